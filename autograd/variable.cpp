@@ -1,0 +1,104 @@
+#include "autograd/variable.hpp"
+
+#include <atomic>
+#include <queue>
+#include <unordered_set>
+
+namespace minima {
+
+/// A step of the computation. Its inputs always have smaller numbers, so numbers in falling order
+/// are a valid order for backward, and the same one in every run.
+struct Node {
+  std::string_view op;
+  u64 number = 0;
+  Shape shape;
+  std::vector<std::shared_ptr<Node>> inputs;  // null where an input needs no gradient
+  Backward backward;
+  Gradient gradient;  // what has come in so far
+  Parameter* parameter = nullptr;
+  bool used = false;
+};
+
+namespace {
+
+thread_local bool recording = true;
+std::atomic<u64> next_number{0};
+
+}  // namespace
+
+NoGrad::NoGrad() : before_(std::exchange(recording, false)) {}
+NoGrad::~NoGrad() { recording = before_; }
+bool grad_enabled() { return recording; }
+
+Variable::Variable(Parameter& parameter) : value_(parameter.value) {
+  if (!parameter.trainable || !recording) return;
+  node_ = std::make_shared<Node>();
+  node_->op = "parameter";
+  node_->number = next_number++;
+  node_->shape = parameter.value.shape();
+  node_->parameter = &parameter;
+}
+
+Variable record(OpName name, Tensor value, std::vector<Variable> inputs, Backward backward) {
+  Variable result(std::move(value));
+  if (!recording || std::ranges::none_of(inputs, &Variable::requires_grad)) return result;
+  auto node = std::make_shared<Node>();
+  node->op = name.name;
+  node->number = next_number++;
+  node->shape = result.shape();
+  for (Variable& input : inputs) node->inputs.push_back(std::move(input.node_));
+  node->backward = std::move(backward);
+  result.node_ = std::move(node);
+  return result;
+}
+
+void Variable::backward() const {
+  check(value_.defined() && value_.size() == 1,
+        "backward: the value is {}, not a single number; give its gradient", shape());
+  backward(Tensor::full(shape(), 1, value_.dtype(), value_.device()));
+}
+
+void Variable::backward(const Tensor& dy) const {
+  check(requires_grad(),
+        "backward: the value depends on no trainable parameter (or was computed under NoGrad)");
+  check(dy.shape() == shape(), "backward: the gradient is {}, the value {}", dy.shape(), shape());
+
+  const auto earlier = [](const std::shared_ptr<Node>& a, const std::shared_ptr<Node>& b) {
+    return a->number < b->number;
+  };
+  std::priority_queue<std::shared_ptr<Node>, std::vector<std::shared_ptr<Node>>, decltype(earlier)>
+      ready(earlier);
+  std::unordered_set<const Node*> seen{node_.get()};
+  node_->gradient.add(dy);
+  ready.push(node_);
+  while (!ready.empty()) {
+    const std::shared_ptr<Node> node = ready.top();
+    ready.pop();
+    Gradient gradient = std::exchange(node->gradient, {});
+    if (node->parameter) {
+      node->parameter->gradient.add(std::move(gradient));
+      continue;
+    }
+    check(!node->used, "backward: the graph below '{}' was already used; compute the value again",
+          node->op);
+    node->used = true;
+    Grads grads;
+    if (gradient) grads = std::exchange(node->backward, nullptr)(gradient.to_dense(node->shape));
+    check(!gradient || grads.size() == node->inputs.size(),
+          "backward of '{}': {} gradients for {} inputs", node->op, grads.size(),
+          node->inputs.size());
+    gradient.clear();
+    for (std::size_t i = 0; i < node->inputs.size(); ++i) {
+      std::shared_ptr<Node>& input = node->inputs[i];
+      if (!input) continue;
+      if (i < grads.size()) {
+        input->gradient.add(std::move(grads[i]));
+        grads[i].clear();
+      }
+      if (seen.insert(input.get()).second) ready.push(std::move(input));
+    }
+    node->inputs.clear();
+  }
+}
+
+}  // namespace minima

@@ -1,0 +1,77 @@
+/// Variable: a tensor that remembers how it was computed, so that `backward` can fill in gradients.
+///
+///     Parameter w{"w", Tensor::full({3}, 2)};
+///     Variable loss = sum(square(Variable(w)));
+///     loss.backward();                            // w.gradient is 2·w
+///
+/// A leaf is a Parameter; everything else is made by a function of autograd/functions.hpp. The
+/// graph belongs to the variables that came out of it: it lives until the last of them goes, and
+/// `backward` consumes it.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "autograd/ops.hpp"
+#include "core/parameter.hpp"
+
+namespace minima {
+
+/// One gradient per input, in input order; a default Gradient where an input needs none.
+using Grads = std::vector<Gradient>;
+/// Maps the gradient of an op's result to those of its inputs.
+using Backward = std::function<Grads(const Tensor& dy)>;
+
+struct Node;
+
+class Variable {
+ public:
+  Variable() = default;
+  /// A constant: no gradient flows into it.
+  Variable(Tensor value) : value_(std::move(value)) {}
+  /// A leaf: backward adds to `parameter.gradient`, if it is trainable. The parameter must outlive
+  /// the graph.
+  Variable(Parameter& parameter);
+
+  const Tensor& value() const { return value_; }
+  const Shape& shape() const { return value_.shape(); }
+  i64 size(int axis) const { return value_.size(axis); }
+  /// Whether a gradient flows into it.
+  bool requires_grad() const { return node_ != nullptr; }
+
+  /// Adds d(this)/d(leaf) to the gradient of every leaf, and frees the graph on its way.
+  /// Throws Error unless this is a single number that depends on a leaf; also when the graph was
+  /// used already.
+  void backward() const;
+  /// The same for a value of any shape, given the gradient `dy` that comes in.
+  void backward(const Tensor& dy) const;
+
+ private:
+  friend Variable record(OpName, Tensor, std::vector<Variable>, Backward);
+  Tensor value_;
+  std::shared_ptr<Node> node_;
+};
+
+/// The result `value` of op `name` on `inputs`, with the function that maps its gradient to theirs.
+/// Where no input needs a gradient, or under NoGrad, it is a constant and `backward` is dropped
+/// with all that it holds.
+Variable record(OpName name, Tensor value, std::vector<Variable> inputs, Backward backward);
+
+/// While one lives, the thread records nothing: for evaluation.
+class NoGrad {
+ public:
+  NoGrad();
+  ~NoGrad();
+  NoGrad(const NoGrad&) = delete;
+  NoGrad& operator=(const NoGrad&) = delete;
+
+ private:
+  bool before_;
+};
+
+/// Whether functions record on this thread.
+bool grad_enabled();
+
+}  // namespace minima

@@ -1,0 +1,249 @@
+#!/usr/bin/env python3
+"""The opponent of the README's training-speed claim: the same classifier, trained by plain PyTorch.
+
+The README says how fast `minima` trains a small text classifier on a CPU next to PyTorch. This is PyTorch's side: DistilBERT
+as `transformers` builds it (SDPA attention, train mode), fused AdamW without decay on biases and layer norms, gradients
+clipped to norm 1. Texts are tokenized before the clock starts. A timed step is everything from a list of token ids to new
+weights: pad, forward, backward, clip, update, zero_grad.
+
+One JSON line on standard output:
+    python bench/peer_pytorch.py --data sst2 --vocab vocab.txt --batching bucketed
+To alternate with another program in one sitting; prints "ready", then answers each line of standard input:
+    python bench/peer_pytorch.py --data sst2 --vocab vocab.txt --serve
+    run 20      20 further steps, one JSON line        quit      the end
+
+Batching: `bucketed` sorts by length within windows of 32 batches of a shuffled epoch, then shuffles the batches; `padded`
+takes random batches. Both pad to the longest text of the batch. MB = 2**20 bytes.
+Needs: torch transformers tokenizers; bitsandbytes and came-pytorch only for their optimizers.
+"""
+
+import argparse
+import json
+import random
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+WINDOW = 32  # batches sorted together when bucketed
+
+
+# Optimizers, by the names that minima gives them
+
+Groups = list[dict]
+Make = Callable[[Groups, float], torch.optim.Optimizer]
+
+
+def adafactor(groups: Groups, lr: float) -> torch.optim.Optimizer:
+    from transformers.optimization import Adafactor
+
+    return Adafactor(groups, lr=lr, scale_parameter=False, relative_step=False, warmup_init=False)
+
+
+def adamw8bit(groups: Groups, lr: float) -> torch.optim.Optimizer:
+    from bitsandbytes.optim import AdamW8bit
+
+    return AdamW8bit(groups, lr=lr)
+
+
+def came(groups: Groups, lr: float) -> torch.optim.Optimizer:
+    from came_pytorch import CAME
+
+    return CAME(groups, lr=lr)
+
+
+OPTIMIZERS: dict[str, Make] = {
+    "adamw": lambda groups, lr: torch.optim.AdamW(groups, lr=lr, fused=True),
+    "adamw-foreach": lambda groups, lr: torch.optim.AdamW(groups, lr=lr, foreach=True),
+    "sgd": lambda groups, lr: torch.optim.SGD(groups, lr=lr, momentum=0.9, fused=True),
+    "adafactor": adafactor,
+    "adafactor-torch": lambda groups, lr: torch.optim.Adafactor(groups, lr=lr),
+    "adamw8bit": adamw8bit,
+    "came": came,
+}
+
+
+def decay_groups(model: nn.Module, weight_decay: float) -> Groups:
+    """Matrices decay; biases and layer norms, which are the vectors of this model, do not."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+
+
+# Data
+
+@dataclass
+class Example:
+    ids: Tensor
+    label: int
+
+
+def read_examples(folder: Path, vocab: Path, max_length: int) -> list[Example]:
+    from tokenizers import BertWordPieceTokenizer
+
+    rows = (folder / "train.tsv").read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    if rows[0] != "label\ttext":
+        raise SystemExit(f"{folder / 'train.tsv'}: the header is {rows[0]!r}, not 'label<TAB>text'")
+    labels, texts = zip(*(row.split("\t", 1) for row in rows[1:]))
+    tokenizer = BertWordPieceTokenizer(str(vocab), lowercase=True)
+    tokenizer.enable_truncation(max_length)
+    return [Example(torch.tensor(e.ids), int(label)) for e, label in zip(tokenizer.encode_batch(list(texts)), labels)]
+
+
+def batches(examples: list[Example], size: int, bucketed: bool, seed: int) -> Iterator[list[Example]]:
+    """Epoch after epoch, without end."""
+    rng = random.Random(seed)
+    while True:
+        order = rng.sample(examples, len(examples))
+        if bucketed:
+            window = WINDOW * size
+            windows = [sorted(order[i : i + window], key=lambda e: len(e.ids)) for i in range(0, len(order), window)]
+            order = [example for window in windows for example in window]
+        epoch = [order[i : i + size] for i in range(0, len(order), size)]
+        rng.shuffle(epoch)
+        yield from epoch
+
+
+# Training
+
+class Trainer:
+    def __init__(self, args: argparse.Namespace) -> None:
+        from transformers import DistilBertConfig, DistilBertForSequenceClassification
+
+        torch.manual_seed(args.seed)
+        torch.set_num_threads(args.threads)
+        examples = read_examples(args.data, args.vocab, args.max_length)
+        config = DistilBertConfig(
+            vocab_size=len(args.vocab.read_text(encoding="utf-8").splitlines()),
+            dim=args.dim, n_layers=args.layers, n_heads=args.heads, hidden_dim=args.hidden,
+            dropout=args.dropout, attention_dropout=args.dropout, seq_classif_dropout=args.dropout,
+            num_labels=1 + max(e.label for e in examples), attn_implementation="sdpa",
+        )
+        self.model = DistilBertForSequenceClassification(config).train()
+        self.optimizer = OPTIMIZERS[args.optimizer](decay_groups(self.model, 0.01), args.lr)
+        warmup = max(1, args.warmup_steps)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda t: min(1.0, (t + 1) / warmup))
+        self.batches = batches(examples, args.batch, args.batching == "bucketed", args.seed)
+        self.describe = {
+            "peer": "pytorch", "torch": torch.__version__, "cpu": torch.backends.cpu.get_cpu_capability(),
+            "threads": torch.get_num_threads(), "batching": args.batching, "optimizer": args.optimizer,
+            "batch": args.batch, "dim": args.dim, "layers": args.layers, "heads": args.heads, "hidden": args.hidden,
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+        }
+
+    def step(self, batch: list[Example]) -> tuple[float, int]:
+        """One optimizer step: its loss, and the number of token slots, padding included."""
+        ids = pad_sequence([e.ids for e in batch], batch_first=True)  # [PAD] is 0
+        lengths = torch.tensor([len(e.ids) for e in batch])
+        mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
+        loss = self.model(input_ids=ids, attention_mask=mask, labels=torch.tensor([e.label for e in batch])).loss
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.schedule.step()
+        self.optimizer.zero_grad()
+        return loss.item(), ids.numel()
+
+    def run(self, steps: int) -> dict:
+        times, losses, sentences, tokens, slots = [], [], 0, 0, 0
+        for _ in range(steps):
+            batch = next(self.batches)
+            start = time.perf_counter()
+            loss, numel = self.step(batch)
+            times.append(1e3 * (time.perf_counter() - start))
+            losses.append(loss)
+            sentences += len(batch)
+            tokens += sum(len(e.ids) for e in batch)
+            slots += numel
+        seconds = sum(times) / 1e3
+        return {
+            **summary(times), "sentences_per_s": round(sentences / seconds, 1), "tokens_per_s": round(tokens / seconds, 1),
+            "padded_share": round(1 - tokens / slots, 4), "tokens_per_step": round(tokens / steps, 1),
+            "loss_first": round(losses[0], 4), "loss_last": round(losses[-1], 4), "peak_rss_mb": round(peak_rss_mb(), 1),
+        }
+
+
+# Shared with peer_optimizers.py
+
+def summary(times: list[float]) -> dict:
+    return {
+        "steps": len(times), "median_ms": round(statistics.median(times), 3), "mean_ms": round(statistics.fmean(times), 3),
+        "min_ms": round(min(times), 3), "ms": [round(t, 3) for t in times],
+    }
+
+
+def peak_rss_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def serve(answer: Callable[[list[str]], object]) -> None:
+    """Answer lines of words until `quit` or the end of input; a bad line gets an error and changes nothing."""
+    print("ready", flush=True)
+    for line in sys.stdin:
+        words = line.split()
+        if words == ["quit"]:
+            return
+        try:
+            reply = answer(words)
+        except ValueError as error:
+            reply = {"error": str(error)}
+        print(json.dumps(reply), flush=True)
+
+
+def positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError(f"{value} is not a positive number")
+    return value
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Time training steps of a DistilBERT classifier in plain PyTorch.")
+    parser.add_argument("--data", type=Path, required=True, help="folder with train.tsv, header label<TAB>text")
+    parser.add_argument("--vocab", type=Path, required=True, help="uncased WordPiece vocabulary, one entry a line")
+    parser.add_argument("--dim", type=positive, default=256)
+    parser.add_argument("--layers", type=positive, default=4)
+    parser.add_argument("--heads", type=positive, default=4)
+    parser.add_argument("--hidden", type=positive, default=1024)
+    parser.add_argument("--max-length", type=positive, default=128)
+    parser.add_argument("--batch", type=positive, default=32)
+    parser.add_argument("--dropout", type=float, default=0.1)
+    parser.add_argument("--lr", type=float, default=5e-4)
+    parser.add_argument("--threads", type=positive, default=2)
+    parser.add_argument("--steps", type=positive, default=60, help="timed steps")
+    parser.add_argument("--warmup-steps", type=int, default=10, help="untimed steps before, in which the rate rises")
+    parser.add_argument("--batching", choices=["bucketed", "padded"], default="bucketed")
+    parser.add_argument("--optimizer", choices=list(OPTIMIZERS), default="adamw")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--serve", action="store_true", help="obey `run N` and `quit` from standard input")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = arguments()
+    trainer = Trainer(args)
+    if args.warmup_steps > 0:
+        trainer.run(args.warmup_steps)
+
+    def answer(words: list[str]) -> dict:
+        if len(words) != 2 or words[0] != "run":
+            raise ValueError(f"unknown line {' '.join(words)!r}; known: run N, quit")
+        return {**trainer.describe, **trainer.run(positive(words[1]))}
+
+    if args.serve:
+        serve(answer)
+    else:
+        print(json.dumps(answer(["run", str(args.steps)])))
+
+
+if __name__ == "__main__":
+    main()

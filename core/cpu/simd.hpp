@@ -1,0 +1,74 @@
+/// One source, compiled for each vector unit, chosen when the program runs.
+///
+///     vectorize([&]() MINIMA_INLINE { for (i64 i = 0; i < n; ++i) y[i] = gelu(x[i]); });
+///
+/// The loop is instantiated three times, for plain x86-64, AVX2 and AVX-512, and the compiler
+/// vectorizes each. All that the loop calls must be always-inline (MINIMA_HD, MINIMA_INLINE), else
+/// it stays scalar. Because this is a template, a loop around code that is written outside of this
+/// project (an optimizer's rule, say) gets the same three versions. Sources are compiled without
+/// contraction to FMA, so the three give the same bits; where a fused multiply-add is meant,
+/// `std::fma` says so.
+#pragma once
+
+#include "core/cpu/threads.hpp"
+#include "core/types.hpp"
+
+/// On a lambda: always inline, so that it takes on the vector unit of the function it is called in.
+#define MINIMA_INLINE __attribute__((always_inline))
+
+namespace minima {
+
+enum class VectorUnit { base, avx2, avx512 };
+
+/// The widest unit that the processor has; MINIMA_VECTOR_UNIT=base|avx2|avx512 in the environment
+/// lowers it.
+VectorUnit vector_unit();
+VectorUnit widest_vector_unit();
+const char* name(VectorUnit unit);
+
+namespace detail {
+
+template <class F>
+void call_base(const F& f) {
+  f();
+}
+
+#if defined(__x86_64__) && !defined(__CUDACC__)
+template <class F>
+[[gnu::target("avx2,fma,bmi,bmi2,f16c,tune=haswell")]] void call_avx2(const F& f) {
+  f();
+}
+template <class F>
+[[gnu::target(
+    "avx512f,avx512bw,avx512dq,avx512vl,avx512cd,avx2,fma,bmi,bmi2,f16c,"
+    "prefer-vector-width=512,tune=haswell")]] void
+call_avx512(const F& f) {
+  f();
+}
+#endif
+
+}  // namespace detail
+
+template <class F>
+void vectorize(const F& f) {
+#if defined(__x86_64__) && !defined(__CUDACC__)
+  switch (vector_unit()) {
+    case VectorUnit::avx512:
+      return detail::call_avx512(f);
+    case VectorUnit::avx2:
+      return detail::call_avx2(f);
+    case VectorUnit::base:
+      break;
+  }
+#endif
+  detail::call_base(f);
+}
+
+/// f(begin, end) over [0, n), vectorized, in chunks of fixed size on all threads.
+template <class F>
+void vectorize_parallel(i64 n, const F& f, i64 chunk = 16384) {
+  parallel_chunks(n, chunk,
+                  [&](i64 begin, i64 end) { vectorize([&]() MINIMA_INLINE { f(begin, end); }); });
+}
+
+}  // namespace minima

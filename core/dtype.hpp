@@ -1,0 +1,82 @@
+/// Element types of a tensor, and the two 16-bit floats as C++ types.
+#pragma once
+
+#include <bit>
+#include <string_view>
+
+#include "core/error.hpp"
+#include "core/types.hpp"
+
+namespace minima {
+
+enum class DType : u8 { f64, f32, bf16, f16, i64, i32, u8 };
+
+/// bfloat16: the upper half of a float. Conversion rounds to nearest, ties to even; NaN stays NaN.
+struct bf16 {
+  u16 bits = 0;
+  bf16() = default;
+  MINIMA_HD explicit bf16(float x) {
+    const u32 b = std::bit_cast<u32>(x);
+    bits = (b & 0x7fffffffu) > 0x7f800000u
+               ? static_cast<u16>((b >> 16) | 0x40u)
+               : static_cast<u16>((b + 0x7fffu + ((b >> 16) & 1)) >> 16);
+  }
+  MINIMA_HD explicit operator float() const { return std::bit_cast<float>(u32{bits} << 16); }
+};
+
+/// IEEE 754 binary16. Conversion rounds to nearest, ties to even; what is too large becomes
+/// infinite.
+struct f16 {
+  u16 bits = 0;
+  f16() = default;
+  explicit f16(float x);
+  explicit operator float() const;
+};
+
+template <class T>
+constexpr DType dtype_of() {
+  if constexpr (std::is_same_v<T, double>) return DType::f64;
+  if constexpr (std::is_same_v<T, float>) return DType::f32;
+  if constexpr (std::is_same_v<T, bf16>) return DType::bf16;
+  if constexpr (std::is_same_v<T, f16>) return DType::f16;
+  if constexpr (std::is_same_v<T, i64>) return DType::i64;
+  if constexpr (std::is_same_v<T, i32>) return DType::i32;
+  if constexpr (std::is_same_v<T, u8>) return DType::u8;
+}
+
+i64 element_size(DType dtype);             ///< bytes
+std::string_view dtype_name(DType dtype);  ///< "f32"
+
+/// Calls f with a zero of the C++ type that stands for `dtype`: visit(d, [](auto zero) { using T =
+/// decltype(zero); … }).
+template <class F>
+decltype(auto) visit(DType dtype, F&& f) {
+  switch (dtype) {
+    case DType::f64:
+      return f(double{});
+    case DType::f32:
+      return f(float{});
+    case DType::bf16:
+      return f(bf16{});
+    case DType::f16:
+      return f(f16{});
+    case DType::i64:
+      return f(i64{});
+    case DType::i32:
+      return f(i32{});
+    case DType::u8:
+      break;
+  }
+  return f(u8{});
+}
+
+/// The same for ops that compute in f32 or f64 only. Throws Error, naming the op, for every other
+/// type.
+template <class F>
+decltype(auto) visit_real(std::string_view op, DType dtype, F&& f) {
+  if (dtype == DType::f32) return f(float{});
+  if (dtype != DType::f64) fail("{}: takes f32 or f64, not {}", op, dtype_name(dtype));
+  return f(double{});
+}
+
+}  // namespace minima

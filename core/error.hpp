@@ -1,0 +1,46 @@
+/// Errors. Every failing precondition throws `Error`; none is an assert.
+///
+/// A message names the operation, both values and the way out:
+///
+///     matmul: inner dimensions differ: a is [32, 128], b is [64, 256]; the last of a must equal
+///     the second last of b
+#pragma once
+
+#include <fmt/format.h>
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace minima {
+
+/// Whose fault it was; the program's exit code follows from it (input: 2, runtime: 1).
+enum class Fault { input, runtime };
+
+class Error : public std::runtime_error {
+ public:
+  explicit Error(const std::string& message, Fault fault = Fault::input)
+      : std::runtime_error(message), fault(fault) {}
+  Fault fault;
+};
+
+/// Throws an Error for bad usage or bad input, with a message in fmt's format.
+template <class... Args>
+[[noreturn]] void fail(fmt::format_string<Args...> format, Args&&... args) {
+  throw Error(fmt::format(format, std::forward<Args>(args)...));
+}
+
+/// Throws an Error for what the surroundings refused: a full disk, a missing library, no memory.
+template <class... Args>
+[[noreturn]] void fail_at_run_time(fmt::format_string<Args...> format, Args&&... args) {
+  throw Error(fmt::format(format, std::forward<Args>(args)...), Fault::runtime);
+}
+
+/// Throws an Error unless `ok`. The arguments are formatted only on failure.
+template <class... Args>
+void check(bool ok, fmt::format_string<Args...> format, Args&&... args) {
+  if (!ok) [[unlikely]]
+    fail(format, std::forward<Args>(args)...);
+}
+
+}  // namespace minima

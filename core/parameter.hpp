@@ -1,0 +1,61 @@
+/// Parameter and Gradient: where autograd (which writes gradients) and optim (which reads them)
+/// meet.
+#pragma once
+
+#include <string>
+
+#include "core/tensor.hpp"
+
+namespace minima {
+
+/// The gradient of one value: *none*, *dense*, or *rows* (of an embedding table, for the rows that
+/// were looked up).
+///
+/// None is not zero: a parameter without a gradient is skipped whole by every optimizer, without
+/// decay and without a step. The first `add` takes over the tensor it is given and later ones add
+/// to it, so nothing is ever zeroed.
+class Gradient {
+ public:
+  enum class Kind { none, dense, rows };
+
+  Gradient() = default;
+  Gradient(Tensor dense)  // implicit: most backward functions return a dense tensor
+      : kind_(dense.defined() ? Kind::dense : Kind::none), values_(std::move(dense)) {}
+
+  /// Rows `ids` [n] (i64, ascending, each once) with their `values` [n, …]; all other rows are
+  /// zero. Throws Error when the counts differ.
+  static Gradient rows(Tensor ids, Tensor values);
+
+  Kind kind() const { return kind_; }
+  explicit operator bool() const { return kind_ != Kind::none; }
+
+  const Tensor& ids() const { return ids_; }  ///< [n]; undefined unless rows
+  const Tensor& values() const {
+    return values_;
+  }  ///< the whole gradient if dense, its n rows if rows
+  /// The values, safe to overwrite: copied first when somebody else holds them too.
+  Tensor& mutable_values();
+
+  /// this ← this + other. Rows with rows merge by id; rows with dense become dense (tied weights).
+  /// Throws Error when the shapes differ.
+  void add(Gradient other);
+  /// Back to none.
+  void clear() { *this = Gradient(); }
+  /// The gradient of a value of `shape` with every row present. Throws Error for none.
+  Tensor to_dense(const Shape& shape) const;
+
+ private:
+  Kind kind_ = Kind::none;
+  Tensor ids_, values_;
+};
+
+/// A named value that is trained. `name` is its full path in the model, as in the public
+/// checkpoints.
+struct Parameter {
+  std::string name;
+  Tensor value;
+  Gradient gradient;
+  bool trainable = true;
+};
+
+}  // namespace minima

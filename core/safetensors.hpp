@@ -1,0 +1,62 @@
+/// safetensors files: an 8-byte little-endian header length, a JSON header (name → dtype, shape,
+/// byte range), and the tensors' bytes without holes. Everything that minima stores in tensors uses
+/// this format.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/tensor.hpp"
+
+namespace minima {
+
+struct NamedTensor {
+  std::string name;
+  Tensor tensor;
+};
+
+/// An open file, memory-mapped. Tensors are copied out when asked for.
+class SafetensorsFile {
+ public:
+  struct Entry {
+    DType dtype;
+    Shape shape;
+    u64 begin, end;  ///< byte range within the data section
+  };
+
+  /// Throws Error, naming the file and the rule it breaks: header longer than the file or than 100
+  /// MB, invalid JSON or UTF-8, a duplicate name, an unknown dtype, a shape that does not fit its
+  /// bytes, ranges that overlap, leave a hole or run past the end. Nothing is allocated for a size
+  /// that was not checked.
+  explicit SafetensorsFile(const std::filesystem::path& path);
+  ~SafetensorsFile();
+  SafetensorsFile(const SafetensorsFile&) = delete;
+  SafetensorsFile& operator=(const SafetensorsFile&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  /// By name, in the order of names.
+  const std::map<std::string, Entry>& entries() const { return entries_; }
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+
+  bool contains(const std::string& name) const { return entries_.contains(name); }
+  /// A copy of the tensor. Throws Error when there is none of that name.
+  Tensor read(const std::string& name) const;
+
+ private:
+  std::filesystem::path path_;
+  std::map<std::string, Entry> entries_;
+  std::map<std::string, std::string> metadata_;
+  const std::byte* mapping_ = nullptr;
+  const std::byte* data_ = nullptr;
+  u64 file_size_ = 0;
+};
+
+/// Writes the tensors, in their order but the widest element types first (so that all stay
+/// aligned), atomically: a reader sees the old file or the new one. Throws Error for a duplicate
+/// name or when the disk refuses.
+void save_safetensors(const std::filesystem::path& path, const std::vector<NamedTensor>& tensors,
+                      const std::map<std::string, std::string>& metadata = {});
+
+}  // namespace minima

@@ -1,0 +1,115 @@
+#include "core/tensor.hpp"
+
+namespace minima {
+
+Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
+  Tensor result;
+  result.shape_ = shape;
+  result.dtype_ = dtype;
+  result.device_ = device;
+  result.storage_ = allocate(shape.size() * element_size(dtype), device);
+  result.data_ = result.storage_.get();
+  return result;
+}
+
+Tensor Tensor::zeros(const Shape& shape, DType dtype, Device device) {
+  Tensor result = empty(shape, dtype, device);
+  std::memset(result.data_, 0, static_cast<std::size_t>(result.bytes()));
+  return result;
+}
+
+Tensor Tensor::full(const Shape& shape, double value, DType dtype, Device device) {
+  Tensor result = empty(shape, dtype, device);
+  result.fill(value);
+  return result;
+}
+
+namespace {
+
+/// Converts between any two element types; the 16-bit floats go through float.
+template <class To, class From>
+To convert(From x) {
+  if constexpr (std::is_same_v<To, bf16> || std::is_same_v<To, f16>) {
+    return To(static_cast<float>(x));
+  } else if constexpr (std::is_same_v<From, bf16> || std::is_same_v<From, f16>) {
+    return static_cast<To>(static_cast<float>(x));
+  } else {
+    return static_cast<To>(x);
+  }
+}
+
+}  // namespace
+
+double Tensor::item() const {
+  check(size() == 1, "item: the tensor is {}, not a single number", shape_);
+  return visit(dtype_, [&](auto zero) { return convert<double>(*data<decltype(zero)>()); });
+}
+
+Tensor Tensor::reshape(const Shape& shape) const {
+  check(shape.size() == size(), "reshape: {} does not hold the {} elements of {}", shape, size(),
+        shape_);
+  Tensor view = *this;
+  view.shape_ = shape;
+  return view;
+}
+
+Tensor Tensor::reshape(std::initializer_list<i64> sizes) const {
+  std::vector<i64> resolved(sizes);
+  auto open = std::ranges::find(resolved, -1);
+  if (open != resolved.end()) {
+    i64 rest = 1;
+    for (i64 n : resolved) rest *= n == -1 ? 1 : n;
+    check(rest != 0 && size() % rest == 0, "reshape: {} elements do not divide by {}", size(),
+          rest);
+    *open = size() / rest;
+  }
+  return reshape(Shape(resolved));
+}
+
+Tensor Tensor::rows(i64 begin, i64 end) const {
+  check(rank() >= 1 && 0 <= begin && begin <= end && end <= size(0), "rows: {} to {} of {}", begin,
+        end, shape_);
+  Tensor view = *this;
+  std::vector<i64> sizes(shape_.begin(), shape_.end());
+  sizes[0] = end - begin;
+  view.shape_ = Shape(sizes);
+  const i64 row_bytes = size(0) == 0 ? 0 : bytes() / size(0);
+  view.data_ += begin * row_bytes;
+  return view;
+}
+
+Tensor Tensor::clone() const {
+  Tensor copy = empty(shape_, dtype_, device_);
+  copy.copy_from(*this);
+  return copy;
+}
+
+Tensor Tensor::to(DType dtype) const {
+  if (dtype == dtype_) return *this;
+  Tensor result = empty(shape_, dtype, device_);
+  visit(dtype_, [&](auto from) {
+    visit(dtype, [&](auto to) {
+      using From = decltype(from);
+      using To = decltype(to);
+      const From* source = data<From>();
+      To* target = result.data<To>();
+      for (i64 i = 0; i < size(); ++i) target[i] = convert<To>(source[i]);
+    });
+  });
+  return result;
+}
+
+void Tensor::fill(double value) {
+  visit(dtype_, [&](auto zero) {
+    using T = decltype(zero);
+    std::fill_n(data<T>(), size(), convert<T>(value));
+  });
+}
+
+void Tensor::copy_from(const Tensor& source) {
+  check(source.shape() == shape_ && source.dtype() == dtype_, "copy: {} {} into {} {}",
+        source.shape(), dtype_name(source.dtype()), shape_, dtype_name(dtype_));
+  if (bytes() > 0) std::memcpy(data_, source.data_, static_cast<std::size_t>(bytes()));
+}
+
+}  // namespace minima

@@ -1,0 +1,64 @@
+/// What the tests share: where the reference files are, and comparisons that say where two arrays
+/// differ most.
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+
+#include "core/tensor.hpp"
+
+namespace minima::test {
+
+/// A file of the reference set: under MINIMA_REFERENCE, else ../shared/reference, else the
+/// project's tests/golden. Empty when it is in none of them; the caller says what it skips.
+inline std::filesystem::path reference(const std::string& file) {
+  const std::filesystem::path source = MINIMA_SOURCE_DIR;
+  const char* chosen = std::getenv("MINIMA_REFERENCE");
+  for (const std::filesystem::path& folder :
+       {std::filesystem::path(chosen ? chosen : ""), source / "../shared/reference",
+        source / "tests/golden"})
+    if (!folder.empty() && std::filesystem::exists(folder / file)) return folder / file;
+  return {};
+}
+
+/// A data set's folder: under MINIMA_DATA, else ../shared/data. Empty when it is in neither.
+inline std::filesystem::path data_set(const std::string& name) {
+  const std::filesystem::path source = MINIMA_SOURCE_DIR;
+  const char* chosen = std::getenv("MINIMA_DATA");
+  for (const std::filesystem::path& folder :
+       {std::filesystem::path(chosen ? chosen : ""), source / "../shared/data"})
+    if (!folder.empty() && std::filesystem::exists(folder / name)) return folder / name;
+  return {};
+}
+
+struct Tolerance {
+  double absolute = 1e-5, relative = 1e-5;
+};
+
+/// Checks |actual − expected| ≤ absolute + relative·|expected| everywhere; a failure names the
+/// worst element.
+inline void check_close(const Tensor& actual, const Tensor& expected, Tolerance tolerance = {}) {
+  REQUIRE(actual.shape() == expected.shape());
+  const Tensor a = actual.to(DType::f64), e = expected.to(DType::f64);
+  double worst = -1;
+  i64 at = 0;
+  for (i64 i = 0; i < a.size(); ++i) {
+    const double x = a.data<double>()[i], y = e.data<double>()[i];
+    if (x == y || (std::isnan(x) && std::isnan(y))) continue;
+    const double excess = std::abs(x - y) / (tolerance.absolute + tolerance.relative * std::abs(y));
+    if (!(excess <= worst)) worst = excess, at = i;
+    if (std::isnan(excess)) break;
+  }
+  if (worst < 0) return;
+  CAPTURE(at);
+  CAPTURE(a.data<double>()[at]);
+  CAPTURE(e.data<double>()[at]);
+  INFO("error as a multiple of the tolerance");
+  CHECK(worst <= 1);
+}
+
+}  // namespace minima::test
