@@ -1,0 +1,85 @@
+#include "core/file.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+#include "core/error.hpp"
+
+namespace minima {
+namespace {
+
+const char* reason() { return std::strerror(errno); }
+
+/// An open file descriptor that closes itself.
+class Descriptor {
+ public:
+  Descriptor(const std::filesystem::path& path, int flags)
+      : fd_(open(path.c_str(), flags | O_CLOEXEC, 0644)) {}
+  ~Descriptor() {
+    if (fd_ >= 0) close(fd_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  operator int() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+}  // namespace
+
+std::string read_file(const std::filesystem::path& path) {
+  check(!std::filesystem::is_directory(path), "{}: is a folder, not a file", path.string());
+  const Descriptor file(path, O_RDONLY);
+  check(file >= 0, "{}: cannot be opened: {}", path.string(), reason());
+  std::string bytes;
+  char block[1 << 16];
+  for (;;) {
+    const ssize_t got = read(file, block, sizeof(block));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail_at_run_time("{}: cannot be read: {}", path.string(), reason());
+    if (got == 0) return bytes;
+    bytes.append(block, static_cast<std::size_t>(got));
+  }
+}
+
+void write_file(const std::filesystem::path& path,
+                const std::function<void(const Append&)>& produce) {
+  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
+  const std::filesystem::path temporary = path.string() + ".part";
+  const auto refused = [&](const char* what) {
+    const std::string why = reason();
+    unlink(temporary.c_str());
+    fail_at_run_time("{}: cannot be {}: {}", path.string(), what, why);
+  };
+  try {
+    const Descriptor file(temporary, O_WRONLY | O_CREAT | O_TRUNC);
+    if (file < 0) fail_at_run_time("{}: cannot be created: {}", temporary.string(), reason());
+    produce([&](const void* bytes, std::size_t count) {
+      const char* from = static_cast<const char*>(bytes);
+      while (count > 0) {
+        const ssize_t put = write(file, from, count);
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0) refused("written");
+        from += put;
+        count -= static_cast<std::size_t>(put);
+      }
+    });
+    if (fsync(file) != 0) refused("flushed");
+  } catch (...) {
+    unlink(temporary.c_str());
+    throw;
+  }
+  if (rename(temporary.c_str(), path.c_str()) != 0) refused("renamed into place");
+  if (const Descriptor directory(folder, O_RDONLY | O_DIRECTORY); directory >= 0) fsync(directory);
+}
+
+void write_file(const std::filesystem::path& path, std::string_view bytes) {
+  write_file(path, [&](const Append& append) { append(bytes.data(), bytes.size()); });
+}
+
+}  // namespace minima
