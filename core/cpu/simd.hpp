@@ -35,13 +35,13 @@ void call_base(const F& f) {
 
 #if defined(__x86_64__) && !defined(__CUDACC__)
 template <class F>
-[[gnu::target("avx2,fma,bmi,bmi2,f16c,tune=haswell")]] void call_avx2(const F& f) {
+[[gnu::target("avx2,fma,bmi,bmi2,f16c")]] void call_avx2(const F& f) {
   f();
 }
 template <class F>
 [[gnu::target(
     "avx512f,avx512bw,avx512dq,avx512vl,avx512cd,avx2,fma,bmi,bmi2,f16c,"
-    "prefer-vector-width=512,tune=haswell")]] void
+    "prefer-vector-width=512")]] void
 call_avx512(const F& f) {
   f();
 }
