@@ -1,0 +1,30 @@
+/// y = (x − mean) · rstd · gamma + beta over the last axis.   Ba, Kiros, Hinton 2016,
+/// arXiv:1607.06450, eq. 4.
+///   x [..., d]   gamma, beta [d]   →   y [..., d]   mean, rstd [rows]
+/// The variance is that of the row (divided by d), ε is added to it under the root. Mean first,
+/// then the squares of the differences: two passes over a row in cache, and no cancellation for
+/// inputs far from zero.
+#pragma once
+
+#include "core/tensor.hpp"
+
+namespace minima::ops {
+
+struct LayerNormResult {
+  Tensor y;
+  Tensor mean, rstd;  ///< one number a row; what backward needs besides x
+};
+
+/// Throws Error unless gamma and beta are [d].
+LayerNormResult layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, double eps);
+
+struct LayerNormGradients {
+  Tensor dx, dgamma, dbeta;
+};
+
+/// dx = rstd · (g − mean(g) − x̂ · mean(g · x̂)) with g = dy · gamma and x̂ = (x − mean) · rstd;
+/// dgamma = Σ dy · x̂ and dbeta = Σ dy over the rows, in chunks of fixed size, in order.
+LayerNormGradients layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& gamma,
+                                       const Tensor& mean, const Tensor& rstd);
+
+}  // namespace minima::ops

@@ -1,0 +1,213 @@
+#include "core/ops/matmul.hpp"
+
+#include "core/cpu/blas.hpp"
+#include "core/cpu/simd.hpp"
+
+namespace minima::ops {
+namespace {
+
+struct Grid {
+  i64 rows, columns;  ///< of a tile
+};
+
+/// The tile size for a product of m × n × k: as many tiles as its size deserves, arranged so that
+/// the least is packed twice (each row of tiles reads all of B, each column all of A), sides
+/// rounded up to what the kernels like.
+Grid tile_grid(i64 m, i64 n, i64 k) {
+  const double work = static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
+  const i64 tiles = work < 2e5 ? 1 : work < 4e9 ? 4 : 16;
+  i64 best_rows = 1;
+  for (i64 rows = 1; rows <= tiles; rows *= 2)
+    if (rows * n + tiles / rows * m < best_rows * n + tiles / best_rows * m) best_rows = rows;
+  const auto side = [](i64 length, i64 parts) {
+    return ((length + parts - 1) / parts + 15) / 16 * 16;
+  };
+  return {side(m, best_rows), side(n, tiles / best_rows)};
+}
+
+const Tensor& require_matrix_rank(const char* op, const Tensor& x, int rank) {
+  check(x.rank() >= rank, "{}: takes at least {} dimensions, not {}", op, rank, x.shape());
+  return x;
+}
+
+}  // namespace
+
+template <class T>
+void gemm_serial(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const T* a, i64 lda,
+                 const T* b, i64 ldb, T beta, T* c, i64 ldc) {
+  if (m == 0 || n == 0) return;
+  if constexpr (std::is_same_v<T, float>) {
+    if (k > 0) {
+      blas::sgemm(ta == Transpose::yes, tb == Transpose::yes, m, n, k, alpha, a, lda, b, ldb, beta,
+                  c, ldc);
+      return;
+    }
+  }
+  for (i64 i = 0; i < m; ++i) {
+    for (i64 j = 0; j < n; ++j) {
+      T sum = 0;
+      for (i64 p = 0; p < k; ++p)
+        sum += (ta == Transpose::yes ? a[p * lda + i] : a[i * lda + p]) *
+               (tb == Transpose::yes ? b[j * ldb + p] : b[p * ldb + j]);
+      c[i * ldc + j] = beta == T{0} ? alpha * sum : alpha * sum + beta * c[i * ldc + j];
+    }
+  }
+}
+
+template <class T>
+void gemm(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const T* a, i64 lda, const T* b,
+          i64 ldb, T beta, T* c, i64 ldc, const T* bias) {
+  const auto [tile_m, tile_n] = tile_grid(m, n, k);
+  const i64 down = (m + tile_m - 1) / tile_m, across = (n + tile_n - 1) / tile_n;
+  parallel_for(down * across, [&](i64 tile) {
+    const i64 i = tile / across * tile_m, j = tile % across * tile_n;
+    const i64 height = std::min(tile_m, m - i), width = std::min(tile_n, n - j);
+    T* corner = c + i * ldc + j;
+    gemm_serial(ta, tb, height, width, k, alpha, ta == Transpose::yes ? a + i : a + i * lda, lda,
+                tb == Transpose::yes ? b + j * ldb : b + j, ldb, beta, corner, ldc);
+    if (bias) {  // while the tile is in cache
+      vectorize([&]() MINIMA_INLINE {
+        for (i64 row = 0; row < height; ++row)
+          for (i64 column = 0; column < width; ++column)
+            corner[row * ldc + column] += bias[j + column];
+      });
+    }
+  });
+}
+
+template void gemm(Transpose, Transpose, i64, i64, i64, float, const float*, i64, const float*, i64,
+                   float, float*, i64, const float*);
+template void gemm(Transpose, Transpose, i64, i64, i64, double, const double*, i64, const double*,
+                   i64, double, double*, i64, const double*);
+template void gemm_serial(Transpose, Transpose, i64, i64, i64, float, const float*, i64,
+                          const float*, i64, float, float*, i64);
+template void gemm_serial(Transpose, Transpose, i64, i64, i64, double, const double*, i64,
+                          const double*, i64, double, double*, i64);
+
+Tensor matmul(const Tensor& a, const Tensor& b, Transpose ta, Transpose tb) {
+  require_matrix_rank("matmul", a, 1);
+  require_matrix_rank("matmul", b, 1);
+  check(a.dtype() == b.dtype(), "matmul: a is {}, b is {}; convert one of them",
+        dtype_name(a.dtype()), dtype_name(b.dtype()));
+  const Tensor left = a.rank() == 1 ? a.reshape({1, a.size()}) : a;
+  const Tensor right = b.rank() == 1 ? b.reshape({b.size(), 1}) : b;
+  const bool at = ta == Transpose::yes, bt = tb == Transpose::yes;
+  const i64 m = left.size(at ? -1 : -2), k = left.size(at ? -2 : -1);
+  const i64 n = right.size(bt ? -2 : -1), k_right = right.size(bt ? -1 : -2);
+  check(k == k_right,
+        "matmul: inner dimensions differ: a is {}{}, b is {}{}; {} of a must equal {} of b",
+        a.shape(), at ? " (transposed)" : "", b.shape(), bt ? " (transposed)" : "", k, k_right);
+
+  // The leading dimensions broadcast: a stride of 0 where an operand has only one.
+  const int batch_rank = std::max(left.rank(), right.rank()) - 2;
+  std::vector<i64> sizes, left_stride(static_cast<std::size_t>(batch_rank)),
+      right_stride(left_stride);
+  const auto size_of = [&](const Tensor& x, int i) {
+    const int own = i - (batch_rank - (x.rank() - 2));
+    return own < 0 ? i64{1} : x.size(own);
+  };
+  i64 left_step = m * k, right_step = k * n;
+  for (int i = batch_rank; i-- > 0;) {
+    const i64 l = size_of(left, i), r = size_of(right, i);
+    check(l == r || l == 1 || r == 1,
+          "matmul: the leading dimensions of {} and {} do not broadcast", a.shape(), b.shape());
+    left_stride[static_cast<std::size_t>(i)] = l == 1 ? 0 : left_step;
+    right_stride[static_cast<std::size_t>(i)] = r == 1 ? 0 : right_step;
+    left_step *= l;
+    right_step *= r;
+  }
+  i64 batches = 1;
+  for (int i = 0; i < batch_rank; ++i) {
+    sizes.push_back(std::max(size_of(left, i), size_of(right, i)) *
+                    (size_of(left, i) == 0 || size_of(right, i) == 0 ? 0 : 1));
+    batches *= sizes.back();
+  }
+  if (a.rank() > 1) sizes.push_back(m);
+  if (b.rank() > 1) sizes.push_back(n);
+  Tensor y = Tensor::empty(Shape(sizes), a.dtype(), a.device());
+
+  visit_real("matmul", a.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    T* out = y.data<T>();
+    for (i64 batch = 0; batch < batches; ++batch) {
+      i64 rest = batch, left_at = 0, right_at = 0;
+      for (int i = batch_rank; i-- > 0;) {
+        const i64 index = rest % sizes[static_cast<std::size_t>(i)];
+        rest /= sizes[static_cast<std::size_t>(i)];
+        left_at += index * left_stride[static_cast<std::size_t>(i)];
+        right_at += index * right_stride[static_cast<std::size_t>(i)];
+      }
+      gemm<T>(ta, tb, m, n, k, 1, left.data<T>() + left_at, at ? m : k, right.data<T>() + right_at,
+              bt ? k : n, 0, out + batch * m * n, n);
+    }
+  });
+  return y;
+}
+
+Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias) {
+  check(x.rank() >= 1 && w.rank() == 2 && x.size(-1) == w.size(1),
+        "linear: x is {}, w is {}; the last size of x must equal the second of w", x.shape(),
+        w.shape());
+  check(!bias.defined() || bias.shape() == Shape{w.size(0)},
+        "linear: bias is {}, w is {}; the bias must be [{}]", bias.shape(), w.shape(), w.size(0));
+  const i64 rows = x.shape().rows(), in = w.size(1), out = w.size(0);
+  std::vector<i64> sizes(x.shape().begin(), x.shape().end());
+  sizes.back() = out;
+  Tensor y = Tensor::empty(Shape(sizes), x.dtype(), x.device());
+  visit_real("linear", x.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    gemm<T>(Transpose::no, Transpose::yes, rows, out, in, 1, x.data<T>(), in, w.data<T>(), in, 0,
+            y.data<T>(), out, bias.defined() ? bias.data<T>() : nullptr);
+  });
+  return y;
+}
+
+Tensor linear_input_gradient(const Tensor& dy, const Tensor& w) {
+  const i64 rows = dy.shape().rows(), in = w.size(1), out = w.size(0);
+  std::vector<i64> sizes(dy.shape().begin(), dy.shape().end());
+  sizes.back() = in;
+  Tensor dx = Tensor::empty(Shape(sizes), dy.dtype(), dy.device());
+  visit_real("linear", dy.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    gemm<T>(Transpose::no, Transpose::no, rows, in, out, 1, dy.data<T>(), out, w.data<T>(), in, 0,
+            dx.data<T>(), in);
+  });
+  return dx;
+}
+
+Tensor linear_weight_gradient(const Tensor& dy, const Tensor& x) {
+  const i64 rows = dy.shape().rows(), in = x.size(-1), out = dy.size(-1);
+  Tensor dw = Tensor::empty({out, in}, dy.dtype(), dy.device());
+  visit_real("linear", dy.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    gemm<T>(Transpose::yes, Transpose::no, out, in, rows, 1, dy.data<T>(), out, x.data<T>(), in, 0,
+            dw.data<T>(), in);
+  });
+  return dw;
+}
+
+Tensor column_sums(const Tensor& x) {
+  constexpr i64 kChunk = 64;  // rows
+  const i64 rows = x.shape().rows(), columns = x.size(-1);
+  const i64 chunks = (rows + kChunk - 1) / kChunk;
+  Tensor partial = Tensor::zeros({std::max<i64>(chunks, 1), columns}, x.dtype(), x.device());
+  visit_real("column_sums", x.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    const T* from = x.data<T>();
+    T* sums = partial.data<T>();
+    const auto add_rows = [columns](T* to, const T* rows_of, i64 count) MINIMA_INLINE {
+      for (i64 row = 0; row < count; ++row)
+        for (i64 j = 0; j < columns; ++j) to[j] += rows_of[row * columns + j];
+    };
+    parallel_for(chunks, [&](i64 chunk) {
+      vectorize([&]() MINIMA_INLINE {
+        add_rows(sums + chunk * columns, from + chunk * kChunk * columns,
+                 std::min(kChunk, rows - chunk * kChunk));
+      });
+    });
+    vectorize([&]() MINIMA_INLINE { add_rows(sums, sums + columns, chunks - 1); });
+  });
+  return partial.rows(0, 1).reshape({columns}).clone();
+}
+
+}  // namespace minima::ops

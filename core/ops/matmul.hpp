@@ -1,0 +1,44 @@
+/// Matrix products.
+///
+/// One large product is cut into a grid of tiles that depends on its shape alone; each tile is one
+/// single-threaded BLAS call. So the bits do not depend on the number of threads (a library's own
+/// threading changes them), and both cores are busy also for small products. f64 has a plain loop.
+#pragma once
+
+#include "core/tensor.hpp"
+
+namespace minima::ops {
+
+/// An operand of a product: whether it is stored transposed.
+enum class Transpose { no, yes };
+
+/// C ← alpha · op(A) op(B) + beta · C (+ bias on every row), on all threads. Row-major; op(A) is
+/// [m, k], op(B) is [k, n]; `lda`, `ldb`, `ldc` are the lengths of the stored rows; `bias` is [n]
+/// or null. With beta = 0, C is not read.
+template <class T>
+void gemm(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const T* a, i64 lda, const T* b,
+          i64 ldb, T beta, T* c, i64 ldc, const T* bias = nullptr);
+
+/// The same on the calling thread, for callers that are parallel themselves.
+template <class T>
+void gemm_serial(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const T* a, i64 lda,
+                 const T* b, i64 ldb, T beta, T* c, i64 ldc);
+
+/// op(a) op(b) over the last two dimensions, as NumPy's matmul: leading dimensions broadcast, a
+/// vector stands for one row (a) or one column (b) and its dimension is dropped. Throws Error when
+/// the inner sizes differ.
+Tensor matmul(const Tensor& a, const Tensor& b, Transpose ta = Transpose::no,
+              Transpose tb = Transpose::no);
+
+/// y = x wᵀ + bias.   x [..., in], w [out, in], bias [out] or undefined   →   y [..., out].
+Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias);
+
+/// Its gradients, given dy [..., out]:   dx = dy w   dw = dyᵀ x   dbias = the column sums of dy.
+Tensor linear_input_gradient(const Tensor& dy, const Tensor& w);
+Tensor linear_weight_gradient(const Tensor& dy, const Tensor& x);
+
+/// The sum over all but the last dimension: [..., n] → [n]. Added in chunks of fixed size, in
+/// order.
+Tensor column_sums(const Tensor& x);
+
+}  // namespace minima::ops
