@@ -8,6 +8,7 @@
 #include <array>
 #include <initializer_list>
 #include <span>
+#include <string>
 
 #include "core/error.hpp"
 #include "core/types.hpp"
@@ -50,31 +51,16 @@ class Shape {
   i64 size_ = 1;
 };
 
-inline Shape::Shape(std::span<const i64> sizes) {
-  check(sizes.size() <= kMaxRank, "shape: {} dimensions; at most {} are supported", sizes.size(),
-        kMaxRank);
-  rank_ = static_cast<int>(sizes.size());
-  for (int i = 0; i < rank_; ++i) {
-    const i64 n = sizes[static_cast<std::size_t>(i)];
-    check(n >= 0, "shape: dimension {} is {}; sizes must not be negative", i, n);
-    check(n == 0 || size_ <= (i64{1} << 62) / n, "shape: the number of elements overflows");
-    sizes_[static_cast<std::size_t>(i)] = n;
-    size_ *= n;
-  }
-}
-
-inline i64 Shape::rows() const {
-  i64 rows = 1;
-  for (int i = 0; i + 1 < rank_; ++i) rows *= sizes_[static_cast<std::size_t>(i)];
-  return rows;
-}
+std::string to_string(const Shape& shape);  ///< "[32, 128]"
 
 }  // namespace minima
 
+/// No format specifiers; fmt's own parsers of them warn under GCC 12.
 template <>
-struct fmt::formatter<minima::Shape> : fmt::formatter<fmt::string_view> {
+struct fmt::formatter<minima::Shape> {
+  constexpr auto parse(fmt::format_parse_context& context) { return context.begin(); }
   template <class Context>
   auto format(const minima::Shape& shape, Context& context) const {
-    return fmt::format_to(context.out(), "[{}]", fmt::join(shape.begin(), shape.end(), ", "));
+    return std::ranges::copy(minima::to_string(shape), context.out()).out;
   }
 };

@@ -1,5 +1,6 @@
 #include "core/ops/layer_norm.hpp"
 
+#include "core/cpu/lanes.hpp"
 #include "core/cpu/simd.hpp"
 #include "core/ops/matmul.hpp"
 
@@ -7,21 +8,6 @@ namespace minima::ops {
 namespace {
 
 constexpr i64 kChunk = 16;  // rows that one task takes
-
-/// Σ f(i) for i < n, in 16 running sums that are added in order: vectorizes, and the order is
-/// fixed.
-template <class T, class F>
-MINIMA_HD T sum_of(i64 n, const F& f) {
-  constexpr i64 kLanes = 16;
-  T lane[kLanes] = {};
-  i64 i = 0;
-  for (; i + kLanes <= n; i += kLanes)
-    for (i64 l = 0; l < kLanes; ++l) lane[l] += f(i + l);
-  T sum = 0;
-  for (i64 l = 0; l < kLanes; ++l) sum += lane[l];
-  for (; i < n; ++i) sum += f(i);
-  return sum;
-}
 
 template <class T>
 void forward(Cpu, const T* x, const T* gamma, const T* beta, T eps, i64 rows, i64 d, T* y, T* mean,

@@ -1,0 +1,175 @@
+#include "core/ops/attention.hpp"
+
+#include "core/cpu/lanes.hpp"
+#include "core/cpu/simd.hpp"
+#include "core/math.hpp"
+#include "core/ops/matmul.hpp"
+
+namespace minima::ops {
+namespace {
+
+/// One text and head: where its rows are and how many.
+struct Task {
+  i64 queries, keys;     ///< rows
+  i64 query_at, key_at;  ///< first element of the head in q, dq, y and in k, v
+  i64 query_row;         ///< first row of the text's queries
+  u64 example;
+  i64 head;
+};
+
+template <class F>
+void for_each_task(const AttentionRows& rows, i64 heads, i64 dim, const F& f) {
+  const i64* query_offsets = rows.query_offsets.data<i64>();
+  const i64* key_offsets = rows.key_offsets.data<i64>();
+  const i64* example = rows.example_id.data<i64>();
+  parallel_for(rows.example_id.size() * heads, [&](i64 i) {
+    const i64 text = i / heads, head = i % heads;
+    const i64 column = head * (dim / heads);
+    const i64 queries = query_offsets[text + 1] - query_offsets[text];
+    const i64 keys = key_offsets[text + 1] - key_offsets[text];
+    f(Task{queries, keys, query_offsets[text] * dim + column, key_offsets[text] * dim + column,
+           query_offsets[text], static_cast<u64>(example[text]), head});
+  });
+}
+
+/// Scratch of the calling thread for n numbers; it only grows.
+template <class T>
+T* scratch(int which, i64 n) {
+  static thread_local std::vector<T> buffers[2];
+  std::vector<T>& buffer = buffers[which];
+  if (static_cast<i64>(buffer.size()) < n) buffer.resize(static_cast<std::size_t>(n));
+  return buffer.data();
+}
+
+/// The dropout mask of one query row of one head; heads have keys of their own.
+MINIMA_HD DropoutRow mask_of(const DropoutSite& site, const Task& task, i64 query_position) {
+  return {site.key + static_cast<u64>(task.head + 1) * 0x9E3779B97F4A7C15u,
+          static_cast<u64>(query_position),
+          task.example,
+          static_cast<u64>(site.step),
+          DropoutRow::threshold_of(site.rate),
+          static_cast<float>(1 / (1 - site.rate))};
+}
+
+template <class T>
+void scores(const Task& task, const T* q, const T* k, i64 dim, i64 head_dim, T* s) {
+  gemm_serial<T>(Transpose::no, Transpose::yes, task.queries, task.keys, head_dim,
+                 static_cast<T>(1 / std::sqrt(static_cast<double>(head_dim))), q + task.query_at,
+                 dim, k + task.key_at, dim, 0, s, task.keys);
+}
+
+/// row ← exp(row − max); returns ln Σ exp(row) with the row's own maximum taken out, and leaves the
+/// row normalized.
+template <class T>
+MINIMA_HD T softmax_row(T* row, i64 n) {
+  const T largest = max_of<T>(n, row[0], [&](i64 i) MINIMA_INLINE { return row[i]; });
+  for (i64 i = 0; i < n; ++i) row[i] = math::exp(row[i] - largest);
+  const T sum = sum_of<T>(n, [&](i64 i) MINIMA_INLINE { return row[i]; });
+  const T inverse = 1 / sum;
+  for (i64 i = 0; i < n; ++i) row[i] *= inverse;
+  return largest + std::log(sum);
+}
+
+void check_arguments(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionRows& rows,
+                     i64 heads) {
+  check(q.rank() == 2 && k.rank() == 2 && v.shape() == k.shape() && q.size(1) == k.size(1),
+        "attention: q is {}, k {}, v {}; all must be [rows, dim] of the same dim", q.shape(),
+        k.shape(), v.shape());
+  check(heads > 0 && q.size(1) % heads == 0, "attention: {} heads do not divide dim {}", heads,
+        q.size(1));
+  const i64 texts = rows.example_id.size();
+  for (const auto& [offsets, total] :
+       {std::pair{&rows.query_offsets, q.size(0)}, std::pair{&rows.key_offsets, k.size(0)}}) {
+    check(offsets->size() == texts + 1,
+          "attention: {} offsets for {} texts; there must be one more", offsets->size(), texts);
+    const i64* at = offsets->data<i64>();
+    check(at[0] == 0 && at[texts] == total && std::is_sorted(at, at + texts + 1),
+          "attention: offsets must rise from 0 to the {} rows", total);
+  }
+  const i64* queries = rows.query_offsets.data<i64>();
+  const i64* keys = rows.key_offsets.data<i64>();
+  for (i64 text = 0; text < texts; ++text)
+    check(keys[text + 1] > keys[text] || queries[text + 1] == queries[text],
+          "attention: text {} has queries but no keys", text);
+  check(rows.query_positions.size() == q.size(0), "attention: {} query positions for {} queries",
+        rows.query_positions.size(), q.size(0));
+}
+
+}  // namespace
+
+AttentionResult attention(const Tensor& q, const Tensor& k, const Tensor& v,
+                          const AttentionRows& rows, i64 heads, const DropoutSite& dropout) {
+  check_arguments(q, k, v, rows, heads);
+  const i64 dim = q.size(1), head_dim = dim / heads, query_rows = q.size(0);
+  AttentionResult result{Tensor::empty_like(q),
+                         Tensor::empty({heads, query_rows}, q.dtype(), q.device())};
+  const i64* positions = rows.query_positions.data<i64>();
+  visit_real("attention", q.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    const T *qs = q.data<T>(), *ks = k.data<T>(), *vs = v.data<T>();
+    T *y = result.y.data<T>(), *log_sum = result.log_sum.data<T>();
+    for_each_task(rows, heads, dim, [&](const Task& task) {
+      T* p = scratch<T>(0, task.queries * task.keys);
+      scores(task, qs, ks, dim, head_dim, p);
+      vectorize([&]() MINIMA_INLINE {
+        for (i64 i = 0; i < task.queries; ++i) {
+          T* row = p + i * task.keys;
+          log_sum[task.head * query_rows + task.query_row + i] = softmax_row(row, task.keys);
+          if (dropout.rate > 0)
+            mask_of(dropout, task, positions[task.query_row + i]).apply(row, row, task.keys);
+        }
+      });
+      gemm_serial<T>(Transpose::no, Transpose::no, task.queries, head_dim, task.keys, 1, p,
+                     task.keys, vs + task.key_at, dim, 0, y + task.query_at, dim);
+    });
+  });
+  return result;
+}
+
+AttentionGradients attention_backward(const Tensor& dy, const Tensor& q, const Tensor& k,
+                                      const Tensor& v, const Tensor& log_sum,
+                                      const AttentionRows& rows, i64 heads,
+                                      const DropoutSite& dropout) {
+  const i64 dim = q.size(1), head_dim = dim / heads, query_rows = q.size(0);
+  AttentionGradients result{Tensor::empty_like(q), Tensor::empty_like(k), Tensor::empty_like(v)};
+  const i64* positions = rows.query_positions.data<i64>();
+  visit_real("attention", q.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    const T *dys = dy.data<T>(), *qs = q.data<T>(), *ks = k.data<T>(), *vs = v.data<T>(),
+            *sums = log_sum.data<T>();
+    T *dq = result.dq.data<T>(), *dk = result.dk.data<T>(), *dv = result.dv.data<T>();
+    const T scale = static_cast<T>(1 / std::sqrt(static_cast<double>(head_dim)));
+    for_each_task(rows, heads, dim, [&](const Task& task) {
+      const i64 n = task.keys;
+      T* p = scratch<T>(0, 2 * task.queries * n);  // P, and behind it P after dropout
+      T* dropped = dropout.rate > 0 ? p + task.queries * n : p;
+      T* dp = scratch<T>(1, task.queries * n);
+      scores(task, qs, ks, dim, head_dim, p);
+      gemm_serial<T>(Transpose::no, Transpose::yes, task.queries, n, head_dim, 1,
+                     dys + task.query_at, dim, vs + task.key_at, dim, 0, dp, n);
+      vectorize([&]() MINIMA_INLINE {
+        for (i64 i = 0; i < task.queries; ++i) {
+          T *row = p + i * n, *gradient = dp + i * n;
+          const T log_denominator = sums[task.head * query_rows + task.query_row + i];
+          for (i64 j = 0; j < n; ++j) row[j] = math::exp(row[j] - log_denominator);
+          if (dropout.rate > 0) {
+            const DropoutRow mask = mask_of(dropout, task, positions[task.query_row + i]);
+            mask.apply(row, dropped + i * n, n);
+            mask.apply(gradient, gradient, n);
+          }
+          const T dot = sum_of<T>(n, [&](i64 j) MINIMA_INLINE { return gradient[j] * row[j]; });
+          for (i64 j = 0; j < n; ++j) gradient[j] = row[j] * (gradient[j] - dot);
+        }
+      });
+      gemm_serial<T>(Transpose::yes, Transpose::no, n, head_dim, task.queries, 1, dropped, n,
+                     dys + task.query_at, dim, 0, dv + task.key_at, dim);
+      gemm_serial<T>(Transpose::no, Transpose::no, task.queries, head_dim, n, scale, dp, n,
+                     ks + task.key_at, dim, 0, dq + task.query_at, dim);
+      gemm_serial<T>(Transpose::yes, Transpose::no, n, head_dim, task.queries, scale, dp, n,
+                     qs + task.query_at, dim, 0, dk + task.key_at, dim);
+    });
+  });
+  return result;
+}
+
+}  // namespace minima::ops
