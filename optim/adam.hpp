@@ -1,0 +1,100 @@
+/// Adam (Kingma, Ba 2015, arXiv:1412.6980, Algorithm 1), with AMSGrad (Reddi, Kale, Kumar 2018,
+/// Algorithm 2) as an option, as in torch.optim.Adam.
+///
+///   g ← g + λ p                                   L2 decay, so that it enters both moments
+///   m ← β₁ m + (1 − β₁) g                         v ← β₂ v + (1 − β₂) g²
+///   p ← p − lr · m̂ / (√v̂ + ε)                     m̂ = m/(1−β₁ᵗ), v̂ = v/(1−β₂ᵗ); ε after the
+///   correction AMSGrad: v̂ from the largest v so far, u ← max(u, v), before the correction
+#pragma once
+
+#include "optim/rule.hpp"
+
+namespace minima {
+
+/// What Adam and AdamW share: two moments and the step that they give.
+struct AdamMoments {
+  MINIMA_HD AdamMoments(double lr, double beta1, double beta2, double eps, i64 t)
+      : beta1(static_cast<float>(beta1)),
+        one_minus_beta1(static_cast<float>(1 - beta1)),
+        beta2(static_cast<float>(beta2)),
+        one_minus_beta2(static_cast<float>(1 - beta2)),
+        eps(static_cast<float>(eps)),
+        step_size(static_cast<float>(lr / (1 - integer_power(beta1, t)))),
+        root_correction2(static_cast<float>(std::sqrt(1 - integer_power(beta2, t)))) {}
+
+  template <class T>
+  MINIMA_HD void accumulate(T g, T& m, T& v) const {
+    m = beta1 * m + one_minus_beta1 * g;
+    v = beta2 * v + one_minus_beta2 * g * g;
+  }
+
+  /// lr · m̂ / (√v̂ + ε)
+  template <class T>
+  MINIMA_HD T update(T m, T v) const {
+    using std::sqrt;
+    return step_size * m / (sqrt(v) / root_correction2 + eps);
+  }
+
+  template <class T>
+  MINIMA_HD static T larger(T a, T b) {
+    return a < b ? b : a;
+  }
+
+  float beta1, one_minus_beta1, beta2, one_minus_beta2, eps, step_size, root_correction2;
+};
+
+inline std::vector<Slot> adam_slots(bool amsgrad) {
+  std::vector<Slot> slots{{"exp_avg"}, {"exp_avg_sq", Sign::nonnegative}};
+  if (amsgrad) slots.push_back({"max_exp_avg_sq", Sign::nonnegative});
+  return slots;
+}
+
+struct Adam {
+  static constexpr std::string_view name = "adam";
+
+  struct Options {
+    double lr = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
+    bool amsgrad = false, maximize = false;
+
+    static constexpr auto fields() {
+      return std::tuple{Field{"lr", &Options::lr, nonnegative},
+                        Field{"beta1", &Options::beta1, below_one},
+                        Field{"beta2", &Options::beta2, below_one},
+                        Field{"eps", &Options::eps, nonnegative},
+                        Field{"weight_decay", &Options::weight_decay, nonnegative},
+                        Field{"amsgrad", &Options::amsgrad},
+                        Field{"maximize", &Options::maximize}};
+    }
+  };
+
+  static std::vector<Slot> slots(const Options& o) { return adam_slots(o.amsgrad); }
+
+  MINIMA_HD static Adam prepare(const Options& o, i64 t) {
+    return {AdamMoments(o.lr, o.beta1, o.beta2, o.eps, t), static_cast<float>(o.weight_decay),
+            o.maximize};
+  }
+
+  template <class T>
+  MINIMA_HD void operator()(T& p, T g, T& m, T& v) const {
+    moments.accumulate(decayed(p, g), m, v);
+    p = p - moments.update(m, v);
+  }
+
+  template <class T>
+  MINIMA_HD void operator()(T& p, T g, T& m, T& v, T& u) const {
+    moments.accumulate(decayed(p, g), m, v);
+    u = AdamMoments::larger(u, v);
+    p = p - moments.update(m, u);
+  }
+
+  template <class T>
+  MINIMA_HD T decayed(T p, T g) const {
+    return (maximize ? T(-g) : g) + weight_decay * p;
+  }
+
+  AdamMoments moments;
+  float weight_decay;
+  bool maximize;
+};
+
+}  // namespace minima

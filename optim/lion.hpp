@@ -1,0 +1,43 @@
+/// Lion (Chen, Liang, Huang, et al. 2023, arXiv:2302.06675, Algorithm 2): steps of one size, by the
+/// sign of an average.
+///
+///   p ← (1 − lr·λ) p
+///   p ← p − lr · sign(β₁ m + (1 − β₁) g)          m ← β₂ m + (1 − β₂) g     sign(0) = 0
+#pragma once
+
+#include "optim/rule.hpp"
+
+namespace minima {
+
+struct Lion {
+  static constexpr std::string_view name = "lion";
+
+  struct Options {
+    double lr = 1e-4, beta1 = 0.9, beta2 = 0.99, weight_decay = 0;
+    static constexpr auto fields() {
+      return std::tuple{Field{"lr", &Options::lr, nonnegative},
+                        Field{"beta1", &Options::beta1, below_one},
+                        Field{"beta2", &Options::beta2, below_one},
+                        Field{"weight_decay", &Options::weight_decay, nonnegative}};
+    }
+  };
+
+  static std::vector<Slot> slots(const Options&) { return {{"exp_avg"}}; }
+
+  MINIMA_HD static Lion prepare(const Options& o, i64) {
+    const auto f = [](double x) { return static_cast<float>(x); };
+    return {f(o.lr),    f(o.beta1),     f(1 - o.beta1),
+            f(o.beta2), f(1 - o.beta2), f(1 - o.lr * o.weight_decay)};
+  }
+
+  template <class T>
+  MINIMA_HD void operator()(T& p, T g, T& m) const {
+    const T c = beta1 * m + one_minus_beta1 * g;
+    p = keep * p - (c > T(0) ? T(lr) : c < T(0) ? T(-lr) : T(0));
+    m = beta2 * m + one_minus_beta2 * g;
+  }
+
+  float lr, beta1, one_minus_beta1, beta2, one_minus_beta2, keep;
+};
+
+}  // namespace minima

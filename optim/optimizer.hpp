@@ -1,0 +1,123 @@
+/// Optimizer: changes parameters by their gradients, and owns the state that this needs.
+///
+///     Optimizer optimizer = make_optimizer("adamw:lr=5e-4", decay_groups(model.parameters()));
+///     for (i64 k = 0; k < steps; ++k) {
+///       …                                        // forward, backward: gradients are written
+///       StepReport report = optimizer.step({.lr_factor = schedule.factor(k), .clip_norm = 1});
+///       …                                        // clear the gradients
+///     }
+///     optimizer.save("optimizer.safetensors");
+///
+/// What an optimizer is made of: a *rule* (the formula: optim/rule.hpp), a *storage* for each slot
+/// of its state (optim/plan.hpp), and the engine that runs one over the other (optim/engine.hpp).
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/json.hpp"
+#include "core/parameter.hpp"
+#include "core/safetensors.hpp"
+#include "optim/plan.hpp"
+
+namespace minima {
+
+/// Parameters that share options. `options` are written as on the command line
+/// ("lr=1e-3:weight_decay=0") and stand over those of the optimizer's spec.
+struct ParameterGroup {
+  std::vector<Parameter*> parameters;
+  std::string options;
+};
+
+/// Two groups: everything else, and, with weight_decay=0, biases and layer norms (the name ends in
+/// `bias` or contains `layer_norm` or `LayerNorm`). A group that would be empty is left out.
+std::vector<ParameterGroup> decay_groups(const std::vector<Parameter*>& parameters);
+
+struct StepOptions {
+  /// Multiplies each group's lr; from a Schedule. Adafactor with relative_step makes its own step
+  /// size and ignores it (Optimizer::takes_schedule).
+  double lr_factor = 1;
+  /// Gradients are scaled so that their global norm is at most this; 0: not clipped, and the norm
+  /// is not measured.
+  double clip_norm = 0;
+  /// Multiplies every gradient before anything else looks at it: 1/loss scale, 1/accumulated
+  /// batches.
+  double gradient_scale = 1;
+  /// Measures the norm even without clipping.
+  bool measure_norm = false;
+  /// Measures the norm and, where it is inf or NaN, changes nothing: no weight, no state, no step
+  /// count.
+  bool skip_non_finite = false;
+};
+
+struct StepReport {
+  std::optional<double> grad_norm;  ///< after gradient_scale, before clipping; where measured
+  bool clipped = false;
+  bool skipped = false;
+};
+
+class Engine;
+
+class Optimizer {
+ public:
+  Optimizer(Optimizer&&) noexcept;
+  Optimizer& operator=(Optimizer&&) noexcept;
+  ~Optimizer();
+
+  /// One step for every parameter that has a gradient and is trainable; the others are skipped
+  /// whole (no decay, and their own step count stays). Gradients are read, not changed. Throws
+  /// Error when a gradient's shape does not fit its parameter; then nothing has changed.
+  StepReport step(const StepOptions& options = {});
+
+  const std::string& name() const;  ///< as on the command line: "adamw8bit"
+  /// Every option of every group, resolved: {"optimizer", "storage", "groups": [{…,
+  /// "parameters"}]}.
+  Json options() const;
+  /// False when a learning-rate schedule has no effect: Adafactor with relative_step.
+  bool takes_schedule() const;
+
+  const StatePlan& state() const;  ///< parameter, slot, shape, storage, bytes, reason
+  i64 state_elements() const { return state().elements(); }
+  i64 state_bytes() const { return state().bytes(); }
+  i64 scales() const { return state().scales(); }
+
+  /// The state under its keys in a file: `<parameter>/<slot>`, in block8 `….codes` and `….absmax`,
+  /// and `<parameter>/step`. Slots share their memory with the optimizer.
+  std::vector<NamedTensor> tensors() const;
+  /// Takes over the values of `tensors`. Throws one Error that lists every name missing or too many
+  /// and every other shape or type; then nothing has changed.
+  void assign(const std::map<std::string, Tensor>& tensors);
+
+  /// Writes tensors() with the options in the metadata, atomically.
+  void save(const std::filesystem::path& path) const;
+  /// Reads what save wrote; learning rates and the like stay as they are here. Throws Error when
+  /// the file is damaged, was written by another optimizer, or does not fit (see assign); then
+  /// nothing has changed.
+  void load(const std::filesystem::path& path);
+
+ private:
+  friend Optimizer make_optimizer(const std::string&, const std::vector<ParameterGroup>&);
+  explicit Optimizer(std::unique_ptr<Engine> engine);
+  std::unique_ptr<Engine> engine_;
+};
+
+/// The optimizer that `spec` names, in the command line's syntax: a name, then options separated by
+/// colons: `adamw`, `adamw:lr=3e-5:state=block8`, `adafactor:lr=1e-3:relative_step=false`,
+/// `adamw8bit:fp32=embeddings`. Options are the rule's own, those of StorageOptions and of
+/// EngineOptions. State is allocated at once, zero. Throws Error for an unknown name or option
+/// (naming the nearest and the list), a value out of range, an illegal mix, or two parameters of
+/// one name.
+Optimizer make_optimizer(const std::string& spec, const std::vector<ParameterGroup>& groups);
+inline Optimizer make_optimizer(const std::string& spec,
+                                const std::vector<Parameter*>& parameters) {
+  return make_optimizer(spec, std::vector<ParameterGroup>{{parameters, ""}});
+}
+
+/// Every name that make_optimizer takes.
+std::vector<std::string> optimizer_names();
+
+}  // namespace minima

@@ -1,0 +1,146 @@
+/// Options of a rule, a storage or the engine: a plain struct with one `fields()` table, from which
+/// parsing, validating, printing and saving all follow.
+///
+///     struct Options {
+///       double lr = 1e-3, beta1 = 0.9;
+///       static constexpr auto fields() {
+///         return std::tuple{Field{"lr", &Options::lr, nonnegative}, Field{"beta1",
+///         &Options::beta1, below_one}};
+///       }
+///     };
+///
+/// A value may be a double, an i64, a bool, a string, an optional of these ("none" on the command
+/// line), or an enumeration with an overload of `choices`.
+#pragma once
+
+#include <limits>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "core/error.hpp"
+#include "core/json.hpp"
+#include "core/types.hpp"
+
+namespace minima {
+
+/// The numbers that an option may take: from `least` to `most`, the latter itself only if
+/// `inclusive`.
+struct Range {
+  double least, most;
+  bool inclusive = true;
+  constexpr bool holds(double x) const { return x >= least && (inclusive ? x <= most : x < most); }
+};
+
+inline constexpr double kLargest = std::numeric_limits<double>::max();
+inline constexpr Range any_number{-kLargest, kLargest};
+inline constexpr Range nonnegative{0, kLargest};
+inline constexpr Range positive{std::numeric_limits<double>::min(), kLargest};
+inline constexpr Range nonpositive{-kLargest, 0};
+inline constexpr Range below_one{0, 1, false};
+
+template <class Owner, class Value>
+struct Field {
+  std::string_view name;
+  Value Owner::*member;
+  Range range = any_number;
+};
+
+/// `key=value` pairs, in their order.
+using OptionList = std::vector<std::pair<std::string, std::string>>;
+
+/// Splits "adamw:lr=1e-3:state=block8" into its name and options. Throws Error for a piece without
+/// '=' or a key that occurs twice.
+std::pair<std::string, OptionList> parse_spec(const std::string& spec);
+/// The same without the name: "lr=1e-3:weight_decay=0".
+OptionList parse_options(const std::string& text);
+
+/// The candidate with the fewest edits from `word`.
+std::string nearest(std::string_view word, const std::vector<std::string>& candidates);
+
+namespace detail {
+
+double parse_number(std::string_view owner, std::string_view name, const std::string& text);
+bool parse_bool(std::string_view owner, std::string_view name, const std::string& text);
+i64 parse_choice(std::string_view owner, std::string_view name, const std::string& text,
+                 std::span<const std::string_view> choices);
+void check_range(std::string_view owner, std::string_view name, double value, const Range& range);
+
+template <class T>
+inline constexpr bool is_optional = false;
+template <class T>
+inline constexpr bool is_optional<std::optional<T>> = true;
+
+template <class Value>
+void parse_value(std::string_view owner, std::string_view name, const Range& range,
+                 const std::string& text, Value& value) {
+  if constexpr (is_optional<Value>) {
+    value.reset();
+    if (text != "none") parse_value(owner, name, range, text, value.emplace());
+  } else if constexpr (std::is_same_v<Value, bool>) {
+    value = parse_bool(owner, name, text);
+  } else if constexpr (std::is_same_v<Value, std::string>) {
+    value = text;
+  } else if constexpr (std::is_enum_v<Value>) {
+    value = static_cast<Value>(parse_choice(owner, name, text, choices(Value{})));
+  } else {
+    const double number = parse_number(owner, name, text);
+    check_range(owner, name, number, range);
+    value = static_cast<Value>(number);
+    check(static_cast<double>(value) == number, "{}: {} is {}; it must be a whole number", owner,
+          name, text);
+  }
+}
+
+template <class Value>
+Json value_json(const Value& value) {
+  if constexpr (is_optional<Value>) {
+    return value ? value_json(*value) : Json(nullptr);
+  } else if constexpr (std::is_enum_v<Value>) {
+    return std::string(choices(value)[static_cast<std::size_t>(value)]);
+  } else {
+    return value;
+  }
+}
+
+}  // namespace detail
+
+template <class Options>
+std::vector<std::string> option_names() {
+  std::vector<std::string> names;
+  std::apply([&](const auto&... field) { (names.emplace_back(field.name), ...); },
+             Options::fields());
+  return names;
+}
+
+/// Sets the option `name` from text. False when there is none of that name; throws Error, naming
+/// `owner`, for a value that cannot be read or is out of range.
+template <class Options>
+bool set_option(Options& options, std::string_view owner, std::string_view name,
+                const std::string& text) {
+  const auto try_field = [&](const auto& field) {
+    if (field.name != name) return false;
+    detail::parse_value(owner, name, field.range, text, options.*field.member);
+    return true;
+  };
+  return std::apply([&](const auto&... field) { return (try_field(field) || ...); },
+                    Options::fields());
+}
+
+template <class Options>
+Json options_json(const Options& options) {
+  Json json = Json::object();
+  std::apply(
+      [&](const auto&... field) {
+        ((json[std::string(field.name)] = detail::value_json(options.*field.member)), ...);
+      },
+      Options::fields());
+  return json;
+}
+
+}  // namespace minima

@@ -1,0 +1,79 @@
+/// The plan: which storage each slot of each parameter gets, why, and how many bytes that is.
+///
+/// One function decides; the optimizer allocates from its result and `memory` prints it, so what is
+/// predicted is what is allocated. It works from names and shapes alone: nothing is allocated here.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/json.hpp"
+#include "core/shape.hpp"
+#include "optim/rule.hpp"
+#include "optim/storage/storage.hpp"
+
+namespace minima {
+
+/// A parameter as far as its state's size is concerned.
+struct ParameterShape {
+  std::string name;
+  Shape shape;
+};
+
+/// One slot of one parameter.
+struct PlannedSlot {
+  std::string parameter, slot;
+  Shape shape;
+  Storage storage = Storage::fp32;
+  Sign sign = Sign::any;
+  i64 block_size = 0;  ///< block8 only
+  std::string reason;  ///< why this storage: "block8 asked for", "2,304 elements, below 4,096", …
+
+  std::string key() const { return parameter + "/" + slot; }
+  i64 elements() const { return shape.size(); }
+  i64 scales() const;  ///< block maxima: one per block in block8, else 0
+  i64 bytes() const;   ///< of elements and scales
+};
+
+/// All slots, parameter by parameter, `step` included where the optimizer keeps one.
+struct StatePlan {
+  std::vector<PlannedSlot> slots;
+  i64 elements() const;
+  i64 scales() const;
+  i64 bytes() const;  ///< without the two shared code maps of block8 (2,048 bytes)
+  /// The table as text: parameter, slot, shape, storage, bytes, reason; then the sums.
+  std::string table() const;
+};
+
+/// How state is stored, the same options for every optimizer. `fp32`, `bf16` and `block8` override
+/// by name: a slot whose key `<parameter>/<slot>` contains one of the pattern's alternatives
+/// ("embeddings|classifier", "/exp_avg_sq") is stored so, whatever its size.
+struct StorageOptions {
+  Storage state = Storage::fp32;
+  i64 block_size = 256;      ///< elements that share a scale in block8, 16 to 4,096
+  i64 min_8bit_size = 4096;  ///< a smaller tensor stays fp32 under block8
+  std::string fp32, bf16, block8;
+
+  static constexpr auto fields() {
+    return std::tuple{Field{"state", &StorageOptions::state},
+                      Field{"block_size", &StorageOptions::block_size, Range{16, 4096}},
+                      Field{"min_8bit_size", &StorageOptions::min_8bit_size, nonnegative},
+                      Field{"fp32", &StorageOptions::fp32},
+                      Field{"bf16", &StorageOptions::bf16},
+                      Field{"block8", &StorageOptions::block8}};
+  }
+};
+
+/// The slots of one parameter under a rule's slot list.
+std::vector<PlannedSlot> plan_slots(const ParameterShape& parameter, const std::vector<Slot>& slots,
+                                    const StorageOptions& options);
+
+/// The whole state of the optimizer that `spec` names (see make_optimizer). Throws Error as
+/// make_optimizer does.
+StatePlan plan_state(const std::string& spec, const std::vector<ParameterShape>& parameters);
+
+/// Whether `name` contains one of the alternatives of `pattern`, which are separated by '|'. An
+/// empty pattern matches nothing.
+bool matches(const std::string& name, const std::string& pattern);
+
+}  // namespace minima

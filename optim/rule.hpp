@@ -1,0 +1,103 @@
+/// Rule: the contract that an optimizer's formula fulfils. Read optim/adamw.hpp beside this page.
+///
+/// An *elementwise* rule changes one number by its gradient and its own state. It is a struct with
+///
+///     static constexpr std::string_view name;       as on the command line
+///     struct Options { …; fields() };               see optim/options.hpp; one of them is `lr`
+///     static std::vector<Slot> slots(const Options&);            the state it keeps
+///     static R prepare(const Options&, i64 t);      its constants for step t (from 1)
+///     template <class T> void operator()(T& p, T g, T& m, …) const;   the formula; T& for each
+///     slot
+///
+/// and, where wanted,
+///
+///     static void validate(const Options&);         throws Error for an illegal mix
+///     static constexpr bool keeps_step = false;     where no constant depends on t
+///
+/// The scalar T is `float` in the kernel (CPU with every storage, CUDA), `double` in a reference,
+/// and `Traced` (optim/traced.hpp) where a step is explained: the formula stands once. Hence:
+/// members and operator() are MINIMA_HD, `using std::sqrt;` stands before an unqualified `sqrt`,
+/// and a condition tests an option, not a T. Constants are formed in double and rounded once: 1 −
+/// 0.999 formed in float is off by 1.3e-5.
+///
+/// A *matrix* rule (Adafactor) needs sums over rows, columns or the whole tensor: see
+/// optim/matrix_pass.hpp. It has `slots(options, shape)` and, instead of prepare and operator(),
+///
+///     static void step(const Options&, const StepView&);
+///
+/// The contract of both: t belongs to the parameter and is advanced by the engine; state starts at
+/// zero; a rule computes with fresh state, and rounding for storage comes after the weight has
+/// moved; schedules act on Options::lr; clipping, unscaling and non-finite gradients are the
+/// engine's.
+#pragma once
+
+#include <cmath>
+#include <concepts>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+#include "core/shape.hpp"
+#include "core/types.hpp"
+#include "optim/options.hpp"
+
+namespace minima {
+
+/// Which code map a slot takes in 8 bits.
+enum class Sign : u8 { any, nonnegative };
+
+/// A slot's shape, by that of its parameter [batch…, n, m].
+enum class Extent : u8 {
+  dense,    ///< the parameter's shape; only dense slots are stored in fewer bits than fp32
+  rows,     ///< [batch…, n], one value for each row
+  columns,  ///< [batch…, m], one value for each column; all of a vector, which is one row
+  scalar,   ///< []
+};
+
+/// One named array of state. Names are PyTorch's: `exp_avg`, `exp_avg_sq`, `momentum_buffer`.
+struct Slot {
+  std::string_view name;
+  Sign sign = Sign::any;
+  Extent extent = Extent::dense;
+};
+
+/// The shape of a slot of this extent.
+inline Shape slot_shape(Extent extent, const Shape& parameter) {
+  if (extent == Extent::dense) return parameter;
+  if (extent == Extent::scalar) return {};
+  if (parameter.rank() < 2) return parameter;
+  std::vector<i64> sizes(parameter.begin(), parameter.end());
+  sizes.erase(sizes.end() - (extent == Extent::rows ? 1 : 2));
+  return Shape(sizes);
+}
+
+/// xᵗ by repeated squaring: the same bits on every device, which `pow` does not promise.
+MINIMA_HD double integer_power(double x, i64 t) {
+  double result = 1;
+  for (; t > 0; t >>= 1, x *= x)
+    if (t & 1) result *= x;
+  return result;
+}
+
+template <class R>
+concept ElementwiseRule = requires(const typename R::Options& options, i64 t) {
+  { R::slots(options) } -> std::convertible_to<std::vector<Slot>>;
+  { R::prepare(options, t) } -> std::same_as<R>;
+};
+
+struct StepView;  // optim/matrix_pass.hpp
+
+template <class R>
+concept MatrixRule = requires(const typename R::Options& options, const Shape& shape,
+                              const StepView& view) {
+  { R::slots(options, shape) } -> std::convertible_to<std::vector<Slot>>;
+  R::step(options, view);
+};
+
+template <class R>
+constexpr bool keeps_step() {
+  if constexpr (requires { R::keeps_step; }) return R::keeps_step;
+  return true;
+}
+
+}  // namespace minima

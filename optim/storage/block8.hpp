@@ -1,0 +1,98 @@
+/// block8: eight bits a value (Dettmers, Lewis, Shleifer, Zettlemoyer 2022, arXiv:2110.02861; the
+/// code: Dettmers 2016, arXiv:1511.04561).
+///
+/// The flattened tensor is cut into blocks (256 values; the last may be shorter). A block keeps its
+/// largest magnitude, `absmax`, as a float, and for each value x the code of x/absmax: the index of
+/// the nearest of 256 numbers in [−1, 1] (in [0, 1] for a slot that is never negative) that lie
+/// densely around zero, over seven decades. Decoding is map[code] · absmax.
+///
+///   nearest     by the midpoint of two neighbours; a tie takes the even code
+///   sign rule   in the signed map a negative value never becomes 0 (a tiny positive one may)
+///   zero block  absmax 0 and all codes that of 0; so a fresh slot, and what never got a gradient,
+///   is 0
+///
+/// How encoding is fast. The bits of |x|/absmax, seen as an integer, grow with the value. Their
+/// upper part (exponent and a few bits of the mantissa) picks a bucket so narrow that it holds at
+/// most one border between two codes. A bucket's entry is code·2²⁴ plus an offset, such that adding
+/// the lower bits of the mantissa carries into the code exactly at the border: one look-up, one
+/// addition, one shift. The entries are made from `nearest_code` itself, so ties, sign rule and −0
+/// are all in them.
+#pragma once
+
+#include <bit>
+
+#include "optim/storage/storage.hpp"
+
+namespace minima {
+
+/// The 256 numbers of a code and its tables for encoding. Plain data, for a GPU too.
+struct CodeMap {
+  static constexpr int kMaxBuckets = 3072;
+
+  float value[256];        ///< ascending
+  u32 zero;                ///< the code of 0
+  u32 lowest;              ///< bits of the smallest magnitude that the table tells apart
+  u32 shift;               ///< mantissa bits below a bucket's
+  u32 buckets[2];          ///< where the entries begin: of positive values, of negative ones
+  u32 entry[kMaxBuckets];  ///< for negative values with the codes mirrored (255 − code)
+
+  /// The code of x/absmax, for the bits of x/absmax. Any bits give some code; NaN gives that of ±1.
+  MINIMA_HD u32 encode(u32 bits) const {
+    constexpr u32 one = 0x3f800000u;
+    const u32 negative = bits >> 31;
+    u32 magnitude = bits & 0x7fffffffu;
+    magnitude = magnitude < lowest ? lowest : magnitude;
+    magnitude = magnitude > one ? one : magnitude;
+    const u32 from_lowest = magnitude - lowest;
+    const u32 found = entry[(from_lowest >> shift) + (negative ? buckets[1] : buckets[0])];
+    return ((found + (from_lowest & ((1u << shift) - 1))) >> 24) ^ (negative ? 255u : 0u);
+  }
+};
+
+/// The map for signed slots and that for slots that are never negative; built once.
+const CodeMap& signed_code_map();
+const CodeMap& unsigned_code_map();
+
+/// The nearest code by searching the map: the definition, which the tables are made from.
+u8 nearest_code(const CodeMap& map, float x);
+
+struct Block8Storage {
+  MINIMA_HD static i64 scales(i64 elements, i64 block_size) {
+    return (elements + block_size - 1) / block_size;
+  }
+
+  /// begin is a multiple of the block size, and n at most the block size.
+  MINIMA_HD static float* open(const SlotView& slot, i64 begin, i64 n, float* scratch) {
+    const u8* codes = static_cast<const u8*>(slot.values) + begin;
+    const float* value = slot.map->value;
+    const float absmax = slot.absmax[begin / slot.block_size];
+    for (i64 i = 0; i < n; ++i) scratch[i] = value[codes[i]] * absmax;
+    return scratch;
+  }
+
+  MINIMA_HD static void close(const SlotView& slot, i64 begin, i64 n, const float* scratch) {
+    u8* codes = static_cast<u8*>(slot.values) + begin;
+    u32 largest = 0;  // as bits: an integer maximum needs no order of operations, and keeps NaN
+    for (i64 i = 0; i < n; ++i) {
+      const u32 magnitude = std::bit_cast<u32>(scratch[i]) & 0x7fffffffu;
+      largest = magnitude > largest ? magnitude : largest;
+    }
+    const float absmax = std::bit_cast<float>(largest);
+    slot.absmax[begin / slot.block_size] = absmax;
+    const CodeMap& map = *slot.map;
+    if (largest == 0) {
+      for (i64 i = 0; i < n; ++i) codes[i] = static_cast<u8>(map.zero);
+      return;
+    }
+    for (i64 i = 0; i < n; ++i)
+      codes[i] = static_cast<u8>(map.encode(std::bit_cast<u32>(scratch[i] / absmax)));
+  }
+
+  /// Asks for a block's codes ahead of time: while one block is encoded, memory would stand idle.
+  MINIMA_HD static void prefetch(const SlotView& slot, i64 begin, i64 n) {
+    const char* codes = static_cast<const char*>(slot.values) + begin;
+    for (i64 i = 0; i < n; i += 64) __builtin_prefetch(codes + i, 1);
+  }
+};
+
+}  // namespace minima

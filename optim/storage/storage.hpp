@@ -1,0 +1,44 @@
+/// How the values of a slot are kept between steps. A rule never knows: it computes on floats.
+///
+/// A storage is a struct of two functions on a stretch of a slot. `open` gives floats to compute
+/// on: the slot's own memory where that holds floats, else `scratch`, filled. `close` stores them.
+/// A new storage is one file like storage/bf16.hpp, a name here, and a line in `with_storage`.
+#pragma once
+
+#include <array>
+#include <span>
+#include <string_view>
+
+#include "core/types.hpp"
+
+namespace minima {
+
+enum class Storage : u8 {
+  fp32,    ///< 4 bytes a value (storage/fp32.hpp)
+  bf16,    ///< 2 bytes, rounded to nearest even (storage/bf16.hpp)
+  block8,  ///< 1 byte, and a float for each block (storage/block8.hpp)
+  i32,     ///< a counter: the slot `step`
+};
+
+inline constexpr std::array<std::string_view, 4> kStorageNames{"fp32", "bf16", "block8", "i32"};
+inline std::string_view storage_name(Storage s) {
+  return kStorageNames[static_cast<std::size_t>(s)];
+}
+/// Those that can be asked for.
+inline std::span<const std::string_view> choices(Storage) { return {kStorageNames.data(), 3}; }
+
+struct CodeMap;  // storage/block8.hpp
+
+/// One array in memory as a kernel sees it: plain data, so that it can be handed to a GPU.
+struct SlotView {
+  Storage storage = Storage::fp32;
+  void* values = nullptr;        ///< floats, bf16, or codes
+  float* absmax = nullptr;       ///< block8: the largest |value| of each block
+  i64 block_size = 0;            ///< block8
+  const CodeMap* map = nullptr;  ///< block8
+};
+
+/// Blocks of block8 hold at most this many values, and so does a stretch that is opened at once.
+inline constexpr i64 kLongestStretch = 4096;
+
+}  // namespace minima
