@@ -1,0 +1,243 @@
+#include "core/ops/elementwise.hpp"
+
+#include <tuple>
+
+#include "core/cpu/simd.hpp"
+#include "core/ops/reduce.hpp"
+
+namespace minima::ops {
+namespace {
+
+/// How N operands are walked beside a result: its dimensions, merged where no operand starts or
+/// stops being broadcast, and each operand's step along them (0 where it is broadcast). The last
+/// step is therefore 0 or 1.
+template <std::size_t N>
+struct Walk {
+  int rank = 0;
+  std::array<i64, Shape::kMaxRank> sizes{};
+  std::array<std::array<i64, Shape::kMaxRank>, N> steps{};
+
+  Walk(const Shape& result, const std::array<Shape, N>& operands) {
+    // from the last dimension to the first; turned round at the end
+    std::array<i64, N> elements;  // in the operand, within the dimensions passed so far
+    elements.fill(1);
+    for (int axis = result.rank() - 1; axis >= 0; --axis) {
+      const i64 size = result[axis];
+      if (size == 1) continue;
+      std::array<i64, N> step;
+      bool merges = rank > 0;
+      for (std::size_t k = 0; k < N; ++k) {
+        const int own = axis - result.rank() + operands[k].rank();
+        const bool repeated = own < 0 || operands[k][own] == 1;
+        step[k] = repeated ? 0 : elements[k];
+        if (!repeated) elements[k] *= size;
+        if (rank > 0) merges = merges && step[k] == steps[k][rank - 1] * sizes[rank - 1];
+      }
+      if (merges) {
+        sizes[rank - 1] *= size;
+        continue;
+      }
+      sizes[rank] = size;
+      for (std::size_t k = 0; k < N; ++k) steps[k][rank] = step[k];
+      ++rank;
+    }
+    if (rank == 0) {  // a single element
+      sizes[rank++] = 1;
+    }
+    std::reverse(sizes.begin(), sizes.begin() + rank);
+    for (auto& step : steps) std::reverse(step.begin(), step.begin() + rank);
+  }
+};
+
+constexpr i64 kBlock = 512;     // a repeated operand is spread over a buffer of so many elements
+constexpr i64 kTask = 1 << 14;  // elements
+
+/// out[i] = op(in[0][i], …) for count elements one after another.
+template <class Op, class T, std::size_t N>
+MINIMA_HD void map_run(const Op& op, i64 count, T* out, const std::array<const T*, N>& in) {
+  if constexpr (N == 1) {
+    const T* x = in[0];
+    for (i64 i = 0; i < count; ++i) out[i] = op(x[i]);
+  } else if constexpr (N == 2) {
+    const T *x = in[0], *y = in[1];
+    for (i64 i = 0; i < count; ++i) out[i] = op(x[i], y[i]);
+  } else {
+    const T *x = in[0], *y = in[1], *z = in[2];
+    for (i64 i = 0; i < count; ++i) out[i] = op(x[i], y[i], z[i]);
+  }
+}
+
+/// Columns begin … end-1 of one row of the walk, from operands that start at `in`.
+template <class Op, class T, std::size_t N>
+MINIMA_HD void map_row(const Op& op, const Walk<N>& walk, i64 begin, i64 end, T* out,
+                       std::array<const T*, N> in, T (&spread)[N][kBlock],
+                       std::array<const T*, N>& spread_from) {
+  for (std::size_t k = 0; k < N; ++k) {
+    if (walk.steps[k][walk.rank - 1] == 1) continue;
+    if (spread_from[k] != in[k]) std::fill_n(spread[k], std::min(kBlock, end - begin), *in[k]);
+    spread_from[k] = in[k];
+  }
+  for (i64 at = begin; at < end; at += kBlock) {
+    std::array<const T*, N> block;
+    for (std::size_t k = 0; k < N; ++k)
+      block[k] = walk.steps[k][walk.rank - 1] == 1 ? in[k] + at : spread[k];
+    map_run(op, std::min(kBlock, end - at), out + at, block);
+  }
+}
+
+/// out = op(in…), elementwise. A task is a few whole rows of the walk, or a piece of a long one.
+template <class Op, class T, std::size_t N>
+void map(Cpu, const Op& op, const Walk<N>& walk, T* out, const std::array<const T*, N>& in) {
+  const i64 columns = walk.sizes[walk.rank - 1];
+  i64 rows = 1;
+  for (int axis = 0; axis + 1 < walk.rank; ++axis) rows *= walk.sizes[axis];
+  if (rows * columns == 0) return;
+  const i64 piece = std::min(columns, kTask), pieces = (columns + piece - 1) / piece;
+  const i64 group = std::max<i64>(1, kTask / columns);
+
+  parallel_for((rows + group - 1) / group * pieces, [&](i64 task) {
+    const i64 first = task / pieces * group, last = std::min(rows, first + group);
+    const i64 begin = task % pieces * piece, end = std::min(columns, begin + piece);
+    const auto loop = [&]() MINIMA_INLINE {
+      T spread[N][kBlock];
+      std::array<const T*, N> spread_from{};
+      for (i64 row = first; row < last; ++row) {
+        std::array<const T*, N> start = in;
+        i64 rest = row;
+        for (int axis = walk.rank - 2; axis >= 0; --axis) {
+          const i64 index = rest % walk.sizes[axis];
+          rest /= walk.sizes[axis];
+          for (std::size_t k = 0; k < N; ++k) start[k] += index * walk.steps[k][axis];
+        }
+        map_row(op, walk, begin, end, out + row * columns, start, spread, spread_from);
+      }
+    };
+    if constexpr (std::is_same_v<T, float>)
+      vectorize(loop);
+    else
+      loop();
+  });
+}
+
+/// A new tensor of `shape` with op of the operands' elements; they have one type and broadcast to
+/// it.
+template <class Op, class... Operands>
+Tensor mapped(const char* name, const Op& op, const Shape& shape, const Tensor& first,
+              const Operands&... others) {
+  for (const Tensor* other : std::initializer_list<const Tensor*>{&others...})
+    check(other->dtype() == first.dtype() && other->device() == first.device(),
+          "{}: operands are {} on {} and {} on {}; they must agree", name,
+          dtype_name(first.dtype()), to_string(first.device()), dtype_name(other->dtype()),
+          to_string(other->device()));
+  Tensor result = Tensor::empty(shape, first.dtype(), first.device());
+  visit_real(name, first.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    constexpr std::size_t n = 1 + sizeof...(others);
+    const Walk<n> walk(shape, {first.shape(), others.shape()...});
+    on_device(first.device(), [&](auto device) {
+      map(device, op, walk, result.data<T>(),
+          std::array<const T*, n>{first.data<T>(), others.template data<T>()...});
+    });
+  });
+  return result;
+}
+
+// What backward maps: the gradient that comes in times the op's derivative.
+template <class Op>
+struct Derivative {
+  template <class T>
+  MINIMA_HD T operator()(T dy, T kept) const {
+    return dy * Op{}.derivative(kept);
+  }
+};
+template <class Op>
+struct PartialA {
+  template <class T>
+  MINIMA_HD T operator()(T dy, T a, T b) const {
+    return dy * Op{}.partial_a(a, b);
+  }
+};
+template <class Op>
+struct PartialB {
+  template <class T>
+  MINIMA_HD T operator()(T dy, T a, T b) const {
+    return dy * Op{}.partial_b(a, b);
+  }
+};
+
+struct Where {
+  template <class T>
+  MINIMA_HD T operator()(T condition, T a, T b) const {
+    return condition != 0 ? a : b;
+  }
+};
+
+}  // namespace
+
+Shape broadcast_shape(const char* op, const Shape& a, const Shape& b) {
+  std::array<i64, Shape::kMaxRank> sizes{};
+  const int rank = std::max(a.rank(), b.rank());
+  for (int axis = -1; axis >= -rank; --axis) {
+    const i64 m = -axis <= a.rank() ? a[axis] : 1, n = -axis <= b.rank() ? b[axis] : 1;
+    check(m == n || m == 1 || n == 1,
+          "{}: {} and {} do not broadcast; counted from the last dimension, sizes must be equal or "
+          "1",
+          op, a, b);
+    sizes[static_cast<std::size_t>(rank + axis)] = m == 1 ? n : m;
+  }
+  return Shape(std::span<const i64>(sizes.data(), static_cast<std::size_t>(rank)));
+}
+
+template <class Op>
+Tensor unary(const Tensor& x) {
+  return mapped(Op::name, Op{}, x.shape(), x);
+}
+
+template <class Op>
+Tensor unary_backward(const Tensor& dy, const Tensor& kept) {
+  return mapped(Op::name, Derivative<Op>{}, kept.shape(), dy, kept);
+}
+
+template <class Op>
+Tensor binary(const Tensor& a, const Tensor& b) {
+  return mapped(Op::name, Op{}, broadcast_shape(Op::name, a.shape(), b.shape()), a, b);
+}
+
+template <class Op>
+Tensor binary_backward_a(const Tensor& dy, const Tensor& a, const Tensor& b) {
+  return sum_to(mapped(Op::name, PartialA<Op>{}, dy.shape(), dy, a, b), a.shape());
+}
+
+template <class Op>
+Tensor binary_backward_b(const Tensor& dy, const Tensor& a, const Tensor& b) {
+  return sum_to(mapped(Op::name, PartialB<Op>{}, dy.shape(), dy, a, b), b.shape());
+}
+
+Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
+  const Shape shape =
+      broadcast_shape("where", condition.shape(), broadcast_shape("where", a.shape(), b.shape()));
+  return mapped("where", Where{}, shape, condition.to(a.dtype()), a, b);
+}
+
+namespace {
+
+// Taking a template's address makes the compiler write it out, for other files to link with.
+template <class... Ops>
+constexpr auto unary_functions(OpList<Ops...>) {
+  return std::tuple{&unary<Ops>..., &unary_backward<Ops>...};
+}
+template <class... Ops>
+constexpr auto binary_functions(OpList<Ops...>) {
+  return std::tuple{&binary<Ops>...};
+}
+template <class... Ops>
+constexpr auto binary_backward_functions(OpList<Ops...>) {
+  return std::tuple{&binary_backward_a<Ops>..., &binary_backward_b<Ops>...};
+}
+
+[[gnu::used]] const auto kWrittenOut = std::tuple{
+    unary_functions(UnaryOps{}), binary_functions(BinaryOps{}),
+    binary_functions(BinaryOpsWithoutBackward{}), binary_backward_functions(BinaryOps{})};
+
+}  // namespace
+}  // namespace minima::ops

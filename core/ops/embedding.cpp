@@ -1,0 +1,79 @@
+#include "core/ops/embedding.hpp"
+
+#include <algorithm>
+
+#include "core/cpu/simd.hpp"
+#include "core/ops/layout.hpp"
+
+namespace minima::ops {
+namespace {
+
+/// values[u] = Σ dy[k] over the places k with ids[k] = unique id u, in rising order of k.
+/// `places` holds them id after id; those of u begin at first[u].
+template <class T>
+void sum_rows(Cpu, i64 width, const std::vector<i64>& places, const std::vector<i64>& first,
+              const T* dy, T* values) {
+  const i64 unique = static_cast<i64>(first.size()) - 1;
+  parallel_chunks(unique, std::max<i64>(1, (1 << 13) / std::max<i64>(width, 1)),
+                  [&](i64 begin, i64 end) {
+                    vectorize([&]() MINIMA_INLINE {
+                      for (i64 u = begin; u < end; ++u) {
+                        T* sum = values + u * width;
+                        const i64* place = places.data() + first[static_cast<std::size_t>(u)];
+                        const i64* last = places.data() + first[static_cast<std::size_t>(u + 1)];
+                        std::copy_n(dy + *place * width, width, sum);
+                        for (++place; place != last; ++place) {
+                          const T* row = dy + *place * width;
+                          for (i64 j = 0; j < width; ++j) sum[j] += row[j];
+                        }
+                      }
+                    });
+                  });
+}
+
+}  // namespace
+
+Tensor embedding(const Tensor& w, const Tensor& ids) {
+  check(w.rank() == 2, "embedding: the table is {}; it must be [entries, features]", w.shape());
+  check(ids.dtype() == DType::i64, "embedding: ids are {}; they must be i64",
+        dtype_name(ids.dtype()));
+  const auto id = ids.span<i64>();
+  const auto bad = std::ranges::find_if(id, [&](i64 k) { return k < 0 || k >= w.size(0); });
+  if (bad != id.end())
+    fail("embedding: id {} at place {} is outside of 0 … {}; does the vocabulary fit the table?",
+         *bad, bad - id.begin(), w.size(0) - 1);
+  std::vector<i64> sizes(ids.shape().begin(), ids.shape().end());
+  sizes.push_back(w.size(1));
+  return index_select(w, 0, ids.reshape({-1})).reshape(Shape(sizes));
+}
+
+Gradient embedding_backward(const Tensor& dy, const Tensor& ids, std::optional<i64> padding_idx) {
+  const auto id = ids.span<i64>();
+  const i64 width = dy.size(-1);
+  std::vector<i64> places;
+  places.reserve(id.size());
+  for (i64 k = 0; k < ids.size(); ++k)
+    if (id[static_cast<std::size_t>(k)] != padding_idx) places.push_back(k);
+  std::ranges::sort(places, {},
+                    [&](i64 k) { return std::pair(id[static_cast<std::size_t>(k)], k); });
+
+  std::vector<i64> unique, first;
+  for (std::size_t p = 0; p < places.size(); ++p) {
+    const i64 here = id[static_cast<std::size_t>(places[p])];
+    if (!unique.empty() && unique.back() == here) continue;
+    unique.push_back(here);
+    first.push_back(static_cast<i64>(p));
+  }
+  first.push_back(static_cast<i64>(places.size()));
+
+  Tensor values = Tensor::empty({static_cast<i64>(unique.size()), width}, dy.dtype(), dy.device());
+  visit_real("embedding", dy.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    on_device(dy.device(), [&](auto device) {
+      sum_rows(device, width, places, first, dy.data<T>(), values.data<T>());
+    });
+  });
+  return Gradient::rows(Tensor::from(unique), std::move(values));
+}
+
+}  // namespace minima::ops

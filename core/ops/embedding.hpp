@@ -1,0 +1,21 @@
+/// embedding: rows of a table by id.
+///
+///     w [V, d]   ids […] i64   →   y […, d]      y[i] = w[ids[i]]
+///
+/// f32 or f64. Throws Error for an id outside of 0 … V−1 (with its place) and a w that is no
+/// matrix.
+#pragma once
+
+#include <optional>
+
+#include "core/parameter.hpp"
+
+namespace minima::ops {
+
+Tensor embedding(const Tensor& w, const Tensor& ids);
+
+/// The gradient of w as rows: each id once, ascending; dy of equal ids is added in the order of
+/// their places. The row `padding_idx` gets none.
+Gradient embedding_backward(const Tensor& dy, const Tensor& ids, std::optional<i64> padding_idx);
+
+}  // namespace minima::ops
