@@ -9,7 +9,21 @@ namespace minima {
 
 inline constexpr std::string_view kOps[] = {
     // elementwise, one argument
-    "gelu",
+    "gelu", "gelu_tanh", "relu", "tanh", "sigmoid", "silu", "exp", "log", "sqrt", "rsqrt", "abs",
+    "neg", "square", "erf",
+    // elementwise, two arguments
+    "add", "sub", "mul", "div", "maximum", "minimum", "pow", "where", "mse", "bce_with_logits",
+    // reductions and scans
+    "sum", "mean", "amax", "amin", "var", "logsumexp", "norm", "cumsum",
+    // rows as distributions
+    "softmax", "softmax_masked", "log_softmax", "cross_entropy",
+    // layout
+    "reshape", "transpose", "permute", "slice", "expand", "cat", "stack", "index_select", "gather",
+    "scatter_add",
+    // texts
+    "embedding", "mean_pool",
+    // layers (autograd/layers.hpp)
+    "matmul", "linear", "layer_norm", "dropout", "attention",
 };
 
 /// The name of an op in kOps; any other string does not compile.
