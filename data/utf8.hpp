@@ -1,0 +1,63 @@
+/// UTF-8: decoding one code point at a time, and where a text is not valid.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "core/types.hpp"
+
+namespace minima {
+
+struct CodePoint {
+  char32_t value;  ///< U+FFFD where the bytes are ill-formed
+  int bytes;       ///< how many it took
+  bool valid;
+};
+
+/// The first code point of `text`, which must not be empty. An ill-formed sequence is replaced by
+/// one U+FFFD for each maximal part that could have begun a valid one (The Unicode Standard, 3.9,
+/// "U+FFFD substitution of maximal subparts"), as browsers and Python do.
+inline CodePoint decode_utf8(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<u8>(text[i]); };
+  const u8 lead = byte(0);
+  if (lead < 0x80) return {lead, 1, true};
+  if (lead < 0xC2 || lead > 0xF4) return {0xFFFD, 1, false};
+  const int length = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+  // The second byte has a narrower range after four leads: no overlong forms, no surrogates,
+  // nothing above U+10FFFF.
+  u8 low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
+  u8 high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
+  char32_t value = lead & (0x7F >> length);
+  for (int i = 1; i < length; ++i) {
+    if (static_cast<std::size_t>(i) == text.size() || byte(i) < low || byte(i) > high)
+      return {0xFFFD, i, false};
+    value = value << 6 | (byte(i) & 0x3F);
+    low = 0x80, high = 0xBF;
+  }
+  return {value, length, true};
+}
+
+inline void append_utf8(std::string& text, char32_t point) {
+  const auto tail = [&](int shift) { text += static_cast<char>(0x80 | ((point >> shift) & 0x3F)); };
+  if (point < 0x80) {
+    text += static_cast<char>(point);
+  } else if (point < 0x800) {
+    text += static_cast<char>(0xC0 | point >> 6), tail(0);
+  } else if (point < 0x10000) {
+    text += static_cast<char>(0xE0 | point >> 12), tail(6), tail(0);
+  } else {
+    text += static_cast<char>(0xF0 | point >> 18), tail(12), tail(6), tail(0);
+  }
+}
+
+/// The position of the first byte that is not valid UTF-8, or npos.
+inline std::size_t find_invalid_utf8(std::string_view text) {
+  for (std::size_t at = 0; at < text.size();) {
+    const CodePoint point = decode_utf8(text.substr(at));
+    if (!point.valid) return at;
+    at += static_cast<std::size_t>(point.bytes);
+  }
+  return std::string_view::npos;
+}
+
+}  // namespace minima

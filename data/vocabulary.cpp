@@ -1,0 +1,110 @@
+#include "data/vocabulary.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+
+#include "core/error.hpp"
+#include "core/file.hpp"
+#include "data/utf8.hpp"
+#include "data/word_scanner.hpp"
+
+namespace minima {
+namespace {
+
+constexpr std::string_view kContinues = "##";
+
+// FNV-1a: it grows byte by byte, so the hashes of all prefixes of a word cost no more than one.
+constexpr u64 kEmptyHash = 0xCBF29CE484222325u;
+constexpr u64 extend(u64 hash, char byte) {
+  return (hash ^ static_cast<u8>(byte)) * 0x100000001B3u;
+}
+constexpr u64 extend(u64 hash, std::string_view bytes) {
+  for (const char byte : bytes) hash = extend(hash, byte);
+  return hash;
+}
+constexpr u64 kContinuesHash = extend(kEmptyHash, kContinues);
+
+std::size_t first_slot(u64 hash) { return hash ^ hash >> 29; }
+u32 tag(u64 hash) { return static_cast<u32>(hash >> 32); }
+
+}  // namespace
+
+Vocabulary::Vocabulary(std::vector<std::string> tokens, const std::string& source)
+    : tokens_(std::move(tokens)), slots_(std::bit_ceil(4 * tokens_.size() + 4)) {
+  for (i32 id = 0; id < static_cast<i32>(tokens_.size()); ++id) {
+    const std::string& token = tokens_[id];
+    check(!token.empty(), "{}: token {} is empty; each line holds one token", source, id);
+    check(find_invalid_utf8(token) == std::string::npos, "{}: token {} is not valid UTF-8", source,
+          id);
+    const i32 earlier = find(token);
+    check(earlier < 0, "{}: '{}' is both token {} and token {}", source, token, earlier, id);
+    longest_ = std::max(longest_, token.size());
+    const u64 hash = extend(kEmptyHash, token);
+    std::size_t slot = first_slot(hash) & (slots_.size() - 1);
+    while (slots_[slot].id >= 0) slot = (slot + 1) & (slots_.size() - 1);
+    slots_[slot] = {tag(hash), id};
+  }
+  i32* const ids[] = {&special_.pad, &special_.unk, &special_.cls, &special_.sep, &special_.mask};
+  for (std::size_t i = 0; i < std::size(ids); ++i) {
+    *ids[i] = find(kSpecialTokens[i]);
+    check(*ids[i] >= 0, "{}: has no {}; a vocabulary needs [PAD], [UNK], [CLS], [SEP] and [MASK]",
+          source, kSpecialTokens[i]);
+  }
+}
+
+Vocabulary Vocabulary::read(const std::filesystem::path& path) {
+  const std::string text = read_file(path);
+  check(!text.empty(), "{}: is empty; a vocabulary holds one token per line", path.string());
+  std::vector<std::string> tokens;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    std::string_view line = std::string_view(text).substr(at, end - at);
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    tokens.emplace_back(line);
+    at = end + 1;
+  }
+  return Vocabulary(std::move(tokens), path.string());
+}
+
+void Vocabulary::write(const std::filesystem::path& path) const {
+  std::string text;
+  for (const std::string& token : tokens_) text += token + "\n";
+  write_file(path, text);
+}
+
+const std::string& Vocabulary::token(i64 id) const {
+  check(0 <= id && id < size(), "vocabulary: no token {}; ids are 0 … {}", id, size() - 1);
+  return tokens_[id];
+}
+
+i32 Vocabulary::look_up(u64 hash, std::string_view prefix, std::string_view rest) const {
+  for (std::size_t slot = first_slot(hash);; ++slot) {
+    const Slot& found = slots_[slot & (slots_.size() - 1)];
+    if (found.id < 0) return -1;
+    if (found.tag != tag(hash)) continue;
+    const std::string_view token = tokens_[found.id];
+    if (token.size() == prefix.size() + rest.size() && token.starts_with(prefix) &&
+        token.ends_with(rest))
+      return found.id;
+  }
+}
+
+i32 Vocabulary::find(std::string_view token) const {
+  return look_up(extend(kEmptyHash, token), {}, token);
+}
+
+Vocabulary::Match Vocabulary::longest_match(std::string_view word, bool continues) const {
+  std::array<u64, 4 * kMaxWordCharacters> hashes;  // of the prefixes of `word`
+  u64 hash = continues ? kContinuesHash : kEmptyHash;
+  const std::size_t limit = std::min({word.size(), longest_, hashes.size()});
+  for (std::size_t i = 0; i < limit; ++i) hashes[i] = hash = extend(hash, word[i]);
+  for (std::size_t bytes = limit; bytes > 0; --bytes) {
+    const i32 id = look_up(hashes[bytes - 1], continues ? kContinues : std::string_view{},
+                           word.substr(0, bytes));
+    if (id >= 0) return {id, bytes};
+  }
+  return {-1, 0};
+}
+
+}  // namespace minima

@@ -1,0 +1,61 @@
+/// Vocabulary: the pieces of WordPiece (Wu et al. 2016, arXiv:1609.08144, §4.1) and their ids.
+///
+/// A piece that continues a word is written with "##" before it. The file, vocab.txt, holds one
+/// piece per line; the id is the line's number, from 0.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/types.hpp"
+
+namespace minima {
+
+class Vocabulary {
+ public:
+  /// The five tokens that every vocabulary has, by the names of BERT.
+  static constexpr std::string_view kSpecialTokens[] = {"[PAD]", "[UNK]", "[CLS]", "[SEP]",
+                                                        "[MASK]"};
+  struct SpecialIds {
+    i32 pad, unk, cls, sep, mask;
+  };
+
+  /// `tokens[id]` for every id; `source` names them in messages. Throws Error for an empty or a
+  /// repeated token, one that is not UTF-8, or when a special token is missing.
+  explicit Vocabulary(std::vector<std::string> tokens, const std::string& source = "vocabulary");
+
+  /// Reads and writes vocab.txt. Throws Error when the file cannot be read or breaks a rule above.
+  static Vocabulary read(const std::filesystem::path& path);
+  void write(const std::filesystem::path& path) const;
+
+  i64 size() const { return static_cast<i64>(tokens_.size()); }
+  const std::vector<std::string>& tokens() const { return tokens_; }
+  /// The text of an id. Throws Error when there is none such.
+  const std::string& token(i64 id) const;
+  /// The id of a token, or −1.
+  i32 find(std::string_view token) const;
+  const SpecialIds& special() const { return special_; }
+
+  struct Match {
+    i32 id;             ///< −1 when not even one character matches
+    std::size_t bytes;  ///< how much of the word it covers
+  };
+  /// The longest piece that begins `word`; `continues` looks among the "##" pieces.
+  Match longest_match(std::string_view word, bool continues) const;
+
+ private:
+  struct Slot {
+    u32 tag;
+    i32 id = -1;
+  };
+  i32 look_up(u64 hash, std::string_view prefix, std::string_view rest) const;
+
+  std::vector<std::string> tokens_;
+  std::vector<Slot> slots_;  // open addressing, a power of two of them
+  std::size_t longest_ = 0;  // bytes of the longest token
+  SpecialIds special_{};
+};
+
+}  // namespace minima

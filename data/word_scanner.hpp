@@ -1,0 +1,99 @@
+/// Text → words, as BERT's basic tokenizer does it (Devlin et al. 2018, arXiv:1810.04805; the
+/// behaviour is that of the `BertTokenizerFast` class):
+///
+///   1. special tokens ([MASK] …) are cut out of the raw text, exactly as written;
+///   2. control characters are dropped, every kind of white space becomes a space;
+///   3. each CJK ideograph becomes a word of its own;
+///   4. uncased: canonical decomposition (NFD), nonspacing marks dropped, each character lowered;
+///   5. words end at spaces; each punctuation character, ASCII symbols included, is a word.
+///
+/// Bytes that are not UTF-8 count as U+FFFD, which step 2 drops.
+#pragma once
+
+#include <array>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/types.hpp"
+
+namespace minima {
+
+enum class Casing { uncased, cased };
+
+/// [begin, end) in code points of the original text.
+struct Span {
+  i32 begin = 0, end = 0;
+  bool operator==(const Span&) const = default;
+};
+
+/// A longer word, counted in characters after normalization, is unknown as a whole.
+constexpr i32 kMaxWordCharacters = 100;
+
+struct Word {
+  std::string_view bytes{};  ///< normalized; empty for a special token. Valid until the next word
+  i32 special = -1;          ///< index of the special token
+  bool too_long = false;     ///< more than kMaxWordCharacters; then `bytes` may be a part of it
+  Span whole;
+
+  /// Where characters first … last of the normalized word stand in the text.
+  Span characters(i32 first, i32 last) const {
+    return spans ? Span{spans[first].begin, spans[last].end}
+                 : Span{whole.begin + first, whole.begin + last + 1};
+  }
+  const Span* spans = nullptr;  ///< per character; null when they follow one another from the start
+};
+
+/// Walks over the words of one text:
+///
+///     WordScanner words(text, Casing::uncased, {});
+///     while (words.next()) use(words.word());
+///
+/// `text` and `special_tokens` must outlive it. A special token begins with "[". Words of ASCII
+/// letters, digits and punctuation are recognized in one pass; a stretch between ASCII spaces and
+/// punctuation that holds anything else takes the full path (no rule reaches across these).
+class WordScanner {
+ public:
+  WordScanner(std::string_view text, Casing casing, std::span<const std::string> special_tokens);
+
+  /// Moves to the next word; false at the end.
+  bool next();
+  const Word& word() const { return word_; }
+
+ private:
+  struct Character {
+    char32_t value;
+    Span span;
+  };
+  struct Found {  // where a word begins; it ends where the next one begins
+    std::size_t byte, character;
+  };
+
+  bool take_special_token();
+  void scan_stretch(std::size_t begin);
+  void clean(char32_t point, Span span);
+  void decompose(char32_t point, Span span);
+  void reorder_marks();
+  void split();
+  void take_found();
+
+  std::string_view text_;
+  Casing casing_;
+  std::span<const std::string> special_tokens_;
+  const u8* properties_;
+  std::size_t at_ = 0;       // byte position
+  std::size_t surplus_ = 0;  // bytes before it beyond one for each code point
+  Word word_;
+  std::array<char, kMaxWordCharacters> ascii_;  // the word where it is ASCII
+
+  // The stretch that took the full path, and its words not yet handed out.
+  std::vector<Character> characters_;
+  std::u32string parts_;
+  std::string normalized_;
+  std::vector<Span> spans_;  // of each character of normalized_
+  std::vector<Found> found_;
+  std::size_t next_found_ = 0;
+};
+
+}  // namespace minima

@@ -1,0 +1,154 @@
+// The tokenizer against the output of BertTokenizerFast: every line of the reference files, or of
+// the small subset in tests/golden where they are not at hand. Exact.
+#include <fstream>
+#include <map>
+
+#include "core/json.hpp"
+#include "data/tokenizer.hpp"
+#include "tests/support.hpp"
+
+namespace minima {
+namespace {
+
+std::string from_hex(const std::string& hex) {
+  std::string bytes;
+  for (std::size_t i = 0; i < hex.size(); i += 2)
+    bytes += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
+  return bytes;
+}
+
+/// The tokenizers whose vocabularies are at hand, by the names that the files use.
+const std::map<std::string, Tokenizer>& tokenizers() {
+  static const auto result = [] {
+    struct Named {
+      const char *name, *file;
+      Casing casing;
+    };
+    std::map<std::string, Tokenizer> found;
+    for (const Named& each :
+         {Named{"uncased30k", "tokenizer/vocab-uncased-30k.txt", Casing::uncased},
+          Named{"uncased8k", "tokenizer/vocab-uncased-8k.txt", Casing::uncased},
+          Named{"cased8k", "tokenizer/vocab-cased-8k.txt", Casing::cased}}) {
+      const auto path = test::reference(each.file);
+      if (path.empty())
+        MESSAGE("skipped, for want of its vocabulary: " << each.name);
+      else
+        found.emplace(each.name, Tokenizer(Vocabulary::read(path), each.casing));
+    }
+    return found;
+  }();
+  return result;
+}
+
+/// Calls f for every line of a file of the reference; returns how many there were.
+template <class F>
+int for_each_line(const std::string& file, const F& f) {
+  const auto path = test::reference("tokenizer/" + file);
+  if (path.empty()) {
+    MESSAGE("skipped, not found: " << file);
+    return 0;
+  }
+  std::ifstream lines(path);
+  int count = 0;
+  for (std::string line; std::getline(lines, line); ++count) f(parse_json(line, path.string()));
+  CHECK(count > 0);
+  return count;
+}
+
+std::vector<i32> flat(const std::vector<Span>& spans) {
+  std::vector<i32> result;
+  for (const Span& span : spans) result.insert(result.end(), {span.begin, span.end});
+  return result;
+}
+std::vector<i32> flat(const Json& pairs) {
+  std::vector<i32> result;
+  for (const Json& pair : pairs) result.insert(result.end(), {pair[0], pair[1]});
+  return result;
+}
+
+}  // namespace
+
+TEST_SUITE("golden") {
+  TEST_CASE("ids, tokens and offsets equal the reference tokenizer's") {
+    int compared = 0;
+    for_each_line("cases.jsonl", [&](const Json& line) {
+      const std::string text =
+          line.contains("text") ? line["text"].get<std::string>() : from_hex(line["bytes_hex"]);
+      for (const auto& [name, tokenizer] : tokenizers()) {
+        if (!line.contains(name)) continue;
+        CAPTURE(line["id"].get<int>());
+        CAPTURE(line["group"].get<std::string>());
+        CAPTURE(name);
+        const Json& expected = line[name];
+        const Encoding encoding = tokenizer.encode(text, {.truncation = Truncation::none});
+        std::vector<std::string> tokens;
+        for (const i32 id : encoding.ids) tokens.push_back(tokenizer.vocabulary().token(id));
+        CHECK(encoding.ids == expected["ids"].get<std::vector<i32>>());
+        CHECK(tokens == expected["tokens"].get<std::vector<std::string>>());
+        if (expected.contains("offsets"))
+          CHECK(flat(encoding.offsets) == flat(expected["offsets"]));
+        ++compared;
+      }
+    });
+    MESSAGE(compared << " encodings compared");
+  }
+
+  TEST_CASE("pairs are cut, padded and refused as the reference tokenizer does") {
+    const std::map<std::string, Truncation> ways = {{"longest_first", Truncation::longest_first},
+                                                    {"only_first", Truncation::only_first},
+                                                    {"only_second", Truncation::only_second}};
+    for_each_line("pairs.jsonl", [&](const Json& line) {
+      const auto found = tokenizers().find(line["vocab"]);
+      if (found == tokenizers().end()) return;
+      const Tokenizer& tokenizer = found->second;
+      CAPTURE(line["id"].get<int>());
+      const EncodeOptions options = {
+          .max_length = line["max_length"].is_null() ? 0 : line["max_length"].get<i64>(),
+          .truncation =
+              line["truncation"].is_string() ? ways.at(line["truncation"]) : Truncation::none};
+      const std::string a = line["a"], b = line["b"].is_null() ? "" : line["b"].get<std::string>();
+      if (line.contains("error")) {
+        CHECK_THROWS_AS(tokenizer.encode(a, b, options), Error);
+        return;
+      }
+      Encoding encoding = tokenizer.encode(a, b, options);
+      if (line["padding"] == "max_length") tokenizer.pad(encoding, options.max_length);
+      CHECK(encoding.ids == line["ids"].get<std::vector<i32>>());
+      CHECK(encoding.type_ids == line["type_ids"].get<std::vector<i32>>());
+      CHECK(encoding.attention_mask == line["attention_mask"].get<std::vector<i32>>());
+      CHECK(encoding.special_tokens_mask == line["special_tokens_mask"].get<std::vector<i32>>());
+      CHECK(flat(encoding.offsets) == flat(line["offsets"]));
+    });
+  }
+
+  TEST_CASE("batches are padded as the reference tokenizer does") {
+    for_each_line("batches.jsonl", [&](const Json& line) {
+      const auto found = tokenizers().find(line["vocab"]);
+      if (found == tokenizers().end()) return;
+      const Tokenizer& tokenizer = found->second;
+      CAPTURE(line["id"].get<int>());
+      const Json& wanted = line["options"];
+      const i64 max_length = wanted.value("max_length", i64{0});
+      const EncodeOptions options = {
+          .max_length = max_length,
+          .truncation = max_length > 0 ? Truncation::longest_first : Truncation::none};
+      std::vector<Encoding> batch;
+      i64 length = 0;
+      for (const Json& text : line["texts"]) {
+        batch.push_back(tokenizer.encode(text.get<std::string>(), options));
+        length = std::max(length, batch.back().size());
+      }
+      if (wanted["padding"] == "max_length") length = max_length;
+      const i64 multiple = wanted.value("pad_to_multiple_of", i64{1});
+      length = (length + multiple - 1) / multiple * multiple;
+      for (std::size_t i = 0; i < batch.size(); ++i) {
+        tokenizer.pad(batch[i], length);
+        CHECK(batch[i].ids == line["ids"][i].get<std::vector<i32>>());
+        CHECK(batch[i].type_ids == line["type_ids"][i].get<std::vector<i32>>());
+        CHECK(batch[i].attention_mask == line["attention_mask"][i].get<std::vector<i32>>());
+      }
+    });
+  }
+}
+
+}  // namespace minima
