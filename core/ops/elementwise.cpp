@@ -52,78 +52,81 @@ struct Walk {
 constexpr i64 kBlock = 512;     // a repeated operand is spread over a buffer of so many elements
 constexpr i64 kTask = 1 << 14;  // elements
 
-/// out[i] = op(in[0][i], …) for count elements one after another.
+template <class T, std::size_t N>
+using Operands = std::array<const T*, N>;
+/// out[i] = op(in[0][i], …) for count elements.
+template <class T, std::size_t N>
+using Run = void (*)(i64 count, T* out, const Operands<T, N>& in);
+
+/// The one loop of the elementwise ops.
 template <class Op, class T, std::size_t N>
-MINIMA_HD void map_run(const Op& op, i64 count, T* out, const std::array<const T*, N>& in) {
-  if constexpr (N == 1) {
-    const T* x = in[0];
-    for (i64 i = 0; i < count; ++i) out[i] = op(x[i]);
-  } else if constexpr (N == 2) {
-    const T *x = in[0], *y = in[1];
-    for (i64 i = 0; i < count; ++i) out[i] = op(x[i], y[i]);
-  } else {
-    const T *x = in[0], *y = in[1], *z = in[2];
-    for (i64 i = 0; i < count; ++i) out[i] = op(x[i], y[i], z[i]);
-  }
+void run(i64 count, T* out, const Operands<T, N>& in) {
+  const auto [x, y, z] = std::array<const T*, 3>{in[0], in[N > 1 ? 1 : 0], in[N > 2 ? 2 : 0]};
+  const auto loop = [=, x = x, y = y, z = z]() MINIMA_INLINE {
+    for (i64 i = 0; i < count; ++i) {
+      if constexpr (N == 1) out[i] = Op{}(x[i]);
+      if constexpr (N == 2) out[i] = Op{}(x[i], y[i]);
+      if constexpr (N == 3) out[i] = Op{}(x[i], y[i], z[i]);
+    }
+  };
+  if constexpr (std::is_same_v<T, float>)
+    vectorize(loop);
+  else
+    loop();
 }
 
-/// Columns begin … end-1 of one row of the walk, from operands that start at `in`.
-template <class Op, class T, std::size_t N>
-MINIMA_HD void map_row(const Op& op, const Walk<N>& walk, i64 begin, i64 end, T* out,
-                       std::array<const T*, N> in, T (&spread)[N][kBlock],
-                       std::array<const T*, N>& spread_from) {
-  for (std::size_t k = 0; k < N; ++k) {
-    if (walk.steps[k][walk.rank - 1] == 1) continue;
-    if (spread_from[k] != in[k]) std::fill_n(spread[k], std::min(kBlock, end - begin), *in[k]);
-    spread_from[k] = in[k];
-  }
-  for (i64 at = begin; at < end; at += kBlock) {
-    std::array<const T*, N> block;
-    for (std::size_t k = 0; k < N; ++k)
-      block[k] = walk.steps[k][walk.rank - 1] == 1 ? in[k] + at : spread[k];
-    map_run(op, std::min(kBlock, end - at), out + at, block);
-  }
-}
-
-/// out = op(in…), elementwise. A task is a few whole rows of the walk, or a piece of a long one.
-template <class Op, class T, std::size_t N>
-void map(Cpu, const Op& op, const Walk<N>& walk, T* out, const std::array<const T*, N>& in) {
+/// Calls run on stretches of the result and of the operands beside it. A task is a few whole rows
+/// of the walk, or a piece of a long one. An operand that is repeated along the rows is spread over
+/// a buffer first, so that there is one kind of inner loop.
+template <class T, std::size_t N>
+void walk_through(const Walk<N>& walk, T* out, const Operands<T, N>& in, Run<T, N> run) {
   const i64 columns = walk.sizes[walk.rank - 1];
   i64 rows = 1;
   for (int axis = 0; axis + 1 < walk.rank; ++axis) rows *= walk.sizes[axis];
   if (rows * columns == 0) return;
+  std::array<bool, N> repeated;
+  for (std::size_t k = 0; k < N; ++k) repeated[k] = walk.steps[k][walk.rank - 1] == 0;
+  const i64 block = std::ranges::find(repeated, true) == repeated.end() ? kTask : kBlock;
   const i64 piece = std::min(columns, kTask), pieces = (columns + piece - 1) / piece;
   const i64 group = std::max<i64>(1, kTask / columns);
 
   parallel_for((rows + group - 1) / group * pieces, [&](i64 task) {
     const i64 first = task / pieces * group, last = std::min(rows, first + group);
     const i64 begin = task % pieces * piece, end = std::min(columns, begin + piece);
-    const auto loop = [&]() MINIMA_INLINE {
-      T spread[N][kBlock];
-      std::array<const T*, N> spread_from{};
-      for (i64 row = first; row < last; ++row) {
-        std::array<const T*, N> start = in;
-        i64 rest = row;
-        for (int axis = walk.rank - 2; axis >= 0; --axis) {
-          const i64 index = rest % walk.sizes[axis];
-          rest /= walk.sizes[axis];
-          for (std::size_t k = 0; k < N; ++k) start[k] += index * walk.steps[k][axis];
-        }
-        map_row(op, walk, begin, end, out + row * columns, start, spread, spread_from);
+    T spread[N][kBlock];
+    Operands<T, N> spread_from{};
+    for (i64 row = first; row < last; ++row) {
+      Operands<T, N> start = in;
+      i64 rest = row;
+      for (int axis = walk.rank - 2; axis >= 0; --axis) {
+        for (std::size_t k = 0; k < N; ++k)
+          start[k] += rest % walk.sizes[axis] * walk.steps[k][axis];
+        rest /= walk.sizes[axis];
       }
-    };
-    if constexpr (std::is_same_v<T, float>)
-      vectorize(loop);
-    else
-      loop();
+      for (std::size_t k = 0; k < N; ++k) {
+        if (!repeated[k] || spread_from[k] == start[k]) continue;
+        std::fill_n(spread[k], std::min(kBlock, end - begin), *start[k]);
+        spread_from[k] = start[k];
+      }
+      for (i64 at = begin; at < end; at += block) {
+        Operands<T, N> here;
+        for (std::size_t k = 0; k < N; ++k) here[k] = repeated[k] ? spread[k] : start[k] + at;
+        run(std::min(block, end - at), out + row * columns + at, here);
+      }
+    }
   });
 }
 
-/// A new tensor of `shape` with op of the operands' elements; they have one type and broadcast to
+template <class Op, class T, std::size_t N>
+void map(Cpu, Op, const Walk<N>& walk, T* out, const Operands<T, N>& in) {
+  walk_through<T, N>(walk, out, in, run<Op, T, N>);
+}
+
+/// A new tensor of `shape` with Op of the operands' elements; they have one type and broadcast to
 /// it.
-template <class Op, class... Operands>
-Tensor mapped(const char* name, const Op& op, const Shape& shape, const Tensor& first,
-              const Operands&... others) {
+template <class Op, class... Others>
+Tensor mapped(const char* name, Op op, const Shape& shape, const Tensor& first,
+              const Others&... others) {
   for (const Tensor* other : std::initializer_list<const Tensor*>{&others...})
     check(other->dtype() == first.dtype() && other->device() == first.device(),
           "{}: operands are {} on {} and {} on {}; they must agree", name,
@@ -136,7 +139,7 @@ Tensor mapped(const char* name, const Op& op, const Shape& shape, const Tensor& 
     const Walk<n> walk(shape, {first.shape(), others.shape()...});
     on_device(first.device(), [&](auto device) {
       map(device, op, walk, result.data<T>(),
-          std::array<const T*, n>{first.data<T>(), others.template data<T>()...});
+          Operands<T, n>{first.data<T>(), others.template data<T>()...});
     });
   });
   return result;
