@@ -1,0 +1,35 @@
+/// The differentiable functions that layers are made of: products, layer norm, attention, dropout.
+/// Shapes and formulas are those of the ops (core/ops/*.hpp); here forward and backward stand side
+/// by side.
+#pragma once
+
+#include "autograd/variable.hpp"
+#include "core/ops/attention.hpp"
+#include "core/ops/dropout.hpp"
+#include "core/ops/matmul.hpp"
+
+namespace minima {
+
+using ops::Transpose;
+
+/// op(a) op(b) over the last two dimensions; leading dimensions broadcast (core/ops/matmul.hpp).
+Variable matmul(const Variable& a, const Variable& b, Transpose ta = Transpose::no,
+                Transpose tb = Transpose::no);
+
+/// y = x wᵀ + bias.   x [..., in], w [out, in], bias [out] (a Variable without a value leaves it
+/// out)   →   y [..., out].
+Variable linear(const Variable& x, const Variable& w, const Variable& bias = {});
+
+/// Normalizes the last axis (core/ops/layer_norm.hpp).
+Variable layer_norm(const Variable& x, const Variable& gamma, const Variable& beta, double eps);
+
+/// Zeroes elements with probability site.rate, by counter; x [rows, …], example_id and position
+/// [rows].
+Variable dropout(const Variable& x, const ops::DropoutSite& site, const Tensor& example_id,
+                 const Tensor& position);
+
+/// softmax(q kᵀ / √head_dim) v for each text and head (core/ops/attention.hpp).
+Variable attention(const Variable& q, const Variable& k, const Variable& v,
+                   const ops::AttentionRows& rows, i64 heads, const ops::DropoutSite& dropout = {});
+
+}  // namespace minima

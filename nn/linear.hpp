@@ -1,0 +1,18 @@
+#pragma once
+
+#include "autograd/layers.hpp"
+#include "nn/module.hpp"
+
+namespace minima::nn {
+
+/// y = x Wᵀ + b.   x [..., in] → y [..., out].   Parameters: weight [out, in], bias [out].
+class Linear : public Module {
+ public:
+  Linear(i64 in, i64 out, double deviation)
+      : weight(param("weight", {out, in}, Init::normal(deviation))),
+        bias(param("bias", {out}, Init::zeros())) {}
+  Variable operator()(const Variable& x) const { return linear(x, weight, bias); }
+  Parameter &weight, &bias;
+};
+
+}  // namespace minima::nn

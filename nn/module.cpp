@@ -1,0 +1,71 @@
+#include "nn/module.hpp"
+
+namespace minima::nn {
+
+Parameter& Module::param(const std::string& name, const Shape& shape, Init init) {
+  auto parameter = std::make_unique<Parameter>();
+  parameter->name = name;
+  parameter->value = Tensor::zeros(shape);
+  members_.push_back({std::move(parameter), init, nullptr});
+  return *members_.back().parameter;
+}
+
+void Module::adopt(const std::string& name, std::unique_ptr<Module> module) {
+  module->prepend(name);
+  members_.push_back({nullptr, {}, std::move(module)});
+}
+
+void Module::prepend(const std::string& prefix) {
+  path_ = path_.empty() ? prefix : prefix + "." + path_;
+  for (Member& member : members_) {
+    if (member.parameter) member.parameter->name = prefix + "." + member.parameter->name;
+    if (member.module) member.module->prepend(prefix);
+  }
+}
+
+std::vector<Parameter*> Module::parameters() {
+  std::vector<Parameter*> all;
+  for (Member& member : members_) {
+    if (member.parameter) all.push_back(member.parameter.get());
+    if (member.module) std::ranges::copy(member.module->parameters(), std::back_inserter(all));
+  }
+  return all;
+}
+
+i64 Module::parameter_count() {
+  i64 count = 0;
+  for (const Parameter* parameter : parameters()) count += parameter->value.size();
+  return count;
+}
+
+void Module::initialize(u64 seed) {
+  for (Member& member : members_) {
+    if (member.parameter)
+      member.init.fill(member.parameter->value, RandomSequence(seed, member.parameter->name));
+    if (member.module) member.module->initialize(seed);
+  }
+}
+
+std::vector<std::string> load_parameters(const std::vector<Parameter*>& parameters,
+                                         const std::map<std::string, Tensor>& tensors) {
+  std::string problems;
+  std::map<std::string, Tensor> rest = tensors;
+  for (const Parameter* parameter : parameters) {
+    const auto found = tensors.find(parameter->name);
+    if (found == tensors.end()) {
+      problems += fmt::format("\n  '{}' {} is missing", parameter->name, parameter->value.shape());
+    } else if (found->second.shape() != parameter->value.shape()) {
+      problems += fmt::format("\n  '{}' is {} in the file, {} in the model", parameter->name,
+                              found->second.shape(), parameter->value.shape());
+    }
+    rest.erase(parameter->name);
+  }
+  check(problems.empty(), "load_parameters: the tensors do not fit the model:{}", problems);
+  for (Parameter* parameter : parameters)
+    parameter->value.copy_from(tensors.at(parameter->name).to(parameter->value.dtype()));
+  std::vector<std::string> unknown;
+  for (const auto& [name, tensor] : rest) unknown.push_back(name);
+  return unknown;
+}
+
+}  // namespace minima::nn

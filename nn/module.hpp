@@ -1,0 +1,75 @@
+/// Module: owns parameters and child modules, and gives each its name.
+///
+///     class FeedForward : public Module {
+///      public:
+///       FeedForward(i64 dim, i64 hidden)
+///           : lin1(child<Linear>("lin1", dim, hidden)), lin2(child<Linear>("lin2", hidden, dim))
+///           {}
+///       Variable operator()(const Variable& x) const { return lin2(gelu(lin1(x))); }
+///       Linear &lin1, &lin2;
+///     };
+///
+/// A name is written once, where the member is made; the full path ("ffn.lin1.weight") follows from
+/// where the module hangs, and is the name in the public checkpoints. Loading is a lookup.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/parameter.hpp"
+#include "nn/init.hpp"
+
+namespace minima::nn {
+
+class Module {
+ public:
+  Module() = default;
+  virtual ~Module() = default;
+  Module(const Module&) = delete;
+  Module& operator=(const Module&) = delete;
+
+  /// From the root to here ("distilbert.transformer.layer.0"); empty for the root itself.
+  const std::string& path() const { return path_; }
+
+  /// All parameters, in the order in which they were declared; children in their place.
+  std::vector<Parameter*> parameters();
+  /// Number of elements of all parameters.
+  i64 parameter_count();
+
+  /// Gives every parameter its initial value, drawn from (seed, its name): a new layer leaves the
+  /// values of the others as they were.
+  void initialize(u64 seed);
+
+ protected:
+  Parameter& param(const std::string& name, const Shape& shape, Init init);
+
+  template <class M, class... Args>
+  M& child(const std::string& name, Args&&... args) {
+    auto made = std::make_unique<M>(std::forward<Args>(args)...);
+    M& module = *made;
+    adopt(name, std::move(made));
+    return module;
+  }
+
+ private:
+  struct Member {  // a parameter or a child, in order of declaration
+    std::unique_ptr<Parameter> parameter;
+    Init init;
+    std::unique_ptr<Module> module;
+  };
+  void adopt(const std::string& name, std::unique_ptr<Module> module);
+  void prepend(const std::string& prefix);
+
+  std::string path_;
+  std::vector<Member> members_;
+};
+
+/// Copies tensors by name into the parameters. Throws Error that lists every name which is missing
+/// in `tensors` or has another shape; then nothing has changed. Names that the model does not know
+/// are returned.
+std::vector<std::string> load_parameters(const std::vector<Parameter*>& parameters,
+                                         const std::map<std::string, Tensor>& tensors);
+
+}  // namespace minima::nn

@@ -1,0 +1,31 @@
+/// What a forward pass knows besides its input.
+#pragma once
+
+#include "core/batch.hpp"
+#include "core/ops/dropout.hpp"
+
+namespace minima::nn {
+
+/// Training draws dropout masks from (seed, layer, step); evaluation draws none.
+struct Pass {
+  bool training = false;
+  u64 seed = 0;
+  i64 step = 0;  ///< optimizer step; accumulated batches of one step share it
+};
+
+/// Which token of which text each row of a packed tensor [R, …] is.
+struct PackedRows {
+  Tensor offsets;      ///< [B+1] i64: text b is rows offsets[b] … offsets[b+1] − 1
+  Tensor example_id;   ///< [B] i64
+  Tensor positions;    ///< [R] i64, index of the row's token in its text
+  Tensor row_example;  ///< [R] i64, the example id of the row's text
+
+  i64 texts() const { return example_id.size(); }
+};
+
+/// Every token of the batch.
+PackedRows all_rows(const Batch& batch);
+/// The first token of every text: the row that a classifier reads.
+PackedRows first_rows(const Batch& batch);
+
+}  // namespace minima::nn

@@ -1,0 +1,67 @@
+/// The transformer block of DistilBERT and BERT: attention and a feed-forward net, each with a
+/// residual connection and a layer norm behind it ("post-norm").   Vaswani et al. 2017,
+/// arXiv:1706.03762, fig. 1, left.
+///
+/// Everything works on packed rows: x [T, dim] holds the tokens of all texts one after another.
+/// Where only some rows of the result are needed (a classifier reads the first token of each text),
+/// the block takes `queries`: keys and values are computed for all tokens, the rest for those rows
+/// alone. That is exact, gradients included.
+#pragma once
+
+#include "nn/dropout.hpp"
+#include "nn/layer_norm.hpp"
+#include "nn/linear.hpp"
+
+namespace minima::nn {
+
+/// The sizes and rates of an encoder.
+struct TransformerOptions {
+  i64 dim = 768, heads = 12, hidden = 3072;
+  double dropout = 0.1, attention_dropout = 0.1;
+  double layer_norm_eps = 1e-12;
+  double initializer_range = 0.02;  ///< standard deviation of initial weights
+};
+
+/// Rows of the result that are asked for.
+struct Queries {
+  Tensor index;     ///< [Q] i64, ascending rows of x
+  PackedRows rows;  ///< the same rows, described
+};
+
+/// y = out(concat over heads of softmax(q kᵀ / √head_dim) v).   x [T, dim] → [T or Q, dim].
+/// Parameters: {q,k,v,out}_lin.{weight,bias}.
+class MultiHeadAttention : public Module {
+ public:
+  explicit MultiHeadAttention(const TransformerOptions& options);
+  /// `x_queries` are the rows of x that ask (x itself when all do), `rows` and `query_rows`
+  /// describe both.
+  Variable operator()(const Variable& x, const Variable& x_queries, const PackedRows& rows,
+                      const PackedRows& query_rows, const Pass& pass) const;
+  i64 heads;
+  Linear &q_lin, &k_lin, &v_lin, &out_lin;
+  Dropout& dropout;
+};
+
+/// dropout(lin2(gelu(lin1(x)))).   x [R, dim] → [R, dim].
+class FeedForward : public Module {
+ public:
+  explicit FeedForward(const TransformerOptions& options);
+  Variable operator()(const Variable& x, const PackedRows& rows, const Pass& pass) const;
+  Linear &lin1, &lin2;
+  Dropout& dropout;
+};
+
+/// h = sa_layer_norm(x + attention(x))   y = output_layer_norm(h + ffn(h)).   x [T, dim] → [T or Q,
+/// dim].
+class TransformerBlock : public Module {
+ public:
+  explicit TransformerBlock(const TransformerOptions& options);
+  Variable operator()(const Variable& x, const PackedRows& rows, const Pass& pass,
+                      const Queries* queries = nullptr) const;
+  MultiHeadAttention& attention;
+  LayerNorm& sa_layer_norm;
+  FeedForward& ffn;
+  LayerNorm& output_layer_norm;
+};
+
+}  // namespace minima::nn

@@ -1,0 +1,42 @@
+/// The padded batches of the reference files, packed.
+#pragma once
+
+#include "core/batch.hpp"
+#include "core/safetensors.hpp"
+
+namespace minima::test {
+
+inline std::map<std::string, Tensor> all_tensors(const SafetensorsFile& file) {
+  std::map<std::string, Tensor> tensors;
+  for (const auto& [name, entry] : file.entries()) tensors[name] = file.read(name);
+  return tensors;
+}
+
+/// Rows of x [B, L, d] where mask [B, L] is 1, one after another: [T, d].
+inline Tensor kept_rows(const Tensor& x, const Tensor& mask) {
+  std::vector<float> rows;
+  const i64 width = x.size(2);
+  for (i64 i = 0; i < mask.size(); ++i)
+    if (mask.data<i64>()[i] == 1)
+      rows.insert(rows.end(), x.data<float>() + i * width, x.data<float>() + (i + 1) * width);
+  return Tensor::from(rows, {static_cast<i64>(rows.size()) / width, width});
+}
+
+/// The batch under `prefix` ("batch.", "batch3.") without its padding.
+inline Batch reference_batch(const SafetensorsFile& file, const std::string& prefix) {
+  const Tensor ids = file.read(prefix + "input_ids"), mask = file.read(prefix + "attention_mask");
+  std::vector<i64> tokens, positions, offsets{0}, examples;
+  for (i64 text = 0; text < ids.size(0); ++text) {
+    for (i64 i = 0; i < ids.size(1); ++i) {
+      if (mask.data<i64>()[text * ids.size(1) + i] == 0) continue;
+      tokens.push_back(ids.data<i64>()[text * ids.size(1) + i]);
+      positions.push_back(i);
+    }
+    offsets.push_back(static_cast<i64>(tokens.size()));
+    examples.push_back(text);
+  }
+  return {Tensor::from(tokens), Tensor::from(positions), Tensor::from(offsets),
+          Tensor::from(examples), file.read(prefix + "labels")};
+}
+
+}  // namespace minima::test
