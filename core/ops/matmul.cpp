@@ -57,6 +57,7 @@ void gemm_serial(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const
 template <class T>
 void gemm(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const T* a, i64 lda, const T* b,
           i64 ldb, T beta, T* c, i64 ldc, const T* bias) {
+  if (m == 0 || n == 0) return;
   const auto [tile_m, tile_n] = tile_grid(m, n, k);
   const i64 down = (m + tile_m - 1) / tile_m, across = (n + tile_n - 1) / tile_n;
   parallel_for(down * across, [&](i64 tile) {
