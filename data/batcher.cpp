@@ -1,0 +1,114 @@
+#include "data/batcher.hpp"
+
+#include <algorithm>
+#include <numeric>
+
+#include "core/cpu/threads.hpp"
+#include "core/error.hpp"
+#include "core/rng.hpp"
+
+namespace minima {
+namespace {
+
+std::vector<std::vector<i64>> cut(const TokenizedSplit& split, const std::vector<i64>& order,
+                                  BatchSize size) {
+  check((size.texts > 0) != (size.tokens > 0) && size.texts >= 0 && size.tokens >= 0,
+        "batch: its size is {} texts and {} tokens; give one of them, at least 1", size.texts,
+        size.tokens);
+  std::vector<std::vector<i64>> batches;
+  i64 tokens = 0;
+  for (const i64 i : order) {
+    const i64 length = split.length(i);
+    check(size.texts > 0 || length <= size.tokens,
+          "batch: text {} has {} tokens, a batch holds {}; allow more tokens or cut the texts "
+          "shorter",
+          i, length, size.tokens);
+    const bool full = batches.empty() || (size.texts > 0 ? std::ssize(batches.back()) == size.texts
+                                                         : tokens + length > size.tokens);
+    if (full) {
+      batches.emplace_back();
+      tokens = 0;
+    }
+    batches.back().push_back(i);
+    tokens += length;
+  }
+  return batches;
+}
+
+std::vector<i64> in_order(const TokenizedSplit& split) {
+  std::vector<i64> order(static_cast<std::size_t>(split.size()));
+  std::iota(order.begin(), order.end(), 0);
+  return order;
+}
+
+}  // namespace
+
+TokenizedSplit tokenize(const Tokenizer& tokenizer, const std::vector<Example>& examples,
+                        i64 max_length) {
+  check(max_length >= 2, "tokenize: a maximum length of {} has no room for [CLS] and [SEP]",
+        max_length);
+  constexpr i64 kChunk = 256;  // texts
+  const i64 n = std::ssize(examples);
+  const Vocabulary::SpecialIds& special = tokenizer.vocabulary().special();
+  std::vector<TokenizedSplit> chunks(static_cast<std::size_t>((n + kChunk - 1) / kChunk));
+  parallel_chunks(n, kChunk, [&](i64 begin, i64 end) {
+    TokenizedSplit& chunk = chunks[begin / kChunk];
+    std::vector<Token> tokens;
+    for (i64 i = begin; i < end; ++i) {
+      tokens.clear();
+      tokenizer.tokenize(examples[i].text, tokens);
+      if (std::ssize(tokens) > max_length - 2) tokens.resize(max_length - 2);
+      chunk.tokens.push_back(special.cls);
+      for (const Token& token : tokens) chunk.tokens.push_back(token.id);
+      chunk.tokens.push_back(special.sep);
+      chunk.offsets.push_back(std::ssize(chunk.tokens));
+    }
+  });
+
+  TokenizedSplit split;
+  for (const TokenizedSplit& chunk : chunks) {
+    const i64 start = std::ssize(split.tokens);
+    split.tokens.insert(split.tokens.end(), chunk.tokens.begin(), chunk.tokens.end());
+    for (std::size_t i = 1; i < chunk.offsets.size(); ++i)
+      split.offsets.push_back(start + chunk.offsets[i]);
+  }
+  for (const Example& example : examples) split.labels.push_back(example.label);
+  return split;
+}
+
+std::vector<std::vector<i64>> epoch_batches(const TokenizedSplit& split, BatchSize size, u64 seed,
+                                            i64 epoch) {
+  std::vector<i64> order = in_order(split);
+  RandomSequence(seed, fmt::format("epoch/{}", epoch)).shuffle(order);
+  return cut(split, order, size);
+}
+
+std::vector<std::vector<i64>> batches_in_order(const TokenizedSplit& split, BatchSize size) {
+  return cut(split, in_order(split), size);
+}
+
+Batch make_batch(const TokenizedSplit& split, const std::vector<i64>& indices) {
+  const i64 texts = std::ssize(indices);
+  i64 total = 0;
+  for (const i64 i : indices) total += split.length(i);
+  Batch batch{.tokens = Tensor::empty({total}, DType::i64),
+              .positions = Tensor::empty({total}, DType::i64),
+              .offsets = Tensor::empty({texts + 1}, DType::i64),
+              .example_id = Tensor::from(indices),
+              .labels = Tensor::empty({texts}, DType::i64)};
+  i64 *tokens = batch.tokens.data<i64>(), *positions = batch.positions.data<i64>(),
+      *offsets = batch.offsets.data<i64>(), *labels = batch.labels.data<i64>();
+  i64 at = 0;
+  for (i64 b = 0; b < texts; ++b) {
+    const i64 i = indices[b], length = split.length(i);
+    offsets[b] = at;
+    labels[b] = split.labels[i];
+    std::copy_n(&split.tokens[split.offsets[i]], length, tokens + at);
+    std::iota(positions + at, positions + at + length, 0);
+    at += length;
+  }
+  offsets[texts] = at;
+  return batch;
+}
+
+}  // namespace minima

@@ -1,0 +1,48 @@
+/// Texts → token ids → packed batches (core/batch.hpp), in an order that depends on the seed alone.
+#pragma once
+
+#include <vector>
+
+#include "core/batch.hpp"
+#include "data/dataset.hpp"
+#include "data/tokenizer.hpp"
+
+namespace minima {
+
+/// A split as one array of ids: text i is tokens[offsets[i]] … tokens[offsets[i+1] − 1], [CLS]
+/// first and [SEP] last.
+struct TokenizedSplit {
+  std::vector<i32> tokens;
+  std::vector<i64> offsets = {0};
+  std::vector<i64> labels;
+
+  i64 size() const { return static_cast<i64>(labels.size()); }
+  i64 length(i64 i) const { return offsets[i + 1] - offsets[i]; }
+};
+
+/// Tokenizes on all threads. A text is cut to `max_length` tokens, [CLS] and [SEP] counted; Error
+/// when that is below 2.
+TokenizedSplit tokenize(const Tokenizer& tokenizer, const std::vector<Example>& examples,
+                        i64 max_length);
+
+/// How much a batch holds: a number of texts, or as many texts as fit into a number of tokens.
+struct BatchSize {
+  i64 texts = 0, tokens = 0;  ///< one of them is positive, the other 0
+
+  static BatchSize of_texts(i64 n) { return {.texts = n}; }
+  static BatchSize of_tokens(i64 n) { return {.tokens = n}; }
+};
+
+/// Indices of the texts of each batch of one epoch: every text once, in an order shuffled by
+/// (seed, epoch); only the last batch may be short. Throws Error for a size that is not positive,
+/// or a budget of tokens below the longest text.
+std::vector<std::vector<i64>> epoch_batches(const TokenizedSplit& split, BatchSize size, u64 seed,
+                                            i64 epoch);
+
+/// The same in the order of the split, for evaluation.
+std::vector<std::vector<i64>> batches_in_order(const TokenizedSplit& split, BatchSize size);
+
+/// The texts at `indices`, packed. example_id is the index in the split.
+Batch make_batch(const TokenizedSplit& split, const std::vector<i64>& indices);
+
+}  // namespace minima

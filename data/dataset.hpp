@@ -1,0 +1,51 @@
+/// Dataset: labelled texts in three splits, and where they come from.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "data/readers/row.hpp"
+
+namespace minima {
+
+struct Example {
+  std::string text;
+  i64 label;  ///< index into Dataset::label_names
+};
+
+struct Dataset {
+  std::string name;
+  std::string origin;  ///< a sentence for the user: what was read, and how it was split
+  std::vector<std::string> label_names;
+  std::vector<Example> train, dev, test;
+};
+
+/// Loads what `spec` names:
+///
+///   builtin   the project's own texts
+///   debian    this machine's package list: description → section. At most 60,000 packages, drawn
+///             by `seed`; sections with fewer than 200 are left out, a description counts once.
+///             Split as a file is.
+///   a folder  with train.tsv, dev.tsv and test.tsv
+///   a file    .tsv, split 80/10/10 by `seed` with the labels in equal shares (stratified)
+///
+/// Labels are numbers or names. A file labels.txt beside them names the classes, line k the class
+/// k, and then a label is such a number or such a name. Without it the classes are the labels of
+/// the training split, sorted, as numbers where all are numbers.
+///
+/// Throws Error, naming file and line, for what a reader refuses (readers/tsv.hpp), a label that is
+/// not in labels.txt or that no training text has, and training texts of one class only.
+Dataset load_dataset(const std::string& spec, u64 seed);
+
+/// Texts of one split that occur in another, ignoring case and punctuation. They flatter a model's
+/// accuracy.
+struct Overlaps {
+  i64 dev_in_train = 0, test_in_train = 0, test_in_dev = 0;
+};
+Overlaps count_overlaps(const Dataset& dataset);
+
+/// A text's words in lower case, without punctuation, with one space between.
+std::string without_case_and_punctuation(const std::string& text);
+
+}  // namespace minima
