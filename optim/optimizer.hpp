@@ -60,8 +60,6 @@ struct StepReport {
   bool skipped = false;
 };
 
-class Engine;
-
 class Optimizer {
  public:
   Optimizer(Optimizer&&) noexcept;
@@ -101,8 +99,9 @@ class Optimizer {
 
  private:
   friend Optimizer make_optimizer(const std::string&, const std::vector<ParameterGroup>&);
-  explicit Optimizer(std::unique_ptr<Engine> engine);
-  std::unique_ptr<Engine> engine_;
+  struct Impl;
+  explicit Optimizer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
 };
 
 /// The optimizer that `spec` names, in the command line's syntax: a name, then options separated by

@@ -64,8 +64,10 @@ struct StorageOptions {
   }
 };
 
-/// The slots of one parameter under a rule's slot list.
-std::vector<PlannedSlot> plan_slots(const ParameterShape& parameter, const std::vector<Slot>& slots,
+class AnyRule;
+
+/// The slots of one parameter under a rule, `step` last.
+std::vector<PlannedSlot> plan_slots(const ParameterShape& parameter, const AnyRule& rule,
                                     const StorageOptions& options);
 
 /// The whole state of the optimizer that `spec` names (see make_optimizer). Throws Error as

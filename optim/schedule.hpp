@@ -11,7 +11,7 @@
 ///     linear         max(0, 1 − f)
 ///     cosine         max(0, (1 + cos 2π·cycles·f)/2)                    cycles 0.5
 ///     cosine_restarts   (1 + cos π·frac(cycles·f))/2, 0 from f = 1 on   cycles 1
-///     polynomial     (1 − end)(1 − f)^power + end, end from f = 1 on    power 1
+///     polynomial     (1 − end)(1 − f)^power + end, end from k > N on  power 1
 ///     inverse_sqrt   1/√((k − W + T)/T)                                 T = timescale, 0: W or
 ///     10,000
 #pragma once

@@ -88,10 +88,8 @@ struct Block8Storage {
       codes[i] = static_cast<u8>(map.encode(std::bit_cast<u32>(scratch[i] / absmax)));
   }
 
-  /// Asks for a block's codes ahead of time: while one block is encoded, memory would stand idle.
   MINIMA_HD static void prefetch(const SlotView& slot, i64 begin, i64 n) {
-    const char* codes = static_cast<const char*>(slot.values) + begin;
-    for (i64 i = 0; i < n; i += 64) __builtin_prefetch(codes + i, 1);
+    prefetch_bytes(static_cast<u8*>(slot.values) + begin, n);
   }
 };
 

@@ -1,0 +1,164 @@
+/// The engine: runs a rule over a list of parameters, each with its gradient, storages and own step
+/// count.
+///
+/// `RuleRunner<R>` is all that a rule needs to become an optimizer; register_rule<R>()
+/// (optim/registry.hpp) instantiates it. The loops around the formula live in this header and in
+/// optim/view.hpp, so a rule from outside this tree is vectorized as well. Work is cut into tasks
+/// by shapes alone: the bits do not depend on the number of threads.
+#pragma once
+
+#include <memory>
+#include <span>
+
+#include "optim/matrix_pass.hpp"
+#include "optim/rule.hpp"
+#include "optim/view.hpp"
+
+namespace minima {
+
+/// What every optimizer takes beside its rule's and the storage's options.
+struct EngineOptions {
+  /// Where a gradient's entry is inf or NaN: leave that weight alone and make its state zero.
+  /// Unless given, on for state=block8, where one such entry would spoil a whole block, and off
+  /// elsewhere.
+  std::optional<bool> non_finite_guard;
+
+  static constexpr auto fields() {
+    return std::tuple{Field{"non_finite_guard", &EngineOptions::non_finite_guard}};
+  }
+};
+
+/// A rule with its options, type-erased.
+class AnyRule {
+ public:
+  virtual ~AnyRule() = default;
+  /// False when the rule has no option of that name.
+  virtual bool set(std::string_view owner, std::string_view option, const std::string& text) = 0;
+  virtual void validate() const = 0;
+  virtual Json options() const = 0;
+  virtual std::vector<std::string> option_names() const = 0;
+  virtual std::vector<Slot> slots(const Shape& parameter) const = 0;
+  virtual bool keeps_step() const = 0;
+  virtual bool takes_schedule() const = 0;
+  /// One step of all `views`, with `lr_factor` on the learning rate.
+  virtual void step(std::span<const StepView> views, double lr_factor) const = 0;
+  virtual std::unique_ptr<AnyRule> clone() const = 0;
+};
+
+namespace detail {
+
+/// The formula of an elementwise rule, as `update` wants it: one row without factors.
+template <class R>
+struct SameForAllRows {
+  R rule;
+  struct Row {
+    R rule;
+    template <class... S>
+    MINIMA_HD void operator()(i64, float& p, float g, S&... state) const {
+      rule(p, g, state...);
+    }
+  };
+  MINIMA_HD Row row(i64) const { return {rule}; }
+};
+
+template <class R, std::size_t... K>
+constexpr bool takes_slots(std::index_sequence<K...>) {
+  return std::is_invocable_v<const R&, float&, float, decltype(std::declval<float&>() += K)...>;
+}
+
+/// Calls f with std::index_sequence<0 … count-1>, for the counts that the rule's operator() takes.
+template <class R, std::size_t K = 0, class F>
+void with_slot_count(int count, const F& f) {
+  if constexpr (K <= std::tuple_size_v<decltype(StepView::slots)>) {
+    if (static_cast<int>(K) != count) return with_slot_count<R, K + 1>(count, f);
+    if constexpr (takes_slots<R>(std::make_index_sequence<K>())) f(std::make_index_sequence<K>());
+  }
+}
+
+}  // namespace detail
+
+template <class R>
+requires ElementwiseRule<R> || MatrixRule<R>
+class RuleRunner final : public AnyRule {
+ public:
+  bool set(std::string_view owner, std::string_view option, const std::string& text) override {
+    return set_option(options_, owner, option, text);
+  }
+  void validate() const override {
+    if constexpr (requires { R::validate(options_); }) R::validate(options_);
+  }
+  Json options() const override { return options_json(options_); }
+  std::vector<std::string> option_names() const override {
+    return minima::option_names<typename R::Options>();
+  }
+  std::vector<Slot> slots(const Shape& parameter) const override {
+    if constexpr (ElementwiseRule<R>)
+      return R::slots(options_);
+    else
+      return R::slots(options_, parameter);
+  }
+  bool keeps_step() const override { return minima::keeps_step<R>(); }
+  bool takes_schedule() const override {
+    if constexpr (requires { R::takes_schedule(options_); }) return R::takes_schedule(options_);
+    return true;
+  }
+  std::unique_ptr<AnyRule> clone() const override { return std::make_unique<RuleRunner>(*this); }
+
+  void step(std::span<const StepView> views, double lr_factor) const override {
+    typename R::Options options = options_;
+    if constexpr (std::is_same_v<decltype(options.lr), double>)
+      options.lr *= lr_factor;
+    else if (options.lr)
+      *options.lr *= lr_factor;
+    if constexpr (ElementwiseRule<R>)
+      step_elements(views, options);
+    else
+      step_matrices(views, options);
+  }
+
+ private:
+  /// All parameters' chunks are one list of tasks.
+  static void step_elements(std::span<const StepView> views, const typename R::Options& options) {
+    struct Task {
+      const StepView* view;
+      const R* rule;
+      i64 begin, end;
+    };
+    std::vector<R> rules;
+    rules.reserve(views.size());
+    std::vector<Task> tasks;
+    for (const StepView& view : views) {
+      rules.push_back(R::prepare(options, view.t));
+      const i64 size = view.shape.size(), chunk = task_size(view.slots);
+      for (i64 begin = 0; begin < size; begin += chunk)
+        tasks.push_back({&view, &rules.back(), begin, std::min(size, begin + chunk)});
+    }
+    parallel_for(static_cast<i64>(tasks.size()), [&](i64 i) {
+      const Task& task = tasks[static_cast<std::size_t>(i)];
+      detail::with_slot_count<R>(
+          task.view->slot_count, [&]<std::size_t... K>(std::index_sequence<K...> index) {
+            const std::array<SlotView, sizeof...(K)> slots{task.view->slots[K]...};
+            const i64 one_row = task.view->shape.size();
+            update(*task.view, slots, one_row, task.begin, task.end,
+                   detail::SameForAllRows<R>{*task.rule}, index);
+          });
+    });
+  }
+
+  /// A large parameter's passes use all threads; small parameters are a task each.
+  static void step_matrices(std::span<const StepView> views, const typename R::Options& options) {
+    constexpr i64 kLarge = 65536;
+    std::vector<const StepView*> small;
+    for (const StepView& view : views)
+      if (view.shape.size() < kLarge)
+        small.push_back(&view);
+      else
+        R::step(options, view);
+    parallel_for(static_cast<i64>(small.size()),
+                 [&](i64 i) { R::step(options, *small[static_cast<std::size_t>(i)]); });
+  }
+
+  typename R::Options options_;
+};
+
+}  // namespace minima

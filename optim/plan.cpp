@@ -1,0 +1,118 @@
+#include "optim/plan.hpp"
+
+#include "core/dtype.hpp"
+#include "optim/registry.hpp"
+#include "optim/storage/block8.hpp"
+
+namespace minima {
+namespace {
+
+i64 bytes_each(Storage storage) {
+  switch (storage) {
+    case Storage::bf16:
+      return 2;
+    case Storage::block8:
+      return 1;
+    case Storage::fp32:
+    case Storage::i32:
+      break;
+  }
+  return 4;
+}
+
+/// The one place that decides: a storage and the reason.
+std::pair<Storage, std::string> storage_for(const PlannedSlot& planned, const Slot& slot,
+                                            const StorageOptions& o) {
+  if (slot.extent != Extent::dense) return {Storage::fp32, "a sum over many elements"};
+  const std::pair<Storage, const std::string&> overrides[] = {
+      {Storage::fp32, o.fp32}, {Storage::bf16, o.bf16}, {Storage::block8, o.block8}};
+  for (const auto& [storage, pattern] : overrides)
+    if (matches(planned.key(), pattern))
+      return {storage, fmt::format("{}={}", storage_name(storage), pattern)};
+  if (o.state == Storage::block8 && planned.elements() < o.min_8bit_size)
+    return {Storage::fp32, fmt::format("under {} elements", o.min_8bit_size)};
+  return {o.state, fmt::format("state={}", storage_name(o.state))};
+}
+
+}  // namespace
+
+bool matches(const std::string& name, const std::string& pattern) {
+  for (std::size_t begin = 0; begin < pattern.size();) {
+    const std::size_t end = std::min(pattern.find('|', begin), pattern.size());
+    if (end > begin && name.find(pattern.substr(begin, end - begin)) != std::string::npos)
+      return true;
+    begin = end + 1;
+  }
+  return false;
+}
+
+i64 PlannedSlot::scales() const {
+  return storage == Storage::block8 ? Block8Storage::scales(elements(), block_size) : 0;
+}
+
+i64 PlannedSlot::bytes() const { return elements() * bytes_each(storage) + scales() * 4; }
+
+i64 StatePlan::elements() const {
+  i64 sum = 0;
+  for (const PlannedSlot& slot : slots) sum += slot.elements();
+  return sum;
+}
+
+i64 StatePlan::scales() const {
+  i64 sum = 0;
+  for (const PlannedSlot& slot : slots) sum += slot.scales();
+  return sum;
+}
+
+i64 StatePlan::bytes() const {
+  i64 sum = 0;
+  for (const PlannedSlot& slot : slots) sum += slot.bytes();
+  return sum;
+}
+
+std::string StatePlan::table() const {
+  std::size_t width = 5;
+  for (const PlannedSlot& slot : slots) width = std::max(width, slot.key().size());
+  std::string text;
+  for (const PlannedSlot& slot : slots)
+    text += fmt::format("{:<{}}  {:<14} {:<7} {:>13}  {}\n", slot.key(), width,
+                        fmt::format("{}", slot.shape), storage_name(slot.storage), slot.bytes(),
+                        slot.reason);
+  return text + fmt::format("{:<{}}  {} elements, {} scales, {} bytes\n", "total", width,
+                            elements(), scales(), bytes());
+}
+
+std::vector<PlannedSlot> plan_slots(const ParameterShape& parameter, const AnyRule& rule,
+                                    const StorageOptions& options) {
+  std::vector<PlannedSlot> result;
+  for (const Slot& slot : rule.slots(parameter.shape)) {
+    PlannedSlot planned;
+    planned.parameter = parameter.name;
+    planned.slot = slot.name;
+    planned.shape = slot_shape(slot.extent, parameter.shape);
+    planned.sign = slot.sign;
+    std::tie(planned.storage, planned.reason) = storage_for(planned, slot, options);
+    if (planned.storage == Storage::block8) planned.block_size = options.block_size;
+    result.push_back(std::move(planned));
+  }
+  if (rule.keeps_step()) {
+    PlannedSlot step;
+    step.parameter = parameter.name;
+    step.slot = "step";
+    step.storage = Storage::i32;
+    step.reason = "a counter";
+    result.push_back(std::move(step));
+  }
+  return result;
+}
+
+StatePlan plan_state(const std::string& spec, const std::vector<ParameterShape>& parameters) {
+  const OptimizerSpec resolved = resolve(spec);
+  StatePlan plan;
+  for (const ParameterShape& parameter : parameters)
+    for (PlannedSlot& slot : plan_slots(parameter, *resolved.rule, resolved.storage))
+      plan.slots.push_back(std::move(slot));
+  return plan;
+}
+
+}  // namespace minima

@@ -1,0 +1,103 @@
+#include "optim/registry.hpp"
+
+#include <mutex>
+
+#include "optim/adafactor.hpp"
+#include "optim/adam.hpp"
+#include "optim/adamw.hpp"
+#include "optim/lion.hpp"
+#include "optim/sgd.hpp"
+
+namespace minima {
+namespace {
+
+struct Registration {
+  std::string name;
+  std::unique_ptr<AnyRule> rule;
+  std::string defaults;
+};
+
+template <class R>
+Registration registration(std::string name = std::string(R::name), std::string defaults = "") {
+  return {std::move(name), std::make_unique<RuleRunner<R>>(), std::move(defaults)};
+}
+
+/// The optimizers of this tree: a new rule is one file and one entry here.
+std::vector<Registration> built_in() {
+  std::vector<Registration> list;
+  list.push_back(registration<Sgd>());
+  list.push_back(registration<Adam>());
+  list.push_back(registration<AdamW>());
+  list.push_back(registration<Adafactor>());
+  list.push_back(registration<AdamW>("adamw8bit", "state=block8"));
+  // As in bitsandbytes, Adam in 8 bits has decoupled decay too.
+  list.push_back(registration<AdamW>("adam8bit", "state=block8:weight_decay=0"));
+  list.push_back(registration<Lion>());
+  return list;
+}
+
+std::mutex mutex;
+
+std::vector<Registration>& registry() {
+  static std::vector<Registration> list = built_in();
+  return list;
+}
+
+/// Sets one option wherever it belongs. Throws Error, naming the nearest and the list, for one that
+/// belongs nowhere.
+template <class... Others>
+void set(std::string_view owner, AnyRule& rule, const std::string& name, const std::string& text,
+         Others&... others) {
+  if (rule.set(owner, name, text) || (set_option(others, owner, name, text) || ...)) return;
+  std::vector<std::string> known = rule.option_names();
+  [[maybe_unused]] const auto add = [&](const std::vector<std::string>& more) {
+    known.insert(known.end(), more.begin(), more.end());
+  };
+  (add(option_names<Others>()), ...);
+  fail("{}: no option named '{}'; did you mean '{}'? It has: {}", owner, name, nearest(name, known),
+       fmt::join(known, ", "));
+}
+
+}  // namespace
+
+void register_optimizer(std::string name, std::unique_ptr<AnyRule> rule, std::string defaults) {
+  std::lock_guard lock(mutex);
+  for (const Registration& known : registry())
+    check(known.name != name, "optimizers: the name '{}' is taken; give the rule another", name);
+  registry().push_back({std::move(name), std::move(rule), std::move(defaults)});
+}
+
+std::vector<std::string> optimizer_names() {
+  std::lock_guard lock(mutex);
+  std::vector<std::string> names;
+  for (const Registration& known : registry()) names.push_back(known.name);
+  return names;
+}
+
+OptimizerSpec resolve(const std::string& spec) {
+  const auto [name, options] = parse_spec(spec);
+  const std::vector<std::string> names = optimizer_names();
+  OptimizerSpec result;
+  result.name = name;
+  std::lock_guard lock(mutex);
+  for (const Registration& known : registry()) {
+    if (known.name != name) continue;
+    result.rule = known.rule->clone();
+    for (const OptionList& list : {parse_options(known.defaults), options})
+      for (const auto& [option, text] : list)
+        set(name, *result.rule, option, text, result.storage, result.engine);
+    result.rule->validate();
+    return result;
+  }
+  fail("no optimizer named '{}'; did you mean '{}'? There are: {}", name, nearest(name, names),
+       fmt::join(names, ", "));
+}
+
+std::unique_ptr<AnyRule> OptimizerSpec::rule_of_group(const std::string& options) const {
+  std::unique_ptr<AnyRule> result = rule->clone();
+  for (const auto& [option, text] : parse_options(options)) set(name, *result, option, text);
+  result->validate();
+  return result;
+}
+
+}  // namespace minima

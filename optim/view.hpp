@@ -1,0 +1,149 @@
+/// What a step sees of one parameter: its value, gradient and slots as plain pointers, and the one
+/// loop that opens a stretch of them all, runs a formula over it, and closes it.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <utility>
+
+#include "core/cpu/simd.hpp"
+#include "core/shape.hpp"
+#include "optim/storage/bf16.hpp"
+#include "optim/storage/block8.hpp"
+#include "optim/storage/fp32.hpp"
+
+namespace minima {
+
+/// A gradient: dense, or the rows `ids` (ascending) of a table whose other rows are zero.
+struct GradientView {
+  SlotView values;  ///< fp32 or bf16
+  const i64* ids = nullptr;
+  i64 count = 0, width = 0;  ///< rows given, and values in each
+};
+
+/// One parameter in one step.
+struct StepView {
+  Shape shape;
+  SlotView value;  ///< fp32 or bf16
+  GradientView gradient;
+  std::array<SlotView, 6> slots;  ///< in the order of the rule's slots()
+  int slot_count = 0;
+  i64 t = 1;
+  float gradient_scale = 1;  ///< multiplies the gradient: unscaling and clipping in one
+  /// Where a gradient's entry is not finite, its weight stays and its state becomes zero.
+  bool guard = false;
+};
+
+template <class F>
+MINIMA_HD decltype(auto) with_storage(Storage storage, const F& f) {
+  switch (storage) {
+    case Storage::block8:
+      return f(Block8Storage{});
+    case Storage::bf16:
+      return f(Bf16Storage{});
+    default:
+      return f(Fp32Storage{});
+  }
+}
+
+MINIMA_HD float* open(const SlotView& slot, i64 begin, i64 n, float* scratch) {
+  return with_storage(slot.storage, [&](auto storage) MINIMA_INLINE {
+    return storage.open(slot, begin, n, scratch);
+  });
+}
+MINIMA_HD void close(const SlotView& slot, i64 begin, i64 n, const float* values) {
+  with_storage(slot.storage,
+               [&](auto storage) MINIMA_INLINE { storage.close(slot, begin, n, values); });
+}
+MINIMA_HD void prefetch(const SlotView& slot, i64 begin, i64 n) {
+  with_storage(slot.storage, [&](auto storage) MINIMA_INLINE { storage.prefetch(slot, begin, n); });
+}
+
+/// Rows that are not given are filled in as zeros, in scratch: no dense gradient is made.
+MINIMA_HD const float* open(const GradientView& gradient, i64 begin, i64 n, float* scratch) {
+  if (!gradient.ids) return open(gradient.values, begin, n, scratch);
+  for (i64 i = 0; i < n; ++i) scratch[i] = 0;
+  const i64 width = gradient.width;
+  const i64* row = std::lower_bound(gradient.ids, gradient.ids + gradient.count, begin / width);
+  for (; row < gradient.ids + gradient.count && *row * width < begin + n; ++row) {
+    const i64 from = std::max(begin, *row * width), to = std::min(begin + n, (*row + 1) * width);
+    const i64 source = (row - gradient.ids) * width + from - *row * width;
+    float* target = scratch + (from - begin);
+    const float* values = open(gradient.values, source, to - from, target);
+    for (i64 i = 0; i < to - from; ++i) target[i] = values[i];
+  }
+  return scratch;
+}
+
+/// Whether a gradient's entry may be used: always, or, where `guard` is on, if it is finite.
+struct Guard {
+  MINIMA_HD explicit Guard(bool on) : limit(on ? 0x7f800000u : ~0u) {}
+  MINIMA_HD bool passes(float g) const { return (std::bit_cast<u32>(g) & 0x7fffffffu) < limit; }
+  u32 limit;
+};
+
+/// How many values of `slots` are opened at a time: a block where one is in block8.
+template <std::size_t K>
+MINIMA_HD i64 stretch_of(const std::array<SlotView, K>& slots) {
+  i64 stretch = kLongestStretch;
+  for (const SlotView& slot : slots)
+    if (slot.storage == Storage::block8) stretch = slot.block_size;
+  return stretch;
+}
+
+/// Changes the elements begin … end-1 of value and slots, on the calling thread, on the vector
+/// unit. `formula.row(i)` gives what changes row i of a matrix with `width` columns: at(j, p, g,
+/// slot values…), all but g by reference. begin is a multiple of the stretch.
+template <class Formula, std::size_t... K>
+void update(const StepView& view, const std::array<SlotView, sizeof...(K)>& slots, i64 width,
+            i64 begin, i64 end, const Formula& formula, std::index_sequence<K...>) {
+  vectorize([&]() MINIMA_INLINE {
+    // Scratch rows are a little apart from a power of two, so that they do not meet in the cache.
+    constexpr i64 kLongestPitch = kLongestStretch + 80;
+    alignas(64) float scratch[(2 + sizeof...(K)) * kLongestPitch];
+    const i64 stretch = stretch_of(slots), pitch = (stretch + 15) / 16 * 16 + 80;
+    const float scale = view.gradient_scale;
+    const Guard guard(view.guard);
+    for (i64 at = begin; at < end; at += stretch) {
+      const i64 n = std::min(stretch, end - at);
+      float* p = open(view.value, at, n, scratch);
+      const float* g = open(view.gradient, at, n, scratch + pitch);
+      const std::array<float*, sizeof...(K)> s{
+          open(slots[K], at, n, scratch + static_cast<i64>(2 + K) * pitch)...};
+      for (i64 done = 0; done < n;) {
+        const i64 i = (at + done) / width, j = (at + done) % width;
+        const i64 stop = std::min(n, done + width - j);
+        const auto row = formula.row(i);
+#pragma GCC ivdep
+        for (i64 k = done; k < stop; ++k) {
+          const float gradient = scale * g[k];
+          float weight = p[k];
+          std::array<float, sizeof...(K)> state{s[K][k]...};
+          row(j + (k - done), weight, gradient, state[K]...);
+          const bool ok = guard.passes(gradient);
+          p[k] = ok ? weight : p[k];
+          ((s[K][k] = ok ? state[K] : 0.0f), ...);
+        }
+        done = stop;
+      }
+      if (stretch < kLongestStretch && at + stretch < end) {
+        const i64 next = std::min(stretch, end - at - stretch);
+        prefetch(view.value, at + stretch, next);
+        if (!view.gradient.ids) prefetch(view.gradient.values, at + stretch, next);
+        (prefetch(slots[K], at + stretch, next), ...);
+      }
+      close(view.value, at, n, p);
+      (close(slots[K], at, n, s[K]), ...);
+    }
+  });
+}
+
+/// Elements for one task: a multiple of the stretch, chosen by shapes and storages alone.
+template <std::size_t K>
+i64 task_size(const std::array<SlotView, K>& slots) {
+  const i64 stretch = stretch_of(slots);
+  return stretch * std::max<i64>(1, 32768 / stretch);
+}
+
+}  // namespace minima
