@@ -24,7 +24,8 @@ SlotMemory allocate_slot(const PlannedSlot& planned) {
   memory.view.storage = planned.storage;
   if (planned.storage == Storage::block8) {
     const CodeMap& map = planned.sign == Sign::any ? signed_code_map() : unsigned_code_map();
-    memory.values = Tensor::full(planned.shape, map.zero, DType::u8);
+    // Codes 0 under absmax 0: zeros, with the sign that they have in the public implementation.
+    memory.values = Tensor::zeros(planned.shape, DType::u8);
     memory.absmax = Tensor::zeros({planned.scales()});
     memory.view.absmax = memory.absmax.data<float>();
     memory.view.block_size = planned.block_size;

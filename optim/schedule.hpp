@@ -28,7 +28,7 @@ struct Schedule {
   std::string kind = "linear";
   i64 warmup = 0;  ///< W, in optimizer steps
   i64 total = 0;   ///< N, in optimizer steps
-  std::optional<double> cycles;
+  std::optional<double> cycles = {};
   double minimum = 0;  ///< cosine ends at this factor instead of 0
   double power = 1;
   double end = 0;  ///< the factor at which polynomial ends

@@ -39,8 +39,7 @@ u32 fill_entries(CodeMap& map, u32 at, bool negative) {
   constexpr u32 one = 0x3f800000u;
   const u32 width = 1u << map.shift;
   const auto code = [&](u32 magnitude) -> u32 {
-    const u8 found =
-        nearest_code(map, std::bit_cast<float>(magnitude | (negative ? 1u << 31 : 0u)));
+    const u8 found = slot_code(map, std::bit_cast<float>(magnitude | (negative ? 1u << 31 : 0u)));
     return negative ? 255u - found : found;
   };
   for (u32 begin = map.lowest; begin <= one; begin += width) {
@@ -80,10 +79,14 @@ u8 nearest_code(const CodeMap& map, float x) {
   above = std::clamp(above, 1, 255);
   const int below = above - 1;  // value[below] < x ≤ value[above]
   const float midpoint = (value[below] + value[above]) * 0.5f;
-  int code = x == midpoint ? below + below % 2 : x < midpoint ? below : above;
-  const bool with_sign = value[0] < 0;
-  if (with_sign && std::signbit(value[code]) != std::signbit(x)) code += std::signbit(x) ? -1 : 1;
-  return static_cast<u8>(code);
+  return static_cast<u8>(x == midpoint ? below + below % 2 : x < midpoint ? below : above);
+}
+
+u8 slot_code(const CodeMap& map, float x) {
+  const u8 code = nearest_code(map, x);
+  const bool with_sign = map.value[0] < 0, negative = std::signbit(x);
+  if (!with_sign || std::signbit(map.value[code]) == negative) return code;
+  return static_cast<u8>(negative ? code - 1 : code + 1);
 }
 
 const CodeMap& signed_code_map() {

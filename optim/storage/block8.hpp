@@ -15,8 +15,8 @@
 /// upper part (exponent and a few bits of the mantissa) picks a bucket so narrow that it holds at
 /// most one border between two codes. A bucket's entry is code·2²⁴ plus an offset, such that adding
 /// the lower bits of the mantissa carries into the code exactly at the border: one look-up, one
-/// addition, one shift. The entries are made from `nearest_code` itself, so ties, sign rule and −0
-/// are all in them.
+/// addition, one shift. The entries are made from `slot_code`, which searches, so ties, sign rule
+/// and −0 are all in them.
 #pragma once
 
 #include <bit>
@@ -53,8 +53,10 @@ struct CodeMap {
 const CodeMap& signed_code_map();
 const CodeMap& unsigned_code_map();
 
-/// The nearest code by searching the map: the definition, which the tables are made from.
+/// The nearest code of x in [−1, 1], by searching the map.
 u8 nearest_code(const CodeMap& map, float x);
+/// The same with the sign rule: the definition, which the tables are made from.
+u8 slot_code(const CodeMap& map, float x);
 
 struct Block8Storage {
   MINIMA_HD static i64 scales(i64 elements, i64 block_size) {
