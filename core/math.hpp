@@ -74,4 +74,16 @@ MINIMA_HD double tanh(double x) { return std::tanh(x); }
 MINIMA_HD float log(float x) { return std::log(x); }
 MINIMA_HD double log(double x) { return std::log(x); }
 
+/// The normal distribution function Φ(x), given e^(−x²/2), which whoever differentiates it needs
+/// anyway. For float Φ(−t) = e^(−t²/2) p(1/(1 + 0.295 t)) for t ≥ 0: relative error below 4 ulp
+/// besides that of the given factor.
+MINIMA_HD float normal_cdf(float x, float gaussian) {
+  const float k = 1.0f / std::fma(0.295f, std::abs(x), 1.0f);
+  const float tail = gaussian * detail::polynomial(k, 1.81296531e-5f, 0.117268584f, 0.121860434f,
+                                                   0.0840599467f, 0.168037011f, -0.119817743f,
+                                                   0.273616362f, -0.184764514f, 0.0397218048f);
+  return x > 0.0f ? 1.0f - tail : tail;
+}
+MINIMA_HD double normal_cdf(double x, double) { return 0.5 * std::erfc(x * -0.70710678118654752); }
+
 }  // namespace minima::math

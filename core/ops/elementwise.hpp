@@ -30,15 +30,12 @@ struct Gelu {
   static constexpr Keeps keeps = Keeps::input;
   template <class T>
   MINIMA_HD T operator()(T x) const {
-    return x * cdf(x);
+    return x * math::normal_cdf(x, math::exp(T(-0.5) * x * x));
   }
   template <class T>
   MINIMA_HD T derivative(T x) const {
-    return cdf(x) + x * T(0.3989422804014327) * math::exp(T(-0.5) * x * x);  // 1/√(2π)
-  }
-  template <class T>
-  MINIMA_HD static T cdf(T x) {
-    return T(0.5) + T(0.5) * math::erf(x * T(0.7071067811865476));
+    const T gaussian = math::exp(T(-0.5) * x * x);
+    return math::normal_cdf(x, gaussian) + x * T(0.3989422804014327) * gaussian;  // φ: 1/√(2π)
   }
 };
 

@@ -18,6 +18,7 @@ MINIMA_HD Acc row_fold(i64 n, Acc start, const Merge& merge, const F& f) {
   for (Acc& acc : lane) acc = start;
   i64 i = 0;
   for (; i + kLanes <= n; i += kLanes)
+#pragma omp simd  // else GCC unrolls these 16 before it looks for vectors
     for (i64 l = 0; l < kLanes; ++l) lane[l] = merge(lane[l], f(i + l));
   for (i64 l = 0; i + l < n; ++l) lane[l] = merge(lane[l], f(i + l));
   for (i64 width = kLanes / 2; width > 0; width /= 2)
@@ -35,13 +36,13 @@ struct PlusDouble {
 struct Larger {
   template <class T>
   MINIMA_HD T operator()(T acc, T x) const {
-    return x > acc || x != x ? x : acc;
+    return (x > acc) | (x != x) ? x : acc;
   }
 };
 struct Smaller {
   template <class T>
   MINIMA_HD T operator()(T acc, T x) const {
-    return x < acc || x != x ? x : acc;
+    return (x < acc) | (x != x) ? x : acc;
   }
 };
 
