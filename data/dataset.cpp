@@ -31,6 +31,11 @@ std::optional<i64> as_number(std::string_view text) {
   return value;
 }
 
+[[noreturn]] void refuse_unseen(const std::string& file, const Row& row) {
+  fail("{}:{}: no training text has the label '{}'; a model cannot learn it", file, row.line,
+       row.label);
+}
+
 /// Which class a label means.
 class Classes {
  public:
@@ -89,9 +94,7 @@ class Classes {
         return *number;
     const auto found = index_.find(row.label);
     if (found != index_.end()) return found->second;
-    if (source_.empty())
-      fail("{}:{}: no training text has the label '{}'; a model cannot learn it", file, row.line,
-           row.label);
+    if (source_.empty()) refuse_unseen(file, row);
     fail("{}:{}: the label '{}' is neither a name in {} nor a number from 0 to {}", file, row.line,
          row.label, source_, names_.size() - 1);
   }
@@ -118,9 +121,7 @@ void check_seen_in_training(const Dataset& dataset, const std::vector<Example>& 
   std::vector<bool> seen(dataset.label_names.size());
   for (const Example& example : dataset.train) seen[example.label] = true;
   for (std::size_t i = 0; i < split.size(); ++i)
-    check(seen[split[i].label],
-          "{}:{}: no training text has the label '{}'; a model cannot learn it", source.file,
-          source.rows[i].line, source.rows[i].label);
+    if (!seen[split[i].label]) refuse_unseen(source.file, source.rows[i]);
 }
 
 Dataset assemble(std::string name, std::string origin, const std::optional<Classes>& named,

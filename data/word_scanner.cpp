@@ -117,11 +117,11 @@ void WordScanner::clean(char32_t point, Span span) {
   const u8 is = properties_[point];
   if (is & unicode::removed) return;
   if (is & unicode::space) {
-    characters_.push_back({U' ', span});
+    characters_.push_back({U' ', span, false});
   } else if (is & unicode::ideograph) {
-    characters_.push_back({U' ', span});
+    characters_.push_back({U' ', span, false});
     decompose(point, span);
-    characters_.push_back({U' ', span});
+    characters_.push_back({U' ', span, false});
   } else {
     decompose(point, span);
   }
@@ -129,26 +129,44 @@ void WordScanner::clean(char32_t point, Span span) {
 
 void WordScanner::decompose(char32_t point, Span span) {
   if (casing_ == Casing::cased || !(properties_[point] & unicode::decomposing)) {
-    characters_.push_back({point, span});
+    characters_.push_back({point, span, false});
     return;
   }
   parts_.clear();
   unicode::decompose(point, parts_);
-  for (const char32_t part : parts_) characters_.push_back({part, span});
+  for (std::size_t i = 0; i < parts_.size(); ++i) characters_.push_back({parts_[i], span, i > 0});
 }
 
 /// The canonical ordering of NFD: each run of combining characters sorted by class, stably.
 void WordScanner::reorder_marks() {
-  const auto combines = [&](const Character& c) {
-    return (properties_[c.value] & unicode::combining) != 0;
+  const auto combines = [&](std::size_t i) {
+    return i < characters_.size() && (properties_[characters_[i].value] & unicode::combining);
   };
-  for (auto begin = characters_.begin(); begin != characters_.end();) {
-    begin = std::find_if(begin, characters_.end(), combines);
-    const auto end = std::find_if_not(begin, characters_.end(), combines);
-    if (end - begin > 1)
-      std::ranges::stable_sort(
-          begin, end, {}, [](const Character& c) { return unicode::combining_class(c.value); });
+  for (std::size_t begin = 0; begin < characters_.size(); ++begin) {
+    std::size_t end = begin;
+    while (combines(end)) ++end;
+    if (end - begin > 1) sort_run(begin, end);
     begin = end;
+  }
+}
+
+/// Sorts a run. The reference keeps the spans where they are: the k-th character that stood in the
+/// text has the k-th span, and one that a decomposition added has that of the character before it.
+void WordScanner::sort_run(std::size_t begin, std::size_t end) {
+  const auto first = characters_.begin() + static_cast<i64>(begin);
+  const auto last = characters_.begin() + static_cast<i64>(end);
+  spans_.clear();
+  for (auto character = first; character != last; ++character)
+    if (!character->added) spans_.push_back(character->span);
+  std::stable_sort(first, last, [](const Character& a, const Character& b) {
+    return unicode::combining_class(a.value) < unicode::combining_class(b.value);
+  });
+  std::size_t next = 0;
+  for (auto character = first; character != last; ++character) {
+    if (!character->added)
+      character->span = spans_[next++];
+    else if (character != characters_.begin())
+      character->span = std::prev(character)->span;
   }
 }
 

@@ -65,6 +65,7 @@ class WordScanner {
   struct Character {
     char32_t value;
     Span span;
+    bool added;  // by a decomposition: not the first character of it
   };
   struct Found {  // where a word begins; it ends where the next one begins
     std::size_t byte, character;
@@ -75,6 +76,7 @@ class WordScanner {
   void clean(char32_t point, Span span);
   void decompose(char32_t point, Span span);
   void reorder_marks();
+  void sort_run(std::size_t begin, std::size_t end);
   void split();
   void take_found();
 

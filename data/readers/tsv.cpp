@@ -7,6 +7,16 @@
 #include "data/utf8.hpp"
 
 namespace minima {
+namespace {
+
+/// The beginning of a line for a message, cut between characters.
+std::string_view beginning(std::string_view line) {
+  std::size_t end = std::min<std::size_t>(line.size(), 80);
+  while (end < line.size() && (line[end] & 0xC0) == 0x80) --end;
+  return line.substr(0, end);
+}
+
+}  // namespace
 
 std::vector<Row> read_tsv(const std::filesystem::path& path) {
   return parse_tsv(read_file(path), path.string());
@@ -35,12 +45,12 @@ std::vector<Row> parse_tsv(std::string_view text, const std::string& source) {
            source, number, at + 1, static_cast<u8>(line[at]));
     if (number == 1) {
       check(line == kHeader, "{}:1: the header is '{}'; expected 'label<TAB>text'", source,
-            line.substr(0, 80));
+            beginning(line));
       continue;
     }
     const std::size_t tab = line.find('\t');
     check(tab != line.npos, "{}:{}: the row has no tab; expected 'label<TAB>text', found '{}'",
-          source, number, line.substr(0, 80));
+          source, number, beginning(line));
     check(tab > 0, "{}:{}: the row has no label", source, number);
     check(line.find('\t', tab + 1) == line.npos,
           "{}:{}: the row has more than one tab; a text holds none", source, number);

@@ -1,0 +1,29 @@
+/// Naive Bayes over bags of words, the yardstick beside a trained encoder: what counting words
+/// alone achieves. Multinomial with add-one smoothing (Manning, Raghavan, Schütze 2008,
+/// "Introduction to Information Retrieval", §13.2, figure 13.2). Words are those of
+/// without_case_and_punctuation (dataset.hpp); a word that no training text has is ignored.
+#pragma once
+
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "data/dataset.hpp"
+
+namespace minima {
+
+class NaiveBayes {
+ public:
+  /// Labels are 0 … classes − 1. Throws Error where there are no examples.
+  NaiveBayes(const std::vector<Example>& examples, i64 classes);
+
+  i64 predict(const std::string& text) const;
+  /// The share of `examples` that it labels right, 0 … 1.
+  double accuracy(const std::vector<Example>& examples) const;
+
+ private:
+  std::vector<double> log_prior_;                                        // of each class
+  std::unordered_map<std::string, std::vector<double>> log_likelihood_;  // of a word, in each class
+};
+
+}  // namespace minima
