@@ -1,0 +1,60 @@
+/// minima compare: the main job (train/compare.hpp).
+#include "examples/minima/options.hpp"
+#include "examples/minima/verbs.hpp"
+
+namespace minima {
+namespace {
+
+struct CompareVerb {
+  CommonOptions common;
+  TrainingVerbOptions training;
+  ComparisonOptions comparison;
+
+  void run() {
+    common.apply();
+    training.resolve(common);
+    const Task task = prepare(training.task);
+    comparison.training = training.training;
+    comparison.directory = run_directory("compare", common);
+
+    fmt::print(stderr, "{}\n", task.dataset.origin);
+    Progress progress;
+    const Json result = compare(task, comparison,
+                                {[&](const std::string& spec, u64 seed) {
+                                   progress.begin(fmt::format("{} seed {}", spec, seed));
+                                 },
+                                 progress.observer()});
+    if (common.json) return fmt::print("{}\n", result.dump());
+
+    const Json &data = result["data"], &model = result["model"];
+    fmt::print(
+        "\n{}: {} training, {} dev, {} test texts, {} classes; model {}: {} parameters; state: MB "
+        "= 2^20 bytes\n\n{}\n",
+        data["name"].get<std::string>(), data["train"].get<i64>(), data["dev"].get<i64>(),
+        data["test"].get<i64>(), data["labels"].size(), model["name"].get<std::string>(),
+        model["parameters"].get<i64>(), comparison_table(result));
+    fmt::print("bag of words (naive Bayes): dev {:.1f} %, test {:.1f} %\nreport: {}\n",
+               100 * data["bag_of_words"]["dev"].get<double>(),
+               100 * data["bag_of_words"]["test"].get<double>(),
+               result["report"].get<std::string>());
+  }
+};
+
+}  // namespace
+
+void add_compare(CLI::App& app) {
+  CLI::App& verb =
+      *app.add_subcommand("compare", "train the same model once per optimizer and compare");
+  const auto options = std::make_shared<CompareVerb>();
+  options->common.add_to(verb);
+  options->training.add_to(verb);
+  verb.add_option("--optimizers", options->comparison.optimizers,
+                  "optimizers with their options: adamw,adafactor:lr=1e-2:relative_step=false,sgd")
+      ->delimiter(',')
+      ->capture_default_str();
+  verb.add_option("--seeds", options->comparison.seeds, "runs per optimizer, with seed, seed+1, …")
+      ->capture_default_str();
+  verb.callback([options] { options->run(); });
+}
+
+}  // namespace minima

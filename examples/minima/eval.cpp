@@ -1,0 +1,62 @@
+/// minima eval: a model directory against labelled text.
+#include <charconv>
+
+#include "data/readers/tsv.hpp"
+#include "examples/minima/options.hpp"
+#include "examples/minima/verbs.hpp"
+#include "train/model_directory.hpp"
+
+namespace minima {
+namespace {
+
+struct EvalVerb {
+  CommonOptions common;
+  std::string model, data;
+
+  /// The rows of a file with labels by name, or by number where the file's labels are numbers.
+  std::vector<Example> examples(const std::vector<std::string>& names) const {
+    std::vector<Example> result;
+    for (const Row& row : read_tsv(data)) {
+      auto found = std::ranges::find(names, row.label);
+      i64 label = found - names.begin();
+      if (found == names.end()) {
+        const auto [end, wrong] =
+            std::from_chars(row.label.data(), row.label.data() + row.label.size(), label);
+        check(wrong == std::errc() && end == row.label.data() + row.label.size() && label >= 0 &&
+                  label < static_cast<i64>(names.size()),
+              "{}:{}: label '{}' is not one of the model's: {}", data, row.line, row.label,
+              fmt::format("{}", fmt::join(names, ", ")));
+      }
+      result.push_back({row.text, label});
+    }
+    return result;
+  }
+
+  void run() {
+    common.apply();
+    const TextClassifier classifier = load_model(model);
+    const TokenizedSplit split = tokenize(classifier.tokenizer, examples(classifier.label_names),
+                                          classifier.model->config.positions);
+    const Evaluation result = evaluate(*classifier.model, split);
+    if (common.json) return fmt::print("{}\n", result.to_json().dump());
+    fmt::print("{} texts: accuracy {:.2f} %, macro-F1 {:.2f} %, loss {:.4f}\n\n{}", split.size(),
+               100 * result.accuracy(), 100 * result.macro_f1(), result.loss,
+               table(result, classifier.label_names));
+  }
+};
+
+}  // namespace
+
+void add_eval(CLI::App& app) {
+  CLI::App& verb =
+      *app.add_subcommand("eval", "evaluate a model directory on a labelled .tsv file");
+  const auto options = std::make_shared<EvalVerb>();
+  verb.add_option("model", options->model, "model directory")->required();
+  verb.add_option("data", options->data, "a .tsv file: label<TAB>text")->required();
+  verb.add_option("--threads", options->common.threads, "threads that compute (0: all cores)");
+  verb.add_flag("--json", options->common.json,
+                "one JSON document on standard output, nothing else");
+  verb.callback([options] { options->run(); });
+}
+
+}  // namespace minima

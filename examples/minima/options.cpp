@@ -1,0 +1,123 @@
+#include "examples/minima/options.hpp"
+
+#include <unistd.h>
+
+#include <chrono>
+#include <ctime>
+
+#include "core/cpu/threads.hpp"
+
+namespace minima {
+namespace {
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
+
+void CommonOptions::add_to(CLI::App& verb) {
+  verb.add_option("--seed", seed, "seed of weights, order and dropout")->capture_default_str();
+  verb.add_option("--threads", threads, "threads that compute (0: all cores)")
+      ->capture_default_str();
+  verb.add_flag("--json", json, "one JSON document on standard output, nothing else");
+  verb.add_option("--out", out, "folder to write to (default: runs/VERB-DATE-TIME)");
+}
+
+void CommonOptions::apply() const {
+  check(threads >= 0 && threads <= 1024,
+        "threads is {}; it must lie between 0 (all cores) and 1024", threads);
+  if (threads > 0) set_threads(threads);
+}
+
+void TrainingVerbOptions::add_to(CLI::App& verb) {
+  verb.add_option("--data", task.data,
+                  "builtin, debian, a folder with train/dev/test.tsv, or a .tsv file")
+      ->capture_default_str();
+  verb.add_option("--model", task.model, "tiny, small, medium, distilbert-base, or a config.json")
+      ->capture_default_str();
+  verb.add_option("--dim", task.dim, "width of the encoder");
+  verb.add_option("--layers", task.layers, "transformer blocks");
+  verb.add_option("--heads", task.heads, "attention heads");
+  verb.add_option("--hidden", task.hidden, "width of the feed-forward nets");
+  verb.add_option("--dropout", task.dropout, "all dropout rates");
+  verb.add_option("--pooling", pooling, "what the classifier reads: first (token) or mean (of all)")
+      ->check(CLI::IsMember({"first", "mean"}));
+  verb.add_option("--vocabulary", task.vocabulary,
+                  "entries of the vocabulary made from the training texts")
+      ->capture_default_str();
+  verb.add_option("--vocab", task.vocab_file, "a vocab.txt to take instead");
+  verb.add_flag("--cased", cased, "keep capitals and accents");
+  verb.add_option("--max-length", task.max_length, "tokens of a text; the rest is cut off")
+      ->capture_default_str();
+  verb.add_option("--epochs", training.epochs, "passes over the training texts")
+      ->capture_default_str();
+  verb.add_option("--batch", batch, "texts of a batch (default 32)");
+  verb.add_option("--tokens", tokens, "tokens of a batch, instead of --batch");
+  verb.add_option("--schedule", training.schedule,
+                  "of the learning rate: linear, constant, cosine, …")
+      ->capture_default_str();
+  verb.add_option("--warmup", training.warmup,
+                  "share of the steps over which the learning rate rises")
+      ->capture_default_str();
+  verb.add_option("--clip", training.clip_norm, "greatest norm of the gradient (0: not clipped)")
+      ->capture_default_str();
+}
+
+void TrainingVerbOptions::resolve(const CommonOptions& common) {
+  check(batch >= 0 && tokens >= 0, "batch: {} texts or {} tokens; it must be positive", batch,
+        tokens);
+  check(batch == 0 || tokens == 0,
+        "--batch and --tokens exclude one another: give the size of a batch in texts or in tokens");
+  training.batch =
+      tokens > 0 ? BatchSize::of_tokens(tokens) : BatchSize::of_texts(batch > 0 ? batch : 32);
+  training.seed = common.seed;
+  check(training.clip_norm >= 0, "clip is {}; it must be at least 0", training.clip_norm);
+  if (!pooling.empty()) task.pooling = pooling == "mean" ? nn::Pooling::mean : nn::Pooling::first;
+  task.casing = cased ? Casing::cased : Casing::uncased;
+}
+
+std::filesystem::path run_directory(const std::string& verb, const CommonOptions& common) {
+  if (!common.out.empty()) return common.out;
+  const std::time_t time = std::time(nullptr);
+  std::tm local{};
+  localtime_r(&time, &local);
+  char stamp[32];
+  std::strftime(stamp, sizeof(stamp), "%Y%m%d-%H%M%S", &local);
+  return std::filesystem::path("runs") / fmt::format("{}-{}", verb, stamp);
+}
+
+Progress::Progress() : terminal_(isatty(STDERR_FILENO) == 1) {}
+
+void Progress::begin(const std::string& what) {
+  what_ = what;
+  started_ = now();
+  drawn_ = 0;
+}
+
+TrainingObserver Progress::observer() {
+  return {[this](const StepRecord& record, i64 total) { step(record, total); },
+          [this](const EpochRecord& record) { epoch(record); }};
+}
+
+void Progress::step(const StepRecord& record, i64 total) {
+  if (!terminal_ || (now() - drawn_ < 0.1 && record.step != total)) return;
+  drawn_ = now();
+  const double rate = static_cast<double>(record.step) / (drawn_ - started_);
+  const i64 filled = 24 * record.step / total;
+  std::string bar;
+  for (i64 i = 0; i < 24; ++i) bar += i < filled ? "━" : "─";
+  fmt::print(stderr, "\r\033[K{}  {} {}/{}  loss {:.3f}  {:.1f} steps/s  {:.0f} s left", what_, bar,
+             record.step, total, record.loss, rate,
+             static_cast<double>(total - record.step) / rate);
+}
+
+void Progress::epoch(const EpochRecord& record) {
+  fmt::print(
+      stderr,
+      "{}{}  epoch {}  train loss {:.3f}  dev loss {:.3f}  dev accuracy {:.1f} %  {:.1f} s\n",
+      terminal_ ? "\r\033[K" : "", what_, record.epoch, record.train_loss, record.dev.loss,
+      100 * record.dev.accuracy(), record.seconds);
+}
+
+}  // namespace minima

@@ -1,0 +1,54 @@
+/// Options that several verbs share.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include "train/compare.hpp"
+
+namespace minima {
+
+/// --seed, --threads, --json, --out.
+struct CommonOptions {
+  u64 seed = 1;
+  int threads = 0;  ///< 0: all cores
+  bool json = false;
+  std::string out;
+
+  void add_to(CLI::App& verb);
+  /// Sets the threads. Throws Error for a negative number.
+  void apply() const;
+};
+
+/// What is trained on what, and how: --data, --model, --epochs, --batch, …
+struct TrainingVerbOptions {
+  TaskOptions task;
+  TrainingOptions training;
+  i64 batch = 0, tokens = 0;
+  std::string pooling;
+  bool cased = false;
+
+  void add_to(CLI::App& verb);
+  /// The options as `prepare` and `train` take them. Throws Error for a mix that makes no sense.
+  void resolve(const CommonOptions& common);
+};
+
+/// The folder of a run: --out, or runs/<verb>-<date>-<time>.
+std::filesystem::path run_directory(const std::string& verb, const CommonOptions& common);
+
+/// Shows how a run goes on, on standard error: a bar that is rewritten on a terminal, a line per
+/// epoch elsewhere.
+class Progress {
+ public:
+  Progress();
+  void begin(const std::string& what);
+  TrainingObserver observer();
+
+ private:
+  void step(const StepRecord& record, i64 total);
+  void epoch(const EpochRecord& record);
+  bool terminal_;
+  std::string what_;
+  double started_ = 0, drawn_ = 0;
+};
+
+}  // namespace minima

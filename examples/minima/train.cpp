@@ -1,0 +1,64 @@
+/// minima train: one classifier from labelled text.
+#include "examples/minima/options.hpp"
+#include "examples/minima/verbs.hpp"
+
+namespace minima {
+namespace {
+
+struct TrainVerb {
+  CommonOptions common;
+  TrainingVerbOptions training;
+  std::string optimizer = "adamw", state;
+  std::optional<double> lr;
+
+  /// --lr and --state are options of the optimizer, written beside it for convenience.
+  std::string spec() const {
+    std::string text = optimizer;
+    if (lr) text += fmt::format(":lr={}", *lr);
+    if (!state.empty()) text += ":state=" + state;
+    return with_defaults(text);
+  }
+
+  void run() {
+    common.apply();
+    training.resolve(common);
+    const std::string resolved = spec();
+    plan_state(resolved, {});  // refuses a wrong spec before anything is loaded
+    const Task task = prepare(training.task);
+    const auto directory = run_directory("train", common);
+
+    fmt::print(stderr, "{}\n", task.dataset.origin);
+    Progress progress;
+    progress.begin(resolved);
+    const Run done =
+        run_training(task, resolved, training.training, directory, progress.observer());
+    if (common.json) {
+      Json record = done.record;
+      record["model"] = (directory / "final").string();
+      return fmt::print("{}\n", record.dump());
+    }
+    fmt::print(
+        "\nbest epoch {}: dev accuracy {:.1f} %, test accuracy {:.1f} %, macro-F1 {:.1f} %, loss "
+        "{:.3f}\n\n{}\nmodel: {}\n",
+        done.result.best_epoch, 100 * done.result.dev.accuracy(), 100 * done.result.test.accuracy(),
+        100 * done.result.test.macro_f1(), done.result.test.loss,
+        table(done.result.test, task.dataset.label_names), (directory / "final").string());
+  }
+};
+
+}  // namespace
+
+void add_train(CLI::App& app) {
+  CLI::App& verb = *app.add_subcommand("train", "train a classifier and write its model directory");
+  const auto options = std::make_shared<TrainVerb>();
+  options->common.add_to(verb);
+  options->training.add_to(verb);
+  verb.add_option("--optimizer", options->optimizer,
+                  "with its options: adamw:lr=3e-4:weight_decay=0.1")
+      ->capture_default_str();
+  verb.add_option("--lr", options->lr, "learning rate");
+  verb.add_option("--state", options->state, "storage of the optimizer's state: fp32, block8");
+  verb.callback([options] { options->run(); });
+}
+
+}  // namespace minima

@@ -1,0 +1,14 @@
+/// The verbs of the program `minima`: each file of this folder adds one to the command line.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace minima {
+
+void add_compare(CLI::App& app);
+void add_train(CLI::App& app);
+void add_eval(CLI::App& app);
+void add_predict(CLI::App& app);
+void add_doctor(CLI::App& app);
+
+}  // namespace minima

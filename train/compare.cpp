@@ -1,0 +1,173 @@
+#include "train/compare.hpp"
+
+#include "core/file.hpp"
+#include "data/naive_bayes.hpp"
+#include "train/machine.hpp"
+#include "train/report.hpp"
+
+namespace minima {
+namespace {
+
+Json describe_data(const Task& task) {
+  const Dataset& data = task.dataset;
+  const NaiveBayes bag_of_words(data.train, static_cast<i64>(data.label_names.size()));
+  const Overlaps overlaps = count_overlaps(data);
+  return {{"name", data.name},
+          {"origin", data.origin},
+          {"train", data.train.size()},
+          {"dev", data.dev.size()},
+          {"test", data.test.size()},
+          {"labels", data.label_names},
+          {"bag_of_words",
+           {{"dev", bag_of_words.accuracy(data.dev)}, {"test", bag_of_words.accuracy(data.test)}}},
+          {"overlaps",
+           {{"dev_in_train", overlaps.dev_in_train},
+            {"test_in_train", overlaps.test_in_train},
+            {"test_in_dev", overlaps.test_in_dev}}}};
+}
+
+Json describe_model(const Task& task) {
+  nn::DistilBertClassifier model(task.config);
+  return {{"name", task.model_name},
+          {"parameters", model.parameter_count()},
+          {"tensors", model.parameters().size()},
+          {"config", task.config.to_json()}};
+}
+
+/// A folder name for a run: "adamw-seed1", "adamw-lr=1e-3-seed1".
+std::string folder_name(std::string spec, u64 seed) {
+  std::ranges::replace_if(
+      spec, [](char c) { return c == ':' || c == '/' || c == '|'; }, '-');
+  return fmt::format("{}-seed{}", spec, seed);
+}
+
+/// One column of the table: its head, and the text for all runs of one optimizer.
+struct Column {
+  const char* head;
+  std::function<std::string(const std::vector<const Json*>&)> text;
+};
+
+std::vector<double> values(const std::vector<const Json*>& runs, const std::string& pointer) {
+  std::vector<double> all;
+  for (const Json* run : runs) all.push_back(run->at(Json::json_pointer(pointer)).get<double>());
+  return all;
+}
+
+/// mean ± deviation of a number in each run, times `scale`.
+Column number(const char* head, std::string pointer, double scale, int digits) {
+  return {head, [=](const std::vector<const Json*>& runs) {
+            const std::vector<double> all = values(runs, pointer);
+            std::string text = fmt::format("{:.{}f}", scale * mean(all), digits);
+            if (all.size() > 1) text += fmt::format(" ± {:.{}f}", scale * deviation(all), digits);
+            return text;
+          }};
+}
+
+Column count(const char* head, std::string pointer) {
+  return {head, [=](const std::vector<const Json*>& runs) {
+            std::string digits =
+                std::to_string(runs.front()->at(Json::json_pointer(pointer)).get<i64>());
+            for (i64 at = static_cast<i64>(digits.size()) - 3; at > 0; at -= 3)
+              digits.insert(static_cast<std::size_t>(at), ",");
+            return digits;
+          }};
+}
+
+/// Columns a terminal shows: characters, not bytes.
+std::size_t width_of(const std::string& text) {
+  return static_cast<std::size_t>(std::ranges::count_if(
+      text, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+}
+
+}  // namespace
+
+Json compare(const Task& task, const ComparisonOptions& options,
+             const ComparisonObserver& observer) {
+  check(!options.optimizers.empty(), "compare: no optimizer is named");
+  check(options.seeds > 0, "compare: {} seeds; at least one is needed", options.seeds);
+  std::vector<std::string> specs;
+  for (const std::string& optimizer : options.optimizers) {
+    specs.push_back(with_defaults(optimizer));
+    check(std::ranges::count(specs, specs.back()) == 1, "compare: '{}' is named twice", optimizer);
+    plan_state(specs.back(), {});  // refuses a wrong spec now, not after the first run
+  }
+
+  Json seeds = Json::array();
+  for (i64 i = 0; i < options.seeds; ++i)
+    seeds.push_back(options.training.seed + static_cast<u64>(i));
+  const MachineInfo machine = describe_machine();
+  Json result = {{"data", describe_data(task)},
+                 {"model", describe_model(task)},
+                 {"training",
+                  {{"epochs", options.training.epochs},
+                   {"batch", to_string(options.training.batch)},
+                   {"steps", total_steps(task.data, options.training)},
+                   {"schedule", options.training.schedule},
+                   {"warmup", options.training.warmup},
+                   {"clip_norm", options.training.clip_norm},
+                   {"vocabulary", task.config.vocabulary},
+                   {"seeds", seeds}}},
+                 {"machine", machine.to_json()},
+                 {"runs", Json::array()}};
+  for (i64 i = 0; i < options.seeds; ++i) {
+    for (const std::string& spec : specs) {
+      TrainingOptions training = options.training;
+      training.seed += static_cast<u64>(i);
+      if (observer.begin) observer.begin(spec, training.seed);
+      const auto directory = options.directory.empty()
+                                 ? options.directory
+                                 : options.directory / folder_name(spec, training.seed);
+      result["runs"].push_back(
+          run_training(task, spec, training, directory, observer.training).record);
+    }
+  }
+  if (!options.directory.empty()) {
+    result["report"] = (options.directory / "report.html").string();
+    write_file(options.directory / "comparison.json", result.dump(1) + "\n");
+    write_file(options.directory / "report.html", report_html(result));
+  }
+  return result;
+}
+
+std::string comparison_table(const Json& comparison) {
+  std::vector<std::string> specs;
+  std::map<std::string, std::vector<const Json*>> runs;
+  for (const Json& run : comparison["runs"]) {
+    const auto spec = run["spec"].get<std::string>();
+    if (runs[spec].empty()) specs.push_back(spec);
+    runs[spec].push_back(&run);
+  }
+  const double mb = 1.0 / (1 << 20);
+  const std::vector<Column> columns = {
+      {"optimizer",
+       [](const auto& of) { return of.front()->at("spec").template get<std::string>(); }},
+      count("state elements", "/state_elements"),
+      count("state bytes", "/state_bytes"),
+      number("step ms", "/step_ms", 1, 2),
+      number("tokens/s", "/tokens_per_second", 1, 0),
+      number("peak MB", "/peak_bytes", mb, 1),
+      number("dev %", "/dev/accuracy", 100, 1),
+      number("test %", "/test/accuracy", 100, 1),
+      number("test F1", "/test/macro_f1", 100, 1),
+      number("test loss", "/test/loss", 1, 3)};
+
+  std::vector<std::vector<std::string>> lines(1);
+  for (const Column& column : columns) lines[0].push_back(column.head);
+  for (const std::string& spec : specs) {
+    lines.emplace_back();
+    for (const Column& column : columns) lines.back().push_back(column.text(runs[spec]));
+  }
+  std::string text;
+  for (const std::vector<std::string>& line : lines) {
+    for (std::size_t c = 0; c < columns.size(); ++c) {
+      std::size_t width = 0;
+      for (const auto& other : lines) width = std::max(width, width_of(other[c]));
+      const std::string pad(width - width_of(line[c]), ' ');
+      text += c == 0 ? line[c] + pad : "  " + pad + line[c];
+    }
+    text += "\n";
+  }
+  return text;
+}
+
+}  // namespace minima

@@ -1,0 +1,31 @@
+/// The main job: the same model, from the same initial weights, on the same batches, trained once
+/// per optimizer and seed.
+#pragma once
+
+#include "train/run.hpp"
+
+namespace minima {
+
+struct ComparisonOptions {
+  std::vector<std::string> optimizers = {"adamw", "adafactor",
+                                         "adamw8bit"};  ///< specs, see make_optimizer
+  i64 seeds = 1;                                        ///< runs with training.seed, +1, …
+  TrainingOptions training;
+  std::filesystem::path directory;  ///< of the runs and the report; empty: nothing is written
+};
+
+struct ComparisonObserver {
+  std::function<void(const std::string& spec, u64 seed)> begin;
+  TrainingObserver training;
+};
+
+/// Returns {"data", "model", "training", "machine", "runs": [Run::record, …], "report"}; writes
+/// report.html, comparison.json and a folder per run. Optimizers are checked before anything is
+/// trained.
+Json compare(const Task& task, const ComparisonOptions& options,
+             const ComparisonObserver& observer = {});
+
+/// The runs of a comparison as a table: one line per optimizer, mean ± deviation over seeds.
+std::string comparison_table(const Json& comparison);
+
+}  // namespace minima

@@ -1,0 +1,132 @@
+#include "train/metrics.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace minima {
+namespace {
+
+double ratio(i64 part, i64 whole) {
+  return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole);
+}
+
+i64 occurrences(const ConfusionMatrix& m, i64 label) {
+  i64 sum = 0;
+  for (i64 other = 0; other < m.labels(); ++other) sum += m.count(label, other);
+  return sum;
+}
+
+i64 predictions(const ConfusionMatrix& m, i64 label) {
+  i64 sum = 0;
+  for (i64 other = 0; other < m.labels(); ++other) sum += m.count(other, label);
+  return sum;
+}
+
+/// Names are cut by bytes at a character's border, so that columns stay in line.
+std::string shortened(const std::string& name, std::size_t width) {
+  if (name.size() <= width) return name;
+  std::size_t cut = width - 1;
+  while (cut > 0 && (static_cast<unsigned char>(name[cut]) & 0xc0) == 0x80) --cut;
+  return name.substr(0, cut) + "~";
+}
+
+}  // namespace
+
+i64 ConfusionMatrix::total() const {
+  i64 sum = 0;
+  for (i64 label = 0; label < labels(); ++label) sum += occurrences(*this, label);
+  return sum;
+}
+
+double ConfusionMatrix::accuracy() const {
+  i64 right = 0;
+  for (i64 label = 0; label < labels(); ++label) right += count(label, label);
+  return ratio(right, total());
+}
+
+double ConfusionMatrix::f1(i64 label) const {
+  return ratio(2 * count(label, label), occurrences(*this, label) + predictions(*this, label));
+}
+double ConfusionMatrix::precision(i64 label) const {
+  return ratio(count(label, label), predictions(*this, label));
+}
+double ConfusionMatrix::recall(i64 label) const {
+  return ratio(count(label, label), occurrences(*this, label));
+}
+
+double ConfusionMatrix::macro_f1() const {
+  double sum = 0;
+  i64 seen = 0;
+  for (i64 label = 0; label < labels(); ++label) {
+    if (occurrences(*this, label) + predictions(*this, label) == 0) continue;
+    sum += f1(label);
+    ++seen;
+  }
+  return seen == 0 ? 0 : sum / static_cast<double>(seen);
+}
+
+std::optional<double> Evaluation::positive_f1() const {
+  if (confusion.labels() != 2) return {};
+  return confusion.f1(1);
+}
+
+Json Evaluation::to_json() const {
+  Json json = {{"accuracy", accuracy()}, {"macro_f1", macro_f1()}};
+  if (const auto f1 = positive_f1()) json["positive_f1"] = *f1;
+  json["loss"] = loss;
+  Json& rows = json["confusion"] = Json::array();
+  for (i64 actual = 0; actual < confusion.labels(); ++actual) {
+    Json row = Json::array();
+    for (i64 predicted = 0; predicted < confusion.labels(); ++predicted)
+      row.push_back(confusion.count(actual, predicted));
+    rows.push_back(std::move(row));
+  }
+  return json;
+}
+
+std::string table(const Evaluation& evaluation, const std::vector<std::string>& label_names) {
+  const ConfusionMatrix& m = evaluation.confusion;
+  const auto name = [&](i64 label) {
+    return shortened(label_names[static_cast<std::size_t>(label)], 16);
+  };
+  std::string text = fmt::format("{:<16} {:>9} {:>7} {:>7} {:>6}\n", "class", "precision", "recall",
+                                 "F1", "texts");
+  for (i64 label = 0; label < m.labels(); ++label)
+    text += fmt::format("{:<16} {:>9.3f} {:>7.3f} {:>7.3f} {:>6}\n", name(label),
+                        m.precision(label), m.recall(label), m.f1(label), occurrences(m, label));
+  text += "\nactual \\ predicted";
+  for (i64 label = 0; label < m.labels(); ++label)
+    text += fmt::format(" {:>6}", shortened(name(label), 6));
+  for (i64 actual = 0; actual < m.labels(); ++actual) {
+    text += fmt::format("\n{:<18}", name(actual));
+    for (i64 predicted = 0; predicted < m.labels(); ++predicted)
+      text += fmt::format(" {:>6}", m.count(actual, predicted));
+  }
+  return text + "\n";
+}
+
+double mean(const std::vector<double>& values) {
+  return values.empty() ? 0
+                        : std::accumulate(values.begin(), values.end(), 0.0) /
+                              static_cast<double>(values.size());
+}
+
+double deviation(const std::vector<double>& values) {
+  if (values.size() < 2) return 0;
+  const double center = mean(values);
+  double sum = 0;
+  for (double value : values) sum += (value - center) * (value - center);
+  return std::sqrt(sum / static_cast<double>(values.size() - 1));
+}
+
+double median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  std::ranges::sort(values);
+  const std::size_t half = values.size() / 2;
+  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
+}
+
+}  // namespace minima

@@ -1,0 +1,63 @@
+/// How good predictions are: accuracy, F1, and the confusion matrix that both follow from.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/json.hpp"
+#include "core/types.hpp"
+
+namespace minima {
+
+/// counts[actual][predicted].
+class ConfusionMatrix {
+ public:
+  explicit ConfusionMatrix(i64 labels)
+      : counts_(static_cast<std::size_t>(labels),
+                std::vector<i64>(static_cast<std::size_t>(labels))) {}
+
+  void add(i64 actual, i64 predicted) {
+    ++counts_[static_cast<std::size_t>(actual)][static_cast<std::size_t>(predicted)];
+  }
+  i64 labels() const { return static_cast<i64>(counts_.size()); }
+  i64 count(i64 actual, i64 predicted) const {
+    return counts_[static_cast<std::size_t>(actual)][static_cast<std::size_t>(predicted)];
+  }
+  i64 total() const;
+
+  double accuracy() const;
+  /// 2 TP / (2 TP + FP + FN); 0 for a class that neither occurs nor is predicted.
+  double f1(i64 label) const;
+  double precision(i64 label) const;  ///< TP / (TP + FP); 0 where nothing was predicted
+  double recall(i64 label) const;     ///< TP / (TP + FN); 0 where the class does not occur
+  /// The mean of f1 over the classes that occur or were predicted (as scikit-learn's macro
+  /// average).
+  double macro_f1() const;
+
+ private:
+  std::vector<std::vector<i64>> counts_;
+};
+
+/// What an evaluation yields.
+struct Evaluation {
+  ConfusionMatrix confusion;
+  double loss;  ///< mean cross-entropy, nats
+
+  double accuracy() const { return confusion.accuracy(); }
+  double macro_f1() const { return confusion.macro_f1(); }
+  /// F1 of class 1 where there are two classes.
+  std::optional<double> positive_f1() const;
+  /// {"accuracy", "macro_f1", "positive_f1" (two classes only), "loss", "confusion"}.
+  Json to_json() const;
+};
+
+/// Per-class precision, recall and F1, and the matrix, as text.
+std::string table(const Evaluation& evaluation, const std::vector<std::string>& label_names);
+
+double mean(const std::vector<double>& values);
+/// The sample's standard deviation (n − 1); 0 for one value.
+double deviation(const std::vector<double>& values);
+double median(std::vector<double> values);
+
+}  // namespace minima

@@ -1,0 +1,34 @@
+/// A run: one model trained on a task by one optimizer with one seed, and what is recorded of it.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+
+#include "train/task.hpp"
+
+namespace minima {
+
+/// The optimizer's spec with what the user did not say: a learning rate (and momentum for SGD) that
+/// suits training a small encoder from scratch. "adamw" → "adamw:lr=0.0005"; a spec with its own lr
+/// stays as it is.
+std::string with_defaults(const std::string& spec);
+
+/// `batch` as a user reads it: "32 texts", "2048 tokens".
+std::string to_string(const BatchSize& batch);
+
+struct Run {
+  std::unique_ptr<nn::DistilBertClassifier> model;  ///< with the weights of the best epoch
+  TrainingResult result;
+  /// {"optimizer", "spec", "options", "seed", "state_elements", "scales", "state_bytes",
+  /// "state_bytes_predicted", "step_ms" (median), "tokens_per_second", "peak_bytes", "seconds",
+  /// "best_epoch", "dev", "test", "train_loss" (each step's), "epochs"}.
+  Json record;
+};
+
+/// Trains from the weights that options.seed draws. In `directory` (none where empty) it writes
+/// run.json at once, metrics.jsonl line by line (a line a step, a line an evaluation), and final/
+/// at the end.
+Run run_training(const Task& task, const std::string& spec, const TrainingOptions& options,
+                 const std::filesystem::path& directory, const TrainingObserver& observer = {});
+
+}  // namespace minima
