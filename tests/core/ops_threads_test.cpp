@@ -1,0 +1,92 @@
+/// The same bits for any number of threads, for every op that sums.
+#include <functional>
+
+#include "core/cpu/threads.hpp"
+#include "core/ops/cross_entropy.hpp"
+#include "core/ops/elementwise.hpp"
+#include "core/ops/embedding.hpp"
+#include "core/ops/layer_norm.hpp"
+#include "core/ops/layout.hpp"
+#include "core/ops/matmul.hpp"
+#include "core/ops/pool.hpp"
+#include "core/ops/reduce.hpp"
+#include "core/ops/softmax.hpp"
+#include "core/rng.hpp"
+#include "tests/support.hpp"
+
+using namespace minima;
+using namespace minima::ops;
+
+namespace {
+
+Tensor random(const Shape& shape) {
+  RandomSequence sequence(static_cast<u64>(shape.size()), "threads");
+  Tensor x = Tensor::empty(shape);
+  for (float& value : x.span<float>()) value = static_cast<float>(sequence.normal());
+  return x;
+}
+
+Tensor random_ids(i64 n, u64 below) {
+  RandomSequence sequence(below, "ids");
+  Tensor ids = Tensor::empty({n}, DType::i64);
+  for (i64& id : ids.span<i64>()) id = static_cast<i64>(sequence.below(below));
+  return ids;
+}
+
+}  // namespace
+
+TEST_CASE("one, two and three threads give the same bits") {
+  const Tensor x = random({700, 301}), y = random({700, 301}), row = random({301});
+  const Tensor ids = random_ids(700, 40), labels = random_ids(700, 301);
+  const Tensor offsets = Tensor::from(std::vector<i64>{0, 1, 30, 650, 700});
+  const std::pair<const char*, std::function<Tensor()>> ops[] = {
+      {"sum of all", [&] { return sum(x); }},
+      {"sum of rows", [&] { return sum(x, {1}); }},
+      {"sum of columns", [&] { return sum(x, {0}); }},
+      {"mean of columns", [&] { return mean(x, {0}); }},
+      {"var", [&] { return var(x, {1}); }},
+      {"logsumexp", [&] { return logsumexp(x, {0}); }},
+      {"norm", [&] { return norm(x); }},
+      {"amax", [&] { return amax(x, {0}); }},
+      {"gelu", [&] { return unary<Gelu>(x); }},
+      {"mul, gradient of a row", [&] { return binary_backward_b<Mul>(y, x, row); }},
+      {"softmax", [&] { return softmax(x, -1); }},
+      {"softmax backward", [&] { return softmax_backward(y, x, -1); }},
+      {"log_softmax along columns", [&] { return log_softmax(x, 0); }},
+      {"embedding backward", [&] { return embedding_backward(x, ids, {}).values(); }},
+      {"index_select backward",
+       [&] {
+         return index_select_backward(x, {40, 301}, 0, ids);
+       }},
+      {"cross_entropy", [&] { return cross_entropy(x, labels, {}).loss; }},
+      {"cross_entropy backward",
+       [&] {
+         return cross_entropy_backward(Tensor::scalar(1.0f), x, labels, {},
+                                       cross_entropy(x, labels, {}));
+       }},
+      {"mean_pool", [&] { return mean_pool(x, offsets); }},
+      {"matmul", [&] { return matmul(x, y, Transpose::yes, Transpose::no); }},
+      {"column_sums", [&] { return column_sums(x); }},
+      {"layer_norm", [&] { return layer_norm(x, row, row, 1e-5).y; }},
+      {"layer_norm backward",
+       [&] {
+         const LayerNormResult out = layer_norm(x, row, row, 1e-5);
+         return layer_norm_backward(y, x, row, out.mean, out.rstd).dgamma;
+       }},
+  };
+  const int before = threads();
+  for (const auto& [name, op] : ops) {
+    CAPTURE(name);
+    set_threads(1);
+    const Tensor expected = op();
+    for (int count : {2, 3}) {
+      CAPTURE(count);
+      set_threads(count);
+      const Tensor actual = op();
+      REQUIRE(actual.bytes() == expected.bytes());
+      CHECK(std::memcmp(actual.raw(), expected.raw(), static_cast<std::size_t>(expected.bytes())) ==
+            0);
+    }
+  }
+  set_threads(before);
+}
