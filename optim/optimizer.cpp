@@ -23,13 +23,12 @@ SlotMemory allocate_slot(const PlannedSlot& planned) {
   SlotMemory memory;
   memory.view.storage = planned.storage;
   if (planned.storage == Storage::block8) {
-    const CodeMap& map = planned.sign == Sign::any ? signed_code_map() : unsigned_code_map();
-    // Codes 0 under absmax 0: zeros, with the sign that they have in the public implementation.
+    // Codes 0 under absmax 0 are zeros, of the sign that they have in the public implementation.
     memory.values = Tensor::zeros(planned.shape, DType::u8);
     memory.absmax = Tensor::zeros({planned.scales()});
     memory.view.absmax = memory.absmax.data<float>();
     memory.view.block_size = planned.block_size;
-    memory.view.map = &map;
+    memory.view.map = planned.sign == Sign::any ? &signed_code_map() : &unsigned_code_map();
   } else {
     memory.values =
         Tensor::zeros(planned.shape, planned.storage == Storage::bf16 ? DType::bf16 : DType::f32);

@@ -8,8 +8,7 @@
 ///
 ///   nearest     by the midpoint of two neighbours; a tie takes the even code
 ///   sign rule   in the signed map a negative value never becomes 0 (a tiny positive one may)
-///   zero block  absmax 0 and all codes that of 0; so a fresh slot, and what never got a gradient,
-///   is 0
+///   zero block  absmax 0 and the codes of 0; zero stays zero, and by the sign rule even −0 stays −0
 ///
 /// How encoding is fast. The bits of |x|/absmax, seen as an integer, grow with the value. Their
 /// upper part (exponent and a few bits of the mantissa) picks a bucket so narrow that it holds at
@@ -82,12 +81,9 @@ struct Block8Storage {
     const float absmax = std::bit_cast<float>(largest);
     slot.absmax[begin / slot.block_size] = absmax;
     const CodeMap& map = *slot.map;
-    if (largest == 0) {
-      for (i64 i = 0; i < n; ++i) codes[i] = static_cast<u8>(map.zero);
-      return;
-    }
+    const float divisor = largest == 0 ? 1.0f : absmax;
     for (i64 i = 0; i < n; ++i)
-      codes[i] = static_cast<u8>(map.encode(std::bit_cast<u32>(scratch[i] / absmax)));
+      codes[i] = static_cast<u8>(map.encode(std::bit_cast<u32>(scratch[i] / divisor)));
   }
 
   MINIMA_HD static void prefetch(const SlotView& slot, i64 begin, i64 n) {
