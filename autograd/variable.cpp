@@ -17,6 +17,19 @@ struct Node {
   Gradient gradient;  // what has come in so far
   Parameter* parameter = nullptr;
   bool used = false;
+
+  /// Frees what only this node holds one node after another: a long chain, left to the destructors
+  /// of its members, would overflow the stack.
+  ~Node() {
+    std::vector<std::shared_ptr<Node>> pending = std::move(inputs);
+    while (!pending.empty()) {
+      const std::shared_ptr<Node> node = std::move(pending.back());
+      pending.pop_back();
+      if (!node || node.use_count() > 1) continue;
+      std::ranges::move(node->inputs, std::back_inserter(pending));
+      node->inputs.clear();
+    }
+  }
 };
 
 namespace {

@@ -1,0 +1,143 @@
+#include "autograd/variable.hpp"
+
+#include "autograd/functions.hpp"
+#include "autograd/layers.hpp"
+#include "tests/support.hpp"
+
+using namespace minima;
+using test::check_close;
+
+namespace {
+
+Tensor vector(const std::vector<float>& values) { return Tensor::from(values); }
+
+}  // namespace
+
+TEST_CASE("a value that is used twice gets the sum of both gradients") {
+  Parameter w{"w", vector({1, 2, 3}), {}};
+  const Variable x(w), y = x * x;
+  sum(y + y * x).backward();  // x² + x³
+  check_close(w.gradient.values(), vector({2 + 3, 4 + 12, 6 + 27}));
+}
+
+TEST_CASE("gradients of several backward calls add up until they are cleared") {
+  Parameter w{"w", vector({1, 2}), {}};
+  for (int call = 1; call <= 3; ++call) {
+    sum(square(Variable(w))).backward();
+    check_close(w.gradient.values(),
+                vector({2.0f * static_cast<float>(call), 4.0f * static_cast<float>(call)}));
+  }
+  w.gradient.clear();
+  sum(square(Variable(w))).backward();
+  check_close(w.gradient.values(), vector({2, 4}));
+}
+
+TEST_CASE("a gradient that two leaves share is not overwritten by what is added to one of them") {
+  Parameter a{"a", vector({1, 2}), {}}, b{"b", vector({3, 4}), {}};
+  sum(Variable(a) + Variable(b)).backward();  // both take over one tensor
+  sum(Variable(a)).backward();
+  check_close(a.gradient.values(), vector({2, 2}));
+  check_close(b.gradient.values(), vector({1, 1}));
+}
+
+TEST_CASE("under NoGrad nothing is recorded, and afterwards everything is again") {
+  Parameter w{"w", vector({1, 2}), {}};
+  {
+    NoGrad no_grad;
+    CHECK_FALSE(grad_enabled());
+    const Variable y = sum(Variable(w));
+    CHECK_FALSE(y.requires_grad());
+    CHECK_THROWS_WITH_AS(y.backward(),
+                         "backward: the value depends on no trainable parameter (or was computed "
+                         "under NoGrad)",
+                         Error);
+  }
+  CHECK(grad_enabled());
+  CHECK(sum(Variable(w)).requires_grad());
+}
+
+TEST_CASE("a parameter that is not trainable gets no gradient, and nothing is kept for it") {
+  Parameter frozen{"frozen", vector({1, 2}), {}, false}, w{"w", vector({3, 4}), {}};
+  CHECK_FALSE(square(Variable(frozen)).requires_grad());
+  sum(Variable(frozen) * Variable(w)).backward();
+  CHECK(frozen.gradient.kind() == Gradient::Kind::none);
+  check_close(w.gradient.values(), vector({1, 2}));
+}
+
+TEST_CASE("a graph serves one backward") {
+  Parameter w{"w", vector({1, 2}), {}};
+  const Variable loss = sum(square(Variable(w)));
+  loss.backward();
+  CHECK_THROWS_WITH_AS(loss.backward(),
+                       "backward: the graph below 'sum' was already used; compute the value again",
+                       Error);
+}
+
+TEST_CASE("backward asks for a single number, or for a gradient of the value's shape") {
+  Parameter w{"w", vector({1, 2}), {}};
+  const Variable y = square(Variable(w));
+  CHECK_THROWS_WITH_AS(y.backward(),
+                       "backward: the value is [2], not a single number; give its gradient", Error);
+  CHECK_THROWS_WITH_AS(y.backward(Tensor::full({3}, 1)),
+                       "backward: the gradient is [3], the value [2]", Error);
+  y.backward(vector({1, 10}));
+  check_close(w.gradient.values(), vector({2, 40}));
+}
+
+TEST_CASE("tied weights: rows from an embedding and a dense gradient merge into a dense one") {
+  Parameter w{"w", Tensor::full({4, 2}, 1), {}};
+  const Variable table(w);
+  const Tensor ids = Tensor::from(std::vector<i64>{2, 0, 2});
+  SUBCASE("in one graph") {
+    sum(matmul(embedding(table, ids), table, Transpose::no, Transpose::yes)).backward();
+  }
+  SUBCASE("in two graphs, rows first") {
+    sum(embedding(table, ids) * 4.0).backward();
+    CHECK(w.gradient.kind() == Gradient::Kind::rows);
+    sum(Variable(w) * 3.0).backward();
+  }
+  SUBCASE("in two graphs, dense first") {
+    sum(Variable(w) * 3.0).backward();
+    sum(embedding(table, ids) * 4.0).backward();
+  }
+  REQUIRE(w.gradient.kind() == Gradient::Kind::dense);
+  // 3 for every entry as an output, 4 for each time it was looked up
+  check_close(w.gradient.values(),
+              Tensor::from(std::vector<float>{7, 7, 3, 3, 11, 11, 3, 3}, {4, 2}));
+}
+
+TEST_CASE("rows of several lookups merge by id") {
+  Parameter w{"w", Tensor::full({5, 1}, 1), {}};
+  const Variable table(w);
+  const auto look_up = [&](const std::vector<i64>& ids) {
+    return sum(embedding(table, Tensor::from(ids)));
+  };
+  (look_up({4, 1}) + look_up({3, 4})).backward();
+  REQUIRE(w.gradient.kind() == Gradient::Kind::rows);
+  check_close(w.gradient.ids(), Tensor::from(std::vector<i64>{1, 3, 4}));
+  check_close(w.gradient.values(), Tensor::from(std::vector<float>{1, 1, 2}, {3, 1}));
+}
+
+TEST_CASE("the padding row of an embedding gets no gradient") {
+  Parameter w{"w", Tensor::full({3, 1}, 1), {}};
+  sum(embedding(Variable(w), Tensor::from(std::vector<i64>{0, 2, 0}), 0)).backward();
+  check_close(w.gradient.ids(), Tensor::from(std::vector<i64>{2}));
+}
+
+TEST_CASE("deep graphs are freed without deep recursion") {
+  Parameter w{"w", vector({1}), {}};
+  Variable x(w);
+  for (int i = 0; i < 200'000; ++i) x = x + 0.0;
+  SUBCASE("after backward") { sum(x).backward(); }
+  SUBCASE("unused") {}
+}
+
+TEST_CASE("functions pass on the ops' errors, with both shapes") {
+  const Variable a = Tensor::zeros({2, 3}), b = Tensor::zeros({2, 4});
+  CHECK_THROWS_WITH_AS(a + b,
+                       "add: [2, 3] and [2, 4] do not broadcast; counted from the last dimension, "
+                       "sizes must be equal or 1",
+                       Error);
+  CHECK_THROWS_AS(matmul(a, b), Error);
+  CHECK_THROWS_WITH_AS(reshape(a, {4, -1}), "reshape: 6 elements do not divide by 4", Error);
+}
