@@ -1,0 +1,99 @@
+/// The reference trajectories: 20 steps of a tiny DistilBERT on recorded batches, against
+/// transformers and torch in float64.
+#include "autograd/functions.hpp"
+#include "core/json.hpp"
+#include "core/safetensors.hpp"
+#include "nn/models/distilbert.hpp"
+#include "optim/optimizer.hpp"
+#include "optim/schedule.hpp"
+#include "tests/nn/reference_batch.hpp"
+#include "tests/support.hpp"
+
+using namespace minima;
+
+namespace {
+
+struct Trajectory {
+  std::string reference, spec;  ///< the name in reference.json, and what it is here
+  bool decays_all;              ///< weight decay on biases and layer norms too
+  double clip_norm;
+  std::optional<Schedule> schedule;
+};
+
+/// Softmax does not change when all keys move by one vector, so the key biases have a true gradient
+/// of 0 and move by rounding noise alone.
+bool is_key_bias(const std::string& name) { return name.ends_with("k_lin.bias"); }
+
+void replay(const Trajectory& trajectory) {
+  CAPTURE(trajectory.reference);
+  const std::string folder = "model/distilbert/";
+  const auto config_file = test::reference(folder + "config.json");
+  if (config_file.empty()) {
+    MESSAGE("skipped: the reference set has no model/distilbert here (set MINIMA_REFERENCE)");
+    return;
+  }
+  nn::DistilBertClassifier model(
+      nn::DistilBertConfig::from_json(read_json(config_file), config_file.string()));
+  nn::load_parameters(
+      model.parameters(),
+      test::all_tensors(SafetensorsFile(test::reference(folder + "model.safetensors"))));
+  const SafetensorsFile batches(test::reference(folder + "train_batches.safetensors"));
+  const Json reference = read_json(
+      test::reference(folder + "reference.json"))["optimizers"][trajectory.reference]["float64"];
+
+  Optimizer optimizer = trajectory.decays_all
+                            ? make_optimizer(trajectory.spec, model.parameters())
+                            : make_optimizer(trajectory.spec, decay_groups(model.parameters()));
+  for (i64 step = 0; step < 20; ++step) {
+    CAPTURE(step);
+    const Batch batch = test::reference_batch(batches, fmt::format("batch{}.", step % 5));
+    for (Parameter* parameter : model.parameters()) parameter->gradient.clear();
+    const Variable loss = cross_entropy(model(batch), batch.labels);
+    loss.backward();
+    CHECK(std::abs(loss.value().item() -
+                   reference["loss"][static_cast<std::size_t>(step)].get<double>()) <= 1e-4);
+    const StepReport report =
+        optimizer.step({.lr_factor = trajectory.schedule ? trajectory.schedule->factor(step) : 1,
+                        .clip_norm = trajectory.clip_norm,
+                        .measure_norm = true});
+    const double norm = reference["grad_norm"][static_cast<std::size_t>(step)].get<double>();
+    CHECK(std::abs(report.grad_norm.value() - norm) <= 1e-3 * norm);
+  }
+  const SafetensorsFile expected(
+      test::reference(folder + "final_params." + trajectory.reference + ".safetensors"));
+  for (const Parameter* parameter : model.parameters()) {
+    if (is_key_bias(parameter->name)) continue;
+    CAPTURE(parameter->name);
+    test::check_close(parameter->value, expected.read(parameter->name), {1e-4, 0});
+  }
+}
+
+}  // namespace
+
+TEST_SUITE("golden") {
+  TEST_CASE(
+      "20 steps of AdamW with warm-up, decay, clipping and no decay on biases follow "
+      "transformers") {
+    replay({"adamw", "adamw:lr=1e-3:weight_decay=0.01", false, 1,
+            Schedule{.kind = "linear", .warmup = 4, .total = 20}});
+  }
+  TEST_CASE("20 steps of Adafactor follow transformers in each of its ways to choose a step") {
+    replay({"adafactor_relative_warmup", "adafactor:warmup_init=true", true, 0, {}});
+    replay({"adafactor_relative", "adafactor", true, 0, {}});
+    replay({"adafactor_fixed_lr",
+            "adafactor:lr=1e-3:scale_parameter=false:relative_step=false",
+            true,
+            1,
+            {}});
+    replay({"adafactor_beta1_wd",
+            "adafactor:lr=1e-2:relative_step=false:beta1=0.9:weight_decay=0.01:clip_threshold=0.5:"
+            "decay_rate=-0.7",
+            true,
+            0,
+            {}});
+  }
+  TEST_CASE("20 steps of Nesterov SGD with a cosine schedule follow torch") {
+    replay({"sgd", "sgd:lr=0.05:momentum=0.9:nesterov=true:weight_decay=1e-4", true, 1,
+            Schedule{.kind = "cosine", .total = 20}});
+  }
+}
