@@ -1,0 +1,46 @@
+/// What this machine is and what it can do: for `minima doctor`, the record of a run, and the
+/// benchmarks, which put their figures beside these limits.
+#pragma once
+
+#include <string>
+
+#include "core/cpu/blas.hpp"
+#include "core/json.hpp"
+
+namespace minima {
+
+struct MachineInfo {
+  std::string processor;         ///< its model name
+  int cores;                     ///< that this process may run on
+  int threads;                   ///< that compute
+  i64 memory;                    ///< bytes installed
+  VectorUnit widest_unit, unit;  ///< the processor's, and the one in use
+  blas::Info blas;
+  std::string huge_pages;  ///< "always", "madvise" or "never"; "unknown" where the system is silent
+  std::string cuda;        ///< what there is, or why there is none
+
+  Json to_json() const;
+};
+
+/// Loads OpenBLAS if that was not done before; throws Error when it cannot be loaded.
+MachineInfo describe_machine();
+
+// Measurements: the best of several tries, each a fraction of a second in all. Other work on the
+// machine lowers them.
+
+/// 10⁹ operations a second of fused multiply-adds that never leave the registers (of a product and
+/// a sum where the processor has none): what arithmetic can reach at most.
+double measure_peak_gflops(int threads);
+/// The same of a product of two 1024 × 1024 matrices, by ops::gemm.
+double measure_gflops(int threads);
+/// 10⁹ bytes a second of a ← b + s·c on all threads, over arrays far larger than the caches; three
+/// arrays are counted.
+double measure_bandwidth();
+
+/// The worst |error| of an element of products by OpenBLAS, over odd sizes and all transposes, as a
+/// multiple of Σ|a||b|·2⁻²⁴. Right kernels stay below 20; some builds miscompute on some
+/// processors.
+double worst_product_error();
+inline constexpr double kProductErrorLimit = 20;
+
+}  // namespace minima
