@@ -243,6 +243,28 @@ void add_rows(Cpu, const Around& size, i64 m, const T* dy, const i64* ids, T* dx
   });
 }
 
+/// A tensor of `places`' shape beside one of `table`'s: element k of the first belongs to the
+/// element of the second that it names along the dimension.
+struct Lookup {
+  Around places, table;
+  i64 element(i64 k, const i64* ids) const {
+    return (k / (places.n * places.inner) * table.n + ids[k]) * table.inner + k % table.inner;
+  }
+};
+
+template <class Bits>
+void look_up(Cpu, const Lookup& lookup, i64 count, const Bits* x, const i64* ids, Bits* y) {
+  parallel_chunks(count, 1 << 14, [&](i64 begin, i64 end) {
+    for (i64 k = begin; k < end; ++k) y[k] = x[lookup.element(k, ids)];
+  });
+}
+
+/// One element after another: equal ids make their order matter.
+template <class T>
+void add_up(Cpu, const Lookup& lookup, i64 count, const T* src, const i64* ids, T* y) {
+  for (i64 k = 0; k < count; ++k) y[lookup.element(k, ids)] += src[k];
+}
+
 /// ids, the shape that they select from x, and their range are right for gather and scatter_add.
 void check_places(const char* op, const Shape& x, int dim, const Tensor& ids) {
   const int axis = checked_axis(op, x, dim);
@@ -280,15 +302,14 @@ Tensor index_select_backward(const Tensor& dy, const Shape& x, int dim, const Te
 
 Tensor gather(const Tensor& x, int dim, const Tensor& ids) {
   check_places("gather", x.shape(), dim, ids);
-  const Around from(x.shape(), dim), to(ids.shape(), dim);
   Tensor y = Tensor::empty(ids.shape(), x.dtype(), x.device());
-  const i64* id = ids.data<i64>();
+  const Lookup lookup{Around(ids.shape(), dim), Around(x.shape(), dim)};
   visit_width(element_size(x.dtype()), [&](auto zero) {
     using Bits = decltype(zero);
-    const auto* source = reinterpret_cast<const Bits*>(x.raw());
-    auto* target = reinterpret_cast<Bits*>(y.raw());
-    for (i64 k = 0; k < y.size(); ++k)
-      target[k] = source[(k / (to.n * to.inner) * from.n + id[k]) * to.inner + k % to.inner];
+    on_device(x.device(), [&](auto device) {
+      look_up(device, lookup, y.size(), reinterpret_cast<const Bits*>(x.raw()), ids.data<i64>(),
+              reinterpret_cast<Bits*>(y.raw()));
+    });
   });
   return y;
 }
@@ -300,15 +321,13 @@ Tensor scatter_add(const Tensor& x, int dim, const Tensor& ids, const Tensor& sr
       "scatter_add: src is {} {}, ids are {}, x is {}; src must have the shape of ids and the type "
       "of x",
       src.shape(), dtype_name(src.dtype()), ids.shape(), dtype_name(x.dtype()));
-  const Around to(x.shape(), dim), from(ids.shape(), dim);
   Tensor y = x.clone();
-  const i64* id = ids.data<i64>();
+  const Lookup lookup{Around(ids.shape(), dim), Around(x.shape(), dim)};
   visit_real("scatter_add", x.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    const T* source = src.data<T>();
-    T* target = y.data<T>();
-    for (i64 k = 0; k < src.size(); ++k)
-      target[(k / (from.n * from.inner) * to.n + id[k]) * to.inner + k % to.inner] += source[k];
+    on_device(x.device(), [&](auto device) {
+      add_up(device, lookup, src.size(), src.data<T>(), ids.data<i64>(), y.data<T>());
+    });
   });
   return y;
 }

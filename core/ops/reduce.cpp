@@ -75,13 +75,14 @@ void reduce(Cpu, const Reduction& reduction, const Around& size, const T* x, T* 
       }
     });
   });
-  for (i64 o = 0; o < outer; ++o)
-    for (i64 j = 0; j < inner; ++j) {
-      const Acc* acc = accumulators + o * pieces * inner + j;
+  parallel_chunks(outer * inner, std::max<i64>(1, (1 << 14) / pieces), [&](i64 first, i64 last) {
+    for (i64 k = first; k < last; ++k) {
+      const Acc* acc = accumulators + k / inner * pieces * inner + k % inner;
       Acc total = *acc;
       for (i64 p = 1; p < pieces; ++p) total = merge(total, acc[p * inner]);
-      y[o * inner + j] = static_cast<T>(reduction.finish(total));
+      y[k] = static_cast<T>(reduction.finish(total));
     }
+  });
 }
 
 /// Which dimensions are reduced. Throws Error for one that is not there or is named twice.
@@ -234,57 +235,75 @@ Tensor norm_backward(const Tensor& dy, const Tensor& x, const Tensor& y, const D
   return binary<Mul>(x, where(binary<Equal>(length, zero), zero, scale));
 }
 
-Tensor argmax(const Tensor& x, int dim) {
-  check(x.rank() > 0, "argmax: a scalar has no dimension to search");
-  check_not_empty("argmax", x.shape(), {dim});
-  const Around size(x.shape(), dim);
-  Tensor result = Tensor::empty(reduced_shape("argmax", x.shape(), {dim}, KeepDims::no), DType::i64,
-                                x.device());
-  visit_real("argmax", x.dtype(), [&](auto zero) {
-    using T = decltype(zero);
-    const T* from = x.data<T>();
-    i64* to = result.data<i64>();
-    for (i64 k = 0; k < size.outer * size.inner; ++k) {
-      const T* first = from + k / size.inner * size.n * size.inner + k % size.inner;
-      i64 best = 0;
-      for (i64 i = 1; i < size.n; ++i) {
-        const T value = first[i * size.inner], largest = first[best * size.inner];
-        if (value > largest || (value != value && largest == largest)) best = i;
-      }
-      to[k] = best;
-    }
-  });
-  return result;
-}
-
 namespace {
 
-/// Running sums along `dim`, from its first element on or from its last one back.
-Tensor running_sum(const Tensor& x, int dim, bool from_last) {
+/// Calls f with the first element's place of each line of n elements, `inner` apart, along the
+/// dimension.
+template <class F>
+void each_line(const Around& size, const F& f) {
+  parallel_chunks(size.outer * size.inner, std::max<i64>(1, (1 << 14) / std::max<i64>(1, size.n)),
+                  [&](i64 begin, i64 end) {
+                    for (i64 k = begin; k < end; ++k)
+                      f(k, k / size.inner * size.n * size.inner + k % size.inner);
+                  });
+}
+
+template <class T>
+void argmax(Cpu, const Around& size, const T* x, i64* best) {
+  each_line(size, [&](i64 line, i64 first) {
+    const T* at = x + first;
+    best[line] = 0;
+    for (i64 i = 1; i < size.n; ++i) {
+      const T value = at[i * size.inner], largest = at[best[line] * size.inner];
+      if (value > largest || (value != value && largest == largest)) best[line] = i;
+    }
+  });
+}
+
+/// Running sums from each line's first element on, or from its last one back.
+enum class From { first, last };
+template <class T>
+void running_sum(Cpu, const Around& size, From from, const T* x, T* y) {
+  each_line(size, [&](i64, i64 first) {
+    double total = 0;
+    for (i64 i = 0; i < size.n; ++i) {
+      const i64 at = first + (from == From::first ? i : size.n - 1 - i) * size.inner;
+      total += static_cast<double>(x[at]);
+      y[at] = static_cast<T>(total);
+    }
+  });
+}
+
+Tensor running_sum(const Tensor& x, int dim, From from) {
   check(dim >= -x.rank() && dim < x.rank(), "cumsum: {} has no dimension {}", x.shape(), dim);
-  const Around size(x.shape(), dim);
   Tensor y = Tensor::empty_like(x);
   visit_real("cumsum", x.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    const T* from = x.data<T>();
-    T* to = y.data<T>();
-    for (i64 k = 0; k < size.outer * size.inner; ++k) {
-      const i64 first = k / size.inner * size.n * size.inner + k % size.inner;
-      double total = 0;
-      for (i64 i = 0; i < size.n; ++i) {
-        const i64 at = first + (from_last ? size.n - 1 - i : i) * size.inner;
-        total += static_cast<double>(from[at]);
-        to[at] = static_cast<T>(total);
-      }
-    }
+    on_device(x.device(), [&](auto device) {
+      running_sum(device, Around(x.shape(), dim), from, x.data<T>(), y.data<T>());
+    });
   });
   return y;
 }
 
 }  // namespace
 
-Tensor cumsum(const Tensor& x, int dim) { return running_sum(x, dim, false); }
-Tensor cumsum_backward(const Tensor& dy, int dim) { return running_sum(dy, dim, true); }
+Tensor argmax(const Tensor& x, int dim) {
+  check(x.rank() > 0, "argmax: a scalar has no dimension to search");
+  check_not_empty("argmax", x.shape(), {dim});
+  Tensor best = Tensor::empty(reduced_shape("argmax", x.shape(), {dim}, KeepDims::no), DType::i64,
+                              x.device());
+  visit_real("argmax", x.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    on_device(x.device(), [&](auto device) {
+      argmax(device, Around(x.shape(), dim), x.data<T>(), best.data<i64>());
+    });
+  });
+  return best;
+}
+
+Tensor cumsum(const Tensor& x, int dim) { return running_sum(x, dim, From::first); }
+Tensor cumsum_backward(const Tensor& dy, int dim) { return running_sum(dy, dim, From::last); }
 
 Tensor sum_to(const Tensor& x, const Shape& shape) {
   if (x.shape() == shape) return x;

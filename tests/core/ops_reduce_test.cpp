@@ -143,6 +143,12 @@ TEST_CASE("equal extrema share the gradient, and the largest NaN wins") {
   CHECK(argmax(Tensor::from(std::vector{1.0f, 5.0f, 5.0f}), 0).item() == 1);
 }
 
+TEST_CASE("the norm of nothing but zeros has the gradient 0") {
+  const Tensor x = Tensor::from(std::vector{0.0f, 0.0f, 3.0f, 4.0f}, {2, 2});
+  check_close(norm_backward(Tensor::full({2}, 1), x, norm(x, {1}), {1}),
+              Tensor::from(std::vector{0.0f, 0.0f, 0.6f, 0.8f}, {2, 2}));
+}
+
 TEST_CASE("argmax and cumsum work along every dimension") {
   const Tensor x = random({3, 4, 5});
   for (int dim = 0; dim < 3; ++dim) {
