@@ -104,9 +104,9 @@ struct UpdateSquares {
   struct Row {
     float r;
     const float* c;
-    MINIMA_HD Terms operator()(i64 j, float g, float) const {
+    MINIMA_HD float operator()(i64 j, float g, float) const {
       const float u = AdafactorUpdate{}(g, r, c[j]);
-      return {0, u * u};
+      return u * u;
     }
   };
   MINIMA_HD Row row(i64 i) const {

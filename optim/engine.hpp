@@ -145,17 +145,21 @@ class RuleRunner final : public AnyRule {
     });
   }
 
-  /// A large parameter's passes use all threads; small parameters are a task each.
+  /// A parameter is one task, so that its gradient stays in the cache between passes; only the
+  /// passes of a very large one (an embedding) are cut up. The largest come first, for an even
+  /// load.
   static void step_matrices(std::span<const StepView> views, const typename R::Options& options) {
-    constexpr i64 kLarge = 65536;
-    std::vector<const StepView*> small;
+    constexpr i64 kVeryLarge = i64{4} << 20;
+    std::vector<const StepView*> tasks;
     for (const StepView& view : views)
-      if (view.shape.size() < kLarge)
-        small.push_back(&view);
+      if (view.shape.size() < kVeryLarge)
+        tasks.push_back(&view);
       else
         R::step(options, view);
-    parallel_for(static_cast<i64>(small.size()),
-                 [&](i64 i) { R::step(options, *small[static_cast<std::size_t>(i)]); });
+    std::ranges::stable_sort(tasks, std::greater(),
+                             [](const StepView* view) { return view->shape.size(); });
+    parallel_for(static_cast<i64>(tasks.size()),
+                 [&](i64 i) { R::step(options, *tasks[static_cast<std::size_t>(i)]); });
   }
 
   typename R::Options options_;

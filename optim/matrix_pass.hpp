@@ -51,50 +51,30 @@ struct Plus {
   MINIMA_HD float operator()(float a, float b) const { return a + b; }
 };
 
-/// One chunk: rows first … last-1 (counted over the whole batch). `columns` [columns] and `rows`
-/// (of all rows) may be null.
-template <class Pass>
-double pass_chunk(const StepView& view, i64 width, i64 first, i64 last, const Pass& pass,
-                  float* columns, double* rows) {
-  double total = 0;
-  vectorize([&]() MINIMA_INLINE {
-    constexpr i64 kStretch = 1024;
-    alignas(64) float scratch[4][kStretch + 80];
-    float* const matrix_term = scratch[2];
-    float* const total_term = scratch[3];
-    const float scale = view.gradient_scale;
-    const Guard guard(view.guard);
-    if (columns)
-      for (i64 j = 0; j < width; ++j) columns[j] = 0;
-    for (i64 i = first; i < last; ++i) {
-      const auto row = pass.row(i);
-      double row_sum = 0;
-      for (i64 at = 0; at < width; at += kStretch) {
-        const i64 n = std::min(kStretch, width - at);
-        const float* p = open(view.value, i * width + at, n, scratch[0]);
-        const float* g = open(view.gradient, i * width + at, n, scratch[1]);
-#pragma GCC ivdep
-        for (i64 j = 0; j < n; ++j) {
-          const float scaled = scale * g[j];
-          const Terms terms = row(at + j, guard.passes(scaled) ? scaled : 0.0f, p[j]);
-          matrix_term[j] = terms.matrix;
-          total_term[j] = terms.total;
-        }
-        total += ops::row_fold(n, 0.0f, Plus{},
-                               [total_term](i64 j) MINIMA_INLINE { return total_term[j]; });
-        if (rows)
-          row_sum += ops::row_fold(n, 0.0f, Plus{},
-                                   [matrix_term](i64 j) MINIMA_INLINE { return matrix_term[j]; });
-        if (columns) {
-          float* column = columns + at;
-#pragma GCC ivdep
-          for (i64 j = 0; j < n; ++j) column[j] += matrix_term[j];
-        }
-      }
-      if (rows) rows[i] = row_sum;
+/// A stretch of one row: weights, and the scaled gradient by `g(j)`.
+struct RowStretch {
+  const float *p, *raw;
+  float scale;
+  Guard guard;
+  MINIMA_HD float g(i64 j) const {
+    const float scaled = scale * raw[j];
+    return guard.passes(scaled) ? scaled : 0.0f;
+  }
+};
+
+/// Calls f(i, j, n, stretch) for the stretches of the rows first … last-1 (counted over the batch).
+template <class F>
+MINIMA_HD void for_stretches(const StepView& view, i64 width, i64 first, i64 last, const F& f) {
+  constexpr i64 kStretch = 1024;
+  alignas(64) float scratch[2][kStretch + 80];
+  for (i64 i = first; i < last; ++i)
+    for (i64 j = 0; j < width; j += kStretch) {
+      const i64 n = std::min(kStretch, width - j);
+      f(i, j, n,
+        RowStretch{open(view.value, i * width + j, n, scratch[0]),
+                   open(view.gradient, i * width + j, n, scratch[1]), view.gradient_scale,
+                   Guard(view.guard)});
     }
-  });
-  return total;
 }
 
 inline i64 chunks_per_matrix(const MatrixShape& shape) {
@@ -123,27 +103,49 @@ void for_chunks(const MatrixShape& shape, const F& f) {
 template <class Pass>
 MatrixSums matrix_pass(const StepView& view, const Pass& pass) {
   const MatrixShape shape(view.shape);
-  const i64 per_matrix = detail::chunks_per_matrix(shape);
+  const i64 width = shape.columns, per_matrix = detail::chunks_per_matrix(shape);
   const i64 chunks = shape.batch * per_matrix;
   MatrixSums sums;
   sums.rows.resize(static_cast<std::size_t>(shape.batch * shape.rows));
-  sums.columns.resize(static_cast<std::size_t>(shape.batch * shape.columns));
-  Tensor partial = Tensor::empty({chunks, shape.columns});
+  sums.columns.resize(static_cast<std::size_t>(shape.batch * width));
+  Tensor partial = Tensor::zeros({chunks, width});
   std::vector<double> totals(static_cast<std::size_t>(chunks));
-  float* const partial_columns = partial.data<float>();
+  double* const rows = sums.rows.data();
   detail::for_chunks(shape, [&](i64 chunk, i64 first, i64 last) {
-    totals[static_cast<std::size_t>(chunk)] =
-        detail::pass_chunk(view, shape.columns, first, last, pass,
-                           partial_columns + chunk * shape.columns, sums.rows.data());
+    float* const columns = partial.data<float>() + chunk * width;
+    vectorize([&]() MINIMA_INLINE {
+      alignas(64) float matrix_term[1024], total_term[1024];
+      double total = 0;
+      detail::for_stretches(view, width, first, last,
+                            [&](i64 i, i64 at, i64 n, const detail::RowStretch& x) MINIMA_INLINE {
+                              const auto row = pass.row(i);
+                              float* const column = columns + at;
+#pragma GCC ivdep
+                              for (i64 j = 0; j < n; ++j) {
+                                const Terms terms = row(at + j, x.g(j), x.p[j]);
+                                matrix_term[j] = terms.matrix;
+                                total_term[j] = terms.total;
+                                column[j] += terms.matrix;
+                              }
+                              const auto sum = [n](const float* terms) MINIMA_INLINE {
+                                return ops::row_fold(n, 0.0f, detail::Plus{},
+                                                     [terms](i64 j)
+                                                         MINIMA_INLINE { return terms[j]; });
+                              };
+                              rows[i] += sum(matrix_term);
+                              total += sum(total_term);
+                            });
+      totals[static_cast<std::size_t>(chunk)] = total;
+    });
   });
   double* const columns = sums.columns.data();
+  const float* const from = partial.data<float>();
   vectorize_parallel(
-      shape.columns,
-      [&](i64 begin, i64 end) MINIMA_INLINE {
+      width,
+      [=](i64 begin, i64 end) MINIMA_INLINE {
         for (i64 chunk = 0; chunk < chunks; ++chunk) {
-          const float* from = partial_columns + chunk * shape.columns;
-          double* to = columns + chunk / per_matrix * shape.columns;
-          for (i64 j = begin; j < end; ++j) to[j] += static_cast<double>(from[j]);
+          double* const to = columns + chunk / per_matrix * width;
+          for (i64 j = begin; j < end; ++j) to[j] += static_cast<double>(from[chunk * width + j]);
         }
       },
       256);
@@ -151,15 +153,25 @@ MatrixSums matrix_pass(const StepView& view, const Pass& pass) {
   return sums;
 }
 
-/// The sum of `pass.row(i)(j, g, p)` → Terms{0, total} over everything.
+/// The sum of `pass.row(i)(j, g, p)`, a float, over everything.
 template <class Pass>
 double total_pass(const StepView& view, const Pass& pass) {
   const MatrixShape shape(view.shape);
-  const i64 per_matrix = detail::chunks_per_matrix(shape);
-  std::vector<double> totals(static_cast<std::size_t>(shape.batch * per_matrix));
+  std::vector<double> totals(
+      static_cast<std::size_t>(shape.batch * detail::chunks_per_matrix(shape)));
   detail::for_chunks(shape, [&](i64 chunk, i64 first, i64 last) {
-    totals[static_cast<std::size_t>(chunk)] =
-        detail::pass_chunk(view, shape.columns, first, last, pass, nullptr, nullptr);
+    double& total = totals[static_cast<std::size_t>(chunk)];
+    vectorize([&]() MINIMA_INLINE {
+      double sum = 0;
+      detail::for_stretches(view, shape.columns, first, last,
+                            [&](i64 i, i64 at, i64 n, const detail::RowStretch& x) MINIMA_INLINE {
+                              const auto row = pass.row(i);
+                              sum += ops::row_fold(
+                                  n, 0.0f, detail::Plus{},
+                                  [&](i64 j) MINIMA_INLINE { return row(at + j, x.g(j), x.p[j]); });
+                            });
+      total = sum;
+    });
   });
   double sum = 0;
   for (double total : totals) sum += total;

@@ -65,9 +65,9 @@ CodeMap make_code_map(bool with_sign) {
   // Below half the smallest value every magnitude has one code.
   map.lowest = bits_of(std::exp2(std::floor(std::log2(map.value[map.zero + 1] / 2))));
   map.shift = with_sign ? 23 - 6 : 23 - 7;
-  map.buckets[0] = 0;
-  map.buckets[1] = with_sign ? fill_entries(map, 0, false) : 0;
-  fill_entries(map, map.buckets[1], with_sign);
+  const u32 end = fill_entries(map, 0, false);
+  map.negative = with_sign ? end : 0;
+  if (with_sign) fill_entries(map, end, true);
   return map;
 }
 
