@@ -186,16 +186,14 @@ Vocabulary train_vocabulary(const std::vector<std::string_view>& texts,
     merger.add_word(std::move(pieces), count);
   }
   merger.start();
-  std::unordered_map<std::string, i32> id_of;
-  for (i32 id = 0; id < static_cast<i32>(tokens.size()); ++id) id_of[tokens[id]] = id;
   while (std::ssize(tokens) < options.size) {
     const auto [pair, count] = merger.most_frequent();
     if (count < std::max<i64>(options.min_frequency, 1)) break;
-    const std::string piece = tokens[pair.left] + tokens[pair.right].substr(2);  // without "##"
-    // Several pairs may spell the same piece: "ab" + "##c", "a" + "##bc".
-    const auto [at, is_new] = id_of.try_emplace(piece, static_cast<i32>(tokens.size()));
-    if (is_new) tokens.push_back(piece);
-    merger.merge(pair, at->second);
+    // No other pair spells the same piece: within a stretch of characters the merges do not depend
+    // on what stands around it, so a piece is always put together in the same way.
+    const i32 piece = static_cast<i32>(tokens.size());
+    tokens.push_back(tokens[pair.left] + tokens[pair.right].substr(2));  // without its "##"
+    merger.merge(pair, piece);
   }
   return Vocabulary(std::move(tokens));
 }

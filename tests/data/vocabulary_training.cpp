@@ -87,6 +87,11 @@ TEST_CASE("training merges the most frequent pair first and breaks ties by the s
   CHECK(trained.tokens() == expected);
 }
 
+TEST_CASE("a pair rarer than the minimum is not merged") {
+  CHECK(train_vocabulary({"ab ab cd"}, {.size = 100}).find("cd") < 0);
+  CHECK(train_vocabulary({"ab ab cd"}, {.size = 100, .min_frequency = 1}).find("cd") >= 0);
+}
+
 TEST_CASE("training equals counting all pairs anew before every merge") {
   RandomSequence random(1, "words");
   std::string text;
