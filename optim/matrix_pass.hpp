@@ -47,10 +47,6 @@ namespace detail {
 
 inline constexpr i64 kChunkRows = 32;
 
-struct Plus {
-  MINIMA_HD float operator()(float a, float b) const { return a + b; }
-};
-
 /// A stretch of one row: weights, and the scaled gradient by `g(j)`.
 struct RowStretch {
   const float *p, *raw;
@@ -128,7 +124,7 @@ MatrixSums matrix_pass(const StepView& view, const Pass& pass) {
                                 column[j] += terms.matrix;
                               }
                               const auto sum = [n](const float* terms) MINIMA_INLINE {
-                                return ops::row_fold(n, 0.0f, detail::Plus{},
+                                return ops::row_fold(n, 0.0f, ops::Plus{},
                                                      [terms](i64 j)
                                                          MINIMA_INLINE { return terms[j]; });
                               };
@@ -166,9 +162,9 @@ double total_pass(const StepView& view, const Pass& pass) {
       detail::for_stretches(view, shape.columns, first, last,
                             [&](i64 i, i64 at, i64 n, const detail::RowStretch& x) MINIMA_INLINE {
                               const auto row = pass.row(i);
-                              sum += ops::row_fold(
-                                  n, 0.0f, detail::Plus{},
-                                  [&](i64 j) MINIMA_INLINE { return row(at + j, x.g(j), x.p[j]); });
+                              sum += ops::row_fold(n, 0.0f, ops::Plus{}, [&](i64 j) MINIMA_INLINE {
+                                return row(at + j, x.g(j), x.p[j]);
+                              });
                             });
       total = sum;
     });

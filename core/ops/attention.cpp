@@ -1,9 +1,9 @@
 #include "core/ops/attention.hpp"
 
-#include "core/cpu/lanes.hpp"
 #include "core/cpu/simd.hpp"
 #include "core/math.hpp"
 #include "core/ops/matmul.hpp"
+#include "core/ops/row.hpp"
 
 namespace minima::ops {
 namespace {
@@ -62,9 +62,9 @@ void scores(const Task& task, const T* q, const T* k, i64 dim, i64 head_dim, T* 
 /// row normalized.
 template <class T>
 MINIMA_HD T softmax_row(T* row, i64 n) {
-  const T largest = max_of<T>(n, row[0], [&](i64 i) MINIMA_INLINE { return row[i]; });
+  const T largest = row_max(n, row);
   for (i64 i = 0; i < n; ++i) row[i] = math::exp(row[i] - largest);
-  const T sum = sum_of<T>(n, [&](i64 i) MINIMA_INLINE { return row[i]; });
+  const T sum = row_sum_as<T>(n, [&](i64 i) MINIMA_INLINE { return row[i]; });
   const T inverse = 1 / sum;
   for (i64 i = 0; i < n; ++i) row[i] *= inverse;
   return largest + std::log(sum);
@@ -157,7 +157,7 @@ AttentionGradients attention_backward(const Tensor& dy, const Tensor& q, const T
             mask.apply(row, dropped + i * n, n);
             mask.apply(gradient, gradient, n);
           }
-          const T dot = sum_of<T>(n, [&](i64 j) MINIMA_INLINE { return gradient[j] * row[j]; });
+          const T dot = row_sum_as<T>(n, [&](i64 j) MINIMA_INLINE { return gradient[j] * row[j]; });
           for (i64 j = 0; j < n; ++j) gradient[j] = row[j] * (gradient[j] - dot);
         }
       });

@@ -1,8 +1,8 @@
 #include "core/ops/layer_norm.hpp"
 
-#include "core/cpu/lanes.hpp"
 #include "core/cpu/simd.hpp"
 #include "core/ops/matmul.hpp"
+#include "core/ops/row.hpp"
 
 namespace minima::ops {
 namespace {
@@ -17,9 +17,10 @@ void forward(Cpu, const T* x, const T* gamma, const T* beta, T eps, i64 rows, i6
       for (i64 row = begin; row < end; ++row) {
         const T* in = x + row * d;
         T* out = y + row * d;
-        const T m = sum_of<T>(d, [&](i64 i) MINIMA_INLINE { return in[i]; }) / static_cast<T>(d);
+        const T m =
+            row_sum_as<T>(d, [&](i64 i) MINIMA_INLINE { return in[i]; }) / static_cast<T>(d);
         const T variance =
-            sum_of<T>(d, [&](i64 i) MINIMA_INLINE { return (in[i] - m) * (in[i] - m); }) /
+            row_sum_as<T>(d, [&](i64 i) MINIMA_INLINE { return (in[i] - m) * (in[i] - m); }) /
             static_cast<T>(d);
         const T r = 1 / std::sqrt(variance + eps);
         mean[row] = m;
@@ -43,10 +44,11 @@ void backward(Cpu, const T* dy, const T* x, const T* gamma, const T* mean, const
         const T* g = dy + row * d;
         T* out = dx + row * d;
         const T m = mean[row], r = rstd[row];
-        const T mean_g =
-            sum_of<T>(d, [&](i64 i) MINIMA_INLINE { return g[i] * gamma[i]; }) / static_cast<T>(d);
+        const T mean_g = row_sum_as<T>(d, [&](i64 i) MINIMA_INLINE { return g[i] * gamma[i]; }) /
+                         static_cast<T>(d);
         const T mean_gx =
-            sum_of<T>(d, [&](i64 i) MINIMA_INLINE { return g[i] * gamma[i] * ((in[i] - m) * r); }) /
+            row_sum_as<T>(
+                d, [&](i64 i) MINIMA_INLINE { return g[i] * gamma[i] * ((in[i] - m) * r); }) /
             static_cast<T>(d);
         for (i64 i = 0; i < d; ++i) {
           const T normalized = (in[i] - m) * r;

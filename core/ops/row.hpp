@@ -26,6 +26,12 @@ MINIMA_HD Acc row_fold(i64 n, Acc start, const Merge& merge, const F& f) {
   return lane[0];
 }
 
+struct Plus {
+  template <class T>
+  MINIMA_HD T operator()(T acc, T x) const {
+    return acc + x;
+  }
+};
 struct PlusDouble {
   template <class T>
   MINIMA_HD double operator()(double acc, T x) const {
@@ -50,6 +56,12 @@ struct Smaller {
 template <class F>
 MINIMA_HD double row_sum(i64 n, const F& f) {
   return row_fold(n, 0.0, PlusDouble{}, f);
+}
+
+/// The same in T itself: for short rows where speed decides.
+template <class T, class F>
+MINIMA_HD T row_sum_as(i64 n, const F& f) {
+  return row_fold(n, T{0}, Plus{}, f);
 }
 
 /// max x[i], i < n; −∞ where n is 0.
