@@ -21,13 +21,12 @@ import argparse
 import importlib.util
 import json
 import math
-import time
 from collections.abc import Callable
 
 import torch
 from torch import nn
 
-from peer_pytorch import OPTIMIZERS, decay_groups, peak_rss_mb, positive, serve, summary
+from peer_pytorch import OPTIMIZERS, Stopwatch, decay_groups, peak_rss_mb, positive, serve
 
 NEEDS = {"adamw8bit": "bitsandbytes", "came": "came_pytorch"}
 
@@ -60,15 +59,13 @@ class Bench:
         if name not in self.made:
             self.made[name] = self.make(name)
         step, state_bytes = self.made[name]
-        times = []
+        watch = Stopwatch()
         for _ in range(steps):
-            start = time.perf_counter()
-            step()
-            times.append(1e3 * (time.perf_counter() - start))
+            watch.time(step)
         return {
             "peer": "pytorch", "torch": torch.__version__, "cpu": torch.backends.cpu.get_cpu_capability(),
             "threads": torch.get_num_threads(), "optimizer": name, "tensors": len(self.parameters),
-            "parameters": sum(p.numel() for p in self.parameters), "state_bytes": state_bytes, **summary(times),
+            "parameters": sum(p.numel() for p in self.parameters), "state_bytes": state_bytes, **watch.summary(),
             "peak_rss_mb": round(peak_rss_mb(), 1),
         }
 

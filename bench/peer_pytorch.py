@@ -13,12 +13,14 @@ To alternate with another program in one sitting; prints "ready", then answers e
     run 20      20 further steps, one JSON line        quit      the end
 
 Batching: `bucketed` sorts by length within windows of 32 batches of a shuffled epoch, then shuffles the batches; `padded`
-takes random batches. Both pad to the longest text of the batch. MB = 2**20 bytes.
+takes random batches. Both pad to the longest text of the batch. Batches differ in length: compare sentences or tokens per
+second over many steps, not the minimum. `cores_busy_elsewhere` above 0.1 spoils a measurement. MB = 2**20 bytes.
 Needs: torch transformers tokenizers; bitsandbytes and came-pytorch only for their optimizers.
 """
 
 import argparse
 import json
+import os
 import random
 import resource
 import statistics
@@ -27,12 +29,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 WINDOW = 32  # batches sorted together when bucketed
+T = TypeVar("T")
 
 
 # Optimizers, by the names that minima gives them
@@ -123,7 +127,7 @@ class Trainer:
         torch.set_num_threads(args.threads)
         examples = read_examples(args.data, args.vocab, args.max_length)
         config = DistilBertConfig(
-            vocab_size=len(args.vocab.read_text(encoding="utf-8").splitlines()),
+            vocab_size=sum(1 for _ in args.vocab.open(encoding="utf-8")),
             dim=args.dim, n_layers=args.layers, n_heads=args.heads, hidden_dim=args.hidden,
             dropout=args.dropout, attention_dropout=args.dropout, seq_classif_dropout=args.dropout,
             num_labels=1 + max(e.label for e in examples), attn_implementation="sdpa",
@@ -133,6 +137,7 @@ class Trainer:
         warmup = max(1, args.warmup_steps)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda t: min(1.0, (t + 1) / warmup))
         self.batches = batches(examples, args.batch, args.batching == "bucketed", args.seed)
+        self.longest = sorted(examples, key=lambda e: len(e.ids))[-args.batch :]
         self.describe = {
             "peer": "pytorch", "torch": torch.__version__, "cpu": torch.backends.cpu.get_cpu_capability(),
             "threads": torch.get_num_threads(), "batching": args.batching, "optimizer": args.optimizer,
@@ -153,20 +158,24 @@ class Trainer:
         self.optimizer.zero_grad()
         return loss.item(), ids.numel()
 
+    def warm_up(self, steps: int) -> None:
+        """Untimed steps; the first takes the longest batch, so that no timed step waits for fresh memory."""
+        for i in range(steps):
+            self.step(next(self.batches) if i else self.longest)
+
     def run(self, steps: int) -> dict:
-        times, losses, sentences, tokens, slots = [], [], 0, 0, 0
+        watch = Stopwatch()
+        losses, sentences, tokens, slots = [], 0, 0, 0
         for _ in range(steps):
             batch = next(self.batches)
-            start = time.perf_counter()
-            loss, numel = self.step(batch)
-            times.append(1e3 * (time.perf_counter() - start))
+            loss, numel = watch.time(lambda: self.step(batch))
             losses.append(loss)
             sentences += len(batch)
             tokens += sum(len(e.ids) for e in batch)
             slots += numel
-        seconds = sum(times) / 1e3
+        seconds = sum(watch.ms) / 1e3
         return {
-            **summary(times), "sentences_per_s": round(sentences / seconds, 1), "tokens_per_s": round(tokens / seconds, 1),
+            **watch.summary(), "sentences_per_s": round(sentences / seconds, 1), "tokens_per_s": round(tokens / seconds, 1),
             "padded_share": round(1 - tokens / slots, 4), "tokens_per_step": round(tokens / steps, 1),
             "loss_first": round(losses[0], 4), "loss_last": round(losses[-1], 4), "peak_rss_mb": round(peak_rss_mb(), 1),
         }
@@ -174,11 +183,33 @@ class Trainer:
 
 # Shared with peer_optimizers.py
 
-def summary(times: list[float]) -> dict:
-    return {
-        "steps": len(times), "median_ms": round(statistics.median(times), 3), "mean_ms": round(statistics.fmean(times), 3),
-        "min_ms": round(min(times), 3), "ms": [round(t, 3) for t in times],
-    }
+class Stopwatch:
+    """Times calls one by one, and sees how much the rest of the machine computed meanwhile."""
+
+    def __init__(self) -> None:
+        self.ms: list[float] = []
+        self.start, self.elsewhere = time.perf_counter(), cpu_seconds_elsewhere()
+
+    def time(self, call: Callable[[], T]) -> T:
+        start = time.perf_counter()
+        result = call()
+        self.ms.append(1e3 * (time.perf_counter() - start))
+        return result
+
+    def summary(self) -> dict:
+        other = (cpu_seconds_elsewhere() - self.elsewhere) / (time.perf_counter() - self.start)
+        return {
+            "steps": len(self.ms), "median_ms": round(statistics.median(self.ms), 3),
+            "mean_ms": round(statistics.fmean(self.ms), 3), "min_ms": round(min(self.ms), 3),
+            "ms": [round(t, 3) for t in self.ms],
+            "cores_busy_elsewhere": round(max(0.0, other), 2),  # above 0.1 the times say little
+        }
+
+
+def cpu_seconds_elsewhere() -> float:
+    """Processor time that other processes (and other virtual machines) have had so far; Linux."""
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK") - time.process_time()
 
 
 def peak_rss_mb() -> float:
@@ -231,8 +262,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     args = arguments()
     trainer = Trainer(args)
-    if args.warmup_steps > 0:
-        trainer.run(args.warmup_steps)
+    trainer.warm_up(args.warmup_steps)
 
     def answer(words: list[str]) -> dict:
         if len(words) != 2 or words[0] != "run":

@@ -3,6 +3,8 @@
 /// about N further steps.
 ///
 ///     train_step DATA_DIRECTORY VOCABULARY [dim layers heads hidden batch threads]
+#include <sys/resource.h>
+
 #include <chrono>
 #include <iostream>
 #include <numeric>
@@ -13,6 +15,17 @@
 #include "train/trainer.hpp"
 
 using namespace minima;
+
+namespace {
+
+/// The process's largest resident size so far, in MB of 2^20 bytes.
+double peak_rss_mb() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) / 1024;
+}
+
+}  // namespace
 
 int main(int argc, char** argv) try {
   check(argc >= 3,
@@ -68,11 +81,11 @@ int main(int argc, char** argv) try {
     }
     const double seconds = std::accumulate(milliseconds.begin(), milliseconds.end(), 0.0) / 1000;
     const Json result = {{"engine", "minima"},
-                         {"step_ms_median", median(milliseconds)},
-                         {"sentences_per_second", static_cast<double>(texts) / seconds},
-                         {"tokens_per_second", static_cast<double>(tokens) / seconds},
+                         {"median_ms", median(milliseconds)},
+                         {"sentences_per_s", static_cast<double>(texts) / seconds},
+                         {"tokens_per_s", static_cast<double>(tokens) / seconds},
                          {"loss", loss_value},
-                         {"peak_mb", static_cast<double>(memory_stats().peak) / (1 << 20)}};
+                         {"peak_rss_mb", peak_rss_mb()}};
     fmt::print("{}\n", result.dump());
     std::fflush(stdout);
   }
