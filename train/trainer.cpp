@@ -41,6 +41,15 @@ std::vector<Tensor> copy_values(const std::vector<Parameter*>& parameters) {
 
 }  // namespace
 
+void validate(const TrainingOptions& options) {
+  check(options.epochs > 0, "epochs is {}; at least one is needed", options.epochs);
+  check(options.warmup >= 0 && options.warmup < 1,
+        "warmup is {}, a share of all steps; it must be at least 0 and below 1", options.warmup);
+  check(options.clip_norm >= 0, "clip is {}; it must be at least 0 (0: not clipped)",
+        options.clip_norm);
+  Schedule{.kind = options.schedule, .total = 1}.factor(0);  // refuses an unknown name
+}
+
 i64 total_steps(const TrainingData& data, const TrainingOptions& options) {
   i64 steps = 0;
   for (i64 epoch = 0; epoch < options.epochs; ++epoch)
@@ -51,9 +60,7 @@ i64 total_steps(const TrainingData& data, const TrainingOptions& options) {
 TrainingResult train(nn::DistilBertClassifier& model, Optimizer& optimizer,
                      const TrainingData& data, const TrainingOptions& options,
                      const TrainingObserver& observer) {
-  check(options.epochs > 0, "train: {} epochs; at least one is needed", options.epochs);
-  check(options.warmup >= 0 && options.warmup < 1,
-        "train: warm-up is {} of all steps; it must be at least 0 and below 1", options.warmup);
+  validate(options);
   const std::vector<Parameter*> parameters = model.parameters();
   const i64 total = total_steps(data, options);
   const Schedule schedule{

@@ -28,6 +28,9 @@ struct TrainingOptions {
   u64 seed = 1;                     ///< of the order of texts and of dropout
 };
 
+/// Throws Error for epochs, a batch, a warm-up or a schedule that make no sense.
+void validate(const TrainingOptions& options);
+
 /// One optimizer step.
 struct StepRecord {
   i64 step, epoch;  ///< from 1

@@ -72,9 +72,9 @@ void TrainingVerbOptions::resolve(const CommonOptions& common) {
   training.batch =
       tokens > 0 ? BatchSize::of_tokens(tokens) : BatchSize::of_texts(batch > 0 ? batch : 32);
   training.seed = common.seed;
-  check(training.clip_norm >= 0, "clip is {}; it must be at least 0", training.clip_norm);
   if (!pooling.empty()) task.pooling = pooling == "mean" ? nn::Pooling::mean : nn::Pooling::first;
   task.casing = cased ? Casing::cased : Casing::uncased;
+  validate(training);
 }
 
 std::filesystem::path run_directory(const std::string& verb, const CommonOptions& common) {

@@ -1,0 +1,49 @@
+#include "train/metrics.hpp"
+
+#include "tests/support.hpp"
+
+using namespace minima;
+
+namespace {
+
+/// Rows: actual; columns: predicted.
+Evaluation evaluation_of(const std::vector<std::vector<i64>>& counts) {
+  ConfusionMatrix matrix(static_cast<i64>(counts.size()));
+  for (std::size_t actual = 0; actual < counts.size(); ++actual)
+    for (std::size_t predicted = 0; predicted < counts.size(); ++predicted)
+      for (i64 n = 0; n < counts[actual][predicted]; ++n)
+        matrix.add(static_cast<i64>(actual), static_cast<i64>(predicted));
+  return {matrix, 0.5};
+}
+
+}  // namespace
+
+TEST_CASE("accuracy, precision, recall and F1 are those of scikit-learn") {
+  // sklearn.metrics on y_true = 0×5, 1×3, 2×2 and y_pred as in the matrix: accuracy 0.7, f1 [0.8, 0.5714…, 0.6667…]
+  const Evaluation e = evaluation_of({{4, 1, 0}, {1, 2, 0}, {0, 1, 1}});
+  CHECK(e.accuracy() == doctest::Approx(0.7));
+  CHECK(e.confusion.precision(1) == doctest::Approx(0.5));
+  CHECK(e.confusion.recall(1) == doctest::Approx(2.0 / 3));
+  CHECK(e.confusion.f1(0) == doctest::Approx(0.8));
+  CHECK(e.confusion.f1(1) == doctest::Approx(4.0 / 7));
+  CHECK(e.confusion.f1(2) == doctest::Approx(2.0 / 3));
+  CHECK(e.macro_f1() == doctest::Approx((0.8 + 4.0 / 7 + 2.0 / 3) / 3));
+  CHECK_FALSE(e.positive_f1().has_value());
+}
+
+TEST_CASE(
+    "two classes have an F1 of the positive one, and a class that never occurs does not count") {
+  const Evaluation two = evaluation_of({{50, 10}, {5, 35}});
+  CHECK(two.positive_f1().value() == doctest::Approx(70.0 / 85));
+  const Evaluation absent = evaluation_of({{3, 1, 0}, {0, 4, 0}, {0, 0, 0}});
+  CHECK(absent.macro_f1() == doctest::Approx((6.0 / 7 + 8.0 / 9) / 2));
+  CHECK(absent.confusion.f1(2) == 0);
+}
+
+TEST_CASE("mean, deviation and median are the textbook's") {
+  CHECK(mean({1, 2, 6}) == 3);
+  CHECK(deviation({1, 2, 6}) == doctest::Approx(std::sqrt(7.0)));
+  CHECK(deviation({4}) == 0);
+  CHECK(median({5, 1, 9}) == 5);
+  CHECK(median({4, 1, 2, 9}) == 3);
+}

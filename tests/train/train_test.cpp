@@ -1,0 +1,186 @@
+/// Whole runs on the project's own texts, small enough for a test.
+#include <fstream>
+
+#include "core/cpu/threads.hpp"
+#include "core/file.hpp"
+#include "tests/support.hpp"
+#include "train/compare.hpp"
+#include "train/model_directory.hpp"
+
+using namespace minima;
+
+namespace {
+
+/// A part of the built-in texts and a very small model with dropout.
+const Task& small_task() {
+  static const Task task = [] {
+    Task whole = prepare({.data = "builtin",
+                          .model = "tiny",
+                          .dim = 16,
+                          .layers = 2,
+                          .hidden = 24,
+                          .max_length = 24});
+    whole.dataset.train.resize(96);
+    whole.dataset.dev.resize(40);
+    whole.dataset.test.resize(40);
+    whole.data = {tokenize(whole.tokenizer, whole.dataset.train, 24),
+                  tokenize(whole.tokenizer, whole.dataset.dev, 24),
+                  tokenize(whole.tokenizer, whole.dataset.test, 24)};
+    return whole;
+  }();
+  return task;
+}
+
+TrainingOptions short_training() { return {.epochs = 2, .batch = BatchSize::of_texts(16)}; }
+
+std::vector<float> weights(nn::DistilBertClassifier& model) {
+  std::vector<float> all;
+  for (const Parameter* parameter : model.parameters())
+    std::ranges::copy(parameter->value.span<float>(), std::back_inserter(all));
+  return all;
+}
+
+class Folder {
+ public:
+  Folder()
+      : path(std::filesystem::temp_directory_path() / fmt::format("minima-train-{}", ::getpid())) {}
+  ~Folder() { std::filesystem::remove_all(path); }
+  const std::filesystem::path path;
+};
+
+}  // namespace
+
+TEST_CASE(
+    "the same seed gives the same bits in two runs and for 1, 2 and 3 threads, for every "
+    "optimizer") {
+  const int before = threads();
+  for (const std::string spec : {"adamw", "adafactor", "adamw8bit:min_8bit_size=64", "sgd"}) {
+    CAPTURE(spec);
+    set_threads(1);
+    const Run one = run_training(small_task(), with_defaults(spec), short_training(), {});
+    for (int n : {1, 2, 3}) {
+      CAPTURE(n);
+      set_threads(n);
+      const Run other = run_training(small_task(), with_defaults(spec), short_training(), {});
+      CHECK(weights(*other.model) == weights(*one.model));
+      CHECK(other.record["train_loss"] == one.record["train_loss"]);
+      CHECK(other.record["test"] == one.record["test"]);
+    }
+  }
+  set_threads(before);
+}
+
+TEST_CASE("another seed gives other weights, order and dropout") {
+  TrainingOptions options = short_training();
+  const Run one = run_training(small_task(), "adamw:lr=1e-3", options, {});
+  options.seed = 2;
+  const Run two = run_training(small_task(), "adamw:lr=1e-3", options, {});
+  CHECK(weights(*one.model) != weights(*two.model));
+  CHECK(one.record["train_loss"] != two.record["train_loss"]);
+}
+
+TEST_CASE(
+    "training lowers the loss, and the model is left with the weights that were best on dev") {
+  TrainingOptions options = short_training();
+  options.epochs = 8;
+  const Run run = run_training(small_task(), "adamw:lr=3e-3", options, {});
+  CHECK(run.result.epochs.back().train_loss < 0.8 * run.result.epochs.front().train_loss);
+  double best = 0;
+  for (const EpochRecord& epoch : run.result.epochs) best = std::max(best, epoch.dev.accuracy());
+  CHECK(run.result.dev.accuracy() == best);
+  CHECK(evaluate(*run.model, small_task().data.dev).accuracy() == best);
+  CHECK(evaluate(*run.model, small_task().data.test).loss == run.result.test.loss);
+}
+
+TEST_CASE(
+    "a run's folder holds its configuration, a line of metrics for each step, and a model that "
+    "predicts the same") {
+  const Folder folder;
+  const Run run = run_training(small_task(), "adamw8bit:lr=1e-3", short_training(), folder.path);
+  CHECK(read_json(folder.path / "run.json")["optimizer"]["optimizer"] == "adamw8bit");
+
+  std::ifstream metrics(folder.path / "metrics.jsonl");
+  i64 steps = 0, epochs = 0;
+  for (std::string line; std::getline(metrics, line);) {
+    const Json json = parse_json(line, "metrics");
+    steps += json.contains("grad_norm");
+    epochs += json.contains("train_loss");
+  }
+  CHECK(steps == 12);
+  CHECK(epochs == 2);
+
+  const TextClassifier loaded = load_model(folder.path / "final");
+  CHECK(loaded.label_names == small_task().dataset.label_names);
+  const TokenizedSplit split = tokenize(loaded.tokenizer, small_task().dataset.test, 24);
+  CHECK(std::ranges::equal(predict(*loaded.model, split).span<float>(),
+                           predict(*run.model, small_task().data.test).span<float>()));
+}
+
+TEST_CASE("a model directory that lacks a file or does not fit itself is refused by name") {
+  const Folder folder;
+  CHECK_THROWS_WITH_AS(load_model(folder.path), doctest::Contains("is not a model directory"),
+                       Error);
+  run_training(small_task(), "sgd:lr=0.1", short_training(), folder.path);
+  const auto model = folder.path / "final";
+  const std::string vocabulary = read_file(model / "vocab.txt");
+  write_file(model / "vocab.txt", vocabulary + "onemore\n");
+  CHECK_THROWS_WITH_AS(load_model(model), doctest::Contains("vocab.txt has"), Error);
+  write_file(model / "vocab.txt", vocabulary);
+  std::string config = read_file(model / "config.json");
+  config.replace(config.find("\"dim\": 16"), 9, "\"dim\": 32");
+  write_file(model / "config.json", config);
+  CHECK_THROWS_WITH_AS(load_model(model), doctest::Contains("config.json asks for"), Error);
+  std::filesystem::remove(model / "model.safetensors");
+  CHECK_THROWS_WITH_AS(load_model(model), doctest::Contains("model.safetensors: cannot be opened"),
+                       Error);
+}
+
+TEST_CASE(
+    "a comparison starts every optimizer from the same weights on the same batches, and predicts "
+    "its state exactly") {
+  const Folder folder;
+  const Json result = compare(
+      small_task(), {.optimizers = {"adamw", "adafactor", "adamw8bit:min_8bit_size=256", "sgd"},
+                     .seeds = 2,
+                     .training = short_training(),
+                     .directory = folder.path});
+  REQUIRE(result["runs"].size() == 8);
+  for (const Json& run : result["runs"]) {
+    CAPTURE(run["spec"].get<std::string>());
+    CHECK(run["state_bytes"] == run["state_bytes_predicted"]);
+    CHECK(run["train_loss"].size() == 12);
+    // The first loss is computed before any optimizer has moved a weight.
+    const std::size_t seed_index = run["seed"].get<u64>() == 1 ? 0 : 4;
+    CHECK(run["train_loss"][0] == result["runs"][seed_index]["train_loss"][0]);
+    CHECK(run["peak_bytes"].get<i64>() > run["state_bytes"].get<i64>());
+  }
+  CHECK(result["runs"][0]["train_loss"][0] != result["runs"][4]["train_loss"][0]);
+  CHECK(std::filesystem::exists(folder.path / "report.html"));
+  CHECK(read_json(folder.path / "comparison.json")["runs"].size() == 8);
+  const std::string table = comparison_table(result);
+  CHECK(table.find("adafactor:lr=0.01:relative_step=false") != std::string::npos);
+  CHECK(table.find(" ± ") != std::string::npos);
+}
+
+TEST_CASE("a comparison refuses a wrong optimizer before it trains anything") {
+  const Folder folder;
+  const auto error_of = [&](std::vector<std::string> optimizers) -> std::string {
+    try {
+      compare(small_task(), {.optimizers = std::move(optimizers),
+                             .training = short_training(),
+                             .directory = folder.path});
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  CHECK(error_of({"adamw", "adamv"}).find("adamw") != std::string::npos);
+  CHECK(error_of({"adamw", "adamw"}) == "compare: 'adamw' is named twice");
+  CHECK(error_of({"adamw:momentum=1"}).find("momentum") != std::string::npos);
+  CHECK_FALSE(std::filesystem::exists(folder.path));
+}
+
+TEST_CASE("a learning rate that blows up ends in an error that names the step") {
+  CHECK_THROWS_WITH_AS(run_training(small_task(), "sgd:lr=1e30", {.epochs = 1, .clip_norm = 0}, {}),
+                       doctest::Contains("train: the loss is"), Error);
+}
