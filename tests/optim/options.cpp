@@ -1,0 +1,112 @@
+#include "optim/options.hpp"
+
+#include "optim/schedule.hpp"
+#include "tests/optim/support.hpp"
+
+using namespace minima;
+using namespace minima::test;
+
+namespace {
+
+std::string error_of(const std::string& spec, const std::string& group = "") {
+  const Model model({{"w", {4, 4}}});
+  try {
+    make_optimizer(spec, std::vector<ParameterGroup>{{model.all(), group}});
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+}  // namespace
+
+TEST_CASE("an unknown optimizer or option is refused by name, with the nearest and the list") {
+  CHECK(error_of("adam-w").starts_with(
+      "no optimizer named 'adam-w'; did you mean 'adamw'? There are: sgd, "));
+  CHECK(error_of("adamw:betas=0.9")
+            .starts_with("adamw: no option named 'betas'; did you mean 'beta"));
+  CHECK(error_of("adamw:betas=0.9")
+            .ends_with("It has: lr, beta1, beta2, eps, weight_decay, amsgrad, maximize, "
+                       "decay_order, state, block_size, "
+                       "min_8bit_size, fp32, bf16, block8, non_finite_guard"));
+  CHECK(error_of("adamw", "lrr=1").starts_with("adamw: no option named 'lrr'; did you mean 'lr'?"));
+  CHECK(error_of("adamw", "state=block8").starts_with("adamw: no option named 'state'"));
+}
+
+TEST_CASE("a value that cannot be read or is out of range is refused") {
+  CHECK(error_of("adamw:lr=-1") == "adamw: lr is -1; it must be at least 0");
+  CHECK(error_of("adamw:lr=fast") ==
+        "adamw: lr is 'fast'; it must be a number, such as 0.001 or 1e-3");
+  CHECK(error_of("adamw:lr=1e999").starts_with("adamw: lr is '1e999'"));
+  CHECK(error_of("adamw:lr=nan").starts_with("adamw: lr is 'nan'"));
+  CHECK(error_of("adamw:beta1=1") == "adamw: beta1 is 1; it must be at least 0 and below 1");
+  CHECK(error_of("sgd:nesterov=yes") == "sgd: nesterov is 'yes'; it must be true or false");
+  CHECK(error_of("adamw:decay_order=last") ==
+        "adamw: decay_order is 'last'; it must be one of: before, after");
+  CHECK(error_of("adamw:state=int4") ==
+        "adamw: state is 'int4'; it must be one of: fp32, bf16, block8");
+  CHECK(error_of("adamw8bit:block_size=8") ==
+        "adamw8bit: block_size is 8; it must be at least 16 and at most 4096");
+  CHECK(error_of("adamw8bit:block_size=100.5") ==
+        "adamw8bit: block_size is 100.5; it must be a whole number");
+  CHECK(error_of("adamw:lr").ends_with("'lr' is not of the form name=value"));
+  CHECK(error_of("adamw:lr=1:lr=2").ends_with("lr is given twice"));
+}
+
+TEST_CASE("an illegal mix of options is refused with the ways out") {
+  CHECK(error_of("adafactor:lr=1e-3") ==
+        "adafactor: lr=0.001 together with relative_step, which makes its own step size; leave lr "
+        "out, or "
+        "add relative_step=false");
+  CHECK(error_of("adafactor", "lr=1e-3").starts_with("adafactor: lr=0.001 together with"));
+  CHECK(error_of("adafactor:relative_step=false") ==
+        "adafactor: relative_step=false without lr; give lr, or leave relative_step on");
+  CHECK(error_of("adafactor:relative_step=false:lr=1:warmup_init=true")
+            .starts_with("adafactor: warmup_init"));
+  CHECK(error_of("sgd:nesterov=true").starts_with("sgd: nesterov with momentum 0"));
+  CHECK(error_of("sgd:nesterov=true:momentum=0.9:dampening=0.1").starts_with("sgd: nesterov with"));
+  CHECK(error_of("adafactor:beta1=none") == "");
+}
+
+TEST_CASE("resolved options can be read back") {
+  const Model model({{"a.weight", {4, 4}},
+                     {"a.bias", {4}},
+                     {"sa_layer_norm.weight", {4}},
+                     {"LayerNorm.weight", {4}}});
+  const Optimizer optimizer = make_optimizer("adamw8bit:lr=0.01", decay_groups(model.all()));
+  const Json options = optimizer.options();
+  CHECK(options["optimizer"] == "adamw8bit");
+  CHECK(options["storage"]["state"] == "block8");
+  CHECK(options["non_finite_guard"] == true);
+  REQUIRE(options["groups"].size() == 2);
+  CHECK(options["groups"][0]["options"]["lr"] == 0.01);
+  CHECK(options["groups"][0]["options"]["weight_decay"] == 0.01);
+  CHECK(options["groups"][0]["options"]["decay_order"] == "before");
+  CHECK(options["groups"][0]["parameters"] == Json{"a.weight"});
+  CHECK(options["groups"][1]["options"]["weight_decay"] == 0.0);
+  CHECK(options["groups"][1]["parameters"] ==
+        Json{"a.bias", "sa_layer_norm.weight", "LayerNorm.weight"});
+  CHECK(make_optimizer("adafactor", model.all()).options()["groups"][0]["options"]["lr"].is_null());
+  CHECK(make_optimizer("adam8bit", model.all()).options()["groups"][0]["options"]["weight_decay"] ==
+        0.0);
+}
+
+TEST_CASE("state is kept by name, so a name may stand for one parameter only") {
+  const Model model({{"w", {2}}, {"w", {3}}});
+  CHECK_THROWS_WITH_AS(make_optimizer("adamw", model.all()),
+                       "optimizer: two parameters are named 'w'; state is kept by name", Error);
+}
+
+TEST_CASE("an unknown schedule is refused with the nearest") {
+  CHECK_THROWS_WITH_AS(
+      (Schedule{.kind = "linaer"}.factor(0)),
+      "no schedule named 'linaer'; did you mean 'linear'? There are: constant, linear, "
+      "cosine, cosine_restarts, polynomial, inverse_sqrt",
+      Error);
+  const Schedule linear{.warmup = 2, .total = 6};
+  CHECK(linear.factor(0) == 0);
+  CHECK(linear.factor(1) == 0.5);
+  CHECK(linear.factor(2) == 1);
+  CHECK(linear.factor(5) == 0.25);
+  CHECK(linear.factor(99) == 0);
+}

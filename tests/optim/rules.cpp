@@ -1,0 +1,175 @@
+/// The formulas themselves: one source for kernel, reference and explanation; and the block
+/// storage.
+#include <cmath>
+
+#include "optim/adamw.hpp"
+#include "optim/lion.hpp"
+#include "optim/sgd.hpp"
+#include "optim/traced.hpp"
+#include "tests/optim/support.hpp"
+
+using namespace minima;
+using namespace minima::test;
+
+namespace {
+
+/// Runs `steps` of R on 257 numbers through the optimizer, and beside it on Traced and double
+/// scalars.
+template <class R, int kSlots>
+void check_scalars(const std::string& spec, const typename R::Options& options) {
+  CAPTURE(spec);
+  const Model model({{"x", {257}}});
+  const Tensor start = model[0].value.clone();
+  Optimizer optimizer = make_optimizer(spec, model.all());
+  std::vector<std::vector<float>> gradients;
+  for (int k = 0; k < 5; ++k) {
+    model.set_gradients(k);
+    const auto g = model[0].gradient.values().span<float>();
+    gradients.emplace_back(g.begin(), g.end());
+    optimizer.step();
+  }
+  for (std::size_t i = 0; i < 257; ++i) {
+    float traced = start.data<float>()[i], traced_state[kSlots] = {};
+    double exact = traced, exact_state[kSlots] = {};
+    for (int k = 0; k < 5; ++k) {
+      const R rule = R::prepare(options, k + 1);
+      const float g = gradients[static_cast<std::size_t>(k)][i];
+      Trace trace;
+      Traced p = trace.input("p", traced), state[kSlots];
+      for (int s = 0; s < kSlots; ++s) state[s] = trace.input("s", traced_state[s]);
+      if constexpr (kSlots == 1) {
+        rule(p, trace.input("g", g), state[0]);
+        rule(exact, static_cast<double>(g), exact_state[0]);
+      } else if constexpr (kSlots == 2) {
+        rule(p, trace.input("g", g), state[0], state[1]);
+        rule(exact, static_cast<double>(g), exact_state[0], exact_state[1]);
+      } else {
+        rule(p, trace.input("g", g), state[0], state[1], state[2]);
+        rule(exact, static_cast<double>(g), exact_state[0], exact_state[1], exact_state[2]);
+      }
+      traced = p.value;
+      for (int s = 0; s < kSlots; ++s) traced_state[s] = state[s].value;
+    }
+    CAPTURE(i);
+    CHECK(traced == model[0].value.data<float>()[i]);
+    CHECK(std::abs(exact - static_cast<double>(traced)) < 1e-5 * (1 + std::abs(exact)));
+    CHECK(traced_state[0] == optimizer.tensors()[0].tensor.data<float>()[i]);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("a traced step has the kernel's bits, and the double reference is near") {
+  check_scalars<Sgd, 1>("sgd:lr=0.1:momentum=0.9:nesterov=true:weight_decay=0.1",
+                        {.lr = 0.1, .momentum = 0.9, .nesterov = true, .weight_decay = 0.1});
+  check_scalars<AdamW, 2>("adamw:lr=0.1:weight_decay=0.1", {.lr = 0.1, .weight_decay = 0.1});
+  check_scalars<AdamW, 3>("adamw:lr=0.1:amsgrad=true:maximize=true",
+                          {.lr = 0.1, .amsgrad = true, .maximize = true});
+  check_scalars<Lion, 1>("lion:weight_decay=0.1", {.weight_decay = 0.1});
+}
+
+TEST_CASE("a trace prints the formula that was computed") {
+  Trace trace;
+  Traced p = trace.input("p", 1.5f), b = trace.input("b", 0.5f);
+  const Sgd rule = Sgd::prepare({.lr = 0.5, .momentum = 0.25, .dampening = 0.5}, 2);
+  rule(p, trace.input("g", 2), b);
+  trace.name(b, "b'");
+  CHECK(trace.expression(b) == "0.25 * b + 0.5 * (g + 0 * p)");
+  CHECK(trace.expression(p) == "p - 0.5 * b'");
+  CHECK(p.value == 1.5f - 0.5f * (0.25f * 0.5f + 0.5f * 2));
+  const Traced a = trace.input("a", 4), c = trace.input("c", 2);
+  CHECK(trace.expression(a - (c - a)) == "a - (c - a)");
+  CHECK(trace.expression(sqrt(a * (a + c)) / -c) == "sqrt(a * (a + c)) / -c");
+}
+
+TEST_CASE("constants are formed in double and rounded once") {
+  const AdamW rule = AdamW::prepare({}, 1);
+  CHECK(rule.moments.one_minus_beta2 == static_cast<float>(1 - 0.999));
+  CHECK(rule.moments.one_minus_beta2 != 1 - 0.999f);
+  CHECK(integer_power(0.5, 10) == std::ldexp(1, -10));
+  CHECK(integer_power(0.9, 0) == 1);
+}
+
+TEST_CASE("the encoding tables agree with the search, at every border and between") {
+  for (const CodeMap* map : {&signed_code_map(), &unsigned_code_map()}) {
+    const bool with_sign = map == &signed_code_map();
+    const auto check_at = [&](u32 bits) {
+      const float x = std::bit_cast<float>(bits);
+      if (!(std::abs(x) <= 1) || (!with_sign && std::signbit(x))) return true;
+      return map->encoder()(bits) == slot_code(*map, x);
+    };
+    u32 wrong = 0;
+    for (int code = 0; code + 1 < 256; ++code) {
+      const u32 border = std::bit_cast<u32>((map->value[code] + map->value[code + 1]) * 0.5f);
+      const u32 value = std::bit_cast<u32>(map->value[code]);
+      for (u32 k = 0; k < 200; ++k)
+        for (u32 bits : {border - 100 + k, value - 100 + k}) wrong += !check_at(bits);
+    }
+    for (u32 bits = 0; bits <= 0x3f800000u; bits += 997)
+      wrong += !check_at(bits) + !check_at(bits | 0x80000000u);
+    CHECK(wrong == 0);
+    CHECK(map->encoder()(0) == map->zero);
+    CHECK(map->value[map->zero] == 0);
+    for (float x : {HUGE_VALF, -HUGE_VALF, std::nanf(""), 2.0f})  // any bits stay inside the table
+      CHECK(map->encoder()(std::bit_cast<u32>(x)) < 256);
+  }
+}
+
+TEST_CASE("what is stored in a block is within half a step of the code, and zero stays zero") {
+  const i64 n = 1000, block = 256;
+  const Tensor x = random_tensor({n}, "block");
+  std::vector<float> values(x.span<float>().begin(), x.span<float>().end()), scratch(256);
+  for (i64 i = 256; i < 512; ++i) values[static_cast<std::size_t>(i)] = 0;
+  values[10] = 0;
+  std::vector<u8> codes(static_cast<std::size_t>(n));
+  float absmax[4];
+  const SlotView slot{Storage::block8, codes.data(), absmax, block, &signed_code_map()};
+  for (i64 at = 0; at < n; at += block) {
+    const i64 length = std::min(block, n - at);
+    Block8Storage::close(slot, at, length, values.data() + at);
+    const float* decoded = Block8Storage::open(slot, at, length, scratch.data());
+    for (i64 i = 0; i < length; ++i) {
+      const float wanted = values[static_cast<std::size_t>(at + i)];
+      CHECK(std::abs(decoded[i] - wanted) <= 0.008f * absmax[at / block]);
+      if (wanted == 0) CHECK(decoded[i] == 0);
+    }
+  }
+  CHECK(absmax[1] == 0);
+  CHECK(codes[300] == slot.map->zero);
+}
+
+namespace {
+
+/// A rule that this tree does not know: plain gradient descent on a slot's average.
+struct Outsider {
+  static constexpr std::string_view name = "outsider";
+  struct Options {
+    double lr = 0.5;
+    static constexpr auto fields() { return std::tuple{Field{"lr", &Options::lr, nonnegative}}; }
+  };
+  static std::vector<Slot> slots(const Options&) { return {{"average"}}; }
+  static Outsider prepare(const Options& o, i64) { return {static_cast<float>(o.lr)}; }
+  template <class T>
+  MINIMA_HD void operator()(T& p, T g, T& average) const {
+    average = 0.5f * average + 0.5f * g;
+    p = p - lr * average;
+  }
+  float lr;
+};
+
+}  // namespace
+
+TEST_CASE("a rule from outside the tree is an optimizer like the others") {
+  register_optimizer("outsider", std::make_unique<RuleRunner<Outsider>>());
+  CHECK_THROWS_WITH_AS(register_rule<Outsider>(),
+                       "optimizers: the name 'outsider' is taken; give the rule another", Error);
+  const Model model({{"x", {5000}}});
+  const Tensor start = model[0].value.clone();
+  Optimizer optimizer = make_optimizer("outsider:lr=0.25:state=block8", model.all());
+  CHECK(optimizer.scales() == 20);
+  model.set_gradients(0);
+  optimizer.step();
+  for (i64 i = 0; i < 5000; ++i)
+    CHECK(model[0].value.data<float>()[i] ==
+          start.data<float>()[i] - 0.25f * (0.5f * model[0].gradient.values().data<float>()[i]));
+}

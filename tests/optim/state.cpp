@@ -1,0 +1,132 @@
+#include <filesystem>
+
+#include "core/file.hpp"
+#include "tests/optim/support.hpp"
+
+using namespace minima;
+using namespace minima::test;
+
+namespace {
+
+const std::filesystem::path& file() {
+  static const auto path =
+      std::filesystem::temp_directory_path() / "minima-optimizer-state.safetensors";
+  return path;
+}
+
+std::string load_error(Optimizer& optimizer) {
+  try {
+    optimizer.load(file());
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+Optimizer stepped(const std::string& spec, const Model& model) {
+  Optimizer optimizer = make_optimizer(spec, model.all());
+  model.set_gradients(0);
+  optimizer.step();
+  return optimizer;
+}
+
+}  // namespace
+
+TEST_CASE("state has its names, types and shapes in the file") {
+  const Model model({{"w", {64, 65}}, {"b", {10}}});
+  stepped("adamw8bit", model).save(file());
+  const SafetensorsFile saved(file());
+  std::string all;
+  for (const auto& [name, entry] : saved.entries())
+    all += fmt::format("{} {} {}\n", name, dtype_name(entry.dtype), entry.shape);
+  CHECK(all ==
+        "b/exp_avg f32 [10]\nb/exp_avg_sq f32 [10]\nb/step i32 []\n"
+        "w/exp_avg.absmax f32 [17]\nw/exp_avg.codes u8 [64, 65]\n"
+        "w/exp_avg_sq.absmax f32 [17]\nw/exp_avg_sq.codes u8 [64, 65]\nw/step i32 []\n");
+  CHECK(saved.read("w/step").item() == 1);
+  const Json options = parse_json(saved.metadata().at("options"), "metadata");
+  CHECK(options["storages"]["w/exp_avg"] == "block8");
+  CHECK(options["groups"][0]["options"]["lr"] == 0.001);
+
+  stepped("adafactor:beta1=0.9", model).save(file());
+  all.clear();
+  const SafetensorsFile factored(file());
+  for (const auto& [name, entry] : factored.entries())
+    all += fmt::format("{} {}\n", name, entry.shape);
+  CHECK(all ==
+        "b/RMS []\nb/exp_avg [10]\nb/exp_avg_sq [10]\nb/step []\n"
+        "w/RMS []\nw/exp_avg [64, 65]\nw/exp_avg_sq_col [65]\nw/exp_avg_sq_row [64]\nw/step []\n");
+
+  stepped("sgd:momentum=0.9", model).save(file());
+  CHECK(SafetensorsFile(file()).entries().size() == 2);
+}
+
+TEST_CASE(
+    "a state of another model is refused with everything that does not fit, and nothing changes") {
+  const Model other({{"w", {2, 3}}, {"gone", {4}}}), model({{"w", {4, 3}}, {"b", {4}}}),
+      same({{"w", {4, 3}}, {"b", {4}}});
+  stepped("adamw", other).save(file());
+  Optimizer optimizer = stepped("adamw", model);
+  const Optimizer reference = stepped("adamw", same);
+  CHECK(load_error(optimizer) ==
+        "optimizer state: it belongs to another model, optimizer or storage than this adamw:"
+        "\n  missing: b/exp_avg (f32 [4])\n  missing: b/exp_avg_sq (f32 [4])\n  missing: b/step "
+        "(i32 [])"
+        "\n  other: w/exp_avg is f32 [2, 3] there, f32 [4, 3] here"
+        "\n  other: w/exp_avg_sq is f32 [2, 3] there, f32 [4, 3] here"
+        "\n  too many: gone/exp_avg (f32 [4])\n  too many: gone/exp_avg_sq (f32 [4])"
+        "\n  too many: gone/step (i32 [])");
+  check_same_state(optimizer, reference);
+
+  stepped("adam", same).save(file());
+  CHECK(load_error(optimizer).ends_with("the state of adam; this optimizer is adamw"));
+  stepped("adamw:state=bf16", same).save(file());
+  CHECK(load_error(optimizer).find("other: w/exp_avg is bf16 [4, 3] there, f32 [4, 3] here") !=
+        std::string::npos);
+  check_same_state(optimizer, reference);
+}
+
+TEST_CASE("a damaged file is refused and nothing changes") {
+  const Model model({{"w", {40, 3}}}), same({{"w", {40, 3}}});
+  stepped("adamw", model).save(file());
+  const std::string whole = read_file(file());
+  Optimizer optimizer = stepped("adamw", model);
+  const Optimizer reference = stepped("adamw", same);
+  for (std::size_t at : {whole.size() - 1, whole.size() - 500, std::size_t{300}, std::size_t{20}}) {
+    CAPTURE(at);
+    std::string flipped = whole;
+    flipped[at] = static_cast<char>(flipped[at] ^ 1);
+    write_file(file(), flipped);
+    CHECK(load_error(optimizer) != "");
+  }
+  for (std::size_t length : {std::size_t{0}, std::size_t{7}, std::size_t{100}, whole.size() - 1}) {
+    CAPTURE(length);
+    write_file(file(), whole.substr(0, length));
+    CHECK(load_error(optimizer) != "");
+  }
+  save_safetensors(file(), {{"w", Tensor::zeros({2})}});
+  CHECK(load_error(optimizer).find("not an optimizer's state") != std::string::npos);
+  for (const NamedTensor& x : optimizer.tensors())
+    if (x.name == "w/step") CHECK(x.tensor.item() == 1);
+  write_file(file(), whole);
+  CHECK(load_error(optimizer) == "");
+  std::filesystem::remove(file());
+}
+
+TEST_CASE("a gradient that does not fit stops the step before anything changes") {
+  const Model model({{"a", {8}}, {"b", {8, 2}}}), same({{"a", {8}}, {"b", {8, 2}}});
+  Optimizer optimizer = make_optimizer("adamw", model.all());
+  model.set_gradients(0);
+  model[1].gradient = Tensor::zeros({2, 8});
+  CHECK_THROWS_WITH_AS(optimizer.step(),
+                       "optimizer: the gradient of 'b' is [2, 8], its value [8, 2]", Error);
+  model[1].gradient = Gradient::rows(Tensor::from<i64>({3, 1}), Tensor::zeros({2, 2}));
+  CHECK_THROWS_AS(optimizer.step(), Error);
+  model[1].gradient = Gradient::rows(Tensor::from<i64>({3, 8}), Tensor::zeros({2, 2}));
+  CHECK_THROWS_AS(optimizer.step(), Error);
+  model[1].gradient = Gradient::rows(Tensor::from<i64>({3}), Tensor::zeros({1, 3}));
+  CHECK_THROWS_AS(optimizer.step(), Error);
+  model[1].gradient = Tensor::zeros({8, 2}, DType::f64);
+  CHECK_THROWS_AS(optimizer.step(), Error);
+  check_same(model, same);
+}
