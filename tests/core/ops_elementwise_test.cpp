@@ -97,6 +97,14 @@ TEST_CASE("where an extremum is a tie, both operands get half of the gradient") 
   check_close(binary_backward_a<Minimum>(dy, a, b), Tensor::from(std::vector{1.0f, 0.5f, 0.0f}));
 }
 
+TEST_CASE("the gradients of a power of 0 are its limits, not 0 · ∞") {
+  const Tensor zero = Tensor::zeros({3}), dy = Tensor::full({3}, 1),
+               exponent = Tensor::from(std::vector{0.0f, 1.0f, 2.0f});
+  check_close(binary_backward_a<Pow>(dy, zero, exponent),
+              Tensor::from(std::vector{0.0f, 1.0f, 0.0f}));
+  check_close(binary_backward_b<Pow>(dy, zero, exponent), Tensor::zeros({3}));
+}
+
 TEST_CASE("NaN comes through extrema and ReLU") {
   const Tensor nan = Tensor::full({20}, NAN), one = Tensor::full({20}, 1);
   for (const Tensor& y : {binary<Maximum>(nan, one), binary<Maximum>(one, nan),
