@@ -47,7 +47,12 @@ SafetensorsFile::Entry parse_entry(const Json& json, const std::string& where, u
           "{}: a size in shape is not a whole number", where);
     sizes.push_back(size.get<i64>());
   }
-  SafetensorsFile::Entry entry{type->first, Shape(sizes), 0, 0};
+  SafetensorsFile::Entry entry{type->first, {}, 0, 0};
+  try {
+    entry.shape = Shape(sizes);
+  } catch (const Error& error) {
+    fail("{}: {}", where, error.what());
+  }
 
   const Json& range = json["data_offsets"];
   check(range.is_array() && range.size() == 2 && range[0].is_number_unsigned() &&

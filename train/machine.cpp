@@ -156,9 +156,9 @@ Json MachineInfo::to_json() const {
 
 double measure_peak_gflops(int threads) {
   const ThreadsInScope scope(threads);
-  constexpr i64 kRounds = 400;
+  constexpr i64 kRounds = 2000;
   Tensor x = Tensor::zeros({threads, kChains * kChainElements});
-  const double seconds = shortest(0.1, [&] {
+  const double seconds = shortest(0.2, [&] {
     parallel_for(threads, [&](i64 thread) {
       float* own = x.data<float>() + thread * kChains * kChainElements;
       if (vector_unit() == VectorUnit::base) {

@@ -40,7 +40,7 @@ TEST_CASE("one, two and three threads give the same bits") {
   const Tensor wide = unary<Exp>(x.to(DType::f64));  // 53 bits: their sums must round
   const Tensor ids = random_ids(700, 40), labels = random_ids(700, 301);
   const Tensor offsets = Tensor::from(std::vector<i64>{0, 1, 30, 650, 700});
-  const std::pair<const char*, std::function<Tensor()>> ops[] = {
+  const std::pair<std::string, std::function<Tensor()>> ops[] = {
       // In f64 too: sums in double that are rounded to float hide their order.
       {"sum of all in f64", [&] { return sum(wide); }},
       {"sum of columns in f64", [&] { return sum(wide, {0}); }},

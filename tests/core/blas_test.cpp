@@ -1,0 +1,120 @@
+/// Products: the kernel that OpenBLAS chose, right values, and bits that do not depend on threads.
+#include "core/cpu/blas.hpp"
+
+#include "core/cpu/threads.hpp"
+#include "core/ops/matmul.hpp"
+#include "core/rng.hpp"
+#include "tests/support.hpp"
+
+using namespace minima;
+using ops::Transpose;
+
+namespace {
+
+std::vector<float> random(i64 n, u64 seed) {
+  RandomSequence sequence(seed, "blas");
+  std::vector<float> values(static_cast<std::size_t>(n));
+  for (float& value : values) value = static_cast<float>(2 * sequence.uniform() - 1);
+  return values;
+}
+
+struct Case {
+  Transpose ta, tb;
+  i64 m, n, k;
+};
+
+/// Every size that a loop's remainder, a tile's edge or a kernel's special path may trip over.
+std::vector<Case> cases() {
+  std::vector<Case> list;
+  for (const auto& [m, n, k] : {std::array<i64, 3>{1, 1, 1},
+                                {1, 65, 33},
+                                {67, 1, 129},
+                                {2, 3, 1},
+                                {17, 19, 23},
+                                {100, 101, 103},
+                                {257, 31, 64},
+                                {33, 300, 127}})
+    for (Transpose ta : {Transpose::no, Transpose::yes})
+      for (Transpose tb : {Transpose::no, Transpose::yes}) list.push_back({ta, tb, m, n, k});
+  return list;
+}
+
+}  // namespace
+
+TEST_CASE("OpenBLAS uses the processor's vector unit, unless the user chose its kernel") {
+  const blas::Info& info = blas::info();
+  if (info.core_by_user || vector_unit() != widest_vector_unit()) {
+    MESSAGE("skipped: OPENBLAS_CORETYPE or MINIMA_VECTOR_UNIT is set");
+    return;
+  }
+  CAPTURE(info.library);
+  CAPTURE(info.core);
+  CHECK(blas::vector_unit_of(info.core) >= widest_vector_unit());
+}
+
+TEST_CASE(
+    "products equal those of a plain loop in f64, for odd sizes, transposes, alpha and beta") {
+  constexpr i64 kGap = 3;  // between rows: an operand may be a part of a wider matrix
+  for (const auto& [ta, tb, m, n, k] : cases()) {
+    CAPTURE(m);
+    CAPTURE(n);
+    CAPTURE(k);
+    CAPTURE(static_cast<int>(ta));
+    CAPTURE(static_cast<int>(tb));
+    const i64 lda = (ta == Transpose::yes ? m : k) + kGap,
+              ldb = (tb == Transpose::yes ? k : n) + kGap;
+    const std::vector<float> a = random((ta == Transpose::yes ? k : m) * lda, 1),
+                             b = random((tb == Transpose::yes ? n : k) * ldb, 2),
+                             bias = random(n, 3);
+    std::vector<float> c = random(m * (n + kGap), 4), initial = c;
+    std::vector<double> wide_a(a.begin(), a.end()), wide_b(b.begin(), b.end()),
+        wide_c(c.begin(), c.end()), wide_bias(bias.begin(), bias.end());
+    ops::gemm<float>(ta, tb, m, n, k, 0.5f, a.data(), lda, b.data(), ldb, 2, c.data(), n + kGap,
+                     bias.data());
+    ops::gemm<double>(ta, tb, m, n, k, 0.5, wide_a.data(), lda, wide_b.data(), ldb, 2,
+                      wide_c.data(), n + kGap, wide_bias.data());
+    test::check_close(Tensor::from(c), Tensor::from(wide_c),
+                      {2e-7 * static_cast<double>(k + 8), 0});
+    for (i64 i = 0; i < m; ++i)
+      for (i64 j = n; j < n + kGap; ++j)
+        REQUIRE(c[static_cast<std::size_t>(i * (n + kGap) + j)] ==
+                initial[static_cast<std::size_t>(i * (n + kGap) + j)]);
+  }
+}
+
+TEST_CASE("with beta 0 a product does not read what it overwrites") {
+  const std::vector<float> a = random(6, 1), b = random(6, 2);
+  std::vector<float> c(4, std::nanf(""));
+  ops::gemm<float>(Transpose::no, Transpose::no, 2, 2, 3, 1, a.data(), 3, b.data(), 2, 0, c.data(),
+                   2);
+  for (float value : c) CHECK(std::isfinite(value));
+  ops::gemm<float>(Transpose::no, Transpose::no, 2, 2, 0, 1, a.data(), 3, b.data(), 2, 0, c.data(),
+                   2);
+  for (float value : c) CHECK(value == 0);
+}
+
+TEST_CASE("products have the same bits on one, two and three threads") {
+  const int before = threads();
+  RandomSequence sizes(7, "sizes");
+  for (int i = 0; i < 60; ++i) {
+    const i64 m = 1 + static_cast<i64>(sizes.below(400)),
+              n = 1 + static_cast<i64>(sizes.below(400)),
+              k = 1 + static_cast<i64>(sizes.below(300));
+    const Transpose ta{i % 2 == 0 ? Transpose::no : Transpose::yes},
+        tb{i / 2 % 2 == 0 ? Transpose::no : Transpose::yes};
+    CAPTURE(m);
+    CAPTURE(n);
+    CAPTURE(k);
+    const std::vector<float> a = random(m * k, 1), b = random(k * n, 2);
+    std::vector<float> first;
+    for (int count : {1, 2, 3}) {
+      set_threads(count);
+      std::vector<float> c(static_cast<std::size_t>(m * n));
+      ops::gemm<float>(ta, tb, m, n, k, 1, a.data(), ta == Transpose::yes ? m : k, b.data(),
+                       tb == Transpose::yes ? k : n, 0, c.data(), n);
+      if (count == 1) first = c;
+      CHECK(c == first);
+    }
+  }
+  set_threads(before);
+}

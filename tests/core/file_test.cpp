@@ -1,0 +1,103 @@
+/// Whole files and JSON.
+#include "core/file.hpp"
+
+#include <sys/stat.h>
+
+#include "core/json.hpp"
+#include "tests/data/files.hpp"
+#include "tests/support.hpp"
+
+using namespace minima;
+using test::contains;
+using test::error_of;
+
+namespace {
+
+Fault fault_of(const std::function<void()>& f) {
+  try {
+    f();
+  } catch (const Error& error) {
+    return error.fault;
+  }
+  FAIL("nothing was thrown");
+  return {};
+}
+
+int entries(const std::string& folder) {
+  int count = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(folder)) ++count;
+  return count;
+}
+
+}  // namespace
+
+TEST_CASE("what is written is read, zeros and all, and nothing else is left in the folder") {
+  const test::Folder folder;
+  const std::string path = folder.path() + "/x", bytes("a\0b\r\n\xff", 6);
+  write_file(path, bytes);
+  CHECK(read_file(path) == bytes);
+  write_file(path, "");
+  CHECK(read_file(path) == "");
+  write_file(path, [](const Append& append) {
+    for (int i = 0; i < 1000; ++i) append("0123456789", 10);
+  });
+  CHECK(read_file(path).size() == 10'000);
+  CHECK(entries(folder.path()) == 1);
+}
+
+TEST_CASE("a file that cannot be read is named, with the reason") {
+  const test::Folder folder;
+  CHECK(error_of([] { read_file("/no/such/file"); }) ==
+        "/no/such/file: cannot be opened: No such file or directory");
+  CHECK(contains(error_of([&] { read_file(folder.path()); }), "is a folder, not a file"));
+  CHECK(fault_of([] { read_file("/no/such/file"); }) == Fault::input);
+}
+
+TEST_CASE("a write that fails half-way leaves the old file and nothing else") {
+  const test::Folder folder;
+  const std::string path = folder.write("x", "old");
+  CHECK(error_of([&] {
+          write_file(path, [](const Append& append) {
+            append("half", 4);
+            fail("no more");
+          });
+        }) == "no more");
+  CHECK(read_file(path) == "old");
+  CHECK(entries(folder.path()) == 1);
+}
+
+TEST_CASE("what the disk refuses is a failure at run time, and names the file") {
+  const test::Folder folder;
+  const auto in_no_folder = [&] { write_file(folder.path() + "/none/x", "bytes"); };
+  CHECK(contains(error_of(in_no_folder), "/none/x"));
+  CHECK(contains(error_of(in_no_folder), "No such file or directory"));
+  CHECK(fault_of(in_no_folder) == Fault::runtime);
+  // A folder stands where the file should be.
+  std::filesystem::create_directory(folder.path() + "/taken");
+  folder.write("taken/inside", "");
+  CHECK(contains(error_of([&] { write_file(folder.path() + "/taken", "bytes"); }),
+                 "cannot be renamed into place"));
+  CHECK(entries(folder.path()) == 1);
+}
+
+TEST_CASE("JSON with a duplicate key is refused, in whatever object it stands") {
+  CHECK(parse_json(R"({"a":{"a":1},"b":[{"a":2},{"a":3}]})", "x").size() == 2);
+  CHECK(error_of([] { parse_json(R"({"a":1,"b":2,"a":3})", "config.json"); }) ==
+        "config.json: the key 'a' occurs twice");
+  CHECK(error_of([] { parse_json(R"([{"b":{"c":1,"c":1}}])", "x"); }) ==
+        "x: the key 'c' occurs twice");
+  CHECK(error_of([] { parse_json(R"({"a":1,"\u0061":2})", "x"); }) ==
+        "x: the key 'a' occurs twice");
+}
+
+TEST_CASE("JSON that is none is refused with its source") {
+  for (const char* text : {"", "{", "{\"a\":}", "[1,]", "nul", "{\"a\":1} x", "\"\xff\"", "1e999"})
+    CHECK_MESSAGE(contains(error_of([&] { parse_json(text, "x.json"); }), "x.json: not valid JSON"),
+                  text);
+  CHECK(contains(error_of([] { parse_json(std::string(10'000, '['), "x"); }),
+                 "nested deeper than 256"));
+}
+
+TEST_CASE("JSON keeps the order of its keys") {
+  CHECK(parse_json(R"({"z":1,"a":2})", "x").dump() == R"({"z":1,"a":2})");
+}

@@ -1,0 +1,177 @@
+/// safetensors files: what is written can be read, here and by the public library; what is broken
+/// is refused with a reason.
+#include "core/safetensors.hpp"
+
+#include "core/file.hpp"
+#include "tests/data/files.hpp"
+#include "tests/support.hpp"
+
+using namespace minima;
+using test::contains;
+using test::error_of;
+
+namespace {
+
+/// A file with this header (its length before it) and so many bytes of data.
+std::string file_of(const std::string& header, std::size_t data_bytes = 0) {
+  const u64 length = header.size();
+  return std::string(reinterpret_cast<const char*>(&length), 8) + header +
+         std::string(data_bytes, '\1');
+}
+
+std::vector<NamedTensor> examples() {
+  return {
+      {"bytes", Tensor::from(std::vector<u8>{1, 2, 255})},
+      {"w/ünï \"quoted\"", Tensor::from(std::vector<float>{1, -0.0f, 3e38f, 1e-45f, 5, 6}, {2, 3})},
+      {"half", Tensor::from(std::vector<float>{0.5f, -65504}).to(DType::f16)},
+      {"brain", Tensor::from(std::vector<float>{0.5f, 3e38f}).to(DType::bf16)},
+      {"f64", Tensor::from(std::vector<double>{1e-300})},
+      {"i64", Tensor::from(std::vector<i64>{-1, i64{1} << 62})},
+      {"i32", Tensor::from(std::vector<i32>{-7})},
+      {"scalar", Tensor::scalar(2.0f)},
+      {"empty", Tensor::zeros({0, 4})}};
+}
+
+}  // namespace
+
+TEST_CASE("tensors of every type, names of any letters and metadata survive a file") {
+  const test::Folder folder;
+  const std::string path = folder.path() + "/x.safetensors";
+  const std::map<std::string, std::string> metadata{{"format", "pt"},
+                                                    {"note", "line\nbreak \"q\""}};
+  save_safetensors(path, examples(), metadata);
+  const SafetensorsFile file(path);
+  CHECK(file.metadata() == metadata);
+  CHECK(file.entries().size() == examples().size());
+  for (const auto& [name, expected] : examples()) {
+    CAPTURE(name);
+    REQUIRE(file.contains(name));
+    const Tensor actual = file.read(name);
+    CHECK(actual.dtype() == expected.dtype());
+    REQUIRE(actual.shape() == expected.shape());
+    CHECK(std::memcmp(actual.raw(), expected.raw(), static_cast<std::size_t>(expected.bytes())) ==
+          0);
+    // Aligned by its type, for readers that map the file.
+    CHECK(file.entries().at(name).begin % static_cast<u64>(element_size(expected.dtype())) == 0);
+  }
+  CHECK(contains(error_of([&] { (void)file.read("none"); }), "has no tensor 'none'"));
+}
+
+TEST_CASE("a file without tensors is a file") {
+  const test::Folder folder;
+  save_safetensors(folder.path() + "/x", {});
+  CHECK(SafetensorsFile(folder.path() + "/x").entries().empty());
+}
+
+TEST_CASE("two tensors of one name are not written, and the old file stays") {
+  const test::Folder folder;
+  const std::string path = folder.write("x", "old");
+  const Tensor one = Tensor::scalar(1.0f);
+  CHECK(contains(error_of([&] {
+                   save_safetensors(path, {{"a", one}, {"a", one}});
+                 }),
+                 "two tensors are named 'a'"));
+  CHECK(read_file(path) == "old");
+}
+
+TEST_CASE("a broken file is refused with the rule that it breaks") {
+  const std::string a = R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})";
+  const auto with = [](const std::string& dtype, const std::string& shape,
+                       const std::string& offsets) {
+    return R"({"a":{"dtype":)" + dtype + R"(,"shape":)" + shape + R"(,"data_offsets":)" + offsets +
+           "}}";
+  };
+  const std::string huge("\xff\xff\xff\xff\xff\xff\xff\x7f{}", 10);
+  const std::pair<std::string, const char*> broken[] = {
+      {"", "0 bytes, at least 8 are needed"},
+      {"1234567", "7 bytes, at least 8 are needed"},
+      {huge, "at most 100000000 are allowed"},
+      {file_of(a).substr(0, 20), "it is cut off"},
+      {file_of(""), "does not begin with '{'"},
+      {file_of("  " + a, 8), "does not begin with '{'"},
+      {file_of("[1]"), "does not begin with '{'"},
+      {file_of("{\"a\":"), "not valid JSON"},
+      {file_of("{\"\xff\":1}"), "not valid JSON"},
+      {file_of(a + "x", 8), "not valid JSON"},
+      {file_of(a.substr(0, a.size() - 1) + "," + a.substr(1), 8), "the key 'a' occurs twice"},
+      {file_of(R"({"a":{"dtype":"F32","dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 8),
+       "the key 'dtype' occurs twice"},
+      {file_of("{\"a\":" + std::string(300, '[') + std::string(300, ']') + "}"),
+       "nested deeper than 256"},
+      {file_of(R"({"a":7})"), "must have exactly dtype, shape and data_offsets"},
+      {file_of(R"({"a":{"dtype":"F32","shape":[2]}})", 8), "must have exactly dtype"},
+      {file_of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"x":1}})", 8),
+       "must have exactly dtype"},
+      {file_of(with("7", "[2]", "[0,8]"), 8), "dtype must be a string"},
+      {file_of(with("\"F31\"", "[2]", "[0,8]"), 8), "unknown dtype 'F31'"},
+      {file_of(with("\"F32\"", "2", "[0,8]"), 8), "shape must be a list"},
+      {file_of(with("\"F32\"", "[1,1,1,1,1,1,1,1,2]", "[0,8]"), 8), "at most 8 sizes"},
+      {file_of(with("\"F32\"", "[-2]", "[0,8]"), 8), "not a whole number"},
+      {file_of(with("\"F32\"", "[2.0]", "[0,8]"), 8), "not a whole number"},
+      {file_of(with("\"F32\"", "[18446744073709551615]", "[0,8]"), 8), "not a whole number"},
+      {file_of(with("\"F32\"", "[4611686018427387904,4]", "[0,8]"), 8), "overflows"},
+      {file_of(with("\"F32\"", "[4611686018427387904]", "[0,8]"), 8), "does not fill its 8 bytes"},
+      {file_of(with("\"F32\"", "[3]", "[0,8]"), 8), "does not fill its 8 bytes"},
+      {file_of(with("\"F32\"", "[2]", "[0]"), 8), "data_offsets must be two whole numbers"},
+      {file_of(with("\"F32\"", "[2]", "[-8,0]"), 8), "data_offsets must be two whole numbers"},
+      {file_of(with("\"F32\"", "[2]", "[8,0]"), 8), "do not lie in the 8 bytes"},
+      {file_of(with("\"F32\"", "[2]", "[0,8]"), 4), "do not lie in the 4 bytes"},
+      {file_of(with("\"F32\"", "[2]", "[0,8]"), 9), "9 bytes of data, of which the tensors fill 8"},
+      {file_of(with("\"F32\"", "[2]", "[4,12]"), 12), "a hole that belongs to no tensor at byte 0"},
+      {file_of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
+               R"("b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})",
+               12),
+       "two tensors overlap at byte 4"},
+      {file_of(R"({"__metadata__":7})"), "__metadata__ is not an object"},
+      {file_of(R"({"__metadata__":{"x":7}})"), "__metadata__ 'x' is not a string"},
+  };
+  const test::Folder folder;
+  for (const auto& [bytes, reason] : broken) {
+    CAPTURE(reason);
+    const std::string path = folder.write("x.safetensors", bytes);
+    const std::string message = error_of([&] { SafetensorsFile file(path); });
+    CAPTURE(message);
+    CHECK(contains(message, reason));
+    CHECK(contains(message, path));
+  }
+  CHECK(contains(error_of([&] { SafetensorsFile file(folder.path() + "/none"); }),
+                 "cannot be opened: No such file"));
+  CHECK(contains(error_of([&] { SafetensorsFile file(folder.path()); }), "is a folder"));
+}
+
+TEST_CASE("every file that is cut off is refused, wherever it is cut") {
+  const test::Folder folder;
+  const std::string path = folder.path() + "/x";
+  save_safetensors(path, {{"a", Tensor::from(std::vector<float>{1, 2, 3})}});
+  const std::string whole = read_file(path);
+  for (std::size_t length = 0; length < whole.size(); ++length) {
+    CAPTURE(length);
+    folder.write("cut", whole.substr(0, length));
+    CHECK(error_of([&] { SafetensorsFile file(folder.path() + "/cut"); }) != "");
+  }
+}
+
+TEST_CASE("the public library reads our files, and we read its") {
+  if (std::system("python3 -c 'import numpy, safetensors' 2>/dev/null") != 0) {
+    MESSAGE("skipped: python3 has no numpy or no safetensors");
+    return;
+  }
+  const test::Folder folder;
+  const std::string ours = folder.path() + "/ours", theirs = folder.path() + "/theirs";
+  std::vector<NamedTensor> tensors = examples();
+  std::erase_if(tensors, [](const NamedTensor& entry) { return entry.name == "brain"; });
+  save_safetensors(ours, tensors, {{"format", "pt"}});  // numpy has no bf16
+  const std::string script = folder.write("copy.py",
+                                          "import sys\n"
+                                          "from safetensors.numpy import load_file, save_file\n"
+                                          "save_file(load_file(sys.argv[1]), sys.argv[2])\n");
+  REQUIRE(std::system(("python3 " + script + " " + ours + " " + theirs).c_str()) == 0);
+  const SafetensorsFile file(theirs);
+  CHECK(file.entries().size() == tensors.size());
+  for (const auto& [name, tensor] : tensors) {
+    CAPTURE(name);
+    REQUIRE(file.contains(name));
+    CHECK(file.read(name).dtype() == tensor.dtype());
+    test::check_close(file.read(name), tensor, {0, 0});
+  }
+}
