@@ -86,8 +86,12 @@ std::string with_defaults(const std::string& spec) {
   if (given("lr") || given("relative_step")) return spec;
   if (name == "sgd") return spec + (given("momentum") ? ":lr=0.1" : ":lr=0.1:momentum=0.9");
   if (name == "adafactor") return spec + ":lr=0.01:relative_step=false";
-  if (name == "lion") return spec + ":lr=0.0001";
-  return spec + ":lr=0.0005";
+  if (name == "lion") return spec + ":lr=0.0002";
+  return spec + ":lr=0.001";
+}
+
+i64 default_epochs(i64 training_texts) {
+  return std::clamp<i64>((25000 + training_texts / 2) / std::max<i64>(training_texts, 1), 3, 30);
 }
 
 std::string to_string(const BatchSize& batch) {

@@ -9,9 +9,13 @@
 namespace minima {
 
 /// The optimizer's spec with what the user did not say: a learning rate (and momentum for SGD) that
-/// suits training a small encoder from scratch. "adamw" → "adamw:lr=0.0005"; a spec with its own lr
+/// suits training a small encoder from scratch. "adamw" → "adamw:lr=0.001"; a spec with its own lr
 /// stays as it is.
 std::string with_defaults(const std::string& spec);
+
+/// Passes over the training texts that suit training from scratch: as many as show the model about 25,000 texts, from 3 to
+/// 30. Little text needs more passes; more of them over-fit.
+i64 default_epochs(i64 training_texts);
 
 /// `batch` as a user reads it: "32 texts", "2048 tokens".
 std::string to_string(const BatchSize& batch);

@@ -13,7 +13,7 @@ struct CompareVerb {
   void run() {
     common.apply();
     training.resolve(common);
-    const Task task = prepare(training.task);
+    const Task task = training.load();
     comparison.training = training.training;
     comparison.directory = run_directory("compare", common);
 

@@ -50,8 +50,8 @@ void TrainingVerbOptions::add_to(CLI::App& verb) {
   verb.add_flag("--cased", cased, "keep capitals and accents");
   verb.add_option("--max-length", task.max_length, "tokens of a text; the rest is cut off")
       ->capture_default_str();
-  verb.add_option("--epochs", training.epochs, "passes over the training texts")
-      ->capture_default_str();
+  verb.add_option("--epochs", epochs,
+                  "passes over the training texts (default: about 25,000 texts in all, 3 to 30)");
   verb.add_option("--batch", batch, "texts of a batch (default 32)");
   verb.add_option("--tokens", tokens, "tokens of a batch, instead of --batch");
   verb.add_option("--schedule", training.schedule,
@@ -72,9 +72,16 @@ void TrainingVerbOptions::resolve(const CommonOptions& common) {
   training.batch =
       tokens > 0 ? BatchSize::of_tokens(tokens) : BatchSize::of_texts(batch > 0 ? batch : 32);
   training.seed = common.seed;
+  if (epochs) training.epochs = *epochs;
   if (!pooling.empty()) task.pooling = pooling == "mean" ? nn::Pooling::mean : nn::Pooling::first;
   task.casing = cased ? Casing::cased : Casing::uncased;
   validate(training);
+}
+
+Task TrainingVerbOptions::load() {
+  Task loaded = prepare(task);
+  if (!epochs) training.epochs = default_epochs(loaded.data.train.size());
+  return loaded;
 }
 
 std::filesystem::path run_directory(const std::string& verb, const CommonOptions& common) {

@@ -23,6 +23,7 @@ struct CommonOptions {
 struct TrainingVerbOptions {
   TaskOptions task;
   TrainingOptions training;
+  std::optional<i64> epochs;
   i64 batch = 0, tokens = 0;
   std::string pooling;
   bool cased = false;
@@ -30,6 +31,8 @@ struct TrainingVerbOptions {
   void add_to(CLI::App& verb);
   /// The options as `prepare` and `train` take them. Throws Error for a mix that makes no sense.
   void resolve(const CommonOptions& common);
+  /// Loads the task, and chooses the number of epochs by its size where none was given.
+  Task load();
 };
 
 /// The folder of a run: --out, or runs/<verb>-<date>-<time>.

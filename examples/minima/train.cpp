@@ -24,7 +24,7 @@ struct TrainVerb {
     training.resolve(common);
     const std::string resolved = spec();
     plan_state(resolved, {});  // refuses a wrong spec before anything is loaded
-    const Task task = prepare(training.task);
+    const Task task = training.load();
     const auto directory = run_directory("train", common);
 
     fmt::print(stderr, "{}\n", task.dataset.origin);
