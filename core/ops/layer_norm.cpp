@@ -17,11 +17,11 @@ void forward(Cpu, const T* x, const T* gamma, const T* beta, T eps, i64 rows, i6
       for (i64 row = begin; row < end; ++row) {
         const T* in = x + row * d;
         T* out = y + row * d;
-        const T m =
-            row_sum_as<T>(d, [&](i64 i) MINIMA_INLINE { return in[i]; }) / static_cast<T>(d);
+        // In double: where a row varies little, the mean's rounding is magnified by rstd.
+        const T m = row_sum(d, [&](i64 i) MINIMA_INLINE { return in[i]; }) / static_cast<double>(d);
         const T variance =
-            row_sum_as<T>(d, [&](i64 i) MINIMA_INLINE { return (in[i] - m) * (in[i] - m); }) /
-            static_cast<T>(d);
+            row_sum(d, [&](i64 i) MINIMA_INLINE { return (in[i] - m) * (in[i] - m); }) /
+            static_cast<double>(d);
         const T r = 1 / std::sqrt(variance + eps);
         mean[row] = m;
         rstd[row] = r;
