@@ -50,6 +50,9 @@ struct Field {
   Value Owner::*member;
   Range range = any_number;
 };
+// Compilers older than GCC 11, Clang 17 do not deduce the arguments of an aggregate.
+template <class Owner, class Value>
+Field(std::string_view, Value Owner::*, Range = any_number) -> Field<Owner, Value>;
 
 /// `key=value` pairs, in their order.
 using OptionList = std::vector<std::pair<std::string, std::string>>;

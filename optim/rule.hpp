@@ -33,6 +33,7 @@
 
 #include <cmath>
 #include <concepts>
+#include <span>
 #include <string_view>
 #include <type_traits>
 #include <vector>
@@ -68,7 +69,7 @@ inline Shape slot_shape(Extent extent, const Shape& parameter) {
   if (parameter.rank() < 2) return parameter;
   std::vector<i64> sizes(parameter.begin(), parameter.end());
   sizes.erase(sizes.end() - (extent == Extent::rows ? 1 : 2));
-  return Shape(sizes);
+  return Shape(std::span<const i64>(sizes));
 }
 
 /// xᵗ by repeated squaring: the same bits on every device, which `pow` does not promise.

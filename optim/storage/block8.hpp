@@ -90,21 +90,30 @@ struct Block8Storage {
     return scratch;
   }
 
-  MINIMA_HD static void close(const SlotView& slot, i64 begin, i64 n, const float* scratch) {
-    u8* codes = static_cast<u8*>(slot.values) + begin;
-    u32 largest = 0;  // as bits: an integer maximum needs no order of operations, and keeps NaN
+  MINIMA_HD static void close(const SlotView& slot, i64 begin, i64 n, const float* values) {
+    u32 largest = 0;
     for (i64 i = 0; i < n; ++i) {
-      const u32 magnitude = std::bit_cast<u32>(scratch[i]) & 0x7fffffffu;
-      largest = magnitude > largest ? magnitude : largest;
+      const u32 each = magnitude(values[i]);
+      largest = each > largest ? each : largest;
     }
-    const float absmax = std::bit_cast<float>(largest);
-    slot.absmax[begin / slot.block_size] = absmax;
-    const float divisor = largest == 0 ? 1.0f : absmax;
-    const CodeMap::Encoder encode = slot.map->encoder();
+    slot.absmax[begin / slot.block_size] = from_bits(largest);
+    encode(slot, begin, n, values, largest);
+  }
+
+  /// The codes of values whose block has the largest magnitude `largest`.
+  MINIMA_HD static void encode(const SlotView& slot, i64 begin, i64 n, const float* values,
+                               u32 largest) {
+    u8* codes = static_cast<u8*>(slot.values) + begin;
+    const float divisor = largest == 0 ? 1.0f : from_bits(largest);
+    const CodeMap::Encoder code = slot.map->encoder();
 #pragma GCC ivdep
     for (i64 i = 0; i < n; ++i)
-      codes[i] = static_cast<u8>(encode(std::bit_cast<u32>(scratch[i] / divisor)));
+      codes[i] = static_cast<u8>(code(std::bit_cast<u32>(values[i] / divisor)));
   }
+
+  /// |x| as bits: a maximum of integers needs no order of operations, and keeps NaN.
+  MINIMA_HD static u32 magnitude(float x) { return std::bit_cast<u32>(x) & 0x7fffffffu; }
+  MINIMA_HD static float from_bits(u32 bits) { return std::bit_cast<float>(bits); }
 
   MINIMA_HD static void prefetch(const SlotView& slot, i64 begin, i64 n) {
     prefetch_bytes(static_cast<u8*>(slot.values) + begin, n);

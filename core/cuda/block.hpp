@@ -1,0 +1,32 @@
+/// What the threads of a block do together. Included by `.cu` files after core/cuda/launch.hpp.
+#pragma once
+
+#include "core/cuda/launch.hpp"
+
+namespace minima::MINIMA_BACKEND {
+
+inline constexpr unsigned kThreads = 256;  ///< of a block
+inline constexpr unsigned kAllLanes = 0xffffffffu;
+
+/// The threads' values merged, for all of them: within each warp by halves, then the warps in order. `warps` is shared
+/// memory for one value of each warp.
+template <class T, class Merge>
+__device__ T block_fold(T value, const Merge& merge, T* warps) {
+  for (int lanes = 16; lanes > 0; lanes /= 2)
+    value = merge(value, __shfl_xor_sync(kAllLanes, value, lanes));
+  __syncthreads();  // the last fold's values have been read
+  if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = value;
+  __syncthreads();
+  T result = warps[0];
+  for (unsigned warp = 1; warp < kThreads / 32; ++warp) result = merge(result, warps[warp]);
+  return result;
+}
+
+struct Sum {
+  template <class T>
+  __device__ T operator()(T a, T b) const {
+    return a + b;
+  }
+};
+
+}  // namespace minima::MINIMA_BACKEND
