@@ -23,8 +23,7 @@ inline constexpr std::string_view kOps[] = {
     // texts
     "embedding", "mean_pool",
     // layers (autograd/layers.hpp)
-    "matmul", "linear", "layer_norm", "dropout", "attention",
-};
+    "matmul", "linear", "layer_norm", "dropout", "attention"};
 
 /// The name of an op in kOps; any other string does not compile.
 struct OpName {
