@@ -158,7 +158,7 @@ TEST_CASE(
   CHECK(std::filesystem::exists(folder.path / "report.html"));
   CHECK(read_json(folder.path / "comparison.json")["runs"].size() == 8);
   const std::string table = comparison_table(result);
-  CHECK(table.find("adafactor:lr=0.01:relative_step=false") != std::string::npos);
+  CHECK(table.find("adafactor:lr=0.03:relative_step=false") != std::string::npos);
   CHECK(table.find(" ± ") != std::string::npos);
 }
 
