@@ -1,0 +1,283 @@
+#include "train/report.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <limits>
+#include <set>
+
+#include "tests/train/sample_comparison.hpp"
+#include "train/chart.hpp"
+#include "train/html.hpp"
+
+using namespace minima;
+using minima::test::sample_comparison;
+
+namespace {
+
+const std::string kScript = "<script>alert(1)</script>";
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+bool contains(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
+
+std::size_t count(const std::string& text, std::string_view part) {
+  std::size_t n = 0;
+  for (auto at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++n;
+  return n;
+}
+
+/// The page without its style sheet.
+std::string content(const std::string& page) { return page.substr(page.find("</style>")); }
+
+/// The first element that is closed in the wrong place or not at all; empty where all is well.
+std::string unbalanced(const std::string& page) {
+  const std::set<std::string> without_end = {"!doctype", "meta", "br"};
+  std::vector<std::string> open;
+  for (auto at = page.find('<'); at != std::string::npos; at = page.find('<', at + 1)) {
+    const auto end = page.find('>', at);
+    if (end == std::string::npos) return "a '<' without '>'";
+    std::string tag = page.substr(at + 1, end - at - 1);
+    if (tag.ends_with('/')) continue;
+    const bool closes = tag.starts_with('/');
+    tag = tag.substr(closes ? 1 : 0, tag.find_first_of(" \n") - (closes ? 1 : 0));
+    if (without_end.contains(tag)) continue;
+    if (!closes) {
+      open.push_back(tag);
+    } else if (open.empty() || open.back() != tag) {
+      return "</" + tag + ">" + (open.empty() ? "" : " inside <" + open.back() + ">");
+    } else {
+      open.pop_back();
+    }
+  }
+  return open.empty() ? "" : "<" + open.back() + ">";
+}
+
+void check_page(const std::string& page) {
+  CHECK(unbalanced(page) == "");
+  CHECK(page.size() < 2'000'000);
+  const std::string text = content(page);
+  for (const char* not_a_number : {"nan", "NaN", "inf ", "inf\"", "inf<"})
+    CHECK_FALSE(contains(text, not_a_number));
+  for (const char* from_elsewhere :
+       {"http:", "https:", "//", "@import", "url(h", "<script", "<link"})
+    CHECK_FALSE(contains(page, from_elsewhere));
+}
+
+/// The value of every <data> element, in order.
+std::vector<double> data_values(const std::string& page) {
+  std::vector<double> out;
+  const std::string mark = "<data value=\"";
+  for (auto at = page.find(mark); at != std::string::npos; at = page.find(mark, at + 1))
+    out.push_back(std::stod(page.substr(at + mark.size())));
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("the table holds the numbers of the runs") {
+  const Json json = sample_comparison({"adamw", "adafactor"}, {.seeds = 1}, {"no", "yes"});
+  const std::string page = report_html(json);
+  check_page(page);
+  std::vector<double> expected;
+  for (const Json& run : json["runs"])
+    for (const char* path :
+         {"/state_elements", "/state_bytes", "/step_ms", "/tokens_per_second", "/peak_bytes",
+          "/dev/accuracy", "/test/accuracy", "/test/macro_f1", "/test/positive_f1", "/test/loss"})
+      expected.push_back(run[Json::json_pointer(path)].get<double>());
+  const std::vector<double> values = data_values(page);
+  REQUIRE(values.size() == expected.size());
+  for (std::size_t i = 0; i < values.size(); ++i)
+    CHECK(values[i] == doctest::Approx(expected[i]).epsilon(1e-12));
+}
+
+TEST_CASE("seeds of one optimizer are shown as mean and standard deviation") {
+  Json json = sample_comparison({"adamw"}, {.seeds = 3}, {"a", "b", "c"});
+  const double accuracy[] = {0.80, 0.82, 0.87};
+  const double milliseconds[] = {11, 12, 16};
+  for (std::size_t i = 0; i < 3; ++i) {
+    json["runs"][i]["test"]["accuracy"] = accuracy[i];
+    json["runs"][i]["step_ms"] = milliseconds[i];
+  }
+  const std::string page = report_html(json);
+  check_page(page);
+  CHECK(contains(page, "83.0</data><span class=\"spread\">± 3.6</span>"));  // √13 = 3.61
+  CHECK(contains(page, "13.0</data><span class=\"spread\">± 2.6</span>"));  // √7 = 2.65
+}
+
+TEST_CASE("a seed without a number is left out of the mean, and counted") {
+  Json json = sample_comparison({"adamw"}, {.seeds = 3}, {"a", "b", "c"});
+  json["runs"][0]["test"]["loss"] = 0.5;
+  json["runs"][1]["test"]["loss"] = nullptr;
+  json["runs"][2]["test"]["loss"] = 0.7;
+  CHECK(contains(report_html(json), "0.600</data><span class=\"spread\">± 0.141, 2 of 3</span>"));
+}
+
+TEST_CASE("a difference below one standard error is said not to be resolved") {
+  Json json = sample_comparison({"adamw", "adamw8bit"}, {.seeds = 1}, {"a", "b", "c"});
+  json["runs"][0]["test"]["accuracy"] = 0.80;
+  json["runs"][1]["test"]["accuracy"] = 0.79;
+  json["data"]["test"] = 162;  // √((0.8·0.2 + 0.79·0.21) / 162) = 4.5 points
+  std::string page = report_html(json);
+  CHECK(contains(page, "79.0\u00a0% test accuracy against 80.0\u00a0%"));
+  CHECK(contains(page,
+                 "1.0 points lower, within one standard error (4.5), so that no difference "
+                 "is resolved"));
+  json["data"]["test"] = 1'000'000;
+  page = report_html(json);
+  CHECK(contains(page, "1.0 points lower, 17.5 standard errors"));
+  CHECK_FALSE(contains(page, "no difference is resolved"));
+}
+
+TEST_CASE("the spread over seeds adds to the standard error") {
+  Json json = sample_comparison({"adamw", "lion"}, {.seeds = 2}, {"a", "b", "c"});
+  const double accuracy[] = {0.80, 0.84, 0.76, 0.78};  // means 82 and 77; s²/n = 4 and 1 points²
+  for (std::size_t i = 0; i < 4; ++i) json["runs"][i]["test"]["accuracy"] = accuracy[i];
+  json["data"]["test"] = 1e12;
+  CHECK(contains(report_html(json), "5.0 points lower, 2.2 standard errors"));  // 5/√5
+}
+
+TEST_CASE("the verdict begins with the least state that is not less accurate") {
+  Json json = sample_comparison({"adamw", "adamw8bit", "adafactor"}, {.seeds = 1}, {"a", "b", "c"});
+  json["data"]["test"] = 1'000'000;
+  const auto first = [&] {
+    const std::string page = report_html(json);
+    const std::string mark = "<p class=\"verdict\"><strong>";
+    const auto at = page.find(mark) + mark.size();
+    return page.substr(at, page.find("</strong>", at) - at);
+  };
+  for (std::size_t i = 0; i < 3; ++i) json["runs"][i]["test"]["accuracy"] = 0.8;
+  CHECK(first() == "adafactor");
+  json["runs"][2]["test"]["accuracy"] = 0.7;
+  CHECK(first() == "adamw8bit");
+  CHECK(contains(report_html(json), "<strong>adamw8bit</strong> kept 25\u00a0% of adamw’s state"));
+  json["runs"][1]["state_bytes"] = 9876720;  // as much as adamw
+  CHECK(first() == "adafactor");
+}
+
+TEST_CASE("every string of the file stays text") {
+  Json json = sample_comparison({"adamw:" + kScript, kScript}, {.seeds = 2}, {kScript, "\"'&<b>"});
+  for (const char* part : {"data", "model", "training", "machine"})
+    json[part][kScript] = kScript + "\"onload=\"x";
+  json["data"]["name"] = json["data"]["origin"] = json["model"]["name"] = kScript;
+  json["model"]["config"] = {{kScript, {kScript, {{kScript, kScript}}}}};
+  for (Json& run : json["runs"]) {
+    run["options"][kScript] = kScript;
+    run["seed"] = kScript;
+  }
+  const std::string page = report_html(json);
+  check_page(page);
+  CHECK(contains(page, "&lt;script&gt;alert(1)&lt;/script&gt;"));
+  CHECK(contains(page, "&quot;&#39;&amp;&lt;b&gt;"));
+  CHECK_FALSE(contains(page, "\"onload"));
+}
+
+TEST_CASE("missing and non-finite numbers are dashes") {
+  for (const Json& json : {Json::object(), Json(), Json::array(), Json{{"runs", nullptr}},
+                           Json{{"runs", {Json::object(), Json::object()}}},
+                           Json{{"runs", {nullptr, 3, "text"}}, {"data", 4}}}) {
+    CAPTURE(json.dump());
+    const std::string page = report_html(json);
+    check_page(page);
+    CHECK(contains(page, "–"));
+  }
+  Json json = sample_comparison({"adamw", "lion"}, {.seeds = 2}, {"a", "b", "c"});
+  for (Json& run : json["runs"]) {
+    for (const char* key : {"state_bytes", "step_ms", "peak_bytes", "tokens_per_second"})
+      run[key] = kNaN;
+    run["test"] = {{"accuracy", std::numeric_limits<double>::infinity()},
+                   {"loss", "none"},
+                   {"confusion", {{1, 2}, {3}}}};
+    run["train_loss"] = {1.0, nullptr, kNaN, 0.5};
+    run["epochs"] = nullptr;
+  }
+  const std::string page = report_html(json);
+  check_page(page);
+  CHECK(contains(page, "<td>–</td>"));
+  CHECK_FALSE(contains(page, "class=\"matrix"));
+}
+
+TEST_CASE("small and odd comparisons have a page") {
+  const std::vector<std::string> six = {"a", "b", "c", "d", "e", "f"};
+  check_page(report_html(sample_comparison({"adamw"}, {1, 1, 1}, {"only"})));
+  check_page(report_html(sample_comparison({"adamw"}, {1, 0, 1}, six)));
+  check_page(report_html(sample_comparison({"sgd", "adamw"}, {2, 3, 2}, {})));
+  Json json = sample_comparison({"sgd", "adamw", "adafactor"}, {2, 30, 2}, six);
+  for (Json& run : json["runs"])
+    if (run["optimizer"] == "sgd")
+      for (const char* key : {"state_elements", "state_bytes", "state_bytes_predicted"})
+        run[key] = 0;
+  check_page(report_html(json));
+  json["runs"].erase(4);  // seeds differ in number
+  for (Json& loss : json["runs"][0]["train_loss"]) loss = 1e30;
+  check_page(report_html(json));
+}
+
+TEST_CASE("a long comparison of many optimizers stays small") {
+  std::vector<std::string> labels;
+  for (int i = 0; i < 60; ++i) labels.push_back("label " + std::to_string(i));
+  const Json json =
+      sample_comparison({"adamw", "adam", "adamw8bit", "adafactor", "sgd", "came", "lion", "adapm"},
+                        {5, 10'000, 12}, labels);
+  const std::string page = report_html(json);
+  check_page(page);
+  MESSAGE("8 optimizers, 5 seeds, 10,000 steps, 60 labels: " << page.size() / 1000 << " kB");
+}
+
+TEST_CASE("rare labels of a confusion matrix are counted together") {
+  Json json = sample_comparison({"adamw"}, {.seeds = 1}, std::vector<std::string>(20, "x"));
+  const std::string page = report_html(json);
+  CHECK(contains(page, "5 others"));
+  CHECK(count(page, "<td class=\"cell") == 16 * 16);
+  // The last row: 5 · 20 on the diagonals and 5 · 4 beside them, of 5 · (20 + 19) texts.
+  CHECK(contains(page, ">120</td><td class=\"total\">195</td>"));
+}
+
+TEST_CASE("one optimizer with two sets of options is two entries, named by them") {
+  const std::string page =
+      report_html(sample_comparison({"adamw:lr=1e-3", "adamw:lr=1e-4"}, {.seeds = 2}, {"a", "b"}));
+  CHECK(contains(page, "<strong>adamw:lr=1e-4</strong> kept 25\u00a0% of adamw:lr=1e-3’s state"));
+}
+
+TEST_CASE("state that differs from its prediction is named") {
+  Json json = sample_comparison({"adamw"}, {.seeds = 1}, {"a", "b"});
+  CHECK(contains(report_html(json), "exactly what was predicted"));
+  json["runs"][0]["state_bytes"] = 1000;
+  json["runs"][0]["state_bytes_predicted"] = 2000;
+  CHECK(contains(report_html(json), "adamw (2,000 predicted, 1,000 allocated)"));
+}
+
+TEST_CASE("a chart leaves a gap where a number is missing, and keeps a spike when thinned") {
+  std::vector<chart::Point> line;
+  for (int i = 0; i < 5000; ++i) line.push_back({double(i), 1.0});
+  line[1234].y = 9;
+  for (int i = 3000; i < 3100; ++i) line[std::size_t(i)].y = kNaN;
+  const std::string svg = chart::lines({"c", "a", "b"}, {}, {}, {{.name = "s", .line = line}});
+  const auto at = svg.find("<path class=\"line\"");
+  const std::string path = svg.substr(at, svg.find("/>", at) - at);
+  CHECK(count(path, "M") == 2);
+  CHECK(path.size() < 12'000);
+  // The axis ends at the spike or above: its height is the least of all.
+  double highest = 1e9;
+  for (auto p = path.find_first_of("ML"); p != std::string::npos;
+       p = path.find_first_of("ML", p + 1))
+    highest = std::min(highest, std::stod(path.substr(path.find(' ', p))));
+  CHECK(highest < 60);
+}
+
+TEST_CASE("numbers are typeset for reading") {
+  CHECK(html::fixed(1234567.891, 1) == "1,234,567.9");
+  CHECK(html::fixed(-1234, 0) == "−1,234");
+  CHECK(html::fixed(-0.001, 1) == "0.0");
+  CHECK(html::fixed(999, 0) == "999");
+  CHECK(html::fixed(kNaN, 1) == "–");
+  CHECK(html::significant(0.012345) == "0.0123");
+  CHECK(html::significant(502.3) == "502");
+  CHECK(html::significant(1234.4) == "1,234");
+  CHECK(html::significant(0) == "0");
+  CHECK(html::shortest(0.0005) == "0.0005");
+  CHECK(html::escaped("a<b>&\"'\x01") == "a&lt;b&gt;&amp;&quot;&#39;\uFFFD");
+  CHECK(html::shortened("adamw:lr=1e-3", 20) == "adamw:lr=1e-3");
+  CHECK(html::shortened("ääääöööö", 5) == "ää…öö");
+}

@@ -1,0 +1,83 @@
+/// A result of `minima compare` with made-up numbers, in the shape that the program writes.
+#pragma once
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "core/json.hpp"
+
+namespace minima::test {
+
+struct SampleSize {
+  int seeds = 3, steps = 40, epochs = 4;
+};
+
+inline Json sample_scores(double accuracy, std::size_t labels, int texts) {
+  Json confusion = Json::array();
+  for (std::size_t i = 0; i < labels; ++i) {
+    Json row = Json::array();
+    for (std::size_t j = 0; j < labels; ++j) row.push_back(i == j ? texts : 1);
+    confusion.push_back(row);
+  }
+  Json scores = {{"accuracy", accuracy}, {"macro_f1", accuracy - 0.0125}, {"loss", 1.5 - accuracy}};
+  if (labels == 2) scores["positive_f1"] = accuracy - 0.025;
+  scores["confusion"] = confusion;
+  return scores;
+}
+
+inline Json sample_comparison(const std::vector<std::string>& specs, const SampleSize& size,
+                              const std::vector<std::string>& labels) {
+  Json runs = Json::array();
+  double cost = 1;
+  for (const std::string& spec : specs) {
+    for (int seed = 1; seed <= size.seeds; ++seed) {
+      const double accuracy = 0.8 - 0.005 * cost + 0.01 * seed;
+      Json losses = Json::array(), epochs = Json::array();
+      for (int step = 0; step < size.steps; ++step)
+        losses.push_back(0.2 + 1.6 * std::exp(-4.0 * step / size.steps) +
+                         0.1 * std::sin(12.9898 * (step + 7 * seed)));
+      for (int epoch = 1; epoch <= size.epochs; ++epoch)
+        epochs.push_back({{"epoch", epoch},
+                          {"step", epoch * size.steps / size.epochs},
+                          {"train_loss", 1.0 / epoch},
+                          {"dev", {{"accuracy", accuracy - 0.1 / epoch}, {"loss", 0.5}}},
+                          {"seconds", 1.5 * epoch}});
+      runs.push_back({{"optimizer", spec.substr(0, spec.find(':'))},
+                      {"spec", spec},
+                      {"options", {{"lr", 5e-4}, {"beta1", 0.9}, {"amsgrad", false}}},
+                      {"seed", seed},
+                      {"state_elements", 2469180},
+                      {"state_bytes", 9876720 / (cost * cost)},
+                      {"state_bytes_predicted", 9876720 / (cost * cost)},
+                      {"scales", 0},
+                      {"step_ms", 10 + cost + 0.125 * seed},
+                      {"tokens_per_second", 30000.0 - 100 * seed},
+                      {"peak_bytes", 69876720},
+                      {"seconds", 9.25},
+                      {"best_epoch", size.epochs},
+                      {"dev", sample_scores(accuracy + 0.01, labels.size(), 20)},
+                      {"test", sample_scores(accuracy, labels.size(), 20)},
+                      {"train_loss", losses},
+                      {"epochs", epochs}});
+    }
+    ++cost;
+  }
+  return {
+      {"data",
+       {{"name", "sample"},
+        {"origin", "made up"},
+        {"train", 667},
+        {"dev", 162},
+        {"test", 162},
+        {"labels", labels},
+        {"bag_of_words", {{"dev", 0.765}, {"test", 0.7611}}}}},
+      {"model",
+       {{"name", "small"}, {"parameters", 1234567}, {"config", {{"dim", 128}, {"n_layers", 2}}}}},
+      {"training", {{"epochs", size.epochs}, {"batch", "32 texts"}, {"seeds", {1, 2, 3}}}},
+      {"machine", {{"processor", "a processor"}, {"threads", 2}}},
+      {"runs", runs},
+      {"report", "runs/sample/report.html"}};
+}
+
+}  // namespace minima::test

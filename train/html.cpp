@@ -1,0 +1,91 @@
+#include "train/html.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace minima::html {
+namespace {
+
+/// A comma after every third digit left of the point; U+2212 for a leading hyphen.
+std::string typeset(std::string number) {
+  const std::size_t first = number.starts_with('-') ? 1 : 0;
+  std::size_t end = number.find_first_not_of("0123456789", first);
+  if (end == std::string::npos) end = number.size();
+  while (end > first + 3) number.insert(end -= 3, ",");
+  if (first == 1) number.replace(0, 1, "−");
+  return number;
+}
+
+bool starts_character(char byte) { return (static_cast<unsigned char>(byte) & 0xc0) != 0x80; }
+
+/// The byte at which character `index` starts.
+std::size_t byte_of(std::string_view text, std::size_t index) {
+  std::size_t at = 0;
+  for (; at < text.size(); ++at)
+    if (starts_character(text[at]) && index-- == 0) break;
+  return at;
+}
+
+}  // namespace
+
+std::string escaped(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (const char c : text) switch (c) {
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      case '\'':
+        out += "&#39;";
+        break;
+      default:
+        // HTML has no form for the other control characters, not even as a reference.
+        if (static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t')
+          out += "\uFFFD";
+        else
+          out += c;
+    }
+  return out;
+}
+
+std::string shortened(std::string_view text, std::size_t width) {
+  const auto length = static_cast<std::size_t>(std::ranges::count_if(text, starts_character));
+  if (length <= width) return std::string(text);
+  const std::size_t head = (width - 1) / 2, tail = width - 1 - head;
+  return fmt::format("{}…{}", text.substr(0, byte_of(text, head)),
+                     text.substr(byte_of(text, length - tail)));
+}
+
+std::string fixed(double value, int decimals) {
+  if (!std::isfinite(value)) return std::string(kMissing);
+  std::string number = fmt::format("{:.{}f}", value, decimals);
+  if (number.find_first_of("123456789") == std::string::npos && number.starts_with('-'))
+    number.erase(0, 1);
+  return typeset(std::move(number));
+}
+
+std::string significant(double value, int digits) {
+  if (!std::isfinite(value)) return std::string(kMissing);
+  if (value == 0) return "0";
+  const double magnitude = std::floor(std::log10(std::abs(value)));
+  if (magnitude < -4 || magnitude > 12) return typeset(fmt::format("{:.{}g}", value, digits));
+  return fixed(value, std::max(0, digits - 1 - static_cast<int>(magnitude)));
+}
+
+std::string shortest(double value) {
+  if (!std::isfinite(value)) return std::string(kMissing);
+  return typeset(fmt::format("{}", value));
+}
+
+}  // namespace minima::html
