@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "core/cpu/threads.hpp"
+#include "optim/clip.hpp"
 #include "tests/optim/support.hpp"
 
 using namespace minima;
@@ -282,6 +283,7 @@ TEST_CASE("scaling and clipping are folded into the step") {
     folded.set_gradients(0, 1024), apart.set_gradients(0, 1024);
     const StepReport report = a.step({.clip_norm = 0.5, .gradient_scale = 1.0 / 1024});
     CHECK(report.clipped);
+    CHECK(*report.grad_norm == doctest::Approx(global_norm(apart.all()) / 1024).epsilon(1e-9));
     const float factor = static_cast<float>(0.5 / (*report.grad_norm + 1e-6) / 1024);
     for (float& g : apart[0].gradient.mutable_values().span<float>()) g *= factor;
     b.step();

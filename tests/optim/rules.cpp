@@ -90,6 +90,19 @@ TEST_CASE("constants are formed in double and rounded once") {
   CHECK(integer_power(0.9, 0) == 1);
 }
 
+TEST_CASE("Adafactor's decay takes its whole step size, parameter scale included") {
+  const Model model({{"w", {6, 5}}});
+  model[0].value.fill(3);
+  model[0].gradient = Tensor::zeros({6, 5});
+  Optimizer optimizer = make_optimizer("adafactor:weight_decay=0.5", model.all());
+  optimizer.step();  // α = 10⁻² · RMS(p) = 0.03, and the update is 0
+  for (float p : model[0].value.span<float>()) CHECK(p == doctest::Approx(3 * (1 - 0.5 * 0.03)));
+  optimizer = make_optimizer("adafactor:weight_decay=0.5:scale_parameter=false", model.all());
+  model[0].value.fill(3);
+  optimizer.step();
+  for (float p : model[0].value.span<float>()) CHECK(p == doctest::Approx(3 * (1 - 0.5 * 0.01)));
+}
+
 TEST_CASE("the encoding tables agree with the search, at every border and between") {
   for (const CodeMap* map : {&signed_code_map(), &unsigned_code_map()}) {
     const bool with_sign = map == &signed_code_map();
