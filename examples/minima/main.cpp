@@ -18,7 +18,8 @@ std::string describe(const CLI::App& app, const CLI::ParseError& error, int argc
       names.push_back(known->get_name());
   for (int i = 1; i < argc; ++i) {
     const std::string word = std::string(argv[i]).substr(0, std::string(argv[i]).find('='));
-    if (message.find(word) == std::string::npos || word == verb->get_name() ||
+    const bool no_verb = verb == &app && i == 1;  // of which CLI11's message says nothing
+    if ((message.find(word) == std::string::npos && !no_verb) || word == verb->get_name() ||
         std::ranges::count(names, word))
       continue;
     message += fmt::format("; did you mean {}?", minima::nearest(word, names));
