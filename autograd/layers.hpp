@@ -16,15 +16,14 @@ using ops::Transpose;
 Variable matmul(const Variable& a, const Variable& b, Transpose ta = Transpose::no,
                 Transpose tb = Transpose::no);
 
-/// y = x wᵀ + bias.   x [..., in], w [out, in], bias [out] (a Variable without a value leaves it
-/// out)   →   y [..., out].
+/// y = x wᵀ + bias.   x [..., in], w [out, in], bias [out]   →   y [..., out].
+/// A bias without a value is left out.
 Variable linear(const Variable& x, const Variable& w, const Variable& bias = {});
 
 /// Normalizes the last axis (core/ops/layer_norm.hpp).
 Variable layer_norm(const Variable& x, const Variable& gamma, const Variable& beta, double eps);
 
-/// Zeroes elements with probability site.rate, by counter; x [rows, …], example_id and position
-/// [rows].
+/// Zeroes elements with probability site.rate, by counter.   x [rows, …], example_id, position [rows].
 Variable dropout(const Variable& x, const ops::DropoutSite& site, const Tensor& example_id,
                  const Tensor& position);
 

@@ -47,8 +47,9 @@ constexpr DType dtype_of() {
 i64 element_size(DType dtype);             ///< bytes
 std::string_view dtype_name(DType dtype);  ///< "f32"
 
-/// Calls f with a zero of the C++ type that stands for `dtype`: visit(d, [](auto zero) { using T =
-/// decltype(zero); … }).
+/// Calls f with a zero of the C++ type that stands for `dtype`:
+///
+///     visit(dtype, [](auto zero) { using T = decltype(zero); … });
 template <class F>
 decltype(auto) visit(DType dtype, F&& f) {
   switch (dtype) {

@@ -2,8 +2,7 @@
 ///
 /// A message names the operation, both values and the way out:
 ///
-///     matmul: inner dimensions differ: a is [32, 128], b is [64, 256]; the last of a must equal
-///     the second last of b
+///     matmul: inner dimensions differ: a is [32, 128], b is [64, 256]; 128 of a must equal 64 of b
 #pragma once
 
 #include <fmt/format.h>

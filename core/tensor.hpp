@@ -2,8 +2,8 @@
 ///
 /// A tensor is a handle: copies share their elements, `clone()` makes new ones. It is row-major and
 /// always contiguous. `reshape` and `rows` are views; a transpose is a flag of the matmul or an
-/// explicit copy
-/// (`ops::permute`). Elements of a new tensor are uninitialized unless the name says otherwise.
+/// explicit copy (`ops::permute`). Elements of a new tensor are uninitialized unless the name says
+/// otherwise.
 ///
 ///     Tensor x = Tensor::zeros({2, 3});          // f32 on the cpu
 ///     x.data<float>()[0] = 1;

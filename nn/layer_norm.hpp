@@ -5,8 +5,8 @@
 
 namespace minima::nn {
 
-/// Normalizes the last axis, then scales and shifts.   x [..., d] → y [..., d].   Parameters:
-/// weight, bias [d].
+/// Normalizes the last axis, then scales and shifts.   x [..., d] → y [..., d].
+/// Parameters: weight, bias [d].
 class LayerNorm : public Module {
  public:
   LayerNorm(i64 d, double eps)

@@ -3,8 +3,7 @@
 ///     class FeedForward : public Module {
 ///      public:
 ///       FeedForward(i64 dim, i64 hidden)
-///           : lin1(child<Linear>("lin1", dim, hidden)), lin2(child<Linear>("lin2", hidden, dim))
-///           {}
+///           : lin1(child<Linear>("lin1", dim, hidden)), lin2(child<Linear>("lin2", hidden, dim)) {}
 ///       Variable operator()(const Variable& x) const { return lin2(gelu(lin1(x))); }
 ///       Linear &lin1, &lin2;
 ///     };

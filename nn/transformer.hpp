@@ -51,8 +51,10 @@ class FeedForward : public Module {
   Dropout& dropout;
 };
 
-/// h = sa_layer_norm(x + attention(x))   y = output_layer_norm(h + ffn(h)).   x [T, dim] → [T or Q,
-/// dim].
+/// x [T, dim] → y [T or Q, dim].
+///
+///     h = sa_layer_norm(x + attention(x))
+///     y = output_layer_norm(h + ffn(h))
 class TransformerBlock : public Module {
  public:
   explicit TransformerBlock(const TransformerOptions& options);

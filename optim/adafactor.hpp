@@ -7,9 +7,10 @@
 ///   β₂ = 1 − t^decay_rate                         0 at the first step
 ///   R ← β₂ R + (1 − β₂) mean over columns of (g² + ε₁)          one value for each row
 ///   C ← β₂ C + (1 − β₂) mean over rows of (g² + ε₁)             one value for each column
-///   u = g · √(mean(R)/R) · √(1/C)                 a vector keeps its whole second moment v: u =
-///   g/√v u ← α u / max(1, RMS(u)/d)                    d clip_threshold m ← β₁ m + (1 − β₁) u,  u
-///   = m                 only with beta1; no bias correction p ← p − λ α p,  p ← p − u
+///   u = g · √(mean(R)/R) · √(1/C)                 a vector keeps its whole second moment v: u = g/√v
+///   u ← α u / max(1, RMS(u)/d)                    d clip_threshold
+///   m ← β₁ m + (1 − β₁) u,  u = m                 only with beta1; no bias correction
+///   p ← p − λ α p − u
 ///
 /// With relative_step, the default, it makes its own step size: no lr may be given, and a schedule
 /// has no effect. Three reads of the gradient: sums, RMS(u), update.

@@ -3,8 +3,8 @@
 ///
 ///   g ← g + λ p                                   L2 decay, so that it enters both moments
 ///   m ← β₁ m + (1 − β₁) g                         v ← β₂ v + (1 − β₂) g²
-///   p ← p − lr · m̂ / (√v̂ + ε)                     m̂ = m/(1−β₁ᵗ), v̂ = v/(1−β₂ᵗ); ε after the
-///   correction AMSGrad: v̂ from the largest v so far, u ← max(u, v), before the correction
+///   p ← p − lr · m̂ / (√v̂ + ε)                     m̂ = m/(1−β₁ᵗ), v̂ = v/(1−β₂ᵗ); ε after the correction
+///   AMSGrad: u ← max(u, v)                        v̂ from u, the largest v so far before the correction
 #pragma once
 
 #include "optim/rule.hpp"

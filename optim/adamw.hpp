@@ -1,12 +1,12 @@
-/// AdamW: Adam with decoupled weight decay (Loshchilov, Hutter 2019, arXiv:1711.05101, Algorithm
-/// 2), as in torch.optim.AdamW; on block8 storage it is AdamW in 8 bits (Dettmers, Lewis, Shleifer,
+/// AdamW: Adam with decoupled weight decay (Loshchilov, Hutter 2019, arXiv:1711.05101, Algorithm 2),
+/// as in torch.optim.AdamW; on block8 storage it is AdamW in 8 bits (Dettmers, Lewis, Shleifer,
 /// Zettlemoyer 2022, arXiv:2110.02861).
 ///
-///   p ← (1 − lr·λ) p                              decay first, on the parameter, not through the
-///   gradient m ← β₁ m + (1 − β₁) g                         v ← β₂ v + (1 − β₂) g² p ← p − lr · m̂ /
-///   (√v̂ + ε)                     m̂ = m/(1−β₁ᵗ), v̂ = v/(1−β₂ᵗ); ε after the correction AMSGrad: v̂
-///   from the largest v so far, u ← max(u, v), before the correction decay_order=after: the decay
-///   comes last, as in the CUDA kernels of bitsandbytes
+///   p ← (1 − lr·λ) p                              decay first, on the parameter, not through the gradient
+///   m ← β₁ m + (1 − β₁) g                         v ← β₂ v + (1 − β₂) g²
+///   p ← p − lr · m̂ / (√v̂ + ε)                     m̂ = m/(1−β₁ᵗ), v̂ = v/(1−β₂ᵗ); ε after the correction
+///   AMSGrad: u ← max(u, v)                        v̂ from u, the largest v so far before the correction
+///   decay_order=after                             the decay comes last, as in the CUDA kernels of bitsandbytes
 #pragma once
 
 #include <array>

@@ -1,10 +1,9 @@
 /// Passes over a parameter seen as matrices [batch, rows, columns]: the primitive of the rules that
 /// keep means of rows and columns in place of every element (Adafactor, CAME).
 ///
-///     MatrixSums sums = matrix_pass(view, Squares{eps1});      // sums over rows, columns,
-///     everything double total = total_pass(view, UpdateSquares{r, c});    // one sum over
-///     everything apply_pass(view, Move{r, c, step}, std::array{m});         // changes the value
-///     and dense slots
+///     MatrixSums sums = matrix_pass(view, Squares{eps1});         // sums over rows, columns, everything
+///     double total = total_pass(view, UpdateSquares{factors});    // one sum over everything
+///     apply_pass(view, Move{factors, step}, std::array{m});       // changes the value and dense slots
 ///
 /// What is summed or done is a named type with `row(i)`, which gives a functor of the column j, the
 /// gradient g (scaled), the weight p and what else is asked for: pointers that depend on the row

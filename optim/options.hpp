@@ -4,8 +4,8 @@
 ///     struct Options {
 ///       double lr = 1e-3, beta1 = 0.9;
 ///       static constexpr auto fields() {
-///         return std::tuple{Field{"lr", &Options::lr, nonnegative}, Field{"beta1",
-///         &Options::beta1, below_one}};
+///         return std::tuple{Field{"lr", &Options::lr, nonnegative},
+///                           Field{"beta1", &Options::beta1, below_one}};
 ///       }
 ///     };
 ///

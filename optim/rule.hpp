@@ -2,23 +2,23 @@
 ///
 /// An *elementwise* rule changes one number by its gradient and its own state. It is a struct with
 ///
-///     static constexpr std::string_view name;       as on the command line
-///     struct Options { …; fields() };               see optim/options.hpp; one of them is `lr`
-///     static std::vector<Slot> slots(const Options&);            the state it keeps
-///     static R prepare(const Options&, i64 t);      its constants for step t (from 1)
-///     template <class T> void operator()(T& p, T g, T& m, …) const;   the formula; T& for each
-///     slot
+///     static constexpr std::string_view name;                   as on the command line
+///     struct Options { …; fields() };                           see optim/options.hpp; one of them is `lr`
+///     static std::vector<Slot> slots(const Options&);           the state it keeps
+///     static R prepare(const Options&, i64 t);                  its constants for step t (from 1)
+///     template <class T>
+///     void operator()(T& p, T g, T& m, …) const;                the formula; T& for each slot
 ///
 /// and, where wanted,
 ///
-///     static void validate(const Options&);         throws Error for an illegal mix
-///     static constexpr bool keeps_step = false;     where no constant depends on t
+///     static void validate(const Options&);                     throws Error for an illegal mix
+///     static constexpr bool keeps_step = false;                 where no constant depends on t
 ///
 /// The scalar T is `float` in the kernel (CPU with every storage, CUDA), `double` in a reference,
 /// and `Traced` (optim/traced.hpp) where a step is explained: the formula stands once. Hence:
 /// members and operator() are MINIMA_HD, `using std::sqrt;` stands before an unqualified `sqrt`,
-/// and a condition tests an option, not a T. Constants are formed in double and rounded once: 1 −
-/// 0.999 formed in float is off by 1.3e-5.
+/// and a condition tests an option, not a T. Constants are formed in double and rounded once:
+/// 1 − 0.999 formed in float is off by 1.3e-5.
 ///
 /// A *matrix* rule (Adafactor) needs sums over rows, columns or the whole tensor: see
 /// optim/matrix_pass.hpp. It has `slots(options, shape)` and, instead of prepare and operator(),

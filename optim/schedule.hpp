@@ -7,13 +7,12 @@
 /// fills the moments without moving a weight, as in `transformers`. After it, with progress
 /// f = (k − W)/max(1, N − W), a schedule is one function in schedule.cpp:
 ///
-///     constant       1
-///     linear         max(0, 1 − f)
-///     cosine         max(0, (1 + cos 2π·cycles·f)/2)                    cycles 0.5
+///     constant          1
+///     linear            max(0, 1 − f)
+///     cosine            max(0, (1 + cos 2π·cycles·f)/2)                 cycles 0.5
 ///     cosine_restarts   (1 + cos π·frac(cycles·f))/2, 0 from f = 1 on   cycles 1
-///     polynomial     (1 − end)(1 − f)^power + end, end from k > N on  power 1
-///     inverse_sqrt   1/√((k − W + T)/T)                                 T = timescale, 0: W or
-///     10,000
+///     polynomial        (1 − end)(1 − f)^power + end, end for k > N     power 1
+///     inverse_sqrt      1/√((k − W + T)/T)                              T = timescale; 0: W, or else 10,000
 #pragma once
 
 #include <optional>

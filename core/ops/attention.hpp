@@ -1,6 +1,7 @@
-/// Scaled dot-product attention over packed texts, several heads.   Vaswani et al. 2017,
-/// arXiv:1706.03762, eq. 1.
-///   P = softmax(q kᵀ / √head_dim)   y = dropout(P) v       for each text and head on its own
+/// Scaled dot-product attention over packed texts, several heads.   Vaswani et al. 2017, arXiv:1706.03762, eq. 1.
+///
+///     P = softmax(q kᵀ / √head_dim)                 for each text and head on its own
+///     y = dropout(P) v
 ///
 /// Heads lie side by side in a row: head h of a row of `dim` numbers is [h·dim/heads,
 /// (h+1)·dim/heads). Queries and keys may be different rows: the last layer of a classifier asks
@@ -17,8 +18,7 @@ namespace minima::ops {
 /// Which rows belong to which text, for B texts.
 struct AttentionRows {
   Tensor query_offsets;    ///< [B+1] i64
-  Tensor query_positions;  ///< [query rows] i64, the position of each query in its text (keys: 0,
-                           ///< 1, 2, …); for dropout
+  Tensor query_positions;  ///< [query rows] i64, each query's position in its text; for dropout
   Tensor key_offsets;      ///< [B+1] i64
   Tensor example_id;       ///< [B] i64
 };
@@ -28,8 +28,7 @@ struct AttentionResult {
   Tensor log_sum;  ///< [heads, query rows]: ln Σ exp(score)
 };
 
-/// q [query rows, dim]   k, v [key rows, dim].   Throws Error when sizes, offsets or heads do not
-/// fit.
+/// q [query rows, dim]   k, v [key rows, dim].   Throws Error when sizes, offsets or heads do not fit.
 AttentionResult attention(const Tensor& q, const Tensor& k, const Tensor& v,
                           const AttentionRows& rows, i64 heads, const DropoutSite& dropout);
 
@@ -37,8 +36,13 @@ struct AttentionGradients {
   Tensor dq, dk, dv;
 };
 
-/// dv = P̃ᵀ dy   dP = dropout(dy vᵀ)   dS = P ⊙ (dP − rowsum(dP ⊙ P))   dq = dS k / √head_dim   dk =
-/// dSᵀ q / √head_dim, where P̃ is P after dropout.
+/// With P̃ = dropout(P):
+///
+///     dv = P̃ᵀ dy
+///     dP = dropout(dy vᵀ)                           the mask of P̃
+///     dS = P ⊙ (dP − rowsum(dP ⊙ P))
+///     dq = dS k / √head_dim
+///     dk = dSᵀ q / √head_dim
 AttentionGradients attention_backward(const Tensor& dy, const Tensor& q, const Tensor& k,
                                       const Tensor& v, const Tensor& log_sum,
                                       const AttentionRows& rows, i64 heads,

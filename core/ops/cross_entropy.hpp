@@ -1,8 +1,7 @@
 /// Cross-entropy of class logits against target classes, softmax included.
 ///
 ///     logits [N, C]   target [N] i64   →   loss [] (mean, sum) or [N] (none)
-///     ℓ_i = w_t (1 − ε) (−ln p_it) + ε/C Σ_c w_c (−ln p_ic)      p = softmax(logits_i), t =
-///     target_i
+///     ℓ_i = w_t (1 − ε) (−ln p_it) + ε/C Σ_c w_c (−ln p_ic)      p_i = softmax(logits_i), t = target_i
 ///
 /// ε is the label smoothing (Szegedy et al. 2016, arXiv:1512.00567, §7), w the weight of a class. A
 /// target of `ignore_index` contributes nothing. The mean divides Σ ℓ_i by Σ w_t over the others,

@@ -1,4 +1,5 @@
-/// Layer norm on a GPU backend (core/ops/layer_norm.cu); shapes as in core/ops/layer_norm.hpp, all pointers the device's.
+/// Layer norm on a GPU backend (core/ops/layer_norm.cu). Shapes as in core/ops/layer_norm.hpp; all
+/// pointers are the device's.
 #pragma once
 
 #include "core/cuda/launch.hpp"

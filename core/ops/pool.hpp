@@ -1,7 +1,7 @@
 /// mean_pool: the mean of each packed text's rows.
 ///
-///     x [T, d]   offsets [B+1] i64   →   y [B, d]      y_b = mean of x[offsets[b]] …
-///     x[offsets[b+1] − 1]
+///     x [T, d]   offsets [B+1] i64   →   y [B, d]
+///     y_b = mean of x_i, offsets[b] ≤ i < offsets[b+1]
 ///
 /// f32 or f64. Throws Error unless the offsets rise from 0 to T; a text without rows has no mean.
 #pragma once

@@ -32,8 +32,9 @@ struct DistilBertConfig : TransformerOptions {
 DistilBertConfig preset(const std::string& name);
 std::vector<std::string> preset_names();
 
-/// word + position embeddings, layer norm, dropout.   Parameters: word_embeddings.weight [V, dim],
-/// position_embeddings.weight [positions, dim], LayerNorm.{weight,bias}.
+/// dropout(norm(word + position embeddings)).   batch of T tokens → [T, dim].
+/// Parameters: word_embeddings.weight [V, dim], position_embeddings.weight [positions, dim],
+/// LayerNorm.{weight,bias} [dim].
 class Embeddings : public Module {
  public:
   explicit Embeddings(const DistilBertConfig& config);
@@ -43,8 +44,7 @@ class Embeddings : public Module {
   Dropout& dropout;
 };
 
-/// The encoder.   batch of T tokens → [T, dim], or [Q, dim] when the last block is asked for
-/// `queries` only.
+/// The encoder.   batch of T tokens → [T, dim], or [Q, dim] where `queries` are given.
 class DistilBert : public Module {
  public:
   explicit DistilBert(const DistilBertConfig& config);

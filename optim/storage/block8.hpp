@@ -8,8 +8,7 @@
 ///
 ///   nearest     by the midpoint of two neighbours; a tie takes the even code
 ///   sign rule   in the signed map a negative value never becomes 0 (a tiny positive one may)
-///   zero block  absmax 0 and the codes of 0; zero stays zero, and by the sign rule even −0 stays
-///   −0
+///   zero block  absmax 0 and the codes of 0; zero stays zero, and by the sign rule even −0 stays −0
 ///
 /// How encoding is fast. The bits of |x|/absmax, seen as an integer, grow with the value. Their
 /// upper part (exponent and a few bits of the mantissa) picks a bucket so narrow that it holds at
