@@ -65,6 +65,11 @@ std::string image(const Label& label, double height, const std::string& content)
       kWidth, height, label.id, escaped(label.title), escaped(label.description), content);
 }
 
+std::size_t characters(std::string_view text) {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(text, [](char c) { return (c & 0xc0) != 0x80; }));
+}
+
 /// The largest of 1, 2, 5 times a power of ten that is at most `value`.
 double round_down(double value) {
   const double power = std::pow(10, std::floor(std::log10(value)));
@@ -77,6 +82,17 @@ double round_up(double value) {
   for (const double mantissa : {1, 2, 5})
     if (mantissa * power >= value * (1 - 1e-9)) return mantissa * power;
   return 10 * power;
+}
+
+/// 10 to the power of `exponent` as people write it: plain from 0.001 to 1,000.
+std::string power_of_ten(int exponent) {
+  if (std::abs(exponent) <= 3) return html::significant(std::pow(10, exponent), 1);
+  constexpr std::array<std::string_view, 10> digits = {"⁰", "¹", "²", "³", "⁴",
+                                                       "⁵", "⁶", "⁷", "⁸", "⁹"};
+  std::string out = exponent < 0 ? "10⁻" : "10";
+  for (const char c : std::to_string(std::abs(exponent)))
+    out += digits[static_cast<std::size_t>(c - '0')];
+  return out;
 }
 
 struct Tick {
@@ -113,6 +129,12 @@ class Mapping {
     if (log_ && value <= 0) return from_;
     const double share = (log_ ? std::log10(value) - low_ : value - low_) / (high_ - low_);
     return origin_ + share * (to_ - origin_);
+  }
+
+  std::size_t widest_tick() const {
+    std::size_t widest = 0;
+    for (const Tick& tick : ticks) widest = std::max(widest, characters(tick.text));
+    return widest;
   }
 
   std::vector<Tick> ticks;
@@ -152,7 +174,7 @@ class Mapping {
         const double value = mantissa * std::pow(10, e);
         const bool shown = mantissa == 1 ? e % stride == 0 : fine;
         if (shown && std::log10(value) >= low_ - 1e-9 && std::log10(value) <= high_ + 1e-9)
-          ticks.push_back({value, html::significant(value, 1)});
+          ticks.push_back({value, mantissa == 1 ? power_of_ten(e) : html::significant(value, 1)});
       }
     }
   }
@@ -161,19 +183,31 @@ class Mapping {
   bool log_ = false;
 };
 
+struct Box {
+  double left, top, right, bottom;
+  bool holds(double x, double y) const {
+    return left <= x && x <= right && top <= y && y <= bottom;
+  }
+  bool meets(const Box& o) const {
+    return left < o.right && o.left < right && top < o.bottom && o.top < bottom;
+  }
+};
+
 /// The plot's rectangle with its axes.
 struct Frame {
-  double left, top, right, bottom;
-  Mapping x, y;
+  double top, bottom;
+  Mapping y;
+  double left, right;
+  Mapping x;
 
   Frame(const Axis& x_axis, const Range& x_range, const Axis& y_axis, const Range& y_range,
         double margin_right)
-      : left(46),
-        top(26),
-        right(kWidth - margin_right),
+      : top(26),
         bottom(kHeight - 42),
-        x(x_axis, x_range, left, right),
-        y(y_axis, y_range, bottom, top) {}
+        y(y_axis, y_range, bottom, top),
+        left(10 + kCharacter * static_cast<double>(y.widest_tick())),
+        right(kWidth - margin_right),
+        x(x_axis, x_range, left, right) {}
 
   std::string axes(const Axis& x_axis, const Axis& y_axis) const {
     std::string out;
@@ -186,7 +220,7 @@ struct Frame {
     for (const Tick& tick : x.ticks) {
       const double at = x(tick.value);
       out += segment("axis", at, bottom, at, bottom + 4);
-      const double half = static_cast<double>(tick.text.size()) * kCharacter / 2;
+      const double half = static_cast<double>(characters(tick.text)) * kCharacter / 2;
       if (at - half < free || at + half > kWidth) continue;
       out += text(at, bottom + 18, "middle", tick.text);
       free = at + half + 4;
@@ -196,26 +230,37 @@ struct Frame {
     return "<g>" + out + "</g>\n";
   }
 
-  /// Where a rule's name stands: under its right end, or above it where there is no room.
-  double name_height(const Rule& rule) const {
+  /// A name for the rule at one of its ends, over or under it: where the fewest of `points` are.
+  Box place_rule_name(const Rule& rule, const std::vector<Point>& points) const {
+    const double width = kCharacter * static_cast<double>(characters(rule.name));
     const double at = y(rule.y);
-    return at + kLineHeight < bottom ? at + 13 : at - 5;
+    Box best{};
+    std::ptrdiff_t fewest = std::numeric_limits<std::ptrdiff_t>::max();
+    for (const double start : {right - width, left + 4})
+      for (const double base : {at + kLineHeight, at - 2}) {
+        const Box box{start, base - kLineHeight, start + width, base};
+        if (box.top < 0 || box.bottom > bottom) continue;
+        const auto covered = std::ranges::count_if(
+            points, [&](const Point& p) { return box.holds(x(p.x), y(p.y)); });
+        if (covered < fewest) best = box, fewest = covered;
+      }
+    return best;
   }
 
-  std::string rule(const Rule& rule) const {
-    if (!std::isfinite(rule.y)) return {};
-    return segment("rule", left, y(rule.y), right, y(rule.y)) +
-           text(right - 4, name_height(rule), "end", rule.name) + "\n";
+  std::string rule_line(const Rule& rule) const {
+    return segment("rule", left, y(rule.y), right, y(rule.y)) + "\n";
+  }
+
+  std::string rule_name(const Rule& rule, const Box& place) const {
+    const bool at_end = place.left > left + 4;
+    return text(at_end ? right - 4 : place.left, place.bottom - 4, at_end ? "halo end" : "halo",
+                rule.name) +
+           "\n";
   }
 };
 
 double margin_for_names(std::size_t longest) {
   return 26 + kCharacter * static_cast<double>(std::min(longest, kNameWidth));
-}
-
-std::size_t characters(std::string_view text) {
-  return static_cast<std::size_t>(
-      std::ranges::count_if(text, [](char c) { return (c & 0xc0) != 0x80; }));
 }
 
 /// The lowest and the highest point of each of `buckets` equal parts, in order: a curve drawn
@@ -309,13 +354,6 @@ std::string markers(const Frame& frame, const Series& series) {
   return out;
 }
 
-struct Box {
-  double left, top, right, bottom;
-  bool meets(const Box& o) const {
-    return left < o.right && o.left < right && top < o.bottom && o.top < bottom;
-  }
-};
-
 /// A free place for a name beside a point: the first of right, left, above, below (and those
 /// further off) that meets nothing placed before.
 Box place_name(const Frame& frame, double x, double y, double width, std::vector<Box>& taken) {
@@ -347,10 +385,12 @@ Box place_name(const Frame& frame, double x, double y, double width, std::vector
 std::string lines(const Label& label, const Axis& x, const Axis& y,
                   const std::vector<Series>& series, const std::vector<Rule>& rules) {
   Range x_range, y_range, raw_range;
+  std::vector<Point> points;
   std::size_t longest = 0;
   for (const Series& s : series) {
     longest = std::max(longest, characters(s.name));
     for (const Point& p : s.line) x_range.include(p.x), y_range.include(p.y);
+    points.insert(points.end(), s.line.begin(), s.line.end());
     for (const Interval& i : s.band) y_range.include(i.low), y_range.include(i.high);
     for (const Point& p : s.raw) raw_range.include(p.y);
   }
@@ -362,7 +402,7 @@ std::string lines(const Label& label, const Axis& x, const Axis& y,
   const Frame frame(x, x_range, y, y_range, margin_for_names(longest));
 
   std::string out = frame.axes(x, y);
-  for (const Rule& rule : rules) out += frame.rule(rule);
+  for (const Rule& rule : rules) out += frame.rule_line(rule);
   out += fmt::format(
       "<clipPath id=\"{}-clip\"><rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" "
       "height=\"{:.1f}\"/></clipPath>\n<g clip-path=\"url(#{}-clip)\">\n",
@@ -388,6 +428,7 @@ std::string lines(const Label& label, const Axis& x, const Axis& y,
     content += text(frame.right + 22, names[i] + 4, "name", html::shortened(s.name, kNameWidth));
     out += group(s.style, content);
   }
+  for (const Rule& rule : rules) out += frame.rule_name(rule, frame.place_rule_name(rule, points));
   return image(label, kHeight, out);
 }
 
@@ -405,12 +446,14 @@ std::string scatter(const Label& label, const Axis& x, const Axis& y,
   const Frame frame(x, x_range, y, y_range, 24);
 
   std::string out = frame.axes(x, y);
-  for (const Rule& rule : rules) out += frame.rule(rule);
+  for (const Rule& rule : rules) out += frame.rule_line(rule);
+  std::vector<Point> points;
+  for (const Cloud& c : clouds) points.insert(points.end(), c.points.begin(), c.points.end());
   std::vector<Box> taken;
+  std::string rule_names;
   for (const Rule& rule : rules) {
-    const double width = kCharacter * static_cast<double>(characters(rule.name));
-    const double base = frame.name_height(rule);
-    taken.push_back({frame.right - width, base - 12, frame.right, base + 4});
+    taken.push_back(frame.place_rule_name(rule, points));
+    rule_names += frame.rule_name(rule, taken.back());
   }
   const auto visible = [](const Cloud& c) {
     return std::isfinite(c.mean.x) && std::isfinite(c.mean.y);
@@ -444,7 +487,7 @@ std::string scatter(const Label& label, const Axis& x, const Axis& y,
                     before ? "name end" : "name", name);
     out += group(c.style, content);
   }
-  return image(label, kHeight, out);
+  return image(label, kHeight, out + rule_names);
 }
 
 std::string bars(const Label& label, const std::vector<Bar>& bars) {

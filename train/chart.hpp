@@ -54,7 +54,7 @@ struct Series {
   std::vector<Interval> band = {};
 };
 
-/// A horizontal line for comparison.
+/// A horizontal line for comparison; `y` is finite.
 struct Rule {
   std::string name;
   double y;

@@ -152,11 +152,15 @@ std::string spaced(std::string key) {
 }
 
 std::string plain(const Json& value) {
+  if (value.is_null() || value.empty() || value == "") return std::string(kMissing);
   if (value.is_string()) return value.get<std::string>();
   if (value.is_number_integer()) return fixed(value.get<double>(), 0);
-  if (value.is_number()) return shortest(value.get<double>());
+  if (value.is_number()) {
+    constexpr std::size_t kLong = 8;  // a setting is shorter, a measurement is rounded
+    const std::string digits = shortest(value.get<double>());
+    return digits.size() > kLong ? significant(value.get<double>(), 4) : digits;
+  }
   if (value.is_boolean()) return value.get<bool>() ? "true" : "false";
-  if (value.is_null() || value.empty()) return std::string(kMissing);
   std::vector<std::string> parts;
   for (const auto& [key, element] : value.items()) {
     if (parts.size() == kListed) {
@@ -168,16 +172,26 @@ std::string plain(const Json& value) {
   return joined(parts);
 }
 
-/// The members of an object as a list; `large` ones come after it, each to be unfolded.
+bool is_table(const Json& value) {
+  return value.is_array() && !value.empty() && value.front().is_object();
+}
+
+/// The members of an object as a list. After it stand those that are lists of objects, one by one,
+/// and the one named `large`, to be unfolded.
 std::string definitions(const Json& object, std::string_view large = {}) {
   if (!object.is_object() || object.empty()) return fmt::format("<p>{}</p>\n", kMissing);
   std::string out = "<dl>\n", after;
   for (const auto& [key, value] : object.items()) {
     const std::string name = spaced(key);
-    if (key == large && value.is_object())
-      after = details(name, definitions(value));
-    else
+    if (key == large && value.is_object()) {
+      after += details(name, definitions(value));
+    } else if (is_table(value)) {
+      for (std::size_t i = 0; i < value.size(); ++i)
+        after += fmt::format("<p class=\"note\">{}, {} of {}</p>\n{}", escaped(name), i + 1,
+                             value.size(), definitions(value[i]));
+    } else {
       out += fmt::format("<dt>{}</dt><dd>{}</dd>\n", escaped(name), escaped(plain(value)));
+    }
   }
   return out + "</dl>\n" + after;
 }
@@ -407,10 +421,16 @@ std::string cell(const Entry& entry, const Column& column) {
                      fixed(s.mean, digits), spread);
 }
 
+/// Those of the parameter groups, each once.
 std::string learning_rate(const Entry& entry) {
-  const Json& options = at(*entry.runs.front(), "/options");
-  if (at(options, "/relative_step") == true) return "relative";
-  return shortest(number(options, "/lr"));
+  std::vector<std::string> rates;
+  for (const Json& group : at(*entry.runs.front(), "/options/groups")) {
+    const Json& options = at(group, "/options");
+    const bool relative = at(options, "/relative_step") == true;
+    const std::string rate = relative ? "relative" : shortest(number(options, "/lr"));
+    if (std::ranges::find(rates, rate) == rates.end()) rates.push_back(rate);
+  }
+  return rates.empty() ? std::string(kMissing) : joined(rates);
 }
 
 std::string results(const Comparison& comparison) {

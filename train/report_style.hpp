@@ -62,6 +62,7 @@ figcaption { margin-top: .3rem; max-width: 46em }
 .chart + h3 { margin-top: 1.2rem }
 .chart text { font-size: 12px; fill: var(--soft) }
 .chart .name, .chart .number { fill: var(--ink) }
+/* Type over curves. */ .halo, .chart .name { paint-order: stroke; stroke: var(--paper); stroke-width: 3px; stroke-linejoin: round }
 .middle { text-anchor: middle } .chart .end { text-anchor: end }
 .grid { stroke: var(--hair) } .axis { stroke: var(--soft) }
 .rule { stroke: var(--soft); stroke-dasharray: 1 3 }

@@ -240,6 +240,17 @@ TEST_CASE("one optimizer with two sets of options is two entries, named by them"
   CHECK(contains(page, "<strong>adamw:lr=1e-4</strong> kept 25\u00a0% of adamw:lr=1e-3’s state"));
 }
 
+TEST_CASE("the learning rates of the parameter groups are shown, each once") {
+  Json json = sample_comparison({"adamw"}, {.seeds = 1}, {"a", "b"});
+  CHECK(contains(report_html(json), "adamw</th><td>0.0005</td>"));
+  Json& groups = json["runs"][0]["options"]["groups"];
+  groups[1]["options"]["lr"] = 1e-5;
+  CHECK(contains(report_html(json), "adamw</th><td>0.0005, 1e-05</td>"));
+  groups.erase(0);
+  groups[0]["options"] = {{"lr", nullptr}, {"relative_step", true}};
+  CHECK(contains(report_html(json), "adamw</th><td>relative</td>"));
+}
+
 TEST_CASE("state that differs from its prediction is named") {
   Json json = sample_comparison({"adamw"}, {.seeds = 1}, {"a", "b"});
   CHECK(contains(report_html(json), "exactly what was predicted"));
