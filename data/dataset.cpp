@@ -88,15 +88,13 @@ class Classes {
   }
 
   i64 index(const Row& row, const std::string& file) const {
-    if (!source_.empty())
-      if (const auto number = as_number(row.label);
-          number && 0 <= *number && *number < std::ssize(names_))
-        return *number;
-    const auto found = index_.find(row.label);
-    if (found != index_.end()) return found->second;
+    if (const auto found = index_.find(row.label); found != index_.end()) return found->second;
     if (source_.empty()) refuse_unseen(file, row);
-    fail("{}:{}: the label '{}' is neither a name in {} nor a number from 0 to {}", file, row.line,
-         row.label, source_, names_.size() - 1);
+    if (const auto found = class_of(row.label, names_)) return *found;
+    fail(
+        "{}:{}: the label '{}' is neither a name in {} nor, where no name is a number, a number "
+        "from 0 to {}",
+        file, row.line, row.label, source_, names_.size() - 1);
   }
 
   std::string source_;  // labels.txt, where there is one
@@ -243,6 +241,16 @@ Dataset load_dataset(const std::string& spec, u64 seed) {
   if (fs::is_directory(spec)) return from_folder(spec);
   check(fs::exists(spec), "data: there is no '{}'; give builtin, debian, a folder or a file", spec);
   return from_file(spec, seed);
+}
+
+std::optional<i64> class_of(const std::string& label, const std::vector<std::string>& names) {
+  const auto found = std::ranges::find(names, label);
+  if (found != names.end()) return found - names.begin();
+  const auto number = as_number(label);
+  if (!number || *number < 0 || *number >= std::ssize(names)) return std::nullopt;
+  if (std::ranges::any_of(names, [](const std::string& s) { return as_number(s).has_value(); }))
+    return std::nullopt;
+  return number;
 }
 
 std::string without_case_and_punctuation(const std::string& text) {

@@ -1,7 +1,7 @@
 /// Dataset: labelled texts in three splits, and where they come from.
 #pragma once
 
-#include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,13 +30,17 @@ struct Dataset {
 ///   a folder  with train.tsv, dev.tsv and test.tsv
 ///   a file    .tsv, split 80/10/10 by `seed` with the labels in equal shares (stratified)
 ///
-/// Labels are numbers or names. A file labels.txt beside them names the classes, line k the class
-/// k, and then a label is such a number or such a name. Without it the classes are the labels of
-/// the training split, sorted, as numbers where all are numbers.
+/// Labels are numbers or names. A file labels.txt beside them names the classes, line k (from 0) the
+/// class k, and then a label is read by class_of. Without it the classes are the labels of the
+/// training split, sorted, as numbers where all are numbers.
 ///
 /// Throws Error, naming file and line, for what a reader refuses (readers/tsv.hpp), a label that is
 /// not in labels.txt or that no training text has, and training texts of one class only.
 Dataset load_dataset(const std::string& spec, u64 seed);
+
+/// The class that `label` means: the one of that name, else the one of that number, from 0; none
+/// where neither exists. Where a name is a number itself, only names count.
+std::optional<i64> class_of(const std::string& label, const std::vector<std::string>& names);
 
 /// Texts of one split that occur in another, ignoring case and punctuation. They flatter a model's
 /// accuracy.

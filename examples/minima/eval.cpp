@@ -1,6 +1,4 @@
 /// minima eval: a model directory against labelled text.
-#include <charconv>
-
 #include "data/readers/tsv.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/verbs.hpp"
@@ -13,21 +11,14 @@ struct EvalVerb {
   CommonOptions common;
   std::string model, data;
 
-  /// The rows of a file with labels by name, or by number where the file's labels are numbers.
+  /// The rows of a file, their labels read by class_of.
   std::vector<Example> examples(const std::vector<std::string>& names) const {
     std::vector<Example> result;
     for (const Row& row : read_tsv(data)) {
-      auto found = std::ranges::find(names, row.label);
-      i64 label = found - names.begin();
-      if (found == names.end()) {
-        const auto [end, wrong] =
-            std::from_chars(row.label.data(), row.label.data() + row.label.size(), label);
-        check(wrong == std::errc() && end == row.label.data() + row.label.size() && label >= 0 &&
-                  label < static_cast<i64>(names.size()),
-              "{}:{}: label '{}' is not one of the model's: {}", data, row.line, row.label,
-              fmt::format("{}", fmt::join(names, ", ")));
-      }
-      result.push_back({row.text, label});
+      const std::optional<i64> label = class_of(row.label, names);
+      check(label.has_value(), "{}:{}: label '{}' is not one of the model's: {}", data, row.line,
+            row.label, fmt::format("{}", fmt::join(names, ", ")));
+      result.push_back({row.text, *label});
     }
     return result;
   }

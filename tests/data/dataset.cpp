@@ -53,6 +53,18 @@ TEST_CASE("a folder of three splits is loaded, its classes named by labels.txt")
   CHECK(data.dev[1].label == 0);
 }
 
+TEST_CASE("where labels.txt holds numbers, a label is a name and never a line's number") {
+  test::Folder folder;
+  good(folder).write("labels.txt", "1\n2\n3\n");
+  for (const char* split : {"train.tsv", "dev.tsv", "test.tsv"})
+    folder.write(split, table("1\ta\n2\tb\n3\tc\n"));
+  const Dataset data = load_dataset(folder.path(), 1);
+  for (i64 i = 0; i < 3; ++i) CHECK(data.train[static_cast<std::size_t>(i)].label == i);
+  CHECK(!class_of("0", data.label_names));
+  CHECK(class_of("1", {"bad", "good"}) == 1);
+  CHECK(!class_of("2", {"bad", "good"}));
+}
+
 TEST_CASE("without labels.txt the classes are the training labels, numbers in their order") {
   test::Folder folder;
   good(folder);
