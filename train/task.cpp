@@ -12,15 +12,15 @@ nn::DistilBertConfig model_config(const TaskOptions& options) {
       options.model.ends_with(".json")
           ? nn::DistilBertConfig::from_json(read_json(options.model), options.model)
           : nn::preset(options.model);
-  const auto set = [](i64& size, const std::optional<i64>& wish, const char* name) {
-    if (!wish) return;
-    check(*wish > 0, "model: {} is {}; it must be positive", name, *wish);
-    size = *wish;
+  const auto set = [](i64& size, const std::optional<i64>& wish, const char* name, i64 most) {
+    size = wish.value_or(size);
+    check(size > 0 && size <= most, "model: {} is {}, out of the range from 1 to {}", name, size,
+          most);
   };
-  set(config.dim, options.dim, "dim");
-  set(config.layers, options.layers, "layers");
-  set(config.heads, options.heads, "heads");
-  set(config.hidden, options.hidden, "hidden");
+  set(config.dim, options.dim, "dim", 1 << 16);
+  set(config.layers, options.layers, "layers", 1000);
+  set(config.heads, options.heads, "heads", 1 << 16);
+  set(config.hidden, options.hidden, "hidden", 1 << 18);
   if (options.dropout)
     config.dropout = config.attention_dropout = config.classifier_dropout = *options.dropout;
   if (options.pooling) config.pooling = *options.pooling;

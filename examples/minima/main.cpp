@@ -1,5 +1,9 @@
 /// The program `minima`. Exit codes: 0 done, 1 failed at run time, 2 bad usage or input.
+#include <cerrno>
+#include <cstring>
+
 #include "core/error.hpp"
+#include "data/utf8.hpp"
 #include "examples/minima/verbs.hpp"
 #include "optim/options.hpp"
 
@@ -16,17 +20,34 @@ std::string describe(const CLI::App& app, const CLI::ParseError& error, int argc
   if (verb == &app)
     for (const CLI::App* known : app.get_subcommands([](const CLI::App*) { return true; }))
       names.push_back(known->get_name());
+  const bool unknown = dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr;
   for (int i = 1; i < argc; ++i) {
     const std::string word = std::string(argv[i]).substr(0, std::string(argv[i]).find('='));
     const bool no_verb = verb == &app && i == 1;  // of which CLI11's message says nothing
-    if ((message.find(word) == std::string::npos && !no_verb) || word == verb->get_name() ||
-        std::ranges::count(names, word))
+    if (((!unknown || message.find(word) == std::string::npos) && !no_verb) ||
+        word == verb->get_name() || std::ranges::count(names, word))
       continue;
     message += fmt::format("; did you mean {}?", minima::nearest(word, names));
     break;
   }
   return message + fmt::format(" (minima {}--help lists what there is)",
                                verb == &app ? "" : verb->get_name() + " ");
+}
+
+/// Refuses whole numbers that CLI11 would bend: it reads −1 as 2⁶⁴ − 1 where no sign is taken, and
+/// what is too large as the largest there is.
+void refuse_bent_numbers(CLI::App& app) {
+  for (CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; }))
+    for (CLI::Option* option : verb->get_options()) {
+      const bool is_unsigned = option->get_type_name() == "UINT";
+      if (!is_unsigned && option->get_type_name() != "INT") continue;
+      option->check([is_unsigned](const std::string& text) -> std::string {
+        errno = 0;
+        std::strtoll(text.c_str(), nullptr, 0);
+        const bool bent = errno == ERANGE || (is_unsigned && text.starts_with('-'));
+        return bent ? fmt::format("{} is out of range", text) : "";
+      });
+    }
 }
 
 }  // namespace
@@ -39,8 +60,14 @@ int main(int argc, char** argv) {
   minima::add_eval(app);
   minima::add_predict(app);
   minima::add_doctor(app);
+  refuse_bent_numbers(app);
   try {
+    for (int i = 1; i < argc; ++i)  // they are written into records, which are UTF-8
+      minima::check(minima::find_invalid_utf8(argv[i]) == std::string::npos,
+                    "argument {} of the command line is not valid UTF-8", i);
     app.parse(argc, argv);
+    if (std::fflush(stdout) != 0 || std::ferror(stdout))
+      minima::fail_at_run_time("standard output cannot be written: {}", std::strerror(errno));
     return 0;
   } catch (const CLI::Success& help) {
     return app.exit(help);

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <ctime>
 
+#include "core/cpu/blas.hpp"
 #include "core/cpu/threads.hpp"
 
 namespace minima {
@@ -28,6 +29,8 @@ void CommonOptions::apply() const {
   check(threads >= 0 && threads <= 1024,
         "threads is {}; it must lie between 0 (all cores) and 1024", threads);
   if (threads > 0) set_threads(threads);
+  vector_unit();  // a wrong MINIMA_VECTOR_UNIT and a missing OpenBLAS are told now, not by a task
+  blas::info();
 }
 
 void TrainingVerbOptions::add_to(CLI::App& verb) {

@@ -15,7 +15,8 @@ struct CommonOptions {
   std::string out;
 
   void add_to(CLI::App& verb);
-  /// Sets the threads. Throws Error for a negative number.
+  /// Sets the threads and loads OpenBLAS. Throws Error for a number of threads out of range, and
+  /// where OpenBLAS cannot be loaded.
   void apply() const;
 };
 

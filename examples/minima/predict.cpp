@@ -55,6 +55,7 @@ struct PredictVerb {
         lines.clear();
       }
     }
+    if (std::cin.bad()) fail_at_run_time("predict: standard input cannot be read");
     if (!lines.empty()) answer(classifier, lines);
   }
 };

@@ -26,11 +26,13 @@ class Shell {
   }
   ~Shell() { std::filesystem::remove_all(folder); }
 
-  /// Runs `minima ARGUMENTS` in the folder, with `input` on standard input.
-  Answer minima(const std::string& arguments, const std::string& input = "") const {
+  /// Runs `minima ARGUMENTS` in the folder, with `input` on standard input and, where given, a
+  /// variable of the environment set.
+  Answer minima(const std::string& arguments, const std::string& input = "",
+                const std::string& setting = "") const {
     write("input", input);
-    const std::string command = fmt::format("cd '{}' && '{}' {} < input > out 2> err",
-                                            folder.string(), MINIMA_PROGRAM, arguments);
+    const std::string command = fmt::format("cd '{}' && {} '{}' {} < input > out 2> err",
+                                            folder.string(), setting, MINIMA_PROGRAM, arguments);
     const int status = std::system(command.c_str());
     return {WEXITSTATUS(status), read_file(folder / "out"), read_file(folder / "err")};
   }
@@ -62,6 +64,25 @@ const char* const kTiny =
     " --model tiny --dim 16 --hidden 16 --epochs 1 --max-length 16 --threads 1";
 
 }  // namespace
+
+TEST_CASE("a number that does not fit is refused, not bent") {
+  const Shell shell;
+  for (const char* wrong : {"--seed=-1", "--seed 99999999999999999999",
+                            "--batch 99999999999999999999", "--layers 100000000000"})
+    check_refused(shell, std::string("train") + kTiny + " " + wrong, {"range"});
+}
+
+TEST_CASE("what surroundings lack is said before anything is loaded") {
+  const Shell shell;
+  for (const char* setting : {"MINIMA_BLAS=/nowhere", "MINIMA_VECTOR_UNIT=nothing"}) {
+    CAPTURE(setting);
+    const Answer answer = shell.minima(std::string("train") + kTiny + " --out run", "", setting);
+    CHECK((answer.code == 1 || answer.code == 2));
+    CHECK(std::ranges::count(answer.err, '\n') <= 2);
+    CHECK(answer.err.starts_with("minima: "));
+    CHECK_FALSE(shell.exists("run"));
+  }
+}
 
 TEST_CASE("bad data is refused in one line that says where and why") {
   const Shell shell;
