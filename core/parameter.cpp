@@ -46,8 +46,25 @@ Shape with_rows(const Shape& shape, i64 rows) {
   return Shape(sizes);
 }
 
+/// Whether a row of `values` [n, …] is a row of a tensor of `shape`.
+bool rows_fit(const Tensor& values, const Shape& shape) {
+  return shape.rank() == values.rank() &&
+         std::equal(shape.begin() + 1, shape.end(), values.shape().begin() + 1);
+}
+
+/// Throws Error unless the given rows are rows of a value of `shape`.
+void check_rows(const Gradient& gradient, const Shape& shape) {
+  check(rows_fit(gradient.values(), shape), "gradient: rows of {} for a value of {}",
+        gradient.values().shape(), shape);
+  for (i64 id : gradient.ids().span<i64>())
+    check(id >= 0 && id < shape[0], "gradient: row {} of a value of {}", id, shape);
+}
+
 /// The union of two row gradients; where both have a row, the first's values come first in the sum.
 Gradient merge(const Gradient& a, const Gradient& b) {
+  check(rows_fit(b.values(), a.values().shape()),
+        "gradient: rows of {} cannot be added to rows of {}", b.values().shape(),
+        a.values().shape());
   std::vector<i64> ids;
   std::ranges::set_union(a.ids().span<i64>(), b.ids().span<i64>(), std::back_inserter(ids));
   Tensor values = Tensor::zeros(with_rows(a.values().shape(), static_cast<i64>(ids.size())),
@@ -93,6 +110,7 @@ void Gradient::add(Gradient other) {
     *this = std::move(other);
   } else if (other.kind_ == Kind::rows) {
     Tensor& dense = mutable_values();
+    check_rows(other, dense.shape());
     const i64 width = row_width(other.values_);
     i64 from = 0;
     for (i64 id : other.ids_.span<i64>()) add_row(dense, id, other.values_, from++, width);
@@ -104,13 +122,11 @@ void Gradient::add(Gradient other) {
 Tensor Gradient::to_dense(const Shape& shape) const {
   check(kind_ != Kind::none, "gradient: there is none to make dense");
   if (kind_ == Kind::dense) return values_;
+  check_rows(*this, shape);
   Tensor dense = Tensor::zeros(shape, values_.dtype());
   const i64 width = row_width(values_);
   i64 from = 0;
-  for (i64 id : ids_.span<i64>()) {
-    check(id >= 0 && id < shape[0], "gradient: row {} of a value of {}", id, shape);
-    copy_row(dense, id, values_, from++, width);
-  }
+  for (i64 id : ids_.span<i64>()) copy_row(dense, id, values_, from++, width);
   return dense;
 }
 
