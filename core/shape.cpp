@@ -9,7 +9,7 @@ Shape::Shape(std::span<const i64> sizes) {
   for (std::size_t i = 0; i < sizes.size(); ++i) {
     const i64 n = sizes[i];
     check(n >= 0, "shape: dimension {} is {}; sizes must not be negative", i, n);
-    check(n == 0 || size_ <= (i64{1} << 62) / n, "shape: the number of elements overflows");
+    check(n == 0 || size_ <= (i64{1} << 59) / n, "shape: the number of elements overflows");
     sizes_[i] = n;
     size_ *= n;
   }

@@ -21,7 +21,8 @@ class Shape {
 
   Shape() = default;
   Shape(std::initializer_list<i64> sizes) : Shape(std::span(sizes.begin(), sizes.size())) {}
-  /// Throws Error for more than 8 dimensions, a negative size, or a number of elements beyond 2^62.
+  /// Throws Error for more than 8 dimensions, a negative size, or more than 2^59 elements, whose
+  /// bytes an i64 still counts.
   explicit Shape(std::span<const i64> sizes);
 
   int rank() const { return rank_; }
