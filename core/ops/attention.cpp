@@ -71,7 +71,9 @@ MINIMA_HD T softmax_row(T* row, i64 n) {
 }
 
 void check_arguments(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionRows& rows,
-                     i64 heads) {
+                     i64 heads, const DropoutSite& dropout) {
+  check(dropout.rate >= 0 && dropout.rate < 1,
+        "attention: dropout rate {} must be at least 0 and below 1", dropout.rate);
   check(q.rank() == 2 && k.rank() == 2 && v.shape() == k.shape() && q.size(1) == k.size(1),
         "attention: q is {}, k {}, v {}; all must be [rows, dim] of the same dim", q.shape(),
         k.shape(), v.shape());
@@ -99,7 +101,7 @@ void check_arguments(const Tensor& q, const Tensor& k, const Tensor& v, const At
 
 AttentionResult attention(const Tensor& q, const Tensor& k, const Tensor& v,
                           const AttentionRows& rows, i64 heads, const DropoutSite& dropout) {
-  check_arguments(q, k, v, rows, heads);
+  check_arguments(q, k, v, rows, heads, dropout);
   const i64 dim = q.size(1), head_dim = dim / heads, query_rows = q.size(0);
   AttentionResult result{Tensor::empty_like(q),
                          Tensor::empty({heads, query_rows}, q.dtype(), q.device())};
