@@ -46,9 +46,16 @@ class CpuAllocator {
       ++stats_.allocations;
     }
     const bool huge = size >= kHugePage;
-    auto* block = static_cast<std::byte*>(std::aligned_alloc(
-        static_cast<std::size_t>(huge ? kHugePage : 64),
-        static_cast<std::size_t>(huge ? (size + kHugePage - 1) / kHugePage * kHugePage : size)));
+    const auto ask = [&] {
+      return static_cast<std::byte*>(std::aligned_alloc(
+          static_cast<std::size_t>(huge ? kHugePage : 64),
+          static_cast<std::size_t>(huge ? (size + kHugePage - 1) / kHugePage * kHugePage : size)));
+    };
+    std::byte* block = ask();
+    if (!block) {
+      release_cached();
+      block = ask();
+    }
     if (!block) {
       std::lock_guard lock(mutex_);
       stats_.live -= bytes;
