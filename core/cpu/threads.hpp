@@ -1,7 +1,10 @@
 /// Threads. Work is split into tasks by shapes alone; who runs which task never changes a bit.
+///
+/// The pool is our own rather than OpenMP's for one reason: here the caller waits for the tasks, not for the threads. Where
+/// other programs use the cores, a thread that the system has not woken yet holds nobody up, and the caller does its share.
+/// (With OpenMP, every region ends in a barrier of all threads: on two cores with other work on them a training step took
+/// ten times as long.) An idle thread looks for work for some microseconds and then sleeps.
 #pragma once
-
-#include <omp.h>
 
 #include <algorithm>
 
@@ -9,24 +12,27 @@
 
 namespace minima {
 
-/// How many threads compute; as many as the machine has cores (or OMP_NUM_THREADS) until set.
-inline int threads() { return omp_get_max_threads(); }
-inline void set_threads(int n) { omp_set_num_threads(std::max(n, 1)); }
+/// How many threads compute, the caller included; as many as the machine has cores until set.
+int threads();
+void set_threads(int n);
 
-/// Calls f(i) for each i < tasks, on all threads. `f` must not throw and must not depend on the
-/// order.
+namespace detail {
+
+/// call(f, i) for each i < tasks, on all threads.
+void run_tasks(i64 tasks, void (*call)(const void* f, i64 i), const void* f);
+
+}  // namespace detail
+
+/// Calls f(i) for each i < tasks, on all threads, and returns when all are done. `f` must not throw and must not depend on
+/// the order. Within a task it runs on the calling thread alone.
 template <class F>
 void parallel_for(i64 tasks, const F& f) {
-  if (tasks == 1 || omp_in_parallel()) {
-    for (i64 i = 0; i < tasks; ++i) f(i);
-    return;
-  }
-#pragma omp parallel for schedule(dynamic, 1)
-  for (i64 i = 0; i < tasks; ++i) f(i);
+  if (tasks == 1) return f(i64{0});
+  detail::run_tasks(
+      tasks, [](const void* function, i64 i) { (*static_cast<const F*>(function))(i); }, &f);
 }
 
-/// Calls f(begin, end) for consecutive chunks of [0, n); a chunk's borders are multiples of
-/// `chunk`.
+/// Calls f(begin, end) for consecutive chunks of [0, n); a chunk's borders are multiples of `chunk`.
 template <class F>
 void parallel_chunks(i64 n, i64 chunk, const F& f) {
   parallel_for((n + chunk - 1) / chunk, [&](i64 i) { f(i * chunk, std::min(n, (i + 1) * chunk)); });
