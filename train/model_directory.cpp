@@ -18,13 +18,18 @@ TextClassifier load_model(const std::filesystem::path& directory) {
         tokenizer.vocabulary().size(), config.vocabulary);
 
   const SafetensorsFile file(directory / "model.safetensors");
-  const auto embeddings = file.entries().find("distilbert.embeddings.word_embeddings.weight");
-  check(embeddings != file.entries().end() &&
-            embeddings->second.shape == Shape{config.vocabulary, config.dim},
-        "{}: 'distilbert.embeddings.word_embeddings.weight' is {}, config.json asks for {}",
-        file.path().string(),
-        embeddings == file.entries().end() ? "missing" : to_string(embeddings->second.shape),
-        Shape{config.vocabulary, config.dim});  // before anything of that size is allocated
+  // Every size of config.json is one that the file has, before anything of it is allocated.
+  const auto require = [&](const std::string& name, const Shape& shape) {
+    const auto found = file.entries().find(name);
+    check(found != file.entries().end() && found->second.shape == shape,
+          "{}: '{}' is {}, config.json asks for {}", file.path().string(), name,
+          found == file.entries().end() ? "missing" : to_string(found->second.shape), shape);
+  };
+  require("distilbert.embeddings.word_embeddings.weight", {config.vocabulary, config.dim});
+  require("distilbert.embeddings.position_embeddings.weight", {config.positions, config.dim});
+  require(fmt::format("distilbert.transformer.layer.{}.ffn.lin1.weight", config.layers - 1),
+          {config.hidden, config.dim});
+  require("classifier.weight", {config.labels, config.dim});
 
   TextClassifier result{std::move(tokenizer), std::make_unique<nn::DistilBertClassifier>(config),
                         config.label_names};

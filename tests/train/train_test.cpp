@@ -126,10 +126,18 @@ TEST_CASE("a model directory that lacks a file or does not fit itself is refused
   write_file(model / "vocab.txt", vocabulary + "onemore\n");
   CHECK_THROWS_WITH_AS(load_model(model), doctest::Contains("vocab.txt has"), Error);
   write_file(model / "vocab.txt", vocabulary);
-  std::string config = read_file(model / "config.json");
-  config.replace(config.find("\"dim\": 16"), 9, "\"dim\": 32");
-  write_file(model / "config.json", config);
-  CHECK_THROWS_WITH_AS(load_model(model), doctest::Contains("config.json asks for"), Error);
+  const Json config = read_json(model / "config.json");
+  // The sizes are compared with the file before memory of that size is asked for.
+  for (const auto& [key, size] : {std::pair<const char*, i64>{"dim", 32},
+                                  {"n_layers", i64{1} << 31},
+                                  {"hidden_dim", i64{1} << 31},
+                                  {"max_position_embeddings", i64{1} << 31}}) {
+    CAPTURE(key);
+    Json wrong = config;
+    wrong[key] = size;
+    write_file(model / "config.json", wrong.dump());
+    CHECK_THROWS_WITH_AS(load_model(model), doctest::Contains("config.json asks for"), Error);
+  }
   std::filesystem::remove(model / "model.safetensors");
   CHECK_THROWS_WITH_AS(load_model(model), doctest::Contains("model.safetensors: cannot be opened"),
                        Error);
