@@ -13,6 +13,7 @@
 /// line), or an enumeration with an overload of `choices`.
 #pragma once
 
+#include <cmath>
 #include <limits>
 #include <optional>
 #include <span>
@@ -94,9 +95,10 @@ void parse_value(std::string_view owner, std::string_view name, const Range& ran
   } else {
     const double number = parse_number(owner, name, text);
     check_range(owner, name, number, range);
+    if constexpr (std::is_integral_v<Value>)
+      check(std::trunc(number) == number && std::abs(number) <= 0x1p53,
+            "{}: {} is {}; it must be a whole number", owner, name, text);
     value = static_cast<Value>(number);
-    check(static_cast<double>(value) == number, "{}: {} is {}; it must be a whole number", owner,
-          name, text);
   }
 }
 

@@ -49,6 +49,8 @@ TEST_CASE("a value that cannot be read or is out of range is refused") {
         "adamw8bit: block_size is 8; it must be at least 16 and at most 4096");
   CHECK(error_of("adamw8bit:block_size=100.5") ==
         "adamw8bit: block_size is 100.5; it must be a whole number");
+  CHECK(error_of("adamw8bit:min_8bit_size=1e300").find("it must be at least 0 and at most") !=
+        std::string::npos);
   CHECK(error_of("adamw:lr").ends_with("'lr' is not of the form name=value"));
   CHECK(error_of("adamw:lr=1:lr=2").ends_with("lr is given twice"));
 }
