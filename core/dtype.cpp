@@ -34,12 +34,10 @@ f16::f16(float x) {
     bits = static_cast<u16>(sign | 0x7e00u);
   } else if (magnitude >= 0x477ff000u) {  // 65520 and above round to infinity
     bits = static_cast<u16>(sign | 0x7c00u);
-  } else if (magnitude >=
-             0x38800000u) {  // normal: drop 13 bits of the mantissa, re-bias the exponent
+  } else if (magnitude >= 0x38800000u) {  // normal: fewer bits of mantissa, another bias
     const u32 rounded = magnitude + 0xfffu + ((magnitude >> 13) & 1);
     bits = static_cast<u16>(sign | ((rounded - 0x38000000u) >> 13));
-  } else {  // subnormal: adding 0.5 lines the bits up so that the float unit itself rounds to
-            // nearest even
+  } else {  // subnormal: adding 0.5 lines the bits up, and the float unit itself rounds
     const float aligned = std::bit_cast<float>(magnitude) + 0.5f;
     bits = static_cast<u16>(sign | (std::bit_cast<u32>(aligned) - std::bit_cast<u32>(0.5f)));
   }

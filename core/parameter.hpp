@@ -30,9 +30,8 @@ class Gradient {
   explicit operator bool() const { return kind_ != Kind::none; }
 
   const Tensor& ids() const { return ids_; }  ///< [n]; undefined unless rows
-  const Tensor& values() const {
-    return values_;
-  }  ///< the whole gradient if dense, its n rows if rows
+  /// The whole gradient if dense, its n rows if rows.
+  const Tensor& values() const { return values_; }
   /// The values, safe to overwrite: copied first when somebody else holds them too.
   Tensor& mutable_values();
 

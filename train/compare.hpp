@@ -7,9 +7,9 @@
 namespace minima {
 
 struct ComparisonOptions {
-  std::vector<std::string> optimizers = {"adamw", "adafactor",
-                                         "adamw8bit"};  ///< specs, see make_optimizer
-  i64 seeds = 1;                                        ///< runs with training.seed, +1, …
+  /// Specs, see make_optimizer.
+  std::vector<std::string> optimizers = {"adamw", "adafactor", "adamw8bit"};
+  i64 seeds = 1;  ///< runs with training.seed, +1, …
   TrainingOptions training;
   std::filesystem::path directory;  ///< of the runs and the report; empty: nothing is written
 };

@@ -17,8 +17,7 @@ struct TaskOptions {
   std::optional<i64> dim, layers, heads, hidden;  ///< stand over the model's
   std::optional<double> dropout;                  ///< all three rates
   std::optional<nn::Pooling> pooling;
-  i64 vocabulary =
-      8000;  ///< entries at most of the vocabulary that is made from the training texts
+  i64 vocabulary = 8000;   ///< entries at most of the vocabulary made from the training texts
   std::string vocab_file;  ///< a vocab.txt to take instead
   Casing casing = Casing::uncased;
   i64 max_length = 128;  ///< tokens of a text, [CLS] and [SEP] counted; the rest is cut off

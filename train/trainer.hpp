@@ -50,8 +50,8 @@ struct EpochRecord {
 struct TrainingResult {
   std::vector<StepRecord> steps;
   std::vector<EpochRecord> epochs;
-  i64 best_epoch;  ///< the highest accuracy on dev (of equals, the lower loss); the model is left
-                   ///< with its weights
+  /// Of the highest accuracy on dev (of equals, the lower loss); the model is left with its weights.
+  i64 best_epoch;
   Evaluation dev, test;  ///< of that epoch
   double seconds;
 };

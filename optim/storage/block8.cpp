@@ -46,8 +46,8 @@ u32 fill_entries(CodeMap& map, u32 at, bool negative) {
     check(at < CodeMap::kMaxBuckets, "block8: the encoding table is full");
     const u32 last = std::min(begin + width - 1, one), first_code = code(begin);
     check(code(last) <= first_code + 1, "block8: a bucket of the encoding table spans two borders");
-    u32 border = begin,
-        above = last;  // the first magnitude with the next code lies in (border, above]
+    // The first magnitude with the next code lies in (border, above].
+    u32 border = begin, above = last;
     while (above - border > 1) {
       const u32 middle = border + (above - border) / 2;
       (code(middle) == first_code ? border : above) = middle;
