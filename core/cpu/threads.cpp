@@ -1,6 +1,7 @@
 #include "core/cpu/threads.hpp"
 
 #include <atomic>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -31,11 +32,17 @@ struct Job {
   void (*call)(const void*, i64);
   const void* f;
   std::atomic<i64> next{0}, done{0};
+  std::atomic<bool> failed{false};
+  std::exception_ptr error{};  ///< of the first task that failed; written before it is done
 
   void help() {
     in_task = true;
     for (i64 i = next++; i < tasks; i = next++) {
-      call(f, i);
+      try {
+        call(f, i);
+      } catch (...) {
+        if (!failed.exchange(true)) error = std::current_exception();
+      }
       if (++done == tasks) done.notify_all();
     }
     in_task = false;
@@ -58,6 +65,7 @@ class Pool {
     announce(job);
     job->help();
     for (i64 done = job->done; done != tasks; done = job->done) wait_for_change(job->done, done);
+    if (job->error) std::rethrow_exception(job->error);
   }
 
  private:

@@ -23,8 +23,8 @@ void run_tasks(i64 tasks, void (*call)(const void* f, i64 i), const void* f);
 
 }  // namespace detail
 
-/// Calls f(i) for each i < tasks, on all threads, and returns when all are done. `f` must not throw and must not depend on
-/// the order. Within a task it runs on the calling thread alone.
+/// Calls f(i) for each i < tasks, on all threads, and returns when all are done. `f` must not depend on the order.
+/// What a task throws is thrown here, after the others have ended. Within a task it runs on the calling thread alone.
 template <class F>
 void parallel_for(i64 tasks, const F& f) {
   if (tasks == 1) return f(i64{0});

@@ -94,3 +94,16 @@ TEST_CASE("one, two and three threads give the same bits") {
   }
   set_threads(before);
 }
+
+TEST_CASE("what a task throws reaches the caller, and the threads go on working") {
+  const int before = threads();
+  for (int n : {1, 3}) {
+    set_threads(n);
+    CHECK_THROWS_WITH_AS(parallel_for(100, [](i64 i) { check(i != 57, "task {} failed", i); }),
+                         "task 57 failed", Error);
+    std::vector<int> called(100);
+    parallel_for(100, [&](i64 i) { ++called[static_cast<std::size_t>(i)]; });
+    CHECK(std::ranges::count(called, 1) == 100);
+  }
+  set_threads(before);
+}
