@@ -1,33 +1,11 @@
 /// The engine's kernels. A thread block works on one stretch of a parameter (a block of block8, else
 /// kThreads values) or on one chunk of 32 rows; a thread takes every kThreads-th element of it.
-#include "core/cuda/launch.hpp"
+#include "core/cuda/block.hpp"
 #include "optim/device.hpp"
 
 namespace minima::MINIMA_BACKEND {
 namespace {
 
-constexpr unsigned kThreads = 256;
-constexpr unsigned kAllLanes = 0xffffffffu;
-
-/// The threads' values merged, for all of them. `warps` holds one value for each warp.
-template <class T, class Merge>
-__device__ T block_fold(T value, const Merge& merge, T* warps) {
-  for (int lanes = 16; lanes > 0; lanes /= 2)
-    value = merge(value, __shfl_xor_sync(kAllLanes, value, lanes));
-  __syncthreads();  // the last fold's values have been read
-  if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = value;
-  __syncthreads();
-  T result = warps[0];
-  for (unsigned warp = 1; warp < kThreads / 32; ++warp) result = merge(result, warps[warp]);
-  return result;
-}
-
-struct Sum {
-  template <class T>
-  __device__ T operator()(T a, T b) const {
-    return a + b;
-  }
-};
 struct Largest {
   __device__ u32 operator()(u32 a, u32 b) const { return a < b ? b : a; }
 };
