@@ -81,17 +81,22 @@ std::size_t width_of(const std::string& text) {
 
 }  // namespace
 
-Json compare(const Task& task, const ComparisonOptions& options,
-             const ComparisonObserver& observer) {
+std::vector<std::string> resolved_specs(const ComparisonOptions& options) {
   check(!options.optimizers.empty(), "compare: no optimizer is named");
-  check(options.seeds > 0, "compare: {} seeds; at least one is needed", options.seeds);
+  check(options.seeds > 0 && options.seeds <= 1000,
+        "compare: {} seeds; it must be between 1 and 1,000", options.seeds);
   std::vector<std::string> specs;
   for (const std::string& optimizer : options.optimizers) {
     specs.push_back(with_defaults(optimizer));
     check(std::ranges::count(specs, specs.back()) == 1, "compare: '{}' is named twice", optimizer);
-    plan_state(specs.back(), {});  // refuses a wrong spec now, not after the first run
+    plan_state(specs.back(), {});  // refuses a wrong one
   }
+  return specs;
+}
 
+Json compare(const Task& task, const ComparisonOptions& options,
+             const ComparisonObserver& observer) {
+  const std::vector<std::string> specs = resolved_specs(options);
   Json seeds = Json::array();
   for (i64 i = 0; i < options.seeds; ++i)
     seeds.push_back(options.training.seed + static_cast<u64>(i));
@@ -108,7 +113,8 @@ Json compare(const Task& task, const ComparisonOptions& options,
                    {"vocabulary", task.config.vocabulary},
                    {"seeds", seeds}}},
                  {"machine", machine.to_json()},
-                 {"runs", Json::array()}};
+                 {"runs", Json::array()},
+                 {"failed", Json::array()}};
   for (i64 i = 0; i < options.seeds; ++i) {
     for (const std::string& spec : specs) {
       TrainingOptions training = options.training;
@@ -117,10 +123,18 @@ Json compare(const Task& task, const ComparisonOptions& options,
       const auto directory = options.directory.empty()
                                  ? options.directory
                                  : options.directory / folder_name(spec, training.seed);
-      result["runs"].push_back(
-          run_training(task, spec, training, directory, observer.training).record);
+      try {
+        result["runs"].push_back(
+            run_training(task, spec, training, directory, observer.training).record);
+      } catch (const Error& error) {
+        if (error.fault == Fault::input) throw;
+        result["failed"].push_back(
+            {{"spec", spec}, {"seed", training.seed}, {"error", error.what()}});
+      }
     }
   }
+  if (result["runs"].empty())
+    fail_at_run_time("{}", result["failed"][0]["error"].get<std::string>());
   if (!options.directory.empty()) {
     result["report"] = (options.directory / "report.html").string();
     write_file(options.directory / "comparison.json", result.dump(1) + "\n");

@@ -19,9 +19,13 @@ struct ComparisonObserver {
   TrainingObserver training;
 };
 
-/// Returns {"data", "model", "training", "machine", "runs": [Run::record, …], "report"}; writes
-/// report.html, comparison.json and a folder per run. Optimizers are checked before anything is
-/// trained.
+/// The specs of options.optimizers with what with_defaults adds. Throws Error for none, an unknown or wrong one, one that is
+/// named twice, or no seeds.
+std::vector<std::string> resolved_specs(const ComparisonOptions& options);
+
+/// Returns {"data", "model", "training", "machine", "runs": [Run::record, …], "failed": [{"spec", "seed", "error"}, …],
+/// "report"}; writes report.html, comparison.json and a folder per run. Optimizers are checked before anything is trained; a
+/// run that fails (its loss stops being a number) leaves the others as they are. Throws Error when all fail.
 Json compare(const Task& task, const ComparisonOptions& options,
              const ComparisonObserver& observer = {});
 

@@ -42,7 +42,8 @@ std::vector<Tensor> copy_values(const std::vector<Parameter*>& parameters) {
 }  // namespace
 
 void validate(const TrainingOptions& options) {
-  check(options.epochs > 0, "epochs is {}; at least one is needed", options.epochs);
+  check(options.epochs > 0 && options.epochs <= 100'000,
+        "epochs is {}; it must lie between 1 and 100,000", options.epochs);
   check(options.warmup >= 0 && options.warmup < 1,
         "warmup is {}, a share of all steps; it must be at least 0 and below 1", options.warmup);
   check(options.clip_norm >= 0, "clip is {}; it must be at least 0 (0: not clipped)",
@@ -88,8 +89,15 @@ TrainingResult train(nn::DistilBertClassifier& model, Optimizer& optimizer,
             "train: the loss is {} in step {}; a lower learning rate or a longer warm-up may help",
             loss.value().item(), step);
       loss.backward();
-      const StepReport report = optimizer.step(
-          {.lr_factor = lr_factor, .clip_norm = options.clip_norm, .measure_norm = true});
+      const StepReport report = optimizer.step({.lr_factor = lr_factor,
+                                                .clip_norm = options.clip_norm,
+                                                .measure_norm = true,
+                                                .skip_non_finite = true});
+      if (report.skipped)
+        fail_at_run_time(
+            "train: the norm of the gradient is {} in step {}; a lower learning rate or a longer "
+            "warm-up may help",
+            report.grad_norm.value_or(0), step);
       for (Parameter* parameter : parameters) parameter->gradient.clear();
 
       steps.push_back({step, epoch, loss.value().item(), lr_factor, report.grad_norm.value_or(0),

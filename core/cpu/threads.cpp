@@ -102,7 +102,7 @@ class Pool {
 /// The pool in use; held while tasks run, so that a second thread of the user's computes alone instead of waiting.
 struct Shared {
   std::mutex mutex;
-  int threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  std::atomic<int> threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   std::unique_ptr<Pool> pool;
 };
 

@@ -14,6 +14,7 @@ namespace minima {
 
 /// How many threads compute, the caller included; as many as the machine has cores until set.
 int threads();
+/// Not within a task.
 void set_threads(int n);
 
 namespace detail {

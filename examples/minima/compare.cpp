@@ -13,6 +13,7 @@ struct CompareVerb {
   void run() {
     common.apply();
     training.resolve(common);
+    resolved_specs(comparison);  // refuses a wrong one before anything is loaded
     const Task task = training.load();
     comparison.training = training.training;
     comparison.directory = run_directory("compare", common);
@@ -24,6 +25,9 @@ struct CompareVerb {
                                    progress.begin(fmt::format("{} seed {}", spec, seed));
                                  },
                                  progress.observer()});
+    for (const Json& failed : result["failed"])
+      fmt::print(stderr, "minima: {} with seed {} failed: {}\n", failed["spec"].get<std::string>(),
+                 failed["seed"].get<u64>(), failed["error"].get<std::string>());
     if (common.json) return fmt::print("{}\n", result.dump());
 
     const Json &data = result["data"], &model = result["model"];

@@ -162,9 +162,9 @@ TEST_CASE("train writes a model that eval and predict read, and --json is one do
   std::istringstream lines(detailed.out);
   int count = 0;
   for (std::string line; std::getline(lines, line); ++count) {
+    const Json answered = parse_json(line, "predict --json");
     double sum = 0;
-    for (const auto& [label, probability] :
-         parse_json(line, "predict --json")["probabilities"].items())
+    for (const auto& [label, probability] : answered["probabilities"].items())
       sum += probability.get<double>();
     CHECK(sum == doctest::Approx(1));
   }
