@@ -163,6 +163,20 @@ TEST_CASE("a subset of the queries gives the same rows, none at all for some tex
   }
 }
 
+TEST_CASE("a query has the dropout of its position in the text, whichever others ask") {
+  constexpr i64 length = 9, heads = 2;
+  const Tensor q = random({length, 16}, 1), k = random({length, 16}, 2),
+               v = random({length, 16}, 3);
+  const Tensor all = ops::attention(q, k, v, rows_of({length}, {length}), heads, kOn).y;
+  AttentionRows one = rows_of({length}, {1});
+  for (i64 i = 0; i < length; ++i) {
+    CAPTURE(i);
+    one.query_positions = Tensor::from(std::vector<i64>{i});
+    test::check_close(ops::attention(q.rows(i, i + 1), k, v, one, heads, kOn).y, all.rows(i, i + 1),
+                      {1e-14, 1e-14});
+  }
+}
+
 TEST_CASE("a text of one token attends to itself alone") {
   const Tensor q = random({1, 8}, 1), k = random({1, 8}, 2), v = random({1, 8}, 3);
   test::check_close(ops::attention(q, k, v, rows_of({1}, {1}), 2, kOff).y, v, {0, 0});
