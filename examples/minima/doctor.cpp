@@ -44,8 +44,8 @@ std::vector<std::string> warnings(const MachineInfo& machine, const Measurements
         100 * measured.gemm_one / measured.peak_one));
   }
   if (machine.threads > machine.cores)
-    list.push_back(fmt::format("{} threads share {} cores; lower --threads",
-                               machine.threads, machine.cores));
+    list.push_back(
+        fmt::format("{} threads share {} cores; lower --threads", machine.threads, machine.cores));
   if (machine.huge_pages == "never")
     list.push_back(
         "huge pages are off, which costs large models a few percent; as root: "
