@@ -91,7 +91,7 @@ std::string with_defaults(const std::string& spec) {
 }
 
 i64 default_epochs(i64 training_texts) {
-  return std::clamp<i64>((25000 + training_texts / 2) / std::max<i64>(training_texts, 1), 3, 30);
+  return std::clamp<i64>((25000 + training_texts / 2) / std::max<i64>(training_texts, 1), 3, 20);
 }
 
 std::string to_string(const BatchSize& batch) {

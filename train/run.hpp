@@ -14,7 +14,7 @@ namespace minima {
 std::string with_defaults(const std::string& spec);
 
 /// Passes over the training texts that suit training from scratch: as many as show the model about
-/// 25,000 texts, from 3 to 30. Little text needs more passes; more of them over-fit.
+/// 25,000 texts, from 3 to 20. Little text needs more passes; more of them over-fit.
 i64 default_epochs(i64 training_texts);
 
 /// `batch` as a user reads it: "32 texts", "2048 tokens".

@@ -54,7 +54,7 @@ void TrainingVerbOptions::add_to(CLI::App& verb) {
   verb.add_option("--max-length", task.max_length, "tokens of a text; the rest is cut off")
       ->capture_default_str();
   verb.add_option("--epochs", epochs,
-                  "passes over the training texts (default: about 25,000 texts in all, 3 to 30)");
+                  "passes over the training texts (default: about 25,000 texts in all, 3 to 20)");
   verb.add_option("--batch", batch, "texts of a batch (default 32)");
   verb.add_option("--tokens", tokens, "tokens of a batch, instead of --batch");
   verb.add_option("--schedule", training.schedule,
