@@ -67,7 +67,7 @@ int main(int argc, char** argv) try {
     result["optimizers"].push_back(
         {{"name", names[i]}, {"state_bytes", state}, {"ms", ms}, {"limit_ms", limit}});
   }
-  fmt::print("bandwidth (triad): {:.1f} GB/s, {} threads\n{}\n", bandwidth, threads(),
+  fmt::print("bandwidth (a += s*b): {:.1f} GB/s, {} threads\n{}\n", bandwidth, threads(),
              result.dump());
 } catch (const Error& error) {
   fmt::print(stderr, "bench_optimizers: {}\n", error.what());

@@ -33,8 +33,8 @@ MachineInfo describe_machine();
 double measure_peak_gflops(int threads);
 /// The same of a product of two 1024 × 1024 matrices, by ops::gemm.
 double measure_gflops(int threads);
-/// 10⁹ bytes a second of a ← b + s·c on all threads, over arrays far larger than the caches; three
-/// arrays are counted.
+/// 10⁹ bytes a second of a ← a + s·b on all threads, over arrays far larger than the caches: two reads and a write for
+/// each element. In place, as optimizers work: writing to a third array would also read it, unseen, into the cache.
 double measure_bandwidth();
 
 /// The worst |error| of an element of products by OpenBLAS, over odd sizes and all transposes, as a
