@@ -171,7 +171,7 @@ Dataset split_by_seed(std::string name, const std::string& origin,
 
 std::optional<Classes> names_beside(const fs::path& folder) {
   const fs::path path = folder / "labels.txt";
-  if (!fs::exists(path)) return std::nullopt;
+  if (std::error_code none; !fs::exists(path, none)) return std::nullopt;
   return Classes::named(read_file(path), path.string());
 }
 
@@ -238,8 +238,10 @@ Dataset debian(u64 seed) {
 Dataset load_dataset(const std::string& spec, u64 seed) {
   if (spec == "builtin") return builtin();
   if (spec == "debian") return debian(seed);
-  if (fs::is_directory(spec)) return from_folder(spec);
-  check(fs::exists(spec), "data: there is no '{}'; give builtin, debian, a folder or a file", spec);
+  std::error_code none;  // a name that cannot be looked up is not there
+  if (fs::is_directory(spec, none)) return from_folder(spec);
+  check(fs::exists(spec, none), "data: there is no '{}'; give builtin, debian, a folder or a file",
+        spec);
   return from_file(spec, seed);
 }
 

@@ -92,10 +92,16 @@ class RuleRunner final : public AnyRule {
     return minima::option_names<typename R::Options>();
   }
   std::vector<Slot> slots(const Shape& parameter) const override {
-    if constexpr (ElementwiseRule<R>)
-      return R::slots(options_);
-    else
+    if constexpr (ElementwiseRule<R>) {
+      const std::vector<Slot> slots = R::slots(options_);
+      bool taken = false;
+      detail::with_slot_count<R>(static_cast<int>(slots.size()), [&](auto) { taken = true; });
+      check(taken, "{}: slots() names {} slots, a number that its operator() does not take",
+            R::name, slots.size());
+      return slots;
+    } else {
       return R::slots(options_, parameter);
+    }
   }
   bool keeps_step() const override { return minima::keeps_step<R>(); }
   bool takes_schedule() const override {

@@ -52,6 +52,8 @@ void validate(const TrainingOptions& options) {
 }
 
 i64 total_steps(const TrainingData& data, const TrainingOptions& options) {
+  if (options.batch.texts > 0)
+    return options.epochs * ((data.train.size() + options.batch.texts - 1) / options.batch.texts);
   i64 steps = 0;
   for (i64 epoch = 0; epoch < options.epochs; ++epoch)
     steps += static_cast<i64>(epoch_batches(data.train, options.batch, options.seed, epoch).size());

@@ -94,7 +94,12 @@ std::filesystem::path run_directory(const std::string& verb, const CommonOptions
   localtime_r(&time, &local);
   char stamp[32];
   std::strftime(stamp, sizeof(stamp), "%Y%m%d-%H%M%S", &local);
-  return std::filesystem::path("runs") / fmt::format("{}-{}", verb, stamp);
+  const std::filesystem::path first =
+      std::filesystem::path("runs") / fmt::format("{}-{}", verb, stamp);
+  std::filesystem::path free = first;
+  for (int i = 2; std::filesystem::exists(free); ++i)
+    free = fmt::format("{}-{}", first.string(), i);
+  return free;
 }
 
 Progress::Progress() : terminal_(isatty(STDERR_FILENO) == 1) {}

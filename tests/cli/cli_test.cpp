@@ -98,6 +98,7 @@ TEST_CASE("bad data is refused in one line that says where and why") {
   shell.write("long.tsv", good + "1\t" + std::string(10 << 20, 'a') + "\n");
   const std::string train = std::string("train") + kTiny + " --data ";
   check_refused(shell, train + "missing.tsv", {"missing.tsv"});
+  check_refused(shell, train + std::string(300, 'x'), {"there is no"});
   check_refused(shell, train + "empty.tsv", {"empty.tsv", "empty"});
   check_refused(shell, train + "header.tsv", {"header.tsv"});
   check_refused(shell, train + "one.tsv", {"one.tsv", "class"});

@@ -186,3 +186,27 @@ TEST_CASE("a rule from outside the tree is an optimizer like the others") {
     CHECK(model[0].value.data<float>()[i] ==
           start.data<float>()[i] - 0.25f * (0.5f * model[0].gradient.values().data<float>()[i]));
 }
+
+namespace {
+
+/// Names one slot and takes none.
+struct Forgetful {
+  static constexpr std::string_view name = "forgetful";
+  struct Options {
+    double lr = 1;
+    static constexpr auto fields() { return std::tuple{Field{"lr", &Options::lr, nonnegative}}; }
+  };
+  static std::vector<Slot> slots(const Options&) { return {{"exp_avg"}}; }
+  static Forgetful prepare(const Options&, i64) { return {}; }
+  template <class T>
+  MINIMA_HD void operator()(T& p, T g) const {
+    p = p - g;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a rule whose formula does not take the slots that it names is refused") {
+  CHECK_THROWS_WITH_AS(RuleRunner<Forgetful>().slots({4}),
+                       doctest::Contains("a number that its operator() does not take"), Error);
+}

@@ -202,3 +202,12 @@ TEST_CASE("a learning rate that blows up ends in an error that names the step") 
   CHECK_THROWS_WITH_AS(run_training(small_task(), "sgd:lr=1e30", {.epochs = 1, .clip_norm = 0}, {}),
                        doctest::Contains(" in step "), Error);
 }
+
+TEST_CASE("the number of steps is known before training, by texts and by tokens") {
+  for (const BatchSize batch : {BatchSize::of_texts(17), BatchSize::of_tokens(200)}) {
+    TrainingOptions options = short_training();
+    options.batch = batch;
+    const Run run = run_training(small_task(), "sgd:lr=0.1", options, {});
+    CHECK(static_cast<i64>(run.result.steps.size()) == total_steps(small_task().data, options));
+  }
+}
