@@ -301,9 +301,12 @@ void Optimizer::assign(const std::map<std::string, Tensor>& tensors) {
 void Optimizer::save(const std::filesystem::path& path) const {
   const std::vector<NamedTensor> all = tensors();
   Json options = this->options();
-  options["storages"] = Json::object();
+  // All that decoding needs, so that `inspect` reads a state without its model.
+  options["slots"] = Json::object();
   for (const PlannedSlot& slot : impl_->plan.slots)
-    options["storages"][slot.key()] = storage_name(slot.storage);
+    options["slots"][slot.key()] = {{"storage", storage_name(slot.storage)},
+                                    {"sign", slot.sign == Sign::any ? "any" : "nonnegative"},
+                                    {"block_size", slot.block_size}};
   // A rule that keeps no step: the file says which parameters have had none.
   options["not_stepped"] = Json::array();
   for (std::size_t e = 0; e < impl_->step_count.size(); ++e)
