@@ -1,0 +1,90 @@
+/// Parameter groups: which parameter gets which options.
+#include "optim/optimizer.hpp"
+#include "optim/registry.hpp"
+#include "tests/support.hpp"
+
+using namespace minima;
+
+namespace {
+
+struct Bare {
+  static constexpr std::string_view name = "bare_sgd";
+  static constexpr bool keeps_step = false;
+  struct Options {
+    double lr = 0.1;
+    static constexpr auto fields() { return std::tuple{Field{"lr", &Options::lr, nonnegative}}; }
+  };
+  static std::vector<Slot> slots(const Options&) { return {}; }
+  MINIMA_HD static Bare prepare(const Options& o, i64) { return {static_cast<float>(o.lr)}; }
+  template <class T>
+  MINIMA_HD void operator()(T& p, T g) const {
+    p = p - lr * g;
+  }
+  float lr;
+};
+
+Parameter parameter(const char* name, Shape shape) {
+  return {.name = name, .value = Tensor::zeros(shape), .gradient = {}};
+}
+
+struct Model {
+  Parameter embeddings = parameter("embeddings.weight", {4, 2});
+  Parameter norm = parameter("embeddings.layer_norm.weight", {2});
+  Parameter weight = parameter("classifier.weight", {2, 2});
+  Parameter bias = parameter("classifier.bias", {2});
+  std::vector<Parameter*> all() { return {&embeddings, &norm, &weight, &bias}; }
+};
+
+/// The options that a parameter has in an optimizer.
+Json options_of(const Optimizer& optimizer, const std::string& parameter) {
+  const Json options = optimizer.options();
+  for (const Json& group : options["groups"])
+    for (const Json& name : group["parameters"])
+      if (name == parameter) return group["options"];
+  return {};
+}
+
+}  // namespace
+
+TEST_CASE("the first matching pattern gives a parameter its options, over those of its group") {
+  Model model;
+  const auto groups = group_by_pattern(
+      decay_groups(model.all()), {GroupPattern::parse("embeddings:lr=1e-5"),
+                                  GroupPattern::parse("layer_norm|bias:lr=0.5:weight_decay=0.25")});
+  const Optimizer optimizer = make_optimizer("adamw:lr=1e-3:weight_decay=0.1", groups);
+  const Json embeddings = options_of(optimizer, "embeddings.weight");
+  CHECK(embeddings["lr"] == 1e-5);
+  CHECK(embeddings["weight_decay"] == 0.1);
+  const Json norm = options_of(optimizer, "embeddings.layer_norm.weight");  // the first wins
+  CHECK(norm["lr"] == 1e-5);
+  CHECK(norm["weight_decay"] == 0);  // that of biases and norms stays
+  const Json weight = options_of(optimizer, "classifier.weight");
+  CHECK(weight["lr"] == 1e-3);
+  CHECK(weight["weight_decay"] == 0.1);
+  const Json bias = options_of(optimizer, "classifier.bias");
+  CHECK(bias["lr"] == 0.5);
+  CHECK(bias["weight_decay"] == 0.25);  // unless it is overridden
+}
+
+TEST_CASE("a pattern without options or without parameters is refused by name") {
+  Model model;
+  for (const char* wrong : {"embeddings", "embeddings:", ":lr=1", ""})
+    CHECK_THROWS_WITH_AS(GroupPattern::parse(wrong), doctest::Contains("a pattern and options"),
+                         Error);
+  CHECK_THROWS_WITH_AS(GroupPattern::parse("bias:lr"), doctest::Contains("name=value"), Error);
+  CHECK_THROWS_WITH_AS(group_by_pattern(model.all(), {{"encoder", "lr=1"}}),
+                       doctest::Contains("'encoder'"), Error);
+  CHECK_THROWS_WITH_AS(group_by_pattern(model.all(), {{"bias|weight", "lr=1"}, {"bias", "lr=2"}}),
+                       doctest::Contains("'bias'"), Error);
+  CHECK_THROWS_WITH_AS(
+      make_optimizer("adamw", group_by_pattern(model.all(), {{"bias", "betas=1"}})),
+      doctest::Contains("betas"), Error);
+}
+
+TEST_CASE("a rule without weight decay has one group for all parameters") {
+  Model model;
+  register_rule<Bare>();
+  CHECK(decay_groups(model.all(), "bare_sgd").size() == 1);
+  CHECK(decay_groups(model.all(), "adamw8bit:lr=1").size() == 2);
+  CHECK(make_optimizer("bare_sgd", decay_groups(model.all(), "bare_sgd")).state_bytes() == 0);
+}
