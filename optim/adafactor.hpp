@@ -5,8 +5,8 @@
 ///   α = s · max(ε₂, RMS(p))                       s = lr, or the relative step min(10⁻², 1/√t)
 ///                                                 (10⁻⁶ t in place of 10⁻² with warmup_init)
 ///   β₂ = 1 − t^decay_rate                         0 at the first step
-///   R ← β₂ R + (1 − β₂) mean over columns of (g² + ε₁)          one value for each row
-///   C ← β₂ C + (1 − β₂) mean over rows of (g² + ε₁)             one value for each column
+///   R ← β₂ R + (1 − β₂) mean of (g² + ε₁) over a row        one value for each row
+///   C ← β₂ C + (1 − β₂) mean of (g² + ε₁) over a column     one value for each column
 ///   u = g · √(mean(R)/R) · √(1/C)                 a vector keeps its whole second moment v: u = g/√v
 ///   u ← α u / max(1, RMS(u)/d)                    d clip_threshold
 ///   m ← β₁ m + (1 − β₁) u,  u = m                 only with beta1; no bias correction
@@ -18,7 +18,7 @@
 
 #include <optional>
 
-#include "optim/matrix_pass.hpp"
+#include "optim/rule.hpp"
 
 namespace minima {
 
@@ -61,83 +61,9 @@ struct Adafactor {
 
   static bool takes_schedule(const Options& o) { return !o.relative_step; }
 
-  static std::vector<Slot> slots(const Options& o, const Shape& shape) {
-    std::vector<Slot> slots;
-    if (shape.rank() >= 2) {
-      slots = {{"exp_avg_sq_row", Sign::nonnegative, Extent::rows},
-               {"exp_avg_sq_col", Sign::nonnegative, Extent::columns}};
-    } else {
-      slots = {{"exp_avg_sq", Sign::nonnegative, Extent::columns}};
-    }
-    slots.push_back({"RMS", Sign::nonnegative, Extent::scalar});
-    if (o.beta1) slots.push_back({"exp_avg"});
-    return slots;
-  }
+  static std::vector<Slot> slots(const Options& o, const ParameterShape& parameter);
 
   static void step(const Options& o, const StepView& view);
 };
 
-/// u before it is clipped and scaled, for the roots r = √(mean(R)/R) and c = √(1/C).
-struct AdafactorUpdate {
-  template <class T>
-  MINIMA_HD T operator()(T g, T r, T c) const {
-    return r * c * g;
-  }
-};
-
-namespace adafactor {
-
-/// First pass: g² + ε₁ by rows and columns, and p² in all.
-struct Squares {
-  float eps1;
-  MINIMA_HD Squares row(i64) const { return *this; }
-  MINIMA_HD Terms operator()(i64, float g, float p) const { return {g * g + eps1, p * p}; }
-};
-
-/// The roots of row and column factors, of all matrices of a batch.
-struct Factors {
-  const float *r, *c;
-  i64 rows, columns;
-};
-
-/// Second pass: u² in all.
-struct UpdateSquares {
-  struct Row {
-    float r;
-    const float* c;
-    MINIMA_HD float operator()(i64 j, float g, float) const {
-      const float u = AdafactorUpdate{}(g, r, c[j]);
-      return u * u;
-    }
-  };
-  MINIMA_HD Row row(i64 i) const {
-    return {factors.r[i], factors.c + i / factors.rows * factors.columns};
-  }
-  Factors factors;
-};
-
-/// Last pass: p, and m where it is kept.
-struct Move {
-  struct Row {
-    float r;
-    const float* c;
-    float step_size, decay, beta1, one_minus_beta1;
-    MINIMA_HD void operator()(i64 j, float& p, float g) const {
-      const float u = step_size * AdafactorUpdate{}(g, r, c[j]);
-      p = p - decay * p - u;
-    }
-    MINIMA_HD void operator()(i64 j, float& p, float g, float& m) const {
-      m = beta1 * m + one_minus_beta1 * (step_size * AdafactorUpdate{}(g, r, c[j]));
-      p = p - decay * p - m;
-    }
-  };
-  MINIMA_HD Row row(i64 i) const {
-    return {factors.r[i],   factors.c + i / factors.rows * factors.columns, step_size, decay, beta1,
-            one_minus_beta1};
-  }
-  Factors factors;
-  float step_size, decay, beta1, one_minus_beta1;
-};
-
-}  // namespace adafactor
 }  // namespace minima

@@ -32,20 +32,22 @@ struct AdamMoments {
   template <class T>
   MINIMA_HD T update(T m, T v) const {
     using std::sqrt;
-    return step_size * m / (sqrt(v) / root_correction2 + eps);
+    const T denominator = named("(√v̂ + ε)", T(sqrt(v) / root_correction2 + eps));
+    return step_size * m / denominator;
   }
 
-  template <class T>
-  MINIMA_HD static T larger(T a, T b) {
-    return a < b ? b : a;
+  template <class F>
+  void constants(const F& f) {
+    f("β₁", beta1), f("(1 − β₁)", one_minus_beta1), f("β₂", beta2), f("(1 − β₂)", one_minus_beta2);
+    f("ε", eps), f("lr/(1 − β₁ᵗ)", step_size), f("√(1 − β₂ᵗ)", root_correction2);
   }
 
   float beta1, one_minus_beta1, beta2, one_minus_beta2, eps, step_size, root_correction2;
 };
 
 inline std::vector<Slot> adam_slots(bool amsgrad) {
-  std::vector<Slot> slots{{"exp_avg"}, {"exp_avg_sq", Sign::nonnegative}};
-  if (amsgrad) slots.push_back({"max_exp_avg_sq", Sign::nonnegative});
+  std::vector<Slot> slots{{"exp_avg", "m"}, {"exp_avg_sq", "v", Sign::nonnegative}};
+  if (amsgrad) slots.push_back({"max_exp_avg_sq", "u", Sign::nonnegative});
   return slots;
 }
 
@@ -83,13 +85,18 @@ struct Adam {
   template <class T>
   MINIMA_HD void operator()(T& p, T g, T& m, T& v, T& u) const {
     moments.accumulate(decayed(p, g), m, v);
-    u = AdamMoments::larger(u, v);
+    u = larger(u, v);
     p = p - moments.update(m, u);
   }
 
   template <class T>
   MINIMA_HD T decayed(T p, T g) const {
     return (maximize ? T(-g) : g) + weight_decay * p;
+  }
+
+  template <class F>
+  void constants(const F& f) {
+    moments.constants(f), f("λ", weight_decay);
   }
 
   AdamMoments moments;

@@ -56,13 +56,18 @@ struct AdamW {
   template <class T>
   MINIMA_HD void operator()(T& p, T g, T& m, T& v, T& u) const {
     moments.accumulate(maximize ? T(-g) : g, m, v);
-    u = AdamMoments::larger(u, v);
+    u = larger(u, v);
     move(p, moments.update(m, u));
   }
 
   template <class T>
   MINIMA_HD void move(T& p, T update) const {
     p = decay_first ? T(keep * p - update) : T(keep * (p - update));
+  }
+
+  template <class F>
+  void constants(const F& f) {
+    moments.constants(f), f("(1 − lr·λ)", keep);
   }
 
   AdamMoments moments;

@@ -104,11 +104,11 @@ void step(const AdamW& rule, const StepView& view) {
     launch(step_kernel<AdamW, 2>, blocks, kThreads, shared, rule, view, size, stretch);
 }
 
-void matrix_pass(const adafactor::Squares& pass, const StepView& view, double* rows,
+void matrix_pass(const Squares& pass, const StepView& view, double* rows,
                  float* partial_columns, double* totals) {
   const MatrixShape shape(view.shape);
   const i64 chunks = detail::chunks_per_matrix(shape);
-  launch(matrix_kernel<adafactor::Squares>, static_cast<unsigned>(shape.batch * chunks), kThreads,
+  launch(matrix_kernel<Squares>, static_cast<unsigned>(shape.batch * chunks), kThreads,
          0, pass, view, shape.rows, chunks, shape.columns, rows, partial_columns, totals);
 }
 

@@ -22,9 +22,15 @@ struct EngineOptions {
   /// Unless given, on for state=block8, where one such entry would spoil a whole block, and off
   /// elsewhere.
   std::optional<bool> non_finite_guard;
+  /// Of a gradient of rows, move the given rows alone, as torch.optim.SparseAdam does: the others
+  /// keep weight and state, without decay and without momentum. Off, a row that is not given has the
+  /// gradient 0, which gives the bits of a dense gradient. Means of rows and columns (Adafactor,
+  /// CAME) are kept as if it were off.
+  bool lazy_rows = false;
 
   static constexpr auto fields() {
-    return std::tuple{Field{"non_finite_guard", &EngineOptions::non_finite_guard}};
+    return std::tuple{Field{"non_finite_guard", &EngineOptions::non_finite_guard},
+                      Field{"lazy_rows", &EngineOptions::lazy_rows}};
   }
 };
 
@@ -37,7 +43,7 @@ class AnyRule {
   virtual void validate() const = 0;
   virtual Json options() const = 0;
   virtual std::vector<std::string> option_names() const = 0;
-  virtual std::vector<Slot> slots(const Shape& parameter) const = 0;
+  virtual std::vector<Slot> slots(const ParameterShape& parameter) const = 0;
   virtual bool keeps_step() const = 0;
   virtual bool takes_schedule() const = 0;
   /// One step of all `views`, with `lr_factor` on the learning rate.
@@ -53,9 +59,14 @@ struct SameForAllRows {
   R rule;
   struct Row {
     R rule;
-    template <class... S>
-    MINIMA_HD void operator()(i64, float& p, float g, S&... state) const {
+    template <class T, class... S>
+    MINIMA_HD void operator()(i64, T& p, T g, S&... state) const {
       rule(p, g, state...);
+    }
+    template <class F>
+    requires requires(R r, const F& f) { r.constants(f); }
+    void constants(const F& f) {
+      rule.constants(f);
     }
   };
   MINIMA_HD Row row(i64) const { return {rule}; }
@@ -91,7 +102,7 @@ class RuleRunner final : public AnyRule {
   std::vector<std::string> option_names() const override {
     return minima::option_names<typename R::Options>();
   }
-  std::vector<Slot> slots(const Shape& parameter) const override {
+  std::vector<Slot> slots(const ParameterShape& parameter) const override {
     if constexpr (ElementwiseRule<R>) {
       const std::vector<Slot> slots = R::slots(options_);
       bool taken = false;
@@ -128,26 +139,34 @@ class RuleRunner final : public AnyRule {
     struct Task {
       const StepView* view;
       const R* rule;
-      i64 begin, end;
+      Stretch stretch;
     };
     std::vector<R> rules;
     rules.reserve(views.size());
     std::vector<Task> tasks;
+    // Calls f(slots, index, width, formula) for one parameter.
+    const auto open_view = [](const StepView& view, const R& rule, const auto& f) {
+      detail::with_slot_count<R>(
+          view.slot_count, [&]<std::size_t... K>(std::index_sequence<K...> index) {
+            f(std::array<SlotView, sizeof...(K)>{view.slots[K]...}, index,
+              skips_rows(view) ? view.gradient.width : view.shape.size(),
+              detail::SameForAllRows<R>{rule});
+          });
+    };
     for (const StepView& view : views) {
-      rules.push_back(R::prepare(options, view.t));
-      const i64 size = view.shape.size(), chunk = task_size(view.slots);
-      for (i64 begin = 0; begin < size; begin += chunk)
-        tasks.push_back({&view, &rules.back(), begin, std::min(size, begin + chunk)});
+      const R& rule = rules.emplace_back(R::prepare(options, view.t));
+      open_view(view, rule, [&](const auto& slots, auto index, i64 width, const auto& formula) {
+        for (const Stretch& stretch : moved_stretches(view, slots))
+          tasks.push_back({&view, &rule, stretch});
+        trace_element(view, slots, width, formula, index);
+      });
     }
     parallel_for(static_cast<i64>(tasks.size()), [&](i64 i) {
       const Task& task = tasks[static_cast<std::size_t>(i)];
-      detail::with_slot_count<R>(
-          task.view->slot_count, [&]<std::size_t... K>(std::index_sequence<K...> index) {
-            const std::array<SlotView, sizeof...(K)> slots{task.view->slots[K]...};
-            const i64 one_row = task.view->shape.size();
-            update(*task.view, slots, one_row, task.begin, task.end,
-                   detail::SameForAllRows<R>{*task.rule}, index);
-          });
+      open_view(*task.view, *task.rule,
+                [&](const auto& slots, auto index, i64 width, const auto& formula) {
+                  update_stretch(*task.view, slots, width, task.stretch, formula, index);
+                });
     });
   }
 

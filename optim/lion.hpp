@@ -22,7 +22,7 @@ struct Lion {
     }
   };
 
-  static std::vector<Slot> slots(const Options&) { return {{"exp_avg"}}; }
+  static std::vector<Slot> slots(const Options&) { return {{"exp_avg", "m"}}; }
 
   MINIMA_HD static Lion prepare(const Options& o, i64) {
     const auto f = [](double x) { return static_cast<float>(x); };
@@ -32,9 +32,14 @@ struct Lion {
 
   template <class T>
   MINIMA_HD void operator()(T& p, T g, T& m) const {
-    const T c = beta1 * m + one_minus_beta1 * g;
-    p = keep * p - (c > T(0) ? T(lr) : c < T(0) ? T(-lr) : T(0));
+    p = keep * p - lr * sign(T(beta1 * m + one_minus_beta1 * g));
     m = beta2 * m + one_minus_beta2 * g;
+  }
+
+  template <class F>
+  void constants(const F& f) {
+    f("lr", lr), f("β₁", beta1), f("(1 − β₁)", one_minus_beta1), f("β₂", beta2);
+    f("(1 − β₂)", one_minus_beta2), f("(1 − lr·λ)", keep);
   }
 
   float lr, beta1, one_minus_beta1, beta2, one_minus_beta2, keep;

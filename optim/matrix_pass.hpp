@@ -6,8 +6,9 @@
 ///     apply_pass(view, Move{factors, step}, std::array{m});       // changes the value and dense slots
 ///
 /// What is summed or done is a named type with `row(i)`, which gives a functor of the column j, the
-/// gradient g (scaled), the weight p and what else is asked for: pointers that depend on the row
-/// are looked up once for it. A pass reads the gradient once and makes no temporary of the tensor's
+/// gradient g (scaled), the weight p and the values of the dense slots that were asked for: pointers
+/// that depend on the row are looked up once for it. The functor of an apply_pass is a template on
+/// the scalar, so that a probe can trace it. A pass reads the gradient once and makes no temporary of the tensor's
 /// size. Sums are formed in chunks of 32 rows, and the chunks' sums are added in their order: the
 /// bits do not depend on the number of threads.
 #pragma once
@@ -16,8 +17,7 @@
 
 #include "core/ops/row.hpp"
 #include "core/tensor.hpp"
-#include "optim/rule.hpp"
-#include "optim/view.hpp"
+#include "optim/apply.hpp"
 
 namespace minima {
 
@@ -46,9 +46,23 @@ namespace detail {
 
 inline constexpr i64 kChunkRows = 32;
 
-/// A stretch of one row: weights, and the scaled gradient by `g(j)`.
+/// A slot's values from anywhere in it; in block8 `open` takes a block at most.
+MINIMA_HD const float* read(const SlotView& slot, i64 begin, i64 n, float* scratch) {
+  if (slot.storage != Storage::block8) return open(slot, begin, n, scratch);
+  for (i64 done = 0; done < n;) {
+    const i64 at = begin + done, left = slot.block_size - at % slot.block_size;
+    const i64 count = left < n - done ? left : n - done;
+    open(slot, at, count, scratch + done);
+    done += count;
+  }
+  return scratch;
+}
+
+/// A stretch of one row: weights, dense slots, and the scaled gradient by `g(j)`.
+template <std::size_t K>
 struct RowStretch {
   const float *p, *raw;
+  std::array<const float*, K> slots;
   float scale;
   Guard guard;
   MINIMA_HD float g(i64 j) const {
@@ -58,17 +72,21 @@ struct RowStretch {
 };
 
 /// Calls f(i, j, n, stretch) for the stretches of the rows first … last-1 (counted over the batch).
-template <class F>
-MINIMA_HD void for_stretches(const StepView& view, i64 width, i64 first, i64 last, const F& f) {
+template <class F, std::size_t... K>
+MINIMA_HD void for_stretches(const StepView& view, const std::array<SlotView, sizeof...(K)>& slots,
+                             i64 width, i64 first, i64 last, const F& f,
+                             std::index_sequence<K...>) {
   constexpr i64 kStretch = 1024;
-  alignas(64) float scratch[2][kStretch + 80];
+  alignas(64) float scratch[2 + sizeof...(K)][kStretch + 80];
   for (i64 i = first; i < last; ++i)
     for (i64 j = 0; j < width; j += kStretch) {
-      const i64 n = std::min(kStretch, width - j);
+      const i64 n = std::min(kStretch, width - j), at = i * width + j;
       f(i, j, n,
-        RowStretch{open(view.value, i * width + j, n, scratch[0]),
-                   open(view.gradient, i * width + j, n, scratch[1]), view.gradient_scale,
-                   Guard(view.guard)});
+        RowStretch<sizeof...(K)>{open(view.value, at, n, scratch[0]),
+                                 open(view.gradient, at, n, scratch[1]),
+                                 {read(slots[K], at, n, scratch[2 + K])...},
+                                 view.gradient_scale,
+                                 Guard(view.guard)});
     }
 }
 
@@ -93,10 +111,11 @@ void for_chunks(const MatrixShape& shape, const F& f) {
 
 }  // namespace detail
 
-/// Sums of `pass.row(i)(j, g, p)` → Terms over rows, columns and everything; i counts over the
-/// batch.
-template <class Pass>
-MatrixSums matrix_pass(const StepView& view, const Pass& pass) {
+/// Sums of `pass.row(i)(j, g, p, slot values…)` → Terms over rows, columns and everything; i counts
+/// over the batch.
+template <class Pass, std::size_t K = 0>
+MatrixSums matrix_pass(const StepView& view, const Pass& pass,
+                       const std::array<SlotView, K>& slots = {}) {
   const MatrixShape shape(view.shape);
   const i64 width = shape.columns, per_matrix = detail::chunks_per_matrix(shape);
   const i64 chunks = shape.batch * per_matrix;
@@ -111,25 +130,26 @@ MatrixSums matrix_pass(const StepView& view, const Pass& pass) {
     vectorize([&]() MINIMA_INLINE {
       alignas(64) float matrix_term[1024], total_term[1024];
       double total = 0;
-      detail::for_stretches(view, width, first, last,
-                            [&](i64 i, i64 at, i64 n, const detail::RowStretch& x) MINIMA_INLINE {
-                              const auto row = pass.row(i);
-                              float* const column = columns + at;
+      const auto add = [&](i64 i, i64 at, i64 n, const detail::RowStretch<K>& x) MINIMA_INLINE {
+        const auto row = pass.row(i);
+        float* const column = columns + at;
 #pragma GCC ivdep
-                              for (i64 j = 0; j < n; ++j) {
-                                const Terms terms = row(at + j, x.g(j), x.p[j]);
-                                matrix_term[j] = terms.matrix;
-                                total_term[j] = terms.total;
-                                column[j] += terms.matrix;
-                              }
-                              const auto sum = [n](const float* terms) MINIMA_INLINE {
-                                return ops::row_fold(n, 0.0f, ops::Plus{},
-                                                     [terms](i64 j)
-                                                         MINIMA_INLINE { return terms[j]; });
-                              };
-                              rows[i] += sum(matrix_term);
-                              total += sum(total_term);
-                            });
+        for (i64 j = 0; j < n; ++j) {
+          const Terms terms = [&]<std::size_t... S>(std::index_sequence<S...>) MINIMA_INLINE {
+            return row(at + j, x.g(j), x.p[j], x.slots[S][j]...);
+          }(std::make_index_sequence<K>());
+          matrix_term[j] = terms.matrix;
+          total_term[j] = terms.total;
+          column[j] += terms.matrix;
+        }
+        const auto sum = [n](const float* terms) MINIMA_INLINE {
+          return ops::row_fold(n, 0.0f, ops::Plus{},
+                               [terms](i64 j) MINIMA_INLINE { return terms[j]; });
+        };
+        rows[i] += static_cast<double>(sum(matrix_term));
+        total += static_cast<double>(sum(total_term));
+      };
+      detail::for_stretches(view, slots, width, first, last, add, std::make_index_sequence<K>());
       totals[static_cast<std::size_t>(chunk)] = total;
     });
   });
@@ -158,13 +178,14 @@ double total_pass(const StepView& view, const Pass& pass) {
     double& total = totals[static_cast<std::size_t>(chunk)];
     vectorize([&]() MINIMA_INLINE {
       double sum = 0;
-      detail::for_stretches(view, shape.columns, first, last,
-                            [&](i64 i, i64 at, i64 n, const detail::RowStretch& x) MINIMA_INLINE {
-                              const auto row = pass.row(i);
-                              sum += ops::row_fold(n, 0.0f, ops::Plus{}, [&](i64 j) MINIMA_INLINE {
-                                return row(at + j, x.g(j), x.p[j]);
-                              });
-                            });
+      const auto add = [&](i64 i, i64 at, i64 n, const detail::RowStretch<0>& x) MINIMA_INLINE {
+        const auto row = pass.row(i);
+        sum += static_cast<double>(ops::row_fold(
+            n, 0.0f, ops::Plus{},
+            [&](i64 j) MINIMA_INLINE { return row(at + j, x.g(j), x.p[j]); }));
+      };
+      detail::for_stretches(view, {}, shape.columns, first, last, add,
+                            std::make_index_sequence<0>());
       total = sum;
     });
   });
@@ -177,8 +198,11 @@ double total_pass(const StepView& view, const Pass& pass) {
 template <class Pass, std::size_t K>
 void apply_pass(const StepView& view, const Pass& pass, const std::array<SlotView, K>& slots) {
   const i64 width = MatrixShape(view.shape).columns;
-  parallel_chunks(view.shape.size(), task_size(slots), [&](i64 begin, i64 end) {
-    update(view, slots, width, begin, end, pass, std::make_index_sequence<K>());
+  const auto index = std::make_index_sequence<K>();
+  trace_element(view, slots, width, pass, index);
+  const std::vector<Stretch> tasks = moved_stretches(view, slots);
+  parallel_for(static_cast<i64>(tasks.size()), [&](i64 i) {
+    update_stretch(view, slots, width, tasks[static_cast<std::size_t>(i)], pass, index);
   });
 }
 

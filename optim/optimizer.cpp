@@ -93,6 +93,42 @@ std::map<std::string, Tensor> by_name(const std::vector<NamedTensor>& tensors) {
   return result;
 }
 
+/// The root mean square of `size` values of which x holds those that are not zero.
+double root_mean_square(const Tensor& x, i64 size) {
+  Parameter stand_in{"", Tensor(), x};
+  Parameter* const parameters[] = {&stand_in};
+  return size ? global_norm(parameters) / std::sqrt(static_cast<double>(size)) : 0;
+}
+
+/// A step of one parameter, with what it did.
+TensorReport watched_step(const AnyRule& rule, StepView& view, double lr_factor) {
+  Probe own;
+  if (!view.probe) view.probe = &own;
+  const auto copy = [](const SlotView& from, i64 size) {
+    Tensor result = Tensor::empty({size});
+    float* const to = result.data<float>();
+    const float* const values = open(from, 0, size, to);
+    if (values != to) std::copy(values, values + size, to);
+    return result;
+  };
+  const i64 size = view.shape.size();
+  const i64 given = view.gradient.ids ? view.gradient.count * view.gradient.width : size;
+  TensorReport report{std::string(view.name), 0, 0, 0, 0, false};
+  report.gradient_rms = root_mean_square(copy(view.gradient.values, given), size) *
+                        std::abs(static_cast<double>(view.gradient_scale));
+  Tensor change = copy(view.value, size);
+  report.weight_rms = root_mean_square(change, size);
+  rule.step(std::span(&view, 1), lr_factor);
+  float unused;
+  float* const before = change.data<float>();
+  for (i64 i = 0; i < size; ++i) before[i] -= *open(view.value, i, 1, &unused);
+  report.update_rms = root_mean_square(change, size);
+  const Note *const alpha = view.probe->find("α"), *const clip = view.probe->find("clip");
+  report.step_size = alpha ? alpha->value : rule.options().at("lr").get<double>() * lr_factor;
+  report.update_clipped = clip && clip->value > 1;
+  return report;
+}
+
 }  // namespace
 
 struct Optimizer::Impl {
@@ -136,21 +172,27 @@ struct Optimizer::Impl {
   }
 
   /// Every parameter that has a gradient, by group.
-  std::vector<std::vector<StepView>> views(float gradient_scale) {
+  std::vector<std::vector<StepView>> views(const StepOptions& options) {
     std::vector<std::vector<StepView>> result(rules.size());
     for (std::size_t e = 0; e < entries.size(); ++e) {
       const Entry& entry = entries[e];
       if (!active(*entry.parameter)) continue;
       StepView view;
+      view.name = entry.parameter->name;
       view.shape = entry.parameter->value.shape();
       view.value = float_view(entry.parameter->value, "value", entry.parameter->name);
       view.gradient = gradient_view(*entry.parameter);
-      for (std::size_t k = 0; k < entry.slot_count; ++k)
+      for (std::size_t k = 0; k < entry.slot_count; ++k) {
         view.slots[k] = memory[entry.first_slot + k].view;
+        view.slots[k].name = plan.slots[entry.first_slot + k].slot;
+        view.slots[k].letter = plan.slots[entry.first_slot + k].letter;
+      }
       view.slot_count = static_cast<int>(entry.slot_count);
       view.t = steps()[e] + 1;
-      view.gradient_scale = gradient_scale;
+      view.clip_value = static_cast<float>(options.clip_value);
       view.guard = spec.guard();
+      view.lazy_rows = spec.engine.lazy_rows;
+      view.probe = options.probed == entry.parameter ? options.probe : nullptr;
       result[entry.group].push_back(view);
     }
     return result;
@@ -253,11 +295,13 @@ std::vector<ParameterGroup> group_by_pattern(const std::vector<ParameterGroup>& 
 StepReport Optimizer::step(const StepOptions& options) {
   check(options.clip_norm >= 0, "optimizer: clip_norm is {}; it must be at least 0, which is off",
         options.clip_norm);
+  check(options.clip_value >= 0, "optimizer: clip_value is {}; it must be at least 0, which is off",
+        options.clip_value);
   Impl& impl = *impl_;
   StepReport report;
   double scale = options.gradient_scale;
   // Views check every gradient, before anything changes.
-  std::vector<std::vector<StepView>> groups = impl.views(1);
+  std::vector<std::vector<StepView>> groups = impl.views(options);
   if (options.clip_norm > 0 || options.measure_norm || options.skip_non_finite) {
     std::vector<Parameter*> active;
     for (Parameter* parameter : impl.parameters)
@@ -276,7 +320,11 @@ StepReport Optimizer::step(const StepOptions& options) {
   }
   for (std::size_t group = 0; group < groups.size(); ++group) {
     for (StepView& view : groups[group]) view.gradient_scale = static_cast<float>(scale);
-    impl.rules[group]->step(groups[group], options.lr_factor);
+    if (options.watch)
+      for (StepView& view : groups[group])
+        report.tensors.push_back(watched_step(*impl.rules[group], view, options.lr_factor));
+    else
+      impl.rules[group]->step(groups[group], options.lr_factor);
   }
   for (std::size_t e = 0; e < impl.entries.size(); ++e)
     if (Impl::active(*impl.entries[e].parameter)) ++impl.steps()[e];
@@ -303,6 +351,51 @@ bool Optimizer::takes_schedule() const {
   for (const auto& rule : impl_->rules)
     if (rule->takes_schedule()) return true;
   return false;
+}
+
+/// Where a planned slot is among all of them.
+static std::size_t index_of(const StatePlan& plan, const PlannedSlot& slot) {
+  const auto found = std::ranges::find(plan.slots, slot.key(), &PlannedSlot::key);
+  check(found != plan.slots.end(), "optimizer state: there is no '{}'", slot.key());
+  return static_cast<std::size_t>(found - plan.slots.begin());
+}
+
+Tensor Optimizer::values(const PlannedSlot& slot) const {
+  const std::size_t index = index_of(state(), slot);
+  const PlannedSlot& planned = state().slots[index];
+  if (planned.storage == Storage::i32) {
+    const auto all = tensors();
+    const auto found = std::ranges::find(all, slot.key(), &NamedTensor::name);
+    return found->tensor.to(DType::f32);
+  }
+  const SlotView& view = impl_->memory[index].view;
+  Tensor result = Tensor::empty(planned.shape);
+  float* const to = result.data<float>();
+  const float* from = detail::read(view, 0, result.size(), to);
+  if (from != to) std::copy(from, from + result.size(), to);
+  return result;
+}
+
+void Optimizer::set_values(const PlannedSlot& slot, const Tensor& values) {
+  const std::size_t index = index_of(state(), slot);
+  const PlannedSlot& planned = state().slots[index];
+  check(values.shape() == planned.shape, "optimizer state: '{}' is {}, the values given are {}",
+        slot.key(), planned.shape, values.shape());
+  if (planned.storage == Storage::i32) {
+    for (const NamedTensor& own : tensors())
+      if (own.name == slot.key()) Tensor(own.tensor).fill(values.item());
+    return;
+  }
+  const Tensor from = values.to(DType::f32);
+  const SlotView& view = impl_->memory[index].view;
+  const i64 stretch = stretch_of(std::array{view});
+  alignas(64) float scratch[kLongestStretch];
+  for (i64 at = 0; at < from.size(); at += stretch) {
+    const i64 n = std::min(stretch, from.size() - at);
+    float* const to = open(view, at, n, scratch);
+    std::copy(from.data<float>() + at, from.data<float>() + at + n, to);
+    close(view, at, n, to);
+  }
 }
 
 std::vector<NamedTensor> Optimizer::tensors() const {

@@ -23,6 +23,7 @@
 #include "core/parameter.hpp"
 #include "core/safetensors.hpp"
 #include "optim/plan.hpp"
+#include "optim/probe.hpp"
 
 namespace minima {
 
@@ -65,6 +66,8 @@ struct StepOptions {
   /// Gradients are scaled so that their global norm is at most this; 0: not clipped, and the norm
   /// is not measured.
   double clip_norm = 0;
+  /// Each entry of a gradient, after scaling, is cut to ± this; 0: not cut.
+  double clip_value = 0;
   /// Multiplies every gradient before anything else looks at it: 1/loss scale, 1/accumulated
   /// batches.
   double gradient_scale = 1;
@@ -73,12 +76,29 @@ struct StepOptions {
   /// Measures the norm and, where it is inf or NaN, changes nothing: no weight, no state, no step
   /// count.
   bool skip_non_finite = false;
+  /// Fills in StepReport::tensors. The step takes about twice as long and holds a copy of one
+  /// parameter at a time; it gives the same bits.
+  bool watch = false;
+  /// Looks on while this parameter is changed.
+  const Parameter* probed = nullptr;
+  Probe* probe = nullptr;
+};
+
+/// One parameter's part in a step.
+struct TensorReport {
+  std::string name;
+  double gradient_rms;  ///< after scaling and clipping by the norm
+  double weight_rms;    ///< before the step
+  double update_rms;    ///< of the change
+  double step_size;     ///< lr of this step; for Adafactor its α
+  bool update_clipped;  ///< the rule cut the update by its own threshold (clip_threshold, d)
 };
 
 struct StepReport {
   std::optional<double> grad_norm;  ///< after gradient_scale, before clipping; where measured
   bool clipped = false;
   bool skipped = false;
+  std::vector<TensorReport> tensors;  ///< of every parameter that was stepped; where watched
 };
 
 class Optimizer {
@@ -103,6 +123,12 @@ class Optimizer {
   i64 state_elements() const { return state().elements(); }
   i64 state_bytes() const { return state().bytes(); }
   i64 scales() const { return state().scales(); }
+
+  /// A slot's values as fp32, decoded; `step` as one number. Throws Error for a slot that is not in
+  /// state().
+  Tensor values(const PlannedSlot& slot) const;
+  /// Stores values, encoded. Throws Error for another shape.
+  void set_values(const PlannedSlot& slot, const Tensor& values);
 
   /// The state under its keys in a file: `<parameter>/<slot>`, in block8 `….codes` and `….absmax`,
   /// and `<parameter>/step`. Slots share their memory with the optimizer.

@@ -44,6 +44,7 @@ inline constexpr Range nonnegative{0, kLargest};
 inline constexpr Range positive{std::numeric_limits<double>::min(), kLargest};
 inline constexpr Range nonpositive{-kLargest, 0};
 inline constexpr Range below_one{0, 1, false};
+inline constexpr Range at_least_one{1, kLargest};
 
 template <class Owner, class Value>
 struct Field {
@@ -135,6 +136,20 @@ bool set_option(Options& options, std::string_view owner, std::string_view name,
   };
   return std::apply([&](const auto&... field) { return (try_field(field) || ...); },
                     Options::fields());
+}
+
+/// Throws Error for a number out of its range, which code may have set without set_option.
+template <class Options>
+void check_options(const Options& options, std::string_view owner) {
+  const auto check_field = [&]<class Value>(const auto& field, const Value& value) {
+    if constexpr (detail::is_optional<Value>) {
+      if (value) detail::check_range(owner, field.name, static_cast<double>(*value), field.range);
+    } else if constexpr (std::is_arithmetic_v<Value>) {
+      detail::check_range(owner, field.name, static_cast<double>(value), field.range);
+    }
+  };
+  std::apply([&](const auto&... field) { (check_field(field, options.*field.member), ...); },
+             Options::fields());
 }
 
 template <class Options>

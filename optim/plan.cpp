@@ -23,7 +23,7 @@ i64 bytes_each(Storage storage) {
 /// The one place that decides: a storage and the reason.
 std::pair<Storage, std::string> storage_for(const PlannedSlot& planned, const Slot& slot,
                                             const StorageOptions& o) {
-  if (slot.extent != Extent::dense) return {Storage::fp32, "a sum over many elements"};
+  if (slot.shape) return {Storage::fp32, "a sum over many elements"};
   const std::pair<Storage, const std::string&> overrides[] = {
       {Storage::fp32, o.fp32}, {Storage::bf16, o.bf16}, {Storage::block8, o.block8}};
   for (const auto& [storage, pattern] : overrides)
@@ -85,11 +85,12 @@ std::string StatePlan::table() const {
 std::vector<PlannedSlot> plan_slots(const ParameterShape& parameter, const AnyRule& rule,
                                     const StorageOptions& options) {
   std::vector<PlannedSlot> result;
-  for (const Slot& slot : rule.slots(parameter.shape)) {
+  for (const Slot& slot : rule.slots(parameter)) {
     PlannedSlot planned;
     planned.parameter = parameter.name;
     planned.slot = slot.name;
-    planned.shape = slot_shape(slot.extent, parameter.shape);
+    planned.letter = slot.letter;
+    planned.shape = slot.shape.value_or(parameter.shape);
     planned.sign = slot.sign;
     std::tie(planned.storage, planned.reason) = storage_for(planned, slot, options);
     if (planned.storage == Storage::block8) planned.block_size = options.block_size;

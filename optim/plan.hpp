@@ -14,15 +14,9 @@
 
 namespace minima {
 
-/// A parameter as far as its state's size is concerned.
-struct ParameterShape {
-  std::string name;
-  Shape shape;
-};
-
 /// One slot of one parameter.
 struct PlannedSlot {
-  std::string parameter, slot;
+  std::string parameter, slot, letter;
   Shape shape;
   Storage storage = Storage::fp32;
   Sign sign = Sign::any;

@@ -3,8 +3,11 @@
 #include <mutex>
 
 #include "optim/adafactor.hpp"
+#include "optim/adafactor_torch.hpp"
 #include "optim/adam.hpp"
 #include "optim/adamw.hpp"
+#include "optim/adapm.hpp"
+#include "optim/came.hpp"
 #include "optim/lion.hpp"
 #include "optim/sgd.hpp"
 
@@ -29,6 +32,9 @@ std::vector<Registration> built_in() {
   list.push_back(registration<Adam>());
   list.push_back(registration<AdamW>());
   list.push_back(registration<Adafactor>());
+  list.push_back(registration<AdafactorTorch>());
+  list.push_back(registration<Came>());
+  list.push_back(registration<AdaPm>());
   list.push_back(registration<AdamW>("adamw8bit", "state=block8"));
   // As in bitsandbytes, Adam in 8 bits has decoupled decay too.
   list.push_back(registration<AdamW>("adam8bit", "state=block8:weight_decay=0"));

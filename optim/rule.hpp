@@ -13,15 +13,16 @@
 ///
 ///     static void validate(const Options&);                     throws Error for an illegal mix
 ///     static constexpr bool keeps_step = false;                 where no constant depends on t
+///     template <class F> void constants(const F& f);            f("β₁", beta1); …: names for a trace
 ///
 /// The scalar T is `float` in the kernel (CPU with every storage, CUDA), `double` in a reference,
 /// and `Traced` (optim/traced.hpp) where a step is explained: the formula stands once. Hence:
 /// members and operator() are MINIMA_HD, `using std::sqrt;` stands before an unqualified `sqrt`,
-/// and a condition tests an option, not a T. Constants are formed in double and rounded once:
+/// and a condition tests an option, not a T (`larger` and `sign` are there for that). Constants are formed in double and rounded once:
 /// 1 − 0.999 formed in float is off by 1.3e-5.
 ///
 /// A *matrix* rule (Adafactor) needs sums over rows, columns or the whole tensor: see
-/// optim/matrix_pass.hpp. It has `slots(options, shape)` and, instead of prepare and operator(),
+/// optim/matrix_pass.hpp. It has `slots(options, parameter)`, which sees name and shape, and, instead of prepare and operator(),
 ///
 ///     static void step(const Options&, const StepView&);
 ///
@@ -33,7 +34,8 @@
 
 #include <cmath>
 #include <concepts>
-#include <span>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <type_traits>
 #include <vector>
@@ -44,33 +46,24 @@
 
 namespace minima {
 
+/// A parameter as far as its state is concerned.
+struct ParameterShape {
+  std::string name;
+  Shape shape;
+};
+
 /// Which code map a slot takes in 8 bits.
 enum class Sign : u8 { any, nonnegative };
 
-/// A slot's shape, by that of its parameter [batch…, n, m].
-enum class Extent : u8 {
-  dense,    ///< the parameter's shape; only dense slots are stored in fewer bits than fp32
-  rows,     ///< [batch…, n], one value for each row
-  columns,  ///< [batch…, m], one value for each column; all of a vector, which is one row
-  scalar,   ///< []
-};
-
-/// One named array of state. Names are PyTorch's: `exp_avg`, `exp_avg_sq`, `momentum_buffer`.
+/// One named array of state. Names are PyTorch's: `exp_avg`, `exp_avg_sq`, `momentum_buffer`; the
+/// letter is the paper's, and what a trace prints.
 struct Slot {
-  std::string_view name;
+  std::string name, letter;
   Sign sign = Sign::any;
-  Extent extent = Extent::dense;
+  /// Absent: the parameter's. Only such a slot is stored in fewer bits than fp32; what has a shape of
+  /// its own (means of rows and columns, say) sums up many elements.
+  std::optional<Shape> shape = {};
 };
-
-/// The shape of a slot of this extent.
-inline Shape slot_shape(Extent extent, const Shape& parameter) {
-  if (extent == Extent::dense) return parameter;
-  if (extent == Extent::scalar) return {};
-  if (parameter.rank() < 2) return parameter;
-  std::vector<i64> sizes(parameter.begin(), parameter.end());
-  sizes.erase(sizes.end() - (extent == Extent::rows ? 1 : 2));
-  return Shape(std::span<const i64>(sizes));
-}
 
 /// xᵗ by repeated squaring: the same bits on every device, which `pow` does not promise.
 MINIMA_HD double integer_power(double x, i64 t) {
@@ -78,6 +71,22 @@ MINIMA_HD double integer_power(double x, i64 t) {
   for (; t > 0; t >>= 1, x *= x)
     if (t & 1) result *= x;
   return result;
+}
+
+/// −1, 0 or 1; and the larger of two. Functions, so that a trace shows them.
+template <class T>
+MINIMA_HD T sign(T x) {
+  return static_cast<T>((x > 0) - (x < 0));
+}
+template <class T>
+MINIMA_HD T larger(T a, T b) {
+  return a < b ? b : a;
+}
+
+/// Gives an intermediate result a name in a trace; elsewhere it is x.
+template <class T>
+MINIMA_HD T named(const char*, T x) {
+  return x;
 }
 
 template <class R>
@@ -89,9 +98,9 @@ concept ElementwiseRule = requires(const typename R::Options& options, i64 t) {
 struct StepView;  // optim/matrix_pass.hpp
 
 template <class R>
-concept MatrixRule = requires(const typename R::Options& options, const Shape& shape,
+concept MatrixRule = requires(const typename R::Options& options, const ParameterShape& parameter,
                               const StepView& view) {
-  { R::slots(options, shape) } -> std::convertible_to<std::vector<Slot>>;
+  { R::slots(options, parameter) } -> std::convertible_to<std::vector<Slot>>;
   R::step(options, view);
 };
 

@@ -40,7 +40,7 @@ struct Sgd {
 
   static std::vector<Slot> slots(const Options& o) {
     if (o.momentum == 0) return {};
-    return {{"momentum_buffer"}};
+    return {{"momentum_buffer", "b"}};
   }
 
   MINIMA_HD static Sgd prepare(const Options& o, i64 t) {
@@ -70,6 +70,11 @@ struct Sgd {
   template <class T>
   MINIMA_HD T decayed(T p, T g) const {
     return (maximize ? T(-g) : g) + weight_decay * p;
+  }
+
+  template <class F>
+  void constants(const F& f) {
+    f("lr", lr), f("λ", weight_decay), f("μ", momentum), f("(1 − τ)", one_minus_dampening);
   }
 
   float lr, weight_decay, momentum, one_minus_dampening;

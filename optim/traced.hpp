@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "core/error.hpp"
+#include "core/types.hpp"
 
 namespace minima {
 
@@ -32,25 +33,58 @@ struct Traced {
   friend bool operator>(const Traced& a, const Traced& b) { return a.value > b.value; }
 };
 
+/// How an expression is written: its inputs and constants by name where they have one, or by value.
+enum class Spelling { letters, numbers };
+
 /// The operations in the order in which they were done.
 class Trace {
  public:
   struct Node {
-    std::string_view operation;  ///< "+", "-", "*", "/", "sqrt", "neg"; empty: an input
+    std::string_view operation;  ///< "+", "-", "*", "/", "sqrt", "sign", "max", "neg"; empty: an input
     Traced a, b;
     float value;
     std::string name;  ///< of an input, or given by name()
   };
+  struct Constant {
+    std::string letter;
+    float value;
+  };
+  /// A named result: v = 0.999 * v + 0.001 * g * g, in letters and in numbers.
+  struct Line {
+    std::string name, letters, numbers;
+    float value;
+  };
 
   Traced input(std::string name, float value) { return add({"", {}, {}, value, std::move(name)}); }
-  /// From here on x is printed by this name. Nothing happens to a constant.
+  /// From here on x is printed by this name. Nothing happens to a constant or an input.
   void name(const Traced& x, std::string text) {
-    if (x.node >= 0) nodes_[static_cast<std::size_t>(x.node)].name = std::move(text);
+    if (x.node >= 0 && !at(x).operation.empty()) at(x).name = std::move(text);
   }
   const std::vector<Node>& nodes() const { return nodes_; }
+  const std::vector<Constant>& constants() const { return constants_; }
 
   /// The formula of x down to inputs and named values; parentheses where they are needed.
-  std::string expression(const Traced& x) const { return expression(x, 0, true); }
+  std::string expression(const Traced& x, Spelling spelling = Spelling::letters) const {
+    return expression(x, spelling, 0, true);
+  }
+  /// Every named result, in order.
+  std::vector<Line> lines() const {
+    std::vector<Line> lines;
+    for (int i = 0; i < static_cast<int>(nodes_.size()); ++i) {
+      const Node& node = nodes_[static_cast<std::size_t>(i)];
+      if (node.operation.empty() || node.name.empty()) continue;
+      Traced x(node.value);
+      x.node = i;
+      lines.push_back({node.name, expression(x, Spelling::letters),
+                       expression(x, Spelling::numbers), node.value});
+    }
+    return lines;
+  }
+
+  /// Names constants by `other`, the same formula computed with a value of its own for each of them:
+  /// where that has marks[k], this has the constant k. Does nothing where the two differ in form.
+  void take_letters(const Trace& other, const std::vector<float>& marks,
+                    std::vector<Constant> constants);
 
   static Traced record(std::string_view operation, const Traced& a, const Traced& b, float value) {
     Trace* trace = a.trace ? a.trace : b.trace;
@@ -58,6 +92,7 @@ class Trace {
   }
 
  private:
+  Node& at(const Traced& x) { return nodes_[static_cast<std::size_t>(x.node)]; }
   Traced add(Node node) {
     Traced x(node.value);
     x.trace = this;
@@ -65,21 +100,10 @@ class Trace {
     nodes_.push_back(std::move(node));
     return x;
   }
-
-  std::string expression(const Traced& x, int strength, bool expand) const {
-    if (x.node < 0) return fmt::format("{}", x.value);
-    const Node& node = nodes_[static_cast<std::size_t>(x.node)];
-    if (node.operation.empty() || (!expand && !node.name.empty())) return node.name;
-    if (node.operation == "sqrt") return "sqrt(" + expression(node.a, 0, false) + ")";
-    if (node.operation == "neg") return "-" + expression(node.a, 3, false);
-    const int own = node.operation == "+" || node.operation == "-" ? 1 : 2;
-    const bool associative = node.operation == "+" || node.operation == "*";
-    const std::string text = expression(node.a, own, false) + " " + std::string(node.operation) +
-                             " " + expression(node.b, associative ? own : own + 1, false);
-    return own < strength ? "(" + text + ")" : text;
-  }
+  std::string expression(const Traced& x, Spelling spelling, int strength, bool expand) const;
 
   std::vector<Node> nodes_;
+  std::vector<Constant> constants_;
 };
 
 inline Traced operator+(const Traced& a, const Traced& b) {
@@ -96,5 +120,15 @@ inline Traced operator/(const Traced& a, const Traced& b) {
 }
 inline Traced operator-(const Traced& a) { return Trace::record("neg", a, {}, -a.value); }
 inline Traced sqrt(const Traced& a) { return Trace::record("sqrt", a, {}, std::sqrt(a.value)); }
+inline Traced sign(const Traced& a) {
+  return Trace::record("sign", a, {}, static_cast<float>((a.value > 0) - (a.value < 0)));
+}
+inline Traced larger(const Traced& a, const Traced& b) {
+  return Trace::record("max", a, b, a.value < b.value ? b.value : a.value);
+}
+inline Traced named(const char* name, const Traced& x) {
+  if (x.trace) x.trace->name(x, name);
+  return x;
+}
 
 }  // namespace minima

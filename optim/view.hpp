@@ -9,6 +9,7 @@
 
 #include "core/cpu/simd.hpp"
 #include "core/shape.hpp"
+#include "optim/probe.hpp"
 #include "optim/storage/bf16.hpp"
 #include "optim/storage/block8.hpp"
 #include "optim/storage/fp32.hpp"
@@ -24,15 +25,37 @@ struct GradientView {
 
 /// One parameter in one step.
 struct StepView {
+  std::string_view name;
   Shape shape;
   SlotView value;  ///< fp32 or bf16
   GradientView gradient;
   std::array<SlotView, 6> slots;  ///< in the order of the rule's slots()
   int slot_count = 0;
   i64 t = 1;
+  float clip_value = 0;      ///< the gradient's entries are cut to ± this; 0: they are not
   float gradient_scale = 1;  ///< multiplies the gradient: unscaling and clipping in one
   /// Where a gradient's entry is not finite, its weight stays and its state becomes zero.
   bool guard = false;
+  /// Only the rows of a gradient of rows are moved, as in torch.optim.SparseAdam.
+  bool lazy_rows = false;
+  Probe* probe = nullptr;  ///< null unless somebody looks on
+
+  /// The slot of that name, or null.
+  const SlotView* find(std::string_view slot) const {
+    for (int k = 0; k < slot_count; ++k)
+      if (slots[static_cast<std::size_t>(k)].name == slot)
+        return &slots[static_cast<std::size_t>(k)];
+    return nullptr;
+  }
+  /// Its floats, where it is never stored in fewer bits; null without such a slot.
+  float* floats(std::string_view slot) const {
+    const SlotView* found = find(slot);
+    return found ? static_cast<float*>(found->values) : nullptr;
+  }
+  /// Tells a probe of a number that is one for the whole parameter, with its formula.
+  void note(const char* letter, const char* formula, double value) const {
+    if (probe) probe->notes.push_back({letter, formula, value});
+  }
 };
 
 template <class F>

@@ -32,6 +32,7 @@ struct CodeMap;  // storage/block8.hpp
 
 /// One array in memory as a kernel sees it: plain data, so that it can be handed to a GPU.
 struct SlotView {
+  std::string_view name, letter;  ///< a slot's: see Slot in optim/rule.hpp
   Storage storage = Storage::fp32;
   void* values = nullptr;        ///< floats, bf16, or codes
   float* absmax = nullptr;       ///< block8: the largest |value| of each block

@@ -97,7 +97,7 @@ TEST_CASE(
     view.value.values = p.raw();
     view.gradient.values.values = g.raw();
     view.gradient_scale = 0.5f;
-    const adafactor::Squares squares{1e-30f};
+    const Squares squares{1e-30f};
     const MatrixSums expected = matrix_pass(view, squares);
     const MatrixShape matrix(shape);
     const i64 per_matrix = detail::chunks_per_matrix(matrix), chunks = matrix.batch * per_matrix;

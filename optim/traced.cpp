@@ -1,0 +1,53 @@
+#include "optim/traced.hpp"
+
+#include <algorithm>
+
+namespace minima {
+
+std::string Trace::expression(const Traced& x, Spelling spelling, int strength,
+                              bool expand) const {
+  const auto number = [&](float value) {
+    std::string text = fmt::format("{}", value);
+    return value < 0 && strength > 0 ? "(" + text + ")" : text;
+  };
+  if (x.node < 0) return number(x.value);
+  const Node& node = nodes_[static_cast<std::size_t>(x.node)];
+  if (node.operation.empty() || (!expand && !node.name.empty()))
+    return spelling == Spelling::letters ? node.name : number(node.value);
+  const auto part = [&](const Traced& operand, int least) {
+    return expression(operand, spelling, least, false);
+  };
+  if (node.operation == "sqrt" || node.operation == "sign")
+    return fmt::format("{}({})", node.operation, part(node.a, 0));
+  if (node.operation == "max") return fmt::format("max({}, {})", part(node.a, 0), part(node.b, 0));
+  if (node.operation == "neg") return "-" + part(node.a, 3);
+  const int own = node.operation == "+" || node.operation == "-" ? 1 : 2;
+  const bool associative = node.operation == "+" || node.operation == "*";
+  const std::string text = fmt::format("{} {} {}", part(node.a, own), node.operation,
+                                       part(node.b, associative ? own : own + 1));
+  return own < strength ? "(" + text + ")" : text;
+}
+
+void Trace::take_letters(const Trace& other, const std::vector<float>& marks,
+                         std::vector<Constant> constants) {
+  const auto same_form = [](const Node& a, const Node& b) {
+    return a.operation == b.operation && a.a.node == b.a.node && a.b.node == b.b.node;
+  };
+  constants_ = std::move(constants);
+  if (!std::ranges::equal(nodes_, other.nodes_, same_form)) return;
+  // A constant becomes an input at the end of the list, which a formula then refers to by its letter.
+  std::vector<Traced> letters;
+  for (const Constant& constant : constants_)
+    letters.push_back(input(constant.letter, constant.value));
+  const auto replace = [&](Traced& operand, const Traced& marked) {
+    if (operand.node >= 0) return;
+    const auto found = std::ranges::find(marks, marked.value);
+    if (found != marks.end()) operand = letters[static_cast<std::size_t>(found - marks.begin())];
+  };
+  for (std::size_t i = 0; i < other.nodes_.size(); ++i) {
+    replace(nodes_[i].a, other.nodes_[i].a);
+    replace(nodes_[i].b, other.nodes_[i].b);
+  }
+}
+
+}  // namespace minima
