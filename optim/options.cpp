@@ -38,10 +38,10 @@ OptionList parse_options(const std::string& text) {
     const std::string piece = text.substr(begin, end - begin);
     const std::size_t equals = piece.find('=');
     check(equals != std::string::npos && equals > 0,
-          "optimizer options '{}': '{}' is not of the form name=value", text, piece);
+          "options '{}': '{}' is not of the form name=value", text, piece);
     std::string name = piece.substr(0, equals);
     for (const auto& [known, value] : options)
-      check(known != name, "optimizer options '{}': {} is given twice", text, name);
+      check(known != name, "options '{}': {} is given twice", text, name);
     options.emplace_back(std::move(name), piece.substr(equals + 1));
     begin = end + 1;
   }

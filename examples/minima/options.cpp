@@ -58,12 +58,27 @@ void TrainingVerbOptions::add_to(CLI::App& verb) {
   verb.add_option("--batch", batch, "texts of a batch (default 32)");
   verb.add_option("--tokens", tokens, "tokens of a batch, instead of --batch");
   verb.add_option("--schedule", training.schedule,
-                  "of the learning rate: linear, constant, cosine, …")
+                  "of the learning rate, with its options: linear, cosine:minimum=0.1, "
+                  "one_cycle:pct_start=0.3, plateau:patience=2, …")
       ->capture_default_str();
-  verb.add_option("--warmup", training.warmup,
-                  "share of the steps over which the learning rate rises")
+  verb.add_option(
+          "--warmup", training.warmup,
+          "share of the steps over which the learning rate rises (one_cycle: its pct_start)")
       ->capture_default_str();
   verb.add_option("--clip", training.clip_norm, "greatest norm of the gradient (0: not clipped)")
+      ->capture_default_str();
+  verb.add_option("--clip-value", training.clip_value, "greatest entry of a gradient (0: not cut)")
+      ->capture_default_str();
+  verb.add_option("--accumulate", training.accumulate, "batches of an optimizer step")
+      ->capture_default_str();
+  verb.add_option("--group", groups,
+                  "options for parameters by name: 'embeddings|bias:lr=1e-5:weight_decay=0' "
+                  "(repeatable, the first that matches)")
+      ->allow_extra_args(false);
+  verb.add_flag("--lazy-rows", lazy_rows,
+                "move only the rows of an embedding that the batch has looked up");
+  verb.add_option("--watch", training.watch,
+                  "look at each tensor's update every so many steps (0: never)")
       ->capture_default_str();
 }
 
@@ -78,7 +93,12 @@ void TrainingVerbOptions::resolve(const CommonOptions& common) {
   if (epochs) training.epochs = *epochs;
   if (!pooling.empty()) task.pooling = pooling == "mean" ? nn::Pooling::mean : nn::Pooling::first;
   task.casing = cased ? Casing::cased : Casing::uncased;
+  for (const std::string& group : groups) training.groups.push_back(GroupPattern::parse(group));
   validate(training);
+}
+
+std::string TrainingVerbOptions::resolve_spec(const std::string& spec) const {
+  return with_defaults(lazy_rows ? spec + ":lazy_rows=true" : spec);
 }
 
 Task TrainingVerbOptions::load() {
@@ -111,8 +131,10 @@ void Progress::begin(const std::string& what) {
 }
 
 TrainingObserver Progress::observer() {
-  return {[this](const StepRecord& record, i64 total) { step(record, total); },
-          [this](const EpochRecord& record) { epoch(record); }};
+  return {.step = [this](const StepRecord& record, i64 total) { step(record, total); },
+          .epoch = [this](const EpochRecord& record) { epoch(record); },
+          .alarm = [this](const Alarm& alarm) { say("alarm: " + alarm.text() + "\n"); },
+          .switched = [this](const SwitchRecord& record) { say(record.text()); }};
 }
 
 void Progress::step(const StepRecord& record, i64 total) {
@@ -133,6 +155,10 @@ void Progress::epoch(const EpochRecord& record) {
       "{}{}  epoch {}  train loss {:.3f}  dev loss {:.3f}  dev accuracy {:.1f} %  {:.1f} s\n",
       terminal_ ? "\r\033[K" : "", what_, record.epoch, record.train_loss, record.dev.loss,
       100 * record.dev.accuracy(), record.seconds);
+}
+
+void Progress::say(const std::string& text) {
+  fmt::print(stderr, "{}{}  {}", terminal_ ? "\r\033[K" : "", what_, text);
 }
 
 }  // namespace minima

@@ -1,6 +1,5 @@
 #include "optim/options.hpp"
 
-#include "optim/schedule.hpp"
 #include "tests/optim/support.hpp"
 
 using namespace minima;
@@ -97,18 +96,4 @@ TEST_CASE("state is kept by name, so a name may stand for one parameter only") {
   const Model model({{"w", {2}}, {"w", {3}}});
   CHECK_THROWS_WITH_AS(make_optimizer("adamw", model.all()),
                        "optimizer: two parameters are named 'w'; state is kept by name", Error);
-}
-
-TEST_CASE("an unknown schedule is refused with the nearest") {
-  CHECK_THROWS_WITH_AS(
-      (Schedule{.kind = "linaer"}.factor(0)),
-      "no schedule named 'linaer'; did you mean 'linear'? There are: constant, linear, "
-      "cosine, cosine_restarts, polynomial, inverse_sqrt",
-      Error);
-  const Schedule linear{.warmup = 2, .total = 6};
-  CHECK(linear.factor(0) == 0);
-  CHECK(linear.factor(1) == 0.5);
-  CHECK(linear.factor(2) == 1);
-  CHECK(linear.factor(5) == 0.25);
-  CHECK(linear.factor(99) == 0);
 }

@@ -45,7 +45,8 @@ TEST_CASE("state has its names, types and shapes in the file") {
         "w/exp_avg_sq.absmax f32 [17]\nw/exp_avg_sq.codes u8 [64, 65]\nw/step i32 []\n");
   CHECK(saved.read("w/step").item() == 1);
   const Json options = parse_json(saved.metadata().at("options"), "metadata");
-  CHECK(options["storages"]["w/exp_avg"] == "block8");
+  CHECK(options["slots"]["w/exp_avg"] ==
+        Json{{"storage", "block8"}, {"sign", "any"}, {"block_size", 256}});
   CHECK(options["groups"][0]["options"]["lr"] == 0.001);
 
   stepped("adafactor:beta1=0.9", model).save(file());
