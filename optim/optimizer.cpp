@@ -74,10 +74,11 @@ GradientView gradient_view(const Parameter& parameter) {
   return view;
 }
 
-/// Of all tensors, in the order of their names.
-std::string checksum(const std::map<std::string, Tensor>& tensors) {
+/// Of the options and of all tensors, in the order of their names.
+std::string checksum(const std::map<std::string, Tensor>& tensors, const std::string& options) {
   XXH3_state_t* const state = XXH3_createState();
   XXH3_128bits_reset(state);
+  XXH3_128bits_update(state, options.data(), options.size());
   for (const auto& [name, tensor] : tensors) {
     XXH3_128bits_update(state, name.data(), name.size());
     XXH3_128bits_update(state, tensor.raw(), static_cast<std::size_t>(tensor.bytes()));
@@ -461,10 +462,10 @@ void Optimizer::save(const std::filesystem::path& path) const {
                    {{"format", kFormat},
                     {"optimizer", name()},
                     {"options", options.dump()},
-                    {"checksum", checksum(by_name(all))}});
+                    {"checksum", checksum(by_name(all), options.dump())}});
 }
 
-void Optimizer::load(const std::filesystem::path& path) {
+SavedState read_state(const std::filesystem::path& path) {
   const SafetensorsFile file(path);
   const auto metadata = [&](const std::string& key) {
     const auto found = file.metadata().find(key);
@@ -474,18 +475,26 @@ void Optimizer::load(const std::filesystem::path& path) {
   };
   check(metadata("format") == kFormat, "{}: its format is '{}'; this program reads '{}'",
         path.string(), metadata("format"), kFormat);
-  check(metadata("optimizer") == name(), "{}: the state of {}; this optimizer is {}", path.string(),
-        metadata("optimizer"), name());
-  std::map<std::string, Tensor> tensors;
-  for (const auto& [name, entry] : file.entries()) tensors.emplace(name, file.read(name));
-  check(checksum(tensors) == metadata("checksum"),
+  SavedState state{metadata("optimizer"), {}, {}};
+  for (const auto& [name, entry] : file.entries()) state.tensors.emplace(name, file.read(name));
+  check(checksum(state.tensors, metadata("options")) == metadata("checksum"),
         "{}: damaged: its checksum does not fit; use an earlier checkpoint", path.string());
-  const Json options = parse_json(metadata("options"), path.string());
-  check(options.is_object() && options.contains("not_stepped") && options["not_stepped"].is_array(),
-        "{}: damaged: its options lack 'not_stepped'; use an earlier checkpoint", path.string());
-  assign(tensors);
+  state.options = parse_json(metadata("options"), path.string());
+  for (const auto& [key, type] :
+       {std::pair{"not_stepped", Json::value_t::array}, std::pair{"slots", Json::value_t::object}})
+    check(state.options.is_object() && state.options.contains(key) &&
+              state.options[key].type() == type,
+          "{}: damaged: its options lack '{}'; use an earlier checkpoint", path.string(), key);
+  return state;
+}
+
+void Optimizer::load(const std::filesystem::path& path) {
+  const SavedState state = read_state(path);
+  check(state.optimizer == name(), "{}: the state of {}; this optimizer is {}", path.string(),
+        state.optimizer, name());
+  assign(state.tensors);
   for (std::size_t e = 0; e < impl_->step_count.size(); ++e)
-    for (const Json& name : options["not_stepped"])
+    for (const Json& name : state.options["not_stepped"])
       if (name == impl_->entries[e].parameter->name) impl_->step_count[e] = 0;
 }
 

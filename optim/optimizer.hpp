@@ -151,6 +151,17 @@ class Optimizer {
   std::unique_ptr<Impl> impl_;
 };
 
+/// A state as Optimizer::save wrote it.
+struct SavedState {
+  std::string optimizer;
+  /// Optimizer::options(); "slots": of each key its storage, sign and block_size; "not_stepped".
+  Json options;
+  std::map<std::string, Tensor> tensors;  ///< see Optimizer::tensors
+};
+
+/// Reads it without its model. Throws Error when the file is damaged or no optimizer's state.
+SavedState read_state(const std::filesystem::path& path);
+
 /// The optimizer that `spec` names, in the command line's syntax: a name, then options separated by
 /// colons: `adamw`, `adamw:lr=3e-5:state=block8`, `adafactor:lr=1e-3:relative_step=false`,
 /// `adamw8bit:fp32=embeddings`. Options are the rule's own, those of StorageOptions and of
