@@ -182,7 +182,7 @@ std::vector<Slot> AdaPm::slots(const Options& o, const ParameterShape& parameter
       slots.push_back({"exp_avg", "m"});
       break;
     case Momentum::low_rank: {
-      const auto [n, m] = std::minmax(parameter.shape[0], parameter.shape[1]);
+      const auto [n, m] = std::minmax({parameter.shape[0], parameter.shape[1]});
       const i64 r = rank_of(o, parameter.shape);
       slots.push_back({"basis", "Q", Sign::any, Shape{n, r}});
       slots.push_back({"coef", "C", Sign::any, Shape{r, m}});
