@@ -13,16 +13,13 @@ struct Stretch {
   i64 begin, end;
 };
 
-/// Whether rows that the gradient does not give stay as they are.
-inline bool skips_rows(const StepView& view) { return view.lazy_rows && view.gradient.ids; }
-
 /// What is changed, in tasks that depend on shapes and given rows alone: everything, or the given rows
-/// (in block8 with the rest of their blocks, which TouchedRows leaves alone).
+/// (in block8 with the rest of their blocks, which `update` leaves alone).
 template <std::size_t K>
 std::vector<Stretch> moved_stretches(const StepView& view, const std::array<SlotView, K>& slots) {
   std::vector<Stretch> result;
   const i64 size = view.shape.size(), task = task_size(slots);
-  if (!skips_rows(view)) {
+  if (!view.skips_rows()) {
     for (i64 begin = 0; begin < size; begin += task)
       result.push_back({begin, std::min(size, begin + task)});
     return result;
@@ -41,39 +38,6 @@ std::vector<Stretch> moved_stretches(const StepView& view, const std::array<Slot
       result.back().end = end;
   }
   return result;
-}
-
-/// A formula for the given rows alone.
-template <class Formula>
-struct TouchedRows {
-  const Formula& formula;
-  const GradientView& gradient;
-  i64 width;  ///< of the rows that the formula counts
-
-  struct Row {
-    decltype(std::declval<const Formula&>().row(0)) row;
-    bool touched;
-    template <class... S>
-    MINIMA_HD void operator()(i64 j, float& p, float g, S&... state) const {
-      if (touched) row(j, p, g, state...);
-    }
-  };
-  MINIMA_HD Row row(i64 i) const {
-    return {formula.row(i), std::binary_search(gradient.ids, gradient.ids + gradient.count,
-                                               i * width / gradient.width)};
-  }
-};
-
-/// Changes one of moved_stretches.
-template <class Formula, std::size_t... K>
-void update_stretch(const StepView& view, const std::array<SlotView, sizeof...(K)>& slots,
-                    i64 width, const Stretch& stretch, const Formula& formula,
-                    std::index_sequence<K...> index) {
-  if (skips_rows(view))
-    update(view, slots, width, stretch.begin, stretch.end,
-           TouchedRows<Formula>{formula, view.gradient, width}, index);
-  else
-    update(view, slots, width, stretch.begin, stretch.end, formula, index);
 }
 
 /// The formula of the probe's element, from the numbers before the step, on Traced scalars.

@@ -149,7 +149,7 @@ class RuleRunner final : public AnyRule {
       detail::with_slot_count<R>(
           view.slot_count, [&]<std::size_t... K>(std::index_sequence<K...> index) {
             f(std::array<SlotView, sizeof...(K)>{view.slots[K]...}, index,
-              skips_rows(view) ? view.gradient.width : view.shape.size(),
+              view.skips_rows() ? view.gradient.width : view.shape.size(),
               detail::SameForAllRows<R>{rule});
           });
     };
@@ -165,7 +165,8 @@ class RuleRunner final : public AnyRule {
       const Task& task = tasks[static_cast<std::size_t>(i)];
       open_view(*task.view, *task.rule,
                 [&](const auto& slots, auto index, i64 width, const auto& formula) {
-                  update_stretch(*task.view, slots, width, task.stretch, formula, index);
+                  update(*task.view, slots, width, task.stretch.begin, task.stretch.end, formula,
+                         index);
                 });
     });
   }

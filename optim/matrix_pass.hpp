@@ -202,7 +202,8 @@ void apply_pass(const StepView& view, const Pass& pass, const std::array<SlotVie
   trace_element(view, slots, width, pass, index);
   const std::vector<Stretch> tasks = moved_stretches(view, slots);
   parallel_for(static_cast<i64>(tasks.size()), [&](i64 i) {
-    update_stretch(view, slots, width, tasks[static_cast<std::size_t>(i)], pass, index);
+    const auto [begin, end] = tasks[static_cast<std::size_t>(i)];
+    update(view, slots, width, begin, end, pass, index);
   });
 }
 

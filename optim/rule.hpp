@@ -58,7 +58,7 @@ enum class Sign : u8 { any, nonnegative };
 /// One named array of state. Names are PyTorch's: `exp_avg`, `exp_avg_sq`, `momentum_buffer`; the
 /// letter is the paper's, and what a trace prints.
 struct Slot {
-  std::string name, letter;
+  std::string name, letter = {};
   Sign sign = Sign::any;
   /// Absent: the parameter's. Only such a slot is stored in fewer bits than fp32; what has a shape of
   /// its own (means of rows and columns, say) sums up many elements.

@@ -40,6 +40,13 @@ struct StepView {
   bool lazy_rows = false;
   Probe* probe = nullptr;  ///< null unless somebody looks on
 
+  bool skips_rows() const { return lazy_rows && gradient.ids; }
+  /// Whether the row of the table that element `at` lies in is changed.
+  bool moves(i64 at) const {
+    return !skips_rows() ||
+           std::binary_search(gradient.ids, gradient.ids + gradient.count, at / gradient.width);
+  }
+
   /// The slot of that name, or null.
   const SlotView* find(std::string_view slot) const {
     for (int k = 0; k < slot_count; ++k)
@@ -137,6 +144,10 @@ void update(const StepView& view, const std::array<SlotView, sizeof...(K)>& slot
       for (i64 done = 0; done < n;) {
         const i64 i = (at + done) / width, j = (at + done) % width;
         const i64 stop = std::min(n, done + width - j);
+        if (!view.moves(at + done)) {
+          done = stop;
+          continue;
+        }
         const auto row = formula.row(i);
 #pragma GCC ivdep
         for (i64 k = done; k < stop; ++k) {

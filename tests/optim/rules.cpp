@@ -207,6 +207,6 @@ struct Forgetful {
 }  // namespace
 
 TEST_CASE("a rule whose formula does not take the slots that it names is refused") {
-  CHECK_THROWS_WITH_AS(RuleRunner<Forgetful>().slots({4}),
+  CHECK_THROWS_WITH_AS(RuleRunner<Forgetful>().slots({"x", {4}}),
                        doctest::Contains("a number that its operator() does not take"), Error);
 }
