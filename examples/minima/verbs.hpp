@@ -9,6 +9,7 @@ void add_compare(CLI::App& app);
 void add_train(CLI::App& app);
 void add_eval(CLI::App& app);
 void add_predict(CLI::App& app);
+void add_memory(CLI::App& app);
 void add_doctor(CLI::App& app);
 
 }  // namespace minima

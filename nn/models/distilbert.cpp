@@ -16,7 +16,8 @@ T value_of(const Json& json, const std::string& source, const char* key, T fallb
   const Json& value = json[key];
   if constexpr (std::is_same_v<T, i64>) {
     check(value.is_number_integer() && value.get<i64>() > 0 && value.get<i64>() <= (i64{1} << 31),
-          "{}: '{}' is {}; it must be a positive whole number", source, key, value.dump());
+          "{}: '{}' is {}; it must be a whole number from 1 to 2147483648", source, key,
+          value.dump());
   } else if constexpr (std::is_same_v<T, double>) {
     check(value.is_number() && value.get<double>() >= 0,
           "{}: '{}' is {}; it must be a number from 0", source, key, value.dump());
@@ -119,7 +120,9 @@ Json DistilBertConfig::to_json() const {
           {"vocab_size", vocabulary}};
 }
 
-std::vector<std::string> preset_names() { return {"tiny", "small", "medium", "distilbert-base"}; }
+std::vector<std::string> preset_names() {
+  return {"tiny", "small", "medium", "distilbert-base", "distilbert-base-cased"};
+}
 
 DistilBertConfig preset(const std::string& name) {
   DistilBertConfig config;  // distilbert-base
@@ -139,6 +142,9 @@ DistilBertConfig preset(const std::string& name) {
   } else if (name == "medium") {
     sizes(256, 4, 4, 1024);
     config.classifier_dropout = 0.1;
+  } else if (name == "distilbert-base-cased") {
+    config.vocabulary = 28996;
+    config.lower_case = false;
   } else {
     check(name == "distilbert-base", "model: no preset named '{}'; there are {}", name,
           fmt::format("{}", fmt::join(preset_names(), ", ")));

@@ -27,8 +27,8 @@ struct DistilBertConfig : TransformerOptions {
   Json to_json() const;
 };
 
-/// A named size. The vocabulary and the labels come from the data. Presets: tiny, small, medium,
-/// distilbert-base.
+/// A named size. The vocabulary and the labels of what is trained come from the data. Presets: tiny,
+/// small, medium, distilbert-base, distilbert-base-cased.
 DistilBertConfig preset(const std::string& name);
 std::vector<std::string> preset_names();
 

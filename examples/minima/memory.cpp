@@ -1,0 +1,362 @@
+/// minima memory: what training costs in bytes, before anything runs (train/memory.hpp).
+#include "train/memory.hpp"
+
+#include "examples/minima/options.hpp"
+#include "examples/minima/verbs.hpp"
+
+namespace minima {
+namespace {
+
+constexpr double kMega = 1 << 20, kGiga = 1 << 30;
+
+/// Memories that are sold, in GB of 2³⁰ bytes.
+constexpr i64 kDevices[] = {4, 8, 16, 24, 32, 48, 64, 80, 96, 128, 141, 192};
+
+std::string grouped(i64 number) {
+  std::string digits = std::to_string(number);
+  for (i64 at = std::ssize(digits) - 3; at > 0; at -= 3)
+    digits.insert(static_cast<std::size_t>(at), ",");
+  return digits;
+}
+
+std::string megabytes(i64 bytes) {
+  return fmt::format("{:.1f}", static_cast<double>(bytes) / kMega);
+}
+
+/// Every optimizer that there is, and some in fewer bits or with other slots.
+std::vector<std::string> default_optimizers() {
+  std::vector<std::string> specs = optimizer_names();
+  for (const char* variant : {"sgd:momentum=0.9", "adamw:state=bf16", "lion:state=block8",
+                              "came:state=block8", "adapm:factored=true"})
+    if (std::ranges::count(specs, parse_spec(variant).first)) specs.push_back(variant);
+  return specs;
+}
+
+/// Activations of one scope, by name; tensors of one name together.
+struct Scope {
+  std::string name;
+  std::vector<std::pair<std::string, i64>> tensors;
+  i64 bytes = 0;
+};
+
+std::vector<Scope> by_scope(const std::vector<Activation>& activations) {
+  std::vector<Scope> scopes;
+  for (const Activation& activation : activations) {
+    auto scope = std::ranges::find(scopes, activation.scope, &Scope::name);
+    if (scope == scopes.end()) scope = scopes.insert(scope, {activation.scope, {}, 0});
+    auto tensor =
+        std::ranges::find(scope->tensors, activation.name, &std::pair<std::string, i64>::first);
+    if (tensor == scope->tensors.end())
+      tensor = scope->tensors.insert(tensor, {activation.name, 0});
+    tensor->second += activation.bytes;
+    scope->bytes += activation.bytes;
+  }
+  return scopes;
+}
+
+struct MemoryVerb {
+  CommonOptions common;
+  std::string model, scale, state_table;
+  std::optional<i64> dim, layers, heads, hidden, vocabulary, positions, labels;
+  std::optional<i64> batch, length, tokens;
+  std::optional<double> fits;
+  std::vector<std::string> optimizers;
+  bool measure = false;
+
+  // ---- what is asked
+
+  nn::DistilBertConfig base() const {
+    if (!scale.empty()) return config_of_scale(parse_scale(scale));
+    const std::vector<std::string> presets = nn::preset_names();
+    if (std::ranges::count(presets, model)) return nn::preset(model);
+    std::filesystem::path file = model;
+    if (std::filesystem::is_directory(file))
+      file /= "config.json";
+    else
+      check(model.ends_with(".json"),
+            "memory: --model '{}' is no directory, no .json file and none of the presets {}", model,
+            fmt::format("{}", fmt::join(presets, ", ")));
+    const auto config = nn::DistilBertConfig::from_json(read_json(file), file.string());
+    check_sizes(config, file.string());
+    return config;
+  }
+
+  nn::DistilBertConfig config() const {
+    nn::DistilBertConfig config = base();
+    const std::pair<i64*, const std::optional<i64>*> sizes[] = {{&config.dim, &dim},
+                                                                {&config.layers, &layers},
+                                                                {&config.heads, &heads},
+                                                                {&config.hidden, &hidden},
+                                                                {&config.labels, &labels},
+                                                                {&config.vocabulary, &vocabulary},
+                                                                {&config.positions, &positions}};
+    for (const auto& [size, wish] : sizes) *size = wish->value_or(*size);
+    check_sizes(config);
+    return config;
+  }
+
+  BatchShape batch_shape(const nn::DistilBertConfig& config) const {
+    const i64 of_each = length.value_or(std::min<i64>(128, config.positions));
+    constexpr i64 kMost = 1 << 24;
+    for (const auto& [name, value] : {std::pair{"batch", batch.value_or(1)},
+                                      {"length", of_each},
+                                      {"tokens", tokens.value_or(1)}})
+      check(value > 0 && value <= kMost, "memory: --{} is {}; it must lie between 1 and {}", name,
+            value, kMost);
+    return tokens ? BatchShape::of_tokens(*tokens, of_each)
+                  : BatchShape::of_texts(batch.value_or(32), of_each);
+  }
+
+  void check_mix() const {
+    check(!batch || !tokens,
+          "--batch and --tokens exclude one another: give the size of a batch in texts or in "
+          "tokens");
+    check(scale.empty() || !(dim || layers || heads || hidden),
+          "--scale chooses --dim, --layers, --heads and --hidden: leave it or them out");
+    check(scale.empty() || !measure,
+          "--measure allocates the model, --scale asks about one without allocating: choose one");
+    check(state_table.empty() || (optimizers.empty() && !measure),
+          "--state-table answers for one optimizer and measures nothing: leave --optimizers and "
+          "--measure out");
+    check(!fits || *fits > 0, "memory: --fits is {} GB; it must be positive", fits.value_or(0));
+    for (const std::string& spec : optimizers)
+      check(std::ranges::count(optimizers, spec) == 1, "memory: '{}' is named twice", spec);
+  }
+
+  // ---- answers
+
+  std::string fit(i64 bytes) const {
+    const double needed = static_cast<double>(bytes) / kGiga;
+    if (fits) return needed <= *fits ? "yes" : "no";
+    for (i64 device : kDevices)
+      if (needed <= static_cast<double>(device)) return fmt::format("{} GB", device);
+    return fmt::format("over {} GB", std::end(kDevices)[-1]);
+  }
+
+  Json to_json(const StepMemory& step, const OptimizerMemory& of) const {
+    Json slots = Json::object();
+    for (const PlannedSlot& slot : of.state.slots)
+      slots[slot.slot] = slots.value(slot.slot, i64{0}) + slot.elements();
+    return {{"name", of.spec},
+            {"state_elements", of.state.elements()},
+            {"scales", of.state.scales()},
+            {"state_bytes", of.state.bytes()},
+            {"slots", std::move(slots)},
+            {"momentum_elements", of.momentum},
+            {"momentum_saving",
+             1 - static_cast<double>(of.momentum) / static_cast<double>(step.parameter_count)},
+            {"state_saving",
+             1 - static_cast<double>(of.state.elements()) /
+                     static_cast<double>(2 * step.parameter_count + std::ssize(step.parameters))},
+            {"temporary_bytes", of.temporary_bytes},
+            {"sum_bytes", of.sum_bytes},
+            {"peak_bytes", of.peak_bytes},
+            {"fits", fit(of.peak_bytes)}};
+  }
+
+  static Json to_json(const MeasuredMemory& measured) {
+    return {{"parameter_bytes", measured.parameter_bytes},
+            {"state_elements", measured.state_elements},
+            {"state_bytes", measured.state_bytes},
+            {"activation_bytes", measured.activation_bytes},
+            {"gradient_bytes", measured.gradient_bytes},
+            {"peak_bytes", measured.peak_bytes}};
+  }
+
+  Json to_json(const nn::DistilBertConfig& config, const StepMemory& step) const {
+    Json activations = Json::array();
+    for (const Scope& scope : by_scope(step.activations)) {
+      Json tensors = Json::object();
+      for (const auto& [name, bytes] : scope.tensors) tensors[name] = bytes;
+      activations.push_back({{"scope", scope.name}, {"bytes", scope.bytes}, {"tensors", tensors}});
+    }
+    return {{"model", scale.empty() ? model : scale},
+            {"sizes",
+             {{"dim", config.dim},
+              {"layers", config.layers},
+              {"heads", config.heads},
+              {"hidden", config.hidden},
+              {"vocabulary", config.vocabulary},
+              {"positions", config.positions},
+              {"labels", config.labels}}},
+            {"parameters", step.parameter_count},
+            {"tensors", step.parameters.size()},
+            {"parameter_bytes", step.parameter_bytes},
+            {"batch",
+             {{"texts", step.batch.texts},
+              {"tokens", step.batch.tokens},
+              {"length", step.batch.longest},
+              {"bytes", step.batch_bytes}}},
+            {"gradient_bytes", step.gradient_bytes},
+            {"activation_bytes", step.activation_bytes},
+            {"logits_bytes", step.logits_bytes},
+            {"activations", std::move(activations)},
+            {"optimizers", Json::array()}};
+  }
+
+  void print_model(const nn::DistilBertConfig& config, const StepMemory& step) const {
+    fmt::print(
+        "{}: {} parameters in {} tensors: dim {}, {} layers, {} heads, hidden {}, vocabulary {}, "
+        "{} positions, {} labels\nbatch: {} texts, {} tokens, the longest text {}; MB = 2^20 "
+        "bytes\n\n",
+        scale.empty() ? model : "an encoder for " + scale, grouped(step.parameter_count),
+        step.parameters.size(), config.dim, config.layers, config.heads, config.hidden,
+        grouped(config.vocabulary), config.positions, config.labels, grouped(step.batch.texts),
+        grouped(step.batch.tokens), step.batch.longest);
+  }
+
+  static void print_activations(const StepMemory& step) {
+    fmt::print("kept from forward to backward      MB\n");
+    const std::vector<Scope> scopes = by_scope(step.activations);
+    for (std::size_t first = 0; first < scopes.size();) {
+      std::size_t last = first;  // blocks that keep the same are one line
+      while (last + 1 < scopes.size() && scopes[last + 1].tensors == scopes[first].tensors) ++last;
+      std::vector<std::string> parts;
+      i64 rest = 0;
+      for (const auto& [name, bytes] : scopes[first].tensors)
+        if (20 * bytes >= scopes[first].bytes)
+          parts.push_back(fmt::format("{} {}", name, megabytes(bytes)));
+        else
+          rest += bytes;
+      if (rest > 0) parts.push_back("the rest " + megabytes(rest));
+      fmt::print("  {:<24} {:>10}  {}\n",
+                 first == last
+                     ? scopes[first].name
+                     : fmt::format("{} to {}, each", scopes[first].name,
+                                   scopes[last].name.substr(scopes[last].name.find(' ') + 1)),
+                 megabytes(scopes[first].bytes), fmt::join(parts, ", "));
+      first = last + 1;
+    }
+    fmt::print("  {:<24} {:>10}  (the logits among them: {} bytes)\n\n", "all",
+               megabytes(step.activation_bytes), grouped(step.logits_bytes));
+  }
+
+  void print_optimizers(const StepMemory& step, const std::vector<OptimizerMemory>& all) const {
+    std::size_t width = 9;
+    for (const OptimizerMemory& of : all) width = std::max(width, of.spec.size());
+    fmt::print("{:<{}} {:>18} {:>13} {:>10} | {:>10} {:>10} {:>10} {:>11} {:>10} {:>10}  {}\n",
+               "optimizer", width, "state elements", "block scales", "momentum %", "weights",
+               "gradients", "state", "activations", "sum", "peak",
+               fits ? fmt::format("in {} GB?", *fits) : "fits into");
+    for (const OptimizerMemory& of : all)
+      fmt::print("{:<{}} {:>18} {:>13} {:>10.1f} | {:>10} {:>10} {:>10} {:>11} {:>10} {:>10}  {}\n",
+                 of.spec, width, grouped(of.state.elements()), grouped(of.state.scales()),
+                 100 * static_cast<double>(of.momentum) / static_cast<double>(step.parameter_count),
+                 megabytes(step.parameter_bytes), megabytes(step.gradient_bytes),
+                 megabytes(of.state.bytes()), megabytes(step.activation_bytes),
+                 megabytes(of.sum_bytes), megabytes(of.peak_bytes), fit(of.peak_bytes));
+    fmt::print(
+        "\nstate elements: the values of all slots, and a step count for each tensor where the "
+        "optimizer keeps one; 8-bit\n  state has a scale for each block beside them (the two code "
+        "maps, 2,048 bytes in all, are not counted)\n"
+        "momentum: what a first moment takes of the state, in % of AdamW's\n"
+        "gradients: fp32; of the embeddings only the rows that the batch looks up, if no token "
+        "occurs twice (dense: {} MB)\n"
+        "peak: of one training step; below the sum, for activations go while gradients come. "
+        "Training keeps the best\n  weights as well from the end of the first epoch on: {} MB "
+        "more\n",
+        megabytes(step.parameter_bytes), megabytes(step.parameter_bytes));
+  }
+
+  static void print_measured(const StepMemory& step, const OptimizerMemory& of,
+                             const MeasuredMemory& measured) {
+    fmt::print("\n{}, bytes        {:>15} {:>15}\n", of.spec, "predicted", "measured");
+    const auto line = [](const char* what, i64 predicted, i64 found) {
+      fmt::print("  {:<18} {:>15} {:>15}  {}\n", what, grouped(predicted), grouped(found),
+                 predicted == found
+                     ? "equal"
+                     : fmt::format("{:+.3f} %", 100.0 * static_cast<double>(predicted - found) /
+                                                    static_cast<double>(found)));
+    };
+    line("weights", step.parameter_bytes, measured.parameter_bytes);
+    line("state", of.state.bytes(), measured.state_bytes);
+    line("activations", step.activation_bytes, measured.activation_bytes);
+    line("gradients", step.gradient_bytes, measured.gradient_bytes);
+    line("peak of a step", of.peak_bytes, measured.peak_bytes);
+  }
+
+  /// Which tensors are stored how, and why.
+  void tell_state_table(const StepMemory& step) const {
+    const StatePlan plan = plan_state(state_table, step.parameters);
+    if (!common.json) return fmt::print("{}", plan.table());
+    Json slots = Json::array();
+    for (const PlannedSlot& slot : plan.slots)
+      slots.push_back({{"parameter", slot.parameter},
+                       {"slot", slot.slot},
+                       {"shape", slot.shape.sizes()},
+                       {"storage", storage_name(slot.storage)},
+                       {"bytes", slot.bytes()},
+                       {"reason", slot.reason}});
+    fmt::print("{}\n", Json{{"name", state_table}, {"slots", std::move(slots)}}.dump());
+  }
+
+  void run() {
+    common.apply();
+    check_mix();
+    const nn::DistilBertConfig sizes = config();
+    const StepMemory step = predict_step(sizes, batch_shape(sizes));
+    if (!state_table.empty()) return tell_state_table(step);
+    if (optimizers.empty()) optimizers = default_optimizers();
+    std::vector<OptimizerMemory> all;
+    for (const std::string& spec : optimizers) all.push_back(predict_optimizer(spec, step));
+
+    Json json = to_json(sizes, step);
+    if (!common.json) {
+      print_model(sizes, step);
+      print_activations(step);
+      print_optimizers(step, all);
+    }
+    std::vector<std::string> wrong;
+    for (const OptimizerMemory& of : all) {
+      json["optimizers"].push_back(to_json(step, of));
+      if (!measure) continue;
+      const MeasuredMemory measured = measure_step(sizes, step.batch, of.spec);
+      json["optimizers"].back()["measured"] = to_json(measured);
+      if (!common.json) print_measured(step, of, measured);
+      for (const std::string& what : disagreements(step, of, measured))
+        wrong.push_back(fmt::format("{}: {}", of.spec, what));
+    }
+    if (common.json) fmt::print("{}\n", json.dump());
+    if (!wrong.empty())
+      fail_at_run_time("memory: the prediction is wrong: {}", fmt::join(wrong, "; "));
+  }
+};
+
+}  // namespace
+
+void add_memory(CLI::App& app) {
+  CLI::App& verb = *app.add_subcommand(
+      "memory", "what a model and its optimizers need, in bytes, before anything runs");
+  const auto options = std::make_shared<MemoryVerb>();
+  MemoryVerb& o = *options;
+  o.model = "distilbert-base-cased";
+  CLI::Option* model = verb.add_option("--model", o.model,
+                                       fmt::format("{}, a model directory, or a config.json",
+                                                   fmt::join(nn::preset_names(), ", ")))
+                           ->capture_default_str();
+  verb.add_option("--scale", o.scale, "instead: an encoder of about 7b, 350m, … parameters")
+      ->excludes(model);
+  verb.add_option("--dim", o.dim, "width of the encoder; sizes stand over the model's");
+  verb.add_option("--layers", o.layers, "transformer blocks");
+  verb.add_option("--heads", o.heads, "attention heads");
+  verb.add_option("--hidden", o.hidden, "width of the feed-forward nets");
+  verb.add_option("--vocabulary", o.vocabulary, "entries of the vocabulary");
+  verb.add_option("--positions", o.positions, "tokens of the longest text there may be");
+  verb.add_option("--labels", o.labels, "classes");
+  verb.add_option("--batch", o.batch, "texts of a batch (default 32)");
+  verb.add_option("--length", o.length, "tokens of a text (default 128)");
+  verb.add_option("--tokens", o.tokens, "tokens of a batch, instead of --batch");
+  verb.add_option("--optimizers", o.optimizers,
+                  "optimizers with their options: adamw,came:state=block8 (default: all)")
+      ->delimiter(',');
+  verb.add_option("--state-table", o.state_table,
+                  "of one optimizer: every tensor of its state, how it is stored and why");
+  verb.add_option("--fits", o.fits, "memory in GB: say of each optimizer whether a step fits");
+  verb.add_flag("--measure", o.measure,
+                "allocate, take one real step for each optimizer, and compare");
+  verb.add_option("--threads", o.common.threads, "threads that compute (0: all cores)");
+  verb.add_flag("--json", o.common.json, "one JSON document on standard output, nothing else");
+  verb.callback([options] { options->run(); });
+}
+
+}  // namespace minima

@@ -1,0 +1,301 @@
+/// What `minima memory` predicts, against the allocator, the model, the trainer and the reference.
+#include "train/memory.hpp"
+
+#include "core/cpu/threads.hpp"
+#include "optim/optimizer.hpp"
+#include "tests/support.hpp"
+#include "train/trainer.hpp"
+
+using namespace minima;
+
+namespace {
+
+/// Two blocks of different widths everywhere, so that no term hides behind another.
+nn::DistilBertConfig small_config() {
+  nn::DistilBertConfig config;
+  config.dim = 24;
+  config.layers = 3;
+  config.heads = 4;
+  config.hidden = 40;
+  config.vocabulary = 300;
+  config.positions = 40;
+  config.labels = 5;
+  return config;
+}
+
+/// Every optimizer on every storage, and options that change what is kept.
+std::vector<std::string> all_specs() {
+  std::vector<std::string> specs{"sgd:momentum=0.9", "adamw:amsgrad=true", "adafactor:beta1=0.9"};
+  for (const std::string& name : optimizer_names())
+    for (const char* state : {"fp32", "bf16", "block8"})
+      specs.push_back(name + ":state=" + state + ":min_8bit_size=512");
+  return specs;
+}
+
+std::string message_of(const std::function<void()>& act) {
+  try {
+    act();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("the parameters are the model's, by name, shape and order") {
+  for (const nn::Pooling pooling : {nn::Pooling::first, nn::Pooling::mean}) {
+    nn::DistilBertConfig config = small_config();
+    config.pooling = pooling;
+    const StepMemory step = predict_step(config, BatchShape::of_texts(2, 3));
+    nn::DistilBertClassifier model(config);
+    const std::vector<Parameter*> parameters = model.parameters();
+    REQUIRE(step.parameters.size() == parameters.size());
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      CHECK(step.parameters[i].name == parameters[i]->name);
+      CHECK(step.parameters[i].shape == parameters[i]->value.shape());
+    }
+    CHECK(step.parameter_count == model.parameter_count());
+  }
+}
+
+TEST_CASE("every prediction is what the allocator measures, for every optimizer and storage") {
+  const BatchShape batch = BatchShape::of_tokens(70, 17);
+  const StepMemory step = predict_step(small_config(), batch);
+  const int before = threads();
+  set_threads(1);
+  for (const std::string& spec : all_specs()) {
+    CAPTURE(spec);
+    const OptimizerMemory predicted = predict_optimizer(spec, step);
+    const MeasuredMemory measured = measure_step(small_config(), batch, spec);
+    for (const std::string& what : disagreements(step, predicted, measured)) FAIL_CHECK(what);
+    CHECK(predicted.peak_bytes == measured.peak_bytes);
+  }
+  set_threads(before);
+}
+
+TEST_CASE("the peak of a step is exact for every kind of model and batch") {
+  const int before = threads();
+  set_threads(1);
+  for (const double rate : {0.0, 0.1})
+    for (const nn::Pooling pooling : {nn::Pooling::first, nn::Pooling::mean})
+      for (const i64 layers : {1, 3})
+        for (const BatchShape& batch :
+             {BatchShape::of_texts(1, 1), BatchShape::of_texts(5, 2), BatchShape::of_texts(40, 3),
+              BatchShape::of_texts(2, 40), BatchShape::of_tokens(333, 39)})
+          for (const std::string spec : {"adamw", "adafactor"}) {
+            nn::DistilBertConfig config = small_config();
+            config.dropout = config.attention_dropout = config.classifier_dropout = rate;
+            config.pooling = pooling;
+            config.layers = layers;
+            CAPTURE(rate);
+            CAPTURE(pooling);
+            CAPTURE(layers);
+            CAPTURE(batch.tokens);
+            CAPTURE(spec);
+            const StepMemory step = predict_step(config, batch);
+            const MeasuredMemory measured = measure_step(config, batch, spec);
+            CHECK(step.activation_bytes == measured.activation_bytes);
+            CHECK(step.gradient_bytes == measured.gradient_bytes);
+            CHECK(predict_optimizer(spec, step).peak_bytes == measured.peak_bytes);
+          }
+  set_threads(before);
+}
+
+TEST_CASE("the trainer's step peaks where it is predicted") {
+  nn::DistilBertConfig config = small_config();
+  const BatchShape shape = BatchShape::of_texts(6, 9);
+  TrainingData data;
+  for (i64 text = 0; text < shape.texts; ++text) {
+    for (i64 t = 0; t < shape.longest; ++t)
+      data.train.tokens.push_back(static_cast<i32>(1 + text * shape.longest + t));
+    data.train.offsets.push_back((text + 1) * shape.longest);
+    data.train.labels.push_back(text % config.labels);
+  }
+  data.dev = data.test = data.train;
+
+  const i64 before = memory_stats().live;
+  reset_peak_memory();
+  nn::DistilBertClassifier model(config);
+  model.initialize(1);
+  Optimizer optimizer = make_optimizer("adamw", decay_groups(model.parameters()));
+  i64 peak = 0;
+  train(model, optimizer, data, {.epochs = 1, .batch = BatchSize::of_texts(shape.texts)},
+        {[&](const StepRecord&, i64) { peak = memory_stats().peak - before; }, {}});
+  CHECK(predict_optimizer("adamw", predict_step(config, shape)).peak_bytes == peak);
+}
+
+TEST_CASE("a block keeps 8 dim + 2 hidden + heads + 4 numbers for each token") {
+  const nn::DistilBertConfig config = small_config();
+  const BatchShape batch = BatchShape::of_texts(7, 11);
+  std::map<std::string, i64> scopes;
+  i64 sum = 0;
+  for (const Activation& activation : predict_step(config, batch).activations) {
+    scopes[activation.scope] += activation.bytes;
+    sum += activation.bytes;
+  }
+  const i64 of_row = 8 * config.dim + 2 * config.hidden + config.heads + 4;
+  CHECK(scopes["block 0"] == 4 * batch.tokens * of_row);
+  CHECK(scopes["block 1"] == scopes["block 0"]);
+  // The last: keys and values of all, the rest (and the rows themselves) of each text's first token.
+  CHECK(scopes["block 2"] ==
+        4 * (batch.tokens * 2 * config.dim + batch.texts * (of_row - config.dim)));
+  // The sum's rows, mean and deviation, the output; the example id of each row.
+  CHECK(scopes["embeddings"] == batch.tokens * (4 * (2 * config.dim + 2) + 8));
+  CHECK(sum == predict_step(config, batch).activation_bytes);
+  CHECK(predict_step(config, batch).logits_bytes == 4 * batch.texts * config.labels);
+}
+
+TEST_CASE("DistilBERT with two labels needs what the design says") {
+  const StepMemory step =
+      predict_step(nn::preset("distilbert-base-cased"), BatchShape::of_texts(32, 128));
+  CHECK(step.parameter_count == 65'783'042);
+  CHECK(step.parameters.size() == 104);
+  const auto check_state = [&](const std::string& spec, i64 elements, i64 scales, i64 megabytes) {
+    CAPTURE(spec);
+    const StatePlan state = predict_optimizer(spec, step).state;
+    CHECK(state.elements() == elements);
+    CHECK(state.scales() == scales);
+    CHECK(((state.bytes() + (1 << 19)) >> 20) == megabytes);
+  };
+  check_state("adamw", 131'566'188, 0, 502);
+  check_state("adafactor", 178'712, 0, 1);
+  check_state("adamw8bit", 131'566'188, 513'432, 128);
+  check_state("came", 66'078'048, 0, 252);
+  const OptimizerMemory adamw = predict_optimizer("adamw", step),
+                        adapm = predict_optimizer("adapm", step),
+                        factored = predict_optimizer("adapm:factored=true", step);
+  CHECK(adamw.momentum == step.parameter_count);
+  CHECK(adapm.momentum <= adamw.momentum / 10);
+  CHECK(factored.state.elements() <= adamw.state.elements() / 20);
+}
+
+TEST_SUITE("golden") {
+  TEST_CASE("the state of DistilBERT is as large as the public libraries make it") {
+    const auto file = test::reference("optim/state_sizes.json");
+    if (file.empty()) {
+      MESSAGE("skipped: no reference file optim/state_sizes.json");
+      return;
+    }
+    const Json sizes = read_json(file);
+    const StepMemory step =
+        predict_step(nn::preset("distilbert-base-cased"), BatchShape::of_texts(1, 1));
+    CHECK(sizes["model"]["parameters"] == step.parameter_count);
+    CHECK(sizes["model"]["tensors"] == step.parameters.size());
+    const Json& optimizers = sizes["optimizers"];
+    for (const auto& [name, spec] : std::map<std::string, std::string>{
+             {"SGD", "sgd"},
+             {"SGD_momentum", "sgd:momentum=0.9"},
+             {"Adam", "adam"},
+             {"AdamW", "adamw"},
+             {"AdamW_amsgrad", "adamw:amsgrad=true"},
+             {"Adafactor_torch", "adafactor-torch"},
+             {"Adafactor_HF", "adafactor"},
+             {"Adafactor_HF_beta1", "adafactor:beta1=0.9"},
+             {"CAME", "came"},
+             {"AdamW8bit", "adamw8bit"},
+             {"AdamW8bit_embeddings_32bit",
+              "adamw8bit:fp32=embeddings.word|embeddings.position"}}) {
+      CAPTURE(spec);
+      const StatePlan state = predict_optimizer(spec, step).state;
+      CHECK(optimizers[name]["elements_with_python_scalars"] == state.elements() + state.scales());
+    }
+    const Json& adapm = optimizers["AdaPM_minima_rank16"];
+    CHECK(predict_optimizer("adapm", step).momentum == adapm["momentum_elements"]);
+    CHECK(predict_optimizer("adapm", step).state.elements() == adapm["elements"]);
+    CHECK(predict_optimizer("adapm:factored=true", step).state.elements() ==
+          adapm["with_factored_second_moment"]["elements"]);
+  }
+}
+
+TEST_CASE("what the measurement contradicts is said with both numbers") {
+  const BatchShape batch = BatchShape::of_texts(2, 5);
+  const StepMemory step = predict_step(small_config(), batch);
+  const OptimizerMemory adamw = predict_optimizer("adamw", step);
+  const MeasuredMemory good{step.parameter_bytes,  adamw.state.elements(), adamw.state.bytes(),
+                            step.activation_bytes, step.gradient_bytes,    adamw.peak_bytes};
+  CHECK(disagreements(step, adamw, good).empty());
+  for (i64 MeasuredMemory::*number :
+       {&MeasuredMemory::parameter_bytes, &MeasuredMemory::state_elements,
+        &MeasuredMemory::state_bytes, &MeasuredMemory::activation_bytes,
+        &MeasuredMemory::gradient_bytes}) {
+    MeasuredMemory off = good;
+    off.*number += 1;
+    const std::vector<std::string> found = disagreements(step, adamw, off);
+    REQUIRE(found.size() == 1);
+    CHECK(contains(found[0], fmt::format("{} predicted, {} measured", good.*number, off.*number)));
+  }
+  MeasuredMemory off = good;
+  off.peak_bytes = good.peak_bytes * 99 / 100;
+  CHECK(disagreements(step, adamw, off).empty());
+  off.peak_bytes = good.peak_bytes * 97 / 100;
+  CHECK(disagreements(step, adamw, off).size() == 1);
+}
+
+TEST_CASE("sizes at their limits are counted without overflow, and beyond them refused by name") {
+  nn::DistilBertConfig largest;
+  largest.dim = 1 << 16;
+  largest.layers = 1000;
+  largest.heads = 1 << 16;
+  largest.hidden = 1 << 18;
+  largest.vocabulary = 1 << 24;
+  largest.positions = 1 << 22;
+  largest.labels = 1 << 20;
+  const StepMemory step = predict_step(largest, BatchShape::of_tokens(1 << 24, 1 << 22));
+  const OptimizerMemory adam = predict_optimizer("adam:amsgrad=true", step);
+  CHECK(step.parameter_count > i64{1} << 45);
+  CHECK(step.activation_bytes > i64{1} << 54);
+  CHECK(adam.peak_bytes > step.activation_bytes);
+  CHECK(adam.sum_bytes > adam.peak_bytes / 2);
+
+  const auto refused = [&](i64 nn::DistilBertConfig::*size, const char* option, const char* key) {
+    for (const i64 value : {largest.*size + 1, i64{0}, i64{-1}, i64{1} << 62}) {
+      nn::DistilBertConfig config = largest;
+      config.*size = value;
+      CAPTURE(value);
+      const std::string said = message_of([&] { check_sizes(config); });
+      CHECK(contains(said, fmt::format("--{} is {}", option, value)));
+      CHECK(contains(said, std::to_string(largest.*size)));
+      CHECK(contains(message_of([&] { check_sizes(config, "c.json"); }),
+                     fmt::format("c.json: '{}' is {}", key, value)));
+    }
+  };
+  using Config = nn::DistilBertConfig;
+  refused(&Config::layers, "layers", "n_layers");
+  refused(&Config::vocabulary, "vocabulary", "vocab_size");
+  refused(&Config::positions, "positions", "max_position_embeddings");
+  refused(&Config::labels, "labels", "num_labels");
+  refused(static_cast<i64 Config::*>(&Config::dim), "dim", "dim");
+  refused(static_cast<i64 Config::*>(&Config::heads), "heads", "n_heads");
+  refused(static_cast<i64 Config::*>(&Config::hidden), "hidden", "hidden_dim");
+
+  for (const BatchShape& batch : {BatchShape{0, 0, 0}, BatchShape::of_texts(1, 41),
+                                  BatchShape::of_texts(1 << 22, 5), BatchShape{3, 2, 1}})
+    CHECK(contains(message_of([&] { predict_step(small_config(), batch); }), "memory: "));
+}
+
+TEST_CASE("a scale becomes an encoder of about as many parameters") {
+  CHECK(parse_scale("7b") == 7'000'000'000);
+  CHECK(parse_scale("1.5B") == 1'500'000'000);
+  CHECK(parse_scale("350m") == 350'000'000);
+  CHECK(parse_scale("66000000") == 66'000'000);
+  for (const char* wrong : {"", "b", "7x", "7bb", "0", "-7b", "nan", "inf", "1e40", "2m", "11t"})
+    CHECK(contains(message_of([&] { parse_scale(wrong); }), "scale: "));
+  for (const char* scale : {"100m", "350m", "1b", "7b", "70b", "175b", "10t"}) {
+    CAPTURE(scale);
+    const nn::DistilBertConfig config = config_of_scale(parse_scale(scale));
+    const double asked = static_cast<double>(parse_scale(scale));
+    const i64 live = memory_stats().live;
+    const StepMemory step = predict_step(config, BatchShape::of_texts(1, 128));
+    CHECK(memory_stats().live == live);
+    CHECK(static_cast<double>(step.parameter_count) == doctest::Approx(asked).epsilon(0.08));
+    CHECK(config.hidden == 4 * config.dim);
+    CHECK(config.dim == 64 * config.heads);
+    CHECK(static_cast<double>(config.dim) / static_cast<double>(config.layers) ==
+          doctest::Approx(128).epsilon(0.25));
+  }
+}

@@ -1,0 +1,121 @@
+/// What training a classifier needs in memory, computed from its sizes alone: nothing is allocated.
+///
+///     StepMemory step = predict_step(nn::preset("distilbert-base"), BatchShape::of_texts(32, 128));
+///     OptimizerMemory adamw = predict_optimizer("adamw", step);
+///     adamw.peak_bytes;                            // the most that a training step holds at once
+///
+/// Four things are held. *Weights* and the optimizer's *state* (optim/plan.hpp) stay. *Activations*
+/// are what forward keeps for backward, and *gradients* are what backward leaves for the optimizer:
+/// the one shrinks while the other grows, so the peak of a step is below the sum of all four. To
+/// find it, the step is run on sizes: each op of autograd and each layer of the model has a
+/// counterpart in memory.cpp that makes tensors of which only the size exists.
+///
+/// What one transformer block keeps, in numbers for each of its rows (in brackets: who needs it):
+///
+///     queries, keys, values    3 dim       (attention)
+///     log sums                 heads       (attention: the softmax is computed again from them)
+///     context                  dim         (out_lin)
+///     first sum                dim + 2     (sa_layer_norm, with the row's mean and 1/deviation)
+///     first norm               dim         (lin1)
+///     lin1                     hidden      (gelu)
+///     gelu                     hidden      (lin2)
+///     second sum               dim + 2     (output_layer_norm)
+///     output                   dim         (the next block)
+///
+/// so 8 dim + 2 hidden + heads + 4 in all. Dropout keeps nothing: its mask is computed again. Where
+/// a classifier reads the first token alone, the last block has keys and values for every token and
+/// the rest for one row of each text.
+///
+/// Counted are tensors, in bytes as requested, as core/buffer.hpp counts them. Outside of them are
+/// the program itself, what the allocator keeps for reuse, and scratch: each thread's attention
+/// matrix (3 length² floats) and the sums of matrix rules (8 bytes for each row and column).
+#pragma once
+
+#include "nn/models/distilbert.hpp"
+#include "optim/plan.hpp"
+
+namespace minima {
+
+/// The sizes of a batch; no token occurs twice in it, which is the most that gradients of
+/// embeddings can need.
+struct BatchShape {
+  i64 texts = 0, tokens = 0, longest = 0;
+
+  static BatchShape of_texts(i64 n, i64 length) { return {n, n * length, length}; }
+  /// `tokens` in texts of `length`; the last may be shorter.
+  static BatchShape of_tokens(i64 tokens, i64 length) {
+    return {(tokens + length - 1) / length, tokens, std::min(tokens, length)};
+  }
+};
+
+/// A tensor that forward keeps for backward.
+struct Activation {
+  std::string scope;  ///< "embeddings", "block 0", …, "classifier"
+  std::string name;   ///< as in the list above
+  i64 bytes = 0;
+};
+
+/// What a training step holds, whatever the optimizer. Bytes.
+struct StepMemory {
+  BatchShape batch;
+  std::vector<ParameterShape> parameters;  ///< of the model, in its order
+  i64 parameter_count = 0;
+  i64 parameter_bytes = 0;
+  std::vector<Activation> activations;
+  i64 activation_bytes = 0;
+  i64 logits_bytes = 0;     ///< among the activations
+  i64 batch_bytes = 0;      ///< ids, positions, offsets, labels
+  i64 gradient_bytes = 0;   ///< dense, but of embeddings only the rows that the batch looks up
+  i64 working_peak = 0;     ///< the most of batch, activations, gradients and temporaries at once
+  i64 left_for_update = 0;  ///< batch, loss and gradients: what lives while the optimizer works
+};
+
+/// Throws Error when a size of the config is out of range (check_sizes), or the batch's is: not
+/// positive, more than 2²⁴ tokens, or longer texts than the model has positions.
+StepMemory predict_step(const nn::DistilBertConfig& config, const BatchShape& batch);
+
+/// One optimizer's share.
+struct OptimizerMemory {
+  std::string spec;
+  StatePlan state;
+  /// Of the state's elements, those of a first moment or what stands for one: the slots exp_avg,
+  /// momentum_buffer, and the low-rank basis and coef.
+  i64 momentum = 0;
+  i64 temporary_bytes = 0;  ///< the most of its step, above zero only for matrix rules
+  i64 sum_bytes = 0;        ///< weights + gradients + state + activations
+  i64 peak_bytes = 0;       ///< of a whole step, all of it
+};
+
+/// Throws Error as make_optimizer does.
+OptimizerMemory predict_optimizer(const std::string& spec, const StepMemory& step);
+
+/// The same from the allocator: builds the model and the optimizer and takes one real step with
+/// clipping, on a batch of that shape. Throws Error as predict_step, and where memory is short.
+struct MeasuredMemory {
+  i64 parameter_bytes, state_elements, state_bytes, activation_bytes, gradient_bytes, peak_bytes;
+};
+MeasuredMemory measure_step(const nn::DistilBertConfig& config, const BatchShape& batch,
+                            const std::string& spec);
+
+/// Every prediction that the measurement contradicts, each with both numbers; empty when all hold.
+/// They must agree to the byte, the peak within 2 %.
+std::vector<std::string> disagreements(const StepMemory& step, const OptimizerMemory& optimizer,
+                                       const MeasuredMemory& measured);
+
+/// Throws Error, naming the size, its value and its limits, unless every size can be counted: dim
+/// and heads up to 2¹⁶, layers 1,000, hidden 2¹⁸, vocabulary 2 (one is [PAD]) to 2²⁴, positions 2²²,
+/// labels 2²⁰. With them no product of sizes leaves an i64. `source` is the config.json they were
+/// read from; without one they are named as on the command line.
+void check_sizes(const nn::DistilBertConfig& config, const std::string& source = "");
+
+/// "7b", "1.5B", "350m", "66000000" → a number of parameters. Throws Error for what is no number,
+/// or not between 2.5 million and 10 trillion.
+i64 parse_scale(const std::string& text);
+
+/// An encoder of about that many parameters: dim/layers is near 128 and hidden is 4 dim, as in
+/// published models of 10⁸ to 10¹¹ parameters; heads are 64 wide; vocabulary, positions and labels
+/// are DistilBERT's. So 12 dim² layers + 30,522 dim is about the number asked for; dim, a multiple
+/// of 64, is chosen to come nearest.
+nn::DistilBertConfig config_of_scale(i64 parameters);
+
+}  // namespace minima
