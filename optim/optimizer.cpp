@@ -74,11 +74,11 @@ GradientView gradient_view(const Parameter& parameter) {
   return view;
 }
 
-/// Of the options and of all tensors, in the order of their names.
-std::string checksum(const std::map<std::string, Tensor>& tensors, const std::string& options) {
+/// Of the metadata and of all tensors, in the order of their names.
+std::string checksum(const std::map<std::string, Tensor>& tensors, const std::string& metadata) {
   XXH3_state_t* const state = XXH3_createState();
   XXH3_128bits_reset(state);
-  XXH3_128bits_update(state, options.data(), options.size());
+  XXH3_128bits_update(state, metadata.data(), metadata.size());
   for (const auto& [name, tensor] : tensors) {
     XXH3_128bits_update(state, name.data(), name.size());
     XXH3_128bits_update(state, tensor.raw(), static_cast<std::size_t>(tensor.bytes()));
@@ -462,7 +462,7 @@ void Optimizer::save(const std::filesystem::path& path) const {
                    {{"format", kFormat},
                     {"optimizer", name()},
                     {"options", options.dump()},
-                    {"checksum", checksum(by_name(all), options.dump())}});
+                    {"checksum", checksum(by_name(all), name() + options.dump())}});
 }
 
 SavedState read_state(const std::filesystem::path& path) {
@@ -477,8 +477,9 @@ SavedState read_state(const std::filesystem::path& path) {
         path.string(), metadata("format"), kFormat);
   SavedState state{metadata("optimizer"), {}, {}};
   for (const auto& [name, entry] : file.entries()) state.tensors.emplace(name, file.read(name));
-  check(checksum(state.tensors, metadata("options")) == metadata("checksum"),
-        "{}: damaged: its checksum does not fit; use an earlier checkpoint", path.string());
+  check(
+      checksum(state.tensors, metadata("optimizer") + metadata("options")) == metadata("checksum"),
+      "{}: damaged: its checksum does not fit; use an earlier checkpoint", path.string());
   state.options = parse_json(metadata("options"), path.string());
   for (const auto& [key, type] :
        {std::pair{"not_stepped", Json::value_t::array}, std::pair{"slots", Json::value_t::object}})
