@@ -1,0 +1,418 @@
+/// minima inspect: what an optimizer keeps, from its file (train/inspect.hpp).
+#include "train/inspect.hpp"
+
+#include <climits>
+
+#include "examples/minima/options.hpp"
+#include "examples/minima/verbs.hpp"
+
+namespace minima {
+namespace {
+
+/// One character for each of the numbers, by their share of the largest.
+std::string bars(const std::vector<i64>& numbers) {
+  static constexpr std::string_view kBlocks[] = {" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+  const i64 largest = std::max<i64>(1, *std::ranges::max_element(numbers));
+  std::string text;
+  for (i64 n : numbers) text += kBlocks[(8 * n + largest - 1) / largest];
+  return text;
+}
+
+std::string number(double x) { return std::isnan(x) ? "-" : fmt::format("{:.3g}", x); }
+std::string percent(double share) { return fmt::format("{:.3g} %", 100 * share); }
+
+/// Characters on a terminal: the bytes that begin one in UTF-8.
+std::size_t width(const std::string& text) {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(text, [](char c) { return (c & 0xc0) != 0x80; }));
+}
+
+/// Text in columns: the first to the left, all but the last of the others to the right.
+class Columns {
+ public:
+  explicit Columns(std::vector<std::string> head) { add(std::move(head)); }
+  void add(std::vector<std::string> row) {
+    widths_.resize(std::max(widths_.size(), row.size()));
+    for (std::size_t i = 0; i < row.size(); ++i) widths_[i] = std::max(widths_[i], width(row[i]));
+    rows_.push_back(std::move(row));
+  }
+  void print() const {
+    for (const auto& row : rows_) {
+      std::string line = fmt::format("{:<{}}", row[0], widths_[0]);
+      for (std::size_t i = 1; i + 1 < row.size(); ++i)
+        line += fmt::format("  {:>{}}", row[i], widths_[i]);
+      fmt::print("{}  {}\n", line, row.back());
+    }
+  }
+  bool empty() const { return rows_.size() == 1; }
+
+ private:
+  std::vector<std::vector<std::string>> rows_;
+  std::vector<std::size_t> widths_;
+};
+
+Json to_json(const Statistics& s) {
+  Json histogram = Json::array();
+  for (const auto& [bin, count] : s.histogram)
+    histogram.push_back({{"log10", 0.5 * bin}, {"count", count}});
+  return {{"elements", s.count},   {"non_finite", s.non_finite},
+          {"zeros", s.zeros},      {"min", s.min},
+          {"max", s.max},          {"rms", s.rms},
+          {"histogram", histogram}};
+}
+
+Json to_json(const CodeUse& use) {
+  return {{"histogram", use.histogram},
+          {"used", use.used},
+          {"at_extremes", use.at_extremes},
+          {"at_zero", use.at_zero},
+          {"expected_error", use.expected_error},
+          {"worst_block",
+           {{"block", use.worst.index},
+            {"begin", use.worst.begin},
+            {"end", use.worst.end},
+            {"absmax", use.worst.absmax},
+            {"median", use.worst.median},
+            {"ratio", use.worst.ratio},
+            {"expected_error", use.worst.expected_error}}}};
+}
+
+Json to_json(const Difference& d) {
+  return {{"elements", d.count},  {"non_finite", d.non_finite},
+          {"max_abs", d.max_abs}, {"max_relative", d.max_relative},
+          {"rms", d.rms},         {"relative_rms", d.relative_rms},
+          {"cosine", d.cosine},   {"scale", d.scale},
+          {"lost", d.lost}};
+}
+
+Json to_json(const FactorUse& use) {
+  Json json = {{"parameter", use.parameter},
+               {"row", use.row},
+               {"col", use.column},
+               {"shape", {use.batch, use.rows, use.columns}},
+               {"mean_row", use.mean_row},
+               {"mean_col", use.mean_column},
+               {"row_spread", use.row_spread},
+               {"col_spread", use.column_spread},
+               {"min", use.min},
+               {"max", use.max},
+               {"against", nullptr}};
+  if (!use.full.empty()) {
+    json["against"] = to_json(use.error);
+    json["against"]["slot"] = use.full;
+  }
+  return json;
+}
+
+struct InspectVerb {
+  std::string file, other, against, parameter, slot;
+  bool json = false;
+
+  /// The slots of a file that --parameter and --slot leave.
+  std::vector<PlannedSlot> chosen(const StateFile& state) const {
+    std::vector<PlannedSlot> result;
+    for (const PlannedSlot& each : state.plan.slots) {
+      if ((parameter.empty() || matches(each.parameter, parameter)) &&
+          (slot.empty() || each.slot == slot))
+        result.push_back(each);
+    }
+    return result;
+  }
+
+  /// Throws Error where --parameter and --slot leave nothing of any file.
+  void check_chosen(const std::vector<const StateFile*>& files, bool any) const {
+    std::vector<std::string> names;
+    for (const StateFile* state : files)
+      for (const PlannedSlot& each : state->plan.slots)
+        if (!std::ranges::count(names, each.slot)) names.push_back(each.slot);
+    check(slot.empty() || std::ranges::count(names, slot),
+          "inspect: {} has no slot named '{}'; did you mean '{}'? It has: {}", file, slot,
+          nearest(slot, names), fmt::join(names, ", "));
+    check(any || (parameter.empty() && slot.empty()),
+          "inspect: {} keeps no state{} of a parameter whose name contains '{}'", file,
+          slot.empty() ? "" : fmt::format(" '{}'", slot), parameter);
+  }
+
+  // ---- one state
+
+  struct Seen {
+    const PlannedSlot* slot;
+    Statistics statistics;
+  };
+
+  static void print_slots(const std::vector<Seen>& all) {
+    int first = INT_MAX, last = INT_MIN;
+    for (const Seen& seen : all)
+      if (seen.slot->storage != Storage::i32 && !seen.statistics.histogram.empty()) {
+        first = std::min(first, seen.statistics.histogram.begin()->first);
+        last = std::max(last, seen.statistics.histogram.rbegin()->first);
+      }
+    Columns table({"slot", "shape", "storage", "bytes", "min", "max", "RMS", "0", "not finite",
+                   first > last
+                       ? ""
+                       : fmt::format("log10 |x| from {} to {}", 0.5 * first, 0.5 * (last + 1))});
+    for (const auto& [slot, s] : all) {
+      if (slot->storage == Storage::i32) continue;
+      std::vector<i64> counts;
+      for (int bin = first; bin <= last; ++bin)
+        counts.push_back(s.histogram.contains(bin) ? s.histogram.at(bin) : 0);
+      table.add(
+          {slot->key(), fmt::format("{}", slot->shape), std::string(storage_name(slot->storage)),
+           fmt::format("{}", slot->bytes()), number(s.min), number(s.max), number(s.rms),
+           s.count ? percent(static_cast<double>(s.zeros) / static_cast<double>(s.count)) : "-",
+           fmt::format("{}", s.non_finite), counts.empty() ? "" : "|" + bars(counts) + "|"});
+    }
+    if (!table.empty()) table.print();
+    print_counters(all);
+  }
+
+  /// A line for all counters of a name: `step` of every parameter.
+  static void print_counters(const std::vector<Seen>& all) {
+    std::map<std::string, std::vector<double>> counters;
+    for (const auto& [slot, s] : all)
+      if (slot->storage == Storage::i32) counters[slot->slot].push_back(s.max);
+    for (const auto& [name, values] : counters) {
+      const auto [least, most] = std::ranges::minmax(values);
+      fmt::print("{}: of {} parameters, {}\n", name, values.size(),
+                 least == most ? fmt::format("{}", least) : fmt::format("{} to {}", least, most));
+    }
+  }
+
+  /// Tensors, elements and bytes by the names of slots.
+  static Json totals(const std::vector<PlannedSlot>& slots) {
+    Json result = Json::object();
+    const auto add = [&](const std::string& name, const PlannedSlot& slot) {
+      Json& sum = result[name];
+      if (sum.is_null()) sum = {{"tensors", 0}, {"elements", 0}, {"scales", 0}, {"bytes", 0}};
+      sum["tensors"] = sum["tensors"].get<i64>() + 1;
+      sum["elements"] = sum["elements"].get<i64>() + slot.elements();
+      sum["scales"] = sum["scales"].get<i64>() + slot.scales();
+      sum["bytes"] = sum["bytes"].get<i64>() + slot.bytes();
+    };
+    for (const PlannedSlot& slot : slots) add(slot.slot, slot);
+    for (const PlannedSlot& slot : slots) add("total", slot);
+    return result;
+  }
+
+  static void print_totals(const Json& totals) {
+    Columns table({"\nsum", "tensors", "elements", "block scales", "bytes", ""});
+    for (const auto& [name, sum] : totals.items())
+      table.add({name, sum["tensors"].dump(), sum["elements"].dump(), sum["scales"].dump(),
+                 sum["bytes"].dump(), ""});
+    table.print();
+  }
+
+  static void print_codes(const std::vector<std::pair<std::string, CodeUse>>& all) {
+    if (all.empty()) return;
+    fmt::print(
+        "\n8 bits: codes in use of 256; share at ±absmax and at 0; error: of rounding, over RMS, "
+        "as "
+        "expected from the codes;\nworst block: of the largest absmax/median of |x|\n");
+    Columns table({"slot", "codes", "±absmax", "0", "error", "block", "absmax", "median", "ratio",
+                   "error", "codes 0 to 255, 4 a column"});
+    for (const auto& [key, use] : all) {
+      std::vector<i64> counts(64);
+      for (std::size_t code = 0; code < 256; ++code) counts[code / 4] += use.histogram[code];
+      table.add({key, fmt::format("{}", use.used), percent(use.at_extremes), percent(use.at_zero),
+                 percent(use.expected_error), fmt::format("{}", use.worst.index),
+                 number(use.worst.absmax), number(use.worst.median), number(use.worst.ratio),
+                 percent(use.worst.expected_error), "|" + bars(counts) + "|"});
+    }
+    table.print();
+  }
+
+  static void print_factors(const std::vector<FactorUse>& all, const std::string& reference) {
+    if (all.empty()) return;
+    fmt::print(
+        "\nfactored: V = R·C/mean(R) from row means R and column means C; means apart: of R and of "
+        "C, "
+        "equal but for rounding\n");
+    Columns table({"slots", "matrix", "mean", "means apart", "max/min of R", "of C", "min of V",
+                   "max of V", ""});
+    for (const FactorUse& use : all)
+      table.add({fmt::format("{}/{}, {}", use.parameter, use.row, use.column),
+                 use.batch == 1 ? fmt::format("{} x {}", use.rows, use.columns)
+                                : fmt::format("{} of {} x {}", use.batch, use.rows, use.columns),
+                 number(use.mean_row),
+                 percent(std::abs(use.mean_row - use.mean_column) /
+                         std::max(use.mean_row, use.mean_column)),
+                 number(use.row_spread), number(use.column_spread), number(use.min),
+                 number(use.max), ""});
+    table.print();
+    if (reference.empty()) return;
+    fmt::print("\nV against the whole second moment in {}\n", reference);
+    Columns errors(
+        {"slots", "of", "error/RMS", "cosine", "sum over sum", "largest error", "relative", ""});
+    for (const FactorUse& use : all)
+      if (use.full.empty())
+        errors.add(
+            {use.parameter + "/" + use.row, "-", "-", "-", "-", "-", "-", "no whole moment there"});
+      else
+        errors.add({use.parameter + "/" + use.row, use.full, percent(use.error.relative_rms),
+                    number(use.error.cosine), number(use.error.scale), number(use.error.max_abs),
+                    percent(use.error.max_relative), ""});
+    errors.print();
+  }
+
+  // ---- two states
+
+  static Json to_json(const StateComparison& comparison) {
+    Json common = Json::array();
+    for (const auto& [a, b, difference] : comparison.common)
+      common.push_back({{"parameter", a->parameter},
+                        {"slot", a->slot},
+                        {"storage", {storage_name(a->storage), storage_name(b->storage)}},
+                        {"difference", minima::to_json(difference)}});
+    return {{"common", std::move(common)},
+            {"only_a", comparison.only_a},
+            {"only_b", comparison.only_b},
+            {"reshaped", comparison.reshaped}};
+  }
+
+  static void print_common(const StateComparison& comparison) {
+    Columns table({"slot", "storage", "largest", "relative", "RMS", "over RMS", "cosine",
+                   "became 0", "not finite", ""});
+    i64 counters = 0, other_counters = 0;
+    for (const auto& [a, b, d] : comparison.common) {
+      if (a->storage == Storage::i32) {
+        ++counters;
+        other_counters += d.max_abs > 0;
+        continue;
+      }
+      table.add({a->key(),
+                 fmt::format("{}, {}", storage_name(a->storage), storage_name(b->storage)),
+                 number(d.max_abs), percent(d.max_relative), number(d.rms), percent(d.relative_rms),
+                 fmt::format("{:.6f}", d.cosine), fmt::format("{}", d.lost),
+                 fmt::format("{}", d.non_finite), ""});
+    }
+    if (!table.empty()) table.print();
+    if (counters) fmt::print("step: {} of {} differ\n", other_counters, counters);
+  }
+
+  void compare_two() const {
+    const StateFile a(file), b(other);
+    const auto slots_a = chosen(a), slots_b = chosen(b);
+    check_chosen({&a, &b}, !slots_a.empty() || !slots_b.empty());
+    const StateComparison comparison = compare_states(a, slots_a, b, slots_b);
+    if (json) {
+      Json document = {{"a", {{"file", a.path.string()}, {"optimizer", a.saved.optimizer}}},
+                       {"b", {{"file", b.path.string()}, {"optimizer", b.saved.optimizer}}}};
+      document.update(to_json(comparison));
+      return fmt::print("{}\n", document.dump());
+    }
+    fmt::print("A: {}, {}\nB: {}, {}\n\nB − A, slot by slot\n", a.path.string(), a.saved.optimizer,
+               b.path.string(), b.saved.optimizer);
+    print_common(comparison);
+    const auto list = [](const char* what, const std::vector<std::string>& keys) {
+      if (!keys.empty()) fmt::print("\n{}:\n  {}\n", what, fmt::join(keys, "\n  "));
+    };
+    list("only in A", comparison.only_a);
+    list("only in B", comparison.only_b);
+    list("of other shapes", comparison.reshaped);
+  }
+
+  /// What both keep, `reference` in fp32.
+  static StateComparison against_fp32(const StateFile& reference, const StateFile& state,
+                                      const std::vector<PlannedSlot>& slots) {
+    std::vector<PlannedSlot> wanted;
+    for (const PlannedSlot& slot : slots)
+      if (const PlannedSlot* known = reference.find(slot.key())) {
+        check(known->storage == Storage::fp32 || known->storage == Storage::i32,
+              "inspect: --against {}: '{}' is stored as {} there; a reference keeps it in fp32",
+              reference.path.string(), known->key(), storage_name(known->storage));
+        wanted.push_back(*known);
+      }
+    StateComparison comparison = compare_states(reference, wanted, state, {});
+    // Entries point at slots that outlive them.
+    for (auto& entry : comparison.common) entry.a = reference.find(entry.a->key());
+    return comparison;
+  }
+
+  void inspect_one() const {
+    const StateFile state(file);
+    const std::vector<PlannedSlot> slots = chosen(state);
+    check_chosen({&state}, !slots.empty());
+    std::optional<StateFile> reference;
+    if (!against.empty()) reference.emplace(against);
+
+    std::vector<Seen> all;
+    std::vector<std::pair<std::string, CodeUse>> codes;
+    for (const PlannedSlot& each : slots) {
+      all.push_back({&each, statistics(state.values(each))});
+      if (each.storage == Storage::block8) codes.emplace_back(each.key(), code_use(state, each));
+    }
+    const std::vector<FactorUse> factors =
+        factor_use(state, slots, reference ? &*reference : nullptr);
+    StateComparison errors;
+    if (reference) {
+      errors = against_fp32(*reference, state, slots);
+      check(
+          !errors.common.empty() ||
+              std::ranges::any_of(factors, [](const FactorUse& use) { return !use.full.empty(); }),
+          "inspect: --against {}: it has none of these slots; give the fp32 state of the same "
+          "model",
+          reference->path.string());
+    }
+
+    if (json) {
+      Json document = {{"file", state.path.string()},
+                       {"optimizer", state.saved.optimizer},
+                       {"groups", state.saved.options.value("groups", Json::array())},
+                       {"slots", Json::array()},
+                       {"factored", Json::array()},
+                       {"totals", totals(slots)}};
+      auto code = codes.begin();
+      for (const auto& [slot, s] : all) {
+        Json entry = {{"parameter", slot->parameter},
+                      {"slot", slot->slot},
+                      {"shape", slot->shape.sizes()},
+                      {"storage", storage_name(slot->storage)},
+                      {"bytes", slot->bytes()}};
+        entry.update(minima::to_json(s));
+        if (slot->storage == Storage::block8) entry["codes"] = minima::to_json((code++)->second);
+        document["slots"].push_back(std::move(entry));
+      }
+      for (const FactorUse& use : factors) document["factored"].push_back(minima::to_json(use));
+      if (reference) {
+        document["against"] = to_json(errors);
+        document["against"]["file"] = reference->path.string();
+      }
+      return fmt::print("{}\n", document.dump());
+    }
+    fmt::print("{}: the state of {}\n\n", state.path.string(), state.saved.optimizer);
+    print_slots(all);
+    print_totals(totals(slots));
+    print_codes(codes);
+    print_factors(factors, reference ? reference->path.string() : "");
+    if (reference && !errors.common.empty()) {
+      fmt::print("\nerror against {}\n", reference->path.string());
+      print_common(errors);
+    }
+    if (!errors.reshaped.empty())
+      fmt::print("\nof other shapes there:\n  {}\n", fmt::join(errors.reshaped, "\n  "));
+  }
+
+  void run() const { other.empty() ? inspect_one() : compare_two(); }
+};
+
+}  // namespace
+
+void add_inspect(CLI::App& app) {
+  CLI::App& verb = *app.add_subcommand(
+      "inspect", "what an optimizer's state holds, tensor by tensor; or two states compared");
+  const auto options = std::make_shared<InspectVerb>();
+  InspectVerb& o = *options;
+  verb.add_option("state", o.file, "optimizer.safetensors, or the folder that holds it")
+      ->required();
+  CLI::Option* other = verb.add_option("other", o.other, "a second state, to compare with");
+  verb.add_option("--against", o.against,
+                  "the state of the same training in fp32: the error of 8 bits and of factors")
+      ->excludes(other);
+  verb.add_option("--parameter", o.parameter,
+                  "only parameters whose name contains this, or one of several: embeddings|q_lin");
+  verb.add_option("--slot", o.slot, "only slots of this name: exp_avg_sq");
+  verb.add_flag("--json", o.json, "one JSON document on standard output, nothing else");
+  verb.callback([options] { options->run(); });
+}
+
+}  // namespace minima

@@ -1,0 +1,359 @@
+#include "train/inspect.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
+#include "optim/matrix_pass.hpp"
+#include "optim/storage/block8.hpp"
+
+namespace minima {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+std::filesystem::path file_of(const std::filesystem::path& path) {
+  return std::filesystem::is_directory(path) ? path / "optimizer.safetensors" : path;
+}
+
+/// The slot of one entry of "slots". `where` names file and key.
+PlannedSlot parse_slot(const std::string& key, const Json& json, const std::string& where) {
+  const std::size_t slash = key.rfind('/');
+  check(slash != std::string::npos && json.is_object() && json.contains("storage") &&
+            json["storage"].is_string() && json.contains("sign") && json["sign"].is_string() &&
+            json.contains("block_size") && json["block_size"].is_number_integer(),
+        "{}: damaged: it lacks a storage, a sign or a block size", where);
+  PlannedSlot slot;
+  slot.parameter = key.substr(0, slash);
+  slot.slot = key.substr(slash + 1);
+  const auto named = std::ranges::find(kStorageNames, json["storage"].get<std::string>());
+  check(named != kStorageNames.end(), "{}: no storage is named '{}'; there are {}", where,
+        json["storage"].get<std::string>(), fmt::join(kStorageNames, ", "));
+  slot.storage = static_cast<Storage>(named - kStorageNames.begin());
+  const std::string sign = json["sign"];
+  check(sign == "any" || sign == "nonnegative", "{}: its sign is '{}'; any or nonnegative is known",
+        where, sign);
+  slot.sign = sign == "any" ? Sign::any : Sign::nonnegative;
+  slot.block_size = json["block_size"];
+  check(slot.storage != Storage::block8 ||
+            (slot.block_size > 0 && slot.block_size <= kLongestStretch),
+        "{}: blocks of {} values; at most {} are allowed", where, slot.block_size, kLongestStretch);
+  return slot;
+}
+
+DType dtype_in(Storage storage) {
+  switch (storage) {
+    case Storage::bf16:
+      return DType::bf16;
+    case Storage::block8:
+      return DType::u8;
+    case Storage::i32:
+      return DType::i32;
+    case Storage::fp32:
+      break;
+  }
+  return DType::f32;
+}
+
+std::string values_key(const PlannedSlot& slot) {
+  return slot.key() + (slot.storage == Storage::block8 ? ".codes" : "");
+}
+std::string absmax_key(const PlannedSlot& slot) { return slot.key() + ".absmax"; }
+
+const CodeMap& map_of(const PlannedSlot& slot) {
+  return slot.sign == Sign::any ? signed_code_map() : unsigned_code_map();
+}
+
+/// E[(x − value)²] of each code for x with equal chance anywhere between its borders, which are the
+/// midpoints to its neighbours: ((hi − v)³ + (v − lo)³)/(3 (hi − lo)).
+std::array<double, 256> expected_squares(const CodeMap& map) {
+  std::array<double, 256> result;
+  const double least = map.value[0] < 0 ? -1 : 0;
+  for (std::size_t code = 0; code < 256; ++code) {
+    const double v = map.value[code];
+    const double lo = code == 0 ? least : (v + static_cast<double>(map.value[code - 1])) / 2;
+    const double hi = code == 255 ? v : (v + static_cast<double>(map.value[code + 1])) / 2;
+    result[code] = (std::pow(hi - v, 3) + std::pow(v - lo, 3)) / (3 * (hi - lo));
+  }
+  return result;
+}
+
+double median_of(std::vector<float>& values) {
+  const auto middle = values.begin() + std::ssize(values) / 2;
+  std::ranges::nth_element(values, middle);
+  return *middle;
+}
+
+class DifferenceSum {
+ public:
+  void add(double a, double b) {
+    ++result_.count;
+    if (!std::isfinite(a) || !std::isfinite(b)) {
+      ++result_.non_finite;
+      return;
+    }
+    const double error = std::abs(b - a), larger = std::max(std::abs(a), std::abs(b));
+    result_.max_abs = std::max(result_.max_abs, error);
+    if (larger > 0) result_.max_relative = std::max(result_.max_relative, error / larger);
+    result_.lost += a != 0 && b == 0;
+    squares_ += error * error;
+    aa_ += a * a;
+    bb_ += b * b;
+    ab_ += a * b;
+    a_ += a;
+    b_ += b;
+  }
+  Difference result() const {
+    Difference d = result_;
+    const double finite = static_cast<double>(d.count - d.non_finite);
+    d.rms = finite > 0 ? std::sqrt(squares_ / finite) : 0;
+    d.relative_rms = squares_ == 0 ? 0 : std::sqrt(squares_ / aa_);
+    if (aa_ > 0 && bb_ > 0) d.cosine = ab_ / (std::sqrt(aa_) * std::sqrt(bb_));
+    if (a_ != 0) d.scale = b_ / a_;
+    return d;
+  }
+
+ private:
+  Difference result_;
+  double squares_ = 0, aa_ = 0, bb_ = 0, ab_ = 0, a_ = 0, b_ = 0;
+};
+
+/// Of the slot of row means: that of the column means, and what the whole moment is called in the
+/// state of an optimizer that keeps it.
+struct FactorNames {
+  std::string column;
+  std::vector<std::string> full;
+};
+std::optional<FactorNames> factor_names(const std::string& row) {
+  if (row == "row_var") return FactorNames{"col_var", {"variance", "exp_avg_sq"}};
+  if (!row.ends_with("_row")) return {};
+  const std::string stem = row.substr(0, row.size() - 4);
+  FactorNames names{stem + "_col", {stem}};
+  if (stem == "exp_avg_sq") names.full.push_back("variance");
+  return names;
+}
+
+double mean(std::span<const float> values) {
+  double sum = 0;
+  for (float x : values) sum += x;
+  return sum / static_cast<double>(values.size());
+}
+double spread(std::span<const float> values) {
+  const auto [least, most] = std::ranges::minmax(values);
+  return static_cast<double>(most) / static_cast<double>(least);
+}
+
+/// Calls f(i, R·C/mean(R)) for each element i of the matrices that the factors stand for.
+template <class F>
+void for_products(const FactorUse& use, const Tensor& row, const Tensor& column, const F& f) {
+  const float *r = row.data<float>(), *c = column.data<float>();
+  i64 at = 0;
+  for (i64 b = 0; b < use.batch; ++b, r += use.rows, c += use.columns) {
+    const double whole = mean({r, static_cast<std::size_t>(use.rows)});
+    for (i64 i = 0; i < use.rows; ++i)
+      for (i64 j = 0; j < use.columns; ++j, ++at)
+        f(at, whole == 0 ? 0.0 : static_cast<double>(r[i]) * static_cast<double>(c[j]) / whole);
+  }
+}
+
+FactorUse factor_use(const StateFile& file, const PlannedSlot& row, const PlannedSlot& column,
+                     const PlannedSlot* full, const StateFile* reference) {
+  const std::string where = file.path.string() + ": '" + row.key() + "'";
+  FactorUse use{row.parameter, row.slot, column.slot};
+  const Shape &r = row.shape, &c = column.shape;
+  check(r.rank() > 0 && c.rank() == r.rank(), "{} is {}, '{}' {}: no factors of one matrix", where,
+        r, column.slot, c);
+  // [..., n] and [..., m], or, as in torch, [..., n, 1] and [..., 1, m].
+  const bool kept = r.rank() > 1 && r[-1] == 1 && c[-2] == 1;
+  use.rows = kept ? r[-2] : r[-1];
+  use.columns = c[-1];
+  check(use.rows > 0 && use.columns > 0 && r.size() / use.rows == c.size() / use.columns,
+        "{} is {}, '{}' {}: no factors of one matrix", where, r, column.slot, c);
+  use.batch = r.size() / use.rows;
+
+  const Tensor R = file.values(row), C = file.values(column);
+  use.mean_row = mean(R.span<float>());
+  use.mean_column = mean(C.span<float>());
+  use.row_spread = spread(R.span<float>());
+  use.column_spread = spread(C.span<float>());
+  use.min = kInfinity;
+  use.max = -kInfinity;
+  Tensor V;
+  if (full) {
+    const Shape& v = full->shape;
+    check(v.rank() >= 2 && v[-2] == use.rows && v[-1] == use.columns &&
+              v.size() == r.size() * use.columns,
+          "{} is {}, '{}' {}; '{}' in {} is {}: the moment of another matrix", where, r,
+          column.slot, c, full->key(), reference->path.string(), v);
+    use.full = full->slot;
+    V = reference->values(*full);
+  }
+  DifferenceSum error;
+  for_products(use, R, C, [&](i64 at, double product) {
+    use.min = std::min(use.min, product);
+    use.max = std::max(use.max, product);
+    if (full) error.add(V.data<float>()[at], product);
+  });
+  use.error = error.result();
+  return use;
+}
+
+}  // namespace
+
+StateFile::StateFile(const std::filesystem::path& given)
+    : path(file_of(given)), saved(read_state(path)) {
+  std::size_t held = 0;
+  for (const auto& [key, json] : saved.options["slots"].items()) {
+    const std::string where = fmt::format("{}: slot '{}'", path.string(), key);
+    PlannedSlot slot = parse_slot(key, json, where);
+    const auto tensor = [&](const std::string& name, DType dtype) -> const Tensor& {
+      const auto found = saved.tensors.find(name);
+      check(found != saved.tensors.end(), "{}: damaged: there is no tensor '{}'", where, name);
+      check(found->second.dtype() == dtype, "{}: damaged: '{}' is {}, in {} it is {}", where, name,
+            dtype_name(found->second.dtype()), storage_name(slot.storage), dtype_name(dtype));
+      ++held;
+      return found->second;
+    };
+    slot.shape = tensor(values_key(slot), dtype_in(slot.storage)).shape();
+    if (slot.storage == Storage::block8) {
+      const i64 scales = tensor(absmax_key(slot), DType::f32).size();
+      check(scales == slot.scales(),
+            "{}: damaged: {} block maxima; {} values in blocks of {} have {}", where, scales,
+            slot.elements(), slot.block_size, slot.scales());
+    }
+    plan.slots.push_back(std::move(slot));
+  }
+  check(held == saved.tensors.size(), "{}: damaged: {} of its {} tensors belong to no slot",
+        path.string(), saved.tensors.size() - held, saved.tensors.size());
+}
+
+const PlannedSlot* StateFile::find(const std::string& key) const {
+  const auto found = std::ranges::find(plan.slots, key, &PlannedSlot::key);
+  return found == plan.slots.end() ? nullptr : &*found;
+}
+
+SlotView StateFile::view(const PlannedSlot& slot) const {
+  SlotView view;
+  view.storage = slot.storage;
+  view.values = const_cast<std::byte*>(saved.tensors.at(values_key(slot)).raw());
+  if (slot.storage == Storage::block8) {
+    view.absmax = const_cast<float*>(saved.tensors.at(absmax_key(slot)).data<float>());
+    view.block_size = slot.block_size;
+    view.map = &map_of(slot);
+  }
+  return view;
+}
+
+Tensor StateFile::values(const PlannedSlot& slot) const {
+  const Tensor& stored = saved.tensors.at(values_key(slot));
+  if (slot.storage != Storage::block8) return stored.to(DType::f32);
+  Tensor result = Tensor::empty(slot.shape);
+  detail::read(view(slot), 0, result.size(), result.data<float>());
+  return result;
+}
+
+Statistics statistics(const Tensor& values) {
+  Statistics s;
+  s.count = values.size();
+  double squares = 0;
+  for (const float x : values.span<float>()) {
+    if (!std::isfinite(x)) {
+      ++s.non_finite;
+      continue;
+    }
+    s.min = std::fmin(s.min, x);
+    s.max = std::fmax(s.max, x);
+    squares += static_cast<double>(x) * static_cast<double>(x);
+    if (x == 0)
+      ++s.zeros;
+    else
+      ++s.histogram[static_cast<int>(std::floor(2 * std::log10(std::abs(static_cast<double>(x)))))];
+  }
+  if (s.count > s.non_finite)
+    s.rms = std::sqrt(squares / static_cast<double>(s.count - s.non_finite));
+  return s;
+}
+
+CodeUse code_use(const StateFile& file, const PlannedSlot& slot) {
+  check(slot.storage == Storage::block8, "inspect: '{}' is stored as {}; codes are block8's",
+        slot.key(), storage_name(slot.storage));
+  const SlotView view = file.view(slot);
+  const Tensor values = file.values(slot);
+  const u8* const codes = static_cast<const u8*>(view.values);
+  const std::array<double, 256> expected = expected_squares(*view.map);
+  CodeUse use;
+  double squares = 0, error_squares = 0;
+  for (i64 b = 0; b < slot.scales(); ++b) {
+    CodeUse::Block block{b, b * slot.block_size,
+                         std::min((b + 1) * slot.block_size, values.size())};
+    block.absmax = view.absmax[b];
+    std::vector<float> magnitudes;
+    double block_squares = 0, block_errors = 0;
+    for (i64 i = block.begin; i < block.end; ++i) {
+      const float x = values.data<float>()[i];
+      ++use.histogram[codes[i]];
+      magnitudes.push_back(std::abs(x));
+      block_squares += static_cast<double>(x) * static_cast<double>(x);
+      block_errors += expected[codes[i]] * block.absmax * block.absmax;
+    }
+    squares += block_squares;
+    error_squares += block_errors;
+    if (!(block.absmax > 0)) continue;
+    block.median = median_of(magnitudes);
+    block.ratio = block.median > 0 ? block.absmax / block.median : kInfinity;
+    block.expected_error = std::sqrt(block_errors / block_squares);
+    if (std::pair(block.ratio, block.absmax) > std::pair(use.worst.ratio, use.worst.absmax))
+      use.worst = block;
+  }
+  const double n = static_cast<double>(std::max<i64>(1, values.size()));
+  use.used =
+      static_cast<int>(std::ranges::count_if(use.histogram, [](i64 each) { return each > 0; }));
+  const i64 lowest = slot.sign == Sign::any ? use.histogram[0] : 0;
+  use.at_extremes = static_cast<double>(use.histogram[255] + lowest) / n;
+  use.at_zero = static_cast<double>(use.histogram[view.map->zero]) / n;
+  use.expected_error = squares > 0 ? std::sqrt(error_squares / squares) : 0;
+  return use;
+}
+
+Difference difference(const Tensor& a, const Tensor& b) {
+  check(a.shape() == b.shape(), "inspect: shapes differ: a is {}, b is {}", a.shape(), b.shape());
+  DifferenceSum sum;
+  for (i64 i = 0; i < a.size(); ++i) sum.add(a.data<float>()[i], b.data<float>()[i]);
+  return sum.result();
+}
+
+std::vector<FactorUse> factor_use(const StateFile& file, const std::vector<PlannedSlot>& slots,
+                                  const StateFile* reference) {
+  std::vector<FactorUse> result;
+  for (const PlannedSlot& row : slots) {
+    const std::optional<FactorNames> names = factor_names(row.slot);
+    const PlannedSlot* const column =
+        names ? file.find(row.parameter + "/" + names->column) : nullptr;
+    if (!column) continue;
+    const PlannedSlot* full = nullptr;
+    for (const std::string& name : names->full)
+      if (reference && !full) full = reference->find(row.parameter + "/" + name);
+    result.push_back(factor_use(file, row, *column, full, reference));
+  }
+  return result;
+}
+
+StateComparison compare_states(const StateFile& a, const std::vector<PlannedSlot>& slots_a,
+                               const StateFile& b, const std::vector<PlannedSlot>& slots_b) {
+  StateComparison result;
+  for (const PlannedSlot& slot : slots_a) {
+    const PlannedSlot* const other = b.find(slot.key());
+    if (!other)
+      result.only_a.push_back(slot.key());
+    else if (other->shape != slot.shape)
+      result.reshaped.push_back(
+          fmt::format("{} is {} and {}", slot.key(), slot.shape, other->shape));
+    else
+      result.common.push_back({&slot, other, difference(a.values(slot), b.values(*other))});
+  }
+  for (const PlannedSlot& slot : slots_b)
+    if (!a.find(slot.key())) result.only_b.push_back(slot.key());
+  return result;
+}
+
+}  // namespace minima
