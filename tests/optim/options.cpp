@@ -27,7 +27,7 @@ TEST_CASE("an unknown optimizer or option is refused by name, with the nearest a
   CHECK(error_of("adamw:betas=0.9")
             .ends_with("It has: lr, beta1, beta2, eps, weight_decay, amsgrad, maximize, "
                        "decay_order, state, block_size, "
-                       "min_8bit_size, fp32, bf16, block8, non_finite_guard"));
+                       "min_8bit_size, fp32, bf16, block8, non_finite_guard, lazy_rows"));
   CHECK(error_of("adamw", "lrr=1").starts_with("adamw: no option named 'lrr'; did you mean 'lr'?"));
   CHECK(error_of("adamw", "state=block8").starts_with("adamw: no option named 'state'"));
 }
@@ -78,7 +78,7 @@ TEST_CASE("resolved options can be read back") {
   const Json options = optimizer.options();
   CHECK(options["optimizer"] == "adamw8bit");
   CHECK(options["storage"]["state"] == "block8");
-  CHECK(options["non_finite_guard"] == true);
+  CHECK(options["non_finite_guard, lazy_rows"] == true);
   REQUIRE(options["groups"].size() == 2);
   CHECK(options["groups"][0]["options"]["lr"] == 0.01);
   CHECK(options["groups"][0]["options"]["weight_decay"] == 0.01);
