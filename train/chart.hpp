@@ -77,6 +77,12 @@ struct Bar {
   std::string text;
 };
 
+/// A row of a heat map: one value for each x. Rows of one group stand together.
+struct HeatRow {
+  std::string group, name;
+  std::vector<double> values;
+};
+
 /// Curves over x, named at their right ends.
 std::string lines(const Label& label, const Axis& x, const Axis& y,
                   const std::vector<Series>& series, const std::vector<Rule>& rules = {});
@@ -87,6 +93,13 @@ std::string scatter(const Label& label, const Axis& x, const Axis& y,
 
 /// Horizontal bars from 0.
 std::string bars(const Label& label, const std::vector<Bar>& bars);
+
+/// Rows over x (ascending), coloured by value on a log scale from `low` to `high`, which are above
+/// 0, with a legend that `measure` names. Where there are more x than columns, or several in one, a
+/// cell has the largest; what is not finite or not above 0 stays blank. A row's name is its tooltip.
+std::string heat_map(const Label& label, const Axis& x, const std::string& measure,
+                     const std::vector<double>& positions, const std::vector<HeatRow>& rows,
+                     double low, double high);
 
 /// The key of a style: a piece of its line with its marker.
 std::string swatch(int style);

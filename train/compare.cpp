@@ -89,32 +89,46 @@ std::vector<std::string> resolved_specs(const ComparisonOptions& options) {
   for (const std::string& optimizer : options.optimizers) {
     specs.push_back(with_defaults(optimizer));
     check(std::ranges::count(specs, specs.back()) == 1, "compare: '{}' is named twice", optimizer);
-    plan_state(specs.back(), {});  // refuses a wrong one
+    validate_optimizer(specs.back(), options.training);
   }
   return specs;
+}
+
+Json describe_comparison(const Task& task, const TrainingOptions& training, i64 seeds) {
+  Json list = Json::array(), groups = Json::array();
+  for (i64 i = 0; i < seeds; ++i) list.push_back(training.seed + static_cast<u64>(i));
+  for (const GroupPattern& group : training.groups)
+    groups.push_back(group.pattern + ":" + group.options);
+  Json described = {{"epochs", training.epochs},
+                    {"batch", to_string(training.batch)},
+                    {"steps", total_steps(task.data, training)},
+                    {"schedule", training.schedule},
+                    {"warmup", training.warmup},
+                    {"clip_norm", training.clip_norm},
+                    {"clip_value", training.clip_value},
+                    {"accumulate", training.accumulate},
+                    {"watch", training.watch},
+                    {"groups", groups},
+                    {"vocabulary", task.config.vocabulary},
+                    {"seeds", list}};
+  return {{"data", describe_data(task)},
+          {"model", describe_model(task)},
+          {"training", std::move(described)},
+          {"machine", describe_machine().to_json()},
+          {"runs", Json::array()},
+          {"failed", Json::array()}};
+}
+
+void write_report(Json& comparison, const std::filesystem::path& directory) {
+  comparison["report"] = (directory / "report.html").string();
+  write_file(directory / "comparison.json", comparison.dump(1) + "\n");
+  write_file(directory / "report.html", report_html(comparison));
 }
 
 Json compare(const Task& task, const ComparisonOptions& options,
              const ComparisonObserver& observer) {
   const std::vector<std::string> specs = resolved_specs(options);
-  Json seeds = Json::array();
-  for (i64 i = 0; i < options.seeds; ++i)
-    seeds.push_back(options.training.seed + static_cast<u64>(i));
-  const MachineInfo machine = describe_machine();
-  Json result = {{"data", describe_data(task)},
-                 {"model", describe_model(task)},
-                 {"training",
-                  {{"epochs", options.training.epochs},
-                   {"batch", to_string(options.training.batch)},
-                   {"steps", total_steps(task.data, options.training)},
-                   {"schedule", options.training.schedule},
-                   {"warmup", options.training.warmup},
-                   {"clip_norm", options.training.clip_norm},
-                   {"vocabulary", task.config.vocabulary},
-                   {"seeds", seeds}}},
-                 {"machine", machine.to_json()},
-                 {"runs", Json::array()},
-                 {"failed", Json::array()}};
+  Json result = describe_comparison(task, options.training, options.seeds);
   for (i64 i = 0; i < options.seeds; ++i) {
     for (const std::string& spec : specs) {
       TrainingOptions training = options.training;
@@ -135,11 +149,7 @@ Json compare(const Task& task, const ComparisonOptions& options,
   }
   if (result["runs"].empty())
     fail_at_run_time("{}", result["failed"][0]["error"].get<std::string>());
-  if (!options.directory.empty()) {
-    result["report"] = (options.directory / "report.html").string();
-    write_file(options.directory / "comparison.json", result.dump(1) + "\n");
-    write_file(options.directory / "report.html", report_html(result));
-  }
+  if (!options.directory.empty()) write_report(result, options.directory);
   return result;
 }
 

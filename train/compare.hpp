@@ -23,6 +23,11 @@ struct ComparisonObserver {
 /// named twice, or no seeds.
 std::vector<std::string> resolved_specs(const ComparisonOptions& options);
 
+/// The frame of a report: {"data", "model", "training", "machine", "runs": [], "failed": []}.
+Json describe_comparison(const Task& task, const TrainingOptions& training, i64 seeds);
+/// Writes report.html and comparison.json, and the former's path as "report".
+void write_report(Json& comparison, const std::filesystem::path& directory);
+
 /// Returns {"data", "model", "training", "machine", "runs": [Run::record, …], "failed": [{"spec", "seed", "error"}, …],
 /// "report"}; writes report.html, comparison.json and a folder per run. Optimizers are checked before anything is trained; a
 /// run that fails (its loss stops being a number) leaves the others as they are. Throws Error when all fail.

@@ -10,6 +10,9 @@ inline constexpr std::string_view kReportStyle = R"css(
 :root {
   color-scheme: light dark;
   --paper: #fdfdfb; --ink: #1c1e21; --soft: #5b6168; --hair: #dcdcd6; --heat: 47 104 173;
+  /* From the paper's side to the far one, in both schemes. */
+  --h0: #fde725; --h1: #c2df23; --h2: #86d549; --h3: #52c569; --h4: #2ab07f; --h5: #1e9b8a; --h6: #25858e; --h7: #2d708e; --h8: #38598c; --h9: #433e85; --h10: #482173; --h11: #440154;
+  --warn: #a3230f;
   --serif: Charter, "Bitstream Charter", "Iowan Old Style", "Source Serif 4", Cambria, Georgia, "Liberation Serif", serif;
   --sans: system-ui, "Segoe UI", "Helvetica Neue", "Liberation Sans", Arial, sans-serif;
 }
@@ -18,7 +21,8 @@ inline constexpr std::string_view kReportStyle = R"css(
 .s4 { --c: #8a5a00; --d: 14 4 }       .s5 { --c: #0b6b80; --d: 4 3 }
 .s6 { --c: #b01b66; --d: 9 2 2 2 2 2 } .s7 { --c: #50565e; --d: 1.5 4 }
 @media screen and (prefers-color-scheme: dark) {
-  :root { --paper: #16181b; --ink: #e4e4e0; --soft: #a2a8af; --hair: #34383d; --heat: 104 164 232 }
+  :root { --paper: #16181b; --ink: #e4e4e0; --soft: #a2a8af; --hair: #34383d; --heat: 104 164 232; --warn: #ff9b85;
+    --h0: #440154; --h1: #482173; --h2: #433e85; --h3: #38598c; --h4: #2d708e; --h5: #25858e; --h6: #1e9b8a; --h7: #2ab07f; --h8: #52c569; --h9: #86d549; --h10: #c2df23; --h11: #fde725; }
   .s0 { --c: #79b4f2 } .s1 { --c: #f59a66 } .s2 { --c: #6fcf97 } .s3 { --c: #c6a1f0 }
   .s4 { --c: #dfb84a } .s5 { --c: #5fcbd9 } .s6 { --c: #f58fbb } .s7 { --c: #b4bbc4 }
 }
@@ -77,6 +81,13 @@ figcaption { margin-top: .3rem; max-width: 46em }
 .bar + .whisker { stroke: var(--ink) }
 .chart:has(.series:hover) .series:not(:hover) { opacity: .25 }
 
+.heat { fill: none; shape-rendering: crispEdges }
+.h0 { stroke: var(--h0) } .h1 { stroke: var(--h1) } .h2 { stroke: var(--h2) } .h3 { stroke: var(--h3) } .h4 { stroke: var(--h4) } .h5 { stroke: var(--h5) }
+.h6 { stroke: var(--h6) } .h7 { stroke: var(--h7) } .h8 { stroke: var(--h8) } .h9 { stroke: var(--h9) } .h10 { stroke: var(--h10) } .h11 { stroke: var(--h11) }
+.alarms { border-left: 4px solid var(--warn); padding: .1rem 0 .1rem 1rem; margin: 1rem 0 }
+.alarms h3 { color: var(--warn) } .alarms ul { padding-left: 1.1em }
+.words td, .words th { text-align: left } .words td { white-space: normal }
+
 .matrices { display: flex; flex-wrap: wrap; gap: 2rem }
 .matrices > * { min-width: 0; break-inside: avoid }
 .matrix th { font-weight: 400; white-space: nowrap; max-width: 11rem; overflow: hidden; text-overflow: ellipsis }
@@ -123,7 +134,7 @@ details > :not(summary) { margin-left: 1.1rem }
 .dense td { min-width: 1.6rem } .matrix.dense th, .matrix.dense td { padding: .2rem .25rem }
 .matrix.dense th { max-width: 7rem }
 .matrix .cell { print-color-adjust: exact; -webkit-print-color-adjust: exact }
-  .bar, .band { print-color-adjust: exact; -webkit-print-color-adjust: exact }
+  .bar, .band, .heat { print-color-adjust: exact; -webkit-print-color-adjust: exact }
   details::details-content { content-visibility: visible; block-size: auto }
 }
 )css";

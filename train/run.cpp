@@ -1,6 +1,7 @@
 #include "train/run.hpp"
 
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 #include <fstream>
 
@@ -32,10 +33,20 @@ class JsonLines {
   std::ofstream file_;
 };
 
+/// Six digits: enough to look at, and a third of the file.
+double rounded(double x) { return std::isfinite(x) ? std::stod(fmt::format("{:.6g}", x)) : x; }
+
 Json to_json(const StepRecord& step) {
-  return {{"step", step.step},           {"epoch", step.epoch},         {"loss", step.loss},
-          {"lr_factor", step.lr_factor}, {"grad_norm", step.grad_norm}, {"ms", step.milliseconds},
-          {"texts", step.texts},         {"tokens", step.tokens}};
+  Json json = {
+      {"step", step.step},           {"epoch", step.epoch},         {"loss", step.loss},
+      {"lr_factor", step.lr_factor}, {"grad_norm", step.grad_norm}, {"clipped", step.clipped},
+      {"ms", step.milliseconds},     {"texts", step.texts},         {"tokens", step.tokens}};
+  for (const TensorReport& tensor : step.tensors)
+    json["tensors"][tensor.name] = {
+        {"ratio", rounded(update_ratio(tensor))},       {"step_size", rounded(tensor.step_size)},
+        {"gradient_rms", rounded(tensor.gradient_rms)}, {"weight_rms", rounded(tensor.weight_rms)},
+        {"update_rms", rounded(tensor.update_rms)},     {"update_clipped", tensor.update_clipped}};
+  return json;
 }
 
 /// An epoch without its confusion matrix.
@@ -55,10 +66,48 @@ i64 allocated_bytes(const Optimizer& optimizer) {
   return bytes;
 }
 
+/// What was watched, by tensor: {"steps", "tensors": [{"name", "ratio", "step_size" (each of a number
+/// per watched step), "update_clipped" (share)}]}.
+Json describe_watched(const std::vector<StepRecord>& records) {
+  Json steps = Json::array(), tensors = Json::array();
+  std::map<std::string, std::size_t> places;
+  for (const StepRecord& record : records) {
+    if (record.tensors.empty()) continue;
+    for (const TensorReport& tensor : record.tensors) {
+      const auto [place, added] = places.emplace(tensor.name, tensors.size());
+      if (added)
+        tensors.push_back({{"name", tensor.name},
+                           {"ratio", Json::array()},
+                           {"step_size", Json::array()},
+                           {"update_clipped", 0.0}});
+      Json& entry = tensors[place->second];
+      // Null where a tensor had no part in a step.
+      for (const char* key : {"ratio", "step_size"})
+        while (entry[key].size() < steps.size()) entry[key].push_back(nullptr);
+      entry["ratio"].push_back(rounded(update_ratio(tensor)));
+      entry["step_size"].push_back(rounded(tensor.step_size));
+      if (tensor.update_clipped)
+        entry["update_clipped"] = entry["update_clipped"].get<double>() + 1;
+    }
+    steps.push_back(record.step);
+  }
+  for (Json& tensor : tensors)
+    tensor["update_clipped"] =
+        tensor["update_clipped"].get<double>() / static_cast<double>(steps.size());
+  return {{"steps", std::move(steps)}, {"tensors", std::move(tensors)}};
+}
+
 Json describe(const TrainingResult& result) {
-  std::vector<double> milliseconds, losses;
-  double tokens = 0, seconds = 0;
+  std::vector<double> milliseconds, losses, norms, factors;
+  Json alarms = Json::array(), switches = Json::array(), clipped = Json::array();
+  for (const Alarm& alarm : result.alarms) alarms.push_back(alarm.to_json());
+  for (const SwitchRecord& record : result.switches) switches.push_back(record.to_json());
+  double tokens = 0, seconds = 0, clipped_steps = 0;
   for (const StepRecord& step : result.steps) {
+    norms.push_back(rounded(step.grad_norm));
+    factors.push_back(rounded(step.lr_factor));
+    clipped.push_back(step.clipped ? 1 : 0);
+    clipped_steps += step.clipped;
     milliseconds.push_back(step.milliseconds);
     losses.push_back(step.loss);
     tokens += static_cast<double>(step.tokens);
@@ -73,6 +122,13 @@ Json describe(const TrainingResult& result) {
           {"dev", result.dev.to_json()},
           {"test", result.test.to_json()},
           {"train_loss", losses},
+          {"grad_norm", norms},
+          {"lr_factor", factors},
+          {"clipped", std::move(clipped)},
+          {"clipped_share", clipped_steps / static_cast<double>(result.steps.size())},
+          {"watched", describe_watched(result.steps)},
+          {"alarms", std::move(alarms)},
+          {"switches", std::move(switches)},
           {"epochs", std::move(epochs)}};
 }
 
@@ -105,7 +161,8 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
   const i64 live_before = memory_stats().live;
   auto model = std::make_unique<nn::DistilBertClassifier>(task.config);
   model->initialize(options.seed);
-  Optimizer optimizer = make_optimizer(spec, decay_groups(model->parameters()));
+  by_step(options.switches, total_steps(task.data, options));  // refuses a wrong one
+  Optimizer optimizer = make_optimizer(spec, parameter_groups(*model, spec, options));
 
   Json record = {{"optimizer", optimizer.name()},
                  {"spec", spec},
@@ -134,26 +191,55 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
                   {"schedule", options.schedule},
                   {"warmup", options.warmup},
                   {"clip_norm", options.clip_norm},
+                  {"clip_value", options.clip_value},
+                  {"accumulate", options.accumulate},
+                  {"watch", options.watch},
                   {"seed", options.seed},
                   {"threads", threads()}}}};
     write_file(directory / "run.json", run.dump(2) + "\n");
     metrics.emplace(directory / "metrics.jsonl");
   }
 
-  const TrainingObserver watch{[&](const StepRecord& step, i64 total) {
-                                 if (metrics) metrics->write(to_json(step));
-                                 if (observer.step) observer.step(step, total);
-                               },
-                               [&](const EpochRecord& epoch) {
-                                 if (metrics) metrics->write(to_json(epoch));
-                                 if (observer.epoch) observer.epoch(epoch);
-                               }};
-  TrainingResult result = train(*model, optimizer, task.data, options, watch);
+  const TrainingObserver recording{.step =
+                                       [&](const StepRecord& step, i64 total) {
+                                         if (metrics) metrics->write(to_json(step));
+                                         if (observer.step) observer.step(step, total);
+                                       },
+                                   .epoch =
+                                       [&](const EpochRecord& epoch) {
+                                         if (metrics) metrics->write(to_json(epoch));
+                                         if (observer.epoch) observer.epoch(epoch);
+                                       },
+                                   .alarm =
+                                       [&](const Alarm& alarm) {
+                                         if (metrics) metrics->write({{"alarm", alarm.to_json()}});
+                                         if (observer.alarm) observer.alarm(alarm);
+                                       },
+                                   .checkpoint =
+                                       [&](const Optimizer& before, i64 step) {
+                                         if (!directory.empty()) {
+                                           const auto folder = directory / "checkpoints" /
+                                                               fmt::format("step-{}", step);
+                                           save_model(folder, task.tokenizer.vocabulary(), *model);
+                                           before.save(folder / "optimizer.safetensors");
+                                         }
+                                         if (observer.checkpoint) observer.checkpoint(before, step);
+                                       },
+                                   .switched =
+                                       [&](const SwitchRecord& record) {
+                                         if (metrics)
+                                           metrics->write({{"switch", record.to_json()}});
+                                         if (observer.switched) observer.switched(record);
+                                       }};
+  TrainingResult result = train(*model, optimizer, task.data, options, recording);
   if (metrics) metrics->write({{"best_epoch", result.best_epoch}, {"test", result.test.to_json()}});
 
   record["peak_bytes"] = memory_stats().peak - live_before;
   record.update(describe(result));
-  if (!directory.empty()) save_model(directory / "final", task.tokenizer.vocabulary(), *model);
+  if (!directory.empty()) {
+    save_model(directory / "final", task.tokenizer.vocabulary(), *model);
+    optimizer.save(directory / "final" / "optimizer.safetensors");
+  }
   return {std::move(model), std::move(result), std::move(record)};
 }
 

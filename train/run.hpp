@@ -25,13 +25,16 @@ struct Run {
   TrainingResult result;
   /// {"optimizer", "spec", "options", "seed", "state_elements", "scales", "state_bytes",
   /// "state_bytes_predicted", "step_ms" (median), "tokens_per_second", "peak_bytes", "seconds",
-  /// "best_epoch", "dev", "test", "train_loss" (each step's), "epochs"}.
+  /// "best_epoch", "dev", "test", "train_loss", "grad_norm", "lr_factor", "clipped" (each step's),
+  /// "clipped_share", "watched": {"steps", "tensors": [{"name", "ratio", "step_size",
+  /// "update_clipped"}]}, "alarms", "switches", "epochs"}.
   Json record;
 };
 
 /// Trains from the weights that options.seed draws. In `directory` (none where empty) it writes
-/// run.json at once, metrics.jsonl line by line (a line a step, a line an evaluation), and final/
-/// at the end.
+/// run.json at once, metrics.jsonl line by line (a line a step, a line an evaluation; {"alarm": …}
+/// and {"switch": …} where there are some), before a switch of optimizers checkpoints/step-N/ (the
+/// model and optimizer.safetensors), and final/ at the end.
 Run run_training(const Task& task, const std::string& spec, const TrainingOptions& options,
                  const std::filesystem::path& directory, const TrainingObserver& observer = {});
 

@@ -13,9 +13,11 @@ struct CompareVerb {
   void run() {
     common.apply();
     training.resolve(common);
+    for (std::string& spec : comparison.optimizers) spec = training.resolve_spec(spec);
+    comparison.training = training.training;
     resolved_specs(comparison);  // refuses a wrong one before anything is loaded
     const Task task = training.load();
-    comparison.training = training.training;
+    comparison.training = training.training;  // with its number of epochs
     comparison.directory = run_directory("compare", common);
 
     fmt::print(stderr, "{}\n", task.dataset.origin);

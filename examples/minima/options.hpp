@@ -27,11 +27,14 @@ struct TrainingVerbOptions {
   std::optional<i64> epochs;
   i64 batch = 0, tokens = 0;
   std::string pooling;
-  bool cased = false;
+  bool cased = false, lazy_rows = false;
+  std::vector<std::string> groups;
 
   void add_to(CLI::App& verb);
   /// The options as `prepare` and `train` take them. Throws Error for a mix that makes no sense.
   void resolve(const CommonOptions& common);
+  /// `spec` with the learning rate that suits it, and with --lazy-rows.
+  std::string resolve_spec(const std::string& spec) const;
   /// Loads the task, and chooses the number of epochs by its size where none was given.
   Task load();
 };
@@ -40,7 +43,7 @@ struct TrainingVerbOptions {
 std::filesystem::path run_directory(const std::string& verb, const CommonOptions& common);
 
 /// Shows how a run goes on, on standard error: a bar that is rewritten on a terminal, a line per
-/// epoch elsewhere.
+/// epoch elsewhere; alarms and changes of the optimizer.
 class Progress {
  public:
   Progress();
@@ -50,6 +53,7 @@ class Progress {
  private:
   void step(const StepRecord& record, i64 total);
   void epoch(const EpochRecord& record);
+  void say(const std::string& text);  ///< on lines of its own
   bool terminal_;
   std::string what_;
   double started_ = 0, drawn_ = 0;

@@ -10,20 +10,26 @@ struct TrainVerb {
   TrainingVerbOptions training;
   std::string optimizer = "adamw", state;
   std::optional<double> lr;
+  std::vector<std::string> switches;
 
   /// --lr and --state are options of the optimizer, written beside it for convenience.
   std::string spec() const {
     std::string text = optimizer;
     if (lr) text += fmt::format(":lr={}", *lr);
     if (!state.empty()) text += ":state=" + state;
-    return with_defaults(text);
+    return training.resolve_spec(text);
   }
 
   void run() {
     common.apply();
+    for (const std::string& text : switches) {
+      OptimizerSwitch next = OptimizerSwitch::parse(text);
+      next.spec = training.resolve_spec(next.spec);
+      training.training.switches.push_back(std::move(next));
+    }
     training.resolve(common);
     const std::string resolved = spec();
-    plan_state(resolved, {});  // refuses a wrong spec before anything is loaded
+    validate_optimizer(resolved, training.training);  // before anything is loaded
     const Task task = training.load();
     const auto directory = run_directory("train", common);
 
@@ -32,17 +38,22 @@ struct TrainVerb {
     progress.begin(resolved);
     const Run done =
         run_training(task, resolved, training.training, directory, progress.observer());
+    Json report = describe_comparison(task, training.training, 1);
+    report["runs"].push_back(done.record);
+    write_report(report, directory);
     if (common.json) {
       Json record = done.record;
       record["model"] = (directory / "final").string();
+      record["report"] = report["report"];
       return fmt::print("{}\n", record.dump());
     }
     fmt::print(
         "\nbest epoch {}: dev accuracy {:.1f} %, test accuracy {:.1f} %, macro-F1 {:.1f} %, loss "
-        "{:.3f}\n\n{}\nmodel: {}\n",
+        "{:.3f}\n\n{}\nmodel: {}\nreport: {}\n",
         done.result.best_epoch, 100 * done.result.dev.accuracy(), 100 * done.result.test.accuracy(),
         100 * done.result.test.macro_f1(), done.result.test.loss,
-        table(done.result.test, task.dataset.label_names), (directory / "final").string());
+        table(done.result.test, task.dataset.label_names), (directory / "final").string(),
+        report["report"].get<std::string>());
   }
 };
 
@@ -58,6 +69,9 @@ void add_train(CLI::App& app) {
       ->capture_default_str();
   verb.add_option("--lr", options->lr, "learning rate");
   verb.add_option("--state", options->state, "storage of the optimizer's state: fp32, block8");
+  verb.add_option("--switch", options->switches,
+                  "another optimizer after a step or a share of all: 50%:adafactor (repeatable)")
+      ->allow_extra_args(false);
   verb.callback([options] { options->run(); });
 }
 

@@ -165,6 +165,9 @@ TEST_CASE("every string of the file stays text") {
   for (Json& run : json["runs"]) {
     run["options"][kScript] = kScript;
     run["seed"] = kScript;
+    run["alarms"] = {{{"text", kScript}}};
+    run["watched"]["tensors"][0]["name"] = kScript;
+    run["switches"] = {{{"from", kScript}, {"to", kScript}, {"slots", {{{"slot", kScript}}}}}};
   }
   const std::string page = report_html(json);
   check_page(page);
@@ -189,7 +192,11 @@ TEST_CASE("missing and non-finite numbers are dashes") {
     run["test"] = {{"accuracy", std::numeric_limits<double>::infinity()},
                    {"loss", "none"},
                    {"confusion", {{1, 2}, {3}}}};
-    run["train_loss"] = {1.0, nullptr, kNaN, 0.5};
+    run["train_loss"] = run["grad_norm"] = {1.0, nullptr, kNaN, 0.5};
+    run["watched"] = {{"steps", {1, kNaN}},
+                      {"tensors", {{{"name", "w"}, {"ratio", {kNaN}}}, {{"name", 3}}}}};
+    run["alarms"] = {nullptr, 3};
+    run["switches"] = {nullptr, {{"slots", 4}}};
     run["epochs"] = nullptr;
   }
   const std::string page = report_html(json);
@@ -257,6 +264,71 @@ TEST_CASE("state that differs from its prediction is named") {
   json["runs"][0]["state_bytes"] = 1000;
   json["runs"][0]["state_bytes_predicted"] = 2000;
   CHECK(contains(report_html(json), "adamw (2,000 predicted, 1,000 allocated)"));
+}
+
+TEST_CASE("alarms are a visible list, and a run without any says so") {
+  Json json = sample_comparison({"adamw", "sgd"}, {.seeds = 2}, {"a", "b"});
+  CHECK(contains(report_html(json), "No alarm"));
+  json["runs"][3]["alarms"] = {{{"step", 7}, {"text", "step 7: w moves by 0.3 <of> its size"}}};
+  const std::string page = report_html(json);
+  check_page(page);
+  CHECK(contains(page, "<h3>1 alarm</h3>"));
+  CHECK(contains(page, "<li>sgd, seed 2: step 7: w moves by 0.3 &lt;of&gt; its size</li>"));
+  for (int i = 0; i < 60; ++i) json["runs"][0]["alarms"].push_back({{"text", "again"}});
+  CHECK(contains(report_html(json), "<li>and 21 more</li>"));
+  for (Json& run : json["runs"])  // an older file, or --watch 0
+    for (const char* key : {"alarms", "watched", "grad_norm", "clipped", "clipped_share"})
+      run.erase(key);
+  CHECK_FALSE(contains(report_html(json), "id=\"watching\""));
+}
+
+TEST_CASE("the heat map names its largest ratio, its tensors and its scale") {
+  Json json = sample_comparison({"adamw"}, {.seeds = 1}, {"a", "b"});
+  json["runs"][0]["watched"] = {
+      {"steps", {10, 20, 30}},
+      {"tensors",
+       {{{"name", "encoder.layer.0.w"}, {"ratio", {1e-3, 2e-3, nullptr}}, {"step_size", {1, 1, 1}}},
+        {{"name", "encoder.layer.1.w"}, {"ratio", {1e-5, 0.0, 0.05}}, {"step_size", {1, 1, 1}}}}}};
+  const std::string page = report_html(json);
+  check_page(page);
+  CHECK(contains(page,
+                 "2 tensors at 3 steps; median 0.001, largest 0.05 of encoder.layer.1.w in "
+                 "step 30"));
+  for (const char* shown : {">layer 0</text>", ">layer 1</text>",
+                            "<title>encoder.layer.0.w</title>", ">10⁻⁵</text>", ">0.1</text>"})
+    CHECK(contains(page, shown));
+  const auto at = page.find("<title>encoder.layer.0.w</title>");
+  const std::string row = page.substr(at, page.find("</g>", at) - at);
+  CHECK(count(row, "<path") == 1);   // of one level: 12 levels from 10⁻⁵ to 10⁻¹
+  CHECK(contains(row, "M0 0h2\""));  // the third step is blank
+  const auto other = page.find("<title>encoder.layer.1.w</title>");
+  const std::string second = page.substr(other, page.find("</g>", other) - other);
+  CHECK(contains(second, "class=\"heat h0\" d=\"M0 0h1\""));
+  CHECK(contains(second, "class=\"heat h11\" d=\"M2 0h1\""));
+}
+
+TEST_CASE("a heat map of many steps keeps its largest values") {
+  std::vector<double> steps, values(5000, 1e-4);
+  for (int i = 0; i < 5000; ++i) steps.push_back(20.0 * i);
+  values[1234] = 0.9;
+  const std::string svg =
+      chart::heat_map({"h", "a", "b"}, {"step"}, "ratio", steps, {{"g", "w", values}}, 1e-4, 0.9);
+  CHECK(contains(svg, "class=\"heat h11\" d=\"M22 0h1\""));  // 1234/5000 of 90 columns
+  CHECK(svg.size() < 5000);
+}
+
+TEST_CASE("a change of the optimizer is shown with what became of each slot") {
+  Json json = sample_comparison({"adamw"}, {.seeds = 1}, {"a", "b"});
+  const Json row = {{"slot", "exp_avg"}, {"from", ""}, {"how", "afresh"}, {"note", "<why>"}};
+  json["runs"][0]["switches"] = {
+      {{"step", 20}, {"from", "adamw"}, {"to", "lion"}, {"warmup", 10}, {"slots", {row, row}}}};
+  const std::string page = report_html(json);
+  check_page(page);
+  CHECK(
+      contains(page, "adamw, after step 20: adamw → lion; the learning rate rises again over 10"));
+  CHECK(contains(page,
+                 "<th scope=\"row\">exp_avg</th><td>–</td><td>afresh: &lt;why&gt;</td>"
+                 "<td>2</td>"));
 }
 
 TEST_CASE("a chart leaves a gap where a number is missing, and keeps a spike when thinned") {

@@ -26,6 +26,33 @@ inline Json sample_scores(double accuracy, std::size_t labels, int texts) {
   return scores;
 }
 
+/// What was watched in a run of `steps` steps, every 20th of them: the tensors of two layers.
+inline Json sample_watched(int steps, int seed) {
+  const std::vector<std::string> names = {"distilbert.embeddings.word_embeddings.weight",
+                                          "distilbert.transformer.layer.0.attention.q_lin.weight",
+                                          "distilbert.transformer.layer.0.ffn.lin1.bias",
+                                          "distilbert.transformer.layer.1.attention.q_lin.weight",
+                                          "distilbert.transformer.layer.1.ffn.lin1.bias",
+                                          "pre_classifier.weight",
+                                          "classifier.weight"};
+  Json positions = Json::array(), tensors = Json::array();
+  for (const std::string& name : names)
+    tensors.push_back({{"name", name},
+                       {"ratio", Json::array()},
+                       {"step_size", Json::array()},
+                       {"update_clipped", 0.25}});
+  const int every = steps > 400 ? 20 : 2;
+  for (int step = every; step <= steps; step += every) {
+    positions.push_back(step);
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      const double size = 1e-3 * (1 - 0.9 * step / steps);
+      tensors[i]["ratio"].push_back(size * std::exp(std::sin(0.37 * step + 3 * seed) + 0.5 * i));
+      tensors[i]["step_size"].push_back(size);
+    }
+  }
+  return {{"steps", positions}, {"tensors", tensors}};
+}
+
 inline Json sample_comparison(const std::vector<std::string>& specs, const SampleSize& size,
                               const std::vector<std::string>& labels) {
   Json runs = Json::array();
@@ -33,7 +60,12 @@ inline Json sample_comparison(const std::vector<std::string>& specs, const Sampl
   for (const std::string& spec : specs) {
     for (int seed = 1; seed <= size.seeds; ++seed) {
       const double accuracy = 0.8 - 0.005 * cost + 0.01 * seed;
-      Json losses = Json::array(), epochs = Json::array();
+      Json losses = Json::array(), epochs = Json::array(), norms = Json::array(),
+           clipped = Json::array();
+      for (int step = 0; step < size.steps; ++step) {
+        norms.push_back(1.2 + std::cos(0.7 * step + cost));
+        clipped.push_back(norms.back() > 1.0 ? 1 : 0);
+      }
       for (int step = 0; step < size.steps; ++step)
         losses.push_back(0.2 + 1.6 * std::exp(-4.0 * step / size.steps) +
                          0.1 * std::sin(12.9898 * (step + 7 * seed)));
@@ -66,6 +98,12 @@ inline Json sample_comparison(const std::vector<std::string>& specs, const Sampl
                       {"dev", sample_scores(accuracy + 0.01, labels.size(), 20)},
                       {"test", sample_scores(accuracy, labels.size(), 20)},
                       {"train_loss", losses},
+                      {"grad_norm", norms},
+                      {"clipped", clipped},
+                      {"clipped_share", 0.625},
+                      {"watched", sample_watched(size.steps, seed)},
+                      {"alarms", Json::array()},
+                      {"switches", Json::array()},
                       {"epochs", epochs}});
     }
     ++cost;
@@ -81,7 +119,8 @@ inline Json sample_comparison(const std::vector<std::string>& specs, const Sampl
         {"bag_of_words", {{"dev", 0.765}, {"test", 0.7611}}}}},
       {"model",
        {{"name", "small"}, {"parameters", 1234567}, {"config", {{"dim", 128}, {"n_layers", 2}}}}},
-      {"training", {{"epochs", size.epochs}, {"batch", "32 texts"}, {"seeds", {1, 2, 3}}}},
+      {"training",
+       {{"epochs", size.epochs}, {"batch", "32 texts"}, {"clip_norm", 1}, {"seeds", {1, 2, 3}}}},
       {"machine", {{"processor", "a processor"}, {"threads", 2}}},
       {"runs", runs},
       {"report", "runs/sample/report.html"}};

@@ -211,3 +211,164 @@ TEST_CASE("the number of steps is known before training, by texts and by tokens"
     CHECK(static_cast<i64>(run.result.steps.size()) == total_steps(small_task().data, options));
   }
 }
+
+TEST_CASE("accumulated batches step as one batch of all their texts, dropout included") {
+  for (const i64 texts : {4, 12}) {  // 96 texts: eight batches an epoch, and a shorter last step
+    CAPTURE(texts);
+    TrainingOptions large = short_training(), small = short_training();
+    small.batch = BatchSize::of_texts(texts);
+    small.accumulate = 5;
+    large.batch = BatchSize::of_texts(5 * texts);
+    const Run one = run_training(small_task(), "adamw:lr=1e-3", large, {});
+    const Run parts = run_training(small_task(), "adamw:lr=1e-3", small, {});
+    CHECK(static_cast<i64>(parts.result.steps.size()) == total_steps(small_task().data, small));
+    REQUIRE(parts.result.steps.size() == one.result.steps.size());
+    for (std::size_t i = 0; i < one.result.steps.size(); ++i) {
+      CAPTURE(i);
+      const StepRecord &a = parts.result.steps[i], &b = one.result.steps[i];
+      CHECK(a.texts == b.texts);
+      CHECK(a.tokens == b.tokens);
+      CHECK(a.lr_factor == b.lr_factor);
+      // Sums in another order; Adam's division lets their rounding grow with the steps.
+      CHECK(a.loss == doctest::Approx(b.loss).epsilon(i == 0 ? 1e-6 : 1e-4));
+      CHECK(a.grad_norm == doctest::Approx(b.grad_norm).epsilon(i == 0 ? 1e-6 : 1e-3));
+    }
+  }
+}
+
+TEST_CASE("the gradient of accumulated batches is that of the larger batch within 1e-6") {
+  TrainingOptions small{.epochs = 1,
+                        .batch = BatchSize::of_texts(12),
+                        .schedule = "constant",
+                        .warmup = 0,
+                        .clip_norm = 0};
+  TrainingOptions large = small;
+  small.accumulate = 8;
+  large.batch = BatchSize::of_texts(96);
+  // One step of SGD at rate 1 moves each weight by its gradient.
+  nn::DistilBertClassifier start(small_task().config);
+  start.initialize(small.seed);
+  const Run one = run_training(small_task(), "sgd:lr=1", large, {});
+  const Run parts = run_training(small_task(), "sgd:lr=1", small, {});
+  REQUIRE(one.result.steps.size() == 1);
+  REQUIRE(parts.result.steps.size() == 1);
+  const std::vector<float> w = weights(start), a = weights(*parts.model), b = weights(*one.model);
+  double square = 0, difference = 0;
+  for (std::size_t i = 0; i < w.size(); ++i) {
+    square += (b[i] - w[i]) * (b[i] - w[i]);
+    difference += (a[i] - b[i]) * (a[i] - b[i]);
+  }
+  CHECK(square > 1e-4);
+  CHECK(std::sqrt(difference) <= 1e-6 * std::sqrt(square) + 1e-7);
+}
+
+TEST_CASE("watching changes no bit, and is written where it was asked for") {
+  const Folder folder;
+  TrainingOptions options = short_training();
+  options.watch = 0;
+  const Run blind =
+      run_training(small_task(), "adafactor:lr=0.03:relative_step=false", options, {});
+  options.watch = 3;
+  const Run seen =
+      run_training(small_task(), "adafactor:lr=0.03:relative_step=false", options, folder.path);
+  CHECK(weights(*seen.model) == weights(*blind.model));
+  CHECK(blind.record["watched"]["steps"].empty());
+  CHECK(seen.record["watched"]["steps"] == Json({3, 6, 9, 12}));
+  CHECK(seen.record["watched"]["tensors"].size() == seen.model->parameters().size());
+
+  std::ifstream metrics(folder.path / "metrics.jsonl");
+  std::vector<i64> steps;
+  for (std::string line; std::getline(metrics, line);) {
+    const Json json = parse_json(line, "metrics");
+    if (!json.contains("tensors")) continue;
+    steps.push_back(json["step"].get<i64>());
+    const Json& tensor = json["tensors"]["classifier.weight"];
+    CHECK(tensor["ratio"].get<double>() ==
+          doctest::Approx(tensor["update_rms"].get<double>() / tensor["weight_rms"].get<double>())
+              .epsilon(1e-4));
+    CHECK(tensor["step_size"].get<double>() > 0);
+    CHECK(json.contains("clipped"));
+  }
+  CHECK(steps == std::vector<i64>{3, 6, 9, 12});
+}
+
+TEST_CASE("a gradient that is not finite rings before the run fails, and the tensor is named") {
+  const Folder folder;
+  std::vector<Alarm> alarms;
+  TrainingObserver observer;
+  observer.alarm = [&](const Alarm& alarm) { alarms.push_back(alarm); };
+  // The first step of Adam moves each weight by lr.
+  CHECK_THROWS_AS(run_training(small_task(), "adamw:lr=1e18",
+                               {.epochs = 2, .batch = BatchSize::of_texts(16), .warmup = 0},
+                               folder.path, observer),
+                  Error);
+  MESSAGE(alarms.size() << " alarms");
+  const std::string metrics = read_file(folder.path / "metrics.jsonl");
+  CHECK((metrics.find("{\"alarm\":") != std::string::npos) == !alarms.empty());
+}
+
+TEST_CASE("a group's options reach the optimizer, also the one that takes over") {
+  TrainingOptions options = short_training();
+  options.groups = {GroupPattern::parse("embeddings:lr=0")};
+  options.switches = {OptimizerSwitch::parse("50%:lion:lr=1e-3")};
+  nn::DistilBertClassifier start(small_task().config);
+  start.initialize(options.seed);
+  const Run run = run_training(small_task(), "adamw:lr=1e-3:weight_decay=0", options, {});
+  for (std::size_t i = 0; i < start.parameters().size(); ++i) {
+    const Parameter &before = *start.parameters()[i], &after = *run.model->parameters()[i];
+    CAPTURE(before.name);
+    const bool still = std::ranges::equal(before.value.span<float>(), after.value.span<float>());
+    CHECK(still == (before.name.find("embeddings") != std::string::npos));
+  }
+  options.groups = {GroupPattern::parse("nowhere:lr=0")};
+  CHECK_THROWS_WITH_AS(run_training(small_task(), "adamw", options, {}),
+                       doctest::Contains("'nowhere'"), Error);
+}
+
+TEST_CASE(
+    "a change of the optimizer writes a checkpoint, says what became of the state, and the loss "
+    "goes on falling") {
+  for (const std::string next :
+       {"adamw8bit:lr=5e-3:min_8bit_size=64", "adafactor:lr=0.03:relative_step=false",
+        "lion:lr=5e-4", "sgd:lr=0.05:momentum=0.9", "came:lr=1e-3"}) {
+    CAPTURE(next);
+    const Folder folder;
+    TrainingOptions options = short_training();
+    options.epochs = 16;
+    options.watch = 0;
+    options.switches = {OptimizerSwitch::parse("50%:" + next)};
+    const Run run = run_training(small_task(), "adamw:lr=5e-3", options, folder.path);
+    REQUIRE(run.result.switches.size() == 1);
+    const SwitchRecord& record = run.result.switches[0];
+    CHECK(record.step == 48);
+    CHECK(record.from == "adamw");
+    CHECK(record.text().find("exp_avg") != std::string::npos);
+
+    const auto checkpoint = folder.path / "checkpoints" / "step-48";
+    const TextClassifier loaded = load_model(checkpoint);
+    Optimizer adamw = make_optimizer("adamw:lr=5e-3", decay_groups(loaded.model->parameters()));
+    adamw.load(checkpoint / "optimizer.safetensors");
+
+    // The ten steps after it are watched, though --watch is off.
+    CHECK(run.record["watched"]["steps"] == Json({49, 50, 51, 52, 53, 54, 55, 56, 57, 58}));
+    const auto loss = [&](std::size_t first, std::size_t last) {
+      double sum = 0;
+      for (std::size_t i = first; i < last; ++i) sum += run.result.steps[i].loss;
+      return sum / static_cast<double>(last - first);
+    };
+    CHECK(loss(48, 60) < 1.1 * loss(36, 48));
+    CHECK(loss(84, 96) < loss(36, 48));
+    CHECK(read_file(folder.path / "metrics.jsonl").find("{\"switch\":") != std::string::npos);
+  }
+}
+
+TEST_CASE("a switch that never comes is refused before anything is written") {
+  const Folder folder;
+  TrainingOptions options = short_training();
+  options.switches = {OptimizerSwitch::parse("12:lion")};
+  CHECK_THROWS_WITH_AS(run_training(small_task(), "adamw", options, folder.path),
+                       doctest::Contains("before the last"), Error);
+  options.switches = {OptimizerSwitch::parse("6:lion:momentum=1")};
+  CHECK_THROWS_WITH_AS(validate(options), doctest::Contains("momentum"), Error);
+  CHECK_FALSE(std::filesystem::exists(folder.path));
+}

@@ -1,0 +1,351 @@
+#include "optim/convert.hpp"
+
+#include <algorithm>
+
+namespace minima {
+namespace {
+
+using How = SlotConversion::How;
+
+/// What a slot holds, as far as another rule can use it.
+enum class Meaning { own, mean, square, largest_square, rows, columns, recomputed };
+
+Meaning meaning_of(std::string_view family, std::string_view slot) {
+  struct Entry {
+    std::string_view family, slot;
+    Meaning meaning;
+  };
+  static constexpr Entry entries[] = {
+      {"adam", "exp_avg", Meaning::mean},
+      {"adam", "exp_avg_sq", Meaning::square},
+      {"adam", "max_exp_avg_sq", Meaning::largest_square},
+      {"adam", "exp_avg_sq_row", Meaning::rows},
+      {"adam", "exp_avg_sq_col", Meaning::columns},
+      {"sgd", "momentum_buffer", Meaning::mean},
+      {"lion", "exp_avg", Meaning::mean},
+      {"factored", "exp_avg_sq", Meaning::square},
+      {"factored", "variance", Meaning::square},
+      {"factored", "exp_avg_sq_row", Meaning::rows},
+      {"factored", "row_var", Meaning::rows},
+      {"factored", "exp_avg_sq_col", Meaning::columns},
+      {"factored", "col_var", Meaning::columns},
+      {"factored", "RMS", Meaning::recomputed},
+  };
+  for (const Entry& entry : entries)
+    if (entry.family == family && entry.slot == slot) return entry.meaning;
+  return Meaning::own;
+}
+
+std::string family_of(const std::string& optimizer) {
+  for (const char* adam : {"adam", "adamw", "adam8bit", "adamw8bit", "adapm"})
+    if (optimizer == adam) return "adam";
+  for (const char* factored : {"adafactor", "adafactor-torch", "came"})
+    if (optimizer == factored) return "factored";
+  return optimizer;
+}
+
+/// An optimizer's state, by parameter.
+struct State {
+  struct Entry {
+    std::map<std::string, PlannedSlot> slots;
+    Json options;  ///< of its group
+    Tensor step;   ///< undefined where none is kept
+    i64 t() const { return step.defined() ? step.data<i32>()[0] : 0; }
+  };
+
+  explicit State(const Optimizer& optimizer) : name(optimizer.name()), family(family_of(name)) {
+    for (const auto& [key, tensor] : optimizer.tensors()) tensors.emplace(key, tensor);
+    const Json options = optimizer.options();
+    for (const Json& group : options["groups"])
+      for (const Json& parameter : group["parameters"])
+        entries[parameter.get<std::string>()].options = group["options"];
+    for (const PlannedSlot& slot : optimizer.state().slots) {
+      Entry& entry = entries[slot.parameter];
+      if (slot.storage == Storage::i32)
+        entry.step = tensors.at(slot.key());
+      else
+        entry.slots.emplace(slot.slot, slot);
+    }
+  }
+
+  double option(const Entry& entry, const char* option) const {
+    const auto found = entry.options.find(option);
+    return found != entry.options.end() && found->is_number() ? found->get<double>() : 0;
+  }
+
+  /// What the slot holds where every gradient was 1 (of a square: 1²). 0 or inf: not known.
+  double unit(const Entry& entry, Meaning meaning, i64 t) const {
+    if (family == "adam" && meaning == Meaning::mean)
+      return 1 - integer_power(option(entry, "beta1"), t);
+    if (family == "adam") return 1 - integer_power(option(entry, "beta2"), t);
+    if (family == "sgd") {
+      const double momentum = option(entry, "momentum");
+      return momentum < 1 ? (1 - option(entry, "dampening")) / (1 - momentum) : 0;
+    }
+    return 1;
+  }
+
+  double sign(const Entry& entry) const { return entry.options.value("maximize", false) ? -1 : 1; }
+
+  const PlannedSlot* find(const Entry& entry, Meaning meaning) const {
+    for (const auto& [name, slot] : entry.slots)
+      if (meaning_of(family, name) == meaning) return &slot;
+    return nullptr;
+  }
+
+  std::string name, family;
+  std::map<std::string, Entry> entries;
+  std::map<std::string, Tensor> tensors;  ///< shared with the optimizer
+};
+
+/// A parameter's shape as [batch, rows, columns].
+struct Matrices {
+  explicit Matrices(const Shape& shape)
+      : columns(shape[shape.rank() - 1]),
+        rows(shape[shape.rank() - 2]),
+        batch(rows * columns > 0 ? shape.size() / (rows * columns) : 0) {}
+  i64 columns, rows, batch;
+};
+
+/// `factor` times the means of dense v over the columns (one for each row), or over the rows.
+Tensor means(const Tensor& v, Meaning meaning, const Shape& shape, double factor) {
+  const Matrices m(v.shape());
+  const bool by_row = meaning == Meaning::rows;
+  std::vector<double> sums(static_cast<std::size_t>(shape.size()), 0);
+  const float* x = v.data<float>();
+  for (i64 i = 0; i < m.batch * m.rows; ++i)
+    for (i64 j = 0; j < m.columns; ++j)
+      sums[static_cast<std::size_t>(by_row ? i : i / m.rows * m.columns + j)] += *x++;
+  const double scale = factor / static_cast<double>(by_row ? m.columns : m.rows);
+  Tensor result = Tensor::empty(shape);
+  for (std::size_t i = 0; i < sums.size(); ++i)
+    result.data<float>()[i] = static_cast<float>(scale * sums[i]);
+  return result;
+}
+
+/// `factor` R C / mean(R) for a parameter of `shape`.
+Tensor product(const Tensor& rows, const Tensor& columns, const Shape& shape, double factor) {
+  const Matrices m(shape);
+  Tensor result = Tensor::empty(shape);
+  float* out = result.data<float>();
+  for (i64 b = 0; b < m.batch; ++b) {
+    const float *R = rows.data<float>() + b * m.rows, *C = columns.data<float>() + b * m.columns;
+    double mean = 0;
+    for (i64 i = 0; i < m.rows; ++i) mean += R[i] / static_cast<double>(m.rows);
+    for (i64 i = 0; i < m.rows; ++i)
+      for (i64 j = 0; j < m.columns; ++j)
+        *out++ = mean > 0 ? static_cast<float>(factor * R[i] * C[j] / mean) : 0;
+  }
+  return result;
+}
+
+Tensor scaled(Tensor x, double factor) {
+  for (float& value : x.span<float>()) value = static_cast<float>(factor * value);
+  return x;
+}
+
+class Conversion {
+ public:
+  Conversion(const Optimizer& from, Optimizer& to) : from_(from), to_(to), old_(from), new_(to) {}
+
+  std::vector<SlotConversion> run() {
+    check(std::ranges::equal(old_.entries, new_.entries, {}, key_of, key_of),
+          "convert_state: {} has {} parameters, {} has {}, or they have other names; make both of "
+          "the same model",
+          old_.name, old_.entries.size(), new_.name, new_.entries.size());
+    std::vector<SlotConversion> result;
+    bool any = false;
+    for (const PlannedSlot& slot : to_.state().slots) {
+      const State::Entry &source = old_.entries.at(slot.parameter),
+                         &target = new_.entries.at(slot.parameter);
+      if (slot.storage == Storage::i32) {
+        Tensor step = target.step;
+        step.data<i32>()[0] = static_cast<i32>(t_of(source, target));
+        continue;
+      }
+      result.push_back(convert(slot, source, target));
+      any = any || result.back().how != How::afresh;
+    }
+    // Rules that keep no step tell their first one apart; it is behind them.
+    if (any) note_steps();
+    return result;
+  }
+
+ private:
+  static const std::string& key_of(const std::pair<const std::string, State::Entry>& entry) {
+    return entry.first;
+  }
+
+  bool same() const { return old_.name == new_.name; }
+
+  bool knows_square(const State::Entry& source) const {
+    return old_.find(source, Meaning::square) || old_.find(source, Meaning::rows);
+  }
+
+  /// The step count that the new optimizer goes on from.
+  i64 t_of(const State::Entry& source, const State::Entry& target) const {
+    const bool takes_square =
+        new_.find(target, Meaning::square) || new_.find(target, Meaning::rows);
+    return same() || (takes_square && knows_square(source)) ? source.t() : 0;
+  }
+
+  SlotConversion convert(const PlannedSlot& slot, const State::Entry& source,
+                         const State::Entry& target) {
+    const Meaning meaning = meaning_of(new_.family, slot.slot);
+    SlotConversion afresh{slot.parameter, slot.slot, "", How::afresh, "", true};
+    if (meaning == Meaning::recomputed) {
+      afresh.note = "computed anew in each step";
+      afresh.needs_warmup = false;
+      return afresh;
+    }
+    if (meaning == Meaning::own) {
+      const auto found = source.slots.find(slot.slot);
+      if (same() && found != source.slots.end() && found->second.shape == slot.shape)
+        return copy(found->second, slot, 1);
+      afresh.note = "a statistic of its own";
+      return afresh;
+    }
+    if (!same() && old_.tensors.contains(slot.parameter + "/step") && source.t() == 0) {
+      afresh.note = "the parameter has made no step";
+      afresh.needs_warmup = false;
+      return afresh;
+    }
+    const i64 t = t_of(source, target);
+    const auto factor = [&](Meaning held) {
+      const double from = old_.unit(source, held, source.t()), to = new_.unit(target, meaning, t);
+      return from == to ? 1.0 : to / from;
+    };
+    switch (meaning) {
+      case Meaning::mean: {
+        const PlannedSlot* mean = old_.find(source, Meaning::mean);
+        if (!mean) {
+          afresh.note = fmt::format("{} keeps no mean of gradients", old_.name);
+          return afresh;
+        }
+        if (new_.family == "adam" && !knows_square(source)) {
+          afresh.note = fmt::format("{} keeps no second moment to divide it by", old_.name);
+          return afresh;
+        }
+        // t of SGD and Lion is not known: long past their first steps.
+        const double quotient = factor(Meaning::mean) * old_.sign(source) * new_.sign(target);
+        if (!std::isfinite(quotient) || quotient == 0) {
+          afresh.note = "a sum that does not forget";
+          return afresh;
+        }
+        return copy(*mean, slot, quotient);
+      }
+      case Meaning::largest_square:
+        if (const PlannedSlot* largest = old_.find(source, Meaning::largest_square))
+          return copy(*largest, slot, factor(Meaning::largest_square));
+        [[fallthrough]];  // the mean itself is the largest that is known
+      case Meaning::square:
+        if (const PlannedSlot* square = old_.find(source, Meaning::square);
+            square && square->shape == slot.shape)
+          return copy(*square, slot, factor(Meaning::square));
+        if (const PlannedSlot* rows = old_.find(source, Meaning::rows)) {
+          const PlannedSlot* columns = old_.find(source, Meaning::columns);
+          to_.set_values(slot, product(from_.values(*rows), from_.values(*columns), slot.shape,
+                                       factor(Meaning::rows)));
+          return {slot.parameter, slot.slot, rows->slot + ", " + columns->slot, How::converted,
+                  "R C / mean(R)" + times(factor(Meaning::rows))};
+        }
+        break;
+      case Meaning::rows:
+      case Meaning::columns:
+        if (const PlannedSlot* same_factor = old_.find(source, meaning))
+          return copy(*same_factor, slot, factor(meaning));
+        if (const PlannedSlot* square = old_.find(source, Meaning::square)) {
+          const double quotient = factor(Meaning::square);
+          to_.set_values(slot, means(from_.values(*square), meaning, slot.shape, quotient));
+          return {slot.parameter, slot.slot, square->slot, How::converted,
+                  (meaning == Meaning::rows ? "row means" : "column means") + times(quotient)};
+        }
+        break;
+      case Meaning::own:
+      case Meaning::recomputed:
+        break;
+    }
+    afresh.note = fmt::format("{} keeps no second moment", old_.name);
+    return afresh;
+  }
+
+  static std::string times(double factor) {
+    return factor == 1 ? "" : fmt::format(" × {:.4g}", factor);
+  }
+
+  SlotConversion copy(const PlannedSlot& source, const PlannedSlot& target, double factor) {
+    SlotConversion result{target.parameter, target.slot, source.slot};
+    const bool same_storage = source.storage == target.storage &&
+                              source.block_size == target.block_size && source.sign == target.sign;
+    if (factor != 1) {
+      result.how = How::converted;
+      result.note = times(factor).substr(1);
+    } else {
+      result.how = same_storage ? How::copied : How::re_encoded;
+    }
+    if (result.how == How::copied && source.shape == target.shape) {
+      // The codes themselves: decoded and encoded, a block whose maximum has no code would change.
+      for (const char* part : {"", ".codes", ".absmax"})
+        if (const auto found = new_.tensors.find(target.key() + part); found != new_.tensors.end())
+          found->second.copy_from(old_.tensors.at(source.key() + part));
+    } else {
+      // Row means are [n] here and [n, 1] there.
+      const Tensor values = from_.values(source).reshape(target.shape);
+      to_.set_values(target, factor == 1 ? values : scaled(values.clone(), factor));
+    }
+    return result;
+  }
+
+  void note_steps() {
+    for (const auto& [name, entry] : new_.entries)
+      if (entry.step.defined()) return;
+    std::map<std::string, Tensor> state;
+    for (const auto& [key, tensor] : new_.tensors) state.emplace(key, tensor.clone());
+    to_.assign(state);
+  }
+
+  const Optimizer& from_;
+  Optimizer& to_;
+  State old_, new_;
+};
+
+}  // namespace
+
+std::string_view how_name(How how) {
+  switch (how) {
+    case How::copied:
+      return "copied";
+    case How::re_encoded:
+      return "re-encoded";
+    case How::converted:
+      return "converted";
+    case How::afresh:
+      break;
+  }
+  return "afresh";
+}
+
+std::vector<SlotConversion> convert_state(const Optimizer& from, Optimizer& to) {
+  return Conversion(from, to).run();
+}
+
+std::string table(const std::vector<SlotConversion>& conversions) {
+  std::vector<std::pair<std::array<std::string, 3>, i64>> lines;
+  for (const SlotConversion& c : conversions) {
+    std::string how(how_name(c.how));
+    if (!c.note.empty()) how += ": " + c.note;
+    const std::array<std::string, 3> line{c.slot, c.from.empty() ? "–" : c.from, how};
+    const auto found = std::ranges::find(lines, line, &decltype(lines)::value_type::first);
+    if (found == lines.end())
+      lines.emplace_back(line, 1);
+    else
+      ++found->second;
+  }
+  if (lines.empty()) return "the new optimizer keeps no state\n";
+  std::string text = fmt::format("{:<18} {:<30} {:>7}  {}\n", "slot", "from", "tensors", "how");
+  for (const auto& [line, count] : lines)
+    text += fmt::format("{:<18} {:<30} {:>7}  {}\n", line[0], line[1], count, line[2]);
+  return text;
+}
+
+}  // namespace minima

@@ -1,0 +1,229 @@
+/// State that goes over from one optimizer to another.
+#include "optim/convert.hpp"
+
+#include <random>
+
+#include "tests/support.hpp"
+
+using namespace minima;
+using How = SlotConversion::How;
+
+namespace {
+
+/// Two matrices (one of several blocks in 8 bits), a stack of matrices and a vector.
+struct Model {
+  Parameter wide = parameter("wide", {12, 30}), tall = parameter("tall", {7, 3}),
+            stack = parameter("stack", {2, 4, 5}), bias = parameter("bias", {9});
+
+  std::vector<Parameter*> all() { return {&wide, &tall, &stack, &bias}; }
+
+  static Parameter parameter(const char* name, Shape shape) {
+    return {.name = name, .value = Tensor::full(shape, 0.5f), .gradient = {}};
+  }
+
+  void steps(Optimizer& optimizer, int count, std::uint32_t seed = 1) {
+    std::mt19937 random(seed);
+    for (int step = 0; step < count; ++step) {
+      for (Parameter* p : all()) {
+        Tensor gradient = Tensor::empty(p->value.shape());
+        for (float& g : gradient.span<float>())
+          g = static_cast<float>(static_cast<double>(random()) / 0x1p31 - 0.9);
+        p->gradient = Gradient(gradient);
+      }
+      optimizer.step();
+    }
+  }
+};
+
+const PlannedSlot& slot(const Optimizer& optimizer, const std::string& key) {
+  for (const PlannedSlot& planned : optimizer.state().slots)
+    if (planned.key() == key) return planned;
+  FAIL("no slot " << key);
+  return optimizer.state().slots.front();
+}
+
+Tensor values(const Optimizer& optimizer, const std::string& key) {
+  return optimizer.values(slot(optimizer, key));
+}
+
+const SlotConversion& conversion(const std::vector<SlotConversion>& list, const std::string& key) {
+  for (const SlotConversion& c : list)
+    if (c.parameter + "/" + c.slot == key) return c;
+  FAIL("no conversion of " << key);
+  return list.front();
+}
+
+i64 steps_of(const Optimizer& optimizer, const std::string& parameter) {
+  return static_cast<i64>(values(optimizer, parameter + "/step").data<float>()[0]);
+}
+
+}  // namespace
+
+TEST_CASE("Adam's state goes to 8 bits within the code's resolution, and back bit for bit") {
+  Model model;
+  Optimizer full = make_optimizer("adamw:lr=1e-3", model.all());
+  model.steps(full, 5);
+  Optimizer coded = make_optimizer("adamw8bit:lr=1e-3:min_8bit_size=16:block_size=64", model.all());
+  const auto list = convert_state(full, coded);
+  CHECK(conversion(list, "wide/exp_avg").how == How::re_encoded);
+  CHECK(conversion(list, "bias/exp_avg").how == How::copied);  // too small for 8 bits
+  for (const std::string key : {"wide/exp_avg", "wide/exp_avg_sq", "bias/exp_avg"}) {
+    CAPTURE(key);
+    const Tensor exact = values(full, key), decoded = values(coded, key);
+    float largest = 0;
+    for (const float x : exact.span<float>()) largest = std::max(largest, std::abs(x));
+    // The dynamic map's widest gap is 0.9/64 of the block's maximum, of nonnegative ones 0.9/128.
+    test::check_close(decoded, exact, {largest * 0.9 / 128, 0});
+  }
+  CHECK(steps_of(coded, "wide") == 5);
+
+  Optimizer back = make_optimizer("adam:lr=1e-3", model.all());
+  convert_state(coded, back);
+  CHECK(std::ranges::equal(values(back, "wide/exp_avg_sq").span<float>(),
+                           values(coded, "wide/exp_avg_sq").span<float>()));
+
+  // The same storage: codes are copied, so that nothing is rounded twice.
+  Optimizer again = make_optimizer("adam8bit:min_8bit_size=16:block_size=64", model.all());
+  for (const SlotConversion& c : convert_state(coded, again)) CHECK(c.how == How::copied);
+  for (const auto& [name, tensor] : again.tensors())
+    for (const auto& [other, original] : coded.tensors())
+      if (name == other)
+        CHECK(std::equal(tensor.raw(), tensor.raw() + tensor.bytes(), original.raw()));
+}
+
+TEST_CASE("a rule that takes over its own state goes on as if nothing had happened") {
+  for (const std::string spec :
+       {"adamw:lr=0.01:amsgrad=true", "adafactor:beta1=0.9:lr=0.01:relative_step=false", "came",
+        "adapm", "sgd:momentum=0.9:dampening=0.5", "lion", "adafactor-torch"}) {
+    CAPTURE(spec);
+    Model one, two;
+    Optimizer straight = make_optimizer(spec, one.all()), first = make_optimizer(spec, two.all());
+    one.steps(straight, 4);
+    two.steps(first, 4);
+    Optimizer second = make_optimizer(spec, two.all());
+    for (const SlotConversion& c : convert_state(first, second)) CHECK_FALSE(c.needs_warmup);
+    one.steps(straight, 2, 7);
+    two.steps(second, 2, 7);
+    for (std::size_t i = 0; i < one.all().size(); ++i)
+      CHECK(
+          std::ranges::equal(one.all()[i]->value.span<float>(), two.all()[i]->value.span<float>()));
+  }
+}
+
+TEST_CASE("the second moment becomes its row and column means, in double precision") {
+  Model model;
+  Optimizer adamw = make_optimizer("adamw:beta2=0.99", model.all());
+  model.steps(adamw, 6);
+  const double unit = 1 - std::pow(0.99, 6);  // of exp_avg_sq
+  const Tensor v = values(adamw, "stack/exp_avg_sq");
+  std::vector<double> rows(8, 0), columns(10, 0);
+  for (std::size_t b = 0; b < 2; ++b)
+    for (std::size_t i = 0; i < 4; ++i)
+      for (std::size_t j = 0; j < 5; ++j) {
+        const double x = v.data<float>()[(b * 4 + i) * 5 + j] / unit;
+        rows[b * 4 + i] += x / 5;
+        columns[b * 5 + j] += x / 4;
+      }
+  for (const std::string spec : {"adafactor", "adafactor-torch", "came"}) {
+    CAPTURE(spec);
+    Optimizer target = make_optimizer(spec, model.all());
+    const auto list = convert_state(adamw, target);
+    const bool torch =
+        spec == "adafactor-torch" && std::ranges::count(list, "row_var", &SlotConversion::slot) > 0;
+    const Tensor R = values(target, torch ? "stack/row_var" : "stack/exp_avg_sq_row");
+    const Tensor C = values(target, torch ? "stack/col_var" : "stack/exp_avg_sq_col");
+    REQUIRE(R.size() == 8);
+    REQUIRE(C.size() == 10);
+    for (std::size_t i = 0; i < rows.size(); ++i)
+      CHECK(R.data<float>()[i] == doctest::Approx(rows[i]).epsilon(1e-6));
+    for (std::size_t j = 0; j < columns.size(); ++j)
+      CHECK(C.data<float>()[j] == doctest::Approx(columns[j]).epsilon(1e-6));
+    CHECK(steps_of(target, "stack") == 6);
+    const Tensor whole = values(target, torch ? "bias/variance" : "bias/exp_avg_sq");
+    CHECK(whole.data<float>()[3] ==
+          doctest::Approx(values(adamw, "bias/exp_avg_sq").data<float>()[3] / unit).epsilon(1e-6));
+    for (const SlotConversion& c : list)
+      if (c.slot == "exp_avg") CHECK(c.how == How::afresh);  // a mean of updates
+  }
+}
+
+TEST_CASE("row and column means become the matrix of rank one that has them") {
+  Model model;
+  Optimizer adafactor = make_optimizer("adafactor", model.all());
+  model.steps(adafactor, 4);
+  Optimizer adamw = make_optimizer("adamw", model.all());
+  const auto list = convert_state(adafactor, adamw);
+  CHECK(conversion(list, "tall/exp_avg").how == How::afresh);
+  CHECK(conversion(list, "tall/exp_avg_sq").from == "exp_avg_sq_row, exp_avg_sq_col");
+  CHECK(steps_of(adamw, "tall") == 4);
+  const Tensor R = values(adafactor, "tall/exp_avg_sq_row"),
+               C = values(adafactor, "tall/exp_avg_sq_col"), v = values(adamw, "tall/exp_avg_sq");
+  double mean = 0;
+  for (const float r : R.span<float>()) mean += r / 7.0;
+  const double unit = 1 - std::pow(0.999, 4);
+  for (std::size_t i = 0; i < 7; ++i)
+    for (std::size_t j = 0; j < 3; ++j)
+      CHECK(v.data<float>()[i * 3 + j] ==
+            doctest::Approx(unit * R.data<float>()[i] * C.data<float>()[j] / mean).epsilon(1e-6));
+  // There and back again: the means are the same.
+  Optimizer again = make_optimizer("adafactor", model.all());
+  convert_state(adamw, again);
+  test::check_close(values(again, "stack/exp_avg_sq_row"),
+                    values(adafactor, "stack/exp_avg_sq_row"), {0, 1e-5});
+}
+
+TEST_CASE("a mean of gradients and SGD's sum of them differ by their unit") {
+  Model model;
+  Optimizer adam = make_optimizer("adam:beta1=0.8", model.all());
+  model.steps(adam, 3);
+  const double unit = 1 - std::pow(0.8, 3);
+  const float m = values(adam, "bias/exp_avg").data<float>()[2];
+
+  Optimizer lion = make_optimizer("lion", model.all());
+  CHECK(conversion(convert_state(adam, lion), "bias/exp_avg").how == How::converted);
+  CHECK(values(lion, "bias/exp_avg").data<float>()[2] == doctest::Approx(m / unit).epsilon(1e-6));
+
+  Optimizer sgd = make_optimizer("sgd:momentum=0.9", model.all());
+  CHECK(conversion(convert_state(adam, sgd), "bias/momentum_buffer").from == "exp_avg");
+  CHECK(values(sgd, "bias/momentum_buffer").data<float>()[2] ==
+        doctest::Approx(10 * m / unit).epsilon(1e-6));
+
+  Optimizer climbing = make_optimizer("sgd:momentum=0.9:maximize=true", model.all());
+  convert_state(sgd, climbing);
+  CHECK(values(climbing, "bias/momentum_buffer").data<float>()[2] ==
+        doctest::Approx(-10 * m / unit).epsilon(1e-6));
+}
+
+TEST_CASE("what has no sound conversion starts afresh, and it is said why") {
+  Model model;
+  Optimizer sgd = make_optimizer("sgd:momentum=0.9", model.all());
+  model.steps(sgd, 3);
+  Optimizer adamw = make_optimizer("adamw", model.all());
+  for (const SlotConversion& c : convert_state(sgd, adamw)) {
+    CHECK(c.how == How::afresh);
+    CHECK(c.needs_warmup);
+    CHECK(c.note.find("second moment") != std::string::npos);
+  }
+  CHECK(steps_of(adamw, "wide") == 0);
+  for (const float x : values(adamw, "wide/exp_avg").span<float>()) CHECK(x == 0);
+
+  Optimizer plain = make_optimizer("sgd", model.all());
+  CHECK(convert_state(sgd, plain).empty());
+  CHECK(table({}).find("no state") != std::string::npos);
+
+  Optimizer endless = make_optimizer("sgd:momentum=1", model.all());
+  CHECK(conversion(convert_state(sgd, endless), "bias/momentum_buffer").how == How::afresh);
+
+  Optimizer came = make_optimizer("came", model.all());
+  const auto list = convert_state(sgd, came);
+  CHECK(conversion(list, "wide/exp_avg_res_row").note == "a statistic of its own");
+  CHECK(table(list).find("afresh") != std::string::npos);
+}
+
+TEST_CASE("optimizers of different models have nothing to convert") {
+  Model model;
+  Parameter other = Model::parameter("other", {3});
+  const Optimizer one = make_optimizer("adamw", model.all());
+  Optimizer two = make_optimizer("adamw", std::vector<Parameter*>{&other});
+  CHECK_THROWS_WITH_AS(convert_state(one, two), doctest::Contains("the same model"), Error);
+}

@@ -1,0 +1,108 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <optional>
+
+#include "train/report/parts.hpp"
+
+namespace minima::report {
+namespace {
+
+constexpr std::size_t kMatrixLabels = 16;  // the rest are counted together
+
+/// counts[actual][predicted], with the names of its labels.
+struct Matrix {
+  std::vector<std::string> labels;
+  std::vector<std::vector<double>> counts;
+
+  double texts(std::size_t actual) const {
+    return std::accumulate(counts[actual].begin(), counts[actual].end(), 0.0);
+  }
+};
+
+/// None unless `json` is a square of numbers.
+std::optional<Matrix> read_matrix(const Json& json, const Json& names) {
+  if (!json.is_array() || json.empty()) return {};
+  Matrix matrix;
+  for (std::size_t i = 0; i < json.size(); ++i) {
+    matrix.counts.push_back(numbers(json[i]));
+    if (matrix.counts.back().size() != json.size()) return {};
+    for (const double count : matrix.counts.back())
+      if (!(count >= 0) || !std::isfinite(count)) return {};
+    const bool named = names.is_array() && i < names.size() && names[i].is_string();
+    matrix.labels.push_back(named ? names[i].get<std::string>() : fmt::format("class {}", i));
+  }
+  return matrix;
+}
+
+/// The most frequent labels; the others are added up in one more.
+Matrix condensed(const Matrix& matrix) {
+  const std::size_t n = matrix.labels.size();
+  if (n <= kMatrixLabels) return matrix;
+  std::vector<std::size_t> order(n), place(n, kMatrixLabels - 1);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::stable_sort(order, std::greater{}, [&](std::size_t i) { return matrix.texts(i); });
+  order.resize(kMatrixLabels - 1);
+  std::ranges::sort(order);
+  Matrix out;
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    place[order[i]] = i;
+    out.labels.push_back(matrix.labels[order[i]]);
+  }
+  out.labels.push_back(fmt::format("{} others", n - order.size()));
+  out.counts.assign(kMatrixLabels, std::vector<double>(kMatrixLabels));
+  for (std::size_t i = 0; i < n; ++i)
+    for (std::size_t j = 0; j < n; ++j) out.counts[place[i]][place[j]] += matrix.counts[i][j];
+  return out;
+}
+
+std::string matrix_table(const Matrix& matrix, const std::string& caption) {
+  std::string out = fmt::format(
+      "<table class=\"matrix{}\">\n<caption>{}</caption>\n<thead><tr>"
+      "<th scope=\"col\">actual ↓<br>predicted →</th>",
+      matrix.labels.size() > kMatrixLabels / 2 ? " dense" : "", escaped(caption));
+  for (const std::string& label : matrix.labels)
+    out += fmt::format("<th scope=\"col\" title=\"{0}\"><span>{0}</span></th>", escaped(label));
+  out += "<th scope=\"col\" class=\"total\"><span>texts</span></th></tr></thead>\n<tbody>\n";
+  for (std::size_t i = 0; i < matrix.labels.size(); ++i) {
+    const double texts = matrix.texts(i);
+    out += fmt::format("<tr><th scope=\"row\" title=\"{0}\">{0}</th>", escaped(matrix.labels[i]));
+    for (std::size_t j = 0; j < matrix.labels.size(); ++j) {
+      const double count = matrix.counts[i][j];
+      out += fmt::format("<td class=\"cell{}\" style=\"--share:{:.3g}\">{}</td>",
+                         i == j ? " right" : "", texts > 0 ? count / texts : 0, fixed(count, 0));
+    }
+    out += fmt::format("<td class=\"total\">{}</td></tr>\n", fixed(texts, 0));
+  }
+  return out + "</tbody>\n</table>\n";
+}
+
+}  // namespace
+
+std::string confusion_section(const Comparison& comparison) {
+  std::string out;
+  bool folded = false;
+  for (const Entry& entry : comparison.entries) {
+    const Json& run = *entry.runs.front();
+    const auto matrix =
+        read_matrix(at(run, "/test/confusion"), at(comparison.json, "/data/labels"));
+    if (!matrix) continue;
+    folded = folded || matrix->labels.size() > kMatrixLabels;
+    const std::string caption =
+        fmt::format("{}, seed {}: {} right", entry.name, plain(at(run, "/seed")),
+                    percent(number(run, "/test/accuracy")));
+    out +=
+        scrolling("Confusion matrix of " + entry.name, matrix_table(condensed(*matrix), caption));
+  }
+  if (out.empty()) return {};
+  return section(
+      "confusion", "Which classes are confused",
+      "<div class=\"matrices\">\n" + out +
+          "</div>\n<p class=\"note\">First seed of each optimizer, on test. Shade: the share of "
+          "the row’s texts." +
+          std::string(folded ? " Rare labels are counted together." : "") + "</p>\n");
+}
+
+}  // namespace minima::report

@@ -1,0 +1,216 @@
+#include "train/report/parts.hpp"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+namespace minima::report {
+namespace {
+
+constexpr std::size_t kListed = 40;  // values of an array that are written out
+
+std::string spaced(std::string key) {
+  std::ranges::replace(key, '_', ' ');
+  return key;
+}
+
+bool is_table(const Json& value) {
+  return value.is_array() && !value.empty() && value.front().is_object();
+}
+
+}  // namespace
+
+// ---- Reading. -------------------------------------------------------------------------------
+
+const Json& at(const Json& json, const char* path) {
+  static const Json null;
+  const Json::json_pointer pointer(path);
+  return json.contains(pointer) ? json.at(pointer) : null;
+}
+
+double as_number(const Json& json) { return json.is_number() ? json.get<double>() : kNaN; }
+double number(const Json& json, const char* path) { return as_number(at(json, path)); }
+
+std::string text(const Json& json, const char* path) {
+  const Json& value = at(json, path);
+  return value.is_string() ? value.get<std::string>() : "";
+}
+
+Comparison read(const Json& json) {
+  Comparison comparison{json, {}};
+  std::vector<Entry>& entries = comparison.entries;
+  for (const Json& run : at(json, "/runs")) {
+    const std::string name = text(run, "/optimizer");
+    const std::string spec = at(run, "/spec").is_string() ? text(run, "/spec") : name;
+    auto entry = std::ranges::find(entries, spec, &Entry::spec);
+    if (entry == entries.end())
+      entry = entries.insert(entry, {name, spec, static_cast<int>(entries.size()), {}});
+    entry->runs.push_back(&run);
+    comparison.seeds = std::max(comparison.seeds, entry->runs.size());
+  }
+  // One optimizer with several sets of options: the name alone would not tell them apart.
+  std::vector<std::string> names;
+  for (const Entry& entry : entries) names.push_back(entry.name);
+  for (Entry& entry : entries)
+    if (entry.name.empty() || std::ranges::count(names, entry.name) > 1) entry.name = entry.spec;
+  return comparison;
+}
+
+Summary summarize(const std::vector<double>& values) {
+  std::vector<double> finite;
+  std::ranges::copy_if(values, std::back_inserter(finite),
+                       [](double v) { return std::isfinite(v); });
+  if (finite.empty()) return {.missing = values.size()};
+  return {mean(finite), deviation(finite), finite.size(), values.size() - finite.size()};
+}
+
+Summary summarize(const Entry& entry, const char* path, double factor) {
+  std::vector<double> values;
+  for (const Json* run : entry.runs) values.push_back(factor * number(*run, path));
+  return summarize(values);
+}
+
+Curve over_seeds(const std::vector<std::vector<double>>& runs) {
+  Curve curve;
+  std::size_t length = 0;
+  for (const auto& run : runs) length = std::max(length, run.size());
+  for (std::size_t i = 0; i < length; ++i) {
+    std::vector<double> values;
+    for (const auto& run : runs)
+      if (i < run.size()) values.push_back(run[i]);
+    const Summary s = summarize(values);
+    const double x = static_cast<double>(i + 1);
+    curve.line.push_back({x, s.mean});
+    if (s.count > 1) curve.band.push_back({x, s.mean - s.deviation, s.mean + s.deviation});
+  }
+  return curve;
+}
+
+std::vector<double> smoothed(const std::vector<double>& values, std::size_t reach) {
+  std::vector<double> sum{0}, out;
+  std::vector<std::size_t> count{0};
+  for (const double value : values) {
+    const bool finite = std::isfinite(value);
+    sum.push_back(sum.back() + (finite ? value : 0));
+    count.push_back(count.back() + (finite ? 1 : 0));
+  }
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const std::size_t first = i < reach ? 0 : i - reach;
+    const std::size_t last = std::min(values.size(), i + reach + 1);
+    const std::size_t n = count[last] - count[first];
+    out.push_back(n == 0 ? kNaN : (sum[last] - sum[first]) / static_cast<double>(n));
+  }
+  return out;
+}
+
+std::vector<double> numbers(const Json& array) {
+  std::vector<double> out;
+  for (const Json& value : array) out.push_back(as_number(value));
+  return out;
+}
+
+std::string ends(const std::vector<chart::Series>& series, int decimals) {
+  std::vector<std::string> parts;
+  for (const chart::Series& s : series)
+    parts.push_back(s.name + " " + fixed(s.line.empty() ? kNaN : s.line.back().y, decimals));
+  return joined(parts);
+}
+
+chart::Scale scale_for(std::vector<double> values, double span) {
+  std::erase_if(values, [](double v) { return !(v > 0) || !std::isfinite(v); });
+  const bool wide = !values.empty() && std::ranges::max(values) > span * std::ranges::min(values);
+  return wide ? chart::Scale::log : chart::Scale::linear;
+}
+
+// ---- Writing. -------------------------------------------------------------------------------
+
+std::string counted(std::size_t n, std::string_view noun) {
+  return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s");
+}
+
+std::string joined(const std::vector<std::string>& parts, std::string_view last) {
+  std::string out;
+  for (std::size_t i = 0; i < parts.size(); ++i)
+    out += (i == 0 ? "" : i + 1 == parts.size() ? std::string(last) : ", ") + parts[i];
+  return out;
+}
+
+// With no-break spaces: a number and its unit stay on one line.
+std::string megabytes(double bytes) { return significant(bytes / kMegabyte) + "\u00a0MB"; }
+std::string percent(double share) { return fixed(100 * share, 1) + "\u00a0%"; }
+
+int three_digits(double value) {
+  if (!std::isfinite(value) || value == 0) return 0;
+  return std::clamp(2 - static_cast<int>(std::floor(std::log10(std::abs(value)))), 0, 6);
+}
+
+std::string with_deviation(const Summary& s, int decimals) {
+  std::string out = fixed(s.mean, decimals);
+  if (s.deviation > 0) out += "\u00a0±\u00a0" + fixed(s.deviation, decimals);
+  return out;
+}
+
+std::string section(std::string_view id, std::string_view heading, const std::string& content) {
+  return fmt::format("<section aria-labelledby=\"{0}\">\n<h2 id=\"{0}\">{1}</h2>\n{2}</section>\n",
+                     id, heading, content);
+}
+
+std::string figure(std::string_view heading, const std::string& image, const std::string& caption) {
+  return fmt::format("<figure>\n<h3>{}</h3>\n{}<figcaption>{}</figcaption>\n</figure>\n", heading,
+                     image, escaped(caption));
+}
+
+std::string scrolling(std::string_view name, const std::string& content) {
+  return fmt::format(
+      "<div class=\"wide\" role=\"region\" tabindex=\"0\" aria-label=\"{}\">\n{}</div>\n",
+      escaped(name), content);
+}
+
+std::string details(std::string_view summary, const std::string& content) {
+  return fmt::format("<details>\n<summary>{}</summary>\n{}</details>\n", escaped(summary), content);
+}
+
+std::string plain(const Json& value) {
+  if (value.is_null() || value.empty() || value == "") return std::string(kMissing);
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_number_integer()) return fixed(value.get<double>(), 0);
+  if (value.is_number()) {
+    constexpr std::size_t kLong = 8;  // a setting is shorter, a measurement is rounded
+    const std::string digits = shortest(value.get<double>());
+    return digits.size() > kLong ? significant(value.get<double>(), 4) : digits;
+  }
+  if (value.is_boolean()) return value.get<bool>() ? "true" : "false";
+  std::vector<std::string> parts;
+  for (const auto& [key, element] : value.items()) {
+    if (parts.size() == kListed) {
+      parts.push_back(fmt::format("and {} more", value.size() - kListed));
+      break;
+    }
+    parts.push_back(value.is_object() ? spaced(key) + " " + plain(element) : plain(element));
+  }
+  return joined(parts);
+}
+
+std::string definitions(const Json& object, std::string_view large) {
+  if (!object.is_object() || object.empty()) return fmt::format("<p>{}</p>\n", kMissing);
+  std::string out = "<dl>\n", after;
+  for (const auto& [key, value] : object.items()) {
+    const std::string name = spaced(key);
+    if (key == large && value.is_object()) {
+      after += details(name, definitions(value));
+    } else if (is_table(value)) {
+      for (std::size_t i = 0; i < value.size(); ++i)
+        after += fmt::format("<p class=\"note\">{}, {} of {}</p>\n{}", escaped(name), i + 1,
+                             value.size(), definitions(value[i]));
+    } else {
+      out += fmt::format("<dt>{}</dt><dd>{}</dd>\n", escaped(name), escaped(plain(value)));
+    }
+  }
+  return out + "</dl>\n" + after;
+}
+
+std::string bands_caption(const Comparison& comparison) {
+  return comparison.seeds > 1 ? " Mean over seeds; bands: ± one standard deviation." : "";
+}
+
+}  // namespace minima::report

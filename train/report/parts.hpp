@@ -1,0 +1,101 @@
+/// The parts of the report of a comparison: what they share, and each section.
+#pragma once
+
+#include <algorithm>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/json.hpp"
+#include "train/chart.hpp"
+#include "train/html.hpp"
+#include "train/metrics.hpp"
+
+namespace minima::report {
+
+using html::escaped, html::fixed, html::kMissing, html::shortest, html::significant;
+
+inline constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+inline constexpr double kMegabyte = 1 << 20;
+
+// ---- Reading. What is missing is a null, what is not a number NaN. --------------------------
+
+const Json& at(const Json& json, const char* path);
+double as_number(const Json& json);
+double number(const Json& json, const char* path);
+std::vector<double> numbers(const Json& array);
+std::string text(const Json& json, const char* path);
+
+/// The runs of one optimizer with one set of options; they differ in their seeds.
+struct Entry {
+  std::string name, spec;
+  int style;
+  std::vector<const Json*> runs;
+};
+
+struct Comparison {
+  const Json& json;
+  std::vector<Entry> entries;
+  std::size_t seeds = 0;  ///< the most that an entry has
+};
+
+Comparison read(const Json& json);
+
+/// Mean and standard deviation of the finite values.
+struct Summary {
+  double mean = kNaN, deviation = 0;
+  std::size_t count = 0, missing = 0;
+};
+
+Summary summarize(const std::vector<double>& values);
+Summary summarize(const Entry& entry, const char* path, double factor = 1);
+
+/// The mean over seeds at each index, with ± one deviation as a band.
+struct Curve {
+  std::vector<chart::Point> line;
+  std::vector<chart::Interval> band;
+};
+
+Curve over_seeds(const std::vector<std::vector<double>>& runs);
+/// The mean of the finite values within `reach` of each index.
+std::vector<double> smoothed(const std::vector<double>& values, std::size_t reach);
+/// A log scale where the values span so much that a linear one would hide most of them.
+chart::Scale scale_for(std::vector<double> values, double span);
+
+// ---- Writing. -------------------------------------------------------------------------------
+
+std::string counted(std::size_t n, std::string_view noun);  ///< "1 seed", "3 seeds"
+std::string joined(const std::vector<std::string>& parts, std::string_view last = ", ");
+// With no-break spaces: a number and its unit stay on one line.
+std::string megabytes(double bytes);
+std::string percent(double share);
+/// Decimals that give a number of this size three digits.
+int three_digits(double value);
+/// "83.1 ± 0.4", the deviation only where there is one.
+std::string with_deviation(const Summary& s, int decimals);
+/// "adamw 0.312, adafactor 0.354": each series at its last point.
+std::string ends(const std::vector<chart::Series>& series, int decimals);
+std::string bands_caption(const Comparison& comparison);
+
+std::string section(std::string_view id, std::string_view heading, const std::string& content);
+std::string figure(std::string_view heading, const std::string& image, const std::string& caption);
+/// A wide thing that scrolls by itself, also by keyboard.
+std::string scrolling(std::string_view name, const std::string& content);
+std::string details(std::string_view summary, const std::string& content);
+std::string plain(const Json& value);
+/// The members of an object as a list. After it stand those that are lists of objects, one by one,
+/// and the one named `large`, to be unfolded.
+std::string definitions(const Json& object, std::string_view large = {});
+
+// ---- The sections, in their order; empty where there is nothing to show. --------------------
+
+std::string title(const Comparison& comparison);
+std::string header(const Comparison& comparison);
+std::string results_section(const Comparison& comparison);
+std::string curves_section(const Comparison& comparison);
+std::string watching_section(const Comparison& comparison);
+std::string confusion_section(const Comparison& comparison);
+std::string setup_section(const Comparison& comparison);
+
+}  // namespace minima::report

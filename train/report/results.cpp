@@ -1,0 +1,150 @@
+#include <fmt/format.h>
+
+#include <cmath>
+#include <string_view>
+
+#include "train/chart.hpp"
+#include "train/report/parts.hpp"
+
+namespace minima::report {
+namespace {
+
+enum class Format { count, three_digits, one_decimal, three_decimals, range };
+
+struct Column {
+  const char *heading, *unit, *path;
+  double factor;  // from the file's unit to the column's
+  Format format;
+};
+
+constexpr Column kColumns[] = {
+    {"State", "elements", "/state_elements", 1, Format::count},
+    {"State", "MB", "/state_bytes", 1 / kMegabyte, Format::three_digits},
+    {"Step", "ms", "/step_ms", 1, Format::three_digits},
+    {"Speed", "tokens/s", "/tokens_per_second", 1, Format::count},
+    {"Peak memory", "MB", "/peak_bytes", 1 / kMegabyte, Format::three_digits},
+    {"Dev accuracy", "%", "/dev/accuracy", 100, Format::one_decimal},
+    {"Test accuracy", "%", "/test/accuracy", 100, Format::one_decimal},
+    {"Macro-F1", "test", "/test/macro_f1", 1, Format::three_decimals},
+    {"Positive F1", "test", "/test/positive_f1", 1, Format::three_decimals},
+    {"Loss", "test, nats", "/test/loss", 1, Format::three_decimals},
+    {"Best epoch", "", "/best_epoch", 1, Format::range},
+};
+
+/// The columns that any run has, but for the F1 that exists for two classes only.
+std::vector<Column> columns(const Comparison& comparison) {
+  const auto positive = [](const Json* run) {
+    return run->contains("/test/positive_f1"_json_pointer);
+  };
+  const bool two_classes = std::ranges::any_of(
+      comparison.entries, [&](const Entry& e) { return std::ranges::any_of(e.runs, positive); });
+  std::vector<Column> out;
+  for (const Column& column : kColumns)
+    if (two_classes || std::string_view(column.path) != "/test/positive_f1") out.push_back(column);
+  return out;
+}
+
+int decimals(Format format, double value) {
+  switch (format) {
+    case Format::three_digits:
+      return three_digits(value);
+    case Format::one_decimal:
+      return 1;
+    case Format::three_decimals:
+      return 3;
+    case Format::count:
+    case Format::range:
+      break;
+  }
+  return 0;
+}
+
+std::string range_cell(const Entry& entry, const char* path) {
+  std::vector<double> values;
+  for (const Json* run : entry.runs) values.push_back(number(*run, path));
+  std::erase_if(values, [](double v) { return !std::isfinite(v); });
+  if (values.empty()) return fmt::format("<td>{}</td>", kMissing);
+  const auto [low, high] = std::ranges::minmax(values);
+  return fmt::format("<td>{}{}</td>", fixed(low, 0), low == high ? "" : "–" + fixed(high, 0));
+}
+
+std::string cell(const Entry& entry, const Column& column) {
+  if (column.format == Format::range) return range_cell(entry, column.path);
+  const Summary s = summarize(entry, column.path, column.factor);
+  if (s.count == 0) return fmt::format("<td>{}</td>", kMissing);
+  const int digits = decimals(column.format, s.mean);
+  std::string spread = s.deviation > 0 ? "± " + fixed(s.deviation, digits) : "";
+  if (s.missing > 0)
+    spread += fmt::format("{}{} of {}", spread.empty() ? "" : ", ", s.count, s.count + s.missing);
+  if (!spread.empty()) spread = fmt::format("<span class=\"spread\">{}</span>", spread);
+  return fmt::format("<td><data value=\"{}\">{}</data>{}</td>", s.mean / column.factor,
+                     fixed(s.mean, digits), spread);
+}
+
+/// Those of the parameter groups, each once.
+std::string learning_rate(const Entry& entry) {
+  std::vector<std::string> rates;
+  for (const Json& group : at(*entry.runs.front(), "/options/groups")) {
+    const Json& options = at(group, "/options");
+    const bool relative = at(options, "/relative_step") == true;
+    const std::string rate = relative ? "relative" : shortest(number(options, "/lr"));
+    if (std::ranges::find(rates, rate) == rates.end()) rates.push_back(rate);
+  }
+  return rates.empty() ? std::string(kMissing) : joined(rates);
+}
+
+std::string results(const Comparison& comparison) {
+  const std::vector<Column> shown = columns(comparison);
+  std::string out =
+      "<table class=\"numbers\">\n<caption>What each optimizer cost and "
+      "reached</caption>\n<thead><tr>"
+      "<th scope=\"col\">Optimizer</th><th scope=\"col\">Learning rate</th>";
+  for (const Column& column : shown)
+    out += fmt::format("<th scope=\"col\">{}<span class=\"unit\">{}</span></th>", column.heading,
+                       column.unit);
+  out += "</tr></thead>\n<tbody>\n";
+  for (const Entry& entry : comparison.entries) {
+    out += fmt::format("<tr><th scope=\"row\">{}{}</th><td>{}</td>", chart::swatch(entry.style),
+                       escaped(entry.name), learning_rate(entry));
+    for (const Column& column : shown) out += cell(entry, column);
+    out += "</tr>\n";
+  }
+  return out + "</tbody>\n</table>\n";
+}
+
+std::string notes(const Comparison& comparison) {
+  std::vector<std::string> differing;
+  bool predicted = false;
+  for (const Entry& entry : comparison.entries)
+    for (const Json* run : entry.runs) {
+      const double bytes = number(*run, "/state_bytes");
+      const double expected = number(*run, "/state_bytes_predicted");
+      if (!std::isfinite(bytes) || !std::isfinite(expected)) continue;
+      predicted = true;
+      if (bytes != expected)
+        differing.push_back(fmt::format("{} ({} predicted, {} allocated)", entry.name,
+                                        fixed(expected, 0), fixed(bytes, 0)));
+    }
+  std::string out = "MB = 2²⁰ bytes. Step: the median.";
+  if (comparison.seeds > 1) out += " ±: the standard deviation over seeds (n − 1).";
+  out += " Scores are those of the epoch that was best on dev.";
+  out +=
+      " Standard error of a mean accuracy: √(s²/n + p(1 − p)/N) for n seeds with deviation s and N"
+      " test texts; for a difference the root of both squared, an upper bound, as the texts are the"
+      " same.";
+  if (comparison.seeds == 1) out += " One seed leaves s unknown.";
+  if (!differing.empty())
+    out += " State differs from its prediction: " + joined(differing) + ".";
+  else if (predicted)
+    out += " State in bytes is exactly what was predicted before training.";
+  return fmt::format("<p class=\"note\">{}</p>\n", escaped(out));
+}
+
+}  // namespace
+
+std::string results_section(const Comparison& comparison) {
+  return section("results", "Cost and result",
+                 scrolling("Cost and result", results(comparison)) + notes(comparison));
+}
+
+}  // namespace minima::report

@@ -1,0 +1,162 @@
+#include <fmt/format.h>
+
+#include <cmath>
+#include <tuple>
+
+#include "train/report/parts.hpp"
+
+namespace minima::report {
+namespace {
+
+/// What the others are measured against: adamw, or else the first.
+const Entry& baseline(const Comparison& comparison) {
+  const auto adamw = std::ranges::find_if(comparison.entries, [](const Entry& entry) {
+    return entry.spec == "adamw" || entry.spec.starts_with("adamw:");
+  });
+  return adamw == comparison.entries.end() ? comparison.entries.front() : *adamw;
+}
+
+double test_texts(const Comparison& comparison) { return number(comparison.json, "/data/test"); }
+
+/// Of a mean test accuracy p over n seeds with deviation s, on N texts: √(s²/n + p(1 − p)/N), for
+/// another draw of seeds and of texts.
+double standard_error(const Summary& accuracy, double texts) {
+  const double p = accuracy.mean;
+  double variance = 0;
+  if (accuracy.count > 1)
+    variance += accuracy.deviation * accuracy.deviation / static_cast<double>(accuracy.count);
+  if (texts > 0) variance += p * (1 - p) / texts;
+  return std::sqrt(variance);
+}
+
+/// How the test accuracies of two entries differ. Both answer the same texts, so that the error is
+/// an upper bound.
+struct Difference {
+  Summary one, other;
+  double value, error;
+
+  bool known() const { return std::isfinite(value); }
+  bool resolved() const { return std::abs(value) > error; }
+};
+
+Difference difference(const Comparison& comparison, const Entry& entry, const Entry& base) {
+  const Summary one = summarize(entry, "/test/accuracy"), other = summarize(base, "/test/accuracy");
+  const double texts = test_texts(comparison);
+  return {one, other, one.mean - other.mean,
+          std::hypot(standard_error(one, texts), standard_error(other, texts))};
+}
+
+std::string accuracy_in_words(const Difference& d) {
+  if (!d.known()) return "its test accuracy cannot be compared";
+  std::string out = fmt::format("reached {} test accuracy against {}: ", percent(d.one.mean),
+                                percent(d.other.mean));
+  const double points = std::abs(100 * d.value), error = 100 * d.error;
+  if (d.value == 0) return out + "no difference";
+  out += fmt::format("{} points {}, ", significant(points, 2), d.value < 0 ? "lower" : "higher");
+  if (error == 0) return out + "of unknown standard error";
+  if (!d.resolved())
+    return out + fmt::format("within one standard error ({}), so that no difference is resolved",
+                             significant(error, 2));
+  return out + fmt::format("{} standard errors", fixed(points / error, 1));
+}
+
+std::string state_in_words(const Entry& entry, const Entry& base) {
+  const double bytes = summarize(entry, "/state_bytes").mean;
+  const double base_bytes = summarize(base, "/state_bytes").mean;
+  if (!std::isfinite(bytes) || !std::isfinite(base_bytes)) return {};
+  if (base_bytes == 0)
+    return fmt::format("kept {} of state where {} keeps none and ", megabytes(bytes),
+                       escaped(base.name));
+  return fmt::format("kept {}\u00a0% of {}’s state ({} of {}) and ",
+                     significant(100 * bytes / base_bytes, 2), escaped(base.name),
+                     significant(bytes / kMegabyte), megabytes(base_bytes));
+}
+
+std::string time_in_words(const Entry& entry, const Entry& base) {
+  const double ratio = summarize(entry, "/step_ms").mean / summarize(base, "/step_ms").mean;
+  if (!std::isfinite(ratio)) return {};
+  return fmt::format(" Its step took {} times as long.", fixed(ratio, 2));
+}
+
+std::string finding(const Comparison& comparison, const Entry& entry, const Entry& base) {
+  return fmt::format(
+      "<strong>{}</strong> {}{}.{}", escaped(entry.name), state_in_words(entry, base),
+      accuracy_in_words(difference(comparison, entry, base)), time_in_words(entry, base));
+}
+
+std::string single_finding(const Entry& entry) {
+  return fmt::format(
+      "<strong>{}</strong> reached {}\u00a0% test accuracy with {} of state and {}\u00a0ms a "
+      "step.",
+      escaped(entry.name), with_deviation(summarize(entry, "/test/accuracy", 100), 1),
+      megabytes(summarize(entry, "/state_bytes").mean),
+      significant(summarize(entry, "/step_ms").mean));
+}
+
+/// The finding that comes first: the least state among those that save some and are not resolved
+/// to be less accurate; failing that, the most accurate of those that save some, or of all.
+const Entry& headline(const Comparison& comparison, const std::vector<const Entry*>& others,
+                      const Entry& base) {
+  const double base_bytes = summarize(base, "/state_bytes").mean;
+  const auto rank = [&](const Entry* entry) {
+    const Difference d = difference(comparison, *entry, base);
+    const double bytes = summarize(*entry, "/state_bytes").mean;
+    const bool saves = bytes < base_bytes, accurate = d.value >= -d.error;
+    return std::tuple(!saves, !accurate, saves && accurate ? bytes : d.known() ? -d.value : 1);
+  };
+  return **std::ranges::min_element(others, {}, rank);
+}
+
+std::string verdict(const Comparison& comparison) {
+  const Entry& base = baseline(comparison);
+  std::vector<const Entry*> others;
+  for (const Entry& entry : comparison.entries)
+    if (&entry != &base) others.push_back(&entry);
+  const Entry& first = others.empty() ? base : headline(comparison, others, base);
+  std::string out =
+      fmt::format("<p class=\"verdict\">{}</p>\n",
+                  others.empty() ? single_finding(base) : finding(comparison, first, base));
+
+  std::string rest;
+  for (const Entry* entry : others)
+    if (entry != &first) rest += fmt::format("<li>{}</li>\n", finding(comparison, *entry, base));
+  const double yardstick = number(comparison.json, "/data/bag_of_words/test");
+  if (std::isfinite(yardstick))
+    rest += fmt::format(
+        "<li>For scale: a naive-Bayes bag of words reaches {} on the same texts.</li>\n",
+        percent(yardstick));
+  if (!rest.empty()) out += "<ul class=\"findings\">\n" + rest + "</ul>\n";
+  return out;
+}
+
+}  // namespace
+
+std::string title(const Comparison& comparison) {
+  std::vector<std::string> names;
+  for (const Entry& entry : comparison.entries) names.push_back(entry.name);
+  const std::string what = names.empty()       ? "No runs"
+                           : names.size() <= 4 ? joined(names, " and ")
+                                               : counted(names.size(), "optimizer");
+  const std::string data = text(comparison.json, "/data/name");
+  return data.empty() ? what : what + " on " + data;
+}
+
+std::string header(const Comparison& comparison) {
+  const Json& json = comparison.json;
+  std::vector<std::string> facts = {"minima"};
+  if (const std::string model = text(json, "/model/name"); !model.empty())
+    facts.push_back(
+        fmt::format("model {}, {} parameters", model, fixed(number(json, "/model/parameters"), 0)));
+  if (std::isfinite(number(json, "/data/train")))
+    facts.push_back(fixed(number(json, "/data/train"), 0) + " training texts");
+  if (comparison.seeds > 0) facts.push_back(counted(comparison.seeds, "seed"));
+  std::string kicker;
+  for (const std::string& fact : facts) kicker += (kicker.empty() ? "" : " · ") + fact;
+  return fmt::format("<header>\n<p class=\"kicker\">{}</p>\n<h1>{}</h1>\n{}</header>\n",
+                     escaped(kicker), escaped(title(comparison)),
+                     comparison.entries.empty()
+                         ? "<p class=\"verdict\">There is nothing to compare.</p>\n"
+                         : verdict(comparison));
+}
+
+}  // namespace minima::report

@@ -1,0 +1,300 @@
+#include <fmt/format.h>
+
+#include <cmath>
+#include <map>
+#include <numeric>
+
+#include "train/report/parts.hpp"
+
+namespace minima::report {
+namespace {
+
+constexpr std::size_t kAlarmsListed = 40;
+
+/// The values of each run's array under `key`, smoothed over a fortieth of the steps.
+std::string step_chart(const Comparison& comparison, const chart::Label& label, const char* key,
+                       double factor, const chart::Axis& y, bool raw_behind, const char* heading,
+                       const std::string& caption, const std::vector<chart::Rule>& rules = {}) {
+  std::vector<chart::Series> series;
+  std::vector<double> all;
+  std::size_t steps = 0;
+  for (const Entry& entry : comparison.entries)
+    for (const Json* run : entry.runs) steps = std::max(steps, at(*run, key).size());
+  if (steps == 0) return {};
+  const std::size_t reach = (steps + 20) / 40;
+  for (const Entry& entry : comparison.entries) {
+    std::vector<std::vector<double>> raw, smooth;
+    for (const Json* run : entry.runs) {
+      raw.push_back(numbers(at(*run, key)));
+      for (double& value : raw.back()) value *= factor;
+      smooth.push_back(smoothed(raw.back(), reach));
+    }
+    Curve curve = over_seeds(smooth);
+    for (const chart::Point& p : curve.line) all.push_back(p.y);
+    series.push_back({entry.name, entry.style, std::move(curve.line),
+                      raw_behind && reach > 0 ? over_seeds(raw).line : std::vector<chart::Point>{},
+                      raw_behind ? std::move(curve.band) : std::vector<chart::Interval>{}});
+  }
+  chart::Axis axis = y;
+  if (raw_behind) axis.scale = scale_for(all, 30);
+  std::string smoothing;
+  if (reach > 0) smoothing = fmt::format(" Mean over {} steps.", 2 * reach + 1);
+  chart::Label described = label;
+  described.description += ends(series, 3);
+  return figure(heading,
+                chart::lines(described, {"step", chart::Scale::linear, chart::Ticks::whole}, axis,
+                             series, rules),
+                caption + smoothing + (raw_behind ? bands_caption(comparison) : ""));
+}
+
+std::string norm_chart(const Comparison& comparison) {
+  std::vector<chart::Rule> rules;
+  const double clip = number(comparison.json, "/training/clip_norm");
+  if (clip > 0) rules.push_back({"clipped above " + shortest(clip), clip});
+  return step_chart(comparison,
+                    {"grad-norm", "Norm of the gradient by step", "After the last step: "},
+                    "/grad_norm", 1, {"norm"}, true, "Norm of the gradient",
+                    "Of all parameters together, before it is clipped.", rules);
+}
+
+std::string clipped_chart(const Comparison& comparison) {
+  std::vector<std::string> shares;
+  for (const Entry& entry : comparison.entries) {
+    const Summary s = summarize(entry, "/clipped_share");
+    if (s.count > 0) shares.push_back(entry.name + " " + percent(s.mean));
+  }
+  if (shares.empty()) return {};
+  return step_chart(comparison,
+                    {"clipped", "Share of steps that were clipped, by step",
+                     "In all: " + joined(shares) + ". At the end, in percent: "},
+                    "/clipped", 100, {"% of the steps"}, false, "Steps clipped by norm",
+                    "In all: " + joined(shares) + ".");
+}
+
+/// The tensors of a run that was watched.
+struct Watched {
+  std::vector<double> steps;
+  struct Tensor {
+    std::string name;
+    std::vector<double> ratio, step_size;
+    double update_clipped;
+  };
+  std::vector<Tensor> tensors;
+};
+
+Watched read_watched(const Json& run) {
+  Watched watched{numbers(at(run, "/watched/steps")), {}};
+  for (const Json& tensor : at(run, "/watched/tensors")) {
+    Watched::Tensor read{text(tensor, "/name"), numbers(at(tensor, "/ratio")),
+                         numbers(at(tensor, "/step_size")), number(tensor, "/update_clipped")};
+    read.ratio.resize(watched.steps.size(), kNaN);
+    read.step_size.resize(watched.steps.size(), kNaN);
+    watched.tensors.push_back(std::move(read));
+  }
+  if (watched.steps.empty()) watched.tensors.clear();
+  return watched;
+}
+
+std::vector<double> finite(std::vector<double> values) {
+  std::erase_if(values, [](double v) { return !std::isfinite(v); });
+  return values;
+}
+
+double finite_median(const std::vector<double>& values) {
+  std::vector<double> kept = finite(values);
+  return kept.empty() ? kNaN : median(std::move(kept));
+}
+
+std::string step_size_chart(const Comparison& comparison) {
+  std::vector<chart::Series> series;
+  std::vector<double> all;
+  for (const Entry& entry : comparison.entries) {
+    const Watched watched = read_watched(*entry.runs.front());
+    std::vector<chart::Point> line;
+    for (std::size_t i = 0; i < watched.steps.size(); ++i) {
+      std::vector<double> sizes;
+      for (const auto& tensor : watched.tensors) sizes.push_back(tensor.step_size[i]);
+      line.push_back({watched.steps[i], finite_median(sizes)});
+      all.push_back(line.back().y);
+    }
+    series.push_back({entry.name, entry.style, std::move(line)});
+  }
+  if (finite(all).empty()) return {};
+  std::vector<std::string> last;
+  for (const chart::Series& s : series)
+    last.push_back(s.name + " " + significant(s.line.empty() ? kNaN : s.line.back().y));
+  return figure(
+      "Step size",
+      chart::lines({"step-size", "Step size by step", "At the end: " + joined(last)},
+                   {"step", chart::Scale::linear, chart::Ticks::whole},
+                   {"median over tensors", scale_for(all, 30)}, series),
+      "The learning rate of the step; of Adafactor its own α, which grows with the weights.");
+}
+
+/// The part of the model that a tensor belongs to: "layer 0", "embeddings", "classifier".
+std::string part_of(const std::string& tensor) {
+  if (const auto at = tensor.find("layer."); at != std::string::npos) {
+    const auto begin = at + 6, end = tensor.find('.', begin);
+    if (end != std::string::npos && end > begin &&
+        tensor.find_first_not_of("0123456789", begin) == end)
+      return "layer " + tensor.substr(begin, end - begin);
+  }
+  if (tensor.find("embeddings") != std::string::npos) return "embeddings";
+  return tensor.substr(0, tensor.find('.'));
+}
+
+std::string per_tensor_table(const Entry& entry, const Watched& watched) {
+  std::string out = fmt::format(
+      "<table class=\"numbers\">\n<caption>{}</caption>\n<thead><tr><th scope=\"col\">Tensor</th>",
+      escaped(entry.name));
+  for (const char* heading :
+       {"Ratio, median", "Largest", "At step", "Step size, median", "Updates clipped by the rule"})
+    out += fmt::format("<th scope=\"col\">{}</th>", heading);
+  out += "</tr></thead>\n<tbody>\n";
+  for (const auto& tensor : watched.tensors) {
+    std::size_t largest = 0;
+    for (std::size_t i = 0; i < tensor.ratio.size(); ++i)
+      if (!(tensor.ratio[i] <= tensor.ratio[largest]) && std::isfinite(tensor.ratio[i]))
+        largest = i;
+    const bool any = !finite(tensor.ratio).empty();
+    out += fmt::format(
+        "<tr><th "
+        "scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
+        escaped(tensor.name), significant(finite_median(tensor.ratio)),
+        significant(any ? tensor.ratio[largest] : kNaN),
+        fixed(any ? watched.steps[largest] : kNaN, 0), significant(finite_median(tensor.step_size)),
+        std::isfinite(tensor.update_clipped) ? percent(tensor.update_clipped)
+                                             : std::string(kMissing));
+  }
+  return out + "</tbody>\n</table>\n";
+}
+
+struct Shown {
+  const Entry& entry;
+  Watched watched;
+};
+
+std::string heat_maps(const Comparison& comparison) {
+  std::vector<Shown> shown;
+  double low = kNaN, high = kNaN;
+  for (const Entry& entry : comparison.entries) {
+    shown.push_back({entry, read_watched(*entry.runs.front())});
+    for (const auto& tensor : shown.back().watched.tensors)
+      for (const double ratio : tensor.ratio)
+        if (std::isfinite(ratio) && ratio > 0)
+          low = std::isfinite(low) ? std::min(low, ratio) : ratio,
+          high = std::isfinite(high) ? std::max(high, ratio) : ratio;
+  }
+  if (!std::isfinite(low)) return {};
+
+  std::string maps, tables;
+  for (std::size_t i = 0; i < shown.size(); ++i) {
+    const auto& [entry, watched] = shown[i];
+    if (watched.tensors.empty()) continue;
+    std::vector<chart::HeatRow> rows;
+    std::vector<double> all;
+    double largest = -1, at_step = 0;
+    std::string where;
+    for (const auto& tensor : watched.tensors) {
+      rows.push_back({part_of(tensor.name), tensor.name, tensor.ratio});
+      for (std::size_t k = 0; k < tensor.ratio.size(); ++k) {
+        if (!std::isfinite(tensor.ratio[k])) continue;
+        all.push_back(tensor.ratio[k]);
+        if (tensor.ratio[k] > largest)
+          largest = tensor.ratio[k], at_step = watched.steps[k], where = tensor.name;
+      }
+    }
+    const std::string words =
+        all.empty()
+            ? "no ratio is known"
+            : fmt::format("{} at {} steps; median {}, largest {} of {} in step {}",
+                          counted(watched.tensors.size(), "tensor"), watched.steps.size(),
+                          significant(median(all)), significant(largest), where, fixed(at_step, 0));
+    maps += figure(
+        escaped(entry.name),
+        chart::heat_map({fmt::format("ratio-{}", i),
+                         "Update-to-weight ratio by tensor and step, " + entry.name, words},
+                        {"step", chart::Scale::linear, chart::Ticks::whole},
+                        "RMS of the update / RMS of the weight", watched.steps, rows, low, high),
+        words + ".");
+    tables += details(fmt::format("{}, {}", entry.name, counted(watched.tensors.size(), "tensor")),
+                      scrolling("Ratios of " + entry.name, per_tensor_table(entry, watched)));
+  }
+  return "<h3>How far each tensor moved beside its size</h3>\n<div class=\"charts\">\n" + maps +
+         "</div>\n<p class=\"note\">A row for each tensor, first seed; the largest ratio of each "
+         "column’s steps. Blank: not watched, or it did not move. About 10⁻³ is usual.</p>\n" +
+         tables;
+}
+
+std::string alarm_list(const Comparison& comparison) {
+  std::vector<std::string> alarms;
+  bool watched = false;
+  for (const Entry& entry : comparison.entries)
+    for (const Json* run : entry.runs) {
+      watched = watched || at(*run, "/alarms").is_array();
+      for (const Json& alarm : at(*run, "/alarms"))
+        alarms.push_back(fmt::format("{}, seed {}: {}", entry.name, plain(at(*run, "/seed")),
+                                     text(alarm, "/text")));
+    }
+  if (alarms.empty())
+    return watched ? "<p>No alarm: no tensor’s update and no gradient spiked.</p>\n" : "";
+  std::string out = fmt::format("<div class=\"alarms\" role=\"note\">\n<h3>{}</h3>\n<ul>\n",
+                                counted(alarms.size(), "alarm"));
+  for (std::size_t i = 0; i < std::min(alarms.size(), kAlarmsListed); ++i)
+    out += fmt::format("<li>{}</li>\n", escaped(alarms[i]));
+  if (alarms.size() > kAlarmsListed)
+    out += fmt::format("<li>and {} more</li>\n", alarms.size() - kAlarmsListed);
+  return out + "</ul>\n</div>\n";
+}
+
+/// What each change of the optimizer did with the state: slots with the same origin and way once.
+std::string switch_list(const Comparison& comparison) {
+  std::string out;
+  for (const Entry& entry : comparison.entries)
+    for (const Json& record : at(*entry.runs.front(), "/switches")) {
+      std::vector<std::pair<std::vector<std::string>, std::size_t>> lines;
+      for (const Json& slot : at(record, "/slots")) {
+        const std::string note = text(slot, "/note"), from = text(slot, "/from");
+        const std::vector<std::string> line{text(slot, "/slot"),
+                                            from.empty() ? std::string(kMissing) : from,
+                                            text(slot, "/how") + (note.empty() ? "" : ": " + note)};
+        const auto found =
+            std::ranges::find_if(lines, [&](const auto& known) { return known.first == line; });
+        if (found == lines.end())
+          lines.emplace_back(line, 1);
+        else
+          ++found->second;
+      }
+      const double warmup = number(record, "/warmup");
+      std::string table = fmt::format(
+          "<table class=\"numbers words\">\n<caption>{}, after step {}: {} → "
+          "{}{}</caption>\n<thead><tr>"
+          "<th scope=\"col\">Slot</th><th scope=\"col\">From</th><th scope=\"col\">How</th>"
+          "<th scope=\"col\">Tensors</th></tr></thead>\n<tbody>\n",
+          escaped(entry.name), fixed(number(record, "/step"), 0), escaped(text(record, "/from")),
+          escaped(text(record, "/to")),
+          warmup > 0
+              ? fmt::format("; the learning rate rises again over {} steps", fixed(warmup, 0))
+              : "");
+      for (const auto& [line, count] : lines)
+        table +=
+            fmt::format("<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td></tr>\n",
+                        escaped(line[0]), escaped(line[1]), escaped(line[2]), count);
+      out += scrolling("Change of the optimizer", table + "</tbody>\n</table>\n");
+    }
+  return out.empty() ? out : "<h3>Changes of the optimizer</h3>\n" + out;
+}
+
+}  // namespace
+
+std::string watching_section(const Comparison& comparison) {
+  const std::string charts =
+      norm_chart(comparison) + clipped_chart(comparison) + step_size_chart(comparison);
+  const std::string content =
+      alarm_list(comparison) +
+      (charts.empty() ? "" : "<div class=\"charts\">\n" + charts + "</div>\n") +
+      heat_maps(comparison) + switch_list(comparison);
+  return content.empty() ? "" : section("watching", "How far they stepped", content);
+}
+
+}  // namespace minima::report

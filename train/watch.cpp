@@ -1,0 +1,59 @@
+#include "train/watch.hpp"
+
+#include <cmath>
+
+#include "train/metrics.hpp"
+
+namespace minima {
+
+double update_ratio(const TensorReport& tensor) {
+  return tensor.weight_rms == 0 ? std::numeric_limits<double>::quiet_NaN()
+                                : tensor.update_rms / tensor.weight_rms;
+}
+
+std::string Alarm::text() const {
+  const std::string who = tensor.empty() ? "the norm of the gradient" : tensor;
+  if (!std::isfinite(value)) return fmt::format("step {}: {} is not finite", step, who);
+  const std::string times = fmt::format("{:.3g} times the usual {:.3g}", value / usual, usual);
+  return tensor.empty()
+             ? fmt::format("step {}: {} is {:.3g}, {}", step, who, value, times)
+             : fmt::format("step {}: {} moves by {:.3g} of its size, {}", step, who, value, times);
+}
+
+Json Alarm::to_json() const {
+  return {{"step", step},   {"tensor", tensor}, {"what", tensor.empty() ? "grad_norm" : "ratio"},
+          {"value", value}, {"usual", usual},   {"text", text()}};
+}
+
+bool Watch::History::rings(double value, double& usual) {
+  const bool armed = values.size() >= kAlarmMinimum;
+  usual = median({values.begin(), values.end()});
+  const bool wrong = !std::isfinite(value) || (armed && usual > 0 && value > kAlarmLimit * usual);
+  if (std::isfinite(value)) {
+    values.push_back(value);
+    if (values.size() > kAlarmWindow) values.pop_front();
+  }
+  const bool begins = wrong && !ringing;
+  ringing = wrong;
+  return begins;
+}
+
+std::vector<Alarm> Watch::observe(i64 step, double lr_factor, const StepReport& report) {
+  std::vector<Alarm> alarms;
+  const auto observe = [&](const std::string& tensor, double value, double scale) {
+    double usual = 0;
+    if (histories_[tensor].rings(value / scale, usual))
+      alarms.push_back({step, tensor, value, usual * scale});
+  };
+  if (report.grad_norm) observe("", *report.grad_norm, 1);
+  for (const TensorReport& tensor : report.tensors) {
+    const double ratio = update_ratio(tensor);
+    if (!std::isfinite(tensor.gradient_rms + tensor.weight_rms + tensor.update_rms))
+      observe(tensor.name, std::numeric_limits<double>::quiet_NaN(), 1);
+    else if (lr_factor > 0 && std::isfinite(ratio))
+      observe(tensor.name, ratio, lr_factor);
+  }
+  return alarms;
+}
+
+}  // namespace minima

@@ -1,0 +1,56 @@
+/// Watching: how far each tensor moves beside its own size, and an alarm when that spikes.
+///
+///   ratio = RMS(p_after − p_before) / RMS(p_before)     about 10⁻³ where training goes well
+///
+/// An alarm compares with what was usual: the median of the last 20 watched values, of which there
+/// must be 5. It rings when a value is above 10 times that median, and at once when it is not a
+/// number; once for each tensor and episode, which ends with the first value below the limit.
+/// Values of an episode enter the median, so that a level that stays becomes the usual one.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "optim/optimizer.hpp"
+
+namespace minima {
+
+inline constexpr double kAlarmLimit = 10;        ///< times the running median
+inline constexpr std::size_t kAlarmWindow = 20;  ///< watched values in the median
+inline constexpr std::size_t kAlarmMinimum = 5;  ///< values before an alarm can ring
+
+/// RMS of the update over RMS of the weight; NaN where the weight was all zero.
+double update_ratio(const TensorReport& tensor);
+
+/// One spike.
+struct Alarm {
+  i64 step;
+  std::string tensor;   ///< its name; empty: of the gradient as a whole
+  double value, usual;  ///< ratio (of the gradient: its norm) and the running median of it
+
+  /// "step 120: classifier.weight moves by 0.31 of its size, 25 times the usual 0.012".
+  std::string text() const;
+  Json to_json() const;
+};
+
+class Watch {
+ public:
+  /// What rings in this step. Ratios are compared at the full learning rate: divided by
+  /// `lr_factor`, unless that is 0 or the optimizer takes no schedule (give 1).
+  std::vector<Alarm> observe(i64 step, double lr_factor, const StepReport& report);
+  /// Forgets what was usual: another optimizer has other steps.
+  void restart() { histories_.clear(); }
+
+ private:
+  struct History {
+    std::deque<double> values;
+    bool ringing = false;
+    /// Whether an episode begins; `usual` becomes the median before `value`.
+    bool rings(double value, double& usual);
+  };
+  std::map<std::string, History> histories_;  ///< by tensor; "" the gradient's norm
+};
+
+}  // namespace minima
