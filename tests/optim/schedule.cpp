@@ -58,8 +58,8 @@ TEST_CASE("one_cycle rises, falls and ends, in two phases and in three") {
   check_factors("one_cycle:pct_start=0.4:div_factor=4:final_div_factor=10:three_phase=true", 0, 10,
                 {0.25, 0.4375, 0.8125, 1, 0.8125, 0.4375, 0.25, 0.19375, 0.08125, 0.025});
   // So short that the rise is over before the first step.
-  check_factors("one_cycle:pct_start=0.5:anneal=linear:div_factor=1:final_div_factor=1", 0, 2,
-                {1, 1, 1});
+  check_factors("one_cycle:anneal=linear:div_factor=4:final_div_factor=10", 0, 2,
+                {1 - 0.975 * 0.4 / 1.4, 0.025, 0.025});
 }
 
 TEST_CASE("a schedule's spec is refused with the option, its value and what it may be") {
@@ -113,6 +113,7 @@ TEST_CASE("reduce on plateau judges by its mode and its threshold") {
   CHECK(after({.patience = 1}, {1, 1}) == 1);
   CHECK(after({.patience = 1}, {1, 1, 1}) == 0.5);
   CHECK(after({.patience = 0}, {1, std::nan("")}) == 0.5);
+  CHECK(after({.patience = 1}, {std::nan(""), 1, 0.5}) == 1);
   CHECK(after({.patience = 0, .cooldown = 2}, {1, 1, 1, 1}) == 0.5);
   CHECK(after({.patience = 0, .cooldown = 2}, {1, 1, 1, 1, 1}) == 0.25);
   CHECK(after({.patience = 0, .minimum = 0.4}, {1, 1, 1, 1}) == 0.4);
