@@ -72,10 +72,12 @@ class Tape {
     for (std::size_t n = nodes_.size(); n-- > 0;) {
       Node& node = nodes_[n];
       if (!node.backward) continue;  // a parameter
-      Tensor dy = std::exchange(node.gradient, nullptr);
-      Grads grads = std::exchange(node.backward, nullptr)(dy);
-      dy.reset();
-      for (std::size_t i = 0; i < grads.size(); ++i) add(nodes_[node.inputs[i]].gradient, grads[i]);
+      const Tensor dy = std::exchange(node.gradient, nullptr);
+      const Grads grads = std::exchange(node.backward, nullptr)(dy);
+      for (std::size_t i = 0; i < grads.size(); ++i) {
+        Tensor& gradient = nodes_[node.inputs[i]].gradient;  // later ones are added to the first
+        if (!gradient) gradient = grads[i];
+      }
     }
   }
 
@@ -105,15 +107,6 @@ class Tape {
     std::string scope, name;
     std::weak_ptr<const i64> tensor;
   };
-
-  /// Gradient::add: the first is taken over, later ones are added to it, in a copy if it is shared.
-  void add(Tensor& gradient, Tensor& other) {
-    if (!gradient)
-      gradient = std::move(other);
-    else if (gradient.use_count() > 1)
-      gradient = allocate(*gradient / 4);
-    other.reset();
-  }
 
   std::vector<Node> nodes_;
   std::vector<Named> named_;

@@ -106,6 +106,25 @@ TEST_CASE("the peak of a step is exact for every kind of model and batch") {
   set_threads(before);
 }
 
+TEST_CASE("where the optimizer's temporaries make the peak, they are exact too") {
+  const int before = threads();
+  set_threads(1);
+  nn::DistilBertConfig config = small_config();
+  config.hidden = 900;
+  config.vocabulary = 20;
+  const BatchShape batch = BatchShape::of_texts(1, 1);
+  const StepMemory step = predict_step(config, batch);
+  for (const std::string spec : {"adapm", "adapm:factored=true", "adapm:rank=3:low_rank=ffn",
+                                 "came", "adafactor", "adafactor-torch"}) {
+    CAPTURE(spec);
+    const OptimizerMemory predicted = predict_optimizer(spec, step);
+    CHECK(predicted.peak_bytes >
+          step.parameter_bytes + predicted.state.bytes() + step.working_peak);
+    CHECK(predicted.peak_bytes == measure_step(config, batch, spec).peak_bytes);
+  }
+  set_threads(before);
+}
+
 TEST_CASE("the trainer's step peaks where it is predicted") {
   nn::DistilBertConfig config = small_config();
   const BatchShape shape = BatchShape::of_texts(6, 9);
