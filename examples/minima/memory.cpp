@@ -219,11 +219,12 @@ struct MemoryVerb {
         else
           rest += bytes;
       if (rest > 0) parts.push_back("the rest " + megabytes(rest));
+      const auto number = [&](std::size_t k) {
+        return scopes[k].name.substr(scopes[k].name.find(' ') + 1);
+      };
       fmt::print("  {:<24} {:>10}  {}\n",
-                 first == last
-                     ? scopes[first].name
-                     : fmt::format("{} to {}, each", scopes[first].name,
-                                   scopes[last].name.substr(scopes[last].name.find(' ') + 1)),
+                 first == last ? scopes[first].name
+                               : fmt::format("blocks {} to {}, each", number(first), number(last)),
                  megabytes(scopes[first].bytes), fmt::join(parts, ", "));
       first = last + 1;
     }
