@@ -61,8 +61,7 @@ void AdafactorTorch::step(const Options& o, const StepView& view) {
   const MatrixShape shape(view.shape);
   const double t = static_cast<double>(view.t), w = std::pow(t, o.beta2_decay);
   const bool factored = view.shape.rank() >= 2;
-  const RunningMeans means{view.floats("row_var"),
-                           view.floats(factored ? "col_var" : "variance")};
+  const RunningMeans means{view.floats("row_var"), view.floats(factored ? "col_var" : "variance")};
   const auto f = [](double x) { return static_cast<float>(x); };
   const double eps1 = o.eps1.value_or(view.value.storage == Storage::bf16 ? 0x1p-7 : 0x1p-23);
 

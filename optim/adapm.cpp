@@ -103,8 +103,8 @@ void advance_low_rank(const AdaPm::Options& o, const StepView& view, Tensor& G) 
   const Tensor W = directions(C, r, m);
   Tensor CW = Tensor::empty({r, r}), Y = Tensor::empty({n, r});
   gemm(Transpose::no, Transpose::yes, r, r, m, 1, C, m, W.data<float>(), m, 0, CW.data<float>());
-  gemm(as_is, Transpose::yes, n, r, m, one_minus_b1, G.data<float>(), columns, W.data<float>(), m, 0,
-       Y.data<float>());
+  gemm(as_is, Transpose::yes, n, r, m, one_minus_b1, G.data<float>(), columns, W.data<float>(), m,
+       0, Y.data<float>());
   gemm(Transpose::no, Transpose::no, n, r, r, b1, Q, r, CW.data<float>(), r, 1, Y.data<float>());
   orthonormalize(Y);
   const float* const next = Y.data<float>();  // Q′

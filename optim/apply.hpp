@@ -32,7 +32,8 @@ std::vector<Stretch> moved_stretches(const StepView& view, const std::array<Slot
     const i64 row = view.gradient.ids[k];
     const i64 begin = row * width / block * block;
     const i64 end = std::min(size, ((row + 1) * width + block - 1) / block * block);
-    if (result.empty() || begin > result.back().end || result.back().end - result.back().begin > task)
+    if (result.empty() || begin > result.back().end ||
+        result.back().end - result.back().begin > task)
       result.push_back({result.empty() ? begin : std::max(begin, result.back().end), end});
     else
       result.back().end = end;
@@ -42,8 +43,8 @@ std::vector<Stretch> moved_stretches(const StepView& view, const std::array<Slot
 
 /// The formula of the probe's element, from the numbers before the step, on Traced scalars.
 template <class Formula, std::size_t... K>
-void trace_element(const StepView& view, const std::array<SlotView, sizeof...(K)>& slots,
-                   i64 width, const Formula& formula, std::index_sequence<K...>) {
+void trace_element(const StepView& view, const std::array<SlotView, sizeof...(K)>& slots, i64 width,
+                   const Formula& formula, std::index_sequence<K...>) {
   if (!view.probe || view.probe->element < 0) return;
   const i64 at = view.probe->element;
   float scratch = 0;

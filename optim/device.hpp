@@ -3,15 +3,15 @@
 /// device's.
 #pragma once
 
-#include "optim/factored.hpp"
 #include "optim/adamw.hpp"
+#include "optim/factored.hpp"
 
 #define MINIMA_DEVICE_ENGINE(backend)                                                             \
   namespace minima::backend {                                                                     \
   /** One step of one parameter with a dense gradient; the first two or three slots. */           \
   void step(const AdamW& rule, const StepView& view);                                             \
   /** Sums by rows [batch·rows] and, for each chunk of 32 rows, by columns [chunks, columns]. */ \
-  void matrix_pass(const Squares& pass, const StepView& view, double* rows,            \
+  void matrix_pass(const Squares& pass, const StepView& view, double* rows,                       \
                    float* partial_columns, double* totals);                                       \
   }
 

@@ -65,9 +65,7 @@ struct SameForAllRows {
     }
     template <class F>
     requires requires(R r, const F& f) { r.constants(f); }
-    void constants(const F& f) {
-      rule.constants(f);
-    }
+    void constants(const F& f) { rule.constants(f); }
   };
   MINIMA_HD Row row(i64) const { return {rule}; }
 };

@@ -137,7 +137,8 @@ MatrixSums matrix_pass(const StepView& view, const Pass& pass,
         for (i64 j = 0; j < n; ++j) {
           const Terms terms = [&]<std::size_t... S>(std::index_sequence<S...>) MINIMA_INLINE {
             return row(at + j, x.g(j), x.p[j], x.slots[S][j]...);
-          }(std::make_index_sequence<K>());
+          }
+          (std::make_index_sequence<K>());
           matrix_term[j] = terms.matrix;
           total_term[j] = terms.total;
           column[j] += terms.matrix;
@@ -180,9 +181,9 @@ double total_pass(const StepView& view, const Pass& pass) {
       double sum = 0;
       const auto add = [&](i64 i, i64 at, i64 n, const detail::RowStretch<0>& x) MINIMA_INLINE {
         const auto row = pass.row(i);
-        sum += static_cast<double>(ops::row_fold(
-            n, 0.0f, ops::Plus{},
-            [&](i64 j) MINIMA_INLINE { return row(at + j, x.g(j), x.p[j]); }));
+        sum += static_cast<double>(ops::row_fold(n, 0.0f, ops::Plus{}, [&](i64 j) MINIMA_INLINE {
+          return row(at + j, x.g(j), x.p[j]);
+        }));
       };
       detail::for_stretches(view, {}, shape.columns, first, last, add,
                             std::make_index_sequence<0>());

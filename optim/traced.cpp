@@ -4,8 +4,7 @@
 
 namespace minima {
 
-std::string Trace::expression(const Traced& x, Spelling spelling, int strength,
-                              bool expand) const {
+std::string Trace::expression(const Traced& x, Spelling spelling, int strength, bool expand) const {
   const auto number = [&](float value) {
     std::string text = fmt::format("{}", value);
     return value < 0 && strength > 0 ? "(" + text + ")" : text;

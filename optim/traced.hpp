@@ -40,7 +40,8 @@ enum class Spelling { letters, numbers };
 class Trace {
  public:
   struct Node {
-    std::string_view operation;  ///< "+", "-", "*", "/", "sqrt", "sign", "max", "neg"; empty: an input
+    std::string_view
+        operation;  ///< "+", "-", "*", "/", "sqrt", "sign", "max", "neg"; empty: an input
     Traced a, b;
     float value;
     std::string name;  ///< of an input, or given by name()

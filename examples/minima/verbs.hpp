@@ -11,6 +11,7 @@ void add_eval(CLI::App& app);
 void add_predict(CLI::App& app);
 void add_memory(CLI::App& app);
 void add_inspect(CLI::App& app);
+void add_explain(CLI::App& app);
 void add_doctor(CLI::App& app);
 
 }  // namespace minima

@@ -28,12 +28,15 @@ const Json& manifest() {
 
 /// The command line's spec for a case; empty for an optimizer that does not exist here yet.
 std::string spec_of(const Json& c) {
-  static const std::map<std::string, std::string> names{
-      {"SGD", "sgd"},           {"Adam", "adam"},
-      {"AdamW", "adamw"},       {"AdamW8bit", "adamw8bit"},
-      {"Adam8bit", "adam8bit"}, {"Adafactor(HF)", "adafactor"},
-      {"CAME", "came"},         {"Adafactor(torch)", "adafactor-torch"},
-      {"AdaPM(minima)", "adapm"}};
+  static const std::map<std::string, std::string> names{{"SGD", "sgd"},
+                                                        {"Adam", "adam"},
+                                                        {"AdamW", "adamw"},
+                                                        {"AdamW8bit", "adamw8bit"},
+                                                        {"Adam8bit", "adam8bit"},
+                                                        {"Adafactor(HF)", "adafactor"},
+                                                        {"CAME", "came"},
+                                                        {"Adafactor(torch)", "adafactor-torch"},
+                                                        {"AdaPM(minima)", "adapm"}};
   const auto name = names.find(c["optimizer"]);
   if (name == names.end()) return "";
   std::string spec = name->second;
@@ -332,8 +335,8 @@ class Replay {
         continue;
       }
       Comparison comparison{state["rtol"], state["atol"]};
-      if (key.ends_with("exp_avg") || key.ends_with("momentum_buffer") ||
-          key.ends_with("/basis") || key.ends_with("/coef"))
+      if (key.ends_with("exp_avg") || key.ends_with("momentum_buffer") || key.ends_with("/basis") ||
+          key.ends_with("/coef"))
         comparison.of_max = state["signed_atol_of_max"];
       if (rounded.contains(key)) {
         const std::string slot = key.substr(key.find('/') + 1), name = key.substr(0, key.find('/'));

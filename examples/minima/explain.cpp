@@ -1,0 +1,147 @@
+/// minima explain: a step of an optimizer, number by number.
+#include "train/explain.hpp"
+
+#include "core/rng.hpp"
+#include "examples/minima/options.hpp"
+#include "examples/minima/verbs.hpp"
+#include "optim/options.hpp"
+
+namespace minima {
+namespace {
+
+std::vector<std::string> split(const std::string& text, char separator) {
+  std::vector<std::string> parts(1);
+  for (char c : text)
+    if (c == separator)
+      parts.emplace_back();
+    else
+      parts.back() += c;
+  return parts;
+}
+
+i64 whole_number(const std::string& option, const std::string& text, i64 most) {
+  const double x = detail::parse_number("explain", option, text);
+  check(x >= 0 && x <= static_cast<double>(most) && x == std::floor(x),
+        "explain: {} is '{}'; it must be a whole number from 0 to {}", option, text, most);
+  return static_cast<i64>(x);
+}
+
+/// "1,2;3,4": rows with semicolons between, one row alone a vector.
+Tensor parse_values(const std::string& option, const std::string& text) {
+  std::vector<float> values;
+  const std::vector<std::string> rows = split(text, ';');
+  std::size_t columns = 0;
+  for (const std::string& row : rows) {
+    const std::vector<std::string> numbers = split(row, ',');
+    if (columns == 0) columns = numbers.size();
+    check(numbers.size() == columns,
+          "explain: {} has a row of {} numbers after one of {}; rows are as long as each other",
+          option, numbers.size(), columns);
+    for (const std::string& number : numbers)
+      values.push_back(static_cast<float>(detail::parse_number("explain", option, number)));
+  }
+  const i64 height = static_cast<i64>(rows.size()), width = static_cast<i64>(columns);
+  return Tensor::from(values, height == 1 ? Shape{width} : Shape{height, width});
+}
+
+struct ExplainVerb {
+  std::string optimizer = "adamw", weight, shape, element = "0";
+  std::vector<std::string> gradients;
+  i64 steps = 1;
+  u64 seed = 1;
+  bool json = false;
+  ExplainOptions options;
+
+  Tensor random(const Shape& sizes, const std::string& stream, double scale) const {
+    Tensor x = Tensor::empty(sizes);
+    RandomSequence sequence(seed, stream);
+    for (float& value : x.span<float>()) value = static_cast<float>(scale * sequence.normal());
+    return x;
+  }
+
+  Tensor initial() const {
+    check(weight.empty() || shape.empty(),
+          "explain: --weight and --shape; give the numbers, or the shape of random ones");
+    if (!weight.empty()) return parse_values("--weight", weight);
+    if (shape.empty()) return Tensor::from(std::vector<float>{0.5f});
+    std::vector<i64> sizes;
+    double count = 1;
+    for (const std::string& size : split(shape, 'x')) {
+      sizes.push_back(whole_number("--shape", size, 1 << 20));
+      count *= static_cast<double>(sizes.back());
+    }
+    check(sizes.size() <= 2 && count >= 1 && count <= (1 << 24),
+          "explain: --shape is '{}'; it must be N or NxM, of 1 to {} elements", shape, 1 << 24);
+    return random(Shape(std::span<const i64>(sizes)), "weight", 1);
+  }
+
+  Tensor gradient(i64 step, const Shape& sizes) const {
+    if (!gradients.empty()) {
+      const auto given = std::min(static_cast<std::size_t>(step), gradients.size() - 1);
+      return parse_values("--gradient", gradients[given]);
+    }
+    if (shape.empty() && weight.empty()) return Tensor::full(sizes, 0.2f);
+    return random(sizes, fmt::format("gradient {}", step), 0.1);
+  }
+
+  i64 element_of(const Shape& sizes) const {
+    const std::vector<std::string> parts = split(element, ',');
+    check(parts.size() == 1 || static_cast<int>(parts.size()) == sizes.rank(),
+          "explain: --element is '{}', the weight is {}; give its place, or row and column",
+          element, sizes);
+    i64 at = 0;
+    for (std::size_t k = 0; k < parts.size(); ++k) {
+      const i64 most = parts.size() == 1 ? sizes.size() : sizes[static_cast<int>(k)];
+      at = at * most + whole_number("--element", parts[k], most - 1);
+    }
+    return at;
+  }
+
+  void run() {
+    check(steps >= 1 && steps <= 100'000,
+          "explain: --steps is {}; it must lie between 1 and 100,000", steps);
+    const Tensor value = initial();
+    options.element = element_of(value.shape());
+    const Shape sizes = value.shape();
+    Explanation explanation(optimizer, value, options);
+    Json document = {{"spec", optimizer},
+                     {"options", explanation.optimizer().options()},
+                     {"steps", Json::array()}};
+    for (i64 k = 0; k < std::max<i64>(steps, static_cast<i64>(gradients.size())); ++k) {
+      Json step = explanation.step(gradient(k, sizes));
+      if (json)
+        document["steps"].push_back(std::move(step));
+      else
+        fmt::print("{}{}", k ? "\n" : "", describe(step));
+    }
+    if (json) fmt::print("{}\n", document.dump());
+  }
+};
+
+}  // namespace
+
+void add_explain(CLI::App& app) {
+  CLI::App& verb = *app.add_subcommand("explain", "every number of an optimizer's step");
+  const auto options = std::make_shared<ExplainVerb>();
+  verb.add_option("optimizer", options->optimizer, "with its options: adamw:lr=0.1:state=block8")
+      ->capture_default_str();
+  verb.add_option("--weight", options->weight, "numbers before the step: 0.5 or 1,2;3,4");
+  verb.add_option("--gradient", options->gradients,
+                  "the gradient, in the weight's shape; once for each step, the last for the rest");
+  verb.add_option("--shape", options->shape, "random numbers instead: N or NxM");
+  verb.add_option("--element", options->element, "which one is explained: 3, or row and column 0,3")
+      ->capture_default_str();
+  verb.add_option("--steps", options->steps, "how many")->capture_default_str();
+  verb.add_option("--name", options->options.name, "the parameter's name (adapm chooses by it)")
+      ->capture_default_str();
+  verb.add_option("--clip", options->options.step.clip_norm, "largest norm of the gradient");
+  verb.add_option("--clip-value", options->options.step.clip_value,
+                  "largest magnitude of the gradient's entries");
+  verb.add_option("--lr-factor", options->options.step.lr_factor, "what a schedule would give")
+      ->capture_default_str();
+  verb.add_option("--seed", options->seed, "of random numbers")->capture_default_str();
+  verb.add_flag("--json", options->json, "one JSON document");
+  verb.callback([options] { options->run(); });
+}
+
+}  // namespace minima

@@ -1,0 +1,183 @@
+/// What a probe shows of a step is what the step did, for every optimizer and storage.
+#include "tests/optim/support.hpp"
+
+using namespace minima;
+using namespace minima::test;
+
+TEST_CASE("a traced element has the kernel's bits, for every optimizer and storage") {
+  for (const std::string& spec : all_specs())
+    for (const char* name : {"w", "q_lin", "embeddings"})  // the kinds of momentum of adapm
+      for (const Shape& shape : {Shape{300}, Shape{20, 30}}) {
+        const Model model({{name, shape}}), plain({{name, shape}});
+        Optimizer optimizer = make_optimizer(spec, model.all());
+        Optimizer unobserved = make_optimizer(spec, plain.all());
+        for (int k = 0; k < 3; ++k) {
+          model.set_gradients(k), plain.set_gradients(k);
+          Probe probe;
+          probe.element = (k * 131 + 7) % shape.size();
+          optimizer.step(
+              {.clip_norm = 3, .measure_norm = true, .probed = &model[0], .probe = &probe});
+          unobserved.step({.clip_norm = 3});
+          CAPTURE(spec);
+          CAPTURE(name);
+          CAPTURE(k);
+          const std::vector<Trace::Line> lines = probe.trace.lines();
+          const auto line = [&](const std::string& letter) {
+            const auto found = std::find_if(lines.rbegin(), lines.rend(),
+                                            [&](const auto& each) { return each.name == letter; });
+            REQUIRE(found != lines.rend());
+            return *found;
+          };
+          CHECK(line("p").value == model[0].value.data<float>()[probe.element]);
+          CHECK(line("p").letters != line("p").numbers);
+          for (const PlannedSlot& slot : optimizer.state().slots)
+            if (slot.shape == shape && slot.storage == Storage::fp32 && slot.letter != "C" &&
+                slot.letter != "v" && slot.letter != "u")
+              CHECK(line(slot.letter).value == optimizer.values(slot).data<float>()[probe.element]);
+        }
+        check_same(model, plain);
+        check_same_state(optimizer, unobserved);
+      }
+}
+
+TEST_CASE("constants are named by their letters, also where two have the same value") {
+  const Model model({{"w", {1}}});
+  model[0].value.fill(2), model[0].gradient = Tensor::full({1}, 0.5);
+  Optimizer optimizer = make_optimizer("adamw:beta1=0.5:beta2=0.5:lr=0.25:eps=0", model.all());
+  Probe probe;
+  probe.element = 0;
+  optimizer.step({.probed = &model[0], .probe = &probe});
+  const std::vector<Trace::Line> lines = probe.trace.lines();
+  REQUIRE(lines.size() == 4);
+  CHECK(lines[0].letters == "β₁ * m + (1 − β₁) * g");
+  CHECK(lines[0].numbers == "0.5 * 0 + 0.5 * 0.5");
+  CHECK(lines[1].letters == "β₂ * v + (1 − β₂) * g * g");
+  CHECK(lines[2].letters == "sqrt(v) / √(1 − β₂ᵗ) + ε");
+  CHECK(lines[3].letters == "(1 − lr·λ) * p - lr/(1 − β₁ᵗ) * m / (√v̂ + ε)");
+  CHECK(lines[3].value == model[0].value.data<float>()[0]);
+}
+
+TEST_CASE("a matrix rule tells of its sums, and they are the state's") {
+  const Model model({{"w", {6, 5}}});
+  Optimizer optimizer = make_optimizer("adafactor", model.all());
+  model.set_gradients(0);
+  Probe probe;
+  probe.element = 2 * 5 + 3;
+  optimizer.step({.probed = &model[0], .probe = &probe});
+  const auto value = [&](const char* letter) {
+    REQUIRE(probe.find(letter));
+    return static_cast<float>(probe.find(letter)->value);
+  };
+  CHECK(value("R") == optimizer.values(optimizer.state().slots[0]).data<float>()[2]);
+  CHECK(value("C") == optimizer.values(optimizer.state().slots[1]).data<float>()[3]);
+  CHECK(value("β₂") == 0);
+  CHECK(value("clip") >= 1);
+}
+
+TEST_CASE("a watched step has the bits of any other, and reports what it did") {
+  for (const std::string& spec : all_specs()) {
+    CAPTURE(spec);
+    const Model model({{"a", {300}}, {"b", {20, 30}}}), plain({{"a", {300}}, {"b", {20, 30}}});
+    Optimizer watched = make_optimizer(spec, model.all()),
+              other = make_optimizer(spec, plain.all());
+    for (int k = 0; k < 3; ++k) {
+      model.set_gradients(k), plain.set_gradients(k);
+      const Tensor before = model[1].value.clone();
+      const StepReport report = watched.step({.lr_factor = 0.5, .clip_norm = 2, .watch = true});
+      other.step({.lr_factor = 0.5, .clip_norm = 2});
+      REQUIRE(report.tensors.size() == 2);
+      const TensorReport& b = report.tensors[1];
+      CHECK(b.name == "b");
+      double weight = 0, update = 0, gradient = 0;
+      for (i64 i = 0; i < 600; ++i) {
+        const double w = static_cast<double>(before.data<float>()[i]);
+        const double u = static_cast<double>(model[1].value.data<float>()[i]) - w;
+        const double g = static_cast<double>(model[1].gradient.values().data<float>()[i]);
+        weight += w * w / 600, update += u * u / 600, gradient += g * g / 600;
+      }
+      const double factor = 2 / (*report.grad_norm + 1e-6);
+      CHECK(b.weight_rms == doctest::Approx(std::sqrt(weight)).epsilon(1e-5));
+      CHECK(b.update_rms == doctest::Approx(std::sqrt(update)).epsilon(1e-3));
+      CHECK(b.gradient_rms == doctest::Approx(factor * std::sqrt(gradient)).epsilon(1e-5));
+      CHECK(b.step_size > 0);
+    }
+    check_same(model, plain);
+    check_same_state(watched, other);
+  }
+}
+
+TEST_CASE("Adafactor's step size is its own, and it says when it clips") {
+  const Model model({{"w", {40, 30}}});
+  model[0].value.fill(0.5);
+  Optimizer relative = make_optimizer("adafactor:clip_threshold=0.1", model.all());
+  model.set_gradients(0);
+  const TensorReport first = relative.step({.watch = true}).tensors[0];
+  CHECK(first.step_size == doctest::Approx(0.01 * 0.5));
+  CHECK(first.update_clipped);
+  CHECK(first.update_rms == doctest::Approx(0.1 * first.step_size).epsilon(1e-3));
+  Optimizer loose = make_optimizer("adafactor:clip_threshold=100", model.all());
+  CHECK_FALSE(loose.step({.watch = true}).tensors[0].update_clipped);
+}
+
+TEST_CASE("lazy rows: only given rows move, and they move as a dense step moves them") {
+  for (const char* rule :
+       {"sgd:lr=0.1:momentum=0.9:weight_decay=0.1", "adamw", "lion:weight_decay=0.1",
+        "came:weight_decay=0.1", "adafactor:weight_decay=0.1:scale_parameter=false"})
+    for (const char* state : {"fp32", "bf16", "block8"}) {
+      const std::string spec = std::string(rule) + ":min_8bit_size=1:block_size=16:state=" + state;
+      CAPTURE(spec);
+      const Model lazy({{"w", {9, 32}}}), dense({{"w", {9, 32}}});
+      Optimizer a = make_optimizer(spec + ":lazy_rows=true", lazy.all());
+      Optimizer b = make_optimizer(spec, dense.all());
+      const Tensor start = lazy[0].value.clone();
+      for (int k = 0; k < 3; ++k) {
+        const Tensor ids = Tensor::from(std::vector<i64>{1, 2, 7});
+        for (const Model* model : {&lazy, &dense})
+          (*model)[0].gradient =
+              Gradient::rows(ids, random_tensor({3, 32}, "rows" + std::to_string(k)));
+        a.step(), b.step();
+      }
+      for (i64 row : {1, 2, 7})
+        if (rule != std::string("came:weight_decay=0.1"))  // its confidence sums up over all rows
+          CHECK(same_bits(lazy[0].value.rows(row, row + 1).clone(),
+                          dense[0].value.rows(row, row + 1).clone()));
+      for (i64 row : {0, 3, 4, 5, 6, 8}) {
+        CHECK(
+            same_bits(lazy[0].value.rows(row, row + 1).clone(), start.rows(row, row + 1).clone()));
+        CHECK_FALSE(
+            same_bits(dense[0].value.rows(row, row + 1).clone(), start.rows(row, row + 1).clone()));
+      }
+    }
+}
+
+TEST_CASE("lazy rows in blocks that hold several rows leave the others' weights alone") {
+  const Model model({{"w", {8, 8}}});
+  const Tensor start = model[0].value.clone();
+  Optimizer optimizer =
+      make_optimizer("adamw8bit:min_8bit_size=1:block_size=16:lazy_rows=true", model.all());
+  model[0].gradient =
+      Gradient::rows(Tensor::from(std::vector<i64>{3}), random_tensor({1, 8}, "row"));
+  optimizer.step();
+  for (i64 row = 0; row < 8; ++row)
+    CHECK(same_bits(model[0].value.rows(row, row + 1).clone(), start.rows(row, row + 1).clone()) ==
+          (row != 3));
+}
+
+TEST_CASE("values and set_values are the state, decoded and encoded") {
+  for (const char* state : {"fp32", "bf16", "block8"}) {
+    CAPTURE(state);
+    const Model model({{"w", {37, 19}}});
+    Optimizer optimizer = make_optimizer(
+        std::string("adamw:min_8bit_size=1:block_size=50:state=") + state, model.all());
+    const PlannedSlot& slot = optimizer.state().slots[0];
+    const Tensor wish = random_tensor({37, 19}, "wish");
+    optimizer.set_values(slot, wish);
+    check_close(optimizer.values(slot), wish, {0.05, 0.02});
+    const Tensor once = optimizer.values(slot).clone();
+    optimizer.set_values(optimizer.state().slots[2], Tensor::scalar(12.0f));
+    CHECK(optimizer.values(optimizer.state().slots[2]).item() == 12);
+    CHECK(same_bits(optimizer.values(slot), once));
+    CHECK_THROWS_WITH_AS(optimizer.set_values(slot, Tensor::zeros({3})),
+                         doctest::Contains("[37, 19]"), Error);
+  }
+}

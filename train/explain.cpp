@@ -1,0 +1,153 @@
+#include "train/explain.hpp"
+
+#include "optim/clip.hpp"
+#include "optim/options.hpp"
+
+namespace minima {
+namespace {
+
+std::unique_ptr<Parameter> make_parameter(const std::string& name, Tensor value, i64 element) {
+  check(element >= 0 && element < value.size(),
+        "explain: there is no element {}; the weight is {}, of {} elements", element, value.shape(),
+        value.size());
+  auto parameter = std::make_unique<Parameter>();
+  parameter->name = name;
+  parameter->value = std::move(value);
+  return parameter;
+}
+
+std::string quantizing(const std::string& spec) {
+  for (const auto& [name, value] : parse_spec(spec).second)
+    if (name == "min_8bit_size") return spec;
+  return spec + ":min_8bit_size=1";
+}
+
+double number(float x) { return static_cast<double>(x); }
+
+}  // namespace
+
+Explanation::Explanation(const std::string& spec, Tensor value, ExplainOptions options)
+    : parameter_(make_parameter(options.name, std::move(value), options.element)),
+      options_(std::move(options)),
+      optimizer_(make_optimizer(quantizing(spec), std::vector<Parameter*>{parameter_.get()})) {}
+
+Json Explanation::step(const Tensor& gradient) {
+  const i64 at = options_.element;
+  const auto stored = [&] {
+    Json slots = Json::array();
+    std::map<std::string, Tensor> tensors;
+    for (const NamedTensor& x : optimizer_.tensors()) tensors.emplace(x.name, x.tensor);
+    for (const PlannedSlot& slot : optimizer_.state().slots) {
+      if (slot.storage == Storage::i32) continue;
+      Json json = {{"slot", slot.slot},
+                   {"letter", slot.letter},
+                   {"storage", storage_name(slot.storage)},
+                   {"shape", slot.shape.sizes()}};
+      if (slot.shape == value().shape())
+        json["value"] = number(optimizer_.values(slot).data<float>()[at]);
+      if (slot.storage == Storage::block8) {
+        json["code"] = tensors.at(slot.key() + ".codes").data<u8>()[at];
+        json["absmax"] =
+            number(tensors.at(slot.key() + ".absmax").data<float>()[at / slot.block_size]);
+      }
+      slots.push_back(std::move(json));
+    }
+    return slots;
+  };
+  const auto weight = [&] { return value().to(DType::f64).data<double>()[at]; };
+
+  parameter_->gradient = gradient;
+  Probe probe;
+  probe.element = at;
+  StepOptions options = options_.step;
+  options.measure_norm = true;
+  options.probed = parameter_.get();
+  options.probe = &probe;
+  Json json = {{"optimizer", optimizer_.name()},
+               {"t", ++t_},
+               {"element", at},
+               {"shape", value().shape().sizes()},
+               {"gradient", gradient.to(DType::f64).data<double>()[at]}};
+  const double before = weight();
+  Json slots = stored();
+  const StepReport report = optimizer_.step(options);
+  parameter_->gradient.clear();
+
+  json["grad_norm"] = report.grad_norm.value_or(0);
+  json["clip_norm"] = options.clip_norm;
+  json["clip_factor"] =
+      options.clip_norm > 0 ? clip_factor(report.grad_norm.value_or(0), options.clip_norm) : 1;
+  json["notes"] = Json::array();
+  for (const Note& note : probe.notes)
+    json["notes"].push_back(
+        {{"letter", note.letter}, {"formula", note.formula}, {"value", note.value}});
+  json["constants"] = Json::array();
+  for (const Trace::Constant& constant : probe.trace.constants())
+    json["constants"].push_back({{"letter", constant.letter}, {"value", number(constant.value)}});
+  json["lines"] = Json::array();
+  for (const Trace::Line& line : probe.trace.lines())
+    json["lines"].push_back({{"letter", line.name},
+                             {"letters", line.letters},
+                             {"numbers", line.numbers},
+                             {"value", number(line.value)}});
+  json["value"] = {{"before", before}, {"after", weight()}};
+  const Json after = stored();
+  for (std::size_t k = 0; k < slots.size(); ++k) {
+    Json& slot = slots[k];
+    if (slot.contains("value")) {
+      slot["before"] = slot["value"];
+      slot["after"] = after[k]["value"];
+      slot.erase("value");
+    }
+    for (const char* key : {"code", "absmax"})
+      if (slot.contains(key)) slot[key] = after[k][key];
+  }
+  json["slots"] = std::move(slots);
+  return json;
+}
+
+std::string describe(const Json& step) {
+  const auto text = [](const Json& number) {
+    return fmt::format("{}", static_cast<float>(number.get<double>()));
+  };
+  std::string result = fmt::format("step {} of {}, element {} of {}\n", step["t"].get<i64>(),
+                                   step["optimizer"].get<std::string>(), step["element"].get<i64>(),
+                                   step["shape"].dump());
+  const auto line = [&](const std::string& letter, const std::string& right) {
+    // Columns by characters, not bytes: letters are in UTF-8.
+    i64 width = 0;
+    for (char c : letter) width += (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+    result += fmt::format("  {}{} {}\n", letter,
+                          std::string(static_cast<std::size_t>(std::max<i64>(0, 14 - width)), ' '),
+                          right);
+  };
+  line("p", "= " + text(step["value"]["before"]) + "   the weight");
+  line("g", "= " + text(step["gradient"]) + "   its gradient");
+  if (step["clip_norm"].get<double>() > 0)
+    line("clipping",
+         fmt::format("norm {}, at most {}: g is multiplied by {}", text(step["grad_norm"]),
+                     text(step["clip_norm"]), text(step["clip_factor"])));
+  for (const Json& constant : step["constants"])
+    line(constant["letter"], "= " + text(constant["value"]));
+  for (const Json& note : step["notes"])
+    line(note["letter"], fmt::format("= {}{}{}", text(note["value"]),
+                                     note["formula"].get<std::string>().empty() ? "" : "   ",
+                                     note["formula"].get<std::string>()));
+  for (const Json& each : step["lines"]) {
+    line(each["letter"], "← " + each["letters"].get<std::string>());
+    if (each["numbers"] != each["letters"]) line("", "= " + each["numbers"].get<std::string>());
+    line("", "= " + text(each["value"]));
+  }
+  for (const Json& slot : step["slots"]) {
+    std::string how = "means of the whole parameter, " + slot["shape"].dump();
+    if (slot.contains("code"))
+      how = fmt::format("code {} × absmax {} = {}", slot["code"].get<int>(), text(slot["absmax"]),
+                        text(slot["after"]));
+    else if (slot.contains("after"))
+      how = text(slot["after"]);
+    line(slot["slot"], fmt::format("stored in {}: {}", slot["storage"].get<std::string>(), how));
+  }
+  return result;
+}
+
+}  // namespace minima
