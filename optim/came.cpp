@@ -61,7 +61,7 @@ struct Move {
     template <class T>
     MINIMA_HD void operator()(i64 j, T& p, T g, T& m) const {
       m = momentum.fresh(momentum.clipped(j, g), m);
-      p = keep * p - lr * named("d", T(m * r * T(c[j])));
+      p = keep * p - lr * named("d", T(T(c[j]) * m * r));
     }
     template <class F>
     void constants(const F& f) {

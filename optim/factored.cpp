@@ -28,7 +28,8 @@ void RunningMeans::update(const StepView& view, const MatrixSums& sums, double b
   const i64 matrix = row / shape.rows;
   if (R) {
     view.note(row_letter, "the running mean of its row", static_cast<double>(R[row]));
-    view.note("mean of rows", "", mean(R + matrix * shape.rows, shape.rows));
+    view.note(fmt::format("mean({})", row_letter), "over all rows",
+              mean(R + matrix * shape.rows, shape.rows));
   }
   view.note(column_letter, R ? "the running mean of its column" : "its own running mean",
             static_cast<double>(C[matrix * shape.columns + column]));

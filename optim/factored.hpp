@@ -75,11 +75,11 @@ struct FactoredUpdate {
     const float* c;
     template <class T>
     MINIMA_HD T operator()(i64 j, T g) const {
-      return named("u", T(r * T(c[j]) * g));
+      return named("u", T(T(c[j]) * g * r));
     }
     template <class F>
     void constants(const F& f) {
-      f("r", r);
+      f("√(mean(R)/R)", r);
     }
   };
   MINIMA_HD Row row(i64 i) const { return {factors.r[i], factors.column(i)}; }

@@ -60,7 +60,7 @@ struct StepView {
     return found ? static_cast<float*>(found->values) : nullptr;
   }
   /// Tells a probe of a number that is one for the whole parameter, with its formula.
-  void note(const char* letter, const char* formula, double value) const {
+  void note(const std::string& letter, const char* formula, double value) const {
     if (probe) probe->notes.push_back({letter, formula, value});
   }
 };

@@ -139,7 +139,7 @@ std::string describe(const Json& step) {
     line("", "= " + text(each["value"]));
   }
   for (const Json& slot : step["slots"]) {
-    std::string how = "means of the whole parameter, " + slot["shape"].dump();
+    std::string how = slot["shape"].dump() + ", of the whole parameter";
     if (slot.contains("code"))
       how = fmt::format("code {} × absmax {} = {}", slot["code"].get<int>(), text(slot["absmax"]),
                         text(slot["after"]));
