@@ -1,0 +1,67 @@
+/// explain shows the numbers of the real kernels.
+#include "train/explain.hpp"
+
+#include "core/rng.hpp"
+#include "tests/support.hpp"
+
+using namespace minima;
+
+namespace {
+
+Tensor random_tensor(const Shape& shape, const std::string& stream) {
+  RandomSequence random(5, stream);
+  Tensor x = Tensor::empty(shape);
+  for (float& value : x.span<float>()) value = static_cast<float>(random.normal());
+  return x;
+}
+
+}  // namespace
+
+TEST_CASE("an explained step is the optimizer's step, bit for bit, in fp32, bf16 and 8 bits") {
+  const Shape shape{9, 64};
+  const i64 element = 5 * 64 + 3;
+  for (const char* rule : {"adamw", "adam:weight_decay=0.1:amsgrad=true", "sgd:lr=0.1:momentum=0.9",
+                           "lion", "adafactor:beta1=0.9", "adafactor-torch", "came", "adapm"})
+    for (const char* state : {"fp32", "bf16", "block8"}) {
+      const std::string spec = std::string(rule) + ":state=" + state;
+      CAPTURE(spec);
+      Explanation explanation(spec, random_tensor(shape, "w"),
+                              {.element = element, .step = {.clip_norm = 2}});
+      Parameter parameter{"w", random_tensor(shape, "w"), {}};
+      Optimizer optimizer =
+          make_optimizer(spec + ":min_8bit_size=1", std::vector<Parameter*>{&parameter});
+      for (int k = 0; k < 3; ++k) {
+        const Tensor gradient = random_tensor(shape, "g" + std::to_string(k));
+        const Json step = explanation.step(gradient);
+        parameter.gradient = gradient;
+        optimizer.step({.clip_norm = 2});
+        const auto same = [](const Json& shown, float kernel) {
+          CHECK(static_cast<float>(shown.get<double>()) == kernel);
+        };
+        same(step["value"]["after"], parameter.value.data<float>()[element]);
+        same(step["lines"].back()["letter"] == "p" ? step["lines"].back()["value"]
+                                                   : step["value"]["after"],
+             parameter.value.data<float>()[element]);
+        std::map<std::string, Tensor> tensors;
+        for (const NamedTensor& x : optimizer.tensors()) tensors.emplace(x.name, x.tensor);
+        for (const Json& slot : step["slots"]) {
+          const std::string key = "w/" + slot["slot"].get<std::string>();
+          CAPTURE(key);
+          if (slot.contains("code")) {
+            CHECK(slot["code"] == tensors.at(key + ".codes").data<u8>()[element]);
+            same(slot["absmax"], tensors.at(key + ".absmax").data<float>()[element / 256]);
+          }
+          if (!slot.contains("after")) continue;
+          for (const PlannedSlot& planned : optimizer.state().slots)
+            if (planned.key() == key)
+              same(slot["after"], optimizer.values(planned).data<float>()[element]);
+        }
+        CHECK(describe(step).find("nan") == std::string::npos);
+      }
+    }
+}
+
+TEST_CASE("an element that is not there is refused") {
+  CHECK_THROWS_WITH_AS(Explanation("adamw", Tensor::zeros({3}), {.element = 3}),
+                       doctest::Contains("there is no element 3; the weight is [3]"), Error);
+}
