@@ -1,8 +1,7 @@
-/// Lion (Chen, Liang, Huang, et al. 2023, arXiv:2302.06675, Algorithm 2): steps of one size, by the
-/// sign of an average.
+/// Lion (Chen, Liang, et al. 2023, arXiv:2302.06675, Algorithm 2): steps of one size, by sign.
 ///
-///   p ← (1 − lr·λ) p
-///   p ← p − lr · sign(β₁ m + (1 − β₁) g)          m ← β₂ m + (1 − β₂) g     sign(0) = 0
+///   p ← (1 − lr·λ) p − lr · sign(β₁ m + (1 − β₁) g)     sign(0) = 0
+///   m ← β₂ m + (1 − β₂) g
 #pragma once
 
 #include "optim/rule.hpp"
@@ -11,7 +10,6 @@ namespace minima {
 
 struct Lion {
   static constexpr std::string_view name = "lion";
-
   struct Options {
     double lr = 1e-4, beta1 = 0.9, beta2 = 0.99, weight_decay = 0;
     static constexpr auto fields() {
@@ -23,7 +21,6 @@ struct Lion {
   };
 
   static std::vector<Slot> slots(const Options&) { return {{"exp_avg", "m"}}; }
-
   MINIMA_HD static Lion prepare(const Options& o, i64) {
     const auto f = [](double x) { return static_cast<float>(x); };
     return {f(o.lr),    f(o.beta1),     f(1 - o.beta1),
