@@ -6,9 +6,8 @@
 #include "train/report_style.hpp"
 
 namespace minima {
-namespace {
 
-std::string page(const std::string& title, const std::string& content) {
+std::string report_page(const std::string& title, const std::string& content) {
   return fmt::format(
       "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
       "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src "
@@ -19,8 +18,6 @@ std::string page(const std::string& title, const std::string& content) {
       html::escaped(title), kReportStyle, content);
 }
 
-}  // namespace
-
 std::string report_html(const Json& json) {
   using namespace report;
   const Comparison comparison = read(json);
@@ -29,7 +26,7 @@ std::string report_html(const Json& json) {
     content += results_section(comparison) + curves_section(comparison) +
                watching_section(comparison) + confusion_section(comparison);
   }
-  return page("minima: " + title(comparison), content + setup_section(comparison));
+  return report_page("minima: " + title(comparison), content + setup_section(comparison));
 }
 
 }  // namespace minima

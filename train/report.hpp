@@ -21,4 +21,7 @@ namespace minima {
 /// and of many labels the rare ones are counted together.
 std::string report_html(const Json& comparison);
 
+/// A page of the same kind around any content: the report's style sheet, no script, no network.
+std::string report_page(const std::string& title, const std::string& content);
+
 }  // namespace minima
