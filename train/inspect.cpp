@@ -322,6 +322,22 @@ Difference difference(const Tensor& a, const Tensor& b) {
   return sum.result();
 }
 
+Tensor rounded(const PlannedSlot& slot, const Tensor& values) {
+  if (slot.storage != Storage::block8) return values.to(dtype_in(slot.storage)).to(DType::f32);
+  Tensor codes = Tensor::empty(values.shape(), DType::u8), absmax = Tensor::empty({slot.scales()});
+  const SlotView view{.storage = slot.storage,
+                      .values = codes.raw(),
+                      .absmax = absmax.data<float>(),
+                      .block_size = slot.block_size,
+                      .map = &map_of(slot)};
+  for (i64 at = 0; at < values.size(); at += slot.block_size)
+    Block8Storage::close(view, at, std::min(slot.block_size, values.size() - at),
+                         values.data<float>() + at);
+  Tensor result = Tensor::empty(values.shape());
+  detail::read(view, 0, result.size(), result.data<float>());
+  return result;
+}
+
 std::vector<FactorUse> factor_use(const StateFile& file, const std::vector<PlannedSlot>& slots,
                                   const StateFile* reference) {
   std::vector<FactorUse> result;

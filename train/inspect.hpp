@@ -77,6 +77,9 @@ struct Difference {
 };
 Difference difference(const Tensor& a, const Tensor& b);
 
+/// fp32 values as `slot` would give them back: encoded once in its storage, and decoded.
+Tensor rounded(const PlannedSlot& slot, const Tensor& values);
+
 /// A second moment kept as its row means R and column means C: V ≈ R·C/mean(R).
 struct FactorUse {
   std::string parameter, row, column;  ///< slots of R and C

@@ -19,7 +19,11 @@ std::string bars(const std::vector<i64>& numbers) {
 }
 
 std::string number(double x) { return std::isnan(x) ? "-" : fmt::format("{:.3g}", x); }
-std::string percent(double share) { return fmt::format("{:.3g} %", 100 * share); }
+std::string percent(double share) {
+  if (std::isnan(share)) return "-";
+  return std::abs(share) < 10 ? fmt::format("{:.3g} %", 100 * share)
+                              : fmt::format("{:.0f} %", 100 * share);
+}
 
 /// Characters on a terminal: the bytes that begin one in UTF-8.
 std::size_t width(const std::string& text) {
@@ -41,7 +45,8 @@ class Columns {
       std::string line = fmt::format("{:<{}}", row[0], widths_[0]);
       for (std::size_t i = 1; i + 1 < row.size(); ++i)
         line += fmt::format("  {:>{}}", row[i], widths_[i]);
-      fmt::print("{}  {}\n", line, row.back());
+      if (!row.back().empty()) line += "  " + row.back();
+      fmt::print("{}\n", line);
     }
   }
   bool empty() const { return rows_.size() == 1; }
@@ -240,7 +245,8 @@ struct InspectVerb {
                  number(use.max), ""});
     table.print();
     if (reference.empty()) return;
-    fmt::print("\nV against the whole second moment in {}\n", reference);
+    fmt::print("\nV against the whole second moment of {}, with that training's own β₂\n",
+               reference);
     Columns errors(
         {"slots", "of", "error/RMS", "cosine", "sum over sum", "largest error", "relative", ""});
     for (const FactorUse& use : all)
@@ -269,21 +275,35 @@ struct InspectVerb {
             {"reshaped", comparison.reshaped}};
   }
 
-  static void print_common(const StateComparison& comparison) {
-    Columns table({"slot", "storage", "largest", "relative", "RMS", "over RMS", "cosine",
-                   "became 0", "not finite", ""});
+  /// `rounding`: of each common slot, RMS of the error of rounding alone over RMS.
+  static void print_common(const StateComparison& comparison,
+                           const std::vector<double>& rounding = {}) {
+    std::vector<std::string> head{"slot",     "storage", "largest",  "relative",  "RMS",
+                                  "over RMS", "cosine",  "became 0", "not finite"};
+    if (!rounding.empty()) head.push_back("rounding alone");
+    head.push_back("");
+    Columns table(head);
     i64 counters = 0, other_counters = 0;
-    for (const auto& [a, b, d] : comparison.common) {
+    for (std::size_t i = 0; i < comparison.common.size(); ++i) {
+      const auto& [a, b, d] = comparison.common[i];
       if (a->storage == Storage::i32) {
         ++counters;
         other_counters += d.max_abs > 0;
         continue;
       }
-      table.add({a->key(),
-                 fmt::format("{}, {}", storage_name(a->storage), storage_name(b->storage)),
-                 number(d.max_abs), percent(d.max_relative), number(d.rms), percent(d.relative_rms),
-                 fmt::format("{:.6f}", d.cosine), fmt::format("{}", d.lost),
-                 fmt::format("{}", d.non_finite), ""});
+      std::vector<std::string> row{
+          a->key(),
+          fmt::format("{}, {}", storage_name(a->storage), storage_name(b->storage)),
+          number(d.max_abs),
+          percent(d.max_relative),
+          number(d.rms),
+          percent(d.relative_rms),
+          fmt::format("{:.6f}", d.cosine),
+          fmt::format("{}", d.lost),
+          fmt::format("{}", d.non_finite)};
+      if (!rounding.empty()) row.push_back(percent(rounding[i]));
+      row.push_back("");
+      table.add(std::move(row));
     }
     if (!table.empty()) table.print();
     if (counters) fmt::print("step: {} of {} differ\n", other_counters, counters);
@@ -300,7 +320,7 @@ struct InspectVerb {
       document.update(to_json(comparison));
       return fmt::print("{}\n", document.dump());
     }
-    fmt::print("A: {}, {}\nB: {}, {}\n\nB − A, slot by slot\n", a.path.string(), a.saved.optimizer,
+    fmt::print("A: {}, {}\nB: {}, {}\n\nB − A\n", a.path.string(), a.saved.optimizer,
                b.path.string(), b.saved.optimizer);
     print_common(comparison);
     const auto list = [](const char* what, const std::vector<std::string>& keys) {
@@ -344,8 +364,13 @@ struct InspectVerb {
     const std::vector<FactorUse> factors =
         factor_use(state, slots, reference ? &*reference : nullptr);
     StateComparison errors;
+    std::vector<double> rounding;
     if (reference) {
       errors = against_fp32(*reference, state, slots);
+      for (const auto& [whole, own, error] : errors.common) {
+        const Tensor values = reference->values(*whole);
+        rounding.push_back(difference(values, rounded(*own, values)).relative_rms);
+      }
       check(
           !errors.common.empty() ||
               std::ranges::any_of(factors, [](const FactorUse& use) { return !use.full.empty(); }),
@@ -376,6 +401,8 @@ struct InspectVerb {
       if (reference) {
         document["against"] = to_json(errors);
         document["against"]["file"] = reference->path.string();
+        for (std::size_t i = 0; i < rounding.size(); ++i)
+          document["against"]["common"][i]["rounding"] = rounding[i];
       }
       return fmt::print("{}\n", document.dump());
     }
@@ -386,7 +413,7 @@ struct InspectVerb {
     print_factors(factors, reference ? reference->path.string() : "");
     if (reference && !errors.common.empty()) {
       fmt::print("\nerror against {}\n", reference->path.string());
-      print_common(errors);
+      print_common(errors, rounding);
     }
     if (!errors.reshaped.empty())
       fmt::print("\nof other shapes there:\n  {}\n", fmt::join(errors.reshaped, "\n  "));

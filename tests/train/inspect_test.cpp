@@ -156,6 +156,9 @@ TEST_CASE("the expected error of rounding is that of numbers that lie anywhere")
   const Difference real =
       difference(b.values(slot_of(b, "exp_avg")), a.values(slot_of(a, "exp_avg")));
   CHECK(real.relative_rms > 0.001);
+  const Tensor once = rounded(slot_of(a, "exp_avg"), Tensor::from(values));
+  CHECK(std::ranges::equal(once.span<float>(), a.values(slot_of(a, "exp_avg")).span<float>()));
+  CHECK(rounded(slot_of(b, "exp_avg"), once).shares_storage(once));
   CHECK(expected / real.relative_rms == doctest::Approx(1).epsilon(0.02));
 }
 
