@@ -473,8 +473,9 @@ SavedState read_state(const std::filesystem::path& path) {
           path.string(), key);
     return found->second;
   };
-  check(metadata("format") == kFormat, "{}: its format is '{}'; this program reads '{}'",
-        path.string(), metadata("format"), kFormat);
+  check(metadata("format") == kFormat,
+        "{}: not an optimizer's state: its format is '{}'; this program reads '{}'", path.string(),
+        metadata("format"), kFormat);
   SavedState state{metadata("optimizer"), {}, {}};
   for (const auto& [name, entry] : file.entries()) state.tensors.emplace(name, file.read(name));
   check(
