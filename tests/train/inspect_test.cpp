@@ -27,7 +27,9 @@ struct Made {
   }
   StateFile saved(const std::string& name = "state") {
     optimizer->save(file(name));
-    return StateFile(file(name));
+    StateFile state(file(name));
+    std::filesystem::remove(file(name));
+    return state;
   }
   Parameter parameter;
   std::optional<Optimizer> optimizer;
@@ -271,6 +273,7 @@ TEST_CASE("a file that is cut off, flipped, or something else is one error") {
                                    file("bad").string())
                            .c_str(),
                        Error);
+  for (const char* name : {"state", "bad"}) std::filesystem::remove(file(name));
 }
 
 }  // namespace minima
