@@ -39,9 +39,9 @@ std::map<i64, std::string> by_step(const std::vector<OptimizerSwitch>& switches,
     const i64 step = next.step(total);
     check(step < total, "switch to {} after step {}, of {} in all; it must be before the last",
           next.spec, step, total);
-    check(result.emplace(step, next.spec).second,
-          "switch: two optimizers after step {}, {} and {}; leave one out", step, result[step],
-          next.spec);
+    const auto [place, added] = result.emplace(step, next.spec);
+    check(added, "switch: two optimizers after step {}, {} and {}; leave one out", step,
+          place->second, next.spec);
   }
   return result;
 }

@@ -46,13 +46,10 @@ Accumulated accumulate_gradients(const nn::DistilBertClassifier& model, const To
   for (const std::vector<i64>& indices : batches) {
     const Batch batch = make_batch(split, indices);
     const Variable loss = cross_entropy(model(batch, pass), batch.labels);
-    if (!std::isfinite(loss.value().item()))
-      fail_at_run_time(
-          "train: the loss is {} in step {}; a lower learning rate or a longer warm-up may help",
-          loss.value().item(), pass.step);
     const double share = static_cast<double>(batch.texts()) / static_cast<double>(sum.texts);
-    loss.backward(Tensor::full(loss.shape(), static_cast<float>(share)));
     sum.loss += share * loss.value().item();
+    if (!std::isfinite(sum.loss)) return sum;  // there is nothing to learn from it
+    loss.backward(Tensor::full(loss.shape(), static_cast<float>(share)));
     sum.tokens += batch.tokens.size();
   }
   return sum;
@@ -194,6 +191,12 @@ TrainingResult train(nn::DistilBertClassifier& model, Optimizer& optimizer,
       ++step;
       const Accumulated sum = accumulate_gradients(
           model, data.train, now, {.training = true, .seed = options.seed, .step = step});
+      if (!std::isfinite(sum.loss)) {
+        raise({{step, Alarm::Of::loss, "", sum.loss, 0}});
+        fail_at_run_time(
+            "train: the loss is {} in step {}; a lower learning rate or a longer warm-up may help",
+            sum.loss, step);
+      }
       const StepReport report = optimizer.step({.lr_factor = lr_factor,
                                                 .clip_norm = options.clip_norm,
                                                 .clip_value = options.clip_value,

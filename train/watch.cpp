@@ -12,17 +12,20 @@ double update_ratio(const TensorReport& tensor) {
 }
 
 std::string Alarm::text() const {
-  const std::string who = tensor.empty() ? "the norm of the gradient" : tensor;
+  const std::string who = of == Of::ratio  ? tensor
+                          : of == Of::loss ? "the loss"
+                                           : "the norm of the gradient";
   if (!std::isfinite(value)) return fmt::format("step {}: {} is not finite", step, who);
-  const std::string times = fmt::format("{:.3g} times the usual {:.3g}", value / usual, usual);
-  return tensor.empty()
-             ? fmt::format("step {}: {} is {:.3g}, {}", step, who, value, times)
-             : fmt::format("step {}: {} moves by {:.3g} of its size, {}", step, who, value, times);
+  return fmt::format("step {}: {} {} {:.3g}{}, {:.3g} times the usual {:.3g}", step, who,
+                     of == Of::ratio ? "moves by" : "is", value,
+                     of == Of::ratio ? " of its size" : "", value / usual, usual);
 }
 
 Json Alarm::to_json() const {
-  return {{"step", step},   {"tensor", tensor}, {"what", tensor.empty() ? "grad_norm" : "ratio"},
-          {"value", value}, {"usual", usual},   {"text", text()}};
+  return {
+      {"step", step},     {"of", of == Of::ratio ? "ratio" : of == Of::loss ? "loss" : "grad_norm"},
+      {"tensor", tensor}, {"value", value},
+      {"usual", usual},   {"text", text()}};
 }
 
 bool Watch::History::rings(double value, double& usual) {
@@ -43,7 +46,8 @@ std::vector<Alarm> Watch::observe(i64 step, double lr_factor, const StepReport& 
   const auto observe = [&](const std::string& tensor, double value, double scale) {
     double usual = 0;
     if (histories_[tensor].rings(value / scale, usual))
-      alarms.push_back({step, tensor, value, usual * scale});
+      alarms.push_back({step, tensor.empty() ? Alarm::Of::gradient_norm : Alarm::Of::ratio, tensor,
+                        value, usual * scale});
   };
   if (report.grad_norm) observe("", *report.grad_norm, 1);
   for (const TensorReport& tensor : report.tensors) {

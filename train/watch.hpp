@@ -4,7 +4,7 @@
 ///
 /// An alarm compares with what was usual: the median of the last 20 watched values, of which there
 /// must be 5. It rings when a value is above 10 times that median, and at once when it is not a
-/// number; once for each tensor and episode, which ends with the first value below the limit.
+/// number (nor the loss); once for each tensor and episode, which ends with the first value below the limit.
 /// Values of an episode enter the median, so that a level that stays becomes the usual one.
 #pragma once
 
@@ -26,9 +26,11 @@ double update_ratio(const TensorReport& tensor);
 
 /// One spike.
 struct Alarm {
+  enum class Of { ratio, gradient_norm, loss };
   i64 step;
-  std::string tensor;   ///< its name; empty: of the gradient as a whole
-  double value, usual;  ///< ratio (of the gradient: its norm) and the running median of it
+  Of of;
+  std::string tensor;   ///< of a ratio
+  double value, usual;  ///< and the running median
 
   /// "step 120: classifier.weight moves by 0.31 of its size, 25 times the usual 0.012".
   std::string text() const;

@@ -292,7 +292,7 @@ TEST_CASE("the heat map names its largest ratio, its tensors and its scale") {
   const std::string page = report_html(json);
   check_page(page);
   CHECK(contains(page,
-                 "2 tensors at 3 steps; median 0.001, largest 0.05 of encoder.layer.1.w in "
+                 "2 tensors at 3 steps; median 0.00100, largest 0.0500 of encoder.layer.1.w in "
                  "step 30"));
   for (const char* shown : {">layer 0</text>", ">layer 1</text>",
                             "<title>encoder.layer.0.w</title>", ">10⁻⁵</text>", ">0.1</text>"})

@@ -292,19 +292,39 @@ TEST_CASE("watching changes no bit, and is written where it was asked for") {
   CHECK(steps == std::vector<i64>{3, 6, 9, 12});
 }
 
-TEST_CASE("a gradient that is not finite rings before the run fails, and the tensor is named") {
+TEST_CASE("a loss that is not finite rings before the run fails") {
   const Folder folder;
   std::vector<Alarm> alarms;
   TrainingObserver observer;
   observer.alarm = [&](const Alarm& alarm) { alarms.push_back(alarm); };
-  // The first step of Adam moves each weight by lr.
-  CHECK_THROWS_AS(run_training(small_task(), "adamw:lr=1e18",
-                               {.epochs = 2, .batch = BatchSize::of_texts(16), .warmup = 0},
-                               folder.path, observer),
+  TrainingOptions options = short_training();
+  options.warmup = 0;
+  CHECK_THROWS_AS(run_training(small_task(), "adamw:lr=1e18", options, folder.path, observer),
                   Error);
-  MESSAGE(alarms.size() << " alarms");
-  const std::string metrics = read_file(folder.path / "metrics.jsonl");
-  CHECK((metrics.find("{\"alarm\":") != std::string::npos) == !alarms.empty());
+  REQUIRE(alarms.size() == 1);
+  CHECK(alarms[0].text().ends_with(" is not finite"));
+  CHECK(read_file(folder.path / "metrics.jsonl").find("{\"alarm\":") != std::string::npos);
+}
+
+TEST_CASE("a tensor that suddenly moves far beside its size rings once, and no other does") {
+  TrainingOptions options = short_training();
+  options.epochs = 6;  // 36 steps
+  options.watch = 1;
+  nn::DistilBertClassifier model(small_task().config);
+  model.initialize(1);
+  Optimizer optimizer = make_optimizer("adamw:lr=1e-4", decay_groups(model.parameters()));
+  TrainingObserver observer;
+  observer.step = [&](const StepRecord& record, i64) {
+    if (record.step != 20) return;
+    for (Parameter* parameter : model.parameters())
+      if (parameter->name == "pre_classifier.weight")
+        for (float& w : parameter->value.span<float>()) w *= 0.01f;
+  };
+  const TrainingResult result = train(model, optimizer, small_task().data, options, observer);
+  REQUIRE(result.alarms.size() == 1);
+  CHECK(result.alarms[0].tensor == "pre_classifier.weight");
+  CHECK(result.alarms[0].step == 21);
+  CHECK(result.alarms[0].value > 10 * result.alarms[0].usual);
 }
 
 TEST_CASE("a group's options reach the optimizer, also the one that takes over") {

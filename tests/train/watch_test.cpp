@@ -88,7 +88,7 @@ TEST_CASE("the gradient's norm is watched in each step, and everything afresh af
   plain.grad_norm = 6;
   const auto rung = watch.observe(11, 1, plain);
   REQUIRE(rung.size() == 1);
-  CHECK(rung[0].to_json()["what"] == "grad_norm");
+  CHECK(rung[0].to_json()["of"] == "grad_norm");
   watch.restart();
   plain.grad_norm = 600;
   CHECK(watch.observe(12, 1, plain).empty());
