@@ -1,13 +1,21 @@
-/// How long one step of each optimizer takes on DistilBERT-base-cased (104 tensors, 65.8 M parameters), beside the limit
-/// that the memory sets: the bytes that a step must read and write, at the measured bandwidth.
+/// How long one step of each optimizer takes on DistilBERT-base-cased (104 tensors, 65.8 M
+/// parameters), beside the limit that the memory sets: the bytes that a step must read and write,
+/// at the measured bandwidth.
 ///
 ///     bench_optimizers [rounds] [optimizer …]
+///     bench_optimizers --serve        for bench/compare_optimizers.py, which takes turns with
+///                                     PyTorch's: answers `list`, `bandwidth`, `run NAME N`
 ///
-/// Optimizers take turns, so that whatever else the machine does meets all of them alike; medians over rounds. Prints a
-/// table and a JSON line. bench/peer_optimizers.py measures PyTorch's on the same shapes.
+/// Optimizers take turns, so that whatever else the machine does meets all of them alike; medians
+/// over rounds. `to adamw` is the median of each round's ratio; `clip` what clipping by the norm
+/// adds; `temporary` the most that a step allocates for its own use. Prints a table and a JSON line.
 #include <chrono>
+#include <iostream>
+#include <map>
+#include <sstream>
 
-#include "core/cpu/threads.hpp"
+#include "core/buffer.hpp"
+#include "core/cpu/simd.hpp"
 #include "core/rng.hpp"
 #include "nn/models/distilbert.hpp"
 #include "optim/optimizer.hpp"
@@ -16,59 +24,158 @@
 
 using namespace minima;
 
-int main(int argc, char** argv) try {
-  const int rounds = argc > 1 ? std::stoi(argv[1]) : 9;
-  std::vector<std::string> names(argv + std::min(argc, 2), argv + argc);
-  if (names.empty()) names = {"sgd:momentum=0.9", "adamw", "adamw8bit", "adafactor", "lion"};
+namespace {
 
-  nn::DistilBertConfig config = nn::preset("distilbert-base");
-  config.vocabulary = 28996;
-  nn::DistilBertClassifier model(config);
-  model.initialize(1);
-  const std::vector<Parameter*> parameters = model.parameters();
-  for (Parameter* parameter : parameters) {
-    Tensor gradient = Tensor::empty(parameter->value.shape());
-    RandomSequence random(2, parameter->name);
-    for (float& g : gradient.span<float>())
-      g = static_cast<float>(1e-3 * (2 * random.uniform() - 1));
-    parameter->gradient = gradient;
-  }
+const std::vector<std::string> kNames{"adamw",     "sgd:momentum=0.9", "lion", "adamw8bit",
+                                      "adafactor", "adafactor-torch",  "came", "adapm"};
 
-  std::vector<Optimizer> optimizers;
-  for (const std::string& name : names)
-    optimizers.push_back(make_optimizer(name, decay_groups(parameters)));
-  std::vector<std::vector<double>> milliseconds(names.size());
-  for (int round = -1; round < rounds;
-       ++round) {  // the first touches the state's memory and does not count
-    for (std::size_t i = 0; i < names.size(); ++i) {
-      const auto start = std::chrono::steady_clock::now();
-      optimizers[i].step({.lr_factor = 1e-3});
-      const std::chrono::duration<double, std::milli> took =
-          std::chrono::steady_clock::now() - start;
-      if (round >= 0) milliseconds[i].push_back(took.count());
+class Bench {
+ public:
+  Bench() : model_(config()) {
+    model_.initialize(1);
+    for (Parameter* parameter : model_.parameters()) {
+      Tensor gradient = Tensor::empty(parameter->value.shape());
+      RandomSequence random(2, parameter->name);
+      for (float& g : gradient.span<float>())
+        g = static_cast<float>(1e-3 * (2 * random.uniform() - 1));
+      parameter->gradient = gradient;
     }
   }
 
-  const double bandwidth = measure_bandwidth(),
-               count = static_cast<double>(model.parameter_count());
-  Json result = {{"threads", threads()},
-                 {"bandwidth_gb_s", bandwidth},
-                 {"parameters", count},
-                 {"optimizers", Json::array()}};
-  fmt::print("{:<20} {:>12} {:>9} {:>9} {:>9} {:>9}\n", "optimizer", "state MB", "ms", "limit ms",
-             "of limit", "ns/param");
-  for (std::size_t i = 0; i < names.size(); ++i) {
-    const double state = static_cast<double>(optimizers[i].state_bytes());
-    const double bytes =
-        count * 12 + 2 * state;  // read g, read and write p, read and write the state
-    const double ms = median(milliseconds[i]), limit = bytes / bandwidth / 1e6;
-    fmt::print("{:<20} {:>12.1f} {:>9.2f} {:>9.2f} {:>8.0f}% {:>9.3f}\n", names[i],
-               state / (1 << 20), ms, limit, 100 * limit / ms, ms * 1e6 / count);
-    result["optimizers"].push_back(
-        {{"name", names[i]}, {"state_bytes", state}, {"ms", ms}, {"limit_ms", limit}});
+  /// Made at its first use; its first step, which touches the state's memory, is not timed.
+  Optimizer& optimizer(const std::string& name) {
+    auto found = made_.find(name);
+    if (found == made_.end()) {
+      found = made_.emplace(name, make_optimizer(name, decay_groups(model_.parameters()))).first;
+      step(name);
+    }
+    return found->second;
   }
-  fmt::print("bandwidth (a += s*b): {:.1f} GB/s, {} threads\n{}\n", bandwidth, threads(),
-             result.dump());
+
+  /// Milliseconds of one step.
+  double step(const std::string& name, double clip_norm = 0) {
+    Optimizer& stepped = optimizer(name);
+    const auto start = std::chrono::steady_clock::now();
+    stepped.step({.lr_factor = 1e-3, .clip_norm = clip_norm});
+    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
+        .count();
+  }
+
+  i64 temporary_bytes(const std::string& name) {
+    optimizer(name);
+    reset_peak_memory();
+    const i64 before = memory_stats().live;
+    step(name);
+    return memory_stats().peak - before;
+  }
+
+  double parameters() { return static_cast<double>(model_.parameter_count()); }
+
+  /// Reads the gradient, reads and writes the weights and the state.
+  double least_bytes(const std::string& name) {
+    return 12 * parameters() + 2 * static_cast<double>(optimizer(name).state_bytes());
+  }
+
+  Json about(const std::string& name) {
+    return {{"engine", "minima"},
+            {"optimizer", name},
+            {"vector_unit", minima::name(vector_unit())},
+            {"threads", threads()},
+            {"parameters", parameters()},
+            {"state_bytes", optimizer(name).state_bytes()},
+            {"least_bytes", least_bytes(name)},
+            {"temporary_bytes", temporary_bytes(name)}};
+  }
+
+ private:
+  static nn::DistilBertConfig config() {
+    nn::DistilBertConfig config = nn::preset("distilbert-base");
+    config.vocabulary = 28996;
+    return config;
+  }
+
+  nn::DistilBertClassifier model_;
+  std::map<std::string, Optimizer> made_;
+};
+
+Json answer(Bench& bench, const std::string& line) {
+  std::istringstream words(line);
+  std::string word, name;
+  int steps = 0;
+  words >> word;
+  if (word == "list") return kNames;
+  if (word == "bandwidth") return {{"gb_s", measure_bandwidth()}};
+  check(word == "run" && (words >> name >> steps) && steps > 0,
+        "unknown line '{}'; known: list, bandwidth, run NAME N, quit", line);
+  Json result = bench.about(name);
+  std::vector<double> milliseconds;
+  for (int k = 0; k < steps; ++k) milliseconds.push_back(bench.step(name));
+  result["median_ms"] = median(milliseconds);
+  result["ms"] = milliseconds;
+  return result;
+}
+
+void serve(Bench& bench) {
+  fmt::print("ready\n");
+  std::fflush(stdout);
+  for (std::string line; std::getline(std::cin, line) && line != "quit";) {
+    Json result;
+    try {
+      result = answer(bench, line);
+    } catch (const Error& error) {
+      result = {{"error", error.what()}};
+    }
+    fmt::print("{}\n", result.dump());
+    std::fflush(stdout);
+  }
+}
+
+void table(Bench& bench, int rounds, const std::vector<std::string>& names) {
+  std::map<std::string, std::vector<double>> plain, clipped, to_adamw;
+  for (int round = 0; round < rounds; ++round) {
+    const double adamw = bench.step("adamw");
+    for (const std::string& name : names) {
+      plain[name].push_back(name == "adamw" ? adamw : bench.step(name));
+      clipped[name].push_back(bench.step(name, 1e9));
+      to_adamw[name].push_back(plain[name].back() / adamw);
+    }
+  }
+  const double bandwidth = measure_bandwidth();
+  Json result = {{"threads", threads()},
+                 {"vector_unit", name(vector_unit())},
+                 {"bandwidth_gb_s", bandwidth},
+                 {"optimizers", Json::array()}};
+  fmt::print("{:<18} {:>9} {:>8} {:>9} {:>9} {:>9} {:>9} {:>9} {:>13}\n", "optimizer", "state MB",
+             "ms", "limit ms", "of limit", "ns/param", "to adamw", "clip ms", "temporary MB");
+  for (const std::string& name : names) {
+    Json row = bench.about(name);
+    const double ms = median(plain[name]), limit = bench.least_bytes(name) / bandwidth / 1e6;
+    const double clip = median(clipped[name]) - ms, ratio = median(to_adamw[name]);
+    fmt::print("{:<18} {:>9.1f} {:>8.2f} {:>9.2f} {:>8.0f}% {:>9.3f} {:>9.2f} {:>9.2f} {:>13.2f}\n",
+               name, row["state_bytes"].get<double>() / (1 << 20), ms, limit, 100 * limit / ms,
+               ms * 1e6 / bench.parameters(), ratio, clip,
+               row["temporary_bytes"].get<double>() / (1 << 20));
+    row.update({{"ms", ms}, {"limit_ms", limit}, {"to_adamw", ratio}, {"clip_ms", clip}});
+    result["optimizers"].push_back(row);
+  }
+  fmt::print(
+      "bandwidth (a += s*b): {:.1f} GB/s, {} threads, {}; one read of the gradients: {:.2f} "
+      "ms\n{}\n",
+      bandwidth, threads(), name(vector_unit()), 4 * bench.parameters() / bandwidth / 1e6,
+      result.dump());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  Bench bench;
+  if (argc > 1 && std::string_view(argv[1]) == "--serve") {
+    serve(bench);
+    return 0;
+  }
+  const int rounds = argc > 1 ? std::stoi(argv[1]) : 9;
+  const std::vector<std::string> names(argv + std::min(argc, 2), argv + argc);
+  table(bench, rounds, names.empty() ? kNames : names);
 } catch (const Error& error) {
   fmt::print(stderr, "bench_optimizers: {}\n", error.what());
   return 2;

@@ -23,7 +23,8 @@ __global__ void step_kernel(R rule, StepView view, i64 size, i64 stretch) {
     float scratch[2 + K], state[K];
     const i64 at = begin + k;
     float* const p = open(view.value, at, 1, scratch);
-    const float g = view.gradient_scale * *open(view.gradient, at, 1, scratch + 1);
+    const ScaledStretch raw = open_gradient(view, at, 1, scratch + 1);
+    const float g = raw.scale * *raw.values;
     for (int s = 0; s < K; ++s) state[s] = *open(view.slots[s], at, 1, scratch + 2 + s);
     float weight = *p;
     if constexpr (K == 2)
@@ -73,7 +74,8 @@ __global__ void matrix_kernel(Pass pass, StepView view, i64 matrix_rows, i64 chu
     for (i64 j = threadIdx.x; j < width; j += kThreads) {
       float scratch[2];
       const float p = *open(view.value, i * width + j, 1, scratch);
-      const float g = view.gradient_scale * *open(view.gradient, i * width + j, 1, scratch + 1);
+      const ScaledStretch raw = open_gradient(view, i * width + j, 1, scratch + 1);
+      const float g = raw.scale * *raw.values;
       const Terms terms = row(j, guard.passes(g) ? g : 0.0f, p);
       columns[j] += terms.matrix;  // the thread's own column
       sum += terms.matrix;

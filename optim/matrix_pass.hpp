@@ -61,12 +61,12 @@ MINIMA_HD const float* read(const SlotView& slot, i64 begin, i64 n, float* scrat
 /// A stretch of one row: weights, dense slots, and the scaled gradient by `g(j)`.
 template <std::size_t K>
 struct RowStretch {
-  const float *p, *raw;
+  const float* p;
+  ScaledStretch raw;
   std::array<const float*, K> slots;
-  float scale;
   Guard guard;
   MINIMA_HD float g(i64 j) const {
-    const float scaled = scale * raw[j];
+    const float scaled = raw.scale * raw.values[j];
     return guard.passes(scaled) ? scaled : 0.0f;
   }
 };
@@ -83,9 +83,8 @@ MINIMA_HD void for_stretches(const StepView& view, const std::array<SlotView, si
       const i64 n = std::min(kStretch, width - j), at = i * width + j;
       f(i, j, n,
         RowStretch<sizeof...(K)>{open(view.value, at, n, scratch[0]),
-                                 open(view.gradient, at, n, scratch[1]),
+                                 open_gradient(view, at, n, scratch[1]),
                                  {read(slots[K], at, n, scratch[2 + K])...},
-                                 view.gradient_scale,
                                  Guard(view.guard)});
     }
 }

@@ -106,12 +106,38 @@ MINIMA_HD const float* open(const GradientView& gradient, i64 begin, i64 n, floa
   return scratch;
 }
 
+/// A stretch of the gradient; a rule sees scale · values[i].
+struct ScaledStretch {
+  const float* values;
+  float scale;
+};
+
+/// Where entries are cut to ± clip_value, as in torch.nn.utils.clip_grad_value_ (NaN stays NaN),
+/// they are scaled and cut here, in scratch: a cut within the step's loop would keep GCC from
+/// vectorizing it.
+MINIMA_HD ScaledStretch open_gradient(const StepView& view, i64 begin, i64 n, float* scratch) {
+  const float* g = open(view.gradient, begin, n, scratch);
+  const float scale = view.gradient_scale, limit = view.clip_value;
+  if (limit == 0) return {g, scale};
+  for (i64 i = 0; i < n; ++i) {
+    const float scaled = scale * g[i];
+    scratch[i] = scaled > limit ? limit : scaled < -limit ? -limit : scaled;
+  }
+  return {scratch, 1};
+}
+
 /// Whether a gradient's entry may be used: always, or, where `guard` is on, if it is finite.
 struct Guard {
   MINIMA_HD explicit Guard(bool on) : limit(on ? 0x7f800000u : ~0u) {}
   MINIMA_HD bool passes(float g) const { return (std::bit_cast<u32>(g) & 0x7fffffffu) < limit; }
   u32 limit;
 };
+
+/// ok ? a : b by bits. From a plain choice GCC makes masked stores, which are slow in AVX2.
+MINIMA_HD float select(bool ok, float a, float b) {
+  const u32 mask = 0u - static_cast<u32>(ok);
+  return std::bit_cast<float>((std::bit_cast<u32>(a) & mask) | (std::bit_cast<u32>(b) & ~mask));
+}
 
 /// How many values of `slots` are opened at a time: a block where one is in block8.
 template <std::size_t K>
@@ -133,12 +159,11 @@ void update(const StepView& view, const std::array<SlotView, sizeof...(K)>& slot
     constexpr i64 kLongestPitch = kLongestStretch + 80;
     alignas(64) float scratch[(2 + sizeof...(K)) * kLongestPitch];
     const i64 stretch = stretch_of(slots), pitch = (stretch + 15) / 16 * 16 + 80;
-    const float scale = view.gradient_scale;
     const Guard guard(view.guard);
     for (i64 at = begin; at < end; at += stretch) {
       const i64 n = std::min(stretch, end - at);
       float* p = open(view.value, at, n, scratch);
-      const float* g = open(view.gradient, at, n, scratch + pitch);
+      const auto [g, scale] = open_gradient(view, at, n, scratch + pitch);
       const std::array<float*, sizeof...(K)> s{
           open(slots[K], at, n, scratch + static_cast<i64>(2 + K) * pitch)...};
       for (i64 done = 0; done < n;) {
@@ -151,12 +176,12 @@ void update(const StepView& view, const std::array<SlotView, sizeof...(K)>& slot
         const auto row = formula.row(i);
 #pragma GCC ivdep
         for (i64 k = done; k < stop; ++k) {
-          const float gradient = scale * g[k];
-          float weight = p[k];
+          const float gradient = scale * g[k], before = p[k];
+          float weight = before;
           std::array<float, sizeof...(K)> state{s[K][k]...};
           row(j + (k - done), weight, gradient, state[K]...);
           const bool ok = guard.passes(gradient);
-          p[k] = ok ? weight : p[k];
+          p[k] = select(ok, weight, before);
           ((s[K][k] = ok ? state[K] : 0.0f), ...);
         }
         done = stop;

@@ -99,4 +99,43 @@ const CodeMap& unsigned_code_map() {
   return map;
 }
 
+namespace block8 {
+namespace {
+
+u32 plain_largest(const float* values, i64 n) {
+  u32 largest = 0;
+  vectorize([&]() MINIMA_INLINE {
+    for (i64 i = 0; i < n; ++i) {
+      const u32 each = Block8Storage::magnitude(values[i]);
+      largest = each > largest ? each : largest;
+    }
+  });
+  return largest;
+}
+
+void plain_decode(const CodeMap& map, const u8* codes, i64 n, float absmax, float* values) {
+  vectorize([&, value = map.value]() MINIMA_INLINE {
+#pragma GCC ivdep
+    for (i64 i = 0; i < n; ++i) values[i] = look_up(value, codes[i]) * absmax;
+  });
+}
+
+void plain_encode(const CodeMap& map, const float* values, i64 n, float divisor, u8* codes) {
+  vectorize([&, code = map.encoder()]() MINIMA_INLINE {
+#pragma GCC ivdep
+    for (i64 i = 0; i < n; ++i)
+      codes[i] = static_cast<u8>(code(std::bit_cast<u32>(values[i] / divisor)));
+  });
+}
+
+}  // namespace
+
+const Loops plain{plain_largest, plain_decode, plain_encode};
+
+const Loops& loops() {
+  static const Loops fastest = loops_for(vector_unit());
+  return fastest;
+}
+
+}  // namespace block8
 }  // namespace minima

@@ -15,11 +15,12 @@
 /// most one border between two codes. A bucket's entry is code·2²⁴ plus an offset, such that adding
 /// the lower bits of the mantissa carries into the code exactly at the border: one look-up, one
 /// addition, one shift. The entries are made from `slot_code`, which searches, so ties, sign rule
-/// and −0 are all in them.
+/// and −0 are all in them. Some processors have faster ways to the same bits: block8_x86.cpp.
 #pragma once
 
 #include <bit>
 
+#include "core/cpu/simd.hpp"
 #include "optim/storage/storage.hpp"
 
 namespace minima {
@@ -74,6 +75,24 @@ u8 nearest_code(const CodeMap& map, float x);
 /// The same with the sign rule: the definition, which the tables are made from.
 u8 slot_code(const CodeMap& map, float x);
 
+/// The loops over a block on a CPU.
+namespace block8 {
+
+struct Loops {
+  /// The largest |value|, as bits.
+  u32 (*largest)(const float* values, i64 n);
+  void (*decode)(const CodeMap& map, const u8* codes, i64 n, float absmax, float* values);
+  void (*encode)(const CodeMap& map, const float* values, i64 n, float divisor, u8* codes);
+};
+
+extern const Loops plain;
+/// The same bits by the fastest way on that vector unit.
+Loops loops_for(VectorUnit unit);
+/// Those for vector_unit().
+const Loops& loops();
+
+}  // namespace block8
+
 struct Block8Storage {
   MINIMA_HD static i64 scales(i64 elements, i64 block_size) {
     return (elements + block_size - 1) / block_size;
@@ -82,19 +101,25 @@ struct Block8Storage {
   /// begin is a multiple of the block size, and n at most the block size.
   MINIMA_HD static float* open(const SlotView& slot, i64 begin, i64 n, float* scratch) {
     const u8* codes = static_cast<const u8*>(slot.values) + begin;
-    const float* value = slot.map->value;
     const float absmax = slot.absmax[begin / slot.block_size];
-#pragma GCC ivdep
-    for (i64 i = 0; i < n; ++i) scratch[i] = look_up(value, codes[i]) * absmax;
+#if defined(__CUDA_ARCH__)
+    for (i64 i = 0; i < n; ++i) scratch[i] = slot.map->value[codes[i]] * absmax;
+#else
+    block8::loops().decode(*slot.map, codes, n, absmax, scratch);
+#endif
     return scratch;
   }
 
   MINIMA_HD static void close(const SlotView& slot, i64 begin, i64 n, const float* values) {
+#if defined(__CUDA_ARCH__)
     u32 largest = 0;
     for (i64 i = 0; i < n; ++i) {
       const u32 each = magnitude(values[i]);
       largest = each > largest ? each : largest;
     }
+#else
+    const u32 largest = block8::loops().largest(values, n);
+#endif
     slot.absmax[begin / slot.block_size] = from_bits(largest);
     encode(slot, begin, n, values, largest);
   }
@@ -104,10 +129,13 @@ struct Block8Storage {
                                u32 largest) {
     u8* codes = static_cast<u8*>(slot.values) + begin;
     const float divisor = largest == 0 ? 1.0f : from_bits(largest);
+#if defined(__CUDA_ARCH__)
     const CodeMap::Encoder code = slot.map->encoder();
-#pragma GCC ivdep
     for (i64 i = 0; i < n; ++i)
       codes[i] = static_cast<u8>(code(std::bit_cast<u32>(values[i] / divisor)));
+#else
+    block8::loops().encode(*slot.map, values, n, divisor, codes);
+#endif
   }
 
   /// |x| as bits: a maximum of integers needs no order of operations, and keeps NaN.

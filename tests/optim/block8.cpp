@@ -1,0 +1,103 @@
+/// block8's loops for each vector unit against the plain ones, and a gradient cut by value.
+#include "optim/storage/block8.hpp"
+
+#include <cmath>
+#include <cstring>
+
+#include "tests/optim/support.hpp"
+
+using namespace minima;
+using namespace minima::test;
+
+namespace {
+
+/// Magnitudes up to 1 where a loop could go wrong: around every number of the map and every border
+/// between two, and here and there between.
+std::vector<float> telling_values(const CodeMap& map) {
+  std::vector<float> values{0.0f, std::bit_cast<float>(1u), 0x1p-24f, 0x1p-23f};
+  for (int code = 0; code < 256; ++code)
+    for (const float x :
+         {map.value[code], (map.value[code] + map.value[std::min(code + 1, 255)]) / 2})
+      for (int ulp = -3; ulp <= 3; ++ulp) {
+        const u32 bits = std::bit_cast<u32>(std::abs(x));
+        values.push_back(std::bit_cast<float>(std::max(static_cast<i32>(bits) + ulp, 0)));
+      }
+  for (u32 bits = 0x33000000u; bits < 0x3f800000u; bits += 49999)
+    values.push_back(std::bit_cast<float>(bits));
+  for (float& x : values) x = std::min(x, 1.0f);
+  return values;
+}
+
+std::vector<VectorUnit> units() {
+  std::vector<VectorUnit> result;
+  for (VectorUnit unit : {VectorUnit::base, VectorUnit::avx2, VectorUnit::avx512})
+    if (unit <= widest_vector_unit()) result.push_back(unit);
+  return result;
+}
+
+}  // namespace
+
+TEST_CASE("on every vector unit a block gets the codes of the plain loop") {
+  for (const CodeMap* map : {&signed_code_map(), &unsigned_code_map()}) {
+    const std::vector<float> magnitudes = telling_values(*map);
+    for (float divisor : {1.0f, 1.7f, 0x1.fffffep-7f, 3e-30f, 3e-33f, 1e-40f, 2e35f, HUGE_VALF})
+      for (int sign : {1, -1}) {
+        if (sign < 0 && map == &unsigned_code_map()) continue;
+        std::vector<float> values = magnitudes;
+        for (float& x : values)
+          x = std::copysign(std::min(x * divisor, divisor), static_cast<float>(sign));
+        for (i64 n : {static_cast<i64>(values.size()), i64{1}, i64{63}, i64{97}}) {
+          std::vector<u8> expected(values.size()), codes(values.size());
+          block8::plain.encode(*map, values.data(), n, divisor, expected.data());
+          for (VectorUnit unit : units()) {
+            CAPTURE(name(unit));
+            CAPTURE(divisor);
+            CAPTURE(n);
+            block8::loops_for(unit).encode(*map, values.data(), n, divisor, codes.data());
+            CHECK(codes == expected);
+            CHECK(block8::loops_for(unit).largest(values.data(), n) ==
+                  block8::plain.largest(values.data(), n));
+          }
+        }
+      }
+  }
+}
+
+TEST_CASE("on every vector unit every code is decoded as by the plain loop") {
+  std::vector<u8> codes(300);
+  for (std::size_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<u8>(i);
+  for (const CodeMap* map : {&signed_code_map(), &unsigned_code_map()})
+    for (float absmax : {0.0f, 1.0f, 1.7f, 3e-38f, 1e38f})
+      for (i64 n : {300, 256, 77, 1}) {
+        std::vector<float> expected(codes.size()), values(codes.size());
+        block8::plain.decode(*map, codes.data(), n, absmax, expected.data());
+        for (VectorUnit unit : units()) {
+          CAPTURE(name(unit));
+          CAPTURE(absmax);
+          CAPTURE(n);
+          block8::loops_for(unit).decode(*map, codes.data(), n, absmax, values.data());
+          CHECK(std::memcmp(values.data(), expected.data(), values.size() * sizeof(float)) == 0);
+        }
+      }
+}
+
+TEST_CASE("entries of a gradient are cut to ± clip_value after scaling, and NaN stays") {
+  for (const char* spec : {"sgd:lr=0.1", "adamw", "adafactor", "adamw8bit:min_8bit_size=1"}) {
+    CAPTURE(spec);
+    const Model folded({{"w", {30, 40}}}), apart({{"w", {30, 40}}});
+    Optimizer a = make_optimizer(spec, folded.all()), b = make_optimizer(spec, apart.all());
+    folded.set_gradients(0), apart.set_gradients(0);
+    a.step({.clip_value = 0.25, .gradient_scale = 0.5});
+    for (float& g : apart[0].gradient.mutable_values().span<float>()) {
+      g = 0.5f * g;
+      g = g > 0.25f ? 0.25f : g < -0.25f ? -0.25f : g;
+    }
+    b.step();
+    CHECK(same_bits(folded[0].value, apart[0].value));
+  }
+  const Model model({{"v", {8}}});
+  Optimizer plain = make_optimizer("sgd:lr=1", model.all());
+  model[0].gradient = Tensor::full({8}, std::nan(""));
+  plain.step({.clip_value = 1});
+  CHECK(std::isnan(model[0].value.data<float>()[0]));
+}
