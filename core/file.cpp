@@ -1,6 +1,7 @@
 #include "core/file.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -31,6 +32,29 @@ class Descriptor {
 };
 
 }  // namespace
+
+InputFile::InputFile(const std::filesystem::path& path) : path_(path) {
+  check(!std::filesystem::is_directory(path), "{}: is a folder, not a file", path.string());
+  fd_ = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  check(fd_ >= 0, "{}: cannot be opened: {}", path.string(), reason());
+  struct stat status {};
+  if (fstat(fd_, &status) == 0) size_ = static_cast<u64>(status.st_size);
+}
+
+InputFile::~InputFile() { close(fd_); }
+
+void InputFile::read(void* to, u64 count, u64 begin) const {
+  for (u64 done = 0; done < count;) {
+    const ssize_t got =
+        pread(fd_, static_cast<char*>(to) + done, count - done, static_cast<off_t>(begin + done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail_at_run_time("{}: cannot be read: {}", path_.string(), reason());
+    if (got == 0)
+      fail_at_run_time("{}: ends at byte {}; it had {} when it was opened", path_.string(),
+                       begin + done, size_);
+    done += static_cast<u64>(got);
+  }
+}
 
 std::string read_file(const std::filesystem::path& path) {
   check(!std::filesystem::is_directory(path), "{}: is a folder, not a file", path.string());

@@ -7,7 +7,31 @@
 #include <string>
 #include <string_view>
 
+#include "core/types.hpp"
+
 namespace minima {
+
+/// A file open for reading at any place. Bytes are copied, not mapped: where the file is cut off
+/// while it is open, a read throws, and a mapping would kill the process.
+class InputFile {
+ public:
+  /// Throws Error, with the system's reason, when it cannot be opened.
+  explicit InputFile(const std::filesystem::path& path);
+  ~InputFile();
+  InputFile(const InputFile&) = delete;
+  InputFile& operator=(const InputFile&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  u64 size() const { return size_; }  ///< when it was opened
+  /// The bytes begin … begin+count-1. Throws Error (run time) when it cannot be read or is too
+  /// short by now.
+  void read(void* to, u64 count, u64 begin) const;
+
+ private:
+  std::filesystem::path path_;
+  int fd_;
+  u64 size_ = 0;
+};
 
 /// The bytes of a file. Throws Error, with the system's reason, when it cannot be read.
 std::string read_file(const std::filesystem::path& path);

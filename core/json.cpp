@@ -18,6 +18,9 @@ Json parse_json(std::string_view text, std::string_view source) {
             source, value.get<std::string>());
     return true;
   };
+  // The library takes a NUL for the end of the text, and what follows for nothing.
+  check(text.find('\0') == text.npos, "{}: not valid JSON: a NUL at byte {}", source,
+        text.find('\0'));
   try {
     return Json::parse(text, watch);
   } catch (const Json::exception& error) {

@@ -1,15 +1,8 @@
 #include "core/safetensors.hpp"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <bit>
-#include <cerrno>
 #include <set>
 
-#include "core/file.hpp"
 #include "core/json.hpp"
 
 namespace minima {
@@ -73,75 +66,54 @@ SafetensorsFile::Entry parse_entry(const Json& json, const std::string& where, u
 
 }  // namespace
 
-SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path) {
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path) {
   const std::string name = path.string();
-  check(!std::filesystem::is_directory(path), "{}: is a folder, not a safetensors file", name);
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  check(fd >= 0, "{}: cannot be opened: {}", name, std::strerror(errno));
-  struct stat status {};
-  fstat(fd, &status);
-  file_size_ = static_cast<u64>(status.st_size);
-  void* mapping =
-      file_size_ == 0 ? MAP_FAILED : mmap(nullptr, file_size_, PROT_READ, MAP_PRIVATE, fd, 0);
-  close(fd);
-  check(file_size_ >= 8, "{}: not a safetensors file: {} bytes, at least 8 are needed", name,
-        file_size_);
-  if (mapping == MAP_FAILED)
-    fail_at_run_time("{}: cannot be mapped: {}", name, std::strerror(errno));
-  mapping_ = static_cast<const std::byte*>(mapping);
-  try {
-    u64 header_bytes = 0;
-    std::memcpy(&header_bytes, mapping_, 8);
-    check(header_bytes <= kLargestHeader, "{}: header of {} bytes; at most {} are allowed", name,
-          header_bytes, kLargestHeader);
-    check(header_bytes <= file_size_ - 8, "{}: header of {} bytes in a file of {}; it is cut off",
-          name, header_bytes, file_size_);
-    data_ = mapping_ + 8 + header_bytes;
-    const u64 data_bytes = file_size_ - 8 - header_bytes;
-    const std::string_view text(reinterpret_cast<const char*>(mapping_ + 8), header_bytes);
-    check(!text.empty() && text.front() == '{', "{}: the header does not begin with '{{'", name);
-    const Json header = parse_json(text, name + ": header");
-    check(header.is_object(), "{}: the header is not an object", name);
-    for (const auto& [key, value] : header.items()) {
-      if (key == "__metadata__") {
-        check(value.is_object(), "{}: __metadata__ is not an object", name);
-        for (const auto& [field, content] : value.items()) {
-          check(content.is_string(), "{}: __metadata__ '{}' is not a string", name, field);
-          metadata_[field] = content.get<std::string>();
-        }
-      } else {
-        entries_.emplace(key, parse_entry(value, name + ": tensor '" + key + "'", data_bytes));
+  check(file_.size() >= 8, "{}: not a safetensors file: {} bytes, at least 8 are needed", name,
+        file_.size());
+  u64 header_bytes = 0;
+  file_.read(&header_bytes, 8, 0);
+  check(header_bytes <= kLargestHeader, "{}: header of {} bytes; at most {} are allowed", name,
+        header_bytes, kLargestHeader);
+  check(header_bytes <= file_.size() - 8, "{}: header of {} bytes in a file of {}; it is cut off",
+        name, header_bytes, file_.size());
+  data_begin_ = 8 + header_bytes;
+  const u64 data_bytes = file_.size() - data_begin_;
+  std::string text(header_bytes, ' ');
+  file_.read(text.data(), header_bytes, 8);
+  check(!text.empty() && text.front() == '{', "{}: the header does not begin with '{{'", name);
+  const Json header = parse_json(text, name + ": header");
+  check(header.is_object(), "{}: the header is not an object", name);
+  for (const auto& [key, value] : header.items()) {
+    if (key == "__metadata__") {
+      check(value.is_object(), "{}: __metadata__ is not an object", name);
+      for (const auto& [field, content] : value.items()) {
+        check(content.is_string(), "{}: __metadata__ '{}' is not a string", name, field);
+        metadata_[field] = content.get<std::string>();
       }
+    } else {
+      entries_.emplace(key, parse_entry(value, name + ": tensor '" + key + "'", data_bytes));
     }
-    std::vector<std::pair<u64, u64>> ranges;
-    for (const auto& [key, entry] : entries_) ranges.emplace_back(entry.begin, entry.end);
-    std::ranges::sort(ranges);
-    u64 expected = 0;
-    for (const auto& [begin, end] : ranges) {
-      check(begin == expected, "{}: {} at byte {} of the data", name,
-            begin < expected ? "two tensors overlap" : "a hole that belongs to no tensor",
-            std::min(begin, expected));
-      expected = end;
-    }
-    check(expected == data_bytes, "{}: {} bytes of data, of which the tensors fill {}", name,
-          data_bytes, expected);
-  } catch (...) {
-    munmap(mapping, file_size_);
-    throw;
   }
-}
-
-SafetensorsFile::~SafetensorsFile() {
-  if (mapping_) munmap(const_cast<std::byte*>(mapping_), file_size_);
+  std::vector<std::pair<u64, u64>> ranges;
+  for (const auto& [key, entry] : entries_) ranges.emplace_back(entry.begin, entry.end);
+  std::ranges::sort(ranges);
+  u64 expected = 0;
+  for (const auto& [begin, end] : ranges) {
+    check(begin == expected, "{}: {} at byte {} of the data", name,
+          begin < expected ? "two tensors overlap" : "a hole that belongs to no tensor",
+          std::min(begin, expected));
+    expected = end;
+  }
+  check(expected == data_bytes, "{}: {} bytes of data, of which the tensors fill {}", name,
+        data_bytes, expected);
 }
 
 Tensor SafetensorsFile::read(const std::string& name) const {
   const auto found = entries_.find(name);
-  check(found != entries_.end(), "{}: has no tensor '{}'", path_.string(), name);
+  check(found != entries_.end(), "{}: has no tensor '{}'", path().string(), name);
   const Entry& entry = found->second;
   Tensor tensor = Tensor::empty(entry.shape, entry.dtype);
-  if (entry.end > entry.begin)
-    std::memcpy(tensor.raw(), data_ + entry.begin, entry.end - entry.begin);
+  file_.read(tensor.raw(), entry.end - entry.begin, data_begin_ + entry.begin);
   return tensor;
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "core/file.hpp"
 #include "core/tensor.hpp"
 
 namespace minima {
@@ -17,7 +18,7 @@ struct NamedTensor {
   Tensor tensor;
 };
 
-/// An open file, memory-mapped. Tensors are copied out when asked for.
+/// An open file. Its header is read at once, a tensor when asked for.
 class SafetensorsFile {
  public:
   struct Entry {
@@ -31,26 +32,21 @@ class SafetensorsFile {
   /// bytes, ranges that overlap, leave a hole or run past the end. Nothing is allocated for a size
   /// that was not checked.
   explicit SafetensorsFile(const std::filesystem::path& path);
-  ~SafetensorsFile();
-  SafetensorsFile(const SafetensorsFile&) = delete;
-  SafetensorsFile& operator=(const SafetensorsFile&) = delete;
 
-  const std::filesystem::path& path() const { return path_; }
+  const std::filesystem::path& path() const { return file_.path(); }
   /// By name, in the order of names.
   const std::map<std::string, Entry>& entries() const { return entries_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
   bool contains(const std::string& name) const { return entries_.contains(name); }
-  /// A copy of the tensor. Throws Error when there is none of that name.
+  /// Throws Error when there is none of that name, or when the file has been cut off since.
   Tensor read(const std::string& name) const;
 
  private:
-  std::filesystem::path path_;
+  InputFile file_;
   std::map<std::string, Entry> entries_;
   std::map<std::string, std::string> metadata_;
-  const std::byte* mapping_ = nullptr;
-  const std::byte* data_ = nullptr;
-  u64 file_size_ = 0;
+  u64 data_begin_ = 0;
 };
 
 /// Writes the tensors, in their order but the widest element types first (so that all stay

@@ -175,3 +175,16 @@ TEST_CASE("the public library reads our files, and we read its") {
     test::check_close(file.read(name), tensor, {0, 0});
   }
 }
+
+TEST_CASE(
+    "a file that is cut off while it is open is an error, and what was before the cut is read") {
+  const test::Folder folder;
+  const std::string path = folder.path() + "/x.safetensors";
+  save_safetensors(path, {{"a", Tensor::full({3000}, 1)}, {"b", Tensor::full({3000}, 2)}});
+  const SafetensorsFile file(path);
+  std::filesystem::resize_file(path, std::filesystem::file_size(path) - 5000);
+  CHECK(file.read("a").data<float>()[2999] == 1);
+  CHECK(contains(error_of([&] { (void)file.read("b"); }), "it had"));
+  std::filesystem::resize_file(path, 0);
+  CHECK(contains(error_of([&] { (void)file.read("a"); }), "ends at byte"));
+}
