@@ -1,6 +1,7 @@
 #include "optim/plan.hpp"
 
 #include "core/buffer.hpp"
+#include "optim/storage/block8.hpp"
 #include "tests/optim/support.hpp"
 
 using namespace minima;

@@ -4,6 +4,7 @@
 
 #include "optim/adamw.hpp"
 #include "optim/lion.hpp"
+#include "optim/registry.hpp"
 #include "optim/sgd.hpp"
 #include "optim/traced.hpp"
 #include "tests/optim/support.hpp"

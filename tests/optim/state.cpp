@@ -1,4 +1,5 @@
 #include <filesystem>
+#include <fstream>
 
 #include "core/file.hpp"
 #include "tests/optim/support.hpp"
@@ -22,6 +23,9 @@ std::string load_error(Optimizer& optimizer) {
   }
   return "";
 }
+
+/// Without the care of write_file, which waits for the disk: for files that are read at once.
+void write_in_place(const std::string& bytes) { std::ofstream(file(), std::ios::binary) << bytes; }
 
 Optimizer stepped(const std::string& spec, const Model& model) {
   Optimizer optimizer = make_optimizer(spec, model.all());
@@ -87,31 +91,61 @@ TEST_CASE(
   check_same_state(optimizer, reference);
 }
 
-TEST_CASE("a damaged file is refused and nothing changes") {
-  const Model model({{"w", {40, 3}}}), same({{"w", {40, 3}}});
-  stepped("adamw", model).save(file());
-  const std::string whole = read_file(file());
+TEST_CASE(
+    "a file cut off anywhere, or with a bit flipped anywhere, is refused and nothing changes") {
+  for (const char* spec :
+       {"adamw8bit:min_8bit_size=1", "sgd:momentum=0.9", "adafactor:beta1=0.9"}) {
+    CAPTURE(spec);
+    const Model later({{"w", {20, 3}}}), model({{"w", {20, 3}}}), same({{"w", {20, 3}}});
+    Optimizer further = stepped(spec, later), optimizer = stepped(spec, model);
+    const Optimizer reference = stepped(spec, same);
+    further.step();
+    further.save(file());
+    const std::string whole = read_file(file());
+    i64 accepted = 0;
+    const auto refuse = [&](const std::string& bytes) {
+      write_in_place(bytes);
+      const std::string error = load_error(optimizer);
+      accepted += error.empty() || error.find(file().string()) != 0;
+    };
+    for (std::size_t length = 0; length < whole.size(); length += 13)
+      refuse(whole.substr(0, length));
+    refuse(whole.substr(0, whole.size() - 1));
+    refuse(whole + '\0');
+    for (std::size_t at = 0; at < whole.size(); at += 3) {
+      std::string flipped = whole;
+      flipped[at] = static_cast<char>(flipped[at] ^ (1 << at % 8));
+      refuse(flipped);
+    }
+    CHECK(accepted == 0);
+    check_same_state(optimizer, reference);
+    write_in_place(whole);
+    CHECK(load_error(optimizer) == "");
+  }
+  std::filesystem::remove(file());
+}
+
+TEST_CASE("a file that is no optimizer's state, or of another format, is refused") {
+  const Model model({{"w", {4, 3}}}), same({{"w", {4, 3}}});
   Optimizer optimizer = stepped("adamw", model);
   const Optimizer reference = stepped("adamw", same);
-  for (std::size_t at : {whole.size() - 1, whole.size() - 500, std::size_t{300}, std::size_t{20}}) {
-    CAPTURE(at);
-    std::string flipped = whole;
-    flipped[at] = static_cast<char>(flipped[at] ^ 1);
-    write_file(file(), flipped);
-    CHECK(load_error(optimizer) != "");
-  }
-  for (std::size_t length : {std::size_t{0}, std::size_t{7}, std::size_t{100}, whole.size() - 1}) {
-    CAPTURE(length);
-    write_file(file(), whole.substr(0, length));
-    CHECK(load_error(optimizer) != "");
-  }
   save_safetensors(file(), {{"w", Tensor::zeros({2})}});
   CHECK(load_error(optimizer).find("not an optimizer's state") != std::string::npos);
-  for (const NamedTensor& x : optimizer.tensors())
-    if (x.name == "w/step") CHECK(x.tensor.item() == 1);
-  write_file(file(), whole);
-  CHECK(load_error(optimizer) == "");
+  save_safetensors(file(), {{"w", Tensor::zeros({2})}}, {{"format", "minima-optimizer-0"}});
+  CHECK(load_error(optimizer).find("its format is 'minima-optimizer-0'") != std::string::npos);
   std::filesystem::remove(file());
+  CHECK(load_error(optimizer).find("cannot be opened") != std::string::npos);
+  check_same_state(optimizer, reference);
+}
+
+TEST_CASE("a step whose options are refused changes nothing") {
+  const Model model({{"w", {4, 3}}}), same({{"w", {4, 3}}});
+  Optimizer optimizer = stepped("adamw", model);
+  const Optimizer reference = stepped("adamw", same);
+  CHECK_THROWS_AS(optimizer.step({.clip_norm = -1}), Error);
+  CHECK_THROWS_AS(optimizer.step({.clip_value = -1}), Error);
+  check_same(model, same);
+  check_same_state(optimizer, reference);
 }
 
 TEST_CASE("a gradient that does not fit stops the step before anything changes") {

@@ -1,21 +1,30 @@
-/// What the tests of optim share: parameters with random values, and the shapes of DistilBERT.
+/// What the tests of optim share: parameters with random values, every optimizer with every option
+/// off its default, and the shapes of DistilBERT.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstring>
+#include <map>
 #include <memory>
+#include <tuple>
 
 #include "core/rng.hpp"
 #include "optim/optimizer.hpp"
-#include "optim/registry.hpp"
 #include "tests/support.hpp"
 
 namespace minima::test {
 
+/// Made once: the tests ask for the same ones thousands of times.
 inline Tensor random_tensor(const Shape& shape, const std::string& stream, double scale = 1) {
-  RandomSequence random(7, stream);
-  Tensor x = Tensor::empty(shape);
-  for (float& value : x.span<float>()) value = static_cast<float>(scale * random.normal());
-  return x;
+  static std::map<std::tuple<std::string, std::string, double>, Tensor> made;
+  Tensor& x = made[{fmt::format("{}", shape), stream, scale}];
+  if (!x.defined()) {
+    RandomSequence random(7, stream);
+    x = Tensor::empty(shape);
+    for (float& value : x.span<float>()) value = static_cast<float>(scale * random.normal());
+  }
+  return x.clone();
 }
 
 /// Parameters whose values and gradients are functions of their names and the step.
@@ -61,23 +70,96 @@ inline void check_same_state(const Optimizer& a, const Optimizer& b) {
   }
 }
 
-/// An optimizer under test: a name with every option that matters off its neutral value, on a
-/// storage.
-inline std::vector<std::string> all_specs() {
-  static const std::map<std::string, std::string> options{
-      {"sgd", ":lr=0.01:momentum=0.9:dampening=0.1:weight_decay=0.01"},
-      {"adam", ":weight_decay=0.01:amsgrad=true"},
-      {"adafactor", ":lr=0.01:relative_step=false:beta1=0.9:weight_decay=0.01:clip_threshold=0.5"},
-      {"adam8bit", ":weight_decay=0.1"},
-      {"lion", ":weight_decay=0.1"}};
-  std::vector<std::string> specs;
-  for (const std::string& name : optimizer_names())
-    for (const char* state : {"fp32", "bf16", "block8"}) {
-      const auto found = options.find(name);
-      specs.push_back(name + (found == options.end() ? "" : found->second) + ":state=" + state +
-                      ":min_8bit_size=256");
+/// The options of a rule and their defaults.
+inline Json default_options(const std::string& name) {
+  const Model model({{"w", {1}}});
+  return make_optimizer(name, model.all()).options()["groups"][0]["options"];
+}
+
+inline std::string join_options(const std::string& a, const std::string& b) {
+  return a.empty() || b.empty() ? a + b : a + ":" + b;
+}
+
+namespace detail {
+
+/// What four steps make of some weights; empty where the options are refused.
+inline std::string outcome(const std::string& name, const std::string& options) {
+  const Model model({{"w", {8, 12}}, {"q_lin", {6, 9}}, {"embeddings", {5, 4}}, {"small", {7}}});
+  for (float& x : model[3].value.span<float>()) x *= 0.01f;
+  std::string bytes;
+  try {
+    Optimizer optimizer = make_optimizer(join_options(name, options), model.all());
+    // A gradient that grows is clipped; one that vanishes lets AMSGrad's maximum stand out.
+    for (int k = 0; k < 4; ++k) {
+      model.set_gradients(k, std::array{1.0, 10.0, 0.01, 1.0}[static_cast<std::size_t>(k)]);
+      optimizer.step();
     }
-  return specs;
+  } catch (const Error&) {
+    return bytes;
+  }
+  for (const Parameter* p : model.all())
+    bytes.append(reinterpret_cast<const char*>(p->value.raw()),
+                 static_cast<std::size_t>(p->value.bytes()));
+  return bytes;
+}
+
+/// Options that take `option` off its default so that it changes what the rule does, with another
+/// one where the rule refuses it alone or does nothing with it (nesterov wants momentum).
+inline std::string variant(const std::string& name, const std::string& option) {
+  static const char* const values[] = {"0.5", "2", "-0.5", "true", "false", "w|q_lin", "after"};
+  const std::string without = outcome(name, "");
+  std::vector<std::string> companions{""};
+  const Json options = default_options(name);
+  for (const auto& [other, value] : options.items())
+    for (const char* text : values)
+      if (other != option) companions.push_back(other + "=" + text);
+  for (const std::string& companion : companions) {
+    const std::string alone = outcome(name, companion);
+    for (const char* text : values) {
+      const std::string both = join_options(companion, option + "=" + text);
+      const std::string with = outcome(name, both);
+      if (!with.empty() && with != (alone.empty() ? without : alone)) return both;
+    }
+  }
+  FAIL(name << ": no value of '" << option
+            << "' is known to the tests that changes what a step does; add one to `values`");
+  return "";
+}
+
+}  // namespace detail
+
+/// The rule as it is (""); each option of its table off its default, in an order of their names; and
+/// as many as go together. A rule that gains an option gains a variant, or the tests fail.
+inline const std::vector<std::string>& variants(const std::string& name) {
+  static std::map<std::string, std::vector<std::string>> known;
+  std::vector<std::string>& result = known[name];
+  if (!result.empty()) return result;
+  result.push_back("");
+  const Json options = default_options(name);
+  for (const auto& [option, value] : options.items())
+    result.push_back(detail::variant(name, option));
+  std::string all;
+  for (const std::string& variant : result) {
+    const std::string more = join_options(all, variant);
+    if (!variant.empty() && !detail::outcome(name, more).empty()) all = more;
+  }
+  result.push_back(all);
+  return result;
+}
+
+/// The variants of one optimizer, and of all in the registry, on every storage.
+inline std::vector<std::string> specs(const std::string& name) {
+  std::vector<std::string> result;
+  for (const std::string& options : variants(name))
+    for (const char* state : {"fp32", "bf16", "block8"})
+      result.push_back(join_options(name, options) + ":state=" + state + ":min_8bit_size=256");
+  return result;
+}
+inline std::vector<std::string> all_specs() {
+  std::vector<std::string> result;
+  for (const std::string& name : optimizer_names())
+    std::ranges::copy(specs(name), std::back_inserter(result));
+  return result;
 }
 
 /// The 104 tensors of DistilBERT-base-cased with a classifier of two labels.

@@ -1,0 +1,350 @@
+/// What every optimizer must do, whatever its formula is. A rule outside of this tree gets the same:
+///
+///     register_rule<MyRule>();
+///     check_conformance("my_rule");
+///
+/// Each check runs on fp32, bf16 and block8, on the rule as it is, on every option of its table off
+/// its default in turn, and on all of them together that go with one another (`variants` in
+/// tests/optim/support.hpp). Shapes lie around the borders of blocks, vector registers and tasks.
+#pragma once
+
+#include <cmath>
+#include <filesystem>
+#include <random>
+
+#include "core/cpu/threads.hpp"
+#include "tests/optim/support.hpp"
+
+namespace minima::test {
+
+/// Vectors of 0 to 4,097, a scalar, matrices that are flat, steep and square, a batch of matrices;
+/// and names that an option's pattern may find.
+inline std::vector<ParameterShape> conformance_shapes() {
+  std::vector<ParameterShape> result;
+  for (i64 n : {0, 1, 255, 256, 257, 4095, 4096, 4097})
+    result.push_back({fmt::format("v{}.bias", n), {n}});  // no decay: a group of their own
+  for (const Shape& shape : {Shape{}, Shape{1, 300}, Shape{300, 1}, Shape{17, 241}, Shape{64, 64},
+                             Shape{3, 5, 11}, Shape{4, 0}})
+    result.push_back({fmt::format("w{}", shape), shape});
+  result.push_back({"q_lin", {20, 30}});
+  result.push_back({"embeddings", {30, 20}});
+  return result;
+}
+
+/// How many threads work while it lives.
+struct Threads {
+  explicit Threads(int n) : before(threads()) { set_threads(n); }
+  ~Threads() { set_threads(before); }
+  int before;
+};
+
+template <class Check>
+void for_specs(const std::string& name, const Check& check) {
+  for (const std::string& spec : specs(name)) {
+    CAPTURE(spec);
+    check(spec);
+  }
+}
+
+/// The options that give the rule this lr, such as relative_step=false:lr=0.1; "" if it has none.
+inline std::string learning_rate(const std::string& name, const std::string& lr) {
+  for (const std::string& options : variants(name)) {
+    const std::size_t last = options.rfind(':') + 1;  // npos + 1 is 0
+    if (options.compare(last, 3, "lr=") == 0) return options.substr(0, last) + "lr=" + lr;
+  }
+  return "";
+}
+
+inline bool has_option(const std::string& name, const std::string& option) {
+  return default_options(name).contains(option);
+}
+
+/// The plan's bytes are those that are allocated.
+inline void check_bytes(const std::string& name) {
+  for_specs(name, [](const std::string& spec) {
+    const Model model(conformance_shapes());
+    const Optimizer optimizer = make_optimizer(spec, model.all());
+    const StatePlan plan = plan_state(spec, conformance_shapes());
+    i64 bytes = 0, elements = 0, scales = 0;
+    for (const NamedTensor& x : optimizer.tensors()) {
+      bytes += x.tensor.bytes();
+      (x.name.ends_with(".absmax") ? scales : elements) += x.tensor.size();
+    }
+    CHECK(plan.bytes() == bytes);
+    CHECK(plan.elements() == elements);
+    CHECK(plan.scales() == scales);
+    CHECK(optimizer.state().table() == plan.table());
+  });
+}
+
+/// A quadratic and Rosenbrock's valley, with some lr of a coarse grid. A step that is relative to
+/// the weight and warms up by 10⁻⁶ t is the slowest: 400 of them take it down by 8 %.
+inline void check_descends(const std::string& name) {
+  struct Problem {
+    Shape shape;
+    float first, second;  ///< the start, alternating
+    double (*loss)(const float* x, float* gradient, i64 n);
+  };
+  const Problem problems[] = {
+      {{20, 30},
+       1,
+       -0.7f,
+       [](const float* x, float* g, i64 n) {
+         double sum = 0;
+         for (i64 i = 0; i < n; ++i) g[i] = x[i], sum += 0.5 * static_cast<double>(x[i] * x[i]);
+         return sum;
+       }},
+      {{2}, -1.2f, 1, [](const float* x, float* g, i64) {
+         const float off = x[1] - x[0] * x[0];
+         g[0] = -2 * (1 - x[0]) - 400 * x[0] * off, g[1] = 200 * off;
+         return static_cast<double>((1 - x[0]) * (1 - x[0]) + 100 * off * off);
+       }}};
+  for_specs(name, [&](const std::string& spec) {
+    const float direction = spec.find("maximize=true") == std::string::npos ? 1.0f : -1.0f;
+    const double goal = spec.starts_with(name + ":state=") ? 0.25 : 0.9;
+    for (const Problem& problem : problems) {
+      CAPTURE(problem.shape);
+      double best = HUGE_VAL;
+      for (const char* lr : {"", "0.02", "0.1", "0.3", "0.003", "0.0003"}) {
+        const Model model({{"w", problem.shape}});
+        float* const x = model[0].value.data<float>();
+        for (i64 i = 0; i < problem.shape.size(); ++i)
+          x[i] = i % 2 ? problem.second : problem.first;
+        const auto made = [&] {
+          try {
+            return make_optimizer(spec,
+                                  {{model.all(), *lr ? learning_rate(name, lr) : std::string()}});
+          } catch (const Error&) {  // it makes its own step size
+            return make_optimizer(spec, model.all());
+          }
+        };
+        Optimizer optimizer = made();
+        Tensor gradient = Tensor::zeros(problem.shape);
+        float* const g = gradient.data<float>();
+        const double start = problem.loss(x, g, gradient.size());
+        double last = start;
+        for (int k = 0; k < 400 && std::isfinite(last); ++k) {
+          for (float& each : gradient.span<float>()) each *= direction;
+          model[0].gradient = gradient.clone();
+          optimizer.step();
+          last = problem.loss(x, g, gradient.size());
+        }
+        if (last / start < best) best = last / start;
+        if (best < goal) break;
+      }
+      CHECK(best < goal);
+    }
+  });
+}
+
+/// Saved midway and continued, it goes on bit for bit; also on another number of threads.
+inline void check_resumes(const std::string& name) {
+  const auto file = std::filesystem::temp_directory_path() /
+                    fmt::format("minima-{}-{}.safetensors", name, std::random_device{}());
+  for_specs(name, [&](const std::string& spec) {
+    const Model straight(conformance_shapes()), resumed(conformance_shapes());
+    const auto step = [](const Model& model, Optimizer& optimizer, int k) {
+      model.set_gradients(k);
+      if (k == 0 || k == 2) model[5].gradient.clear();  // its own step count falls behind
+      optimizer.step({.lr_factor = 1 - 0.1 * k, .clip_norm = 50});
+    };
+    Optimizer whole = make_optimizer(spec, decay_groups(straight.all(), spec));
+    for (int k = 0; k < 3; ++k) step(straight, whole, k);
+    whole.save(file);
+    for (std::size_t i = 0; i < straight.parameters.size(); ++i)
+      resumed[i].value.copy_from(straight[i].value);
+    Optimizer second_half = make_optimizer(spec, decay_groups(resumed.all(), spec));
+    second_half.load(file);
+    for (int k = 3; k < 5; ++k) step(straight, whole, k);
+    const Threads use(3);
+    for (int k = 3; k < 5; ++k) step(resumed, second_half, k);
+    check_same(straight, resumed);
+    check_same_state(whole, second_half);
+  });
+  std::filesystem::remove(file);
+}
+
+/// An option given to a group changes that group as it would change the optimizer, and no other.
+inline void check_groups(const std::string& name) {
+  for (const std::string& options : variants(name)) {
+    CAPTURE(options);
+    const std::vector<ParameterShape> shapes{{"w", {300}}, {"q_lin", {17, 20}}, {"rest", {17, 20}}};
+    const Model grouped(shapes), alone(shapes);
+    Optimizer optimizer =
+        make_optimizer(name, {{{&grouped[0], &grouped[1]}, options}, {{&grouped[2]}, ""}});
+    Optimizer with = make_optimizer(join_options(name, options), std::vector{&alone[0], &alone[1]});
+    Optimizer without = make_optimizer(name, std::vector{&alone[2]});
+    for (int k = 0; k < 3; ++k) {
+      grouped.set_gradients(k), alone.set_gradients(k);
+      optimizer.step(), with.step(), without.step();
+    }
+    check_same(grouped, alone);
+  }
+}
+
+/// A schedule's factor is a factor on lr.
+inline void check_schedule(const std::string& name) {
+  if (learning_rate(name, "0.5").empty()) return;
+  const std::vector<ParameterShape> shapes{{"w", {300}}, {"q_lin", {17, 20}}};
+  const Model scheduled(shapes), constant(shapes);
+  Optimizer a = make_optimizer(join_options(name, learning_rate(name, "0.5")), scheduled.all());
+  Optimizer b = make_optimizer(join_options(name, learning_rate(name, "0.125")), constant.all());
+  for (int k = 0; k < 3; ++k) {
+    scheduled.set_gradients(k), constant.set_gradients(k);
+    a.step({.lr_factor = 0.25}), b.step();
+  }
+  CHECK(a.takes_schedule());
+  check_same(scheduled, constant);
+}
+
+/// Without decay, what never had a gradient does not move: a coordinate; of a rule that keeps sums
+/// over rows or columns, a whole row and a whole column. The gradient is +0 where the rule sees it:
+/// to block8, as in its public implementation, −0 is a small negative number.
+inline void check_stands_still(const std::string& name) {
+  const std::string no_decay = has_option(name, "weight_decay") ? "weight_decay=0" : "";
+  for_specs(name, [&](const std::string& spec) {
+    const float zero = spec.find("maximize=true") == std::string::npos ? 0.0f : -0.0f;
+    for (const std::string parameter : {"w", "q_lin", "embeddings"}) {
+      CAPTURE(parameter);
+      const Model model({{parameter, {8, 64}}}), before({{parameter, {8, 64}}});
+      Optimizer optimizer = make_optimizer(spec, {{model.all(), no_decay}});
+      bool elementwise = true;
+      for (const PlannedSlot& slot : optimizer.state().slots)
+        elementwise &= slot.slot == "step" || slot.shape == Shape{8, 64};
+      const auto untouched = [&](i64 at) {
+        return at / 64 == 3 || at % 64 == 7 || (elementwise && at % 5 == 0);
+      };
+      for (int k = 0; k < 12; ++k) {
+        model.set_gradients(k);
+        float* const g = model[0].gradient.mutable_values().data<float>();
+        for (i64 at = 0; at < 512; ++at)
+          if (untouched(at)) g[at] = zero;
+        optimizer.step();
+      }
+      i64 moved = 0;
+      for (i64 at = 0; at < 512; ++at)
+        moved +=
+            untouched(at) && model[0].value.data<float>()[at] != before[0].value.data<float>()[at];
+      CHECK(moved == 0);
+      CHECK_FALSE(same_bits(model[0].value, before[0].value));
+    }
+  });
+}
+
+/// A parameter without a gradient, or not trainable, is skipped whole: weight, state and step count.
+/// Its first step, later, is a first step.
+inline void check_skips(const std::string& name) {
+  for_specs(name, [](const std::string& spec) {
+    const std::vector<ParameterShape> shapes{{"a", {300}}, {"late", {15, 20}}, {"frozen", {300}}};
+    const Model model(shapes), before(shapes);
+    model[2].trainable = false;
+    Optimizer optimizer = make_optimizer(spec, model.all());
+    Optimizer fresh = make_optimizer(spec, before.all());
+    for (int k = 0; k < 3; ++k) {
+      model.set_gradients(k);
+      model[1].gradient.clear();
+      optimizer.step();
+    }
+    CHECK_FALSE(same_bits(model[0].value, before[0].value));
+    for (std::size_t i : {1, 2}) CHECK(same_bits(model[i].value, before[i].value));
+    const auto state = optimizer.tensors(), untouched = fresh.tensors();
+    for (std::size_t i = 0; i < state.size(); ++i)
+      if (!state[i].name.starts_with("a/")) CHECK(same_bits(state[i].tensor, untouched[i].tensor));
+    for (int k = 0; k < 2; ++k) {
+      for (const Model* each : {&model, &before}) {
+        each->set_gradients(k);
+        (*each)[0].gradient.clear(), (*each)[2].gradient.clear();
+      }
+      optimizer.step(), fresh.step();
+    }
+    CHECK(same_bits(model[1].value, before[1].value));
+  });
+}
+
+/// A step that overflowed changes nothing, be it the first or a later one.
+inline void check_overflow(const std::string& name) {
+  for_specs(name, [](const std::string& spec) {
+    const std::vector<ParameterShape> shapes{{"a", {300}}, {"b", {20, 20}}, {"q_lin", {20, 20}}};
+    const Model model(shapes), same(shapes);
+    Optimizer optimizer = make_optimizer(spec, model.all());
+    Optimizer reference = make_optimizer(spec, same.all());
+    for (int k = 0; k < 2; ++k) {
+      model.set_gradients(9);
+      model[1].gradient.mutable_values().data<float>()[7] = k == 0 ? HUGE_VALF : std::nanf("");
+      const StepReport report = optimizer.step({.skip_non_finite = true});
+      CHECK(report.skipped);
+      CHECK_FALSE(std::isfinite(*report.grad_norm));
+      check_same(model, same);
+      check_same_state(optimizer, reference);
+      model.set_gradients(k), same.set_gradients(k);
+      CHECK_FALSE(optimizer.step({.skip_non_finite = true}).skipped);
+      reference.step();
+    }
+    check_same(model, same);
+    check_same_state(optimizer, reference);
+  });
+}
+
+/// Under the guard, an entry that is not finite leaves its weight alone and is zero in the dense
+/// state; everything else stays finite.
+inline void check_guard(const std::string& name) {
+  for_specs(name, [](const std::string& spec) {
+    const std::vector<ParameterShape> shapes{{"v", {512}}, {"w", {32, 16}}, {"q_lin", {32, 16}}};
+    const Model model(shapes), before(shapes);
+    Optimizer guarded = make_optimizer(spec + ":non_finite_guard=true", model.all());
+    for (int k = 0; k < 3; ++k) {
+      model.set_gradients(k);
+      for (Parameter* p : model.all()) {
+        float* const g = p->gradient.mutable_values().data<float>();
+        g[5] = std::nanf(""), g[300] = -HUGE_VALF;
+      }
+      guarded.step();
+    }
+    for (std::size_t p = 0; p < shapes.size(); ++p)
+      for (i64 i = 0; i < 512; ++i) {
+        const float x = model[p].value.data<float>()[i];
+        if (i == 5 || i == 300)
+          REQUIRE(x == before[p].value.data<float>()[i]);
+        else
+          REQUIRE(std::isfinite(x));
+      }
+    for (const PlannedSlot& slot : guarded.state().slots) {
+      const Tensor values = guarded.values(slot);
+      for (float x : values.span<float>()) REQUIRE(std::isfinite(x));
+      if (slot.shape == Shape{32, 16})
+        for (i64 i : {5, 300}) CHECK(values.data<float>()[i] == 0);
+    }
+  });
+}
+
+/// A gradient of rows is the dense gradient with zeros elsewhere, bit for bit.
+inline void check_rows(const std::string& name) {
+  for_specs(name, [](const std::string& spec) {
+    for (i64 width : {1, 7, 300}) {
+      CAPTURE(width);
+      const std::vector<ParameterShape> table{{"table", {50, width}}, {"cube", {50, 2, width}}};
+      const Model dense(table), rows(table);
+      Optimizer a = make_optimizer(spec, dense.all()), b = make_optimizer(spec, rows.all());
+      for (int k = 0; k < 2; ++k) {
+        const Tensor ids = Tensor::from<i64>({0, 3, 4, 17 + k, 49});
+        for (std::size_t i = 0; i < 2; ++i) {
+          const Shape shape = i == 0 ? Shape{5, width} : Shape{5, 2, width};
+          rows[i].gradient = Gradient::rows(ids, random_tensor(shape, fmt::format("g{}", k)));
+          dense[i].gradient = rows[i].gradient.to_dense(dense[i].value.shape());
+        }
+        a.step(), b.step();
+      }
+      check_same(dense, rows);
+      check_same_state(a, b);
+    }
+  });
+}
+
+inline void check_conformance(const std::string& name) {
+  CAPTURE(name);
+  check_bytes(name), check_descends(name), check_resumes(name), check_groups(name);
+  check_schedule(name), check_stands_still(name), check_skips(name), check_overflow(name);
+  check_guard(name), check_rows(name);
+}
+
+}  // namespace minima::test
