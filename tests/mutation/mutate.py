@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+"""Plants typical mistakes in a copy of the tree, one by one, and demands that the tests of optim fail.
+
+    ./run mutate            all of them
+    ./run mutate came clip  those whose file or description contains one of the words
+
+  MINIMA_MUTATE=DIR  keep the copy and its build there, for the next call
+  MINIMA_JOBS=N      compile so many files at once (default: one for each processor)
+
+The mistakes are in mutants.py. The copy is in a temporary folder and is built in its cheapest form: without
+vector units, barely optimized. Only the reference files of tests/golden are used. Exit status 1: a mutant
+survived (a test is missing), does not compile, or its text is no longer found exactly once.
+"""
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from mutants import MUTANTS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Not mistakes: what makes the copy cheap to compile.
+CHEAP = [("core/cpu/simd.hpp", "#if defined(__x86_64__) && !defined(__CUDACC__)", "#if 0")]
+
+
+def write(path, text):
+    """Only where it changes something: what is built from it stays."""
+    if not path.exists() or path.read_bytes() != text:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text)
+
+
+def copy_tree(to):
+    listed = subprocess.run(["git", "-C", ROOT, "ls-files", "-z", "-co", "--exclude-standard"],
+                            check=True, capture_output=True).stdout
+    for name in listed.decode().split("\0"):
+        if name and (ROOT / name).is_file():
+            text = (ROOT / name).read_bytes()
+            for file, old, new in CHEAP:
+                if name == file:
+                    text = text.replace(old.encode(), new.encode())
+            write(to / name, text)
+
+
+def replaced(text, old, new, where):
+    if text.count(old) != 1:
+        sys.exit(f"mutate: {where}: found {text.count(old)} times, not once; mend the entry in mutants.py:\n  {old}")
+    return text.replace(old, new)
+
+
+class Copy:
+    """The tree's copy and its build folder."""
+
+    def __init__(self, folder):
+        self.tree, self.build = folder / "tree", folder / "build"
+        copy_tree(self.tree)
+        if (self.build / "build.ninja").exists():
+            return
+        ccache = ["-DCMAKE_CXX_COMPILER_LAUNCHER=ccache"] if shutil.which("ccache") else []
+        subprocess.run(["cmake", "-S", self.tree, "-B", self.build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Cheap",
+                        "-DCMAKE_CXX_FLAGS_CHEAP=-O1", *ccache],
+                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def compile(self):
+        """The compiler's words where it refuses."""
+        jobs = os.environ.get("MINIMA_JOBS", str(os.cpu_count()))
+        done = subprocess.run(["ninja", "-C", self.build, "-j", jobs, "test_optim"], capture_output=True, text=True)
+        return done.stdout if done.returncode else ""
+
+    def test(self, limit=None):
+        """The name of the first case that fails; empty when all pass."""
+        environment = dict(os.environ, MINIMA_REFERENCE=str(self.tree / "tests/golden"), OPENBLAS_NUM_THREADS="1")
+        try:
+            done = subprocess.run([self.build / "tests/test_optim", "--abort-after=1", "--no-colors"],
+                                  capture_output=True, text=True, errors="replace", timeout=limit, env=environment)
+        except subprocess.TimeoutExpired:
+            return "(it did not end in time)"
+        if done.returncode == 0:
+            return ""
+        cases = re.findall(r"^TEST CASE:\s+(.*(?:\n  \S.*)*)", done.stdout, re.MULTILINE)
+        return " ".join(cases[-1].split()) if cases else f"(it ended with {done.returncode})"
+
+
+def main(words):
+    chosen = [m for m in MUTANTS if not words or any(w in m[0] or w in m[1] for w in words)]
+    for what, file, old, new in MUTANTS:  # all of them, before the long part
+        replaced((ROOT / file).read_text(), old, new, f"{file} ({what})")
+    with tempfile.TemporaryDirectory(prefix="minima-mutate-") as folder:
+        copy = Copy(Path(os.environ.get("MINIMA_MUTATE", folder)))
+        print(f"mutate: building the copy in {copy.build}", file=sys.stderr)
+        trouble = copy.compile()
+        if trouble:
+            sys.exit(f"mutate: the tree as it is does not build\n{trouble[-3000:]}")
+        begin = time.time()
+        failed = copy.test()
+        if failed:
+            sys.exit(f"mutate: the tests fail on the tree as it is: {failed}")
+        limit = 60 + 10 * (time.time() - begin)
+        survivors = []
+        print(f"{'mutant':<66}  {'s':>4}  caught by")
+        for what, file, old, new in chosen:
+            path = copy.tree / file
+            begin, text = time.time(), path.read_text()
+            path.write_text(replaced(text, old, new, file))
+            trouble = copy.compile()
+            caught = "" if trouble else copy.test(limit)
+            path.write_text(text)
+            if trouble:
+                caught = "DOES NOT COMPILE\n" + trouble[-1500:]
+            if trouble or not caught:
+                survivors.append(what)
+            print(f"{Path(file).name + ': ' + what:<66}  {time.time() - begin:4.0f}  {caught or 'SURVIVED'}",
+                  flush=True)
+    print(f"{len(chosen) - len(survivors)} of {len(chosen)} mutants caught")
+    for what in survivors:
+        print(f"not caught: {what}")
+    sys.exit(1 if survivors else 0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
