@@ -142,7 +142,9 @@ std::string with_defaults(const std::string& spec) {
   if (given("lr") || given("relative_step")) return spec;
   if (name == "sgd") return spec + (given("momentum") ? ":lr=0.1" : ":lr=0.1:momentum=0.9");
   if (name == "adafactor") return spec + ":lr=0.03:relative_step=false";
+  if (name == "adafactor-torch") return spec + ":lr=0.03";
   if (name == "lion") return spec + ":lr=0.0002";
+  if (name == "came") return spec + ":lr=0.0001";
   return spec + ":lr=0.001";
 }
 

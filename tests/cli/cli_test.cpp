@@ -357,3 +357,38 @@ TEST_CASE("inspect opens the state that train wrote, compares two, and refuses w
     CHECK(refused.err.find(word) != std::string::npos);
   }
 }
+
+TEST_CASE("an optimizer is changed in mid-training, and it is said what became of its state") {
+  const Shell shell;
+  const Answer answer = shell.minima(std::string("train") + kTiny +
+                                     " --accumulate 4 --clip-value 1 --lazy-rows --watch 2 --group "
+                                     "'embeddings|bias:lr=1e-4' --switch 50%:adafactor --out run");
+  CAPTURE(answer.err);
+  CHECK(answer.code == 0);
+  CHECK(answer.err.find("after step 3: adamw → adafactor") != std::string::npos);
+  CHECK(answer.err.find("row means") != std::string::npos);
+  CHECK(shell.exists("run/checkpoints/step-3/optimizer.safetensors"));
+  CHECK(shell.exists("run/checkpoints/step-3/model.safetensors"));
+  CHECK(read_file(shell.folder / "run/report.html").find("Changes of the optimizer") !=
+        std::string::npos);
+}
+
+TEST_CASE("a wrong switch, group or number of batches is refused before anything is written") {
+  const Shell shell;
+  const std::string train = std::string("train") + kTiny;
+  check_refused(shell, train + " --switch adafactor", {"switch 'adafactor'", "50%:"});
+  check_refused(shell, train + " --switch 5:adafactr", {"adafactr", "adafactor"});
+  check_refused(shell, train + " --group embeddings", {"group 'embeddings'", "options"});
+  check_refused(shell, train + " --group embeddings:betas=1", {"betas", "beta1"});
+  check_refused(shell, train + " --accumulate 0", {"accumulate is 0"});
+  check_refused(shell, train + " --watch=-1", {"watch is -1"});
+  check_refused(shell, train + " --clip-value=-1", {"clip-value is -1"});
+  // What the data and the model must be known for is refused after they are loaded.
+  for (const auto& [option, word] : {std::pair("--switch 99999:lion", "before the last"),
+                                     std::pair("--group nowhere:lr=1", "'nowhere'")}) {
+    const Answer answer = shell.minima(train + " " + option + " --out run");
+    CHECK(answer.code == 2);
+    CHECK(answer.err.find(word) != std::string::npos);
+    CHECK_FALSE(shell.exists("run"));
+  }
+}

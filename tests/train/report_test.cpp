@@ -307,6 +307,17 @@ TEST_CASE("the heat map names its largest ratio, its tensors and its scale") {
   CHECK(contains(second, "class=\"heat h11\" d=\"M2 0h1\""));
 }
 
+TEST_CASE("weights and biases of one part of the model stand together") {
+  Json json = sample_comparison({"adamw"}, {.seeds = 1}, {"a", "b"});
+  Json tensors = Json::array();
+  for (const char* name : {"layer.0.weight", "layer.1.weight", "layer.0.bias", "layer.1.bias"})
+    tensors.push_back({{"name", name}, {"ratio", {1e-3}}, {"step_size", {1}}});
+  json["runs"][0]["watched"] = {{"steps", {10}}, {"tensors", tensors}};
+  const std::string page = report_html(json);
+  CHECK(count(page, ">layer 0</text>") == 1);
+  CHECK(page.find("<title>layer.0.bias") < page.find("<title>layer.1.weight"));
+}
+
 TEST_CASE("a heat map of many steps keeps its largest values") {
   std::vector<double> steps, values(5000, 1e-4);
   for (int i = 0; i < 5000; ++i) steps.push_back(20.0 * i);

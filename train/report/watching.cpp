@@ -169,6 +169,14 @@ std::string per_tensor_table(const Entry& entry, const Watched& watched) {
   return out + "</tbody>\n</table>\n";
 }
 
+/// Rows of one part of the model together, in the order of their first ones: an optimizer's groups
+/// part weights from biases.
+void gather(std::vector<chart::HeatRow>& rows) {
+  std::map<std::string, std::size_t> order;
+  for (const chart::HeatRow& row : rows) order.emplace(row.group, order.size());
+  std::ranges::stable_sort(rows, {}, [&](const chart::HeatRow& row) { return order[row.group]; });
+}
+
 struct Shown {
   const Entry& entry;
   Watched watched;
@@ -204,6 +212,7 @@ std::string heat_maps(const Comparison& comparison) {
           largest = tensor.ratio[k], at_step = watched.steps[k], where = tensor.name;
       }
     }
+    gather(rows);
     const std::string words =
         all.empty()
             ? "no ratio is known"
