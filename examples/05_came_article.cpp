@@ -107,8 +107,8 @@ int main(int argc, char** argv) try {
   table += "CAME nearer: in so many seeds. shuffled: Adam on the same images in another order.\n";
   fmt::print("\n{}", table);
   if (tiny) return 0;
-  std::string body =
-      "<h1>How far from Adam?</h1>\n<pre style=\"font-size: 80%\">" + table + "</pre>\n";
+  std::string body = "<h1>How far from Adam?</h1>\n<pre class=\"wide\" style=\"font-size: 80%\">" +
+                     table + "</pre>\n";
   body += "<div class=\"charts\">\n" + plot("loss", "Loss on held-out images", {"nats"}, loss, 0);
   body += plot("gap", "Loss minus Adam’s", {"nats"}, gap, 1);
   body += plot("away", "Distance of the weights from Adam’s", {"relative"}, away, 1) + "</div>\n";
