@@ -58,6 +58,7 @@ th[scope=row] { text-align: left; font-weight: 600 }
 .swatch { width: 34px; height: 12px; margin-right: .5rem; vertical-align: -1px }
 
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 2rem 2.5rem }
+.maps { grid-template-columns: repeat(auto-fill, minmax(min(100%, 26rem), 1fr)) } h3 + .maps { margin-top: .8rem }
 figure { margin: 0; min-width: 0; break-inside: avoid }
 section > h3 { margin-top: 1.4rem }
 figure h3 { margin-bottom: .5rem }

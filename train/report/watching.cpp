@@ -229,7 +229,8 @@ std::string heat_maps(const Comparison& comparison) {
     tables += details(fmt::format("{}, {}", entry.name, counted(watched.tensors.size(), "tensor")),
                       scrolling("Ratios of " + entry.name, per_tensor_table(entry, watched)));
   }
-  return "<h3>How far each tensor moved beside its size</h3>\n<div class=\"charts\">\n" + maps +
+  return "<h3>How far each tensor moved beside its size</h3>\n<div class=\"charts maps\">\n" +
+         maps +
          "</div>\n<p class=\"note\">A row for each tensor, first seed; the largest ratio of each "
          "column’s steps. Blank: not watched, or it did not move. About 10⁻³ is usual.</p>\n" +
          tables;
