@@ -70,6 +70,10 @@ TEST_CASE("a gradient of rows is the dense gradient with zeros elsewhere, bit fo
   for (const std::string& name : optimizer_names()) check_rows(name);
 }
 
+TEST_CASE("every optimizer refuses bad options by name") {
+  for (const std::string& name : optimizer_names()) check_refusals(name);
+}
+
 TEST_CASE("scaling and clipping are folded into the step") {
   for (const std::string spec :
        {"sgd:lr=0.1", "adamw", "adafactor", "came", "adamw8bit:min_8bit_size=1"}) {
