@@ -14,6 +14,10 @@ MUTANTS = [
      "one_minus_beta2(static_cast<float>(1 - beta2))", "one_minus_beta2(1 - static_cast<float>(beta2))"),
     ("Adam: AMSGrad's maximum ignored in the step", "optim/adam.hpp",
      "p = p - moments.update(m, u);", "p = p - moments.update(m, v);"),
+    ("Adam: AMSGrad's maximum after the correction", "optim/adam.hpp",
+     "u = larger(u, v);\n    p = p - moments.update(m, u);",
+     "const float c = moments.root_correction2 * moments.root_correction2;\n"
+     "    u = larger(u, T(v / c));\n    p = p - moments.update(m, T(c * u));"),
     ("AdamW: AMSGrad's maximum of the last moment only", "optim/adamw.hpp",
      "u = larger(u, v);", "u = v;"),
     ("AdamW: decay after in place of before", "optim/adamw.hpp",

@@ -149,6 +149,7 @@ inline void check_resumes(const std::string& name) {
     const auto step = [](const Model& model, Optimizer& optimizer, int k) {
       model.set_gradients(k);
       if (k == 0 || k == 2) model[5].gradient.clear();  // its own step count falls behind
+      if (k < 3) model[6].gradient.clear();             // its first step comes after the save
       optimizer.step({.lr_factor = 1 - 0.1 * k, .clip_norm = 50});
     };
     Optimizer whole = make_optimizer(spec, decay_groups(straight.all(), spec));

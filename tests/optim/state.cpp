@@ -118,6 +118,7 @@ TEST_CASE(
       refuse(flipped);
     }
     CHECK(accepted == 0);
+    check_same(model, same);
     check_same_state(optimizer, reference);
     write_in_place(whole);
     CHECK(load_error(optimizer) == "");
@@ -135,6 +136,7 @@ TEST_CASE("a file that is no optimizer's state, or of another format, is refused
   CHECK(load_error(optimizer).find("its format is 'minima-optimizer-0'") != std::string::npos);
   std::filesystem::remove(file());
   CHECK(load_error(optimizer).find("cannot be opened") != std::string::npos);
+  check_same(model, same);
   check_same_state(optimizer, reference);
 }
 
