@@ -27,6 +27,7 @@ i64 rank_of(const AdaPm::Options& o, const Shape& shape) {
 
 /// The gradient, scaled and guarded, as a tensor of its own.
 struct Copy {
+  static constexpr bool kTotal = false;
   float* to;
   i64 width;
   MINIMA_HD Copy row(i64 i) const { return {to + i * width, width}; }

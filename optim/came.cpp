@@ -35,6 +35,7 @@ struct MomentumOf {
 
 /// Third pass: (u − m)² + ε₂ by rows and columns.
 struct Instability {
+  static constexpr bool kTotal = false;
   MomentumOf momentum;
   float eps2;
   struct Row {

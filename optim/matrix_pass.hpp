@@ -31,7 +31,8 @@ struct MatrixShape {
   i64 batch = 1, rows = 1, columns = 1;
 };
 
-/// What one element adds: `matrix` to its row's and its column's sum, `total` to the sum of all.
+/// What one element adds: `matrix` to its row's and its column's sum, `total` to the sum of all. A
+/// pass says with `kTotal` whether the latter is wanted.
 struct Terms {
   float matrix, total;
 };
@@ -127,27 +128,26 @@ MatrixSums matrix_pass(const StepView& view, const Pass& pass,
   detail::for_chunks(shape, [&](i64 chunk, i64 first, i64 last) {
     float* const columns = partial.data<float>() + chunk * width;
     vectorize([&]() MINIMA_INLINE {
-      alignas(64) float matrix_term[1024], total_term[1024];
       double total = 0;
       const auto add = [&](i64 i, i64 at, i64 n, const detail::RowStretch<K>& x) MINIMA_INLINE {
         const auto row = pass.row(i);
         float* const column = columns + at;
-#pragma GCC ivdep
-        for (i64 j = 0; j < n; ++j) {
-          const Terms terms = [&]<std::size_t... S>(std::index_sequence<S...>) MINIMA_INLINE {
+        const auto terms = [&](i64 j) MINIMA_INLINE {
+          return [&]<std::size_t... S>(std::index_sequence<S...>) MINIMA_INLINE {
             return row(at + j, x.g(j), x.p[j], x.slots[S][j]...);
           }
           (std::make_index_sequence<K>());
-          matrix_term[j] = terms.matrix;
-          total_term[j] = terms.total;
-          column[j] += terms.matrix;
-        }
-        const auto sum = [n](const float* terms) MINIMA_INLINE {
-          return ops::row_fold(n, 0.0f, ops::Plus{},
-                               [terms](i64 j) MINIMA_INLINE { return terms[j]; });
         };
-        rows[i] += static_cast<double>(sum(matrix_term));
-        total += static_cast<double>(sum(total_term));
+        const auto sum = [n](const auto& term) MINIMA_INLINE {
+          return static_cast<double>(ops::row_fold(n, 0.0f, ops::Plus{}, term));
+        };
+        rows[i] += sum([&](i64 j) MINIMA_INLINE {
+          const float term = terms(j).matrix;
+          column[j] += term;
+          return term;
+        });
+        if constexpr (Pass::kTotal)
+          total += sum([&](i64 j) MINIMA_INLINE { return terms(j).total; });
       };
       detail::for_stretches(view, slots, width, first, last, add, std::make_index_sequence<K>());
       totals[static_cast<std::size_t>(chunk)] = total;

@@ -3,20 +3,20 @@
 MUTANTS = [
     # Adam and AdamW
     ("ε inside the root", "optim/adam.hpp",
-     "sqrt(v) / root_correction2 + eps", "sqrt(v + eps) / root_correction2"),
+     "root_correction2 * sqrt(v) + eps", "root_correction2 * sqrt(v + eps)"),
     ("ε before the correction", "optim/adam.hpp",
-     "sqrt(v) / root_correction2 + eps", "(sqrt(v) + eps) / root_correction2"),
+     "root_correction2 * sqrt(v) + eps", "root_correction2 * (sqrt(v) + eps)"),
     ("β₁ and β₂ swapped in the moments", "optim/adam.hpp",
      "m = beta1 * m + one_minus_beta1 * g;", "m = beta2 * m + one_minus_beta2 * g;"),
     ("the second moment without its correction", "optim/adam.hpp",
-     "std::sqrt(1 - integer_power(beta2, t))", "1.0"),
+     "1 / std::sqrt(1 - integer_power(beta2, t))", "1.0"),
     ("1 − β formed in float", "optim/adam.hpp",
      "one_minus_beta2(static_cast<float>(1 - beta2))", "one_minus_beta2(1 - static_cast<float>(beta2))"),
     ("Adam: AMSGrad's maximum ignored in the step", "optim/adam.hpp",
      "p = p - moments.update(m, u);", "p = p - moments.update(m, v);"),
     ("Adam: AMSGrad's maximum after the correction", "optim/adam.hpp",
      "u = larger(u, v);\n    p = p - moments.update(m, u);",
-     "const float c = moments.root_correction2 * moments.root_correction2;\n"
+     "const float c = 1 / (moments.root_correction2 * moments.root_correction2);\n"
      "    u = larger(u, T(v / c));\n    p = p - moments.update(m, T(c * u));"),
     ("AdamW: AMSGrad's maximum of the last moment only", "optim/adamw.hpp",
      "u = larger(u, v);", "u = v;"),

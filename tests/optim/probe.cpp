@@ -52,7 +52,7 @@ TEST_CASE("constants are named by their letters, also where two have the same va
   CHECK(lines[0].letters == "β₁ * m + (1 − β₁) * g");
   CHECK(lines[0].numbers == "0.5 * 0 + 0.5 * 0.5");
   CHECK(lines[1].letters == "β₂ * v + (1 − β₂) * g * g");
-  CHECK(lines[2].letters == "sqrt(v) / √(1 − β₂ᵗ) + ε");
+  CHECK(lines[2].letters == "1/√(1 − β₂ᵗ) * sqrt(v) + ε");
   CHECK(lines[3].letters == "(1 − lr·λ) * p - lr/(1 − β₁ᵗ) * m / (√v̂ + ε)");
   CHECK(lines[3].value == model[0].value.data<float>()[0]);
 }
