@@ -27,13 +27,12 @@ i64 rank_of(const AdaPm::Options& o, const Shape& shape) {
 
 /// The gradient, scaled and guarded, as a tensor of its own.
 struct Copy {
-  static constexpr bool kTotal = false;
   float* to;
   i64 width;
   MINIMA_HD Copy row(i64 i) const { return {to + i * width, width}; }
-  MINIMA_HD Terms operator()(i64 j, float g, float) const {
+  MINIMA_HD float operator()(i64 j, float g, float) const {
     to[j] = g;
-    return {0, 0};
+    return 0;
   }
 };
 

@@ -35,15 +35,14 @@ struct MomentumOf {
 
 /// Third pass: (u − m)² + ε₂ by rows and columns.
 struct Instability {
-  static constexpr bool kTotal = false;
   MomentumOf momentum;
   float eps2;
   struct Row {
     Momentum momentum;
     float eps2;
-    MINIMA_HD Terms operator()(i64 j, float g, float, float m) const {
+    MINIMA_HD float operator()(i64 j, float g, float, float m) const {
       const float u = momentum.clipped(j, g), difference = u - momentum.fresh(u, m);
-      return {difference * difference + eps2, 0.0f};
+      return difference * difference + eps2;
     }
   };
   MINIMA_HD Row row(i64 i) const { return {momentum.row(i), eps2}; }

@@ -48,7 +48,6 @@ RunningMeans running_means(const StepView& view, const std::string& name);
 
 /// A pass: g² + ε₁ by rows and columns, and p² in all.
 struct Squares {
-  static constexpr bool kTotal = true;
   float eps1;
   MINIMA_HD Squares row(i64) const { return *this; }
   MINIMA_HD Terms operator()(i64, float g, float p) const { return {g * g + eps1, p * p}; }

@@ -32,7 +32,7 @@ struct MatrixShape {
 };
 
 /// What one element adds: `matrix` to its row's and its column's sum, `total` to the sum of all. A
-/// pass says with `kTotal` whether the latter is wanted.
+/// pass that wants no total gives a float.
 struct Terms {
   float matrix, total;
 };
@@ -141,13 +141,17 @@ MatrixSums matrix_pass(const StepView& view, const Pass& pass,
         const auto sum = [n](const auto& term) MINIMA_INLINE {
           return static_cast<double>(ops::row_fold(n, 0.0f, ops::Plus{}, term));
         };
+        constexpr bool with_total = std::is_same_v<decltype(terms(0)), Terms>;
         rows[i] += sum([&](i64 j) MINIMA_INLINE {
-          const float term = terms(j).matrix;
+          float term;
+          if constexpr (with_total)
+            term = terms(j).matrix;
+          else
+            term = terms(j);
           column[j] += term;
           return term;
         });
-        if constexpr (Pass::kTotal)
-          total += sum([&](i64 j) MINIMA_INLINE { return terms(j).total; });
+        if constexpr (with_total) total += sum([&](i64 j) MINIMA_INLINE { return terms(j).total; });
       };
       detail::for_stretches(view, slots, width, first, last, add, std::make_index_sequence<K>());
       totals[static_cast<std::size_t>(chunk)] = total;
