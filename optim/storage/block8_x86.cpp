@@ -6,11 +6,11 @@
 ///            AVX2: plain loads, one for each code. (A gather takes longer on many processors.)
 ///   encode   A code's place among the magnitudes is nearly a straight line within each decade of
 ///            |x|/absmax: find the decade, then one multiplication and addition.
-///            AVX-512 VBMI: the line's result is the place or the one below; the border between
-///            the two is looked up and compared.
-///            AVX2: where the line's result is so near to a whole number that rounding could
-///            decide, one value in some thousands, the table of CodeMap decides.
+///            Where the line's result is so near to a whole number that rounding could decide,
+///            one value in some thousands, the table of CodeMap decides. So no division is needed
+///            elsewhere: the quotient by an inverse is near enough.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 
@@ -61,6 +61,16 @@ void finish_encode(const CodeMap& map, const float* values, i64 done, i64 n, flo
   if (done < n) block8::plain.encode(map, values + done, n - done, divisor, codes + done);
 }
 
+/// The codes that a line leaves in doubt, by the table. Inline: a call would cost the loop its
+/// registers.
+MINIMA_HD void settle(const CodeMap& map, const float* values, float divisor, u64 doubtful,
+                      u8* codes) {
+  for (; doubtful; doubtful &= doubtful - 1) {
+    const int i = std::countr_zero(doubtful);
+    codes[i] = static_cast<u8>(map.encoder()(bits_of(values[i] / divisor)));
+  }
+}
+
 // ---- AVX-512 VBMI -------------------------------------------------------------------------------
 
 /// Words of 32 bits as four tables of their bytes.
@@ -71,43 +81,48 @@ struct Planes {
   }
 };
 
-/// Magnitudes are taken as words of 16 bits: 5 of the exponent, from 2⁻²³, and 11 of the mantissa.
-/// Within an octave a line's result in 1/256 is start + rise · mantissa. It is half a place low; the
-/// true place is then its whole part or one more, also for x a little beyond the decade's ends.
+/// For each octave of q = scale · |x|/absmax, from 2⁻²³ on: y = slope · q + offset counts the parts
+/// of the decade that begins in the octave or holds all of it. Its first number's lower border is at
+/// y = 0.2, and the decade below has parts of a fifth of the width, so that
+///     place − first = ⌊min(y, 1.25 y − 0.25, 5 y)⌋.
+/// The border of 0 and that of 1, which lie elsewhere, have octaves of their own, where y = 1 there;
+/// `scale` puts the latter just above q = 1.
+/// The place comes in bits 15 to 22 of a float, its fraction below, kDoubt/2 too large.
 struct Tables512 {
+  /// How near to a whole number, in 2⁻¹⁵, is too near, above and below together; a power of two.
+  static constexpr int kDoubt = 8;
+
   explicit Tables512(const CodeMap& map) {
-    for (int i = 0; i < 256; ++i) {
-      const int code = with_sign(map) ? (i < 128 ? 127 + i : 255) : i;
-      value.set(i, bits_of(map.value[code]));
-      // The least magnitude whose place is above i.
-      const auto above = [&](u32 magnitude) {
-        return slot_code(map, std::bit_cast<float>(magnitude)) - static_cast<int>(map.zero) > i;
+    for (int i = 0; i < 256; ++i)
+      value.set(i, bits_of(map.value[with_sign(map) ? (i < 128 ? 127 + i : 255) : i]));
+    const double border_of_0 = map.value[map.zero + 1] / 2.0;
+    const double border_of_1 = (map.value[254] + 1.0) / 2;
+    scale = static_cast<float>((1 + 0x1p-18) / border_of_1);
+    for (int octave = -23; octave <= 0; ++octave) {
+      const double from = std::exp2(octave) / scale;
+      const auto line = [&](double x0, double y0, double rise, double place) {
+        const int at = (octave + 127) % 32;
+        slope[at] = static_cast<float>(rise / scale);
+        offset[at] = static_cast<float>(y0 - rise * x0);
+        first[at] = static_cast<float>(256 + place + kDoubt / 2 * 0x1p-15);
       };
-      u32 low = 0, high = kOne + 1;
-      while (high - low > 1) {
-        const u32 middle = low + (high - low) / 2;
-        (above(middle) ? high : low) = middle;
-      }
-      border.set(i, high);
-    }
-    for (int octave = 0; octave < 24; ++octave) {
-      const double from = std::exp2(octave - 23);
       int d = 0;
-      while (d < 6 && Decade(map, d).end <= from) ++d;
-      const double end = Decade(map, d).end;
-      decade_end[octave] = d < 6 && end < 2 * from ? word(static_cast<float>(end)) : 0xffff;
-      for (int next : {0, 1}) {
-        const Decade decade(map, d + next);
-        const int at = octave + 32 * next;
-        start[at] = static_cast<u16>(std::lround(256 * (decade.first + decade.y(from) - 0.5)));
-        rise[at] = static_cast<u16>(std::lround(256 * from / decade.width));
-      }
+      while (d < 6 && Decade(map, d).end < 2 * from) ++d;
+      const Decade decade(map, d);
+      if (octave == 0)
+        line(border_of_1, 1, 200, decade.first + decade.count - 1);
+      else if (2 * from <= border_of_0)
+        line(0, 0.5, 0, 0);
+      else if (from <= border_of_0)
+        line(border_of_0, 1, 0.8 / border_of_0, 0);
+      else
+        line(0.1 * decade.end, 0, 1 / decade.width, decade.first);
     }
   }
-  static u16 word(float x) { return static_cast<u16>((bits_of(x) - kTiny) >> 12); }
 
-  Planes value, border;
-  alignas(64) u16 decade_end[32] = {}, start[64] = {}, rise[64] = {};
+  Planes value;
+  float scale;
+  alignas(64) float slope[32] = {}, offset[32] = {}, first[32] = {};
 };
 
 const Tables512& tables512(const CodeMap& map) {
@@ -133,10 +148,24 @@ MINIMA_AVX512 inline void interleave(const __m512i (&byte)[4], __m512i (&word)[4
   word[3] = _mm512_unpackhi_epi16(high01, high23);
 }
 
-/// Which words are negative, in the order of packed bytes.
-MINIMA_AVX512 inline __mmask64 negative(const __m512i (&word)[4]) {
-  return _mm512_movepi8_mask(_mm512_packs_epi16(_mm512_packs_epi32(word[0], word[1]),
-                                                _mm512_packs_epi32(word[2], word[3])));
+/// From the order that eight_bits leaves 64 bytes in to the natural one.
+MINIMA_AVX512 inline __m512i natural_order() {
+  alignas(64) static constexpr std::array<u8, 64> order = [] {
+    std::array<u8, 64> from{};
+    for (int i = 0; i < 64; ++i) from[i] = static_cast<u8>(i % 16 / 2 * 8 + i / 16 * 2 + i % 2);
+    return from;
+  }();
+  return _mm512_load_si512(order.data());
+}
+
+/// Of each of 64 words the eight bits from bit `from` on.
+template <int from>
+MINIMA_AVX512 inline __m512i eight_bits(const __m512i (&word)[4]) {
+  const __m512i bits = _mm512_set1_epi16(from | (from + 32) << 8);
+  __m512i byte = _mm512_multishift_epi64_epi8(bits, word[0]);
+  for (int k = 1; k < 4; ++k)
+    byte = _mm512_mask_multishift_epi64_epi8(byte, 0x0303030303030303u << (2 * k), bits, word[k]);
+  return byte;
 }
 
 /// Planes in registers: 128 entries, for the magnitudes of the signed map, or 256.
@@ -201,51 +230,54 @@ MINIMA_AVX512 i64 decode512(const Planes& values, const u8* codes, i64 n, float 
   return i;
 }
 
+/// A table of 32 floats in registers; an index is its lowest five bits.
+struct ByOctave {
+  MINIMA_AVX512 explicit ByOctave(const float* table)
+      : low(_mm512_load_ps(table)), high(_mm512_load_ps(table + 16)) {}
+  MINIMA_AVX512 __m512 operator[](__m512i index) const {
+    return _mm512_permutex2var_ps(low, index, high);
+  }
+  __m512 low, high;
+};
+
 template <bool with_sign>
-MINIMA_AVX512 i64 encode512(const Tables512& t, const float* values, i64 n, float divisor,
-                            u8* codes) {
-  const Registers<with_sign ? 128 : 256> borders(t.border);
-  const __m512 absmax = _mm512_set1_ps(divisor);
-  const __m512i tiny = _mm512_set1_epi32(kTiny), magnitude = _mm512_set1_epi32(0x7fffffff);
-  const __m512i decade_end = _mm512_load_si512(t.decade_end);
-  const __m512i start[2] = {_mm512_load_si512(t.start), _mm512_load_si512(t.start + 32)};
-  const __m512i rise[2] = {_mm512_load_si512(t.rise), _mm512_load_si512(t.rise + 32)};
+MINIMA_AVX512 i64 encode512(const Tables512& t, const CodeMap& map, const float* values, i64 n,
+                            float divisor, u8* codes) {
+  const __m512 scale = _mm512_set1_ps(t.scale / divisor), tiny = _mm512_set1_ps(0x1p-23f);
+  const __m512 steeper = _mm512_set1_ps(1.25f), down = _mm512_set1_ps(-0.25f);
+  const ByOctave slope(t.slope), offset(t.offset), first(t.first);
+  const __m512i fraction = _mm512_set1_epi32((1 << 15) - Tables512::kDoubt);
   const __m512i one = _mm512_set1_epi8(1), zero = _mm512_set1_epi8(127);
-  const __m512i next_decade = _mm512_set1_epi16(32);
+  const __m512i natural = natural_order();
   i64 i = 0;
   for (; i + 64 <= n; i += 64) {
     // Stage after stage over all 64 values, so that the stages' latencies overlap.
-    __m512i x[4], q[4], from_tiny[4], byte[4], border[4], word[2], line[2], low[2];
+    __m512i x[4], octave[4], line[4];
+    __m512 y[4], bent[4];
+    __mmask16 doubt[4];
     for (int k = 0; k < 4; ++k) x[k] = _mm512_loadu_si512(values + i + 16 * k);
+    for (int k = 0; k < 4; ++k) y[k] = _mm512_mul_ps(_mm512_castsi512_ps(x[k]), scale);
+    for (int k = 0; k < 4; ++k) y[k] = _mm512_range_ps(y[k], tiny, 0xb);  // the greater magnitude
+    for (int k = 0; k < 4; ++k) octave[k] = _mm512_srli_epi32(_mm512_castps_si512(y[k]), 23);
+    for (int k = 0; k < 4; ++k) y[k] = _mm512_fmadd_ps(y[k], slope[octave[k]], offset[octave[k]]);
+    for (int k = 0; k < 4; ++k) bent[k] = _mm512_fmadd_ps(y[k], steeper, down);
+    for (int k = 0; k < 4; ++k) bent[k] = _mm512_min_ps(bent[k], y[k]);
     for (int k = 0; k < 4; ++k)
-      q[k] = _mm512_castps_si512(_mm512_div_ps(_mm512_castsi512_ps(x[k]), absmax));
-    if constexpr (with_sign)
-      for (int k = 0; k < 4; ++k) q[k] = _mm512_and_si512(q[k], magnitude);
-    for (int k = 0; k < 4; ++k) from_tiny[k] = _mm512_srai_epi32(_mm512_sub_epi32(q[k], tiny), 12);
-    for (int k = 0; k < 2; ++k)  // what is below tiny becomes 0
-      word[k] = _mm512_packus_epi32(from_tiny[2 * k], from_tiny[2 * k + 1]);
-    for (int k = 0; k < 2; ++k) line[k] = _mm512_srli_epi16(word[k], 11);
-    for (int k = 0; k < 2; ++k)
-      line[k] = _mm512_mask_add_epi16(
-          line[k], _mm512_cmpge_epu16_mask(word[k], _mm512_permutexvar_epi16(line[k], decade_end)),
-          line[k], next_decade);
-    for (int k = 0; k < 2; ++k)
-      low[k] = _mm512_mulhi_epu16(_mm512_slli_epi16(word[k], 5),
-                                  _mm512_permutex2var_epi16(rise[0], line[k], rise[1]));
-    for (int k = 0; k < 2; ++k)
-      low[k] = _mm512_add_epi16(low[k], _mm512_permutex2var_epi16(start[0], line[k], start[1]));
-    for (int k = 0; k < 2; ++k) low[k] = _mm512_srli_epi16(low[k], 8);
-    __m512i place = _mm512_packus_epi16(low[0], low[1]);
-
-    borders.look_up(place, byte);
-    interleave(byte, border);
-    for (int k = 0; k < 4; ++k) q[k] = _mm512_sub_epi32(q[k], border[k]);
-    place = _mm512_mask_add_epi8(place, _knot_mask64(negative(q)), place, one);
+      y[k] = _mm512_min_ps(bent[k], _mm512_mul_ps(y[k], _mm512_set1_ps(5)));
+    for (int k = 0; k < 4; ++k)
+      line[k] = _mm512_castps_si512(_mm512_add_ps(y[k], first[octave[k]]));
+    for (int k = 0; k < 4; ++k) doubt[k] = _mm512_testn_epi32_mask(line[k], fraction);
+    __m512i code = eight_bits<15>(line);
     if constexpr (with_sign) {  // a negative value has a place from 1 to 127
-      const __m512i below_zero = _mm512_min_epu8(_mm512_max_epu8(place, one), zero);
-      place = _mm512_mask_sub_epi8(_mm512_add_epi8(zero, place), negative(x), zero, below_zero);
+      const __m512i below_zero = _mm512_min_epu8(_mm512_max_epu8(code, one), zero);
+      code = _mm512_mask_sub_epi8(_mm512_add_epi8(zero, code),
+                                  _mm512_movepi8_mask(eight_bits<24>(x)), zero, below_zero);
     }
-    _mm512_storeu_si512(codes + i, reorder(place));
+    _mm512_storeu_si512(codes + i, _mm512_permutexvar_epi8(natural, code));
+    settle(
+        map, values + i, divisor,
+        _mm512_kunpackd(_mm512_kunpackw(doubt[3], doubt[2]), _mm512_kunpackw(doubt[1], doubt[0])),
+        codes + i);
   }
   return i;
 }
@@ -259,11 +291,10 @@ void decode_avx512(const CodeMap& map, const u8* codes, i64 n, float absmax, flo
 
 void encode_avx512(const CodeMap& map, const float* values, i64 n, float divisor, u8* codes) {
   const Tables512& t = tables512(map);
-  // Not for NaN and infinities, nor where the quotient of a value by its block's largest is one.
   i64 done = 0;
-  if (divisor < HUGE_VALF)
-    done = with_sign(map) ? encode512<true>(t, values, n, divisor, codes)
-                          : encode512<false>(t, values, n, divisor, codes);
+  if (divisor > 0x1p-100f && divisor < 0x1p100f)  // else its inverse is not accurate
+    done = with_sign(map) ? encode512<true>(t, map, values, n, divisor, codes)
+                          : encode512<false>(t, map, values, n, divisor, codes);
   finish_encode(map, values, done, n, divisor, codes);
 }
 
@@ -379,16 +410,13 @@ MINIMA_AVX2 i64 encode256(const Tables256& t, const CodeMap& map, const float* v
     for (int k = 0; k < 4; ++k)
       place[k] = _mm256_min_ps(
           place[k], _mm256_fmadd_ps(place[k], steeper, _mm256_permutevar8x32_ps(bends, d[k])));
-    __m256i doubt = _mm256_setzero_si256();
+    u64 doubtful = 0;
     for (int k = 0; k < 4; ++k) {
       line[k] = _mm256_cvttps_epi32(place[k]);
-      doubt = _mm256_or_si256(
-          doubt, _mm256_cmpeq_epi32(_mm256_and_si256(line[k], fraction), _mm256_setzero_si256()));
+      const __m256i doubt =
+          _mm256_cmpeq_epi32(_mm256_and_si256(line[k], fraction), _mm256_setzero_si256());
+      doubtful |= static_cast<u64>(_mm256_movemask_ps(_mm256_castsi256_ps(doubt))) << (8 * k);
       line[k] = _mm256_srai_epi32(line[k], Tables256::kFraction);
-    }
-    if (!_mm256_testz_si256(doubt, doubt)) {
-      block8::plain.encode(map, values + i, 32, divisor, codes + i);
-      continue;
     }
     __m256i code = _mm256_packus_epi16(_mm256_packs_epi32(line[0], line[1]),
                                        _mm256_packs_epi32(line[2], line[3]));
@@ -399,6 +427,7 @@ MINIMA_AVX2 i64 encode256(const Tables256& t, const CodeMap& map, const float* v
     }
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes + i),
                         _mm256_permutevar8x32_epi32(code, order));
+    settle(map, values + i, divisor, doubtful, codes + i);
   }
   return i;
 }
