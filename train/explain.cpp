@@ -77,6 +77,7 @@ Json Explanation::step(const Tensor& gradient) {
   json["clip_norm"] = options.clip_norm;
   json["clip_factor"] =
       options.clip_norm > 0 ? clip_factor(report.grad_norm.value_or(0), options.clip_norm) : 1;
+  json["clip_value"] = options.clip_value;
   json["notes"] = Json::array();
   for (const Note& note : probe.notes)
     json["notes"].push_back(
@@ -127,6 +128,8 @@ std::string describe(const Json& step) {
     line("clipping",
          fmt::format("norm {}, at most {}: g is multiplied by {}", text(step["grad_norm"]),
                      text(step["clip_norm"]), text(step["clip_factor"])));
+  if (step["clip_value"].get<double>() > 0)
+    line("cutting", fmt::format("each entry to ± {}, after scaling", text(step["clip_value"])));
   for (const Json& constant : step["constants"])
     line(constant["letter"], "= " + text(constant["value"]));
   for (const Json& note : step["notes"])

@@ -37,8 +37,11 @@ Tensor parse_values(const std::string& option, const std::string& text) {
     check(numbers.size() == columns,
           "explain: {} has a row of {} numbers after one of {}; rows are as long as each other",
           option, numbers.size(), columns);
-    for (const std::string& number : numbers)
+    for (const std::string& number : numbers) {
       values.push_back(static_cast<float>(detail::parse_number("explain", option, number)));
+      check(std::isfinite(values.back()), "explain: {} is '{}'; a float holds at most 3.4e38",
+            option, number);
+    }
   }
   const i64 height = static_cast<i64>(rows.size()), width = static_cast<i64>(columns);
   return Tensor::from(values, height == 1 ? Shape{width} : Shape{height, width});
@@ -100,6 +103,9 @@ struct ExplainVerb {
   void run() {
     check(steps >= 1 && steps <= 100'000,
           "explain: --steps is {}; it must lie between 1 and 100,000", steps);
+    const double lr_factor = options.step.lr_factor;
+    check(lr_factor >= 0 && std::isfinite(lr_factor),
+          "explain: --lr-factor is {}; it must be a number of at least 0", lr_factor);
     const Tensor value = initial();
     options.element = element_of(value.shape());
     const Shape sizes = value.shape();

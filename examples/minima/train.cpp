@@ -68,7 +68,8 @@ void add_train(CLI::App& app) {
                   "with its options: adamw:lr=3e-4:weight_decay=0.1")
       ->capture_default_str();
   verb.add_option("--lr", options->lr, "learning rate");
-  verb.add_option("--state", options->state, "storage of the optimizer's state: fp32, block8");
+  verb.add_option("--state", options->state,
+                  "storage of the optimizer's state: fp32, bf16, block8");
   verb.add_option("--switch", options->switches,
                   "another optimizer after a step or a share of all: 50%:adafactor (repeatable)")
       ->allow_extra_args(false);
