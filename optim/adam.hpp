@@ -91,7 +91,7 @@ struct Adam {
 
   template <class T>
   MINIMA_HD T decayed(T p, T g) const {
-    return (maximize ? T(-g) : g) + weight_decay * p;
+    return (maximize ? T(0 - g) : g) + weight_decay * p;
   }
 
   template <class F>

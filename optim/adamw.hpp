@@ -49,13 +49,13 @@ struct AdamW {
 
   template <class T>
   MINIMA_HD void operator()(T& p, T g, T& m, T& v) const {
-    moments.accumulate(maximize ? T(-g) : g, m, v);
+    moments.accumulate(maximize ? T(0 - g) : g, m, v);
     move(p, moments.update(m, v));
   }
 
   template <class T>
   MINIMA_HD void operator()(T& p, T g, T& m, T& v, T& u) const {
-    moments.accumulate(maximize ? T(-g) : g, m, v);
+    moments.accumulate(maximize ? T(0 - g) : g, m, v);
     u = larger(u, v);
     move(p, moments.update(m, u));
   }

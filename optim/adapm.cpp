@@ -208,7 +208,7 @@ void AdaPm::step(const Options& o, const StepView& view) {
   Tensor estimate;
   if (view.find("basis")) {
     estimate = Tensor::empty(view.shape);
-    matrix_pass(view, Copy{estimate.data<float>(), shape.columns});
+    total_pass(view, Copy{estimate.data<float>(), shape.columns});
     advance_low_rank(o, view, estimate);
     if (view.probe && view.probe->element >= 0)
       view.note("e", "Q′C′/(1 − β₁ᵗ) + (g − Q′Q′ᵀg)",

@@ -1,6 +1,6 @@
-/// AdaPM: momentum only where it matters (Y. Zhang, Y. Liu, C. Fang 2025, arXiv:2510.09103). Only its
-/// abstract is public beyond the paper, so this is our reading of it: the kinds below follow the
-/// abstract and a summary of the paper, the estimator of the low-rank kind is ours.
+/// AdaPM: momentum only where it matters (Y. Zhang, Y. Liu, C. Fang 2025, arXiv:2510.09103). This is
+/// our reading of its abstract: which tensors keep what follows the abstract and a summary of the
+/// paper, the estimator of the low-rank kind is ours.
 ///
 ///   v ← β₂ v + (1 − β₂) g²,  v̂ = v/(1 − β₂ᵗ)      as in AdamW; with `factored` from means of rows and
 ///                                                 columns, v = R Cᵀ/mean(R)

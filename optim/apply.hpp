@@ -54,10 +54,9 @@ void trace_element(const StepView& view, const std::array<SlotView, sizeof...(K)
   const auto run = [&](const auto& row, Trace& trace) {
     Traced p = trace.input("p", p0), g = trace.input("g", raw);
     if (view.gradient_scale != 1) g = named("g", Traced(view.gradient_scale) * g);
-    if (const Traced limit(view.clip_value); limit > 0.0f) {
-      if (g > limit) g = named("g", limit);
-      if (g < -limit) g = named("g", -limit);
-    }
+    const float limit = view.clip_value;
+    if (limit > 0 && (g.value > limit || g.value < -limit))
+      g = trace.input("g", g.value > 0 ? limit : -limit);
     std::array<Traced, sizeof...(K)> s{trace.input(std::string(slots[K].letter), before[K])...};
     row(at % width, p, g, s[K]...);
     (trace.name(s[K], std::string(slots[K].letter)), ...);

@@ -149,8 +149,14 @@ class Conversion {
   Conversion(const Optimizer& from, Optimizer& to) : from_(from), to_(to), old_(from), new_(to) {}
 
   std::vector<SlotConversion> run() {
-    check(std::ranges::equal(old_.entries, new_.entries, {}, key_of, key_of),
-          "convert_state: {} has {} parameters, {} has {}, or they have other names; make both of "
+    const auto sorted = [](const Optimizer& optimizer) {
+      std::map<std::string, Shape> shapes;
+      for (ParameterShape& each : optimizer.parameters()) shapes.emplace(each.name, each.shape);
+      return shapes;
+    };
+    check(sorted(from_) == sorted(to_),
+          "convert_state: {} has {} parameters, {} has {}, or they have other names or shapes; "
+          "make both of "
           "the same model",
           old_.name, old_.entries.size(), new_.name, new_.entries.size());
     std::vector<SlotConversion> result;
@@ -172,10 +178,6 @@ class Conversion {
   }
 
  private:
-  static const std::string& key_of(const std::pair<const std::string, State::Entry>& entry) {
-    return entry.first;
-  }
-
   bool same() const { return old_.name == new_.name; }
 
   bool knows_square(const State::Entry& source) const {

@@ -296,6 +296,10 @@ std::vector<ParameterGroup> group_by_pattern(const std::vector<ParameterGroup>& 
 StepReport Optimizer::step(const StepOptions& options) {
   check(options.clip_norm >= 0, "optimizer: clip_norm is {}; it must be at least 0, which is off",
         options.clip_norm);
+  check(options.lr_factor >= 0 && std::isfinite(options.lr_factor) &&
+            std::isfinite(options.gradient_scale),
+        "optimizer: lr_factor is {}, gradient_scale {}; the first must be at least 0, both finite",
+        options.lr_factor, options.gradient_scale);
   check(options.clip_value >= 0, "optimizer: clip_value is {}; it must be at least 0, which is off",
         options.clip_value);
   Impl& impl = *impl_;
@@ -340,6 +344,7 @@ Json Optimizer::options() const {
   json["optimizer"] = name();
   json["storage"] = options_json(impl_->spec.storage);
   json["non_finite_guard"] = impl_->spec.guard();
+  json["lazy_rows"] = impl_->spec.engine.lazy_rows;
   json["groups"] = Json::array();
   for (const auto& rule : impl_->rules) json["groups"].push_back({{"options", rule->options()}});
   for (Json& group : json["groups"]) group["parameters"] = Json::array();
@@ -444,15 +449,27 @@ void Optimizer::assign(const std::map<std::string, Tensor>& tensors) {
   for (i32& steps : impl_->step_count) steps = 1;
 }
 
+std::vector<ParameterShape> Optimizer::parameters() const {
+  std::vector<ParameterShape> result;
+  for (const Parameter* parameter : impl_->parameters)
+    result.push_back({parameter->name, parameter->value.shape()});
+  return result;
+}
+
+/// All that decoding needs, so that `inspect` reads a state without its model.
+static Json decoding(const StatePlan& plan) {
+  Json slots = Json::object();
+  for (const PlannedSlot& slot : plan.slots)
+    slots[slot.key()] = {{"storage", storage_name(slot.storage)},
+                         {"sign", slot.sign == Sign::any ? "any" : "nonnegative"},
+                         {"block_size", slot.block_size}};
+  return slots;
+}
+
 void Optimizer::save(const std::filesystem::path& path) const {
   const std::vector<NamedTensor> all = tensors();
   Json options = this->options();
-  // All that decoding needs, so that `inspect` reads a state without its model.
-  options["slots"] = Json::object();
-  for (const PlannedSlot& slot : impl_->plan.slots)
-    options["slots"][slot.key()] = {{"storage", storage_name(slot.storage)},
-                                    {"sign", slot.sign == Sign::any ? "any" : "nonnegative"},
-                                    {"block_size", slot.block_size}};
+  options["slots"] = decoding(state());
   // A rule that keeps no step: the file says which parameters have had none.
   options["not_stepped"] = Json::array();
   for (std::size_t e = 0; e < impl_->step_count.size(); ++e)
@@ -494,6 +511,14 @@ void Optimizer::load(const std::filesystem::path& path) {
   const SavedState state = read_state(path);
   check(state.optimizer == name(), "{}: the state of {}; this optimizer is {}", path.string(),
         state.optimizer, name());
+  // Codes of other blocks can be as many as these. What else differs, `assign` names.
+  const Json here = decoding(this->state()), &there = state.options["slots"];
+  for (const auto& [key, slot] : here.items())
+    if (const auto found = there.find(key); found != there.end() && *found != slot)
+      check(
+          found->value("storage", "") != slot["storage"],
+          "{}: '{}' is stored as {} there, as {} here; make the optimizer with the file's storage",
+          path.string(), key, found->dump(), slot.dump());
   assign(state.tensors);
   for (std::size_t e = 0; e < impl_->step_count.size(); ++e)
     for (const Json& name : state.options["not_stepped"])

@@ -76,8 +76,8 @@ struct StepOptions {
   /// Measures the norm and, where it is inf or NaN, changes nothing: no weight, no state, no step
   /// count.
   bool skip_non_finite = false;
-  /// Fills in StepReport::tensors. The step takes about twice as long and holds a copy of one
-  /// parameter at a time; it gives the same bits.
+  /// Fills in StepReport::tensors, parameter by parameter, with a copy of the one at hand: slower, and
+  /// of the same bits.
   bool watch = false;
   /// Looks on while this parameter is changed.
   const Parameter* probed = nullptr;
@@ -123,6 +123,9 @@ class Optimizer {
   i64 state_elements() const { return state().elements(); }
   i64 state_bytes() const { return state().bytes(); }
   i64 scales() const { return state().scales(); }
+
+  /// Name and shape of every parameter, in order.
+  std::vector<ParameterShape> parameters() const;
 
   /// A slot's values as fp32, decoded; `step` as one number. Throws Error for a slot that is not in
   /// state().

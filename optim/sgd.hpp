@@ -69,7 +69,7 @@ struct Sgd {
 
   template <class T>
   MINIMA_HD T decayed(T p, T g) const {
-    return (maximize ? T(-g) : g) + weight_decay * p;
+    return (maximize ? T(0 - g) : g) + weight_decay * p;
   }
 
   template <class F>

@@ -23,7 +23,8 @@ class Explanation {
   Explanation(const std::string& spec, Tensor value, ExplainOptions options);
 
   /// One step with this gradient, which must have the value's shape:
-  /// {"optimizer", "t", "element", "gradient", "grad_norm", "clip_factor",
+  /// {"optimizer", "t", "element", "shape", "gradient",
+  ///  "grad_norm", "clip_norm", "clip_factor", "clip_value",
   ///  "notes": [{"letter", "formula", "value"}]            numbers of the whole parameter
   ///  "constants": [{"letter", "value"}]                   of the formula, at this t
   ///  "lines": [{"letter", "letters", "numbers", "value"}] the formula, result by result

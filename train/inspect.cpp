@@ -349,7 +349,8 @@ std::vector<FactorUse> factor_use(const StateFile& file, const std::vector<Plann
     const PlannedSlot* full = nullptr;
     for (const std::string& name : names->full)
       if (reference && !full) full = reference->find(row.parameter + "/" + name);
-    result.push_back(factor_use(file, row, *column, full, reference));
+    if (row.elements() > 0 && column->elements() > 0)
+      result.push_back(factor_use(file, row, *column, full, reference));
   }
   return result;
 }

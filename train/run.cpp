@@ -34,7 +34,9 @@ class JsonLines {
 };
 
 /// Six digits: enough to look at, and a third of the file.
-double rounded(double x) { return std::isfinite(x) ? std::stod(fmt::format("{:.6g}", x)) : x; }
+double rounded(double x) {
+  return std::isfinite(x) ? std::strtod(fmt::format("{:.6g}", x).c_str(), nullptr) : x;
+}
 
 Json to_json(const StepRecord& step) {
   Json json = {
@@ -181,6 +183,11 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
     std::filesystem::create_directories(directory, refused);
     if (refused)
       fail_at_run_time("{}: cannot be created: {}", directory.string(), refused.message());
+    Json groups = Json::array(), switches = Json::array();
+    for (const GroupPattern& group : options.groups)
+      groups.push_back({{"pattern", group.pattern}, {"options", group.options}});
+    for (const auto& [step, next] : by_step(options.switches, total_steps(task.data, options)))
+      switches.push_back({{"after_step", step}, {"spec", next}});
     Json run = {{"task",
                  {{"data", task.dataset.name},
                   {"origin", task.dataset.origin},
@@ -196,6 +203,8 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
                   {"clip_value", options.clip_value},
                   {"accumulate", options.accumulate},
                   {"watch", options.watch},
+                  {"groups", std::move(groups)},
+                  {"switches", std::move(switches)},
                   {"seed", options.seed},
                   {"threads", threads()}}}};
     write_file(directory / "run.json", run.dump(2) + "\n");
@@ -236,6 +245,7 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
   TrainingResult result = train(*model, optimizer, task.data, options, recording);
   if (metrics) metrics->write({{"best_epoch", result.best_epoch}, {"test", result.test.to_json()}});
 
+  record["final_optimizer"] = optimizer.name();
   record["peak_bytes"] = memory_stats().peak - live_before;
   record.update(describe(result));
   if (!directory.empty()) {

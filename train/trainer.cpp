@@ -72,7 +72,9 @@ class Turns {
     Optimizer next = make_optimizer(due->second, parameter_groups(model, due->second, options));
     SwitchRecord record{step, optimizer.name(), next.name(), 0, convert_state(optimizer, next)};
     optimizer = std::move(next);
-    record.warmup = warmup_ = restart_warmup(record.slots, total_ - step);
+    // One that makes its own step size heeds no warm-up.
+    record.warmup = warmup_ =
+        optimizer.takes_schedule() ? restart_warmup(record.slots, total_ - step) : 0;
     last_ = step;
     if (observer.switched) observer.switched(record);
     return record;

@@ -16,9 +16,11 @@ std::string Alarm::text() const {
                           : of == Of::loss ? "the loss"
                                            : "the norm of the gradient";
   if (!std::isfinite(value)) return fmt::format("step {}: {} is not finite", step, who);
-  return fmt::format("step {}: {} {} {:.3g}{}, {:.3g} times the usual {:.3g}", step, who,
-                     of == Of::ratio ? "moves by" : "is", value,
-                     of == Of::ratio ? " of its size" : "", value / usual, usual);
+  const std::string what =
+      fmt::format("step {}: {} {} {:.3g}{}", step, who, of == Of::ratio ? "moves by" : "is", value,
+                  of == Of::ratio ? " of its size" : "");
+  return usual > 0 ? fmt::format("{}, {:.3g} times the usual {:.3g}", what, value / usual, usual)
+                   : what;
 }
 
 Json Alarm::to_json() const {
@@ -28,10 +30,11 @@ Json Alarm::to_json() const {
       {"usual", usual},   {"text", text()}};
 }
 
-bool Watch::History::rings(double value, double& usual) {
+bool Watch::History::rings(double value, double& usual, bool too_large) {
   const bool armed = values.size() >= kAlarmMinimum;
   usual = median({values.begin(), values.end()});
-  const bool wrong = !std::isfinite(value) || (armed && usual > 0 && value > kAlarmLimit * usual);
+  const bool wrong =
+      too_large || !std::isfinite(value) || (armed && usual > 0 && value > kAlarmLimit * usual);
   if (std::isfinite(value)) {
     values.push_back(value);
     if (values.size() > kAlarmWindow) values.pop_front();
@@ -45,7 +48,8 @@ std::vector<Alarm> Watch::observe(i64 step, double lr_factor, const StepReport& 
   std::vector<Alarm> alarms;
   const auto observe = [&](const std::string& tensor, double value, double scale) {
     double usual = 0;
-    if (histories_[tensor].rings(value / scale, usual))
+    const bool too_large = !tensor.empty() && value > kAlarmLimit;
+    if (histories_[tensor].rings(value / scale, usual, too_large))
       alarms.push_back({step, tensor.empty() ? Alarm::Of::gradient_norm : Alarm::Of::ratio, tensor,
                         value, usual * scale});
   };

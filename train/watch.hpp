@@ -4,7 +4,7 @@
 ///
 /// An alarm compares with what was usual: the median of the last 20 watched values, of which there
 /// must be 5. It rings when a value is above 10 times that median, and at once when it is not a
-/// number (nor the loss); once for each tensor and episode, which ends with the first value below the limit.
+/// number (nor the loss) or a tensor moves by more than 10 times its own size; once for each tensor and episode, which ends with the first value below the limit.
 /// Values of an episode enter the median, so that a level that stays becomes the usual one.
 #pragma once
 
@@ -42,15 +42,19 @@ class Watch {
   /// What rings in this step. Ratios are compared at the full learning rate: divided by
   /// `lr_factor`, unless that is 0 or the optimizer takes no schedule (give 1).
   std::vector<Alarm> observe(i64 step, double lr_factor, const StepReport& report);
-  /// Forgets what was usual: another optimizer has other steps.
-  void restart() { histories_.clear(); }
+  /// Forgets which ratios were usual: another optimizer has other steps. The gradient's norm is the
+  /// model's and stays.
+  void restart() {
+    std::erase_if(histories_, [](const auto& history) { return !history.first.empty(); });
+  }
 
  private:
   struct History {
     std::deque<double> values;
     bool ringing = false;
-    /// Whether an episode begins; `usual` becomes the median before `value`.
-    bool rings(double value, double& usual);
+    /// Whether an episode begins; `usual` becomes the median before `value`. `too_large`: it rings
+    /// whatever was usual.
+    bool rings(double value, double& usual, bool too_large);
   };
   std::map<std::string, History> histories_;  ///< by tensor; "" the gradient's norm
 };

@@ -241,7 +241,8 @@ TEST_CASE("memory answers from sizes alone, and its measurement agrees") {
       "memory --measure --json --model tiny --vocabulary 500 --batch 4 --length 9 --threads 1");
   CAPTURE(measured.err);
   REQUIRE(measured.code == 0);
-  for (const Json& optimizer : parse_json(measured.out, "--measure")["optimizers"])
+  const Json measurement = parse_json(measured.out, "--measure");
+  for (const Json& optimizer : measurement["optimizers"])
     for (const char* bytes : {"state_bytes", "peak_bytes"})
       CHECK(optimizer[bytes] == optimizer["measured"][bytes]);
   const Answer table = shell.minima("memory --model tiny --state-table adamw8bit");

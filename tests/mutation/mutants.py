@@ -23,13 +23,13 @@ MUTANTS = [
     ("AdamW: decay after in place of before", "optim/adamw.hpp",
      "T(keep * p - update)", "T(keep * (p - update))"),
     ("AdamW: decay through the gradient", "optim/adamw.hpp",
-     "void operator()(T& p, T g, T& m, T& v) const {\n    moments.accumulate(maximize ? T(-g) : g, m, v);",
+     "void operator()(T& p, T g, T& m, T& v) const {\n    moments.accumulate(maximize ? T(0 - g) : g, m, v);",
      "void operator()(T& p, T g, T& m, T& v) const {\n"
-     "    moments.accumulate((maximize ? T(-g) : g) + (1 - keep) * p, m, v);"),
+     "    moments.accumulate((maximize ? T(0 - g) : g) + (1 - keep) * p, m, v);"),
     ("AdamW: decay not times lr", "optim/adamw.hpp",
      "1 - o.lr * o.weight_decay", "1 - o.weight_decay"),
     ("AdamW: maximize ignored under AMSGrad", "optim/adamw.hpp",
-     "T& m, T& v, T& u) const {\n    moments.accumulate(maximize ? T(-g) : g, m, v);",
+     "T& m, T& v, T& u) const {\n    moments.accumulate(maximize ? T(0 - g) : g, m, v);",
      "T& m, T& v, T& u) const {\n    moments.accumulate(g, m, v);"),
     # SGD and Lion
     ("SGD: dampening on the first step", "optim/sgd.hpp",

@@ -201,7 +201,8 @@ TEST_CASE("a config survives the way to JSON and back, and a senseless one is re
     return "";
   };
   CHECK(error_of("n_heads", 5) == "config.json: 5 heads do not divide dim 24");
-  CHECK(error_of("dim", -1) == "config.json: 'dim' is -1; it must be a positive whole number");
+  CHECK(error_of("dim", -1) ==
+        "config.json: 'dim' is -1; it must be a whole number from 1 to 2147483648");
   CHECK(error_of("dropout", 1.5) == "config.json: 'dropout' is 1.5; a dropout rate is below 1");
   CHECK(error_of("model_type", "gpt2") ==
         "config.json: model_type is 'gpt2'; this program reads 'distilbert'");

@@ -228,3 +228,10 @@ TEST_CASE("optimizers of different models have nothing to convert") {
   Optimizer two = make_optimizer("adamw", std::vector<Parameter*>{&other});
   CHECK_THROWS_WITH_AS(convert_state(one, two), doctest::Contains("the same model"), Error);
 }
+
+TEST_CASE("parameters of equal names and other shapes are refused") {
+  Parameter one{"w", Tensor::zeros({10, 20}), {}}, other{"w", Tensor::zeros({5, 20}), {}};
+  const Optimizer from = make_optimizer("adamw", std::vector<Parameter*>{&one});
+  Optimizer to = make_optimizer("adafactor", std::vector<Parameter*>{&other});
+  CHECK_THROWS_WITH_AS(convert_state(from, to), doctest::Contains("names or shapes"), Error);
+}

@@ -78,7 +78,7 @@ TEST_CASE("a schedule's rise is no spike, and a weight of zeros has no ratio") {
   CHECK(watch.observe(103, 1, zeros).empty());
 }
 
-TEST_CASE("the gradient's norm is watched in each step, and everything afresh after a restart") {
+TEST_CASE("the gradient's norm is watched in each step, also across a change of the optimizer") {
   Watch watch;
   StepReport plain;
   for (i64 step = 1; step <= 10; ++step) {
@@ -89,9 +89,21 @@ TEST_CASE("the gradient's norm is watched in each step, and everything afresh af
   const auto rung = watch.observe(11, 1, plain);
   REQUIRE(rung.size() == 1);
   CHECK(rung[0].to_json()["of"] == "grad_norm");
+  plain.grad_norm = 0.5;
+  CHECK(watch.observe(12, 1, plain).empty());
   watch.restart();
   plain.grad_norm = 600;
-  CHECK(watch.observe(12, 1, plain).empty());
+  CHECK(watch.observe(13, 1, plain).size() == 1);
+}
+
+TEST_CASE("a tensor that moves by many times its size rings at once, without a history") {
+  Watch watch;
+  CHECK(watch.observe(1, 1, report(2)).empty());
+  watch.restart();
+  const auto rung = watch.observe(2, 1, report(50));
+  REQUIRE(rung.size() == 1);
+  CHECK(rung[0].text().find("moves by 50 of its size") != std::string::npos);
+  CHECK(rung[0].text().find("usual") == std::string::npos);
 }
 
 TEST_CASE("a switch is written as a step or a share, and refused where it cannot be") {
