@@ -43,7 +43,7 @@ inline Images draw(i64 count, u64 seed) {
 
 /// One hidden layer.
 struct Perceptron : nn::Module {
-  nn::Linear &hidden = child<nn::Linear>("hidden", kSide * kSide, 64, 1.0 / 16),
+  nn::Linear &hidden = child<nn::Linear>("hidden", kSide*kSide, 64, 1.0 / 16),
              &output = child<nn::Linear>("output", 64, 10, 1.0 / 8);
   Variable operator()(const Variable& x) const { return output(relu(hidden(x))); }
 };

@@ -100,7 +100,8 @@ TEST_CASE(
     const Squares squares{1e-30f};
     const MatrixSums expected = matrix_pass(view, squares);
     const MatrixShape matrix(shape);
-    const i64 per_matrix = minima::detail::chunks_per_matrix(matrix), chunks = matrix.batch * per_matrix;
+    const i64 per_matrix = minima::detail::chunks_per_matrix(matrix),
+              chunks = matrix.batch * per_matrix;
     std::vector<double> rows(expected.rows.size()), totals(static_cast<std::size_t>(chunks)),
         columns(expected.columns.size());
     std::vector<float> partial(static_cast<std::size_t>(chunks * matrix.columns));
