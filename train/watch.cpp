@@ -46,9 +46,9 @@ bool Watch::History::rings(double value, double& usual, bool too_large) {
 
 std::vector<Alarm> Watch::observe(i64 step, double lr_factor, const StepReport& report) {
   std::vector<Alarm> alarms;
-  const auto observe = [&](const std::string& tensor, double value, double scale) {
+  const auto observe = [&](const std::string& tensor, double value, double scale,
+                           bool too_large = false) {
     double usual = 0;
-    const bool too_large = !tensor.empty() && value > kAlarmLimit;
     if (histories_[tensor].rings(value / scale, usual, too_large))
       alarms.push_back({step, tensor.empty() ? Alarm::Of::gradient_norm : Alarm::Of::ratio, tensor,
                         value, usual * scale});
@@ -59,7 +59,8 @@ std::vector<Alarm> Watch::observe(i64 step, double lr_factor, const StepReport& 
     if (!std::isfinite(tensor.gradient_rms + tensor.weight_rms + tensor.update_rms))
       observe(tensor.name, std::numeric_limits<double>::quiet_NaN(), 1);
     else if (lr_factor > 0 && std::isfinite(ratio))
-      observe(tensor.name, ratio, lr_factor);
+      // A weight that is hardly above zero (the bias of keys, say) may well move by its size.
+      observe(tensor.name, ratio, lr_factor, ratio > kAlarmLimit && tensor.weight_rms > 1e-3);
   }
   return alarms;
 }

@@ -4,7 +4,7 @@
 ///
 /// An alarm compares with what was usual: the median of the last 20 watched values, of which there
 /// must be 5. It rings when a value is above 10 times that median, and at once when it is not a
-/// number (nor the loss) or a tensor moves by more than 10 times its own size; once for each tensor and episode, which ends with the first value below the limit.
+/// number (nor the loss) or a tensor above 10⁻³ moves by more than 10 times its own size; once for each tensor and episode, which ends with the first value below the limit.
 /// Values of an episode enter the median, so that a level that stays becomes the usual one.
 #pragma once
 
