@@ -58,17 +58,13 @@ void Adafactor::step(const Options& o, const StepView& view) {
 
   const FactorValues factors = means.inverse_roots(shape);
   const FactoredUpdate update{factors.view()};
-  const double update_rms =
-      root_mean_square(total_pass(view, SquareOf<FactoredUpdate>{update}), view.shape);
   const double base = o.relative_step ? std::min(o.warmup_init ? 1e-6 * t : 1e-2, 1 / std::sqrt(t))
                                       : o.lr.value_or(0);
   const double alpha = base * (o.scale_parameter ? std::max(o.eps2, rms) : 1);
-  const double clip = std::max(1.0, update_rms / o.clip_threshold);
   view.note("RMS(p)", "before the step", rms);
   view.note("s", o.relative_step ? "the relative step min(10⁻², 1/√t)" : "lr", base);
   view.note("α", o.scale_parameter ? "s · max(ε₂, RMS(p))" : "s", alpha);
-  view.note("RMS(u)", "over the whole tensor", update_rms);
-  view.note("clip", "max(1, RMS(u)/d)", clip);
+  const double clip = clip_divisor(view, update, o.clip_threshold);
 
   const double beta1 = o.beta1.value_or(0);
   const Move move{update, static_cast<float>(alpha / clip),

@@ -73,13 +73,9 @@ void AdafactorTorch::step(const Options& o, const StepView& view) {
 
   const FactorValues factors = means.moment(shape, eps1);
   const Update update{factors.view(), f(eps1 * eps1)};
-  const double update_rms =
-      root_mean_square(total_pass(view, SquareOf<Update>{update}), view.shape);
-  const double clip = std::max(1.0, update_rms / o.d);
   view.note("RMS(p)", "before the step", rms);
   view.note("α", "max(ε₂, RMS(p)) · min(lr, 1/√t)", alpha);
-  view.note("RMS(u)", "over the whole tensor", update_rms);
-  view.note("clip", "max(1, RMS(u)/d)", clip);
+  const double clip = clip_divisor(view, update, o.d);
   const double direction = o.maximize ? -1 : 1;
   apply_pass(view, Move{update, f(1 - o.lr * o.weight_decay), f(direction * alpha / clip)},
              std::array<SlotView, 0>{});

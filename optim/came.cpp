@@ -99,11 +99,7 @@ void Came::step(const Options& o, const StepView& view) {
 
   const FactorValues factors = moment.inverse_roots(shape);
   const FactoredUpdate update{factors.view()};
-  const double update_rms =
-      root_mean_square(total_pass(view, SquareOf<FactoredUpdate>{update}), view.shape);
-  const double clip = std::max(1.0, update_rms / o.clip_threshold);
-  view.note("RMS(u)", "over the whole tensor", update_rms);
-  view.note("clip", "max(1, RMS(u)/d)", clip);
+  const double clip = clip_divisor(view, update, o.clip_threshold);
   const MomentumOf momentum{update, f(1 / clip), f(o.beta1), f(1 - o.beta1)};
 
   FactorValues confidence(shape);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "optim/matrix_pass.hpp"
+
 namespace minima {
 namespace {
 
@@ -98,18 +100,9 @@ struct State {
   std::map<std::string, Tensor> tensors;  ///< shared with the optimizer
 };
 
-/// A parameter's shape as [batch, rows, columns].
-struct Matrices {
-  explicit Matrices(const Shape& shape)
-      : columns(shape[shape.rank() - 1]),
-        rows(shape[shape.rank() - 2]),
-        batch(rows * columns > 0 ? shape.size() / (rows * columns) : 0) {}
-  i64 columns, rows, batch;
-};
-
 /// `factor` times the means of dense v over the columns (one for each row), or over the rows.
 Tensor means(const Tensor& v, Meaning meaning, const Shape& shape, double factor) {
-  const Matrices m(v.shape());
+  const MatrixShape m(v.shape());
   const bool by_row = meaning == Meaning::rows;
   std::vector<double> sums(static_cast<std::size_t>(shape.size()), 0);
   const float* x = v.data<float>();
@@ -125,7 +118,7 @@ Tensor means(const Tensor& v, Meaning meaning, const Shape& shape, double factor
 
 /// `factor` R C / mean(R) for a parameter of `shape`.
 Tensor product(const Tensor& rows, const Tensor& columns, const Shape& shape, double factor) {
-  const Matrices m(shape);
+  const MatrixShape m(shape);
   Tensor result = Tensor::empty(shape);
   float* out = result.data<float>();
   for (i64 b = 0; b < m.batch; ++b) {

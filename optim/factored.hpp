@@ -90,4 +90,15 @@ inline double root_mean_square(double squares, const Shape& shape) {
   return std::sqrt(squares / static_cast<double>(shape.size()));
 }
 
+/// max(1, RMS(u)/threshold), by which an update is divided.
+template <class Update>
+double clip_divisor(const StepView& view, const Update& update, double threshold) {
+  const double update_rms =
+      root_mean_square(total_pass(view, SquareOf<Update>{update}), view.shape);
+  const double clip = std::max(1.0, update_rms / threshold);
+  view.note("RMS(u)", "over the whole tensor", update_rms);
+  view.note("clip", "max(1, RMS(u)/d)", clip);
+  return clip;
+}
+
 }  // namespace minima

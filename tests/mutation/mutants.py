@@ -59,8 +59,8 @@ MUTANTS = [
      "c + i / rows * columns", "c + 0 * (i / rows) * columns"),
     ("ε₁ outside of the mean", "optim/factored.hpp", "{g * g + eps1, p * p}", "{g * g, p * p}"),
     # Adafactor, twice
-    ("Adafactor: clipped by the minimum", "optim/adafactor.cpp",
-     "std::max(1.0, update_rms / o.clip_threshold)", "std::min(1.0, update_rms / o.clip_threshold)"),
+    ("Adafactor: clipped by the minimum", "optim/factored.hpp",
+     "std::max(1.0, update_rms / threshold)", "std::min(1.0, update_rms / threshold)"),
     ("Adafactor: relative step without warm-up", "optim/adafactor.cpp",
      "o.warmup_init ? 1e-6 * t : 1e-2", "1e-2"),
     ("Adafactor: t off by one", "optim/adafactor.cpp",
