@@ -12,7 +12,7 @@
 #include "autograd/functions.hpp"
 #include "core/cpu/threads.hpp"
 #include "data/dataset.hpp"
-#include "train/trainer.hpp"
+#include "train/classification.hpp"
 
 using namespace minima;
 

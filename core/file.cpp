@@ -99,7 +99,46 @@ void write_file(const std::filesystem::path& path,
     throw;
   }
   if (rename(temporary.c_str(), path.c_str()) != 0) refused("renamed into place");
-  if (const Descriptor directory(folder, O_RDONLY | O_DIRECTORY); directory >= 0) fsync(directory);
+  flush_folder(folder);
+}
+
+void flush_folder(const std::filesystem::path& folder) {
+  const Descriptor directory(folder, O_RDONLY | O_DIRECTORY);
+  // A file system that cannot flush a folder (EINVAL) has nothing to flush.
+  if (directory < 0 || (fsync(directory) != 0 && errno != EINVAL))
+    fail_at_run_time("{}: cannot be flushed: {}", folder.string(), reason());
+}
+
+AppendFile::AppendFile(const std::filesystem::path& path, u64 keep)
+    : path_(path), fd_(open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644)), size_(keep) {
+  const auto refused = [&](const std::string& why) {
+    if (fd_ >= 0) close(fd_);
+    fail_at_run_time("{}: cannot be written: {}", path_.string(), why);
+  };
+  if (fd_ < 0) refused(reason());
+  struct stat status {};
+  if (fstat(fd_, &status) != 0) refused(reason());
+  if (static_cast<u64>(status.st_size) < keep)
+    refused(fmt::format("it has {} bytes, of which {} were to be kept", status.st_size, keep));
+  if (ftruncate(fd_, static_cast<off_t>(keep)) != 0 || lseek(fd_, 0, SEEK_END) < 0)
+    refused(reason());
+}
+
+AppendFile::~AppendFile() { close(fd_); }
+
+void AppendFile::append(std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t put = write(fd_, bytes.data(), bytes.size());
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) fail_at_run_time("{}: cannot be written: {}", path_.string(), reason());
+    bytes.remove_prefix(static_cast<std::size_t>(put));
+    size_ += static_cast<u64>(put);
+  }
+}
+
+u64 AppendFile::flush() {
+  if (fsync(fd_) != 0) fail_at_run_time("{}: cannot be flushed: {}", path_.string(), reason());
+  return size_;
 }
 
 void write_file(const std::filesystem::path& path, std::string_view bytes) {

@@ -40,7 +40,31 @@ std::string read_file(const std::filesystem::path& path);
 /// when the disk refuses.
 void write_file(const std::filesystem::path& path, std::string_view bytes);
 
-/// The same, for content that is produced piece by piece through `append`.
+/// Makes what was renamed or removed in a folder last through a power cut. Throws Error (run time) when the disk
+/// refuses.
+void flush_folder(const std::filesystem::path& folder);
+
+/// A file that grows line by line, such as a log: what was appended is in the system's hands at once.
+class AppendFile {
+ public:
+  /// Opens it and cuts it off after `keep` bytes; creates it where there is none. Throws Error (run time), with the
+  /// system's reason, when it cannot be written, and for a file that is shorter.
+  AppendFile(const std::filesystem::path& path, u64 keep);
+  ~AppendFile();
+  AppendFile(const AppendFile&) = delete;
+  AppendFile& operator=(const AppendFile&) = delete;
+
+  void append(std::string_view bytes);
+  /// Its size, all of which is on the disk by then.
+  u64 flush();
+
+ private:
+  std::filesystem::path path_;
+  int fd_;
+  u64 size_;
+};
+
+/// The same as the first write_file, for content that is produced piece by piece through `append`.
 using Append = std::function<void(const void* bytes, std::size_t count)>;
 void write_file(const std::filesystem::path& path,
                 const std::function<void(const Append&)>& produce);

@@ -96,12 +96,13 @@ std::vector<std::string> resolved_specs(const ComparisonOptions& options) {
 
 Json describe_comparison(const Task& task, const TrainingOptions& training, i64 seeds) {
   Json list = Json::array(), groups = Json::array();
+  const Batches batches = shuffled(task.data.train, training.batch, training.seed);
   for (i64 i = 0; i < seeds; ++i) list.push_back(training.seed + static_cast<u64>(i));
   for (const GroupPattern& group : training.groups)
     groups.push_back(group.pattern + ":" + group.options);
   Json described = {{"epochs", training.epochs},
                     {"batch", to_string(training.batch)},
-                    {"steps", total_steps(task.data, training)},
+                    {"steps", total_steps(batches, training)},
                     {"schedule", training.schedule},
                     {"warmup", training.warmup},
                     {"clip_norm", training.clip_norm},

@@ -16,7 +16,7 @@ struct ComparisonOptions {
 
 struct ComparisonObserver {
   std::function<void(const std::string& spec, u64 seed)> begin;
-  TrainingObserver training;
+  Callback training;
 };
 
 /// The specs of options.optimizers with what with_defaults adds. Throws Error for none, an unknown or wrong one, one that is

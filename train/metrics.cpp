@@ -6,6 +6,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "core/error.hpp"
+
 namespace minima {
 namespace {
 
@@ -68,15 +70,53 @@ double ConfusionMatrix::macro_f1() const {
   return seen == 0 ? 0 : sum / static_cast<double>(seen);
 }
 
+double ConfusionMatrix::mcc() const {
+  // With s texts, c of them right, tₖ of class k and pₖ predicted as k:
+  //   mcc = (c s − Σ tₖ pₖ) / √((s² − Σ pₖ²)(s² − Σ tₖ²))
+  double right = 0, both = 0, actual = 0, predicted = 0;
+  const auto all = static_cast<double>(total());
+  for (i64 label = 0; label < labels(); ++label) {
+    const auto t = static_cast<double>(occurrences(*this, label));
+    const auto p = static_cast<double>(predictions(*this, label));
+    right += static_cast<double>(count(label, label));
+    both += t * p;
+    actual += t * t;
+    predicted += p * p;
+  }
+  const double square = (all * all - predicted) * (all * all - actual);
+  return square > 0 ? (right * all - both) / std::sqrt(square) : 0;
+}
+
 std::optional<double> Evaluation::positive_f1() const {
   if (confusion.labels() != 2) return {};
   return confusion.f1(1);
 }
 
+double Evaluation::score(const std::string& name) const {
+  if (name == "loss") return loss;
+  if (const auto found = extra.find(name == "f1" ? "macro_f1" : name); found != extra.end())
+    return found->second;
+  std::vector<std::string> known = {"loss"};
+  if (confusion.labels() > 0) {
+    if (name == "accuracy") return confusion.accuracy();
+    if (name == "f1" || name == "macro_f1") return confusion.macro_f1();
+    if (name == "mcc") return confusion.mcc();
+    known = {"loss", "accuracy", "f1", "mcc"};
+  }
+  for (const auto& [other, value] : extra) known.push_back(other);
+  fail("no score named '{}'; this task has {}", name, fmt::join(known, ", "));
+}
+
+bool higher_is_better(const std::string& score) { return score != "loss" && score != "perplexity"; }
+
 Json Evaluation::to_json() const {
-  Json json = {{"accuracy", accuracy()}, {"macro_f1", macro_f1()}};
+  Json json = Json::object();
+  if (confusion.labels() > 0)
+    json = {{"accuracy", accuracy()}, {"macro_f1", macro_f1()}, {"mcc", confusion.mcc()}};
   if (const auto f1 = positive_f1()) json["positive_f1"] = *f1;
+  for (const auto& [name, value] : extra) json[name] = value;
   json["loss"] = loss;
+  if (confusion.labels() == 0) return json;
   Json& rows = json["confusion"] = Json::array();
   for (i64 actual = 0; actual < confusion.labels(); ++actual) {
     Json row = Json::array();
@@ -85,6 +125,37 @@ Json Evaluation::to_json() const {
     rows.push_back(std::move(row));
   }
   return json;
+}
+
+Evaluation Evaluation::from_json(const Json& json) {
+  check(json.is_object() && json.contains("loss"), "evaluation: it has no loss: {}", json.dump());
+  Evaluation result{ConfusionMatrix(0), std::nan("")};
+  for (const auto& [name, value] : json.items()) {
+    if (name == "confusion") {
+      const auto square = [&](const Json& row) {
+        return row.is_array() && row.size() == value.size() &&
+               std::ranges::all_of(row, &Json::is_number_integer);
+      };
+      check(value.is_array() && value.size() <= 100'000 && std::ranges::all_of(value, square),
+            "evaluation: the confusion matrix is not a square of counts");
+      result.confusion = ConfusionMatrix(std::ssize(value));
+      for (std::size_t i = 0; i < value.size(); ++i)
+        for (std::size_t j = 0; j < value.size(); ++j)
+          result.confusion.add(static_cast<i64>(i), static_cast<i64>(j), value[i][j].get<i64>());
+      continue;
+    }
+    check(value.is_number() || value.is_null(), "evaluation: {} is {}, not a number", name,
+          value.dump());
+    const double number = value.is_null() ? std::nan("") : value.get<double>();
+    if (name == "loss")
+      result.loss = number;
+    else
+      result.extra[name] = number;
+  }
+  if (result.confusion.labels() > 0)  // these follow from it
+    for (const char* name : {"accuracy", "macro_f1", "mcc", "positive_f1"})
+      result.extra.erase(name);
+  return result;
 }
 
 std::string table(const Evaluation& evaluation, const std::vector<std::string>& label_names) {

@@ -1,6 +1,7 @@
 /// How good predictions are: accuracy, F1, and the confusion matrix that both follow from.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -17,8 +18,8 @@ class ConfusionMatrix {
       : counts_(static_cast<std::size_t>(labels),
                 std::vector<i64>(static_cast<std::size_t>(labels))) {}
 
-  void add(i64 actual, i64 predicted) {
-    ++counts_[static_cast<std::size_t>(actual)][static_cast<std::size_t>(predicted)];
+  void add(i64 actual, i64 predicted, i64 times = 1) {
+    counts_[static_cast<std::size_t>(actual)][static_cast<std::size_t>(predicted)] += times;
   }
   i64 labels() const { return static_cast<i64>(counts_.size()); }
   i64 count(i64 actual, i64 predicted) const {
@@ -34,6 +35,9 @@ class ConfusionMatrix {
   /// The mean of f1 over the classes that occur or were predicted (as scikit-learn's macro
   /// average).
   double macro_f1() const;
+  /// Matthews' correlation coefficient for any number of classes (Gorodkin 2004), from −1 to 1: the correlation
+  /// of actual and predicted; 0 where one of them is always the same class.
+  double mcc() const;
 
  private:
   std::vector<std::vector<i64>> counts_;
@@ -41,16 +45,26 @@ class ConfusionMatrix {
 
 /// What an evaluation yields.
 struct Evaluation {
-  ConfusionMatrix confusion;
-  double loss;  ///< mean cross-entropy, nats
+  ConfusionMatrix confusion;  ///< of no labels where the task has none
+  double loss;                ///< mean, nats
+  /// Scores by name of a task that has no confusion matrix, or further ones.
+  std::map<std::string, double> extra = {};
 
-  double accuracy() const { return confusion.accuracy(); }
-  double macro_f1() const { return confusion.macro_f1(); }
+  double accuracy() const { return score("accuracy"); }
+  double macro_f1() const { return score("macro_f1"); }
   /// F1 of class 1 where there are two classes.
   std::optional<double> positive_f1() const;
-  /// {"accuracy", "macro_f1", "positive_f1" (two classes only), "loss", "confusion"}.
+  /// "loss", "accuracy", "f1" or "macro_f1", "mcc", or one of `extra`. Throws Error, naming those there
+  /// are, for another name.
+  double score(const std::string& name) const;
+  /// {"accuracy", "macro_f1", "mcc", "positive_f1" (two classes only), …, "loss", "confusion"}.
   Json to_json() const;
+  /// What to_json gave, also without its confusion matrix. Throws Error for JSON of another form.
+  static Evaluation from_json(const Json& json);
 };
+
+/// Whether more of it is better: of all scores but the loss and the perplexity.
+bool higher_is_better(const std::string& score);
 
 /// Per-class precision, recall and F1, and the matrix, as text.
 std::string table(const Evaluation& evaluation, const std::vector<std::string>& label_names);

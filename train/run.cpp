@@ -1,10 +1,5 @@
 #include "train/run.hpp"
 
-#include <cerrno>
-#include <cmath>
-#include <cstring>
-#include <fstream>
-
 #include "core/cpu/threads.hpp"
 #include "core/file.hpp"
 #include "optim/options.hpp"
@@ -12,55 +7,6 @@
 
 namespace minima {
 namespace {
-
-/// A file of one JSON document a line, flushed line by line, so that a run can be watched and loses
-/// nothing when it is cut off.
-class JsonLines {
- public:
-  explicit JsonLines(const std::filesystem::path& path) : path_(path), file_(path) {
-    check_state();
-  }
-  void write(const Json& line) {
-    file_ << line.dump() << std::endl;
-    check_state();
-  }
-
- private:
-  void check_state() {
-    if (!file_) fail_at_run_time("{}: cannot be written: {}", path_.string(), std::strerror(errno));
-  }
-  std::filesystem::path path_;
-  std::ofstream file_;
-};
-
-/// Six digits: enough to look at, and a third of the file.
-double rounded(double x) {
-  return std::isfinite(x) ? std::strtod(fmt::format("{:.6g}", x).c_str(), nullptr) : x;
-}
-
-Json to_json(const StepRecord& step) {
-  Json json = {
-      {"step", step.step},           {"epoch", step.epoch},         {"loss", step.loss},
-      {"lr_factor", step.lr_factor}, {"grad_norm", step.grad_norm}, {"clipped", step.clipped},
-      {"ms", step.milliseconds},     {"texts", step.texts},         {"tokens", step.tokens}};
-  for (const TensorReport& tensor : step.tensors)
-    json["tensors"][tensor.name] = {
-        {"ratio", rounded(update_ratio(tensor))},       {"step_size", rounded(tensor.step_size)},
-        {"gradient_rms", rounded(tensor.gradient_rms)}, {"weight_rms", rounded(tensor.weight_rms)},
-        {"update_rms", rounded(tensor.update_rms)},     {"update_clipped", tensor.update_clipped}};
-  return json;
-}
-
-/// An epoch without its confusion matrix.
-Json to_json(const EpochRecord& epoch) {
-  Json dev = epoch.dev.to_json();
-  dev.erase("confusion");
-  return {{"epoch", epoch.epoch},
-          {"step", epoch.step},
-          {"train_loss", epoch.train_loss},
-          {"dev", std::move(dev)},
-          {"seconds", epoch.seconds}};
-}
 
 i64 allocated_bytes(const Optimizer& optimizer) {
   i64 bytes = 0;
@@ -116,13 +62,14 @@ Json describe(const TrainingResult& result) {
     seconds += step.milliseconds / 1000;
   }
   Json epochs = Json::array();
-  for (const EpochRecord& epoch : result.epochs) epochs.push_back(to_json(epoch));
+  for (const EvaluationRecord& record : result.evaluations) epochs.push_back(to_json(record));
   return {{"step_ms", median(milliseconds)},
           {"tokens_per_second", tokens / seconds},
           {"seconds", result.seconds},
-          {"best_epoch", result.best_epoch},
-          {"dev", result.dev.to_json()},
-          {"test", result.test.to_json()},
+          {"best_epoch", result.best_epoch()},
+          {"dev", result.dev().to_json()},
+          {"stop", stop_name(result.stop)},
+          {"time", result.time.to_json()},
           {"train_loss", losses},
           {"grad_norm", norms},
           {"lr_factor", factors},
@@ -154,19 +101,16 @@ i64 default_epochs(i64 training_texts) {
   return std::clamp<i64>((25000 + training_texts / 2) / std::max<i64>(training_texts, 1), 3, 20);
 }
 
-std::string to_string(const BatchSize& batch) {
-  return batch.texts > 0 ? fmt::format("{} texts", batch.texts)
-                         : fmt::format("{} tokens", batch.tokens);
-}
-
 Run run_training(const Task& task, const std::string& spec, const TrainingOptions& options,
-                 const std::filesystem::path& directory, const TrainingObserver& observer) {
+                 const std::filesystem::path& directory, const Callback& callback, bool resume) {
   reset_peak_memory();
   const i64 live_before = memory_stats().live;
   auto model = std::make_unique<nn::DistilBertClassifier>(task.config);
   model->initialize(options.seed);
-  by_step(options.switches, total_steps(task.data, options));  // refuses a wrong one
-  Optimizer optimizer = make_optimizer(spec, parameter_groups(*model, spec, options));
+  const std::vector<Parameter*> parameters = model->parameters();
+  Optimizer optimizer = make_optimizer(spec, parameter_groups(parameters, spec, options));
+  Trainer trainer(classification(*model, task.data, options, &task.tokenizer.vocabulary()),
+                  optimizer, options, directory);
 
   Json record = {{"optimizer", optimizer.name()},
                  {"spec", spec},
@@ -176,83 +120,42 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
                  {"scales", optimizer.scales()},
                  {"state_bytes", allocated_bytes(optimizer)},
                  {"state_bytes_predicted", optimizer.state_bytes()}};
-
-  std::optional<JsonLines> metrics;
-  if (!directory.empty()) {
+  if (!directory.empty() && !resume) {
+    refuse_earlier_checkpoints(directory);
     std::error_code refused;
     std::filesystem::create_directories(directory, refused);
     if (refused)
       fail_at_run_time("{}: cannot be created: {}", directory.string(), refused.message());
-    Json groups = Json::array(), switches = Json::array();
-    for (const GroupPattern& group : options.groups)
-      groups.push_back({{"pattern", group.pattern}, {"options", group.options}});
-    for (const auto& [step, next] : by_step(options.switches, total_steps(task.data, options)))
-      switches.push_back({{"after_step", step}, {"spec", next}});
-    Json run = {{"task",
-                 {{"data", task.dataset.name},
-                  {"origin", task.dataset.origin},
-                  {"model", task.model_name}}},
-                {"config", task.config.to_json()},
-                {"optimizer", record["options"]},
-                {"training",
-                 {{"epochs", options.epochs},
-                  {"batch", to_string(options.batch)},
-                  {"schedule", options.schedule},
-                  {"warmup", options.warmup},
-                  {"clip_norm", options.clip_norm},
-                  {"clip_value", options.clip_value},
-                  {"accumulate", options.accumulate},
-                  {"watch", options.watch},
-                  {"groups", std::move(groups)},
-                  {"switches", std::move(switches)},
-                  {"seed", options.seed},
-                  {"threads", threads()}}}};
+    Json training = to_json(options);
+    training["threads"] = threads();
+    const Json run = {{"task",
+                       {{"data", task.dataset.name},
+                        {"origin", task.dataset.origin},
+                        {"model", task.model_name}}},
+                      {"config", task.config.to_json()},
+                      {"optimizer", record["options"]},
+                      {"training", std::move(training)}};
     write_file(directory / "run.json", run.dump(2) + "\n");
-    metrics.emplace(directory / "metrics.jsonl");
   }
 
-  const TrainingObserver recording{.step =
-                                       [&](const StepRecord& step, i64 total) {
-                                         if (metrics) metrics->write(to_json(step));
-                                         if (observer.step) observer.step(step, total);
-                                       },
-                                   .epoch =
-                                       [&](const EpochRecord& epoch) {
-                                         if (metrics) metrics->write(to_json(epoch));
-                                         if (observer.epoch) observer.epoch(epoch);
-                                       },
-                                   .alarm =
-                                       [&](const Alarm& alarm) {
-                                         if (metrics) metrics->write({{"alarm", alarm.to_json()}});
-                                         if (observer.alarm) observer.alarm(alarm);
-                                       },
-                                   .checkpoint =
-                                       [&](const Optimizer& before, i64 step) {
-                                         if (!directory.empty()) {
-                                           const auto folder = directory / "checkpoints" /
-                                                               fmt::format("step-{}", step);
-                                           save_model(folder, task.tokenizer.vocabulary(), *model);
-                                           before.save(folder / "optimizer.safetensors");
-                                         }
-                                         if (observer.checkpoint) observer.checkpoint(before, step);
-                                       },
-                                   .switched =
-                                       [&](const SwitchRecord& record) {
-                                         if (metrics)
-                                           metrics->write({{"switch", record.to_json()}});
-                                         if (observer.switched) observer.switched(record);
-                                       }};
-  TrainingResult result = train(*model, optimizer, task.data, options, recording);
-  if (metrics) metrics->write({{"best_epoch", result.best_epoch}, {"test", result.test.to_json()}});
+  trainer.callbacks.push_back(callback);
+  if (resume) trainer.resume();
+  TrainingResult result = trainer.run();
+  Run run{std::move(model), std::move(result), {}, {}};
+  if (run.result.stop == Stop::interrupted) return run;
 
+  run.test = evaluate(*run.model, task.data.test);
   record["final_optimizer"] = optimizer.name();
   record["peak_bytes"] = memory_stats().peak - live_before;
-  record.update(describe(result));
+  record.update(describe(run.result));
+  record["test"] = run.test.to_json();
   if (!directory.empty()) {
-    save_model(directory / "final", task.tokenizer.vocabulary(), *model);
+    trainer.log({{"best_epoch", run.result.best_epoch()}, {"test", run.test.to_json()}});
+    save_model(directory / "final", task.tokenizer.vocabulary(), *run.model);
     optimizer.save(directory / "final" / "optimizer.safetensors");
   }
-  return {std::move(model), std::move(result), std::move(record)};
+  run.record = std::move(record);
+  return run;
 }
 
 }  // namespace minima

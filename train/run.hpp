@@ -17,12 +17,10 @@ std::string with_defaults(const std::string& spec);
 /// 25,000 texts, from 3 to 20. Little text needs more passes; more of them over-fit.
 i64 default_epochs(i64 training_texts);
 
-/// `batch` as a user reads it: "32 texts", "2048 tokens".
-std::string to_string(const BatchSize& batch);
-
 struct Run {
   std::unique_ptr<nn::DistilBertClassifier> model;  ///< with the weights of the best epoch
   TrainingResult result;
+  Evaluation test{ConfusionMatrix(0), 0};  ///< of those weights
   /// {"optimizer", "spec", "options", "seed", "state_elements", "scales", "state_bytes",
   /// "state_bytes_predicted", "step_ms" (median), "tokens_per_second", "peak_bytes", "seconds",
   /// "best_epoch", "dev", "test", "train_loss", "grad_norm", "lr_factor", "clipped" (each step's),
@@ -31,11 +29,11 @@ struct Run {
   Json record;
 };
 
-/// Trains from the weights that options.seed draws. In `directory` (none where empty) it writes
-/// run.json at once, metrics.jsonl line by line (a line a step, a line an evaluation; {"alarm": …}
-/// and {"switch": …} where there are some), before a switch of optimizers checkpoints/step-N/ (the
-/// model and optimizer.safetensors), and final/ at the end.
+/// Trains from the weights that options.seed draws. In `directory` (none where empty) it writes run.json at once,
+/// what a Trainer writes, and final/ at the end; with `resume` it goes on with the run that is there, from its newest
+/// whole checkpoint, or from the start where it has none. An interrupted run has no record, no test and no final/.
 Run run_training(const Task& task, const std::string& spec, const TrainingOptions& options,
-                 const std::filesystem::path& directory, const TrainingObserver& observer = {});
+                 const std::filesystem::path& directory, const Callback& callback = {},
+                 bool resume = false);
 
 }  // namespace minima

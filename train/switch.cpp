@@ -65,6 +65,24 @@ Json SwitchRecord::to_json() const {
           {"warmup", warmup}, {"slots", list}, {"text", text()}};
 }
 
+SwitchRecord SwitchRecord::from_json(const Json& json) {
+  SwitchRecord record{json.at("step").get<i64>(),
+                      json.at("from").get<std::string>(),
+                      json.at("to").get<std::string>(),
+                      json.at("warmup").get<i64>(),
+                      {}};
+  using How = SlotConversion::How;
+  for (const Json& slot : json.at("slots")) {
+    How how = How::afresh;
+    for (const How known : {How::copied, How::re_encoded, How::converted})
+      if (slot.at("how").get<std::string>() == how_name(known)) how = known;
+    record.slots.push_back({slot.at("parameter").get<std::string>(),
+                            slot.at("slot").get<std::string>(), slot.at("from").get<std::string>(),
+                            how, slot.at("note").get<std::string>()});
+  }
+  return record;
+}
+
 i64 restart_warmup(const std::vector<SlotConversion>& slots, i64 remaining) {
   if (std::ranges::none_of(slots, &SlotConversion::needs_warmup)) return 0;
   return std::min(std::clamp<i64>(remaining / 20, 10, 1000), remaining);

@@ -35,6 +35,7 @@ struct SwitchRecord {
   /// "after step 500: adamw → lion, the learning rate rises over 25 steps", and the table of slots.
   std::string text() const;
   Json to_json() const;
+  static SwitchRecord from_json(const Json& json);  ///< what to_json gave
 };
 
 /// Steps over which the learning rate rises again (1/n, 2/n, …, 1): where a slot started afresh, a

@@ -6,8 +6,7 @@
 
 #include "data/dataset.hpp"
 #include "data/tokenizer.hpp"
-#include "nn/models/distilbert.hpp"
-#include "train/trainer.hpp"
+#include "train/classification.hpp"
 
 namespace minima {
 

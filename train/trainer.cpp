@@ -1,106 +1,22 @@
 #include "train/trainer.hpp"
 
-#include <chrono>
 #include <cmath>
+#include <csignal>
+#include <set>
 
-#include "autograd/functions.hpp"
-#include "optim/schedule.hpp"
+#include "core/safetensors.hpp"
+#include "nn/module.hpp"
 
 namespace minima {
 namespace {
 
-class Stopwatch {
- public:
-  double seconds() const {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  }
+/// Seconds between checkpoints that go by the clock, and as a multiple of what writing one takes.
+constexpr double kSaveSeconds = 60, kSaveMultiple = 100;
 
- private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
+constexpr const char* kBest = "best.safetensors";
 
-/// Tokens that an evaluation holds at once: enough to keep the cores busy, little enough to stay in
-/// cache.
-constexpr i64 kEvaluationTokens = 2048;
-
-BatchSize evaluation_batch(const TokenizedSplit& split) {
-  i64 longest = 0;
-  for (i64 i = 0; i < split.size(); ++i) longest = std::max(longest, split.length(i));
-  return BatchSize::of_tokens(std::max(kEvaluationTokens, longest));
-}
-
-bool better(const Evaluation& a, const Evaluation& b) {
-  return a.accuracy() != b.accuracy() ? a.accuracy() > b.accuracy() : a.loss < b.loss;
-}
-
-/// The gradient of the mean loss over the texts of some batches, and that loss.
-struct Accumulated {
-  double loss = 0;
-  i64 texts = 0, tokens = 0;
-};
-
-Accumulated accumulate_gradients(const nn::DistilBertClassifier& model, const TokenizedSplit& split,
-                                 std::span<const std::vector<i64>> batches, const nn::Pass& pass) {
-  Accumulated sum;
-  for (const std::vector<i64>& indices : batches) sum.texts += std::ssize(indices);
-  for (const std::vector<i64>& indices : batches) {
-    const Batch batch = make_batch(split, indices);
-    const Variable loss = cross_entropy(model(batch, pass), batch.labels);
-    const double share = static_cast<double>(batch.texts()) / static_cast<double>(sum.texts);
-    sum.loss += share * loss.value().item();
-    if (!std::isfinite(sum.loss)) return sum;  // there is nothing to learn from it
-    loss.backward(Tensor::full(loss.shape(), static_cast<float>(share)));
-    sum.tokens += batch.tokens.size();
-  }
-  return sum;
-}
-
-/// The optimizer that trains at present, and when it is another's turn.
-class Turns {
- public:
-  Turns(const std::vector<OptimizerSwitch>& switches, i64 total)
-      : switches_(by_step(switches, total)), total_(total) {}
-
-  /// After `step` steps: changes `optimizer` if it is time.
-  std::optional<SwitchRecord> change(Optimizer& optimizer, i64 step,
-                                     nn::DistilBertClassifier& model,
-                                     const TrainingOptions& options,
-                                     const TrainingObserver& observer) {
-    const auto due = switches_.find(step);
-    if (due == switches_.end()) return {};
-    if (observer.checkpoint) observer.checkpoint(optimizer, step);
-    Optimizer next = make_optimizer(due->second, parameter_groups(model, due->second, options));
-    SwitchRecord record{step, optimizer.name(), next.name(), 0, convert_state(optimizer, next)};
-    optimizer = std::move(next);
-    // One that makes its own step size heeds no warm-up.
-    record.warmup = warmup_ =
-        optimizer.takes_schedule() ? restart_warmup(record.slots, total_ - step) : 0;
-    last_ = step;
-    if (observer.switched) observer.switched(record);
-    return record;
-  }
-
-  /// On the learning rate of the step after `step` steps.
-  double warmup_factor(i64 step) const {
-    return step - last_ < warmup_
-               ? static_cast<double>(step - last_ + 1) / static_cast<double>(warmup_)
-               : 1;
-  }
-  bool just_changed(i64 step) const { return last_ > 0 && step - last_ < kWatchedAfterSwitch; }
-
- private:
-  std::map<i64, std::string> switches_;  ///< specs, by the steps before them
-  i64 total_, last_ = 0, warmup_ = 0;
-};
-
-/// ", first in that of 'embeddings.weight'", or nothing where every entry is finite.
-std::string first_non_finite(const std::vector<Parameter*>& parameters) {
-  for (const Parameter* parameter : parameters)
-    if (parameter->gradient)
-      for (const float x : parameter->gradient.values().span<float>())
-        if (!std::isfinite(x)) return fmt::format(", first in that of '{}'", parameter->name);
-  return "";
-}
+/// Options that may be others when a run is resumed: they change no bit of it.
+const std::set<std::string, std::less<>> kFreeOptions = {"minutes", "save_every", "keep", "watch"};
 
 std::vector<Tensor> copy_values(const std::vector<Parameter*>& parameters) {
   std::vector<Tensor> values;
@@ -108,21 +24,90 @@ std::vector<Tensor> copy_values(const std::vector<Parameter*>& parameters) {
   return values;
 }
 
+/// Adds the seconds of its life to a sum.
+class Timed {
+ public:
+  explicit Timed(double& sum) : sum_(sum) {}
+  ~Timed() { sum_ += clock_.seconds(); }
+  Timed(const Timed&) = delete;
+  Timed& operator=(const Timed&) = delete;
+
+ private:
+  double& sum_;
+  Stopwatch clock_;
+};
+
+volatile std::sig_atomic_t interrupts = 0;
+
+extern "C" void on_interrupt(int signal) {
+  if (interrupts != 0) {  // the second one
+    std::signal(signal, SIG_DFL);
+    std::raise(signal);
+  }
+  interrupts = 1;
+}
+
+AcceleratorOptions accelerator_options(const TrainingOptions& options) {
+  return {.accumulate = options.accumulate,
+          .schedule = options.schedule,
+          .warmup = options.warmup,
+          .seed = options.seed,
+          .watch = options.watch};
+}
+
 }  // namespace
 
+InterruptRequests::InterruptRequests() {
+  interrupts = 0;
+  for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, on_interrupt);
+}
+InterruptRequests::~InterruptRequests() {
+  for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, SIG_DFL);
+}
+bool InterruptRequests::received() { return interrupts != 0; }
+
+std::string to_string(const BatchSize& batch) {
+  return batch.texts > 0 ? fmt::format("{} texts", batch.texts)
+                         : fmt::format("{} tokens", batch.tokens);
+}
+
+std::string_view stop_name(Stop stop) {
+  switch (stop) {
+    case Stop::finished:
+      return "all steps are taken";
+    case Stop::patience:
+      return "no better evaluation any more";
+    case Stop::minutes:
+      return "the time is up";
+    case Stop::interrupted:
+      return "interrupted";
+    case Stop::callback:
+      return "a callback asked for it";
+  }
+  return "";
+}
+
 void validate(const TrainingOptions& options) {
+  Accelerator{accelerator_options(options)};  // refuses its own
   check(options.epochs > 0 && options.epochs <= 100'000,
         "epochs is {}; it must lie between 1 and 100,000", options.epochs);
-  check(options.warmup >= 0 && options.warmup < 1,
-        "warmup is {}, a share of all steps; it must be at least 0 and below 1", options.warmup);
+  check(options.steps >= 0 && options.steps <= i64{1} << 40,
+        "steps is {}; it must be at least 0 (0: as many as the epochs have)", options.steps);
+  check(options.minutes >= 0 && std::isfinite(options.minutes),
+        "minutes is {}; it must be at least 0 (0: no limit)", options.minutes);
   check(options.clip_norm >= 0, "clip is {}; it must be at least 0 (0: not clipped)",
         options.clip_norm);
-  parse_schedule(options.schedule);
   check(options.clip_value >= 0, "clip-value is {}; it must be at least 0 (0: not cut)",
         options.clip_value);
-  check(options.accumulate > 0 && options.accumulate <= 1'000'000,
-        "accumulate is {} batches; it must lie between 1 and 1,000,000", options.accumulate);
-  check(options.watch >= 0, "watch is {}; it must be at least 0 (0: never)", options.watch);
+  check(options.evaluate_every >= 0,
+        "evaluate-every is {} steps; it must be at least 0 (0: after each epoch)",
+        options.evaluate_every);
+  check(options.patience >= 0, "patience is {} evaluations; it must be at least 0 (0: never stop)",
+        options.patience);
+  check(options.save_every.value_or(0) >= 0,
+        "save-every is {} steps; it must be at least 0 (0: only when interrupted)",
+        options.save_every.value_or(0));
+  check(options.keep >= 0, "keep is {} checkpoints; it must be at least 0 (0: all)", options.keep);
   for (const OptimizerSwitch& next : options.switches) validate_optimizer(next.spec, options);
 }
 
@@ -132,140 +117,318 @@ void validate_optimizer(const std::string& spec, const TrainingOptions& options)
   make_optimizer(spec, empty);
 }
 
-i64 total_steps(const TrainingData& data, const TrainingOptions& options) {
-  const auto quotient = [](i64 a, i64 b) { return (a + b - 1) / b; };  // rounded up
-  if (options.batch.texts > 0)
-    return options.epochs *
-           quotient(quotient(data.train.size(), options.batch.texts), options.accumulate);
-  i64 steps = 0;
-  for (i64 epoch = 0; epoch < options.epochs; ++epoch)
-    steps += quotient(std::ssize(epoch_batches(data.train, options.batch, options.seed, epoch)),
-                      options.accumulate);
-  return steps;
+Json to_json(const TrainingOptions& options) {
+  Json groups = Json::array(), switches = Json::array();
+  for (const GroupPattern& group : options.groups)
+    groups.push_back({{"pattern", group.pattern}, {"options", group.options}});
+  for (const OptimizerSwitch& next : options.switches)
+    switches.push_back({{"steps", next.steps}, {"share", next.share}, {"spec", next.spec}});
+  return {{"epochs", options.epochs},
+          {"steps", options.steps},
+          {"minutes", options.minutes},
+          {"batch", to_string(options.batch)},
+          {"schedule", options.schedule},
+          {"warmup", options.warmup},
+          {"clip_norm", options.clip_norm},
+          {"clip_value", options.clip_value},
+          {"accumulate", options.accumulate},
+          {"watch", options.watch},
+          {"evaluate_every", options.evaluate_every},
+          {"metric", options.metric},
+          {"patience", options.patience},
+          {"save_every", options.save_every ? Json(*options.save_every) : Json(nullptr)},
+          {"keep", options.keep},
+          {"groups", std::move(groups)},
+          {"switches", std::move(switches)},
+          {"seed", options.seed}};
 }
 
-std::vector<ParameterGroup> parameter_groups(nn::DistilBertClassifier& model,
+Json TimeSpent::to_json() const {
+  const double work = total > 0 ? total : 1;
+  return {{"seconds", total},
+          {"steps", steps / work},
+          {"evaluation", evaluation / work},
+          {"logging", logging / work},
+          {"checkpoints", checkpoints / work},
+          {"loop", loop() / work}};
+}
+
+std::vector<ParameterGroup> parameter_groups(const std::vector<Parameter*>& parameters,
                                              const std::string& spec,
                                              const TrainingOptions& options) {
-  return group_by_pattern(decay_groups(model.parameters(), spec), options.groups);
+  return group_by_pattern(decay_groups(parameters, spec), options.groups);
 }
 
-TrainingResult train(nn::DistilBertClassifier& model, Optimizer& optimizer,
-                     const TrainingData& data, const TrainingOptions& options,
-                     const TrainingObserver& observer) {
-  validate(options);
-  const std::vector<Parameter*> parameters = model.parameters();
-  const i64 total = total_steps(data, options);
-  Schedule schedule = parse_schedule(options.schedule);
-  schedule.total = total;
-  if (schedule.takes_warmup())
-    schedule.warmup = std::llround(options.warmup * static_cast<double>(total));
-  ReduceOnPlateau plateau(schedule.plateau);
-  Turns turns(options.switches, total);
-  Watch watch;
-  const Stopwatch clock;
-  std::vector<StepRecord> steps;
-  std::vector<EpochRecord> epochs;
-  std::vector<Alarm> alarms;
-  std::vector<SwitchRecord> switches;
-  std::vector<Tensor> best_values;
-  std::size_t best = 0;
-  const auto raise = [&](std::vector<Alarm> rung) {
-    for (Alarm& alarm : rung) {
-      if (observer.alarm) observer.alarm(alarm);
-      alarms.push_back(std::move(alarm));
-    }
+i64 total_steps(const Batches& batches, const TrainingOptions& options) {
+  return options.steps > 0 ? options.steps
+                           : total_steps(batches, options.epochs, options.accumulate);
+}
+
+Trainer::Trainer(Objective objective, Optimizer& optimizer, TrainingOptions options,
+                 std::filesystem::path directory)
+    : objective_(std::move(objective)),
+      optimizer_(optimizer),
+      options_(std::move(options)),
+      directory_(std::move(directory)),
+      accelerator_(accelerator_options(options_)) {
+  validate(options_);
+  accelerator_.prepare(objective_.parameters, optimizer_, objective_.batches,
+                       minima::total_steps(objective_.batches, options_));
+  switches_ = by_step(options_.switches, total_steps());
+  accelerator_.on_alarm = [this](const Alarm& alarm) {
+    if (log_) log_->write(Json{{"alarm", alarm.to_json()}});
+    tell([&](const Callback& callback) {
+      if (callback.alarm) callback.alarm(alarm);
+    });
+    result_.alarms.push_back(alarm);
   };
-
-  i64 step = 0;
-  for (i64 epoch = 1; epoch <= options.epochs; ++epoch) {
-    double loss_sum = 0;
-    const std::vector<std::vector<i64>> batches =
-        epoch_batches(data.train, options.batch, options.seed, epoch - 1);
-    for (std::span<const std::vector<i64>> rest(batches); !rest.empty();) {
-      const Stopwatch step_clock;
-      const auto now =
-          rest.first(std::min(rest.size(), static_cast<std::size_t>(options.accumulate)));
-      rest = rest.subspan(now.size());
-      const bool watched =
-          (options.watch > 0 && (step + 1) % options.watch == 0) || turns.just_changed(step);
-      const double lr_factor = schedule.factor(step) * plateau.factor() * turns.warmup_factor(step);
-      ++step;
-      const Accumulated sum = accumulate_gradients(
-          model, data.train, now, {.training = true, .seed = options.seed, .step = step});
-      if (!std::isfinite(sum.loss)) {
-        raise({{step, Alarm::Of::loss, "", sum.loss, 0}});
-        fail_at_run_time(
-            "train: the loss is {} in step {}; a lower learning rate or a longer warm-up may help",
-            sum.loss, step);
-      }
-      const StepReport report = optimizer.step({.lr_factor = lr_factor,
-                                                .clip_norm = options.clip_norm,
-                                                .clip_value = options.clip_value,
-                                                .measure_norm = true,
-                                                .skip_non_finite = true,
-                                                .watch = watched});
-      raise(watch.observe(step, optimizer.takes_schedule() ? lr_factor : 1, report));
-      if (report.skipped)
-        fail_at_run_time(
-            "train: the norm of the gradient is {} in step {}{}; a lower learning rate or a longer "
-            "warm-up may help",
-            report.grad_norm.value_or(0), step, first_non_finite(parameters));
-      for (Parameter* parameter : parameters) parameter->gradient.clear();
-
-      steps.push_back({step, epoch, sum.loss, lr_factor, report.grad_norm.value_or(0),
-                       report.clipped, 1000 * step_clock.seconds(), sum.texts, sum.tokens,
-                       report.tensors});
-      loss_sum += sum.loss * static_cast<double>(sum.texts);
-      if (observer.step) observer.step(steps.back(), total);
-      if (auto record = turns.change(optimizer, step, model, options, observer)) {
-        watch.restart();
-        switches.push_back(std::move(*record));
-      }
-    }
-    epochs.push_back({epoch, step, loss_sum / static_cast<double>(data.train.size()),
-                      evaluate(model, data.dev), clock.seconds()});
-    if (schedule.kind == "plateau")
-      plateau.step(schedule.plateau.mode == ReduceOnPlateau::Mode::min
-                       ? epochs.back().dev.loss
-                       : epochs.back().dev.accuracy());
-    if (epoch == 1 || better(epochs.back().dev, epochs[best].dev)) {
-      best = epochs.size() - 1;
-      best_values = copy_values(parameters);
-    }
-    if (observer.epoch) observer.epoch(epochs.back());
-  }
-  for (std::size_t i = 0; i < parameters.size(); ++i)
-    parameters[i]->value.copy_from(best_values[i]);
-  Evaluation dev = epochs[best].dev;
-  Evaluation test = evaluate(model, data.test);
-  return {std::move(steps),           std::move(epochs), std::move(alarms), std::move(switches),
-          static_cast<i64>(best) + 1, std::move(dev),    std::move(test),   clock.seconds()};
 }
 
-Tensor predict(const nn::DistilBertClassifier& model, const TokenizedSplit& split) {
-  const NoGrad no_grad;
-  Tensor logits = Tensor::empty({split.size(), model.config.labels});
-  i64 row = 0;
-  for (const std::vector<i64>& indices : batches_in_order(split, evaluation_batch(split))) {
-    const i64 end = row + static_cast<i64>(indices.size());
-    logits.rows(row, end).copy_from(model(make_batch(split, indices)).value());
-    row = end;
-  }
-  return logits;
+void Trainer::tell(const std::function<void(const Callback&)>& what) {
+  const Timed timed(result_.time.logging);
+  for (const Callback& callback : callbacks) what(callback);
 }
 
-Evaluation evaluate(const nn::DistilBertClassifier& model, const TokenizedSplit& split) {
-  const Tensor logits = predict(model, split);
-  const i64 labels = model.config.labels;
-  ConfusionMatrix confusion(labels);
-  for (i64 i = 0; i < split.size(); ++i) {
-    const float* row = logits.data<float>() + i * labels;
-    confusion.add(split.labels[static_cast<std::size_t>(i)],
-                  std::max_element(row, row + labels) - row);
+i64 Trainer::parameter_count() const {
+  i64 count = 0;
+  for (const Parameter* parameter : objective_.parameters) count += parameter->value.size();
+  return count;
+}
+
+TrainingResult Trainer::run() {
+  clock_.restart();
+  since_save_.restart();
+  result_.time = {};
+  if (!directory_.empty() && !log_) {  // not resumed
+    refuse_earlier_checkpoints(directory_);
+    log_.emplace(directory_ / "metrics.jsonl");
   }
-  const double loss = cross_entropy(logits, Tensor::from(split.labels)).value().item();
-  return {std::move(confusion), loss};
+  std::optional<Stop> stop;
+  while (!stop) {
+    if (InterruptRequests::received()) {
+      save();
+      stop = Stop::interrupted;
+      break;
+    }
+    change_optimizer_if_due();
+    if (!train_on_next_batch()) continue;
+
+    const i64 step = accelerator_.steps();
+    const bool last = step == total_steps();
+    {
+      const Timed timed(result_.time.logging);
+      const StepRecord& record = result_.steps.back();
+      if (log_) log_->write(record);
+      for (const Callback& callback : callbacks)
+        if (callback.step) callback.step(record, total_steps());
+    }
+    if (last)
+      stop = Stop::finished;
+    else if (std::exchange(stop_wanted_, false))
+      stop = Stop::callback;
+    else if (options_.minutes > 0 && seconds() > 60 * options_.minutes)
+      stop = Stop::minutes;
+    const bool evaluation_due = options_.evaluate_every > 0 ? step % options_.evaluate_every == 0
+                                                            : accelerator_.epoch_ended();
+    if (std::exchange(evaluation_wanted_, false) || evaluation_due || stop) evaluate();
+    if (!stop && options_.patience > 0 && without_better_ >= options_.patience)
+      stop = Stop::patience;
+    if (std::exchange(save_wanted_, false) || (!last && save_is_due())) save();
+  }
+  if (*stop != Stop::interrupted && result_.best)
+    for (std::size_t i = 0; i < best_values_.size(); ++i)
+      objective_.parameters[i]->value.copy_from(best_values_[i]);
+  result_.stop = *stop;
+  result_.seconds = seconds();
+  result_.time.total = clock_.seconds();
+  return std::move(result_);
+}
+
+bool Trainer::train_on_next_batch() {
+  const Timed timed(result_.time.steps);
+  accelerator_.next();
+  const BatchLoss batch = objective_.loss(accelerator_.indices(), accelerator_.pass());
+  accelerator_.backward(batch.loss, batch.weight, batch.tokens);
+  step_weight_ += batch.weight;
+  if (accelerator_.accumulate()) return false;
+  accelerator_.clip(options_.clip_norm, options_.clip_value);
+  result_.steps.push_back(accelerator_.step());
+  loss_sum_ += result_.steps.back().loss * step_weight_;
+  weight_sum_ += std::exchange(step_weight_, 0);
+  return true;
+}
+
+void Trainer::change_optimizer_if_due() {
+  const i64 step = accelerator_.steps();
+  const auto due = switches_.find(step);
+  if (due == switches_.end() || accelerator_.changed_at() == step) return;
+  save();
+  const SwitchRecord record = accelerator_.change_optimizer(
+      make_optimizer(due->second, parameter_groups(objective_.parameters, due->second, options_)));
+  result_.switches.push_back(record);
+  if (log_) log_->write(Json{{"switch", record.to_json()}});
+  tell([&](const Callback& callback) {
+    if (callback.switched) callback.switched(record);
+  });
+}
+
+void Trainer::evaluate() {
+  if (!objective_.evaluate || evaluated_at_ == accelerator_.steps()) return;
+  {
+    const Timed timed(result_.time.evaluation);
+    const NoGrad no_grad;
+    EvaluationRecord record{accelerator_.epoch(), accelerator_.steps(), loss_sum_ / weight_sum_,
+                            objective_.evaluate(), seconds()};
+    accelerator_.observe(record.dev);
+    const auto better = [&](const Evaluation& a, const Evaluation& b) {
+      const double x = a.score(options_.metric), y = b.score(options_.metric);
+      if (x != y) return higher_is_better(options_.metric) == (x > y);
+      return a.loss < b.loss;
+    };
+    if (!result_.best || better(record.dev, result_.best_dev)) {
+      result_.best = result_.evaluations.size();
+      result_.best_dev = record.dev;
+      best_values_ = copy_values(objective_.parameters);
+      best_file_.clear();
+      without_better_ = 0;
+    } else {
+      ++without_better_;
+    }
+    result_.evaluations.push_back(std::move(record));
+    loss_sum_ = weight_sum_ = 0;
+    evaluated_at_ = accelerator_.steps();
+  }
+  const Timed timed(result_.time.logging);
+  if (log_) log_->write(result_.evaluations.back());
+  for (const Callback& callback : callbacks)
+    if (callback.evaluation) callback.evaluation(result_.evaluations.back());
+}
+
+// --- checkpoints --------------------------------------------------------------------------------
+
+bool Trainer::save_is_due() const {
+  if (options_.save_every)
+    return *options_.save_every > 0 && accelerator_.steps() % *options_.save_every == 0;
+  return since_save_.seconds() > std::max(kSaveSeconds, kSaveMultiple * save_seconds_);
+}
+
+void Trainer::save() {
+  if (directory_.empty() || accelerator_.steps() == 0) return;
+  const Stopwatch clock;
+  const Timed timed(result_.time.checkpoints);
+  Json state = {{"metrics_bytes", log_->flush()},
+                {"options", to_json(options_)},
+                {"fingerprint", objective_.fingerprint},
+                {"loss_sum", loss_sum_},
+                {"weight_sum", weight_sum_},
+                {"evaluated_at", evaluated_at_},
+                {"without_better", without_better_},
+                {"seconds", seconds()},
+                {"best", result_.best ? Json(*result_.best) : Json(nullptr)}};
+  if (result_.best) state["best_dev"] = result_.best_dev.to_json();
+  const auto folder = accelerator_.checkpoint(
+      directory_, {.fill = [&](const std::filesystem::path& to) { fill(to); },
+                   .state = {{"trainer", std::move(state)}},
+                   .bytes = result_.best ? 4 * parameter_count() : 0,
+                   .keep = options_.keep});
+  if (result_.best) best_file_ = folder / kBest;
+  since_save_.restart();
+  save_seconds_ = clock.seconds();
+  tell([&](const Callback& callback) {
+    if (callback.checkpoint) callback.checkpoint(folder);
+  });
+}
+
+void Trainer::fill(const std::filesystem::path& folder) const {
+  const auto named = [&](const auto& value_of) {
+    std::vector<NamedTensor> tensors;
+    for (std::size_t i = 0; i < objective_.parameters.size(); ++i)
+      tensors.push_back({objective_.parameters[i]->name, value_of(i)});
+    return tensors;
+  };
+  if (objective_.save_model)
+    objective_.save_model(folder);
+  else
+    save_safetensors(folder / "model.safetensors",
+                     named([&](std::size_t i) { return objective_.parameters[i]->value; }));
+  if (!result_.best) return;
+  // The best weights seldom change: a second name for the file that has them costs nothing.
+  std::error_code refused;
+  if (!best_file_.empty()) std::filesystem::create_hard_link(best_file_, folder / kBest, refused);
+  if (best_file_.empty() || refused)
+    save_safetensors(folder / kBest, named([&](std::size_t i) { return best_values_[i]; }));
+}
+
+bool Trainer::resume() {
+  check(!directory_.empty(), "resume: the trainer has no run directory");
+  const auto say = [&](const std::string& text) {
+    tell([&](const Callback& callback) {
+      if (callback.say) callback.say(text);
+    });
+  };
+  const std::optional<Checkpoint> found = newest_checkpoint(directory_, say);
+  if (!found) {
+    say(fmt::format("{} has no whole checkpoint: training begins anew", directory_.string()));
+    log_.emplace(directory_ / "metrics.jsonl");
+    return false;
+  }
+  restore(*found);
+  say(fmt::format("going on from {}: {} of {} steps are taken", found->folder.string(),
+                  accelerator_.steps(), total_steps()));
+  return true;
+}
+
+void Trainer::restore(const Checkpoint& checkpoint) {
+  try {
+    const Json &state = checkpoint.state.at("trainer"), mine = to_json(options_);
+    check(state.at("fingerprint") == objective_.fingerprint,
+          "resume: the data are not those of the checkpoint; give the same files and options");
+    for (const auto& [key, value] : mine.items())
+      check(kFreeOptions.contains(key) || state.at("options").at(key) == value,
+            "resume: {} is {} here, {} in the checkpoint; it must be the same", key, value.dump(),
+            state["options"][key].dump());
+    const i64 changed_at = checkpoint.state.at("accelerator").at("changed_at").get<i64>();
+    if (changed_at > 0) {
+      check(switches_.contains(changed_at), "resume: no change of the optimizer after step {}",
+            changed_at);
+      const std::string& spec = switches_.at(changed_at);
+      optimizer_ = make_optimizer(spec, parameter_groups(objective_.parameters, spec, options_));
+    }
+    accelerator_.resume(checkpoint);
+
+    const u64 bytes = state.at("metrics_bytes").get<u64>();
+    LoggedRecords records = read_metrics(directory_ / "metrics.jsonl", bytes);
+    result_.steps = std::move(records.steps);
+    result_.evaluations = std::move(records.evaluations);
+    for (const Json& line : records.others) {
+      if (line.contains("alarm")) result_.alarms.push_back(Alarm::from_json(line["alarm"]));
+      if (line.contains("switch"))
+        result_.switches.push_back(SwitchRecord::from_json(line["switch"]));
+    }
+    loss_sum_ = state.at("loss_sum").get<double>();
+    weight_sum_ = state.at("weight_sum").get<double>();
+    evaluated_at_ = state.at("evaluated_at").get<i64>();
+    without_better_ = state.at("without_better").get<i64>();
+    earlier_seconds_ = state.at("seconds").get<double>();
+    if (!state.at("best").is_null()) {
+      result_.best = state["best"].get<std::size_t>();
+      check(*result_.best < result_.evaluations.size(), "resume: evaluation {} is the best, of {}",
+            *result_.best, result_.evaluations.size());
+      result_.best_dev = Evaluation::from_json(state.at("best_dev"));
+      best_file_ = checkpoint.folder / kBest;
+      const SafetensorsFile file(best_file_);
+      best_values_.clear();
+      for (const Parameter* parameter : objective_.parameters) {
+        best_values_.push_back(file.read(parameter->name));
+        check(best_values_.back().shape() == parameter->value.shape(), "{}: '{}' is {}, not {}",
+              best_file_.string(), parameter->name, best_values_.back().shape(),
+              parameter->value.shape());
+      }
+    }
+    log_.emplace(directory_ / "metrics.jsonl", bytes);
+  } catch (const Json::exception& error) {
+    fail("{}: state.json is not a trainer's: {}", checkpoint.folder.string(), error.what());
+  }
 }
 
 }  // namespace minima

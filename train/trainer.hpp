@@ -1,31 +1,27 @@
-/// The training loop, and evaluation.
+/// Trainer: the loop, for those who want none of their own.
 ///
 ///     Optimizer optimizer = make_optimizer("adamw:lr=5e-4", decay_groups(model.parameters()));
-///     TrainingResult result = train(model, optimizer, data, {.epochs = 5});
-///     result.test.accuracy();                       // of the epoch that was best on dev
+///     Trainer trainer(classification(model, data, {.epochs = 5}), optimizer, {.epochs = 5}, "runs/mine");
+///     TrainingResult result = trainer.run();
+///     result.dev().accuracy();                       // of the best evaluation, whose weights the model has
+///
+/// It is the loop of train/accelerator.hpp, and around it: evaluation, the best model, early stopping, callbacks,
+/// changes of the optimizer, and in a run directory metrics.jsonl and checkpoints/step-N/.
 #pragma once
 
-#include <functional>
 #include <vector>
 
 #include "data/batcher.hpp"
-#include "nn/models/distilbert.hpp"
-#include "optim/optimizer.hpp"
-#include "train/metrics.hpp"
-#include "train/switch.hpp"
-#include "train/watch.hpp"
+#include "train/accelerator.hpp"
+#include "train/metrics_log.hpp"
 
 namespace minima {
-
-struct TrainingData {
-  TokenizedSplit train, dev, test;
-};
 
 struct TrainingOptions {
   i64 epochs = 5;
   BatchSize batch = BatchSize::of_texts(32);
   /// As parse_schedule reads it (optim/schedule.hpp). `plateau` sees the loss on dev after each
-  /// epoch, with mode=max the accuracy.
+  /// evaluation, with mode=max the accuracy.
   std::string schedule = "linear";
   double warmup = 0.1;    ///< share of all steps; one_cycle has its pct_start instead
   double clip_norm = 1;   ///< 0: not clipped
@@ -37,72 +33,154 @@ struct TrainingOptions {
   i64 watch = 10;  ///< every so many steps each tensor is watched (train/watch.hpp); 0: never
   std::vector<GroupPattern> groups = {};       ///< over decay_groups
   std::vector<OptimizerSwitch> switches = {};  ///< in any order, of different steps
+
+  i64 steps = 0;           ///< instead of epochs; 0: as many as the epochs have
+  double minutes = 0;      ///< training stops after them, wherever it is; 0: no limit
+  i64 evaluate_every = 0;  ///< steps; 0: at the end of each epoch. Always after the last step
+  std::string metric =
+      "accuracy";  ///< by which the best model is chosen: a name of Evaluation::score
+  i64 patience =
+      0;  ///< training stops after so many evaluations in a row without a better one; 0: never
+  /// Steps from one checkpoint to the next; 0: none but before a change of the optimizer and when interrupted. Not
+  /// given: by the clock, a minute apart or, where that is longer, a hundred times as long as writing the last one took.
+  std::optional<i64> save_every = {};
+  i64 keep = 2;  ///< newest checkpoints that are kept; 0: all
 };
 
 /// Throws Error for options that make no sense, those of `groups` and `switches` included.
 void validate(const TrainingOptions& options);
 /// Throws Error for a wrong spec, and where options.groups has an option that its rule lacks.
 void validate_optimizer(const std::string& spec, const TrainingOptions& options);
+/// Every option, as run.json and checkpoints keep them.
+Json to_json(const TrainingOptions& options);
+/// `batch` as a user reads it: "32 texts", "2048 tokens".
+std::string to_string(const BatchSize& batch);
 
-/// One optimizer step.
-struct StepRecord {
-  i64 step, epoch;  ///< from 1
-  double loss, lr_factor, grad_norm;
-  bool clipped;         ///< by its norm
-  double milliseconds;  ///< batches, forward, backward and update
-  i64 texts, tokens;
-  std::vector<TensorReport> tensors;  ///< where it was watched
-};
+/// Why training ended.
+enum class Stop { finished, patience, minutes, interrupted, callback };
+std::string_view stop_name(Stop stop);
 
-/// One epoch, with its evaluation.
-struct EpochRecord {
-  i64 epoch, step;
-  double train_loss;  ///< mean over the epoch's texts, as they were trained on
-  Evaluation dev;
-  double seconds;  ///< since training began
+/// Seconds of a training by what they went into.
+struct TimeSpent {
+  double steps = 0;  ///< batches, forward, backward and update
+  double evaluation = 0;
+  double logging = 0;  ///< metrics.jsonl and callbacks
+  double checkpoints = 0;
+  double total = 0;
+  /// The loop itself: what is in none of them.
+  double loop() const { return total - steps - evaluation - logging - checkpoints; }
+  Json to_json() const;
 };
 
 struct TrainingResult {
   std::vector<StepRecord> steps;
-  std::vector<EpochRecord> epochs;
+  std::vector<EvaluationRecord> evaluations;
   std::vector<Alarm> alarms;
   std::vector<SwitchRecord> switches;
-  /// Of the highest accuracy on dev (of equals, the lower loss); the model is left with its weights.
-  i64 best_epoch;
-  Evaluation dev, test;  ///< of that epoch
-  double seconds;
+  /// Of `evaluations`: the best by the metric (of equals, the lower loss); the model is left with its weights.
+  /// None where nothing was evaluated.
+  std::optional<std::size_t> best;
+  Evaluation best_dev{ConfusionMatrix(0),
+                      0};  ///< of that evaluation, its confusion matrix included
+  Stop stop = Stop::finished;
+  TimeSpent time;      ///< since this process went on with it
+  double seconds = 0;  ///< in all
+
+  const Evaluation& dev() const { return best_dev; }
+  i64 best_epoch() const { return best ? evaluations[*best].epoch : 0; }
 };
 
 /// Called while training goes on; each may be empty.
-struct TrainingObserver {
-  std::function<void(const StepRecord&, i64 total_steps)> step;
-  std::function<void(const EpochRecord&)> epoch;
+struct Callback {
+  std::function<void(const StepRecord&, i64 total_steps)> step = {};
+  std::function<void(const EvaluationRecord&)> evaluation = {};
   std::function<void(const Alarm&)> alarm = {};
-  /// Before the optimizer is changed after `step` steps: the place to write a checkpoint.
-  std::function<void(const Optimizer&, i64 step)> checkpoint = {};
   std::function<void(const SwitchRecord&)> switched = {};
+  std::function<void(const std::filesystem::path& folder)> checkpoint = {};  ///< one was written
+  std::function<void(const std::string&)> say =
+      {};  ///< what the user should know: "going on from …"
 };
 
-/// The groups of a model's parameters under `options`, for the optimizer that `spec` names.
-std::vector<ParameterGroup> parameter_groups(nn::DistilBertClassifier& model,
+class Trainer {
+ public:
+  /// `optimizer` becomes another one where options.switches say so. Where `directory` is empty nothing is written.
+  /// Throws Error for options that make no sense.
+  Trainer(Objective objective, Optimizer& optimizer, TrainingOptions options,
+          std::filesystem::path directory = {});
+
+  /// In the order in which they are called.
+  std::vector<Callback> callbacks;
+
+  /// Goes on from the newest whole checkpoint of the directory, which it tells the callbacks; false where there is
+  /// none. Before run(). Throws Error where data, parameters or options are others than the checkpoint's.
+  bool resume();
+
+  /// Trains. The same seed gives the same bits, for any number of threads, and whether or not it was interrupted and
+  /// resumed. Throws Error (run time) in the step in which the loss or the gradient stops being a number.
+  TrainingResult run();
+
+  /// For callbacks: ends training after the step at hand, evaluates or saves after it.
+  void stop() { stop_wanted_ = true; }
+  void evaluate_now() { evaluation_wanted_ = true; }
+  void save_now() { save_wanted_ = true; }
+
+  /// Adds a line of the caller's to metrics.jsonl, after run().
+  void log(const Json& line) { log_->write(line); }
+
+  const Accelerator& accelerator() const { return accelerator_; }
+  i64 total_steps() const { return accelerator_.total_steps(); }
+
+ private:
+  void change_optimizer_if_due();
+  /// Whether a step was taken with it.
+  bool train_on_next_batch();
+  void evaluate();
+  void save();
+  void fill(const std::filesystem::path& folder) const;
+  bool save_is_due() const;
+  void restore(const Checkpoint& checkpoint);
+  i64 parameter_count() const;
+  double seconds() const { return earlier_seconds_ + clock_.seconds(); }
+  void tell(const std::function<void(const Callback&)>& what);
+
+  Objective objective_;
+  Optimizer& optimizer_;
+  const TrainingOptions options_;
+  const std::filesystem::path directory_;
+  Accelerator accelerator_;
+  std::map<i64, std::string> switches_;  ///< specs, by the steps before them
+  std::optional<MetricsLog> log_;
+
+  TrainingResult result_;
+  std::vector<Tensor> best_values_;
+  std::filesystem::path best_file_;       ///< holds them already; empty: none does
+  i64 without_better_ = 0;                ///< evaluations since the best
+  i64 evaluated_at_ = 0;                  ///< steps taken by then
+  double loss_sum_ = 0, weight_sum_ = 0;  ///< of what was trained on since
+  double step_weight_ = 0;                ///< of the step at hand
+  double earlier_seconds_ = 0;            ///< before this process
+  Stopwatch clock_, since_save_;
+  double save_seconds_ = 0;  ///< what the last checkpoint took
+  bool stop_wanted_ = false, evaluation_wanted_ = false, save_wanted_ = false;
+};
+
+/// The groups of parameters under `options`, for the optimizer that `spec` names.
+std::vector<ParameterGroup> parameter_groups(const std::vector<Parameter*>& parameters,
                                              const std::string& spec,
                                              const TrainingOptions& options);
 
-/// Trains on data.train, evaluates on data.dev after each epoch, and on data.test at the end with
-/// the best weights. The same seed gives the same bits, for any number of threads. Throws Error
-/// (run time) in the step in which the loss stops being a number. Where options.switches say so,
-/// `optimizer` becomes another one.
-TrainingResult train(nn::DistilBertClassifier& model, Optimizer& optimizer,
-                     const TrainingData& data, const TrainingOptions& options,
-                     const TrainingObserver& observer = {});
+/// Optimizer steps of a training.
+i64 total_steps(const Batches& batches, const TrainingOptions& options);
 
-/// The optimizer steps that `train` will take.
-i64 total_steps(const TrainingData& data, const TrainingOptions& options);
-
-/// Logits [texts, labels] of every text of a split, without recording.
-Tensor predict(const nn::DistilBertClassifier& model, const TokenizedSplit& split);
-
-/// Accuracy, F1 and loss of those logits.
-Evaluation evaluate(const nn::DistilBertClassifier& model, const TokenizedSplit& split);
+/// While one lives, Ctrl-C (and SIGTERM) asks for an orderly end: the trainer saves and stops. A second one ends the
+/// process at once.
+class InterruptRequests {
+ public:
+  InterruptRequests();
+  ~InterruptRequests();
+  InterruptRequests(const InterruptRequests&) = delete;
+  InterruptRequests& operator=(const InterruptRequests&) = delete;
+  static bool received();
+};
 
 }  // namespace minima

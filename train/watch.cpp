@@ -30,6 +30,18 @@ Json Alarm::to_json() const {
       {"usual", usual},   {"text", text()}};
 }
 
+Alarm Alarm::from_json(const Json& json) {
+  const auto of = json.at("of").get<std::string>();
+  const auto number = [&](const char* key) {
+    return json.at(key).is_null() ? std::nan("") : json.at(key).get<double>();
+  };
+  return {json.at("step").get<i64>(),
+          of == "ratio"  ? Of::ratio
+          : of == "loss" ? Of::loss
+                         : Of::gradient_norm,
+          json.at("tensor").get<std::string>(), number("value"), number("usual")};
+}
+
 bool Watch::History::rings(double value, double& usual, bool too_large) {
   const bool armed = values.size() >= kAlarmMinimum;
   usual = median({values.begin(), values.end()});
@@ -63,6 +75,27 @@ std::vector<Alarm> Watch::observe(i64 step, double lr_factor, const StepReport& 
       observe(tensor.name, ratio, lr_factor, ratio > kAlarmLimit && tensor.weight_rms > 1e-3);
   }
   return alarms;
+}
+
+Json Watch::state() const {
+  Json state = Json::object();
+  for (const auto& [tensor, history] : histories_)
+    state[tensor] = {{"values", history.values}, {"ringing", history.ringing}};
+  return state;
+}
+
+void Watch::restore(const Json& state) {
+  std::map<std::string, History> histories;
+  const auto sound = [](const Json& entry) {
+    return entry.is_object() && entry.contains("values") && entry["values"].is_array() &&
+           std::ranges::all_of(entry["values"], &Json::is_number) && entry.contains("ringing") &&
+           entry["ringing"].is_boolean();
+  };
+  check(state.is_object() && std::ranges::all_of(state, sound),
+        "watch: its state is no object of \"values\" and \"ringing\" by tensor");
+  for (const auto& [tensor, entry] : state.items())
+    histories[tensor] = {entry["values"].get<std::deque<double>>(), entry["ringing"].get<bool>()};
+  histories_ = std::move(histories);
 }
 
 }  // namespace minima

@@ -35,6 +35,7 @@ struct Alarm {
   /// "step 120: classifier.weight moves by 0.31 of its size, 25 times the usual 0.012".
   std::string text() const;
   Json to_json() const;
+  static Alarm from_json(const Json& json);  ///< what to_json gave
 };
 
 class Watch {
@@ -47,6 +48,9 @@ class Watch {
   void restart() {
     std::erase_if(histories_, [](const auto& history) { return !history.first.empty(); });
   }
+  /// {tensor: {"values": […], "ringing"}}; restore takes it back. Throws Error for JSON of another form.
+  Json state() const;
+  void restore(const Json& state);
 
  private:
   struct History {

@@ -26,7 +26,7 @@ struct CompareVerb {
                                 {[&](const std::string& spec, u64 seed) {
                                    progress.begin(fmt::format("{} seed {}", spec, seed));
                                  },
-                                 progress.observer()});
+                                 progress.callback()});
     for (const Json& failed : result["failed"])
       fmt::print(stderr, "minima: {} with seed {} failed: {}\n", failed["spec"].get<std::string>(),
                  failed["seed"].get<u64>(), failed["error"].get<std::string>());

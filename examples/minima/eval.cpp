@@ -2,6 +2,7 @@
 #include "data/readers/tsv.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/verbs.hpp"
+#include "train/classification.hpp"
 #include "train/model_directory.hpp"
 
 namespace minima {

@@ -130,11 +130,12 @@ void Progress::begin(const std::string& what) {
   drawn_ = 0;
 }
 
-TrainingObserver Progress::observer() {
+Callback Progress::callback() {
   return {.step = [this](const StepRecord& record, i64 total) { step(record, total); },
-          .epoch = [this](const EpochRecord& record) { epoch(record); },
+          .evaluation = [this](const EvaluationRecord& record) { evaluation(record); },
           .alarm = [this](const Alarm& alarm) { say("alarm: " + alarm.text() + "\n"); },
-          .switched = [this](const SwitchRecord& record) { say(record.text()); }};
+          .switched = [this](const SwitchRecord& record) { say(record.text()); },
+          .say = [this](const std::string& text) { say(text + "\n"); }};
 }
 
 void Progress::step(const StepRecord& record, i64 total) {
@@ -149,7 +150,7 @@ void Progress::step(const StepRecord& record, i64 total) {
              static_cast<double>(total - record.step) / rate);
 }
 
-void Progress::epoch(const EpochRecord& record) {
+void Progress::evaluation(const EvaluationRecord& record) {
   fmt::print(
       stderr,
       "{}{}  epoch {}  train loss {:.3f}  dev loss {:.3f}  dev accuracy {:.1f} %  {:.1f} s\n",

@@ -48,11 +48,11 @@ class Progress {
  public:
   Progress();
   void begin(const std::string& what);
-  TrainingObserver observer();
+  Callback callback();
 
  private:
   void step(const StepRecord& record, i64 total);
-  void epoch(const EpochRecord& record);
+  void evaluation(const EvaluationRecord& record);
   void say(const std::string& text);  ///< on lines of its own
   bool terminal_;
   std::string what_;

@@ -4,6 +4,7 @@
 
 #include "examples/minima/options.hpp"
 #include "examples/minima/verbs.hpp"
+#include "train/classification.hpp"
 #include "train/model_directory.hpp"
 
 namespace minima {

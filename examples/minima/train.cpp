@@ -37,7 +37,7 @@ struct TrainVerb {
     Progress progress;
     progress.begin(resolved);
     const Run done =
-        run_training(task, resolved, training.training, directory, progress.observer());
+        run_training(task, resolved, training.training, directory, progress.callback());
     Json report = describe_comparison(task, training.training, 1);
     report["runs"].push_back(done.record);
     write_report(report, directory);
@@ -50,10 +50,9 @@ struct TrainVerb {
     fmt::print(
         "\nbest epoch {}: dev accuracy {:.1f} %, test accuracy {:.1f} %, macro-F1 {:.1f} %, loss "
         "{:.3f}\n\n{}\nmodel: {}\nreport: {}\n",
-        done.result.best_epoch, 100 * done.result.dev.accuracy(), 100 * done.result.test.accuracy(),
-        100 * done.result.test.macro_f1(), done.result.test.loss,
-        table(done.result.test, task.dataset.label_names), (directory / "final").string(),
-        report["report"].get<std::string>());
+        done.result.best_epoch(), 100 * done.result.dev().accuracy(), 100 * done.test.accuracy(),
+        100 * done.test.macro_f1(), done.test.loss, table(done.test, task.dataset.label_names),
+        (directory / "final").string(), report["report"].get<std::string>());
   }
 };
 

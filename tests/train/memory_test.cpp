@@ -4,7 +4,7 @@
 #include "core/cpu/threads.hpp"
 #include "optim/optimizer.hpp"
 #include "tests/support.hpp"
-#include "train/trainer.hpp"
+#include "train/classification.hpp"
 
 using namespace minima;
 
@@ -143,8 +143,11 @@ TEST_CASE("the trainer's step peaks where it is predicted") {
   model.initialize(1);
   Optimizer optimizer = make_optimizer("adamw", decay_groups(model.parameters()));
   i64 peak = 0;
-  train(model, optimizer, data, {.epochs = 1, .batch = BatchSize::of_texts(shape.texts)},
-        {[&](const StepRecord&, i64) { peak = memory_stats().peak - before; }, {}});
+  const TrainingOptions options{.epochs = 1, .batch = BatchSize::of_texts(shape.texts)};
+  Trainer trainer(classification(model, data, options), optimizer, options);
+  trainer.callbacks.push_back(
+      {.step = [&](const StepRecord&, i64) { peak = memory_stats().peak - before; }});
+  trainer.run();
   CHECK(predict_optimizer("adamw", predict_step(config, shape)).peak_bytes == peak);
 }
 

@@ -4,6 +4,7 @@
 #include "core/cpu/threads.hpp"
 #include "core/file.hpp"
 #include "tests/support.hpp"
+#include "tests/train/small_task.hpp"
 #include "train/compare.hpp"
 #include "train/model_directory.hpp"
 
@@ -11,42 +12,14 @@ using namespace minima;
 
 namespace {
 
-/// A part of the built-in texts and a very small model with dropout.
-const Task& small_task() {
-  static const Task task = [] {
-    Task whole = prepare({.data = "builtin",
-                          .model = "tiny",
-                          .dim = 16,
-                          .layers = 2,
-                          .hidden = 24,
-                          .max_length = 24});
-    whole.dataset.train.resize(96);
-    whole.dataset.dev.resize(40);
-    whole.dataset.test.resize(40);
-    whole.data = {tokenize(whole.tokenizer, whole.dataset.train, 24),
-                  tokenize(whole.tokenizer, whole.dataset.dev, 24),
-                  tokenize(whole.tokenizer, whole.dataset.test, 24)};
-    return whole;
-  }();
-  return task;
-}
+using test::Folder;
+using test::small_task;
 
 TrainingOptions short_training() { return {.epochs = 2, .batch = BatchSize::of_texts(16)}; }
 
 std::vector<float> weights(nn::DistilBertClassifier& model) {
-  std::vector<float> all;
-  for (const Parameter* parameter : model.parameters())
-    std::ranges::copy(parameter->value.span<float>(), std::back_inserter(all));
-  return all;
+  return test::values_of(model.parameters());
 }
-
-class Folder {
- public:
-  Folder()
-      : path(std::filesystem::temp_directory_path() / fmt::format("minima-train-{}", ::getpid())) {}
-  ~Folder() { std::filesystem::remove_all(path); }
-  const std::filesystem::path path;
-};
 
 }  // namespace
 
@@ -84,12 +57,13 @@ TEST_CASE(
   TrainingOptions options = short_training();
   options.epochs = 20;
   const Run run = run_training(small_task(), "adamw:lr=1e-2", options, {});
-  CHECK(run.result.epochs.back().train_loss < 0.8 * run.result.epochs.front().train_loss);
+  CHECK(run.result.evaluations.back().train_loss < 0.8 * run.result.evaluations.front().train_loss);
   double best = 0;
-  for (const EpochRecord& epoch : run.result.epochs) best = std::max(best, epoch.dev.accuracy());
-  CHECK(run.result.dev.accuracy() == best);
+  for (const EvaluationRecord& epoch : run.result.evaluations)
+    best = std::max(best, epoch.dev.accuracy());
+  CHECK(run.result.dev().accuracy() == best);
   CHECK(evaluate(*run.model, small_task().data.dev).accuracy() == best);
-  CHECK(evaluate(*run.model, small_task().data.test).loss == run.result.test.loss);
+  CHECK(evaluate(*run.model, small_task().data.test).loss == run.test.loss);
 }
 
 TEST_CASE(
@@ -208,7 +182,8 @@ TEST_CASE("the number of steps is known before training, by texts and by tokens"
     TrainingOptions options = short_training();
     options.batch = batch;
     const Run run = run_training(small_task(), "sgd:lr=0.1", options, {});
-    CHECK(static_cast<i64>(run.result.steps.size()) == total_steps(small_task().data, options));
+    CHECK(static_cast<i64>(run.result.steps.size()) ==
+          total_steps(shuffled(small_task().data.train, options.batch, options.seed), options));
   }
 }
 
@@ -221,7 +196,8 @@ TEST_CASE("accumulated batches step as one batch of all their texts, dropout inc
     large.batch = BatchSize::of_texts(5 * texts);
     const Run one = run_training(small_task(), "adamw:lr=1e-3", large, {});
     const Run parts = run_training(small_task(), "adamw:lr=1e-3", small, {});
-    CHECK(static_cast<i64>(parts.result.steps.size()) == total_steps(small_task().data, small));
+    CHECK(static_cast<i64>(parts.result.steps.size()) ==
+          total_steps(shuffled(small_task().data.train, small.batch, small.seed), small));
     REQUIRE(parts.result.steps.size() == one.result.steps.size());
     for (std::size_t i = 0; i < one.result.steps.size(); ++i) {
       CAPTURE(i);
@@ -295,7 +271,7 @@ TEST_CASE("watching changes no bit, and is written where it was asked for") {
 TEST_CASE("a loss that is not finite rings before the run fails") {
   const Folder folder;
   std::vector<Alarm> alarms;
-  TrainingObserver observer;
+  Callback observer;
   observer.alarm = [&](const Alarm& alarm) { alarms.push_back(alarm); };
   TrainingOptions options = short_training();
   options.warmup = 0;
@@ -313,14 +289,16 @@ TEST_CASE("a tensor that suddenly moves far beside its size rings once, and no o
   nn::DistilBertClassifier model(small_task().config);
   model.initialize(1);
   Optimizer optimizer = make_optimizer("adamw:lr=1e-4", decay_groups(model.parameters()));
-  TrainingObserver observer;
+  Callback observer;
   observer.step = [&](const StepRecord& record, i64) {
     if (record.step != 20) return;
     for (Parameter* parameter : model.parameters())
       if (parameter->name == "pre_classifier.weight")
         for (float& w : parameter->value.span<float>()) w *= 0.01f;
   };
-  const TrainingResult result = train(model, optimizer, small_task().data, options, observer);
+  Trainer trainer(classification(model, small_task().data, options), optimizer, options);
+  trainer.callbacks.push_back(observer);
+  const TrainingResult result = trainer.run();
   REQUIRE(result.alarms.size() == 1);
   CHECK(result.alarms[0].tensor == "pre_classifier.weight");
   CHECK(result.alarms[0].step == 21);

@@ -1,0 +1,88 @@
+/// Two ways to train, of the same bits: the Trainer, and a loop of one's own around an Accelerator, which draws the
+/// batches, accumulates gradients, follows the schedule, and saves. Ctrl-C saves and stops; called again with the same
+/// folder, either goes on where it was.
+///
+///     example_07_own_loop [--tiny] [OPTIMIZER] [FOLDER]      for example adafactor:lr=0.03:relative_step=false
+#include "autograd/functions.hpp"
+#include "train/run.hpp"
+
+using namespace minima;
+
+namespace {
+
+const TrainingOptions kOptions{.epochs = 3, .batch = BatchSize::of_texts(8), .accumulate = 4};
+
+nn::DistilBertClassifier& initialized(nn::DistilBertClassifier& model) {
+  model.initialize(kOptions.seed);
+  return model;
+}
+
+/// The loop: 30 lines.
+void train_by_hand(nn::DistilBertClassifier& model, Optimizer& optimizer, const TrainingData& data,
+                   const std::filesystem::path& folder) {
+  Accelerator accelerator({.accumulate = kOptions.accumulate, .seed = kOptions.seed});
+  const Batches batches = shuffled(data.train, kOptions.batch, kOptions.seed);
+  accelerator.prepare(model.parameters(), optimizer, batches, total_steps(batches, kOptions));
+  if (!folder.empty())
+    if (const auto last = newest_checkpoint(folder, nullptr)) accelerator.resume(*last);
+
+  while (!InterruptRequests::received() && accelerator.next()) {
+    const Batch batch = make_batch(data.train, accelerator.indices());
+    const Variable loss = cross_entropy(model(batch, accelerator.pass()), batch.labels);
+    accelerator.backward(loss, static_cast<double>(batch.texts()));
+    if (accelerator.accumulate()) continue;  // the step has further batches
+    accelerator.clip(kOptions.clip_norm);
+    const StepRecord step = accelerator.step();
+
+    if (step.step == 3) {  // what the optimizer keeps by now
+      for (const PlannedSlot& slot : optimizer.state().slots)
+        if (slot.parameter == "classifier.weight" && slot.slot != "step")
+          fmt::print("  {}/{}: {:.3g}, {:.3g}, …\n", slot.parameter, slot.slot,
+                     optimizer.values(slot).data<float>()[0],
+                     optimizer.values(slot).data<float>()[1]);
+      fmt::print("  state: {} numbers, {} bytes\n", optimizer.state_elements(),
+                 optimizer.state_bytes());
+    }
+    if (accelerator.epoch_ended() && accelerator.main_process()) {
+      const Evaluation dev = evaluate(model, data.dev);
+      fmt::print("  epoch {}: accuracy {:.3f}, F1 {:.3f}\n", step.epoch, dev.accuracy(),
+                 dev.macro_f1());
+    }
+  }
+  if (!folder.empty() && InterruptRequests::received()) accelerator.checkpoint(folder);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  std::vector<std::string> words(argv + 1, argv + argc);
+  const bool tiny = std::erase(words, "--tiny") > 0;
+  const std::string spec = with_defaults(words.empty() ? "adamw" : words[0]);
+  const std::filesystem::path folder = words.size() > 1 ? words[1] : "";
+  Task task = prepare({.model = "tiny", .dim = tiny ? 16 : 64, .max_length = 32});
+  const InterruptRequests ctrl_c;
+
+  fmt::print("own loop, {}\n", spec);
+  nn::DistilBertClassifier mine(task.config);
+  Optimizer optimizer = make_optimizer(spec, decay_groups(initialized(mine).parameters(), spec));
+  train_by_hand(mine, optimizer, task.data, folder);
+  if (InterruptRequests::received()) return 0;
+
+  fmt::print("Trainer, {}\n", spec);
+  nn::DistilBertClassifier theirs(task.config);
+  Optimizer other = make_optimizer(spec, decay_groups(initialized(theirs).parameters(), spec));
+  Objective objective = classification(theirs, task.data, kOptions);
+  objective.evaluate =
+      nullptr;  // else the Trainer would leave the best epoch's weights, not the last's
+  Trainer(objective, other, kOptions).run();
+
+  i64 different = 0;
+  for (std::size_t i = 0; i < mine.parameters().size(); ++i)
+    different += !std::ranges::equal(mine.parameters()[i]->value.span<float>(),
+                                     theirs.parameters()[i]->value.span<float>());
+  fmt::print("{} of {} tensors differ\n", different, mine.parameters().size());
+  return different == 0 ? 0 : 1;
+} catch (const Error& error) {
+  fmt::print(stderr, "own_loop: {}\n", error.what());
+  return 2;
+}

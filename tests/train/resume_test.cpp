@@ -1,0 +1,274 @@
+/// Checkpoints, and training that goes on from them: every bit as if it had not stopped.
+#include <fstream>
+
+#include "autograd/functions.hpp"
+#include "core/cpu/threads.hpp"
+#include "core/file.hpp"
+#include "tests/support.hpp"
+#include "tests/train/small_task.hpp"
+
+using namespace minima;
+using test::Folder;
+using test::small_task;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// 50 steps of 4 batches of 5 texts: an epoch has 20 batches, 5 steps, and the last batch one text.
+TrainingOptions fifty_steps() {
+  TrainingOptions options{.epochs = 10, .batch = BatchSize::of_texts(5), .accumulate = 4};
+  options.schedule = "plateau:patience=0";
+  options.save_every = 0;
+  return options;
+}
+
+/// All that a training leaves behind.
+struct Outcome {
+  std::vector<float> weights, state;
+  std::vector<std::string> metrics;  ///< the lines, without times
+  std::string best;
+};
+
+struct Training {
+  explicit Training(const TrainingOptions& options, const fs::path& folder,
+                    const std::string& spec = "adamw8bit:lr=1e-2:min_8bit_size=64")
+      : model(small_task().config),
+        optimizer((model.initialize(options.seed),
+                   make_optimizer(spec, parameter_groups(model.parameters(), spec, options)))),
+        trainer(
+            classification(model, small_task().data, options, &small_task().tokenizer.vocabulary()),
+            optimizer, options, folder),
+        folder(folder) {
+    fs::create_directories(folder);
+  }
+
+  Outcome outcome(const TrainingResult& result) const {
+    Outcome outcome{
+        values_of(const_cast<nn::DistilBertClassifier&>(model).parameters()), {}, {}, ""};
+    for (const NamedTensor& slot : optimizer.tensors()) {
+      const Tensor values = slot.tensor.to(DType::f32);
+      std::ranges::copy(values.span<float>(), std::back_inserter(outcome.state));
+    }
+    std::ifstream lines(folder / "metrics.jsonl");
+    for (std::string line; std::getline(lines, line);) {
+      Json json = parse_json(line, "metrics");
+      json.erase("ms");
+      json.erase("seconds");
+      outcome.metrics.push_back(json.dump());
+    }
+    if (result.best)
+      outcome.best = fmt::format("{} {}", *result.best, result.best_dev.to_json().dump());
+    return outcome;
+  }
+  using Values = std::vector<float>;
+  static Values values_of(const std::vector<Parameter*>& parameters) {
+    return test::values_of(parameters);
+  }
+
+  nn::DistilBertClassifier model;
+  Optimizer optimizer;
+  Trainer trainer;
+  fs::path folder;
+};
+
+void check_equal(const Outcome& a, const Outcome& b) {
+  CHECK(a.weights == b.weights);
+  CHECK(a.state == b.state);
+  CHECK(a.metrics == b.metrics);
+  CHECK(a.best == b.best);
+}
+
+/// Copies a run as it was when its checkpoint of `step` was the last one; metrics may have run on.
+void copy_until(const fs::path& from, i64 step, const fs::path& to) {
+  fs::create_directories(to / "checkpoints");
+  const std::string name = fmt::format("step-{}", step);
+  fs::copy(from / "checkpoints" / name, to / "checkpoints" / name, fs::copy_options::recursive);
+  fs::copy(from / "metrics.jsonl", to / "metrics.jsonl");
+}
+
+}  // namespace
+
+TEST_CASE("training resumed at each of 50 steps, with other threads, is that which never stopped") {
+  const int before = threads();
+  set_threads(1);
+  const Folder whole;
+  TrainingOptions options = fifty_steps();
+  options.save_every = 1;
+  options.keep = 0;
+  Training uninterrupted(options, whole.path);
+  const Outcome expected = uninterrupted.outcome(uninterrupted.trainer.run());
+  CHECK(uninterrupted.trainer.total_steps() == 50);
+  const int counts[] = {1, 2, 3, 4, 8};
+  for (i64 step = 1; step < 50; ++step) {
+    CAPTURE(step);
+    set_threads(counts[step % 5]);
+    const Folder folder;
+    copy_until(whole.path, step, folder.path);
+    Training resumed(fifty_steps(), folder.path);
+    REQUIRE(resumed.trainer.resume());
+    CHECK(resumed.trainer.accelerator().steps() == step);
+    check_equal(resumed.outcome(resumed.trainer.run()), expected);
+  }
+  set_threads(before);
+}
+
+TEST_CASE("Ctrl-C in the middle of an accumulation saves, and resuming continues bit for bit") {
+  const Folder whole, stopped;
+  Training uninterrupted(fifty_steps(), whole.path);
+  const Outcome expected = uninterrupted.outcome(uninterrupted.trainer.run());
+  i64 batches = 0;
+  for (const i64 after : {7, 13, 30}) {  // batches
+    const InterruptRequests requests;
+    Training part(fifty_steps(), stopped.path);
+    Objective objective = classification(part.model, small_task().data, fifty_steps(),
+                                         &small_task().tokenizer.vocabulary());
+    const auto loss = objective.loss;
+    objective.loss = [&](std::span<const i64> indices, const nn::Pass& pass) {
+      if (++batches == after) std::raise(SIGINT);
+      return loss(indices, pass);
+    };
+    Trainer trainer(objective, part.optimizer, fifty_steps(), stopped.path);
+    if (after > 7) REQUIRE(trainer.resume());
+    const TrainingResult result = trainer.run();
+    CHECK(result.stop == Stop::interrupted);
+    CHECK(trainer.accelerator().accumulate());  // in the middle
+    batches = 0;
+  }
+  Training rest(fifty_steps(), stopped.path);
+  REQUIRE(rest.trainer.resume());
+  check_equal(rest.outcome(rest.trainer.run()), expected);
+}
+
+TEST_CASE("a change of the optimizer is resumed before and after it") {
+  const Folder whole;
+  TrainingOptions options = fifty_steps();
+  options.switches = {OptimizerSwitch::parse("12:adafactor:lr=0.03:relative_step=false")};
+  TrainingOptions saving = options;
+  saving.save_every = 1;
+  saving.keep = 0;
+  Training uninterrupted(saving, whole.path);
+  const Outcome expected = uninterrupted.outcome(uninterrupted.trainer.run());
+  for (const i64 step : {11, 12, 13, 20}) {
+    CAPTURE(step);
+    const Folder folder;
+    copy_until(whole.path, step, folder.path);
+    Training resumed(options, folder.path);
+    REQUIRE(resumed.trainer.resume());
+    check_equal(resumed.outcome(resumed.trainer.run()), expected);
+  }
+}
+
+TEST_CASE("a loop by hand gives the Trainer's bits, for any number of threads, and resumes them") {
+  const int before = threads();
+  const TrainingOptions options = fifty_steps();
+  const Folder whole;
+  Training uninterrupted(options, whole.path);
+  std::vector<float> expected;  // of the last step: the trainer ends with the best weights
+  uninterrupted.trainer.callbacks.push_back({.step = [&](const StepRecord& record, i64 total) {
+    if (record.step == total) expected = test::values_of(uninterrupted.model.parameters());
+  }});
+  uninterrupted.trainer.run();
+  for (const int n : {1, 2, 3, 4, 8}) {
+    CAPTURE(n);
+    set_threads(n);
+    const Folder folder;
+    for (const i64 until : {20, 50}) {
+      Training mine(options, {});
+      const Batches batches = shuffled(small_task().data.train, options.batch, options.seed);
+      Accelerator accelerator(
+          {.accumulate = options.accumulate, .schedule = options.schedule, .seed = options.seed});
+      accelerator.prepare(mine.model.parameters(), mine.optimizer, batches,
+                          total_steps(batches, options));
+      if (until == 50) {
+        const auto last = newest_checkpoint(folder.path, nullptr);
+        REQUIRE(last);
+        accelerator.resume(*last);
+      }
+      while (accelerator.steps() < until && accelerator.next()) {
+        const Batch batch = make_batch(small_task().data.train, accelerator.indices());
+        accelerator.backward(cross_entropy(mine.model(batch, accelerator.pass()), batch.labels),
+                             static_cast<double>(batch.texts()));
+        if (accelerator.accumulate()) continue;
+        accelerator.clip(options.clip_norm);
+        accelerator.step();
+        if (accelerator.epoch_ended())
+          accelerator.observe(evaluate(mine.model, small_task().data.dev));
+      }
+      if (until == 20)
+        accelerator.checkpoint(folder.path);
+      else
+        CHECK(test::values_of(mine.model.parameters()) == expected);
+    }
+  }
+  set_threads(before);
+}
+
+TEST_CASE("a damaged checkpoint is passed over and said so, and the newest whole one is used") {
+  const Folder whole;
+  TrainingOptions options = fifty_steps();
+  options.steps = 12;
+  TrainingOptions saving = options;
+  saving.save_every = 3;
+  saving.keep = 3;
+  Training uninterrupted(saving, whole.path);
+  const Outcome expected = uninterrupted.outcome(uninterrupted.trainer.run());
+  const auto checkpoints = whole.path / "checkpoints";
+  CHECK(fs::exists(checkpoints / "step-3"));
+  CHECK(fs::exists(checkpoints / "step-9"));
+
+  for (const std::string file : {"model.safetensors", "optimizer.safetensors", "state.json",
+                                 "best.safetensors", "vocab.txt", "checksums.xxh128"}) {
+    for (const bool truncate : {true, false}) {
+      CAPTURE(file);
+      CAPTURE(truncate);
+      const Folder folder;
+      fs::copy(whole.path, folder.path, fs::copy_options::recursive);
+      const auto path = folder.path / "checkpoints" / "step-9" / file;
+      std::string bytes = read_file(path);
+      if (truncate)
+        bytes.pop_back();
+      else
+        bytes[bytes.size() / 2] ^= 1;
+      write_file(path, bytes);
+      std::vector<std::string> said;
+      Training resumed(options, folder.path);
+      resumed.trainer.callbacks.push_back(
+          {.say = [&](const std::string& text) { said.push_back(text); }});
+      REQUIRE(resumed.trainer.resume());
+      CHECK(resumed.trainer.accelerator().steps() == 6);
+      REQUIRE(said.size() == 2);
+      CHECK(said[0].find("step-9 is damaged") != std::string::npos);
+      CHECK(said[1].find("step-6") != std::string::npos);
+      check_equal(resumed.outcome(resumed.trainer.run()), expected);
+    }
+  }
+}
+
+TEST_CASE("what does not fit a checkpoint is refused by name") {
+  const Folder folder;
+  TrainingOptions options = fifty_steps();
+  options.steps = 4;
+  options.save_every = 2;
+  Training(options, folder.path).trainer.run();
+  const auto error_of = [&](const TrainingOptions& other, const std::string& spec) -> std::string {
+    try {
+      Training training(other, folder.path, spec);
+      training.trainer.resume();
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  const std::string spec = "adamw8bit:lr=1e-2:min_8bit_size=64";
+  CHECK(error_of(options, spec).empty());
+  TrainingOptions other = options;
+  other.steps = 5;
+  CHECK(error_of(other, spec).find("steps is 5 here, 4 in the checkpoint") != std::string::npos);
+  other = options;
+  other.clip_norm = 2;
+  CHECK(error_of(other, spec).find("clip_norm") != std::string::npos);
+  CHECK(error_of(options, "adamw").find("adamw8bit") != std::string::npos);
+  // A new run would mix its checkpoints with those that are there.
+  Training again(options, folder.path);
+  CHECK_THROWS_WITH_AS(again.trainer.run(), doctest::Contains("--resume"), Error);
+}

@@ -1,0 +1,53 @@
+/// A task and a folder for tests of whole trainings.
+#pragma once
+
+#include <unistd.h>
+
+#include "train/run.hpp"
+
+namespace minima::test {
+
+/// A part of the built-in texts and a very small model with dropout.
+inline const Task& small_task() {
+  static const Task task = [] {
+    Task whole = prepare({.data = "builtin",
+                          .model = "tiny",
+                          .dim = 16,
+                          .layers = 2,
+                          .hidden = 24,
+                          .max_length = 24});
+    whole.dataset.train.resize(96);
+    whole.dataset.dev.resize(40);
+    whole.dataset.test.resize(40);
+    whole.data = {tokenize(whole.tokenizer, whole.dataset.train, 24),
+                  tokenize(whole.tokenizer, whole.dataset.dev, 24),
+                  tokenize(whole.tokenizer, whole.dataset.test, 24)};
+    return whole;
+  }();
+  return task;
+}
+
+inline std::vector<float> values_of(const std::vector<Parameter*>& parameters) {
+  std::vector<float> all;
+  for (const Parameter* parameter : parameters)
+    std::ranges::copy(parameter->value.span<float>(), std::back_inserter(all));
+  return all;
+}
+
+/// A folder that goes with the test.
+class Folder {
+ public:
+  Folder()
+      : path(std::filesystem::temp_directory_path() /
+             fmt::format("minima-train-{}-{}", ::getpid(), count()++)) {}
+  ~Folder() { std::filesystem::remove_all(path); }
+  const std::filesystem::path path;
+
+ private:
+  static int& count() {
+    static int n = 0;
+    return n;
+  }
+};
+
+}  // namespace minima::test

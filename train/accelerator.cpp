@@ -1,0 +1,240 @@
+#include "train/accelerator.hpp"
+
+#include <cmath>
+
+#include "core/safetensors.hpp"
+#include "nn/module.hpp"
+
+namespace minima {
+namespace {
+
+i64 quotient_up(i64 a, i64 b) { return (a + b - 1) / b; }
+
+/// ", first in that of 'embeddings.weight'", or nothing where every entry is finite.
+std::string first_non_finite(const std::vector<Parameter*>& parameters) {
+  for (const Parameter* parameter : parameters)
+    if (parameter->gradient)
+      for (const float x : parameter->gradient.values().span<float>())
+        if (!std::isfinite(x)) return fmt::format(", first in that of '{}'", parameter->name);
+  return "";
+}
+
+}  // namespace
+
+i64 total_steps(const Batches& batches, i64 epochs, i64 accumulate) {
+  i64 steps = 0;
+  for (i64 epoch = 0; epoch < epochs; ++epoch)
+    steps += quotient_up(std::ssize(batches(epoch)), accumulate);
+  return steps;
+}
+
+Accelerator::Accelerator(AcceleratorOptions options)
+    : options_(std::move(options)),
+      schedule_(parse_schedule(options_.schedule)),
+      plateau_(schedule_.plateau) {
+  check(options_.accumulate > 0 && options_.accumulate <= 1'000'000,
+        "accumulate is {} batches; it must lie between 1 and 1,000,000", options_.accumulate);
+  check(options_.warmup >= 0 && options_.warmup < 1,
+        "warmup is {}, a share of all steps; it must be at least 0 and below 1", options_.warmup);
+  check(options_.watch >= 0, "watch is {}; it must be at least 0 (0: never)", options_.watch);
+}
+
+void Accelerator::prepare(std::vector<Parameter*> parameters, Optimizer& optimizer, Batches batches,
+                          i64 steps) {
+  check(steps > 0, "accelerator: {} steps; there must be at least one", steps);
+  parameters_ = std::move(parameters);
+  optimizer_ = &optimizer;
+  batches_ = std::move(batches);
+  total_ = schedule_.total = steps;
+  if (schedule_.takes_warmup())
+    schedule_.warmup = std::llround(options_.warmup * static_cast<double>(steps));
+  for (Parameter* parameter : parameters_) parameter->gradient.clear();
+}
+
+void Accelerator::begin_epoch(i64 epoch) {
+  epoch_ = epoch;
+  batches_now_ = batches_(epoch - 1);
+  check(!batches_now_.empty(), "accelerator: epoch {} has no batches", epoch);
+  place_ = 0;
+}
+
+bool Accelerator::next() {
+  check(optimizer_ != nullptr, "accelerator: prepare has not been called");
+  check(place_ == step_place_ || more_,
+        "accelerator: the batch before was the last of its step, which was not taken; call step()");
+  if (step_ == total_) return false;
+  if (weight_ == 0) {  // a step begins
+    clock_.restart();
+    if (epoch_ended()) begin_epoch(epoch_ + 1);
+    step_place_ = place_;
+  }
+  indices_ = batches_now_[place_++];
+  more_ = !epoch_ended() && static_cast<i64>(place_ - step_place_) < options_.accumulate;
+  return true;
+}
+
+void Accelerator::backward(const Variable& loss, double weight, i64 tokens) {
+  check(weight > 0 && std::isfinite(weight), "backward: a batch of weight {}; it must be positive",
+        weight);
+  if (weight_ == 0) first_weight_ = weight;
+  weight_ += weight;
+  loss_ += weight * loss.value().item();
+  texts_ += std::ssize(indices_);
+  tokens_ += tokens;
+  if (!std::isfinite(loss_)) {
+    ring({step_ + 1, Alarm::Of::loss, "", loss_, 0});
+    fail_at_run_time(
+        "train: the loss is {} in step {}; a lower learning rate or a longer warm-up may help",
+        loss_, step_ + 1);
+  }
+  loss.backward(Tensor::full(loss.shape(), static_cast<float>(weight / first_weight_)));
+}
+
+StepRecord Accelerator::step() {
+  check(weight_ > 0 && !more_, "accelerator: step() before backward() has seen all {} batches",
+        options_.accumulate);
+  const bool just_changed = changed_at_ > 0 && step_ - changed_at_ < kWatchedAfterSwitch;
+  const bool watched = (options_.watch > 0 && (step_ + 1) % options_.watch == 0) || just_changed;
+  double lr_factor = schedule_.factor(step_) * plateau_.factor();
+  if (const i64 since = step_ - changed_at_; since < restart_warmup_)
+    lr_factor *= static_cast<double>(since + 1) / static_cast<double>(restart_warmup_);
+  ++step_;
+  const StepReport report = optimizer_->step({.lr_factor = lr_factor,
+                                              .clip_norm = clip_norm_,
+                                              .clip_value = clip_value_,
+                                              .gradient_scale = first_weight_ / weight_,
+                                              .measure_norm = true,
+                                              .skip_non_finite = true,
+                                              .watch = watched});
+  for (const Alarm& alarm :
+       watch_.observe(step_, optimizer_->takes_schedule() ? lr_factor : 1, report))
+    ring(alarm);
+  if (report.skipped)
+    fail_at_run_time(
+        "train: the norm of the gradient is {} in step {}{}; a lower learning rate or a longer "
+        "warm-up may help",
+        report.grad_norm.value_or(0), step_, first_non_finite(parameters_));
+  for (Parameter* parameter : parameters_) parameter->gradient.clear();
+  StepRecord record{step_,
+                    epoch_,
+                    loss_ / weight_,
+                    lr_factor,
+                    report.grad_norm.value_or(0),
+                    report.clipped,
+                    1000 * clock_.seconds(),
+                    texts_,
+                    tokens_,
+                    report.tensors};
+  step_place_ = place_;
+  weight_ = loss_ = 0;
+  texts_ = tokens_ = 0;
+  return record;
+}
+
+void Accelerator::observe(const Evaluation& evaluation) {
+  if (schedule_.kind == "plateau")
+    plateau_.step(schedule_.plateau.mode == ReduceOnPlateau::Mode::min ? evaluation.loss
+                                                                       : evaluation.accuracy());
+}
+
+SwitchRecord Accelerator::change_optimizer(Optimizer next) {
+  SwitchRecord record{step_, optimizer_->name(), next.name(), 0, convert_state(*optimizer_, next)};
+  *optimizer_ = std::move(next);
+  // One that makes its own step size heeds no warm-up.
+  record.warmup = restart_warmup_ =
+      optimizer_->takes_schedule() ? restart_warmup(record.slots, total_ - step_) : 0;
+  changed_at_ = step_;
+  watch_.restart();
+  return record;
+}
+
+void Accelerator::ring(const Alarm& alarm) const {
+  if (on_alarm) on_alarm(alarm);
+}
+
+std::filesystem::path Accelerator::checkpoint(const std::filesystem::path& run,
+                                              const CheckpointExtras& extras) const {
+  i64 bytes = optimizer_->state_bytes() + extras.bytes + (1 << 20);
+  for (const Parameter* parameter : parameters_) bytes += parameter->value.bytes();
+  Json all = {{"accelerator", state()}, {"optimizer", optimizer_->options()}};
+  all.update(extras.state);
+  return write_checkpoint(run, step_, all, bytes, extras.keep, [&](const auto& folder) {
+    if (extras.fill) {
+      extras.fill(folder);
+    } else {
+      std::vector<NamedTensor> tensors;
+      for (const Parameter* parameter : parameters_)
+        tensors.push_back({parameter->name, parameter->value});
+      save_safetensors(folder / "model.safetensors", tensors);
+    }
+    optimizer_->save(folder / "optimizer.safetensors");
+  });
+}
+
+void Accelerator::resume(const Checkpoint& checkpoint) {
+  check(checkpoint.state.is_object() && checkpoint.state.contains("accelerator"),
+        "{}: state.json has no 'accelerator'", checkpoint.folder.string());
+  const SafetensorsFile file(checkpoint.folder / "model.safetensors");
+  std::map<std::string, Tensor> tensors;
+  for (const auto& [name, entry] : file.entries()) tensors[name] = file.read(name);
+  restore(checkpoint.state["accelerator"]);
+  optimizer_->load(checkpoint.folder / "optimizer.safetensors");
+  nn::load_parameters(parameters_, tensors);
+}
+
+Json Accelerator::state() const {
+  return {{"step", step_},
+          {"total_steps", total_},
+          {"epoch", epoch_},
+          {"batch", step_place_},  // of the epoch, counted from 0: the first of the next step
+          {"seed", options_.seed},
+          {"accumulate", options_.accumulate},
+          {"schedule", options_.schedule},
+          {"warmup", options_.warmup},
+          {"plateau", plateau_.state()},
+          {"watch", watch_.state()},
+          {"changed_at", changed_at_},
+          {"restart_warmup", restart_warmup_}};
+}
+
+void Accelerator::restore(const Json& state) {
+  check(optimizer_ != nullptr, "accelerator: prepare has not been called");
+  const Json mine = this->state();
+  for (const auto& [key, value] : mine.items())
+    check(state.is_object() && state.contains(key) &&
+              (value.type() == state[key].type() ||
+               (value.is_number_integer() && state[key].is_number_integer())),
+          "resume: the state has no '{}', or one of another kind", key);
+  for (const char* key : {"total_steps", "seed", "accumulate", "schedule", "warmup"})
+    check(state[key] == mine[key],
+          "resume: {} is {} here, {} in the checkpoint; it must be the same", key, mine[key].dump(),
+          state[key].dump());
+  const auto count = [&](const char* key, i64 most) {
+    const i64 n = state[key].get<i64>();
+    check(n >= 0 && n <= most, "resume: {} is {} in the checkpoint; it must lie between 0 and {}",
+          key, n, most);
+    return n;
+  };
+  const i64 step = count("step", total_), epoch = count("epoch", total_),
+            changed_at = count("changed_at", step), rise = count("restart_warmup", total_);
+  if (epoch > 0) {
+    const i64 batches = std::ssize(batches_(epoch - 1));
+    count("batch", batches);
+  }
+  ReduceOnPlateau plateau(schedule_.plateau);
+  plateau.restore(state["plateau"]);
+  watch_.restore(state["watch"]);
+  plateau_ = plateau;
+  step_ = step;
+  changed_at_ = changed_at;
+  restart_warmup_ = rise;
+  epoch_ = epoch;
+  if (epoch > 0) begin_epoch(epoch);
+  place_ = step_place_ = state["batch"].get<std::size_t>();
+  weight_ = loss_ = 0;
+  texts_ = tokens_ = 0;
+  more_ = false;
+  for (Parameter* parameter : parameters_) parameter->gradient.clear();
+}
+
+}  // namespace minima

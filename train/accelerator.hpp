@@ -1,0 +1,159 @@
+/// Accelerator: what stands around a training step, for those who write the loop themselves. It draws the
+/// batches, accumulates gradients, clips, follows the schedule, watches, and saves and resumes. The Trainer's
+/// own loop (train/trainer.cpp) is written with it, so both give the same bits.
+///
+///     Accelerator accelerator({.accumulate = 4});
+///     accelerator.prepare(model.parameters(), optimizer, batches, steps);
+///     while (accelerator.next()) {
+///       const Batch batch = make_batch(split, accelerator.indices());
+///       const Variable loss = cross_entropy(model(batch, accelerator.pass()), batch.labels);
+///       accelerator.backward(loss, batch.texts());
+///       if (accelerator.accumulate()) continue;      // the step has further batches
+///       accelerator.clip(1);
+///       accelerator.step();
+///     }
+///
+/// **Accumulation.** A step over batches of n₁, n₂, … items whose mean losses are L₁, L₂, … takes the gradient of
+///
+///     L = Σ nᵢ Lᵢ / Σ nᵢ           the mean over all items, as if they were one batch
+///
+/// (the plain mean of the Lᵢ would count the items of a short batch more). The sum Σ nᵢ is known only at the end:
+/// each batch comes in with nᵢ/n₁, and the step divides by Σ nᵢ/n₁. Of a lone batch both are 1.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <span>
+
+#include "optim/optimizer.hpp"
+#include "optim/schedule.hpp"
+#include "train/checkpoint.hpp"
+#include "train/objective.hpp"
+#include "train/stopwatch.hpp"
+#include "train/switch.hpp"
+#include "train/watch.hpp"
+
+namespace minima {
+
+struct AcceleratorOptions {
+  i64 accumulate = 1;               ///< batches of a step; the last step of an epoch may have fewer
+  std::string schedule = "linear";  ///< as parse_schedule reads it (optim/schedule.hpp)
+  double warmup = 0.1;              ///< share of all steps; one_cycle has its pct_start instead
+  u64 seed = 1;                     ///< of dropout
+  i64 watch = 10;  ///< every so many steps each tensor is watched (train/watch.hpp); 0: never
+};
+
+/// One optimizer step.
+struct StepRecord {
+  i64 step, epoch;  ///< from 1
+  double loss, lr_factor, grad_norm;
+  bool clipped;         ///< by its norm
+  double milliseconds;  ///< batches, forward, backward and update
+  i64 texts, tokens;
+  std::vector<TensorReport> tensors;  ///< where it was watched
+};
+
+/// What the one who saves adds to a checkpoint.
+struct CheckpointExtras {
+  std::function<void(const std::filesystem::path& folder)> fill =
+      {};  ///< must write model.safetensors
+  Json state = Json::object();
+  i64 bytes = 0;  ///< of what is beyond parameters and optimizer, roughly
+  i64 keep = 2;   ///< newest checkpoints that are kept; 0: all
+};
+
+class Accelerator {
+ public:
+  /// Throws Error for options that make no sense.
+  explicit Accelerator(AcceleratorOptions options);
+
+  /// Takes over what is trained; all of it must outlive the accelerator. `steps`: of the whole training, by
+  /// which the schedule goes (see total_steps).
+  void prepare(std::vector<Parameter*> parameters, Optimizer& optimizer, Batches batches,
+               i64 steps);
+
+  /// Goes to the next batch; false when all steps are taken.
+  bool next();
+  const std::vector<i64>& indices() const { return indices_; }  ///< of that batch
+  /// What the model's forward pass needs: dropout is keyed by the seed and the step.
+  nn::Pass pass() const { return {.training = true, .seed = options_.seed, .step = step_ + 1}; }
+
+  /// Adds the gradient of a batch's mean loss over `weight` items; `tokens` are counted. Throws Error (run time) when
+  /// the loss is not finite.
+  void backward(const Variable& loss, double weight = 1, i64 tokens = 0);
+  /// Whether the step at hand has further batches.
+  bool accumulate() const { return more_; }
+  /// Cuts the step's gradient: its global norm to at most `norm`, each entry to ± `value`; 0: not.
+  void clip(double norm, double value = 0) { clip_norm_ = norm, clip_value_ = value; }
+  /// Changes the parameters and clears their gradients. Throws Error (run time) when the gradient is not finite.
+  StepRecord step();
+
+  i64 steps() const { return step_; }         ///< taken
+  i64 total_steps() const { return total_; }  ///< to be taken
+  i64 epoch() const { return epoch_; }        ///< of the last batch, from 1
+  i64 changed_at() const {
+    return changed_at_;
+  }  ///< steps taken before the last change of the optimizer; 0: none
+  /// After a step: whether it was the last of its epoch.
+  bool epoch_ended() const { return place_ == batches_now_.size(); }
+  /// Called when something rings; may be empty.
+  std::function<void(const Alarm&)> on_alarm;
+
+  /// For a schedule that goes by a metric (plateau): the evaluation's.
+  void observe(const Evaluation& evaluation);
+  /// Trains on with another optimizer, which takes over what state it can.
+  SwitchRecord change_optimizer(Optimizer next);
+
+  /// Whether this process writes files and speaks (there is one so far).
+  bool main_process() const { return true; }
+
+  /// Writes RUN/checkpoints/step-N/ (train/checkpoint.hpp): model.safetensors or what `fill` writes in its
+  /// place, optimizer.safetensors, and state.json: state(), and `more` under its own keys. Returns the folder.
+  /// Throws Error (run time) when the disk refuses, and for a weight that is not finite; then earlier ones are whole.
+  std::filesystem::path checkpoint(const std::filesystem::path& run,
+                                   const CheckpointExtras& extras = {}) const;
+  /// Takes parameters, optimizer and state from a checkpoint (see newest_checkpoint). Throws Error where they do not
+  /// fit what was prepared.
+  void resume(const Checkpoint& checkpoint);
+
+  /// Where training stands: step, place among the batches, plateau, watched histories. Parameters and the
+  /// optimizer's state are apart; gradients of a step begun are not in it: its batches come again.
+  Json state() const;
+  /// Takes it back. Throws Error for another one's state, naming what differs; then nothing has changed.
+  void restore(const Json& state);
+
+ private:
+  void begin_epoch(i64 epoch);
+  void ring(const Alarm& alarm) const;
+
+  AcceleratorOptions options_;
+  Schedule schedule_;
+  ReduceOnPlateau plateau_;
+  Watch watch_;
+
+  std::vector<Parameter*> parameters_;
+  Optimizer* optimizer_ = nullptr;
+  Batches batches_;
+  i64 total_ = 0;
+
+  i64 step_ = 0, epoch_ = 0;
+  std::vector<std::vector<i64>> batches_now_;  ///< of the epoch
+  std::size_t place_ = 0;                      ///< of the next batch among them
+  std::size_t step_place_ = 0;                 ///< of the first batch of the step at hand
+  std::vector<i64> indices_;
+  bool more_ = false;
+
+  // The step at hand.
+  double first_weight_ = 0, weight_ = 0, loss_ = 0;
+  i64 texts_ = 0, tokens_ = 0;
+  double clip_norm_ = 0, clip_value_ = 0;
+  Stopwatch clock_;
+
+  i64 changed_at_ = 0,
+      restart_warmup_ = 0;  ///< steps before the last change of the optimizer, and after it
+};
+
+/// Optimizer steps of `epochs` passes, the batches accumulated.
+i64 total_steps(const Batches& batches, i64 epochs, i64 accumulate);
+
+}  // namespace minima

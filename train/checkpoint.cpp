@@ -1,0 +1,160 @@
+#include "train/checkpoint.hpp"
+
+#include <xxhash.h>
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+#include <sstream>
+
+#include "core/error.hpp"
+#include "core/file.hpp"
+
+namespace minima {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kChecksums = "checksums.xxh128";
+
+/// 32 hexadecimal digits, as xxhsum writes them.
+std::string checksum(const fs::path& path) {
+  const InputFile file(path);
+  XXH3_state_t* const state = XXH3_createState();
+  XXH3_128bits_reset(state);
+  std::vector<char> block(1 << 20);
+  try {
+    for (u64 at = 0; at < file.size();) {
+      const u64 count = std::min<u64>(block.size(), file.size() - at);
+      file.read(block.data(), count, at);
+      XXH3_128bits_update(state, block.data(), count);
+      at += count;
+    }
+  } catch (...) {
+    XXH3_freeState(state);
+    throw;
+  }
+  const XXH128_hash_t hash = XXH3_128bits_digest(state);
+  XXH3_freeState(state);
+  return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
+}
+
+/// Steps of the checkpoints there are, whole or not, by falling number.
+std::vector<i64> steps_of(const fs::path& folder) {
+  std::vector<i64> steps;
+  std::error_code none;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, none)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with("step-")) continue;
+    i64 step = 0;
+    const char* const end = name.data() + name.size();
+    const auto [rest, error] = std::from_chars(name.data() + 5, end, step);
+    if (error == std::errc() && rest == end && step >= 0) steps.push_back(step);
+  }
+  std::ranges::sort(steps, std::greater());
+  return steps;
+}
+
+fs::path folder_of(const fs::path& checkpoints, i64 step) {
+  return checkpoints / fmt::format("step-{}", step);
+}
+
+/// Under another name first, so that a kill in between leaves no half checkpoint.
+void remove_checkpoint(const fs::path& folder) {
+  const fs::path away = folder.string() + ".part";
+  fs::remove_all(away);
+  fs::rename(folder, away);
+  fs::remove_all(away);
+}
+
+/// Refuses to begin what the disk has no room for.
+void require_room(const fs::path& folder, i64 bytes) {
+  std::error_code unknown;
+  const fs::space_info space = fs::space(folder, unknown);
+  if (!unknown && space.available < static_cast<std::uintmax_t>(bytes))
+    fail_at_run_time("{}: a checkpoint takes {:.1f} MB, the disk has {:.1f} MB left; make room",
+                     folder.string(), static_cast<double>(bytes) / 0x1p20,
+                     static_cast<double>(space.available) / 0x1p20);
+}
+
+}  // namespace
+
+fs::path write_checkpoint(const fs::path& run, i64 step, const Json& state, i64 bytes, i64 keep,
+                          const std::function<void(const fs::path&)>& fill) {
+  const fs::path checkpoints = run / "checkpoints", folder = folder_of(checkpoints, step),
+                 part = folder.string() + ".part";
+  try {
+    fs::create_directories(checkpoints);
+    if (fs::exists(folder)) {
+      if (damage(folder).empty()) return folder;
+      remove_checkpoint(folder);
+    }
+    fs::remove_all(part);
+    require_room(checkpoints, bytes);
+    fs::create_directory(part);
+    fill(part);
+    write_file(part / "state.json", state.dump(1) + "\n");
+    std::map<std::string, std::string> sums;
+    for (const fs::directory_entry& entry : fs::directory_iterator(part))
+      sums[entry.path().filename().string()] = checksum(entry.path());
+    std::string lines;
+    for (const auto& [name, sum] : sums) lines += fmt::format("{}  {}\n", sum, name);
+    write_file(part / kChecksums, lines);  // and flushes the folder
+    fs::rename(part, folder);
+    flush_folder(checkpoints);
+    const std::vector<i64> steps = steps_of(checkpoints);
+    for (std::size_t i = static_cast<std::size_t>(keep); keep > 0 && i < steps.size(); ++i)
+      remove_checkpoint(folder_of(checkpoints, steps[i]));
+  } catch (const std::exception& error) {
+    std::error_code ignored;
+    fs::remove_all(part, ignored);
+    const std::vector<i64> steps = steps_of(checkpoints);
+    fail_at_run_time(
+        "checkpoint of step {}: {}{}", step, error.what(),
+        steps.empty() ? "" : fmt::format("; the last one is that of step {}", steps[0]));
+  }
+  return folder;
+}
+
+std::string damage(const fs::path& checkpoint) {
+  try {
+    std::istringstream lines(read_file(checkpoint / kChecksums));
+    i64 files = 0;
+    bool state = false;
+    for (std::string line; std::getline(lines, line); ++files) {
+      if (line.size() < 35 || line.substr(32, 2) != "  " || line.find('/') != std::string::npos)
+        return fmt::format("{} has a line that is no checksum", kChecksums);
+      const std::string name = line.substr(34);
+      if (checksum(checkpoint / name) != line.substr(0, 32))
+        return fmt::format("{} is not what was written (its checksum differs)", name);
+      state |= name == "state.json";
+    }
+    if (!state) return fmt::format("{} does not list state.json", kChecksums);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+std::optional<Checkpoint> newest_checkpoint(const fs::path& run,
+                                            const std::function<void(const std::string&)>& say) {
+  const fs::path checkpoints = run / "checkpoints";
+  for (const i64 step : steps_of(checkpoints)) {
+    const fs::path folder = folder_of(checkpoints, step);
+    if (const std::string problem = damage(folder); problem.empty())
+      return Checkpoint{folder, step, read_json(folder / "state.json")};
+    else if (say)
+      say(fmt::format("{} is damaged and passed over: {}", folder.string(), problem));
+  }
+  return {};
+}
+
+void refuse_earlier_checkpoints(const fs::path& run) {
+  const std::vector<i64> steps = steps_of(run / "checkpoints");
+  check(steps.empty(),
+        "{}: has checkpoints of an earlier run (the last after step {}); go on with it (--resume "
+        "{}), or name another folder",
+        run.string(), steps.empty() ? 0 : steps[0], run.string());
+}
+
+}  // namespace minima

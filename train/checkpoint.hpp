@@ -1,0 +1,42 @@
+/// Checkpoints on the disk: `RUN/checkpoints/step-N/`, each a folder of files with their checksums.
+///
+/// A folder is filled under the name `step-N.part`, flushed and renamed, so that a kill at any moment leaves the
+/// whole ones whole. `checksums.xxh128` lists every file as `xxhsum -H2` does (`xxhsum -c` checks it); a folder
+/// whose files do not fit it was damaged, and the newest one that is whole is used.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/json.hpp"
+#include "core/types.hpp"
+
+namespace minima {
+
+struct Checkpoint {
+  std::filesystem::path folder;
+  i64 step;
+  Json state;  ///< state.json
+};
+
+/// Writes checkpoints/step-N of `run`: what `fill` writes into a new folder, then `state`. Where there is a whole
+/// one of this step already, nothing is done: the same step has the same content. Keeps the `keep` newest (0: all).
+/// Throws Error (run time) when the disk has less room than `bytes` or refuses; then the others are as they were.
+std::filesystem::path write_checkpoint(
+    const std::filesystem::path& run, i64 step, const Json& state, i64 bytes, i64 keep,
+    const std::function<void(const std::filesystem::path& folder)>& fill);
+
+/// What is wrong with a checkpoint's files: "model.safetensors has 1000 bytes, 2000 were written"; empty where all is well.
+std::string damage(const std::filesystem::path& checkpoint);
+
+/// The newest whole checkpoint of a run; none where there is none. Each one passed over is told to `say`.
+std::optional<Checkpoint> newest_checkpoint(const std::filesystem::path& run,
+                                            const std::function<void(const std::string&)>& say);
+
+/// Throws Error where a run's folder has checkpoints already, which a new run would mix with its own.
+void refuse_earlier_checkpoints(const std::filesystem::path& run);
+
+}  // namespace minima
