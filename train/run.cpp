@@ -102,7 +102,8 @@ i64 default_epochs(i64 training_texts) {
 }
 
 Run run_training(const Task& task, const std::string& spec, const TrainingOptions& options,
-                 const std::filesystem::path& directory, const Callback& callback, bool resume) {
+                 const RunDirectory& run_directory, const Callback& callback) {
+  const auto& [directory, resume, arguments] = run_directory;
   reset_peak_memory();
   const i64 live_before = memory_stats().live;
   auto model = std::make_unique<nn::DistilBertClassifier>(task.config);
@@ -134,14 +135,15 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
                         {"model", task.model_name}}},
                       {"config", task.config.to_json()},
                       {"optimizer", record["options"]},
-                      {"training", std::move(training)}};
+                      {"training", std::move(training)},
+                      {"arguments", arguments}};
     write_file(directory / "run.json", run.dump(2) + "\n");
   }
 
   trainer.callbacks.push_back(callback);
   if (resume) trainer.resume();
   TrainingResult result = trainer.run();
-  Run run{std::move(model), std::move(result), {}, {}};
+  Run run{.model = std::move(model), .result = std::move(result)};
   if (run.result.stop == Stop::interrupted) return run;
 
   run.test = evaluate(*run.model, task.data.test);

@@ -26,14 +26,22 @@ struct Run {
   /// "best_epoch", "dev", "test", "train_loss", "grad_norm", "lr_factor", "clipped" (each step's),
   /// "clipped_share", "watched": {"steps", "tensors": [{"name", "ratio", "step_size",
   /// "update_clipped"}]}, "alarms", "switches", "epochs"}.
-  Json record;
+  Json record = {};
+};
+
+/// Where a run writes.
+struct RunDirectory {
+  RunDirectory(std::filesystem::path path = {}, bool resume = false, Json arguments = nullptr)
+      : path(std::move(path)), resume(resume), arguments(std::move(arguments)) {}
+  std::filesystem::path path;  ///< empty: nothing is written
+  bool resume;                 ///< go on with the run that is there
+  Json arguments;              ///< of the program, for run.json: what --resume starts with
 };
 
 /// Trains from the weights that options.seed draws. In `directory` (none where empty) it writes run.json at once,
-/// what a Trainer writes, and final/ at the end; with `resume` it goes on with the run that is there, from its newest
+/// what a Trainer writes, and final/ at the end; with `directory.resume` it goes on with the run that is there, from its newest
 /// whole checkpoint, or from the start where it has none. An interrupted run has no record, no test and no final/.
 Run run_training(const Task& task, const std::string& spec, const TrainingOptions& options,
-                 const std::filesystem::path& directory, const Callback& callback = {},
-                 bool resume = false);
+                 const RunDirectory& directory, const Callback& callback = {});
 
 }  // namespace minima

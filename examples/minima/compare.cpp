@@ -1,5 +1,6 @@
 /// minima compare: the main job (train/compare.hpp).
 #include "examples/minima/options.hpp"
+#include "examples/minima/progress.hpp"
 #include "examples/minima/verbs.hpp"
 
 namespace minima {

@@ -4,6 +4,7 @@
 
 #include "core/error.hpp"
 #include "data/utf8.hpp"
+#include "examples/minima/configuration.hpp"
 #include "examples/minima/verbs.hpp"
 #include "optim/options.hpp"
 
@@ -68,7 +69,10 @@ int main(int argc, char** argv) {
     for (int i = 1; i < argc; ++i)  // they are written into records, which are UTF-8
       minima::check(minima::find_invalid_utf8(argv[i]) == std::string::npos,
                     "argument {} of the command line is not valid UTF-8", i);
-    app.parse(argc, argv);
+    std::vector<std::string> words =
+        minima::with_configuration(app, std::vector<std::string>(argv + 1, argv + argc));
+    std::ranges::reverse(words);  // as CLI11 wants them
+    app.parse(std::move(words));
     if (std::fflush(stdout) != 0 || std::ferror(stdout))
       minima::fail_at_run_time("standard output cannot be written: {}", std::strerror(errno));
     return 0;

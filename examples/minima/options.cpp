@@ -1,29 +1,26 @@
 #include "examples/minima/options.hpp"
 
-#include <unistd.h>
-
-#include <chrono>
 #include <ctime>
 
 #include "core/cpu/blas.hpp"
 #include "core/cpu/threads.hpp"
+#include "examples/minima/configuration.hpp"
 
 namespace minima {
-namespace {
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-}  // namespace
-
 void CommonOptions::add_to(CLI::App& verb) {
+  this->verb = &verb;
   verb.add_option("--seed", seed, "seed of weights, order and dropout")->capture_default_str();
   verb.add_option("--threads", threads, "threads that compute (0: all cores)")
       ->capture_default_str();
   verb.add_flag("--json", json, "one JSON document on standard output, nothing else");
   verb.add_option("--out", out, "folder to write to (default: runs/VERB-DATE-TIME)");
+  verb.add_option(
+      "--config", config,
+      "a JSON file of options: {\"epochs\": 3, \"optimizer\": \"came\"}; those on the command line "
+      "stand over it");
 }
+
+Json CommonOptions::arguments() const { return arguments_of(*verb); }
 
 void CommonOptions::apply() const {
   check(threads >= 0 && threads <= 1024,
@@ -55,6 +52,8 @@ void TrainingVerbOptions::add_to(CLI::App& verb) {
       ->capture_default_str();
   verb.add_option("--epochs", epochs,
                   "passes over the training texts (default: about 25,000 texts in all, 3 to 20)");
+  verb.add_option("--steps", steps, "optimizer steps, instead of --epochs");
+  verb.add_option("--minutes", minutes, "stop after them at the latest");
   verb.add_option("--batch", batch, "texts of a batch (default 32)");
   verb.add_option("--tokens", tokens, "tokens of a batch, instead of --batch");
   verb.add_option("--schedule", training.schedule,
@@ -77,6 +76,20 @@ void TrainingVerbOptions::add_to(CLI::App& verb) {
       ->allow_extra_args(false);
   verb.add_flag("--lazy-rows", lazy_rows,
                 "move only the rows of an embedding that the batch has looked up");
+  verb.add_option("--evaluate-every", training.evaluate_every,
+                  "evaluate after so many steps (0: after each epoch)")
+      ->capture_default_str();
+  verb.add_option("--metric", training.metric,
+                  "by which the best model is kept: accuracy, f1, mcc or loss (on dev)")
+      ->check(CLI::IsMember({"accuracy", "f1", "mcc", "loss"}))
+      ->capture_default_str();
+  verb.add_option("--patience", training.patience,
+                  "stop after so many evaluations without a better one (0: never)")
+      ->capture_default_str();
+  verb.add_option("--save-every", training.save_every,
+                  "steps from checkpoint to checkpoint (0: none; default: a minute apart)");
+  verb.add_option("--keep", training.keep, "newest checkpoints that are kept (0: all)")
+      ->capture_default_str();
   verb.add_option("--watch", training.watch,
                   "look at each tensor's update every so many steps (0: never)")
       ->capture_default_str();
@@ -90,7 +103,14 @@ void TrainingVerbOptions::resolve(const CommonOptions& common) {
   training.batch =
       tokens > 0 ? BatchSize::of_tokens(tokens) : BatchSize::of_texts(batch > 0 ? batch : 32);
   training.seed = common.seed;
+  check(!epochs || !steps,
+        "--epochs and --steps exclude one another: give the length of training in one of them");
+  check(steps.value_or(1) > 0, "--steps is {}; it must be at least 1", steps.value_or(1));
+  check(minutes.value_or(1) > 0, "--minutes is {}; it must be positive (leave it out for no limit)",
+        minutes.value_or(1));
   if (epochs) training.epochs = *epochs;
+  if (steps) training.steps = *steps;
+  if (minutes) training.minutes = *minutes;
   if (!pooling.empty()) task.pooling = pooling == "mean" ? nn::Pooling::mean : nn::Pooling::first;
   task.casing = cased ? Casing::cased : Casing::uncased;
   for (const std::string& group : groups) training.groups.push_back(GroupPattern::parse(group));
@@ -120,46 +140,6 @@ std::filesystem::path run_directory(const std::string& verb, const CommonOptions
   for (int i = 2; std::filesystem::exists(free); ++i)
     free = fmt::format("{}-{}", first.string(), i);
   return free;
-}
-
-Progress::Progress() : terminal_(isatty(STDERR_FILENO) == 1) {}
-
-void Progress::begin(const std::string& what) {
-  what_ = what;
-  started_ = now();
-  drawn_ = 0;
-}
-
-Callback Progress::callback() {
-  return {.step = [this](const StepRecord& record, i64 total) { step(record, total); },
-          .evaluation = [this](const EvaluationRecord& record) { evaluation(record); },
-          .alarm = [this](const Alarm& alarm) { say("alarm: " + alarm.text() + "\n"); },
-          .switched = [this](const SwitchRecord& record) { say(record.text()); },
-          .say = [this](const std::string& text) { say(text + "\n"); }};
-}
-
-void Progress::step(const StepRecord& record, i64 total) {
-  if (!terminal_ || (now() - drawn_ < 0.1 && record.step != total)) return;
-  drawn_ = now();
-  const double rate = static_cast<double>(record.step) / (drawn_ - started_);
-  const i64 filled = 24 * record.step / total;
-  std::string bar;
-  for (i64 i = 0; i < 24; ++i) bar += i < filled ? "━" : "─";
-  fmt::print(stderr, "\r\033[K{}  {} {}/{}  loss {:.3f}  {:.1f} steps/s  {:.0f} s left", what_, bar,
-             record.step, total, record.loss, rate,
-             static_cast<double>(total - record.step) / rate);
-}
-
-void Progress::evaluation(const EvaluationRecord& record) {
-  fmt::print(
-      stderr,
-      "{}{}  epoch {}  train loss {:.3f}  dev loss {:.3f}  dev accuracy {:.1f} %  {:.1f} s\n",
-      terminal_ ? "\r\033[K" : "", what_, record.epoch, record.train_loss, record.dev.loss,
-      100 * record.dev.accuracy(), record.seconds);
-}
-
-void Progress::say(const std::string& text) {
-  fmt::print(stderr, "{}{}  {}", terminal_ ? "\r\033[K" : "", what_, text);
 }
 
 }  // namespace minima

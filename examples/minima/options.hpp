@@ -13,8 +13,12 @@ struct CommonOptions {
   int threads = 0;  ///< 0: all cores
   bool json = false;
   std::string out;
+  std::string config;  ///< read before the command line (examples/minima/configuration.hpp)
+  const CLI::App* verb = nullptr;
 
   void add_to(CLI::App& verb);
+  /// Every option of the verb as it was given or is by default, for run.json and --config.
+  Json arguments() const;
   /// Sets the threads and loads OpenBLAS. Throws Error for a number of threads out of range, and
   /// where OpenBLAS cannot be loaded.
   void apply() const;
@@ -24,7 +28,8 @@ struct CommonOptions {
 struct TrainingVerbOptions {
   TaskOptions task;
   TrainingOptions training;
-  std::optional<i64> epochs;
+  std::optional<i64> epochs, steps;
+  std::optional<double> minutes;
   i64 batch = 0, tokens = 0;
   std::string pooling;
   bool cased = false, lazy_rows = false;
@@ -41,22 +46,5 @@ struct TrainingVerbOptions {
 
 /// The folder of a run: --out, or runs/<verb>-<date>-<time>.
 std::filesystem::path run_directory(const std::string& verb, const CommonOptions& common);
-
-/// Shows how a run goes on, on standard error: a bar that is rewritten on a terminal, a line per
-/// epoch elsewhere; alarms and changes of the optimizer.
-class Progress {
- public:
-  Progress();
-  void begin(const std::string& what);
-  Callback callback();
-
- private:
-  void step(const StepRecord& record, i64 total);
-  void evaluation(const EvaluationRecord& record);
-  void say(const std::string& text);  ///< on lines of its own
-  bool terminal_;
-  std::string what_;
-  double started_ = 0, drawn_ = 0;
-};
 
 }  // namespace minima

@@ -1,9 +1,22 @@
 /// minima train: one classifier from labelled text.
+#include <csignal>
+
 #include "examples/minima/options.hpp"
+#include "examples/minima/progress.hpp"
 #include "examples/minima/verbs.hpp"
 
 namespace minima {
 namespace {
+
+/// The end that a shell expects of a program that Ctrl-C has stopped.
+[[noreturn]] void die_of_interrupt(const std::filesystem::path& directory) {
+  fmt::print(stderr, "stopped and saved; go on with: minima train --resume {}\n",
+             directory.string());
+  std::fflush(nullptr);
+  std::signal(SIGINT, SIG_DFL);
+  std::raise(SIGINT);
+  std::abort();
+}
 
 struct TrainVerb {
   CommonOptions common;
@@ -11,6 +24,7 @@ struct TrainVerb {
   std::string optimizer = "adamw", state;
   std::optional<double> lr;
   std::vector<std::string> switches;
+  std::string resumed;
 
   /// --lr and --state are options of the optimizer, written beside it for convenience.
   std::string spec() const {
@@ -31,19 +45,24 @@ struct TrainVerb {
     const std::string resolved = spec();
     validate_optimizer(resolved, training.training);  // before anything is loaded
     const Task task = training.load();
-    const auto directory = run_directory("train", common);
+    const bool resume = !resumed.empty();
+    const RunDirectory directory{
+        resume ? std::filesystem::path(resumed) : run_directory("train", common), resume,
+        common.arguments()};
 
-    fmt::print(stderr, "{}\n", task.dataset.origin);
+    fmt::print(stderr, "{}\noptions: {}\n", task.dataset.origin, directory.arguments.dump());
     Progress progress;
     progress.begin(resolved);
+    const InterruptRequests ctrl_c;
     const Run done =
         run_training(task, resolved, training.training, directory, progress.callback());
+    if (done.result.stop == Stop::interrupted) die_of_interrupt(directory.path);
     Json report = describe_comparison(task, training.training, 1);
     report["runs"].push_back(done.record);
-    write_report(report, directory);
+    write_report(report, directory.path);
     if (common.json) {
       Json record = done.record;
-      record["model"] = (directory / "final").string();
+      record["model"] = (directory.path / "final").string();
       record["report"] = report["report"];
       return fmt::print("{}\n", record.dump());
     }
@@ -52,7 +71,7 @@ struct TrainVerb {
         "{:.3f}\n\n{}\nmodel: {}\nreport: {}\n",
         done.result.best_epoch(), 100 * done.result.dev().accuracy(), 100 * done.test.accuracy(),
         100 * done.test.macro_f1(), done.test.loss, table(done.test, task.dataset.label_names),
-        (directory / "final").string(), report["report"].get<std::string>());
+        (directory.path / "final").string(), report["report"].get<std::string>());
   }
 };
 
@@ -72,6 +91,8 @@ void add_train(CLI::App& app) {
   verb.add_option("--switch", options->switches,
                   "another optimizer after a step or a share of all: 50%:adafactor (repeatable)")
       ->allow_extra_args(false);
+  verb.add_option("--resume", options->resumed,
+                  "go on with the run of this folder, from its newest whole checkpoint");
   verb.callback([options] { options->run(); });
 }
 

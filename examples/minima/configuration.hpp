@@ -1,0 +1,19 @@
+/// Options from a file: --config FILE, a JSON object whose keys are the long options of the verb, and
+/// --resume RUN, which begins with those that RUN/run.json keeps.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include "core/json.hpp"
+
+namespace minima {
+
+/// The command line with the options of the file that --config or --resume names put in front of its own, which
+/// stand over them. Throws Error for an unknown key, naming the nearest, a value that is no number, word, truth value
+/// or list of these, and for an option beside --resume that is other than the run's and would change it.
+std::vector<std::string> with_configuration(const CLI::App& app, std::vector<std::string> words);
+
+/// Every option of a verb by its name, given or by default; those that only say where and how are left out.
+Json arguments_of(const CLI::App& verb);
+
+}  // namespace minima

@@ -1,0 +1,93 @@
+#include "examples/minima/progress.hpp"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+namespace minima {
+namespace {
+
+/// Columns of the terminal, asked for anew each time: it may have been resized.
+int terminal_width() {
+  winsize size{};
+  return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
+/// "45 s", "12 min", "3 h 20 min".
+std::string duration(double seconds) {
+  if (!(seconds < 1e8)) return "?";
+  const auto whole = static_cast<i64>(seconds + 0.5);
+  if (whole < 120) return fmt::format("{} s", whole);
+  if (whole < 7200) return fmt::format("{} min", whole / 60);
+  return fmt::format("{} h {} min", whole / 3600, whole % 3600 / 60);
+}
+
+}  // namespace
+
+std::string progress_line(const std::string& what, const StepRecord& record, i64 total, double rate,
+                          int width) {
+  const std::string left = duration(static_cast<double>(total - record.step) / rate) + " left";
+  const std::string count = fmt::format("{}/{}", record.step, total);
+  std::string line = count;
+  const auto fits = [&](const std::string& longer) { return std::ssize(longer) < width; };
+  std::string bar;  // added last: its characters are three bytes long
+  for (const std::string& longer :
+       {fmt::format("{}  {}", count, left),
+        fmt::format("{}  loss {:.3f}  {}", count, record.loss, left),
+        fmt::format("epoch {}  {}  loss {:.3f}  {}", record.epoch, count, record.loss, left),
+        fmt::format("epoch {}  {}  loss {:.3f}  {:.1f} steps/s  {}", record.epoch, count,
+                    record.loss, rate, left),
+        fmt::format("{}  epoch {}  {}  loss {:.3f}  {:.1f} steps/s  {}", what, record.epoch, count,
+                    record.loss, rate, left)})
+    if (fits(longer)) line = longer;
+  const i64 cells = std::min<i64>(24, width - std::ssize(line) - 3);
+  if (cells < 6) return line;
+  for (i64 i = 0; i < cells; ++i) bar += i < cells * record.step / total ? "━" : "─";
+  return bar + "  " + line;
+}
+
+Progress::Progress() : terminal_(isatty(STDERR_FILENO) == 1) {
+  const char* plain = std::getenv("NO_COLOR");
+  coloured_ = terminal_ && (plain == nullptr || *plain == '\0');
+}
+
+void Progress::begin(const std::string& what) {
+  what_ = what;
+  clock_.restart();
+  drawn_ = 0;
+  steps_before_ = -1;
+}
+
+Callback Progress::callback() {
+  return {.step = [this](const StepRecord& record, i64 total) { step(record, total); },
+          .evaluation = [this](const EvaluationRecord& record) { evaluation(record); },
+          .alarm = [this](const Alarm& alarm) { say("alarm: " + alarm.text() + "\n"); },
+          .switched = [this](const SwitchRecord& record) { say(record.text()); },
+          .say = [this](const std::string& text) { say(text + "\n"); }};
+}
+
+void Progress::step(const StepRecord& record, i64 total) {
+  if (steps_before_ < 0) steps_before_ = record.step - 1;
+  if (!terminal_ || (clock_.seconds() - drawn_ < 0.1 && record.step != total)) return;
+  drawn_ = clock_.seconds();
+  const double rate = static_cast<double>(record.step - steps_before_) / drawn_;
+  fmt::print(stderr, "\r\033[K{}{}{}", coloured_ ? "\033[36m" : "",
+             progress_line(what_, record, total, rate, terminal_width()),
+             coloured_ ? "\033[0m" : "");
+}
+
+void Progress::evaluation(const EvaluationRecord& record) {
+  std::string scores;
+  if (record.dev.confusion.labels() > 0 || record.dev.extra.contains("accuracy"))
+    scores = fmt::format("  dev accuracy {:.1f} %", 100 * record.dev.accuracy());
+  say(fmt::format("epoch {}  step {}  train loss {:.3f}  dev loss {:.3f}{}  {:.1f} s\n",
+                  record.epoch, record.step, record.train_loss, record.dev.loss, scores,
+                  record.seconds));
+}
+
+void Progress::say(const std::string& text) {
+  fmt::print(stderr, "{}{}  {}", terminal_ ? "\r\033[K" : "", what_, text);
+}
+
+}  // namespace minima

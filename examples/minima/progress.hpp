@@ -1,0 +1,33 @@
+/// How a training goes on, on standard error: on a terminal a bar that is rewritten and keeps to its width (coloured
+/// unless NO_COLOR is set), elsewhere plain lines, one for each evaluation; alarms and changes of the optimizer.
+#pragma once
+
+#include <string>
+
+#include "train/stopwatch.hpp"
+#include "train/trainer.hpp"
+
+namespace minima {
+
+class Progress {
+ public:
+  Progress();
+  void begin(const std::string& what);
+  Callback callback();
+
+ private:
+  void step(const StepRecord& record, i64 total);
+  void evaluation(const EvaluationRecord& record);
+  void say(const std::string& text);  ///< on lines of its own
+  bool terminal_, coloured_;
+  std::string what_;
+  Stopwatch clock_;
+  double drawn_ = 0;      ///< seconds on the clock
+  i64 steps_before_ = 0;  ///< taken before this process
+};
+
+/// The bar: of these parts as many as `width` columns have room for, the most important first.
+std::string progress_line(const std::string& what, const StepRecord& record, i64 total, double rate,
+                          int width);
+
+}  // namespace minima
