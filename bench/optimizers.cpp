@@ -17,7 +17,7 @@
 #include "core/buffer.hpp"
 #include "core/cpu/simd.hpp"
 #include "core/rng.hpp"
-#include "nn/models/distilbert.hpp"
+#include "nn/models/classifier.hpp"
 #include "optim/optimizer.hpp"
 #include "train/machine.hpp"
 #include "train/metrics.hpp"
@@ -88,13 +88,13 @@ class Bench {
   }
 
  private:
-  static nn::DistilBertConfig config() {
-    nn::DistilBertConfig config = nn::preset("distilbert-base");
+  static nn::EncoderConfig config() {
+    nn::EncoderConfig config = nn::preset("distilbert-base");
     config.vocabulary = 28996;
     return config;
   }
 
-  nn::DistilBertClassifier model_;
+  nn::Classifier model_;
   std::map<std::string, Optimizer> made_;
 };
 

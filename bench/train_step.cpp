@@ -33,7 +33,7 @@ int main(int argc, char** argv) try {
   const auto number = [&](int i, i64 fallback) {
     return argc > i ? std::stoll(argv[i]) : fallback;
   };
-  nn::DistilBertConfig config = nn::preset("distilbert-base");
+  nn::EncoderConfig config = nn::preset("distilbert-base");
   config.dim = number(3, 256);
   config.layers = number(4, 4);
   config.heads = number(5, 4);
@@ -48,7 +48,7 @@ int main(int argc, char** argv) try {
   config.vocabulary = tokenizer.vocabulary().size();
   config.labels = static_cast<i64>(dataset.label_names.size());
 
-  nn::DistilBertClassifier model(config);
+  nn::Classifier model(config);
   model.initialize(1);
   Optimizer optimizer = make_optimizer("adamw:lr=5e-4", decay_groups(model.parameters()));
   i64 epoch = -1, step = 0;

@@ -12,13 +12,13 @@ namespace {
 
 const TrainingOptions kOptions{.epochs = 3, .batch = BatchSize::of_texts(8), .accumulate = 4};
 
-nn::DistilBertClassifier& initialized(nn::DistilBertClassifier& model) {
+nn::Classifier& initialized(nn::Classifier& model) {
   model.initialize(kOptions.seed);
   return model;
 }
 
 /// The loop: 30 lines.
-void train_by_hand(nn::DistilBertClassifier& model, Optimizer& optimizer, const TrainingData& data,
+void train_by_hand(nn::Classifier& model, Optimizer& optimizer, const TrainingData& data,
                    const std::filesystem::path& folder) {
   Accelerator accelerator({.accumulate = kOptions.accumulate, .seed = kOptions.seed});
   const Batches batches = shuffled(data.train, kOptions.batch, kOptions.seed);
@@ -63,13 +63,13 @@ int main(int argc, char** argv) try {
   const InterruptRequests ctrl_c;
 
   fmt::print("own loop, {}\n", spec);
-  nn::DistilBertClassifier mine(task.config);
+  nn::Classifier mine(task.config);
   Optimizer optimizer = make_optimizer(spec, decay_groups(initialized(mine).parameters(), spec));
   train_by_hand(mine, optimizer, task.data, folder);
   if (InterruptRequests::received()) return 0;
 
   fmt::print("Trainer, {}\n", spec);
-  nn::DistilBertClassifier theirs(task.config);
+  nn::Classifier theirs(task.config);
   Optimizer other = make_optimizer(spec, decay_groups(initialized(theirs).parameters(), spec));
   Objective objective = classification(theirs, task.data, kOptions);
   objective.evaluate =

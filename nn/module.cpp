@@ -16,6 +16,7 @@ void Module::adopt(const std::string& name, std::unique_ptr<Module> module) {
 }
 
 void Module::prepend(const std::string& prefix) {
+  if (prefix.empty()) return;  // no level of its own
   path_ = path_.empty() ? prefix : prefix + "." + path_;
   for (Member& member : members_) {
     if (member.parameter) member.parameter->name = prefix + "." + member.parameter->name;

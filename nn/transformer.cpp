@@ -4,13 +4,14 @@
 
 namespace minima::nn {
 
-MultiHeadAttention::MultiHeadAttention(const TransformerOptions& o)
+MultiHeadAttention::MultiHeadAttention(const TransformerOptions& o, const BlockNames& names)
     : heads(o.heads),
-      q_lin(child<Linear>("q_lin", o.dim, o.dim, o.initializer_range)),
-      k_lin(child<Linear>("k_lin", o.dim, o.dim, o.initializer_range)),
-      v_lin(child<Linear>("v_lin", o.dim, o.dim, o.initializer_range)),
-      out_lin(child<Linear>("out_lin", o.dim, o.dim, o.initializer_range)),
-      dropout(child<Dropout>("dropout", o.attention_dropout)) {
+      q_lin(child<Linear>(names.query, o.dim, o.dim, o.initializer_range)),
+      k_lin(child<Linear>(names.key, o.dim, o.dim, o.initializer_range)),
+      v_lin(child<Linear>(names.value, o.dim, o.dim, o.initializer_range)),
+      out_lin(child<Linear>(names.attention_output, o.dim, o.dim, o.initializer_range)),
+      dropout(child<Dropout>("dropout", o.attention_dropout)),
+      output_dropout(child<Dropout>("output_dropout", o.attention_output_dropout)) {
   check(o.heads > 0 && o.dim % o.heads == 0, "attention: {} heads do not divide dim {}", o.heads,
         o.dim);
 }
@@ -20,12 +21,14 @@ Variable MultiHeadAttention::operator()(const Variable& x, const Variable& x_que
                                         const Pass& pass) const {
   const ops::AttentionRows who{query_rows.offsets, query_rows.positions, rows.offsets,
                                rows.example_id};
-  return out_lin(attention(q_lin(x_queries), k_lin(x), v_lin(x), who, heads, dropout.site(pass)));
+  const Variable y =
+      attention(q_lin(x_queries), k_lin(x), v_lin(x), who, heads, dropout.site(pass));
+  return output_dropout(out_lin(y), query_rows, pass);
 }
 
-FeedForward::FeedForward(const TransformerOptions& o)
-    : lin1(child<Linear>("lin1", o.dim, o.hidden, o.initializer_range)),
-      lin2(child<Linear>("lin2", o.hidden, o.dim, o.initializer_range)),
+FeedForward::FeedForward(const TransformerOptions& o, const BlockNames& names)
+    : lin1(child<Linear>(names.lin1, o.dim, o.hidden, o.initializer_range)),
+      lin2(child<Linear>(names.lin2, o.hidden, o.dim, o.initializer_range)),
       dropout(child<Dropout>("dropout", o.dropout)) {}
 
 Variable FeedForward::operator()(const Variable& x, const PackedRows& rows,
@@ -33,11 +36,11 @@ Variable FeedForward::operator()(const Variable& x, const PackedRows& rows,
   return dropout(lin2(gelu(lin1(x))), rows, pass);
 }
 
-TransformerBlock::TransformerBlock(const TransformerOptions& o)
-    : attention(child<MultiHeadAttention>("attention", o)),
-      sa_layer_norm(child<LayerNorm>("sa_layer_norm", o.dim, o.layer_norm_eps)),
-      ffn(child<FeedForward>("ffn", o)),
-      output_layer_norm(child<LayerNorm>("output_layer_norm", o.dim, o.layer_norm_eps)) {}
+TransformerBlock::TransformerBlock(const TransformerOptions& o, const BlockNames& names)
+    : attention(child<MultiHeadAttention>("attention", o, names)),
+      sa_layer_norm(child<LayerNorm>(names.attention_norm, o.dim, o.layer_norm_eps)),
+      ffn(child<FeedForward>(names.feed_forward, o, names)),
+      output_layer_norm(child<LayerNorm>(names.output_norm, o.dim, o.layer_norm_eps)) {}
 
 Variable TransformerBlock::operator()(const Variable& x, const PackedRows& rows, const Pass& pass,
                                       const Queries* queries) const {

@@ -18,8 +18,18 @@ namespace minima::nn {
 struct TransformerOptions {
   i64 dim = 768, heads = 12, hidden = 3072;
   double dropout = 0.1, attention_dropout = 0.1;
+  double attention_output_dropout = 0;  ///< behind attention's last product; DistilBERT has none
   double layer_norm_eps = 1e-12;
   double initializer_range = 0.02;  ///< standard deviation of initial weights
+};
+
+/// What a checkpoint calls the parts of a block; an empty name is no level of its own.
+struct BlockNames {
+  const char *query, *key, *value, *attention_output;  ///< below "attention"
+  const char* attention_norm;
+  const char* feed_forward;
+  const char *lin1, *lin2;  ///< below `feed_forward`
+  const char* output_norm;
 };
 
 /// Rows of the result that are asked for.
@@ -28,24 +38,24 @@ struct Queries {
   PackedRows rows;  ///< the same rows, described
 };
 
-/// y = out(concat over heads of softmax(q kᵀ / √head_dim) v).   x [T, dim] → [T or Q, dim].
-/// Parameters: {q,k,v,out}_lin.{weight,bias}.
+/// y = dropout(out(concat over heads of softmax(q kᵀ / √head_dim) v)).   x [T, dim] → [T or Q, dim].
+/// The probabilities have a dropout of their own.
 class MultiHeadAttention : public Module {
  public:
-  explicit MultiHeadAttention(const TransformerOptions& options);
+  MultiHeadAttention(const TransformerOptions& options, const BlockNames& names);
   /// `x_queries` are the rows of x that ask (x itself when all do), `rows` and `query_rows`
   /// describe both.
   Variable operator()(const Variable& x, const Variable& x_queries, const PackedRows& rows,
                       const PackedRows& query_rows, const Pass& pass) const;
   i64 heads;
   Linear &q_lin, &k_lin, &v_lin, &out_lin;
-  Dropout& dropout;
+  Dropout &dropout, &output_dropout;
 };
 
 /// dropout(lin2(gelu(lin1(x)))).   x [R, dim] → [R, dim].
 class FeedForward : public Module {
  public:
-  explicit FeedForward(const TransformerOptions& options);
+  FeedForward(const TransformerOptions& options, const BlockNames& names);
   Variable operator()(const Variable& x, const PackedRows& rows, const Pass& pass) const;
   Linear &lin1, &lin2;
   Dropout& dropout;
@@ -57,7 +67,7 @@ class FeedForward : public Module {
 ///     y = output_layer_norm(h + ffn(h))
 class TransformerBlock : public Module {
  public:
-  explicit TransformerBlock(const TransformerOptions& options);
+  TransformerBlock(const TransformerOptions& options, const BlockNames& names);
   Variable operator()(const Variable& x, const PackedRows& rows, const Pass& pass,
                       const Queries* queries = nullptr) const;
   MultiHeadAttention& attention;

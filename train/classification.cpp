@@ -38,7 +38,7 @@ Batches shuffled(const TokenizedSplit& split, BatchSize size, u64 seed) {
   return [&split, size, seed](i64 epoch) { return epoch_batches(split, size, seed, epoch); };
 }
 
-Objective classification(nn::DistilBertClassifier& model, const TrainingData& data,
+Objective classification(nn::Classifier& model, const TrainingData& data,
                          const TrainingOptions& options, const Vocabulary* vocabulary) {
   Objective objective{
       .parameters = model.parameters(),
@@ -58,7 +58,7 @@ Objective classification(nn::DistilBertClassifier& model, const TrainingData& da
   return objective;
 }
 
-Tensor predict(const nn::DistilBertClassifier& model, const TokenizedSplit& split) {
+Tensor predict(const nn::Classifier& model, const TokenizedSplit& split) {
   const NoGrad no_grad;
   Tensor logits = Tensor::empty({split.size(), model.config.labels});
   i64 row = 0;
@@ -70,7 +70,7 @@ Tensor predict(const nn::DistilBertClassifier& model, const TokenizedSplit& spli
   return logits;
 }
 
-Evaluation evaluate(const nn::DistilBertClassifier& model, const TokenizedSplit& split) {
+Evaluation evaluate(const nn::Classifier& model, const TokenizedSplit& split) {
   const Tensor logits = predict(model, split);
   const i64 labels = model.config.labels;
   ConfusionMatrix confusion(labels);

@@ -1,7 +1,7 @@
 /// Classification of texts as an Objective: cross-entropy in training; accuracy, F1 and loss on dev.
 #pragma once
 
-#include "nn/models/distilbert.hpp"
+#include "nn/models/classifier.hpp"
 #include "train/trainer.hpp"
 
 namespace minima {
@@ -12,16 +12,16 @@ struct TrainingData {
 
 /// Trains on data.train, evaluates on data.dev. Both must outlive it. `vocabulary` goes into checkpoints, which are
 /// then model directories; without one they hold the weights alone.
-Objective classification(nn::DistilBertClassifier& model, const TrainingData& data,
+Objective classification(nn::Classifier& model, const TrainingData& data,
                          const TrainingOptions& options, const Vocabulary* vocabulary = nullptr);
 
 /// The batches of a split in an order shuffled by (seed, epoch).
 Batches shuffled(const TokenizedSplit& split, BatchSize size, u64 seed);
 
 /// Logits [texts, labels] of every text of a split, without recording.
-Tensor predict(const nn::DistilBertClassifier& model, const TokenizedSplit& split);
+Tensor predict(const nn::Classifier& model, const TokenizedSplit& split);
 
 /// Accuracy, F1 and loss of those logits.
-Evaluation evaluate(const nn::DistilBertClassifier& model, const TokenizedSplit& split);
+Evaluation evaluate(const nn::Classifier& model, const TokenizedSplit& split);
 
 }  // namespace minima

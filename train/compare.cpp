@@ -27,7 +27,7 @@ Json describe_data(const Task& task) {
 }
 
 Json describe_model(const Task& task) {
-  nn::DistilBertClassifier model(task.config);
+  nn::Classifier model(task.config);
   return {{"name", task.model_name},
           {"parameters", model.parameter_count()},
           {"tensors", model.parameters().size()},

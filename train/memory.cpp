@@ -115,7 +115,7 @@ class Tape {
 /// The ops, and the layers that own parameters.
 class Model {
  public:
-  Model(const nn::DistilBertConfig& config, const BatchShape& batch)
+  Model(const nn::EncoderConfig& config, const BatchShape& batch)
       : config_(config), batch_(batch) {}
 
   // ---- core/ops, autograd/functions.cpp, autograd/layers.cpp
@@ -228,43 +228,56 @@ class Model {
   }
 
   /// `looked_up`: how many rows of the table get a gradient, each with its id.
-  Variable embedding(i64 looked_up) {
+  Variable embedding(i64 looked_up, const Tensor& ids = nullptr) {
     const i64 d = config_.dim;
     return tape.record(tape.allocate(batch_.tokens * d), batch_.tokens, d, {tape.leaf()},
-                       [this, looked_up, d](const Tensor&) {
+                       [this, looked_up, d, ids](const Tensor&) {
                          return Grads{tape.allocate(looked_up * (d + 2))};  // an id is two floats
                        });
   }
 
-  // ---- nn/transformer.cpp, nn/models/distilbert.cpp
+  // ---- nn/transformer.cpp, nn/models
 
   Variable embeddings(const Rows& rows) {
-    const std::string path = "distilbert.embeddings.";
+    const std::string path = fmt::format("{}.embeddings.", names_.model_type);
+    const bool typed = config_.architecture == nn::Architecture::bert;
     parameters.push_back({path + "word_embeddings.weight", {config_.vocabulary, config_.dim}});
     parameters.push_back({path + "position_embeddings.weight", {config_.positions, config_.dim}});
+    if (typed)
+      parameters.push_back(
+          {path + "token_type_embeddings.weight", {config_.token_types, config_.dim}});
     norm(path + "LayerNorm");
     const i64 words = std::min(batch_.tokens, config_.vocabulary - 1);  // [PAD] gets no gradient
-    return dropout(apply_norm(add(embedding(words), embedding(batch_.longest), "sum"), "norm"),
-                   config_.dropout, rows, "output");
+    Variable sum = add(embedding(words), embedding(batch_.longest), "sum");
+    if (typed) {
+      const Tensor types = tape.allocate(batch_.tokens, "token types", 8);  // all 0
+      sum = add(sum, embedding(1, types), "sum");
+    }
+    return dropout(apply_norm(sum, "norm"), config_.dropout, rows, "output");
   }
 
   /// Of all tokens, or of those that are `asked` for: the first of each text.
   Variable block(const std::string& path, const Variable& x, const Rows& rows, const Rows* asked) {
     const i64 dim = config_.dim, hidden = config_.hidden;
-    const Linear q_lin = linear(path + ".attention.q_lin", dim, dim, "queries"),
-                 k_lin = linear(path + ".attention.k_lin", dim, dim, "keys"),
-                 v_lin = linear(path + ".attention.v_lin", dim, dim, "values"),
-                 out_lin = linear(path + ".attention.out_lin", dim, dim, "out_lin");
-    norm(path + ".sa_layer_norm");
-    const Linear lin1 = linear(path + ".ffn.lin1", dim, hidden, "lin1"),
-                 lin2 = linear(path + ".ffn.lin2", hidden, dim, "lin2");
-    norm(path + ".output_layer_norm");
+    const nn::BlockNames& names = names_.block;
+    const std::string attention_path = path + ".attention.";
+    const std::string ffn = *names.feed_forward ? path + "." + names.feed_forward : path;
+    const Linear q_lin = linear(attention_path + names.query, dim, dim, "queries"),
+                 k_lin = linear(attention_path + names.key, dim, dim, "keys"),
+                 v_lin = linear(attention_path + names.value, dim, dim, "values"),
+                 out_lin = linear(attention_path + names.attention_output, dim, dim, "out_lin");
+    norm(path + "." + names.attention_norm);
+    const Linear lin1 = linear(ffn + "." + names.lin1, dim, hidden, "lin1"),
+                 lin2 = linear(ffn + "." + names.lin2, hidden, dim, "lin2");
+    norm(path + "." + names.output_norm);
 
     const Variable queries = asked ? first_tokens(x) : x;
     const Rows& query_rows = asked ? *asked : rows;
     const auto attend = [&] {
-      return apply(out_lin,
-                   attention(apply(q_lin, queries), apply(k_lin, x), apply(v_lin, x), query_rows));
+      const Variable y =
+          attention(apply(q_lin, queries), apply(k_lin, x), apply(v_lin, x), query_rows);
+      return dropout(apply(out_lin, y), config_.attention_output_dropout, query_rows,
+                     "attention dropout");
     };
     const auto feed_forward = [&](const Variable& h) {
       return dropout(apply(lin2, unary(apply(lin1, h), true, "gelu")), config_.dropout, query_rows,
@@ -280,7 +293,7 @@ class Model {
     Variable x = embeddings(rows);
     for (i64 i = 0; i < config_.layers; ++i) {
       tape.scope = fmt::format("block {}", i);
-      x = block(fmt::format("distilbert.transformer.layer.{}", i), x, rows,
+      x = block(fmt::format("{}.{}.{}", names_.model_type, names_.layers, i), x, rows,
                 i + 1 == config_.layers ? asked : nullptr);
     }
     return x;
@@ -308,9 +321,9 @@ class Model {
     const Rows rows = first_rows();
     const Variable encoded = pooled();
     tape.scope = "classifier";
-    const Linear pre_classifier = linear("pre_classifier", dim, dim, "pre_classifier"),
+    const Linear pre_classifier = linear(names_.pre_classifier, dim, dim, "pre_classifier"),
                  classifier = linear("classifier", dim, config_.labels, "logits");
-    return apply(classifier, dropout(unary(apply(pre_classifier, encoded), false, "relu"),
+    return apply(classifier, dropout(unary(apply(pre_classifier, encoded), false, "features"),
                                      config_.classifier_dropout, rows, "dropout"));
   }
 
@@ -318,7 +331,8 @@ class Model {
   std::vector<ParameterShape> parameters;
 
  private:
-  const nn::DistilBertConfig& config_;
+  const nn::EncoderConfig& config_;
+  const nn::ArchitectureNames& names_ = config_.names();
   const BatchShape& batch_;
 };
 
@@ -331,11 +345,12 @@ i64 sum_of_sizes(const std::vector<ParameterShape>& parameters) {
 }
 
 /// 12 dim² layers and what stands around: the number of parameters in closed form.
-i64 count_parameters(const nn::DistilBertConfig& c) {
+i64 count_parameters(const nn::EncoderConfig& c) {
   const i64 block =
       4 * (c.dim * c.dim + c.dim) + 2 * c.dim * c.hidden + c.hidden + c.dim + 4 * c.dim;
-  return (c.vocabulary + c.positions + 2) * c.dim + c.layers * block + c.dim * c.dim + c.dim +
-         c.labels * (c.dim + 1);
+  const i64 types = c.architecture == nn::Architecture::bert ? c.token_types : 0;
+  return (c.vocabulary + c.positions + types + 2) * c.dim + c.layers * block + c.dim * c.dim +
+         c.dim + c.labels * (c.dim + 1);
 }
 
 /// Of a matrix rule, for one parameter: column sums, a row of them for each 32 rows; and where its
@@ -373,7 +388,7 @@ i64 temporary_bytes(const StatePlan& plan, const std::vector<ParameterShape>& pa
   return std::max(largest, std::accumulate(together.begin(), together.end(), i64{0}));
 }
 
-void check_batch(const nn::DistilBertConfig& config, const BatchShape& batch) {
+void check_batch(const nn::EncoderConfig& config, const BatchShape& batch) {
   constexpr i64 kMost = i64{1} << 24;
   check(batch.texts > 0 && batch.longest > 0 && batch.tokens >= batch.texts,
         "memory: a batch of {} texts with {} tokens; give at least 1 of each", batch.texts,
@@ -387,7 +402,7 @@ void check_batch(const nn::DistilBertConfig& config, const BatchShape& batch) {
 }
 
 /// Texts of that shape: every token occurs as rarely as the vocabulary allows.
-Batch make_batch(const nn::DistilBertConfig& config, const BatchShape& shape) {
+Batch make_batch(const nn::EncoderConfig& config, const BatchShape& shape) {
   Batch batch{.tokens = Tensor::empty({shape.tokens}, DType::i64),
               .positions = Tensor::empty({shape.tokens}, DType::i64),
               .offsets = Tensor::empty({shape.texts + 1}, DType::i64),
@@ -408,7 +423,7 @@ Batch make_batch(const nn::DistilBertConfig& config, const BatchShape& shape) {
 
 }  // namespace
 
-StepMemory predict_step(const nn::DistilBertConfig& config, const BatchShape& batch) {
+StepMemory predict_step(const nn::EncoderConfig& config, const BatchShape& batch) {
   check_sizes(config);
   check_batch(config, batch);
   StepMemory result;
@@ -454,7 +469,7 @@ OptimizerMemory predict_optimizer(const std::string& spec, const StepMemory& ste
   return result;
 }
 
-MeasuredMemory measure_step(const nn::DistilBertConfig& config, const BatchShape& shape,
+MeasuredMemory measure_step(const nn::EncoderConfig& config, const BatchShape& shape,
                             const std::string& spec) {
   check_sizes(config);
   check_batch(config, shape);
@@ -466,7 +481,7 @@ MeasuredMemory measure_step(const nn::DistilBertConfig& config, const BatchShape
   };
   reset_peak_memory();
 
-  nn::DistilBertClassifier model(config);
+  nn::Classifier model(config);
   model.initialize(1);
   const std::vector<Parameter*> parameters = model.parameters();
   measured.parameter_bytes = grown();
@@ -505,15 +520,17 @@ std::vector<std::string> disagreements(const StepMemory& step, const OptimizerMe
   return all;
 }
 
-void check_sizes(const nn::DistilBertConfig& c, const std::string& source) {
+void check_sizes(const nn::EncoderConfig& c, const std::string& source) {
+  const nn::ArchitectureNames& names = c.names();
   struct Size {
     const char *option, *key;  // on the command line, and in a config.json
     i64 value, least, most;
   };
   for (const auto& [option, key, value, least, most] :
-       {Size{"dim", "dim", c.dim, 1, 1 << 16}, Size{"layers", "n_layers", c.layers, 1, 1000},
-        Size{"heads", "n_heads", c.heads, 1, 1 << 16},
-        Size{"hidden", "hidden_dim", c.hidden, 1, 1 << 18},
+       {Size{"dim", names.dim, c.dim, 1, 1 << 16},
+        Size{"layers", names.layer_count, c.layers, 1, 1000},
+        Size{"heads", names.heads, c.heads, 1, 1 << 16},
+        Size{"hidden", names.hidden, c.hidden, 1, 1 << 18},
         Size{"vocabulary", "vocab_size", c.vocabulary, 2, 1 << 24},
         Size{"positions", "max_position_embeddings", c.positions, 1, 1 << 22},
         Size{"labels", "num_labels", c.labels, 1, 1 << 20}})
@@ -541,9 +558,9 @@ i64 parse_scale(const std::string& text) {
   return static_cast<i64>(parameters);
 }
 
-nn::DistilBertConfig config_of_scale(i64 parameters) {
+nn::EncoderConfig config_of_scale(i64 parameters) {
   constexpr i64 kHead = 64, kAspect = 128;
-  nn::DistilBertConfig config;
+  nn::EncoderConfig config;
   config.layers = std::max<i64>(
       1, std::llround(std::cbrt(static_cast<double>(parameters) / (12.0 * kAspect * kAspect))));
   const auto set_dim = [&](i64 dim) {

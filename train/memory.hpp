@@ -31,7 +31,7 @@
 /// matrix (3 length² floats) and the sums of matrix rules (8 bytes for each row and column).
 #pragma once
 
-#include "nn/models/distilbert.hpp"
+#include "nn/models/classifier.hpp"
 #include "optim/plan.hpp"
 
 namespace minima {
@@ -72,7 +72,7 @@ struct StepMemory {
 
 /// Throws Error when a size of the config is out of range (check_sizes), or the batch's is: not
 /// positive, more than 2²⁴ tokens, or longer texts than the model has positions.
-StepMemory predict_step(const nn::DistilBertConfig& config, const BatchShape& batch);
+StepMemory predict_step(const nn::EncoderConfig& config, const BatchShape& batch);
 
 /// One optimizer's share.
 struct OptimizerMemory {
@@ -94,7 +94,7 @@ OptimizerMemory predict_optimizer(const std::string& spec, const StepMemory& ste
 struct MeasuredMemory {
   i64 parameter_bytes, state_elements, state_bytes, activation_bytes, gradient_bytes, peak_bytes;
 };
-MeasuredMemory measure_step(const nn::DistilBertConfig& config, const BatchShape& batch,
+MeasuredMemory measure_step(const nn::EncoderConfig& config, const BatchShape& batch,
                             const std::string& spec);
 
 /// Every prediction that the measurement contradicts, each with both numbers; empty when all hold.
@@ -106,7 +106,7 @@ std::vector<std::string> disagreements(const StepMemory& step, const OptimizerMe
 /// and heads up to 2¹⁶, layers 1,000, hidden 2¹⁸, vocabulary 2 (one is [PAD]) to 2²⁴, positions 2²²,
 /// labels 2²⁰. With them no product of sizes leaves an i64. `source` is the config.json they were
 /// read from; without one they are named as on the command line.
-void check_sizes(const nn::DistilBertConfig& config, const std::string& source = "");
+void check_sizes(const nn::EncoderConfig& config, const std::string& source = "");
 
 /// "7b", "1.5B", "350m", "66000000" → a number of parameters. Throws Error for what is no number,
 /// or not between 2.5 million and 10 trillion.
@@ -116,6 +116,6 @@ i64 parse_scale(const std::string& text);
 /// published models of 10⁸ to 10¹¹ parameters; heads are 64 wide; vocabulary, positions and labels
 /// are DistilBERT's. So 12 dim² layers + 30,522 dim is about the number asked for; dim, a multiple
 /// of 64, is chosen to come nearest.
-nn::DistilBertConfig config_of_scale(i64 parameters);
+nn::EncoderConfig config_of_scale(i64 parameters);
 
 }  // namespace minima

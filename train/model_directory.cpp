@@ -10,7 +10,7 @@ TextClassifier load_model(const std::filesystem::path& directory) {
         "{}: is not a model directory (config.json, vocab.txt, model.safetensors)",
         directory.string());
   const auto config_file = directory / "config.json";
-  auto config = nn::DistilBertConfig::from_json(read_json(config_file), config_file.string());
+  auto config = nn::EncoderConfig::from_json(read_json(config_file), config_file.string());
   Tokenizer tokenizer(Vocabulary::read(directory / "vocab.txt"),
                       config.lower_case ? Casing::uncased : Casing::cased);
   check(tokenizer.vocabulary().size() <= config.vocabulary,
@@ -25,13 +25,12 @@ TextClassifier load_model(const std::filesystem::path& directory) {
           "{}: '{}' is {}, config.json asks for {}", file.path().string(), name,
           found == file.entries().end() ? "missing" : to_string(found->second.shape), shape);
   };
-  require("distilbert.embeddings.word_embeddings.weight", {config.vocabulary, config.dim});
-  require("distilbert.embeddings.position_embeddings.weight", {config.positions, config.dim});
-  require(fmt::format("distilbert.transformer.layer.{}.ffn.lin1.weight", config.layers - 1),
-          {config.hidden, config.dim});
+  const std::string encoder = config.names().model_type;
+  require(encoder + ".embeddings.word_embeddings.weight", {config.vocabulary, config.dim});
+  require(encoder + ".embeddings.position_embeddings.weight", {config.positions, config.dim});
   require("classifier.weight", {config.labels, config.dim});
 
-  TextClassifier result{std::move(tokenizer), std::make_unique<nn::DistilBertClassifier>(config),
+  TextClassifier result{std::move(tokenizer), std::make_unique<nn::Classifier>(config),
                         config.label_names};
   for (i64 label = static_cast<i64>(result.label_names.size()); label < config.labels; ++label)
     result.label_names.push_back(fmt::format("LABEL_{}", label));
@@ -42,7 +41,7 @@ TextClassifier load_model(const std::filesystem::path& directory) {
 }
 
 void save_model(const std::filesystem::path& directory, const Vocabulary& vocabulary,
-                nn::DistilBertClassifier& model) {
+                nn::Classifier& model) {
   std::filesystem::create_directories(directory);
   std::vector<NamedTensor> tensors;
   for (const Parameter* parameter : model.parameters())

@@ -6,14 +6,14 @@
 #include <memory>
 
 #include "data/tokenizer.hpp"
-#include "nn/models/distilbert.hpp"
+#include "nn/models/classifier.hpp"
 
 namespace minima {
 
 /// A classifier with what turns text into its input.
 struct TextClassifier {
   Tokenizer tokenizer;
-  std::unique_ptr<nn::DistilBertClassifier> model;
+  std::unique_ptr<nn::Classifier> model;
   std::vector<std::string> label_names;
 };
 
@@ -23,6 +23,6 @@ TextClassifier load_model(const std::filesystem::path& directory);
 
 /// Creates the directory and writes the three files, each atomically.
 void save_model(const std::filesystem::path& directory, const Vocabulary& vocabulary,
-                nn::DistilBertClassifier& model);
+                nn::Classifier& model);
 
 }  // namespace minima

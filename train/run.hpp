@@ -18,7 +18,7 @@ std::string with_defaults(const std::string& spec);
 i64 default_epochs(i64 training_texts);
 
 struct Run {
-  std::unique_ptr<nn::DistilBertClassifier> model;  ///< with the weights of the best epoch
+  std::unique_ptr<nn::Classifier> model;  ///< with the weights of the best epoch
   TrainingResult result;
   Evaluation test{ConfusionMatrix(0), 0};  ///< of those weights
   /// {"optimizer", "spec", "options", "seed", "state_elements", "scales", "state_bytes",

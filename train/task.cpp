@@ -7,10 +7,10 @@
 namespace minima {
 namespace {
 
-nn::DistilBertConfig model_config(const TaskOptions& options) {
-  nn::DistilBertConfig config =
+nn::EncoderConfig model_config(const TaskOptions& options) {
+  nn::EncoderConfig config =
       options.model.ends_with(".json")
-          ? nn::DistilBertConfig::from_json(read_json(options.model), options.model)
+          ? nn::EncoderConfig::from_json(read_json(options.model), options.model)
           : nn::preset(options.model);
   const auto set = [](i64& size, const std::optional<i64>& wish, const char* name, i64 most) {
     size = wish.value_or(size);
@@ -45,7 +45,7 @@ Vocabulary vocabulary_for(const TaskOptions& options, const Dataset& dataset) {
 Task prepare(const TaskOptions& options) {
   check(options.max_length >= 2 && options.max_length <= 4096,
         "max-length is {}; it must lie between 2 and 4096", options.max_length);
-  nn::DistilBertConfig config = model_config(options);
+  nn::EncoderConfig config = model_config(options);
   Dataset dataset = load_dataset(options.data, options.split_seed);
   Tokenizer tokenizer(vocabulary_for(options, dataset), options.casing);
   TrainingData data{tokenize(tokenizer, dataset.train, options.max_length),

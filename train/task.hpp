@@ -27,7 +27,7 @@ struct Task {
   Dataset dataset;
   Tokenizer tokenizer;
   TrainingData data;
-  nn::DistilBertConfig config;
+  nn::EncoderConfig config;
   std::string model_name;
 };
 

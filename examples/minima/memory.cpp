@@ -65,7 +65,7 @@ struct MemoryVerb {
 
   // ---- what is asked
 
-  nn::DistilBertConfig base() const {
+  nn::EncoderConfig base() const {
     if (!scale.empty()) return config_of_scale(parse_scale(scale));
     const std::vector<std::string> presets = nn::preset_names();
     if (std::ranges::count(presets, model)) return nn::preset(model);
@@ -76,13 +76,13 @@ struct MemoryVerb {
       check(model.ends_with(".json"),
             "memory: --model '{}' is no directory, no .json file and none of the presets {}", model,
             fmt::format("{}", fmt::join(presets, ", ")));
-    const auto config = nn::DistilBertConfig::from_json(read_json(file), file.string());
+    const auto config = nn::EncoderConfig::from_json(read_json(file), file.string());
     check_sizes(config, file.string());
     return config;
   }
 
-  nn::DistilBertConfig config() const {
-    nn::DistilBertConfig config = base();
+  nn::EncoderConfig config() const {
+    nn::EncoderConfig config = base();
     const std::pair<i64*, const std::optional<i64>*> sizes[] = {{&config.dim, &dim},
                                                                 {&config.layers, &layers},
                                                                 {&config.heads, &heads},
@@ -95,7 +95,7 @@ struct MemoryVerb {
     return config;
   }
 
-  BatchShape batch_shape(const nn::DistilBertConfig& config) const {
+  BatchShape batch_shape(const nn::EncoderConfig& config) const {
     const i64 of_each = length.value_or(std::min<i64>(128, config.positions));
     constexpr i64 kMost = 1 << 24;
     for (const auto& [name, value] : {std::pair{"batch", batch.value_or(1)},
@@ -163,7 +163,7 @@ struct MemoryVerb {
             {"peak_bytes", measured.peak_bytes}};
   }
 
-  Json to_json(const nn::DistilBertConfig& config, const StepMemory& step) const {
+  Json to_json(const nn::EncoderConfig& config, const StepMemory& step) const {
     Json activations = Json::array();
     for (const Scope& scope : by_scope(step.activations)) {
       Json tensors = Json::object();
@@ -194,7 +194,7 @@ struct MemoryVerb {
             {"optimizers", Json::array()}};
   }
 
-  void print_model(const nn::DistilBertConfig& config, const StepMemory& step) const {
+  void print_model(const nn::EncoderConfig& config, const StepMemory& step) const {
     fmt::print(
         "{}: {} parameters in {} tensors: dim {}, {} layers, {} heads, hidden {}, vocabulary {}, "
         "{} positions, {} labels\nbatch: {} texts, {} tokens, the longest text {}; MB = 2^20 "
@@ -294,7 +294,7 @@ struct MemoryVerb {
   void run() {
     common.apply();
     check_mix();
-    const nn::DistilBertConfig sizes = config();
+    const nn::EncoderConfig sizes = config();
     const StepMemory step = predict_step(sizes, batch_shape(sizes));
     if (!state_table.empty()) return tell_state_table(step);
     if (optimizers.empty()) optimizers = default_optimizers();

@@ -262,7 +262,8 @@ TEST_CASE("memory refuses what it cannot count, in one line") {
   config("wide.json", "\"dim\": 99999999999, \"n_heads\": 2, \"n_layers\": 1");
   config("heads.json", "\"dim\": 32, \"n_heads\": 5, \"n_layers\": 1");
   config("twice.json", "\"dim\": 32, \"dim\": 32, \"n_heads\": 2, \"n_layers\": 1");
-  shell.write("bert.json", "{\"model_type\": \"bert\", \"hidden_size\": 768}");
+  shell.write("gpt.json", "{\"model_type\": \"gpt2\", \"hidden_size\": 768}");
+  shell.write("bert.json", "{\"model_type\": \"bert\", \"vocab_size\": 768}");
   std::filesystem::create_directory(shell.folder / "empty");
   CHECK(shell.minima("memory --model good.json --length 9").code == 0);
   const auto refused = [&](const std::string& arguments, const std::vector<std::string>& words) {
@@ -271,7 +272,8 @@ TEST_CASE("memory refuses what it cannot count, in one line") {
   refused("--model smal", {"smal", "small"});
   refused("--model missing.json", {"missing.json"});
   refused("--model empty", {"empty/config.json"});
-  refused("--model bert.json", {"bert.json", "'bert'", "'distilbert'"});
+  refused("--model gpt.json", {"gpt.json", "'gpt2'", "'distilbert'", "'bert'"});
+  refused("--model bert.json", {"bert.json", "'max_position_embeddings'"});
   refused("--model deep.json", {"deep.json", "'n_layers'", "5000", "1000"});
   refused("--model wide.json", {"wide.json", "'dim'", "99999999999", "2147483648"});
   refused("--model heads.json", {"heads.json", "5 heads", "32"});

@@ -11,8 +11,8 @@ using namespace minima;
 namespace {
 
 /// Two blocks of different widths everywhere, so that no term hides behind another.
-nn::DistilBertConfig small_config() {
-  nn::DistilBertConfig config;
+nn::EncoderConfig small_config() {
+  nn::EncoderConfig config;
   config.dim = 24;
   config.layers = 3;
   config.heads = 4;
@@ -20,6 +20,14 @@ nn::DistilBertConfig small_config() {
   config.vocabulary = 300;
   config.positions = 40;
   config.labels = 5;
+  return config;
+}
+
+nn::EncoderConfig small_bert() {
+  nn::EncoderConfig config = small_config();
+  config.architecture = nn::Architecture::bert;
+  config.token_types = 3;
+  config.attention_output_dropout = 0.1;
   return config;
 }
 
@@ -48,11 +56,11 @@ bool contains(const std::string& text, const std::string& part) {
 }  // namespace
 
 TEST_CASE("the parameters are the model's, by name, shape and order") {
-  for (const nn::Pooling pooling : {nn::Pooling::first, nn::Pooling::mean}) {
-    nn::DistilBertConfig config = small_config();
-    config.pooling = pooling;
+  for (nn::EncoderConfig config : {small_config(), small_bert()}) {
+    config.pooling =
+        config.architecture == nn::Architecture::bert ? nn::Pooling::first : nn::Pooling::mean;
     const StepMemory step = predict_step(config, BatchShape::of_texts(2, 3));
-    nn::DistilBertClassifier model(config);
+    nn::Classifier model(config);
     const std::vector<Parameter*> parameters = model.parameters();
     REQUIRE(step.parameters.size() == parameters.size());
     for (std::size_t i = 0; i < parameters.size(); ++i) {
@@ -81,35 +89,37 @@ TEST_CASE("every prediction is what the allocator measures, for every optimizer 
 TEST_CASE("the peak of a step is exact for every kind of model and batch") {
   const int before = threads();
   set_threads(1);
-  for (const double rate : {0.0, 0.1})
-    for (const nn::Pooling pooling : {nn::Pooling::first, nn::Pooling::mean})
-      for (const i64 layers : {1, 3})
-        for (const BatchShape& batch :
-             {BatchShape::of_texts(1, 1), BatchShape::of_texts(5, 2), BatchShape::of_texts(40, 3),
-              BatchShape::of_texts(2, 40), BatchShape::of_tokens(333, 39)})
-          for (const std::string spec : {"adamw", "adafactor"}) {
-            nn::DistilBertConfig config = small_config();
-            config.dropout = config.attention_dropout = config.classifier_dropout = rate;
-            config.pooling = pooling;
-            config.layers = layers;
-            CAPTURE(rate);
-            CAPTURE(pooling);
-            CAPTURE(layers);
-            CAPTURE(batch.tokens);
-            CAPTURE(spec);
-            const StepMemory step = predict_step(config, batch);
-            const MeasuredMemory measured = measure_step(config, batch, spec);
-            CHECK(step.activation_bytes == measured.activation_bytes);
-            CHECK(step.gradient_bytes == measured.gradient_bytes);
-            CHECK(predict_optimizer(spec, step).peak_bytes == measured.peak_bytes);
-          }
+  for (const nn::EncoderConfig& sizes : {small_config(), small_bert()})
+    for (const double rate : {0.0, 0.1})
+      for (const nn::Pooling pooling : {nn::Pooling::first, nn::Pooling::mean})
+        for (const i64 layers : {1, 3})
+          for (const BatchShape& batch :
+               {BatchShape::of_texts(1, 1), BatchShape::of_texts(5, 2), BatchShape::of_texts(40, 3),
+                BatchShape::of_texts(2, 40), BatchShape::of_tokens(333, 39)})
+            for (const std::string spec : {"adamw", "adafactor"}) {
+              nn::EncoderConfig config = sizes;
+              config.dropout = config.attention_dropout = config.classifier_dropout = rate;
+              config.attention_output_dropout *= rate;
+              config.pooling = pooling;
+              config.layers = layers;
+              CAPTURE(rate);
+              CAPTURE(pooling);
+              CAPTURE(layers);
+              CAPTURE(batch.tokens);
+              CAPTURE(spec);
+              const StepMemory step = predict_step(config, batch);
+              const MeasuredMemory measured = measure_step(config, batch, spec);
+              CHECK(step.activation_bytes == measured.activation_bytes);
+              CHECK(step.gradient_bytes == measured.gradient_bytes);
+              CHECK(predict_optimizer(spec, step).peak_bytes == measured.peak_bytes);
+            }
   set_threads(before);
 }
 
 TEST_CASE("where the optimizer's temporaries make the peak, they are exact too") {
   const int before = threads();
   set_threads(1);
-  nn::DistilBertConfig config = small_config();
+  nn::EncoderConfig config = small_config();
   config.hidden = 900;
   config.vocabulary = 20;
   const BatchShape batch = BatchShape::of_texts(1, 1);
@@ -126,7 +136,7 @@ TEST_CASE("where the optimizer's temporaries make the peak, they are exact too")
 }
 
 TEST_CASE("the trainer's step peaks where it is predicted") {
-  nn::DistilBertConfig config = small_config();
+  nn::EncoderConfig config = small_config();
   const BatchShape shape = BatchShape::of_texts(6, 9);
   TrainingData data;
   for (i64 text = 0; text < shape.texts; ++text) {
@@ -139,7 +149,7 @@ TEST_CASE("the trainer's step peaks where it is predicted") {
 
   const i64 before = memory_stats().live;
   reset_peak_memory();
-  nn::DistilBertClassifier model(config);
+  nn::Classifier model(config);
   model.initialize(1);
   Optimizer optimizer = make_optimizer("adamw", decay_groups(model.parameters()));
   i64 peak = 0;
@@ -152,7 +162,7 @@ TEST_CASE("the trainer's step peaks where it is predicted") {
 }
 
 TEST_CASE("a block keeps 8 dim + 2 hidden + heads + 4 numbers for each token") {
-  const nn::DistilBertConfig config = small_config();
+  const nn::EncoderConfig config = small_config();
   const BatchShape batch = BatchShape::of_texts(7, 11);
   std::map<std::string, i64> scopes;
   i64 sum = 0;
@@ -259,7 +269,7 @@ TEST_CASE("what the measurement contradicts is said with both numbers") {
 }
 
 TEST_CASE("sizes at their limits are counted without overflow, and beyond them refused by name") {
-  nn::DistilBertConfig largest;
+  nn::EncoderConfig largest;
   largest.dim = 1 << 16;
   largest.layers = 1000;
   largest.heads = 1 << 16;
@@ -274,9 +284,9 @@ TEST_CASE("sizes at their limits are counted without overflow, and beyond them r
   CHECK(adam.peak_bytes > step.activation_bytes);
   CHECK(adam.sum_bytes > adam.peak_bytes / 2);
 
-  const auto refused = [&](i64 nn::DistilBertConfig::*size, const char* option, const char* key) {
+  const auto refused = [&](i64 nn::EncoderConfig::*size, const char* option, const char* key) {
     for (const i64 value : {largest.*size + 1, i64{0}, i64{-1}, i64{1} << 62}) {
-      nn::DistilBertConfig config = largest;
+      nn::EncoderConfig config = largest;
       config.*size = value;
       CAPTURE(value);
       const std::string said = message_of([&] { check_sizes(config); });
@@ -286,7 +296,7 @@ TEST_CASE("sizes at their limits are counted without overflow, and beyond them r
                      fmt::format("c.json: '{}' is {}", key, value)));
     }
   };
-  using Config = nn::DistilBertConfig;
+  using Config = nn::EncoderConfig;
   refused(&Config::layers, "layers", "n_layers");
   refused(&Config::vocabulary, "vocabulary", "vocab_size");
   refused(&Config::positions, "positions", "max_position_embeddings");
@@ -309,7 +319,7 @@ TEST_CASE("a scale becomes an encoder of about as many parameters") {
     CHECK(contains(message_of([&] { parse_scale(wrong); }), "scale: "));
   for (const char* scale : {"100m", "350m", "1b", "7b", "70b", "175b", "10t"}) {
     CAPTURE(scale);
-    const nn::DistilBertConfig config = config_of_scale(parse_scale(scale));
+    const nn::EncoderConfig config = config_of_scale(parse_scale(scale));
     const double asked = static_cast<double>(parse_scale(scale));
     const i64 live = memory_stats().live;
     const StepMemory step = predict_step(config, BatchShape::of_texts(1, 128));

@@ -44,7 +44,7 @@ struct Training {
 
   Outcome outcome(const TrainingResult& result) const {
     Outcome outcome{
-        values_of(const_cast<nn::DistilBertClassifier&>(model).parameters()), {}, {}, ""};
+        values_of(const_cast<nn::Classifier&>(model).parameters()), {}, {}, ""};
     for (const NamedTensor& slot : optimizer.tensors()) {
       const Tensor values = slot.tensor.to(DType::f32);
       std::ranges::copy(values.span<float>(), std::back_inserter(outcome.state));
@@ -65,7 +65,7 @@ struct Training {
     return test::values_of(parameters);
   }
 
-  nn::DistilBertClassifier model;
+  nn::Classifier model;
   Optimizer optimizer;
   Trainer trainer;
   fs::path folder;

@@ -17,7 +17,7 @@ using test::small_task;
 
 TrainingOptions short_training() { return {.epochs = 2, .batch = BatchSize::of_texts(16)}; }
 
-std::vector<float> weights(nn::DistilBertClassifier& model) {
+std::vector<float> weights(nn::Classifier& model) {
   return test::values_of(model.parameters());
 }
 
@@ -222,7 +222,7 @@ TEST_CASE("the gradient of accumulated batches is that of the larger batch withi
   small.accumulate = 8;
   large.batch = BatchSize::of_texts(96);
   // One step of SGD at rate 1 moves each weight by its gradient.
-  nn::DistilBertClassifier start(small_task().config);
+  nn::Classifier start(small_task().config);
   start.initialize(small.seed);
   const Run one = run_training(small_task(), "sgd:lr=1", large, {});
   const Run parts = run_training(small_task(), "sgd:lr=1", small, {});
@@ -286,7 +286,7 @@ TEST_CASE("a tensor that suddenly moves far beside its size rings once, and no o
   TrainingOptions options = short_training();
   options.epochs = 6;  // 36 steps
   options.watch = 1;
-  nn::DistilBertClassifier model(small_task().config);
+  nn::Classifier model(small_task().config);
   model.initialize(1);
   Optimizer optimizer = make_optimizer("adamw:lr=1e-4", decay_groups(model.parameters()));
   Callback observer;
@@ -309,7 +309,7 @@ TEST_CASE("a group's options reach the optimizer, also the one that takes over")
   TrainingOptions options = short_training();
   options.groups = {GroupPattern::parse("embeddings:lr=0")};
   options.switches = {OptimizerSwitch::parse("50%:lion:lr=1e-3")};
-  nn::DistilBertClassifier start(small_task().config);
+  nn::Classifier start(small_task().config);
   start.initialize(options.seed);
   const Run run = run_training(small_task(), "adamw:lr=1e-3:weight_decay=0", options, {});
   for (std::size_t i = 0; i < start.parameters().size(); ++i) {

@@ -1,9 +1,9 @@
-/// The reference trajectories: 20 steps of a tiny DistilBERT on recorded batches, against
-/// transformers and torch in float64.
+/// The reference trajectories: 20 steps of a tiny DistilBERT and a tiny BERT on recorded batches,
+/// against transformers and torch in float64.
 #include "autograd/functions.hpp"
 #include "core/json.hpp"
 #include "core/safetensors.hpp"
-#include "nn/models/distilbert.hpp"
+#include "nn/models/classifier.hpp"
 #include "optim/optimizer.hpp"
 #include "optim/schedule.hpp"
 #include "tests/nn/reference_batch.hpp"
@@ -22,18 +22,27 @@ struct Trajectory {
 
 /// Softmax does not change when all keys move by one vector, so the key biases have a true gradient
 /// of 0 and move by rounding noise alone.
-bool is_key_bias(const std::string& name) { return name.ends_with("k_lin.bias"); }
+bool is_key_bias(const std::string& name) {
+  return name.ends_with("k_lin.bias") || name.ends_with("key.bias");
+}
 
-void replay(const Trajectory& trajectory) {
-  CAPTURE(trajectory.reference);
-  const std::string folder = "model/distilbert/";
-  const auto config_file = test::reference(folder + "config.json");
-  if (config_file.empty()) {
-    MESSAGE("skipped: the reference set has no model/distilbert here (set MINIMA_REFERENCE)");
-    return;
+/// Every slot that was recorded, as "<parameter>::<slot>".
+void check_state(const Optimizer& optimizer, const SafetensorsFile& expected) {
+  for (const auto& [key, tensor] : optimizer.tensors()) {
+    const std::size_t slash = key.rfind('/');
+    const std::string parameter = key.substr(0, slash),
+                      recorded = parameter + "::" + key.substr(slash + 1);
+    if (is_key_bias(parameter) || !expected.contains(recorded)) continue;
+    CAPTURE(recorded);
+    const Tensor values = expected.read(recorded);
+    const double largest = std::ranges::max(values.span<float>());
+    test::check_close(tensor, values, {1e-4 * largest, 1e-3});
   }
-  nn::DistilBertClassifier model(
-      nn::DistilBertConfig::from_json(read_json(config_file), config_file.string()));
+}
+
+void replay(const std::string& folder, const Trajectory& trajectory) {
+  const auto config_file = test::reference(folder + "config.json");
+  nn::Classifier model(nn::EncoderConfig::from_json(read_json(config_file), config_file.string()));
   nn::load_parameters(
       model.parameters(),
       test::all_tensors(SafetensorsFile(test::reference(folder + "model.safetensors"))));
@@ -66,6 +75,24 @@ void replay(const Trajectory& trajectory) {
     CAPTURE(parameter->name);
     test::check_close(parameter->value, expected.read(parameter->name), {1e-4, 0});
   }
+  const auto state =
+      test::reference(folder + "final_state." + trajectory.reference + ".safetensors");
+  if (!state.empty()) check_state(optimizer, SafetensorsFile(state));
+}
+
+/// For each model whose trajectory by this optimizer is recorded.
+void replay(const Trajectory& trajectory) {
+  CAPTURE(trajectory.reference);
+  i64 found = 0;
+  for (const std::string folder : {"model/distilbert/", "model/bert/"}) {
+    CAPTURE(folder);
+    const auto file = test::reference(folder + "reference.json");
+    if (file.empty() || !read_json(file)["optimizers"].contains(trajectory.reference)) continue;
+    replay(folder, trajectory);
+    ++found;
+  }
+  if (found == 0)
+    MESSAGE("skipped: no trajectory of ", trajectory.reference, " here (set MINIMA_REFERENCE)");
 }
 
 }  // namespace
@@ -95,5 +122,8 @@ TEST_SUITE("golden") {
   TEST_CASE("20 steps of Nesterov SGD with a cosine schedule follow torch") {
     replay({"sgd", "sgd:lr=0.05:momentum=0.9:nesterov=true:weight_decay=1e-4", true, 1,
             Schedule{.kind = "cosine", .total = 20}});
+  }
+  TEST_CASE("20 steps of CAME follow came-pytorch") {
+    replay({"came", "came:lr=2e-4:weight_decay=0.01", true, 0, {}});
   }
 }

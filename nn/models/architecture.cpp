@@ -1,0 +1,52 @@
+#include "nn/models/architecture.hpp"
+
+namespace minima::nn {
+
+const ArchitectureNames& names_of(Architecture architecture) {
+  static constexpr ArchitectureNames kDistilBert{
+      .model_type = "distilbert",
+      .classifier_class = "DistilBertForSequenceClassification",
+      .layers = "transformer.layer",
+      .block = {.query = "q_lin",
+                .key = "k_lin",
+                .value = "v_lin",
+                .attention_output = "out_lin",
+                .attention_norm = "sa_layer_norm",
+                .feed_forward = "ffn",
+                .lin1 = "lin1",
+                .lin2 = "lin2",
+                .output_norm = "output_layer_norm"},
+      .pre_classifier = "pre_classifier",
+      .dim = "dim",
+      .heads = "n_heads",
+      .layer_count = "n_layers",
+      .hidden = "hidden_dim",
+      .dropout = "dropout",
+      .attention_dropout = "attention_dropout",
+      .classifier_dropout = "seq_classif_dropout",
+      .activation = "activation"};
+  static constexpr ArchitectureNames kBert{.model_type = "bert",
+                                           .classifier_class = "BertForSequenceClassification",
+                                           .layers = "encoder.layer",
+                                           .block = {.query = "self.query",
+                                                     .key = "self.key",
+                                                     .value = "self.value",
+                                                     .attention_output = "output.dense",
+                                                     .attention_norm = "attention.output.LayerNorm",
+                                                     .feed_forward = "",
+                                                     .lin1 = "intermediate.dense",
+                                                     .lin2 = "output.dense",
+                                                     .output_norm = "output.LayerNorm"},
+                                           .pre_classifier = "bert.pooler.dense",
+                                           .dim = "hidden_size",
+                                           .heads = "num_attention_heads",
+                                           .layer_count = "num_hidden_layers",
+                                           .hidden = "intermediate_size",
+                                           .dropout = "hidden_dropout_prob",
+                                           .attention_dropout = "attention_probs_dropout_prob",
+                                           .classifier_dropout = "classifier_dropout",
+                                           .activation = "hidden_act"};
+  return architecture == Architecture::bert ? kBert : kDistilBert;
+}
+
+}  // namespace minima::nn

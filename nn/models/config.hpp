@@ -1,0 +1,36 @@
+/// The sizes of an encoder and its classifier: what `config.json` says.
+#pragma once
+
+#include "core/json.hpp"
+#include "nn/models/architecture.hpp"
+
+namespace minima::nn {
+
+/// Which row of a text the classifier reads: the first token's (as the public models do), or the
+/// mean of all.
+enum class Pooling { first, mean };
+
+struct EncoderConfig : TransformerOptions {
+  Architecture architecture = Architecture::distilbert;
+  i64 vocabulary = 30522, positions = 512, layers = 6, labels = 2;
+  i64 token_types = 2;               ///< BERT only
+  std::optional<i64> pad_token = 0;  ///< the token whose embedding gets no gradient
+  double classifier_dropout = 0.2;
+  Pooling pooling = Pooling::first;
+  std::vector<std::string> label_names;  ///< one per label; empty: LABEL_0, LABEL_1, …
+  bool lower_case = true;                ///< whether the vocabulary is of lower-cased text
+
+  /// Throws Error, naming `source` and the key, for a missing or senseless value, another model
+  /// type, or a variant of a model that is not here.
+  static EncoderConfig from_json(const Json& json, const std::string& source);
+  Json to_json() const;
+
+  const ArchitectureNames& names() const { return names_of(architecture); }
+};
+
+/// A named size. The vocabulary and the labels of what is trained come from the data. Presets: tiny,
+/// small, medium, distilbert-base, distilbert-base-cased.
+EncoderConfig preset(const std::string& name);
+std::vector<std::string> preset_names();
+
+}  // namespace minima::nn

@@ -1,0 +1,52 @@
+#include "nn/models/encoder.hpp"
+
+#include "autograd/functions.hpp"
+
+namespace minima::nn {
+
+Embeddings::Embeddings(const EncoderConfig& c)
+    : word_embeddings(child<Embedding>("word_embeddings", c.vocabulary, c.dim, c.initializer_range,
+                                       c.pad_token)),
+      position_embeddings(
+          child<Embedding>("position_embeddings", c.positions, c.dim, c.initializer_range)),
+      token_type_embeddings(c.architecture == Architecture::bert
+                                ? &child<Embedding>("token_type_embeddings", c.token_types, c.dim,
+                                                    c.initializer_range)
+                                : nullptr),
+      norm(child<LayerNorm>("LayerNorm", c.dim, c.layer_norm_eps)),
+      dropout(child<Dropout>("dropout", c.dropout)) {}
+
+Variable Embeddings::operator()(const Batch& batch, const PackedRows& rows,
+                                const Pass& pass) const {
+  Variable sum = add(word_embeddings(batch.tokens), position_embeddings(batch.positions));
+  if (token_type_embeddings)
+    sum = add(sum, (*token_type_embeddings)(batch.token_types.defined()
+                                                ? batch.token_types
+                                                : Tensor::zeros(batch.tokens.shape(), DType::i64)));
+  return dropout(norm(sum), rows, pass);
+}
+
+Encoder::Encoder(const EncoderConfig& config)
+    : embeddings(child<Embeddings>("embeddings", config)) {
+  const ArchitectureNames& names = config.names();
+  for (i64 i = 0; i < config.layers; ++i)
+    layer.push_back(
+        &child<TransformerBlock>(fmt::format("{}.{}", names.layers, i), config, names.block));
+}
+
+Variable Encoder::operator()(const Batch& batch, const Pass& pass, const Queries* queries) const {
+  const PackedRows rows = all_rows(batch);
+  Variable x = embeddings(batch, rows, pass);
+  for (const TransformerBlock* block : layer)
+    x = (*block)(x, rows, pass, block == layer.back() ? queries : nullptr);
+  return x;
+}
+
+std::vector<Variable> Encoder::hidden_states(const Batch& batch, const Pass& pass) const {
+  const PackedRows rows = all_rows(batch);
+  std::vector<Variable> states{embeddings(batch, rows, pass)};
+  for (const TransformerBlock* block : layer) states.push_back((*block)(states.back(), rows, pass));
+  return states;
+}
+
+}  // namespace minima::nn

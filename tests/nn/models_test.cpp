@@ -1,0 +1,311 @@
+#include <set>
+
+#include "autograd/functions.hpp"
+#include "core/cpu/threads.hpp"
+#include "core/safetensors.hpp"
+#include "nn/models/classifier.hpp"
+#include "tests/nn/reference_batch.hpp"
+#include "tests/support.hpp"
+
+using namespace minima;
+using namespace minima::nn;
+
+namespace {
+
+std::unique_ptr<Classifier> reference_model(const std::string& folder) {
+  const auto config = test::reference(folder + "config.json");
+  auto model =
+      std::make_unique<Classifier>(EncoderConfig::from_json(read_json(config), config.string()));
+  const SafetensorsFile file(test::reference(folder + "model.safetensors"));
+  CHECK(load_parameters(model->parameters(), test::all_tensors(file)).empty());
+  return model;
+}
+
+EncoderConfig small_config() {
+  EncoderConfig config;
+  config.vocabulary = 50;
+  config.positions = 16;
+  config.dim = 24;
+  config.heads = 3;
+  config.hidden = 40;
+  config.layers = 2;
+  config.labels = 3;
+  config.dropout = config.attention_dropout = config.classifier_dropout = 0;
+  config.initializer_range = 0.3;
+  return config;
+}
+
+/// Texts of the given lengths with tokens and ids that follow from `first_example`.
+Batch texts(const std::vector<i64>& lengths, i64 first_example = 0) {
+  std::vector<i64> tokens, positions, offsets{0}, examples, labels;
+  for (std::size_t text = 0; text < lengths.size(); ++text) {
+    const i64 example = first_example + static_cast<i64>(text);
+    for (i64 i = 0; i < lengths[text]; ++i) {
+      tokens.push_back(1 + (example * 7 + i * i * 3) % 49);
+      positions.push_back(i);
+    }
+    offsets.push_back(static_cast<i64>(tokens.size()));
+    examples.push_back(example);
+    labels.push_back(example % 3);
+  }
+  return {Tensor::from(tokens), Tensor::from(positions), Tensor::from(offsets),
+          Tensor::from(examples), Tensor::from(labels)};
+}
+
+std::map<std::string, Tensor> gradients(Classifier& model, const Batch& batch, const Pass& pass) {
+  for (Parameter* parameter : model.parameters()) parameter->gradient.clear();
+  cross_entropy(model(batch, pass), batch.labels).backward();
+  std::map<std::string, Tensor> all;
+  for (Parameter* parameter : model.parameters())
+    all[parameter->name] = parameter->gradient.to_dense(parameter->value.shape());
+  return all;
+}
+
+}  // namespace
+
+TEST_SUITE("golden") {
+  TEST_CASE("logits, loss, hidden states and all gradients are those of transformers") {
+    for (const std::string folder : {"model/distilbert/", "model/bert/"}) {
+      CAPTURE(folder);
+      if (test::reference(folder + "model.safetensors").empty()) {
+        MESSAGE("skipped: the reference set has no ", folder, " here (set MINIMA_REFERENCE)");
+        continue;
+      }
+      const auto model = reference_model(folder);
+      const SafetensorsFile file(test::reference(folder + "forward_backward.safetensors"));
+      const Batch batch = test::reference_batch(file, "batch.");
+
+      const Variable logits = (*model)(batch);
+      test::check_close(logits.value(), file.read("logits"));
+      const Variable loss = cross_entropy(logits, batch.labels);
+      test::check_close(loss.value().reshape({1}), file.read("loss"));
+      loss.backward();
+      for (const Parameter* parameter : model->parameters()) {
+        CAPTURE(parameter->name);
+        test::check_close(parameter->gradient.to_dense(parameter->value.shape()),
+                          file.read("grad." + parameter->name), {1e-5, 1e-4});
+      }
+      if (file.contains("pooler_output"))
+        test::check_close(model->features(batch).value(), file.read("pooler_output"));
+
+      const auto states = model->encoder.hidden_states(batch, {});
+      CHECK_FALSE(file.contains("hidden_states." + std::to_string(states.size())));
+      for (std::size_t i = 0; i < states.size(); ++i) {
+        CAPTURE(i);
+        const Tensor padded = file.read("hidden_states." + std::to_string(i));
+        test::check_close(states[i].value(),
+                          test::kept_rows(padded, file.read("batch.attention_mask")));
+      }
+    }
+  }
+}
+
+TEST_CASE(
+    "the last layer computed for the first tokens only gives the logits and gradients of the full "
+    "computation") {
+  EncoderConfig config = small_config();
+  Classifier model(config);
+  model.initialize(3);
+  const Batch batch = texts({5, 1, 12, 7});
+  const auto short_cut = gradients(model, batch, {});
+
+  // The full computation: all rows through every block, then the first rows picked.
+  for (Parameter* parameter : model.parameters()) parameter->gradient.clear();
+  const Variable all = model.encoder(batch, {});
+  const Variable first = index_select(all, 0, batch.offsets.rows(0, batch.texts()));
+  const Variable logits = model.classifier(relu(model.pre_classifier(first)));
+  test::check_close(model(batch).value(), logits.value());
+  cross_entropy(logits, batch.labels).backward();
+  for (Parameter* parameter : model.parameters()) {
+    CAPTURE(parameter->name);
+    test::check_close(short_cut.at(parameter->name),
+                      parameter->gradient.to_dense(parameter->value.shape()), {1e-6, 1e-4});
+  }
+}
+
+TEST_CASE("a text's logits do not depend on what it is packed with") {
+  EncoderConfig config = small_config();
+  config.dropout = config.attention_dropout = config.classifier_dropout = 0.3;
+  for (const Pooling pooling : {Pooling::first, Pooling::mean}) {
+    config.pooling = pooling;
+    Classifier model(config);
+    model.initialize(5);
+    const Pass pass{true, 11, 4};
+    const Tensor together = model(texts({5, 1, 12, 7}, 20), pass).value();
+    const Tensor alone = model(texts({12}, 22), pass).value();
+    // The token ids follow from the example id, so example 22 is the same text both times; its
+    // dropout masks too.
+    test::check_close(alone, together.rows(2, 3));
+    CHECK_FALSE(std::ranges::equal(model(texts({12}, 22), {true, 11, 5}).value().span<float>(),
+                                   alone.span<float>()));
+    CHECK_FALSE(
+        std::ranges::equal(model(texts({12}, 22)).value().span<float>(), alone.span<float>()));
+  }
+}
+
+TEST_CASE("gradients have the same bits for any number of threads") {
+  EncoderConfig config = small_config();
+  config.dropout = config.attention_dropout = 0.2;
+  Classifier model(config);
+  model.initialize(5);
+  const Batch batch = texts({9, 16, 3, 16, 11, 2, 14, 8, 1, 16});
+  const int before = threads();
+  set_threads(1);
+  const auto one = gradients(model, batch, {true, 1, 2});
+  for (int n : {2, 3}) {
+    set_threads(n);
+    for (const auto& [name, gradient] : gradients(model, batch, {true, 1, 2})) {
+      CAPTURE(name);
+      CHECK(std::ranges::equal(gradient.span<float>(), one.at(name).span<float>()));
+    }
+  }
+  set_threads(before);
+}
+
+TEST_CASE("initial weights follow from the seed and the parameter's name alone") {
+  EncoderConfig config = small_config();
+  Classifier two(config);
+  config.layers = 3;
+  Classifier three(config);
+  two.initialize(9);
+  three.initialize(9);
+  CHECK(std::ranges::equal(two.classifier.weight.value.span<float>(),
+                           three.classifier.weight.value.span<float>()));
+  CHECK_FALSE(std::ranges::equal(two.encoder.layer[0]->attention.q_lin.weight.value.span<float>(),
+                                 two.encoder.layer[1]->attention.q_lin.weight.value.span<float>()));
+  two.initialize(10);
+  CHECK_FALSE(std::ranges::equal(two.classifier.weight.value.span<float>(),
+                                 three.classifier.weight.value.span<float>()));
+}
+
+TEST_CASE("distilbert-base-cased with two labels has 65,783,042 parameters in 104 tensors") {
+  EncoderConfig config = preset("distilbert-base");
+  config.vocabulary = 28996;
+  Classifier model(config);
+  CHECK(model.parameter_count() == 65'783'042);
+  CHECK(model.parameters().size() == 104);
+  CHECK(model.parameters()[3]->name == "distilbert.embeddings.LayerNorm.bias");
+  CHECK(model.parameters()[4]->name == "distilbert.transformer.layer.0.attention.q_lin.weight");
+}
+
+TEST_CASE("bert-base with two labels has 109,483,778 parameters in 201 tensors") {
+  EncoderConfig config;
+  config.architecture = Architecture::bert;
+  config.layers = 12;
+  Classifier model(config);
+  CHECK(model.parameter_count() == 109'483'778);
+  CHECK(model.parameters().size() == 201);
+  const auto names = [&] {
+    std::set<std::string> all;
+    for (const Parameter* parameter : model.parameters()) all.insert(parameter->name);
+    return all;
+  }();
+  for (const char* name :
+       {"bert.embeddings.token_type_embeddings.weight",
+        "bert.encoder.layer.11.attention.self.query.bias",
+        "bert.encoder.layer.0.attention.output.LayerNorm.weight",
+        "bert.encoder.layer.0.intermediate.dense.weight",
+        "bert.encoder.layer.0.output.LayerNorm.bias", "bert.pooler.dense.weight"})
+    CHECK(names.contains(name));
+}
+
+TEST_CASE("BERT drops behind attention too, and no two layers share a mask") {
+  EncoderConfig config = small_config();
+  config.architecture = Architecture::bert;
+  config.attention_output_dropout = 0.5;
+  Classifier model(config);
+  model.initialize(3);
+  const Batch batch = texts({5, 3});
+  const Tensor first = model(batch, {true, 1, 1}).value();
+  CHECK_FALSE(std::ranges::equal(first.span<float>(), model(batch).value().span<float>()));
+  std::set<std::string> paths;
+  for (const TransformerBlock* block : model.encoder.layer)
+    for (const Dropout* dropout :
+         {&block->attention.dropout, &block->attention.output_dropout, &block->ffn.dropout})
+      CHECK(paths.insert(dropout->path()).second);
+}
+
+TEST_CASE("a text's token types count where the model has them, and none means all 0") {
+  EncoderConfig config = small_config();
+  Batch plain = texts({5, 3}), typed = plain;
+  typed.token_types = Tensor::from(std::vector<i64>{0, 0, 0, 1, 1, 0, 0, 1});
+  Batch zeros = plain;
+  zeros.token_types = Tensor::zeros({8}, DType::i64);
+  for (const Architecture architecture : {Architecture::distilbert, Architecture::bert}) {
+    config.architecture = architecture;
+    Classifier model(config);
+    model.initialize(3);
+    const auto same = [&](const Batch& a, const Batch& b) {
+      return std::ranges::equal(model(a).value().span<float>(), model(b).value().span<float>());
+    };
+    CHECK(same(plain, zeros));
+    CHECK(same(plain, typed) == (architecture == Architecture::distilbert));
+  }
+}
+
+TEST_CASE("a config survives the way to JSON and back, and a senseless one is refused by key") {
+  for (const Architecture architecture : {Architecture::distilbert, Architecture::bert}) {
+    EncoderConfig config = small_config();
+    config.architecture = architecture;
+    const ArchitectureNames& names = config.names();
+    config.label_names = {"billing", "delivery", "other"};
+    config.pooling = Pooling::mean;
+    config.pad_token = 7;
+    config.classifier_dropout = 0.25;
+    if (architecture == Architecture::bert) {
+      config.attention_output_dropout = config.dropout = 0.125;
+      config.token_types = 3;
+      config.layer_norm_eps = 1e-7;
+    }
+    const Json json = config.to_json();
+    const EncoderConfig again = EncoderConfig::from_json(json, "c");
+    CHECK(again.to_json() == json);
+    CHECK(again.attention_output_dropout == config.attention_output_dropout);
+    CHECK(again.layer_norm_eps == config.layer_norm_eps);
+    CHECK(again.pad_token == config.pad_token);
+    const auto error_of = [&](const std::string& key, Json value) -> std::string {
+      Json wrong = json;
+      wrong[key] = std::move(value);
+      try {
+        EncoderConfig::from_json(wrong, "config.json");
+      } catch (const Error& error) {
+        return error.what();
+      }
+      return "";
+    };
+    const std::string dim = names.dim, dropout = names.dropout;
+    CHECK(error_of(names.heads, 5) == "config.json: 5 heads do not divide " + dim + " 24");
+    CHECK(error_of(dim, -1) ==
+          "config.json: '" + dim + "' is -1; it must be a whole number from 1 to 2147483648");
+    CHECK(error_of(dim, Json()) == "config.json: has no '" + dim + "'");
+    CHECK(error_of(dropout, 1.5) ==
+          "config.json: '" + dropout + "' is 1.5; a dropout rate is below 1");
+    CHECK(error_of("model_type", "gpt2") ==
+          "config.json: model_type is 'gpt2'; this program reads 'distilbert' and 'bert'");
+    CHECK(error_of("pad_token_id", 50) ==
+          "config.json: 'pad_token_id' is 50; it must be a token of the vocabulary of 50, or null");
+    CHECK(error_of(names.activation, "relu") == "config.json: '" + std::string(names.activation) +
+                                                    "' is \"relu\"; this program has 'gelu'");
+    CHECK(error_of("id2label", Json::object({{"1", "a"}})) ==
+          "config.json: 'id2label' has no name for 0");
+    CHECK(error_of("id2label", Json::object({{"0", "a"}, {"1", "a"}})) ==
+          "config.json: 'id2label' has the name 'a' twice");
+  }
+}
+
+TEST_CASE(
+    "loading names every tensor that is missing or of another shape, and then changes nothing") {
+  Classifier model(small_config());
+  model.initialize(1);
+  std::map<std::string, Tensor> tensors;
+  for (const Parameter* parameter : model.parameters())
+    tensors[parameter->name] = Tensor::zeros(parameter->value.shape());
+  tensors.erase("classifier.bias");
+  tensors["classifier.weight"] = Tensor::zeros({4, 24});
+  CHECK_THROWS_WITH_AS(load_parameters(model.parameters(), tensors),
+                       "load_parameters: the tensors do not fit the model:\n"
+                       "  'classifier.weight' is [4, 24] in the file, [3, 24] in the model\n"
+                       "  'classifier.bias' [3] is missing",
+                       Error);
+  CHECK(model.classifier.weight.value.span<float>()[0] != 0);
+}
