@@ -1,7 +1,10 @@
 #include "autograd/layers.hpp"
 
+#include "core/ops/feed_forward.hpp"
 #include "core/ops/layer_norm.hpp"
+#include "core/ops/projected_attention.hpp"
 #include "core/ops/reduce.hpp"
+#include "core/ops/residual_norm.hpp"
 
 namespace minima {
 
@@ -71,6 +74,55 @@ Variable attention(const Variable& q, const Variable& k, const Variable& v,
                   auto [dq, dk, dv] =
                       ops::attention_backward(dy, q, k, v, log_sum, rows, heads, dropout);
                   return Grads{std::move(dq), std::move(dk), std::move(dv)};
+                });
+}
+
+Variable feed_forward(const Variable& x, const LinearWeights& first, const LinearWeights& second) {
+  const ops::FeedForwardWeights weights{first.w.value(), first.b.value(), second.w.value(),
+                                        second.b.value()};
+  auto [y, h] = ops::feed_forward(x.value(), weights);
+  return record("feed_forward", std::move(y), {x, first.w, first.b, second.w, second.b},
+                [x = x.value(), h = h, weights, need_x = x.requires_grad()](const Tensor& dy) {
+                  auto grads = ops::feed_forward_backward(dy, x, h, weights, need_x);
+                  return Grads{std::move(grads.dx), std::move(grads.dw1), std::move(grads.db1),
+                               std::move(grads.dw2), std::move(grads.db2)};
+                });
+}
+
+Variable residual_norm(const Variable& x, const Variable& residual, const Variable& gamma,
+                       const Variable& beta, double eps, const ops::DropoutSite& site,
+                       const Tensor& example_id, const Tensor& position) {
+  ops::ResidualNormResult out = ops::residual_norm(x.value(), residual.value(), gamma.value(),
+                                                   beta.value(), eps, site, example_id, position);
+  Tensor y = std::move(out.y);
+  return record(
+      "residual_norm", std::move(y), {x, residual, gamma, beta},
+      [kept = std::move(out), gamma = gamma.value(), site, example_id, position](const Tensor& dy) {
+        auto grads = ops::residual_norm_backward(dy, kept, gamma, site, example_id, position);
+        return Grads{std::move(grads.dx), std::move(grads.dresidual), std::move(grads.dgamma),
+                     std::move(grads.dbeta)};
+      });
+}
+
+Variable projected_attention(const Variable& x, const Variable& asking, const LinearWeights& q,
+                             const LinearWeights& k, const LinearWeights& v,
+                             const ops::AttentionRows& rows, i64 heads,
+                             const ops::DropoutSite& dropout) {
+  const ops::ProjectionWeights weights{q.w.value(), q.b.value(), k.w.value(),
+                                       k.b.value(), v.w.value(), v.b.value()};
+  ops::ProjectedAttentionResult out =
+      ops::projected_attention(x.value(), asking.value(), weights, rows, heads, dropout);
+  Tensor y = std::move(out.y);
+  return record("projected_attention", std::move(y), {x, asking, q.w, q.b, k.w, k.b, v.w, v.b},
+                [x = x.value(), asking = asking.value(), weights, kept = std::move(out), rows,
+                 heads, dropout, need_x = x.requires_grad()](const Tensor& dy) mutable {
+                  auto grads = ops::projected_attention_backward(
+                      dy, x, asking, weights, std::move(kept), rows, heads, dropout, need_x);
+                  auto& [wq, bq, wk, bk, wv, bv] = grads.dweights;
+                  return Grads{std::move(grads.dx), std::move(grads.dasking),
+                               std::move(wq),       std::move(bq),
+                               std::move(wk),       std::move(bk),
+                               std::move(wv),       std::move(bv)};
                 });
 }
 

@@ -31,4 +31,26 @@ Variable dropout(const Variable& x, const ops::DropoutSite& site, const Tensor& 
 Variable attention(const Variable& q, const Variable& k, const Variable& v,
                    const ops::AttentionRows& rows, i64 heads, const ops::DropoutSite& dropout = {});
 
+// ---- several layers in one, where memory decides
+
+/// A product's weights.
+struct LinearWeights {
+  Variable w, b;
+};
+
+/// gelu(x w1ᵀ + b1) w2ᵀ + b2 (core/ops/feed_forward.hpp).
+Variable feed_forward(const Variable& x, const LinearWeights& first, const LinearWeights& second);
+
+/// layer_norm(residual + dropout(x)) (core/ops/residual_norm.hpp).   x, residual [rows, d].
+Variable residual_norm(const Variable& x, const Variable& residual, const Variable& gamma,
+                       const Variable& beta, double eps, const ops::DropoutSite& site = {},
+                       const Tensor& example_id = {}, const Tensor& position = {});
+
+/// attention(asking wqᵀ + bq, x wkᵀ + bk, x wvᵀ + bv) (core/ops/projected_attention.hpp). Where
+/// `asking` has no value, all rows of x ask.
+Variable projected_attention(const Variable& x, const Variable& asking, const LinearWeights& q,
+                             const LinearWeights& k, const LinearWeights& v,
+                             const ops::AttentionRows& rows, i64 heads,
+                             const ops::DropoutSite& dropout = {});
+
 }  // namespace minima

@@ -23,7 +23,9 @@ inline constexpr std::string_view kOps[] = {
     // texts
     "embedding", "mean_pool",
     // layers (autograd/layers.hpp)
-    "matmul", "linear", "layer_norm", "dropout", "attention"};
+    "matmul", "linear", "layer_norm", "dropout", "attention",
+    // several layers in one, where memory decides
+    "feed_forward", "residual_norm", "projected_attention"};
 
 /// The name of an op in kOps; any other string does not compile.
 struct OpName {

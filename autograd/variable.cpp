@@ -4,6 +4,8 @@
 #include <queue>
 #include <unordered_set>
 
+#include "autograd/observer.hpp"
+
 namespace minima {
 
 /// A step of the computation. Its inputs always have smaller numbers, so numbers in falling order
@@ -36,8 +38,23 @@ namespace {
 
 thread_local bool recording = true;
 std::atomic<u64> next_number{0};
+thread_local const Observed::Observer* observer = nullptr;
+
+/// `shape_of(input)` for each input.
+template <class Inputs, class F>
+void observe(OpEvent::Kind kind, std::string_view op, const Shape& result, const Inputs& inputs,
+             const F& shape_of) {
+  if (!observer) return;
+  std::vector<Shape> shapes;
+  for (const auto& input : inputs) shapes.push_back(shape_of(input));
+  (*observer)({kind, op, result, shapes});
+}
 
 }  // namespace
+
+Observed::Observed(Observer function)
+    : observer_(std::move(function)), before_(std::exchange(observer, &observer_)) {}
+Observed::~Observed() { observer = before_; }
 
 NoGrad::NoGrad() : before_(std::exchange(recording, false)) {}
 NoGrad::~NoGrad() { recording = before_; }
@@ -54,6 +71,8 @@ Variable::Variable(Parameter& parameter) : value_(parameter.value) {
 
 Variable record(OpName name, Tensor value, std::vector<Variable> inputs, Backward backward) {
   Variable result(std::move(value));
+  observe(OpEvent::Kind::forward, name.name, result.shape(), inputs,
+          [](const Variable& x) { return x.value().defined() ? x.shape() : Shape{0}; });
   if (!recording || std::ranges::none_of(inputs, &Variable::requires_grad)) return result;
   auto node = std::make_shared<Node>();
   node->op = name.name;
@@ -101,6 +120,8 @@ void Variable::backward(const Tensor& dy) const {
           "backward of '{}': {} gradients for {} inputs", node->op, grads.size(),
           node->inputs.size());
     gradient.clear();
+    const auto shape_of = [](const std::shared_ptr<Node>& x) { return x ? x->shape : Shape{0}; };
+    observe(OpEvent::Kind::backward, node->op, node->shape, node->inputs, shape_of);
     for (std::size_t i = 0; i < node->inputs.size(); ++i) {
       std::shared_ptr<Node>& input = node->inputs[i];
       if (!input) continue;
@@ -110,6 +131,7 @@ void Variable::backward(const Tensor& dy) const {
       }
       if (seen.insert(input.get()).second) ready.push(std::move(input));
     }
+    observe(OpEvent::Kind::gradients, node->op, node->shape, node->inputs, shape_of);
     node->inputs.clear();
   }
 }

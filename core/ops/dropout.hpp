@@ -43,6 +43,36 @@ struct DropoutSite {
   i64 step = 0;     ///< optimizer step
 };
 
+/// The mask of a tensor's rows, for the kernels of the ops that contain dropout. `example_id` and
+/// `position` [rows] (i64) say what each row is; with a rate of 0 they may be undefined.
+class DropoutMask {
+ public:
+  /// Throws Error when the rate is not in [0, 1), or when there is not one of each for every row.
+  DropoutMask(const char* op, const DropoutSite& site, const Tensor& example_id,
+              const Tensor& position, i64 rows);
+
+  /// out ← dropout(in), for the n elements of one row.
+  template <class T>
+  MINIMA_HD void apply(i64 row, const T* in, T* out, i64 n) const {
+    if (threshold_ == 0) {
+      for (i64 i = 0; i < n; ++i) out[i] = in[i];
+      return;
+    }
+    const DropoutRow mask{site_.key,
+                          static_cast<u64>(position_[row]),
+                          static_cast<u64>(example_[row]),
+                          static_cast<u64>(site_.step),
+                          threshold_,
+                          static_cast<float>(1 / (1 - site_.rate))};
+    mask.apply(in, out, n);
+  }
+
+ private:
+  DropoutSite site_;
+  u32 threshold_;
+  const i64 *example_ = nullptr, *position_ = nullptr;
+};
+
 /// x [rows, …] with `example_id` and `position` [rows] (i64) saying what each row is.
 /// Throws Error when the rate is not in [0, 1) or the counts differ.
 Tensor dropout(const Tensor& x, const DropoutSite& site, const Tensor& example_id,

@@ -1,8 +1,8 @@
 #include "core/ops/layer_norm.hpp"
 
 #include "core/cpu/simd.hpp"
+#include "core/ops/layer_norm_row.hpp"
 #include "core/ops/matmul.hpp"
-#include "core/ops/row.hpp"
 
 namespace minima::ops {
 namespace {
@@ -15,17 +15,9 @@ void forward(Cpu, const T* x, const T* gamma, const T* beta, T eps, i64 rows, i6
   parallel_chunks(rows, kChunk, [&](i64 begin, i64 end) {
     vectorize([&]() MINIMA_INLINE {
       for (i64 row = begin; row < end; ++row) {
-        const T* in = x + row * d;
-        T* out = y + row * d;
-        // In double: where a row varies little, the mean's rounding is magnified by rstd.
-        const T m = row_sum(d, [&](i64 i) MINIMA_INLINE { return in[i]; }) / static_cast<double>(d);
-        const T variance =
-            row_sum(d, [&](i64 i) MINIMA_INLINE { return (in[i] - m) * (in[i] - m); }) /
-            static_cast<double>(d);
-        const T r = 1 / std::sqrt(variance + eps);
-        mean[row] = m;
-        rstd[row] = r;
-        for (i64 i = 0; i < d; ++i) out[i] = (in[i] - m) * r * gamma[i] + beta[i];
+        const auto moments = normalize_row(d, x + row * d, gamma, beta, eps, y + row * d);
+        mean[row] = moments.mean;
+        rstd[row] = moments.rstd;
       }
     });
   });
@@ -36,27 +28,10 @@ template <class T>
 void backward(Cpu, const T* dy, const T* x, const T* gamma, const T* mean, const T* rstd, i64 rows,
               i64 d, T* dx, T* dgamma, T* dbeta) {
   parallel_for((rows + kChunk - 1) / kChunk, [&](i64 chunk) {
-    T* gamma_sum = dgamma + chunk * d;
-    T* beta_sum = dbeta + chunk * d;
     vectorize([&]() MINIMA_INLINE {
-      for (i64 row = chunk * kChunk; row < std::min(rows, (chunk + 1) * kChunk); ++row) {
-        const T* in = x + row * d;
-        const T* g = dy + row * d;
-        T* out = dx + row * d;
-        const T m = mean[row], r = rstd[row];
-        const T mean_g = row_sum_as<T>(d, [&](i64 i) MINIMA_INLINE { return g[i] * gamma[i]; }) /
-                         static_cast<T>(d);
-        const T mean_gx =
-            row_sum_as<T>(
-                d, [&](i64 i) MINIMA_INLINE { return g[i] * gamma[i] * ((in[i] - m) * r); }) /
-            static_cast<T>(d);
-        for (i64 i = 0; i < d; ++i) {
-          const T normalized = (in[i] - m) * r;
-          out[i] = r * (g[i] * gamma[i] - mean_g - normalized * mean_gx);
-          gamma_sum[i] += g[i] * normalized;
-          beta_sum[i] += g[i];
-        }
-      }
+      for (i64 row = chunk * kChunk; row < std::min(rows, (chunk + 1) * kChunk); ++row)
+        normalize_row_backward<T>(d, dy + row * d, x + row * d, gamma, {mean[row], rstd[row]},
+                                  dx + row * d, dgamma + chunk * d, dbeta + chunk * d);
     });
   });
 }

@@ -56,30 +56,25 @@ void gemm_serial(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const
 
 template <class T>
 void gemm(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const T* a, i64 lda, const T* b,
-          i64 ldb, T beta, T* c, i64 ldc, const T* bias) {
+          i64 ldb, T beta, T* c, i64 ldc, const OnTile& before, const OnTile& behind) {
   if (m == 0 || n == 0) return;
   const auto [tile_m, tile_n] = tile_grid(m, n, k);
   const i64 down = (m + tile_m - 1) / tile_m, across = (n + tile_n - 1) / tile_n;
   parallel_for(down * across, [&](i64 tile) {
     const i64 i = tile / across * tile_m, j = tile % across * tile_n;
     const i64 height = std::min(tile_m, m - i), width = std::min(tile_n, n - j);
-    T* corner = c + i * ldc + j;
+    const Tile here{i, j, height, width};
+    if (before) before(here);
     gemm_serial(ta, tb, height, width, k, alpha, ta == Transpose::yes ? a + i : a + i * lda, lda,
-                tb == Transpose::yes ? b + j * ldb : b + j, ldb, beta, corner, ldc);
-    if (bias) {  // while the tile is in cache
-      vectorize([&]() MINIMA_INLINE {
-        for (i64 row = 0; row < height; ++row)
-          for (i64 column = 0; column < width; ++column)
-            corner[row * ldc + column] += bias[j + column];
-      });
-    }
+                tb == Transpose::yes ? b + j * ldb : b + j, ldb, beta, c + i * ldc + j, ldc);
+    if (behind) behind(here);
   });
 }
 
 template void gemm(Transpose, Transpose, i64, i64, i64, float, const float*, i64, const float*, i64,
-                   float, float*, i64, const float*);
+                   float, float*, i64, const OnTile&, const OnTile&);
 template void gemm(Transpose, Transpose, i64, i64, i64, double, const double*, i64, const double*,
-                   i64, double, double*, i64, const double*);
+                   i64, double, double*, i64, const OnTile&, const OnTile&);
 template void gemm_serial(Transpose, Transpose, i64, i64, i64, float, const float*, i64,
                           const float*, i64, float, float*, i64);
 template void gemm_serial(Transpose, Transpose, i64, i64, i64, double, const double*, i64,
@@ -157,21 +152,26 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias) {
   Tensor y = Tensor::empty(Shape(sizes), x.dtype(), x.device());
   visit_real("linear", x.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    gemm<T>(Transpose::no, Transpose::yes, rows, out, in, 1, x.data<T>(), in, w.data<T>(), in, 0,
-            y.data<T>(), out, bias.defined() ? bias.data<T>() : nullptr);
+    OnTile fill;
+    if (bias.defined()) fill = filled_with(bias.data<T>(), y.data<T>(), out);
+    gemm<T>(Transpose::no, Transpose::yes, rows, out, in, 1, x.data<T>(), in, w.data<T>(), in,
+            bias.defined() ? 1 : 0, y.data<T>(), out, fill);
   });
   return y;
 }
 
-Tensor linear_input_gradient(const Tensor& dy, const Tensor& w) {
+Tensor linear_input_gradient(const Tensor& dy, const Tensor& w, Tensor dx) {
   const i64 rows = dy.shape().rows(), in = w.size(1), out = w.size(0);
-  std::vector<i64> sizes(dy.shape().begin(), dy.shape().end());
-  sizes.back() = in;
-  Tensor dx = Tensor::empty(Shape(sizes), dy.dtype(), dy.device());
+  const bool add = dx.defined();
+  if (!add) {
+    std::vector<i64> sizes(dy.shape().begin(), dy.shape().end());
+    sizes.back() = in;
+    dx = Tensor::empty(Shape(sizes), dy.dtype(), dy.device());
+  }
   visit_real("linear", dy.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    gemm<T>(Transpose::no, Transpose::no, rows, in, out, 1, dy.data<T>(), out, w.data<T>(), in, 0,
-            dx.data<T>(), in);
+    gemm<T>(Transpose::no, Transpose::no, rows, in, out, 1, dy.data<T>(), out, w.data<T>(), in,
+            add ? 1 : 0, dx.data<T>(), in);
   });
   return dx;
 }

@@ -5,6 +5,9 @@
 /// threading changes them), and both cores are busy also for small products. f64 has a plain loop.
 #pragma once
 
+#include <algorithm>
+#include <functional>
+
 #include "core/tensor.hpp"
 
 namespace minima::ops {
@@ -12,12 +15,29 @@ namespace minima::ops {
 /// An operand of a product: whether it is stored transposed.
 enum class Transpose { no, yes };
 
-/// C ← alpha · op(A) op(B) + beta · C (+ bias on every row), on all threads. Row-major; op(A) is
-/// [m, k], op(B) is [k, n]; `lda`, `ldb`, `ldc` are the lengths of the stored rows; `bias` is [n]
-/// or null. With beta = 0, C is not read.
+/// A part of C: rows row … row + height − 1, columns column … column + width − 1.
+struct Tile {
+  i64 row, column, height, width;
+};
+/// What the thread that computes a tile does before (fills C, where beta is not 0) or behind it,
+/// while the tile is in cache.
+using OnTile = std::function<void(const Tile&)>;
+
+/// For `before`: each row of C becomes `row`, to which a product with beta = 1 is then added. Faster
+/// than adding it behind: OpenBLAS, told to overwrite, would zero C and add as well.
+template <class T>
+OnTile filled_with(const T* row, T* c, i64 ldc) {
+  return [=](const Tile& tile) {
+    for (i64 i = tile.row; i < tile.row + tile.height; ++i)
+      std::copy_n(row + tile.column, tile.width, c + i * ldc + tile.column);
+  };
+}
+
+/// C ← alpha · op(A) op(B) + beta · C, on all threads. Row-major; op(A) is [m, k], op(B) is [k, n];
+/// `lda`, `ldb`, `ldc` are the lengths of the stored rows. With beta = 0, C is not read.
 template <class T>
 void gemm(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const T* a, i64 lda, const T* b,
-          i64 ldb, T beta, T* c, i64 ldc, const T* bias = nullptr);
+          i64 ldb, T beta, T* c, i64 ldc, const OnTile& before = {}, const OnTile& behind = {});
 
 /// The same on the calling thread, for callers that are parallel themselves.
 template <class T>
@@ -34,7 +54,8 @@ Tensor matmul(const Tensor& a, const Tensor& b, Transpose ta = Transpose::no,
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias);
 
 /// Its gradients, given dy [..., out]:   dx = dy w   dw = dyᵀ x   dbias = the column sums of dy.
-Tensor linear_input_gradient(const Tensor& dy, const Tensor& w);
+/// Where `dx` is given, its new part is added to it: of several products of one x.
+Tensor linear_input_gradient(const Tensor& dy, const Tensor& w, Tensor dx = {});
 Tensor linear_weight_gradient(const Tensor& dy, const Tensor& x);
 
 /// The sum over all but the last dimension: [..., n] → [n]. Added in chunks of fixed size, in

@@ -171,6 +171,34 @@ std::vector<Row> rows() {
                                       ids({11, 12})};
       return attention(in[0], in[1], in[2], packed, 2, {rate, 7, 3});
     });
+  add_row("feed_forward",
+          {uniform({2, 3, 4}), uniform({5, 4}), uniform({5}), uniform({3, 5}), uniform({3})},
+          [](const In& in) {
+            return feed_forward(in[0], {in[1], in[2]}, {in[3], in[4]});
+          });
+  for (double rate : {0.0, 0.4})
+    add_row("residual_norm", {uniform({4, 5}), uniform({4, 5}), uniform({5}), uniform({5})},
+            [=](const In& in) {
+              return residual_norm(in[0], in[1], in[2], in[3], 1e-5, {rate, 7, 3},
+                                   ids({1, 1, 2, 2}), ids({0, 1, 0, 1}));
+            });
+  for (bool first_only : {false, true}) {
+    std::vector<Tensor> inputs{uniform({5, 6}), uniform({2, 6})};
+    for (int i = 0; i < 3; ++i) {
+      inputs.push_back(uniform({6, 6}, -1, 1));
+      inputs.push_back(uniform({6}));
+    }
+    add_row("projected_attention", inputs, [=](const In& in) {
+      const ops::AttentionRows all{ids({0, 2, 5}), ids({0, 1, 0, 1, 2}), ids({0, 2, 5}),
+                                   ids({11, 12})};
+      const ops::AttentionRows first{ids({0, 1, 2}), ids({0, 0}), ids({0, 2, 5}), ids({11, 12})};
+      // Where all rows ask, the second input is another layer's.
+      const Variable y = projected_attention(in[0], first_only ? in[1] : Variable(), {in[2], in[3]},
+                                             {in[4], in[5]}, {in[6], in[7]},
+                                             first_only ? first : all, 2, {0.4, 7, 3});
+      return first_only ? y : y + sum(in[1]);
+    });
+  }
   return rows;
 }
 

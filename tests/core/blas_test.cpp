@@ -59,7 +59,9 @@ TEST_CASE("OpenBLAS uses the processor's vector unit, unless the user chose its 
 }
 
 TEST_CASE(
-    "products equal those of a plain loop in f64, for odd sizes, transposes, alpha and beta") {
+    "products equal those of a plain loop in f64, for odd sizes, transposes, alpha and beta, and "
+    "each "
+    "tile is finished once") {
   constexpr i64 kGap = 3;  // between rows: an operand may be a part of a wider matrix
   for (const auto& [ta, tb, m, n, k] : cases()) {
     CAPTURE(m);
@@ -75,8 +77,13 @@ TEST_CASE(
     const i64 ldc = n + kGap;
     const std::vector<float> before = random(m * ldc, 4);
     std::vector<float> c = before;
-    ops::gemm<float>(ta, tb, m, n, k, 0.5f, a.data(), lda, b.data(), ldb, 2, c.data(), ldc,
-                     bias.data());
+    ops::gemm<float>(ta, tb, m, n, k, 0.5f, a.data(), lda, b.data(), ldb, 2, c.data(), ldc, {},
+                     [&](const ops::Tile& tile) {
+                       for (i64 i = tile.row; i < tile.row + tile.height; ++i)
+                         for (i64 j = tile.column; j < tile.column + tile.width; ++j)
+                           c[static_cast<std::size_t>(i * ldc + j)] +=
+                               bias[static_cast<std::size_t>(j)];
+                     });
     std::vector<double> expected(before.begin(), before.end());
     for (i64 i = 0; i < m; ++i) {
       for (i64 j = 0; j < n; ++j) {

@@ -5,11 +5,13 @@
 #include "core/ops/cross_entropy.hpp"
 #include "core/ops/elementwise.hpp"
 #include "core/ops/embedding.hpp"
+#include "core/ops/feed_forward.hpp"
 #include "core/ops/layer_norm.hpp"
 #include "core/ops/layout.hpp"
 #include "core/ops/matmul.hpp"
 #include "core/ops/pool.hpp"
 #include "core/ops/reduce.hpp"
+#include "core/ops/residual_norm.hpp"
 #include "core/ops/softmax.hpp"
 #include "core/rng.hpp"
 #include "tests/support.hpp"
@@ -40,6 +42,8 @@ TEST_CASE("one, two and three threads give the same bits") {
   const Tensor wide = unary<Exp>(x.to(DType::f64));  // 53 bits: their sums must round
   const Tensor ids = random_ids(700, 40), labels = random_ids(700, 301);
   const Tensor offsets = Tensor::from(std::vector<i64>{0, 1, 30, 650, 700});
+  const FeedForwardWeights net{random({600, 301}), random({600}), random({301, 600}), row};
+  const DropoutSite site{0.3, 5, 2};
   const std::pair<std::string, std::function<Tensor()>> ops[] = {
       // In f64 too: sums in double that are rounded to float hide their order.
       {"sum of all in f64", [&] { return sum(wide); }},
@@ -76,6 +80,16 @@ TEST_CASE("one, two and three threads give the same bits") {
        [&] {
          const LayerNormResult out = layer_norm(x, row, row, 1e-5);
          return layer_norm_backward(y, x, row, out.mean, out.rstd).dgamma;
+       }},
+      {"feed_forward", [&] { return feed_forward(x, net).y; }},
+      {"feed_forward backward",
+       [&] { return feed_forward_backward(x, x, feed_forward(x, net).h.clone(), net, true).db1; }},
+      {"residual_norm", [&] { return residual_norm(x, y, row, row, 1e-5, site, ids, labels).y; }},
+      {"residual_norm backward",
+       [&] {
+         return residual_norm_backward(y, residual_norm(x, y, row, row, 1e-5, site, ids, labels),
+                                       row, site, ids, labels)
+             .dgamma;
        }},
   };
   const int before = threads();

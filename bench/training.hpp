@@ -1,0 +1,86 @@
+/// The training job of the speed benchmarks: a DistilBERT-style classifier on a folder of labelled
+/// texts, every dropout rate 0.1, AdamW, gradients clipped to norm 1.
+#pragma once
+
+#include "autograd/functions.hpp"
+#include "core/cpu/threads.hpp"
+#include "data/batcher.hpp"
+#include "nn/models/classifier.hpp"
+#include "optim/optimizer.hpp"
+
+namespace minima::bench {
+
+class TrainingJob {
+ public:
+  static constexpr const char* kArguments =
+      "DATA_DIRECTORY VOCABULARY [dim layers heads hidden batch threads]";
+
+  TrainingJob(int argc, char** argv)
+      : batch_size_(number(argc, argv, 7, 32)),
+        split_(read(argv[1], argv[2])),
+        model(config(argc, argv)),
+        optimizer(start()) {
+    set_threads(static_cast<int>(number(argc, argv, 8, 2)));
+  }
+
+  /// Epoch after epoch, without end.
+  Batch next_batch() {
+    if (next_ == batches_.size()) {
+      batches_ = epoch_batches(split_, BatchSize::of_texts(batch_size_), 1, ++epoch_);
+      next_ = 0;
+    }
+    return make_batch(split_, batches_[next_++]);
+  }
+  Variable forward(const Batch& batch) {
+    return cross_entropy(model(batch, {.training = true, .seed = 1, .step = ++step_}),
+                         batch.labels);
+  }
+  /// The rate rises during the first 100 steps.
+  StepOptions step_options() const {
+    return {.lr_factor = std::min(1.0, static_cast<double>(step_) / 100), .clip_norm = 1};
+  }
+  void clear_gradients() {
+    for (Parameter* parameter : parameters) parameter->gradient.clear();
+  }
+
+ private:
+  static i64 number(int argc, char** argv, int i, i64 fallback) {
+    return argc > i ? std::stoll(argv[i]) : fallback;
+  }
+  TokenizedSplit read(const char* data, const char* vocabulary) {
+    const Tokenizer tokenizer(Vocabulary::read(vocabulary), Casing::uncased);
+    const Dataset dataset = load_dataset(data, 1);
+    vocabulary_ = tokenizer.vocabulary().size();
+    labels_ = static_cast<i64>(dataset.label_names.size());
+    return tokenize(tokenizer, dataset.train, 128);
+  }
+  nn::EncoderConfig config(int argc, char** argv) const {
+    nn::EncoderConfig config = nn::preset("distilbert-base");
+    config.dim = number(argc, argv, 3, 256);
+    config.layers = number(argc, argv, 4, 4);
+    config.heads = number(argc, argv, 5, 4);
+    config.hidden = number(argc, argv, 6, 1024);
+    config.classifier_dropout = 0.1;
+    config.vocabulary = vocabulary_;
+    config.labels = labels_;
+    return config;
+  }
+  Optimizer start() {
+    model.initialize(1);
+    parameters = model.parameters();
+    return make_optimizer("adamw:lr=5e-4", decay_groups(parameters));
+  }
+
+  i64 batch_size_, vocabulary_ = 0, labels_ = 0;
+  TokenizedSplit split_;
+  i64 epoch_ = -1, step_ = 0;
+  std::vector<std::vector<i64>> batches_;
+  std::size_t next_ = 0;
+
+ public:  // in the order in which they are made
+  nn::Classifier model;
+  std::vector<Parameter*> parameters;
+  Optimizer optimizer;
+};
+
+}  // namespace minima::bench

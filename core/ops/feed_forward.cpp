@@ -1,0 +1,79 @@
+#include "core/ops/feed_forward.hpp"
+
+#include "core/cpu/simd.hpp"
+#include "core/ops/elementwise.hpp"
+#include "core/ops/matmul.hpp"
+
+namespace minima::ops {
+namespace {
+
+/// g = gelu(h), for one tile.
+template <class T>
+void gelu(const Tile& tile, i64 hidden, const T* h, T* g) {
+  vectorize([&]() MINIMA_INLINE {
+    for (i64 row = tile.row; row < tile.row + tile.height; ++row)
+      for (i64 at = row * hidden + tile.column; at < row * hidden + tile.column + tile.width; ++at)
+        g[at] = Gelu{}(h[at]);
+  });
+}
+
+/// dh ← dg ⊙ gelu′(h), g = gelu(h), for one tile; dh comes in as dg, g takes the place of h.
+template <class T>
+void gelu_backward(const Tile& tile, i64 hidden, T* dh, T* h) {
+  vectorize([&]() MINIMA_INLINE {
+    for (i64 row = tile.row; row < tile.row + tile.height; ++row)
+      for (i64 at = row * hidden + tile.column; at < row * hidden + tile.column + tile.width;
+           ++at) {
+        const T x = h[at];
+        dh[at] *= Gelu{}.derivative(x);
+        h[at] = Gelu{}(x);
+      }
+  });
+}
+
+}  // namespace
+
+FeedForwardResult feed_forward(const Tensor& x, const FeedForwardWeights& weights) {
+  const auto& [w1, b1, w2, b2] = weights;
+  check(x.rank() >= 1 && w1.rank() == 2 && w2.rank() == 2 && x.size(-1) == w1.size(1) &&
+            w1.size(0) == w2.size(1) && b1.shape() == Shape{w1.size(0)} &&
+            b2.shape() == Shape{w2.size(0)},
+        "feed_forward: x is {}, w1 {}, b1 {}, w2 {}, b2 {}; they must be [..., in], [hidden, in], "
+        "[hidden], [out, hidden], [out]",
+        x.shape(), w1.shape(), b1.shape(), w2.shape(), b2.shape());
+  const i64 rows = x.shape().rows(), in = w1.size(1), hidden = w1.size(0);
+  Tensor h = Tensor::empty({rows, hidden}, x.dtype(), x.device());
+  Tensor g = Tensor::empty_like(h);
+  visit_real("feed_forward", x.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    gemm<T>(Transpose::no, Transpose::yes, rows, hidden, in, 1, x.data<T>(), in, w1.data<T>(), in,
+            1, h.data<T>(), hidden, filled_with(b1.data<T>(), h.data<T>(), hidden),
+            [&](const Tile& tile) { gelu(tile, hidden, h.data<T>(), g.data<T>()); });
+  });
+  std::vector<i64> sizes(x.shape().begin(), x.shape().end());
+  sizes.back() = w2.size(0);
+  return {linear(g, w2, b2).reshape(Shape(sizes)), std::move(h)};
+}
+
+FeedForwardGradients feed_forward_backward(const Tensor& dy, const Tensor& x, Tensor h,
+                                           const FeedForwardWeights& weights, bool need_dx) {
+  const auto& [w1, b1, w2, b2] = weights;
+  const i64 rows = h.size(0), hidden = h.size(1), out = w2.size(0);
+  FeedForwardGradients result;
+  result.db2 = column_sums(dy);
+  Tensor dh = Tensor::empty_like(h);
+  visit_real("feed_forward", dy.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    gemm<T>(Transpose::no, Transpose::no, rows, hidden, out, 1, dy.data<T>(), out, w2.data<T>(),
+            hidden, 0, dh.data<T>(), hidden, {},
+            [&](const Tile& tile) { gelu_backward(tile, hidden, dh.data<T>(), h.data<T>()); });
+  });
+  const Tensor& g = h;
+  result.dw2 = linear_weight_gradient(dy, g);
+  result.db1 = column_sums(dh);
+  result.dw1 = linear_weight_gradient(dh, x);
+  if (need_dx) result.dx = linear_input_gradient(dh, w1).reshape(x.shape());
+  return result;
+}
+
+}  // namespace minima::ops

@@ -1,0 +1,48 @@
+/// Attention with the projections of its input to queries, keys and values, as one op.
+/// Vaswani et al. 2017, arXiv:1706.03762, §3.2.2.
+///
+///     x [rows, dim]   asking [asking rows, dim]   wq, wk, wv [dim, dim]   bq, bk, bv [dim]
+///     q = asking wqᵀ + bq      k = x wkᵀ + bk      v = x wvᵀ + bv
+///     y = attention(q, k, v)                        (core/ops/attention.hpp)
+///
+/// `asking` are the rows of x that ask; undefined, all do. In backward the three products that lead
+/// back to x add up in one tensor.
+#pragma once
+
+#include "core/ops/attention.hpp"
+
+namespace minima::ops {
+
+struct ProjectionWeights {
+  Tensor wq, bq, wk, bk, wv, bv;
+};
+
+struct ProjectedAttentionResult {
+  Tensor y;
+  Tensor q, k, v, log_sum;  ///< what backward needs
+};
+
+/// Throws Error when sizes, offsets or heads do not fit.
+ProjectedAttentionResult projected_attention(const Tensor& x, const Tensor& asking,
+                                             const ProjectionWeights& weights,
+                                             const AttentionRows& rows, i64 heads,
+                                             const DropoutSite& dropout);
+
+struct ProjectedAttentionGradients {
+  Tensor dx;       ///< undefined unless asked for
+  Tensor dasking;  ///< undefined where `asking` is, or unless asked for
+  ProjectionWeights dweights;
+};
+
+/// With dq, dk, dv of attention:
+///
+///     dwq = dqᵀ asking      dwk = dkᵀ x      dwv = dvᵀ x      dbq, dbk, dbv: their column sums
+///     dx = dk wk + dv wv    dasking = dq wq, which is added to dx where all rows ask
+ProjectedAttentionGradients projected_attention_backward(const Tensor& dy, const Tensor& x,
+                                                         const Tensor& asking,
+                                                         const ProjectionWeights& weights,
+                                                         ProjectedAttentionResult kept,
+                                                         const AttentionRows& rows, i64 heads,
+                                                         const DropoutSite& dropout, bool need_dx);
+
+}  // namespace minima::ops
