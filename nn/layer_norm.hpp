@@ -2,6 +2,7 @@
 
 #include "autograd/layers.hpp"
 #include "nn/module.hpp"
+#include "nn/pass.hpp"
 
 namespace minima::nn {
 
@@ -14,6 +15,11 @@ class LayerNorm : public Module {
         bias(param("bias", {d}, Init::zeros())),
         eps(eps) {}
   Variable operator()(const Variable& x) const { return layer_norm(x, weight, bias, eps); }
+  /// Of residual + dropout(x), in one pass.   x, residual [R, d], whose rows are `rows`.
+  Variable operator()(const Variable& x, const Variable& residual,
+                      const ops::DropoutSite& dropout = {}, const PackedRows& rows = {}) const {
+    return residual_norm(x, residual, weight, bias, eps, dropout, rows.row_example, rows.positions);
+  }
   Parameter &weight, &bias;
   double eps;
 };

@@ -12,6 +12,7 @@ class Linear : public Module {
       : weight(param("weight", {out, in}, Init::normal(deviation))),
         bias(param("bias", {out}, Init::zeros())) {}
   Variable operator()(const Variable& x) const { return linear(x, weight, bias); }
+  LinearWeights weights() const { return {weight, bias}; }  ///< for ops of several layers
   Parameter &weight, &bias;
 };
 

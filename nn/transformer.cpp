@@ -16,14 +16,13 @@ MultiHeadAttention::MultiHeadAttention(const TransformerOptions& o, const BlockN
         o.dim);
 }
 
-Variable MultiHeadAttention::operator()(const Variable& x, const Variable& x_queries,
+Variable MultiHeadAttention::operator()(const Variable& x, const Variable& asking,
                                         const PackedRows& rows, const PackedRows& query_rows,
                                         const Pass& pass) const {
   const ops::AttentionRows who{query_rows.offsets, query_rows.positions, rows.offsets,
                                rows.example_id};
-  const Variable y =
-      attention(q_lin(x_queries), k_lin(x), v_lin(x), who, heads, dropout.site(pass));
-  return output_dropout(out_lin(y), query_rows, pass);
+  return out_lin(projected_attention(x, asking, q_lin.weights(), k_lin.weights(), v_lin.weights(),
+                                     who, heads, dropout.site(pass)));
 }
 
 FeedForward::FeedForward(const TransformerOptions& o, const BlockNames& names)
@@ -31,9 +30,8 @@ FeedForward::FeedForward(const TransformerOptions& o, const BlockNames& names)
       lin2(child<Linear>(names.lin2, o.hidden, o.dim, o.initializer_range)),
       dropout(child<Dropout>("dropout", o.dropout)) {}
 
-Variable FeedForward::operator()(const Variable& x, const PackedRows& rows,
-                                 const Pass& pass) const {
-  return dropout(lin2(gelu(lin1(x))), rows, pass);
+Variable FeedForward::operator()(const Variable& x) const {
+  return feed_forward(x, lin1.weights(), lin2.weights());
 }
 
 TransformerBlock::TransformerBlock(const TransformerOptions& o, const BlockNames& names)
@@ -44,10 +42,11 @@ TransformerBlock::TransformerBlock(const TransformerOptions& o, const BlockNames
 
 Variable TransformerBlock::operator()(const Variable& x, const PackedRows& rows, const Pass& pass,
                                       const Queries* queries) const {
-  const Variable asked = queries ? index_select(x, 0, queries->index) : x;
-  const PackedRows& asked_rows = queries ? queries->rows : rows;
-  const Variable h = sa_layer_norm(add(asked, attention(x, asked, rows, asked_rows, pass)));
-  return output_layer_norm(add(h, ffn(h, asked_rows, pass)));
+  const Variable asking = queries ? index_select(x, 0, queries->index) : Variable();
+  const PackedRows& asked = queries ? queries->rows : rows;
+  const Variable h = sa_layer_norm(attention(x, asking, rows, asked, pass), queries ? asking : x,
+                                   attention.output_dropout.site(pass), asked);
+  return output_layer_norm(ffn(h), h, ffn.dropout.site(pass), asked);
 }
 
 }  // namespace minima::nn

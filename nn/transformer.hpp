@@ -38,33 +38,34 @@ struct Queries {
   PackedRows rows;  ///< the same rows, described
 };
 
-/// y = dropout(out(concat over heads of softmax(q kᵀ / √head_dim) v)).   x [T, dim] → [T or Q, dim].
-/// The probabilities have a dropout of their own.
+/// y = out(concat over heads of softmax(q kᵀ / √head_dim) v).   x [T, dim] → [T or Q, dim].
+/// `dropout` is that of the probabilities; the other is for the block to apply.
 class MultiHeadAttention : public Module {
  public:
   MultiHeadAttention(const TransformerOptions& options, const BlockNames& names);
-  /// `x_queries` are the rows of x that ask (x itself when all do), `rows` and `query_rows`
-  /// describe both.
-  Variable operator()(const Variable& x, const Variable& x_queries, const PackedRows& rows,
+  /// `asking` are the rows of x that ask (no value: all do), `rows` and `query_rows` describe both.
+  Variable operator()(const Variable& x, const Variable& asking, const PackedRows& rows,
                       const PackedRows& query_rows, const Pass& pass) const;
   i64 heads;
   Linear &q_lin, &k_lin, &v_lin, &out_lin;
   Dropout &dropout, &output_dropout;
 };
 
-/// dropout(lin2(gelu(lin1(x)))).   x [R, dim] → [R, dim].
+/// lin2(gelu(lin1(x))).   x [R, dim] → [R, dim]. The dropout is for the block to apply.
 class FeedForward : public Module {
  public:
   FeedForward(const TransformerOptions& options, const BlockNames& names);
-  Variable operator()(const Variable& x, const PackedRows& rows, const Pass& pass) const;
+  Variable operator()(const Variable& x) const;
   Linear &lin1, &lin2;
   Dropout& dropout;
 };
 
 /// x [T, dim] → y [T or Q, dim].
 ///
-///     h = sa_layer_norm(x + attention(x))
-///     y = output_layer_norm(h + ffn(h))
+///     h = sa_layer_norm(x + dropout(attention(x)))
+///     y = output_layer_norm(h + dropout(ffn(h)))
+///
+/// Each line is two ops: dropout, residual connection and layer norm are one pass.
 class TransformerBlock : public Module {
  public:
   TransformerBlock(const TransformerOptions& options, const BlockNames& names);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <functional>
 #include <numeric>
+#include <optional>
 #include <set>
 
 #include "autograd/functions.hpp"
@@ -148,17 +149,6 @@ class Model {
          examples = rows.examples](const Tensor&) { return Grads{tape.allocate(size)}; });
   }
 
-  Variable attention(const Variable& q, const Variable& k, const Variable& v, const Rows& rows) {
-    Tensor y = tape.allocate(q.rows * q.columns, "context");
-    const Tensor log_sum = tape.allocate(config_.heads * q.rows, "log sums");
-    return tape.record(
-        std::move(y), q.rows, q.columns, {q.node, k.node, v.node},
-        [this, asked = q.rows * q.columns, all = k.rows * k.columns, q = q.value, k = k.value,
-         v = v.value, log_sum, offsets = rows.offsets, positions = rows.positions](const Tensor&) {
-          return Grads{tape.allocate(asked), tape.allocate(all), tape.allocate(all)};
-        });
-  }
-
   Variable first_tokens(const Variable& x) {  // index_select
     return tape.record(
         tape.allocate(batch_.texts * x.columns, "first tokens"), batch_.texts, x.columns, {x.node},
@@ -227,6 +217,74 @@ class Model {
         });
   }
 
+  // ---- several layers in one
+
+  Variable feed_forward(const Linear& lin1, const Linear& lin2, const Variable& x) {
+    const i64 rows = x.rows, in = lin1.in, hidden = lin1.out, out = lin2.out;
+    std::vector<std::size_t> inputs{x.node};
+    for (int i = 0; i < 4; ++i) inputs.push_back(tape.leaf());
+    const Tensor h = tape.allocate(rows * hidden, lin1.name);
+    const Tensor g = tape.allocate(rows * hidden);
+    return tape.record(tape.allocate(rows * out, lin2.name), rows, out, std::move(inputs),
+                       [this, rows, in, hidden, out, x = x.value, h](const Tensor&) {
+                         Tensor db2 = column_sums(rows, out);
+                         const Tensor dh = tape.allocate(rows * hidden);
+                         Tensor dw2 = tape.allocate(out * hidden);
+                         Tensor db1 = column_sums(rows, hidden);
+                         Tensor dw1 = tape.allocate(hidden * in);
+                         return Grads{tape.allocate(rows * in), dw1, db1, dw2, db2};
+                       });
+  }
+
+  Variable residual_norm(const Variable& x, const Variable& residual, double rate, const Rows& rows,
+                         const char* sum_name, const char* name) {
+    const i64 n = x.rows, d = x.columns;
+    const std::size_t gamma = tape.leaf(), beta = tape.leaf();
+    Tensor y = tape.allocate(n * d, name);
+    const Tensor sum = tape.allocate(n * d, sum_name), mean = tape.allocate(n, "means"),
+                 rstd = tape.allocate(n, "1/deviations");
+    return tape.record(
+        std::move(y), n, d, {x.node, residual.node, gamma, beta},
+        [this, n, d, rate, sum, mean, rstd, positions = rows.positions,
+         examples = rows.examples](const Tensor&) {
+          const i64 chunks = (n + 15) / 16;
+          const Tensor dresidual = tape.allocate(n * d);
+          const Tensor dx = rate > 0 ? tape.allocate(n * d) : dresidual;
+          const Tensor dgamma = tape.allocate(chunks * d);
+          const Tensor dbeta = tape.allocate(chunks * d);
+          return Grads{dx, dresidual, column_sums(chunks, d), column_sums(chunks, d)};
+        });
+  }
+
+  /// `asking`: null where all rows of x ask.
+  Variable projected_attention(const Variable& x, const Variable* asking, const Linear& q_lin,
+                               const Linear& k_lin, const Linear& v_lin, const Rows& rows) {
+    const i64 d = x.columns, all = x.rows, asked = asking ? asking->rows : all;
+    std::vector<std::size_t> inputs{x.node, asking ? asking->node : tape.leaf()};
+    for (int i = 0; i < 6; ++i) inputs.push_back(tape.leaf());
+    std::vector<Tensor> kept{tape.allocate(asked * d, q_lin.name),
+                             tape.allocate(all * d, k_lin.name),
+                             tape.allocate(all * d, v_lin.name)};
+    Tensor y = tape.allocate(asked * d, "context");
+    kept.push_back(tape.allocate(config_.heads * asked, "log sums"));
+    return tape.record(std::move(y), asked, d, std::move(inputs),
+                       [this, d, all, asked, other = asking != nullptr, x = x.value,
+                        x_asking = asking ? asking->value : nullptr, kept = std::move(kept),
+                        offsets = rows.offsets, positions = rows.positions](const Tensor&) mutable {
+                         const Tensor dq = tape.allocate(asked * d), dk = tape.allocate(all * d),
+                                      dv = tape.allocate(all * d);
+                         kept.clear();
+                         Grads grads{nullptr, nullptr};
+                         for (i64 n : {asked, all, all}) {
+                           grads.push_back(tape.allocate(d * d));
+                           grads.push_back(column_sums(n, d));
+                         }
+                         grads[0] = tape.allocate(all * d);
+                         if (other) grads[1] = tape.allocate(asked * d);
+                         return grads;
+                       });
+  }
+
   /// `looked_up`: how many rows of the table get a gradient, each with its id.
   Variable embedding(i64 looked_up, const Tensor& ids = nullptr) {
     const i64 d = config_.dim;
@@ -271,20 +329,18 @@ class Model {
                  lin2 = linear(ffn + "." + names.lin2, hidden, dim, "lin2");
     norm(path + "." + names.output_norm);
 
-    const Variable queries = asked ? first_tokens(x) : x;
-    const Rows& query_rows = asked ? *asked : rows;
+    std::optional<Variable> asking;
+    if (asked) asking = first_tokens(x);
+    const Rows& asked_rows = asked ? *asked : rows;
     const auto attend = [&] {
-      const Variable y =
-          attention(apply(q_lin, queries), apply(k_lin, x), apply(v_lin, x), query_rows);
-      return dropout(apply(out_lin, y), config_.attention_output_dropout, query_rows,
-                     "attention dropout");
+      return apply(out_lin, projected_attention(x, asking ? &*asking : nullptr, q_lin, k_lin, v_lin,
+                                                asked_rows));
     };
-    const auto feed_forward = [&](const Variable& h) {
-      return dropout(apply(lin2, unary(apply(lin1, h), true, "gelu")), config_.dropout, query_rows,
-                     "dropout");
-    };
-    const Variable h = apply_norm(add(queries, attend(), "first sum"), "first norm");
-    return apply_norm(add(h, feed_forward(h), "second sum"), "output");
+    const Variable h =
+        residual_norm(attend(), asking ? *asking : x, config_.attention_output_dropout, asked_rows,
+                      "first sum", "first norm");
+    return residual_norm(feed_forward(lin1, lin2, h), h, config_.dropout, asked_rows, "second sum",
+                         "output");
   }
 
   Variable encoder(const Rows* asked) {
