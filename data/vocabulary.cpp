@@ -54,17 +54,20 @@ Vocabulary::Vocabulary(std::vector<std::string> tokens, const std::string& sourc
 }
 
 Vocabulary Vocabulary::read(const std::filesystem::path& path) {
-  const std::string text = read_file(path);
-  check(!text.empty(), "{}: is empty; a vocabulary holds one token per line", path.string());
+  return parse(read_file(path), path.string());
+}
+
+Vocabulary Vocabulary::parse(std::string_view text, const std::string& source) {
+  check(!text.empty(), "{}: is empty; a vocabulary holds one token per line", source);
   std::vector<std::string> tokens;
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t end = std::min(text.find('\n', at), text.size());
-    std::string_view line = std::string_view(text).substr(at, end - at);
+    std::string_view line = text.substr(at, end - at);
     if (line.ends_with('\r')) line.remove_suffix(1);
     tokens.emplace_back(line);
     at = end + 1;
   }
-  return Vocabulary(std::move(tokens), path.string());
+  return Vocabulary(std::move(tokens), source);
 }
 
 void Vocabulary::write(const std::filesystem::path& path) const {

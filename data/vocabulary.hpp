@@ -28,6 +28,8 @@ class Vocabulary {
 
   /// Reads and writes vocab.txt. Throws Error when the file cannot be read or breaks a rule above.
   static Vocabulary read(const std::filesystem::path& path);
+  /// The same for the text of such a file; `source` names it in messages.
+  static Vocabulary parse(std::string_view text, const std::string& source);
   void write(const std::filesystem::path& path) const;
 
   i64 size() const { return static_cast<i64>(tokens_.size()); }

@@ -79,7 +79,7 @@ class Merger {
     std::vector<i32> where = std::move(pairs_[key(merged)].words);
     pairs_[key(merged)] = {};
     std::ranges::sort(where);
-    where.erase(std::ranges::unique(where).begin(), where.end());
+    where.erase(std::unique(where.begin(), where.end()), where.end());
     grown_.clear();
     for (const i32 index : where) {
       auto& [pieces, count] = words_[index];
@@ -99,7 +99,7 @@ class Merger {
     }
     pairs_[key(merged)] = {};
     std::ranges::sort(grown_);
-    grown_.erase(std::ranges::unique(grown_).begin(), grown_.end());
+    grown_.erase(std::unique(grown_.begin(), grown_.end()), grown_.end());
     for (const u64 k : grown_)
       if (const i64 count = pairs_[k].count; count > 0) queue_.push({count, pair(k)});
   }
