@@ -90,6 +90,19 @@ Json to_json(const Difference& d) {
           {"lost", d.lost}};
 }
 
+Json to_json(const StateComparison& comparison) {
+  Json common = Json::array();
+  for (const auto& [a, b, difference] : comparison.common)
+    common.push_back({{"parameter", a->parameter},
+                      {"slot", a->slot},
+                      {"storage", {storage_name(a->storage), storage_name(b->storage)}},
+                      {"difference", to_json(difference)}});
+  return {{"common", std::move(common)},
+          {"only_a", comparison.only_a},
+          {"only_b", comparison.only_b},
+          {"reshaped", comparison.reshaped}};
+}
+
 Json to_json(const FactorUse& use) {
   Json json = {{"parameter", use.parameter},
                {"row", use.row},
@@ -262,19 +275,6 @@ struct InspectVerb {
 
   // ---- two states
 
-  static Json to_json(const StateComparison& comparison) {
-    Json common = Json::array();
-    for (const auto& [a, b, difference] : comparison.common)
-      common.push_back({{"parameter", a->parameter},
-                        {"slot", a->slot},
-                        {"storage", {storage_name(a->storage), storage_name(b->storage)}},
-                        {"difference", minima::to_json(difference)}});
-    return {{"common", std::move(common)},
-            {"only_a", comparison.only_a},
-            {"only_b", comparison.only_b},
-            {"reshaped", comparison.reshaped}};
-  }
-
   /// `rounding`: of each common slot, RMS of the error of rounding alone over RMS.
   static void print_common(const StateComparison& comparison,
                            const std::vector<double>& rounding = {}) {
@@ -393,11 +393,11 @@ struct InspectVerb {
                       {"shape", slot->shape.sizes()},
                       {"storage", storage_name(slot->storage)},
                       {"bytes", slot->bytes()}};
-        entry.update(minima::to_json(s));
-        if (slot->storage == Storage::block8) entry["codes"] = minima::to_json((code++)->second);
+        entry.update(to_json(s));
+        if (slot->storage == Storage::block8) entry["codes"] = to_json((code++)->second);
         document["slots"].push_back(std::move(entry));
       }
-      for (const FactorUse& use : factors) document["factored"].push_back(minima::to_json(use));
+      for (const FactorUse& use : factors) document["factored"].push_back(to_json(use));
       if (reference) {
         document["against"] = to_json(errors);
         document["against"]["file"] = reference->path.string();
