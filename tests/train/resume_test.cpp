@@ -1,4 +1,5 @@
 /// Checkpoints, and training that goes on from them: every bit as if it had not stopped.
+#include <csignal>
 #include <fstream>
 
 #include "autograd/functions.hpp"
