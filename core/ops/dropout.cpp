@@ -4,25 +4,25 @@
 
 namespace minima::ops {
 
-DropoutMask::DropoutMask(const char* op, const DropoutSite& site, const Tensor& example_id,
-                         const Tensor& position, i64 rows)
+DropoutMask::DropoutMask(const char* op, const Shape& x, const DropoutSite& site,
+                         const Tensor& example_id, const Tensor& position)
     : site_(site), threshold_(DropoutRow::threshold_of(site.rate)) {
   check(site.rate >= 0 && site.rate < 1, "{}: rate {} must be at least 0 and below 1", op,
         site.rate);
   if (site.rate == 0) return;
-  check(example_id.shape() == Shape{rows} && position.shape() == Shape{rows},
-        "{}: {} rows, example ids {}, positions {}; one of each for every row", op, rows,
-        example_id.shape(), position.shape());
+  check(
+      x.rank() >= 1 && example_id.shape() == Shape{x[0]} && position.shape() == example_id.shape(),
+      "{}: x is {}, example ids {}, positions {}; one of each for every row", op, x,
+      example_id.shape(), position.shape());
   example_ = example_id.data<i64>();
   position_ = position.data<i64>();
 }
 
 Tensor dropout(const Tensor& x, const DropoutSite& site, const Tensor& example_id,
                const Tensor& position) {
-  check(x.rank() >= 1, "dropout: x is a scalar; it must have rows");
-  const i64 rows = x.size(0), width = rows == 0 ? 0 : x.size() / rows;
-  const DropoutMask mask("dropout", site, example_id, position, rows);
+  const DropoutMask mask("dropout", x.shape(), site, example_id, position);
   if (site.rate == 0) return x;
+  const i64 rows = x.size(0), width = rows == 0 ? 0 : x.size() / rows;
   Tensor y = Tensor::empty_like(x);
   visit_real("dropout", x.dtype(), [&](auto zero) {
     using T = decltype(zero);

@@ -43,13 +43,13 @@ struct DropoutSite {
   i64 step = 0;     ///< optimizer step
 };
 
-/// The mask of a tensor's rows, for the kernels of the ops that contain dropout. `example_id` and
+/// The mask of the rows of an x of the given shape, for the kernels of the ops that contain dropout. `example_id` and
 /// `position` [rows] (i64) say what each row is; with a rate of 0 they may be undefined.
 class DropoutMask {
  public:
   /// Throws Error when the rate is not in [0, 1), or when there is not one of each for every row.
-  DropoutMask(const char* op, const DropoutSite& site, const Tensor& example_id,
-              const Tensor& position, i64 rows);
+  DropoutMask(const char* op, const Shape& x, const DropoutSite& site, const Tensor& example_id,
+              const Tensor& position);
 
   /// out ← dropout(in), for the n elements of one row.
   template <class T>

@@ -20,7 +20,7 @@ ResidualNormResult residual_norm(const Tensor& x, const Tensor& residual, const 
         "[d] twice",
         x.shape(), residual.shape(), gamma.shape(), beta.shape());
   const i64 n = x.size(0), d = x.size(1);
-  const DropoutMask mask("residual_norm", site, example_id, position, n);
+  const DropoutMask mask("residual_norm", x.shape(), site, example_id, position);
   ResidualNormResult out{Tensor::empty_like(x), Tensor::empty_like(x),
                          Tensor::empty({n}, x.dtype(), x.device()),
                          Tensor::empty({n}, x.dtype(), x.device())};
@@ -50,7 +50,7 @@ ResidualNormGradients residual_norm_backward(const Tensor& dy, const ResidualNor
                                              const Tensor& gamma, const DropoutSite& site,
                                              const Tensor& example_id, const Tensor& position) {
   const i64 n = dy.size(0), d = dy.size(1), chunks = (n + kChunk - 1) / kChunk;
-  const DropoutMask mask("residual_norm", site, example_id, position, n);
+  const DropoutMask mask("residual_norm", dy.shape(), site, example_id, position);
   Tensor dresidual = Tensor::empty_like(dy);
   Tensor dx = site.rate > 0 ? Tensor::empty_like(dy) : dresidual;
   Tensor dgamma = Tensor::zeros({chunks, d}, dy.dtype(), dy.device());
