@@ -1,9 +1,12 @@
 #include "core/ops/attention.hpp"
 
+#include <limits>
+#include <utility>
+
 #include "core/cpu/simd.hpp"
 #include "core/math.hpp"
-#include "core/ops/matmul.hpp"
 #include "core/ops/row.hpp"
+#include "core/ops/small_product.hpp"
 
 namespace minima::ops {
 namespace {
@@ -32,14 +35,25 @@ void for_each_task(const AttentionRows& rows, i64 heads, i64 dim, const F& f) {
   });
 }
 
-/// Scratch of the calling thread for n numbers; it only grows.
+constexpr i64 kQueries = 48;  // rows of P that are made at a time; a multiple of the product's six
+
+/// The length of a row of P: whole vectors.
+i64 padded(i64 keys) { return (keys + 7) / 8 * 8; }
+
+/// Scratch of the calling thread, cut into pieces one after another; it only grows.
 template <class T>
-T* scratch(int which, i64 n) {
-  static thread_local std::vector<T> buffers[2];
-  std::vector<T>& buffer = buffers[which];
-  if (static_cast<i64>(buffer.size()) < n) buffer.resize(static_cast<std::size_t>(n));
-  return buffer.data();
-}
+class Scratch {
+ public:
+  explicit Scratch(i64 n) {
+    static thread_local std::vector<T> buffer;
+    if (static_cast<i64>(buffer.size()) < n) buffer.resize(static_cast<std::size_t>(n));
+    next_ = buffer.data();
+  }
+  T* take(i64 n) { return std::exchange(next_, next_ + n); }
+
+ private:
+  T* next_;
+};
 
 /// The dropout mask of one query row of one head; heads have keys of their own.
 MINIMA_HD DropoutRow mask_of(const DropoutSite& site, const Task& task, i64 query_position) {
@@ -51,11 +65,15 @@ MINIMA_HD DropoutRow mask_of(const DropoutSite& site, const Task& task, i64 quer
           static_cast<float>(1 / (1 - site.rate))};
 }
 
+/// to [columns, ld] ← the transpose of from [rows, columns], with zeros behind each row.
 template <class T>
-void scores(const Task& task, const T* q, const T* k, i64 dim, i64 head_dim, T* s) {
-  gemm_serial<T>(Transpose::no, Transpose::yes, task.queries, task.keys, head_dim,
-                 static_cast<T>(1 / std::sqrt(static_cast<double>(head_dim))), q + task.query_at,
-                 dim, k + task.key_at, dim, 0, s, task.keys);
+void transpose(i64 rows, i64 columns, const T* from, i64 from_ld, T* to, i64 ld) {
+  vectorize([&]() MINIMA_INLINE {
+    for (i64 i = 0; i < rows; ++i)
+      for (i64 j = 0; j < columns; ++j) to[j * ld + i] = from[i * from_ld + j];
+    for (i64 j = 0; j < columns; ++j)
+      for (i64 i = rows; i < ld; ++i) to[j * ld + i] = 0;
+  });
 }
 
 /// row ← exp(row − max); returns ln Σ exp(row) with the row's own maximum taken out, and leaves the
@@ -110,19 +128,27 @@ AttentionResult attention(const Tensor& q, const Tensor& k, const Tensor& v,
     using T = decltype(zero);
     const T *qs = q.data<T>(), *ks = k.data<T>(), *vs = v.data<T>();
     T *y = result.y.data<T>(), *log_sum = result.log_sum.data<T>();
+    const T scale = static_cast<T>(1 / std::sqrt(static_cast<double>(head_dim)));
     for_each_task(rows, heads, dim, [&](const Task& task) {
-      T* p = scratch<T>(0, task.queries * task.keys);
-      scores(task, qs, ks, dim, head_dim, p);
-      vectorize([&]() MINIMA_INLINE {
-        for (i64 i = 0; i < task.queries; ++i) {
-          T* row = p + i * task.keys;
-          log_sum[task.head * query_rows + task.query_row + i] = softmax_row(row, task.keys);
-          if (dropout.rate > 0)
-            mask_of(dropout, task, positions[task.query_row + i]).apply(row, row, task.keys);
-        }
-      });
-      gemm_serial<T>(Transpose::no, Transpose::no, task.queries, head_dim, task.keys, 1, p,
-                     task.keys, vs + task.key_at, dim, 0, y + task.query_at, dim);
+      const i64 n = padded(task.keys);
+      Scratch<T> scratch((head_dim + kQueries) * n);
+      T *k_transposed = scratch.take(head_dim * n), *p = scratch.take(kQueries * n);
+      transpose(task.keys, head_dim, ks + task.key_at, dim, k_transposed, n);
+      for (i64 first = 0; first < task.queries; first += kQueries) {
+        const i64 m = std::min(kQueries, task.queries - first), at = task.query_at + first * dim;
+        small_product<T>(m, n, head_dim, scale, {qs + at, dim, 1}, k_transposed, n, p, n);
+        vectorize([&]() MINIMA_INLINE {
+          for (i64 i = 0; i < m; ++i) {
+            T* const row = p + i * n;
+            const i64 query = task.query_row + first + i;
+            for (i64 j = task.keys; j < n; ++j) row[j] = -std::numeric_limits<T>::infinity();
+            log_sum[task.head * query_rows + query] = softmax_row(row, n);
+            if (dropout.rate > 0)
+              mask_of(dropout, task, positions[query]).apply(row, row, task.keys);
+          }
+        });
+        small_product<T>(m, head_dim, task.keys, 1, {p, n, 1}, vs + task.key_at, dim, y + at, dim);
+      }
     });
   });
   return result;
@@ -142,33 +168,47 @@ AttentionGradients attention_backward(const Tensor& dy, const Tensor& q, const T
     T *dq = result.dq.data<T>(), *dk = result.dk.data<T>(), *dv = result.dv.data<T>();
     const T scale = static_cast<T>(1 / std::sqrt(static_cast<double>(head_dim)));
     for_each_task(rows, heads, dim, [&](const Task& task) {
-      const i64 n = task.keys;
-      T* p = scratch<T>(0, 2 * task.queries * n);  // P, and behind it P after dropout
-      T* dropped = dropout.rate > 0 ? p + task.queries * n : p;
-      T* dp = scratch<T>(1, task.queries * n);
-      scores(task, qs, ks, dim, head_dim, p);
-      gemm_serial<T>(Transpose::no, Transpose::yes, task.queries, n, head_dim, 1,
-                     dys + task.query_at, dim, vs + task.key_at, dim, 0, dp, n);
-      vectorize([&]() MINIMA_INLINE {
-        for (i64 i = 0; i < task.queries; ++i) {
-          T *row = p + i * n, *gradient = dp + i * n;
-          const T log_denominator = sums[task.head * query_rows + task.query_row + i];
-          for (i64 j = 0; j < n; ++j) row[j] = math::exp(row[j] - log_denominator);
-          if (dropout.rate > 0) {
-            const DropoutRow mask = mask_of(dropout, task, positions[task.query_row + i]);
-            mask.apply(row, dropped + i * n, n);
-            mask.apply(gradient, gradient, n);
+      const i64 n = padded(task.keys);
+      Scratch<T> scratch((2 * head_dim + 3 * kQueries) * n);
+      T *k_transposed = scratch.take(head_dim * n), *v_transposed = scratch.take(head_dim * n);
+      T *p = scratch.take(kQueries * n), *dp = scratch.take(kQueries * n);
+      T* const dropped = dropout.rate > 0 ? scratch.take(kQueries * n) : p;  // P after dropout
+      const T *keys = ks + task.key_at, *values = vs + task.key_at;
+      transpose(task.keys, head_dim, keys, dim, k_transposed, n);
+      transpose(task.keys, head_dim, values, dim, v_transposed, n);
+      for (i64 first = 0; first < task.queries; first += kQueries) {
+        const i64 m = std::min(kQueries, task.queries - first), at = task.query_at + first * dim;
+        const Store store = first == 0 ? Store::overwrite : Store::add;
+        small_product<T>(m, n, head_dim, scale, {qs + at, dim, 1}, k_transposed, n, p, n);
+        small_product<T>(m, n, head_dim, 1, {dys + at, dim, 1}, v_transposed, n, dp, n);
+        vectorize([&]() MINIMA_INLINE {
+          for (i64 i = 0; i < m; ++i) {
+            T *const row = p + i * n, *const gradient = dp + i * n;
+            const i64 query = task.query_row + first + i;
+            const T log_denominator = sums[task.head * query_rows + query];
+            for (i64 j = 0; j < n; ++j) row[j] = math::exp(row[j] - log_denominator);
+            for (i64 j = task.keys; j < n; ++j) row[j] = 0;
+            if (dropout.rate > 0) {
+              const DropoutRow mask = mask_of(dropout, task, positions[query]);
+              mask.apply(row, dropped + i * n, task.keys);
+              mask.apply(gradient, gradient, task.keys);
+            }
+            const T dot =
+                row_sum_as<T>(n, [&](i64 j) MINIMA_INLINE { return gradient[j] * row[j]; });
+            for (i64 j = 0; j < n; ++j) gradient[j] = row[j] * (gradient[j] - dot);
           }
-          const T dot = row_sum_as<T>(n, [&](i64 j) MINIMA_INLINE { return gradient[j] * row[j]; });
-          for (i64 j = 0; j < n; ++j) gradient[j] = row[j] * (gradient[j] - dot);
+        });
+        small_product<T>(task.keys, head_dim, m, 1, {dropped, 1, n}, dys + at, dim,
+                         dv + task.key_at, dim, store);
+        small_product<T>(m, head_dim, task.keys, scale, {dp, n, 1}, keys, dim, dq + at, dim);
+        small_product<T>(task.keys, head_dim, m, scale, {dp, 1, n}, qs + at, dim, dk + task.key_at,
+                         dim, store);
+      }
+      if (task.queries == 0)
+        for (i64 i = 0; i < task.keys; ++i) {
+          std::fill_n(dk + task.key_at + i * dim, head_dim, T{0});
+          std::fill_n(dv + task.key_at + i * dim, head_dim, T{0});
         }
-      });
-      gemm_serial<T>(Transpose::yes, Transpose::no, n, head_dim, task.queries, 1, dropped, n,
-                     dys + task.query_at, dim, 0, dv + task.key_at, dim);
-      gemm_serial<T>(Transpose::no, Transpose::no, task.queries, head_dim, n, scale, dp, n,
-                     ks + task.key_at, dim, 0, dq + task.query_at, dim);
-      gemm_serial<T>(Transpose::yes, Transpose::no, n, head_dim, task.queries, scale, dp, n,
-                     qs + task.query_at, dim, 0, dk + task.key_at, dim);
     });
   });
   return result;

@@ -1,0 +1,24 @@
+/// A matrix product for operands that fit into the first caches, on the calling thread: attention
+/// has two to five of them for each text and head, too small for a library's call to pay.
+#pragma once
+
+#include "core/types.hpp"
+
+namespace minima::ops {
+
+/// An operand of any layout: element (i, j) is at[i · row + j · column]. A transpose swaps the steps.
+template <class T>
+struct Strided {
+  const T* at;
+  i64 row, column;
+};
+
+enum class Store { overwrite, add };
+
+/// C ← alpha · A B, or is added to.   A [m, depth], B [depth, n] with rows of `ldb`, C [m, n] with
+/// rows of `ldc`. Every element adds up its products in rising order of p, by fused multiply-adds.
+template <class T>
+void small_product(i64 m, i64 n, i64 depth, T alpha, Strided<T> a, const T* b, i64 ldb, T* c,
+                   i64 ldc, Store store = Store::overwrite);
+
+}  // namespace minima::ops
