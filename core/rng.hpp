@@ -25,14 +25,13 @@ struct Philox {
     u64 k0 = key & kWord, k1 = key >> 32;
 #pragma GCC unroll 10
     for (int round = 0; round < 10; ++round) {
-      const u64 a = u64{0xD2511F53u} * static_cast<u32>(x0),
-                b = u64{0xCD9E8D57u} * static_cast<u32>(x2);
+      const u64 a = kFactor0 * static_cast<u32>(x0), b = kFactor1 * static_cast<u32>(x2);
       x0 = (b >> 32) ^ x1 ^ k0;
       x1 = b & kWord;
       x2 = (a >> 32) ^ x3 ^ k1;
       x3 = a & kWord;
-      k0 = (k0 + 0x9E3779B9u) & kWord;
-      k1 = (k1 + 0xBB67AE85u) & kWord;
+      k0 = (k0 + kStep0) & kWord;
+      k1 = (k1 + kStep1) & kWord;
     }
     return {x0, x1, x2, x3};
   }
@@ -41,6 +40,9 @@ struct Philox {
   /// numbers. Element e takes word (e mod 64) / 16 of counter (16·group + e mod 16): sixteen
   /// counters side by side fill one stretch of memory.
   MINIMA_HD static void words(u64 group, u64 a, u64 b, u64 c, u64 key, u32* out) {
+#if defined(__x86_64__) && !defined(__CUDACC__)
+    if (words_by_avx2(group, a, b, c, key, out)) return;  // four times as fast
+#endif
     for (u64 lane = 0; lane < 16; ++lane) {
       const Block x = block({16 * group + lane, a, b, c}, key);
       out[lane] = static_cast<u32>(x.x0);
@@ -52,6 +54,12 @@ struct Philox {
 
  private:
   static constexpr u64 kWord = 0xffffffffu;
+  static constexpr u64 kFactor0 = 0xD2511F53u, kFactor1 = 0xCD9E8D57u;
+  static constexpr u32 kStep0 = 0x9E3779B9u, kStep1 = 0xBB67AE85u;
+
+  /// The same words by a processor's instruction for products of the low halves of 64-bit lanes,
+  /// which compilers do not find. False, and nothing done, where it has none.
+  static bool words_by_avx2(u64 group, u64 a, u64 b, u64 c, u64 key, u32* out);
 };
 
 /// A stream's key: a hash of the run's seed and the stream's name (a parameter's, a layer's,
