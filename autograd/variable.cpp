@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "autograd/observer.hpp"
+#include "core/ops/finite.hpp"
 
 namespace minima {
 
@@ -37,6 +38,7 @@ struct Node {
 namespace {
 
 thread_local bool recording = true;
+thread_local bool finding = false;  ///< values that are not finite
 std::atomic<u64> next_number{0};
 thread_local const Observed::Observer* observer = nullptr;
 
@@ -50,17 +52,27 @@ void observe(OpEvent::Kind kind, std::string_view op, const Shape& result, const
   (*observer)({kind, op, result, shapes});
 }
 
+/// Throws Error where a value is not finite: "the result of 'exp' [2, 3] holds inf at element 4".
+void require_finite(const Tensor& value, const std::string& what) {
+  if (const i64 at = ops::first_non_finite(value); at >= 0)
+    fail_at_run_time("{} {} holds {} at element {}", what, value.shape(),
+                     value.reshape({value.size()}).rows(at, at + 1).to(DType::f64).item(), at);
+}
+
 }  // namespace
 
 Observed::Observed(Observer function)
     : observer_(std::move(function)), before_(std::exchange(observer, &observer_)) {}
 Observed::~Observed() { observer = before_; }
+FindNonFinite::FindNonFinite() : before_(std::exchange(finding, true)) {}
+FindNonFinite::~FindNonFinite() { finding = before_; }
 
 NoGrad::NoGrad() : before_(std::exchange(recording, false)) {}
 NoGrad::~NoGrad() { recording = before_; }
 bool grad_enabled() { return recording; }
 
 Variable::Variable(Parameter& parameter) : value_(parameter.value) {
+  if (finding) require_finite(value_, fmt::format("the weight '{}'", parameter.name));
   if (!parameter.trainable || !recording) return;
   node_ = std::make_shared<Node>();
   node_->op = "parameter";
@@ -70,6 +82,7 @@ Variable::Variable(Parameter& parameter) : value_(parameter.value) {
 }
 
 Variable record(OpName name, Tensor value, std::vector<Variable> inputs, Backward backward) {
+  if (finding) require_finite(value, fmt::format("the result of '{}'", name.name));
   Variable result(std::move(value));
   observe(OpEvent::Kind::forward, name.name, result.shape(), inputs,
           [](const Variable& x) { return x.value().defined() ? x.shape() : Shape{0}; });
@@ -122,6 +135,14 @@ void Variable::backward(const Tensor& dy) const {
     gradient.clear();
     const auto shape_of = [](const std::shared_ptr<Node>& x) { return x ? x->shape : Shape{0}; };
     observe(OpEvent::Kind::backward, node->op, node->shape, node->inputs, shape_of);
+    if (finding)
+      for (std::size_t i = 0; i < grads.size(); ++i)
+        if (const auto& input = node->inputs[i]; input && grads[i])
+          require_finite(grads[i].values(),
+                         input->parameter
+                             ? fmt::format("the gradient of '{}', through '{}',",
+                                           input->parameter->name, node->op)
+                             : fmt::format("the gradient of an input of '{}'", node->op));
     for (std::size_t i = 0; i < node->inputs.size(); ++i) {
       std::shared_ptr<Node>& input = node->inputs[i];
       if (!input) continue;

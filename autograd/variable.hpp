@@ -74,4 +74,17 @@ class NoGrad {
 /// Whether functions record on this thread.
 bool grad_enabled();
 
+/// While one lives, the thread looks at every value and every gradient that an op makes, and throws Error (run time) at
+/// the first that is not finite, naming the op or the parameter: to find where a NaN came from, by doing the step once more.
+class FindNonFinite {
+ public:
+  FindNonFinite();
+  ~FindNonFinite();
+  FindNonFinite(const FindNonFinite&) = delete;
+  FindNonFinite& operator=(const FindNonFinite&) = delete;
+
+ private:
+  bool before_;
+};
+
 }  // namespace minima

@@ -1,7 +1,9 @@
 #include "train/accelerator.hpp"
 
+#include <array>
 #include <cmath>
 
+#include "core/ops/finite.hpp"
 #include "core/safetensors.hpp"
 #include "nn/module.hpp"
 
@@ -10,16 +12,12 @@ namespace {
 
 i64 quotient_up(i64 a, i64 b) { return (a + b - 1) / b; }
 
-/// ", first in that of 'embeddings.weight'", or nothing where every entry is finite.
-std::string first_non_finite(const std::vector<Parameter*>& parameters) {
-  for (const Parameter* parameter : parameters)
-    if (parameter->gradient)
-      for (const float x : parameter->gradient.values().span<float>())
-        if (!std::isfinite(x)) return fmt::format(", first in that of '{}'", parameter->name);
-  return "";
-}
+constexpr std::array<std::string_view, 3> kNonFinite{"stop", "skip", "lower-scale"};
+constexpr i64 kGoodSteps = 1000;  ///< after which a lowered scale doubles
 
 }  // namespace
+
+std::span<const std::string_view> choices(NonFinite) { return kNonFinite; }
 
 i64 total_steps(const Batches& batches, i64 epochs, i64 accumulate) {
   i64 steps = 0;
@@ -81,13 +79,15 @@ void Accelerator::backward(const Variable& loss, double weight, i64 tokens) {
   loss_ += weight * loss.value().item();
   texts_ += std::ssize(indices_);
   tokens_ += tokens;
-  if (!std::isfinite(loss_)) {
-    ring({step_ + 1, Alarm::Of::loss, "", loss_, 0});
-    fail_at_run_time(
-        "train: the loss is {} in step {}; a lower learning rate or a longer warm-up may help",
-        loss_, step_ + 1);
-  }
-  loss.backward(Tensor::full(loss.shape(), static_cast<float>(weight / first_weight_)));
+  bad_ |= !std::isfinite(loss_);
+  if (!bad_)
+    return loss.backward(
+        Tensor::full(loss.shape(), static_cast<float>(scale_ * weight / first_weight_)));
+  if (options_.non_finite != NonFinite::stop) return;
+  ring({step_ + 1, Alarm::Of::loss, "", loss_, 0});
+  fail_at_run_time(
+      "train: the loss is {} in step {}{}; a lower learning rate or a longer warm-up may help",
+      loss_, step_ + 1, origin_of_non_finite());
 }
 
 StepRecord Accelerator::step() {
@@ -99,32 +99,47 @@ StepRecord Accelerator::step() {
   if (const i64 since = step_ - changed_at_; since < restart_warmup_)
     lr_factor *= static_cast<double>(since + 1) / static_cast<double>(restart_warmup_);
   ++step_;
-  const StepReport report = optimizer_->step({.lr_factor = lr_factor,
-                                              .clip_norm = clip_norm_,
-                                              .clip_value = clip_value_,
-                                              .gradient_scale = first_weight_ / weight_,
-                                              .measure_norm = true,
-                                              .skip_non_finite = true,
-                                              .watch = watched});
+  StepReport report;
+  report.skipped = true;
+  if (!bad_)
+    report = optimizer_->step({.lr_factor = lr_factor,
+                               .clip_norm = clip_norm_,
+                               .clip_value = clip_value_,
+                               .gradient_scale = first_weight_ / (weight_ * scale_),
+                               .measure_norm = true,
+                               .skip_non_finite = true,
+                               .watch = watched});
+  else
+    ring({step_, Alarm::Of::loss, "", loss_, 0});
   for (const Alarm& alarm :
        watch_.observe(step_, optimizer_->takes_schedule() ? lr_factor : 1, report))
     ring(alarm);
-  if (report.skipped)
+  if (report.skipped && options_.non_finite == NonFinite::stop)
     fail_at_run_time(
         "train: the norm of the gradient is {} in step {}{}; a lower learning rate or a longer "
         "warm-up may help",
-        report.grad_norm.value_or(0), step_, first_non_finite(parameters_));
+        report.grad_norm.value_or(0), step_, origin_of_non_finite());
+  skipped_in_row_ = report.skipped ? skipped_in_row_ + 1 : 0;
+  if (skipped_in_row_ > kMostSkipped)
+    fail_at_run_time("train: {} steps in a row were skipped, the last is {}{}", skipped_in_row_,
+                     step_, origin_of_non_finite());
+  good_steps_ = report.skipped ? 0 : good_steps_ + 1;
+  if (options_.non_finite == NonFinite::lower_scale && report.skipped) scale_ /= 2;
+  if (scale_ < 1 && good_steps_ == kGoodSteps) scale_ *= 2, good_steps_ = 0;
   for (Parameter* parameter : parameters_) parameter->gradient.clear();
+  refuse_bad_weights("after");
   StepRecord record{step_,
                     epoch_,
                     loss_ / weight_,
                     lr_factor,
-                    report.grad_norm.value_or(0),
+                    report.grad_norm.value_or(std::nan("")),
                     report.clipped,
                     1000 * clock_.seconds(),
                     texts_,
                     tokens_,
-                    report.tensors};
+                    report.tensors,
+                    report.skipped};
+  bad_ = false;
   step_place_ = place_;
   weight_ = loss_ = 0;
   texts_ = tokens_ = 0;
@@ -148,6 +163,28 @@ SwitchRecord Accelerator::change_optimizer(Optimizer next) {
   return record;
 }
 
+std::string Accelerator::origin_of_non_finite() const {
+  for (const Parameter* parameter : parameters_)
+    if (const i64 at = ops::first_non_finite(parameter->value); at >= 0)
+      return fmt::format(": the weight '{}' is not finite at element {}", parameter->name, at);
+  if (explain_non_finite)
+    if (const std::string found = explain_non_finite(); !found.empty()) return ": " + found;
+  for (const Parameter* parameter : parameters_)
+    if (parameter->gradient && ops::first_non_finite(parameter->gradient.values()) >= 0)
+      return fmt::format(", first in that of '{}'", parameter->name);
+  return "";
+}
+
+void Accelerator::refuse_bad_weights(const char* when) const {
+  for (const Parameter* parameter : parameters_)
+    if (const i64 at = ops::first_non_finite(parameter->value); at >= 0)
+      fail_at_run_time(
+          "train: the weight '{}' is not finite at element {} {} the update of step {} by {}; a "
+          "lower "
+          "learning rate may help",
+          parameter->name, at, when, step_, optimizer_->name());
+}
+
 void Accelerator::ring(const Alarm& alarm) const {
   if (on_alarm) on_alarm(alarm);
 }
@@ -156,6 +193,12 @@ std::filesystem::path Accelerator::checkpoint(const std::filesystem::path& run,
                                               const CheckpointExtras& extras) const {
   i64 bytes = optimizer_->state_bytes() + extras.bytes + (1 << 20);
   for (const Parameter* parameter : parameters_) bytes += parameter->value.bytes();
+  refuse_bad_weights("after");
+  for (const NamedTensor& slot : optimizer_->tensors())
+    if (ops::first_non_finite(slot.tensor) >= 0)
+      fail_at_run_time(
+          "checkpoint of step {}: '{}' of {}'s state is not finite; nothing was written", step_,
+          slot.name, optimizer_->name());
   Json all = {{"accelerator", state()}, {"optimizer", optimizer_->options()}};
   all.update(extras.state);
   return write_checkpoint(run, step_, all, bytes, extras.keep, [&](const auto& folder) {
@@ -194,7 +237,10 @@ Json Accelerator::state() const {
           {"plateau", plateau_.state()},
           {"watch", watch_.state()},
           {"changed_at", changed_at_},
-          {"restart_warmup", restart_warmup_}};
+          {"restart_warmup", restart_warmup_},
+          {"scale", scale_},
+          {"good_steps", good_steps_},
+          {"skipped_in_row", skipped_in_row_}};
 }
 
 void Accelerator::restore(const Json& state) {
@@ -221,6 +267,10 @@ void Accelerator::restore(const Json& state) {
     const i64 batches = std::ssize(batches_(epoch - 1));
     count("batch", batches);
   }
+  const i64 good = count("good_steps", kGoodSteps), skipped = count("skipped_in_row", kMostSkipped);
+  const double scale = state["scale"].get<double>();
+  check(scale > 0 && scale <= 1, "resume: scale is {} in the checkpoint; it must lie in (0, 1]",
+        scale);
   ReduceOnPlateau plateau(schedule_.plateau);
   plateau.restore(state["plateau"]);
   watch_.restore(state["watch"]);
@@ -228,6 +278,10 @@ void Accelerator::restore(const Json& state) {
   step_ = step;
   changed_at_ = changed_at;
   restart_warmup_ = rise;
+  scale_ = scale;
+  good_steps_ = good;
+  skipped_in_row_ = skipped;
+  bad_ = false;
   epoch_ = epoch;
   if (epoch > 0) begin_epoch(epoch);
   place_ = step_place_ = state["batch"].get<std::size_t>();

@@ -35,12 +35,25 @@
 
 namespace minima {
 
+/// What to do in a step whose loss or gradient is not finite. (Weights that are not finite after a step always end
+/// training: no step could mend them.)
+enum class NonFinite {
+  stop,        ///< with an error that names the first tensor and the op
+  skip,        ///< leave the parameters and the optimizer as they are, and go on
+  lower_scale  ///< the same, and halve the scale of the gradients in backward; it doubles again after 1,000 good steps
+};
+std::span<const std::string_view> choices(NonFinite);  ///< "stop", "skip", "lower-scale"
+
+/// Steps in a row that may be skipped.
+inline constexpr i64 kMostSkipped = 20;
+
 struct AcceleratorOptions {
   i64 accumulate = 1;               ///< batches of a step; the last step of an epoch may have fewer
   std::string schedule = "linear";  ///< as parse_schedule reads it (optim/schedule.hpp)
   double warmup = 0.1;              ///< share of all steps; one_cycle has its pct_start instead
   u64 seed = 1;                     ///< of dropout
   i64 watch = 10;  ///< every so many steps each tensor is watched (train/watch.hpp); 0: never
+  NonFinite non_finite = NonFinite::stop;
 };
 
 /// One optimizer step.
@@ -51,6 +64,7 @@ struct StepRecord {
   double milliseconds;  ///< batches, forward, backward and update
   i64 texts, tokens;
   std::vector<TensorReport> tensors;  ///< where it was watched
+  bool skipped = false;               ///< the loss or the gradient was not finite
 };
 
 /// What the one who saves adds to a checkpoint.
@@ -79,13 +93,14 @@ class Accelerator {
   nn::Pass pass() const { return {.training = true, .seed = options_.seed, .step = step_ + 1}; }
 
   /// Adds the gradient of a batch's mean loss over `weight` items; `tokens` are counted. Throws Error (run time) when
-  /// the loss is not finite.
+  /// the loss is not finite and options.non_finite says stop.
   void backward(const Variable& loss, double weight = 1, i64 tokens = 0);
   /// Whether the step at hand has further batches.
   bool accumulate() const { return more_; }
   /// Cuts the step's gradient: its global norm to at most `norm`, each entry to ± `value`; 0: not.
   void clip(double norm, double value = 0) { clip_norm_ = norm, clip_value_ = value; }
-  /// Changes the parameters and clears their gradients. Throws Error (run time) when the gradient is not finite.
+  /// Changes the parameters and clears their gradients. Throws Error (run time) when the gradient is not finite and
+  /// options.non_finite says stop, when too many steps were skipped in a row, and when a weight is not finite afterwards.
   StepRecord step();
 
   i64 steps() const { return step_; }         ///< taken
@@ -98,6 +113,9 @@ class Accelerator {
   bool epoch_ended() const { return place_ == batches_now_.size(); }
   /// Called when something rings; may be empty.
   std::function<void(const Alarm&)> on_alarm;
+  /// Asked where a loss or gradient that is not finite came from; may be empty. The Trainer does the step's batches once
+  /// more under FindNonFinite.
+  std::function<std::string()> explain_non_finite;
 
   /// For a schedule that goes by a metric (plateau): the evaluation's.
   void observe(const Evaluation& evaluation);
@@ -125,6 +143,9 @@ class Accelerator {
  private:
   void begin_epoch(i64 epoch);
   void ring(const Alarm& alarm) const;
+  /// What is known of where it came from, as the end of a sentence.
+  std::string origin_of_non_finite() const;
+  void refuse_bad_weights(const char* when) const;
 
   AcceleratorOptions options_;
   Schedule schedule_;
@@ -147,6 +168,10 @@ class Accelerator {
   double first_weight_ = 0, weight_ = 0, loss_ = 0;
   i64 texts_ = 0, tokens_ = 0;
   double clip_norm_ = 0, clip_value_ = 0;
+  bool bad_ = false;  ///< its loss is not finite
+
+  double scale_ = 1;                         ///< of gradients in backward
+  i64 good_steps_ = 0, skipped_in_row_ = 0;  ///< since the scale was last changed; by now
   Stopwatch clock_;
 
   i64 changed_at_ = 0,

@@ -52,7 +52,8 @@ AcceleratorOptions accelerator_options(const TrainingOptions& options) {
           .schedule = options.schedule,
           .warmup = options.warmup,
           .seed = options.seed,
-          .watch = options.watch};
+          .watch = options.watch,
+          .non_finite = options.non_finite};
 }
 
 }  // namespace
@@ -133,6 +134,7 @@ Json to_json(const TrainingOptions& options) {
           {"clip_value", options.clip_value},
           {"accumulate", options.accumulate},
           {"watch", options.watch},
+          {"non_finite", choices(options.non_finite)[static_cast<std::size_t>(options.non_finite)]},
           {"evaluate_every", options.evaluate_every},
           {"metric", options.metric},
           {"patience", options.patience},
@@ -182,6 +184,7 @@ Trainer::Trainer(Objective objective, Optimizer& optimizer, TrainingOptions opti
     });
     result_.alarms.push_back(alarm);
   };
+  accelerator_.explain_non_finite = [this] { return find_non_finite(); };
 }
 
 void Trainer::tell(const std::function<void(const Callback&)>& what) {
@@ -247,15 +250,34 @@ TrainingResult Trainer::run() {
 bool Trainer::train_on_next_batch() {
   const Timed timed(result_.time.steps);
   accelerator_.next();
+  step_batches_.push_back(accelerator_.indices());
   const BatchLoss batch = objective_.loss(accelerator_.indices(), accelerator_.pass());
   accelerator_.backward(batch.loss, batch.weight, batch.tokens);
   step_weight_ += batch.weight;
   if (accelerator_.accumulate()) return false;
   accelerator_.clip(options_.clip_norm, options_.clip_value);
   result_.steps.push_back(accelerator_.step());
-  loss_sum_ += result_.steps.back().loss * step_weight_;
-  weight_sum_ += std::exchange(step_weight_, 0);
+  if (!result_.steps.back().skipped) {
+    loss_sum_ += result_.steps.back().loss * step_weight_;
+    weight_sum_ += step_weight_;
+  }
+  step_weight_ = 0;
+  step_batches_.clear();
   return true;
+}
+
+std::string Trainer::find_non_finite() {
+  const FindNonFinite find;
+  try {
+    for (const std::vector<i64>& indices : step_batches_) {
+      nn::Pass pass = accelerator_.pass();
+      pass.step = result_.steps.empty() ? 1 : result_.steps.back().step + 1;
+      objective_.loss(indices, pass).loss.backward();
+    }
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
 }
 
 void Trainer::change_optimizer_if_due() {

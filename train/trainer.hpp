@@ -34,6 +34,8 @@ struct TrainingOptions {
   std::vector<GroupPattern> groups = {};       ///< over decay_groups
   std::vector<OptimizerSwitch> switches = {};  ///< in any order, of different steps
 
+  NonFinite non_finite = NonFinite::stop;
+
   i64 steps = 0;           ///< instead of epochs; 0: as many as the epochs have
   double minutes = 0;      ///< training stops after them, wherever it is; 0: no limit
   i64 evaluate_every = 0;  ///< steps; 0: at the end of each epoch. Always after the last step
@@ -138,6 +140,8 @@ class Trainer {
   void save();
   void fill(const std::filesystem::path& folder) const;
   bool save_is_due() const;
+  /// The first value that is not finite when the step's batches are done once more; empty where all are.
+  std::string find_non_finite();
   void restore(const Checkpoint& checkpoint);
   i64 parameter_count() const;
   double seconds() const { return earlier_seconds_ + clock_.seconds(); }
@@ -153,12 +157,13 @@ class Trainer {
 
   TrainingResult result_;
   std::vector<Tensor> best_values_;
-  std::filesystem::path best_file_;       ///< holds them already; empty: none does
-  i64 without_better_ = 0;                ///< evaluations since the best
-  i64 evaluated_at_ = 0;                  ///< steps taken by then
-  double loss_sum_ = 0, weight_sum_ = 0;  ///< of what was trained on since
-  double step_weight_ = 0;                ///< of the step at hand
-  double earlier_seconds_ = 0;            ///< before this process
+  std::filesystem::path best_file_;             ///< holds them already; empty: none does
+  i64 without_better_ = 0;                      ///< evaluations since the best
+  i64 evaluated_at_ = 0;                        ///< steps taken by then
+  double loss_sum_ = 0, weight_sum_ = 0;        ///< of what was trained on since
+  double step_weight_ = 0;                      ///< of the step at hand
+  std::vector<std::vector<i64>> step_batches_;  ///< its indices
+  double earlier_seconds_ = 0;                  ///< before this process
   Stopwatch clock_, since_save_;
   double save_seconds_ = 0;  ///< what the last checkpoint took
   bool stop_wanted_ = false, evaluation_wanted_ = false, save_wanted_ = false;

@@ -90,6 +90,11 @@ void TrainingVerbOptions::add_to(CLI::App& verb) {
                   "steps from checkpoint to checkpoint (0: none; default: a minute apart)");
   verb.add_option("--keep", training.keep, "newest checkpoints that are kept (0: all)")
       ->capture_default_str();
+  verb.add_option("--non-finite", non_finite,
+                  "in a step whose loss or gradient is not finite: stop, skip the step, or skip it "
+                  "and lower-scale")
+      ->check(CLI::IsMember({"stop", "skip", "lower-scale"}))
+      ->capture_default_str();
   verb.add_option("--watch", training.watch,
                   "look at each tensor's update every so many steps (0: never)")
       ->capture_default_str();
@@ -103,6 +108,9 @@ void TrainingVerbOptions::resolve(const CommonOptions& common) {
   training.batch =
       tokens > 0 ? BatchSize::of_tokens(tokens) : BatchSize::of_texts(batch > 0 ? batch : 32);
   training.seed = common.seed;
+  const auto policies = choices(NonFinite{});
+  training.non_finite =
+      static_cast<NonFinite>(std::ranges::find(policies, non_finite) - policies.begin());
   check(!epochs || !steps,
         "--epochs and --steps exclude one another: give the length of training in one of them");
   check(steps.value_or(1) > 0, "--steps is {}; it must be at least 1", steps.value_or(1));

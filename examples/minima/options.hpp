@@ -31,7 +31,7 @@ struct TrainingVerbOptions {
   std::optional<i64> epochs, steps;
   std::optional<double> minutes;
   i64 batch = 0, tokens = 0;
-  std::string pooling;
+  std::string pooling, non_finite = "stop";
   bool cased = false, lazy_rows = false;
   std::vector<std::string> groups;
 
