@@ -22,7 +22,9 @@ BatchSize evaluation_batch(const TokenizedSplit& split) {
 std::string fingerprint(const TrainingData& data) {
   u64 hash = 0;
   const auto add = [&](const auto& values) {
-    hash = XXH3_64bits_withSeed(values.data(), values.size() * sizeof(values[0]), hash);
+    std::vector<i64> copy(values.size());
+    for (std::size_t i = 0; i < copy.size(); ++i) copy[i] = static_cast<i64>(values[i]);
+    hash = XXH3_64bits_withSeed(copy.data(), copy.size() * sizeof(i64), hash);
   };
   for (const TokenizedSplit* split : {&data.train, &data.dev}) {
     add(split->tokens);

@@ -1,5 +1,6 @@
 #include "train/trainer.hpp"
 
+#include <array>
 #include <cmath>
 #include <csignal>
 #include <set>
@@ -206,6 +207,7 @@ TrainingResult Trainer::run() {
     refuse_earlier_checkpoints(directory_);
     log_.emplace(directory_ / "metrics.jsonl");
   }
+  if (!directory_.empty()) board_.emplace(directory_, accelerator_.steps() + 1);
   std::optional<Stop> stop;
   while (!stop) {
     if (InterruptRequests::received()) {
@@ -222,6 +224,11 @@ TrainingResult Trainer::run() {
       const Timed timed(result_.time.logging);
       const StepRecord& record = result_.steps.back();
       if (log_) log_->write(record);
+      if (board_)
+        board_->write(step, std::array<std::pair<std::string, double>, 3>{
+                                {{"train/loss", record.loss},
+                                 {"train/lr_factor", record.lr_factor},
+                                 {"train/grad_norm", record.grad_norm}}});
       for (const Callback& callback : callbacks)
         if (callback.step) callback.step(record, total_steps());
     }
@@ -321,9 +328,16 @@ void Trainer::evaluate() {
     evaluated_at_ = accelerator_.steps();
   }
   const Timed timed(result_.time.logging);
-  if (log_) log_->write(result_.evaluations.back());
+  const EvaluationRecord& record = result_.evaluations.back();
+  if (log_) log_->write(record);
+  if (board_) {
+    std::vector<std::pair<std::string, double>> scores;
+    for (const auto& [name, value] : record.dev.to_json().items())
+      if (value.is_number()) scores.emplace_back("dev/" + name, value.get<double>());
+    board_->write(record.step, scores);
+  }
   for (const Callback& callback : callbacks)
-    if (callback.evaluation) callback.evaluation(result_.evaluations.back());
+    if (callback.evaluation) callback.evaluation(record);
 }
 
 // --- checkpoints --------------------------------------------------------------------------------

@@ -6,7 +6,7 @@
 ///     result.dev().accuracy();                       // of the best evaluation, whose weights the model has
 ///
 /// It is the loop of train/accelerator.hpp, and around it: evaluation, the best model, early stopping, callbacks,
-/// changes of the optimizer, and in a run directory metrics.jsonl and checkpoints/step-N/.
+/// changes of the optimizer, and in a run directory metrics.jsonl, event files for TensorBoard, and checkpoints/step-N/.
 #pragma once
 
 #include <vector>
@@ -14,6 +14,7 @@
 #include "data/batcher.hpp"
 #include "train/accelerator.hpp"
 #include "train/metrics_log.hpp"
+#include "train/tensorboard.hpp"
 
 namespace minima {
 
@@ -154,6 +155,7 @@ class Trainer {
   Accelerator accelerator_;
   std::map<i64, std::string> switches_;  ///< specs, by the steps before them
   std::optional<MetricsLog> log_;
+  std::optional<TensorBoardLog> board_;
 
   TrainingResult result_;
   std::vector<Tensor> best_values_;
