@@ -25,7 +25,9 @@ inline constexpr std::string_view kOps[] = {
     // layers (autograd/layers.hpp)
     "matmul", "linear", "layer_norm", "dropout", "attention",
     // several layers in one, where memory decides
-    "feed_forward", "residual_norm", "projected_attention"};
+    "feed_forward", "residual_norm", "projected_attention",
+    // any at once (autograd/checkpoint.hpp)
+    "checkpoint"};
 
 /// The name of an op in kOps; any other string does not compile.
 struct OpName {

@@ -11,6 +11,8 @@ struct Pass {
   bool training = false;
   u64 seed = 0;
   i64 step = 0;  ///< optimizer step; accumulated batches of one step share it
+  /// Each block keeps its input alone, and backward computes the rest again (autograd/checkpoint.hpp).
+  bool checkpoint_layers = false;
 };
 
 /// Which token of which text each row of a packed tensor [R, …] is.

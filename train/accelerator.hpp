@@ -54,6 +54,7 @@ struct AcceleratorOptions {
   u64 seed = 1;                     ///< of dropout
   i64 watch = 10;  ///< every so many steps each tensor is watched (train/watch.hpp); 0: never
   NonFinite non_finite = NonFinite::stop;
+  bool checkpoint_layers = false;  ///< see nn::Pass
 };
 
 /// One optimizer step.
@@ -90,7 +91,12 @@ class Accelerator {
   bool next();
   const std::vector<i64>& indices() const { return indices_; }  ///< of that batch
   /// What the model's forward pass needs: dropout is keyed by the seed and the step.
-  nn::Pass pass() const { return {.training = true, .seed = options_.seed, .step = step_ + 1}; }
+  nn::Pass pass() const {
+    return {.training = true,
+            .seed = options_.seed,
+            .step = step_ + 1,
+            .checkpoint_layers = options_.checkpoint_layers};
+  }
 
   /// Adds the gradient of a batch's mean loss over `weight` items; `tokens` are counted. Throws Error (run time) when
   /// the loss is not finite and options.non_finite says stop.

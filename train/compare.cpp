@@ -1,7 +1,10 @@
 #include "train/compare.hpp"
 
+#include <cmath>
+
 #include "core/file.hpp"
 #include "data/naive_bayes.hpp"
+#include "train/find_lr.hpp"
 #include "train/machine.hpp"
 #include "train/report.hpp"
 
@@ -83,6 +86,8 @@ std::size_t width_of(const std::string& text) {
 
 std::vector<std::string> resolved_specs(const ComparisonOptions& options) {
   check(!options.optimizers.empty(), "compare: no optimizer is named");
+  check(options.rates > 0 && options.rates <= 99,
+        "compare: {} learning rates to tune with; it must be between 1 and 99", options.rates);
   check(options.seeds > 0 && options.seeds <= 1000,
         "compare: {} seeds; it must be between 1 and 1,000", options.seeds);
   std::vector<std::string> specs;
@@ -126,12 +131,32 @@ void write_report(Json& comparison, const std::filesystem::path& directory) {
   write_file(directory / "report.html", report_html(comparison));
 }
 
+namespace {
+
+/// The spec at `n` rates: its own times √10 to the powers −n/2 … n/2; one without a learning rate stands alone.
+std::vector<std::string> at_rates(const std::string& spec, i64 n) {
+  const std::optional<double> own = learning_rate(spec);
+  if (!own || n == 1) return {spec};
+  std::vector<std::string> specs;
+  for (i64 i = 0; i < n; ++i) {
+    const i64 power = i - n / 2;
+    specs.push_back(power == 0 ? spec
+                               : with_learning_rate(
+                                     spec, *own * std::pow(10, 0.5 * static_cast<double>(power))));
+  }
+  return specs;
+}
+
+}  // namespace
+
 Json compare(const Task& task, const ComparisonOptions& options,
              const ComparisonObserver& observer) {
   const std::vector<std::string> specs = resolved_specs(options);
   Json result = describe_comparison(task, options.training, options.seeds);
-  for (i64 i = 0; i < options.seeds; ++i) {
-    for (const std::string& spec : specs) {
+  const std::string metric = options.training.metric == "f1" ? "macro_f1" : options.training.metric;
+  const auto train_all_seeds = [&](const std::string& spec) {
+    std::vector<Json> runs;
+    for (i64 i = 0; i < options.seeds; ++i) {
       TrainingOptions training = options.training;
       training.seed += static_cast<u64>(i);
       if (observer.begin) observer.begin(spec, training.seed);
@@ -139,19 +164,76 @@ Json compare(const Task& task, const ComparisonOptions& options,
                                  ? options.directory
                                  : options.directory / folder_name(spec, training.seed);
       try {
-        result["runs"].push_back(
-            run_training(task, spec, training, directory, observer.training).record);
+        Run run = run_training(task, spec, training, directory, observer.training);
+        if (run.result.stop == Stop::interrupted)
+          fail_at_run_time("interrupted; the run is saved in {}", directory.string());
+        runs.push_back(std::move(run.record));
       } catch (const Error& error) {
-        if (error.fault == Fault::input) throw;
+        if (error.fault == Fault::input || InterruptRequests::received()) throw;
         result["failed"].push_back(
             {{"spec", spec}, {"seed", training.seed}, {"error", error.what()}});
       }
     }
+    return runs;
+  };
+  if (options.rates > 1) result["tuning"] = Json::array();
+  for (const std::string& spec : specs) {
+    std::vector<Json> best;
+    std::vector<double> scores;
+    double best_score = 0;
+    Json tried = Json::array();
+    for (const std::string& variant : at_rates(spec, options.rates)) {
+      std::vector<Json> runs = train_all_seeds(variant);
+      if (std::ssize(runs) < options.seeds &&
+          options.rates > 1) {  // a rate that fails once is none to use
+        tried.push_back({{"spec", variant}, {"score", nullptr}});
+        continue;
+      }
+      double score = 0;
+      for (const Json& run : runs)
+        score += run["dev"][metric].get<double>() / static_cast<double>(runs.size());
+      tried.push_back({{"spec", variant}, {"score", score}});
+      const bool better = higher_is_better(metric) ? score > best_score : score < best_score;
+      if (scores.empty() || better) best = std::move(runs), best_score = score;
+      scores.push_back(score);
+    }
+    if (options.rates > 1) {
+      const auto spread =
+          scores.empty() ? 0.0 : std::ranges::max(scores) - std::ranges::min(scores);
+      result["tuning"].push_back({{"spec", best.empty() ? Json(spec) : best.front()["spec"]},
+                                  {"metric", metric},
+                                  {"tried", std::move(tried)},
+                                  {"spread", spread}});
+    }
+    for (Json& run : best) result["runs"].push_back(std::move(run));
   }
   if (result["runs"].empty())
     fail_at_run_time("{}", result["failed"][0]["error"].get<std::string>());
+  // Seed by seed, as they were compared.
+  std::stable_sort(result["runs"].begin(), result["runs"].end(), [](const Json& a, const Json& b) {
+    return a["seed"].get<u64>() < b["seed"].get<u64>();
+  });
   if (!options.directory.empty()) write_report(result, options.directory);
   return result;
+}
+
+std::string tuning_table(const Json& comparison) {
+  if (!comparison.contains("tuning")) return "";
+  std::string text;
+  for (const Json& entry : comparison["tuning"]) {
+    std::string line;
+    for (const Json& one : entry["tried"]) {
+      const auto spec = one["spec"].get<std::string>();
+      line += fmt::format(
+          "{}{:.3g}: {}", line.empty() ? "" : ", ", learning_rate(spec).value_or(0),
+          one["score"].is_null() ? "failed" : fmt::format("{:.4g}", one["score"].get<double>()));
+      if (spec == entry["spec"]) line += " (best)";
+    }
+    text += fmt::format("{}: dev {} by learning rate  {}; spread {:.3g}\n",
+                        entry["spec"].get<std::string>(), entry["metric"].get<std::string>(), line,
+                        entry["spread"].get<double>());
+  }
+  return text;
 }
 
 std::string comparison_table(const Json& comparison) {

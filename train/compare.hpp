@@ -10,6 +10,9 @@ struct ComparisonOptions {
   /// Specs, see make_optimizer.
   std::vector<std::string> optimizers = {"adamw", "adafactor", "adamw8bit"};
   i64 seeds = 1;  ///< runs with training.seed, +1, …
+  /// Learning rates that each optimizer is tried with, the same number for all: its own, and others by factors of √10
+  /// around it. Compared are then the best of each by training.metric on dev, mean over seeds. 1: its own alone.
+  i64 rates = 1;
   TrainingOptions training;
   std::filesystem::path directory;  ///< of the runs and the report; empty: nothing is written
 };
@@ -29,10 +32,13 @@ Json describe_comparison(const Task& task, const TrainingOptions& training, i64 
 void write_report(Json& comparison, const std::filesystem::path& directory);
 
 /// Returns {"data", "model", "training", "machine", "runs": [Run::record, …], "failed": [{"spec", "seed", "error"}, …],
-/// "report"}; writes report.html, comparison.json and a folder per run. Optimizers are checked before anything is trained; a
+/// "tuning"?: [{"spec" (the best), "metric", "tried": [{"spec", "score" (null where a run failed)}], "spread"}], "report"}; writes report.html, comparison.json and a folder per run. Optimizers are checked before anything is trained; a
 /// run that fails (its loss stops being a number) leaves the others as they are. Throws Error when all fail.
 Json compare(const Task& task, const ComparisonOptions& options,
              const ComparisonObserver& observer = {});
+
+/// What tuning tried: a line per optimizer, each rate with its score; empty where nothing was tuned.
+std::string tuning_table(const Json& comparison);
 
 /// The runs of a comparison as a table: one line per optimizer, mean ± deviation over seeds.
 std::string comparison_table(const Json& comparison);

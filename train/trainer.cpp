@@ -17,7 +17,8 @@ constexpr double kSaveSeconds = 60, kSaveMultiple = 100;
 constexpr const char* kBest = "best.safetensors";
 
 /// Options that may be others when a run is resumed: they change no bit of it.
-const std::set<std::string, std::less<>> kFreeOptions = {"minutes", "save_every", "keep", "watch"};
+const std::set<std::string, std::less<>> kFreeOptions = {"minutes", "save_every", "keep", "watch",
+                                                         "checkpoint_layers"};
 
 std::vector<Tensor> copy_values(const std::vector<Parameter*>& parameters) {
   std::vector<Tensor> values;
@@ -54,7 +55,8 @@ AcceleratorOptions accelerator_options(const TrainingOptions& options) {
           .warmup = options.warmup,
           .seed = options.seed,
           .watch = options.watch,
-          .non_finite = options.non_finite};
+          .non_finite = options.non_finite,
+          .checkpoint_layers = options.checkpoint_layers};
 }
 
 }  // namespace
@@ -136,6 +138,7 @@ Json to_json(const TrainingOptions& options) {
           {"accumulate", options.accumulate},
           {"watch", options.watch},
           {"non_finite", choices(options.non_finite)[static_cast<std::size_t>(options.non_finite)]},
+          {"checkpoint_layers", options.checkpoint_layers},
           {"evaluate_every", options.evaluate_every},
           {"metric", options.metric},
           {"patience", options.patience},

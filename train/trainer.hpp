@@ -36,6 +36,9 @@ struct TrainingOptions {
   std::vector<OptimizerSwitch> switches = {};  ///< in any order, of different steps
 
   NonFinite non_finite = NonFinite::stop;
+  /// Each block keeps its input alone, and backward computes the rest again: less memory, the same bits, about a third
+  /// more time.
+  bool checkpoint_layers = false;
 
   i64 steps = 0;           ///< instead of epochs; 0: as many as the epochs have
   double minutes = 0;      ///< training stops after them, wherever it is; 0: no limit

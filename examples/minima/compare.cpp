@@ -40,6 +40,8 @@ struct CompareVerb {
         data["name"].get<std::string>(), data["train"].get<i64>(), data["dev"].get<i64>(),
         data["test"].get<i64>(), data["labels"].size(), model["name"].get<std::string>(),
         model["parameters"].get<i64>(), comparison_table(result));
+    if (const std::string tuning = tuning_table(result); !tuning.empty())
+      fmt::print("{}\n", tuning);
     fmt::print("bag of words (naive Bayes): dev {:.1f} %, test {:.1f} %\nreport: {}\n",
                100 * data["bag_of_words"]["dev"].get<double>(),
                100 * data["bag_of_words"]["test"].get<double>(),
@@ -60,6 +62,10 @@ void add_compare(CLI::App& app) {
       ->delimiter(',')
       ->capture_default_str();
   verb.add_option("--seeds", options->comparison.seeds, "runs per optimizer, with seed, seed+1, …")
+      ->capture_default_str();
+  verb.add_option("--tune", options->comparison.rates,
+                  "learning rates that each optimizer is tried with, its own and others around it; "
+                  "the best is compared")
       ->capture_default_str();
   verb.callback([options] { options->run(); });
 }

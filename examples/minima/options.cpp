@@ -74,6 +74,8 @@ void TrainingVerbOptions::add_to(CLI::App& verb) {
                   "options for parameters by name: 'embeddings|bias:lr=1e-5:weight_decay=0' "
                   "(repeatable, the first that matches)")
       ->allow_extra_args(false);
+  verb.add_flag("--checkpoint-layers", training.checkpoint_layers,
+                "keep each block's input alone and compute the rest again: less memory, more time");
   verb.add_flag("--lazy-rows", lazy_rows,
                 "move only the rows of an embedding that the batch has looked up");
   verb.add_option("--evaluate-every", training.evaluate_every,

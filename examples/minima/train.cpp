@@ -1,9 +1,11 @@
 /// minima train: one classifier from labelled text.
 #include <csignal>
 
+#include "core/file.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/progress.hpp"
 #include "examples/minima/verbs.hpp"
+#include "train/find_lr.hpp"
 
 namespace minima {
 namespace {
@@ -25,6 +27,7 @@ struct TrainVerb {
   std::optional<double> lr;
   std::vector<std::string> switches;
   std::string resumed;
+  bool find_lr = false;
 
   /// --lr and --state are options of the optimizer, written beside it for convenience.
   std::string spec() const {
@@ -34,6 +37,8 @@ struct TrainVerb {
     return training.resolve_spec(text);
   }
 
+  void find_learning_rates();
+
   void run() {
     common.apply();
     for (const std::string& text : switches) {
@@ -42,6 +47,7 @@ struct TrainVerb {
       training.training.switches.push_back(std::move(next));
     }
     training.resolve(common);
+    if (find_lr) return find_learning_rates();
     const std::string resolved = spec();
     validate_optimizer(resolved, training.training);  // before anything is loaded
     const Task task = training.load();
@@ -75,6 +81,42 @@ struct TrainVerb {
   }
 };
 
+/// The curve of each optimizer, as text and in DIRECTORY/learning_rates.{html,json}; nothing is trained to its end.
+void TrainVerb::find_learning_rates() {
+  check(!lr, "--find-lr and --lr exclude one another: the search tries learning rates itself");
+  check(resumed.empty(), "--find-lr and --resume exclude one another: a search starts anew");
+  check(switches.empty(),
+        "--find-lr and --switch exclude one another: search each optimizer by itself");
+  std::vector<std::string> specs;
+  for (std::size_t at = 0; at <= optimizer.size();) {
+    const std::size_t comma = std::min(optimizer.find(',', at), optimizer.size());
+    std::string text = optimizer.substr(at, comma - at);
+    if (!state.empty()) text += ":state=" + state;
+    specs.push_back(training.resolve_spec(text));
+    validate_optimizer(specs.back(), training.training);
+    at = comma + 1;
+  }
+  const Task task = training.load();
+  std::vector<LearningRateCurve> curves;
+  Json all = Json::array();
+  for (const std::string& spec : specs) {
+    nn::DistilBertClassifier model(task.config);
+    model.initialize(training.training.seed);
+    curves.push_back(find_learning_rate(classification(model, task.data, training.training), spec,
+                                        training.training));
+    all.push_back(curves.back().to_json());
+    if (!common.json) fmt::print("{}\n", curves.back().text());
+  }
+  const auto directory = run_directory("find-lr", common);
+  std::filesystem::create_directories(directory);
+  write_file(directory / "learning_rates.json", all.dump(1) + "\n");
+  write_file(directory / "learning_rates.html", find_lr_page(curves));
+  if (common.json)
+    fmt::print("{}\n", all.dump());
+  else
+    fmt::print("curves: {}\n", (directory / "learning_rates.html").string());
+}
+
 }  // namespace
 
 void add_train(CLI::App& app) {
@@ -91,6 +133,9 @@ void add_train(CLI::App& app) {
   verb.add_option("--switch", options->switches,
                   "another optimizer after a step or a share of all: 50%:adafactor (repeatable)")
       ->allow_extra_args(false);
+  verb.add_flag(
+      "--find-lr", options->find_lr,
+      "search a learning rate for --optimizer (one, or several with commas) instead of training");
   verb.add_option("--resume", options->resumed,
                   "go on with the run of this folder, from its newest whole checkpoint");
   verb.callback([options] { options->run(); });

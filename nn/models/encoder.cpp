@@ -1,5 +1,6 @@
 #include "nn/models/encoder.hpp"
 
+#include "autograd/checkpoint.hpp"
 #include "autograd/functions.hpp"
 
 namespace minima::nn {
@@ -37,8 +38,13 @@ Encoder::Encoder(const EncoderConfig& config)
 Variable Encoder::operator()(const Batch& batch, const Pass& pass, const Queries* queries) const {
   const PackedRows rows = all_rows(batch);
   Variable x = embeddings(batch, rows, pass);
-  for (const TransformerBlock* block : layer)
-    x = (*block)(x, rows, pass, block == layer.back() ? queries : nullptr);
+  for (const TransformerBlock* block : layer) {
+    const auto asked = block == layer.back() && queries ? std::optional(*queries) : std::nullopt;
+    const auto run = [=](const Variable& in) {
+      return (*block)(in, rows, pass, asked ? &*asked : nullptr);
+    };
+    x = pass.checkpoint_layers ? checkpoint(run, x) : run(x);
+  }
   return x;
 }
 

@@ -2,6 +2,7 @@
 /// without one fails the first test.
 #include "autograd/gradcheck.hpp"
 
+#include "autograd/checkpoint.hpp"
 #include "autograd/functions.hpp"
 #include "autograd/layers.hpp"
 #include "tests/support.hpp"
@@ -199,6 +200,10 @@ std::vector<Row> rows() {
       return first_only ? y : y + sum(in[1]);
     });
   }
+  add_row("checkpoint", {uniform({3, 4}), uniform({4, 4})}, [](const In& in) {
+    const Variable twice = matmul(in[0], in[1]);
+    return checkpoint([](const Variable& x) { return mul(gelu(x), x); }, twice);
+  });
   return rows;
 }
 

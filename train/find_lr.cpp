@@ -1,0 +1,155 @@
+#include "train/find_lr.hpp"
+
+#include <cmath>
+
+#include "optim/options.hpp"
+#include "train/chart.hpp"
+#include "train/html.hpp"
+#include "train/report.hpp"
+
+namespace minima {
+namespace {
+
+constexpr double kSmoothing = 0.9;  // of the running mean
+constexpr double kBlownUp = 3;      // times the least loss: there is nothing more to see
+constexpr std::size_t kReach = 4;   // rates on each side of a slope
+constexpr double kSafety = 10;
+
+std::size_t steepest_of(const std::vector<double>& rates, const std::vector<double>& losses,
+                        std::size_t lowest) {
+  std::size_t best = 0;
+  double least = 0;
+  for (std::size_t i = kReach; i + kReach < rates.size() && i <= lowest; ++i) {
+    const double slope =
+        (losses[i + kReach] - losses[i - kReach]) / std::log(rates[i + kReach] / rates[i - kReach]);
+    if (slope < least) least = slope, best = i;
+  }
+  return best;
+}
+
+}  // namespace
+
+std::string with_learning_rate(const std::string& spec, double lr) {
+  const auto [name, options] = parse_spec(spec);
+  std::string text = name;
+  for (const auto& [key, value] : options)
+    if (key != "lr") text += fmt::format(":{}={}", key, value);
+  return text + fmt::format(":lr={:.3g}", lr);
+}
+
+std::optional<double> learning_rate(const std::string& spec) {
+  const auto [name, options] = parse_spec(spec);
+  for (const auto& [key, value] : options)
+    if (key == "lr") return std::stod(value);
+  return {};
+}
+
+LearningRateCurve find_learning_rate(const Objective& objective, const std::string& spec,
+                                     const TrainingOptions& options,
+                                     const LearningRateSearch& search) {
+  check(search.least > 0 && search.least < search.most && search.steps >= 20,
+        "find-lr: from {} to {} in {} steps; it must rise, in at least 20 steps", search.least,
+        search.most, search.steps);
+  const std::string unit = with_learning_rate(spec, 1);
+  Optimizer optimizer = make_optimizer(unit, parameter_groups(objective.parameters, unit, options));
+  check(optimizer.takes_schedule(),
+        "find-lr: {} makes its own step size; give relative_step=false to search one", spec);
+  std::vector<Tensor> before;
+  for (const Parameter* parameter : objective.parameters)
+    before.push_back(parameter->value.clone());
+
+  LearningRateCurve curve{spec, {}, {}, {}, 0, 0, 0};
+  const double ratio =
+      std::pow(search.most / search.least, 1 / static_cast<double>(search.steps - 1));
+  std::vector<std::vector<i64>> batches;
+  std::size_t next = 0;
+  i64 epoch = 0;
+  double rate = search.least, mean = 0, weight = 0, least = 0;
+  for (i64 step = 1; step <= search.steps; ++step, rate *= ratio) {
+    if (next == batches.size()) batches = objective.batches(epoch++), next = 0;
+    const BatchLoss batch =
+        objective.loss(batches[next++], {.training = true, .seed = options.seed, .step = step});
+    const double loss = batch.loss.value().item();
+    if (!std::isfinite(loss)) break;
+    // A running mean, corrected for its start from 0 as Adam's moments are.
+    mean = kSmoothing * mean + (1 - kSmoothing) * loss;
+    weight = kSmoothing * weight + (1 - kSmoothing);
+    curve.rates.push_back(rate);
+    curve.losses.push_back(loss);
+    curve.smoothed.push_back(mean / weight);
+    least = step == 1 ? loss : std::min(least, mean / weight);
+    if (mean / weight > kBlownUp * least) break;
+    batch.loss.backward();
+    const StepReport report = optimizer.step({.lr_factor = rate,
+                                              .clip_norm = options.clip_norm,
+                                              .clip_value = options.clip_value,
+                                              .skip_non_finite = true});
+    for (Parameter* parameter : objective.parameters) parameter->gradient.clear();
+    if (report.skipped) break;
+  }
+  for (std::size_t i = 0; i < before.size(); ++i) {
+    objective.parameters[i]->value.copy_from(before[i]);
+    objective.parameters[i]->gradient.clear();
+  }
+
+  const auto lowest =
+      static_cast<std::size_t>(std::ranges::min_element(curve.smoothed) - curve.smoothed.begin());
+  const std::size_t steepest = steepest_of(curve.rates, curve.smoothed, lowest);
+  check(steepest > 0, "find-lr: no rate from {} to {} lowers the loss of {}", search.least,
+        search.most, spec);
+  curve.lowest = curve.rates[lowest];
+  curve.steepest = curve.rates[steepest];
+  curve.suggestion = std::min(curve.steepest, curve.lowest / kSafety);
+  return curve;
+}
+
+std::string LearningRateCurve::text() const {
+  constexpr std::size_t kLines = 20;
+  constexpr double kWidth = 48;
+  const auto [low, high] = std::ranges::minmax(smoothed);
+  std::string lines =
+      fmt::format("{}: suggested lr {:.2g} (steepest at {:.2g}, lowest at {:.2g})\n", spec,
+                  suggestion, steepest, lowest);
+  const std::size_t every = std::max<std::size_t>(1, (rates.size() + kLines - 1) / kLines);
+  for (std::size_t i = 0; i < rates.size(); i += every) {
+    std::string bar;
+    const double share = high > low ? (smoothed[i] - low) / (high - low) : 0;
+    for (int cell = 0; cell < std::lround(kWidth * share); ++cell) bar += "█";
+    lines += fmt::format("  {:8.2g}  {:7.3f}  {}\n", rates[i], smoothed[i], bar);
+  }
+  return lines;
+}
+
+Json LearningRateCurve::to_json() const {
+  return {
+      {"spec", spec},         {"rates", rates},   {"losses", losses},        {"smoothed", smoothed},
+      {"steepest", steepest}, {"lowest", lowest}, {"suggestion", suggestion}};
+}
+
+std::string find_lr_page(const std::vector<LearningRateCurve>& curves) {
+  std::vector<chart::Series> series;
+  std::string rows, words;
+  for (const LearningRateCurve& curve : curves) {
+    chart::Series one;
+    one.name = curve.spec.substr(0, curve.spec.find(':'));
+    one.style = static_cast<int>(series.size());
+    for (std::size_t i = 0; i < curve.rates.size(); ++i)
+      one.line.push_back({curve.rates[i], curve.smoothed[i]});
+    series.push_back(std::move(one));
+    words += fmt::format("{} suggests {:.2g}. ", curve.spec, curve.suggestion);
+    rows += fmt::format(
+        "<tr><th scope=\"row\">{}</th><td>{:.2g}</td><td>{:.2g}</td><td>{:.2g}</td></tr>\n",
+        html::escaped(curve.spec), curve.suggestion, curve.steepest, curve.lowest);
+  }
+  return report_page("minima: learning rates",
+                     "<h1>Learning rates</h1>\n<figure>" +
+                         chart::lines({"find-lr", "Loss while the learning rate rises", words},
+                                      {.title = "learning rate", .scale = chart::Scale::log},
+                                      {.title = "loss, smoothed"}, series) +
+                         "</figure>\n<table>\n<thead><tr><th scope=\"col\">optimizer</th><th "
+                         "scope=\"col\">suggested</th><th scope=\"col\">steepest</th><th "
+                         "scope=\"col\">lowest</th></tr></thead>\n<tbody>\n" +
+                         rows + "</tbody>\n</table>\n");
+}
+
+}  // namespace minima
