@@ -100,7 +100,7 @@ void TrainVerb::find_learning_rates() {
   std::vector<LearningRateCurve> curves;
   Json all = Json::array();
   for (const std::string& spec : specs) {
-    nn::DistilBertClassifier model(task.config);
+    nn::Classifier model(task.config);
     model.initialize(training.training.seed);
     curves.push_back(find_learning_rate(classification(model, task.data, training.training), spec,
                                         training.training));
