@@ -4,28 +4,49 @@
 
 #include "core/error.hpp"
 #include "core/file.hpp"
+#include "core/sorted_json.hpp"
 
 namespace minima {
+namespace {
 
-Json parse_json(std::string_view text, std::string_view source) {
+/// For a message: one line of ASCII. What the library quotes may be cut within a character.
+std::string plain(std::string text) {
+  for (char& c : text)
+    if (c < 0x20 || c > 0x7E) c = '?';
+  return text;
+}
+
+template <class AnyJson>
+AnyJson parse(std::string_view text, std::string_view source) {
+  using Event = typename AnyJson::parse_event_t;
   std::vector<std::set<std::string>> keys;  // of each object that is open
-  const auto watch = [&](int depth, Json::parse_event_t event, Json& value) {
+  const auto watch = [&](int depth, Event event, AnyJson& value) {
     check(depth <= 256, "{}: JSON nested deeper than 256", source);
-    if (event == Json::parse_event_t::object_start) keys.emplace_back();
-    if (event == Json::parse_event_t::object_end) keys.pop_back();
-    if (event == Json::parse_event_t::key)
-      check(keys.back().insert(value.get<std::string>()).second, "{}: the key '{}' occurs twice",
-            source, value.get<std::string>());
+    if (event == Event::object_start) keys.emplace_back();
+    if (event == Event::object_end) keys.pop_back();
+    if (event == Event::key)
+      check(keys.back().insert(value.template get<std::string>()).second,
+            "{}: the key '{}' occurs twice", source, plain(value.template get<std::string>()));
     return true;
   };
   // The library takes a NUL for the end of the text, and what follows for nothing.
   check(text.find('\0') == text.npos, "{}: not valid JSON: a NUL at byte {}", source,
         text.find('\0'));
   try {
-    return Json::parse(text, watch);
-  } catch (const Json::exception& error) {
-    fail("{}: not valid JSON: {}", source, error.what());
+    return AnyJson::parse(text, watch);
+  } catch (const typename AnyJson::exception& error) {
+    fail("{}: not valid JSON: {}", source, plain(error.what()));
   }
+}
+
+}  // namespace
+
+Json parse_json(std::string_view text, std::string_view source) {
+  return parse<Json>(text, source);
+}
+
+SortedJson parse_sorted_json(std::string_view text, std::string_view source) {
+  return parse<SortedJson>(text, source);
 }
 
 Json read_json(const std::filesystem::path& path) {

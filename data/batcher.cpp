@@ -49,30 +49,30 @@ TokenizedSplit tokenize(const Tokenizer& tokenizer, const std::vector<Example>& 
         max_length);
   constexpr i64 kChunk = 256;  // texts
   const i64 n = std::ssize(examples);
-  const Vocabulary::SpecialIds& special = tokenizer.vocabulary().special();
   std::vector<TokenizedSplit> chunks(static_cast<std::size_t>((n + kChunk - 1) / kChunk));
   parallel_chunks(n, kChunk, [&](i64 begin, i64 end) {
     TokenizedSplit& chunk = chunks[begin / kChunk];
-    std::vector<Token> tokens;
+    Encoding encoding;
     for (i64 i = begin; i < end; ++i) {
-      tokens.clear();
-      tokenizer.tokenize(examples[i].text, tokens);
-      if (std::ssize(tokens) > max_length - 2) tokens.resize(max_length - 2);
-      chunk.tokens.push_back(special.cls);
-      for (const Token& token : tokens) chunk.tokens.push_back(token.id);
-      chunk.tokens.push_back(special.sep);
-      chunk.offsets.push_back(std::ssize(chunk.tokens));
+      tokenizer.encode(examples[i].text, examples[i].pair, {.max_length = max_length}, encoding);
+      for (const i32 id : encoding.ids) chunk.tokens.push_back(id);
+      chunk.offsets.push_back(chunk.tokens.size());
+      const auto second = std::ranges::find(encoding.type_ids, 1);
+      chunk.second.push_back(static_cast<i32>(second - encoding.type_ids.begin()));
     }
   });
 
   TokenizedSplit split;
   for (const TokenizedSplit& chunk : chunks) {
-    const i64 start = std::ssize(split.tokens);
-    split.tokens.insert(split.tokens.end(), chunk.tokens.begin(), chunk.tokens.end());
+    const i64 start = split.tokens.size();
+    split.tokens.append(chunk.tokens);
     for (std::size_t i = 1; i < chunk.offsets.size(); ++i)
       split.offsets.push_back(start + chunk.offsets[i]);
+    split.second.insert(split.second.end(), chunk.second.begin(), chunk.second.end());
   }
   for (const Example& example : examples) split.labels.push_back(example.label);
+  if (std::ranges::all_of(examples, [](const Example& e) { return e.pair.empty(); }))
+    std::vector<i32>().swap(split.second);
   return split;
 }
 
@@ -103,7 +103,7 @@ Batch make_batch(const TokenizedSplit& split, const std::vector<i64>& indices) {
     const i64 i = indices[b], length = split.length(i);
     offsets[b] = at;
     labels[b] = split.labels[i];
-    std::copy_n(&split.tokens[split.offsets[i]], length, tokens + at);
+    for (i64 j = 0; j < length; ++j) tokens[at + j] = split.tokens[split.offsets[i] + j];
     std::iota(positions + at, positions + at + length, 0);
     at += length;
   }

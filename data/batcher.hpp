@@ -5,23 +5,26 @@
 
 #include "core/batch.hpp"
 #include "data/dataset.hpp"
+#include "data/token_ids.hpp"
 #include "data/tokenizer.hpp"
 
 namespace minima {
 
 /// A split as one array of ids: text i is tokens[offsets[i]] … tokens[offsets[i+1] − 1], [CLS]
-/// first and [SEP] last.
+/// first and [SEP] last. A pair is [CLS] a [SEP] b [SEP].
 struct TokenizedSplit {
-  std::vector<i32> tokens;
+  TokenIds tokens;
   std::vector<i64> offsets = {0};
   std::vector<i64> labels;
+  std::vector<i32> second;  ///< where b begins in text i, its length where there is none; empty
+                            ///< where no text is a pair
 
   i64 size() const { return static_cast<i64>(labels.size()); }
   i64 length(i64 i) const { return offsets[i + 1] - offsets[i]; }
 };
 
-/// Tokenizes on all threads. A text is cut to `max_length` tokens, [CLS] and [SEP] counted; Error
-/// when that is below 2.
+/// Tokenizes on all threads. A text or pair is cut to `max_length` tokens (the longer of a pair
+/// first), [CLS] and [SEP] counted; Error when these have no room.
 TokenizedSplit tokenize(const Tokenizer& tokenizer, const std::vector<Example>& examples,
                         i64 max_length);
 

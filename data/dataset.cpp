@@ -12,7 +12,8 @@
 #include "core/rng.hpp"
 #include "data/builtin.hpp"
 #include "data/readers/debian.hpp"
-#include "data/readers/tsv.hpp"
+#include "data/readers/reader.hpp"
+#include "data/repeated_texts.hpp"
 #include "data/unicode.hpp"
 #include "data/utf8.hpp"
 #include "data/word_scanner.hpp"
@@ -77,7 +78,7 @@ class Classes {
   std::vector<Example> examples(const std::vector<Row>& rows, const std::string& file) const {
     std::vector<Example> result;
     result.reserve(rows.size());
-    for (const Row& row : rows) result.push_back({row.text, index(row, file)});
+    for (const Row& row : rows) result.push_back({row.text, index(row, file), row.pair});
     return result;
   }
 
@@ -105,6 +106,20 @@ class Classes {
 struct Source {
   std::string file;
   std::vector<Row> rows;
+  i64 skipped = 0;             // bad rows
+  std::string first_bad = {};  // what was wrong with the first
+
+  static Source read(const fs::path& path, const ReadOptions& options) {
+    Source source{path.string(), {}};
+    const auto reader = open_rows(path, options);
+    for (Row row; reader->next(row);) source.rows.push_back(row);
+    source.skipped = reader->skipped();
+    source.first_bad = reader->first_skipped();
+    check(!source.rows.empty() || source.skipped == 0, "{}: all {} rows are bad; the first: {}",
+          source.file, source.skipped, source.first_bad);
+    check(!source.rows.empty(), "{}: has a header but no rows", source.file);
+    return source;
+  }
 };
 
 void check_training_labels(const Dataset& dataset, const Source& train) {
@@ -136,6 +151,11 @@ Dataset assemble(std::string name, std::string origin, const std::optional<Class
   check_seen_in_training(dataset, dataset.test, test);
   dataset.origin = fmt::format("{}: {} train, {} dev, {} test", origin, dataset.train.size(),
                                dataset.dev.size(), dataset.test.size());
+  for (const Source* source : {&train, &dev, &test})
+    if (source->skipped > 0)
+      dataset.origin +=
+          fmt::format("; {} bad row{} of {} skipped ({})", source->skipped,
+                      source->skipped == 1 ? "" : "s", source->file, source->first_bad);
   return dataset;
 }
 
@@ -158,7 +178,7 @@ Dataset split_by_seed(std::string name, const std::string& origin,
     for (std::size_t i = 0; i < share; ++i) part[indices[i]] = dev;
     for (std::size_t i = share; i < 2 * share; ++i) part[indices[i]] = test;
   }
-  Source parts[] = {{all.file, {}}, {all.file, {}}, {all.file, {}}};
+  Source parts[] = {{all.file, {}, all.skipped, all.first_bad}, {all.file, {}}, {all.file, {}}};
   for (std::size_t i = 0; i < examples.size(); ++i) parts[part[i]].rows.push_back(all.rows[i]);
   check(!parts[dev].rows.empty(),
         "{}: {} texts are too few to split; a label needs three to be in every split", all.file,
@@ -175,31 +195,31 @@ std::optional<Classes> names_beside(const fs::path& folder) {
   return Classes::named(read_file(path), path.string());
 }
 
-Dataset from_folder(const fs::path& folder) {
-  const auto split = [&](const char* name) {
-    const fs::path path = folder / name;
-    check(fs::exists(path),
-          "{}: has no {}; a folder holds train.tsv, dev.tsv and test.tsv, a single file is split "
-          "by seed",
-          folder.string(), name);
-    return Source{path.string(), read_tsv(path)};
+Dataset from_folder(const fs::path& folder, const ReadOptions& options) {
+  const auto read = [&](const char* split) {
+    const std::optional<fs::path> path = split_file(folder, split);
+    check(path.has_value(),
+          "{}: has no {}.tsv, nor .csv or .jsonl; a folder holds train, dev and test, a single "
+          "file is split by seed",
+          folder.string(), split);
+    return Source::read(*path, options);
   };
   fs::path named = folder.filename();
   if (named.empty()) named = folder.parent_path().filename();
-  const Source train = split("train.tsv"), dev = split("dev.tsv"), test = split("test.tsv");
+  const Source train = read("train"), dev = read("dev"), test = read("test");
   return assemble(named.string(), folder.string(), names_beside(folder), train, dev, test);
 }
 
-Dataset from_file(const fs::path& path, u64 seed) {
+Dataset from_file(const fs::path& path, u64 seed, const ReadOptions& options) {
   const fs::path folder = path.has_parent_path() ? path.parent_path() : ".";
   return split_by_seed(path.stem().string(), path.string(), names_beside(folder),
-                       {path.string(), read_tsv(path)}, seed);
+                       Source::read(path, options), seed);
 }
 
 Dataset builtin() {
   const BuiltinTexts texts = builtin_texts();
   const auto split = [](std::string_view text, const std::string& file) {
-    return Source{file, parse_tsv(text, file)};
+    return Source{file, parse_rows(text, Format::tsv, file)};
   };
   return assemble("builtin", "the project's own texts",
                   Classes::named(texts.labels, "builtin/labels.txt"),
@@ -235,14 +255,35 @@ Dataset debian(u64 seed) {
 
 }  // namespace
 
-Dataset load_dataset(const std::string& spec, u64 seed) {
+std::optional<fs::path> split_file(const fs::path& folder, const std::string& split) {
+  std::vector<std::string> names = {split};
+  if (split == "dev") names.insert(names.end(), {"validation", "valid", "val"});
+  std::optional<fs::path> found;
+  for (const std::string& name : names)
+    for (const char* extension : {".tsv", ".csv", ".jsonl", ".ndjson"}) {
+      const fs::path path = folder / (name + extension);
+      if (std::error_code none; !fs::exists(path, none)) continue;
+      check(!found, "{}: has both {} and {}; which is it?", folder.string(),
+            found ? found->filename().string() : "", path.filename().string());
+      found = path;
+    }
+  return found;
+}
+
+std::optional<std::vector<std::string>> label_names_in(const fs::path& folder) {
+  const std::optional<Classes> classes = names_beside(folder);
+  if (!classes) return std::nullopt;
+  return classes->names();
+}
+
+Dataset load_dataset(const std::string& spec, u64 seed, const ReadOptions& read) {
   if (spec == "builtin") return builtin();
   if (spec == "debian") return debian(seed);
   std::error_code none;  // a name that cannot be looked up is not there
-  if (fs::is_directory(spec, none)) return from_folder(spec);
+  if (fs::is_directory(spec, none)) return from_folder(spec, read);
   check(fs::exists(spec, none), "data: there is no '{}'; give builtin, debian, a folder or a file",
         spec);
-  return from_file(spec, seed);
+  return from_file(spec, seed, read);
 }
 
 std::optional<i64> class_of(const std::string& label, const std::vector<std::string>& names) {
@@ -257,7 +298,7 @@ std::optional<i64> class_of(const std::string& label, const std::vector<std::str
 
 std::string without_case_and_punctuation(const std::string& text) {
   std::string result;
-  WordScanner words(text, Casing::uncased, {});
+  WordScanner words(text, Casing::uncased);
   while (words.next()) {
     const std::string_view word = words.word().bytes;
     if (unicode::properties()[decode_utf8(word).value] & unicode::punctuation) continue;
@@ -268,19 +309,17 @@ std::string without_case_and_punctuation(const std::string& text) {
 }
 
 Overlaps count_overlaps(const Dataset& dataset) {
-  using Texts = std::unordered_set<std::string>;
-  const auto normalized = [](const std::vector<Example>& split) {
-    Texts texts;
-    for (const Example& example : split) texts.insert(without_case_and_punctuation(example.text));
-    return texts;
-  };
-  const auto in = [](const Texts& texts, const std::vector<Example>& split) {
-    return std::ranges::count_if(split, [&](const Example& example) {
-      return texts.contains(without_case_and_punctuation(example.text));
-    });
-  };
-  const Texts train = normalized(dataset.train), dev = normalized(dataset.dev);
-  return {in(train, dataset.dev), in(train, dataset.test), in(dev, dataset.test)};
+  RepeatedTexts texts;
+  int split = 0;
+  for (const auto* examples : {&dataset.train, &dataset.dev, &dataset.test}) {
+    for (const Example& example : *examples) {
+      const std::string both =
+          example.pair.empty() ? example.text : example.text + '\t' + example.pair;
+      texts.add(without_case_and_punctuation(both), split, example.label);
+    }
+    ++split;
+  }
+  return {texts.shared(1, 0), texts.shared(2, 0), texts.shared(2, 1)};
 }
 
 }  // namespace minima

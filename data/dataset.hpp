@@ -5,13 +5,14 @@
 #include <string>
 #include <vector>
 
-#include "data/readers/row.hpp"
+#include "data/readers/reader.hpp"
 
 namespace minima {
 
 struct Example {
   std::string text;
-  i64 label;  ///< index into Dataset::label_names
+  i64 label;              ///< index into Dataset::label_names
+  std::string pair = {};  ///< the second text, where the data are pairs
 };
 
 struct Dataset {
@@ -27,16 +28,28 @@ struct Dataset {
 ///   debian    this machine's package list: description → section. At most 60,000 packages, drawn
 ///             by `seed`; sections with fewer than 200 are left out, a description counts once.
 ///             Split as a file is.
-///   a folder  with train.tsv, dev.tsv and test.tsv
-///   a file    .tsv, split 80/10/10 by `seed` with the labels in equal shares (stratified)
+///   a folder  with train, dev (or validation, valid, val) and test, each a file as below
+///   a file    .tsv, .csv or .jsonl (readers/table.hpp, readers/jsonl.hpp), split 80/10/10 by `seed`
+///             with the labels in equal shares (stratified)
+///
+/// `read` says which columns of files hold what, and what becomes of bad rows.
 ///
 /// Labels are numbers or names. A file labels.txt beside them names the classes, line k (from 0) the
 /// class k, and then a label is read by class_of. Without it the classes are the labels of the
 /// training split, sorted, as numbers where all are numbers.
 ///
-/// Throws Error, naming file and line, for what a reader refuses (readers/tsv.hpp), a label that is
-/// not in labels.txt or that no training text has, and training texts of one class only.
-Dataset load_dataset(const std::string& spec, u64 seed);
+/// Throws Error, naming file and line, for what a reader refuses, a label that is not in labels.txt
+/// or that no training text has, and training texts of one class only.
+Dataset load_dataset(const std::string& spec, u64 seed, const ReadOptions& read = {});
+
+/// The file of a split, "train", "dev" or "test", in a folder; nothing where it has none. Throws
+/// Error where it has two.
+std::optional<std::filesystem::path> split_file(const std::filesystem::path& folder,
+                                                const std::string& split);
+
+/// The names in a folder's labels.txt, one class a line; nothing where it has none. Throws Error for
+/// an empty line, a name twice, or what is not UTF-8.
+std::optional<std::vector<std::string>> label_names_in(const std::filesystem::path& folder);
 
 /// The class that `label` means: the one of that name, else the one of that number, from 0; none
 /// where neither exists. Where a name is a number itself, only names count.

@@ -1,9 +1,11 @@
 #include "data/tokenizer.hpp"
 
 #include <algorithm>
+#include <set>
 #include <tuple>
 
 #include "core/error.hpp"
+#include "data/utf8.hpp"
 
 namespace minima {
 namespace {
@@ -20,20 +22,31 @@ void cut_longest_first(std::vector<Token>& a, std::vector<Token>& b, std::size_t
 
 }  // namespace
 
-Tokenizer::Tokenizer(Vocabulary vocabulary, Casing casing)
-    : vocabulary_(std::move(vocabulary)), casing_(casing) {
-  for (const std::string_view token : Vocabulary::kSpecialTokens) {
-    special_tokens_.emplace_back(token);
-    special_ids_.push_back(vocabulary_.find(token));
-  }
+Tokenizer::Tokenizer(Vocabulary vocabulary, Normalization normalization, i32 max_word_characters,
+                     const std::vector<std::string>& added)
+    : vocabulary_(std::move(vocabulary)),
+      normalization_(normalization),
+      max_word_characters_(max_word_characters) {
+  check(max_word_characters >= 1 && max_word_characters <= kMostWordCharacters,
+        "tokenizer: at most {} characters a word; 1 to {} can be had", max_word_characters,
+        kMostWordCharacters);
+  const auto add = [&](const std::string& token) {
+    const i32 id = vocabulary_.find(token);
+    check(id >= 0, "tokenizer: the added token '{}' is not in the vocabulary", printable(token));
+    added_.add(token, id);
+  };
+  const VocabularyNames& names = vocabulary_.names();
+  std::set<std::string> all(added.begin(), added.end());
+  all.insert({names.pad, names.unk, names.cls, names.sep, names.mask});
+  for (const std::string& token : all) add(token);
 }
 
 void Tokenizer::tokenize(std::string_view text, std::vector<Token>& tokens) const {
-  WordScanner words(text, casing_, special_tokens_);
+  WordScanner words(text, normalization_, &added_, max_word_characters_);
   while (words.next()) {
     const Word& word = words.word();
-    if (word.special >= 0) {
-      tokens.push_back({special_ids_[word.special], word.whole});
+    if (word.added >= 0) {
+      tokens.push_back({word.added, word.whole});
       continue;
     }
     const std::size_t first_piece = tokens.size();
@@ -56,9 +69,10 @@ void Tokenizer::tokenize(std::string_view text, std::vector<Token>& tokens) cons
   }
 }
 
-Encoding Tokenizer::encode(std::string_view text_a, std::string_view text_b,
-                           const EncodeOptions& options) const {
-  std::vector<Token> a, b;
+void Tokenizer::encode(std::string_view text_a, std::string_view text_b,
+                       const EncodeOptions& options, Encoding& result) const {
+  thread_local std::vector<Token> a, b;  // kept from text to text: nothing is allocated
+  a.clear(), b.clear();
   tokenize(text_a, a);
   tokenize(text_b, b);
   const std::size_t added = text_b.empty() ? 2 : 3;
@@ -84,7 +98,8 @@ Encoding Tokenizer::encode(std::string_view text_a, std::string_view text_b,
     }
   }
 
-  Encoding result;
+  result.ids.clear(), result.type_ids.clear(), result.attention_mask.clear();
+  result.special_tokens_mask.clear(), result.offsets.clear();
   const auto append = [&](const Token& token, i32 type, bool is_added) {
     result.ids.push_back(token.id);
     result.type_ids.push_back(type);
@@ -96,10 +111,9 @@ Encoding Tokenizer::encode(std::string_view text_a, std::string_view text_b,
   append({special.cls, {}}, 0, true);
   for (const Token& token : a) append(token, 0, false);
   append({special.sep, {}}, 0, true);
-  if (text_b.empty()) return result;
+  if (text_b.empty()) return;
   for (const Token& token : b) append(token, 1, false);
   append({special.sep, {}}, 1, true);
-  return result;
 }
 
 void Tokenizer::pad(Encoding& encoding, i64 length) const {

@@ -2,13 +2,12 @@
 ///
 /// Each word (word_scanner.hpp) is cut greedily into the longest pieces of the vocabulary; a word
 /// with a part that matches nothing, or of more than 100 characters, is one [UNK]. Ids, pieces and
-/// offsets are those of `BertTokenizerFast` with its default settings.
+/// offsets are those of `BertTokenizerFast`.
 ///
-///     Tokenizer tokenizer(Vocabulary::read("vocab.txt"), Casing::uncased);
+///     Tokenizer tokenizer(Vocabulary::read("vocab.txt"), Casing::uncased);   // tokenizer_files.hpp
 ///     Encoding one = tokenizer.encode("how are you", {.max_length = 128});
 #pragma once
 
-#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -48,10 +47,16 @@ struct Encoding {
 
 class Tokenizer {
  public:
-  Tokenizer(Vocabulary vocabulary, Casing casing);
+  /// The special tokens of the vocabulary and `added` ones are cut out of a text as written.
+  /// `max_word_characters` is at most kMostWordCharacters.
+  Tokenizer(Vocabulary vocabulary, Normalization normalization,
+            i32 max_word_characters = kMaxWordCharacters,
+            const std::vector<std::string>& added = {});
 
   const Vocabulary& vocabulary() const { return vocabulary_; }
-  Casing casing() const { return casing_; }
+  const Normalization& normalization() const { return normalization_; }
+  i32 max_word_characters() const { return max_word_characters_; }
+  const AddedTokens& added() const { return added_; }
 
   /// Appends the tokens of `text`, without [CLS] and [SEP].
   void tokenize(std::string_view text, std::vector<Token>& tokens) const;
@@ -61,16 +66,23 @@ class Tokenizer {
   Encoding encode(std::string_view a, const EncodeOptions& options = {}) const {
     return encode(a, {}, options);
   }
-  Encoding encode(std::string_view a, std::string_view b, const EncodeOptions& options = {}) const;
+  Encoding encode(std::string_view a, std::string_view b, const EncodeOptions& options = {}) const {
+    Encoding result;
+    encode(a, b, options, result);
+    return result;
+  }
+  /// The same into an Encoding that may have held another, whose memory is used again.
+  void encode(std::string_view a, std::string_view b, const EncodeOptions& options,
+              Encoding& result) const;
 
   /// Appends [PAD] up to `length`; what is longer stays as it is.
   void pad(Encoding& encoding, i64 length) const;
 
  private:
   Vocabulary vocabulary_;
-  Casing casing_;
-  std::vector<std::string> special_tokens_;
-  std::vector<i32> special_ids_;
+  Normalization normalization_;
+  i32 max_word_characters_;
+  AddedTokens added_;
 };
 
 }  // namespace minima

@@ -1,6 +1,7 @@
 /// UTF-8: decoding one code point at a time, and where a text is not valid.
 #pragma once
 
+#include <cstring>
 #include <string>
 #include <string_view>
 
@@ -53,11 +54,33 @@ inline void append_utf8(std::string& text, char32_t point) {
 /// The position of the first byte that is not valid UTF-8, or npos.
 inline std::size_t find_invalid_utf8(std::string_view text) {
   for (std::size_t at = 0; at < text.size();) {
+    if (u64 eight; at + sizeof(eight) <= text.size()) {  // of ASCII, eight bytes at once
+      std::memcpy(&eight, text.data() + at, sizeof(eight));
+      if ((eight & 0x8080808080808080u) == 0) {
+        at += sizeof(eight);
+        continue;
+      }
+    }
     const CodePoint point = decode_utf8(text.substr(at));
     if (!point.valid) return at;
     at += static_cast<std::size_t>(point.bytes);
   }
   return std::string_view::npos;
+}
+
+/// The beginning of `text` for a message: at most 80 bytes, cut between characters; what is not
+/// UTF-8 and control characters other than tabs replaced by U+FFFD.
+inline std::string printable(std::string_view text) {
+  std::string result;
+  while (!text.empty() && result.size() < 80) {
+    const CodePoint point = decode_utf8(text);
+    const bool control =
+        (point.value < 0x20 && point.value != '\t') || (point.value >= 0x7F && point.value < 0xA0);
+    append_utf8(result, control ? 0xFFFD : point.value);
+    text.remove_prefix(static_cast<std::size_t>(point.bytes));
+  }
+  if (!text.empty()) result += "\u2026";
+  return result;
 }
 
 }  // namespace minima

@@ -12,8 +12,6 @@
 namespace minima {
 namespace {
 
-constexpr std::string_view kContinues = "##";
-
 // FNV-1a: it grows byte by byte, so the hashes of all prefixes of a word cost no more than one.
 constexpr u64 kEmptyHash = 0xCBF29CE484222325u;
 constexpr u64 extend(u64 hash, char byte) {
@@ -23,33 +21,41 @@ constexpr u64 extend(u64 hash, std::string_view bytes) {
   for (const char byte : bytes) hash = extend(hash, byte);
   return hash;
 }
-constexpr u64 kContinuesHash = extend(kEmptyHash, kContinues);
 
 std::size_t first_slot(u64 hash) { return hash ^ hash >> 29; }
 u32 tag(u64 hash) { return static_cast<u32>(hash >> 32); }
 
 }  // namespace
 
-Vocabulary::Vocabulary(std::vector<std::string> tokens, const std::string& source)
-    : tokens_(std::move(tokens)), slots_(std::bit_ceil(4 * tokens_.size() + 4)) {
+Vocabulary::Vocabulary(std::vector<std::string> tokens, const std::string& source,
+                       VocabularyNames names)
+    : tokens_(std::move(tokens)),
+      slots_(std::bit_ceil(4 * tokens_.size() + 4)),
+      names_(std::move(names)),
+      continues_hash_(extend(kEmptyHash, names_.continues)) {
   for (i32 id = 0; id < static_cast<i32>(tokens_.size()); ++id) {
     const std::string& token = tokens_[id];
     check(!token.empty(), "{}: token {} is empty; each line holds one token", source, id);
     check(find_invalid_utf8(token) == std::string::npos, "{}: token {} is not valid UTF-8", source,
           id);
     const i32 earlier = find(token);
-    check(earlier < 0, "{}: '{}' is both token {} and token {}", source, token, earlier, id);
+    check(earlier < 0, "{}: '{}' is both token {} and token {}", source, printable(token), earlier,
+          id);
     longest_ = std::max(longest_, token.size());
     const u64 hash = extend(kEmptyHash, token);
     std::size_t slot = first_slot(hash) & (slots_.size() - 1);
     while (slots_[slot].id >= 0) slot = (slot + 1) & (slots_.size() - 1);
     slots_[slot] = {tag(hash), id};
   }
-  i32* const ids[] = {&special_.pad, &special_.unk, &special_.cls, &special_.sep, &special_.mask};
-  for (std::size_t i = 0; i < std::size(ids); ++i) {
-    *ids[i] = find(kSpecialTokens[i]);
-    check(*ids[i] >= 0, "{}: has no {}; a vocabulary needs [PAD], [UNK], [CLS], [SEP] and [MASK]",
-          source, kSpecialTokens[i]);
+  const std::pair<i32*, const std::string*> special[] = {{&special_.pad, &names_.pad},
+                                                         {&special_.unk, &names_.unk},
+                                                         {&special_.cls, &names_.cls},
+                                                         {&special_.sep, &names_.sep},
+                                                         {&special_.mask, &names_.mask}};
+  for (const auto& [id, name] : special) {
+    *id = find(*name);
+    check(*id >= 0, "{}: has no {}; a vocabulary needs {}, {}, {}, {} and {}", source, *name,
+          names_.pad, names_.unk, names_.cls, names_.sep, names_.mask);
   }
 }
 
@@ -98,13 +104,13 @@ i32 Vocabulary::find(std::string_view token) const {
 }
 
 Vocabulary::Match Vocabulary::longest_match(std::string_view word, bool continues) const {
-  std::array<u64, 4 * kMaxWordCharacters> hashes;  // of the prefixes of `word`
-  u64 hash = continues ? kContinuesHash : kEmptyHash;
+  std::array<u64, 4 * kMostWordCharacters> hashes;  // of the prefixes of `word`
+  u64 hash = continues ? continues_hash_ : kEmptyHash;
   const std::size_t limit = std::min({word.size(), longest_, hashes.size()});
   for (std::size_t i = 0; i < limit; ++i) hashes[i] = hash = extend(hash, word[i]);
   for (std::size_t bytes = limit; bytes > 0; --bytes) {
-    const i32 id = look_up(hashes[bytes - 1], continues ? kContinues : std::string_view{},
-                           word.substr(0, bytes));
+    const i32 id =
+        look_up(hashes[bytes - 1], continues ? names_.continues : "", word.substr(0, bytes));
     if (id >= 0) return {id, bytes};
   }
   return {-1, 0};

@@ -1,7 +1,7 @@
 /// Vocabulary: the pieces of WordPiece (Wu et al. 2016, arXiv:1609.08144, §4.1) and their ids.
 ///
-/// A piece that continues a word is written with "##" before it. The file, vocab.txt, holds one
-/// piece per line; the id is the line's number, from 0.
+/// A piece that continues a word is written with "##", the continuing prefix, before it. The file,
+/// vocab.txt, holds one piece per line; the id is the line's number, from 0.
 #pragma once
 
 #include <filesystem>
@@ -13,9 +13,15 @@
 
 namespace minima {
 
+/// How a vocabulary names its special tokens and marks the pieces that continue a word.
+struct VocabularyNames {
+  std::string pad = "[PAD]", unk = "[UNK]", cls = "[CLS]", sep = "[SEP]", mask = "[MASK]";
+  std::string continues = "##";
+};
+
 class Vocabulary {
  public:
-  /// The five tokens that every vocabulary has, by the names of BERT.
+  /// The five special tokens by the names of BERT.
   static constexpr std::string_view kSpecialTokens[] = {"[PAD]", "[UNK]", "[CLS]", "[SEP]",
                                                         "[MASK]"};
   struct SpecialIds {
@@ -24,7 +30,8 @@ class Vocabulary {
 
   /// `tokens[id]` for every id; `source` names them in messages. Throws Error for an empty or a
   /// repeated token, one that is not UTF-8, or when a special token is missing.
-  explicit Vocabulary(std::vector<std::string> tokens, const std::string& source = "vocabulary");
+  explicit Vocabulary(std::vector<std::string> tokens, const std::string& source = "vocabulary",
+                      VocabularyNames names = {});
 
   /// Reads and writes vocab.txt. Throws Error when the file cannot be read or breaks a rule above.
   static Vocabulary read(const std::filesystem::path& path);
@@ -39,12 +46,13 @@ class Vocabulary {
   /// The id of a token, or −1.
   i32 find(std::string_view token) const;
   const SpecialIds& special() const { return special_; }
+  const VocabularyNames& names() const { return names_; }
 
   struct Match {
     i32 id;             ///< −1 when not even one character matches
     std::size_t bytes;  ///< how much of the word it covers
   };
-  /// The longest piece that begins `word`; `continues` looks among the "##" pieces.
+  /// The longest piece that begins `word`; `continues` looks among those that continue a word.
   Match longest_match(std::string_view word, bool continues) const;
 
  private:
@@ -57,6 +65,8 @@ class Vocabulary {
   std::vector<std::string> tokens_;
   std::vector<Slot> slots_;  // open addressing, a power of two of them
   std::size_t longest_ = 0;  // bytes of the longest token
+  VocabularyNames names_;
+  u64 continues_hash_;
   SpecialIds special_{};
 };
 

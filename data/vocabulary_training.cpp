@@ -20,7 +20,7 @@ using WordCounts = std::unordered_map<std::string, i64, StringHash, std::equal_t
 WordCounts count_words(const std::vector<std::string_view>& texts, Casing casing) {
   WordCounts counts;
   for (const std::string_view text : texts) {
-    WordScanner words(text, casing, {});
+    WordScanner words(text, casing);
     while (words.next()) {
       const Word& word = words.word();
       if (word.too_long) continue;  // [UNK] whatever the vocabulary

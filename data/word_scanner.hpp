@@ -1,26 +1,40 @@
 /// Text → words, as BERT's basic tokenizer does it (Devlin et al. 2018, arXiv:1810.04805; the
 /// behaviour is that of the `BertTokenizerFast` class):
 ///
-///   1. special tokens ([MASK] …) are cut out of the raw text, exactly as written;
+///   1. added tokens ([MASK] …) are cut out of the raw text, exactly as written;
 ///   2. control characters are dropped, every kind of white space becomes a space;
 ///   3. each CJK ideograph becomes a word of its own;
 ///   4. uncased: canonical decomposition (NFD), nonspacing marks dropped, each character lowered;
 ///   5. words end at spaces; each punctuation character, ASCII symbols included, is a word.
 ///
-/// Bytes that are not UTF-8 count as U+FFFD, which step 2 drops.
+/// Each of the steps 2 to 4 may be left out (Normalization). Bytes that are not UTF-8 count as
+/// U+FFFD, which step 2 drops.
 #pragma once
 
 #include <array>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "core/types.hpp"
+#include "data/added_tokens.hpp"
 
 namespace minima {
 
 enum class Casing { uncased, cased };
+
+/// What is done to a text before it is split; the names are those of `BertNormalizer`.
+struct Normalization {
+  bool clean_text = true;            ///< step 2
+  bool handle_chinese_chars = true;  ///< step 3
+  bool strip_accents = true;         ///< step 4: decomposition and marks
+  bool lowercase = true;             ///< step 4: lowering
+
+  Normalization() = default;
+  Normalization(Casing casing)
+      : strip_accents(casing == Casing::uncased), lowercase(casing == Casing::uncased) {}
+  bool operator==(const Normalization&) const = default;
+};
 
 /// [begin, end) in code points of the original text.
 struct Span {
@@ -28,13 +42,14 @@ struct Span {
   bool operator==(const Span&) const = default;
 };
 
-/// A longer word, counted in characters after normalization, is unknown as a whole.
-constexpr i32 kMaxWordCharacters = 100;
+/// A longer word, counted in characters after normalization, is unknown as a whole; and the most
+/// that may be asked for.
+constexpr i32 kMaxWordCharacters = 100, kMostWordCharacters = 256;
 
 struct Word {
-  std::string_view bytes{};  ///< normalized; empty for a special token. Valid until the next word
-  i32 special = -1;          ///< index of the special token
-  bool too_long = false;     ///< more than kMaxWordCharacters; then `bytes` may be a part of it
+  std::string_view bytes{};  ///< normalized; empty for an added token. Valid until the next word
+  i32 added = -1;            ///< id of the added token
+  bool too_long = false;     ///< then `bytes` may be a part of it
   Span whole;
 
   /// Where characters first … last of the normalized word stand in the text.
@@ -47,15 +62,17 @@ struct Word {
 
 /// Walks over the words of one text:
 ///
-///     WordScanner words(text, Casing::uncased, {});
+///     WordScanner words(text, Casing::uncased);
 ///     while (words.next()) use(words.word());
 ///
-/// `text` and `special_tokens` must outlive it. A special token begins with "[". Words of ASCII
-/// letters, digits and punctuation are recognized in one pass; a stretch between ASCII spaces and
-/// punctuation that holds anything else takes the full path (no rule reaches across these).
+/// `text` and `added` must outlive it. Words of ASCII letters, digits and punctuation are
+/// recognized in one pass; a stretch between ASCII spaces and punctuation that holds anything else
+/// takes the full path (no rule reaches across these).
 class WordScanner {
  public:
-  WordScanner(std::string_view text, Casing casing, std::span<const std::string> special_tokens);
+  explicit WordScanner(std::string_view text, Normalization normalization = {},
+                       const AddedTokens* added = nullptr,
+                       i32 max_word_characters = kMaxWordCharacters);
 
   /// Moves to the next word; false at the end.
   bool next();
@@ -71,7 +88,8 @@ class WordScanner {
     std::size_t byte, character;
   };
 
-  bool take_special_token();
+  void seek_added_token();
+  bool take_added_token();
   void scan_stretch(std::size_t begin);
   void clean(char32_t point, Span span);
   void decompose(char32_t point, Span span);
@@ -81,13 +99,16 @@ class WordScanner {
   void take_found();
 
   std::string_view text_;
-  Casing casing_;
-  std::span<const std::string> special_tokens_;
+  const Normalization normalization_;
+  const AddedTokens* added_;
+  const std::size_t max_word_characters_;
   const u8* properties_;
+  AddedTokens::Match next_added_;
+  std::size_t limit_;        // where it begins, or the text ends
   std::size_t at_ = 0;       // byte position
   std::size_t surplus_ = 0;  // bytes before it beyond one for each code point
   Word word_;
-  std::array<char, kMaxWordCharacters> ascii_;  // the word where it is ASCII
+  std::array<char, kMostWordCharacters> ascii_;  // the word where it is ASCII
 
   // The stretch that took the full path, and its words not yet handed out.
   std::vector<Character> characters_;

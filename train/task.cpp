@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "data/tokenizer_files.hpp"
 #include "data/vocabulary_training.hpp"
 
 namespace minima {
@@ -29,15 +30,15 @@ nn::EncoderConfig model_config(const TaskOptions& options) {
   check(config.dim % config.heads == 0, "model: {} heads do not divide dim {}", config.heads,
         config.dim);
   config.positions = std::max(config.positions, options.max_length);
-  config.lower_case = options.casing == Casing::uncased;
   return config;
 }
 
-Vocabulary vocabulary_for(const TaskOptions& options, const Dataset& dataset) {
-  if (!options.vocab_file.empty()) return Vocabulary::read(options.vocab_file);
+Tokenizer tokenizer_for(const TaskOptions& options, const Dataset& dataset) {
+  if (!options.vocab_file.empty()) return read_tokenizer(options.vocab_file, options.casing);
   std::vector<std::string_view> texts;
   for (const Example& example : dataset.train) texts.push_back(example.text);
-  return train_vocabulary(texts, {.size = options.vocabulary, .casing = options.casing});
+  return Tokenizer(train_vocabulary(texts, {.size = options.vocabulary, .casing = options.casing}),
+                   options.casing);
 }
 
 }  // namespace
@@ -46,11 +47,12 @@ Task prepare(const TaskOptions& options) {
   check(options.max_length >= 2 && options.max_length <= 4096,
         "max-length is {}; it must lie between 2 and 4096", options.max_length);
   nn::EncoderConfig config = model_config(options);
-  Dataset dataset = load_dataset(options.data, options.split_seed);
-  Tokenizer tokenizer(vocabulary_for(options, dataset), options.casing);
+  Dataset dataset = load_dataset(options.data, options.split_seed, options.read);
+  Tokenizer tokenizer = tokenizer_for(options, dataset);
   TrainingData data{tokenize(tokenizer, dataset.train, options.max_length),
                     tokenize(tokenizer, dataset.dev, options.max_length),
                     tokenize(tokenizer, dataset.test, options.max_length)};
+  config.lower_case = tokenizer.normalization().lowercase;
   config.vocabulary = tokenizer.vocabulary().size();
   config.labels = static_cast<i64>(dataset.label_names.size());
   config.label_names = dataset.label_names;

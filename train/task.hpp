@@ -12,12 +12,13 @@ namespace minima {
 
 struct TaskOptions {
   std::string data = "builtin";                           ///< see load_dataset
+  ReadOptions read = {};                                  ///< its columns, and bad rows
   std::string model = "small";                            ///< a preset, or a config.json
   std::optional<i64> dim{}, layers{}, heads{}, hidden{};  ///< stand over the model's
   std::optional<double> dropout{};                        ///< all three rates
   std::optional<nn::Pooling> pooling{};
   i64 vocabulary = 8000;        ///< entries at most of the vocabulary made from the training texts
-  std::string vocab_file = {};  ///< a vocab.txt to take instead
+  std::string vocab_file = {};  ///< a vocab.txt, tokenizer.json or their folder to take instead
   Casing casing = Casing::uncased;
   i64 max_length = 128;  ///< tokens of a text, [CLS] and [SEP] counted; the rest is cut off
   u64 split_seed = 1;    ///< of the split of a single file

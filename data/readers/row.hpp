@@ -9,7 +9,8 @@ namespace minima {
 
 struct Row {
   std::string label, text;
-  i64 line;  ///< where it begins in its file, from 1; for messages
+  i64 line;               ///< where it begins in its file, from 1; for messages
+  std::string pair = {};  ///< the second text, where the file has a column for it
 };
 
 }  // namespace minima

@@ -1,5 +1,4 @@
 /// minima eval: a model directory against labelled text.
-#include "data/readers/tsv.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/verbs.hpp"
 #include "train/classification.hpp"
@@ -11,15 +10,16 @@ namespace {
 struct EvalVerb {
   CommonOptions common;
   std::string model, data;
+  ReadOptions read;
 
   /// The rows of a file, their labels read by class_of.
   std::vector<Example> examples(const std::vector<std::string>& names) const {
     std::vector<Example> result;
-    for (const Row& row : read_tsv(data)) {
+    for (const Row& row : read_rows(data, read)) {
       const std::optional<i64> label = class_of(row.label, names);
       check(label.has_value(), "{}:{}: label '{}' is not one of the model's: {}", data, row.line,
             row.label, fmt::format("{}", fmt::join(names, ", ")));
-      result.push_back({row.text, *label});
+      result.push_back({row.text, *label, row.pair});
     }
     return result;
   }
@@ -41,10 +41,11 @@ struct EvalVerb {
 
 void add_eval(CLI::App& app) {
   CLI::App& verb =
-      *app.add_subcommand("eval", "evaluate a model directory on a labelled .tsv file");
+      *app.add_subcommand("eval", "evaluate a model directory on a file of labelled texts");
   const auto options = std::make_shared<EvalVerb>();
   verb.add_option("model", options->model, "model directory")->required();
-  verb.add_option("data", options->data, "a .tsv file: label<TAB>text")->required();
+  verb.add_option("data", options->data, "a .tsv, .csv or .jsonl file")->required();
+  add_read_options(verb, options->read);
   verb.add_option("--threads", options->common.threads, "threads that compute (0: all cores)");
   verb.add_flag("--json", options->common.json,
                 "one JSON document on standard output, nothing else");

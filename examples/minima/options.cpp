@@ -30,10 +30,25 @@ void CommonOptions::apply() const {
   blas::info();
 }
 
-void TrainingVerbOptions::add_to(CLI::App& verb) {
-  verb.add_option("--data", task.data,
-                  "builtin, debian, a folder with train/dev/test.tsv, or a .tsv file")
+void add_read_options(CLI::App& verb, ReadOptions& read) {
+  verb.add_option("--text-column", read.text_column,
+                  "column or key of the text; several, joined by a space: title,body")
       ->capture_default_str();
+  verb.add_option("--label-column", read.label_column, "column or key of the label")
+      ->capture_default_str();
+  verb.add_option("--pair-column", read.pair_column, "column or key of a second text");
+  verb.add_flag(
+      "--no-header", read.no_header,
+      "a table's first row is a row; columns are numbers: the label 1, the text the rest");
+  verb.add_flag("--skip-bad-rows", read.skip_bad_rows, "count bad rows and go on");
+}
+
+void TrainingVerbOptions::add_to(CLI::App& verb) {
+  verb.add_option(
+          "--data", task.data,
+          "builtin, debian, a folder with train, dev and test, or a .tsv, .csv or .jsonl file")
+      ->capture_default_str();
+  add_read_options(verb, task.read);
   verb.add_option("--model", task.model, "tiny, small, medium, distilbert-base, or a config.json")
       ->capture_default_str();
   verb.add_option("--dim", task.dim, "width of the encoder");

@@ -24,6 +24,9 @@ struct CommonOptions {
   void apply() const;
 };
 
+/// --text-column, --label-column, --pair-column, --no-header, --skip-bad-rows.
+void add_read_options(CLI::App& verb, ReadOptions& read);
+
 /// What is trained on what, and how: --data, --model, --epochs, --batch, …
 struct TrainingVerbOptions {
   TaskOptions task;

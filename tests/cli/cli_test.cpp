@@ -213,6 +213,87 @@ TEST_CASE("explain shows a step with its formulas, and refuses what does not fit
   }
 }
 
+TEST_CASE("tokenize answers each line with ids, tokens and offsets in characters") {
+  const Shell shell;
+  shell.write("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nun\n##able\ncafe\n\"\n");
+  const Answer plain = shell.minima("tokenize --vocab vocab.txt", "unable\n\nCAF\u00C9 \"x\n");
+  CAPTURE(plain.err);
+  CHECK(plain.code == 0);
+  CHECK(plain.out ==
+        "2 5 6 3\t[CLS] un ##able [SEP]\t0:0 0:2 2:6 0:0\n2 3\t[CLS] [SEP]\t0:0 0:0\n"
+        "2 7 8 1 3\t[CLS] cafe \" [UNK] [SEP]\t0:0 0:4 5:6 6:7 0:0\n");
+  const Answer json = shell.minima("tokenize --vocab vocab.txt --cased --json", "caf\xE9 cafe \"");
+  CHECK(json.out ==
+        "{\"ids\":[2,1,7,8,3],\"tokens\":[\"[CLS]\",\"[UNK]\",\"cafe\",\"\\\"\",\"[SEP]\"],"
+        "\"offsets\":[[0,0],[0,3],[5,9],[10,11],[0,0]]}\n");
+  const Answer pairs = shell.minima("tokenize --vocab vocab.txt --pairs --max-length 6",
+                                    "un un un\tcafe cafe\nun\t\n");
+  CHECK(pairs.out ==
+        "2 5 3 7 7 3\t[CLS] un [SEP] cafe cafe [SEP]\t0:0 0:2 0:0 0:4 5:9 0:0\t0 0 0 1 1 1\n"
+        "2 5 3\t[CLS] un [SEP]\t0:0 0:2 0:0\t0 0 0\n");
+
+  const auto refused = [&](const std::string& arguments, const std::string& input,
+                           const std::vector<std::string>& words) {
+    const Answer answer = shell.minima("tokenize " + arguments, input);
+    CAPTURE(answer.err);
+    CHECK(answer.code == 2);
+    CHECK(std::ranges::count(answer.err, '\n') == 1);
+    for (const std::string& word : words) CHECK(answer.err.find(word) != std::string::npos);
+  };
+  refused("", "", {"--vocab"});
+  refused("--vocab none.txt", "", {"none.txt"});
+  refused("--vocab vocab.txt --pairs", "un\tun\nun\n", {"line 2", "no tab"});
+  refused("--vocab vocab.txt --max-length 1", "un\n", {"line 1", "maximum length of 1"});
+  refused("--vocab vocab.txt --truncation only_first", "", {"--max-length"});
+  refused("--vocab vocab.txt --max-length 9 --truncation only_second", "", {"--pairs"});
+  refused("--vocab vocab.txt --pairs --max-length 4 --truncation only_first", "un\tun un un\n",
+          {"line 1", "longest_first"});
+  refused("--vocab vocab.txt --max-length 9 --truncation shortest", "", {"shortest"});
+  refused("--vocab . --cased", "", {"--cased", "vocab.txt"});
+}
+
+TEST_CASE("data tells the classes, lengths and repeated texts of files and folders") {
+  const Shell shell;
+  shell.write("a.csv",
+              "text,label\r\nsome text,spam\r\n\"Some, text!\",ham\r\nother,ham\r\nbad\r\n");
+  check_refused(shell, "data a.csv", {"a.csv:5", "1 field, the header 2"}, "");
+  const Answer answer = shell.minima("data a.csv --skip-bad-rows --json");
+  CAPTURE(answer.err);
+  REQUIRE(answer.code == 0);
+  const Json json = parse_json(answer.out, "data --json");
+  CHECK(json["rows"] == 3);
+  CHECK(json["skipped"] == 1);
+  const Json& all = json["splits"]["all"];
+  CHECK(all["classes"][0]["label"] == "ham");
+  CHECK(all["classes"][0]["rows"] == 2);
+  CHECK(all["characters"]["max"] == 11);
+  CHECK(all["words"]["p50"] == 2);
+  CHECK(all["duplicates"]["exact"] == 0);
+  CHECK(all["duplicates"]["normalized"] == 1);
+  CHECK(json["conflicts"]["normalized"]["rows"] == 2);
+
+  std::filesystem::create_directory(shell.folder / "set");
+  shell.write("set/train.tsv", "label\ttext\n0\ta b\n1\tc\n");
+  shell.write("set/validation.jsonl", "{\"label\": 0, \"text\": \"A, b\"}\n");
+  shell.write("set/labels.txt", "no\nyes\n");
+  shell.write("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n");
+  const Answer folder = shell.minima("data set --vocab vocab.txt --json");
+  const Json splits = parse_json(folder.out, "data --json");
+  CHECK(splits["rows"] == 3);
+  CHECK(splits["splits"]["train"]["classes"][1]["name"] == "yes");
+  CHECK(splits["splits"]["train"]["tokens"]["max"] == 4);
+  CHECK(splits["splits"]["train"]["unknown"] == 2);
+  CHECK(splits["shared"]["dev_in_train"]["normalized"] == 1);
+  const Answer table = shell.minima("data set");
+  CHECK(table.code == 0);
+  CHECK(table.out.find("rows of dev whose text is in train: 0, ignoring case and punctuation 1") !=
+        std::string::npos);
+  shell.write("set/dev.tsv", "label\ttext\n0\ta\n");
+  check_refused(shell, "data set", {"dev.tsv", "validation.jsonl"}, "");
+  check_refused(shell, "data none.tsv", {"none.tsv"}, "");
+  check_refused(shell, "data a.csv --text-column body", {"a.csv:1", "body", "--text-column"}, "");
+}
+
 TEST_CASE("memory answers from sizes alone, and its measurement agrees") {
   const Shell shell;
   const Answer answer = shell.minima("memory --json");

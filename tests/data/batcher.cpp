@@ -44,8 +44,10 @@ TEST_CASE("a tokenized split holds what the tokenizer gives for each text, cut t
   REQUIRE(split().size() == std::ssize(data().train));
   for (i64 i = 0; i < split().size(); ++i) {
     const Encoding expected = tokenizer().encode(data().train[i].text, {.max_length = kMaxLength});
-    const auto begin = split().tokens.begin() + split().offsets[i];
-    CHECK(std::vector<i32>(begin, begin + split().length(i)) == expected.ids);
+    std::vector<i32> ids;
+    for (i64 j = split().offsets[i]; j < split().offsets[i + 1]; ++j)
+      ids.push_back(split().tokens[j]);
+    CHECK(ids == expected.ids);
     CHECK(split().labels[i] == data().train[i].label);
   }
   CHECK_THROWS_AS(tokenize(tokenizer(), data().train, 1), Error);
@@ -110,6 +112,40 @@ TEST_CASE("a batch packs its texts one after another") {
   CHECK(batch.positions.data<i64>()[first] == 0);
   CHECK(batch.example_id.data<i64>()[0] == 5);
   CHECK(batch.labels.data<i64>()[1] == data().train[2].label);
+}
+
+TEST_CASE("a pair is packed with the type of each of its tokens, cut as the tokenizer cuts pairs") {
+  const std::vector<Example> examples = {{"my screen stays black", 0, "please help"},
+                                         {"the invoice", 1},
+                                         {"a b c d e", 0, "f g h i j k"}};
+  const i64 longest = 9;
+  const TokenizedSplit pairs = tokenize(tokenizer(), examples, longest);
+  const Batch batch = make_batch(pairs, {2, 0, 1});
+  i64 at = 0;
+  for (const i64 i : {2, 0, 1}) {
+    const Encoding expected =
+        tokenizer().encode(examples[static_cast<std::size_t>(i)].text,
+                           examples[static_cast<std::size_t>(i)].pair, {.max_length = longest});
+    for (i64 j = 0; j < expected.size(); ++j, ++at) {
+      CHECK(batch.tokens.data<i64>()[at] == expected.ids[static_cast<std::size_t>(j)]);
+    }
+  }
+  CHECK(at == batch.tokens.size());
+}
+
+TEST_CASE("ids are kept in two bytes, and in four from the first that needs them") {
+  TokenIds ids, other;
+  for (const i32 id : {0, 65'535, 65'536, 7}) {
+    ids.push_back(id);
+    CHECK(ids[ids.size() - 1] == id);
+  }
+  CHECK(ids[0] == 0);
+  CHECK(ids[1] == 65'535);
+  other.push_back(3);
+  other.append(ids);
+  CHECK(other.size() == 5);
+  CHECK(other[0] == 3);
+  CHECK(other[3] == 65'536);
 }
 
 TEST_CASE("a batch size without sense, or too small for a text, is refused") {

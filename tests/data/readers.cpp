@@ -1,5 +1,5 @@
 #include "data/readers/debian.hpp"
-#include "data/readers/tsv.hpp"
+#include "data/readers/reader.hpp"
 #include "data/utf8.hpp"
 #include "tests/data/files.hpp"
 #include "tests/support.hpp"
@@ -7,8 +7,13 @@
 namespace minima {
 namespace {
 
+std::vector<Row> tsv(const std::string& text) { return parse_rows(text, Format::tsv, "x.tsv"); }
+std::vector<Row> csv(const std::string& text, const ReadOptions& options = {}) {
+  return parse_rows(text, Format::csv, "x.csv", options);
+}
+
 std::string tsv_error(const std::string& text) {
-  const std::string message = test::error_of([&] { parse_tsv(text, "x.tsv"); });
+  const std::string message = test::error_of([&] { tsv(text); });
   CAPTURE(message);
   CHECK(message.starts_with("x.tsv:"));
   return message;
@@ -17,7 +22,7 @@ std::string tsv_error(const std::string& text) {
 }  // namespace
 
 TEST_CASE("a table of labels and texts is read as it is, without quoting or escapes") {
-  const auto rows = parse_tsv("label\ttext\n0\tsay \"hi\" \\t\nspam\t\n", "x.tsv");
+  const auto rows = tsv("label\ttext\n0\tsay \"hi\" \\t\nspam\t\n");
   REQUIRE(rows.size() == 2);
   CHECK(rows[0].label == "0");
   CHECK(rows[0].text == "say \"hi\" \\t");
@@ -27,24 +32,133 @@ TEST_CASE("a table of labels and texts is read as it is, without quoting or esca
 }
 
 TEST_CASE("a byte order mark, CRLF and a missing last line end are accepted") {
-  const auto rows = parse_tsv("\xEF\xBB\xBFlabel\ttext\r\n0\ta\r\n1\tb", "x.tsv");
+  const auto rows = tsv("\xEF\xBB\xBFlabel\ttext\r\n0\ta\r\n1\tb");
   REQUIRE(rows.size() == 2);
   CHECK(rows[0].text == "a");
   CHECK(rows[1].text == "b");
 }
 
-TEST_CASE("a bad table is refused with file, line and reason") {
-  CHECK(test::contains(tsv_error(""), "is empty"));
-  CHECK(test::contains(tsv_error("label\ttext\n"), "no rows"));
-  CHECK(test::contains(tsv_error("0\tgood\n"), "x.tsv:1: the header is '0\tgood'"));
-  CHECK(test::contains(tsv_error("label\ttext\n0\ta\nno tab\n"), "x.tsv:3: the row has no tab"));
-  CHECK(test::contains(tsv_error("label\ttext\n0\ta\n\n1\tb\n"), "x.tsv:3: the row has no tab"));
-  CHECK(test::contains(tsv_error("label\ttext\n\ta\n"), "x.tsv:2: the row has no label"));
-  CHECK(test::contains(tsv_error("label\ttext\n0\ta\tb\n"), "x.tsv:2: the row has more than one"));
-  CHECK(
-      test::contains(tsv_error("label\ttext\n0\tcaf\xE9\n"), "x.tsv:2: byte 6 of the line, 0xE9"));
-  CHECK(test::contains(tsv_error("label\ttext\n0\t" + std::string(10 << 20, 'a') + "\n"),
-                       "x.tsv:2: the line has 10485762 bytes"));
+TEST_CASE(
+    "a quoted field holds commas, quotes and line ends as they are; a backslash is no escape") {
+  const auto rows = csv("text,label\r\n\"a, \"\"b\"\"\r\nc\",1\r\n\\,\"2\"\r\n\"\",3");
+  REQUIRE(rows.size() == 3);
+  CHECK(rows[0].text == "a, \"b\"\r\nc");
+  CHECK(rows[0].label == "1");
+  CHECK(rows[1].text == "\\");
+  CHECK(rows[1].line == 4);  // the first row takes two lines
+  CHECK(rows[2].text.empty());
+}
+
+TEST_CASE(
+    "columns are found by name, wherever they stand, and by number where there is no header") {
+  const ReadOptions named = {.label_column = "y", .text_column = "title,body", .pair_column = "q"};
+  const auto rows = csv("q,body,x,y,title\n1,2,3,4,5\n", named);
+  REQUIRE(rows.size() == 1);
+  CHECK(rows[0].label == "4");
+  CHECK(rows[0].text == "5 2");
+  CHECK(rows[0].pair == "1");
+  const auto json = parse_rows("{\"q\": \"1\", \"title\": \"5\", \"y\": 4, \"body\": \"2\"}",
+                               Format::jsonl, "x.jsonl", named);
+  CHECK(json[0].text == "5 2");
+  CHECK(json[0].pair == "1");
+  const auto numbered =
+      csv("a,b,c\n", {.label_column = "3", .text_column = "2", .no_header = true});
+  CHECK(numbered[0].label == "c");
+  CHECK(numbered[0].text == "b");
+  const auto usual = csv("a,b,c\n", {.pair_column = "2", .no_header = true});
+  CHECK(usual[0].label == "a");
+  CHECK(usual[0].text == "c");
+  CHECK(usual[0].pair == "b");
+  const auto found = csv("3,title,text\n4,a,b\n");  // a number is no column's name
+  REQUIRE(found.size() == 2);
+  CHECK(found[1].text == "a b");
+}
+
+TEST_CASE("labels of JSON are strings, whole numbers, true or false") {
+  const auto rows = parse_rows(
+      "{\"label\": -1, \"text\": \"\\ud83d\\ude00\"}\n{\"text\": \"\", \"label\": true, \"id\": "
+      "{}}\r\n"
+      "{\"label\": \"1\", \"text\": \"a\\nb\\u0000\"}",
+      Format::jsonl, "x.jsonl");
+  REQUIRE(rows.size() == 3);
+  CHECK(rows[0].label == "-1");
+  CHECK(rows[0].text == "\U0001F600");
+  CHECK(rows[1].label == "true");
+  CHECK(rows[2].text == std::string("a\nb\0", 4));
+}
+
+TEST_CASE("bad rows are skipped and counted where asked, and reading goes on behind them") {
+  const auto good = [](std::string_view text, Format format, i64 skipped) {
+    const auto reader = open_rows(text, format, "x", {.skip_bad_rows = true});
+    std::string rows;
+    for (Row row; reader->next(row);) rows += row.label + "=" + row.text + " ";
+    CHECK(reader->skipped() == skipped);
+    return rows;
+  };
+  CHECK(good("label\ttext\n1\ta\nbad\n2\tb\n\n3\tcaf\xE9\n4\td\n", Format::tsv, 3) ==
+        "1=a 2=b 4=d ");
+  CHECK(good("label,text\n1,a\n2,\"b\"c\n3,d,e\n4,\"f\ng\"\n", Format::csv, 2) == "1=a 4=f\ng ");
+  CHECK(good("{}\n{\"label\": 1, \"text\": \"a\"}\n{\"label\": 2, \"text\": \"b\", \"text\": 1}\n",
+             Format::jsonl, 2) == "1=a ");
+  const std::string long_line = "label\ttext\n1\t" + std::string(5 << 20, 'x') + "\n2\tb\n";
+  CHECK(good(long_line, Format::tsv, 1) == "2=b ");
+  const test::Folder folder;
+  const auto reader = open_rows(folder.write("x.tsv", long_line), {.skip_bad_rows = true});
+  Row row;
+  CHECK(reader->next(row));
+  CHECK(row.text == "b");
+  CHECK(row.line == 3);
+}
+
+TEST_CASE("a file is read the same through a small window as at once") {
+  const test::Folder folder;
+  std::string text = "label,text\n";
+  for (int i = 0; i < 60'000; ++i)  // three windows, with ends of every kind across their edges
+    text += fmt::format("{},\"number {}, {}\"\r\n", i % 7, i,
+                        i % 3 ? "\"\"\u4E2D\"\"" : "two\r\nlines");
+  const auto at_once = csv(text), streamed = read_rows(folder.write("x.csv", text));
+  REQUIRE(at_once.size() == 60'000);
+  REQUIRE(streamed.size() == at_once.size());
+  bool same = true;
+  for (std::size_t i = 0; i < at_once.size(); ++i)
+    same = same && at_once[i].text == streamed[i].text && at_once[i].line == streamed[i].line;
+  CHECK(same);
+}
+
+TEST_CASE("the three formats of the sample files give equal rows") {
+  const auto folder = test::data_set("formats");
+  if (folder.empty()) {
+    MESSAGE("skipped, not found: formats");
+    return;
+  }
+  for (const auto& [name, formats] :
+       {std::pair<std::string, std::vector<std::string>>{"sample", {".tsv", ".csv", ".jsonl"}},
+        {"multiline", {".csv", ".jsonl"}}}) {
+    const auto first = read_rows(folder / (name + formats[0]));
+    CHECK(first.size() == (name == "sample" ? 210 : 5));
+    for (const std::string& format : formats) {
+      const auto rows = read_rows(folder / (name + format));
+      REQUIRE(rows.size() == first.size());
+      for (std::size_t i = 0; i < rows.size(); ++i) {
+        CHECK(rows[i].label == first[i].label);
+        CHECK(rows[i].text == first[i].text);
+      }
+    }
+  }
+}
+
+TEST_CASE("AG News is read as it came: no header, quotes and backslashes") {
+  const auto folder = test::data_set("agnews");
+  if (folder.empty()) {
+    MESSAGE("skipped, not found: agnews");
+    return;
+  }
+  const auto rows = read_rows(folder / "original.csv");
+  CHECK(rows.size() == 7'600);
+  for (const Row& row : rows)
+    CHECK((row.label.size() == 1 && "1234"[0] <= row.label[0] && row.label[0] <= '4'));
+  const std::string first = rows[0].text;
+  CHECK(first.starts_with("Fears for T N pension after talks Unions representing"));
 }
 
 TEST_CASE("a message quotes the beginning of a long line, cut between characters") {
@@ -56,9 +170,9 @@ TEST_CASE("a message quotes the beginning of a long line, cut between characters
 
 TEST_CASE("a missing file and a folder are refused by name") {
   const test::Folder folder;
-  CHECK(test::contains(test::error_of([&] { read_tsv(folder.path() + "/none.tsv"); }),
+  CHECK(test::contains(test::error_of([&] { read_rows(folder.path() + "/none.tsv"); }),
                        "none.tsv: cannot be opened: No such file"));
-  CHECK(test::contains(test::error_of([&] { read_tsv(folder.path()); }), "is a folder"));
+  CHECK(test::contains(test::error_of([&] { read_rows(folder.path()); }), "is a folder"));
 }
 
 TEST_CASE("a package list yields descriptions and sections") {

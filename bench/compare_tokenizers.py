@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+"""The README's tokenizing speed: minima and the PyPI package `tokenizers` in turns, on the same texts, one thread each.
+
+    cmake --build build --target bench_tokenize
+    python bench/compare_tokenizers.py --vocab vocab.txt --data agnews/original.csv [--cased] [--rounds 7]
+
+The texts are all columns but the first of a CSV file without a header, joined by a space. `tokenizers` is asked in three
+ways: encode_batch, encode_batch_fast (no offsets) and encode one text at a time; its threads are switched off. minima
+gives ids, types, masks and offsets, as encode does. Reported: the median over rounds of texts per second, and the median
+of each round's ratio; the sums of all ids must agree. Needs: tokenizers.
+"""
+
+import argparse
+import csv
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["RAYON_NUM_THREADS"] = "1"
+from tokenizers import Tokenizer, __version__, normalizers, pre_tokenizers, processors  # noqa: E402
+from tokenizers.models import WordPiece  # noqa: E402
+
+
+def bert(vocab: str, lower: bool) -> Tokenizer:
+    tokenizer = Tokenizer(WordPiece.from_file(vocab, unk_token="[UNK]", max_input_chars_per_word=100))
+    tokenizer.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lower)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    sep, cls = tokenizer.token_to_id("[SEP]"), tokenizer.token_to_id("[CLS]")
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", sep), ("[CLS]", cls))
+    return tokenizer
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--vocab", required=True)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--cased", action="store_true")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--program", default="build/bench_tokenize")
+    options = parser.parse_args()
+
+    with open(options.data, newline="", encoding="utf-8") as file:
+        texts = [" ".join(row[1:]).replace("\n", " ").replace("\r", " ") for row in csv.reader(file)]
+    with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8", delete=False) as file:
+        file.writelines(text + "\n" for text in texts)
+    command = [options.program, options.vocab, file.name] + (["cased"] if options.cased else [])
+    program = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    if program.stdout.readline().strip() != "ready":
+        sys.exit(f"{options.program} ended before it was ready")
+    peer = bert(options.vocab, not options.cased)
+
+    def minima() -> float:
+        program.stdin.write("encode\n")
+        program.stdin.flush()
+        answer = json.loads(program.stdout.readline())
+        minima.sum = answer["sum"]
+        return answer["seconds"]
+
+    def timed(work) -> float:
+        start = time.perf_counter()
+        timed.result = work()
+        return time.perf_counter() - start
+
+    ways = {
+        "minima": minima,
+        "encode_batch": lambda: timed(lambda: peer.encode_batch(texts)),
+        "encode_batch_fast": lambda: timed(lambda: peer.encode_batch_fast(texts)),
+        "encode": lambda: timed(lambda: [peer.encode(text) for text in texts]),
+    }
+    seconds = {name: [] for name in ways}
+    for turn in range(options.rounds + 1):
+        for name, way in ways.items():
+            taken = way()
+            if turn > 0:  # the first round warms up
+                seconds[name].append(taken)
+            if turn == 0 and name != "minima":
+                total = sum(i * (at + 1) for e in timed.result for at, i in enumerate(e.ids))
+                if total != minima.sum:
+                    sys.exit(f"{name} gives other ids")
+    program.stdin.close()
+    program.wait()
+    Path(file.name).unlink()
+
+    print(f"{len(texts)} texts, one thread, tokenizers {__version__}; median of {options.rounds} rounds")
+    print(f"{'':20}{'texts/s':>10}{'minima is':>12}")
+    for name, values in seconds.items():
+        ratio = statistics.median(theirs / ours for theirs, ours in zip(values, seconds["minima"]))
+        rate = len(texts) / statistics.median(values)
+        print(f"{name:20}{rate:10.0f}" + (f"{ratio:10.1f} x" if name != "minima" else ""))
+    print(json.dumps({name: len(texts) / statistics.median(values) for name, values in seconds.items()}))
+
+
+if __name__ == "__main__":
+    main()

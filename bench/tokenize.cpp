@@ -1,0 +1,50 @@
+/// The tokenizer's speed, for bench/compare_tokenizers.py to alternate with the PyPI package
+/// `tokenizers`: prints "ready", then answers each line on standard input with a line of JSON:
+/// `encode` (ids, types, masks and offsets of every text) or `ids` (the ids alone), on one thread.
+///
+///     tokenize VOCABULARY TEXTS [cased]      TEXTS: one a line
+#include <chrono>
+#include <fstream>
+#include <iostream>
+
+#include "core/error.hpp"
+#include "data/tokenizer_files.hpp"
+
+using namespace minima;
+
+int main(int argc, char** argv) try {
+  check(argc >= 3, "usage: tokenize VOCABULARY TEXTS [cased]");
+  const Tokenizer tokenizer = read_tokenizer(argv[1], argc > 3 ? Casing::cased : Casing::uncased);
+  std::vector<std::string> texts;
+  std::ifstream file(argv[2]);
+  for (std::string line; std::getline(file, line);) texts.push_back(line);
+  fmt::print("ready\n");
+  std::fflush(stdout);
+
+  Encoding encoding;
+  std::vector<Token> tokens;
+  for (std::string command; std::getline(std::cin, command);) {
+    const auto start = std::chrono::steady_clock::now();
+    i64 count = 0;
+    u64 sum = 0;  // of all ids at their places, so that the peers can be compared
+    for (const std::string& text : texts) {
+      tokens.clear();
+      if (command == "encode") {
+        tokenizer.encode(text, {}, {.truncation = Truncation::none}, encoding);
+        count += encoding.size();
+        for (i64 i = 0; i < encoding.size(); ++i)
+          sum += static_cast<u64>(encoding.ids[i]) * static_cast<u64>(i + 1);
+      } else {
+        tokenizer.tokenize(text, tokens);
+        count += std::ssize(tokens);
+      }
+    }
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    fmt::print("{{\"texts\": {}, \"tokens\": {}, \"sum\": {}, \"seconds\": {}}}\n", texts.size(),
+               count, sum, seconds.count());
+    std::fflush(stdout);
+  }
+} catch (const std::exception& error) {
+  fmt::print(stderr, "{}\n", error.what());
+  return 1;
+}

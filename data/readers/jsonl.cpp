@@ -1,0 +1,76 @@
+#include "data/readers/jsonl.hpp"
+
+#include "core/json.hpp"
+#include "data/utf8.hpp"
+
+namespace minima {
+namespace {
+
+/// One line, with what its messages say of where it stands.
+struct Line {
+  const Lines& lines;
+  const Json& object;
+
+  const Json& at(const std::string& key) const {
+    const auto found = object.find(key);
+    if (found == object.end())
+      bad_row(lines.source(), lines.number(), "the object has no '{}'", printable(key));
+    return *found;
+  }
+  std::string label(const std::string& key) const {
+    const Json& value = at(key);
+    if (value.is_boolean() || value.is_number_integer()) return value.dump();
+    if (!value.is_string())
+      bad_row(lines.source(), lines.number(),
+              "'{}' is of type {}; a label is a string or a whole number", printable(key),
+              value.type_name());
+    std::string text = value.get<std::string>();
+    if (text.empty()) bad_row(lines.source(), lines.number(), "the row has no label");
+    return text;
+  }
+  std::string text(const std::vector<std::string>& keys) const {
+    std::string result;
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      const Json& value = at(keys[i]);
+      if (!value.is_string())
+        bad_row(lines.source(), lines.number(), "'{}' is of type {}; a text is a string",
+                printable(keys[i]), value.type_name());
+      if (i > 0) result += ' ';
+      result += value.get_ref<const std::string&>();
+    }
+    return result;
+  }
+};
+
+}  // namespace
+
+JsonLinesReader::JsonLinesReader(Lines lines, const ReadOptions& options)
+    : RowReader(lines.source(), options),
+      lines_(std::move(lines)),
+      text_keys_(split(options.text_column, ',')) {
+  if (!options.pair_column.empty()) pair_keys_ = split(options.pair_column, ',');
+}
+
+bool JsonLinesReader::read(Row& row) {
+  if (!lines_.next()) {
+    check(lines_.number() > 0, "{}: is empty; expected a JSON object a line, with '{}' and '{}'",
+          source_, options_.label_column, options_.text_column);
+    return false;
+  }
+  const i64 number = lines_.number();
+  if (lines_.line().find_first_not_of(" \t") == std::string_view::npos)
+    bad_row(source_, number, "the line is empty; each line holds a JSON object");
+  Json object;
+  try {
+    object = parse_json(lines_.line(), fmt::format("{}:{}", source_, number));
+  } catch (const Error& error) {
+    throw BadRow(error.what());
+  }
+  if (!object.is_object())
+    bad_row(source_, number, "the line holds {}, not a JSON object", object.type_name());
+  const Line line{lines_, object};
+  row = {line.label(options_.label_column), line.text(text_keys_), number, line.text(pair_keys_)};
+  return true;
+}
+
+}  // namespace minima

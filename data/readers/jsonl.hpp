@@ -1,0 +1,23 @@
+/// JSON Lines: an object a line, `{"label": "spam", "text": "…"}`; other keys are passed over. A
+/// label is a string, a whole number, true or false; a text is a string.
+#pragma once
+
+#include "data/readers/lines.hpp"
+#include "data/readers/reader.hpp"
+
+namespace minima {
+
+class JsonLinesReader : public RowReader {
+ public:
+  /// Throws Error for an empty file.
+  JsonLinesReader(Lines lines, const ReadOptions& options);
+
+ protected:
+  bool read(Row& row) override;
+
+ private:
+  Lines lines_;
+  std::vector<std::string> text_keys_, pair_keys_;
+};
+
+}  // namespace minima

@@ -1,0 +1,81 @@
+#include "data/readers/lines.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "data/utf8.hpp"
+
+namespace minima {
+
+std::vector<std::string> split(std::string_view text, char separator) {
+  std::vector<std::string> parts;
+  for (std::size_t at = 0; at <= text.size();) {
+    const std::size_t end = std::min(text.find(separator, at), text.size());
+    parts.emplace_back(text.substr(at, end - at));
+    at = end + 1;
+  }
+  return parts;
+}
+
+Lines::Lines(const std::filesystem::path& path) : source_(path.string()) {
+  std::error_code none;
+  check(!std::filesystem::is_directory(path, none), "{}: is a folder, not a file", source_);
+  file_.open(path, std::ios::binary);
+  check(file_.is_open(), "{}: cannot be opened: {}", source_, std::strerror(errno));
+}
+
+Lines::Lines(std::string_view text, std::string source) : source_(std::move(source)), rest_(text) {}
+
+/// Reads on behind what is left; false at the end of the file.
+bool Lines::refill() {
+  constexpr std::size_t kBlock = std::size_t{1} << 18;
+  if (!file_.is_open() || !file_.good()) return false;
+  const std::size_t kept = rest_.size();
+  if (kept > 0) std::memmove(buffer_.data(), rest_.data(), kept);
+  buffer_.resize(kept + kBlock);
+  file_.read(buffer_.data() + kept, kBlock);
+  if (file_.bad()) fail_at_run_time("{}: cannot be read: {}", source_, std::strerror(errno));
+  rest_ = std::string_view(buffer_).substr(0, kept + static_cast<std::size_t>(file_.gcount()));
+  return rest_.size() > kept;
+}
+
+bool Lines::next() {
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+  if (number_ == 0) {
+    while (rest_.size() < kByteOrderMark.size() && refill()) {
+    }
+    if (rest_.starts_with(kByteOrderMark)) rest_.remove_prefix(kByteOrderMark.size());
+  }
+  std::size_t length, searched = 0, dropped = 0;  // of an over-long line, bytes are counted only
+  for (;;) {
+    length = std::min(rest_.find('\n', searched), rest_.size());
+    if (length < rest_.size()) break;
+    searched = length;
+    if (length > kMaxLineBytes) {
+      dropped += length;
+      rest_ = {};
+      searched = 0;
+    }
+    if (refill()) continue;
+    if (rest_.empty() && dropped == 0) return false;
+    length = rest_.size();
+    break;
+  }
+  ++number_;
+  const bool ended = length < rest_.size();
+  const bool carriage_return = ended && length > 0 && rest_[length - 1] == '\r';
+  line_ = rest_.substr(0, length - carriage_return);
+  end_ = rest_.substr(line_.size(), carriage_return + ended);
+  rest_.remove_prefix(line_.size() + end_.size());
+  if (const std::size_t size = dropped + line_.size(); size > kMaxLineBytes)
+    bad_row(source_, number_, "the line has {} bytes, more than {}; is this a file of text?", size,
+            kMaxLineBytes);
+  if (const std::size_t at = find_invalid_utf8(line_); at != line_.npos)
+    bad_row(source_, number_,
+            "byte {} of the line, 0x{:02X}, is not valid UTF-8; convert the file to UTF-8", at + 1,
+            static_cast<u8>(line_[at]));
+  return true;
+}
+
+}  // namespace minima

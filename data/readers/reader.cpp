@@ -1,0 +1,63 @@
+#include "data/readers/reader.hpp"
+
+#include "data/readers/jsonl.hpp"
+#include "data/readers/table.hpp"
+#include "data/utf8.hpp"
+
+namespace minima {
+namespace {
+
+std::unique_ptr<RowReader> open(Lines lines, Format format, const ReadOptions& options) {
+  if (format == Format::jsonl) return std::make_unique<JsonLinesReader>(std::move(lines), options);
+  if (format == Format::csv) return std::make_unique<CsvReader>(std::move(lines), options);
+  return std::make_unique<TsvReader>(std::move(lines), options);
+}
+
+std::vector<Row> all(RowReader& reader, const std::string& source) {
+  std::vector<Row> rows;
+  for (Row row; reader.next(row);) rows.push_back(row);
+  check(!rows.empty() || reader.skipped() == 0, "{}: all {} rows are bad; the first: {}", source,
+        reader.skipped(), reader.first_skipped());
+  check(!rows.empty(), "{}: has no rows", source);
+  return rows;
+}
+
+}  // namespace
+
+bool RowReader::next(Row& row) {
+  for (;;) try {
+      if (!read(row)) return false;
+      if (row.label.find_first_of("\t\r\n") != row.label.npos)
+        bad_row(source_, row.line, "the label '{}' holds a tab or a line's end",
+                printable(row.label));
+      return true;
+    } catch (const BadRow& bad) {
+      if (!options_.skip_bad_rows) throw;
+      if (skipped_++ == 0) first_bad_ = bad.what();
+    }
+}
+
+Format format_of(const std::filesystem::path& path) {
+  const std::string name = path.extension().string();
+  if (name == ".csv") return Format::csv;
+  return name == ".jsonl" || name == ".ndjson" ? Format::jsonl : Format::tsv;
+}
+
+std::unique_ptr<RowReader> open_rows(const std::filesystem::path& path,
+                                     const ReadOptions& options) {
+  return open(Lines(path), format_of(path), options);
+}
+std::unique_ptr<RowReader> open_rows(std::string_view text, Format format,
+                                     const std::string& source, const ReadOptions& options) {
+  return open(Lines(text, source), format, options);
+}
+
+std::vector<Row> read_rows(const std::filesystem::path& path, const ReadOptions& options) {
+  return all(*open_rows(path, options), path.string());
+}
+std::vector<Row> parse_rows(std::string_view text, Format format, const std::string& source,
+                            const ReadOptions& options) {
+  return all(*open_rows(text, format, source, options), source);
+}
+
+}  // namespace minima

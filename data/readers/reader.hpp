@@ -1,0 +1,76 @@
+/// RowReader: the labelled texts of a file, one row at a time, so that a file may be larger than
+/// memory.
+///
+///     for (const auto rows = open_rows("texts.csv", {}); rows->next(row);) use(row);
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "data/readers/row.hpp"
+
+namespace minima {
+
+/// Which columns of a table, or keys of JSON objects, are read, and what becomes of bad rows.
+struct ReadOptions {
+  std::string label_column = "label";
+  std::string text_column = "text";  ///< several, joined by a space: "title,description"
+  std::string pair_column = {};      ///< the second text of a pair; several as above
+  /// The first row of a table is no header but a row. Columns are named by numbers from 1; unless
+  /// others are given the label is the first, and the text all that is not the label or the pair.
+  bool no_header = false;
+  bool skip_bad_rows = false;  ///< count them and go on
+  bool operator==(const ReadOptions&) const = default;
+};
+
+class RowReader {
+ public:
+  RowReader(std::string source, ReadOptions options)
+      : options_(std::move(options)), source_(std::move(source)) {}
+  virtual ~RowReader() = default;
+
+  /// Reads the next row; false at the end. Throws Error "FILE:LINE: …" for a row that breaks a rule
+  /// of its format, unless such are skipped.
+  bool next(Row& row);
+
+  /// What was found of the file's columns: "no header: column 1 is the label, …"; empty where a
+  /// header names them.
+  virtual std::string note() const { return {}; }
+  i64 skipped() const { return skipped_; }  ///< bad rows so far
+  const std::string& first_skipped() const {
+    return first_bad_;
+  }  ///< what was wrong with the first
+
+ protected:
+  /// Reads one row, or throws BadRow and stands behind it.
+  virtual bool read(Row& row) = 0;
+  ReadOptions options_;
+  const std::string source_;  ///< names the file in messages
+
+ private:
+  i64 skipped_ = 0;
+  std::string first_bad_;
+};
+
+enum class Format { tsv, csv, jsonl };
+
+/// .csv is CSV, .jsonl and .ndjson are JSON Lines, everything else is TSV.
+Format format_of(const std::filesystem::path& path);
+
+/// The rows of a file, in the format that its name tells. Throws Error when it cannot be opened, is
+/// empty, or has not the columns asked for.
+std::unique_ptr<RowReader> open_rows(const std::filesystem::path& path,
+                                     const ReadOptions& options = {});
+/// The same for text at hand, which must outlive the reader; `source` names it in messages.
+std::unique_ptr<RowReader> open_rows(std::string_view text, Format format,
+                                     const std::string& source, const ReadOptions& options = {});
+
+/// All rows of a file. Throws Error also where it has none.
+std::vector<Row> read_rows(const std::filesystem::path& path, const ReadOptions& options = {});
+std::vector<Row> parse_rows(std::string_view text, Format format, const std::string& source,
+                            const ReadOptions& options = {});
+
+}  // namespace minima

@@ -1,0 +1,175 @@
+#include "data/readers/table.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+
+#include "data/utf8.hpp"
+
+namespace minima {
+namespace {
+
+std::optional<i64> whole_number(std::string_view text) {
+  i64 value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+std::string joined(const std::vector<std::string>& fields, const std::vector<std::size_t>& which) {
+  std::string text;
+  for (std::size_t i = 0; i < which.size(); ++i) {
+    if (i > 0) text += ' ';
+    text += fields[which[i]];
+  }
+  return text;
+}
+
+}  // namespace
+
+void TableReader::begin() {
+  const bool found = read_fields(fields_);
+  check(found, "{}: is empty; expected a header, '{}' and '{}', and one row after another", source_,
+        options_.label_column, options_.text_column);
+  if (!options_.no_header && is_row(fields_)) options_.no_header = true;
+  header_ = fields_;
+  has_row_ = options_.no_header;
+  const ReadOptions usual;
+  const bool by_place = options_.no_header && options_.label_column == usual.label_column;
+  label_ = by_place ? 0 : index_of(options_.label_column, "label-column");
+  if (!options_.pair_column.empty()) pair_ = indices_of(options_.pair_column, "pair-column");
+  if (options_.no_header && options_.text_column == usual.text_column) {
+    Indices others = pair_;
+    others.push_back(label_);
+    text_ = all_but(others);
+    check(!text_.empty(), "{}:1: the row has no column for the text beside that of the label",
+          source_);
+  } else {
+    text_ = indices_of(options_.text_column, "text-column");
+  }
+}
+
+std::size_t TableReader::index_of(const std::string& column, const char* option) const {
+  if (options_.no_header) {
+    const std::optional<i64> number = whole_number(column);
+    check(number && *number >= 1 && *number <= std::ssize(header_),
+          "{}:1: there is no header, and no column '{}'; give {} a number from 1 to {}", source_,
+          printable(column), option, header_.size());
+    return static_cast<std::size_t>(*number - 1);
+  }
+  const auto found = std::ranges::find(header_, column);
+  check(found != header_.end(),
+        "{}:1: the header is '{}', without the column '{}'; name the columns with --label-column "
+        "and --text-column",
+        source_, printable(fmt::format("{}", fmt::join(header_, "\t"))), printable(column));
+  check(std::find(found + 1, header_.end(), column) == header_.end(),
+        "{}:1: the header has the column '{}' twice", source_, printable(column));
+  return static_cast<std::size_t>(found - header_.begin());
+}
+
+TableReader::Indices TableReader::indices_of(const std::string& columns, const char* option) const {
+  Indices result;
+  for (const std::string& column : split(columns, ',')) result.push_back(index_of(column, option));
+  return result;
+}
+
+TableReader::Indices TableReader::all_but(const Indices& others) const {
+  Indices result;
+  for (std::size_t i = 0; i < header_.size(); ++i)
+    if (std::ranges::find(others, i) == others.end()) result.push_back(i);
+  return result;
+}
+
+std::string TableReader::note() const {
+  if (!options_.no_header) return {};
+  const auto places = [](const Indices& indices) {
+    std::string text;
+    for (const std::size_t i : indices)
+      text += fmt::format("{}{}", text.empty() ? "" : ", ", i + 1);
+    return text;
+  };
+  return fmt::format("no header: the label is column {}, the text {}{}{}", label_ + 1,
+                     places(text_), pair_.empty() ? "" : ", the second text ", places(pair_));
+}
+
+bool TableReader::read(Row& row) {
+  if (!has_row_ && !read_fields(fields_)) return false;
+  has_row_ = false;
+  if (fields_.size() != header_.size())
+    bad_row(source_, row_line_, "the row has {} field{}, the {} {}; found '{}'", fields_.size(),
+            fields_.size() == 1 ? "" : "s", options_.no_header ? "first" : "header", header_.size(),
+            printable(fmt::format("{}", fmt::join(fields_, "\t"))));
+  if (fields_[label_].empty()) bad_row(source_, row_line_, "the row has no label");
+  row = {fields_[label_], joined(fields_, text_), row_line_, joined(fields_, pair_)};
+  return true;
+}
+
+bool TsvReader::read_fields(std::vector<std::string>& fields) {
+  if (!lines_.next()) return false;
+  row_line_ = lines_.number();
+  fields = split(lines_.line(), '\t');
+  return true;
+}
+
+bool CsvReader::is_row(const std::vector<std::string>& fields) const {
+  return fields.size() > 1 && whole_number(fields.front()).has_value();
+}
+
+bool CsvReader::read_fields(std::vector<std::string>& fields) {
+  if (!lines_.next()) return false;
+  row_line_ = lines_.number();
+  fields.clear();
+  for (std::size_t at = 0;; ++at) {  // behind a comma
+    std::string& field = fields.emplace_back();
+    at = at < lines_.line().size() && lines_.line()[at] == '"' ? read_quoted(at + 1, field)
+                                                               : read_plain(at, field);
+    if (at == lines_.line().size()) return true;
+  }
+}
+
+/// Reads a field from behind its opening quote; returns where it ends, a comma or the line's end.
+std::size_t CsvReader::read_quoted(std::size_t at, std::string& field) {
+  const i64 opened = lines_.number();
+  for (;;) {
+    const std::string_view line = lines_.line();
+    const std::size_t quote = line.find('"', at);
+    field += line.substr(at, quote - at);
+    if (quote == line.npos) {
+      field += lines_.end();
+      if (field.size() > kMaxLineBytes)
+        bad_row(source_, opened,
+                "a field has more than {} bytes; is the quote that opens it closed?",
+                kMaxLineBytes);
+      if (!lines_.next())
+        bad_row(source_, opened, "the quote that opens field '{}' is not closed", printable(field));
+      at = 0;
+    } else if (quote + 1 < line.size() && line[quote + 1] == '"') {
+      field += '"';
+      at = quote + 2;
+    } else {
+      if (quote + 1 < line.size() && line[quote + 1] != ',')
+        bad_row(source_, lines_.number(),
+                "behind a closing quote stands '{}', not a comma; a quote within a field is "
+                "written twice",
+                printable(line.substr(quote + 1)));
+      return quote + 1;
+    }
+  }
+}
+
+/// Reads a field without quotes; returns where it ends.
+std::size_t CsvReader::read_plain(std::size_t at, std::string& field) {
+  const std::string_view line = lines_.line();
+  const std::size_t end = std::min(line.find(',', at), line.size());
+  field = line.substr(at, end - at);
+  if (field.find('"') != field.npos)
+    bad_row(source_, lines_.number(),
+            "a quote in field '{}', which does not begin with one; such a field stands in quotes",
+            printable(field));
+  if (field.find('\r') != field.npos)
+    bad_row(source_, lines_.number(),
+            "a carriage return in field '{}', which does not stand in quotes", printable(field));
+  return end;
+}
+
+}  // namespace minima

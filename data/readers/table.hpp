@@ -1,0 +1,75 @@
+/// Tables: a header that names the columns, then one row after another.
+///
+/// *TSV*: fields between tabs, one row a line. Fields are raw: no quoting, no escapes.
+///
+/// *CSV* (RFC 4180): fields between commas. A field that holds a comma, a quote or a line's end
+/// stands in quotes, a quote within it is written twice; a backslash is a character like any other.
+/// A file whose first field is a whole number has no header (AG News and its kin), as under
+/// ReadOptions::no_header.
+#pragma once
+
+#include "data/readers/lines.hpp"
+#include "data/readers/reader.hpp"
+
+namespace minima {
+
+/// What TSV and CSV share: which field of a row is what.
+class TableReader : public RowReader {
+ public:
+  TableReader(Lines lines, const ReadOptions& options)
+      : RowReader(lines.source(), options), lines_(std::move(lines)) {}
+  std::string note() const override;
+
+ protected:
+  /// Reads the fields of the next row, which begins in line `row_line_`; false at the end. Throws
+  /// BadRow.
+  virtual bool read_fields(std::vector<std::string>& fields) = 0;
+  /// Whether fields that begin a file without a header show that.
+  virtual bool is_row(const std::vector<std::string>&) const { return false; }
+  bool read(Row& row) override;
+
+  /// Reads the header; the first thing that a constructor of a derived class does. Throws Error for
+  /// an empty file, and one without the columns asked for.
+  void begin();
+
+  Lines lines_;
+  i64 row_line_ = 1;
+
+ private:
+  using Indices = std::vector<std::size_t>;
+  std::size_t index_of(const std::string& column, const char* option) const;
+  Indices indices_of(const std::string& columns, const char* option) const;
+  Indices all_but(const Indices& others) const;
+
+  std::vector<std::string> header_, fields_;
+  bool has_row_ = false;  // the first row, read in search of a header
+  std::size_t label_ = 0;
+  Indices text_, pair_;
+};
+
+class TsvReader : public TableReader {
+ public:
+  TsvReader(Lines lines, const ReadOptions& options) : TableReader(std::move(lines), options) {
+    begin();
+  }
+
+ protected:
+  bool read_fields(std::vector<std::string>& fields) override;
+};
+
+class CsvReader : public TableReader {
+ public:
+  CsvReader(Lines lines, const ReadOptions& options) : TableReader(std::move(lines), options) {
+    begin();
+  }
+
+ protected:
+  bool read_fields(std::vector<std::string>& fields) override;
+  bool is_row(const std::vector<std::string>& fields) const override;
+
+ private:
+  std::size_t read_quoted(std::size_t at, std::string& field);
+  std::size_t read_plain(std::size_t at, std::string& field);
+};
+
+}  // namespace minima

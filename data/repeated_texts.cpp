@@ -1,0 +1,50 @@
+#include "data/repeated_texts.hpp"
+
+#include <xxhash.h>
+
+namespace minima {
+
+void RepeatedTexts::add(std::string_view text, int split, i64 label) {
+  const u64 hash = XXH3_64bits(text.data(), text.size());
+  const auto in_sample = [&](u64 h) { return level_ == 0 || h >> (64 - level_) == 0; };
+  if (!in_sample(hash)) return;
+  const auto [found, is_new] = texts_.try_emplace(hash, Seen{{}, label});
+  Seen& seen = found->second;
+  ++seen.rows[static_cast<std::size_t>(split)];
+  seen.conflict |= seen.label != label;
+  while (texts_.size() > kMost) {
+    ++level_;
+    std::erase_if(texts_, [&](const auto& entry) { return !in_sample(entry.first); });
+  }
+}
+
+template <class Count>
+i64 RepeatedTexts::estimate(const Count& count) const {
+  i64 sum = 0;
+  for (const auto& [hash, seen] : texts_) sum += count(seen);
+  return sum * one_in();
+}
+
+i64 RepeatedTexts::within(int split) const {
+  return estimate([&](const Seen& seen) -> i64 {
+    const u32 rows = seen.rows[static_cast<std::size_t>(split)];
+    return rows > 1 ? rows - 1 : 0;
+  });
+}
+
+i64 RepeatedTexts::shared(int split, int other) const {
+  return estimate([&](const Seen& seen) -> i64 {
+    return seen.rows[static_cast<std::size_t>(other)] > 0
+               ? seen.rows[static_cast<std::size_t>(split)]
+               : 0;
+  });
+}
+
+RepeatedTexts::Conflicts RepeatedTexts::conflicts() const {
+  return {estimate([](const Seen& seen) -> i64 { return seen.conflict; }),
+          estimate([](const Seen& seen) -> i64 {
+            return seen.conflict ? i64{seen.rows[0]} + seen.rows[1] + seen.rows[2] : 0;
+          })};
+}
+
+}  // namespace minima

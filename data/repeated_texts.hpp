@@ -1,0 +1,52 @@
+/// RepeatedTexts: which texts occur more than once, within a split and across splits, in memory that
+/// does not grow with the data.
+///
+/// A text is kept as its 64-bit hash. When there are more than kMost of them, those whose hash
+/// begins with another zero bit are kept and the others forgotten: as all copies of a text have the
+/// same hash, what is said of the sample is exact, and 2ᵏ times as much an estimate of the whole
+/// (Gibbons 2001, "Distinct sampling", VLDB, §3).
+#pragma once
+
+#include <array>
+#include <string_view>
+#include <unordered_map>
+
+#include "core/types.hpp"
+
+namespace minima {
+
+class RepeatedTexts {
+ public:
+  static constexpr int kSplits = 3;
+  static constexpr std::size_t kMost = std::size_t{1} << 19;
+
+  /// A text of split 0, 1 or 2, and a number that stands for its label.
+  void add(std::string_view text, int split, i64 label);
+
+  /// Every text in how many is looked at: 1 is all, and then what follows is exact.
+  i64 one_in() const { return i64{1} << level_; }
+
+  /// Rows of a split whose text an earlier row of the split has.
+  i64 within(int split) const;
+  /// Rows of `split` whose text occurs in `other`.
+  i64 shared(int split, int other) const;
+  /// Texts that occur with two labels or more, and the rows that have such a text.
+  struct Conflicts {
+    i64 texts = 0, rows = 0;
+  };
+  Conflicts conflicts() const;
+
+ private:
+  struct Seen {
+    std::array<u32, kSplits> rows{};
+    i64 label;
+    bool conflict = false;
+  };
+  template <class Count>
+  i64 estimate(const Count& count) const;
+
+  std::unordered_map<u64, Seen> texts_;
+  int level_ = 0;
+};
+
+}  // namespace minima

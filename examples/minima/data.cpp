@@ -1,0 +1,221 @@
+/// minima data: what is in a file of labelled texts, or in a folder of splits.
+#include "core/json.hpp"
+#include "data/dataset.hpp"
+#include "data/statistics.hpp"
+#include "data/tokenizer_files.hpp"
+#include "examples/minima/options.hpp"
+#include "examples/minima/verbs.hpp"
+
+namespace minima {
+namespace {
+
+namespace fs = std::filesystem;
+
+const char* const kSplits[] = {"train", "dev", "test"};
+constexpr std::pair<int, int> kShared[] = {{1, 0}, {2, 0}, {2, 1}};
+constexpr std::pair<const char*, double> kPercentiles[] = {{"min", 0},  {"p50", 50}, {"p90", 90},
+                                                           {"p95", 95}, {"p99", 99}, {"max", 100}};
+
+struct DataVerb {
+  std::string data = "builtin", vocab;
+  bool cased = false, json = false;
+  u64 seed = 1;
+  ReadOptions read;
+
+  /// A split as it was read.
+  struct Part {
+    int split;
+    std::string name, file, note, first_skipped;
+    i64 skipped = 0;
+  };
+  std::vector<Part> parts;
+  std::optional<std::vector<std::string>> names;
+
+  void read_file(Statistics& statistics, int split, const std::string& name, const fs::path& path) {
+    const auto rows = open_rows(path, read);
+    for (Row row; rows->next(row);) try {
+        statistics.add(row, split);
+      } catch (const Error& error) {
+        fail("{}: {}", path.string(), error.what());
+      }
+    parts.push_back(
+        {split, name, path.string(), rows->note(), rows->first_skipped(), rows->skipped()});
+    check(statistics.split(split).rows > 0 || rows->skipped() == 0,
+          "{}: all {} rows are bad; the first: {}", path.string(), rows->skipped(),
+          rows->first_skipped());
+    check(statistics.split(split).rows > 0, "{}: has a header but no rows", path.string());
+  }
+
+  void read_all(Statistics& statistics) {
+    std::error_code none;
+    if (data == "builtin" || data == "debian") {
+      const Dataset dataset = load_dataset(data, seed);
+      int split = 0;
+      for (const auto* examples : {&dataset.train, &dataset.dev, &dataset.test}) {
+        for (const Example& example : *examples)
+          statistics.add({dataset.label_names[static_cast<std::size_t>(example.label)],
+                          example.text, 0, example.pair},
+                         split);
+        parts.push_back({split, kSplits[split], data, "", ""});
+        ++split;
+      }
+    } else if (fs::is_directory(data, none)) {
+      names = label_names_in(data);
+      for (int split = 0; split < 3; ++split)
+        if (const auto path = split_file(data, kSplits[split]))
+          read_file(statistics, split, kSplits[split], *path);
+      check(!parts.empty(), "{}: has no train, dev or test, as .tsv, .csv or .jsonl", data);
+    } else {
+      check(fs::exists(data, none),
+            "data: there is no '{}'; give a file, a folder, builtin or debian", data);
+      const fs::path path = data;
+      names = label_names_in(path.has_parent_path() ? path.parent_path() : ".");
+      read_file(statistics, 0, "all", path);
+    }
+  }
+
+  std::string name_of(const std::string& label) const {
+    if (!names) return {};
+    const auto found = class_of(label, *names);
+    const std::string& name = found ? (*names)[static_cast<std::size_t>(*found)] : label;
+    return name == label ? "" : name;
+  }
+
+  /// The labels in the order of numbers where all are numbers.
+  static std::vector<std::pair<std::string, i64>> classes(const SplitStatistics& split) {
+    std::vector<std::pair<std::string, i64>> result(split.labels.begin(), split.labels.end());
+    std::ranges::stable_sort(result, [](const auto& a, const auto& b) {
+      const auto digits = [](const std::string& s) {
+        return s.find_first_not_of("0123456789") == s.npos;
+      };
+      return digits(a.first) && digits(b.first) && a.first.size() < b.first.size();
+    });
+    return result;
+  }
+
+  static Json to_json(const Lengths& lengths) {
+    Json result;
+    for (const auto& [name, percent] : kPercentiles) result[name] = lengths.percentile(percent);
+    result["mean"] = lengths.mean();
+    return result;
+  }
+
+  Json to_json(const Statistics& statistics) const {
+    Json result = {{"data", data}, {"rows", 0}, {"skipped", 0}, {"splits", Json::object()}};
+    for (const Part& part : parts) {
+      const SplitStatistics& s = statistics.split(part.split);
+      Json split = {{"file", part.file}, {"rows", s.rows}, {"skipped", part.skipped}};
+      if (part.skipped > 0) split["first_skipped"] = part.first_skipped;
+      if (!part.note.empty()) split["note"] = part.note;
+      split["pairs"] = s.pairs;
+      split["empty"] = s.empty;
+      split["classes"] = Json::array();
+      for (const auto& [label, rows] : classes(s)) {
+        Json one = {{"label", label}, {"rows", rows}};
+        one["share"] = static_cast<double>(rows) / static_cast<double>(s.rows);
+        if (const std::string name = name_of(label); !name.empty()) one["name"] = name;
+        split["classes"].push_back(one);
+      }
+      split["balance"] = s.balance();
+      split["characters"] = to_json(s.characters);
+      split["words"] = to_json(s.words);
+      if (s.tokens.count() > 0) split["tokens"] = to_json(s.tokens), split["unknown"] = s.unknown;
+      split["duplicates"] = {{"exact", statistics.exact().within(part.split)},
+                             {"normalized", statistics.normalized().within(part.split)}};
+      result["rows"] = result["rows"].get<i64>() + s.rows;
+      result["skipped"] = result["skipped"].get<i64>() + part.skipped;
+      result["splits"][part.name] = split;
+    }
+    for (const auto& [split, other] : kShared)
+      if (parts.size() > 1)
+        result["shared"][fmt::format("{}_in_{}", kSplits[split], kSplits[other])] = {
+            {"exact", statistics.exact().shared(split, other)},
+            {"normalized", statistics.normalized().shared(split, other)}};
+    for (const auto& [name, texts] : {std::pair("exact", &statistics.exact()),
+                                      std::pair("normalized", &statistics.normalized())}) {
+      const RepeatedTexts::Conflicts conflicts = texts->conflicts();
+      result["conflicts"][name] = {{"texts", conflicts.texts}, {"rows", conflicts.rows}};
+      result["estimated_from_one_in"][name] = texts->one_in();
+    }
+    return result;
+  }
+
+  void print_part(const Part& part, const Statistics& statistics) const {
+    const SplitStatistics& s = statistics.split(part.split);
+    fmt::print("{} ({}): {} rows", part.name, part.file, s.rows);
+    if (s.pairs > 0) fmt::print(", {} of them pairs", s.pairs);
+    if (s.empty > 0) fmt::print(", {} without a word", s.empty);
+    if (part.skipped > 0)
+      fmt::print(", {} bad ones skipped ({})", part.skipped, part.first_skipped);
+    fmt::print("{}{}\n", part.note.empty() ? "" : "; ", part.note);
+    fmt::print("\n  {:>9} {:>7}  label\n", "rows", "share");
+    const auto all = classes(s);
+    constexpr std::size_t kShown = 60;
+    for (std::size_t i = 0; i < std::min(all.size(), kShown); ++i)
+      fmt::print("  {:>9} {:>5.1f} %  {} {}\n", all[i].second,
+                 100 * static_cast<double>(all[i].second) / static_cast<double>(s.rows),
+                 all[i].first, name_of(all[i].first));
+    if (all.size() > kShown) fmt::print("  and {} more\n", all.size() - kShown);
+    fmt::print("  balance {:.3f} (1: equal shares)\n\n  {:<10}", s.balance(), "length");
+    for (const auto& [name, percent] : kPercentiles) fmt::print(" {:>7}", name);
+    fmt::print(" {:>8}\n", "mean");
+    const auto line = [](const char* what, const Lengths& lengths) {
+      if (lengths.count() == 0) return;
+      fmt::print("  {:<10}", what);
+      for (const auto& [name, percent] : kPercentiles)
+        fmt::print(" {:>7}", lengths.percentile(percent));
+      fmt::print(" {:>8.1f}\n", lengths.mean());
+    };
+    line("characters", s.characters);
+    line("words", s.words);
+    line("tokens", s.tokens);
+    if (s.tokens.count() > 0)
+      fmt::print("  [UNK]: {:.3f} % of the tokens\n",
+                 100 * static_cast<double>(s.unknown) /
+                     (s.tokens.mean() * static_cast<double>(s.tokens.count())));
+    fmt::print("\n  rows whose text an earlier row has: {}, ignoring case and punctuation {}\n\n",
+               statistics.exact().within(part.split), statistics.normalized().within(part.split));
+  }
+
+  void run() {
+    std::optional<Tokenizer> tokenizer;
+    if (!vocab.empty()) tokenizer = read_tokenizer(vocab, cased ? Casing::cased : Casing::uncased);
+    Statistics statistics(tokenizer ? &*tokenizer : nullptr);
+    read_all(statistics);
+    if (json) return fmt::print("{}\n", to_json(statistics).dump());
+    for (const Part& part : parts) print_part(part, statistics);
+    for (const auto& [split, other] : kShared)
+      if (parts.size() > 1)
+        fmt::print("rows of {} whose text is in {}: {}, ignoring case and punctuation {}\n",
+                   kSplits[split], kSplits[other], statistics.exact().shared(split, other),
+                   statistics.normalized().shared(split, other));
+    const auto exact = statistics.exact().conflicts(), near = statistics.normalized().conflicts();
+    fmt::print(
+        "texts with more than one label: {} ({} rows), ignoring case and punctuation {} ({} "
+        "rows)\n",
+        exact.texts, exact.rows, near.texts, near.rows);
+    if (statistics.exact().one_in() > 1)
+      fmt::print("(repeated texts are estimated from one text in {})\n",
+                 statistics.exact().one_in());
+  }
+};
+
+}  // namespace
+
+void add_data(CLI::App& app) {
+  CLI::App& verb = *app.add_subcommand(
+      "data", "what is in a file or folder of labelled texts: classes, lengths, repeated texts");
+  const auto options = std::make_shared<DataVerb>();
+  verb.add_option("data", options->data,
+                  "a .tsv, .csv or .jsonl file, a folder with train, dev, test, builtin, debian")
+      ->capture_default_str();
+  add_read_options(verb, options->read);
+  verb.add_option("--vocab", options->vocab,
+                  "vocab.txt, tokenizer.json or their folder: count tokens too");
+  verb.add_flag("--cased", options->cased, "keep capitals and accents (with a vocab.txt)");
+  verb.add_option("--seed", options->seed, "draws from debian")->capture_default_str();
+  verb.add_flag("--json", options->json, "one JSON document on standard output, nothing else");
+  verb.callback([options] { options->run(); });
+}
+
+}  // namespace minima

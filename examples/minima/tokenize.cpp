@@ -1,0 +1,142 @@
+/// minima tokenize: lines of standard input as ids, tokens and offsets.
+#include <iostream>
+
+#include "core/json.hpp"
+#include "data/tokenizer_files.hpp"
+#include "examples/minima/options.hpp"
+#include "examples/minima/verbs.hpp"
+
+namespace minima {
+namespace {
+
+constexpr std::size_t kMostLineBytes = std::size_t{1} << 26;
+
+struct TokenizeVerb {
+  std::string vocab, truncation;
+  bool cased = false, json = false, pairs = false;
+  std::optional<i64> max_length;
+
+  EncodeOptions encode_options() const {
+    check(truncation.empty() || max_length,
+          "--truncation says how to cut; --max-length says to what length, and is missing");
+    if (!max_length) return {.truncation = Truncation::none};
+    check(truncation != "only_second" || pairs, "--truncation only_second needs --pairs");
+    return {.max_length = *max_length,
+            .truncation = truncation == "only_first"    ? Truncation::only_first
+                          : truncation == "only_second" ? Truncation::only_second
+                                                        : Truncation::longest_first};
+  }
+
+  Tokenizer tokenizer() const {
+    std::error_code none;
+    const std::filesystem::path path = vocab;
+    check(!cased || (!std::filesystem::is_directory(path, none) && path.extension() != ".json"),
+          "--cased goes with a vocab.txt; {} says itself what becomes of capitals", vocab);
+    return read_tokenizer(path, cased ? Casing::cased : Casing::uncased);
+  }
+
+  template <class Items, class Write>
+  static void list(std::string& out, const Items& items, const char* between, const Write& write) {
+    bool first = true;
+    for (const auto& item : items) {
+      if (!first) out += between;
+      first = false;
+      write(std::back_inserter(out), item);
+    }
+  }
+
+  /// One line of output for an encoding.
+  void write(std::string& out, const Encoding& encoding,
+             const std::vector<std::string>& tokens) const {
+    const auto number = [](auto to, i32 x) { fmt::format_to(to, "{}", x); };
+    const auto token = [&](auto to, i32 id) {
+      fmt::format_to(to, "{}", tokens[static_cast<std::size_t>(id)]);
+    };
+    out += json ? "{\"ids\":[" : "";
+    list(out, encoding.ids, json ? "," : " ", number);
+    out += json ? "],\"tokens\":[" : "\t";
+    list(out, encoding.ids, json ? "," : " ", token);
+    out += json ? "],\"offsets\":[" : "\t";
+    list(out, encoding.offsets, json ? "," : " ", [&](auto to, const Span& span) {
+      fmt::format_to(to, fmt::runtime(json ? "[{},{}]" : "{}:{}"), span.begin, span.end);
+    });
+    out += json ? "]" : "";
+    if (pairs) {
+      out += json ? ",\"type_ids\":[" : "\t";
+      list(out, encoding.type_ids, json ? "," : " ", number);
+      out += json ? "]" : "";
+    }
+    out += json ? "}\n" : "\n";
+  }
+
+  void run() const {
+    const EncodeOptions options = encode_options();
+    const Tokenizer tokenizer = this->tokenizer();
+    std::vector<std::string> tokens;
+    for (const std::string& token : tokenizer.vocabulary().tokens())
+      tokens.push_back(json ? Json(token).dump() : token);
+
+    std::ios::sync_with_stdio(false);  // else in_avail cannot tell whether more lines wait
+    Encoding encoding;
+    std::string line, out;
+    for (i64 number = 1; std::getline(std::cin, line); ++number) {
+      check(line.size() <= kMostLineBytes, "tokenize: line {} has {} bytes, more than {}", number,
+            line.size(), kMostLineBytes);
+      std::string_view a = line, b;
+      if (pairs) {
+        const std::size_t tab = line.find('\t');
+        check(tab != line.npos, "tokenize: line {} has no tab; --pairs takes text<TAB>text",
+              number);
+        a = std::string_view(line).substr(0, tab);
+        b = std::string_view(line).substr(tab + 1);
+      }
+      try {
+        tokenizer.encode(a, b, options, encoding);
+      } catch (const Error& error) {
+        fail("tokenize: line {}: {}", number, error.what());
+      }
+      write(out, encoding, tokens);
+      if (out.size() > (1 << 16) || std::cin.rdbuf()->in_avail() <= 0) {
+        std::fwrite(out.data(), 1, out.size(), stdout);
+        std::fflush(stdout);
+        check_output();
+        out.clear();
+      }
+    }
+    if (std::cin.bad()) fail_at_run_time("tokenize: standard input cannot be read");
+    std::fwrite(out.data(), 1, out.size(), stdout);
+  }
+
+  static void check_output() {
+    if (std::ferror(stdout)) fail_at_run_time("tokenize: standard output cannot be written");
+  }
+};
+
+}  // namespace
+
+void add_tokenize(CLI::App& app) {
+  CLI::App& verb =
+      *app.add_subcommand("tokenize", "the lines of standard input as ids, tokens and offsets");
+  verb.footer(
+      "A line of output for each line: ids, tokens, offsets, and with --pairs the type ids, "
+      "between\n"
+      "tabs; or a JSON document with these names. An offset is [begin, end) in characters (code\n"
+      "points, not bytes) of the line, or of the text of the pair; [CLS] and [SEP] have 0, 0. "
+      "Bytes\n"
+      "that are not UTF-8 count as one character for each ill-formed part.");
+  const auto options = std::make_shared<TokenizeVerb>();
+  verb.add_option("--vocab", options->vocab,
+                  "vocab.txt, tokenizer.json, or a folder with one of them")
+      ->required();
+  verb.add_flag("--cased", options->cased, "keep capitals and accents (with a vocab.txt)");
+  verb.add_flag("--json", options->json, "a JSON document a line");
+  verb.add_flag("--pairs", options->pairs, "each line is a pair: text<TAB>text");
+  verb.add_option("--max-length", options->max_length,
+                  "tokens of a line, [CLS] and [SEP] counted; the rest is cut off");
+  verb.add_option("--truncation", options->truncation,
+                  "which text of a pair is cut: longest_first (default), only_first, only_second")
+      ->check(CLI::IsMember({"longest_first", "only_first", "only_second"}));
+  verb.callback([options] { options->run(); });
+}
+
+}  // namespace minima

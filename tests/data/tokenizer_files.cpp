@@ -1,0 +1,107 @@
+#include "data/tokenizer_files.hpp"
+
+#include "core/json.hpp"
+#include "tests/data/files.hpp"
+#include "tests/support.hpp"
+
+namespace minima {
+namespace {
+
+const std::vector<std::string> kTokens = {
+    "[PAD]",  "[UNK]",        "[CLS]", "[SEP]",     "[MASK]", "un",
+    "##able", "caf\u00E9",    "cafe",  "CAF\u00C9", "i",      "i\u0307",
+    "\u4E2D", "\u4E2D\u6587", "a\x01", "a",         "\"\\"};
+
+std::string pieces(const Tokenizer& tokenizer, std::string_view text) {
+  std::vector<Token> found;
+  tokenizer.tokenize(text, found);
+  std::string result;
+  for (const Token& token : found)
+    result +=
+        fmt::format("{}{}", result.empty() ? "" : " ", tokenizer.vocabulary().token(token.id));
+  return result;
+}
+
+Normalization with(bool clean, bool chinese, bool strip, bool lower) {
+  Normalization n;
+  n.clean_text = clean, n.handle_chinese_chars = chinese, n.strip_accents = strip,
+  n.lowercase = lower;
+  return n;
+}
+
+}  // namespace
+
+TEST_CASE("each step of the normalization can be left out") {
+  const auto cut = [](const Normalization& n, std::string_view text) {
+    return pieces(Tokenizer(Vocabulary(kTokens), n), text);
+  };
+  CHECK(cut(with(true, true, true, true), "CAF\u00C9") == "cafe");
+  CHECK(cut(with(true, true, false, true), "CAF\u00C9") == "caf\u00E9");
+  CHECK(cut(with(true, true, false, false), "CAF\u00C9") == "CAF\u00C9");
+  CHECK(cut(with(true, true, true, false), "caf\u00E9") == "cafe");
+  CHECK(cut(with(true, true, false, false), "\u4E2D\u6587") == "\u4E2D [UNK]");
+  CHECK(cut(with(true, false, false, false), "\u4E2D\u6587") == "\u4E2D\u6587");
+  CHECK(cut(with(true, true, true, true), "a\x01") == "a");
+  CHECK(cut(with(false, true, true, true), "a\x01") == "a\x01");
+  CHECK(cut(with(false, true, true, true),
+            "a\va\u0085"
+            "a") == "a a a");
+  CHECK(cut(with(true, true, false, true), "\u0130") == "i\u0307");  // lowers to two characters
+  CHECK(cut(with(true, true, true, true), "\u0130") == "i");
+}
+
+TEST_CASE("a written tokenizer is read again the same, from each of its files") {
+  const test::Folder folder;
+  VocabularyNames names;
+  names.pad = "<pad>", names.unk = "[UNK]", names.continues = "@@";
+  std::vector<std::string> tokens = kTokens;
+  tokens[0] = "<pad>";
+  tokens[6] = "@@able";
+  const Tokenizer original(Vocabulary(tokens, "here", names), with(false, true, true, false), 7,
+                           {"\"\\"});
+  write_tokenizer(folder.path(), original, 128);
+  for (const std::string& path : {folder.path(), folder.path() + "/tokenizer.json"}) {
+    const Tokenizer again = read_tokenizer(path);
+    CHECK(again.vocabulary().tokens() == tokens);
+    CHECK(again.normalization() == original.normalization());
+    CHECK(again.max_word_characters() == 7);
+    CHECK(again.vocabulary().names().continues == "@@");
+    CHECK(again.vocabulary().special().pad == 0);
+    CHECK(pieces(again, "unable aaaaaaaa un\"\\able") == "un @@able [UNK] un \"\\ [UNK]");
+  }
+  const Json config = read_json(folder.path() + "/tokenizer_config.json");
+  CHECK(config["model_max_length"] == 128);
+  CHECK(config["do_lower_case"] == false);
+  CHECK(config["strip_accents"] == true);
+}
+
+TEST_CASE("a folder's tokenizer_config.json says what becomes of capitals") {
+  const test::Folder folder;
+  Vocabulary(kTokens).write(folder.path() + "/vocab.txt");
+  CHECK(read_tokenizer(folder.path()).normalization() == Normalization(Casing::uncased));
+  CHECK(read_tokenizer(folder.path(), Casing::cased).normalization() ==
+        Normalization(Casing::cased));
+  folder.write("tokenizer_config.json", "{\"do_lower_case\": false}");
+  CHECK(read_tokenizer(folder.path()).normalization() == Normalization(Casing::cased));
+  folder.write("tokenizer_config.json", "{\"do_lower_case\": true, \"strip_accents\": false}");
+  CHECK(read_tokenizer(folder.path(), Casing::cased).normalization() ==
+        with(true, true, false, true));
+  write_tokenizer(folder.path(), Tokenizer(Vocabulary(kTokens), Casing::uncased), 9);
+  folder.write("tokenizer_config.json",
+               "{\"do_lower_case\": false, \"tokenize_chinese_chars\": false}");
+  CHECK(read_tokenizer(folder.path()).normalization() == with(true, false, false, false));
+}
+
+TEST_CASE("of added tokens the leftmost counts, and of those at one place the longest") {
+  std::vector<std::string> tokens = kTokens;
+  tokens.insert(tokens.end(), {"<a>", "<a><b>", "b><b"});
+  const Tokenizer tokenizer(Vocabulary(tokens), Casing::uncased, 100, {"<a>", "<a><b>", "b><b"});
+  CHECK(pieces(tokenizer, "i<a><b>i") == "i <a><b> i");
+  CHECK(pieces(tokenizer, "<a><a>i") == "<a> <a> i");
+  CHECK(pieces(tokenizer, "<b><b>") == "[UNK] b><b [UNK]");
+  CHECK(pieces(tokenizer, "\u00E9<a>[MASK]") == "[UNK] <a> [MASK]");
+  CHECK_THROWS_AS(Tokenizer(Vocabulary(kTokens), Casing::uncased, 100, {"<none>"}), Error);
+  CHECK_THROWS_AS(Tokenizer(Vocabulary(kTokens), Casing::uncased, 0), Error);
+}
+
+}  // namespace minima
