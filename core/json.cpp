@@ -24,9 +24,8 @@ AnyJson parse(std::string_view text, std::string_view source) {
     check(depth <= 256, "{}: JSON nested deeper than 256", source);
     if (event == Event::object_start) keys.emplace_back();
     if (event == Event::object_end) keys.pop_back();
-    if (event == Event::key)
-      check(keys.back().insert(value.template get<std::string>()).second,
-            "{}: the key '{}' occurs twice", source, plain(value.template get<std::string>()));
+    if (event == Event::key && !keys.back().insert(value.template get<std::string>()).second)
+      fail("{}: the key '{}' occurs twice", source, shown(value.template get<std::string>()));
     return true;
   };
   // The library takes a NUL for the end of the text, and what follows for nothing.
@@ -47,6 +46,11 @@ Json parse_json(std::string_view text, std::string_view source) {
 
 SortedJson parse_sorted_json(std::string_view text, std::string_view source) {
   return parse<SortedJson>(text, source);
+}
+
+std::string shown(const std::string& text) {
+  const std::string quoted = Json(text).dump();
+  return quoted.substr(1, quoted.size() - 2);
 }
 
 Json read_json(const std::filesystem::path& path) {

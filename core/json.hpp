@@ -14,6 +14,9 @@ using Json = nlohmann::ordered_json;
 /// or nesting deeper than 256 (the parser recurses).
 Json parse_json(std::string_view text, std::string_view source);
 
+/// A text for a message: on one line, its control characters as JSON escapes them.
+std::string shown(const std::string& text);
+
 /// The JSON in a file.
 Json read_json(const std::filesystem::path& path);
 

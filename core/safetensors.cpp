@@ -11,14 +11,60 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "safetensors files are little-endian");
 
 constexpr u64 kLargestHeader = 100'000'000;
-constexpr std::pair<DType, const char*> kTypeNames[] = {
-    {DType::f64, "F64"}, {DType::f32, "F32"}, {DType::bf16, "BF16"}, {DType::f16, "F16"},
-    {DType::i64, "I64"}, {DType::i32, "I32"}, {DType::u8, "U8"}};
 
-const char* type_name(DType dtype) {
-  for (const auto& [type, name] : kTypeNames)
-    if (type == dtype) return name;
-  return "U8";
+/// The types of the format; those without a DType are known, so that a file which holds one beside
+/// others can be read.
+struct Type {
+  std::string_view name;
+  u64 bits;
+  std::optional<DType> dtype = {};
+};
+constexpr Type kTypes[] = {{"F64", 64, DType::f64},
+                           {"F32", 32, DType::f32},
+                           {"BF16", 16, DType::bf16},
+                           {"F16", 16, DType::f16},
+                           {"I64", 64, DType::i64},
+                           {"I32", 32, DType::i32},
+                           {"U8", 8, DType::u8},
+                           {"BOOL", 8},
+                           {"I8", 8},
+                           {"I16", 16},
+                           {"U16", 16},
+                           {"U32", 32},
+                           {"U64", 64},
+                           {"C64", 64},
+                           {"F8_E4M3", 8},
+                           {"F8_E5M2", 8},
+                           {"F8_E8M0", 8},
+                           {"F8_E4M3FNUZ", 8},
+                           {"F8_E5M2FNUZ", 8},
+                           {"F6_E2M3", 6},
+                           {"F6_E3M2", 6},
+                           {"F4", 4}};
+
+std::string_view type_name(DType dtype) {
+  return std::ranges::find(kTypes, std::optional(dtype), &Type::dtype)->name;
+}
+
+bool is_float(DType dtype) {
+  return dtype != DType::i64 && dtype != DType::i32 && dtype != DType::u8;
+}
+
+/// The sizes of `json`, an array of whole numbers. Throws Error where their product overflows.
+Shape parse_shape(const Json& json, const std::string& where) {
+  check(json.is_array() && json.size() <= Shape::kMaxRank,
+        "{}: shape must be a list of at most {} sizes", where, Shape::kMaxRank);
+  std::vector<i64> sizes;
+  for (const Json& size : json) {
+    check(size.is_number_unsigned() && size.get<u64>() <= u64{1} << 62,
+          "{}: a size in shape is {}; it must be a whole number up to 2^62", where, size.dump());
+    sizes.push_back(size.get<i64>());
+  }
+  try {
+    return Shape(sizes);
+  } catch (const Error& error) {
+    fail("{}: {}", where, error.what());
+  }
 }
 
 SafetensorsFile::Entry parse_entry(const Json& json, const std::string& where, u64 data_bytes) {
@@ -26,42 +72,49 @@ SafetensorsFile::Entry parse_entry(const Json& json, const std::string& where, u
             json.contains("data_offsets"),
         "{}: must have exactly dtype, shape and data_offsets", where);
   check(json["dtype"].is_string(), "{}: dtype must be a string", where);
-  const auto type = std::ranges::find(kTypeNames, json["dtype"].get<std::string>(),
-                                      [](const auto& pair) { return std::string(pair.second); });
-  check(type != std::end(kTypeNames),
-        "{}: unknown dtype '{}'; known are F64, F32, BF16, F16, I64, I32, U8", where,
-        json["dtype"].get<std::string>());
-
-  check(json["shape"].is_array() && json["shape"].size() <= Shape::kMaxRank,
-        "{}: shape must be a list of at most {} sizes", where, Shape::kMaxRank);
-  std::vector<i64> sizes;
-  for (const Json& size : json["shape"]) {
-    check(size.is_number_unsigned() && size.get<u64>() <= u64{1} << 62,
-          "{}: a size in shape is not a whole number", where);
-    sizes.push_back(size.get<i64>());
-  }
-  SafetensorsFile::Entry entry{type->first, {}, 0, 0};
-  try {
-    entry.shape = Shape(sizes);
-  } catch (const Error& error) {
-    fail("{}: {}", where, error.what());
-  }
+  const std::string name = json["dtype"].get<std::string>();
+  const auto type = std::ranges::find(kTypes, name, &Type::name);
+  check(type != std::end(kTypes), "{}: unknown dtype '{}'; the format has F32, F16, BF16, I64, …",
+        where, shown(name));
+  const Shape shape = parse_shape(json["shape"], where);
 
   const Json& range = json["data_offsets"];
   check(range.is_array() && range.size() == 2 && range[0].is_number_unsigned() &&
             range[1].is_number_unsigned(),
         "{}: data_offsets must be two whole numbers", where);
-  entry.begin = range[0].get<u64>();
-  entry.end = range[1].get<u64>();
-  check(entry.begin <= entry.end && entry.end <= data_bytes,
-        "{}: its bytes {} to {} do not lie in the {} bytes of data", where, entry.begin, entry.end,
-        data_bytes);
-  const u64 width = static_cast<u64>(element_size(entry.dtype));
-  check(static_cast<u64>(entry.shape.size()) <= data_bytes / width &&
-            static_cast<u64>(entry.shape.size()) * width == entry.end - entry.begin,
-        "{}: shape {} of {} does not fill its {} bytes", where, entry.shape, type->second,
-        entry.end - entry.begin);
-  return entry;
+  const u64 begin = range[0].get<u64>(), end = range[1].get<u64>();
+  check(begin <= end && end <= data_bytes,
+        "{}: its bytes {} to {} do not lie in the {} bytes of data", where, begin, end, data_bytes);
+  const u64 elements = static_cast<u64>(shape.size());  // at most 2⁵⁹: the product below fits
+  check(elements <= 8 * data_bytes && elements * type->bits % 8 == 0 &&
+            elements * type->bits / 8 == end - begin,
+        "{}: shape {} of {} does not fill its {} bytes", where, shape, name, end - begin);
+  return {name, type->dtype, shape, begin, end};
+}
+
+/// Throws Error unless the tensors' bytes, side by side, are the data.
+void check_layout(const std::map<std::string, SafetensorsFile::Entry>& entries,
+                  const std::string& file, u64 data_bytes) {
+  struct Range {
+    u64 begin, end;
+    const std::string* name;
+  };
+  std::vector<Range> ranges;
+  for (const auto& [name, entry] : entries) ranges.push_back({entry.begin, entry.end, &name});
+  std::ranges::sort(ranges, {},
+                    [](const Range& range) { return std::pair(range.begin, range.end); });
+  u64 filled = 0;
+  for (const Range& range : ranges) {
+    const auto refuse = [&](const char* what) {
+      fail("{}: tensor '{}': begins at byte {} of the data, the tensors before it end at {}: {}",
+           file, shown(*range.name), range.begin, filled, what);
+    };
+    if (range.begin < filled) refuse("two tensors overlap");
+    if (range.begin > filled) refuse("a hole that belongs to no tensor");
+    filled = range.end;
+  }
+  check(filled == data_bytes, "{}: {} bytes of data, of which the tensors fill {}", file,
+        data_bytes, filled);
 }
 
 }  // namespace
@@ -87,58 +140,65 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path
     if (key == "__metadata__") {
       check(value.is_object(), "{}: __metadata__ is not an object", name);
       for (const auto& [field, content] : value.items()) {
-        check(content.is_string(), "{}: __metadata__ '{}' is not a string", name, field);
+        check(content.is_string(), "{}: __metadata__ '{}' is not a string", name, shown(field));
         metadata_[field] = content.get<std::string>();
       }
     } else {
-      entries_.emplace(key, parse_entry(value, name + ": tensor '" + key + "'", data_bytes));
+      entries_.emplace(key, parse_entry(value, name + ": tensor '" + shown(key) + "'", data_bytes));
     }
   }
-  std::vector<std::pair<u64, u64>> ranges;
-  for (const auto& [key, entry] : entries_) ranges.emplace_back(entry.begin, entry.end);
-  std::ranges::sort(ranges);
-  u64 expected = 0;
-  for (const auto& [begin, end] : ranges) {
-    check(begin == expected, "{}: {} at byte {} of the data", name,
-          begin < expected ? "two tensors overlap" : "a hole that belongs to no tensor",
-          std::min(begin, expected));
-    expected = end;
-  }
-  check(expected == data_bytes, "{}: {} bytes of data, of which the tensors fill {}", name,
-        data_bytes, expected);
+  check_layout(entries_, name, data_bytes);
+}
+
+const SafetensorsFile::Entry& SafetensorsFile::entry(const std::string& name) const {
+  const auto found = entries_.find(name);
+  check(found != entries_.end(), "{}: has no tensor '{}'", path().string(), shown(name));
+  return found->second;
 }
 
 Tensor SafetensorsFile::read(const std::string& name) const {
-  const auto found = entries_.find(name);
-  check(found != entries_.end(), "{}: has no tensor '{}'", path().string(), name);
-  const Entry& entry = found->second;
-  Tensor tensor = Tensor::empty(entry.shape, entry.dtype);
-  file_.read(tensor.raw(), entry.end - entry.begin, data_begin_ + entry.begin);
+  const Entry& found = entry(name);
+  check(found.dtype.has_value(),
+        "{}: tensor '{}' is of type {}; this program has F64, F32, BF16, F16, I64, I32 and U8",
+        path().string(), shown(name), found.type);
+  Tensor tensor = Tensor::empty(found.shape, *found.dtype);
+  file_.read(tensor.raw(), found.end - found.begin, data_begin_ + found.begin);
   return tensor;
 }
 
-void save_safetensors(const std::filesystem::path& path, const std::vector<NamedTensor>& tensors,
+void SafetensorsFile::read_into(Tensor& to, const std::string& name) const {
+  const Entry& found = entry(name);
+  check(found.shape == to.shape(), "{}: tensor '{}' is {}; {} is needed", path().string(),
+        shown(name), found.shape, to.shape());
+  if (found.dtype == to.dtype())
+    return file_.read(to.raw(), found.end - found.begin, data_begin_ + found.begin);
+  const Tensor values = read(name);
+  check(is_float(values.dtype()) && is_float(to.dtype()),
+        "{}: tensor '{}' is of type {}; {} is needed", path().string(), shown(name), found.type,
+        type_name(to.dtype()));
+  to.copy_from(values.to(to.dtype()));
+}
+
+void save_safetensors(const std::filesystem::path& path, const std::vector<TensorSource>& tensors,
                       const std::map<std::string, std::string>& metadata) {
-  std::vector<const NamedTensor*> order;
+  std::vector<const TensorSource*> order;
   std::set<std::string> names;
-  for (const NamedTensor& entry : tensors) {
-    check(names.insert(entry.name).second, "{}: two tensors are named '{}'", path.string(),
-          entry.name);
-    order.push_back(&entry);
+  for (const TensorSource& source : tensors) {
+    check(names.insert(source.name).second, "{}: two tensors are named '{}'", path.string(),
+          source.name);
+    order.push_back(&source);
   }
-  std::ranges::stable_sort(order, std::greater<>(), [](const NamedTensor* entry) {
-    return element_size(entry->tensor.dtype());
-  });
+  std::ranges::stable_sort(order, std::greater<>(),
+                           [](const TensorSource* source) { return element_size(source->dtype); });
 
   Json header = Json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
-  u64 end = 0;
-  for (const NamedTensor* entry : order) {
-    const u64 begin = std::exchange(end, end + static_cast<u64>(entry->tensor.bytes()));
-    header[entry->name] = {
-        {"dtype", type_name(entry->tensor.dtype())},
-        {"shape", std::vector<i64>(entry->tensor.shape().begin(), entry->tensor.shape().end())},
-        {"data_offsets", {begin, end}}};
+  i64 end = 0;
+  for (const TensorSource* source : order) {
+    const i64 begin = std::exchange(end, end + source->shape.size() * element_size(source->dtype));
+    header[source->name] = {{"dtype", type_name(source->dtype)},
+                            {"shape", std::vector<i64>(source->shape.begin(), source->shape.end())},
+                            {"data_offsets", {begin, end}}};
   }
   std::string text = header.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');  // so that the data begins on a multiple of 8
@@ -147,9 +207,22 @@ void save_safetensors(const std::filesystem::path& path, const std::vector<Named
     const u64 header_bytes = text.size();
     append(&header_bytes, sizeof(header_bytes));
     append(text.data(), text.size());
-    for (const NamedTensor* entry : order)
-      append(entry->tensor.raw(), static_cast<std::size_t>(entry->tensor.bytes()));
+    for (const TensorSource* source : order) {
+      const Tensor tensor = source->make();
+      check(tensor.shape() == source->shape && tensor.dtype() == source->dtype,
+            "{}: tensor '{}' was announced as {} {} and is {} {}", path.string(), source->name,
+            dtype_name(source->dtype), source->shape, dtype_name(tensor.dtype()), tensor.shape());
+      append(tensor.raw(), static_cast<std::size_t>(tensor.bytes()));
+    }
   });
+}
+
+void save_safetensors(const std::filesystem::path& path, const std::vector<NamedTensor>& tensors,
+                      const std::map<std::string, std::string>& metadata) {
+  std::vector<TensorSource> sources;
+  for (const auto& [name, tensor] : tensors)
+    sources.push_back({name, tensor.dtype(), tensor.shape(), [tensor = tensor] { return tensor; }});
+  save_safetensors(path, sources, metadata);
 }
 
 }  // namespace minima

@@ -4,7 +4,9 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,15 +24,16 @@ struct NamedTensor {
 class SafetensorsFile {
  public:
   struct Entry {
-    DType dtype;
+    std::string type;            ///< as the format calls it: "F32"
+    std::optional<DType> dtype;  ///< none where minima has no such type; then it cannot be read
     Shape shape;
     u64 begin, end;  ///< byte range within the data section
   };
 
-  /// Throws Error, naming the file and the rule it breaks: header longer than the file or than 100
-  /// MB, invalid JSON or UTF-8, a duplicate name, an unknown dtype, a shape that does not fit its
-  /// bytes, ranges that overlap, leave a hole or run past the end. Nothing is allocated for a size
-  /// that was not checked.
+  /// Throws Error, naming the file, the tensor and the rule it breaks: header longer than the file
+  /// or than 100 MB, invalid JSON or UTF-8, a duplicate name, a type that the format does not have, a
+  /// shape that does not fit its bytes, ranges that overlap, leave a hole or run past the end.
+  /// Nothing is allocated for a size that was not checked.
   explicit SafetensorsFile(const std::filesystem::path& path);
 
   const std::filesystem::path& path() const { return file_.path(); }
@@ -39,8 +42,14 @@ class SafetensorsFile {
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
   bool contains(const std::string& name) const { return entries_.contains(name); }
-  /// Throws Error when there is none of that name, or when the file has been cut off since.
+  /// Throws Error when there is none of that name.
+  const Entry& entry(const std::string& name) const;
+  /// Throws Error when there is none of that name, when minima has no such type, or when the file
+  /// has been cut off since.
   Tensor read(const std::string& name) const;
+  /// The same into a tensor that is there already, of the same shape; from one floating-point type
+  /// to another values are rounded to the nearest.
+  void read_into(Tensor& to, const std::string& name) const;
 
  private:
   InputFile file_;
@@ -49,9 +58,19 @@ class SafetensorsFile {
   u64 data_begin_ = 0;
 };
 
+/// A tensor that is made when it is written, so that not all need to be in memory at once.
+struct TensorSource {
+  std::string name;
+  DType dtype;
+  Shape shape;
+  std::function<Tensor()> make;
+};
+
 /// Writes the tensors, in their order but the widest element types first (so that all stay
 /// aligned), atomically: a reader sees the old file or the new one. Throws Error for a duplicate
 /// name or when the disk refuses.
+void save_safetensors(const std::filesystem::path& path, const std::vector<TensorSource>& tensors,
+                      const std::map<std::string, std::string>& metadata = {});
 void save_safetensors(const std::filesystem::path& path, const std::vector<NamedTensor>& tensors,
                       const std::map<std::string, std::string>& metadata = {});
 

@@ -12,7 +12,7 @@
 /// where the module hangs, and is the name in the public checkpoints. Loading is a lookup.
 #pragma once
 
-#include <map>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -37,9 +37,9 @@ class Module {
   /// Number of elements of all parameters.
   i64 parameter_count();
 
-  /// Gives every parameter its initial value, drawn from (seed, its name): a new layer leaves the
-  /// values of the others as they were.
-  void initialize(u64 seed);
+  /// Gives every parameter, or those that `which` chooses, its initial value, drawn from (seed, its
+  /// name): a new layer leaves the values of the others as they were.
+  void initialize(u64 seed, const std::function<bool(const Parameter&)>& which = {});
 
  protected:
   Parameter& param(const std::string& name, const Shape& shape, Init init);
@@ -64,11 +64,5 @@ class Module {
   std::string path_;
   std::vector<Member> members_;
 };
-
-/// Copies tensors by name into the parameters. Throws Error that lists every name which is missing
-/// in `tensors` or has another shape; then nothing has changed. Names that the model does not know
-/// are returned.
-std::vector<std::string> load_parameters(const std::vector<Parameter*>& parameters,
-                                         const std::map<std::string, Tensor>& tensors);
 
 }  // namespace minima::nn

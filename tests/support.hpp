@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <string>
@@ -33,6 +34,38 @@ inline std::filesystem::path data_set(const std::string& name) {
        {std::filesystem::path(chosen ? chosen : ""), source / "../shared/data"})
     if (!folder.empty() && std::filesystem::exists(folder / name)) return folder / name;
   return {};
+}
+
+/// A Python that has these modules ("torch safetensors"): MINIMA_PYTHON, else python3. Empty when it
+/// lacks one; the caller says what it skips.
+inline std::string python_with(const std::string& modules) {
+  const char* chosen = std::getenv("MINIMA_PYTHON");
+  const std::string python = chosen ? chosen : "python3";
+  const std::string look = fmt::format(
+      "'{}' -c 'import importlib.util as u, sys; sys.exit(any(u.find_spec(m) is None for m in "
+      "sys.argv[1:]))' {} > /dev/null 2>&1",
+      python, modules);
+  return std::system(look.c_str()) == 0 ? python : "";
+}
+
+/// A folder of a Python package, where MINIMA_PYTHON (else python3) has it. Empty otherwise.
+inline std::filesystem::path package_folder(const std::string& package, const std::string& folder) {
+  const std::string python = python_with(package);
+  if (python.empty()) return {};
+  const std::string ask = fmt::format(
+      "'{}' -c 'import importlib.util as u; "
+      "print(u.find_spec(\"{}\").submodule_search_locations[0], "
+      "end=\"\")'",
+      python, package);
+  std::string answer;
+  if (FILE* pipe = popen(ask.c_str(), "r")) {
+    char block[4096];
+    while (const std::size_t count = std::fread(block, 1, sizeof(block), pipe))
+      answer.append(block, count);
+    pclose(pipe);
+  }
+  const std::filesystem::path found = std::filesystem::path(answer) / folder;
+  return !answer.empty() && std::filesystem::exists(found) ? found : std::filesystem::path();
 }
 
 struct Tolerance {

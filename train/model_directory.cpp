@@ -1,43 +1,91 @@
 #include "train/model_directory.hpp"
 
 #include "core/file.hpp"
-#include "core/safetensors.hpp"
+#include "nn/models/weights.hpp"
 
 namespace minima {
+namespace {
 
-TextClassifier load_model(const std::filesystem::path& directory) {
-  check(std::filesystem::is_directory(directory),
-        "{}: is not a model directory (config.json, vocab.txt, model.safetensors)",
-        directory.string());
-  const auto config_file = directory / "config.json";
+std::vector<std::string> names_of_labels(const nn::EncoderConfig& config) {
+  std::vector<std::string> names = config.label_names;
+  for (i64 label = std::ssize(names); label < config.labels; ++label)
+    names.push_back(fmt::format("LABEL_{}", label));
+  return names;
+}
+
+/// Whether a head for the labels of `a` serves those of `b`: they are the same, or `a` names none.
+bool serves(const nn::EncoderConfig& a, const nn::EncoderConfig& b) {
+  nn::EncoderConfig nameless = a;
+  nameless.label_names.clear();
+  const auto names = names_of_labels(a);
+  return names == names_of_labels(b) || names == names_of_labels(nameless);
+}
+
+/// The tokens that fit into the positions, or fewer where tokenizer_config.json says so; the public
+/// library writes an enormous number there for "not known".
+i64 max_length_of(const std::filesystem::path& directory, const nn::EncoderConfig& config) {
+  const auto file = directory / "tokenizer_config.json";
+  if (!std::filesystem::exists(file)) return config.positions;
+  const Json json = read_json(file);
+  check(json.is_object(), "{}: not a JSON object", file.string());
+  if (!json.contains("model_max_length") || json["model_max_length"].is_null())
+    return config.positions;
+  const Json& length = json["model_max_length"];
+  check(length.is_number() && length >= 2, "{}: 'model_max_length' is {}; it must be at least 2",
+        file.string(), length.dump());
+  return length < config.positions ? length.get<i64>() : config.positions;
+}
+
+/// The model, and what was found for it. Where `head` says why, the last layer is not taken.
+std::pair<std::unique_ptr<nn::Classifier>, nn::WeightMatch> load(
+    const std::filesystem::path& directory, const nn::EncoderConfig& config,
+    const std::string& not_the_last_layer = "") {
+  const ModelWeights weights(directory);
+  nn::check_sizes(config, weights);
+  auto model = std::make_unique<nn::Classifier>(config);
+  nn::WeightMatch match = nn::match_weights(model->parameters(), weights, config.names());
+  if (!not_the_last_layer.empty()) match.make_anew("classifier.", not_the_last_layer);
+  nn::read_weights(model->parameters(), weights, match);
+  return {std::move(model), std::move(match)};
+}
+
+}  // namespace
+
+ModelDirectory read_model_directory(const std::filesystem::path& path) {
+  check(std::filesystem::is_directory(path),
+        "{}: is not a model directory (config.json, vocab.txt, model.safetensors)", path.string());
+  const auto config_file = path / "config.json";
   auto config = nn::EncoderConfig::from_json(read_json(config_file), config_file.string());
-  Tokenizer tokenizer(Vocabulary::read(directory / "vocab.txt"),
+  Tokenizer tokenizer(Vocabulary::read(path / "vocab.txt"),
                       config.lower_case ? Casing::uncased : Casing::cased);
   check(tokenizer.vocabulary().size() <= config.vocabulary,
-        "{}: vocab.txt has {} entries, config.json says {}", directory.string(),
+        "{}: vocab.txt has {} entries, config.json says {}", path.string(),
         tokenizer.vocabulary().size(), config.vocabulary);
+  const i64 max_length = max_length_of(path, config);
+  return {path, std::move(config), std::move(tokenizer), max_length};
+}
 
-  const SafetensorsFile file(directory / "model.safetensors");
-  // Every size of config.json is one that the file has, before anything of it is allocated.
-  const auto require = [&](const std::string& name, const Shape& shape) {
-    const auto found = file.entries().find(name);
-    check(found != file.entries().end() && found->second.shape == shape,
-          "{}: '{}' is {}, config.json asks for {}", file.path().string(), name,
-          found == file.entries().end() ? "missing" : to_string(found->second.shape), shape);
-  };
-  const std::string encoder = config.names().model_type;
-  require(encoder + ".embeddings.word_embeddings.weight", {config.vocabulary, config.dim});
-  require(encoder + ".embeddings.position_embeddings.weight", {config.positions, config.dim});
-  require("classifier.weight", {config.labels, config.dim});
+PretrainedClassifier pretrained_classifier(const ModelDirectory& directory,
+                                           const nn::EncoderConfig& config, u64 seed) {
+  auto [model, match] =
+      load(directory.path, config,
+           serves(directory.config, config) ? "" : "for other labels in the checkpoint");
+  model->initialize(seed, [&match = match](const Parameter& parameter) {
+    return match.anew.contains(parameter.name);
+  });
+  return {std::move(model), match.notes()};
+}
 
-  TextClassifier result{std::move(tokenizer), std::make_unique<nn::Classifier>(config),
-                        config.label_names};
-  for (i64 label = static_cast<i64>(result.label_names.size()); label < config.labels; ++label)
-    result.label_names.push_back(fmt::format("LABEL_{}", label));
-  std::map<std::string, Tensor> tensors;
-  for (const auto& [name, entry] : file.entries()) tensors[name] = file.read(name);
-  nn::load_parameters(result.model->parameters(), tensors);
-  return result;
+TextClassifier load_model(const std::filesystem::path& path) {
+  ModelDirectory directory = read_model_directory(path);
+  auto [model, match] = load(path, directory.config);
+  if (!match.anew.empty()) {
+    const auto& [parameter, why] = *match.anew.begin();
+    fail("{}: has no head for {} labels: {}: {}; fine-tune it first: minima train --model {}",
+         path.string(), directory.config.labels, parameter, why, path.string());
+  }
+  return {std::move(directory.tokenizer), std::move(model), names_of_labels(directory.config),
+          directory.max_length, match.notes()};
 }
 
 void save_model(const std::filesystem::path& directory, const Vocabulary& vocabulary,

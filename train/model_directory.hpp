@@ -10,15 +10,40 @@
 
 namespace minima {
 
+/// What a directory says beside its weights.
+struct ModelDirectory {
+  std::filesystem::path path;
+  nn::EncoderConfig config;
+  Tokenizer tokenizer;
+  i64 max_length;  ///< tokens of a text: the model's positions, or fewer where the directory says so
+};
+
+/// Throws Error, naming file and key, when a file is missing, damaged, or does not fit the others.
+ModelDirectory read_model_directory(const std::filesystem::path& path);
+
+/// A classifier with the weights of a directory. `notes` are lines for the user: which tensors of the
+/// head were made anew, and which of the directory's the model does not use.
+struct PretrainedClassifier {
+  std::unique_ptr<nn::Classifier> model;
+  std::vector<std::string> notes;
+};
+
+/// The classifier of `config`: the directory's own, or with other labels and rates. What of the head
+/// the directory lacks, or has for other labels, is drawn from `seed`. Throws Error, naming file and
+/// tensor, unless the directory's encoder is whole and of the sizes in `config`.
+PretrainedClassifier pretrained_classifier(const ModelDirectory& directory,
+                                           const nn::EncoderConfig& config, u64 seed);
+
 /// A classifier with what turns text into its input.
 struct TextClassifier {
   Tokenizer tokenizer;
   std::unique_ptr<nn::Classifier> model;
   std::vector<std::string> label_names;
+  i64 max_length;
+  std::vector<std::string> notes;  ///< as above
 };
 
-/// Throws Error, naming file and key or tensor, when a file is missing, damaged, or does not fit
-/// the others.
+/// Throws Error as the above, and when the directory has no head.
 TextClassifier load_model(const std::filesystem::path& directory);
 
 /// Creates the directory and writes the three files, each atomically.

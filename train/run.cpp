@@ -106,8 +106,7 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
   const auto& [directory, resume, arguments] = run_directory;
   reset_peak_memory();
   const i64 live_before = memory_stats().live;
-  auto model = std::make_unique<nn::Classifier>(task.config);
-  model->initialize(options.seed);
+  std::unique_ptr<nn::Classifier> model = task.new_model(options.seed);
   const std::vector<Parameter*> parameters = model->parameters();
   Optimizer optimizer = make_optimizer(spec, parameter_groups(parameters, spec, options));
   Trainer trainer(classification(*model, task.data, options, &task.tokenizer.vocabulary()),

@@ -8,7 +8,22 @@
 namespace minima {
 namespace {
 
-nn::EncoderConfig model_config(const TaskOptions& options) {
+constexpr i64 kMaxLength = 128;  // from scratch
+
+/// What is asked of the rates and of pooling, over what the model says.
+void set_rates(nn::EncoderConfig& config, const TaskOptions& options) {
+  if (options.dropout) {
+    check(*options.dropout >= 0 && *options.dropout < 1,
+          "model: dropout is {}; it must be at least 0 and below 1", *options.dropout);
+    config.dropout = config.attention_dropout = config.classifier_dropout = *options.dropout;
+    if (config.architecture == nn::Architecture::bert)
+      config.attention_output_dropout = *options.dropout;
+  }
+  if (options.pooling) config.pooling = *options.pooling;
+}
+
+/// The sizes of a model from scratch.
+nn::EncoderConfig new_config(const TaskOptions& options) {
   nn::EncoderConfig config =
       options.model.ends_with(".json")
           ? nn::EncoderConfig::from_json(read_json(options.model), options.model)
@@ -22,15 +37,25 @@ nn::EncoderConfig model_config(const TaskOptions& options) {
   set(config.layers, options.layers, "layers", 1000);
   set(config.heads, options.heads, "heads", 1 << 16);
   set(config.hidden, options.hidden, "hidden", 1 << 18);
-  if (options.dropout)
-    config.dropout = config.attention_dropout = config.classifier_dropout = *options.dropout;
-  if (options.pooling) config.pooling = *options.pooling;
-  check(config.dropout >= 0 && config.dropout < 1,
-        "model: dropout is {}; it must be at least 0 and below 1", config.dropout);
   check(config.dim % config.heads == 0, "model: {} heads do not divide dim {}", config.heads,
         config.dim);
-  config.positions = std::max(config.positions, options.max_length);
+  config.positions = std::max(config.positions, options.max_length.value_or(kMaxLength));
   return config;
+}
+
+/// The directory to be fine-tuned. Its sizes and its tokenizer are what they are.
+ModelDirectory directory_of(const TaskOptions& options) {
+  check(!options.dim && !options.layers && !options.heads && !options.hidden,
+        "model: {} is trained already; dim, layers, heads and hidden are for a model from scratch",
+        options.model);
+  check(options.vocab_file.empty() && options.casing == Casing::uncased,
+        "model: {} has its own tokenizer; a vocabulary and casing are for a model from scratch",
+        options.model);
+  ModelDirectory directory = read_model_directory(options.model);
+  check(!options.max_length || *options.max_length <= directory.config.positions,
+        "max-length is {}, {} has {} positions", options.max_length.value_or(0), options.model,
+        directory.config.positions);
+  return directory;
 }
 
 Tokenizer tokenizer_for(const TaskOptions& options, const Dataset& dataset) {
@@ -43,21 +68,37 @@ Tokenizer tokenizer_for(const TaskOptions& options, const Dataset& dataset) {
 
 }  // namespace
 
+bool is_pretrained(const std::string& model) { return std::filesystem::is_directory(model); }
+
+std::unique_ptr<nn::Classifier> Task::new_model(u64 seed) const {
+  if (pretrained) return pretrained_classifier(*pretrained, config, seed).model;
+  auto model = std::make_unique<nn::Classifier>(config);
+  model->initialize(seed);
+  return model;
+}
+
 Task prepare(const TaskOptions& options) {
-  check(options.max_length >= 2 && options.max_length <= 4096,
-        "max-length is {}; it must lie between 2 and 4096", options.max_length);
-  nn::EncoderConfig config = model_config(options);
+  check(!options.max_length || (*options.max_length >= 2 && *options.max_length <= 4096),
+        "max-length is {}; it must lie between 2 and 4096", options.max_length.value_or(0));
+  std::optional<ModelDirectory> pretrained;
+  if (is_pretrained(options.model)) pretrained = directory_of(options);
+  nn::EncoderConfig config = pretrained ? pretrained->config : new_config(options);
+  set_rates(config, options);
   Dataset dataset = load_dataset(options.data, options.split_seed, options.read);
-  Tokenizer tokenizer = tokenizer_for(options, dataset);
-  TrainingData data{tokenize(tokenizer, dataset.train, options.max_length),
-                    tokenize(tokenizer, dataset.dev, options.max_length),
-                    tokenize(tokenizer, dataset.test, options.max_length)};
-  config.lower_case = tokenizer.normalization().lowercase;
-  config.vocabulary = tokenizer.vocabulary().size();
   config.labels = static_cast<i64>(dataset.label_names.size());
   config.label_names = dataset.label_names;
-  return {std::move(dataset), std::move(tokenizer), std::move(data), std::move(config),
-          options.model};
+  std::vector<std::string> notes;  // and the weights are known to be whole before work begins
+  if (pretrained) notes = pretrained_classifier(*pretrained, config, 0).notes;
+  Tokenizer tokenizer = pretrained ? pretrained->tokenizer : tokenizer_for(options, dataset);
+  const i64 max_length =
+      options.max_length.value_or(pretrained ? pretrained->max_length : kMaxLength);
+  TrainingData data{tokenize(tokenizer, dataset.train, max_length),
+                    tokenize(tokenizer, dataset.dev, max_length),
+                    tokenize(tokenizer, dataset.test, max_length)};
+  if (!pretrained) config.vocabulary = tokenizer.vocabulary().size();
+  config.lower_case = tokenizer.normalization().lowercase;
+  return {std::move(dataset), std::move(tokenizer),  std::move(data), std::move(config),
+          options.model,      std::move(pretrained), std::move(notes)};
 }
 
 }  // namespace minima

@@ -7,21 +7,25 @@
 #include "data/dataset.hpp"
 #include "data/tokenizer.hpp"
 #include "train/classification.hpp"
+#include "train/model_directory.hpp"
 
 namespace minima {
 
 struct TaskOptions {
-  std::string data = "builtin";                           ///< see load_dataset
-  ReadOptions read = {};                                  ///< its columns, and bad rows
-  std::string model = "small";                            ///< a preset, or a config.json
+  std::string data = "builtin";  ///< see load_dataset
+  ReadOptions read = {};         ///< its columns, and bad rows
+  /// A preset or a config.json: trained from scratch. Or a model directory: fine-tuned, with its
+  /// sizes, its tokenizer and, unless given here, its greatest length.
+  std::string model = "small";
   std::optional<i64> dim{}, layers{}, heads{}, hidden{};  ///< stand over the model's
   std::optional<double> dropout{};                        ///< all three rates
   std::optional<nn::Pooling> pooling{};
   i64 vocabulary = 8000;        ///< entries at most of the vocabulary made from the training texts
   std::string vocab_file = {};  ///< a vocab.txt, tokenizer.json or their folder to take instead
   Casing casing = Casing::uncased;
-  i64 max_length = 128;  ///< tokens of a text, [CLS] and [SEP] counted; the rest is cut off
-  u64 split_seed = 1;    ///< of the split of a single file
+  /// Tokens of a text, [CLS] and [SEP] counted; the rest is cut off. From scratch: 128.
+  std::optional<i64> max_length{};
+  u64 split_seed = 1;  ///< of the split of a single file
 };
 
 struct Task {
@@ -30,7 +34,15 @@ struct Task {
   TrainingData data;
   nn::EncoderConfig config;
   std::string model_name;
+  std::optional<ModelDirectory> pretrained{};  ///< what the model starts from; none: from scratch
+  std::vector<std::string> notes{};            ///< as in PretrainedClassifier
+
+  /// A model with the weights that training starts from: the directory's, or drawn from `seed`.
+  std::unique_ptr<nn::Classifier> new_model(u64 seed) const;
 };
+
+/// Whether `model`, as in TaskOptions, is a directory to be fine-tuned.
+bool is_pretrained(const std::string& model);
 
 /// Loads, makes the vocabulary, tokenizes. Throws Error for options that do not fit one another,
 /// and as load_dataset does.

@@ -21,7 +21,6 @@ struct CompareVerb {
     comparison.training = training.training;  // with its number of epochs
     comparison.directory = run_directory("compare", common);
 
-    fmt::print(stderr, "{}\n", task.dataset.origin);
     Progress progress;
     const Json result = compare(task, comparison,
                                 {[&](const std::string& spec, u64 seed) {

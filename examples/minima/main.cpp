@@ -65,6 +65,7 @@ int main(int argc, char** argv) {
   minima::add_memory(app);
   minima::add_inspect(app);
   minima::add_explain(app);
+  minima::add_convert(app);
   minima::add_doctor(app);
   refuse_bent_numbers(app);
   try {

@@ -49,7 +49,9 @@ void TrainingVerbOptions::add_to(CLI::App& verb) {
           "builtin, debian, a folder with train, dev and test, or a .tsv, .csv or .jsonl file")
       ->capture_default_str();
   add_read_options(verb, task.read);
-  verb.add_option("--model", task.model, "tiny, small, medium, distilbert-base, or a config.json")
+  verb.add_option("--model", task.model,
+                  "from scratch: tiny, small, medium, distilbert-base, or a config.json; a model "
+                  "directory (DistilBERT or BERT) is fine-tuned")
       ->capture_default_str();
   verb.add_option("--dim", task.dim, "width of the encoder");
   verb.add_option("--layers", task.layers, "transformer blocks");
@@ -63,8 +65,9 @@ void TrainingVerbOptions::add_to(CLI::App& verb) {
       ->capture_default_str();
   verb.add_option("--vocab", task.vocab_file, "a vocab.txt to take instead");
   verb.add_flag("--cased", cased, "keep capitals and accents");
-  verb.add_option("--max-length", task.max_length, "tokens of a text; the rest is cut off")
-      ->capture_default_str();
+  verb.add_option("--max-length", task.max_length,
+                  "tokens of a text; the rest is cut off (default: 128; of a directory what it "
+                  "takes)");
   verb.add_option("--epochs", epochs,
                   "passes over the training texts (default: about 25,000 texts in all, 3 to 20)");
   verb.add_option("--steps", steps, "optimizer steps, instead of --epochs");
@@ -148,6 +151,8 @@ std::string TrainingVerbOptions::resolve_spec(const std::string& spec) const {
 
 Task TrainingVerbOptions::load() {
   Task loaded = prepare(task);
+  fmt::print(stderr, "{}\n", loaded.dataset.origin);
+  for (const std::string& note : loaded.notes) fmt::print(stderr, "{}: {}\n", task.model, note);
   if (!epochs) training.epochs = default_epochs(loaded.data.train.size());
   return loaded;
 }

@@ -43,7 +43,7 @@ struct TrainingVerbOptions {
   void resolve(const CommonOptions& common);
   /// `spec` with the learning rate that suits it, and with --lazy-rows.
   std::string resolve_spec(const std::string& spec) const;
-  /// Loads the task, and chooses the number of epochs by its size where none was given.
+  /// Loads the task, says what it is, and chooses the number of epochs by its size where none was given.
   Task load();
 };
 

@@ -56,7 +56,7 @@ struct TrainVerb {
         resume ? std::filesystem::path(resumed) : run_directory("train", common), resume,
         common.arguments()};
 
-    fmt::print(stderr, "{}\noptions: {}\n", task.dataset.origin, directory.arguments.dump());
+    fmt::print(stderr, "options: {}\n", directory.arguments.dump());
     Progress progress;
     progress.begin(resolved);
     const InterruptRequests ctrl_c;
@@ -78,6 +78,8 @@ struct TrainVerb {
         done.result.best_epoch(), 100 * done.result.dev().accuracy(), 100 * done.test.accuracy(),
         100 * done.test.macro_f1(), done.test.loss, table(done.test, task.dataset.label_names),
         (directory.path / "final").string(), report["report"].get<std::string>());
+    if (const std::string warning = task.config.export_warning(); !warning.empty())
+      fmt::print("note: {}\n", warning);
   }
 };
 

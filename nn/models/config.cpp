@@ -5,7 +5,7 @@
 namespace minima::nn {
 namespace {
 
-constexpr i64 kLargest = i64{1} << 31;
+constexpr i64 kLargest = i64{1} << 31, kMostLabels = i64{1} << 20;
 
 /// An object's values by key, with what a message needs.
 struct Reader {
@@ -67,7 +67,7 @@ std::vector<std::string> label_names_of(const Reader& reader) {
           reader.source, i);
     result.push_back(name->get<std::string>());
     check(seen.insert(result.back()).second, "{}: 'id2label' has the name '{}' twice",
-          reader.source, result.back());
+          reader.source, shown(result.back()));
   }
   return result;
 }
@@ -86,7 +86,8 @@ Architecture architecture_of(const Reader& reader) {
   const auto type = reader.required<std::string>("model_type");
   for (const Architecture one : {Architecture::distilbert, Architecture::bert})
     if (type == names_of(one).model_type) return one;
-  fail("{}: model_type is '{}'; this program reads 'distilbert' and 'bert'", reader.source, type);
+  fail("{}: model_type is '{}'; this program reads 'distilbert' and 'bert'", reader.source,
+       shown(type));
 }
 
 std::string label_name(const EncoderConfig& config, i64 label) {
@@ -129,9 +130,11 @@ EncoderConfig EncoderConfig::from_json(const Json& json, const std::string& sour
   config.label_names = label_names_of(reader);
   config.labels = config.label_names.empty() ? reader.get<i64>("num_labels", 2)
                                              : static_cast<i64>(config.label_names.size());
+  check(config.labels <= kMostLabels, "{}: 'num_labels' is {}; it must be at most {}", source,
+        config.labels, kMostLabels);
   const auto pooling = reader.get<std::string>("minima_pooling", "first");
   check(pooling == "first" || pooling == "mean",
-        "{}: 'minima_pooling' is '{}'; it can be first or mean", source, pooling);
+        "{}: 'minima_pooling' is '{}'; it can be first or mean", source, shown(pooling));
   config.pooling = pooling == "mean" ? Pooling::mean : Pooling::first;
   config.lower_case = reader.get("minima_lower_case", true);
   return config;
@@ -161,6 +164,8 @@ Json EncoderConfig::to_json() const {
                {"label2id", std::move(label2id)},
                {"minima_lower_case", lower_case},
                {"minima_pooling", pooling == Pooling::mean ? "mean" : "first"}};
+  if (const std::string warning = export_warning(); !warning.empty())
+    json["minima_warning"] = warning;
   if (architecture == Architecture::bert) {
     json["type_vocab_size"] = token_types;
     json["layer_norm_eps"] = layer_norm_eps;
@@ -168,6 +173,12 @@ Json EncoderConfig::to_json() const {
     json["sinusoidal_pos_embds"] = false;
   }
   return json;
+}
+
+std::string EncoderConfig::export_warning() const {
+  if (pooling == Pooling::first) return "";
+  return "the classifier reads the mean of all tokens, for which transformers has no class: there "
+         "it would give other logits; --pooling first trains a model that is the same in both";
 }
 
 std::vector<std::string> preset_names() {

@@ -25,6 +25,10 @@ struct EncoderConfig : TransformerOptions {
   static EncoderConfig from_json(const Json& json, const std::string& source);
   Json to_json() const;
 
+  /// Why the public library, which reads all that is written here, would give other logits; empty
+  /// when it gives the same.
+  std::string export_warning() const;
+
   const ArchitectureNames& names() const { return names_of(architecture); }
 };
 

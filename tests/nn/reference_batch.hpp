@@ -6,12 +6,6 @@
 
 namespace minima::test {
 
-inline std::map<std::string, Tensor> all_tensors(const SafetensorsFile& file) {
-  std::map<std::string, Tensor> tensors;
-  for (const auto& [name, entry] : file.entries()) tensors[name] = file.read(name);
-  return tensors;
-}
-
 /// Rows of x [B, L, d] where mask [B, L] is 1, one after another: [T, d].
 inline Tensor kept_rows(const Tensor& x, const Tensor& mask) {
   std::vector<float> rows;

@@ -4,6 +4,7 @@
 #include "core/json.hpp"
 #include "core/safetensors.hpp"
 #include "nn/models/classifier.hpp"
+#include "nn/models/weights.hpp"
 #include "optim/optimizer.hpp"
 #include "optim/schedule.hpp"
 #include "tests/nn/reference_batch.hpp"
@@ -43,9 +44,9 @@ void check_state(const Optimizer& optimizer, const SafetensorsFile& expected) {
 void replay(const std::string& folder, const Trajectory& trajectory) {
   const auto config_file = test::reference(folder + "config.json");
   nn::Classifier model(nn::EncoderConfig::from_json(read_json(config_file), config_file.string()));
-  nn::load_parameters(
-      model.parameters(),
-      test::all_tensors(SafetensorsFile(test::reference(folder + "model.safetensors"))));
+  const ModelWeights weights(test::reference(folder + "model.safetensors"));
+  nn::read_weights(model.parameters(), weights,
+                   nn::match_weights(model.parameters(), weights, model.config.names()));
   const SafetensorsFile batches(test::reference(folder + "train_batches.safetensors"));
   const Json reference = read_json(
       test::reference(folder + "reference.json"))["optimizers"][trajectory.reference]["float64"];

@@ -1,0 +1,53 @@
+/// minima convert: a model's weights in another form (train/convert_weights.hpp).
+#include "core/error.hpp"
+#include "examples/minima/verbs.hpp"
+#include "train/convert_weights.hpp"
+
+namespace minima {
+namespace {
+
+struct ConvertVerb {
+  std::string from, to, dtype;
+  ConvertOptions options;
+  bool json = false;
+
+  void run() {
+    if (!dtype.empty())
+      options.dtype = dtype == "f32" ? DType::f32 : dtype == "bf16" ? DType::bf16 : DType::f16;
+    const ConvertReport report = convert_weights(from, to, options);
+    if (json) return fmt::print("{}\n", report.to_json().dump());
+    fmt::print("{}: {} tensors, {} values, {:.1f} MB\n", report.weights.string(), report.tensors,
+               report.elements, static_cast<double>(report.bytes) / (1 << 20));
+    if (!report.left_out.empty()) fmt::print("left out: {}\n", fmt::join(report.left_out, ", "));
+    if (report.became_infinite > 0)
+      fmt::print(stderr, "minima: warning: {} values became infinite\n", report.became_infinite);
+    if (report.became_zero > 0)
+      fmt::print(stderr, "minima: warning: {} values became zero\n", report.became_zero);
+  }
+};
+
+}  // namespace
+
+void add_convert(CLI::App& app) {
+  CLI::App& verb = *app.add_subcommand(
+      "convert", "a model directory or file in another form: one file, other precision, no head");
+  const auto options = std::make_shared<ConvertVerb>();
+  verb.add_option("from", options->from,
+                  "model directory, .safetensors file, or .safetensors.index.json")
+      ->required();
+  verb.add_option("to", options->to, "directory, or a file that ends with .safetensors")
+      ->required();
+  verb.add_option("--dtype", options->dtype,
+                  "f32, bf16 or f16 (default: as it is); integers stay what they are")
+      ->check(CLI::IsMember({"f32", "bf16", "f16"}));
+  verb.add_flag("--encoder-only", options->options.encoder_only,
+                "without head, names without 'bert.' or 'distilbert.'");
+  verb.add_flag("--allow-overflow", options->options.allow_overflow,
+                "values too large become infinite and are counted (default: an error)");
+  verb.add_option("--like", options->options.like,
+                  "the directory whose config.json and tokenizer a directory made of a file gets");
+  verb.add_flag("--json", options->json, "one JSON document on standard output, nothing else");
+  verb.callback([options] { options->run(); });
+}
+
+}  // namespace minima

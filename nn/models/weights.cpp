@@ -1,0 +1,128 @@
+#include "nn/models/weights.hpp"
+
+#include <set>
+
+namespace minima::nn {
+namespace {
+
+/// Every name that a parameter may have in a checkpoint.
+std::vector<std::string> aliases(const std::string& parameter, const ArchitectureNames& names) {
+  std::vector<std::string> all{parameter};
+  const std::string prefix = std::string(names.model_type) + ".";
+  if (parameter.starts_with(prefix)) all.push_back(parameter.substr(prefix.size()));
+  for (const auto& [now, once] :
+       {std::pair<std::string_view, const char*>{"LayerNorm.weight", "LayerNorm.gamma"},
+        {"LayerNorm.bias", "LayerNorm.beta"}})
+    if (parameter.ends_with(now))
+      for (std::size_t i = 0, n = all.size(); i < n; ++i)
+        all.push_back(all[i].substr(0, all[i].size() - now.size()) + once);
+  return all;
+}
+
+/// Whether a parameter belongs to the encoder proper, which a checkpoint must have.
+bool is_of_encoder(const std::string& parameter, const ArchitectureNames& names) {
+  return parameter.starts_with(std::string(names.model_type) + ".") &&
+         !parameter.starts_with(std::string(names.pre_classifier) + ".");
+}
+
+/// A buffer of the public library that holds 0, 1, 2, …
+bool is_position_ids(const std::string& tensor) {
+  return tensor == "position_ids" || tensor.ends_with(".position_ids");
+}
+
+/// The first few, and how many more there are.
+std::string listed(const std::vector<std::string>& items) {
+  constexpr std::size_t kShown = 8;
+  const std::size_t count = std::min(items.size(), kShown);
+  std::string text = fmt::format("{}", fmt::join(items.begin(), items.begin() + count, ", "));
+  if (items.size() > count) text += fmt::format(" and {} more", items.size() - count);
+  return shown(text);
+}
+
+}  // namespace
+
+std::optional<std::string> find_tensor(const ModelWeights& weights, const std::string& parameter,
+                                       const ArchitectureNames& names) {
+  std::optional<std::string> found;
+  for (const std::string& name : aliases(parameter, names)) {
+    if (!weights.contains(name)) continue;
+    check(!found, "{}: '{}' and '{}' are both the model's '{}'", weights.path().string(),
+          found.value_or(""), name, parameter);
+    found = name;
+  }
+  return found;
+}
+
+std::vector<std::string> WeightMatch::notes() const {
+  std::vector<std::string> lines, made;
+  for (const auto& [parameter, why] : anew) made.push_back(fmt::format("{} ({})", parameter, why));
+  if (!made.empty()) lines.push_back("made anew: " + listed(made));
+  if (!unused.empty()) lines.push_back("in the checkpoint, not used: " + listed(unused));
+  return lines;
+}
+
+void WeightMatch::make_anew(const std::string& prefix, const std::string& why) {
+  std::erase_if(tensor_of, [&](const auto& entry) {
+    const bool taken = entry.first.starts_with(prefix);
+    if (taken) anew[entry.first] = why;
+    return taken;
+  });
+}
+
+WeightMatch match_weights(const std::vector<Parameter*>& parameters, const ModelWeights& weights,
+                          const ArchitectureNames& names) {
+  WeightMatch match;
+  std::vector<std::string> problems;
+  std::set<std::string> used;
+  for (const Parameter* parameter : parameters) {
+    const Shape& shape = parameter->value.shape();
+    const auto tensor = find_tensor(weights, parameter->name, names);
+    if (tensor) used.insert(*tensor);
+    if (tensor && weights.entry(*tensor).shape == shape)
+      match.tensor_of[parameter->name] = *tensor;
+    else if (!is_of_encoder(parameter->name, names))
+      match.anew[parameter->name] =
+          tensor ? fmt::format("{} in the checkpoint, {} here", weights.entry(*tensor).shape, shape)
+                 : "not in the checkpoint";
+    else if (tensor)
+      problems.push_back(
+          fmt::format("'{}' is {} and must be {}", *tensor, weights.entry(*tensor).shape, shape));
+    else
+      problems.push_back(fmt::format("'{}' {} is missing", parameter->name, shape));
+  }
+  check(problems.empty(), "{}: does not fit the model: {}", weights.path().string(),
+        listed(problems));
+  for (const std::string& name : weights.names())
+    if (!used.contains(name) && !is_position_ids(name)) match.unused.push_back(name);
+  return match;
+}
+
+void read_weights(const std::vector<Parameter*>& parameters, const ModelWeights& weights,
+                  const WeightMatch& match) {
+  for (Parameter* parameter : parameters)
+    if (const auto tensor = match.tensor_of.find(parameter->name); tensor != match.tensor_of.end())
+      weights.read_into(parameter->value, tensor->second);
+}
+
+void check_sizes(const EncoderConfig& config, const ModelWeights& weights) {
+  const ArchitectureNames& names = config.names();
+  const auto require = [&](const std::string& path, const Shape& shape) {
+    const std::string parameter = std::string(names.model_type) + "." + path;
+    const auto tensor = find_tensor(weights, parameter, names);
+    check(tensor.has_value(), "{}: '{}' is missing, config.json asks for {}",
+          weights.path().string(), parameter, shape);
+    check(weights.entry(*tensor).shape == shape, "{}: '{}' is {}, config.json asks for {}",
+          weights.path().string(), *tensor, weights.entry(*tensor).shape, shape);
+  };
+  require("embeddings.word_embeddings.weight", {config.vocabulary, config.dim});
+  require("embeddings.position_embeddings.weight", {config.positions, config.dim});
+  if (config.architecture == Architecture::bert)
+    require("embeddings.token_type_embeddings.weight", {config.token_types, config.dim});
+  const std::string feed_forward =
+      *names.block.feed_forward ? std::string(names.block.feed_forward) + "." : "";
+  require(fmt::format("{}.{}.{}{}.weight", names.layers, config.layers - 1, feed_forward,
+                      names.block.lin1),
+          {config.hidden, config.dim});
+}
+
+}  // namespace minima::nn

@@ -1,0 +1,20 @@
+// Any bytes as the index of two shards: what is accepted names their tensors, each in its place.
+#include "core/file.hpp"
+#include "core/model_weights.hpp"
+#include "tests/fuzz/fuzz.hpp"
+
+void minima::fuzz(std::string_view input) {
+  static const std::filesystem::path folder = [] {
+    std::string name = "/tmp/minima-fuzz-XXXXXX";
+    const std::filesystem::path made = mkdtemp(name.data());
+    save_safetensors(made / "one.safetensors", std::vector<NamedTensor>{{"a", Tensor::zeros({2})}});
+    save_safetensors(made / "two.safetensors", std::vector<NamedTensor>{{"b", Tensor::zeros({3})}});
+    return made;
+  }();
+  const std::filesystem::path index = folder / "model.safetensors.index.json";
+  write_file(index, input);
+  const ModelWeights weights(index);
+  require(!weights.names().empty(), "an index has tensors");
+  for (const std::string& name : weights.names())
+    require(weights.read(name).size() == (name == "a" ? 2 : 3), "each tensor is in its place");
+}

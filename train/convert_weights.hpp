@@ -1,0 +1,43 @@
+/// A model's weights in another form: a directory or one file, f32, bf16 or f16, with its head or as
+/// the bare encoder. Tensors are read, converted and written one after another.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+
+#include "core/dtype.hpp"
+#include "core/json.hpp"
+
+namespace minima {
+
+struct ConvertOptions {
+  std::optional<DType> dtype{};  ///< of floating-point tensors: f32, bf16 or f16; none: as they are
+  /// Only the encoder, its names without the architecture's prefix: what the public library calls
+  /// DistilBertModel or BertModel.
+  bool encoder_only = false;
+  /// Values that the type cannot hold become infinite and are counted; else they are an error.
+  bool allow_overflow = false;
+  /// The directory whose config.json and tokenizer a new directory gets, where the weights come from
+  /// a file.
+  std::filesystem::path like{};
+};
+
+struct ConvertReport {
+  std::filesystem::path weights;  ///< the file that was written
+  i64 tensors = 0, elements = 0;
+  u64 bytes = 0;                      ///< of that file
+  i64 became_infinite = 0;            ///< finite before
+  i64 became_zero = 0;                ///< not zero before
+  std::vector<std::string> left_out;  ///< tensors that are not the encoder's
+
+  Json to_json() const;
+};
+
+/// `from` is a model directory, a safetensors file, or the index of several; `to` a file whose name
+/// ends with .safetensors, or a directory, which also gets the tokenizer's files and a config.json of
+/// the new form. Throws Error, naming file and tensor, for a source that is damaged, a value that
+/// overflows, or a directory without a config.json to take.
+ConvertReport convert_weights(const std::filesystem::path& from, const std::filesystem::path& to,
+                              const ConvertOptions& options);
+
+}  // namespace minima
