@@ -47,4 +47,26 @@ void Module::initialize(u64 seed, const std::function<bool(const Parameter&)>& w
   }
 }
 
+std::vector<std::string> load_parameters(const std::vector<Parameter*>& parameters,
+                                         const std::map<std::string, Tensor>& tensors) {
+  std::string problems;
+  std::map<std::string, Tensor> rest = tensors;
+  for (const Parameter* parameter : parameters) {
+    const auto found = tensors.find(parameter->name);
+    if (found == tensors.end()) {
+      problems += fmt::format("\n  '{}' {} is missing", parameter->name, parameter->value.shape());
+    } else if (found->second.shape() != parameter->value.shape()) {
+      problems += fmt::format("\n  '{}' is {} in the file, {} in the model", parameter->name,
+                              found->second.shape(), parameter->value.shape());
+    }
+    rest.erase(parameter->name);
+  }
+  check(problems.empty(), "load_parameters: the tensors do not fit the model:{}", problems);
+  for (Parameter* parameter : parameters)
+    parameter->value.copy_from(tensors.at(parameter->name).to(parameter->value.dtype()));
+  std::vector<std::string> unknown;
+  for (const auto& [name, tensor] : rest) unknown.push_back(name);
+  return unknown;
+}
+
 }  // namespace minima::nn

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -64,5 +65,11 @@ class Module {
   std::string path_;
   std::vector<Member> members_;
 };
+
+/// Copies tensors by name into the parameters. Throws Error that lists every name which is missing
+/// in `tensors` or has another shape; then nothing has changed. Names that the model does not know
+/// are returned.
+std::vector<std::string> load_parameters(const std::vector<Parameter*>& parameters,
+                                         const std::map<std::string, Tensor>& tensors);
 
 }  // namespace minima::nn

@@ -298,3 +298,20 @@ TEST_CASE("a config survives the way to JSON and back, and a senseless one is re
           "config.json: 'id2label' has the name 'a' twice");
   }
 }
+
+TEST_CASE(
+    "loading names every tensor that is missing or of another shape, and then changes nothing") {
+  Classifier model(small_config());
+  model.initialize(1);
+  std::map<std::string, Tensor> tensors;
+  for (const Parameter* parameter : model.parameters())
+    tensors[parameter->name] = Tensor::zeros(parameter->value.shape());
+  tensors.erase("classifier.bias");
+  tensors["classifier.weight"] = Tensor::zeros({4, 24});
+  CHECK_THROWS_WITH_AS(load_parameters(model.parameters(), tensors),
+                       "load_parameters: the tensors do not fit the model:\n"
+                       "  'classifier.weight' is [4, 24] in the file, [3, 24] in the model\n"
+                       "  'classifier.bias' [3] is missing",
+                       Error);
+  CHECK(model.classifier.weight.value.span<float>()[0] != 0);
+}

@@ -17,9 +17,7 @@ using test::small_task;
 
 TrainingOptions short_training() { return {.epochs = 2, .batch = BatchSize::of_texts(16)}; }
 
-std::vector<float> weights(nn::Classifier& model) {
-  return test::values_of(model.parameters());
-}
+std::vector<float> weights(nn::Classifier& model) { return test::values_of(model.parameters()); }
 
 }  // namespace
 
@@ -113,8 +111,7 @@ TEST_CASE("a model directory that lacks a file or does not fit itself is refused
     CHECK_THROWS_WITH_AS(load_model(model), doctest::Contains("config.json asks for"), Error);
   }
   std::filesystem::remove(model / "model.safetensors");
-  CHECK_THROWS_WITH_AS(load_model(model), doctest::Contains("model.safetensors: cannot be opened"),
-                       Error);
+  CHECK_THROWS_WITH_AS(load_model(model), doctest::Contains("has no model.safetensors"), Error);
 }
 
 TEST_CASE(
