@@ -2,6 +2,7 @@
 
 #include "core/ops/elementwise.hpp"
 #include "core/ops/embedding.hpp"
+#include "core/ops/linear_cross_entropy.hpp"
 #include "core/ops/pool.hpp"
 #include "core/ops/softmax.hpp"
 
@@ -285,6 +286,22 @@ Variable cross_entropy(const Variable& logits, const Tensor& target,
   return record("cross_entropy", loss, {logits},
                 [logits = logits.value(), target, options, out](const Tensor& dy) {
                   return Grads{ops::cross_entropy_backward(dy, logits, target, options, out)};
+                });
+}
+
+Variable linear_cross_entropy(const Variable& x, const Variable& w, const Variable& bias,
+                              const Tensor& target) {
+  const bool needed = x.requires_grad() || w.requires_grad() || bias.requires_grad();
+  ops::LinearCrossEntropyOut out =
+      ops::linear_cross_entropy(x.value(), w.value(), bias.value(), target,
+                                needed ? ops::Gradients::all : ops::Gradients::none);
+  const Tensor loss = out.loss;
+  return record("linear_cross_entropy", loss, {x, w, bias},
+                [out = std::move(out)](const Tensor& dy) {
+                  const auto scaled = [&dy](const Tensor& gradient) {
+                    return dy.item() == 1 ? gradient : ops::binary<ops::Mul>(gradient, dy);
+                  };
+                  return Grads{scaled(out.dx), scaled(out.dw), scaled(out.dbias)};
                 });
 }
 

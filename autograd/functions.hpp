@@ -106,6 +106,10 @@ Variable mean_pool(const Variable& x, const Tensor& offsets);
 
 Variable cross_entropy(const Variable& logits, const Tensor& target,
                        const CrossEntropyOptions& options = {});
+/// The mean cross-entropy of the logits x wᵀ + bias, which never exist all at once; the loss of a
+/// language model (core/ops/linear_cross_entropy.hpp).
+Variable linear_cross_entropy(const Variable& x, const Variable& w, const Variable& bias,
+                              const Tensor& target);
 /// Cross-entropy of the probabilities `target` against logits, elementwise; then the reduction.
 Variable bce_with_logits(const Variable& logits, const Variable& target,
                          Reduction reduction = Reduction::mean);

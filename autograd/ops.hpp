@@ -16,7 +16,7 @@ inline constexpr std::string_view kOps[] = {
     // reductions and scans
     "sum", "mean", "amax", "amin", "var", "logsumexp", "norm", "cumsum",
     // rows as distributions
-    "softmax", "softmax_masked", "log_softmax", "cross_entropy",
+    "softmax", "softmax_masked", "log_softmax", "cross_entropy", "linear_cross_entropy",
     // layout
     "reshape", "transpose", "permute", "slice", "expand", "cat", "stack", "index_select", "gather",
     "scatter_add",

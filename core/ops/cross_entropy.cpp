@@ -79,6 +79,7 @@ void backward(Cpu, const Classes<T>& classes, i64 rows, const T* dy, i64 dy_step
           for (i64 c = 0; c < n; ++c)
             out[c] = of_p * math::exp(x[c] - lse) - of_weight * classes.weight[c];
         } else {
+#pragma GCC ivdep  // also where the gradient is written over the logits
           for (i64 c = 0; c < n; ++c) out[c] = of_p * math::exp(x[c] - lse) - of_weight;
         }
         out[t] -= static_cast<T>(g * own);
@@ -133,9 +134,10 @@ CrossEntropyOut cross_entropy(const Tensor& logits, const Tensor& target,
   return out;
 }
 
-Tensor cross_entropy_backward(const Tensor& dy, const Tensor& logits, const Tensor& target,
-                              const CrossEntropyOptions& options, const CrossEntropyOut& out) {
-  Tensor dx = Tensor::empty_like(logits);
+namespace {
+
+void write_gradient(const Tensor& dy, const Tensor& logits, const Tensor& target,
+                    const CrossEntropyOptions& options, const CrossEntropyOut& out, Tensor& dx) {
   visit_real("cross_entropy", logits.dtype(), [&](auto zero) {
     using T = decltype(zero);
     on_device(logits.device(), [&](auto device) {
@@ -144,7 +146,21 @@ Tensor cross_entropy_backward(const Tensor& dy, const Tensor& logits, const Tens
                target.data<i64>(), out.logsumexp.data<T>(), dx.data<T>());
     });
   });
+}
+
+}  // namespace
+
+Tensor cross_entropy_backward(const Tensor& dy, const Tensor& logits, const Tensor& target,
+                              const CrossEntropyOptions& options, const CrossEntropyOut& out) {
+  Tensor dx = Tensor::empty_like(logits);
+  write_gradient(dy, logits, target, options, out, dx);
   return dx;
+}
+
+void cross_entropy_backward_in_place(const Tensor& dy, Tensor& logits, const Tensor& target,
+                                     const CrossEntropyOptions& options,
+                                     const CrossEntropyOut& out) {
+  write_gradient(dy, logits, target, options, out, logits);
 }
 
 }  // namespace minima::ops

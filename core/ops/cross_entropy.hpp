@@ -37,5 +37,9 @@ CrossEntropyOut cross_entropy(const Tensor& logits, const Tensor& target,
 /// The gradient of the logits: [N, C].
 Tensor cross_entropy_backward(const Tensor& dy, const Tensor& logits, const Tensor& target,
                               const CrossEntropyOptions& options, const CrossEntropyOut& out);
+/// The same, written over the logits: of many classes both would be the largest tensors there are.
+void cross_entropy_backward_in_place(const Tensor& dy, Tensor& logits, const Tensor& target,
+                                     const CrossEntropyOptions& options,
+                                     const CrossEntropyOut& out);
 
 }  // namespace minima::ops

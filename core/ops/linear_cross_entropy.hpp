@@ -1,0 +1,31 @@
+/// Cross-entropy of the logits x wᵀ + bias, of which only a few rows exist at a time: for a language
+/// model, whose logits [rows, vocabulary] would outweigh all the rest.
+///
+///     x [M, d]   w [C, d]   bias [C]   target [M] i64   →   loss [], the mean over the M rows
+///     z = x wᵀ + bias      loss = 1/M Σ_i −ln softmax(z_i)_t      t = target_i
+///     dz = (softmax(z) − onehot(target)) / M      dx = dz w      dw = dzᵀ x      dbias = Σ_i dz_i
+///
+/// The loss is the last thing that is computed, so its gradients need nothing that is not there
+/// yet: they are made on the way forward, chunk by chunk of rows, dz written over z (Hsu et al.
+/// 2024, arXiv:2410.10989, §3.2). f32 or f64. No rows have the loss 0 and gradients of 0. Throws
+/// Error for shapes that do not fit and for targets outside of 0 … C−1.
+#pragma once
+
+#include "core/tensor.hpp"
+
+namespace minima::ops {
+
+struct LinearCrossEntropyOut {
+  Tensor loss;
+  Tensor dx, dw, dbias;  ///< where they were asked for; for dloss = 1
+};
+enum class Gradients { none, all };
+
+LinearCrossEntropyOut linear_cross_entropy(const Tensor& x, const Tensor& w, const Tensor& bias,
+                                           const Tensor& target, Gradients gradients);
+
+/// The rows whose logits exist at once: they fill about 16 MB, so the number depends on the classes
+/// alone.
+i64 linear_cross_entropy_chunk(i64 classes);
+
+}  // namespace minima::ops
