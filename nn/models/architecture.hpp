@@ -22,11 +22,13 @@ struct ArchitectureNames {
   /// `model_type` in config.json; also what stands before the encoder's parameters.
   const char* model_type;
   const char* classifier_class;  ///< the class of the public library that reads a classifier
+  const char* lm_class;          ///< and of that which reads a masked language model
 
   // ---- parameters
   const char* layers;  ///< of the encoder: the block i is `<layers>.i`
   BlockNames block;
   const char* pre_classifier;
+  const char *lm_transform, *lm_norm, *lm_bias;  ///< of the masked language model's head
 
   // ---- keys of config.json
   const char *dim, *heads, *layer_count, *hidden;

@@ -1,0 +1,83 @@
+#include "data/masking.hpp"
+
+#include "core/error.hpp"
+#include "core/rng.hpp"
+
+namespace minima {
+namespace {
+
+/// A share of all 32-bit words.
+u64 threshold(double rate) { return static_cast<u64>(rate * 0x1p32); }
+
+/// Calls visit(row, bits) for every token: 128 bits of its own.
+template <class Visit>
+void for_each_token(const Batch& batch, u64 key, i64 step, const Visit& visit) {
+  const i64 *offsets = batch.offsets.data<i64>(), *positions = batch.positions.data<i64>(),
+            *example = batch.example_id.data<i64>();
+  for (i64 text = 0; text < batch.texts(); ++text)
+    for (i64 row = offsets[text]; row < offsets[text + 1]; ++row)
+      visit(row, Philox::block({static_cast<u64>(positions[row]), static_cast<u64>(example[text]),
+                                static_cast<u64>(step), 0},
+                               key));
+}
+
+bool is_special(const Vocabulary& vocabulary, i64 id) {
+  const auto& [pad, unk, cls, sep, mask] = vocabulary.special();
+  return id == pad || id == unk || id == cls || id == sep || id == mask;
+}
+
+}  // namespace
+
+Masking::Masking(const Vocabulary& vocabulary, const MaskingOptions& options)
+    : options_(options), mask_(vocabulary.special().mask) {
+  check(options.rate > 0 && options.rate < 1,
+        "masking: the rate is {}; it must lie between 0 and 1", options.rate);
+  for (i64 id = 0; id < vocabulary.size(); ++id) {
+    is_special_.push_back(is_special(vocabulary, id));
+    continues_.push_back(vocabulary.token(id).starts_with("##"));
+    if (!is_special_.back()) ordinary_.push_back(id);
+  }
+  check(!ordinary_.empty(), "masking: the vocabulary has special tokens only");
+}
+
+MaskedBatch Masking::operator()(const Batch& batch, i64 step) const {
+  const u64 key = stream_key(options_.seed, "masking"), chosen_below = threshold(options_.rate);
+  Tensor tokens = batch.tokens.clone();
+  std::vector<i64> rows, targets;
+  bool chosen = false;  // also the word that the token may continue
+  for_each_token(batch, key, step, [&](i64 row, const Philox::Block& bits) {
+    i64& token = tokens.data<i64>()[row];
+    const auto id = static_cast<std::size_t>(token);
+    if (!(options_.whole_words && continues_[id])) chosen = bits.x0 < chosen_below;
+    if (is_special_[id]) chosen = false;
+    if (!chosen) return;
+    rows.push_back(row);
+    targets.push_back(token);
+    if (bits.x1 < threshold(0.8))
+      token = mask_;
+    else if (bits.x1 < threshold(0.9))
+      token = ordinary_[(bits.x2 * ordinary_.size()) >> 32];
+  });
+  Batch masked = batch;
+  masked.tokens = std::move(tokens);
+  return {std::move(masked), Tensor::from(rows), Tensor::from(targets)};
+}
+
+Batch drop_words(const Batch& batch, const Vocabulary& vocabulary, double rate, u64 seed,
+                 i64 step) {
+  check(rate >= 0 && rate < 1, "word dropout: the rate is {}; it must be at least 0 and below 1",
+        rate);
+  if (rate == 0) return batch;
+  Tensor tokens = batch.tokens.clone();
+  for_each_token(batch, stream_key(seed, "word dropout"), step,
+                 [&](i64 row, const Philox::Block& bits) {
+                   i64& token = tokens.data<i64>()[row];
+                   if (bits.x0 < threshold(rate) && !is_special(vocabulary, token))
+                     token = vocabulary.special().mask;
+                 });
+  Batch dropped = batch;
+  dropped.tokens = std::move(tokens);
+  return dropped;
+}
+
+}  // namespace minima

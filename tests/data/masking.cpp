@@ -1,0 +1,143 @@
+#include "data/masking.hpp"
+
+#include <map>
+
+#include "data/batcher.hpp"
+#include "tests/support.hpp"
+
+using namespace minima;
+
+namespace {
+
+/// The special tokens 0 … 4, a … z as 5 … 30, ##a … ##z as 31 … 56.
+Vocabulary letters() {
+  std::vector<std::string> tokens(std::begin(Vocabulary::kSpecialTokens),
+                                  std::end(Vocabulary::kSpecialTokens));
+  for (const std::string prefix : {"", "##"})
+    for (char c = 'a'; c <= 'z'; ++c) tokens.push_back(prefix + c);
+  return Vocabulary(std::move(tokens));
+}
+
+/// `texts` texts of `words` words of one to three pieces each, and an [UNK] in the middle.
+TokenizedSplit some_texts(i64 texts, i64 words) {
+  TokenizedSplit split;
+  RandomSequence random(7, "masking test");
+  for (i64 text = 0; text < texts; ++text) {
+    split.tokens.push_back(2);
+    for (i64 word = 0; word < words; ++word) {
+      if (word == words / 2) split.tokens.push_back(1);
+      split.tokens.push_back(static_cast<i32>(5 + random.below(26)));
+      for (u64 more = random.below(3); more > 0; --more)
+        split.tokens.push_back(static_cast<i32>(31 + random.below(26)));
+    }
+    split.tokens.push_back(3);
+    split.offsets.push_back(std::ssize(split.tokens));
+    split.labels.push_back(0);
+  }
+  return split;
+}
+
+/// (text, position) → the token that stands there after masking, and whether it was chosen.
+std::map<std::pair<i64, i64>, std::pair<i64, bool>> fates(const MaskedBatch& masked) {
+  std::map<std::pair<i64, i64>, std::pair<i64, bool>> result;
+  for (i64 text = 0; text < masked.batch.texts(); ++text)
+    for (i64 row = masked.batch.offsets.data<i64>()[text];
+         row < masked.batch.offsets.data<i64>()[text + 1]; ++row)
+      result[{masked.batch.example_id.data<i64>()[text], masked.batch.positions.data<i64>()[row]}] =
+          {masked.batch.tokens.data<i64>()[row],
+           std::ranges::count(masked.rows.span<i64>(), row) > 0};
+  return result;
+}
+
+std::vector<i64> all_of(const TokenizedSplit& split) {
+  std::vector<i64> indices;
+  for (i64 i = 0; i < split.size(); ++i) indices.push_back(i);
+  return indices;
+}
+
+}  // namespace
+
+TEST_CASE("masking chooses its share, and of that 80, 10 and 10 in a hundred") {
+  const TokenizedSplit split = some_texts(400, 40);
+  const Batch batch = make_batch(split, all_of(split));
+  const MaskedBatch masked = Masking(letters(), {.rate = 0.3})(batch, 1);
+  REQUIRE(masked.rows.size() == masked.targets.size());
+  double ordinary = 0, hidden = 0, kept = 0;
+  for (const i64 token : batch.tokens.span<i64>()) ordinary += token > 4;
+  std::map<i64, i64> others;
+  for (i64 i = 0; i < masked.rows.size(); ++i) {
+    const i64 row = masked.rows.data<i64>()[i], now = masked.batch.tokens.data<i64>()[row];
+    CHECK(batch.tokens.data<i64>()[row] == masked.targets.data<i64>()[i]);
+    CHECK(masked.targets.data<i64>()[i] > 4);  // no special token is ever chosen
+    hidden += now == 4;
+    kept += now == masked.targets.data<i64>()[i];
+    if (now != 4 && now != masked.targets.data<i64>()[i]) ++others[now];
+  }
+  const double chosen = static_cast<double>(masked.rows.size());
+  // Five standard deviations of each share.
+  CHECK(chosen / ordinary == doctest::Approx(0.3).epsilon(0.05));
+  CHECK(hidden / chosen == doctest::Approx(0.8).epsilon(0.03));
+  CHECK(kept / chosen == doctest::Approx(0.1 + 0.1 / 52).epsilon(0.2));
+  CHECK(others.size() == 52);         // every ordinary token takes another's place,
+  CHECK(others.begin()->first == 5);  // and no special one does
+  CHECK(others.rbegin()->first == 56);
+
+  Tensor restored = masked.batch.tokens.clone();
+  for (i64 i = 0; i < masked.rows.size(); ++i)
+    restored.data<i64>()[masked.rows.data<i64>()[i]] = masked.targets.data<i64>()[i];
+  test::check_close(restored, batch.tokens, {0, 0});  // all others are as they were
+}
+
+TEST_CASE("a token's fate does not depend on its batch, but on seed and step") {
+  const TokenizedSplit split = some_texts(20, 30);
+  const Masking masking(letters(), {.rate = 0.3, .seed = 5});
+  const auto together = fates(masking(make_batch(split, all_of(split)), 3));
+  for (const std::vector<i64>& indices : {std::vector<i64>{4}, std::vector<i64>{19, 0, 7}})
+    for (const auto& [place, fate] : fates(masking(make_batch(split, indices), 3)))
+      CHECK(together.at(place) == fate);
+  CHECK(together != fates(masking(make_batch(split, all_of(split)), 4)));
+  const Masking other(letters(), {.rate = 0.3, .seed = 6});
+  CHECK(together != fates(other(make_batch(split, all_of(split)), 3)));
+}
+
+TEST_CASE("by whole words, all pieces of a word are chosen or none is") {
+  const TokenizedSplit split = some_texts(100, 30);
+  const Batch batch = make_batch(split, all_of(split));
+  const auto torn = [&](bool whole_words) {
+    const auto chosen = fates(Masking(letters(), {.whole_words = whole_words})(batch, 1));
+    i64 count = 0;
+    for (const auto& [place, fate] : chosen) {
+      const i64 row = batch.offsets.data<i64>()[place.first] + place.second;
+      if (batch.tokens.data<i64>()[row] < 31) continue;
+      count += chosen.at({place.first, place.second - 1}).second != fate.second;
+    }
+    return count;
+  };
+  CHECK(torn(true) == 0);
+  CHECK(torn(false) > 0);
+}
+
+TEST_CASE("word dropout hides its share of ordinary tokens and nothing else") {
+  const TokenizedSplit split = some_texts(200, 40);
+  const Batch batch = make_batch(split, all_of(split));
+  const Batch dropped = drop_words(batch, letters(), 0.15, 1, 1);
+  double ordinary = 0, hidden = 0;
+  for (i64 row = 0; row < batch.tokens.size(); ++row) {
+    const i64 before = batch.tokens.data<i64>()[row], now = dropped.tokens.data<i64>()[row];
+    ordinary += before > 4;
+    hidden += now != before;
+    if (now != before) {
+      CHECK(now == 4);
+      CHECK(before > 4);
+    }
+  }
+  CHECK(hidden / ordinary == doctest::Approx(0.15).epsilon(0.1));
+  test::check_close(drop_words(batch, letters(), 0, 1, 1).tokens, batch.tokens, {0, 0});
+}
+
+TEST_CASE("masking refuses a share that is none") {
+  for (const double rate : {0.0, 1.0, -0.1})
+    CHECK_THROWS_AS(Masking(letters(), {.rate = rate}), Error);
+  CHECK_THROWS_WITH_AS(Masking(letters(), {.rate = 1.5}),
+                       "masking: the rate is 1.5; it must lie between 0 and 1", Error);
+}

@@ -1,0 +1,53 @@
+/// The masked language model against transformers' (tests/golden/make_masked_lm.py).
+#include "nn/models/masked_lm.hpp"
+
+#include "core/file.hpp"
+#include "tests/nn/reference_batch.hpp"
+#include "tests/support.hpp"
+
+using namespace minima;
+using test::check_close;
+
+TEST_SUITE("golden") {
+  TEST_CASE("a masked language model has the loss, logits and gradients of transformers'") {
+    const std::filesystem::path folder =
+        std::filesystem::path(MINIMA_SOURCE_DIR) / "tests/golden/model/masked_lm";
+    for (const std::string name : {"distilbert", "bert"}) {
+      CAPTURE(name);
+      const auto config_file = folder / (name + ".json");
+      nn::MaskedLm model(
+          nn::EncoderConfig::from_json(read_json(config_file), config_file.string()));
+      const SafetensorsFile file(folder / (name + ".safetensors"));
+      nn::load_parameters(model.parameters(), test::all_tensors(file));
+
+      const Batch batch = test::reference_batch(file, "batch.");
+      const Tensor rows = file.read("rows"), targets = file.read("targets");
+      check_close(model.logits(batch, rows).value(), file.read("logits"));
+      const Variable loss = model.loss(batch, rows, targets, {.training = true});
+      check_close(loss.value().reshape({1}), file.read("loss"));
+      loss.backward();
+      for (const Parameter* parameter : model.parameters()) {
+        CAPTURE(parameter->name);
+        check_close(parameter->gradient.to_dense(parameter->value.shape()),
+                    file.read("grad." + parameter->name), {1e-5, 1e-4});
+      }
+    }
+  }
+}
+
+TEST_CASE("a batch of which nothing is hidden has the loss 0 and changes no gradient") {
+  nn::EncoderConfig config = nn::preset("tiny");
+  config.vocabulary = 30;
+  nn::MaskedLm model(config);
+  model.initialize(1);
+  const Batch batch{Tensor::from(std::vector<i64>{2, 7, 3}),
+                    Tensor::from(std::vector<i64>{0, 1, 2}), Tensor::from(std::vector<i64>{0, 3}),
+                    Tensor::from(std::vector<i64>{0}), Tensor::from(std::vector<i64>{0})};
+  const Tensor none = Tensor::empty({0}, DType::i64);
+  const Variable loss = model.loss(batch, none, none, {.training = true, .step = 1});
+  CHECK(loss.value().item() == 0);
+  loss.backward();
+  for (const Parameter* parameter : model.parameters())
+    if (parameter->gradient)
+      for (const float x : parameter->gradient.values().span<float>()) CHECK(x == 0);
+}
