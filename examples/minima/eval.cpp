@@ -27,13 +27,14 @@ struct EvalVerb {
   void run() {
     common.apply();
     const TextClassifier classifier = load_model(model);
-    const TokenizedSplit split = tokenize(classifier.tokenizer, examples(classifier.label_names),
-                                          classifier.model->config.positions);
+    for (const std::string& note : classifier.notes) fmt::print(stderr, "{}\n", note);
+    const TokenizedSplit split =
+        tokenize(classifier.tokenizer, examples(classifier.label_names), classifier.max_length);
     const Evaluation result = evaluate(*classifier.model, split);
     if (common.json) return fmt::print("{}\n", result.to_json().dump());
-    fmt::print("{} texts: accuracy {:.2f} %, macro-F1 {:.2f} %, loss {:.4f}\n\n{}", split.size(),
-               100 * result.accuracy(), 100 * result.macro_f1(), result.loss,
-               table(result, classifier.label_names));
+    fmt::print("{} texts: accuracy {:.2f} %, macro-F1 {:.2f} %, MCC {:.3f}, loss {:.4f}\n\n{}",
+               split.size(), 100 * result.accuracy(), 100 * result.macro_f1(), result.score("mcc"),
+               result.loss, table(result, classifier.label_names));
   }
 };
 
@@ -43,7 +44,7 @@ void add_eval(CLI::App& app) {
   CLI::App& verb =
       *app.add_subcommand("eval", "evaluate a model directory on a file of labelled texts");
   const auto options = std::make_shared<EvalVerb>();
-  verb.add_option("model", options->model, "model directory")->required();
+  verb.add_option("model,--model", options->model, "model directory")->required();
   verb.add_option("data", options->data, "a .tsv, .csv or .jsonl file")->required();
   add_read_options(verb, options->read);
   verb.add_option("--threads", options->common.threads, "threads that compute (0: all cores)");

@@ -1,7 +1,9 @@
 /// minima predict: labels lines from standard input.
-#include <cmath>
-#include <iostream>
+#include <unistd.h>
 
+#include <cmath>
+
+#include "examples/minima/line_reader.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/verbs.hpp"
 #include "train/classification.hpp"
@@ -10,17 +12,17 @@
 namespace minima {
 namespace {
 
-/// Lines that are classified together: few enough that a stream is answered as it comes, many
-/// enough to be fast.
-constexpr std::size_t kLines = 64;
+/// Lines, and bytes of them, that are gathered before they are answered: few enough that a stream is
+/// answered as it comes and takes little memory, many enough to keep all cores busy. They are packed
+/// into batches by their tokens.
+constexpr std::size_t kLines = 256, kBytes = 1 << 18;
 
 struct PredictVerb {
   CommonOptions common;
   std::string model;
 
   void answer(const TextClassifier& classifier, const std::vector<Example>& lines) const {
-    const TokenizedSplit split =
-        tokenize(classifier.tokenizer, lines, classifier.model->config.positions);
+    const TokenizedSplit split = tokenize(classifier.tokenizer, lines, classifier.max_length);
     const Tensor logits = predict(*classifier.model, split);
     const i64 labels = classifier.model->config.labels;
     for (i64 i = 0; i < split.size(); ++i) {
@@ -46,17 +48,18 @@ struct PredictVerb {
   void run() const {
     common.apply();
     const TextClassifier classifier = load_model(model);
-    std::ios::sync_with_stdio(false);  // else in_avail cannot tell whether more lines wait
+    for (const std::string& note : classifier.notes) fmt::print(stderr, "{}\n", note);
+    LineReader reader(STDIN_FILENO);
     std::vector<Example> lines;
-    for (std::string line; std::getline(std::cin, line);) {
-      if (line.ends_with('\r')) line.pop_back();
-      lines.push_back({std::move(line), 0});
-      if (lines.size() == kLines || std::cin.rdbuf()->in_avail() <= 0) {
-        answer(classifier, lines);
-        lines.clear();
-      }
+    std::size_t bytes = 0;
+    while (std::optional<std::string> line = reader.next()) {
+      bytes += line->size();
+      lines.push_back({std::move(*line), 0});
+      if (lines.size() < kLines && bytes < kBytes && reader.ready()) continue;
+      answer(classifier, lines);
+      lines.clear();
+      bytes = 0;
     }
-    if (std::cin.bad()) fail_at_run_time("predict: standard input cannot be read");
     if (!lines.empty()) answer(classifier, lines);
   }
 };
@@ -66,7 +69,7 @@ struct PredictVerb {
 void add_predict(CLI::App& app) {
   CLI::App& verb = *app.add_subcommand("predict", "label the lines of standard input");
   const auto options = std::make_shared<PredictVerb>();
-  verb.add_option("model", options->model, "model directory")->required();
+  verb.add_option("model,--model", options->model, "model directory")->required();
   verb.add_option("--threads", options->common.threads, "threads that compute (0: all cores)");
   verb.add_flag("--json", options->common.json, "a JSON document a line, with probabilities");
   verb.callback([options] { options->run(); });
