@@ -24,8 +24,9 @@ AnyJson parse(std::string_view text, std::string_view source) {
     check(depth <= 256, "{}: JSON nested deeper than 256", source);
     if (event == Event::object_start) keys.emplace_back();
     if (event == Event::object_end) keys.pop_back();
-    if (event == Event::key && !keys.back().insert(value.template get<std::string>()).second)
-      fail("{}: the key '{}' occurs twice", source, shown(value.template get<std::string>()));
+    if (event == Event::key)
+      check(keys.back().insert(value.template get<std::string>()).second,
+            "{}: the key '{}' occurs twice", source, plain(value.template get<std::string>()));
     return true;
   };
   // The library takes a NUL for the end of the text, and what follows for nothing.

@@ -41,7 +41,7 @@ Batches shuffled(const TokenizedSplit& split, BatchSize size, u64 seed) {
 }
 
 Objective classification(nn::Classifier& model, const TrainingData& data,
-                         const TrainingOptions& options, const Vocabulary* vocabulary) {
+                         const TrainingOptions& options, const Tokenizer* tokenizer) {
   Objective objective{
       .parameters = model.parameters(),
       .batches = shuffled(data.train, options.batch, options.seed),
@@ -53,9 +53,9 @@ Objective classification(nn::Classifier& model, const TrainingData& data,
           },
       .evaluate = [&] { return evaluate(model, data.dev); },
       .fingerprint = fingerprint(data)};
-  if (vocabulary)
-    objective.save_model = [&model, vocabulary](const std::filesystem::path& folder) {
-      save_model(folder, *vocabulary, model);
+  if (tokenizer)
+    objective.save_model = [&model, tokenizer](const std::filesystem::path& folder) {
+      save_model(folder, *tokenizer, model);
     };
   return objective;
 }

@@ -10,10 +10,10 @@ struct TrainingData {
   TokenizedSplit train, dev, test;
 };
 
-/// Trains on data.train, evaluates on data.dev. Both must outlive it. `vocabulary` goes into checkpoints, which are
+/// Trains on data.train, evaluates on data.dev. Both must outlive it. `tokenizer` goes into checkpoints, which are
 /// then model directories; without one they hold the weights alone.
 Objective classification(nn::Classifier& model, const TrainingData& data,
-                         const TrainingOptions& options, const Vocabulary* vocabulary = nullptr);
+                         const TrainingOptions& options, const Tokenizer* tokenizer = nullptr);
 
 /// The batches of a split in an order shuffled by (seed, epoch).
 Batches shuffled(const TokenizedSplit& split, BatchSize size, u64 seed);

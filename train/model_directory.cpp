@@ -1,6 +1,7 @@
 #include "train/model_directory.hpp"
 
 #include "core/file.hpp"
+#include "data/tokenizer_files.hpp"
 #include "nn/models/weights.hpp"
 
 namespace minima {
@@ -52,14 +53,15 @@ std::pair<std::unique_ptr<nn::Classifier>, nn::WeightMatch> load(
 }  // namespace
 
 ModelDirectory read_model_directory(const std::filesystem::path& path) {
-  check(std::filesystem::is_directory(path),
-        "{}: is not a model directory (config.json, vocab.txt, model.safetensors)", path.string());
+  check(
+      std::filesystem::is_directory(path),
+      "{}: is not a model directory (config.json, vocab.txt or tokenizer.json, model.safetensors)",
+      path.string());
   const auto config_file = path / "config.json";
   auto config = nn::EncoderConfig::from_json(read_json(config_file), config_file.string());
-  Tokenizer tokenizer(Vocabulary::read(path / "vocab.txt"),
-                      config.lower_case ? Casing::uncased : Casing::cased);
+  Tokenizer tokenizer = read_tokenizer(path, config.lower_case ? Casing::uncased : Casing::cased);
   check(tokenizer.vocabulary().size() <= config.vocabulary,
-        "{}: vocab.txt has {} entries, config.json says {}", path.string(),
+        "{}: the tokenizer has {} entries, config.json says {}", path.string(),
         tokenizer.vocabulary().size(), config.vocabulary);
   const i64 max_length = max_length_of(path, config);
   return {path, std::move(config), std::move(tokenizer), max_length};
@@ -88,14 +90,14 @@ TextClassifier load_model(const std::filesystem::path& path) {
           directory.max_length, match.notes()};
 }
 
-void save_model(const std::filesystem::path& directory, const Vocabulary& vocabulary,
+void save_model(const std::filesystem::path& directory, const Tokenizer& tokenizer,
                 nn::Classifier& model) {
   std::filesystem::create_directories(directory);
   std::vector<NamedTensor> tensors;
   for (const Parameter* parameter : model.parameters())
     tensors.push_back({parameter->name, parameter->value});
   write_file(directory / "config.json", model.config.to_json().dump(2) + "\n");
-  vocabulary.write(directory / "vocab.txt");
+  write_tokenizer(directory, tokenizer, model.config.positions);
   save_safetensors(directory / "model.safetensors", tensors, {{"format", "pt"}});
 }
 

@@ -1,5 +1,5 @@
-/// A model directory: `config.json` (with the label names), `vocab.txt`, `model.safetensors`. It is
-/// what public libraries read and write too.
+/// A model directory: `config.json` (with the label names), the tokenizer's files, `model.safetensors`
+/// or its shards. It is what public libraries read and write too.
 #pragma once
 
 #include <filesystem>
@@ -46,8 +46,8 @@ struct TextClassifier {
 /// Throws Error as the above, and when the directory has no head.
 TextClassifier load_model(const std::filesystem::path& directory);
 
-/// Creates the directory and writes the three files, each atomically.
-void save_model(const std::filesystem::path& directory, const Vocabulary& vocabulary,
+/// Creates the directory and writes its files, each atomically.
+void save_model(const std::filesystem::path& directory, const Tokenizer& tokenizer,
                 nn::Classifier& model);
 
 }  // namespace minima

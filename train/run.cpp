@@ -109,8 +109,8 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
   std::unique_ptr<nn::Classifier> model = task.new_model(options.seed);
   const std::vector<Parameter*> parameters = model->parameters();
   Optimizer optimizer = make_optimizer(spec, parameter_groups(parameters, spec, options));
-  Trainer trainer(classification(*model, task.data, options, &task.tokenizer.vocabulary()),
-                  optimizer, options, directory);
+  Trainer trainer(classification(*model, task.data, options, &task.tokenizer), optimizer, options,
+                  directory);
 
   Json record = {{"optimizer", optimizer.name()},
                  {"spec", spec},
@@ -152,7 +152,7 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
   record["test"] = run.test.to_json();
   if (!directory.empty()) {
     trainer.log({{"best_epoch", run.result.best_epoch()}, {"test", run.test.to_json()}});
-    save_model(directory / "final", task.tokenizer.vocabulary(), *run.model);
+    save_model(directory / "final", task.tokenizer, *run.model);
     optimizer.save(directory / "final" / "optimizer.safetensors");
   }
   run.record = std::move(record);

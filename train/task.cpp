@@ -95,8 +95,10 @@ Task prepare(const TaskOptions& options) {
   TrainingData data{tokenize(tokenizer, dataset.train, max_length),
                     tokenize(tokenizer, dataset.dev, max_length),
                     tokenize(tokenizer, dataset.test, max_length)};
-  if (!pretrained) config.vocabulary = tokenizer.vocabulary().size();
-  config.lower_case = tokenizer.normalization().lowercase;
+  if (!pretrained) {
+    config.vocabulary = tokenizer.vocabulary().size();
+    config.lower_case = tokenizer.normalization().lowercase;
+  }
   return {std::move(dataset), std::move(tokenizer),  std::move(data), std::move(config),
           options.model,      std::move(pretrained), std::move(notes)};
 }

@@ -102,9 +102,8 @@ void TrainVerb::find_learning_rates() {
   std::vector<LearningRateCurve> curves;
   Json all = Json::array();
   for (const std::string& spec : specs) {
-    nn::Classifier model(task.config);
-    model.initialize(training.training.seed);
-    curves.push_back(find_learning_rate(classification(model, task.data, training.training), spec,
+    const auto model = task.new_model(training.training.seed);
+    curves.push_back(find_learning_rate(classification(*model, task.data, training.training), spec,
                                         training.training));
     all.push_back(curves.back().to_json());
     if (!common.json) fmt::print("{}\n", curves.back().text());

@@ -79,7 +79,7 @@ TEST_CASE("a broken index is refused by file, place and rule") {
        {"'x'", "not in 'one.safetensors'"}},
       {index_of(R"({"a": "one.safetensors", "b": "two.safetensors"})"),
        {"'c'", "'two.safetensors'", "not in the index"}},
-      {index_of(R"({"a": "cut.safetensors"})"), {"cut.safetensors", "cut off"}},
+      {index_of(R"({"a": "cut.safetensors"})"), {"cut.safetensors", "do not lie in the 3 bytes"}},
       {index_of(R"({"a": "one.safetensors", "b": "again.safetensors"})"),
        {"'a'", "one.safetensors", "again.safetensors", "too"}},
   };
@@ -89,7 +89,7 @@ TEST_CASE("a broken index is refused by file, place and rule") {
     write_shards(folder);
     write_shard(folder, "again.safetensors", {"a", "b"});
     const std::string whole = read_file(folder.path() + "/one.safetensors");
-    folder.write("cut.safetensors", whole.substr(0, whole.size() - 70));
+    folder.write("cut.safetensors", whole.substr(0, whole.size() - 5));
     folder.write(kIndex, text);
     const std::string message = error_of([&] { ModelWeights weights(folder.path()); });
     CAPTURE(message);

@@ -34,8 +34,9 @@ struct Directory {
       : model(config_of(architecture)) {
     model.initialize(1);
     save_model(path(),
-               Vocabulary({"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c", "##a",
-                           "##b", "##c", "d"}),
+               Tokenizer(Vocabulary({"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c",
+                                     "##a", "##b", "##c", "d"}),
+                         Casing::uncased),
                model);
     optimizer.step();
     optimizer.save(path() / "optimizer.safetensors");

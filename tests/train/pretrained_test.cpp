@@ -47,7 +47,7 @@ struct Directory {
           return config;
         }()) {
     model.initialize(5);
-    save_model(path(), vocabulary, model);
+    save_model(path(), Tokenizer(vocabulary, casing), model);
   }
   std::string path() const { return folder.path() + "/model"; }
   test::Folder folder;
@@ -92,7 +92,8 @@ TEST_CASE("training from a directory takes its encoder and tokenizer, and a head
     }
     // A run begins there: the encoder has hardly moved after a step of a small rate.
     const test::Folder out;
-    const Run run = run_training(task, "sgd:lr=1e-9", {.epochs = 1}, out.path());
+    const Run run =
+        run_training(task, "sgd:lr=1e-9", {.epochs = 1}, std::filesystem::path(out.path()));
     const std::string word =
         std::string(names_of(architecture).model_type) + ".embeddings.word_embeddings.weight";
     test::check_close(named(*run.model, word).value, named(directory.model, word).value, {1e-5, 0});

@@ -36,16 +36,14 @@ struct Training {
       : model(small_task().config),
         optimizer((model.initialize(options.seed),
                    make_optimizer(spec, parameter_groups(model.parameters(), spec, options)))),
-        trainer(
-            classification(model, small_task().data, options, &small_task().tokenizer.vocabulary()),
-            optimizer, options, folder),
+        trainer(classification(model, small_task().data, options, &small_task().tokenizer),
+                optimizer, options, folder),
         folder(folder) {
     fs::create_directories(folder);
   }
 
   Outcome outcome(const TrainingResult& result) const {
-    Outcome outcome{
-        values_of(const_cast<nn::Classifier&>(model).parameters()), {}, {}, ""};
+    Outcome outcome{values_of(const_cast<nn::Classifier&>(model).parameters()), {}, {}, ""};
     for (const NamedTensor& slot : optimizer.tensors()) {
       const Tensor values = slot.tensor.to(DType::f32);
       std::ranges::copy(values.span<float>(), std::back_inserter(outcome.state));
@@ -121,8 +119,8 @@ TEST_CASE("Ctrl-C in the middle of an accumulation saves, and resuming continues
   for (const i64 after : {7, 13, 30}) {  // batches
     const InterruptRequests requests;
     Training part(fifty_steps(), stopped.path);
-    Objective objective = classification(part.model, small_task().data, fifty_steps(),
-                                         &small_task().tokenizer.vocabulary());
+    Objective objective =
+        classification(part.model, small_task().data, fifty_steps(), &small_task().tokenizer);
     const auto loss = objective.loss;
     objective.loss = [&](std::span<const i64> indices, const nn::Pass& pass) {
       if (++batches == after) std::raise(SIGINT);
