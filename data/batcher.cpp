@@ -96,8 +96,11 @@ Batch make_batch(const TokenizedSplit& split, const std::vector<i64>& indices) {
               .offsets = Tensor::empty({texts + 1}, DType::i64),
               .example_id = Tensor::from(indices),
               .labels = Tensor::empty({texts}, DType::i64)};
+  const bool pairs = !split.second.empty();
+  if (pairs) batch.token_types = Tensor::zeros({total}, DType::i64);
   i64 *tokens = batch.tokens.data<i64>(), *positions = batch.positions.data<i64>(),
-      *offsets = batch.offsets.data<i64>(), *labels = batch.labels.data<i64>();
+      *offsets = batch.offsets.data<i64>(), *labels = batch.labels.data<i64>(),
+      *types = pairs ? batch.token_types.data<i64>() : nullptr;
   i64 at = 0;
   for (i64 b = 0; b < texts; ++b) {
     const i64 i = indices[b], length = split.length(i);
@@ -105,6 +108,7 @@ Batch make_batch(const TokenizedSplit& split, const std::vector<i64>& indices) {
     labels[b] = split.labels[i];
     for (i64 j = 0; j < length; ++j) tokens[at + j] = split.tokens[split.offsets[i] + j];
     std::iota(positions + at, positions + at + length, 0);
+    if (pairs) std::fill(types + at + split.second[i], types + at + length, 1);
     at += length;
   }
   offsets[texts] = at;

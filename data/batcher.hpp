@@ -45,7 +45,8 @@ std::vector<std::vector<i64>> epoch_batches(const TokenizedSplit& split, BatchSi
 /// The same in the order of the split, for evaluation.
 std::vector<std::vector<i64>> batches_in_order(const TokenizedSplit& split, BatchSize size);
 
-/// The texts at `indices`, packed. example_id is the index in the split.
+/// The texts at `indices`, packed. example_id is the index in the split; token_types is defined
+/// where the split has pairs.
 Batch make_batch(const TokenizedSplit& split, const std::vector<i64>& indices);
 
 }  // namespace minima

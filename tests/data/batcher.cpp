@@ -128,9 +128,11 @@ TEST_CASE("a pair is packed with the type of each of its tokens, cut as the toke
                            examples[static_cast<std::size_t>(i)].pair, {.max_length = longest});
     for (i64 j = 0; j < expected.size(); ++j, ++at) {
       CHECK(batch.tokens.data<i64>()[at] == expected.ids[static_cast<std::size_t>(j)]);
+      CHECK(batch.token_types.data<i64>()[at] == expected.type_ids[static_cast<std::size_t>(j)]);
     }
   }
   CHECK(at == batch.tokens.size());
+  CHECK(!make_batch(split(), {0}).token_types.defined());
 }
 
 TEST_CASE("ids are kept in two bytes, and in four from the first that needs them") {
