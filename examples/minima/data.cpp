@@ -72,6 +72,10 @@ struct DataVerb {
       names = label_names_in(path.has_parent_path() ? path.parent_path() : ".");
       read_file(statistics, 0, "all", path);
     }
+    // A labels.txt that does not know every label belongs to other files.
+    for (const Part& part : parts)
+      for (const auto& [label, rows] : statistics.split(part.split).labels)
+        if (names && !class_of(label, *names)) names.reset();
   }
 
   std::string name_of(const std::string& label) const {

@@ -229,7 +229,7 @@ TEST_CASE("tokenize answers each line with ids, tokens and offsets in characters
   const Answer pairs = shell.minima("tokenize --vocab vocab.txt --pairs --max-length 6",
                                     "un un un\tcafe cafe\nun\t\n");
   CHECK(pairs.out ==
-        "2 5 3 7 7 3\t[CLS] un [SEP] cafe cafe [SEP]\t0:0 0:2 0:0 0:4 5:9 0:0\t0 0 0 1 1 1\n"
+        "2 5 5 3 7 3\t[CLS] un un [SEP] cafe [SEP]\t0:0 0:2 3:5 0:0 0:4 0:0\t0 0 0 0 1 1\n"
         "2 5 3\t[CLS] un [SEP]\t0:0 0:2 0:0\t0 0 0\n");
 
   const auto refused = [&](const std::string& arguments, const std::string& input,
