@@ -2,6 +2,7 @@
 
 #include <map>
 
+#include "core/rng.hpp"
 #include "data/batcher.hpp"
 #include "tests/support.hpp"
 
@@ -31,7 +32,7 @@ TokenizedSplit some_texts(i64 texts, i64 words) {
         split.tokens.push_back(static_cast<i32>(31 + random.below(26)));
     }
     split.tokens.push_back(3);
-    split.offsets.push_back(std::ssize(split.tokens));
+    split.offsets.push_back(static_cast<i64>(split.tokens.size()));
     split.labels.push_back(0);
   }
   return split;

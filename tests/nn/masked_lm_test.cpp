@@ -2,6 +2,7 @@
 #include "nn/models/masked_lm.hpp"
 
 #include "core/file.hpp"
+#include "nn/models/weights.hpp"
 #include "tests/nn/reference_batch.hpp"
 #include "tests/support.hpp"
 
@@ -17,8 +18,13 @@ TEST_SUITE("golden") {
       const auto config_file = folder / (name + ".json");
       nn::MaskedLm model(
           nn::EncoderConfig::from_json(read_json(config_file), config_file.string()));
-      const SafetensorsFile file(folder / (name + ".safetensors"));
-      nn::load_parameters(model.parameters(), test::all_tensors(file));
+      const auto tensors = folder / (name + ".safetensors");
+      const ModelWeights weights(tensors);
+      const nn::WeightMatch match =
+          nn::match_weights(model.parameters(), weights, model.config.names());
+      CHECK(match.anew.empty());
+      nn::read_weights(model.parameters(), weights, match);
+      const SafetensorsFile file(tensors);
 
       const Batch batch = test::reference_batch(file, "batch.");
       const Tensor rows = file.read("rows"), targets = file.read("targets");
