@@ -1,58 +1,28 @@
 #include "train/classification.hpp"
 
-#include <xxhash.h>
-
 #include "autograd/functions.hpp"
+#include "data/masking.hpp"
 #include "train/model_directory.hpp"
 
 namespace minima {
-namespace {
-
-/// Tokens that an evaluation holds at once: enough to keep the cores busy, little enough to stay in
-/// cache.
-constexpr i64 kEvaluationTokens = 2048;
-
-BatchSize evaluation_batch(const TokenizedSplit& split) {
-  i64 longest = 0;
-  for (i64 i = 0; i < split.size(); ++i) longest = std::max(longest, split.length(i));
-  return BatchSize::of_tokens(std::max(kEvaluationTokens, longest));
-}
-
-/// Of every token, length and label.
-std::string fingerprint(const TrainingData& data) {
-  u64 hash = 0;
-  const auto add = [&](const auto& values) {
-    std::vector<i64> copy(values.size());
-    for (std::size_t i = 0; i < copy.size(); ++i) copy[i] = static_cast<i64>(values[i]);
-    hash = XXH3_64bits_withSeed(copy.data(), copy.size() * sizeof(i64), hash);
-  };
-  for (const TokenizedSplit* split : {&data.train, &data.dev}) {
-    add(split->tokens);
-    add(split->offsets);
-    add(split->labels);
-  }
-  return fmt::format("{:016x}", hash);
-}
-
-}  // namespace
-
-Batches shuffled(const TokenizedSplit& split, BatchSize size, u64 seed) {
-  return [&split, size, seed](i64 epoch) { return epoch_batches(split, size, seed, epoch); };
-}
-
 Objective classification(nn::Classifier& model, const TrainingData& data,
                          const TrainingOptions& options, const Tokenizer* tokenizer) {
+  check(tokenizer || options.word_dropout == 0,
+        "classification: word dropout needs the tokenizer, whose [MASK] it puts in");
   Objective objective{
       .parameters = model.parameters(),
       .batches = shuffled(data.train, options.batch, options.seed),
       .loss =
-          [&](std::span<const i64> indices, const nn::Pass& pass) {
-            const Batch batch = make_batch(data.train, {indices.begin(), indices.end()});
+          [&model, &data, tokenizer, rate = options.word_dropout](std::span<const i64> indices,
+                                                                  const nn::Pass& pass) {
+            Batch batch = make_batch(data.train, {indices.begin(), indices.end()});
+            if (rate > 0)
+              batch = drop_words(batch, tokenizer->vocabulary(), rate, pass.seed, pass.step);
             return BatchLoss{cross_entropy(model(batch, pass), batch.labels),
                              static_cast<double>(batch.texts()), batch.tokens.size()};
           },
-      .evaluate = [&] { return evaluate(model, data.dev); },
-      .fingerprint = fingerprint(data)};
+      .evaluate = [&model, &data] { return evaluate(model, data.dev); },
+      .fingerprint = fingerprint({&data.train, &data.dev})};
   if (tokenizer)
     objective.save_model = [&model, tokenizer](const std::filesystem::path& folder) {
       save_model(folder, *tokenizer, model);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "nn/models/classifier.hpp"
+#include "train/splits.hpp"
 #include "train/trainer.hpp"
 
 namespace minima {
@@ -11,12 +12,9 @@ struct TrainingData {
 };
 
 /// Trains on data.train, evaluates on data.dev. Both must outlive it. `tokenizer` goes into checkpoints, which are
-/// then model directories; without one they hold the weights alone.
+/// then model directories; without one they hold the weights alone. options.word_dropout needs it.
 Objective classification(nn::Classifier& model, const TrainingData& data,
                          const TrainingOptions& options, const Tokenizer* tokenizer = nullptr);
-
-/// The batches of a split in an order shuffled by (seed, epoch).
-Batches shuffled(const TokenizedSplit& split, BatchSize size, u64 seed);
 
 /// Logits [texts, labels] of every text of a split, without recording.
 Tensor predict(const nn::Classifier& model, const TokenizedSplit& split);

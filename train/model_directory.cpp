@@ -37,13 +37,14 @@ i64 max_length_of(const std::filesystem::path& directory, const nn::EncoderConfi
   return length < config.positions ? length.get<i64>() : config.positions;
 }
 
-/// The model, and what was found for it. Where `head` says why, the last layer is not taken.
-std::pair<std::unique_ptr<nn::Classifier>, nn::WeightMatch> load(
+/// The model, and what was found for it. Where `not_the_last_layer` says why, that is not taken.
+template <class Model>
+std::pair<std::unique_ptr<Model>, nn::WeightMatch> load(
     const std::filesystem::path& directory, const nn::EncoderConfig& config,
     const std::string& not_the_last_layer = "") {
   const ModelWeights weights(directory);
   nn::check_sizes(config, weights);
-  auto model = std::make_unique<nn::Classifier>(config);
+  auto model = std::make_unique<Model>(config);
   nn::WeightMatch match = nn::match_weights(model->parameters(), weights, config.names());
   if (!not_the_last_layer.empty()) match.make_anew("classifier.", not_the_last_layer);
   nn::read_weights(model->parameters(), weights, match);
@@ -69,9 +70,18 @@ ModelDirectory read_model_directory(const std::filesystem::path& path) {
 
 PretrainedClassifier pretrained_classifier(const ModelDirectory& directory,
                                            const nn::EncoderConfig& config, u64 seed) {
-  auto [model, match] =
-      load(directory.path, config,
-           serves(directory.config, config) ? "" : "for other labels in the checkpoint");
+  auto [model, match] = load<nn::Classifier>(
+      directory.path, config,
+      serves(directory.config, config) ? "" : "for other labels in the checkpoint");
+  model->initialize(seed, [&match = match](const Parameter& parameter) {
+    return match.anew.contains(parameter.name);
+  });
+  return {std::move(model), match.notes()};
+}
+
+PretrainedMaskedLm pretrained_masked_lm(const ModelDirectory& directory,
+                                        const nn::EncoderConfig& config, u64 seed) {
+  auto [model, match] = load<nn::MaskedLm>(directory.path, config);
   model->initialize(seed, [&match = match](const Parameter& parameter) {
     return match.anew.contains(parameter.name);
   });
@@ -80,7 +90,7 @@ PretrainedClassifier pretrained_classifier(const ModelDirectory& directory,
 
 TextClassifier load_model(const std::filesystem::path& path) {
   ModelDirectory directory = read_model_directory(path);
-  auto [model, match] = load(path, directory.config);
+  auto [model, match] = load<nn::Classifier>(path, directory.config);
   if (!match.anew.empty()) {
     const auto& [parameter, why] = *match.anew.begin();
     fail("{}: has no head for {} labels: {}: {}; fine-tune it first: minima train --model {}",
@@ -90,15 +100,33 @@ TextClassifier load_model(const std::filesystem::path& path) {
           directory.max_length, match.notes()};
 }
 
-void save_model(const std::filesystem::path& directory, const Tokenizer& tokenizer,
-                nn::Classifier& model) {
+namespace {
+
+template <class Model>
+void save(const std::filesystem::path& directory, const Tokenizer& tokenizer, const Json& config,
+          Model& model) {
   std::filesystem::create_directories(directory);
   std::vector<NamedTensor> tensors;
   for (const Parameter* parameter : model.parameters())
     tensors.push_back({parameter->name, parameter->value});
-  write_file(directory / "config.json", model.config.to_json().dump(2) + "\n");
+  write_file(directory / "config.json", config.dump(2) + "\n");
   write_tokenizer(directory, tokenizer, model.config.positions);
   save_safetensors(directory / "model.safetensors", tensors, {{"format", "pt"}});
+}
+
+}  // namespace
+
+void save_model(const std::filesystem::path& directory, const Tokenizer& tokenizer,
+                nn::Classifier& model) {
+  save(directory, tokenizer, model.config.to_json(), model);
+}
+
+void save_model(const std::filesystem::path& directory, const Tokenizer& tokenizer,
+                nn::MaskedLm& model) {
+  Json config = model.config.to_json();
+  config["architectures"] = {model.config.names().lm_class};
+  for (const char* key : {"id2label", "label2id"}) config.erase(key);  // it has no labels
+  save(directory, tokenizer, config, model);
 }
 
 }  // namespace minima

@@ -7,6 +7,7 @@
 
 #include "data/tokenizer.hpp"
 #include "nn/models/classifier.hpp"
+#include "nn/models/masked_lm.hpp"
 
 namespace minima {
 
@@ -34,6 +35,14 @@ struct PretrainedClassifier {
 PretrainedClassifier pretrained_classifier(const ModelDirectory& directory,
                                            const nn::EncoderConfig& config, u64 seed);
 
+/// The same for a masked language model of directory.config.
+struct PretrainedMaskedLm {
+  std::unique_ptr<nn::MaskedLm> model;
+  std::vector<std::string> notes;
+};
+PretrainedMaskedLm pretrained_masked_lm(const ModelDirectory& directory,
+                                        const nn::EncoderConfig& config, u64 seed);
+
 /// A classifier with what turns text into its input.
 struct TextClassifier {
   Tokenizer tokenizer;
@@ -49,5 +58,8 @@ TextClassifier load_model(const std::filesystem::path& directory);
 /// Creates the directory and writes its files, each atomically.
 void save_model(const std::filesystem::path& directory, const Tokenizer& tokenizer,
                 nn::Classifier& model);
+/// The same of a masked language model, as AutoModelForMaskedLM reads it.
+void save_model(const std::filesystem::path& directory, const Tokenizer& tokenizer,
+                nn::MaskedLm& model);
 
 }  // namespace minima

@@ -3,6 +3,7 @@
 #include "core/cpu/threads.hpp"
 #include "core/file.hpp"
 #include "optim/options.hpp"
+#include "train/finetuning.hpp"
 #include "train/model_directory.hpp"
 
 namespace minima {
@@ -83,18 +84,23 @@ Json describe(const TrainingResult& result) {
 
 }  // namespace
 
-std::string with_defaults(const std::string& spec) {
+std::string with_defaults(const std::string& spec, Start start) {
   const auto [name, options] = parse_spec(spec);
   const auto given = [&, &options = options](const char* key) {
     return std::ranges::any_of(options, [&](const auto& option) { return option.first == key; });
   };
   if (given("lr") || given("relative_step")) return spec;
-  if (name == "sgd") return spec + (given("momentum") ? ":lr=0.1" : ":lr=0.1:momentum=0.9");
-  if (name == "adafactor") return spec + ":lr=0.03:relative_step=false";
-  if (name == "adafactor-torch") return spec + ":lr=0.03";
-  if (name == "lion") return spec + ":lr=0.0002";
-  if (name == "came") return spec + ":lr=0.0001";
-  return spec + ":lr=0.001";
+  std::string extra;
+  if (name == "adafactor") extra = ":relative_step=false";
+  if (name == "sgd" && !given("momentum")) extra = ":momentum=0.9";
+  static const std::map<std::string, double, std::less<>> rates = {{"sgd", 0.1},
+                                                                   {"adafactor", 0.03},
+                                                                   {"adafactor-torch", 0.03},
+                                                                   {"lion", 0.0002},
+                                                                   {"came", 0.0001}};
+  const auto rate = rates.find(name);
+  const double lr = rate == rates.end() ? 0.001 : rate->second;
+  return fmt::format("{}:lr={:.15g}{}", spec, start == Start::scratch ? lr : lr / 10, extra);
 }
 
 i64 default_epochs(i64 training_texts) {
@@ -108,6 +114,7 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
   const i64 live_before = memory_stats().live;
   std::unique_ptr<nn::Classifier> model = task.new_model(options.seed);
   const std::vector<Parameter*> parameters = model->parameters();
+  freeze(parameters, options.freeze);
   Optimizer optimizer = make_optimizer(spec, parameter_groups(parameters, spec, options));
   Trainer trainer(classification(*model, task.data, options, &task.tokenizer), optimizer, options,
                   directory);

@@ -8,10 +8,13 @@
 
 namespace minima {
 
+/// What training starts from: random weights, or those of a pre-trained encoder.
+enum class Start { scratch, pretrained };
+
 /// The optimizer's spec with what the user did not say: a learning rate (and momentum for SGD) that
-/// suits training a small encoder from scratch. "adamw" → "adamw:lr=0.001"; a spec with its own lr
-/// stays as it is.
-std::string with_defaults(const std::string& spec);
+/// suits training a small encoder from scratch, "adamw" → "adamw:lr=0.001", or a tenth of that to
+/// fine-tune one. A spec with its own lr stays as it is.
+std::string with_defaults(const std::string& spec, Start start = Start::scratch);
 
 /// Passes over the training texts that suit training from scratch: as many as show the model about
 /// 25,000 texts, from 3 to 20. Little text needs more passes; more of them over-fit.

@@ -78,13 +78,16 @@ std::unique_ptr<nn::Classifier> Task::new_model(u64 seed) const {
 }
 
 Task prepare(const TaskOptions& options) {
+  return prepare(options, load_dataset(options.data, options.split_seed, options.read));
+}
+
+Task prepare(const TaskOptions& options, Dataset dataset) {
   check(!options.max_length || (*options.max_length >= 2 && *options.max_length <= 4096),
         "max-length is {}; it must lie between 2 and 4096", options.max_length.value_or(0));
   std::optional<ModelDirectory> pretrained;
   if (is_pretrained(options.model)) pretrained = directory_of(options);
   nn::EncoderConfig config = pretrained ? pretrained->config : new_config(options);
   set_rates(config, options);
-  Dataset dataset = load_dataset(options.data, options.split_seed, options.read);
   config.labels = static_cast<i64>(dataset.label_names.size());
   config.label_names = dataset.label_names;
   std::vector<std::string> notes;  // and the weights are known to be whole before work begins
@@ -99,8 +102,8 @@ Task prepare(const TaskOptions& options) {
     config.vocabulary = tokenizer.vocabulary().size();
     config.lower_case = tokenizer.normalization().lowercase;
   }
-  return {std::move(dataset), std::move(tokenizer),  std::move(data), std::move(config),
-          options.model,      std::move(pretrained), std::move(notes)};
+  return {std::move(dataset), std::move(tokenizer),  std::move(data),  std::move(config),
+          options.model,      std::move(pretrained), std::move(notes), max_length};
 }
 
 }  // namespace minima

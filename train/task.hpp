@@ -36,6 +36,7 @@ struct Task {
   std::string model_name;
   std::optional<ModelDirectory> pretrained{};  ///< what the model starts from; none: from scratch
   std::vector<std::string> notes{};            ///< as in PretrainedClassifier
+  i64 max_length = 0;                          ///< to which texts were cut
 
   /// A model with the weights that training starts from: the directory's, or drawn from `seed`.
   std::unique_ptr<nn::Classifier> new_model(u64 seed) const;
@@ -47,5 +48,7 @@ bool is_pretrained(const std::string& model);
 /// Loads, makes the vocabulary, tokenizes. Throws Error for options that do not fit one another,
 /// and as load_dataset does.
 Task prepare(const TaskOptions& options);
+/// The same of texts that are loaded already.
+Task prepare(const TaskOptions& options, Dataset dataset);
 
 }  // namespace minima

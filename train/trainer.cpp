@@ -7,6 +7,7 @@
 
 #include "core/safetensors.hpp"
 #include "nn/module.hpp"
+#include "train/finetuning.hpp"
 
 namespace minima {
 namespace {
@@ -112,6 +113,10 @@ void validate(const TrainingOptions& options) {
         "save-every is {} steps; it must be at least 0 (0: only when interrupted)",
         options.save_every.value_or(0));
   check(options.keep >= 0, "keep is {} checkpoints; it must be at least 0 (0: all)", options.keep);
+  check(options.layer_decay > 0 && options.layer_decay <= 1,
+        "layer-decay is {}; it must be above 0 and at most 1", options.layer_decay);
+  check(options.word_dropout >= 0 && options.word_dropout < 1,
+        "word-dropout is {}; it must be at least 0 and below 1", options.word_dropout);
   for (const OptimizerSwitch& next : options.switches) validate_optimizer(next.spec, options);
 }
 
@@ -146,6 +151,9 @@ Json to_json(const TrainingOptions& options) {
           {"keep", options.keep},
           {"groups", std::move(groups)},
           {"switches", std::move(switches)},
+          {"freeze", options.freeze},
+          {"layer_decay", options.layer_decay},
+          {"word_dropout", options.word_dropout},
           {"seed", options.seed}};
 }
 
@@ -162,7 +170,10 @@ Json TimeSpent::to_json() const {
 std::vector<ParameterGroup> parameter_groups(const std::vector<Parameter*>& parameters,
                                              const std::string& spec,
                                              const TrainingOptions& options) {
-  return group_by_pattern(decay_groups(parameters, spec), options.groups);
+  std::vector<Parameter*> trained;
+  std::ranges::copy_if(parameters, std::back_inserter(trained), &Parameter::trainable);
+  return decay_by_layer(group_by_pattern(decay_groups(trained, spec), options.groups), spec,
+                        options.layer_decay);
 }
 
 i64 total_steps(const Batches& batches, const TrainingOptions& options) {
@@ -313,6 +324,7 @@ void Trainer::evaluate() {
                             objective_.evaluate(), seconds()};
     accelerator_.observe(record.dev);
     const auto better = [&](const Evaluation& a, const Evaluation& b) {
+      if (options_.metric.empty()) return true;
       const double x = a.score(options_.metric), y = b.score(options_.metric);
       if (x != y) return higher_is_better(options_.metric) == (x > y);
       return a.loss < b.loss;

@@ -40,11 +40,16 @@ struct TrainingOptions {
   /// more time.
   bool checkpoint_layers = false;
 
+  // Fine-tuning (train/finetuning.hpp).
+  std::vector<std::string> freeze = {};  ///< parts of names whose parameters stay as they are
+  double layer_decay = 1;   ///< a layer's learning rate as a share of that of the layer above
+  double word_dropout = 0;  ///< share of tokens that are hidden while training (data/masking.hpp)
+
   i64 steps = 0;           ///< instead of epochs; 0: as many as the epochs have
   double minutes = 0;      ///< training stops after them, wherever it is; 0: no limit
   i64 evaluate_every = 0;  ///< steps; 0: at the end of each epoch. Always after the last step
-  std::string metric =
-      "accuracy";  ///< by which the best model is chosen: a name of Evaluation::score
+  /// By which the best model is chosen: a name of Evaluation::score; empty: the last is kept.
+  std::string metric = "accuracy";
   i64 patience =
       0;  ///< training stops after so many evaluations in a row without a better one; 0: never
   /// Steps from one checkpoint to the next; 0: none but before a change of the optimizer and when interrupted. Not
@@ -174,7 +179,7 @@ class Trainer {
   bool stop_wanted_ = false, evaluation_wanted_ = false, save_wanted_ = false;
 };
 
-/// The groups of parameters under `options`, for the optimizer that `spec` names.
+/// The groups of those parameters that train, under `options`, for the optimizer that `spec` names.
 std::vector<ParameterGroup> parameter_groups(const std::vector<Parameter*>& parameters,
                                              const std::string& spec,
                                              const TrainingOptions& options);

@@ -58,6 +58,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   minima::add_compare(app);
   minima::add_train(app);
+  minima::add_pretrain(app);
   minima::add_eval(app);
   minima::add_predict(app);
   minima::add_tokenize(app);

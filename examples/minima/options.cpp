@@ -1,5 +1,6 @@
 #include "examples/minima/options.hpp"
 
+#include <csignal>
 #include <ctime>
 
 #include "core/cpu/blas.hpp"
@@ -92,6 +93,14 @@ void TrainingVerbOptions::add_to(CLI::App& verb) {
                   "options for parameters by name: 'embeddings|bias:lr=1e-5:weight_decay=0' "
                   "(repeatable, the first that matches)")
       ->allow_extra_args(false);
+  verb.add_option("--freeze", freeze,
+                  "parameters that stay as they are, by parts of their names: embeddings,layer.0");
+  verb.add_option("--layer-decay", training.layer_decay,
+                  "learning rate of each layer as a share of that of the layer above")
+      ->capture_default_str();
+  verb.add_option("--word-dropout", training.word_dropout,
+                  "share of the tokens that are hidden while training")
+      ->capture_default_str();
   verb.add_flag("--checkpoint-layers", training.checkpoint_layers,
                 "keep each block's input alone and compute the rest again: less memory, more time");
   verb.add_flag("--lazy-rows", lazy_rows,
@@ -141,19 +150,22 @@ void TrainingVerbOptions::resolve(const CommonOptions& common) {
   if (minutes) training.minutes = *minutes;
   if (!pooling.empty()) task.pooling = pooling == "mean" ? nn::Pooling::mean : nn::Pooling::first;
   task.casing = cased ? Casing::cased : Casing::uncased;
+  training.freeze = CLI::detail::split(freeze, ',');
+  std::erase(training.freeze, "");
   for (const std::string& group : groups) training.groups.push_back(GroupPattern::parse(group));
   validate(training);
 }
 
 std::string TrainingVerbOptions::resolve_spec(const std::string& spec) const {
-  return with_defaults(lazy_rows ? spec + ":lazy_rows=true" : spec);
+  return with_defaults(lazy_rows ? spec + ":lazy_rows=true" : spec,
+                       is_pretrained(task.model) ? Start::pretrained : Start::scratch);
 }
 
 Task TrainingVerbOptions::load() {
   Task loaded = prepare(task);
   fmt::print(stderr, "{}\n", loaded.dataset.origin);
   for (const std::string& note : loaded.notes) fmt::print(stderr, "{}: {}\n", task.model, note);
-  if (!epochs) training.epochs = default_epochs(loaded.data.train.size());
+  if (!epochs) training.epochs = loaded.pretrained ? 3 : default_epochs(loaded.data.train.size());
   return loaded;
 }
 
@@ -170,6 +182,15 @@ std::filesystem::path run_directory(const std::string& verb, const CommonOptions
   for (int i = 2; std::filesystem::exists(free); ++i)
     free = fmt::format("{}-{}", first.string(), i);
   return free;
+}
+
+void die_of_interrupt(const std::string& verb, const std::filesystem::path& directory) {
+  fmt::print(stderr, "stopped and saved; go on with: minima {} --resume {}\n", verb,
+             directory.string());
+  std::fflush(nullptr);
+  std::signal(SIGINT, SIG_DFL);
+  std::raise(SIGINT);
+  std::abort();
 }
 
 }  // namespace minima

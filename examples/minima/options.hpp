@@ -34,7 +34,7 @@ struct TrainingVerbOptions {
   std::optional<i64> epochs, steps;
   std::optional<double> minutes;
   i64 batch = 0, tokens = 0;
-  std::string pooling, non_finite = "stop";
+  std::string pooling, freeze, non_finite = "stop";
   bool cased = false, lazy_rows = false;
   std::vector<std::string> groups;
 
@@ -49,5 +49,8 @@ struct TrainingVerbOptions {
 
 /// The folder of a run: --out, or runs/<verb>-<date>-<time>.
 std::filesystem::path run_directory(const std::string& verb, const CommonOptions& common);
+
+/// The end that a shell expects of a program that Ctrl-C has stopped; says how to go on.
+[[noreturn]] void die_of_interrupt(const std::string& verb, const std::filesystem::path& directory);
 
 }  // namespace minima

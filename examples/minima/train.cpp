@@ -1,6 +1,4 @@
 /// minima train: one classifier from labelled text.
-#include <csignal>
-
 #include "core/file.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/progress.hpp"
@@ -9,16 +7,6 @@
 
 namespace minima {
 namespace {
-
-/// The end that a shell expects of a program that Ctrl-C has stopped.
-[[noreturn]] void die_of_interrupt(const std::filesystem::path& directory) {
-  fmt::print(stderr, "stopped and saved; go on with: minima train --resume {}\n",
-             directory.string());
-  std::fflush(nullptr);
-  std::signal(SIGINT, SIG_DFL);
-  std::raise(SIGINT);
-  std::abort();
-}
 
 struct TrainVerb {
   CommonOptions common;
@@ -62,7 +50,7 @@ struct TrainVerb {
     const InterruptRequests ctrl_c;
     const Run done =
         run_training(task, resolved, training.training, directory, progress.callback());
-    if (done.result.stop == Stop::interrupted) die_of_interrupt(directory.path);
+    if (done.result.stop == Stop::interrupted) die_of_interrupt("train", directory.path);
     Json report = describe_comparison(task, training.training, 1);
     report["runs"].push_back(done.record);
     write_report(report, directory.path);

@@ -7,6 +7,7 @@ namespace minima {
 
 void add_compare(CLI::App& app);
 void add_train(CLI::App& app);
+void add_pretrain(CLI::App& app);
 void add_eval(CLI::App& app);
 void add_predict(CLI::App& app);
 void add_tokenize(CLI::App& app);

@@ -4,9 +4,11 @@
 #include <array>
 #include <cstdio>
 #include <fstream>
+#include <sstream>
 
 #include "core/file.hpp"
 #include "core/json.hpp"
+#include "core/safetensors.hpp"
 #include "tests/support.hpp"
 
 using namespace minima;
@@ -505,4 +507,75 @@ TEST_CASE("a model directory is fine-tuned by --model, and convert writes it in 
   CHECK(shell.minima("convert one/final/model.safetensors x.safetensors --dtype f16").code == 0);
   check_refused(shell, "convert x.safetensors y", {"config.json", "--like"}, "");
   check_refused(shell, "convert none y.safetensors", {"none", "cannot be opened"}, "");
+}
+
+TEST_CASE("pretrain makes from plain text what train --model goes on with") {
+  const Shell shell;
+  std::string texts, labelled = "label\ttext\n";
+  for (int i = 0; i < 60; ++i) {
+    texts += fmt::format("{} number {} of many\n", i % 2 ? "an apple" : "a pear", i);
+    labelled += fmt::format("{}\t{} number {} of many\n", i % 2, i % 2 ? "apples" : "pears", i);
+  }
+  shell.write("texts.txt", texts);
+  shell.write("labelled.tsv", labelled);
+  check_refused(shell, "pretrain --data texts.txt --mask-rate 2", {"rate is 2"});
+  check_refused(shell, "pretrain --data nothing.txt", {"nothing.txt", "cannot be read"});
+  check_refused(shell, "train --layer-decay 0", {"layer-decay is 0"});
+  check_refused(shell, "train --word-dropout 1", {"word-dropout is 1"});
+  const Answer made = shell.minima(
+      std::string("pretrain --data texts.txt --out pre --json --mask-rate 0.3 --whole-words") +
+      kTiny);
+  CAPTURE(made.err);
+  REQUIRE(made.code == 0);
+  const Json report = parse_json(made.out, "pretrain --json");
+  CHECK(report["model"] == "pre/final");
+  CHECK(report["dev"]["perplexity"] > 1);
+  const Json config = read_json(shell.folder / "pre/final/config.json");
+  CHECK(config["architectures"][0] == "DistilBertForMaskedLM");
+
+  const Answer trained = shell.minima(
+      "train --model pre/final --data labelled.tsv --out run --epochs 1 --threads 1 --freeze "
+      "embeddings --layer-decay 0.9 --word-dropout 0.1 --json");
+  CAPTURE(trained.err);
+  REQUIRE(trained.code == 0);
+  const Json run = parse_json(trained.out, "train --json");
+  CHECK(run["spec"] == "adamw:lr=0.0001");  // a tenth of what suits random weights
+  // What is frozen has no state, and is what it was.
+  for (const Json& group : run["options"]["groups"])
+    for (const Json& name : group["parameters"])
+      CHECK(name.get<std::string>().find("embeddings") == std::string::npos);
+  const std::string words = "distilbert.embeddings.word_embeddings.weight";
+  const Tensor before = SafetensorsFile(shell.folder / "pre/final/model.safetensors").read(words),
+               after = SafetensorsFile(shell.folder / "run/final/model.safetensors").read(words);
+  test::check_close(after, before, {0, 0});
+}
+
+TEST_CASE("predict answers a line as soon as it is typed, and keeps the order of many") {
+  const Shell shell;
+  REQUIRE(shell.minima(std::string("train --out run") + kTiny).code == 0);
+  const std::string talk = fmt::format(
+      "cd '{}' && mkfifo in out && timeout 100 bash -c \"'{}' predict run/final < in > out & "
+      "exec 3> in 4< out; for text in 'where is my parcel' 'the app crashes'; do "
+      "echo \\$text >&3; read -r answer <&4; echo \\$answer; done; exec 3>&-; wait\" > said",
+      shell.folder.string(), MINIMA_PROGRAM);
+  REQUIRE(std::system(talk.c_str()) == 0);
+  const std::string said = read_file(shell.folder / "said");
+  CHECK(std::ranges::count(said, '\n') == 2);
+
+  std::vector<std::string> lines;
+  for (int i = 0; i < 700; ++i)
+    lines.push_back(fmt::format("{} {}", i % 3 ? "my parcel is late" : "the app crashes", i));
+  const auto joined = [](const std::vector<std::string>& all) {
+    return fmt::format("{}\n", fmt::join(all, "\n"));
+  };
+  const std::string forward = shell.minima("predict run/final", joined(lines)).out;
+  std::ranges::reverse(lines);
+  const std::string backward = shell.minima("predict run/final", joined(lines)).out;
+  std::vector<std::string> answers;
+  for (std::istringstream stream(backward); std::getline(stream, answers.emplace_back());) {
+  }
+  answers.pop_back();
+  std::ranges::reverse(answers);
+  CHECK(answers.size() == 700);
+  CHECK(joined(answers) == forward);
 }

@@ -1,0 +1,129 @@
+/// minima pretrain: a masked language model from plain text, for `train --model` to go on with.
+#include "core/file.hpp"
+#include "examples/minima/options.hpp"
+#include "examples/minima/progress.hpp"
+#include "examples/minima/verbs.hpp"
+#include "train/model_directory.hpp"
+#include "train/pretraining.hpp"
+
+namespace minima {
+namespace {
+
+/// Passes over the texts: a language model has far more to learn from each than a classifier.
+constexpr i64 kEpochs = 20;
+
+struct PretrainVerb {
+  CommonOptions common;
+  TrainingVerbOptions training;
+  MaskingOptions masking;
+  std::string optimizer = "adamw";
+  std::optional<double> lr;
+  std::string resumed;
+
+  std::string spec() const {
+    return training.resolve_spec(lr ? fmt::format("{}:lr={}", optimizer, *lr) : optimizer);
+  }
+
+  std::unique_ptr<nn::MaskedLm> new_model(const Task& task) const {
+    if (!task.pretrained) {
+      auto model = std::make_unique<nn::MaskedLm>(task.config);
+      model->initialize(common.seed);
+      return model;
+    }
+    auto [model, notes] = pretrained_masked_lm(*task.pretrained, task.config, common.seed);
+    for (const std::string& note : notes) fmt::print(stderr, "{}\n", note);
+    return std::move(model);
+  }
+
+  void run() {
+    common.apply();
+    training.resolve(common);
+    if (!training.epochs) training.training.epochs = kEpochs;
+    training.training.metric = "";  // the last model is kept: no score tells what it is good for
+    const std::string resolved = spec();
+    validate_optimizer(resolved, training.training);
+    masking.seed = common.seed;
+
+    const Task task =
+        prepare(training.task,
+                load_texts(training.task.data, training.task.split_seed, training.task.read));
+    const Vocabulary& vocabulary = task.tokenizer.vocabulary();
+    const Masking hide(vocabulary, masking);
+    const auto tokens_of = [&](const std::vector<Example>& texts) {
+      constexpr i64 kWhole = i64{1} << 40;
+      return in_pieces(tokenize(task.tokenizer, texts, kWhole), task.max_length);
+    };
+    const PretrainingData data{tokens_of(task.dataset.train), tokens_of(task.dataset.dev)};
+    const std::unique_ptr<nn::MaskedLm> made = new_model(task);
+    nn::MaskedLm& model = *made;
+    fmt::print(stderr, "{}\n{} parameters, {} texts of {} tokens\n", task.dataset.origin,
+               model.parameter_count(), data.train.size(), data.train.tokens.size());
+
+    const bool resume = !resumed.empty();
+    const auto directory =
+        resume ? std::filesystem::path(resumed) : run_directory("pretrain", common);
+    if (!resume) {
+      refuse_earlier_checkpoints(directory);
+      std::filesystem::create_directories(directory);
+      write_file(directory / "run.json", Json{{"task",
+                                               {{"data", task.dataset.name},
+                                                {"origin", task.dataset.origin},
+                                                {"model", task.model_name}}},
+                                              {"config", task.config.to_json()},
+                                              {"training", to_json(training.training)},
+                                              {"arguments", common.arguments()}}
+                                                 .dump(2) +
+                                             "\n");
+    }
+    Optimizer rule =
+        make_optimizer(resolved, parameter_groups(model.parameters(), resolved, training.training));
+    Trainer trainer(
+        masked_language_modelling(model, data, hide, training.training, &task.tokenizer), rule,
+        training.training, directory);
+    Progress progress;
+    progress.begin(resolved);
+    trainer.callbacks.push_back(progress.callback());
+    const InterruptRequests ctrl_c;
+    if (resume) trainer.resume();
+    const TrainingResult result = trainer.run();
+    if (result.stop == Stop::interrupted) die_of_interrupt("pretrain", directory);
+    save_model(directory / "final", task.tokenizer, model);
+
+    const std::string folder = (directory / "final").string();
+    if (common.json) {
+      Json report = {{"model", folder},
+                     {"parameters", model.parameter_count()},
+                     {"vocabulary", vocabulary.size()},
+                     {"tokens", data.train.tokens.size()},
+                     {"epochs", training.training.epochs},
+                     {"seconds", result.seconds}};
+      if (result.best) report["dev"] = result.dev().to_json();
+      return fmt::print("{}\n", report.dump());
+    }
+    if (result.best)
+      fmt::print("dev loss {:.3f}, perplexity {:.1f}, {:.1f} % of the hidden tokens told rightly\n",
+                 result.dev().loss, result.dev().score("perplexity"),
+                 100 * result.dev().accuracy());
+    fmt::print("model: {}\n", folder);
+  }
+};
+
+}  // namespace
+
+void add_pretrain(CLI::App& app) {
+  CLI::App& verb = *app.add_subcommand(
+      "pretrain", "pre-train a masked language model on plain text (a .txt file: a text a line)");
+  const auto options = std::make_shared<PretrainVerb>();
+  options->common.add_to(verb);
+  options->training.add_to(verb);
+  verb.add_option("--optimizer", options->optimizer, "with its options")->capture_default_str();
+  verb.add_option("--lr", options->lr, "learning rate");
+  verb.add_option("--mask-rate", options->masking.rate, "share of the tokens to be told")
+      ->capture_default_str();
+  verb.add_flag("--whole-words", options->masking.whole_words, "hide words whole, not by pieces");
+  verb.add_option("--resume", options->resumed,
+                  "go on with the run of this folder, from its newest whole checkpoint");
+  verb.callback([options] { options->run(); });
+}
+
+}  // namespace minima

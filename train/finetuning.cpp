@@ -1,0 +1,87 @@
+#include "train/finetuning.hpp"
+
+#include <charconv>
+#include <cmath>
+#include <map>
+
+#include "optim/options.hpp"
+
+namespace minima {
+namespace {
+
+bool has_parts(const std::string& name, const std::string& pattern) {
+  return ("." + name + ".").find("." + pattern + ".") != std::string::npos;
+}
+
+/// l of "….layer.l.…"; −1 of the embeddings; none of a head.
+std::optional<i64> layer_of(const std::string& name) {
+  constexpr std::string_view kLayer = ".layer.";
+  if (const std::size_t at = name.find(kLayer); at != std::string::npos) {
+    i64 layer = 0;
+    const char* const digits = name.data() + at + kLayer.size();
+    if (std::from_chars(digits, name.data() + name.size(), layer).ec == std::errc()) return layer;
+  }
+  if (has_parts(name, "embeddings")) return -1;
+  return {};
+}
+
+std::string* find(OptionList& options, const std::string& name) {
+  const auto found = std::ranges::find(options, name, &OptionList::value_type::first);
+  return found == options.end() ? nullptr : &found->second;
+}
+
+/// `options` with lr · factor for lr, which is taken from the spec's where it is not there.
+std::string with_factor(const std::string& options, const std::string& spec, double factor) {
+  OptionList own = parse_options(options);
+  auto [name, of_spec] = parse_spec(spec);
+  const std::string* lr = find(own, "lr") ? find(own, "lr") : find(of_spec, "lr");
+  check(lr != nullptr, "layer-decay: '{}' has no learning rate to multiply; give it one: lr=…",
+        spec);
+  const double scaled = factor * detail::parse_number(name, "lr", *lr);
+  std::string text = fmt::format("lr={}", scaled);
+  for (const auto& [key, value] : own)
+    if (key != "lr") text += fmt::format(":{}={}", key, value);
+  return text;
+}
+
+}  // namespace
+
+void freeze(const std::vector<Parameter*>& parameters, const std::vector<std::string>& patterns) {
+  for (const std::string& pattern : patterns) {
+    i64 frozen = 0;
+    for (Parameter* parameter : parameters)
+      if (has_parts(parameter->name, pattern)) {
+        parameter->trainable = false;
+        ++frozen;
+      }
+    check(frozen > 0, "freeze: no parameter's name has the part '{}'; the first is '{}'", pattern,
+          parameters.empty() ? "" : parameters.front()->name);
+  }
+  check(patterns.empty() || std::ranges::any_of(parameters, &Parameter::trainable),
+        "freeze: nothing is left to train");
+}
+
+std::vector<ParameterGroup> decay_by_layer(const std::vector<ParameterGroup>& groups,
+                                           const std::string& spec, double decay) {
+  check(decay > 0 && decay <= 1, "layer-decay is {}; it must be above 0 and at most 1", decay);
+  if (decay == 1) return groups;
+  i64 layers = 0;
+  for (const ParameterGroup& group : groups)
+    for (const Parameter* parameter : group.parameters)
+      layers = std::max(layers, layer_of(parameter->name).value_or(-1) + 1);
+  std::vector<ParameterGroup> result;
+  for (const ParameterGroup& group : groups) {
+    std::map<i64, ParameterGroup> by_depth;
+    for (Parameter* parameter : group.parameters) {
+      const i64 depth = layers - layer_of(parameter->name).value_or(layers);
+      by_depth[depth].parameters.push_back(parameter);
+    }
+    for (auto& [depth, part] : by_depth) {
+      part.options = with_factor(group.options, spec, std::pow(decay, depth));
+      result.push_back(std::move(part));
+    }
+  }
+  return result;
+}
+
+}  // namespace minima
