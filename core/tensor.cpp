@@ -78,6 +78,35 @@ Tensor Tensor::rows(i64 begin, i64 end) const {
   return view;
 }
 
+Tensor Tensor::stacked(const std::vector<Tensor>& parts) {
+  const Tensor& first = parts.at(0);
+  i64 rows = 0;
+  bool adjacent = true;
+  for (const Tensor& part : parts) {
+    check(part.rank() >= 1 && part.rank() == first.rank() && part.dtype() == first.dtype() &&
+              std::equal(part.shape_.begin() + 1, part.shape_.end(), first.shape_.begin() + 1),
+          "stacked: {} cannot stand below {}; only the first sizes may differ", part.shape_,
+          first.shape_);
+    adjacent = adjacent && part.storage_ == first.storage_ &&
+               part.data_ == first.data_ + rows * (first.bytes() / std::max<i64>(first.size(0), 1));
+    rows += part.size(0);
+  }
+  std::vector<i64> sizes(first.shape_.begin(), first.shape_.end());
+  sizes[0] = rows;
+  if (adjacent) {
+    Tensor view = first;
+    view.shape_ = Shape(sizes);
+    return view;
+  }
+  Tensor result = empty(Shape(sizes), first.dtype_, first.device_);
+  i64 at = 0;
+  for (const Tensor& part : parts) {
+    result.rows(at, at + part.size(0)).copy_from(part);
+    at += part.size(0);
+  }
+  return result;
+}
+
 Tensor Tensor::clone() const {
   Tensor copy = empty(shape_, dtype_, device_);
   copy.copy_from(*this);

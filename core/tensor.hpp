@@ -85,6 +85,10 @@ class Tensor {
   /// Rows begin … end-1 of the first dimension, as a view.
   Tensor rows(i64 begin, i64 end) const;
 
+  /// The rows of all parts as one tensor: a view where the parts lie one after another in the same
+  /// memory, else a copy. Throws Error unless they agree in type and in all sizes but the first.
+  static Tensor stacked(const std::vector<Tensor>& parts);
+
   Tensor clone() const;
   /// Itself where the type is already so, else a converted copy (floats round to nearest even).
   Tensor to(DType dtype) const;

@@ -14,6 +14,14 @@ MultiHeadAttention::MultiHeadAttention(const TransformerOptions& o, const BlockN
       output_dropout(child<Dropout>("output_dropout", o.attention_output_dropout)) {
   check(o.heads > 0 && o.dim % o.heads == 0, "attention: {} heads do not divide dim {}", o.heads,
         o.dim);
+  // One after another in memory: so their three products are one (core/ops/projected_attention.hpp).
+  Tensor weights = Tensor::zeros({3 * o.dim, o.dim}), biases = Tensor::zeros({3 * o.dim});
+  i64 row = 0;
+  for (Linear* part : {&q_lin, &k_lin, &v_lin}) {
+    part->weight.value = weights.rows(row, row + o.dim);
+    part->bias.value = biases.rows(row, row + o.dim);
+    row += o.dim;
+  }
 }
 
 Variable MultiHeadAttention::operator()(const Variable& x, const Variable& asking,

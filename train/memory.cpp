@@ -267,22 +267,29 @@ class Model {
                              tape.allocate(all * d, v_lin.name)};
     Tensor y = tape.allocate(asked * d, "context");
     kept.push_back(tape.allocate(config_.heads * asked, "log sums"));
-    return tape.record(std::move(y), asked, d, std::move(inputs),
-                       [this, d, all, asked, other = asking != nullptr, x = x.value,
-                        x_asking = asking ? asking->value : nullptr, kept = std::move(kept),
-                        offsets = rows.offsets, positions = rows.positions](const Tensor&) mutable {
-                         const Tensor dq = tape.allocate(asked * d), dk = tape.allocate(all * d),
-                                      dv = tape.allocate(all * d);
-                         kept.clear();
-                         Grads grads{nullptr, nullptr};
-                         for (i64 n : {asked, all, all}) {
-                           grads.push_back(tape.allocate(d * d));
-                           grads.push_back(column_sums(n, d));
-                         }
-                         grads[0] = tape.allocate(all * d);
-                         if (other) grads[1] = tape.allocate(asked * d);
-                         return grads;
-                       });
+    return tape.record(
+        std::move(y), asked, d, std::move(inputs),
+        [this, d, all, asked, other = asking != nullptr, x = x.value,
+         x_asking = asking ? asking->value : nullptr, kept = std::move(kept),
+         offsets = rows.offsets, positions = rows.positions](const Tensor&) mutable {
+          const Tensor dqkv = tape.allocate((asked + 2 * all) * d);
+          kept.clear();
+          Grads grads(8);
+          // Weights and biases of a product; several of them are views of one tensor.
+          const auto weights = [&](std::size_t first, i64 rows_in, std::size_t count) {
+            for (std::size_t i = 0; i < count; ++i) grads[first + 2 * i] = tape.allocate(d * d);
+            const Tensor partial =
+                tape.allocate(std::max<i64>((rows_in + 63) / 64, 1) * static_cast<i64>(count) * d);
+            for (std::size_t i = 0; i < count; ++i) grads[first + 2 * i + 1] = tape.allocate(d);
+          };
+          if (other) {
+            weights(2, asked, 1);
+            grads[1] = tape.allocate(asked * d);
+          }
+          weights(other ? 4 : 2, all, other ? 2 : 3);
+          grads[0] = tape.allocate(all * d);
+          return grads;
+        });
   }
 
   /// `looked_up`: how many rows of the table get a gradient, each with its id.

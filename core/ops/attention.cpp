@@ -11,11 +11,11 @@
 namespace minima::ops {
 namespace {
 
-/// One text and head: where its rows are and how many.
+/// One text and head: which rows, and the first of its columns.
 struct Task {
-  i64 queries, keys;     ///< rows
-  i64 query_at, key_at;  ///< first element of the head in q, dq, y and in k, v
-  i64 query_row;         ///< first row of the text's queries
+  i64 queries, keys;  ///< rows
+  i64 query, key;     ///< the first of them
+  i64 column;
   u64 example;
   i64 head;
 };
@@ -27,13 +27,22 @@ void for_each_task(const AttentionRows& rows, i64 heads, i64 dim, const F& f) {
   const i64* example = rows.example_id.data<i64>();
   parallel_for(rows.example_id.size() * heads, [&](i64 i) {
     const i64 text = i / heads, head = i % heads;
-    const i64 column = head * (dim / heads);
-    const i64 queries = query_offsets[text + 1] - query_offsets[text];
-    const i64 keys = key_offsets[text + 1] - key_offsets[text];
-    f(Task{queries, keys, query_offsets[text] * dim + column, key_offsets[text] * dim + column,
-           query_offsets[text], static_cast<u64>(example[text]), head});
+    f(Task{query_offsets[text + 1] - query_offsets[text], key_offsets[text + 1] - key_offsets[text],
+           query_offsets[text], key_offsets[text], head * (dim / heads),
+           static_cast<u64>(example[text]), head});
   });
 }
+
+/// Rows of numbers in memory.
+template <class T>
+struct Matrix {
+  explicit Matrix(const Columns& x)
+      : at(const_cast<T*>(x.x.data<T>()) + x.first), stride(x.x.size(1)) {}
+  T* operator()(i64 row, i64 column) const { return at + row * stride + column; }
+
+  T* at;
+  i64 stride;
+};
 
 constexpr i64 kQueries = 48;  // rows of P that are made at a time; a multiple of the product's six
 
@@ -88,18 +97,18 @@ MINIMA_HD T softmax_row(T* row, i64 n) {
   return largest + std::log(sum);
 }
 
-void check_arguments(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionRows& rows,
-                     i64 heads, const DropoutSite& dropout) {
+void check_arguments(const Columns& q, const Columns& k, const Columns& v,
+                     const AttentionRows& rows, i64 heads, const DropoutSite& dropout) {
   check(dropout.rate >= 0 && dropout.rate < 1,
         "attention: dropout rate {} must be at least 0 and below 1", dropout.rate);
-  check(q.rank() == 2 && k.rank() == 2 && v.shape() == k.shape() && q.size(1) == k.size(1),
+  check(q.x.rank() == 2 && k.x.rank() == 2 && v.shape() == k.shape() && q.width == k.width,
         "attention: q is {}, k {}, v {}; all must be [rows, dim] of the same dim", q.shape(),
         k.shape(), v.shape());
-  check(heads > 0 && q.size(1) % heads == 0, "attention: {} heads do not divide dim {}", heads,
-        q.size(1));
+  check(heads > 0 && q.width % heads == 0, "attention: {} heads do not divide dim {}", heads,
+        q.width);
   const i64 texts = rows.example_id.size();
   for (const auto& [offsets, total] :
-       {std::pair{&rows.query_offsets, q.size(0)}, std::pair{&rows.key_offsets, k.size(0)}}) {
+       {std::pair{&rows.query_offsets, q.x.size(0)}, std::pair{&rows.key_offsets, k.x.size(0)}}) {
     check(offsets->size() == texts + 1,
           "attention: {} offsets for {} texts; there must be one more", offsets->size(), texts);
     const i64* at = offsets->data<i64>();
@@ -111,85 +120,95 @@ void check_arguments(const Tensor& q, const Tensor& k, const Tensor& v, const At
   for (i64 text = 0; text < texts; ++text)
     check(keys[text + 1] > keys[text] || queries[text + 1] == queries[text],
           "attention: text {} has queries but no keys", text);
-  check(rows.query_positions.size() == q.size(0), "attention: {} query positions for {} queries",
-        rows.query_positions.size(), q.size(0));
+  check(rows.query_positions.size() == q.x.size(0), "attention: {} query positions for {} queries",
+        rows.query_positions.size(), q.x.size(0));
 }
 
 }  // namespace
 
-AttentionResult attention(const Tensor& q, const Tensor& k, const Tensor& v,
+AttentionResult attention(const Columns& q, const Columns& k, const Columns& v,
                           const AttentionRows& rows, i64 heads, const DropoutSite& dropout) {
   check_arguments(q, k, v, rows, heads, dropout);
-  const i64 dim = q.size(1), head_dim = dim / heads, query_rows = q.size(0);
-  AttentionResult result{Tensor::empty_like(q),
-                         Tensor::empty({heads, query_rows}, q.dtype(), q.device())};
+  const i64 dim = q.width, head_dim = dim / heads, query_rows = q.x.size(0);
+  AttentionResult result{Tensor::empty({query_rows, dim}, q.x.dtype(), q.x.device()),
+                         Tensor::empty({heads, query_rows}, q.x.dtype(), q.x.device())};
   const i64* positions = rows.query_positions.data<i64>();
-  visit_real("attention", q.dtype(), [&](auto zero) {
+  visit_real("attention", q.x.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    const T *qs = q.data<T>(), *ks = k.data<T>(), *vs = v.data<T>();
-    T *y = result.y.data<T>(), *log_sum = result.log_sum.data<T>();
+    const Matrix<T> Q(q), K(k), V(v), Y{Columns(result.y)};
+    T* log_sum = result.log_sum.data<T>();
     const T scale = static_cast<T>(1 / std::sqrt(static_cast<double>(head_dim)));
     for_each_task(rows, heads, dim, [&](const Task& task) {
-      const i64 n = padded(task.keys);
+      const i64 n = padded(task.keys), column = task.column;
       Scratch<T> scratch((head_dim + kQueries) * n);
       T *k_transposed = scratch.take(head_dim * n), *p = scratch.take(kQueries * n);
-      transpose(task.keys, head_dim, ks + task.key_at, dim, k_transposed, n);
-      for (i64 first = 0; first < task.queries; first += kQueries) {
-        const i64 m = std::min(kQueries, task.queries - first), at = task.query_at + first * dim;
-        small_product<T>(m, n, head_dim, scale, {qs + at, dim, 1}, k_transposed, n, p, n);
+      transpose(task.keys, head_dim, K(task.key, column), K.stride, k_transposed, n);
+      for (i64 query = task.query; query < task.query + task.queries; query += kQueries) {
+        const i64 m = std::min(kQueries, task.query + task.queries - query);
+        small_product<T>(m, n, head_dim, scale, {Q(query, column), Q.stride, 1}, k_transposed, n, p,
+                         n);
         vectorize([&]() MINIMA_INLINE {
           for (i64 i = 0; i < m; ++i) {
             T* const row = p + i * n;
-            const i64 query = task.query_row + first + i;
             for (i64 j = task.keys; j < n; ++j) row[j] = -std::numeric_limits<T>::infinity();
-            log_sum[task.head * query_rows + query] = softmax_row(row, n);
+            log_sum[task.head * query_rows + query + i] = softmax_row(row, n);
             if (dropout.rate > 0)
-              mask_of(dropout, task, positions[query]).apply(row, row, task.keys);
+              mask_of(dropout, task, positions[query + i]).apply(row, row, task.keys);
           }
         });
-        small_product<T>(m, head_dim, task.keys, 1, {p, n, 1}, vs + task.key_at, dim, y + at, dim);
+        small_product<T>(m, head_dim, task.keys, 1, {p, n, 1}, V(task.key, column), V.stride,
+                         Y(query, column), Y.stride);
       }
     });
   });
   return result;
 }
 
-AttentionGradients attention_backward(const Tensor& dy, const Tensor& q, const Tensor& k,
-                                      const Tensor& v, const Tensor& log_sum,
+AttentionGradients attention_backward(const Tensor& dy, const Columns& q, const Columns& k,
+                                      const Columns& v, const Tensor& log_sum,
                                       const AttentionRows& rows, i64 heads,
                                       const DropoutSite& dropout) {
-  const i64 dim = q.size(1), head_dim = dim / heads, query_rows = q.size(0);
-  AttentionGradients result{Tensor::empty_like(q), Tensor::empty_like(k), Tensor::empty_like(v)};
+  const auto like = [](const Columns& x) {
+    return Tensor::empty(x.shape(), x.x.dtype(), x.x.device());
+  };
+  AttentionGradients result{like(q), like(k), like(v)};
+  attention_backward(dy, q, k, v, log_sum, rows, heads, dropout, result.dq, result.dk, result.dv);
+  return result;
+}
+
+void attention_backward(const Tensor& dy, const Columns& q, const Columns& k, const Columns& v,
+                        const Tensor& log_sum, const AttentionRows& rows, i64 heads,
+                        const DropoutSite& dropout, Columns dq, Columns dk, Columns dv) {
+  const i64 dim = q.width, head_dim = dim / heads, query_rows = q.x.size(0);
   const i64* positions = rows.query_positions.data<i64>();
-  visit_real("attention", q.dtype(), [&](auto zero) {
+  visit_real("attention", q.x.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    const T *dys = dy.data<T>(), *qs = q.data<T>(), *ks = k.data<T>(), *vs = v.data<T>(),
-            *sums = log_sum.data<T>();
-    T *dq = result.dq.data<T>(), *dk = result.dk.data<T>(), *dv = result.dv.data<T>();
+    const Matrix<T> Q(q), K(k), V(v), dY{Columns(dy)}, dQ(dq), dK(dk), dV(dv);
+    const T* sums = log_sum.data<T>();
     const T scale = static_cast<T>(1 / std::sqrt(static_cast<double>(head_dim)));
     for_each_task(rows, heads, dim, [&](const Task& task) {
-      const i64 n = padded(task.keys);
+      const i64 n = padded(task.keys), column = task.column;
       Scratch<T> scratch((2 * head_dim + 3 * kQueries) * n);
       T *k_transposed = scratch.take(head_dim * n), *v_transposed = scratch.take(head_dim * n);
       T *p = scratch.take(kQueries * n), *dp = scratch.take(kQueries * n);
       T* const dropped = dropout.rate > 0 ? scratch.take(kQueries * n) : p;  // P after dropout
-      const T *keys = ks + task.key_at, *values = vs + task.key_at;
-      transpose(task.keys, head_dim, keys, dim, k_transposed, n);
-      transpose(task.keys, head_dim, values, dim, v_transposed, n);
-      for (i64 first = 0; first < task.queries; first += kQueries) {
-        const i64 m = std::min(kQueries, task.queries - first), at = task.query_at + first * dim;
-        const Store store = first == 0 ? Store::overwrite : Store::add;
-        small_product<T>(m, n, head_dim, scale, {qs + at, dim, 1}, k_transposed, n, p, n);
-        small_product<T>(m, n, head_dim, 1, {dys + at, dim, 1}, v_transposed, n, dp, n);
+      transpose(task.keys, head_dim, K(task.key, column), K.stride, k_transposed, n);
+      transpose(task.keys, head_dim, V(task.key, column), V.stride, v_transposed, n);
+      for (i64 query = task.query; query < task.query + task.queries; query += kQueries) {
+        const i64 m = std::min(kQueries, task.query + task.queries - query);
+        const Store store = query == task.query ? Store::overwrite : Store::add;
+        small_product<T>(m, n, head_dim, scale, {Q(query, column), Q.stride, 1}, k_transposed, n, p,
+                         n);
+        small_product<T>(m, n, head_dim, 1, {dY(query, column), dY.stride, 1}, v_transposed, n, dp,
+                         n);
         vectorize([&]() MINIMA_INLINE {
           for (i64 i = 0; i < m; ++i) {
             T *const row = p + i * n, *const gradient = dp + i * n;
-            const i64 query = task.query_row + first + i;
-            const T log_denominator = sums[task.head * query_rows + query];
+            const T log_denominator = sums[task.head * query_rows + query + i];
             for (i64 j = 0; j < n; ++j) row[j] = math::exp(row[j] - log_denominator);
             for (i64 j = task.keys; j < n; ++j) row[j] = 0;
             if (dropout.rate > 0) {
-              const DropoutRow mask = mask_of(dropout, task, positions[query]);
+              const DropoutRow mask = mask_of(dropout, task, positions[query + i]);
               mask.apply(row, dropped + i * n, task.keys);
               mask.apply(gradient, gradient, task.keys);
             }
@@ -198,20 +217,20 @@ AttentionGradients attention_backward(const Tensor& dy, const Tensor& q, const T
             for (i64 j = 0; j < n; ++j) gradient[j] = row[j] * (gradient[j] - dot);
           }
         });
-        small_product<T>(task.keys, head_dim, m, 1, {dropped, 1, n}, dys + at, dim,
-                         dv + task.key_at, dim, store);
-        small_product<T>(m, head_dim, task.keys, scale, {dp, n, 1}, keys, dim, dq + at, dim);
-        small_product<T>(task.keys, head_dim, m, scale, {dp, 1, n}, qs + at, dim, dk + task.key_at,
-                         dim, store);
+        small_product<T>(task.keys, head_dim, m, 1, {dropped, 1, n}, dY(query, column), dY.stride,
+                         dV(task.key, column), dV.stride, store);
+        small_product<T>(m, head_dim, task.keys, scale, {dp, n, 1}, K(task.key, column), K.stride,
+                         dQ(query, column), dQ.stride);
+        small_product<T>(task.keys, head_dim, m, scale, {dp, 1, n}, Q(query, column), Q.stride,
+                         dK(task.key, column), dK.stride, store);
       }
       if (task.queries == 0)
-        for (i64 i = 0; i < task.keys; ++i) {
-          std::fill_n(dk + task.key_at + i * dim, head_dim, T{0});
-          std::fill_n(dv + task.key_at + i * dim, head_dim, T{0});
+        for (i64 key = task.key; key < task.key + task.keys; ++key) {
+          std::fill_n(dK(key, column), head_dim, T{0});
+          std::fill_n(dV(key, column), head_dim, T{0});
         }
     });
   });
-  return result;
 }
 
 }  // namespace minima::ops

@@ -23,13 +23,24 @@ struct AttentionRows {
   Tensor example_id;       ///< [B] i64
 };
 
+/// Some columns of a tensor of rows: queries, keys and values may come side by side out of one
+/// product.
+struct Columns {
+  Columns(const Tensor& x) : Columns(x, 0, x.rank() ? x.size(-1) : 0) {}
+  Columns(Tensor all, i64 first, i64 width) : x(std::move(all)), first(first), width(width) {}
+  Shape shape() const { return x.rank() == 2 ? Shape{x.size(0), width} : x.shape(); }
+
+  Tensor x;  ///< [rows, ≥ first + width]
+  i64 first, width;
+};
+
 struct AttentionResult {
   Tensor y;        ///< [query rows, dim]
   Tensor log_sum;  ///< [heads, query rows]: ln Σ exp(score)
 };
 
 /// q [query rows, dim]   k, v [key rows, dim].   Throws Error when sizes, offsets or heads do not fit.
-AttentionResult attention(const Tensor& q, const Tensor& k, const Tensor& v,
+AttentionResult attention(const Columns& q, const Columns& k, const Columns& v,
                           const AttentionRows& rows, i64 heads, const DropoutSite& dropout);
 
 struct AttentionGradients {
@@ -43,9 +54,13 @@ struct AttentionGradients {
 ///     dS = P ⊙ (dP − rowsum(dP ⊙ P))
 ///     dq = dS k / √head_dim
 ///     dk = dSᵀ q / √head_dim
-AttentionGradients attention_backward(const Tensor& dy, const Tensor& q, const Tensor& k,
-                                      const Tensor& v, const Tensor& log_sum,
+AttentionGradients attention_backward(const Tensor& dy, const Columns& q, const Columns& k,
+                                      const Columns& v, const Tensor& log_sum,
                                       const AttentionRows& rows, i64 heads,
                                       const DropoutSite& dropout);
+/// The same into columns that there are.
+void attention_backward(const Tensor& dy, const Columns& q, const Columns& k, const Columns& v,
+                        const Tensor& log_sum, const AttentionRows& rows, i64 heads,
+                        const DropoutSite& dropout, Columns dq, Columns dk, Columns dv);
 
 }  // namespace minima::ops

@@ -160,18 +160,15 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias) {
   return y;
 }
 
-Tensor linear_input_gradient(const Tensor& dy, const Tensor& w, Tensor dx) {
+Tensor linear_input_gradient(const Tensor& dy, const Tensor& w) {
   const i64 rows = dy.shape().rows(), in = w.size(1), out = w.size(0);
-  const bool add = dx.defined();
-  if (!add) {
-    std::vector<i64> sizes(dy.shape().begin(), dy.shape().end());
-    sizes.back() = in;
-    dx = Tensor::empty(Shape(sizes), dy.dtype(), dy.device());
-  }
+  std::vector<i64> sizes(dy.shape().begin(), dy.shape().end());
+  sizes.back() = in;
+  Tensor dx = Tensor::empty(Shape(sizes), dy.dtype(), dy.device());
   visit_real("linear", dy.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    gemm<T>(Transpose::no, Transpose::no, rows, in, out, 1, dy.data<T>(), out, w.data<T>(), in,
-            add ? 1 : 0, dx.data<T>(), in);
+    gemm<T>(Transpose::no, Transpose::no, rows, in, out, 1, dy.data<T>(), out, w.data<T>(), in, 0,
+            dx.data<T>(), in);
   });
   return dx;
 }

@@ -54,8 +54,7 @@ Tensor matmul(const Tensor& a, const Tensor& b, Transpose ta = Transpose::no,
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias);
 
 /// Its gradients, given dy [..., out]:   dx = dy w   dw = dyᵀ x   dbias = the column sums of dy.
-/// Where `dx` is given, its new part is added to it: of several products of one x.
-Tensor linear_input_gradient(const Tensor& dy, const Tensor& w, Tensor dx = {});
+Tensor linear_input_gradient(const Tensor& dy, const Tensor& w);
 Tensor linear_weight_gradient(const Tensor& dy, const Tensor& x);
 
 /// The sum over all but the last dimension: [..., n] → [n]. Added in chunks of fixed size, in

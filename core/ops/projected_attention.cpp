@@ -3,16 +3,43 @@
 #include "core/ops/matmul.hpp"
 
 namespace minima::ops {
+namespace {
+
+struct Stacked {
+  Tensor w, b;
+};
+Stacked qkv(const ProjectionWeights& p) {
+  return {Tensor::stacked({p.wq, p.wk, p.wv}), Tensor::stacked({p.bq, p.bk, p.bv})};
+}
+Stacked kv(const ProjectionWeights& p) {
+  return {Tensor::stacked({p.wk, p.wv}), Tensor::stacked({p.bk, p.bv})};
+}
+
+/// Queries, keys and values within the results of the products.
+struct Views {
+  Columns q, k, v;
+};
+Views views(const Tensor& q, const Tensor& kv) {
+  const i64 dim = kv.size(1) / (q.defined() ? 2 : 3);
+  if (q.defined()) return {q, {kv, 0, dim}, {kv, dim, dim}};
+  return {{kv, 0, dim}, {kv, dim, dim}, {kv, 2 * dim, dim}};
+}
+
+}  // namespace
 
 ProjectedAttentionResult projected_attention(const Tensor& x, const Tensor& asking,
                                              const ProjectionWeights& weights,
                                              const AttentionRows& rows, i64 heads,
                                              const DropoutSite& dropout) {
-  const auto& [wq, bq, wk, bk, wv, bv] = weights;
-  Tensor q = linear(asking.defined() ? asking : x, wq, bq), k = linear(x, wk, bk),
-         v = linear(x, wv, bv);
-  auto [y, log_sum] = attention(q, k, v, rows, heads, dropout);
-  return {std::move(y), std::move(q), std::move(k), std::move(v), std::move(log_sum)};
+  ProjectedAttentionResult out;
+  if (asking.defined()) out.q = linear(asking, weights.wq, weights.bq);
+  const auto [w, b] = asking.defined() ? kv(weights) : qkv(weights);
+  out.kv = linear(x, w, b);
+  const auto [q, k, v] = views(out.q, out.kv);
+  AttentionResult result = attention(q, k, v, rows, heads, dropout);
+  out.y = std::move(result.y);
+  out.log_sum = std::move(result.log_sum);
+  return out;
 }
 
 ProjectedAttentionGradients projected_attention_backward(const Tensor& dy, const Tensor& x,
@@ -21,21 +48,34 @@ ProjectedAttentionGradients projected_attention_backward(const Tensor& dy, const
                                                          ProjectedAttentionResult kept,
                                                          const AttentionRows& rows, i64 heads,
                                                          const DropoutSite& dropout, bool need_dx) {
-  auto [dq, dk, dv] =
-      attention_backward(dy, kept.q, kept.k, kept.v, kept.log_sum, rows, heads, dropout);
+  const Tensor dq = asking.defined() ? Tensor::empty_like(kept.q) : Tensor();
+  const Tensor dkv = Tensor::empty_like(kept.kv);
+  {
+    const auto [q, k, v] = views(kept.q, kept.kv);
+    const auto [to_q, to_k, to_v] = views(dq, dkv);
+    attention_backward(dy, q, k, v, kept.log_sum, rows, heads, dropout, to_q, to_k, to_v);
+  }
   kept = {};
-  const Tensor& x_queries = asking.defined() ? asking : x;
   ProjectedAttentionGradients result;
-  result.dweights = {linear_weight_gradient(dq, x_queries), column_sums(dq),
-                     linear_weight_gradient(dk, x),         column_sums(dk),
-                     linear_weight_gradient(dv, x),         column_sums(dv)};
-  if (!need_dx) return result;
-  result.dx = linear_input_gradient(dk, weights.wk);
-  result.dx = linear_input_gradient(dv, weights.wv, result.dx);
-  if (asking.defined())
-    result.dasking = linear_input_gradient(dq, weights.wq);
-  else
-    result.dx = linear_input_gradient(dq, weights.wq, result.dx);
+  ProjectionWeights& grads = result.dweights;
+  const i64 dim = weights.wk.size(0);
+  if (asking.defined()) {
+    grads.wq = linear_weight_gradient(dq, asking);
+    grads.bq = column_sums(dq);
+    if (need_dx) result.dasking = linear_input_gradient(dq, weights.wq);
+  }
+  const Tensor dw = linear_weight_gradient(dkv, x), db = column_sums(dkv);
+  i64 at = 0;
+  const auto next = [&](Tensor& w, Tensor& b) {
+    w = dw.rows(at, at + dim);
+    b = db.rows(at, at + dim);
+    at += dim;
+  };
+  if (!asking.defined()) next(grads.wq, grads.bq);
+  next(grads.wk, grads.bk);
+  next(grads.wv, grads.bv);
+  if (need_dx)
+    result.dx = linear_input_gradient(dkv, (asking.defined() ? kv(weights) : qkv(weights)).w);
   return result;
 }
 

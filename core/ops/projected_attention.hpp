@@ -5,8 +5,9 @@
 ///     q = asking wqᵀ + bq      k = x wkᵀ + bk      v = x wvᵀ + bv
 ///     y = attention(q, k, v)                        (core/ops/attention.hpp)
 ///
-/// `asking` are the rows of x that ask; undefined, all do. In backward the three products that lead
-/// back to x add up in one tensor.
+/// `asking` are the rows of x that ask; undefined, all do. The products of one input are one product
+/// with the weights stacked, which is free of charge where these lie one after another in memory
+/// (Tensor::stacked); their results stand side by side in the rows of one tensor.
 #pragma once
 
 #include "core/ops/attention.hpp"
@@ -19,7 +20,10 @@ struct ProjectionWeights {
 
 struct ProjectedAttentionResult {
   Tensor y;
-  Tensor q, k, v, log_sum;  ///< what backward needs
+  // What backward needs:
+  Tensor q;        ///< [asking rows, dim] where `asking` is given
+  Tensor kv;       ///< [rows, 2 dim]; where all ask, qkv [rows, 3 dim]
+  Tensor log_sum;  ///< of attention
 };
 
 /// Throws Error when sizes, offsets or heads do not fit.
@@ -38,6 +42,8 @@ struct ProjectedAttentionGradients {
 ///
 ///     dwq = dqᵀ asking      dwk = dkᵀ x      dwv = dvᵀ x      dbq, dbk, dbv: their column sums
 ///     dx = dk wk + dv wv    dasking = dq wq, which is added to dx where all rows ask
+///
+/// What comes out of one product are views of one tensor.
 ProjectedAttentionGradients projected_attention_backward(const Tensor& dy, const Tensor& x,
                                                          const Tensor& asking,
                                                          const ProjectionWeights& weights,

@@ -95,12 +95,23 @@ TEST_CASE("projected_attention is attention of three linear layers") {
     shapes.push_back({kDim, kDim});
     shapes.push_back({kDim});
   }
+  // The weights one after another in memory, as a model has them, and each on its own.
+  std::vector<Parameter> apart = parameters(shapes), together = apart;
+  for (std::size_t first : {1u, 2u}) {
+    const Tensor all =
+        Tensor::stacked({apart[first].value, apart[first + 2].value, apart[first + 4].value});
+    const i64 rows = all.size(0) / 3;
+    for (i64 i = 0; i < 3; ++i)
+      together[first + 2 * static_cast<std::size_t>(i)].value = all.rows(i * rows, (i + 1) * rows);
+  }
+  const Function projected = [=](In p) {
+    return projected_attention(p[0], {}, {p[1], p[2]}, {p[3], p[4]}, {p[5], p[6]}, texts(), 4,
+                               site);
+  };
+  const std::vector<Tensor> one = run(apart, projected), other = run(together, projected);
+  for (std::size_t i = 0; i < one.size(); ++i) test::check_close(other[i], one[i], {0, 0});
   check_same(
-      parameters(shapes),
-      [=](In p) {
-        return projected_attention(p[0], {}, {p[1], p[2]}, {p[3], p[4]}, {p[5], p[6]}, texts(), 4,
-                                   site);
-      },
+      parameters(shapes), projected,
       [=](In p) {
         const Variable x = p[0];
         return attention(linear(x, p[1], p[2]), linear(x, p[3], p[4]), linear(x, p[5], p[6]),

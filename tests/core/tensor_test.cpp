@@ -109,3 +109,18 @@ TEST_CASE_TEMPLATE("a float between two 16-bit ones rounds to the nearer, from t
   CHECK(std::isinf(static_cast<float>(T(std::numeric_limits<float>::max()))));
   CHECK(std::isnan(static_cast<float>(T(std::nanf("")))));
 }
+
+TEST_CASE("stacked tensors are a view where they lie one after another, else a copy") {
+  const Tensor all = Tensor::from(std::vector<float>{1, 2, 3, 4, 5, 6, 7, 8}, {4, 2});
+  const Tensor view = Tensor::stacked({all.rows(1, 2), all.rows(2, 4)});
+  CHECK(view.shape() == Shape{3, 2});
+  CHECK(view.raw() == all.rows(1, 4).raw());
+  const Tensor turned = Tensor::stacked({all.rows(2, 4), all.rows(1, 2)});
+  CHECK(!turned.shares_storage(all));
+  CHECK(std::ranges::equal(turned.span<float>(), std::vector<float>{5, 6, 7, 8, 3, 4}));
+  const Tensor gap = Tensor::stacked({all.rows(0, 1), all.rows(2, 3)});
+  CHECK(std::ranges::equal(gap.span<float>(), std::vector<float>{1, 2, 5, 6}));
+  CHECK_THROWS_WITH_AS(Tensor::stacked({all, Tensor::zeros({1, 3})}),
+                       "stacked: [1, 3] cannot stand below [4, 2]; only the first sizes may differ",
+                       Error);
+}
