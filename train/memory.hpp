@@ -12,23 +12,23 @@
 ///
 /// What one transformer block keeps, in numbers for each of its rows (in brackets: who needs it):
 ///
-///     queries, keys, values    3 dim       (attention)
-///     log sums                 heads       (attention: the softmax is computed again from them)
+///     queries, keys, values    3 dim       (projected_attention)
+///     log sums                 heads       (the softmax is computed again from them)
 ///     context                  dim         (out_lin)
 ///     first sum                dim + 2     (sa_layer_norm, with the row's mean and 1/deviation)
-///     first norm               dim         (lin1)
-///     lin1                     hidden      (gelu)
-///     gelu                     hidden      (lin2)
+///     first norm               dim         (feed_forward)
+///     lin1                     hidden      (feed_forward, which computes gelu again)
 ///     second sum               dim + 2     (output_layer_norm)
 ///     output                   dim         (the next block)
 ///
-/// so 8 dim + 2 hidden + heads + 4 in all. Dropout keeps nothing: its mask is computed again. Where
+/// so 8 dim + hidden + heads + 4 in all. Dropout keeps nothing: its mask is computed again. Where
 /// a classifier reads the first token alone, the last block has keys and values for every token and
 /// the rest for one row of each text.
 ///
 /// Counted are tensors, in bytes as requested, as core/buffer.hpp counts them. Outside of them are
 /// the program itself, what the allocator keeps for reuse, and scratch: each thread's attention
-/// matrix (3 length² floats) and the sums of matrix rules (8 bytes for each row and column).
+/// matrices (144 + 2·dim/heads floats for each token of the longest text) and the sums of matrix
+/// rules (8 bytes for each row and column).
 #pragma once
 
 #include "nn/models/classifier.hpp"

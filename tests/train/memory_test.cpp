@@ -161,7 +161,7 @@ TEST_CASE("the trainer's step peaks where it is predicted") {
   CHECK(predict_optimizer("adamw", predict_step(config, shape)).peak_bytes == peak);
 }
 
-TEST_CASE("a block keeps 8 dim + 2 hidden + heads + 4 numbers for each token") {
+TEST_CASE("a block keeps 8 dim + hidden + heads + 4 numbers for each token") {
   const nn::EncoderConfig config = small_config();
   const BatchShape batch = BatchShape::of_texts(7, 11);
   std::map<std::string, i64> scopes;
@@ -170,7 +170,7 @@ TEST_CASE("a block keeps 8 dim + 2 hidden + heads + 4 numbers for each token") {
     scopes[activation.scope] += activation.bytes;
     sum += activation.bytes;
   }
-  const i64 of_row = 8 * config.dim + 2 * config.hidden + config.heads + 4;
+  const i64 of_row = 8 * config.dim + config.hidden + config.heads + 4;
   CHECK(scopes["block 0"] == 4 * batch.tokens * of_row);
   CHECK(scopes["block 1"] == scopes["block 0"]);
   // The last: keys and values of all, the rest (and the rows themselves) of each text's first token.
