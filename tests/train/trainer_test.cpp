@@ -1,0 +1,335 @@
+/// What the Trainer does around its steps: when it evaluates and stops, and what it does where numbers are not finite.
+#include "train/trainer.hpp"
+
+#include <cmath>
+
+#include "autograd/functions.hpp"
+#include "core/file.hpp"
+#include "core/ops/finite.hpp"
+#include "tests/support.hpp"
+#include "tests/train/small_task.hpp"
+#include "train/find_lr.hpp"
+
+using namespace minima;
+using test::Folder;
+using test::small_task;
+
+namespace {
+
+Variable times(const Variable& x, double factor) {
+  return mul(x, Variable(Tensor::full({}, factor)));
+}
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+/// A line through points that are given one by one; `poison` may spoil the loss of a batch.
+struct Line {
+  Parameter slope{.name = "slope", .value = Tensor::full({1}, 1), .gradient = {}};
+  std::function<Variable(const Variable& loss, i64 step)> poison = [](const Variable& loss, i64) {
+    return loss;
+  };
+
+  Objective objective() {
+    return {.parameters = {&slope},
+            .batches =
+                [](i64) {
+                  return std::vector<std::vector<i64>>{{1}, {2}, {3}, {4}};
+                },
+            .loss =
+                [this](std::span<const i64> batch, const nn::Pass& pass) {
+                  const Tensor x = Tensor::full({1}, static_cast<double>(batch[0]));
+                  const Variable error =
+                      sub(mul(Variable(slope), Variable(x)),
+                          Variable(Tensor::full({1}, 3.0 * static_cast<double>(batch[0]))));
+                  return BatchLoss{poison(mean(square(error)), pass.step)};
+                },
+            .evaluate =
+                [this] {
+                  const double error = slope.value.item() - 3;
+                  return Evaluation{
+                      ConfusionMatrix(0), error * error, {{"nearness", -std::abs(error)}}};
+                }};
+  }
+};
+
+TrainingOptions line_options() {
+  TrainingOptions options{.epochs = 5};
+  options.schedule = "constant";
+  options.warmup = 0;
+  options.clip_norm = 0;
+  options.metric = "nearness";
+  return options;
+}
+
+std::vector<i64> evaluated(const TrainingResult& result) {
+  std::vector<i64> steps;
+  for (const EvaluationRecord& record : result.evaluations) steps.push_back(record.step);
+  return steps;
+}
+
+}  // namespace
+
+TEST_CASE("any loss over any batches can be trained, without a model of ours") {
+  Line line;
+  Optimizer optimizer = make_optimizer("sgd:lr=0.02", line.objective().parameters);
+  Trainer trainer(line.objective(), optimizer, line_options());
+  const TrainingResult result = trainer.run();
+  CHECK(result.steps.size() == 20);
+  CHECK(evaluated(result) == std::vector<i64>{4, 8, 12, 16, 20});
+  CHECK(line.slope.value.item() == doctest::Approx(3).epsilon(1e-2));
+  CHECK(result.dev().score("nearness") > -0.03);
+}
+
+TEST_CASE("training is as long as steps say, and evaluated as often as asked and at its end") {
+  TrainingOptions options = line_options();
+  options.steps = 11;
+  options.evaluate_every = 3;
+  Line line;
+  Optimizer optimizer = make_optimizer("sgd:lr=0.02", line.objective().parameters);
+  CHECK(evaluated(Trainer(line.objective(), optimizer, options).run()) ==
+        std::vector<i64>{3, 6, 9, 11});
+}
+
+TEST_CASE(
+    "training stops when nothing gets better, when the time is up, and when a callback asks") {
+  {
+    TrainingOptions options = line_options();
+    options.patience = 2;
+    Line line;  // whose slope is best at first, and then driven away
+    line.slope.value.fill(3);
+    line.poison = [&](const Variable& loss, i64) {
+      return neg(add(loss, mean(Variable(line.slope))));
+    };
+    Optimizer optimizer = make_optimizer("sgd:lr=0.001", line.objective().parameters);
+    const TrainingResult result = Trainer(line.objective(), optimizer, options).run();
+    CHECK(result.stop == Stop::patience);
+    CHECK(evaluated(result) == std::vector<i64>{4, 8, 12});
+    CHECK(result.best == 0);
+    CHECK(result.dev().loss == result.evaluations[0].dev.loss);
+    const double error = line.slope.value.item() - 3;
+    CHECK(error * error == doctest::Approx(result.dev().loss));  // the best weights are back
+  }
+  {
+    TrainingOptions options = line_options();
+    options.minutes = 1e-9;
+    Line line;
+    Optimizer optimizer = make_optimizer("sgd:lr=0.02", line.objective().parameters);
+    const TrainingResult result = Trainer(line.objective(), optimizer, options).run();
+    CHECK(result.stop == Stop::minutes);
+    CHECK(evaluated(result) == std::vector<i64>{1});
+  }
+  {
+    Line line;
+    Optimizer optimizer = make_optimizer("sgd:lr=0.02", line.objective().parameters);
+    Trainer trainer(line.objective(), optimizer, line_options());
+    trainer.callbacks.push_back({.step = [&](const StepRecord& record, i64) {
+      if (record.step == 2) trainer.evaluate_now();
+      if (record.step == 7) trainer.stop();
+    }});
+    const TrainingResult result = trainer.run();
+    CHECK(result.stop == Stop::callback);
+    CHECK(evaluated(result) == std::vector<i64>{2, 4, 7});
+  }
+}
+
+TEST_CASE("a metric that the task does not have is refused by name") {
+  TrainingOptions options = line_options();
+  options.metric = "accuracy";
+  Line line;
+  Optimizer optimizer = make_optimizer("sgd:lr=0.02", line.objective().parameters);
+  CHECK_THROWS_WITH_AS(Trainer(line.objective(), optimizer, options).run(),
+                       doctest::Contains("nearness"), Error);
+}
+
+TEST_CASE("what is not finite ends training in its step, and the op or the tensor is named") {
+  const auto error_of = [](auto poison) -> std::string {
+    Line line;
+    line.poison = poison;
+    Optimizer optimizer = make_optimizer("sgd:lr=0.02", line.objective().parameters);
+    try {
+      Trainer(line.objective(), optimizer, line_options()).run();
+    } catch (const Error& error) {
+      CHECK(error.fault == Fault::runtime);
+      return error.what();
+    }
+    return "";
+  };
+  const std::string loss = error_of([](const Variable& loss, i64 step) {
+    return step == 5 ? mul(exp(times(add(loss, loss), 1e30)), loss) : loss;
+  });
+  CHECK(loss.find("the loss is inf in step 5") != std::string::npos);
+  CHECK(loss.find("the result of 'exp' [] holds inf") != std::string::npos);
+  // d√x/dx at 0.
+  const std::string gradient = error_of([](const Variable& loss, i64 step) {
+    return step == 6 ? add(loss, sqrt(sub(loss, loss))) : loss;
+  });
+  CHECK(gradient.find("in step 6") != std::string::npos);
+  CHECK(gradient.find("of 'sqrt'") != std::string::npos);
+
+  Line line;
+  Optimizer optimizer = make_optimizer("sgd:lr=0.02", line.objective().parameters);
+  Trainer trainer(line.objective(), optimizer, line_options());
+  trainer.callbacks.push_back({.step = [&](const StepRecord& record, i64) {
+    if (record.step == 3) line.slope.value.fill(kInfinity);
+  }});
+  CHECK_THROWS_WITH_AS(trainer.run(),
+                       doctest::Contains("the weight 'slope' is not finite at element 0"), Error);
+}
+
+TEST_CASE("weights that an update makes infinite are found in that step") {
+  Line line;
+  Optimizer optimizer = make_optimizer("sgd:lr=1e38", line.objective().parameters);
+  CHECK_THROWS_WITH_AS(
+      Trainer(line.objective(), optimizer, line_options()).run(),
+      doctest::Contains("'slope' is not finite at element 0 after the update of step 1"), Error);
+}
+
+TEST_CASE("a step that is not finite can be skipped, and changes nothing") {
+  for (const NonFinite policy : {NonFinite::skip, NonFinite::lower_scale}) {
+    TrainingOptions options = line_options();
+    options.non_finite = policy;
+    Line line;
+    line.poison = [](const Variable& loss, i64 step) {
+      return step == 5 ? mul(loss, Variable(Tensor::full({}, kInfinity))) : loss;
+    };
+    std::vector<double> slopes{1};
+    Optimizer optimizer = make_optimizer("sgd:lr=0.02", line.objective().parameters);
+    Trainer trainer(line.objective(), optimizer, options);
+    trainer.callbacks.push_back({.step = [&](const StepRecord& record, i64) {
+      CHECK(record.skipped == (record.step == 5));
+      slopes.push_back(line.slope.value.item());
+    }});
+    const TrainingResult result = trainer.run();
+    CHECK(slopes[5] == slopes[4]);
+    CHECK(slopes[6] != slopes[5]);
+    REQUIRE(result.alarms.size() == 1);
+    CHECK(result.alarms[0].step == 5);
+    CHECK(line.slope.value.item() == doctest::Approx(3).epsilon(1e-2));
+  }
+}
+
+TEST_CASE("a gradient that overflows on its way at scale 1 passes at a lower one") {
+  TrainingOptions options = line_options();
+  options.non_finite = NonFinite::lower_scale;
+  options.steps = 10;
+  Line line;
+  Objective objective = line.objective();
+  objective.evaluate = nullptr;
+  objective.loss = [&](std::span<const i64>, const nn::Pass&) {  // d/d slope = 1e30 · 1e9 · 1e-35
+    return BatchLoss{mean(times(times(times(Variable(line.slope), 1e-35), 1e9), 1e30))};
+  };
+  Optimizer optimizer = make_optimizer("sgd:lr=1e-6", objective.parameters);
+  std::vector<i64> skipped;
+  Trainer trainer(objective, optimizer, options);
+  trainer.callbacks.push_back({.step = [&](const StepRecord& record, i64) {
+    if (record.skipped) skipped.push_back(record.step);
+  }});
+  trainer.run();
+  CHECK(skipped == std::vector<i64>{1, 2});  // 1e39 is too large at scales 1 and 1/2, not at 1/4
+  CHECK(line.slope.value.item() == doctest::Approx(1 - 8 * 1e-6 * 1e4));
+}
+
+TEST_CASE("a checkpoint of weights or state that are not finite is not written") {
+  const Folder folder;
+  Line line;
+  Optimizer optimizer = make_optimizer("adamw:lr=0.02", line.objective().parameters);
+  Accelerator accelerator({.schedule = "constant", .warmup = 0});
+  accelerator.prepare({&line.slope}, optimizer, line.objective().batches, 4);
+  const auto step = [&] {
+    accelerator.next();
+    const BatchLoss batch = line.objective().loss(accelerator.indices(), accelerator.pass());
+    accelerator.backward(batch.loss);
+    accelerator.step();
+  };
+  step();
+  accelerator.checkpoint(folder.path);
+  step();
+  line.slope.value.fill(kInfinity);
+  CHECK_THROWS_AS(accelerator.checkpoint(folder.path), Error);
+  const auto last = newest_checkpoint(folder.path, nullptr);
+  REQUIRE(last);
+  CHECK(last->step == 1);
+}
+
+TEST_CASE("checkpointed layers give the same bits and hold less") {
+  std::vector<float> expected;
+  i64 plain_peak = 0;
+  for (const bool checkpointed : {false, true}) {
+    TrainingOptions options{.epochs = 2, .batch = BatchSize::of_texts(16)};
+    options.checkpoint_layers = checkpointed;
+    reset_peak_memory();
+    const i64 before = memory_stats().live;
+    nn::DistilBertConfig config = small_task().config;
+    config.layers = 6;
+    nn::DistilBertClassifier model(config);
+    model.initialize(1);
+    Optimizer optimizer = make_optimizer("adamw:lr=1e-3", decay_groups(model.parameters()));
+    Objective objective = classification(model, small_task().data, options);
+    objective.evaluate = nullptr;
+    i64 peak = 0;
+    Trainer trainer(objective, optimizer, options);
+    trainer.callbacks.push_back(
+        {.step = [&](const StepRecord&, i64) { peak = memory_stats().peak - before; }});
+    trainer.run();
+    if (checkpointed) {
+      CHECK(test::values_of(model.parameters()) == expected);
+      CHECK(peak < plain_peak);
+    }
+    expected = test::values_of(model.parameters());
+    plain_peak = peak;
+  }
+}
+
+TEST_CASE("the first element that is not finite is found, in every type and any length") {
+  for (const DType type : {DType::f64, DType::f32, DType::bf16, DType::f16})
+    for (const i64 n : {1, 7, 1000, 300'000}) {
+      Tensor x = Tensor::full({n}, 1).to(type);
+      CHECK(ops::first_non_finite(x) == -1);
+      const Tensor bad = Tensor::full({1}, kInfinity).to(type);
+      x.rows(n - 1, n).copy_from(bad);
+      CHECK(ops::first_non_finite(x) == n - 1);
+      x.rows(n / 2, n / 2 + 1).copy_from(Tensor::full({1}, std::nan("")).to(type));
+      CHECK(ops::first_non_finite(x) == n / 2);
+    }
+  CHECK(ops::first_non_finite(Tensor::full({3}, 7).to(DType::i64)) == -1);
+}
+
+TEST_CASE("Matthews' coefficient and scores by name") {
+  ConfusionMatrix two(
+      2);  // scikit-learn: matthews_corrcoef = 0.4780914437337574 for tp 6, fn 2, fp 1, tn 3
+  two.add(1, 1, 6), two.add(1, 0, 2), two.add(0, 1, 1), two.add(0, 0, 3);
+  CHECK(two.mcc() == doctest::Approx((6 * 3 - 1 * 2) / std::sqrt(7.0 * 8 * 4 * 5)));
+  const Evaluation evaluation{two, 0.5};
+  CHECK(evaluation.score("mcc") == two.mcc());
+  CHECK(evaluation.score("f1") == two.macro_f1());
+  CHECK(evaluation.score("loss") == 0.5);
+  CHECK_THROWS_WITH_AS(evaluation.score("recall"), doctest::Contains("accuracy"), Error);
+  const Evaluation read = Evaluation::from_json(evaluation.to_json());
+  CHECK(read.to_json() == evaluation.to_json());
+  ConfusionMatrix same(3);
+  same.add(0, 0, 5), same.add(1, 0, 5);
+  CHECK(same.mcc() == 0);
+}
+
+TEST_CASE("the search for a learning rate leaves the weights alone and suggests one that trains") {
+  TrainingOptions options{.epochs = 1, .batch = BatchSize::of_texts(16)};
+  nn::DistilBertClassifier model(small_task().config);
+  model.initialize(1);
+  const std::vector<float> before = test::values_of(model.parameters());
+  const Objective objective = classification(model, small_task().data, options);
+  for (const std::string spec :
+       {"adamw", "sgd:momentum=0.9", "adafactor:relative_step=false:lr=1"}) {
+    CAPTURE(spec);
+    const LearningRateCurve curve = find_learning_rate(objective, spec, options);
+    CHECK(test::values_of(model.parameters()) == before);
+    CHECK(curve.suggestion > 1e-6);
+    CHECK(curve.suggestion < curve.lowest);
+    CHECK(curve.rates.size() == curve.smoothed.size());
+    CHECK(curve.text().find("suggested lr") != std::string::npos);
+  }
+  CHECK_THROWS_WITH_AS(find_learning_rate(objective, "adafactor", options),
+                       doctest::Contains("relative_step"), Error);
+  CHECK(with_learning_rate("adamw:lr=1:eps=1e-6", 0.5) == "adamw:eps=1e-6:lr=0.5");
+  CHECK(learning_rate("adamw:lr=2e-3") == 2e-3);
+  CHECK_FALSE(learning_rate("adafactor"));
+}
