@@ -158,6 +158,10 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
   record.update(describe(run.result));
   record["test"] = run.test.to_json();
   if (!directory.empty()) {
+    Json ended = read_json(directory / "run.json");
+    ended["stop"] = stop_name(run.result.stop);
+    ended["time"] = run.result.time.to_json();
+    write_file(directory / "run.json", ended.dump(2) + "\n");
     trainer.log({{"best_epoch", run.result.best_epoch()}, {"test", run.test.to_json()}});
     save_model(directory / "final", task.tokenizer, *run.model);
     optimizer.save(directory / "final" / "optimizer.safetensors");

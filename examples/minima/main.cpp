@@ -63,6 +63,7 @@ int main(int argc, char** argv) {
   minima::add_predict(app);
   minima::add_tokenize(app);
   minima::add_data(app);
+  minima::add_report(app);
   minima::add_memory(app);
   minima::add_inspect(app);
   minima::add_explain(app);

@@ -12,6 +12,7 @@ void add_eval(CLI::App& app);
 void add_predict(CLI::App& app);
 void add_tokenize(CLI::App& app);
 void add_data(CLI::App& app);
+void add_report(CLI::App& app);
 void add_memory(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_explain(CLI::App& app);

@@ -1,0 +1,43 @@
+/// minima report: one page for runs that were trained apart.
+#include <CLI/CLI.hpp>
+
+#include "examples/minima/verbs.hpp"
+#include "train/collect.hpp"
+#include "train/compare.hpp"
+
+namespace minima {
+namespace {
+
+struct ReportVerb {
+  std::vector<std::string> runs;
+  std::string out;
+  bool json = false;
+
+  void run() const {
+    Json all = collect_runs({runs.begin(), runs.end()});
+    std::filesystem::path folder = out;
+    if (out.empty())
+      folder = runs.size() == 1 ? std::filesystem::path(runs[0])
+                                : std::filesystem::path(runs[0]) / "report";
+    std::filesystem::create_directories(folder);
+    write_report(all, folder);
+    if (json)
+      fmt::print("{}\n", all.dump());
+    else
+      fmt::print("{}\nreport: {}\n", comparison_table(all), all["report"].get<std::string>());
+  }
+};
+
+}  // namespace
+
+void add_report(CLI::App& app) {
+  CLI::App& verb = *app.add_subcommand("report", "one page for one or many runs");
+  const auto options = std::make_shared<ReportVerb>();
+  verb.add_option("runs", options->runs, "folders of minima train or compare")->required();
+  verb.add_option("--out", options->out,
+                  "folder for report.html (default: the run's; of many, report/ in the first)");
+  verb.add_flag("--json", options->json, "one JSON document on standard output, nothing else");
+  verb.callback([options] { options->run(); });
+}
+
+}  // namespace minima
