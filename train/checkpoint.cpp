@@ -102,7 +102,8 @@ fs::path write_checkpoint(const fs::path& run, i64 step, const Json& state, i64 
     write_file(part / kChecksums, lines);  // and flushes the folder
     fs::rename(part, folder);
     flush_folder(checkpoints);
-    const std::vector<i64> steps = steps_of(checkpoints);
+    std::vector<i64> steps = steps_of(checkpoints);
+    std::erase_if(steps, [&](i64 other) { return other > step; });  // damaged ones, passed over
     for (std::size_t i = static_cast<std::size_t>(keep); keep > 0 && i < steps.size(); ++i)
       remove_checkpoint(folder_of(checkpoints, steps[i]));
   } catch (const std::exception& error) {

@@ -68,6 +68,7 @@ InterruptRequests::InterruptRequests() {
 }
 InterruptRequests::~InterruptRequests() {
   for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, SIG_DFL);
+  interrupts = 0;
 }
 bool InterruptRequests::received() { return interrupts != 0; }
 

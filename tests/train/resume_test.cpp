@@ -171,7 +171,7 @@ TEST_CASE("a loop by hand gives the Trainer's bits, for any number of threads, a
     CAPTURE(n);
     set_threads(n);
     const Folder folder;
-    for (const i64 until : {20, 50}) {
+    for (const i64 until : {18, 50}) {
       Training mine(options, {});
       const Batches batches = shuffled(small_task().data.train, options.batch, options.seed);
       Accelerator accelerator(
@@ -193,7 +193,7 @@ TEST_CASE("a loop by hand gives the Trainer's bits, for any number of threads, a
         if (accelerator.epoch_ended())
           accelerator.observe(evaluate(mine.model, small_task().data.dev));
       }
-      if (until == 20)
+      if (until == 18)
         accelerator.checkpoint(folder.path);
       else
         CHECK(test::values_of(mine.model.parameters()) == expected);
@@ -225,7 +225,7 @@ TEST_CASE("a damaged checkpoint is passed over and said so, and the newest whole
       const auto path = folder.path / "checkpoints" / "step-9" / file;
       std::string bytes = read_file(path);
       if (truncate)
-        bytes.pop_back();
+        bytes.resize(bytes.size() / 2);
       else
         bytes[bytes.size() / 2] ^= 1;
       write_file(path, bytes);
