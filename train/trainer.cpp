@@ -348,7 +348,8 @@ void Trainer::evaluate() {
   if (log_) log_->write(record);
   if (board_) {
     std::vector<std::pair<std::string, double>> scores;
-    for (const auto& [name, value] : record.dev.to_json().items())
+    const Json dev = record.dev.to_json();
+    for (const auto& [name, value] : dev.items())
       if (value.is_number()) scores.emplace_back("dev/" + name, value.get<double>());
     board_->write(record.step, scores);
   }
