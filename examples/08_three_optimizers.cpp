@@ -32,7 +32,7 @@ int main(int argc, char** argv) try {
 
   for (const std::string name : {"adamw", "adafactor", "adamw8bit"}) {
     const std::string spec = with_defaults(name);
-    nn::DistilBertClassifier model(task.config);
+    nn::Classifier model(task.config);
     model.initialize(options.seed);
     const std::vector<Parameter*> parameters = model.parameters();
     Optimizer optimizer = make_optimizer(spec, decay_groups(parameters, spec));

@@ -259,9 +259,9 @@ TEST_CASE("checkpointed layers give the same bits and hold less") {
     options.checkpoint_layers = checkpointed;
     reset_peak_memory();
     const i64 before = memory_stats().live;
-    nn::DistilBertConfig config = small_task().config;
+    nn::EncoderConfig config = small_task().config;
     config.layers = 6;
-    nn::DistilBertClassifier model(config);
+    nn::Classifier model(config);
     model.initialize(1);
     Optimizer optimizer = make_optimizer("adamw:lr=1e-3", decay_groups(model.parameters()));
     Objective objective = classification(model, small_task().data, options);
@@ -313,7 +313,7 @@ TEST_CASE("Matthews' coefficient and scores by name") {
 
 TEST_CASE("the search for a learning rate leaves the weights alone and suggests one that trains") {
   TrainingOptions options{.epochs = 1, .batch = BatchSize::of_texts(16)};
-  nn::DistilBertClassifier model(small_task().config);
+  nn::Classifier model(small_task().config);
   model.initialize(1);
   const std::vector<float> before = test::values_of(model.parameters());
   const Objective objective = classification(model, small_task().data, options);
