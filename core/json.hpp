@@ -6,9 +6,9 @@
 #include <nlohmann/json.hpp>
 #include <string_view>
 
-namespace minima {
+#include "core/json_fwd.hpp"
 
-using Json = nlohmann::ordered_json;
+namespace minima {
 
 /// Parses `text`. Throws Error, naming `source`, for invalid JSON, invalid UTF-8, a duplicate key,
 /// or nesting deeper than 256 (the parser recurses).

@@ -26,15 +26,18 @@ i64 rank_of(const AdaPm::Options& o, const Shape& shape) {
 }
 
 /// The gradient, scaled and guarded, as a tensor of its own.
-struct Copy {
-  float* to;
-  i64 width;
-  MINIMA_HD Copy row(i64 i) const { return {to + i * width, width}; }
-  MINIMA_HD float operator()(i64 j, float g, float) const {
-    to[j] = g;
-    return 0;
-  }
-};
+Tensor gradient_of(const StepView& view) {
+  const MatrixShape shape(view.shape);
+  Tensor copy = Tensor::empty(view.shape);
+  for_row_chunks(shape, [&](i64, i64 first, i64 last) {
+    for_pieces(view, {}, shape.columns, first * shape.columns, last * shape.columns, Access::read,
+               [&](const Piece& x) {
+                 float* const to = copy.data<float>() + x.i * shape.columns + x.j;
+                 for (i64 k = 0; k < x.n; ++k) to[k] = x.gradient(k);
+               });
+  });
+  return copy;
+}
 
 /// Entry (i, j) of W where row i of C is zero: splitmix64 of the place, as a number in [−1, 1).
 double pseudo_random(i64 i, i64 j) {
@@ -199,6 +202,11 @@ std::vector<Slot> AdaPm::slots(const Options& o, const ParameterShape& parameter
   return slots;
 }
 
+i64 AdaPm::temporary(const Options& o, const StepView& view) {
+  if (!view.find("basis")) return 0;
+  return view.shape.size() + 3 * rank_of(o, view.shape) * (view.shape[0] + view.shape[1]);
+}
+
 void AdaPm::step(const Options& o, const StepView& view) {
   if (view.shape.size() == 0) return;
   const MatrixShape shape(view.shape);
@@ -207,8 +215,7 @@ void AdaPm::step(const Options& o, const StepView& view) {
 
   Tensor estimate;
   if (view.find("basis")) {
-    estimate = Tensor::empty(view.shape);
-    total_pass(view, Copy{estimate.data<float>(), shape.columns});
+    estimate = gradient_of(view);
     advance_low_rank(o, view, estimate);
     if (view.probe && view.probe->element >= 0)
       view.note("e", "Q′C′/(1 − β₁ᵗ) + (g − Q′Q′ᵀg)",

@@ -51,6 +51,8 @@ struct AdaPm {
 
   static std::vector<Slot> slots(const Options& o, const ParameterShape& parameter);
   static void step(const Options& o, const StepView& view);
+  /// Of the low rank a step makes e, and some factors.
+  static i64 temporary(const Options& o, const StepView& view);
 };
 
 }  // namespace minima

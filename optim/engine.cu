@@ -2,6 +2,7 @@
 /// kThreads values) or on one chunk of 32 rows; a thread takes every kThreads-th element of it.
 #include "core/cuda/block.hpp"
 #include "optim/device.hpp"
+#include "optim/storage/open.hpp"
 
 namespace minima::MINIMA_BACKEND {
 namespace {
@@ -106,12 +107,12 @@ void step(const AdamW& rule, const StepView& view) {
     launch(step_kernel<AdamW, 2>, blocks, kThreads, shared, rule, view, size, stretch);
 }
 
-void matrix_pass(const Squares& pass, const StepView& view, double* rows,
-                 float* partial_columns, double* totals) {
+void matrix_pass(const Squares& pass, const StepView& view, double* rows, float* partial_columns,
+                 double* totals) {
   const MatrixShape shape(view.shape);
   const i64 chunks = detail::chunks_per_matrix(shape);
-  launch(matrix_kernel<Squares>, static_cast<unsigned>(shape.batch * chunks), kThreads,
-         0, pass, view, shape.rows, chunks, shape.columns, rows, partial_columns, totals);
+  launch(matrix_kernel<Squares>, static_cast<unsigned>(shape.batch * chunks), kThreads, 0, pass,
+         view, shape.rows, chunks, shape.columns, rows, partial_columns, totals);
 }
 
 }  // namespace minima::MINIMA_BACKEND

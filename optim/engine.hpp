@@ -2,17 +2,13 @@
 /// count.
 ///
 /// `RuleRunner<R>` is all that a rule needs to become an optimizer; register_rule<R>()
-/// (optim/registry.hpp) instantiates it. The loops around the formula live in this header and in
-/// optim/view.hpp, so a rule from outside this tree is vectorized as well. Work is cut into tasks
-/// by shapes alone: the bits do not depend on the number of threads.
+/// (optim/registry.hpp) instantiates it. Of a rule from outside this tree it makes as much as of one
+/// within: the loop around its formula (optim/loop.hpp), for every vector unit.
 #pragma once
 
 #include <memory>
-#include <span>
 
-#include "optim/matrix_pass.hpp"
-#include "optim/rule.hpp"
-#include "optim/view.hpp"
+#include "optim/loop.hpp"
 
 namespace minima {
 
@@ -41,8 +37,7 @@ class AnyRule {
   /// False when the rule has no option of that name.
   virtual bool set(std::string_view owner, std::string_view option, const std::string& text) = 0;
   virtual void validate() const = 0;
-  virtual Json options() const = 0;
-  virtual std::vector<std::string> option_names() const = 0;
+  virtual OptionValues options() const = 0;
   virtual std::vector<Slot> slots(const ParameterShape& parameter) const = 0;
   virtual bool keeps_step() const = 0;
   virtual bool takes_schedule() const = 0;
@@ -53,7 +48,7 @@ class AnyRule {
 
 namespace detail {
 
-/// The formula of an elementwise rule, as `update` wants it: one row without factors.
+/// The formula of an elementwise rule, as the loop wants it: one row without factors.
 template <class R>
 struct SameForAllRows {
   R rule;
@@ -75,20 +70,29 @@ constexpr bool takes_slots(std::index_sequence<K...>) {
   return std::is_invocable_v<const R&, float&, float, decltype(std::declval<float&>() += K)...>;
 }
 
-/// Calls f with std::index_sequence<0 … count-1>, for the counts that the rule's operator() takes.
-template <class R, std::size_t K = 0, class F>
-void with_slot_count(int count, const F& f) {
-  if constexpr (K <= std::tuple_size_v<decltype(StepView::slots)>) {
-    if (static_cast<int>(K) != count) return with_slot_count<R, K + 1>(count, f);
-    if constexpr (takes_slots<R>(std::make_index_sequence<K>())) f(std::make_index_sequence<K>());
+/// The formula on `count` slots; null functions where the rule's operator() does not take so many.
+template <class R, std::size_t K = 0>
+AnyFormula formula_on(const SameForAllRows<R>& rule, std::size_t count) {
+  if constexpr (K <= kMaxSlots) {
+    if (K != count) return formula_on<R, K + 1>(rule, count);
+    if constexpr (takes_slots<R>(std::make_index_sequence<K>())) return any_formula<K>(rule);
   }
+  return {};
 }
+
+/// Calls step(rule, options, view) for each. `temporary` tells the elements of temporaries that it
+/// makes; may be null.
+void step_matrices(std::span<const StepView> views, const void* options,
+                   void (*step)(const void* options, const StepView& view),
+                   i64 (*temporary)(const void* options, const StepView& view));
 
 }  // namespace detail
 
 template <class R>
 requires ElementwiseRule<R> || MatrixRule<R>
 class RuleRunner final : public AnyRule {
+  using Options = typename R::Options;
+
  public:
   bool set(std::string_view owner, std::string_view option, const std::string& text) override {
     return set_option(options_, owner, option, text);
@@ -96,17 +100,13 @@ class RuleRunner final : public AnyRule {
   void validate() const override {
     if constexpr (requires { R::validate(options_); }) R::validate(options_);
   }
-  Json options() const override { return options_json(options_); }
-  std::vector<std::string> option_names() const override {
-    return minima::option_names<typename R::Options>();
-  }
+  OptionValues options() const override { return option_values(options_); }
   std::vector<Slot> slots(const ParameterShape& parameter) const override {
     if constexpr (ElementwiseRule<R>) {
       const std::vector<Slot> slots = R::slots(options_);
-      bool taken = false;
-      detail::with_slot_count<R>(static_cast<int>(slots.size()), [&](auto) { taken = true; });
-      check(taken, "{}: slots() names {} slots, a number that its operator() does not take",
-            R::name, slots.size());
+      check(detail::formula_on<R>({R::prepare(options_, 1)}, slots.size()).update,
+            "{}: slots() names {} slots, a number that its operator() does not take", R::name,
+            slots.size());
       return slots;
     } else {
       return R::slots(options_, parameter);
@@ -120,73 +120,40 @@ class RuleRunner final : public AnyRule {
   std::unique_ptr<AnyRule> clone() const override { return std::make_unique<RuleRunner>(*this); }
 
   void step(std::span<const StepView> views, double lr_factor) const override {
-    typename R::Options options = options_;
+    Options options = options_;
     if constexpr (std::is_same_v<decltype(options.lr), double>)
       options.lr *= lr_factor;
     else if (options.lr)
       *options.lr *= lr_factor;
-    if constexpr (ElementwiseRule<R>)
-      step_elements(views, options);
-    else
-      step_matrices(views, options);
+    if constexpr (ElementwiseRule<R>) {
+      std::vector<detail::SameForAllRows<R>> rules;
+      rules.reserve(views.size());
+      std::vector<FormulaStep> steps;
+      for (const StepView& view : views) {
+        const auto& rule = rules.emplace_back(R::prepare(options, view.t));
+        const std::span<const SlotView> slots(view.slots.data(),
+                                              static_cast<std::size_t>(view.slot_count));
+        steps.push_back({&view, slots, view.skips_rows() ? view.gradient.width : view.shape.size(),
+                         detail::formula_on<R>(rule, slots.size())});
+      }
+      run(steps);
+    } else {
+      i64 (*temporary)(const void*, const StepView&) = nullptr;
+      if constexpr (requires(const StepView& view) { R::temporary(options, view); })
+        temporary = [](const void* o, const StepView& view) {
+          return R::temporary(*static_cast<const Options*>(o), view);
+        };
+      detail::step_matrices(
+          views, &options,
+          [](const void* o, const StepView& view) {
+            R::step(*static_cast<const Options*>(o), view);
+          },
+          temporary);
+    }
   }
 
  private:
-  /// All parameters' chunks are one list of tasks.
-  static void step_elements(std::span<const StepView> views, const typename R::Options& options) {
-    struct Task {
-      const StepView* view;
-      const R* rule;
-      Stretch stretch;
-    };
-    std::vector<R> rules;
-    rules.reserve(views.size());
-    std::vector<Task> tasks;
-    // Calls f(slots, index, width, formula) for one parameter.
-    const auto open_view = [](const StepView& view, const R& rule, const auto& f) {
-      detail::with_slot_count<R>(
-          view.slot_count, [&]<std::size_t... K>(std::index_sequence<K...> index) {
-            f(std::array<SlotView, sizeof...(K)>{view.slots[K]...}, index,
-              view.skips_rows() ? view.gradient.width : view.shape.size(),
-              detail::SameForAllRows<R>{rule});
-          });
-    };
-    for (const StepView& view : views) {
-      const R& rule = rules.emplace_back(R::prepare(options, view.t));
-      open_view(view, rule, [&](const auto& slots, auto index, i64 width, const auto& formula) {
-        for (const Stretch& stretch : moved_stretches(view, slots))
-          tasks.push_back({&view, &rule, stretch});
-        trace_element(view, slots, width, formula, index);
-      });
-    }
-    parallel_for(static_cast<i64>(tasks.size()), [&](i64 i) {
-      const Task& task = tasks[static_cast<std::size_t>(i)];
-      open_view(*task.view, *task.rule,
-                [&](const auto& slots, auto index, i64 width, const auto& formula) {
-                  update(*task.view, slots, width, task.stretch.begin, task.stretch.end, formula,
-                         index);
-                });
-    });
-  }
-
-  /// A parameter is one task, so that its gradient stays in the cache between passes; only the
-  /// passes of a very large one (an embedding) are cut up. The largest come first, for an even
-  /// load.
-  static void step_matrices(std::span<const StepView> views, const typename R::Options& options) {
-    constexpr i64 kVeryLarge = i64{4} << 20;
-    std::vector<const StepView*> tasks;
-    for (const StepView& view : views)
-      if (view.shape.size() < kVeryLarge)
-        tasks.push_back(&view);
-      else
-        R::step(options, view);
-    std::ranges::stable_sort(tasks, std::greater(),
-                             [](const StepView* view) { return view->shape.size(); });
-    parallel_for(static_cast<i64>(tasks.size()),
-                 [&](i64 i) { R::step(options, *tasks[static_cast<std::size_t>(i)]); });
-  }
-
-  typename R::Options options_;
+  Options options_;
 };
 
 }  // namespace minima

@@ -15,6 +15,21 @@ double mean(const float* x, i64 n) {
   return sum / static_cast<double>(n);
 }
 
+/// r = factor(R, max(mean(R), floor)) for each row; the columns' are left open.
+template <class F>
+FactorValues row_factors(const RunningMeans& means, const MatrixShape& shape, double floor,
+                         const F& factor) {
+  FactorValues factors(shape);
+  for (i64 matrix = 0; means.R && matrix < shape.batch; ++matrix) {
+    const i64 first = matrix * shape.rows;
+    const double whole = std::max(mean(means.R + first, shape.rows), floor);
+    for (i64 i = first; i < first + shape.rows; ++i)
+      factors.r[static_cast<std::size_t>(i)] =
+          static_cast<float>(factor(static_cast<double>(means.R[i]), whole));
+  }
+  return factors;
+}
+
 }  // namespace
 
 void RunningMeans::update(const StepView& view, const MatrixSums& sums, double beta,
@@ -36,27 +51,15 @@ void RunningMeans::update(const StepView& view, const MatrixSums& sums, double b
 }
 
 FactorValues RunningMeans::inverse_roots(const MatrixShape& shape) const {
-  FactorValues factors(shape);
-  for (i64 matrix = 0; R && matrix < shape.batch; ++matrix) {
-    const i64 first = matrix * shape.rows;
-    const double whole = mean(R + first, shape.rows);
-    for (i64 i = first; i < first + shape.rows; ++i)
-      factors.r[static_cast<std::size_t>(i)] =
-          static_cast<float>(std::sqrt(whole / static_cast<double>(R[i])));
-  }
+  FactorValues factors =
+      row_factors(*this, shape, 0, [](double r, double mean) { return std::sqrt(mean / r); });
   for (std::size_t j = 0; j < factors.c.size(); ++j) factors.c[j] = 1 / std::sqrt(C[j]);
   return factors;
 }
 
 FactorValues RunningMeans::moment(const MatrixShape& shape, double floor) const {
-  FactorValues factors(shape);
-  for (i64 matrix = 0; R && matrix < shape.batch; ++matrix) {
-    const i64 first = matrix * shape.rows;
-    const double whole = std::max(mean(R + first, shape.rows), floor);
-    for (i64 i = first; i < first + shape.rows; ++i)
-      factors.r[static_cast<std::size_t>(i)] =
-          static_cast<float>(static_cast<double>(R[i]) / whole);
-  }
+  FactorValues factors = row_factors(*this, shape, floor,
+                                     [](double r, double mean) { return mean > 0 ? r / mean : 0; });
   std::copy(C, C + factors.c.size(), factors.c.begin());
   return factors;
 }

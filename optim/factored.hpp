@@ -23,6 +23,13 @@ struct FactorValues {
         c(static_cast<std::size_t>(shape.batch * shape.columns)),
         shape(shape) {}
   Factors view() const { return {r.data(), c.data(), shape.rows, shape.columns}; }
+  /// Calls f(r · c) for each element, in order.
+  template <class F>
+  void for_products(const F& f) const {
+    for (i64 i = 0; i < shape.batch * shape.rows; ++i)
+      for (i64 j = 0; j < shape.columns; ++j)
+        f(static_cast<double>(view().r[i]) * static_cast<double>(view().column(i)[j]));
+  }
   std::vector<float> r, c;
   MatrixShape shape;
 };
@@ -59,9 +66,9 @@ struct SquareOf {
   Update update;
   struct Row {
     decltype(std::declval<Update>().row(0)) update;
-    MINIMA_HD float operator()(i64 j, float g, float) const {
+    MINIMA_HD Total operator()(i64 j, float g, float) const {
       const float u = update(j, g);
-      return u * u;
+      return {u * u};
     }
   };
   MINIMA_HD Row row(i64 i) const { return {update.row(i)}; }

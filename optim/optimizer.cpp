@@ -1,52 +1,14 @@
 #include "optim/optimizer.hpp"
 
-#include <xxhash.h>
-
+#include <algorithm>
 #include <set>
 
 #include "optim/clip.hpp"
 #include "optim/registry.hpp"
+#include "optim/storage/slot.hpp"
 
 namespace minima {
 namespace {
-
-constexpr const char* kFormat = "minima-optimizer-1";
-
-/// Memory for one planned slot, zero.
-struct SlotMemory {
-  Tensor values;  ///< floats, bf16 or codes
-  Tensor absmax;  ///< block8
-  SlotView view;
-};
-
-SlotMemory allocate_slot(const PlannedSlot& planned) {
-  SlotMemory memory;
-  memory.view.storage = planned.storage;
-  if (planned.storage == Storage::block8) {
-    // Codes 0 under absmax 0 are zeros, of the sign that they have in the public implementation.
-    memory.values = Tensor::zeros(planned.shape, DType::u8);
-    memory.absmax = Tensor::zeros({planned.scales()});
-    memory.view.absmax = memory.absmax.data<float>();
-    memory.view.block_size = planned.block_size;
-    memory.view.map = planned.sign == Sign::any ? &signed_code_map() : &unsigned_code_map();
-  } else {
-    memory.values =
-        Tensor::zeros(planned.shape, planned.storage == Storage::bf16 ? DType::bf16 : DType::f32);
-  }
-  memory.view.values = memory.values.raw();
-  return memory;
-}
-
-/// A tensor of floats as a kernel sees it. Throws Error, naming what it is, for other types.
-SlotView float_view(const Tensor& tensor, std::string_view what, const std::string& name) {
-  check(tensor.dtype() == DType::f32 || tensor.dtype() == DType::bf16,
-        "optimizer: the {} of '{}' is {}; it must be f32 or bf16", what, name,
-        dtype_name(tensor.dtype()));
-  SlotView view;
-  view.storage = tensor.dtype() == DType::bf16 ? Storage::bf16 : Storage::fp32;
-  view.values = const_cast<std::byte*>(tensor.raw());
-  return view;
-}
 
 GradientView gradient_view(const Parameter& parameter) {
   const Gradient& gradient = parameter.gradient;
@@ -74,26 +36,6 @@ GradientView gradient_view(const Parameter& parameter) {
   return view;
 }
 
-/// Of the metadata and of all tensors, in the order of their names.
-std::string checksum(const std::map<std::string, Tensor>& tensors, const std::string& metadata) {
-  XXH3_state_t* const state = XXH3_createState();
-  XXH3_128bits_reset(state);
-  XXH3_128bits_update(state, metadata.data(), metadata.size());
-  for (const auto& [name, tensor] : tensors) {
-    XXH3_128bits_update(state, name.data(), name.size());
-    XXH3_128bits_update(state, tensor.raw(), static_cast<std::size_t>(tensor.bytes()));
-  }
-  const XXH128_hash_t hash = XXH3_128bits_digest(state);
-  XXH3_freeState(state);
-  return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
-}
-
-std::map<std::string, Tensor> by_name(const std::vector<NamedTensor>& tensors) {
-  std::map<std::string, Tensor> result;
-  for (const auto& [name, tensor] : tensors) result.emplace(name, tensor);
-  return result;
-}
-
 /// The root mean square of `size` values of which x holds those that are not zero.
 double root_mean_square(const Tensor& x, i64 size) {
   Parameter stand_in{"", Tensor(), x};
@@ -105,29 +47,41 @@ double root_mean_square(const Tensor& x, i64 size) {
 TensorReport watched_step(const AnyRule& rule, StepView& view, double lr_factor) {
   Probe own;
   if (!view.probe) view.probe = &own;
-  const auto copy = [](const SlotView& from, i64 size) {
-    Tensor result = Tensor::empty({size});
-    float* const to = result.data<float>();
-    const float* const values = open(from, 0, size, to);
-    if (values != to) std::copy(values, values + size, to);
-    return result;
-  };
   const i64 size = view.shape.size();
   const i64 given = view.gradient.ids ? view.gradient.count * view.gradient.width : size;
   TensorReport report{std::string(view.name), 0, 0, 0, 0, false};
-  report.gradient_rms = root_mean_square(copy(view.gradient.values, given), size) *
+  report.gradient_rms = root_mean_square(read_slot(view.gradient.values, {given}), size) *
                         std::abs(static_cast<double>(view.gradient_scale));
-  Tensor change = copy(view.value, size);
+  Tensor change = read_slot(view.value, {size});
   report.weight_rms = root_mean_square(change, size);
   rule.step(std::span(&view, 1), lr_factor);
-  float unused;
-  float* const before = change.data<float>();
-  for (i64 i = 0; i < size; ++i) before[i] -= *open(view.value, i, 1, &unused);
+  for_pieces(view, {}, size, 0, size, Access::read, [&](const Piece& after) {
+    float* const before = change.data<float>() + after.j;
+    for (i64 k = 0; k < after.n; ++k) before[k] -= after.p[k];
+  });
   report.update_rms = root_mean_square(change, size);
   const Note *const alpha = view.probe->find("α"), *const clip = view.probe->find("clip");
-  report.step_size = alpha ? alpha->value : rule.options().at("lr").get<double>() * lr_factor;
+  if (alpha)
+    report.step_size = alpha->value;
+  else
+    for (const auto& [name, value] : rule.options())
+      if (name == "lr") report.step_size = std::get<double>(value) * lr_factor;
   report.update_clipped = clip && clip->value > 1;
   return report;
+}
+
+Json to_json(const OptionValues& options) {
+  Json json = Json::object();
+  for (const auto& [name, value] : options)
+    std::visit(
+        [&, &name = name](const auto& each) {
+          if constexpr (std::is_same_v<decltype(each), const std::monostate&>)
+            json[name] = nullptr;
+          else
+            json[name] = each;
+        },
+        value);
+  return json;
 }
 
 }  // namespace
@@ -135,8 +89,8 @@ TensorReport watched_step(const AnyRule& rule, StepView& view, double lr_factor)
 struct Optimizer::Impl {
   struct Entry {
     Parameter* parameter;
-    std::size_t group;
-    std::size_t first_slot, slot_count;  ///< in `memory` and `plan`; `step` is not among them
+    std::size_t group, first_slot, slot_count;  ///< in `memory` and `plan`; without `step`
+    i32 own_step = 0;                           ///< where the rule keeps none in its state
   };
 
   explicit Impl(OptimizerSpec resolved) : spec(std::move(resolved)) {}
@@ -144,63 +98,55 @@ struct Optimizer::Impl {
   OptimizerSpec spec;
   std::vector<std::unique_ptr<AnyRule>> rules;  ///< of each group
   std::vector<Entry> entries;
-  std::vector<Parameter*> parameters;  ///< of all entries
   StatePlan plan;
-  std::vector<SlotMemory> memory;  ///< of each planned slot; of `step` nothing
-  Tensor step_state;               ///< [entries], where the rule keeps its step in its state
-  std::vector<i32> step_count;     ///< where it does not: only the first step is told apart
+  std::vector<StoredSlot> memory;  ///< of each planned slot
 
-  std::span<i32> steps() {
-    if (step_state.defined()) return step_state.span<i32>();
-    return step_count;
+  bool keeps_step() const { return spec.rule->keeps_step(); }
+  i32& step_of(Entry& entry) {
+    return keeps_step() ? *memory[entry.first_slot + entry.slot_count].values.data<i32>()
+                        : entry.own_step;
   }
 
   void add(Parameter& parameter, std::size_t group) {
-    const AnyRule& rule = *rules[group];
     std::vector<PlannedSlot> slots =
-        plan_slots({parameter.name, parameter.value.shape()}, rule, spec.storage);
-    const Entry entry{&parameter, group, plan.slots.size(),
-                      slots.size() - (rule.keeps_step() ? 1 : 0)};
-    check(entry.slot_count <= std::tuple_size_v<decltype(StepView::slots)>,
-          "{}: {} slots; the engine takes {}", spec.name, entry.slot_count,
-          std::tuple_size_v<decltype(StepView::slots)>);
+        plan_slots({parameter.name, parameter.value.shape()}, *rules[group], spec.storage);
+    entries.push_back(
+        {&parameter, group, plan.slots.size(), slots.size() - (keeps_step() ? 1 : 0)});
+    check(entries.back().slot_count <= kMaxSlots, "{}: {} slots; the engine takes {}", spec.name,
+          entries.back().slot_count, kMaxSlots);
     for (PlannedSlot& slot : slots) {
-      memory.push_back(slot.storage == Storage::i32 ? SlotMemory{} : allocate_slot(slot));
+      memory.push_back(StoredSlot::make(slot));
       plan.slots.push_back(std::move(slot));
     }
-    entries.push_back(entry);
-    parameters.push_back(&parameter);
   }
 
-  /// Every parameter that has a gradient, by group.
-  std::vector<std::vector<StepView>> views(const StepOptions& options) {
-    std::vector<std::vector<StepView>> result(rules.size());
-    for (std::size_t e = 0; e < entries.size(); ++e) {
-      const Entry& entry = entries[e];
-      if (!active(*entry.parameter)) continue;
-      StepView view;
-      view.name = entry.parameter->name;
-      view.shape = entry.parameter->value.shape();
-      view.value = float_view(entry.parameter->value, "value", entry.parameter->name);
-      view.gradient = gradient_view(*entry.parameter);
-      for (std::size_t k = 0; k < entry.slot_count; ++k) {
-        view.slots[k] = memory[entry.first_slot + k].view;
-        view.slots[k].name = plan.slots[entry.first_slot + k].slot;
-        view.slots[k].letter = plan.slots[entry.first_slot + k].letter;
-      }
-      view.slot_count = static_cast<int>(entry.slot_count);
-      view.t = steps()[e] + 1;
-      view.clip_value = static_cast<float>(options.clip_value);
-      view.guard = spec.guard();
-      view.lazy_rows = spec.engine.lazy_rows;
-      view.probe = options.probed == entry.parameter ? options.probe : nullptr;
-      result[entry.group].push_back(view);
+  StepView view(Entry& entry, const StepOptions& options) {
+    Parameter& parameter = *entry.parameter;
+    StepView view;
+    view.name = parameter.name;
+    view.shape = parameter.value.shape();
+    view.value = float_view(parameter.value, "value", parameter.name);
+    view.gradient = gradient_view(parameter);
+    for (std::size_t k = 0; k < entry.slot_count; ++k) {
+      const PlannedSlot& planned = plan.slots[entry.first_slot + k];
+      view.slots[k] = memory[entry.first_slot + k].view(planned);
+      view.slots[k].name = planned.slot;
+      view.slots[k].letter = planned.letter;
     }
-    return result;
+    view.slot_count = static_cast<int>(entry.slot_count);
+    view.t = step_of(entry) + 1;
+    view.clip_value = static_cast<float>(options.clip_value);
+    view.guard = spec.guard();
+    view.lazy_rows = spec.engine.lazy_rows;
+    view.probe = options.probed == &parameter ? options.probe : nullptr;
+    return view;
   }
 
-  static bool active(const Parameter& parameter) {
-    return parameter.trainable && parameter.gradient;
+  /// Where a planned slot is among all of them.
+  std::size_t index_of(const PlannedSlot& slot) const {
+    const auto found = std::ranges::find(plan.slots, slot.key(), &PlannedSlot::key);
+    check(found != plan.slots.end(), "optimizer state: there is no '{}'", slot.key());
+    return static_cast<std::size_t>(found - plan.slots.begin());
   }
 };
 
@@ -220,77 +166,7 @@ Optimizer make_optimizer(const std::string& spec, const std::vector<ParameterGro
       impl->add(*parameter, impl->rules.size() - 1);
     }
   }
-  const i64 count = static_cast<i64>(impl->entries.size());
-  if (impl->spec.rule->keeps_step())
-    impl->step_state = Tensor::zeros({count}, DType::i32);
-  else
-    impl->step_count.assign(static_cast<std::size_t>(count), 0);
   return Optimizer(std::move(impl));
-}
-
-std::vector<ParameterGroup> decay_groups(const std::vector<Parameter*>& parameters) {
-  ParameterGroup decayed, plain{{}, "weight_decay=0"};
-  for (Parameter* parameter : parameters)
-    (parameter->name.ends_with("bias") || matches(parameter->name, "layer_norm|LayerNorm")
-         ? plain
-         : decayed)
-        .parameters.push_back(parameter);
-  std::vector<ParameterGroup> groups;
-  for (ParameterGroup* group : {&decayed, &plain})
-    if (!group->parameters.empty()) groups.push_back(std::move(*group));
-  return groups;
-}
-
-std::vector<ParameterGroup> decay_groups(const std::vector<Parameter*>& parameters,
-                                         const std::string& spec) {
-  if (std::ranges::count(resolve(spec).rule->option_names(), "weight_decay") == 0)
-    return {{parameters, ""}};
-  return decay_groups(parameters);
-}
-
-GroupPattern GroupPattern::parse(const std::string& text) {
-  const std::size_t colon = text.find(':');
-  check(colon != std::string::npos && colon > 0 && colon + 1 < text.size(),
-        "group '{}': it must be a pattern and options, such as embeddings|bias:lr=1e-5", text);
-  GroupPattern group{text.substr(0, colon), text.substr(colon + 1)};
-  parse_options(group.options);
-  return group;
-}
-
-std::vector<ParameterGroup> group_by_pattern(const std::vector<ParameterGroup>& groups,
-                                             const std::vector<GroupPattern>& patterns) {
-  const auto merged = [](const std::string& base, const std::string& over) {
-    OptionList list = parse_options(over);
-    for (const auto& option : parse_options(base))
-      if (std::ranges::count(list, option.first, &OptionList::value_type::first) == 0)
-        list.push_back(option);
-    std::string text;
-    for (const auto& [name, value] : list)
-      text += fmt::format("{}{}={}", text.empty() ? "" : ":", name, value);
-    return text;
-  };
-  std::vector<ParameterGroup> result;
-  std::vector<bool> used(patterns.size(), false);
-  for (const ParameterGroup& group : groups) {
-    std::vector<ParameterGroup> parts(patterns.size() + 1);  // the last: what matches none
-    for (std::size_t k = 0; k < patterns.size(); ++k)
-      parts[k].options = merged(group.options, patterns[k].options);
-    parts.back().options = group.options;
-    for (Parameter* parameter : group.parameters) {
-      const auto found = std::ranges::find_if(patterns, [&](const GroupPattern& pattern) {
-        return matches(parameter->name, pattern.pattern);
-      });
-      const auto k = static_cast<std::size_t>(found - patterns.begin());
-      if (k < used.size()) used[k] = true;
-      parts[k].parameters.push_back(parameter);
-    }
-    for (ParameterGroup& part : parts)
-      if (!part.parameters.empty()) result.push_back(std::move(part));
-  }
-  for (std::size_t k = 0; k < patterns.size(); ++k)
-    check(used[k], "group '{}': no parameter is left that its pattern matches",
-          patterns[k].pattern);
-  return result;
 }
 
 StepReport Optimizer::step(const StepOptions& options) {
@@ -303,15 +179,20 @@ StepReport Optimizer::step(const StepOptions& options) {
   check(options.clip_value >= 0, "optimizer: clip_value is {}; it must be at least 0, which is off",
         options.clip_value);
   Impl& impl = *impl_;
+  // Views check every gradient, before anything changes.
+  std::vector<std::vector<StepView>> groups(impl.rules.size());
+  std::vector<Impl::Entry*> active;
+  std::vector<Parameter*> parameters;
+  for (Impl::Entry& entry : impl.entries) {
+    if (!entry.parameter->trainable || !entry.parameter->gradient) continue;
+    groups[entry.group].push_back(impl.view(entry, options));
+    active.push_back(&entry);
+    parameters.push_back(entry.parameter);
+  }
   StepReport report;
   double scale = options.gradient_scale;
-  // Views check every gradient, before anything changes.
-  std::vector<std::vector<StepView>> groups = impl.views(options);
   if (options.clip_norm > 0 || options.measure_norm || options.skip_non_finite) {
-    std::vector<Parameter*> active;
-    for (Parameter* parameter : impl.parameters)
-      if (Impl::active(*parameter)) active.push_back(parameter);
-    const double norm = global_norm(active, Norm::l2, options.gradient_scale);
+    const double norm = global_norm(parameters, Norm::l2, options.gradient_scale);
     report.grad_norm = norm;
     if (options.skip_non_finite && !std::isfinite(norm)) {
       report.skipped = true;
@@ -331,8 +212,7 @@ StepReport Optimizer::step(const StepOptions& options) {
     else
       impl.rules[group]->step(groups[group], options.lr_factor);
   }
-  for (std::size_t e = 0; e < impl.entries.size(); ++e)
-    if (Impl::active(*impl.entries[e].parameter)) ++impl.steps()[e];
+  for (Impl::Entry* entry : active) ++impl.step_of(*entry);
   return report;
 }
 
@@ -342,11 +222,12 @@ const StatePlan& Optimizer::state() const { return impl_->plan; }
 Json Optimizer::options() const {
   Json json;
   json["optimizer"] = name();
-  json["storage"] = options_json(impl_->spec.storage);
+  json["storage"] = to_json(option_values(impl_->spec.storage));
   json["non_finite_guard"] = impl_->spec.guard();
   json["lazy_rows"] = impl_->spec.engine.lazy_rows;
   json["groups"] = Json::array();
-  for (const auto& rule : impl_->rules) json["groups"].push_back({{"options", rule->options()}});
+  for (const auto& rule : impl_->rules)
+    json["groups"].push_back({{"options", to_json(rule->options())}});
   for (Json& group : json["groups"]) group["parameters"] = Json::array();
   for (const Impl::Entry& entry : impl_->entries)
     json["groups"][entry.group]["parameters"].push_back(entry.parameter->name);
@@ -359,72 +240,45 @@ bool Optimizer::takes_schedule() const {
   return false;
 }
 
-/// Where a planned slot is among all of them.
-static std::size_t index_of(const StatePlan& plan, const PlannedSlot& slot) {
-  const auto found = std::ranges::find(plan.slots, slot.key(), &PlannedSlot::key);
-  check(found != plan.slots.end(), "optimizer state: there is no '{}'", slot.key());
-  return static_cast<std::size_t>(found - plan.slots.begin());
-}
-
 Tensor Optimizer::values(const PlannedSlot& slot) const {
-  const std::size_t index = index_of(state(), slot);
+  const std::size_t index = impl_->index_of(slot);
+  const StoredSlot& stored = impl_->memory[index];
   const PlannedSlot& planned = state().slots[index];
-  if (planned.storage == Storage::i32) {
-    const auto all = tensors();
-    const auto found = std::ranges::find(all, slot.key(), &NamedTensor::name);
-    return found->tensor.to(DType::f32);
-  }
-  const SlotView& view = impl_->memory[index].view;
-  Tensor result = Tensor::empty(planned.shape);
-  float* const to = result.data<float>();
-  const float* from = detail::read(view, 0, result.size(), to);
-  if (from != to) std::copy(from, from + result.size(), to);
-  return result;
+  if (planned.storage == Storage::i32) return stored.values.to(DType::f32);
+  return read_slot(stored.view(planned), planned.shape);
 }
 
 void Optimizer::set_values(const PlannedSlot& slot, const Tensor& values) {
-  const std::size_t index = index_of(state(), slot);
+  const std::size_t index = impl_->index_of(slot);
+  StoredSlot& stored = impl_->memory[index];
   const PlannedSlot& planned = state().slots[index];
   check(values.shape() == planned.shape, "optimizer state: '{}' is {}, the values given are {}",
         slot.key(), planned.shape, values.shape());
-  if (planned.storage == Storage::i32) {
-    for (const NamedTensor& own : tensors())
-      if (own.name == slot.key()) Tensor(own.tensor).fill(values.item());
-    return;
-  }
-  const Tensor from = values.to(DType::f32);
-  const SlotView& view = impl_->memory[index].view;
-  const i64 stretch = stretch_of(std::array{view});
-  alignas(64) float scratch[kLongestStretch];
-  for (i64 at = 0; at < from.size(); at += stretch) {
-    const i64 n = std::min(stretch, from.size() - at);
-    float* const to = open(view, at, n, scratch);
-    std::copy(from.data<float>() + at, from.data<float>() + at + n, to);
-    close(view, at, n, to);
-  }
+  if (planned.storage == Storage::i32)
+    stored.values.copy_from(values.to(DType::i32));
+  else
+    write_slot(stored.view(planned), values.to(DType::f32));
 }
 
 std::vector<NamedTensor> Optimizer::tensors() const {
   std::vector<NamedTensor> result;
-  i64 entry = 0;
-  for (std::size_t s = 0; s < impl_->plan.slots.size(); ++s) {
-    const PlannedSlot& planned = impl_->plan.slots[s];
-    const SlotMemory& memory = impl_->memory[s];
-    if (planned.storage == Storage::i32) {
-      result.push_back({planned.key(), impl_->step_state.rows(entry, entry + 1).reshape(Shape{})});
-      ++entry;
-    } else if (planned.storage == Storage::block8) {
-      result.push_back({planned.key() + ".codes", memory.values});
-      result.push_back({planned.key() + ".absmax", memory.absmax});
+  for (std::size_t s = 0; s < impl_->memory.size(); ++s) {
+    const std::string key = state().slots[s].key();
+    const StoredSlot& stored = impl_->memory[s];
+    if (stored.absmax.defined()) {
+      result.push_back({key + ".codes", stored.values});
+      result.push_back({key + ".absmax", stored.absmax});
     } else {
-      result.push_back({planned.key(), memory.values});
+      result.push_back({key, stored.values});
     }
   }
   return result;
 }
 
-void Optimizer::assign(const std::map<std::string, Tensor>& tensors) {
-  const std::map<std::string, Tensor> own = by_name(this->tensors());
+void Optimizer::assign(const std::map<std::string, Tensor>& tensors,
+                       const std::vector<std::string>& not_stepped) {
+  std::map<std::string, Tensor> own;
+  for (const auto& [name, tensor] : this->tensors()) own.emplace(name, tensor);
   std::string faults;
   const auto describe = [](const Tensor& x) {
     return fmt::format("{} {}", dtype_name(x.dtype()), x.shape());
@@ -446,83 +300,22 @@ void Optimizer::assign(const std::map<std::string, Tensor>& tensors) {
     Tensor target = tensor;
     target.copy_from(tensors.at(name));
   }
-  for (i32& steps : impl_->step_count) steps = 1;
+  for (Impl::Entry& entry : impl_->entries)
+    entry.own_step = std::ranges::count(not_stepped, entry.parameter->name) == 0;
+}
+
+std::vector<std::string> Optimizer::not_stepped() const {
+  std::vector<std::string> names;
+  for (const Impl::Entry& entry : impl_->entries)
+    if (!impl_->keeps_step() && entry.own_step == 0) names.push_back(entry.parameter->name);
+  return names;
 }
 
 std::vector<ParameterShape> Optimizer::parameters() const {
   std::vector<ParameterShape> result;
-  for (const Parameter* parameter : impl_->parameters)
-    result.push_back({parameter->name, parameter->value.shape()});
+  for (const Impl::Entry& entry : impl_->entries)
+    result.push_back({entry.parameter->name, entry.parameter->value.shape()});
   return result;
-}
-
-/// All that decoding needs, so that `inspect` reads a state without its model.
-static Json decoding(const StatePlan& plan) {
-  Json slots = Json::object();
-  for (const PlannedSlot& slot : plan.slots)
-    slots[slot.key()] = {{"storage", storage_name(slot.storage)},
-                         {"sign", slot.sign == Sign::any ? "any" : "nonnegative"},
-                         {"block_size", slot.block_size}};
-  return slots;
-}
-
-void Optimizer::save(const std::filesystem::path& path) const {
-  const std::vector<NamedTensor> all = tensors();
-  Json options = this->options();
-  options["slots"] = decoding(state());
-  // A rule that keeps no step: the file says which parameters have had none.
-  options["not_stepped"] = Json::array();
-  for (std::size_t e = 0; e < impl_->step_count.size(); ++e)
-    if (impl_->step_count[e] == 0)
-      options["not_stepped"].push_back(impl_->entries[e].parameter->name);
-  save_safetensors(path, all,
-                   {{"format", kFormat},
-                    {"optimizer", name()},
-                    {"options", options.dump()},
-                    {"checksum", checksum(by_name(all), name() + options.dump())}});
-}
-
-SavedState read_state(const std::filesystem::path& path) {
-  const SafetensorsFile file(path);
-  const auto metadata = [&](const std::string& key) {
-    const auto found = file.metadata().find(key);
-    check(found != file.metadata().end(), "{}: not an optimizer's state: its metadata has no '{}'",
-          path.string(), key);
-    return found->second;
-  };
-  check(metadata("format") == kFormat,
-        "{}: not an optimizer's state: its format is '{}'; this program reads '{}'", path.string(),
-        metadata("format"), kFormat);
-  SavedState state{metadata("optimizer"), {}, {}};
-  for (const auto& [name, entry] : file.entries()) state.tensors.emplace(name, file.read(name));
-  check(
-      checksum(state.tensors, metadata("optimizer") + metadata("options")) == metadata("checksum"),
-      "{}: damaged: its checksum does not fit; use an earlier checkpoint", path.string());
-  state.options = parse_json(metadata("options"), path.string());
-  for (const auto& [key, type] :
-       {std::pair{"not_stepped", Json::value_t::array}, std::pair{"slots", Json::value_t::object}})
-    check(state.options.is_object() && state.options.contains(key) &&
-              state.options[key].type() == type,
-          "{}: damaged: its options lack '{}'; use an earlier checkpoint", path.string(), key);
-  return state;
-}
-
-void Optimizer::load(const std::filesystem::path& path) {
-  const SavedState state = read_state(path);
-  check(state.optimizer == name(), "{}: the state of {}; this optimizer is {}", path.string(),
-        state.optimizer, name());
-  // Codes of other blocks can be as many as these. What else differs, `assign` names.
-  const Json here = decoding(this->state()), &there = state.options["slots"];
-  for (const auto& [key, slot] : here.items())
-    if (const auto found = there.find(key); found != there.end() && *found != slot)
-      check(
-          found->value("storage", "") != slot["storage"],
-          "{}: '{}' is stored as {} there, as {} here; make the optimizer with the file's storage",
-          path.string(), key, found->dump(), slot.dump());
-  assign(state.tensors);
-  for (std::size_t e = 0; e < impl_->step_count.size(); ++e)
-    for (const Json& name : state.options["not_stepped"])
-      if (name == impl_->entries[e].parameter->name) impl_->step_count[e] = 0;
 }
 
 }  // namespace minima

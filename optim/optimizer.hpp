@@ -19,45 +19,13 @@
 #include <string>
 #include <vector>
 
-#include "core/json.hpp"
-#include "core/parameter.hpp"
 #include "core/safetensors.hpp"
+#include "optim/groups.hpp"
 #include "optim/plan.hpp"
 #include "optim/probe.hpp"
+#include "optim/state_file.hpp"
 
 namespace minima {
-
-/// Parameters that share options. `options` are written as on the command line
-/// ("lr=1e-3:weight_decay=0") and stand over those of the optimizer's spec.
-struct ParameterGroup {
-  std::vector<Parameter*> parameters;
-  std::string options;
-};
-
-/// Two groups: everything else, and, with weight_decay=0, biases and layer norms (the name ends in
-/// `bias` or contains `layer_norm` or `LayerNorm`). A group that would be empty is left out.
-std::vector<ParameterGroup> decay_groups(const std::vector<Parameter*>& parameters);
-/// The same, in one group where the optimizer that `spec` names has no option weight_decay.
-std::vector<ParameterGroup> decay_groups(const std::vector<Parameter*>& parameters,
-                                         const std::string& spec);
-
-/// Options for parameters whose name contains one of the alternatives of `pattern`
-/// ("embeddings|bias"; see matches).
-struct GroupPattern {
-  std::string pattern, options;
-  /// Reads "embeddings|bias:lr=1e-5:weight_decay=0". Throws Error without a pattern or an option.
-  static GroupPattern parse(const std::string& text);
-};
-
-/// Splits each group by the first pattern that a parameter's name matches; the pattern's options
-/// stand over the group's, which keeps what matches none. Throws Error for a pattern that no
-/// parameter is left for.
-std::vector<ParameterGroup> group_by_pattern(const std::vector<ParameterGroup>& groups,
-                                             const std::vector<GroupPattern>& patterns);
-inline std::vector<ParameterGroup> group_by_pattern(const std::vector<Parameter*>& parameters,
-                                                    const std::vector<GroupPattern>& patterns) {
-  return group_by_pattern(std::vector<ParameterGroup>{{parameters, ""}}, patterns);
-}
 
 struct StepOptions {
   /// Multiplies each group's lr; from a Schedule. Adafactor with relative_step makes its own step
@@ -138,7 +106,11 @@ class Optimizer {
   std::vector<NamedTensor> tensors() const;
   /// Takes over the values of `tensors`. Throws one Error that lists every name missing or too many
   /// and every other shape or type; then nothing has changed.
-  void assign(const std::map<std::string, Tensor>& tensors);
+  /// Parameters named in `not_stepped` begin with their first step; it matters to a rule that keeps no
+  /// step count.
+  void assign(const std::map<std::string, Tensor>& tensors,
+              const std::vector<std::string>& not_stepped = {});
+  std::vector<std::string> not_stepped() const;
 
   /// Writes tensors() with the options in the metadata, atomically.
   void save(const std::filesystem::path& path) const;
@@ -153,17 +125,6 @@ class Optimizer {
   explicit Optimizer(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
-
-/// A state as Optimizer::save wrote it.
-struct SavedState {
-  std::string optimizer;
-  /// Optimizer::options(); "slots": of each key its storage, sign and block_size; "not_stepped".
-  Json options;
-  std::map<std::string, Tensor> tensors;  ///< see Optimizer::tensors
-};
-
-/// Reads it without its model. Throws Error when the file is damaged or no optimizer's state.
-SavedState read_state(const std::filesystem::path& path);
 
 /// The optimizer that `spec` names, in the command line's syntax: a name, then options separated by
 /// colons: `adamw`, `adamw:lr=3e-5:state=block8`, `adafactor:lr=1e-3:relative_step=false`,

@@ -31,6 +31,12 @@ std::string nearest(std::string_view word, const std::vector<std::string>& candi
   return best == candidates.end() ? "" : *best;
 }
 
+std::vector<std::string> option_names(const OptionValues& options) {
+  std::vector<std::string> names;
+  for (const auto& [name, value] : options) names.push_back(name);
+  return names;
+}
+
 OptionList parse_options(const std::string& text) {
   OptionList options;
   for (std::size_t begin = 0; begin < text.size();) {

@@ -22,10 +22,10 @@
 #include <tuple>
 #include <type_traits>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "core/error.hpp"
-#include "core/json.hpp"
 #include "core/types.hpp"
 
 namespace minima {
@@ -64,6 +64,12 @@ using OptionList = std::vector<std::pair<std::string, std::string>>;
 std::pair<std::string, OptionList> parse_spec(const std::string& spec);
 /// The same without the name: "lr=1e-3:weight_decay=0".
 OptionList parse_options(const std::string& text);
+
+/// An option's value, whatever its type; the first stands for "none".
+using OptionValue = std::variant<std::monostate, bool, i64, double, std::string>;
+using OptionValues = std::vector<std::pair<std::string, OptionValue>>;
+
+std::vector<std::string> option_names(const OptionValues& options);
 
 /// The candidate with the fewest edits from `word`.
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates);
@@ -104,9 +110,9 @@ void parse_value(std::string_view owner, std::string_view name, const Range& ran
 }
 
 template <class Value>
-Json value_json(const Value& value) {
+OptionValue plain_value(const Value& value) {
   if constexpr (is_optional<Value>) {
-    return value ? value_json(*value) : Json(nullptr);
+    return value ? plain_value(*value) : OptionValue();
   } else if constexpr (std::is_enum_v<Value>) {
     return std::string(choices(value)[static_cast<std::size_t>(value)]);
   } else {
@@ -115,14 +121,6 @@ Json value_json(const Value& value) {
 }
 
 }  // namespace detail
-
-template <class Options>
-std::vector<std::string> option_names() {
-  std::vector<std::string> names;
-  std::apply([&](const auto&... field) { (names.emplace_back(field.name), ...); },
-             Options::fields());
-  return names;
-}
 
 /// Sets the option `name` from text. False when there is none of that name; throws Error, naming
 /// `owner`, for a value that cannot be read or is out of range.
@@ -153,14 +151,14 @@ void check_options(const Options& options, std::string_view owner) {
 }
 
 template <class Options>
-Json options_json(const Options& options) {
-  Json json = Json::object();
+OptionValues option_values(const Options& options) {
+  OptionValues values;
   std::apply(
       [&](const auto&... field) {
-        ((json[std::string(field.name)] = detail::value_json(options.*field.member)), ...);
+        (values.emplace_back(field.name, detail::plain_value(options.*field.member)), ...);
       },
       Options::fields());
-  return json;
+  return values;
 }
 
 }  // namespace minima

@@ -7,7 +7,6 @@
 #include <string>
 #include <vector>
 
-#include "core/json.hpp"
 #include "core/shape.hpp"
 #include "optim/rule.hpp"
 #include "optim/storage/storage.hpp"

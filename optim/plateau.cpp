@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "core/json.hpp"
+
 namespace minima {
 namespace {
 

@@ -17,6 +17,7 @@
 
 #include <optional>
 
+#include "core/json_fwd.hpp"
 #include "optim/options.hpp"
 
 namespace minima {

@@ -55,11 +55,9 @@ template <class... Others>
 void set(std::string_view owner, AnyRule& rule, const std::string& name, const std::string& text,
          Others&... others) {
   if (rule.set(owner, name, text) || (set_option(others, owner, name, text) || ...)) return;
-  std::vector<std::string> known = rule.option_names();
-  [[maybe_unused]] const auto add = [&](const std::vector<std::string>& more) {
-    known.insert(known.end(), more.begin(), more.end());
-  };
-  (add(option_names<Others>()), ...);
+  OptionValues all = rule.options();
+  (std::ranges::copy(option_values(others), std::back_inserter(all)), ...);
+  const std::vector<std::string> known = option_names(all);
   fail("{}: no option named '{}'; did you mean '{}'? It has: {}", owner, name, nearest(name, known),
        fmt::join(known, ", "));
 }

@@ -25,6 +25,8 @@
 /// optim/matrix_pass.hpp. It has `slots(options, parameter)`, which sees name and shape, and, instead of prepare and operator(),
 ///
 ///     static void step(const Options&, const StepView&);
+///     static i64 temporary(const Options&, const StepView&);    where a step makes temporaries as
+///                                                               large as the parameter: how many floats
 ///
 /// The contract of both: t belongs to the parameter and is advanced by the engine; state starts at
 /// zero; a rule computes with fresh state, and rounding for storage comes after the weight has
@@ -95,7 +97,7 @@ concept ElementwiseRule = requires(const typename R::Options& options, i64 t) {
   { R::prepare(options, t) } -> std::same_as<R>;
 };
 
-struct StepView;  // optim/matrix_pass.hpp
+struct StepView;  // optim/view.hpp
 
 template <class R>
 concept MatrixRule = requires(const typename R::Options& options, const ParameterShape& parameter,

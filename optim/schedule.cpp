@@ -82,7 +82,7 @@ const std::vector<Kind>& kinds() {
       {"one_cycle",
        one_cycle,
        {"pct_start", "div_factor", "final_div_factor", "anneal", "three_phase"}},
-      {"plateau", constant, option_names<ReduceOnPlateau::Options>()}};
+      {"plateau", constant, option_names(option_values(ReduceOnPlateau::Options{}))}};
   return list;
 }
 

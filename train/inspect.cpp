@@ -4,8 +4,9 @@
 #include <cmath>
 #include <optional>
 
-#include "optim/matrix_pass.hpp"
+#include "optim/factored.hpp"
 #include "optim/storage/block8.hpp"
+#include "optim/storage/slot.hpp"
 
 namespace minima {
 namespace {
@@ -41,28 +42,10 @@ PlannedSlot parse_slot(const std::string& key, const Json& json, const std::stri
   return slot;
 }
 
-DType dtype_in(Storage storage) {
-  switch (storage) {
-    case Storage::bf16:
-      return DType::bf16;
-    case Storage::block8:
-      return DType::u8;
-    case Storage::i32:
-      return DType::i32;
-    case Storage::fp32:
-      break;
-  }
-  return DType::f32;
-}
-
 std::string values_key(const PlannedSlot& slot) {
   return slot.key() + (slot.storage == Storage::block8 ? ".codes" : "");
 }
 std::string absmax_key(const PlannedSlot& slot) { return slot.key() + ".absmax"; }
-
-const CodeMap& map_of(const PlannedSlot& slot) {
-  return slot.sign == Sign::any ? signed_code_map() : unsigned_code_map();
-}
 
 /// E[(x − value)²] of each code for x with equal chance anywhere between its borders, which are the
 /// midpoints to its neighbours: ((hi − v)³ + (v − lo)³)/(3 (hi − lo)).
@@ -143,19 +126,6 @@ double spread(std::span<const float> values) {
   return static_cast<double>(most) / static_cast<double>(least);
 }
 
-/// Calls f(i, R·C/mean(R)) for each element i of the matrices that the factors stand for.
-template <class F>
-void for_products(const FactorUse& use, const Tensor& row, const Tensor& column, const F& f) {
-  const float *r = row.data<float>(), *c = column.data<float>();
-  i64 at = 0;
-  for (i64 b = 0; b < use.batch; ++b, r += use.rows, c += use.columns) {
-    const double whole = mean({r, static_cast<std::size_t>(use.rows)});
-    for (i64 i = 0; i < use.rows; ++i)
-      for (i64 j = 0; j < use.columns; ++j, ++at)
-        f(at, whole == 0 ? 0.0 : static_cast<double>(r[i]) * static_cast<double>(c[j]) / whole);
-  }
-}
-
 FactorUse factor_use(const StateFile& file, const PlannedSlot& row, const PlannedSlot& column,
                      const PlannedSlot* full, const StateFile* reference) {
   const std::string where = file.path.string() + ": '" + row.key() + "'";
@@ -171,7 +141,7 @@ FactorUse factor_use(const StateFile& file, const PlannedSlot& row, const Planne
         "{} is {}, '{}' {}: no factors of one matrix", where, r, column.slot, c);
   use.batch = r.size() / use.rows;
 
-  const Tensor R = file.values(row), C = file.values(column);
+  Tensor R = file.values(row), C = file.values(column);
   use.mean_row = mean(R.span<float>());
   use.mean_column = mean(C.span<float>());
   use.row_spread = spread(R.span<float>());
@@ -189,11 +159,15 @@ FactorUse factor_use(const StateFile& file, const PlannedSlot& row, const Planne
     V = reference->values(*full);
   }
   DifferenceSum error;
-  for_products(use, R, C, [&](i64 at, double product) {
-    use.min = std::min(use.min, product);
-    use.max = std::max(use.max, product);
-    if (full) error.add(V.data<float>()[at], product);
-  });
+  i64 at = 0;
+  RunningMeans{R.data<float>(), C.data<float>()}
+      .moment(MatrixShape({use.batch, use.rows, use.columns}), 0)
+      .for_products([&](double product) {
+        use.min = std::min(use.min, product);
+        use.max = std::max(use.max, product);
+        if (full) error.add(V.data<float>()[at], product);
+        ++at;
+      });
   use.error = error.result();
   return use;
 }
@@ -232,24 +206,16 @@ const PlannedSlot* StateFile::find(const std::string& key) const {
   return found == plan.slots.end() ? nullptr : &*found;
 }
 
-SlotView StateFile::view(const PlannedSlot& slot) const {
-  SlotView view;
-  view.storage = slot.storage;
-  view.values = const_cast<std::byte*>(saved.tensors.at(values_key(slot)).raw());
-  if (slot.storage == Storage::block8) {
-    view.absmax = const_cast<float*>(saved.tensors.at(absmax_key(slot)).data<float>());
-    view.block_size = slot.block_size;
-    view.map = &map_of(slot);
-  }
-  return view;
+StoredSlot StateFile::stored(const PlannedSlot& slot) const {
+  StoredSlot stored{saved.tensors.at(values_key(slot))};
+  if (slot.storage == Storage::block8) stored.absmax = saved.tensors.at(absmax_key(slot));
+  return stored;
 }
 
 Tensor StateFile::values(const PlannedSlot& slot) const {
-  const Tensor& stored = saved.tensors.at(values_key(slot));
-  if (slot.storage != Storage::block8) return stored.to(DType::f32);
-  Tensor result = Tensor::empty(slot.shape);
-  detail::read(view(slot), 0, result.size(), result.data<float>());
-  return result;
+  const StoredSlot own = stored(slot);
+  if (slot.storage == Storage::i32) return own.values.to(DType::f32);
+  return read_slot(own.view(slot), slot.shape);
 }
 
 Statistics statistics(const Tensor& values) {
@@ -277,7 +243,8 @@ Statistics statistics(const Tensor& values) {
 CodeUse code_use(const StateFile& file, const PlannedSlot& slot) {
   check(slot.storage == Storage::block8, "inspect: '{}' is stored as {}; codes are block8's",
         slot.key(), storage_name(slot.storage));
-  const SlotView view = file.view(slot);
+  const StoredSlot stored = file.stored(slot);
+  const SlotView view = stored.view(slot);
   const Tensor values = file.values(slot);
   const u8* const codes = static_cast<const u8*>(view.values);
   const std::array<double, 256> expected = expected_squares(*view.map);
@@ -323,19 +290,9 @@ Difference difference(const Tensor& a, const Tensor& b) {
 }
 
 Tensor rounded(const PlannedSlot& slot, const Tensor& values) {
-  if (slot.storage != Storage::block8) return values.to(dtype_in(slot.storage)).to(DType::f32);
-  Tensor codes = Tensor::empty(values.shape(), DType::u8), absmax = Tensor::empty({slot.scales()});
-  const SlotView view{.storage = slot.storage,
-                      .values = codes.raw(),
-                      .absmax = absmax.data<float>(),
-                      .block_size = slot.block_size,
-                      .map = &map_of(slot)};
-  for (i64 at = 0; at < values.size(); at += slot.block_size)
-    Block8Storage::close(view, at, std::min(slot.block_size, values.size() - at),
-                         values.data<float>() + at);
-  Tensor result = Tensor::empty(values.shape());
-  detail::read(view, 0, result.size(), result.data<float>());
-  return result;
+  const StoredSlot stored = StoredSlot::make(slot);
+  write_slot(stored.view(slot), values);
+  return read_slot(stored.view(slot), slot.shape);
 }
 
 std::vector<FactorUse> factor_use(const StateFile& file, const std::vector<PlannedSlot>& slots,

@@ -13,6 +13,8 @@
 #include <map>
 
 #include "optim/optimizer.hpp"
+#include "optim/state_file.hpp"
+#include "optim/storage/slot.hpp"
 
 namespace minima {
 
@@ -25,8 +27,8 @@ class StateFile {
 
   /// A slot's values, decoded to fp32.
   Tensor values(const PlannedSlot& slot) const;
-  /// As a kernel sees them; `absmax` and `map` are set in block8.
-  SlotView view(const PlannedSlot& slot) const;
+  /// As they lie in the file.
+  StoredSlot stored(const PlannedSlot& slot) const;
   /// Null where there is none of that key, `<parameter>/<slot>`.
   const PlannedSlot* find(const std::string& key) const;
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "optim/convert.hpp"
+#include "train/convert.hpp"
 
 namespace minima {
 

@@ -16,9 +16,6 @@ struct Bf16Storage {
     bf16* values = static_cast<bf16*>(slot.values) + begin;
     for (i64 i = 0; i < n; ++i) values[i] = bf16(scratch[i]);
   }
-  MINIMA_HD static void prefetch(const SlotView& slot, i64 begin, i64 n) {
-    prefetch_bytes(static_cast<bf16*>(slot.values) + begin, n * i64{sizeof(bf16)});
-  }
 };
 
 }  // namespace minima

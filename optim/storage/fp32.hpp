@@ -10,9 +10,6 @@ struct Fp32Storage {
     return static_cast<float*>(slot.values) + begin;
   }
   MINIMA_HD static void close(const SlotView&, i64, i64, const float*) {}
-  MINIMA_HD static void prefetch(const SlotView& slot, i64 begin, i64 n) {
-    prefetch_bytes(static_cast<float*>(slot.values) + begin, n * i64{sizeof(float)});
-  }
 };
 
 }  // namespace minima

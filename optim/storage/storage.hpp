@@ -2,7 +2,6 @@
 ///
 /// A storage is a struct of two functions on a stretch of a slot. `open` gives floats to compute
 /// on: the slot's own memory where that holds floats, else `scratch`, filled. `close` stores them.
-/// `prefetch` asks for them ahead of time.
 /// A new storage is one file like storage/bf16.hpp, a name here, and a line in `with_storage`.
 #pragma once
 
@@ -42,12 +41,5 @@ struct SlotView {
 
 /// Blocks of block8 hold at most this many values, and so does a stretch that is opened at once.
 inline constexpr i64 kLongestStretch = 4096;
-
-/// Asks for memory that is soon to be written: while one block is encoded, memory would stand idle.
-MINIMA_HD void prefetch_bytes([[maybe_unused]] const void* begin, [[maybe_unused]] i64 bytes) {
-#if !defined(__CUDA_ARCH__)
-  for (i64 i = 0; i < bytes; i += 64) __builtin_prefetch(static_cast<const char*>(begin) + i, 1);
-#endif
-}
 
 }  // namespace minima

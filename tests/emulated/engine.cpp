@@ -3,6 +3,7 @@
 
 #include "core/cuda/launch.hpp"
 #include "optim/device.hpp"
+#include "optim/storage/block8.hpp"
 #include "tests/optim/support.hpp"
 
 using namespace minima;

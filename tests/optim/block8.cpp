@@ -1,5 +1,5 @@
 /// block8's loops for each vector unit against the plain ones, and a gradient cut by value.
-#include "optim/storage/block8.hpp"
+#include "core/code_map.hpp"
 
 #include <cmath>
 #include <cstring>

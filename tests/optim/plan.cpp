@@ -1,6 +1,7 @@
 #include "optim/plan.hpp"
 
 #include "core/buffer.hpp"
+#include "core/cpu/threads.hpp"
 #include "optim/storage/block8.hpp"
 #include "tests/optim/support.hpp"
 
@@ -54,6 +55,29 @@ TEST_CASE("the state that is allocated has the bytes that were predicted, for ev
     for (const NamedTensor& x : optimizer.tensors()) in_file += x.tensor.bytes();
     CHECK(in_file == plan.bytes());
   }
+}
+
+TEST_CASE(
+    "what a step makes for its own use is no larger than the largest parameter, on many threads") {
+  std::vector<ParameterShape> shapes{{"embeddings", {1200, 256}}};
+  for (int k = 0; k < 16; ++k) shapes.push_back({fmt::format("q_lin.{}", k), {256, 256}});
+  const Model model(shapes);
+  model.set_gradients(0);
+  const int before = threads();
+  set_threads(16);
+  for (const char* spec : {"adamw", "adamw8bit", "adafactor", "adafactor-torch", "came",
+                           "adapm:rank=2", "adapm:rank=2:factored=true"}) {
+    CAPTURE(spec);
+    Optimizer optimizer = make_optimizer(spec, model.all());
+    for (int k = 0; k < 3; ++k) {
+      reset_peak_memory();
+      const i64 live = memory_stats().live;
+      optimizer.step();
+      const bool elementwise = std::string(spec).starts_with("adamw");
+      CHECK(memory_stats().peak - live <= (elementwise ? 0 : model[0].value.bytes()));
+    }
+  }
+  set_threads(before);
 }
 
 TEST_CASE("a slot's storage follows size, overrides and kind, and the plan says why") {

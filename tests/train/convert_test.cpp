@@ -1,5 +1,5 @@
 /// State that goes over from one optimizer to another.
-#include "optim/convert.hpp"
+#include "train/convert.hpp"
 
 #include <random>
 

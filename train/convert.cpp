@@ -1,8 +1,8 @@
-#include "optim/convert.hpp"
+#include "train/convert.hpp"
 
 #include <algorithm>
 
-#include "optim/matrix_pass.hpp"
+#include "optim/factored.hpp"
 
 namespace minima {
 namespace {
@@ -117,18 +117,12 @@ Tensor means(const Tensor& v, Meaning meaning, const Shape& shape, double factor
 }
 
 /// `factor` R C / mean(R) for a parameter of `shape`.
-Tensor product(const Tensor& rows, const Tensor& columns, const Shape& shape, double factor) {
-  const MatrixShape m(shape);
+Tensor product(Tensor rows, Tensor columns, const Shape& shape, double factor) {
   Tensor result = Tensor::empty(shape);
   float* out = result.data<float>();
-  for (i64 b = 0; b < m.batch; ++b) {
-    const float *R = rows.data<float>() + b * m.rows, *C = columns.data<float>() + b * m.columns;
-    double mean = 0;
-    for (i64 i = 0; i < m.rows; ++i) mean += R[i] / static_cast<double>(m.rows);
-    for (i64 i = 0; i < m.rows; ++i)
-      for (i64 j = 0; j < m.columns; ++j)
-        *out++ = mean > 0 ? static_cast<float>(factor * R[i] * C[j] / mean) : 0;
-  }
+  RunningMeans{rows.data<float>(), columns.data<float>()}
+      .moment(MatrixShape(shape), 0)
+      .for_products([&](double v) { *out++ = static_cast<float>(factor * v); });
   return result;
 }
 

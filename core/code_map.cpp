@@ -1,8 +1,9 @@
-#include "optim/storage/block8.hpp"
+#include "core/code_map.hpp"
 
 #include <algorithm>
 #include <cmath>
 
+#include "core/cpu/code_map_x86.hpp"
 #include "core/error.hpp"
 
 namespace minima {
@@ -32,42 +33,35 @@ void fill_values(CodeMap& map, bool with_sign) {
   std::sort(map.value, map.value + 256);
 }
 
-u32 bits_of(float x) { return std::bit_cast<u32>(x); }
-
-/// One entry for each bucket of magnitudes of one sign; returns where they end.
-u32 fill_entries(CodeMap& map, u32 at, bool negative) {
+/// One entry for each upper half of 32 bits.
+void fill_entries(CodeMap& map) {
   constexpr u32 one = 0x3f800000u;
-  const u32 width = 1u << map.shift;
-  const auto code = [&](u32 magnitude) -> u32 {
-    const u8 found = slot_code(map, std::bit_cast<float>(magnitude | (negative ? 1u << 31 : 0u)));
-    return negative ? 255u - found : found;
-  };
-  for (u32 begin = map.lowest; begin <= one; begin += width) {
-    check(at < CodeMap::kMaxBuckets, "block8: the encoding table is full");
-    const u32 last = std::min(begin + width - 1, one), first_code = code(begin);
-    check(code(last) <= first_code + 1, "block8: a bucket of the encoding table spans two borders");
-    // The first magnitude with the next code lies in (border, above].
+  for (u32 upper = 0; upper < 65536; ++upper) {
+    const u32 sign = upper >> 15 << 31;
+    const auto code = [&](u32 bits) -> u32 {
+      const u32 magnitude = std::min(bits & 0x7fffffffu, one);
+      const u8 found = slot_code(map, std::bit_cast<float>(magnitude | sign));
+      return sign ? 255u - found : found;
+    };
+    const u32 begin = upper << 16, last = begin | 0xffffu, first_code = code(begin);
+    check(code(last) <= first_code + 1,
+          "code map: a bucket of the encoding table spans two borders");
+    // The first bits with the next code lie in (border, above].
     u32 border = begin, above = last;
     while (above - border > 1) {
       const u32 middle = border + (above - border) / 2;
       (code(middle) == first_code ? border : above) = middle;
     }
-    map.entry[at++] =
-        (first_code << 24) + (code(last) == first_code ? 0 : (1u << 24) - (above - begin));
+    map.entry[upper] =
+        (first_code << 16) + (code(last) == first_code ? 0 : (1u << 16) - (above - begin));
   }
-  return at;
 }
 
 CodeMap make_code_map(bool with_sign) {
   CodeMap map{};
   fill_values(map, with_sign);
   map.zero = static_cast<u32>(std::find(map.value, map.value + 256, 0.0f) - map.value);
-  // Below half the smallest value every magnitude has one code.
-  map.lowest = bits_of(std::exp2(std::floor(std::log2(map.value[map.zero + 1] / 2))));
-  map.shift = with_sign ? 23 - 6 : 23 - 7;
-  const u32 end = fill_entries(map, 0, false);
-  map.negative = with_sign ? end : 0;
-  if (with_sign) fill_entries(map, end, true);
+  fill_entries(map);
   return map;
 }
 
@@ -106,7 +100,7 @@ u32 plain_largest(const float* values, i64 n) {
   u32 largest = 0;
   vectorize([&]() MINIMA_INLINE {
     for (i64 i = 0; i < n; ++i) {
-      const u32 each = Block8Storage::magnitude(values[i]);
+      const u32 each = std::bit_cast<u32>(values[i]) & 0x7fffffffu;
       largest = each > largest ? each : largest;
     }
   });
@@ -121,16 +115,25 @@ void plain_decode(const CodeMap& map, const u8* codes, i64 n, float absmax, floa
 }
 
 void plain_encode(const CodeMap& map, const float* values, i64 n, float divisor, u8* codes) {
-  vectorize([&, code = map.encoder()]() MINIMA_INLINE {
+  vectorize([&]() MINIMA_INLINE {
 #pragma GCC ivdep
     for (i64 i = 0; i < n; ++i)
-      codes[i] = static_cast<u8>(code(std::bit_cast<u32>(values[i] / divisor)));
+      codes[i] = static_cast<u8>(map.code(std::bit_cast<u32>(values[i] / divisor)));
   });
 }
 
 }  // namespace
 
 const Loops plain{plain_largest, plain_decode, plain_encode};
+
+Loops loops_for([[maybe_unused]] VectorUnit unit) {
+#if defined(__x86_64__)
+  if (unit == VectorUnit::avx512 && __builtin_cpu_supports("avx512vbmi"))
+    return {largest_avx512, decode_avx512, encode_avx512};
+  if (unit == VectorUnit::avx2) return {largest_avx2, decode_avx2, encode_avx2};
+#endif
+  return plain;
+}
 
 const Loops& loops() {
   static const Loops fastest = loops_for(vector_unit());

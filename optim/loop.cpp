@@ -1,0 +1,158 @@
+#include "optim/loop.hpp"
+
+#include "core/cpu/threads.hpp"
+#include "optim/storage/open.hpp"
+
+namespace minima {
+namespace {
+
+/// Elements that are opened at once where one slot is in block8: a multiple of the vector width, and
+/// so few that the processor decodes the next piece while it still divides in this one.
+constexpr i64 kPieceOfBlock = 64;
+
+float* open_fast(const SlotView& slot, i64 begin, i64 n, float* scratch) {
+  float* values = nullptr;
+  vectorize([&]() MINIMA_INLINE { values = open(slot, begin, n, scratch); });
+  return values;
+}
+
+void close_fast(const SlotView& slot, i64 begin, i64 n, const float* values) {
+  if (slot.storage == Storage::fp32) return;
+  vectorize([&]() MINIMA_INLINE { close(slot, begin, n, values); });
+}
+
+/// While one block is encoded, memory would stand idle.
+void prefetch(const SlotView& slot, i64 begin, i64 n) {
+  const i64 bytes = slot.storage == Storage::fp32 ? 4 : slot.storage == Storage::bf16 ? 2 : 1;
+  const char* const from = static_cast<const char*>(slot.values) + begin * bytes;
+  for (i64 i = 0; i < n * bytes; i += 64) __builtin_prefetch(from + i, 1);
+}
+
+/// The blocks of the slots in block8, which are all of one size; 0 without such a slot.
+i64 block_of(std::span<const SlotView> slots) {
+  for (const SlotView& slot : slots)
+    if (slot.storage == Storage::block8) return slot.block_size;
+  return 0;
+}
+
+struct Stretch {
+  i64 begin, end;
+};
+
+/// What a step changes, cut into tasks: everything, or the given rows (in block8 with the rest of
+/// their blocks, which stay as they are).
+std::vector<Stretch> moved_stretches(const StepView& view, std::span<const SlotView> slots) {
+  std::vector<Stretch> result;
+  const i64 size = view.shape.size(), block = std::max<i64>(1, block_of(slots));
+  const i64 task = (32768 + block - 1) / block * block;
+  if (!view.skips_rows()) {
+    for (i64 begin = 0; begin < size; begin += task)
+      result.push_back({begin, std::min(size, begin + task)});
+    return result;
+  }
+  const i64 width = view.gradient.width;
+  for (i64 k = 0; k < view.gradient.count; ++k) {
+    const i64 row = view.gradient.ids[k];
+    const i64 begin = row * width / block * block;
+    const i64 end = std::min(size, ((row + 1) * width + block - 1) / block * block);
+    if (result.empty() || begin > result.back().end ||
+        result.back().end - result.back().begin > task)
+      result.push_back({result.empty() ? begin : std::max(begin, result.back().end), end});
+    else
+      result.back().end = end;
+  }
+  return result;
+}
+
+/// The formula of the probe's element, from the numbers before the step.
+void trace_element(const FormulaStep& step) {
+  const StepView& view = *step.view;
+  if (!view.probe || view.probe->element < 0) return;
+  const i64 at = view.probe->element;
+  float scratch = 0;
+  const float p0 = *open(view.value, at, 1, &scratch);
+  const float raw = *open(view.gradient, at, 1, &scratch);
+  const auto run = [&](Trace& trace, const ConstantMarks* marks) {
+    TracedElement x{trace.input("p", p0), trace.input("g", raw), {}};
+    if (view.gradient_scale != 1) x.g = named("g", Traced(view.gradient_scale) * x.g);
+    const float limit = view.clip_value;
+    if (limit > 0 && (x.g.value > limit || x.g.value < -limit))
+      x.g = trace.input("g", x.g.value > 0 ? limit : -limit);
+    for (std::size_t k = 0; k < step.slots.size(); ++k)
+      x.s[k] =
+          trace.input(std::string(step.slots[k].letter), *open(step.slots[k], at, 1, &scratch));
+    step.formula.trace(step.formula.formula, at / step.width, at % step.width, x, marks);
+    for (std::size_t k = 0; k < step.slots.size(); ++k)
+      trace.name(x.s[k], std::string(step.slots[k].letter));
+    trace.name(x.p, "p");
+  };
+  run(view.probe->trace, nullptr);
+  Trace marked;
+  std::vector<float> marks;
+  std::vector<Trace::Constant> constants;
+  const ConstantMarks mark{&marks, &constants};
+  run(marked, &mark);
+  view.probe->trace.take_letters(marked, marks, std::move(constants));
+}
+
+}  // namespace
+
+void detail::run_pieces(const StepView& view, std::span<const SlotView> slots, i64 width, i64 begin,
+                        i64 end, Access access, void (*call)(const void* f, const Piece& piece),
+                        const void* f) {
+  const i64 block = block_of(slots), stretch = block ? block : kLongestStretch;
+  const i64 longest = block ? kPieceOfBlock : stretch;
+  // Rows of scratch are a little apart from a power of two, so that they do not meet in the cache.
+  const i64 pitch = (stretch + 15) / 16 * 16 + 80;
+  alignas(64) float scratch[(2 + kMaxSlots) * (kLongestStretch + 80)];
+  const auto scratch_of = [&](std::size_t k) { return scratch + static_cast<i64>(2 + k) * pitch; };
+  for (i64 at = begin, n; at < end; at += n) {
+    n = std::min(end - at, block ? block - at % block : stretch);
+    float* const p = open_fast(view.value, at, n, scratch);
+    ScaledStretch g{};
+    vectorize([&]() MINIMA_INLINE { g = open_gradient(view, at, n, scratch + pitch); });
+    for (i64 done = 0, count; done < n; done += count) {
+      const i64 i = (at + done) / width, j = (at + done) % width;
+      count = std::min({longest, n - done, width - j});
+      Piece piece{i, j, count, p + done, g.values + done, g.scale, Guard(view.guard), {}};
+      for (std::size_t k = 0; k < slots.size(); ++k)
+        piece.s[k] = open_fast(slots[k], at + done, count, scratch_of(k) + done);
+      if (access == Access::read || view.moves(at + done)) call(f, piece);
+    }
+    if (access == Access::read) continue;
+    if (const i64 next = std::min(stretch, end - at - n); block && next > 0) {
+      prefetch(view.value, at + n, next);
+      if (!view.gradient.ids) prefetch(view.gradient.values, at + n, next);
+      for (const SlotView& slot : slots) prefetch(slot, at + n, next);
+    }
+    close_fast(view.value, at, n, scratch);
+    for (std::size_t k = 0; k < slots.size(); ++k) close_fast(slots[k], at, n, scratch_of(k));
+  }
+}
+
+void ConstantMarks::operator()(const char* letter, float& constant) const {
+  constants->push_back({letter, constant});
+  constant = marks->emplace_back(4194304.0f + static_cast<float>(marks->size()));
+}
+
+void run(std::span<const FormulaStep> steps) {
+  struct Task {
+    const FormulaStep* step;
+    Stretch stretch;
+  };
+  std::vector<Task> tasks;
+  for (const FormulaStep& step : steps) {
+    trace_element(step);
+    for (const Stretch& stretch : moved_stretches(*step.view, step.slots))
+      tasks.push_back({&step, stretch});
+  }
+  parallel_for(static_cast<i64>(tasks.size()), [&](i64 i) {
+    const auto& [step, stretch] = tasks[static_cast<std::size_t>(i)];
+    for_pieces(*step->view, step->slots, step->width, stretch.begin, stretch.end, Access::write,
+               [formula = &step->formula](const Piece& piece) {
+                 formula->update(formula->formula, piece);
+               });
+  });
+}
+
+}  // namespace minima

@@ -1,0 +1,99 @@
+#include "optim/state_file.hpp"
+
+#include <xxhash.h>
+
+#include "optim/optimizer.hpp"
+
+namespace minima {
+namespace {
+
+constexpr const char* kFormat = "minima-optimizer-1";
+
+/// Of the metadata and of all tensors, in the order of their names.
+std::string checksum(const std::map<std::string, Tensor>& tensors, const std::string& metadata) {
+  XXH3_state_t* const state = XXH3_createState();
+  XXH3_128bits_reset(state);
+  XXH3_128bits_update(state, metadata.data(), metadata.size());
+  for (const auto& [name, tensor] : tensors) {
+    XXH3_128bits_update(state, name.data(), name.size());
+    XXH3_128bits_update(state, tensor.raw(), static_cast<std::size_t>(tensor.bytes()));
+  }
+  const XXH128_hash_t hash = XXH3_128bits_digest(state);
+  XXH3_freeState(state);
+  return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
+}
+
+std::map<std::string, Tensor> by_name(const std::vector<NamedTensor>& tensors) {
+  std::map<std::string, Tensor> result;
+  for (const auto& [name, tensor] : tensors) result.emplace(name, tensor);
+  return result;
+}
+
+/// All that decoding needs, so that `inspect` reads a state without its model.
+Json decoding(const StatePlan& plan) {
+  Json slots = Json::object();
+  for (const PlannedSlot& slot : plan.slots)
+    slots[slot.key()] = {{"storage", storage_name(slot.storage)},
+                         {"sign", slot.sign == Sign::any ? "any" : "nonnegative"},
+                         {"block_size", slot.block_size}};
+  return slots;
+}
+
+}  // namespace
+
+void Optimizer::save(const std::filesystem::path& path) const {
+  const std::vector<NamedTensor> all = tensors();
+  Json options = this->options();
+  options["slots"] = decoding(state());
+  options["not_stepped"] = not_stepped();
+  save_safetensors(path, all,
+                   {{"format", kFormat},
+                    {"optimizer", name()},
+                    {"options", options.dump()},
+                    {"checksum", checksum(by_name(all), name() + options.dump())}});
+}
+
+SavedState read_state(const std::filesystem::path& path) {
+  const SafetensorsFile file(path);
+  const auto metadata = [&](const std::string& key) {
+    const auto found = file.metadata().find(key);
+    check(found != file.metadata().end(), "{}: not an optimizer's state: its metadata has no '{}'",
+          path.string(), key);
+    return found->second;
+  };
+  check(metadata("format") == kFormat,
+        "{}: not an optimizer's state: its format is '{}'; this program reads '{}'", path.string(),
+        metadata("format"), kFormat);
+  SavedState state{metadata("optimizer"), {}, {}};
+  for (const auto& [name, entry] : file.entries()) state.tensors.emplace(name, file.read(name));
+  check(
+      checksum(state.tensors, metadata("optimizer") + metadata("options")) == metadata("checksum"),
+      "{}: damaged: its checksum does not fit; use an earlier checkpoint", path.string());
+  state.options = parse_json(metadata("options"), path.string());
+  for (const auto& [key, type] :
+       {std::pair{"not_stepped", Json::value_t::array}, std::pair{"slots", Json::value_t::object}})
+    check(state.options.is_object() && state.options.contains(key) &&
+              state.options[key].type() == type,
+          "{}: damaged: its options lack '{}'; use an earlier checkpoint", path.string(), key);
+  return state;
+}
+
+void Optimizer::load(const std::filesystem::path& path) {
+  const SavedState state = read_state(path);
+  check(state.optimizer == name(), "{}: the state of {}; this optimizer is {}", path.string(),
+        state.optimizer, name());
+  // Codes of other blocks can be as many as these. What else differs, `assign` names.
+  const Json here = decoding(this->state()), &there = state.options["slots"];
+  for (const auto& [key, slot] : here.items())
+    if (const auto found = there.find(key); found != there.end() && *found != slot)
+      check(
+          found->value("storage", "") != slot["storage"],
+          "{}: '{}' is stored as {} there, as {} here; make the optimizer with the file's storage",
+          path.string(), key, found->dump(), slot.dump());
+  std::vector<std::string> not_stepped;
+  for (const Json& name : state.options["not_stepped"])
+    if (name.is_string()) not_stepped.push_back(name);
+  assign(state.tensors, not_stepped);
+}
+
+}  // namespace minima
