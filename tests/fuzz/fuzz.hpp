@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
 
 #include "core/error.hpp"
 #include "data/utf8.hpp"
@@ -18,6 +19,14 @@ inline void require(bool ok, const char* what) {
   if (ok) return;
   fmt::print(stderr, "does not hold: {}\n", what);
   std::abort();
+}
+
+/// A new folder for what must lie in files: in memory, where flushing one costs nothing.
+inline std::filesystem::path scratch_folder() {
+  std::string name = std::filesystem::exists("/dev/shm") ? "/dev/shm/minima-fuzz-XXXXXX"
+                                                         : "/tmp/minima-fuzz-XXXXXX";
+  require(mkdtemp(name.data()) != nullptr, "a folder can be made");
+  return name;
 }
 
 }  // namespace minima

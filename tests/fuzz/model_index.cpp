@@ -5,8 +5,7 @@
 
 void minima::fuzz(std::string_view input) {
   static const std::filesystem::path folder = [] {
-    std::string name = "/tmp/minima-fuzz-XXXXXX";
-    const std::filesystem::path made = mkdtemp(name.data());
+    const std::filesystem::path made = scratch_folder();
     save_safetensors(made / "one.safetensors", std::vector<NamedTensor>{{"a", Tensor::zeros({2})}});
     save_safetensors(made / "two.safetensors", std::vector<NamedTensor>{{"b", Tensor::zeros({3})}});
     return made;

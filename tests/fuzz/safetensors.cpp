@@ -44,12 +44,9 @@ void minima::fuzz(std::string_view input) {
   }
   require(bytes + 8 <= input.size(), "tensors lie side by side");
 
-  static const std::string folder = [] {
-    std::string name = "/tmp/minima-fuzz-XXXXXX";
-    return std::string(mkdtemp(name.data()));
-  }();
-  save_safetensors(folder + "/x", tensors, file.metadata());
-  const SafetensorsFile again(folder + "/x");
+  static const std::filesystem::path folder = scratch_folder();
+  save_safetensors(folder / "x", tensors, file.metadata());
+  const SafetensorsFile again(folder / "x");
   require(again.metadata() == file.metadata() && again.entries().size() == tensors.size(),
           "metadata and names survive");
   for (const auto& [name, tensor] : tensors) {
