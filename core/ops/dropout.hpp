@@ -30,6 +30,7 @@ struct DropoutRow {
     for (i64 begin = 0; begin < n; begin += 64) {
       Philox::words(static_cast<u64>(begin) / 64, position, example, step, key, words);
       const i64 count = n - begin < 64 ? n - begin : 64;
+#pragma omp simd  // also where out is in
       for (i64 i = 0; i < count; ++i)
         out[begin + i] = words[i] >= threshold ? in[begin + i] * static_cast<T>(scale) : T{0};
     }
