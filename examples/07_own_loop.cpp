@@ -59,7 +59,11 @@ int main(int argc, char** argv) try {
   const bool tiny = std::erase(words, "--tiny") > 0;
   const std::string spec = with_defaults(words.empty() ? "adamw" : words[0]);
   const std::filesystem::path folder = words.size() > 1 ? words[1] : "";
-  Task task = prepare({.model = "tiny", .dim = tiny ? 16 : 64, .max_length = 32});
+  TaskOptions small;
+  small.model = "tiny";
+  small.dim = tiny ? 16 : 64;
+  small.max_length = 32;
+  Task task = prepare(small);
   const InterruptRequests ctrl_c;
 
   fmt::print("own loop, {}\n", spec);

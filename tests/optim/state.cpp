@@ -44,11 +44,11 @@ TEST_CASE("state has its names, types and shapes in the file") {
   const SafetensorsFile saved(file());
   std::string all;
   for (const auto& [name, entry] : saved.entries())
-    all += fmt::format("{} {} {}\n", name, dtype_name(entry.dtype), entry.shape);
+    all += fmt::format("{} {} {}\n", name, entry.type, entry.shape);
   CHECK(all ==
-        "b/exp_avg f32 [10]\nb/exp_avg_sq f32 [10]\nb/step i32 []\n"
-        "w/exp_avg.absmax f32 [17]\nw/exp_avg.codes u8 [64, 65]\n"
-        "w/exp_avg_sq.absmax f32 [17]\nw/exp_avg_sq.codes u8 [64, 65]\nw/step i32 []\n");
+        "b/exp_avg F32 [10]\nb/exp_avg_sq F32 [10]\nb/step I32 []\n"
+        "w/exp_avg.absmax F32 [17]\nw/exp_avg.codes U8 [64, 65]\n"
+        "w/exp_avg_sq.absmax F32 [17]\nw/exp_avg_sq.codes U8 [64, 65]\nw/step I32 []\n");
   CHECK(saved.read("w/step").item() == 1);
   const Json options = parse_json(saved.metadata().at("options"), "metadata");
   CHECK(options["slots"]["w/exp_avg"] ==
