@@ -39,7 +39,7 @@ struct Training {
         trainer(classification(model, small_task().data, options, &small_task().tokenizer),
                 optimizer, options, folder),
         folder(folder) {
-    fs::create_directories(folder);
+    if (!folder.empty()) fs::create_directories(folder);
   }
 
   Outcome outcome(const TrainingResult& result) const {

@@ -34,11 +34,12 @@ inline std::vector<float> values_of(const std::vector<Parameter*>& parameters) {
   return all;
 }
 
-/// A folder that goes with the test.
+/// A folder that goes with the test; in memory where there is such a place, for checkpoints are flushed often.
 class Folder {
  public:
   Folder()
-      : path(std::filesystem::temp_directory_path() /
+      : path((std::filesystem::exists("/dev/shm") ? std::filesystem::path("/dev/shm")
+                                                  : std::filesystem::temp_directory_path()) /
              fmt::format("minima-train-{}-{}", ::getpid(), count()++)) {}
   ~Folder() { std::filesystem::remove_all(path); }
   const std::filesystem::path path;
