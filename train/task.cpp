@@ -66,6 +66,15 @@ Tokenizer tokenizer_for(const TaskOptions& options, const Dataset& dataset) {
                    options.casing);
 }
 
+/// What is wrong whatever the data are.
+void check_options(const TaskOptions& options) {
+  check(!options.max_length || (*options.max_length >= 2 && *options.max_length <= 4096),
+        "max-length is {}; it must lie between 2 and 4096", options.max_length.value_or(0));
+  if (is_pretrained(options.model)) return;
+  nn::EncoderConfig config = new_config(options);
+  set_rates(config, options);
+}
+
 }  // namespace
 
 bool is_pretrained(const std::string& model) { return std::filesystem::is_directory(model); }
@@ -78,12 +87,12 @@ std::unique_ptr<nn::Classifier> Task::new_model(u64 seed) const {
 }
 
 Task prepare(const TaskOptions& options) {
+  check_options(options);  // before anything is loaded
   return prepare(options, load_dataset(options.data, options.split_seed, options.read));
 }
 
 Task prepare(const TaskOptions& options, Dataset dataset) {
-  check(!options.max_length || (*options.max_length >= 2 && *options.max_length <= 4096),
-        "max-length is {}; it must lie between 2 and 4096", options.max_length.value_or(0));
+  check_options(options);
   std::optional<ModelDirectory> pretrained;
   if (is_pretrained(options.model)) pretrained = directory_of(options);
   nn::EncoderConfig config = pretrained ? pretrained->config : new_config(options);

@@ -640,7 +640,6 @@ TEST_CASE(
       {"train --pooling last", {"--pooling", "last", "mean"}},
       {"train --seed=-1", {"--seed", "range"}},
       {"train --epochz 3", {"--epochz", "--epochs"}},
-      {"train --resume nowhere", {"nowhere/run.json", "cannot be opened"}},
       {"train --resume a --config b", {"--resume", "--config", "exclude"}},
       {"train --config missing.json", {"missing.json", "cannot be opened"}},
       {"train --config unknown.json", {"unknown.json", "'epochz'", "'epochs'"}},
@@ -664,6 +663,7 @@ TEST_CASE(
     CHECK(read_file(shell.folder / "err").find("nowhere.tsv") == std::string::npos);
   }
   check_refused(shell, "train --resume a --out b", {"--resume", "--out", "exclude"}, "");
+  check_refused(shell, "train --resume nowhere", {"nowhere/run.json", "cannot be opened"}, "");
 }
 
 TEST_CASE(
