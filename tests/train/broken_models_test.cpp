@@ -295,9 +295,8 @@ TEST_CASE("a broken optimizer.safetensors is refused by file and rule, and chang
        },
        {file}},
       {[&](const Directory& d) {
-         Optimizer other =
-             make_optimizer("sgd:momentum=0.9", nn::Classifier(d.model.config).parameters());
-         other.save(d.path() / file);
+         nn::Classifier model(d.model.config);
+         make_optimizer("sgd:momentum=0.9", model.parameters()).save(d.path() / file);
        },
        {file, "the state of sgd", "adamw"}},
   };

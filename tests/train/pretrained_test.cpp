@@ -34,6 +34,7 @@ nn::EncoderConfig config_of(nn::Architecture architecture, const Vocabulary& voc
   config.hidden = 48;
   config.layers = 2;
   config.initializer_range = 0.2;  // so that attention is far from uniform
+  config.labels = 3;
   config.label_names = {"one", "two", "three"};
   return config;
 }
