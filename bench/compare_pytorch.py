@@ -2,7 +2,9 @@
 """The README's training-speed table: minima and PyTorch in turns, on the same data, model, batch and threads.
 
     cmake --build build --target bench_train_step
-    python bench/compare_pytorch.py --data DIR --vocab vocab.txt [--rounds 7] [--steps 31]
+    python bench/compare_pytorch.py --data DIR --vocab vocab.txt [--sizes 256,4,4,1024] [--rounds 7] [--steps 31]
+
+The rows of the table: the default sizes and 768,6,12,3072 (DistilBERT) on SST-2; 384,6,12,1536 (MiniLM's) on TREC.
 
 Three programs stay loaded (minima; PyTorch with length-bucketed batches; PyTorch with random batches padded to the longest)
 and run a few steps each, round after round, so that whatever else the machine does meets all of them alike. The first round
@@ -32,10 +34,13 @@ class Peer:
             if not line:
                 sys.exit(f"{command[0]} ended before it was ready")
 
-    def run(self, steps: int) -> dict:
-        self.process.stdin.write(f"run {steps}\n")
+    def ask(self, line: str) -> dict:
+        self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
+
+    def run(self, steps: int) -> dict:
+        return self.ask(f"run {steps}")
 
 
 def busy_seconds() -> float:
@@ -99,10 +104,13 @@ def main() -> None:
         sys.exit("no round was quiet enough; stop other programs, or raise --busy")
 
     result = {"sizes": options.sizes, "batch": options.batch, "threads": options.threads, "rounds": len(speeds["minima"])}
-    print(f"{'':18} {'sentences/s':>12} {'min':>8} {'max':>8} {'minima is':>10}")
+    limits = peers["minima"].ask("limits")
+    print(f"{options.sizes}, {len(speeds['minima'])} rounds of {options.steps} steps; this machine: {limits['peak_gflops']:.0f} GFLOP/s, "
+          f"of products {limits['product_gflops']:.0f}; memory {limits['memory_gb_s']:.0f} GB/s")  # fmt: skip
+    print(f"{'':18} {'sentences/s':>12} {'min':>8} {'max':>8} {'minima is':>10} {'peak MB':>8}")
     for name, values in speeds.items():
         ratio = statistics.median(m / v for m, v in zip(speeds["minima"], values))
-        print(f"{name:18} {statistics.median(values):12.1f} {min(values):8.1f} {max(values):8.1f} {ratio:9.2f}x")
+        print(f"{name:18} {statistics.median(values):12.1f} {min(values):8.1f} {max(values):8.1f} {ratio:9.2f}x {answers[name]['peak_rss_mb']:8.0f}")
         result[name] = {"sentences_per_s": statistics.median(values), "minima_ratio": ratio, "peak_rss_mb": answers[name]["peak_rss_mb"]}
     print(json.dumps(result))
 

@@ -1,6 +1,6 @@
 /// The training step of the README's speed claim, for bench/compare_pytorch.py to alternate with
 /// PyTorch's: prints "ready", then answers each line `run N` on standard input with one JSON line
-/// about N further steps.
+/// about N further steps, and `limits` with one about what this machine can do at most.
 ///
 ///     train_step DATA_DIRECTORY VOCABULARY [dim layers heads hidden batch threads]
 #include <sys/resource.h>
@@ -10,6 +10,7 @@
 #include <numeric>
 
 #include "bench/training.hpp"
+#include "train/machine.hpp"
 #include "train/metrics.hpp"
 
 using namespace minima;
@@ -31,7 +32,16 @@ int main(int argc, char** argv) try {
   fmt::print("ready\n");
   std::fflush(stdout);
 
-  for (std::string line; std::getline(std::cin, line) && line.rfind("run ", 0) == 0;) {
+  for (std::string line; std::getline(std::cin, line);) {
+    if (line == "limits") {
+      const Json limits = {{"peak_gflops", measure_peak_gflops(threads())},
+                           {"product_gflops", measure_gflops(threads())},
+                           {"memory_gb_s", measure_bandwidth()}};
+      fmt::print("{}\n", limits.dump());
+      std::fflush(stdout);
+      continue;
+    }
+    if (!line.starts_with("run ")) break;
     std::vector<double> milliseconds;
     i64 texts = 0, tokens = 0;
     double loss_value = 0;
