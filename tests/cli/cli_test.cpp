@@ -554,8 +554,9 @@ TEST_CASE("predict answers a line as soon as it is typed, and keeps the order of
   const Shell shell;
   REQUIRE(shell.minima(std::string("train --out run") + kTiny).code == 0);
   const std::string talk = fmt::format(
-      "cd '{}' && mkfifo in out && timeout 100 bash -c \"'{}' predict run/final < in > out & "
-      "exec 3> in 4< out; for text in 'where is my parcel' 'the app crashes'; do "
+      "cd '{}' && mkfifo asked answered && timeout 100 bash -c \"'{}' predict run/final < asked > "
+      "answered & "
+      "exec 3> asked 4< answered; for text in 'where is my parcel' 'the app crashes'; do "
       "echo \\$text >&3; read -r answer <&4; echo \\$answer; done; exec 3>&-; wait\" > said",
       shell.folder.string(), MINIMA_PROGRAM);
   REQUIRE(std::system(talk.c_str()) == 0);

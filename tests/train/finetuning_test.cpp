@@ -56,7 +56,8 @@ TEST_CASE("each layer learns at its share of the rate of the layer above, in bot
                                               {{"classifier.weight", "lr=2:weight_decay=0.3"}}),
                              spec, 0.5));
     std::map<std::string, double> lr, weight_decay;
-    for (const Json& group : optimizer.options()["groups"])
+    const Json options = optimizer.options();
+    for (const Json& group : options["groups"])
       for (const Json& name : group["parameters"]) {
         lr[name.get<std::string>()] = group["lr"].get<double>();
         weight_decay[name.get<std::string>()] = group["weight_decay"].get<double>();
