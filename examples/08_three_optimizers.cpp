@@ -27,7 +27,11 @@ double megabytes(i64 bytes) { return static_cast<double>(bytes) / (1 << 20); }
 
 int main(int argc, char** argv) try {
   const bool tiny = argc > 1 && std::string(argv[1]) == "--tiny";
-  const Task task = prepare({.model = "tiny", .dim = tiny ? 16 : 64, .max_length = 32});
+  TaskOptions small;
+  small.model = "tiny";
+  small.dim = tiny ? 16 : 64;
+  small.max_length = 32;
+  const Task task = prepare(small);
   const TrainingOptions options{.epochs = tiny ? 2 : 10, .watch = 0};
 
   for (const std::string name : {"adamw", "adafactor", "adamw8bit"}) {

@@ -290,6 +290,7 @@ Difference difference(const Tensor& a, const Tensor& b) {
 }
 
 Tensor rounded(const PlannedSlot& slot, const Tensor& values) {
+  if (slot.storage == Storage::fp32) return values;
   const StoredSlot stored = StoredSlot::make(slot);
   write_slot(stored.view(slot), values);
   return read_slot(stored.view(slot), slot.shape);

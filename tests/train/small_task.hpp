@@ -10,12 +10,14 @@ namespace minima::test {
 /// A part of the built-in texts and a very small model with dropout.
 inline const Task& small_task() {
   static const Task task = [] {
-    Task whole = prepare({.data = "builtin",
-                          .model = "tiny",
-                          .dim = 16,
-                          .layers = 2,
-                          .hidden = 24,
-                          .max_length = 24});
+    TaskOptions options;
+    options.data = "builtin";
+    options.model = "tiny";
+    options.dim = 16;
+    options.layers = 2;
+    options.hidden = 24;
+    options.max_length = 24;
+    Task whole = prepare(options);
     whole.dataset.train.resize(96);
     whole.dataset.dev.resize(40);
     whole.dataset.test.resize(40);
