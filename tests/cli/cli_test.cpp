@@ -721,15 +721,18 @@ TEST_CASE("Ctrl-C saves and stops, and the run is as if it had not been") {
   const std::string epochs =
       train.substr(0, train.find(" --epochs 1")) + train.substr(train.find(" --epochs 1") + 11);
   // The shell waits for the first line of metrics, then interrupts.
-  const std::string command = fmt::format(
-      "cd '{0}' && ({1} train{2} --out run > out 2> err & child=$!; "
-      "while [ ! -s run/metrics.jsonl ]; do kill -0 $child || exit 9; sleep 0.02; done; "
-      "kill -INT $child; wait $child)",
-      shell.folder.string(), MINIMA_PROGRAM, epochs);
-  const int status = std::system(("bash -c \"set -m; " + command + "\"").c_str());
-  CAPTURE(read_file(shell.folder / "err"));
+  shell.write("interrupt.sh",
+              fmt::format("cd '{}'\n'{}' train{} --out run > out 2> err &\nchild=$!\n"
+                          "while [ ! -s run/metrics.jsonl ]; do kill -0 $child || exit 9; "
+                          "sleep 0.02; done\nkill -INT $child\nwait $child\n",
+                          shell.folder.string(), MINIMA_PROGRAM, epochs));
+  // With job control (-m), else the shell would have its child ignore the interrupt.
+  const int status =
+      std::system(fmt::format("bash -m '{}/interrupt.sh'", shell.folder.string()).c_str());
+  const std::string said = read_file(shell.folder / "err");
+  CAPTURE(said);
   CHECK(WEXITSTATUS(status) == 130);
-  CHECK(read_file(shell.folder / "err").find("train --resume run") != std::string::npos);
+  CHECK(said.find("train --resume run") != std::string::npos);
   CHECK_FALSE(shell.exists("run/final"));
   REQUIRE(shell.minima("train --resume run").code == 0);
   REQUIRE(shell.minima("train" + epochs + " --out whole").code == 0);

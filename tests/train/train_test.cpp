@@ -90,8 +90,8 @@ TEST_CASE(
 
 TEST_CASE("a model directory that lacks a file or does not fit itself is refused by name") {
   const Folder folder;
-  CHECK_THROWS_WITH_AS(load_model(folder.path), doctest::Contains("is not a model directory"),
-                       Error);
+  CHECK_THROWS_WITH_AS(load_model(folder.path / "none"),
+                       doctest::Contains("is not a model directory"), Error);
   run_training(small_task(), "sgd:lr=0.1", short_training(), folder.path);
   const auto model = folder.path / "final";
   const std::string vocabulary = read_file(model / "vocab.txt");
@@ -148,7 +148,7 @@ TEST_CASE("a comparison refuses a wrong optimizer before it trains anything") {
     try {
       compare(small_task(), {.optimizers = std::move(optimizers),
                              .training = short_training(),
-                             .directory = folder.path});
+                             .directory = folder.path / "run"});
     } catch (const Error& error) {
       return error.what();
     }
@@ -157,7 +157,7 @@ TEST_CASE("a comparison refuses a wrong optimizer before it trains anything") {
   CHECK(error_of({"adamw", "adamv"}).find("adamw") != std::string::npos);
   CHECK(error_of({"adamw", "adamw"}) == "compare: 'adamw' is named twice");
   CHECK(error_of({"adamw:momentum=1"}).find("momentum") != std::string::npos);
-  CHECK_FALSE(std::filesystem::exists(folder.path));
+  CHECK_FALSE(std::filesystem::exists(folder.path / "run"));
 }
 
 TEST_CASE("a comparison goes on when one optimizer's run fails, and says which") {
@@ -362,9 +362,9 @@ TEST_CASE("a switch that never comes is refused before anything is written") {
   const Folder folder;
   TrainingOptions options = short_training();
   options.switches = {OptimizerSwitch::parse("12:lion")};
-  CHECK_THROWS_WITH_AS(run_training(small_task(), "adamw", options, folder.path),
+  CHECK_THROWS_WITH_AS(run_training(small_task(), "adamw", options, folder.path / "run"),
                        doctest::Contains("before the last"), Error);
   options.switches = {OptimizerSwitch::parse("6:lion:momentum=1")};
   CHECK_THROWS_WITH_AS(validate(options), doctest::Contains("momentum"), Error);
-  CHECK_FALSE(std::filesystem::exists(folder.path));
+  CHECK_FALSE(std::filesystem::exists(folder.path / "run"));
 }
