@@ -1,9 +1,8 @@
 /// block8's loops for each vector unit against the plain ones, and a gradient cut by value.
-#include "core/code_map.hpp"
-
 #include <cmath>
 #include <cstring>
 
+#include "core/code_map.hpp"
 #include "tests/optim/support.hpp"
 
 using namespace minima;
