@@ -8,7 +8,7 @@
 /// are what forward keeps for backward, and *gradients* are what backward leaves for the optimizer:
 /// the one shrinks while the other grows, so the peak of a step is below the sum of all four. To
 /// find it, the step is run on sizes: each op of autograd and each layer of the model has a
-/// counterpart in memory.cpp that makes tensors of which only the size exists.
+/// counterpart in memory_step.cpp that makes tensors of which only the size exists.
 ///
 /// What one transformer block keeps, in numbers for each of its rows (in brackets: who needs it):
 ///
@@ -23,7 +23,8 @@
 ///
 /// so 8 dim + hidden + heads + 4 in all. Dropout keeps nothing: its mask is computed again. Where
 /// a classifier reads the first token alone, the last block has keys and values for every token and
-/// the rest for one row of each text.
+/// the rest for one row of each text. With checkpointed layers a block keeps its input alone until
+/// backward comes to it, and then all of this, of one block at a time.
 ///
 /// Counted are tensors, in bytes as requested, as core/buffer.hpp counts them. Outside of them are
 /// the program itself, what the allocator keeps for reuse, and scratch: each thread's attention
@@ -70,9 +71,17 @@ struct StepMemory {
   i64 left_for_update = 0;  ///< batch, loss and gradients: what lives while the optimizer works
 };
 
-/// Throws Error when a size of the config is out of range (check_sizes), or the batch's is: not
-/// positive, more than 2²⁴ tokens, or longer texts than the model has positions.
-StepMemory predict_step(const nn::EncoderConfig& config, const BatchShape& batch);
+/// How the step is done.
+struct StepKind {
+  bool checkpoint_layers = false;  ///< see nn::Pass
+};
+
+StepMemory predict_step(const nn::EncoderConfig& config, const BatchShape& batch,
+                        const StepKind& kind = {});
+/// What predict_step and measure_step refuse: throws Error when a size of the config is out of range
+/// (check_sizes), or the batch's is: not positive, more than 2²⁴ tokens, or longer texts than the
+/// model has positions.
+void check_step(const nn::EncoderConfig& config, const BatchShape& batch);
 
 /// One optimizer's share.
 struct OptimizerMemory {
@@ -95,7 +104,7 @@ struct MeasuredMemory {
   i64 parameter_bytes, state_elements, state_bytes, activation_bytes, gradient_bytes, peak_bytes;
 };
 MeasuredMemory measure_step(const nn::EncoderConfig& config, const BatchShape& batch,
-                            const std::string& spec);
+                            const std::string& spec, const StepKind& kind = {});
 
 /// Every prediction that the measurement contradicts, each with both numbers; empty when all hold.
 /// They must agree to the byte, the peak within 2 %.

@@ -62,6 +62,7 @@ struct MemoryVerb {
   std::optional<double> fits;
   std::vector<std::string> optimizers;
   bool measure = false;
+  StepKind kind;
 
   // ---- what is asked
 
@@ -253,10 +254,13 @@ struct MemoryVerb {
         "momentum: what a first moment takes of the state, in % of AdamW's\n"
         "gradients: fp32; of the embeddings only the rows that the batch looks up, if no token "
         "occurs twice (dense: {} MB)\n"
-        "peak: of one training step; below the sum, for activations go while gradients come. "
-        "Training keeps the best\n  weights as well from the end of the first epoch on: {} MB "
-        "more\n",
-        megabytes(step.parameter_bytes), megabytes(step.parameter_bytes));
+        "peak: of one training step; {}. Training keeps the best\n  weights as well from the end "
+        "of the first epoch on: {} MB more\n",
+        megabytes(step.parameter_bytes),
+        kind.checkpoint_layers
+            ? "over the sum, for a block's activations come back while gradients are there"
+            : "below the sum, for activations go while gradients come",
+        megabytes(step.parameter_bytes));
   }
 
   static void print_measured(const StepMemory& step, const OptimizerMemory& of,
@@ -295,7 +299,7 @@ struct MemoryVerb {
     common.apply();
     check_mix();
     const nn::EncoderConfig sizes = config();
-    const StepMemory step = predict_step(sizes, batch_shape(sizes));
+    const StepMemory step = predict_step(sizes, batch_shape(sizes), kind);
     if (!state_table.empty()) return tell_state_table(step);
     if (optimizers.empty()) optimizers = default_optimizers();
     std::vector<OptimizerMemory> all;
@@ -311,7 +315,7 @@ struct MemoryVerb {
     for (const OptimizerMemory& of : all) {
       json["optimizers"].push_back(to_json(step, of));
       if (!measure) continue;
-      const MeasuredMemory measured = measure_step(sizes, step.batch, of.spec);
+      const MeasuredMemory measured = measure_step(sizes, step.batch, of.spec, kind);
       json["optimizers"].back()["measured"] = to_json(measured);
       if (!common.json) print_measured(step, of, measured);
       for (const std::string& what : disagreements(step, of, measured))
@@ -347,6 +351,8 @@ void add_memory(CLI::App& app) {
   verb.add_option("--batch", o.batch, "texts of a batch (default 32)");
   verb.add_option("--length", o.length, "tokens of a text (default 128)");
   verb.add_option("--tokens", o.tokens, "tokens of a batch, instead of --batch");
+  verb.add_flag("--checkpoint-layers", o.kind.checkpoint_layers,
+                "as in train: each block keeps its input alone");
   verb.add_option("--optimizers", o.optimizers,
                   "optimizers with their options: adamw,came:state=block8 (default: all)")
       ->delimiter(',');

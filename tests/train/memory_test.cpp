@@ -96,7 +96,8 @@ TEST_CASE("the peak of a step is exact for every kind of model and batch") {
           for (const BatchShape& batch :
                {BatchShape::of_texts(1, 1), BatchShape::of_texts(5, 2), BatchShape::of_texts(40, 3),
                 BatchShape::of_texts(2, 40), BatchShape::of_tokens(333, 39)})
-            for (const std::string spec : {"adamw", "adafactor"}) {
+            for (const auto& [spec, checkpointed] :
+                 {std::pair{std::string("adamw"), false}, {"adafactor", false}, {"adamw", true}}) {
               nn::EncoderConfig config = sizes;
               config.dropout = config.attention_dropout = config.classifier_dropout = rate;
               config.attention_output_dropout *= rate;
@@ -107,8 +108,10 @@ TEST_CASE("the peak of a step is exact for every kind of model and batch") {
               CAPTURE(layers);
               CAPTURE(batch.tokens);
               CAPTURE(spec);
-              const StepMemory step = predict_step(config, batch);
-              const MeasuredMemory measured = measure_step(config, batch, spec);
+              CAPTURE(checkpointed);
+              const StepKind kind{.checkpoint_layers = checkpointed};
+              const StepMemory step = predict_step(config, batch, kind);
+              const MeasuredMemory measured = measure_step(config, batch, spec, kind);
               CHECK(step.activation_bytes == measured.activation_bytes);
               CHECK(step.gradient_bytes == measured.gradient_bytes);
               CHECK(predict_optimizer(spec, step).peak_bytes == measured.peak_bytes);
@@ -182,6 +185,19 @@ TEST_CASE("a block keeps 8 dim + hidden + heads + 4 numbers for each token") {
   CHECK(scopes["embeddings"] == batch.tokens * (4 * (2 * config.dim + 2) + 8));
   CHECK(sum == predict_step(config, batch).activation_bytes);
   CHECK(predict_step(config, batch).logits_bytes == 4 * batch.texts * config.labels);
+}
+
+TEST_CASE("with checkpointed layers a block keeps its input alone") {
+  const nn::EncoderConfig config = small_config();
+  const BatchShape batch = BatchShape::of_texts(7, 11);
+  std::map<std::string, i64> scopes;
+  for (const Activation& activation :
+       predict_step(config, batch, {.checkpoint_layers = true}).activations)
+    scopes[activation.scope] += activation.bytes;
+  const i64 row = 4 * config.dim;
+  CHECK(scopes["block 0"] == batch.tokens * row);  // its output is the next one's input
+  CHECK(scopes["block 1"] == batch.tokens * row);
+  CHECK(scopes["block 2"] == batch.texts * row);
 }
 
 TEST_CASE("DistilBERT with two labels needs what the design says") {
