@@ -64,8 +64,6 @@ class Section {
   std::string place_;
 };
 
-constexpr i64 kMostTokens = i64{1} << 24;
-
 Normalization read_normalizer(const SortedJson& json, const std::string& source) {
   Normalization result;
   if (json.is_null()) {
