@@ -6,10 +6,6 @@
 namespace minima {
 namespace {
 
-/// Elements that are opened at once where one slot is in block8: a multiple of the vector width, and
-/// so few that the processor decodes the next piece while it still divides in this one.
-constexpr i64 kPieceOfBlock = 64;
-
 float* open_fast(const SlotView& slot, i64 begin, i64 n, float* scratch) {
   float* values = nullptr;
   vectorize([&]() MINIMA_INLINE { values = open(slot, begin, n, scratch); });
@@ -101,7 +97,7 @@ void detail::run_pieces(const StepView& view, std::span<const SlotView> slots, i
                         i64 end, Access access, void (*call)(const void* f, const Piece& piece),
                         const void* f) {
   const i64 block = block_of(slots), stretch = block ? block : kLongestStretch;
-  const i64 longest = block ? kPieceOfBlock : stretch;
+  const i64 longest = block ? block8::loops().piece : stretch;
   // Rows of scratch are a little apart from a power of two, so that they do not meet in the cache.
   const i64 pitch = (stretch + 15) / 16 * 16 + 80;
   alignas(64) float scratch[(2 + kMaxSlots) * (kLongestStretch + 80)];
