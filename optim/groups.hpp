@@ -24,8 +24,7 @@ std::vector<ParameterGroup> decay_groups(const std::vector<Parameter*>& paramete
 std::vector<ParameterGroup> decay_groups(const std::vector<Parameter*>& parameters,
                                          const std::string& spec);
 
-/// Options for parameters whose name contains one of the alternatives of `pattern`
-/// ("embeddings|bias"; see matches).
+/// Options for parameters whose name matches `pattern` ("embeddings|^classifier"; see matches).
 struct GroupPattern {
   std::string pattern, options;
   /// Reads "embeddings|bias:lr=1e-5:weight_decay=0". Throws Error without a pattern or an option.

@@ -37,9 +37,15 @@ std::pair<Storage, std::string> storage_for(const PlannedSlot& planned, const Sl
 }  // namespace
 
 bool matches(const std::string& name, const std::string& pattern) {
-  for (std::size_t begin = 0; begin < pattern.size();) {
-    const std::size_t end = std::min(pattern.find('|', begin), pattern.size());
-    if (end > begin && name.find(pattern.substr(begin, end - begin)) != std::string::npos)
+  const auto dotted = [](std::string text) {  // with a dot wherever a part begins or ends
+    std::ranges::replace_if(
+        text, [](char c) { return c == '/' || c == '^' || c == '$'; }, '.');
+    return text;
+  };
+  const std::string parts = dotted("^" + name + "$"), wanted = dotted(pattern);
+  for (std::size_t begin = 0; begin < wanted.size();) {
+    const std::size_t end = std::min(wanted.find('|', begin), wanted.size());
+    if (end > begin && parts.find(wanted.substr(begin, end - begin)) != std::string::npos)
       return true;
     begin = end + 1;
   }

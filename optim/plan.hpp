@@ -39,8 +39,8 @@ struct StatePlan {
 };
 
 /// How state is stored, the same options for every optimizer. `fp32`, `bf16` and `block8` override
-/// by name: a slot whose key `<parameter>/<slot>` contains one of the pattern's alternatives
-/// ("embeddings|classifier", "/exp_avg_sq") is stored so, whatever its size.
+/// by name: a slot whose key `<parameter>/<slot>` matches the pattern ("embeddings|^classifier",
+/// "exp_avg$"; see matches) is stored so, whatever its size.
 struct StorageOptions {
   Storage state = Storage::fp32;
   i64 block_size = 256;      ///< elements that share a scale in block8, 16 to 4,096
@@ -67,8 +67,10 @@ std::vector<PlannedSlot> plan_slots(const ParameterShape& parameter, const AnyRu
 /// make_optimizer does.
 StatePlan plan_state(const std::string& spec, const std::vector<ParameterShape>& parameters);
 
-/// Whether `name` contains one of the alternatives of `pattern`, which are separated by '|'. An
-/// empty pattern matches nothing.
+/// Whether `name` contains one of the alternatives of `pattern`, which are separated by '|'. In them
+/// ^ and $ stand for the beginning and the end of a part of the name, between dots or slashes:
+/// "classifier" also finds `pre_classifier.weight`, "^classifier" does not. An empty pattern matches
+/// nothing.
 bool matches(const std::string& name, const std::string& pattern);
 
 }  // namespace minima

@@ -66,6 +66,25 @@ TEST_CASE("the first matching pattern gives a parameter its options, over those 
   CHECK(bias["weight_decay"] == 0.25);  // unless it is overridden
 }
 
+TEST_CASE("a pattern is a piece of the name, unless it says where a part begins or ends") {
+  const std::string name = "distilbert.layer.1.pre_classifier.weight/exp_avg_sq";
+  for (const char* pattern :
+       {"classifier", "^pre_classifier", "classifier$", "^distilbert", "exp_avg_sq$", "^layer.1$",
+        "nothing|^weight$", "/exp_avg", "||layer"})
+    CHECK_MESSAGE(matches(name, pattern), pattern);
+  for (const char* pattern :
+       {"^classifier", "pre$", "exp_avg$", "^layer.$", "^bert", "^bias|^classifier$", "", "|"})
+    CHECK_MESSAGE(!matches(name, pattern), pattern);
+
+  Parameter before = parameter("pre_classifier.weight", {2, 2}),
+            last = parameter("classifier.weight", {2, 2});
+  const auto groups = group_by_pattern(std::vector<Parameter*>{&before, &last},
+                                       {GroupPattern::parse("^classifier:lr=1")});
+  const Optimizer optimizer = make_optimizer("adamw:lr=0.5", groups);
+  CHECK(options_of(optimizer, "classifier.weight")["lr"] == 1);
+  CHECK(options_of(optimizer, "pre_classifier.weight")["lr"] == 0.5);
+}
+
 TEST_CASE("a pattern without options or without parameters is refused by name") {
   Model model;
   for (const char* wrong : {"embeddings", "embeddings:", ":lr=1", ""})
