@@ -40,9 +40,9 @@ struct Instability {
   struct Row {
     Momentum momentum;
     float eps2;
-    MINIMA_HD float operator()(i64 j, float g, float, float m) const {
+    MINIMA_HD Term operator()(i64 j, float g, float, float m) const {
       const float u = momentum.clipped(j, g), difference = u - momentum.fresh(u, m);
-      return difference * difference + eps2;
+      return {difference * difference + eps2};
     }
   };
   MINIMA_HD Row row(i64 i) const { return {momentum.row(i), eps2}; }

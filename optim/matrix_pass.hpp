@@ -7,7 +7,7 @@
 ///
 /// What is summed is a named type with `row(i)`, which gives a functor of the column j, the gradient
 /// g (scaled), the weight p and the values of the dense slots that were asked for. Its result tells
-/// which sums are wanted: a float goes to its row and column, Total to the sum of all, Terms to each.
+/// which sums are wanted: a Term goes to its row and column, a Total to the sum of all, Terms to each.
 /// What is done is a formula (optim/loop.hpp). A pass reads the gradient once and makes no temporary
 /// of the tensor's size. Sums are formed in chunks of 32 rows, and the chunks' sums are added in
 /// their order: the bits do not depend on the number of threads.
@@ -34,6 +34,9 @@ struct MatrixShape {
 /// What one element adds.
 struct Total {
   float total;
+};
+struct Term {
+  float matrix;
 };
 struct Terms {
   float matrix, total;
@@ -65,25 +68,26 @@ PieceSums sum_piece(const Pass& pass, const Piece& piece, float* columns,
   vectorize([&]() MINIMA_INLINE {
     const auto row = pass.row(piece.i);
     const Piece x = piece;  // a copy, which no store can change
-    const auto terms = [&](i64 k) MINIMA_INLINE {
-      return row(x.j + k, x.gradient(k), x.p[k], x.s[K][k]...);
+    float rows[ops::kLanes] = {}, totals[ops::kLanes] = {};
+    const auto add = [&](i64 k, i64 lane) MINIMA_INLINE {
+      const auto term = row(x.j + k, x.gradient(k), x.p[k], x.s[K][k]...);
+      if constexpr (requires { term.matrix; }) {
+        columns[k] += term.matrix;
+        rows[lane] += term.matrix;
+      }
+      if constexpr (requires { term.total; }) totals[lane] += term.total;
     };
-    const auto sum = [&](const auto& term) MINIMA_INLINE {
-      return static_cast<double>(ops::row_fold(x.n, 0.0f, ops::Plus{}, term));
+    // All sums in one loop, so that gradient, weights and slots are read side by side.
+    i64 k = 0;
+    for (; k + ops::kLanes <= x.n; k += ops::kLanes)
+#pragma omp simd
+      for (i64 lane = 0; lane < ops::kLanes; ++lane) add(k + lane, lane);
+    for (i64 lane = 0; k + lane < x.n; ++lane) add(k + lane, lane);
+    const auto sum = [](const float* lanes) MINIMA_INLINE {
+      return static_cast<double>(ops::row_sum_as<float>(
+          ops::kLanes, [lanes](i64 lane) MINIMA_INLINE { return lanes[lane]; }));
     };
-    using Result = decltype(terms(0));
-    if constexpr (!std::is_same_v<Result, Total>)
-      sums.row = sum([&](i64 k) MINIMA_INLINE {
-        float term;
-        if constexpr (std::is_same_v<Result, Terms>)
-          term = terms(k).matrix;
-        else
-          term = terms(k);
-        columns[k] += term;
-        return term;
-      });
-    if constexpr (!std::is_same_v<Result, float>)
-      sums.total = sum([&](i64 k) MINIMA_INLINE { return terms(k).total; });
+    sums = {sum(rows), sum(totals)};
   });
   return sums;
 }
