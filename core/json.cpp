@@ -9,13 +9,6 @@
 namespace minima {
 namespace {
 
-/// For a message: one line of ASCII. What the library quotes may be cut within a character.
-std::string plain(std::string text) {
-  for (char& c : text)
-    if (c < 0x20 || c > 0x7E) c = '?';
-  return text;
-}
-
 template <class AnyJson>
 AnyJson parse(std::string_view text, std::string_view source) {
   using Event = typename AnyJson::parse_event_t;
@@ -24,9 +17,8 @@ AnyJson parse(std::string_view text, std::string_view source) {
     check(depth <= 256, "{}: JSON nested deeper than 256", source);
     if (event == Event::object_start) keys.emplace_back();
     if (event == Event::object_end) keys.pop_back();
-    if (event == Event::key)
-      check(keys.back().insert(value.template get<std::string>()).second,
-            "{}: the key '{}' occurs twice", source, plain(value.template get<std::string>()));
+    if (event == Event::key && !keys.back().insert(value.template get<std::string>()).second)
+      fail("{}: the key '{}' occurs twice", source, shown(value.template get<std::string>()));
     return true;
   };
   // The library takes a NUL for the end of the text, and what follows for nothing.
@@ -35,7 +27,7 @@ AnyJson parse(std::string_view text, std::string_view source) {
   try {
     return AnyJson::parse(text, watch);
   } catch (const typename AnyJson::exception& error) {
-    fail("{}: not valid JSON: {}", source, plain(error.what()));
+    fail("{}: not valid JSON: {}", source, shown(error.what()));
   }
 }
 
@@ -50,7 +42,7 @@ SortedJson parse_sorted_json(std::string_view text, std::string_view source) {
 }
 
 std::string shown(const std::string& text) {
-  const std::string quoted = Json(text).dump();
+  const std::string quoted = Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
   return quoted.substr(1, quoted.size() - 2);
 }
 

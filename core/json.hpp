@@ -14,7 +14,8 @@ namespace minima {
 /// or nesting deeper than 256 (the parser recurses).
 Json parse_json(std::string_view text, std::string_view source);
 
-/// A text for a message: on one line, its control characters as JSON escapes them.
+/// A text for a message: one line, its control characters as JSON escapes them. What is not UTF-8,
+/// such as a character that was cut in two, becomes U+FFFD.
 std::string shown(const std::string& text);
 
 /// The JSON in a file.

@@ -63,6 +63,7 @@ TokenizedSplit tokenize(const Tokenizer& tokenizer, const std::vector<Example>& 
   });
 
   TokenizedSplit split;
+  split.max_length = max_length;
   for (const TokenizedSplit& chunk : chunks) {
     const i64 start = split.tokens.size();
     split.tokens.append(chunk.tokens);

@@ -16,6 +16,7 @@ struct TokenizedSplit {
   TokenIds tokens;
   std::vector<i64> offsets = {0};
   std::vector<i64> labels;
+  i64 max_length = 0;       ///< tokens that texts were cut to
   std::vector<i32> second;  ///< where b begins in text i, its length where there is none; empty
                             ///< where no text is a pair
 

@@ -75,19 +75,7 @@ class Classes {
 
   const std::vector<std::string>& names() const { return names_; }
 
-  std::vector<Example> examples(const std::vector<Row>& rows, const std::string& file) const {
-    std::vector<Example> result;
-    result.reserve(rows.size());
-    for (const Row& row : rows) result.push_back({row.text, index(row, file), row.pair});
-    return result;
-  }
-
- private:
-  void add(std::string name) {
-    index_.emplace(name, static_cast<i64>(names_.size()));
-    names_.push_back(std::move(name));
-  }
-
+  /// The class of a row of `file`.
   i64 index(const Row& row, const std::string& file) const {
     if (const auto found = index_.find(row.label); found != index_.end()) return found->second;
     if (source_.empty()) refuse_unseen(file, row);
@@ -96,6 +84,21 @@ class Classes {
         "{}:{}: the label '{}' is neither a name in {} nor, where no name is a number, a number "
         "from 0 to {}",
         file, row.line, row.label, source_, names_.size() - 1);
+  }
+
+  /// Takes the texts out of the rows: they may be most of the memory.
+  std::vector<Example> examples(std::vector<Row>& rows, const std::string& file) const {
+    std::vector<Example> result;
+    result.reserve(rows.size());
+    for (Row& row : rows)
+      result.push_back({std::move(row.text), index(row, file), std::move(row.pair)});
+    return result;
+  }
+
+ private:
+  void add(std::string name) {
+    index_.emplace(name, static_cast<i64>(names_.size()));
+    names_.push_back(std::move(name));
   }
 
   std::string source_;  // labels.txt, where there is one
@@ -112,7 +115,7 @@ struct Source {
   static Source read(const fs::path& path, const ReadOptions& options) {
     Source source{path.string(), {}};
     const auto reader = open_rows(path, options);
-    for (Row row; reader->next(row);) source.rows.push_back(row);
+    for (Row row; reader->next(row);) source.rows.push_back(std::move(row));
     source.skipped = reader->skipped();
     source.first_bad = reader->first_skipped();
     check(!source.rows.empty() || source.skipped == 0, "{}: all {} rows are bad; the first: {}",
@@ -138,7 +141,7 @@ void check_seen_in_training(const Dataset& dataset, const std::vector<Example>& 
 }
 
 Dataset assemble(std::string name, std::string origin, const std::optional<Classes>& named,
-                 const Source& train, const Source& dev, const Source& test) {
+                 Source train, Source dev, Source test) {
   const Classes classes = named ? *named : Classes::of(train.rows);
   Dataset dataset;
   dataset.name = std::move(name);
@@ -163,14 +166,14 @@ Dataset assemble(std::string name, std::string origin, const std::optional<Class
 /// (rounded, at least one where n ≥ 3) go to dev and as many to test. Within a split the order is
 /// the file's.
 Dataset split_by_seed(std::string name, const std::string& origin,
-                      const std::optional<Classes>& named, const Source& all, u64 seed) {
+                      const std::optional<Classes>& named, Source all, u64 seed) {
   enum Part : u8 { train, dev, test };
   std::map<i64, std::vector<std::size_t>> of_label;
   const Classes classes = named ? *named : Classes::of(all.rows);
-  const std::vector<Example> examples = classes.examples(all.rows, all.file);
-  for (std::size_t i = 0; i < examples.size(); ++i) of_label[examples[i].label].push_back(i);
+  for (std::size_t i = 0; i < all.rows.size(); ++i)
+    of_label[classes.index(all.rows[i], all.file)].push_back(i);
 
-  std::vector<Part> part(examples.size(), train);
+  std::vector<Part> part(all.rows.size(), train);
   for (auto& [label, indices] : of_label) {
     RandomSequence(seed, "split/" + classes.names()[label]).shuffle(indices);
     const std::size_t n = indices.size();
@@ -179,14 +182,15 @@ Dataset split_by_seed(std::string name, const std::string& origin,
     for (std::size_t i = share; i < 2 * share; ++i) part[indices[i]] = test;
   }
   Source parts[] = {{all.file, {}, all.skipped, all.first_bad}, {all.file, {}}, {all.file, {}}};
-  for (std::size_t i = 0; i < examples.size(); ++i) parts[part[i]].rows.push_back(all.rows[i]);
+  for (std::size_t i = 0; i < all.rows.size(); ++i)
+    parts[part[i]].rows.push_back(std::move(all.rows[i]));
   check(!parts[dev].rows.empty(),
         "{}: {} texts are too few to split; a label needs three to be in every split", all.file,
         all.rows.size());
   return assemble(
       std::move(name),
       fmt::format("{}, split 80/10/10 by seed {}, labels in equal shares", origin, seed), classes,
-      parts[train], parts[dev], parts[test]);
+      std::move(parts[train]), std::move(parts[dev]), std::move(parts[test]));
 }
 
 std::optional<Classes> names_beside(const fs::path& folder) {
@@ -206,8 +210,9 @@ Dataset from_folder(const fs::path& folder, const ReadOptions& options) {
   };
   fs::path named = folder.filename();
   if (named.empty()) named = folder.parent_path().filename();
-  const Source train = read("train"), dev = read("dev"), test = read("test");
-  return assemble(named.string(), folder.string(), names_beside(folder), train, dev, test);
+  Source train = read("train"), dev = read("dev"), test = read("test");  // complains in this order
+  return assemble(named.string(), folder.string(), names_beside(folder), std::move(train),
+                  std::move(dev), std::move(test));
 }
 
 Dataset from_file(const fs::path& path, u64 seed, const ReadOptions& options) {

@@ -24,8 +24,8 @@ Objective classification(nn::Classifier& model, const TrainingData& data,
       .evaluate = [&model, &data] { return evaluate(model, data.dev); },
       .fingerprint = fingerprint({&data.train, &data.dev})};
   if (tokenizer)
-    objective.save_model = [&model, tokenizer](const std::filesystem::path& folder) {
-      save_model(folder, *tokenizer, model);
+    objective.save_model = [&, tokenizer](const std::filesystem::path& folder) {
+      save_model(folder, *tokenizer, data.train.max_length, model);
     };
   return objective;
 }

@@ -103,30 +103,30 @@ TextClassifier load_model(const std::filesystem::path& path) {
 namespace {
 
 template <class Model>
-void save(const std::filesystem::path& directory, const Tokenizer& tokenizer, const Json& config,
-          Model& model) {
+void save(const std::filesystem::path& directory, const Tokenizer& tokenizer, i64 max_length,
+          const Json& config, Model& model) {
   std::filesystem::create_directories(directory);
   std::vector<NamedTensor> tensors;
   for (const Parameter* parameter : model.parameters())
     tensors.push_back({parameter->name, parameter->value});
   write_file(directory / "config.json", config.dump(2) + "\n");
-  write_tokenizer(directory, tokenizer, model.config.positions);
+  write_tokenizer(directory, tokenizer, max_length);
   save_safetensors(directory / "model.safetensors", tensors, {{"format", "pt"}});
 }
 
 }  // namespace
 
-void save_model(const std::filesystem::path& directory, const Tokenizer& tokenizer,
+void save_model(const std::filesystem::path& directory, const Tokenizer& tokenizer, i64 max_length,
                 nn::Classifier& model) {
-  save(directory, tokenizer, model.config.to_json(), model);
+  save(directory, tokenizer, max_length, model.config.to_json(), model);
 }
 
-void save_model(const std::filesystem::path& directory, const Tokenizer& tokenizer,
+void save_model(const std::filesystem::path& directory, const Tokenizer& tokenizer, i64 max_length,
                 nn::MaskedLm& model) {
   Json config = model.config.to_json();
   config["architectures"] = {model.config.names().lm_class};
   for (const char* key : {"id2label", "label2id"}) config.erase(key);  // it has no labels
-  save(directory, tokenizer, config, model);
+  save(directory, tokenizer, max_length, config, model);
 }
 
 }  // namespace minima

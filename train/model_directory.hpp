@@ -55,11 +55,12 @@ struct TextClassifier {
 /// Throws Error as the above, and when the directory has no head.
 TextClassifier load_model(const std::filesystem::path& directory);
 
-/// Creates the directory and writes its files, each atomically.
-void save_model(const std::filesystem::path& directory, const Tokenizer& tokenizer,
+/// Creates the directory and writes its files, each atomically. `max_length` is that of the texts the
+/// model learned from, in tokens: read again, the directory cuts texts to it.
+void save_model(const std::filesystem::path& directory, const Tokenizer& tokenizer, i64 max_length,
                 nn::Classifier& model);
 /// The same of a masked language model, as AutoModelForMaskedLM reads it.
-void save_model(const std::filesystem::path& directory, const Tokenizer& tokenizer,
+void save_model(const std::filesystem::path& directory, const Tokenizer& tokenizer, i64 max_length,
                 nn::MaskedLm& model);
 
 }  // namespace minima

@@ -31,8 +31,8 @@ Objective masked_language_modelling(nn::MaskedLm& model, const PretrainingData& 
       .fingerprint = fingerprint({&data.train, &data.dev})};
   if (data.dev.size() > 0) objective.evaluate = [&] { return evaluate(model, data.dev, masking); };
   if (tokenizer)
-    objective.save_model = [&model, tokenizer](const std::filesystem::path& folder) {
-      save_model(folder, *tokenizer, model);
+    objective.save_model = [&, tokenizer](const std::filesystem::path& folder) {
+      save_model(folder, *tokenizer, data.train.max_length, model);
     };
   return objective;
 }
@@ -107,6 +107,7 @@ Dataset load_texts(const std::string& spec, u64 seed, const ReadOptions& read) {
 TokenizedSplit in_pieces(const TokenizedSplit& split, i64 max_length) {
   check(max_length >= 3, "pretrain: a maximum length of {} has no room for a token", max_length);
   TokenizedSplit pieces;
+  pieces.max_length = max_length;
   for (i64 i = 0; i < split.size(); ++i) {
     const i64 cls = split.offsets[i], sep = split.offsets[i + 1] - 1;
     i64 next = cls + 1;

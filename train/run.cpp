@@ -163,7 +163,7 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
     ended["time"] = run.result.time.to_json();
     write_file(directory / "run.json", ended.dump(2) + "\n");
     trainer.log({{"best_epoch", run.result.best_epoch()}, {"test", run.test.to_json()}});
-    save_model(directory / "final", task.tokenizer, *run.model);
+    save_model(directory / "final", task.tokenizer, task.max_length, *run.model);
     optimizer.save(directory / "final" / "optimizer.safetensors");
   }
   run.record = std::move(record);

@@ -87,7 +87,7 @@ struct PretrainVerb {
     if (resume) trainer.resume();
     const TrainingResult result = trainer.run();
     if (result.stop == Stop::interrupted) die_of_interrupt("pretrain", directory);
-    save_model(directory / "final", task.tokenizer, model);
+    save_model(directory / "final", task.tokenizer, task.max_length, model);
 
     const std::string folder = (directory / "final").string();
     if (common.json) {

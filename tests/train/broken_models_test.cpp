@@ -37,7 +37,7 @@ struct Directory {
                Tokenizer(Vocabulary({"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c",
                                      "##a", "##b", "##c", "d"}),
                          Casing::uncased),
-               model);
+               config_of(architecture).positions, model);
     optimizer.step();
     optimizer.save(path() / "optimizer.safetensors");
   }

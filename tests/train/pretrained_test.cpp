@@ -48,7 +48,7 @@ struct Directory {
           return config;
         }()) {
     model.initialize(5);
-    save_model(path(), Tokenizer(vocabulary, casing), model);
+    save_model(path(), Tokenizer(vocabulary, casing), 64, model);
   }
   std::string path() const { return folder.path() + "/model"; }
   test::Folder folder;

@@ -83,6 +83,7 @@ TEST_CASE(
 
   const TextClassifier loaded = load_model(folder.path / "final");
   CHECK(loaded.label_names == small_task().dataset.label_names);
+  CHECK(loaded.max_length == 24);  // of the texts it learned from, not its positions
   const TokenizedSplit split = tokenize(loaded.tokenizer, small_task().dataset.test, 24);
   CHECK(std::ranges::equal(predict(*loaded.model, split).span<float>(),
                            predict(*run.model, small_task().data.test).span<float>()));
