@@ -1,5 +1,7 @@
 #include "autograd/checkpoint.hpp"
 
+#include "autograd/autocast.hpp"
+
 namespace minima {
 
 Variable checkpoint(const std::function<Variable(const Variable&)>& fn, const Variable& x) {
@@ -9,11 +11,14 @@ Variable checkpoint(const std::function<Variable(const Variable&)>& fn, const Va
     const NoGrad no_grad;
     y = fn(Variable(x.value())).value();
   }
-  return record("checkpoint", std::move(y), {x}, [fn, input = x.value()](const Tensor& dy) {
-    Parameter leaf{.name = "input of a checkpoint", .value = input, .gradient = {}};
-    fn(Variable(leaf)).backward(dy);  // the gradients of parameters go where they belong
-    return Grads{std::move(leaf.gradient)};
-  });
+  return record(
+      "checkpoint", std::move(y), {x},
+      [fn, input = x.value(), type = autocast_type()](const Tensor& dy) {
+        const Autocast as_in_forward(type);
+        Parameter leaf{.name = "input of a checkpoint", .value = input, .gradient = {}};
+        fn(Variable(leaf)).backward(dy);  // the gradients of parameters go where they belong
+        return Grads{std::move(leaf.gradient)};
+      });
 }
 
 }  // namespace minima

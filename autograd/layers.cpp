@@ -1,5 +1,7 @@
 #include "autograd/layers.hpp"
 
+#include "autograd/autocast.hpp"
+#include "core/ops/elementwise.hpp"
 #include "core/ops/feed_forward.hpp"
 #include "core/ops/layer_norm.hpp"
 #include "core/ops/projected_attention.hpp"
@@ -9,10 +11,13 @@
 namespace minima {
 
 Variable matmul(const Variable& a, const Variable& b, Transpose ta, Transpose tb) {
+  const DType type = autocast_type();
+  const Kept kept_a(a.value(), type), kept_b(b.value(), type);
   return record(
-      "matmul", ops::matmul(a.value(), b.value(), ta, tb), {a, b},
-      [a = a.value(), b = b.value(), ta, tb, need_a = a.requires_grad(),
-       need_b = b.requires_grad()](const Tensor& dy) {
+      "matmul", rounded(ops::matmul(kept_a.wide(), kept_b.wide(), ta, tb), type), {a, b},
+      [kept_a, kept_b, type, ta, tb, need_a = a.requires_grad(),
+       need_b = b.requires_grad()](const Tensor& incoming) {
+        const Tensor a = kept_a.wide(), b = kept_b.wide(), dy = rounded(incoming, type);
         // A vector is a matrix of one row (a) or one column (b), and the gradient has that
         // dimension back.
         const Tensor left = a.rank() == 1 ? a.reshape({1, a.size()}) : a;
@@ -38,14 +43,27 @@ Variable matmul(const Variable& a, const Variable& b, Transpose ta, Transpose tb
       });
 }
 
-Variable linear(const Variable& x, const Variable& w, const Variable& bias) {
-  return record("linear", ops::linear(x.value(), w.value(), bias.value()), {x, w, bias},
-                [x = x.value(), w = w.value(), need_x = x.requires_grad(),
-                 need_w = w.requires_grad(), need_bias = bias.requires_grad()](const Tensor& dy) {
-                  return Grads{need_x ? ops::linear_input_gradient(dy, w) : Tensor(),
-                               need_w ? ops::linear_weight_gradient(dy, x) : Tensor(),
+namespace {
+
+/// linear, where x is kept already.
+Variable linear_of(const Variable& x, const Kept& kept, const LinearWeights& weights, DType type) {
+  const auto& [w, bias] = weights;
+  const Tensor y = ops::linear(kept.wide(), rounded(w.value(), type), bias.value());
+  return record("linear", rounded(y, type), {x, w, bias},
+                [kept, type, w = w.value(), need_x = x.requires_grad(), need_w = w.requires_grad(),
+                 need_bias = bias.requires_grad()](const Tensor& incoming) {
+                  const Tensor dy = rounded(incoming, type);
+                  return Grads{need_x ? ops::linear_input_gradient(dy, rounded(w, type)) : Tensor(),
+                               need_w ? ops::linear_weight_gradient(dy, kept.wide()) : Tensor(),
                                need_bias ? ops::column_sums(dy) : Tensor()};
                 });
+}
+
+}  // namespace
+
+Variable linear(const Variable& x, const Variable& w, const Variable& bias) {
+  const DType type = autocast_type();
+  return linear_of(x, Kept(x.value(), type), {w, bias}, type);
 }
 
 Variable layer_norm(const Variable& x, const Variable& gamma, const Variable& beta, double eps) {
@@ -67,17 +85,64 @@ Variable dropout(const Variable& x, const ops::DropoutSite& site, const Tensor& 
 
 Variable attention(const Variable& q, const Variable& k, const Variable& v,
                    const ops::AttentionRows& rows, i64 heads, const ops::DropoutSite& dropout) {
-  auto [y, log_sum] = ops::attention(q.value(), k.value(), v.value(), rows, heads, dropout);
-  return record("attention", std::move(y), {q, k, v},
-                [q = q.value(), k = k.value(), v = v.value(), log_sum = log_sum, rows, heads,
-                 dropout](const Tensor& dy) {
-                  auto [dq, dk, dv] =
-                      ops::attention_backward(dy, q, k, v, log_sum, rows, heads, dropout);
-                  return Grads{std::move(dq), std::move(dk), std::move(dv)};
+  const DType type = autocast_type();
+  const Kept kept_q(q.value(), type), kept_k(k.value(), type), kept_v(v.value(), type);
+  auto [y, log_sum] =
+      ops::attention(kept_q.wide(), kept_k.wide(), kept_v.wide(), rows, heads, dropout);
+  return record(
+      "attention", rounded(y, type), {q, k, v},
+      [kept_q, kept_k, kept_v, type, log_sum = log_sum, rows, heads, dropout](const Tensor& dy) {
+        auto [dq, dk, dv] = ops::attention_backward(rounded(dy, type), kept_q.wide(), kept_k.wide(),
+                                                    kept_v.wide(), log_sum, rows, heads, dropout);
+        return Grads{std::move(dq), std::move(dk), std::move(dv)};
+      });
+}
+
+namespace {
+
+/// Narrow: of the first product's result two bytes a number are kept, of gelu's nothing.
+Variable feed_forward(const Variable& x, const LinearWeights& first, const LinearWeights& second,
+                      DType type) {
+  const Kept kept(x.value(), type),
+      h(ops::linear(kept.wide(), rounded(first.w.value(), type), first.b.value()), type);
+  const auto gelu = [h, type] { return rounded(ops::unary<ops::Gelu>(h.wide()), type); };
+  const Tensor y = ops::linear(gelu(), rounded(second.w.value(), type), second.b.value());
+  return record("feed_forward", rounded(y, type), {x, first.w, first.b, second.w, second.b},
+                [kept, h, gelu, type, w1 = first.w.value(), w2 = second.w.value(),
+                 need_x = x.requires_grad()](const Tensor& incoming) {
+                  const Tensor dy = rounded(incoming, type);
+                  const Tensor dg = ops::linear_input_gradient(dy, rounded(w2, type));
+                  const Tensor dh = rounded(ops::unary_backward<ops::Gelu>(dg, h.wide()), type);
+                  return Grads{
+                      need_x ? ops::linear_input_gradient(dh, rounded(w1, type)) : Tensor(),
+                      ops::linear_weight_gradient(dh, kept.wide()), ops::column_sums(dh),
+                      ops::linear_weight_gradient(dy, gelu()), ops::column_sums(dy)};
                 });
 }
 
+/// Narrow: the sum is rounded before it is normalized, so that backward has the same.
+Variable residual_norm(const Variable& x, const Variable& residual, const Variable& gamma,
+                       const Variable& beta, double eps, const ops::DropoutSite& site,
+                       const Tensor& example_id, const Tensor& position, DType type) {
+  const auto dropped = [=](const Tensor& x) {
+    return site.rate > 0 ? ops::dropout(x, site, example_id, position) : x;
+  };
+  const Kept sum(ops::binary<ops::Add>(dropped(x.value()), residual.value()), type);
+  auto [y, mean, rstd] = ops::layer_norm(sum.wide(), gamma.value(), beta.value(), eps);
+  return record("residual_norm", std::move(y), {x, residual, gamma, beta},
+                [dropped, sum, gamma = gamma.value(), mean = mean, rstd = rstd](const Tensor& dy) {
+                  auto [dsum, dgamma, dbeta] =
+                      ops::layer_norm_backward(dy, sum.wide(), gamma, mean, rstd);
+                  Tensor dx = dropped(dsum);
+                  return Grads{std::move(dx), std::move(dsum), std::move(dgamma), std::move(dbeta)};
+                });
+}
+
+}  // namespace
+
 Variable feed_forward(const Variable& x, const LinearWeights& first, const LinearWeights& second) {
+  if (const DType type = autocast_type(); type != DType::f32)
+    return feed_forward(x, first, second, type);
   const ops::FeedForwardWeights weights{first.w.value(), first.b.value(), second.w.value(),
                                         second.b.value()};
   auto [y, h] = ops::feed_forward(x.value(), weights);
@@ -92,6 +157,8 @@ Variable feed_forward(const Variable& x, const LinearWeights& first, const Linea
 Variable residual_norm(const Variable& x, const Variable& residual, const Variable& gamma,
                        const Variable& beta, double eps, const ops::DropoutSite& site,
                        const Tensor& example_id, const Tensor& position) {
+  if (const DType type = autocast_type(); type != DType::f32)
+    return residual_norm(x, residual, gamma, beta, eps, site, example_id, position, type);
   ops::ResidualNormResult out = ops::residual_norm(x.value(), residual.value(), gamma.value(),
                                                    beta.value(), eps, site, example_id, position);
   Tensor y = std::move(out.y);
@@ -108,6 +175,13 @@ Variable projected_attention(const Variable& x, const Variable& asking, const Li
                              const LinearWeights& k, const LinearWeights& v,
                              const ops::AttentionRows& rows, i64 heads,
                              const ops::DropoutSite& dropout) {
+  if (const DType type = autocast_type(); type != DType::f32) {  // x is kept once for all
+    const Kept kept(x.value(), type);
+    const bool all = !asking.value().defined();
+    return attention(all ? linear_of(x, kept, q, type) : linear(asking, q.w, q.b),
+                     linear_of(x, kept, k, type), linear_of(x, kept, v, type), rows, heads,
+                     dropout);
+  }
   const ops::ProjectionWeights weights{q.w.value(), q.b.value(), k.w.value(),
                                        k.b.value(), v.w.value(), v.b.value()};
   ops::ProjectedAttentionResult out =

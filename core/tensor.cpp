@@ -1,5 +1,7 @@
 #include "core/tensor.hpp"
 
+#include "core/cpu/threads.hpp"
+
 namespace minima {
 
 Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
@@ -122,7 +124,9 @@ Tensor Tensor::to(DType dtype) const {
       using To = decltype(to);
       const From* source = data<From>();
       To* target = result.data<To>();
-      for (i64 i = 0; i < size(); ++i) target[i] = convert<To>(source[i]);
+      parallel_chunks(size(), 1 << 16, [=](i64 begin, i64 end) {
+        for (i64 i = begin; i < end; ++i) target[i] = convert<To>(source[i]);
+      });
     });
   });
   return result;

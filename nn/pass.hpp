@@ -13,6 +13,7 @@ struct Pass {
   i64 step = 0;  ///< optimizer step; accumulated batches of one step share it
   /// Each block keeps its input alone, and backward computes the rest again (autograd/checkpoint.hpp).
   bool checkpoint_layers = false;
+  DType precision = DType::f32;  ///< of products: bf16, f16 (autograd/autocast.hpp)
 };
 
 /// Which token of which text each row of a packed tensor [R, …] is.

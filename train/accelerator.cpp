@@ -13,11 +13,19 @@ namespace {
 i64 quotient_up(i64 a, i64 b) { return (a + b - 1) / b; }
 
 constexpr std::array<std::string_view, 3> kNonFinite{"stop", "skip", "lower-scale"};
-constexpr i64 kGoodSteps = 1000;  ///< after which a lowered scale doubles
+constexpr std::array<std::string_view, 3> kPrecisions{"fp32", "bf16", "fp16"};
+constexpr i64 kGoodSteps = 1000;         ///< after which a scale doubles
+constexpr double kFirstScale = 1 << 16;  ///< of fp16
 
 }  // namespace
 
 std::span<const std::string_view> choices(NonFinite) { return kNonFinite; }
+std::span<const std::string_view> choices(Precision) { return kPrecisions; }
+DType product_type(Precision precision) {
+  return precision == Precision::bf16   ? DType::bf16
+         : precision == Precision::fp16 ? DType::f16
+                                        : DType::f32;
+}
 
 i64 total_steps(const Batches& batches, i64 epochs, i64 accumulate) {
   i64 steps = 0;
@@ -35,6 +43,11 @@ Accelerator::Accelerator(AcceleratorOptions options)
   check(options_.warmup >= 0 && options_.warmup < 1,
         "warmup is {}, a share of all steps; it must be at least 0 and below 1", options_.warmup);
   check(options_.watch >= 0, "watch is {}; it must be at least 0 (0: never)", options_.watch);
+  if (options_.precision == Precision::fp16) scale_ = kFirstScale;
+}
+
+double Accelerator::greatest_scale() const {
+  return options_.precision == Precision::fp16 ? 0x1p32 : 1;
 }
 
 void Accelerator::prepare(std::vector<Parameter*> parameters, Optimizer& optimizer, Batches batches,
@@ -114,7 +127,7 @@ StepRecord Accelerator::step() {
   for (const Alarm& alarm :
        watch_.observe(step_, optimizer_->takes_schedule() ? lr_factor : 1, report))
     ring(alarm);
-  if (report.skipped && options_.non_finite == NonFinite::stop)
+  if (report.skipped && options_.non_finite == NonFinite::stop && !scales())
     fail_at_run_time(
         "train: the norm of the gradient is {} in step {}{}; a lower learning rate or a longer "
         "warm-up may help",
@@ -124,8 +137,9 @@ StepRecord Accelerator::step() {
     fail_at_run_time("train: {} steps in a row were skipped, the last is {}{}", skipped_in_row_,
                      step_, origin_of_non_finite());
   good_steps_ = report.skipped ? 0 : good_steps_ + 1;
-  if (options_.non_finite == NonFinite::lower_scale && report.skipped) scale_ /= 2;
-  if (scale_ < 1 && good_steps_ == kGoodSteps) scale_ *= 2, good_steps_ = 0;
+  const double scale = scale_;
+  if (scales() && report.skipped) scale_ /= 2;
+  if (scale_ < greatest_scale() && good_steps_ == kGoodSteps) scale_ *= 2, good_steps_ = 0;
   for (Parameter* parameter : parameters_) parameter->gradient.clear();
   refuse_bad_weights("after");
   StepRecord record{step_,
@@ -138,7 +152,8 @@ StepRecord Accelerator::step() {
                     texts_,
                     tokens_,
                     report.tensors,
-                    report.skipped};
+                    report.skipped,
+                    scale};
   bad_ = false;
   step_place_ = place_;
   weight_ = loss_ = 0;
@@ -234,6 +249,7 @@ Json Accelerator::state() const {
           {"accumulate", options_.accumulate},
           {"schedule", options_.schedule},
           {"warmup", options_.warmup},
+          {"precision", name_of(options_.precision)},
           {"plateau", plateau_.state()},
           {"watch", watch_.state()},
           {"changed_at", changed_at_},
@@ -251,7 +267,7 @@ void Accelerator::restore(const Json& state) {
               (value.type() == state[key].type() ||
                (value.is_number_integer() && state[key].is_number_integer())),
           "resume: the state has no '{}', or one of another kind", key);
-  for (const char* key : {"total_steps", "seed", "accumulate", "schedule", "warmup"})
+  for (const char* key : {"total_steps", "seed", "accumulate", "schedule", "warmup", "precision"})
     check(state[key] == mine[key],
           "resume: {} is {} here, {} in the checkpoint; it must be the same", key, mine[key].dump(),
           state[key].dump());
@@ -269,8 +285,8 @@ void Accelerator::restore(const Json& state) {
   }
   const i64 good = count("good_steps", kGoodSteps), skipped = count("skipped_in_row", kMostSkipped);
   const double scale = state["scale"].get<double>();
-  check(scale > 0 && scale <= 1, "resume: scale is {} in the checkpoint; it must lie in (0, 1]",
-        scale);
+  check(scale > 0 && scale <= greatest_scale(),
+        "resume: scale is {} in the checkpoint; it must lie in (0, {}]", scale, greatest_scale());
   ReduceOnPlateau plateau(schedule_.plateau);
   plateau.restore(state["plateau"]);
   watch_.restore(state["watch"]);

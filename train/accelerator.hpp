@@ -44,8 +44,24 @@ enum class NonFinite {
 };
 std::span<const std::string_view> choices(NonFinite);  ///< "stop", "skip", "lower-scale"
 
+/// Of the products in forward and backward (autograd/autocast.hpp); parameters, their gradients and the optimizer are
+/// fp32 in any case, and evaluation too.
+///
+/// The numbers of fp16 end at 65,504 and at 6·10⁻⁸, so with it the loss is scaled: by 2¹⁶ at first, by half of that where
+/// a gradient was not finite (the step is skipped, whatever the policy for what is not finite), by twice as much after
+/// 1,000 good steps.   Micikevicius et al. 2018, arXiv:1710.03740, §3.2.
+enum class Precision { fp32, bf16, fp16 };
+std::span<const std::string_view> choices(Precision);  ///< "fp32", "bf16", "fp16"
+DType product_type(Precision precision);
+
 /// Steps in a row that may be skipped.
 inline constexpr i64 kMostSkipped = 20;
+
+/// An option's value as it is written.
+template <class Choice>
+std::string_view name_of(Choice choice) {
+  return choices(choice)[static_cast<std::size_t>(choice)];
+}
 
 struct AcceleratorOptions {
   i64 accumulate = 1;               ///< batches of a step; the last step of an epoch may have fewer
@@ -55,6 +71,7 @@ struct AcceleratorOptions {
   i64 watch = 10;  ///< every so many steps each tensor is watched (train/watch.hpp); 0: never
   NonFinite non_finite = NonFinite::stop;
   bool checkpoint_layers = false;  ///< see nn::Pass
+  Precision precision = Precision::fp32;
 };
 
 /// One optimizer step.
@@ -66,6 +83,7 @@ struct StepRecord {
   i64 texts, tokens;
   std::vector<TensorReport> tensors;  ///< where it was watched
   bool skipped = false;               ///< the loss or the gradient was not finite
+  double scale = 1;                   ///< of the loss in backward
 };
 
 /// What the one who saves adds to a checkpoint.
@@ -95,7 +113,8 @@ class Accelerator {
     return {.training = true,
             .seed = options_.seed,
             .step = step_ + 1,
-            .checkpoint_layers = options_.checkpoint_layers};
+            .checkpoint_layers = options_.checkpoint_layers,
+            .precision = product_type(options_.precision)};
   }
 
   /// Adds the gradient of a batch's mean loss over `weight` items; `tokens` are counted. Throws Error (run time) when
@@ -147,6 +166,11 @@ class Accelerator {
   void restore(const Json& state);
 
  private:
+  /// Whether the loss is scaled, and by what at most.
+  bool scales() const {
+    return options_.precision == Precision::fp16 || options_.non_finite == NonFinite::lower_scale;
+  }
+  double greatest_scale() const;
   void begin_epoch(i64 epoch);
   void ring(const Alarm& alarm) const;
   /// What is known of where it came from, as the end of a sentence.
@@ -176,7 +200,7 @@ class Accelerator {
   double clip_norm_ = 0, clip_value_ = 0;
   bool bad_ = false;  ///< its loss is not finite
 
-  double scale_ = 1;                         ///< of gradients in backward
+  double scale_ = 1;                         ///< of the loss in backward
   i64 good_steps_ = 0, skipped_in_row_ = 0;  ///< since the scale was last changed; by now
   Stopwatch clock_;
 

@@ -15,6 +15,7 @@ void MetricsLog::write(const StepRecord& step) {
       {"lr_factor", step.lr_factor}, {"grad_norm", step.grad_norm}, {"clipped", step.clipped},
       {"ms", step.milliseconds},     {"texts", step.texts},         {"tokens", step.tokens}};
   if (step.skipped) json["skipped"] = true;
+  if (step.scale != 1) json["scale"] = step.scale;
   for (const TensorReport& tensor : step.tensors)
     json["tensors"][tensor.name] = {
         {"ratio", rounded(update_ratio(tensor))},       {"step_size", rounded(tensor.step_size)},
@@ -61,6 +62,7 @@ LoggedRecords read_metrics(const std::filesystem::path& path, u64 bytes) {
                         json.at("tokens").get<i64>(),
                         {}};
         step.skipped = json.contains("skipped");
+        if (json.contains("scale")) step.scale = value(json, "scale");
         if (json.contains("tensors"))
           for (const auto& [name, tensor] : json["tensors"].items())
             step.tensors.push_back({name, value(tensor, "gradient_rms"),

@@ -57,7 +57,8 @@ AcceleratorOptions accelerator_options(const TrainingOptions& options) {
           .seed = options.seed,
           .watch = options.watch,
           .non_finite = options.non_finite,
-          .checkpoint_layers = options.checkpoint_layers};
+          .checkpoint_layers = options.checkpoint_layers,
+          .precision = options.precision};
 }
 
 }  // namespace
@@ -143,8 +144,9 @@ Json to_json(const TrainingOptions& options) {
           {"clip_value", options.clip_value},
           {"accumulate", options.accumulate},
           {"watch", options.watch},
-          {"non_finite", choices(options.non_finite)[static_cast<std::size_t>(options.non_finite)]},
+          {"non_finite", name_of(options.non_finite)},
           {"checkpoint_layers", options.checkpoint_layers},
+          {"precision", name_of(options.precision)},
           {"evaluate_every", options.evaluate_every},
           {"metric", options.metric},
           {"patience", options.patience},

@@ -40,6 +40,8 @@ struct TrainingOptions {
   /// more time.
   bool checkpoint_layers = false;
 
+  Precision precision = Precision::fp32;  ///< of the products, in training
+
   // Fine-tuning (train/finetuning.hpp).
   std::vector<std::string> freeze = {};  ///< parts of names whose parameters stay as they are
   double layer_decay = 1;   ///< a layer's learning rate as a share of that of the layer above

@@ -125,6 +125,11 @@ void TrainingVerbOptions::add_to(CLI::App& verb) {
                   "and lower-scale")
       ->check(CLI::IsMember({"stop", "skip", "lower-scale"}))
       ->capture_default_str();
+  verb.add_option("--precision", precision,
+                  "of the products in training: fp32, or bf16 and fp16 (with a scaled loss), which "
+                  "take less memory")
+      ->check(CLI::IsMember({"fp32", "bf16", "fp16"}))
+      ->capture_default_str();
   verb.add_option("--watch", training.watch,
                   "look at each tensor's update every so many steps (0: never)")
       ->capture_default_str();
@@ -138,9 +143,12 @@ void TrainingVerbOptions::resolve(const CommonOptions& common) {
   training.batch =
       tokens > 0 ? BatchSize::of_tokens(tokens) : BatchSize::of_texts(batch > 0 ? batch : 32);
   training.seed = common.seed;
-  const auto policies = choices(NonFinite{});
-  training.non_finite =
-      static_cast<NonFinite>(std::ranges::find(policies, non_finite) - policies.begin());
+  const auto chosen = [](auto choice, const std::string& name) {
+    const auto all = choices(choice);
+    return static_cast<decltype(choice)>(std::ranges::find(all, name) - all.begin());
+  };
+  training.non_finite = chosen(NonFinite{}, non_finite);
+  training.precision = chosen(Precision{}, precision);
   check(!epochs || !steps,
         "--epochs and --steps exclude one another: give the length of training in one of them");
   check(steps.value_or(1) > 0, "--steps is {}; it must be at least 1", steps.value_or(1));

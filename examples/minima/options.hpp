@@ -34,7 +34,7 @@ struct TrainingVerbOptions {
   std::optional<i64> epochs, steps;
   std::optional<double> minutes;
   i64 batch = 0, tokens = 0;
-  std::string pooling, freeze, non_finite = "stop";
+  std::string pooling, freeze, non_finite = "stop", precision = "fp32";
   bool cased = false, lazy_rows = false;
   std::vector<std::string> groups;
 

@@ -1,5 +1,6 @@
 #include "nn/models/classifier.hpp"
 
+#include "autograd/autocast.hpp"
 #include "autograd/functions.hpp"
 
 namespace minima::nn {
@@ -19,11 +20,13 @@ Variable Classifier::pooled(const Batch& batch, const Pass& pass) const {
 }
 
 Variable Classifier::features(const Batch& batch, const Pass& pass) const {
+  const Autocast products(pass.precision);
   const Variable x = pre_classifier(pooled(batch, pass));
   return config.architecture == Architecture::bert ? tanh(x) : relu(x);
 }
 
 Variable Classifier::operator()(const Batch& batch, const Pass& pass) const {
+  const Autocast products(pass.precision);
   return classifier(dropout(features(batch, pass), first_rows(batch), pass));
 }
 

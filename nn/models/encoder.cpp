@@ -1,5 +1,6 @@
 #include "nn/models/encoder.hpp"
 
+#include "autograd/autocast.hpp"
 #include "autograd/checkpoint.hpp"
 #include "autograd/functions.hpp"
 
@@ -36,6 +37,7 @@ Encoder::Encoder(const EncoderConfig& config)
 }
 
 Variable Encoder::operator()(const Batch& batch, const Pass& pass, const Queries* queries) const {
+  const Autocast products(pass.precision);
   const PackedRows rows = all_rows(batch);
   Variable x = embeddings(batch, rows, pass);
   for (const TransformerBlock* block : layer) {

@@ -1,5 +1,6 @@
 #include "nn/models/masked_lm.hpp"
 
+#include "autograd/autocast.hpp"
 #include "autograd/functions.hpp"
 
 namespace minima::nn {
@@ -33,6 +34,7 @@ MaskedLm::MaskedLm(EncoderConfig c)
       bias(param(config.names().lm_bias, {config.vocabulary}, Init::zeros())) {}
 
 Variable MaskedLm::features(const Batch& batch, const Tensor& rows, const Pass& pass) const {
+  const Autocast products(pass.precision);
   const Queries queries{rows, chosen_rows(batch, rows)};
   return norm(gelu(transform(encoder(batch, pass, &queries))));
 }

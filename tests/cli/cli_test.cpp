@@ -616,6 +616,7 @@ TEST_CASE(
       {"train --keep=-1", {"keep is -1", "0: all"}},
       {"train --metric accuracyy", {"--metric", "accuracyy", "accuracy"}},
       {"train --non-finite ignore", {"--non-finite", "ignore", "lower-scale"}},
+      {"train --precision int8", {"--precision", "int8", "bf16"}},
       {"train --schedule liner", {"liner", "'linear'"}},
       {"train --schedule linear:minimum=0.1", {"minimum", "has none"}},
       {"train --schedule one_cycle:pct_start=2", {"pct_start", "below 1"}},

@@ -3,7 +3,9 @@
 
 #include <cmath>
 
+#include "autograd/autocast.hpp"
 #include "autograd/functions.hpp"
+#include "autograd/layers.hpp"
 #include "core/file.hpp"
 #include "core/ops/finite.hpp"
 #include "tests/support.hpp"
@@ -11,7 +13,7 @@
 #include "train/find_lr.hpp"
 
 using namespace minima;
-using test::Folder;
+using Folder = test::RunFolder;
 using test::small_task;
 
 namespace {
@@ -229,6 +231,83 @@ TEST_CASE("a gradient that overflows on its way at scale 1 passes at a lower one
   CHECK(line.slope.value.item() == doctest::Approx(1 - 8 * 1e-6 * 1e4));
 }
 
+TEST_CASE("fp16 scales the loss: half of it after an overflow, twice after a thousand good steps") {
+  // The gradient of the product is 2 · scale; above 65,504 it is infinite.
+  struct Product {
+    Parameter w{.name = "w", .value = Tensor::full({1, 2}, 1), .gradient = {}};
+    Optimizer optimizer = make_optimizer("sgd:lr=1e-4", {&w});
+    Accelerator accelerator{{.schedule = "constant", .warmup = 0, .precision = Precision::fp16}};
+    std::vector<StepRecord> steps;
+
+    Product() {
+      accelerator.prepare(
+          {&w}, optimizer, [](i64) { return std::vector<std::vector<i64>>{{0}}; }, 1010);
+    }
+    void run(i64 until) {
+      while (accelerator.steps() < until && accelerator.next()) {
+        const Autocast narrow(accelerator.pass().precision);
+        accelerator.backward(times(sum(linear(Tensor::full({1, 2}, 0.1), w)), 2));
+        steps.push_back(accelerator.step());
+      }
+    }
+  };
+  Product whole;
+  whole.run(1010);
+  std::vector<i64> skipped;
+  for (const StepRecord& step : whole.steps)
+    if (step.skipped) skipped.push_back(step.step);
+  CHECK(skipped ==
+        std::vector<i64>{1, 2, 1003});  // at 2¹⁶ and 2¹⁵; steps 3 to 1002 are good at 2¹⁴
+  CHECK(whole.steps[0].scale == 65536);
+  CHECK(whole.steps[2].scale == 16384);
+  CHECK(whole.steps[1002].scale == 32768);
+  CHECK(whole.steps[1003].scale == 16384);
+  CHECK(whole.steps[5].grad_norm == doctest::Approx(2 * 0.1 * std::sqrt(2)).epsilon(1e-3));
+
+  for (const i64 at : {1, 500, 1002}) {
+    CAPTURE(at);
+    Product first, second;
+    first.run(at);
+    second.w.value.copy_from(first.w.value);
+    second.accelerator.restore(first.accelerator.state());
+    second.run(1010);
+    CHECK(second.w.value.data<float>()[0] == whole.w.value.data<float>()[0]);
+    CHECK(second.steps.back().scale == whole.steps.back().scale);
+  }
+  Accelerator other({.schedule = "constant", .warmup = 0});
+  other.prepare(
+      {&whole.w}, whole.optimizer, [](i64) { return std::vector<std::vector<i64>>{{0}}; }, 1010);
+  CHECK_THROWS_WITH_AS(other.restore(whole.accelerator.state()), doctest::Contains("precision"),
+                       Error);
+}
+
+TEST_CASE("bf16 keeps half of the activations, and trains as well as fp32") {
+  double accuracy[2] = {};
+  i64 kept[2] = {};
+  for (const bool narrow : {false, true}) {
+    TrainingOptions options{.epochs = 4, .batch = BatchSize::of_texts(16)};
+    options.precision = narrow ? Precision::bf16 : Precision::fp32;
+    nn::EncoderConfig config = small_task().config;
+    config.dim = 32;
+    config.hidden = 128;
+    nn::Classifier model(config);
+    model.initialize(1);
+    Optimizer optimizer = make_optimizer("adamw:lr=5e-3", decay_groups(model.parameters()));
+    Objective objective = classification(model, small_task().data, options);
+    objective.loss = [&, loss = objective.loss](std::span<const i64> batch, const nn::Pass& pass) {
+      const i64 before = memory_stats().live;
+      BatchLoss result = loss(batch, pass);
+      kept[narrow] = std::max(kept[narrow], memory_stats().live - before);
+      return result;
+    };
+    accuracy[narrow] = Trainer(objective, optimizer, options).run().dev().accuracy();
+    for (const Parameter* parameter : model.parameters())
+      CHECK(parameter->value.dtype() == DType::f32);
+  }
+  CHECK(static_cast<double>(kept[1]) < 0.6 * static_cast<double>(kept[0]));
+  CHECK(std::abs(accuracy[0] - accuracy[1]) < 0.15);
+}
+
 TEST_CASE("a checkpoint of weights or state that are not finite is not written") {
   const Folder folder;
   Line line;
@@ -254,9 +333,13 @@ TEST_CASE("a checkpoint of weights or state that are not finite is not written")
 TEST_CASE("checkpointed layers give the same bits and hold less") {
   std::vector<float> expected;
   i64 plain_peak = 0;
-  for (const bool checkpointed : {false, true}) {
+  for (const auto& [checkpointed, precision] : {std::pair{false, Precision::fp32},
+                                                {true, Precision::fp32},
+                                                {false, Precision::bf16},
+                                                {true, Precision::bf16}}) {
     TrainingOptions options{.epochs = 2, .batch = BatchSize::of_texts(16)};
     options.checkpoint_layers = checkpointed;
+    options.precision = precision;
     reset_peak_memory();
     const i64 before = memory_stats().live;
     nn::EncoderConfig config = small_task().config;

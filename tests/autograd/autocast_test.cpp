@@ -1,0 +1,190 @@
+/// Mixed precision: what is rounded, what is kept, and what backward makes of it.
+#include "autograd/autocast.hpp"
+
+#include "autograd/checkpoint.hpp"
+#include "autograd/functions.hpp"
+#include "autograd/layers.hpp"
+#include "core/buffer.hpp"
+#include "core/rng.hpp"
+#include "tests/support.hpp"
+
+using namespace minima;
+
+namespace {
+
+Tensor numbers(const Shape& shape, u64 seed) {
+  Tensor x = Tensor::empty(shape);
+  for (i64 i = 0; i < x.size(); ++i)
+    x.data<float>()[i] = std::sin(static_cast<float>(37 * seed + 1) + 1.7f * static_cast<float>(i));
+  return x;
+}
+
+Parameter parameter(const char* name, const Shape& shape, u64 seed) {
+  return {.name = name, .value = numbers(shape, seed), .gradient = {}};
+}
+
+void check_same(const Tensor& a, const Tensor& b) {
+  REQUIRE(a.shape() == b.shape());
+  CHECK(std::ranges::equal(a.span<float>(), b.span<float>()));
+}
+
+/// A feed-forward net and attention of 3 texts, and what they are made with.
+struct Layers {
+  Parameter x = parameter("x", {9, 8}, 1);
+  Parameter w1 = parameter("w1", {12, 8}, 2), b1 = parameter("b1", {12}, 3);
+  Parameter w2 = parameter("w2", {8, 12}, 4), b2 = parameter("b2", {8}, 5);
+  Parameter wq = parameter("wq", {8, 8}, 6), wk = parameter("wk", {8, 8}, 7),
+            wv = parameter("wv", {8, 8}, 8);
+  Parameter gamma = parameter("gamma", {8}, 9), beta = parameter("beta", {8}, 10);
+  std::vector<Parameter*> all{&x, &w1, &b1, &w2, &b2, &wq, &wk, &wv, &gamma, &beta};
+  Tensor offsets = Tensor::from(std::vector<i64>{0, 2, 5, 9});
+  Tensor positions = Tensor::from(std::vector<i64>{0, 1, 0, 1, 2, 0, 1, 2, 3});
+  Tensor examples = Tensor::from(std::vector<i64>{7, 8, 9});
+  Tensor row_examples = Tensor::from(std::vector<i64>{7, 7, 8, 8, 8, 9, 9, 9, 9});
+  ops::AttentionRows rows{offsets, positions, offsets, examples};
+  ops::DropoutSite site{.rate = 0.2, .key = 3, .step = 2};
+
+  std::vector<Tensor> gradients_of(const std::function<Variable()>& y) {
+    for (Parameter* one : all) one->gradient.clear();
+    const Variable result = y();
+    std::vector<Tensor> values{result.value()};
+    result.backward(numbers(result.shape(), 20));
+    for (const Parameter* one : all)
+      values.push_back(one->gradient ? one->gradient.values() : Tensor::zeros({0}));
+    return values;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a narrow product is that of rounded numbers, in forward and backward") {
+  for (const DType type : {DType::bf16, DType::f16}) {
+    Layers layers;
+    Parameter &x = layers.x, &w = layers.w1, &b = layers.b1;
+    const Tensor dy = numbers({9, 12}, 20);
+    const auto grads = layers.gradients_of([&] {
+      const Autocast narrow(type);
+      return linear(x, w, b);
+    });
+    const Tensor rx = rounded(x.value, type), rw = rounded(w.value, type), rdy = rounded(dy, type);
+    CHECK_FALSE(std::ranges::equal(rx.span<float>(), x.value.span<float>()));
+    check_same(grads[0], rounded(ops::linear(rx, rw, b.value), type));
+    check_same(grads[1], ops::linear_input_gradient(rdy, rw));
+    check_same(grads[2], ops::linear_weight_gradient(rdy, rx));
+    check_same(grads[3], ops::column_sums(rdy));
+
+    const auto product = layers.gradients_of([&] {
+      const Autocast narrow(type);
+      return matmul(x, w, Transpose::no, Transpose::yes);
+    });
+    check_same(product[0], rounded(ops::matmul(rx, rw, Transpose::no, Transpose::yes), type));
+    check_same(product[1], ops::matmul(rdy, rw));
+  }
+}
+
+TEST_CASE("layers in one give what their parts give, also in narrow numbers") {
+  Layers l;
+  const auto compare = [&](const std::function<Variable()>& one,
+                           const std::function<Variable()>& parts, double tolerance) {
+    const auto a = l.gradients_of(one), b = l.gradients_of(parts);
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      CAPTURE(i);
+      test::check_close(a[i], b[i], {tolerance, tolerance});
+    }
+  };
+  for (const DType type : {DType::f32, DType::bf16, DType::f16}) {
+    CAPTURE(dtype_name(type));
+    const Autocast narrow(type);
+    compare(
+        [&] {
+          return feed_forward(l.x, {l.w1, l.b1}, {l.w2, l.b2});
+        },
+        [&] { return linear(gelu(linear(l.x, l.w1, l.b1)), l.w2, l.b2); }, 1e-5);
+    const Variable none;
+    compare(
+        [&] {
+          return projected_attention(l.x, {}, {l.wq, l.b2}, {l.wk, l.b2}, {l.wv, l.b2}, l.rows, 2,
+                                     l.site);
+        },
+        [&] {
+          return attention(linear(l.x, l.wq, l.b2), linear(l.x, l.wk, l.b2),
+                           linear(l.x, l.wv, l.b2), l.rows, 2, l.site);
+        },
+        1e-5);
+    // Of the sum alone the layer's parts know nothing: they do not round it.
+    compare(
+        [&] {
+          return residual_norm(linear(l.x, l.wq), l.x, l.gamma, l.beta, 1e-6, l.site,
+                               l.row_examples, l.positions);
+        },
+        [&] {
+          const Variable x = linear(l.x, l.wq);
+          return layer_norm(add(l.x, dropout(x, l.site, l.row_examples, l.positions)), l.gamma,
+                            l.beta, 1e-6);
+        },
+        type == DType::f32    ? 1e-5
+        : type == DType::bf16 ? 4e-2
+                              : 5e-3);
+  }
+}
+
+TEST_CASE("narrow numbers that wait for backward take half the bytes") {
+  Layers l;
+  i64 kept[2];
+  for (const bool narrow : {false, true}) {
+    const Autocast products(narrow ? DType::bf16 : DType::f32);
+    const i64 before = memory_stats().live;
+    const Variable y = linear(gelu(linear(mul(l.x, l.x), l.w1)), l.w2);
+    kept[narrow] = memory_stats().live - before - y.value().bytes();
+  }
+  // x², gelu's input and its result; the input belongs to gelu, which is no product.
+  CHECK(kept[0] == 4 * 9 * (8 + 12 + 12));
+  CHECK(kept[1] == 2 * 9 * (8 + 12) + 4 * 9 * 12);
+
+  for (const bool narrow : {false, true}) {
+    const Autocast products(narrow ? DType::bf16 : DType::f32);
+    const i64 before = memory_stats().live;
+    const Variable y = feed_forward(mul(l.x, l.x), {l.w1, l.b1}, {l.w2, l.b2});
+    kept[narrow] = memory_stats().live - before - y.value().bytes();
+  }
+  CHECK(kept[1] == kept[0] / 2);
+}
+
+TEST_CASE("what a checkpoint computes again is of forward's precision") {
+  Layers l;
+  const auto net = [&](const Variable& x) { return feed_forward(x, {l.w1, l.b1}, {l.w2, l.b2}); };
+  const auto run = [&](bool checkpointed) {
+    return l.gradients_of([&] {
+      const Autocast narrow(DType::bf16);
+      return checkpointed ? checkpoint(net, l.x) : net(l.x);
+    });
+  };
+  const auto plain = run(false), again = run(true);
+  for (std::size_t i = 0; i < plain.size(); ++i) check_same(plain[i], again[i]);
+  CHECK(autocast_type() == DType::f32);
+}
+
+TEST_CASE("f16 overflows where its numbers end, and a scaled gradient does not vanish") {
+  Parameter x = parameter("x", {1, 2}, 1), w = parameter("w", {1, 2}, 2);
+  const auto dx = [&](float dy) {
+    x.gradient.clear();
+    const Autocast narrow(DType::f16);
+    linear(x, w).backward(Tensor::full({1, 1}, dy));
+    return x.gradient.values().data<float>()[0];
+  };
+  CHECK(std::isinf(dx(70000)));
+  CHECK(dx(1e-8f) == 0);
+  CHECK(dx(1e-8f * 65536) / 65536 ==
+        doctest::Approx(1e-8 * w.value.data<float>()[0]).epsilon(1e-2));
+}
+
+TEST_CASE("autocast is to f32, bf16 or f16") {
+  CHECK_THROWS_WITH_AS(Autocast(DType::u8), doctest::Contains("f32, bf16 or f16"), Error);
+  CHECK(autocast_type() == DType::f32);
+  {
+    const Autocast outer(DType::bf16);
+    const Autocast inner(DType::f32);
+    CHECK(autocast_type() == DType::f32);
+  }
+  CHECK(autocast_type() == DType::f32);
+}
