@@ -43,8 +43,11 @@ Tensor predict(const nn::Classifier& model, const TokenizedSplit& split) {
 }
 
 Evaluation evaluate(const nn::Classifier& model, const TokenizedSplit& split) {
-  const Tensor logits = predict(model, split);
-  const i64 labels = model.config.labels;
+  return evaluate(predict(model, split), split);
+}
+
+Evaluation evaluate(const Tensor& logits, const TokenizedSplit& split) {
+  const i64 labels = logits.size(1);
   ConfusionMatrix confusion(labels);
   for (i64 i = 0; i < split.size(); ++i) {
     const float* row = logits.data<float>() + i * labels;

@@ -21,5 +21,6 @@ Tensor predict(const nn::Classifier& model, const TokenizedSplit& split);
 
 /// Accuracy, F1 and loss of those logits.
 Evaluation evaluate(const nn::Classifier& model, const TokenizedSplit& split);
+Evaluation evaluate(const Tensor& logits, const TokenizedSplit& split);
 
 }  // namespace minima

@@ -24,7 +24,8 @@ std::string report_html(const Json& json) {
   std::string content = header(comparison);
   if (!comparison.entries.empty()) {
     content += results_section(comparison) + curves_section(comparison) +
-               watching_section(comparison) + confusion_section(comparison);
+               watching_section(comparison) + state_section(comparison) +
+               confusion_section(comparison) + worst_section(comparison);
   }
   return report_page("minima: " + title(comparison), content + setup_section(comparison));
 }

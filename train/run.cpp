@@ -5,9 +5,13 @@
 #include "optim/options.hpp"
 #include "train/finetuning.hpp"
 #include "train/model_directory.hpp"
+#include "train/state_use.hpp"
+#include "train/worst.hpp"
 
 namespace minima {
 namespace {
+
+constexpr std::size_t kWorst = 20;  ///< texts that are told
 
 i64 allocated_bytes(const Optimizer& optimizer) {
   i64 bytes = 0;
@@ -75,6 +79,7 @@ Json describe(const TrainingResult& result) {
           {"grad_norm", norms},
           {"lr_factor", factors},
           {"clipped", std::move(clipped)},
+          {"skipped", std::ranges::count(result.steps, true, &StepRecord::skipped)},
           {"clipped_share", clipped_steps / static_cast<double>(result.steps.size())},
           {"watched", describe_watched(result.steps)},
           {"alarms", std::move(alarms)},
@@ -152,11 +157,14 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
   Run run{.model = std::move(model), .result = std::move(result)};
   if (run.result.stop == Stop::interrupted) return run;
 
-  run.test = evaluate(*run.model, task.data.test);
+  const Tensor logits = predict(*run.model, task.data.test);
+  run.test = evaluate(logits, task.data.test);
   record["final_optimizer"] = optimizer.name();
   record["peak_bytes"] = memory_stats().peak - live_before;
   record.update(describe(run.result));
   record["test"] = run.test.to_json();
+  record["worst"] = to_json(worst_errors(logits, task.data.test, kWorst), task.dataset.test,
+                            task.dataset.label_names);
   if (!directory.empty()) {
     Json ended = read_json(directory / "run.json");
     ended["stop"] = stop_name(run.result.stop);
@@ -165,6 +173,7 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
     trainer.log({{"best_epoch", run.result.best_epoch()}, {"test", run.test.to_json()}});
     save_model(directory / "final", task.tokenizer, task.max_length, *run.model);
     optimizer.save(directory / "final" / "optimizer.safetensors");
+    record["state"] = describe_state(StateFile(directory / "final"));
   }
   run.record = std::move(record);
   return run;

@@ -28,7 +28,8 @@ struct Run {
   /// "state_bytes_predicted", "step_ms" (median), "tokens_per_second", "peak_bytes", "seconds",
   /// "best_epoch", "dev", "test", "train_loss", "grad_norm", "lr_factor", "clipped" (each step's),
   /// "clipped_share", "watched": {"steps", "tensors": [{"name", "ratio", "step_size",
-  /// "update_clipped"}]}, "alarms", "switches", "epochs"}.
+  /// "update_clipped"}]}, "alarms", "switches", "skipped" (steps), "epochs", "worst" (train/worst.hpp), and with a directory
+  /// "state" (train/state_use.hpp)}.
   Json record = {};
 };
 

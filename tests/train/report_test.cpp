@@ -328,6 +328,30 @@ TEST_CASE("a heat map of many steps keeps its largest values") {
   CHECK(svg.size() < 5000);
 }
 
+TEST_CASE("the state is told by part and slot, with what 8 bits and factors would lose") {
+  const std::string page = report_html(sample_comparison({"adamw"}, {.seeds = 1}, {"a", "b"}));
+  const auto shows = [&](const std::string& what) {
+    CAPTURE(what);
+    CHECK(page.find(what) != std::string::npos);
+  };
+  shows("adamw: 514\u00a0KB");         // 8 of 64 KB and 2 of 1 KB
+  shows(">128\u00a0KB</td>");          // layer 0, two tensors in each slot
+  shows("adamw: median 0.75\u00a0%");  // of 0.4, 0.5, … 1.1 %
+  shows("<th scope=\"row\">layer 1</th>");
+  shows("adamw: median 16\u00a0%");  // of 10, 14, 18 and 22 %
+  Json none = sample_comparison({"adamw"}, {.seeds = 1}, {"a", "b"});
+  for (Json& run : none["runs"]) run.erase("state"), run.erase("worst");
+  CHECK(report_html(none).find("id=\"state\"") == std::string::npos);
+  CHECK(report_html(none).find("id=\"worst\"") == std::string::npos);
+}
+
+TEST_CASE("the texts that are most wrong can be read, and stay text") {
+  const std::string page =
+      report_html(sample_comparison({"adamw"}, {.seeds = 1}, {"calm", "cross"}));
+  CHECK(page.find("the printer is on fire, &lt;b&gt;really&lt;/b&gt;") != std::string::npos);
+  CHECK(page.find("7.25") != std::string::npos);
+}
+
 TEST_CASE("a change of the optimizer is shown with what became of each slot") {
   Json json = sample_comparison({"adamw"}, {.seeds = 1}, {"a", "b"});
   const Json row = {{"slot", "exp_avg"}, {"from", ""}, {"how", "afresh"}, {"note", "<why>"}};

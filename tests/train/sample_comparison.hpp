@@ -53,6 +53,30 @@ inline Json sample_watched(int steps, int seed) {
   return {{"steps", positions}, {"tensors", tensors}};
 }
 
+/// Two slots of some tensors; of the second moments what factors would lose.
+inline Json sample_state(const std::string& storage) {
+  Json slots = Json::array();
+  double error = 0.004;
+  for (const std::string name :
+       {"distilbert.embeddings.word_embeddings.weight",
+        "distilbert.transformer.layer.0.attention.q_lin.weight",
+        "distilbert.transformer.layer.0.ffn.lin1.weight",
+        "distilbert.transformer.layer.1.ffn.lin1.weight", "classifier.weight"})
+    for (const std::string slot : {"exp_avg", "exp_avg_sq"}) {
+      const bool small = name == "classifier.weight";
+      slots.push_back(
+          {{"tensor", name},
+           {"slot", slot},
+           {"storage", storage},
+           {"elements", small ? 256 : 16384},
+           {"bytes", small ? 1024 : 65536},
+           {"rounding", small ? Json(nullptr) : Json(error)},
+           {"factoring", small || slot == "exp_avg" ? Json(nullptr) : Json(20 * error)}});
+      error += 0.001;
+    }
+  return slots;
+}
+
 inline Json sample_comparison(const std::vector<std::string>& specs, const SampleSize& size,
                               const std::vector<std::string>& labels) {
   Json runs = Json::array();
@@ -104,6 +128,12 @@ inline Json sample_comparison(const std::vector<std::string>& specs, const Sampl
                       {"watched", sample_watched(size.steps, seed)},
                       {"alarms", Json::array()},
                       {"switches", Json::array()},
+                      {"state", sample_state("fp32")},
+                      {"worst",
+                       {{{"text", "the printer is on fire, <b>really</b>"},
+                         {"actual", labels.front()},
+                         {"predicted", labels.back()},
+                         {"loss", 7.25}}}},
                       {"epochs", epochs}});
     }
     ++cost;

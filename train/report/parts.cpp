@@ -56,6 +56,17 @@ Comparison read(const Json& json) {
   return comparison;
 }
 
+std::string part_of(const std::string& tensor) {
+  if (const auto at = tensor.find("layer."); at != std::string::npos) {
+    const auto begin = at + 6, end = tensor.find('.', begin);
+    if (end != std::string::npos && end > begin &&
+        tensor.find_first_not_of("0123456789", begin) == end)
+      return "layer " + tensor.substr(begin, end - begin);
+  }
+  if (tensor.find("embeddings") != std::string::npos) return "embeddings";
+  return tensor.substr(0, tensor.find('.'));
+}
+
 Summary summarize(const std::vector<double>& values) {
   std::vector<double> finite;
   std::ranges::copy_if(values, std::back_inserter(finite),

@@ -42,6 +42,9 @@ struct Comparison {
 
 Comparison read(const Json& json);
 
+/// The part of the model that a tensor belongs to: "layer 0", "embeddings", "classifier".
+std::string part_of(const std::string& tensor);
+
 /// Mean and standard deviation of the finite values.
 struct Summary {
   double mean = kNaN, deviation = 0;
@@ -95,7 +98,9 @@ std::string header(const Comparison& comparison);
 std::string results_section(const Comparison& comparison);
 std::string curves_section(const Comparison& comparison);
 std::string watching_section(const Comparison& comparison);
+std::string state_section(const Comparison& comparison);
 std::string confusion_section(const Comparison& comparison);
+std::string worst_section(const Comparison& comparison);
 std::string setup_section(const Comparison& comparison);
 
 }  // namespace minima::report

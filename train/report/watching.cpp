@@ -131,18 +131,6 @@ std::string step_size_chart(const Comparison& comparison) {
       "The learning rate of the step; of Adafactor its own α, which grows with the weights.");
 }
 
-/// The part of the model that a tensor belongs to: "layer 0", "embeddings", "classifier".
-std::string part_of(const std::string& tensor) {
-  if (const auto at = tensor.find("layer."); at != std::string::npos) {
-    const auto begin = at + 6, end = tensor.find('.', begin);
-    if (end != std::string::npos && end > begin &&
-        tensor.find_first_not_of("0123456789", begin) == end)
-      return "layer " + tensor.substr(begin, end - begin);
-  }
-  if (tensor.find("embeddings") != std::string::npos) return "embeddings";
-  return tensor.substr(0, tensor.find('.'));
-}
-
 std::string per_tensor_table(const Entry& entry, const Watched& watched) {
   std::string out = fmt::format(
       "<table class=\"numbers\">\n<caption>{}</caption>\n<thead><tr><th scope=\"col\">Tensor</th>",

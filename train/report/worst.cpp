@@ -1,0 +1,34 @@
+#include <fmt/format.h>
+
+#include "train/report/parts.hpp"
+
+namespace minima::report {
+
+std::string worst_section(const Comparison& comparison) {
+  std::string out;
+  for (const Entry& entry : comparison.entries) {
+    const Json& list = at(*entry.runs.front(), "/worst");
+    if (!list.is_array() || list.empty()) continue;
+    std::string rows;
+    for (const Json& one : list)
+      rows += fmt::format("<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td></tr>\n",
+                          escaped(text(one, "/text")), escaped(text(one, "/actual")),
+                          escaped(text(one, "/predicted")), significant(number(one, "/loss"), 3));
+    out += details(entry.name,
+                   scrolling("Worst errors of " + entry.name,
+                             "<table class=\"worst\">\n<thead><tr><th scope=\"col\">text</th><th "
+                             "scope=\"col\">actual</th><th scope=\"col\">predicted</th><th "
+                             "scope=\"col\">loss</th></tr></thead>\n<tbody>\n" +
+                                 rows + "</tbody>\n</table>\n"));
+  }
+  if (out.empty()) return {};
+  return section(
+      "worst", "What it gets most wrong",
+      out +
+          "<p class=\"note\">First seed of each optimizer, on test: the texts to whose actual "
+          "class "
+          "the model gives least probability (loss: −log of it). Often it is the label that is "
+          "wrong.</p>\n");
+}
+
+}  // namespace minima::report

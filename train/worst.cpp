@@ -1,0 +1,52 @@
+#include "train/worst.hpp"
+
+#include <cmath>
+
+namespace minima {
+namespace {
+
+constexpr std::size_t kMostBytes = 400;
+
+/// Cut at a character's border.
+std::string shortened(const std::string& text) {
+  if (text.size() <= kMostBytes) return text;
+  std::size_t cut = kMostBytes;
+  while (cut > 0 && (static_cast<unsigned char>(text[cut]) & 0xc0) == 0x80) --cut;
+  return text.substr(0, cut) + " …";
+}
+
+}  // namespace
+
+std::vector<WrongText> worst_errors(const Tensor& logits, const TokenizedSplit& split,
+                                    std::size_t most) {
+  const i64 labels = logits.size(1);
+  check(logits.size(0) == split.size(), "worst_errors: logits of {} texts for a split of {}",
+        logits.size(0), split.size());
+  std::vector<WrongText> wrong;
+  for (std::size_t i = 0; i < split.labels.size(); ++i) {
+    const float* row = logits.data<float>() + static_cast<i64>(i) * labels;
+    const i64 predicted = std::max_element(row, row + labels) - row;
+    if (predicted == split.labels[i]) continue;
+    double sum = 0;  // of exp, beside the largest
+    for (i64 k = 0; k < labels; ++k) sum += std::exp(static_cast<double>(row[k]) - row[predicted]);
+    wrong.push_back({i, split.labels[i], predicted,
+                     std::log(sum) + row[predicted] - static_cast<double>(row[split.labels[i]])});
+  }
+  std::ranges::stable_sort(wrong, std::greater(), &WrongText::loss);
+  if (wrong.size() > most) wrong.resize(most);
+  return wrong;
+}
+
+Json to_json(const std::vector<WrongText>& wrong, const std::vector<Example>& examples,
+             const std::vector<std::string>& label_names) {
+  Json list = Json::array();
+  const auto name = [&](i64 label) { return label_names.at(static_cast<std::size_t>(label)); };
+  for (const WrongText& one : wrong)
+    list.push_back({{"text", shortened(examples.at(one.text).text)},
+                    {"actual", name(one.actual)},
+                    {"predicted", name(one.predicted)},
+                    {"loss", one.loss}});
+  return list;
+}
+
+}  // namespace minima
