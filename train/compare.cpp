@@ -159,14 +159,21 @@ Json compare(const Task& task, const ComparisonOptions& options,
     for (i64 i = 0; i < options.seeds; ++i) {
       TrainingOptions training = options.training;
       training.seed += static_cast<u64>(i);
-      if (observer.begin) observer.begin(spec, training.seed);
       const auto directory = options.directory.empty()
                                  ? options.directory
                                  : options.directory / folder_name(spec, training.seed);
+      const auto record = directory / "record.json";  // there when the run has ended
+      if (options.resume && std::filesystem::exists(record)) {
+        runs.push_back(read_json(record));
+        continue;
+      }
+      if (observer.begin) observer.begin(spec, training.seed);
+      const bool begun = options.resume && std::filesystem::exists(directory / "run.json");
       try {
-        Run run = run_training(task, spec, training, directory, observer.training);
+        Run run = run_training(task, spec, training, {directory, begun}, observer.training);
         if (run.result.stop == Stop::interrupted)
           fail_at_run_time("interrupted; the run is saved in {}", directory.string());
+        if (!directory.empty()) write_file(record, run.record.dump() + "\n");
         runs.push_back(std::move(run.record));
       } catch (const Error& error) {
         if (error.fault == Fault::input || InterruptRequests::received()) throw;

@@ -15,6 +15,8 @@ struct ComparisonOptions {
   i64 rates = 1;
   TrainingOptions training;
   std::filesystem::path directory;  ///< of the runs and the report; empty: nothing is written
+  /// Take the runs that `directory` has finished as they are, and go on with the one that was interrupted.
+  bool resume = false;
 };
 
 struct ComparisonObserver {
@@ -33,7 +35,8 @@ void write_report(Json& comparison, const std::filesystem::path& directory);
 
 /// Returns {"data", "model", "training", "machine", "runs": [Run::record, …], "failed": [{"spec", "seed", "error"}, …],
 /// "tuning"?: [{"spec" (the best), "metric", "tried": [{"spec", "score" (null where a run failed)}], "spread"}], "report"}; writes report.html, comparison.json and a folder per run. Optimizers are checked before anything is trained; a
-/// run that fails (its loss stops being a number) leaves the others as they are. Throws Error when all fail.
+/// run that fails (its loss stops being a number) leaves the others as they are. Throws Error when all fail, and (run time) when
+/// interrupted (InterruptRequests): then the folder can be resumed.
 Json compare(const Task& task, const ComparisonOptions& options,
              const ComparisonObserver& observer = {});
 

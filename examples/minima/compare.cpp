@@ -1,4 +1,5 @@
 /// minima compare: the main job (train/compare.hpp).
+#include "core/file.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/progress.hpp"
 #include "examples/minima/verbs.hpp"
@@ -10,6 +11,35 @@ struct CompareVerb {
   CommonOptions common;
   TrainingVerbOptions training;
   ComparisonOptions comparison;
+  std::string resumed;
+
+  /// run.json keeps the options, for --resume.
+  void prepare_directory() {
+    comparison.resume = !resumed.empty();
+    comparison.directory = comparison.resume ? resumed : run_directory("compare", common);
+    if (comparison.resume) return;
+    std::error_code refused;
+    std::filesystem::create_directories(comparison.directory, refused);
+    if (refused)
+      fail_at_run_time("{}: cannot be created: {}", comparison.directory.string(),
+                       refused.message());
+    write_file(comparison.directory / "run.json",
+               Json{{"arguments", common.arguments()}}.dump(2) + "\n");
+  }
+
+  Json compare_or_stop(const Task& task, Progress& progress) const {
+    const InterruptRequests ctrl_c;
+    try {
+      return compare(task, comparison,
+                     {[&](const std::string& spec, u64 seed) {
+                        progress.begin(fmt::format("{} seed {}", spec, seed));
+                      },
+                      progress.callback()});
+    } catch (const Error&) {
+      if (InterruptRequests::received()) die_of_interrupt("compare", comparison.directory);
+      throw;
+    }
+  }
 
   void run() {
     common.apply();
@@ -19,14 +49,10 @@ struct CompareVerb {
     resolved_specs(comparison);  // refuses a wrong one before anything is loaded
     const Task task = training.load();
     comparison.training = training.training;  // with its number of epochs
-    comparison.directory = run_directory("compare", common);
+    prepare_directory();
 
     Progress progress;
-    const Json result = compare(task, comparison,
-                                {[&](const std::string& spec, u64 seed) {
-                                   progress.begin(fmt::format("{} seed {}", spec, seed));
-                                 },
-                                 progress.callback()});
+    const Json result = compare_or_stop(task, progress);
     for (const Json& failed : result["failed"])
       fmt::print(stderr, "minima: {} with seed {} failed: {}\n", failed["spec"].get<std::string>(),
                  failed["seed"].get<u64>(), failed["error"].get<std::string>());
@@ -66,6 +92,8 @@ void add_compare(CLI::App& app) {
                   "learning rates that each optimizer is tried with, its own and others around it; "
                   "the best is compared")
       ->capture_default_str();
+  verb.add_option("--resume", options->resumed,
+                  "go on with the comparison of this folder: finished runs are kept");
   verb.callback([options] { options->run(); });
 }
 

@@ -97,7 +97,7 @@ std::vector<std::string> with_configuration(const CLI::App& app, std::vector<std
   Json file = read_json(source);
   if (resumes) {
     check(file.is_object() && file.contains("arguments") && file["arguments"].is_object(),
-          "{}: was not written by minima train: it has no \"arguments\"", source);
+          "{}: was not written by minima train or compare: it has no \"arguments\"", source);
     file = file["arguments"];
   }
   check(file.is_object(), "{}: is no JSON object of options by name", source);

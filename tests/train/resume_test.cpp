@@ -7,9 +7,10 @@
 #include "core/file.hpp"
 #include "tests/support.hpp"
 #include "tests/train/small_task.hpp"
+#include "train/compare.hpp"
 
 using namespace minima;
-using test::Folder;
+using Folder = test::RunFolder;
 using test::small_task;
 namespace fs = std::filesystem;
 
@@ -111,6 +112,31 @@ TEST_CASE("training resumed at each of 50 steps, with other threads, is that whi
   set_threads(before);
 }
 
+TEST_CASE("training in bf16 and fp16 is resumed bit for bit, with other threads") {
+  const int before = threads();
+  for (const Precision precision : {Precision::bf16, Precision::fp16}) {
+    set_threads(1);
+    TrainingOptions options = fifty_steps();
+    options.precision = precision;
+    TrainingOptions saving = options;
+    saving.save_every = 1;
+    saving.keep = 0;
+    const Folder whole;
+    Training uninterrupted(saving, whole.path);
+    const Outcome expected = uninterrupted.outcome(uninterrupted.trainer.run());
+    for (const i64 step : {1, 13, 30, 49}) {
+      CAPTURE(step);
+      set_threads(1 + static_cast<int>(step) % 4);
+      const Folder folder;
+      copy_until(whole.path, step, folder.path);
+      Training resumed(options, folder.path);
+      REQUIRE(resumed.trainer.resume());
+      check_equal(resumed.outcome(resumed.trainer.run()), expected);
+    }
+  }
+  set_threads(before);
+}
+
 TEST_CASE("Ctrl-C in the middle of an accumulation saves, and resuming continues bit for bit") {
   const Folder whole, stopped;
   Training uninterrupted(fifty_steps(), whole.path);
@@ -136,6 +162,41 @@ TEST_CASE("Ctrl-C in the middle of an accumulation saves, and resuming continues
   Training rest(fifty_steps(), stopped.path);
   REQUIRE(rest.trainer.resume());
   check_equal(rest.outcome(rest.trainer.run()), expected);
+}
+
+TEST_CASE("an interrupted comparison goes on: what is finished is kept, what was begun continues") {
+  ComparisonOptions options{.optimizers = {"adamw", "sgd"}, .training = fifty_steps()};
+  const auto without_times = [](const Json& comparison) {
+    Json runs = comparison["runs"];
+    for (Json& run : runs) {
+      for (const char* key : {"step_ms", "tokens_per_second", "seconds", "time", "peak_bytes"})
+        run.erase(key);
+      for (Json& epoch : run["epochs"]) epoch.erase("seconds");
+    }
+    return runs;
+  };
+  const Folder whole, stopped;
+  options.directory = whole.path;
+  const Json expected = without_times(compare(small_task(), options));
+  REQUIRE(expected.size() == 2);
+
+  options.directory = stopped.path;
+  i64 steps = 0, runs = 0;
+  const ComparisonObserver observer{[&](const std::string&, u64) { ++runs; },
+                                    {.step = [&](const StepRecord&, i64) {
+                                      if (++steps == 70) std::raise(SIGINT);
+                                    }}};
+  {
+    const InterruptRequests requests;
+    CHECK_THROWS_WITH_AS(compare(small_task(), options, observer), doctest::Contains("interrupted"),
+                         Error);
+  }
+  CHECK(runs == 2);
+  CHECK(steps == 70);
+  options.resume = true;
+  CHECK(without_times(compare(small_task(), options, observer)) == expected);
+  CHECK(runs == 3);
+  CHECK(steps == 100);
 }
 
 TEST_CASE("a change of the optimizer is resumed before and after it") {
