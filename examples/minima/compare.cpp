@@ -16,7 +16,8 @@ struct CompareVerb {
   /// run.json keeps the options, for --resume.
   void prepare_directory() {
     comparison.resume = !resumed.empty();
-    comparison.directory = comparison.resume ? resumed : run_directory("compare", common);
+    comparison.directory = resumed;
+    if (!comparison.resume) comparison.directory = run_directory("compare", common);
     if (comparison.resume) return;
     std::error_code refused;
     std::filesystem::create_directories(comparison.directory, refused);

@@ -18,7 +18,7 @@
 #include "tests/train/small_task.hpp"
 
 using namespace minima;
-using test::Folder;
+using Folder = test::RunFolder;
 using test::small_task;
 namespace fs = std::filesystem;
 

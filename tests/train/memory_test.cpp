@@ -3,10 +3,13 @@
 
 #include "core/cpu/threads.hpp"
 #include "optim/optimizer.hpp"
+#include "tests/data/files.hpp"
 #include "tests/support.hpp"
 #include "train/classification.hpp"
 
 using namespace minima;
+using test::contains;
+using test::error_of;
 
 namespace {
 
@@ -38,19 +41,6 @@ std::vector<std::string> all_specs() {
     for (const char* state : {"fp32", "bf16", "block8"})
       specs.push_back(name + ":state=" + state + ":min_8bit_size=512");
   return specs;
-}
-
-std::string message_of(const std::function<void()>& act) {
-  try {
-    act();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 }  // namespace
@@ -307,10 +297,10 @@ TEST_CASE("sizes at their limits are counted without overflow, and beyond them r
       nn::EncoderConfig config = largest;
       config.*size = value;
       CAPTURE(value);
-      const std::string said = message_of([&] { check_sizes(config); });
+      const std::string said = error_of([&] { check_sizes(config); });
       CHECK(contains(said, fmt::format("--{} is {}", option, value)));
       CHECK(contains(said, std::to_string(largest.*size)));
-      CHECK(contains(message_of([&] { check_sizes(config, "c.json"); }),
+      CHECK(contains(error_of([&] { check_sizes(config, "c.json"); }),
                      fmt::format("c.json: '{}' is {}", key, value)));
     }
   };
@@ -325,7 +315,7 @@ TEST_CASE("sizes at their limits are counted without overflow, and beyond them r
 
   for (const BatchShape& batch : {BatchShape{0, 0, 0}, BatchShape::of_texts(1, 41),
                                   BatchShape::of_texts(1 << 22, 5), BatchShape{3, 2, 1}})
-    CHECK(contains(message_of([&] { predict_step(small_config(), batch); }), "memory: "));
+    CHECK(contains(error_of([&] { predict_step(small_config(), batch); }), "memory: "));
 }
 
 TEST_CASE("a scale becomes an encoder of about as many parameters") {
@@ -334,7 +324,7 @@ TEST_CASE("a scale becomes an encoder of about as many parameters") {
   CHECK(parse_scale("350m") == 350'000'000);
   CHECK(parse_scale("66000000") == 66'000'000);
   for (const char* wrong : {"", "b", "7x", "7bb", "0", "-7b", "nan", "inf", "1e40", "2m", "11t"})
-    CHECK(contains(message_of([&] { parse_scale(wrong); }), "scale: "));
+    CHECK(contains(error_of([&] { parse_scale(wrong); }), "scale: "));
   for (const char* scale : {"100m", "350m", "1b", "7b", "70b", "175b", "10t"}) {
     CAPTURE(scale);
     const nn::EncoderConfig config = config_of_scale(parse_scale(scale));

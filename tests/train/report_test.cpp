@@ -202,7 +202,7 @@ TEST_CASE("missing and non-finite numbers are dashes") {
   const std::string page = report_html(json);
   check_page(page);
   CHECK(contains(page, "<td>–</td>"));
-  CHECK_FALSE(contains(page, "class=\"matrix"));
+  CHECK_FALSE(contains(page, "actual ↓"));
 }
 
 TEST_CASE("small and odd comparisons have a page") {
@@ -234,6 +234,7 @@ TEST_CASE("a long comparison of many optimizers stays small") {
 
 TEST_CASE("rare labels of a confusion matrix are counted together") {
   Json json = sample_comparison({"adamw"}, {.seeds = 1}, std::vector<std::string>(20, "x"));
+  json["runs"][0].erase("state");  // a table like this one
   const std::string page = report_html(json);
   CHECK(contains(page, "5 others"));
   CHECK(count(page, "<td class=\"cell") == 16 * 16);
@@ -334,11 +335,11 @@ TEST_CASE("the state is told by part and slot, with what 8 bits and factors woul
     CAPTURE(what);
     CHECK(page.find(what) != std::string::npos);
   };
-  shows("adamw: 514\u00a0KB");         // 8 of 64 KB and 2 of 1 KB
-  shows(">128\u00a0KB</td>");          // layer 0, two tensors in each slot
-  shows("adamw: median 0.75\u00a0%");  // of 0.4, 0.5, … 1.1 %
+  shows("adamw: 514\u00a0KB");          // 8 of 64 KB and 2 of 1 KB
+  shows(">128\u00a0KB</td>");           // layer 0, two tensors in each slot
+  shows("adamw: median 0.750\u00a0%");  // of 0.4, 0.5, … 1.1 %
   shows("<th scope=\"row\">layer 1</th>");
-  shows("adamw: median 16\u00a0%");  // of 10, 14, 18 and 22 %
+  shows("adamw: median 16.0\u00a0%");  // of 10, 14, 18 and 22 %
   Json none = sample_comparison({"adamw"}, {.seeds = 1}, {"a", "b"});
   for (Json& run : none["runs"]) run.erase("state"), run.erase("worst");
   CHECK(report_html(none).find("id=\"state\"") == std::string::npos);

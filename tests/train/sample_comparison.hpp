@@ -131,8 +131,8 @@ inline Json sample_comparison(const std::vector<std::string>& specs, const Sampl
                       {"state", sample_state("fp32")},
                       {"worst",
                        {{{"text", "the printer is on fire, <b>really</b>"},
-                         {"actual", labels.front()},
-                         {"predicted", labels.back()},
+                         {"actual", labels.empty() ? "" : labels.front()},
+                         {"predicted", labels.empty() ? "" : labels.back()},
                          {"loss", 7.25}}}},
                       {"epochs", epochs}});
     }

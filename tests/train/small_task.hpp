@@ -37,13 +37,13 @@ inline std::vector<float> values_of(const std::vector<Parameter*>& parameters) {
 }
 
 /// A folder that goes with the test; in memory where there is such a place, for checkpoints are flushed often.
-class Folder {
+class RunFolder {
  public:
-  Folder()
+  RunFolder()
       : path((std::filesystem::exists("/dev/shm") ? std::filesystem::path("/dev/shm")
                                                   : std::filesystem::temp_directory_path()) /
              fmt::format("minima-train-{}-{}", ::getpid(), count()++)) {}
-  ~Folder() { std::filesystem::remove_all(path); }
+  ~RunFolder() { std::filesystem::remove_all(path); }
   const std::filesystem::path path;
 
  private:

@@ -29,7 +29,8 @@ TEST_CASE(
       b{.name = "b", .value = Tensor::full({64}, 0.1), .gradient = {}};
   Json described[2];
   for (const bool narrow : {false, true}) {
-    Optimizer optimizer = make_optimizer(narrow ? "adamw8bit" : "adamw", {&w, &b});
+    Optimizer optimizer =
+        make_optimizer(narrow ? "adamw8bit" : "adamw", std::vector<Parameter*>{&w, &b});
     Tensor gradient = Tensor::empty({80, 64});
     for (i64 i = 0; i < gradient.size(); ++i)
       gradient.data<float>()[i] = std::sin(static_cast<float>(7 * i));

@@ -23,7 +23,7 @@ TEST_SUITE("cli") {
       fmt::print("skipped: {} has no tensorboard\n", python);
       return;
     }
-    const test::Folder folder;
+    const test::RunFolder folder;
     std::filesystem::create_directories(folder.path);
     using Values = std::vector<std::pair<std::string, double>>;
     {

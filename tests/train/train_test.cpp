@@ -12,7 +12,7 @@ using namespace minima;
 
 namespace {
 
-using test::Folder;
+using Folder = test::RunFolder;
 using test::small_task;
 
 TrainingOptions short_training() { return {.epochs = 2, .batch = BatchSize::of_texts(16)}; }
