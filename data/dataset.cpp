@@ -1,7 +1,6 @@
 #include "data/dataset.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <map>
 #include <optional>
 #include <set>
@@ -12,10 +11,11 @@
 #include "core/rng.hpp"
 #include "data/builtin.hpp"
 #include "data/readers/debian.hpp"
-#include "data/readers/reader.hpp"
+#include "data/readers/notes.hpp"
 #include "data/repeated_texts.hpp"
 #include "data/unicode.hpp"
 #include "data/utf8.hpp"
+#include "data/whole_number.hpp"
 #include "data/word_scanner.hpp"
 
 namespace minima {
@@ -24,13 +24,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t kMaxPackages = 60'000, kMinPackagesOfSection = 200;
-
-std::optional<i64> as_number(std::string_view text) {
-  i64 value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
 
 [[noreturn]] void refuse_unseen(const std::string& file, const Row& row) {
   fail("{}:{}: no training text has the label '{}'; a model cannot learn it", file, row.line,
@@ -66,8 +59,9 @@ class Classes {
     std::set<std::string> labels;
     for (const Row& row : rows) labels.insert(row.label);
     std::vector<std::string> sorted(labels.begin(), labels.end());
-    if (std::ranges::all_of(sorted, [](const std::string& s) { return as_number(s).has_value(); }))
-      std::ranges::stable_sort(sorted, {}, [](const std::string& s) { return *as_number(s); });
+    if (std::ranges::all_of(sorted,
+                            [](const std::string& s) { return whole_number(s).has_value(); }))
+      std::ranges::stable_sort(sorted, {}, [](const std::string& s) { return *whole_number(s); });
     Classes result;
     for (std::string& label : sorted) result.add(std::move(label));
     return result;
@@ -109,17 +103,15 @@ class Classes {
 struct Source {
   std::string file;
   std::vector<Row> rows;
-  i64 skipped = 0;             // bad rows
-  std::string first_bad = {};  // what was wrong with the first
+  std::vector<std::string> remarks = {};  // for the user
 
   static Source read(const fs::path& path, const ReadOptions& options) {
     Source source{path.string(), {}};
     const auto reader = open_rows(path, options);
     for (Row row; reader->next(row);) source.rows.push_back(std::move(row));
-    source.skipped = reader->skipped();
-    source.first_bad = reader->first_skipped();
-    check(!source.rows.empty() || source.skipped == 0, "{}: all {} rows are bad; the first: {}",
-          source.file, source.skipped, source.first_bad);
+    source.remarks = notes(*reader);
+    check(!source.rows.empty() || reader->skipped() == 0, "{}: all {} rows are bad; the first: {}",
+          source.file, reader->skipped(), reader->first_skipped());
     check(!source.rows.empty(), "{}: has a header but no rows", source.file);
     return source;
   }
@@ -155,10 +147,8 @@ Dataset assemble(std::string name, std::string origin, const std::optional<Class
   dataset.origin = fmt::format("{}: {} train, {} dev, {} test", origin, dataset.train.size(),
                                dataset.dev.size(), dataset.test.size());
   for (const Source* source : {&train, &dev, &test})
-    if (source->skipped > 0)
-      dataset.origin +=
-          fmt::format("; {} bad row{} of {} skipped ({})", source->skipped,
-                      source->skipped == 1 ? "" : "s", source->file, source->first_bad);
+    for (const std::string& remark : source->remarks)
+      dataset.origin += fmt::format("; {}: {}", source->file, remark);
   return dataset;
 }
 
@@ -181,7 +171,7 @@ Dataset split_by_seed(std::string name, const std::string& origin,
     for (std::size_t i = 0; i < share; ++i) part[indices[i]] = dev;
     for (std::size_t i = share; i < 2 * share; ++i) part[indices[i]] = test;
   }
-  Source parts[] = {{all.file, {}, all.skipped, all.first_bad}, {all.file, {}}, {all.file, {}}};
+  Source parts[] = {{all.file, {}, std::move(all.remarks)}, {all.file, {}}, {all.file, {}}};
   for (std::size_t i = 0; i < all.rows.size(); ++i)
     parts[part[i]].rows.push_back(std::move(all.rows[i]));
   check(!parts[dev].rows.empty(),
@@ -294,9 +284,9 @@ Dataset load_dataset(const std::string& spec, u64 seed, const ReadOptions& read)
 std::optional<i64> class_of(const std::string& label, const std::vector<std::string>& names) {
   const auto found = std::ranges::find(names, label);
   if (found != names.end()) return found - names.begin();
-  const auto number = as_number(label);
+  const auto number = whole_number(label);
   if (!number || *number < 0 || *number >= std::ssize(names)) return std::nullopt;
-  if (std::ranges::any_of(names, [](const std::string& s) { return as_number(s).has_value(); }))
+  if (std::ranges::any_of(names, [](const std::string& s) { return whole_number(s).has_value(); }))
     return std::nullopt;
   return number;
 }

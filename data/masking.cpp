@@ -34,7 +34,7 @@ Masking::Masking(const Vocabulary& vocabulary, const MaskingOptions& options)
         "masking: the rate is {}; it must lie between 0 and 1", options.rate);
   for (i64 id = 0; id < vocabulary.size(); ++id) {
     is_special_.push_back(is_special(vocabulary, id));
-    continues_.push_back(vocabulary.token(id).starts_with("##"));
+    continues_.push_back(vocabulary.token(id).starts_with(vocabulary.names().continues));
     if (!is_special_.back()) ordinary_.push_back(id);
   }
   check(!ordinary_.empty(), "masking: the vocabulary has special tokens only");

@@ -362,7 +362,11 @@ void write_tokenizer(const fs::path& folder, const Tokenizer& tokenizer, i64 max
   config["strip_accents"] = n.strip_accents == n.lowercase ? Json() : Json(n.strip_accents);
   config["tokenize_chinese_chars"] = n.handle_chinese_chars;
   config["model_max_length"] = max_length;
-  tokenizer.vocabulary().write(folder / "vocab.txt");
+  // Where a token holds a line's end, vocab.txt cannot say so; tokenizer.json can.
+  if (std::ranges::none_of(tokenizer.vocabulary().tokens(), [](const std::string& token) {
+        return token.find_first_of("\r\n") != token.npos;
+      }))
+    tokenizer.vocabulary().write(folder / "vocab.txt");
   write_file(folder / "tokenizer.json", tokenizer_json(tokenizer));
   write_file(folder / "tokenizer_config.json", config.dump(2) + "\n");
   write_file(folder / "special_tokens_map.json", special.dump(2) + "\n");

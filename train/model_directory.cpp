@@ -59,6 +59,8 @@ ModelDirectory read_model_directory(const std::filesystem::path& path) {
       "{}: is not a model directory (config.json, vocab.txt or tokenizer.json, model.safetensors)",
       path.string());
   const auto config_file = path / "config.json";
+  check(std::filesystem::exists(config_file) || !std::filesystem::exists(path / "final"),
+        "{}: is a run's folder; its model is {}", path.string(), (path / "final").string());
   auto config = nn::EncoderConfig::from_json(read_json(config_file), config_file.string());
   Tokenizer tokenizer = read_tokenizer(path, config.lower_case ? Casing::uncased : Casing::cased);
   check(tokenizer.vocabulary().size() <= config.vocabulary,
@@ -90,6 +92,9 @@ PretrainedMaskedLm pretrained_masked_lm(const ModelDirectory& directory,
 
 TextClassifier load_model(const std::filesystem::path& path) {
   ModelDirectory directory = read_model_directory(path);
+  check(directory.config.labels >= 2,
+        "{}: its head has one label: it scores texts, and does not tell classes apart",
+        path.string());
   auto [model, match] = load<nn::Classifier>(path, directory.config);
   if (!match.anew.empty()) {
     const auto& [parameter, why] = *match.anew.begin();

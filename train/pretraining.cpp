@@ -6,7 +6,7 @@
 
 #include "core/ops/cross_entropy.hpp"
 #include "core/rng.hpp"
-#include "data/readers/reader.hpp"
+#include "data/readers/notes.hpp"
 #include "data/utf8.hpp"
 #include "train/model_directory.hpp"
 #include "train/splits.hpp"
@@ -76,10 +76,24 @@ std::vector<Example> lines_of(const std::string& path) {
 }
 
 /// The texts of a table, whatever its labels are, or none: the text itself is read as the label.
-std::vector<Example> texts_of(const std::string& path, ReadOptions read) {
+std::vector<Example> texts_of(const std::string& path, ReadOptions read,
+                              std::vector<std::string>& remarks) {
   read.label_column = read.text_column.substr(0, read.text_column.find(','));
+  const auto rows = open_rows(path, read);
   std::vector<Example> texts;
-  for (Row& row : read_rows(path, read)) texts.push_back({std::move(row.text), 0});
+  for (Row row; rows->next(row);) texts.push_back({std::move(row.text), 0, std::move(row.pair)});
+  remarks = notes(*rows);
+  return texts;
+}
+
+/// Each text of a pair as a text of its own.
+std::vector<Example> separated(std::vector<Example> examples) {
+  std::vector<Example> texts;
+  for (Example& example : examples) {
+    std::string second = std::exchange(example.pair, {});
+    texts.push_back(std::move(example));
+    if (!second.empty()) texts.push_back({std::move(second), 0});
+  }
   return texts;
 }
 
@@ -87,8 +101,14 @@ std::vector<Example> texts_of(const std::string& path, ReadOptions read) {
 
 Dataset load_texts(const std::string& spec, u64 seed, const ReadOptions& read) {
   const bool lines = spec.ends_with(".txt");
-  if (!lines && !std::filesystem::is_regular_file(spec)) return load_dataset(spec, seed, read);
-  std::vector<Example> texts = lines ? lines_of(spec) : texts_of(spec, read);
+  if (!lines && !std::filesystem::is_regular_file(spec)) {
+    Dataset dataset = load_dataset(spec, seed, read);
+    for (auto* split : {&dataset.train, &dataset.dev, &dataset.test})
+      *split = separated(std::move(*split));
+    return dataset;
+  }
+  std::vector<std::string> remarks;
+  std::vector<Example> texts = separated(lines ? lines_of(spec) : texts_of(spec, read, remarks));
   check(texts.size() >= 2, "{}: has {} texts; pre-training needs 2 at least", spec, texts.size());
 
   std::vector<std::size_t> order(texts.size());
@@ -101,6 +121,7 @@ Dataset load_texts(const std::string& spec, u64 seed, const ReadOptions& read) {
     (i < held_out ? dataset.dev : dataset.train).push_back(std::move(texts[order[i]]));
   dataset.origin = fmt::format("{}: {} texts to train on, {} held out", spec, dataset.train.size(),
                                dataset.dev.size());
+  for (const std::string& remark : remarks) dataset.origin += "; " + remark;
   return dataset;
 }
 

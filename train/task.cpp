@@ -61,7 +61,10 @@ ModelDirectory directory_of(const TaskOptions& options) {
 Tokenizer tokenizer_for(const TaskOptions& options, const Dataset& dataset) {
   if (!options.vocab_file.empty()) return read_tokenizer(options.vocab_file, options.casing);
   std::vector<std::string_view> texts;
-  for (const Example& example : dataset.train) texts.push_back(example.text);
+  for (const Example& example : dataset.train) {
+    texts.push_back(example.text);
+    if (!example.pair.empty()) texts.push_back(example.pair);
+  }
   return Tokenizer(train_vocabulary(texts, {.size = options.vocabulary, .casing = options.casing}),
                    options.casing);
 }
@@ -104,6 +107,10 @@ Task prepare(const TaskOptions& options, Dataset dataset) {
   Tokenizer tokenizer = pretrained ? pretrained->tokenizer : tokenizer_for(options, dataset);
   const i64 max_length =
       options.max_length.value_or(pretrained ? pretrained->max_length : kMaxLength);
+  const bool pairs = std::ranges::any_of(
+      dataset.train, [](const Example& example) { return !example.pair.empty(); });
+  check(!pairs || config.architecture != nn::Architecture::bert || config.token_types >= 2,
+        "{}: has one token type, and cannot tell the two texts of a pair apart", options.model);
   TrainingData data{tokenize(tokenizer, dataset.train, max_length),
                     tokenize(tokenizer, dataset.dev, max_length),
                     tokenize(tokenizer, dataset.test, max_length)};

@@ -1,20 +1,13 @@
 #include "data/readers/table.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <optional>
 
 #include "data/utf8.hpp"
+#include "data/whole_number.hpp"
 
 namespace minima {
 namespace {
-
-std::optional<i64> whole_number(std::string_view text) {
-  i64 value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
 
 std::string joined(const std::vector<std::string>& fields, const std::vector<std::size_t>& which) {
   std::string text;

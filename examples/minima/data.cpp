@@ -3,6 +3,7 @@
 #include "data/dataset.hpp"
 #include "data/statistics.hpp"
 #include "data/tokenizer_files.hpp"
+#include "data/whole_number.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/verbs.hpp"
 
@@ -85,15 +86,13 @@ struct DataVerb {
     return name == label ? "" : name;
   }
 
-  /// The labels in the order of numbers where all are numbers.
+  /// The labels in the order of texts, or of numbers where all are numbers.
   static std::vector<std::pair<std::string, i64>> classes(const SplitStatistics& split) {
     std::vector<std::pair<std::string, i64>> result(split.labels.begin(), split.labels.end());
-    std::ranges::stable_sort(result, [](const auto& a, const auto& b) {
-      const auto digits = [](const std::string& s) {
-        return s.find_first_not_of("0123456789") == s.npos;
-      };
-      return digits(a.first) && digits(b.first) && a.first.size() < b.first.size();
-    });
+    const auto number = [](const auto& of_label) { return whole_number(of_label.first); };
+    if (std::ranges::all_of(result,
+                            [&](const auto& of_label) { return number(of_label).has_value(); }))
+      std::ranges::stable_sort(result, {}, number);
     return result;
   }
 

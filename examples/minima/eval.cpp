@@ -1,4 +1,7 @@
 /// minima eval: a model directory against labelled text.
+#include <cmath>
+
+#include "data/readers/notes.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/verbs.hpp"
 #include "train/classification.hpp"
@@ -15,12 +18,15 @@ struct EvalVerb {
   /// The rows of a file, their labels read by class_of.
   std::vector<Example> examples(const std::vector<std::string>& names) const {
     std::vector<Example> result;
-    for (const Row& row : read_rows(data, read)) {
+    const auto reader = open_rows(data, read);
+    for (Row row; reader->next(row);) {
       const std::optional<i64> label = class_of(row.label, names);
       check(label.has_value(), "{}:{}: label '{}' is not one of the model's: {}", data, row.line,
             row.label, fmt::format("{}", fmt::join(names, ", ")));
       result.push_back({row.text, *label, row.pair});
     }
+    for (const std::string& note : notes(*reader)) fmt::print(stderr, "{}: {}\n", data, note);
+    check(!result.empty(), "{}: has no rows", data);
     return result;
   }
 
@@ -31,6 +37,8 @@ struct EvalVerb {
     const TokenizedSplit split =
         tokenize(classifier.tokenizer, examples(classifier.label_names), classifier.max_length);
     const Evaluation result = evaluate(*classifier.model, split);
+    if (!std::isfinite(result.loss))
+      fail_at_run_time("the loss is {}; the weights of {} are damaged", result.loss, model);
     if (common.json) return fmt::print("{}\n", result.to_json().dump());
     fmt::print("{} texts: accuracy {:.2f} %, macro-F1 {:.2f} %, MCC {:.3f}, loss {:.4f}\n\n{}",
                split.size(), 100 * result.accuracy(), 100 * result.macro_f1(), result.score("mcc"),

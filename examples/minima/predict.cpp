@@ -1,7 +1,9 @@
 /// minima predict: labels lines from standard input.
 #include <unistd.h>
 
+#include <cerrno>
 #include <cmath>
+#include <cstring>
 
 #include "examples/minima/line_reader.hpp"
 #include "examples/minima/options.hpp"
@@ -21,12 +23,18 @@ struct PredictVerb {
   CommonOptions common;
   std::string model;
 
-  void answer(const TextClassifier& classifier, const std::vector<Example>& lines) const {
+  i64 answered = 0;  // lines
+
+  void answer(const TextClassifier& classifier, const std::vector<Example>& lines) {
     const TokenizedSplit split = tokenize(classifier.tokenizer, lines, classifier.max_length);
     const Tensor logits = predict(*classifier.model, split);
     const i64 labels = classifier.model->config.labels;
     for (i64 i = 0; i < split.size(); ++i) {
       const float* row = logits.data<float>() + i * labels;
+      ++answered;
+      if (!std::all_of(row, row + labels, [](float logit) { return std::isfinite(logit); }))
+        fail_at_run_time("line {}: a logit is not finite; the weights of {} are damaged", answered,
+                         model);
       const i64 best = std::max_element(row, row + labels) - row;
       const std::string& name = classifier.label_names[static_cast<std::size_t>(best)];
       if (!common.json) {
@@ -42,10 +50,11 @@ struct PredictVerb {
             std::exp(static_cast<double>(row[label] - row[best])) / sum;
       fmt::print("{}\n", Json{{"label", name}, {"probabilities", std::move(probabilities)}}.dump());
     }
-    std::fflush(stdout);
+    if (std::fflush(stdout) != 0)
+      fail_at_run_time("standard output cannot be written: {}", std::strerror(errno));
   }
 
-  void run() const {
+  void run() {
     common.apply();
     const TextClassifier classifier = load_model(model);
     for (const std::string& note : classifier.notes) fmt::print(stderr, "{}\n", note);

@@ -66,6 +66,9 @@ std::vector<std::string> label_names_of(const Reader& reader) {
     check(name != names.end() && name->is_string(), "{}: 'id2label' has no name for {}",
           reader.source, i);
     result.push_back(name->get<std::string>());
+    check(result.back().find_first_of("\r\n") == std::string::npos,
+          "{}: 'id2label' has the name '{}'; a name stands on one line", reader.source,
+          shown(result.back()));
     check(seen.insert(result.back()).second, "{}: 'id2label' has the name '{}' twice",
           reader.source, shown(result.back()));
   }
@@ -104,6 +107,8 @@ EncoderConfig EncoderConfig::from_json(const Json& json, const std::string& sour
   config.architecture = architecture_of(reader);
   const ArchitectureNames& names = config.names();
   reader.only<std::string>(names.activation, "gelu", "'gelu'");
+  reader.only<std::string>("problem_type", "single_label_classification",
+                           "single_label_classification");
   config.vocabulary = reader.required<i64>("vocab_size");
   config.positions = reader.required<i64>("max_position_embeddings");
   config.dim = reader.required<i64>(names.dim);

@@ -491,7 +491,7 @@ TEST_CASE("a model directory is fine-tuned by --model, and convert writes it in 
   CHECK(again.err.find("made anew") == std::string::npos);  // the same labels: the same head
   CHECK(shell.exists("two/final/model.safetensors"));
   check_refused(shell, "train --model one/final --dim 32", {"one/final", "trained already"});
-  check_refused(shell, "train --model one", {"one/config.json", "cannot be opened"});
+  check_refused(shell, "train --model one", {"one: is a run's folder", "one/final"});
 
   const Answer bare = shell.minima("convert one/final bare --dtype bf16 --encoder-only --json");
   CAPTURE(bare.err);

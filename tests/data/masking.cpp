@@ -11,12 +11,14 @@ using namespace minima;
 namespace {
 
 /// The special tokens 0 … 4, a … z as 5 … 30, ##a … ##z as 31 … 56.
-Vocabulary letters() {
+Vocabulary letters(const std::string& continues = "##") {
   std::vector<std::string> tokens(std::begin(Vocabulary::kSpecialTokens),
                                   std::end(Vocabulary::kSpecialTokens));
-  for (const std::string prefix : {"", "##"})
+  for (const std::string& prefix : {std::string(), continues})
     for (char c = 'a'; c <= 'z'; ++c) tokens.push_back(prefix + c);
-  return Vocabulary(std::move(tokens));
+  VocabularyNames names;
+  names.continues = continues;
+  return Vocabulary(std::move(tokens), "letters", names);
 }
 
 /// `texts` texts of `words` words of one to three pieces each, and an [UNK] in the middle.
@@ -104,8 +106,8 @@ TEST_CASE("a token's fate does not depend on its batch, but on seed and step") {
 TEST_CASE("by whole words, all pieces of a word are chosen or none is") {
   const TokenizedSplit split = some_texts(100, 30);
   const Batch batch = make_batch(split, all_of(split));
-  const auto torn = [&](bool whole_words) {
-    const auto chosen = fates(Masking(letters(), {.whole_words = whole_words})(batch, 1));
+  const auto torn = [&](bool whole_words, const std::string& continues = "##") {
+    const auto chosen = fates(Masking(letters(continues), {.whole_words = whole_words})(batch, 1));
     i64 count = 0;
     for (const auto& [place, fate] : chosen) {
       const i64 row = batch.offsets.data<i64>()[place.first] + place.second;
@@ -115,6 +117,7 @@ TEST_CASE("by whole words, all pieces of a word are chosen or none is") {
     return count;
   };
   CHECK(torn(true) == 0);
+  CHECK(torn(true, "@@") == 0);
   CHECK(torn(false) > 0);
 }
 

@@ -75,6 +75,16 @@ TEST_CASE("a written tokenizer is read again the same, from each of its files") 
   CHECK(config["strip_accents"] == true);
 }
 
+TEST_CASE("a token that holds a line's end is kept, though vocab.txt cannot hold it") {
+  const test::Folder folder;
+  std::vector<std::string> tokens = kTokens;
+  tokens.push_back("a\nb");
+  tokens.push_back("z");
+  write_tokenizer(folder.path(), Tokenizer(Vocabulary(tokens), Casing::uncased), 9);
+  CHECK(read_tokenizer(folder.path()).vocabulary().tokens() == tokens);
+  CHECK_FALSE(std::filesystem::exists(folder.path() + "/vocab.txt"));
+}
+
 TEST_CASE("a folder's tokenizer_config.json says what becomes of capitals") {
   const test::Folder folder;
   Vocabulary(kTokens).write(folder.path() + "/vocab.txt");

@@ -143,6 +143,9 @@ TEST_CASE("a broken config.json is refused by key and rule") {
         config_case("id2label", {{"0", "no"}, {"2", "yes"}}, {"no name for 1"}),
         config_case("id2label", {{"0", "no"}, {"1", 7}}, {"no name for 1"}),
         config_case("id2label", {{"0", "no"}, {"1", "no"}}, {"'no' twice"}),
+        config_case("id2label", {{"0", "no"}, {"1", "y\nes"}}, {"'y\\nes'", "on one line"}),
+        config_case("problem_type", "regression", {"\"regression\""}),
+        config_case("problem_type", "multi_label_classification", {"single_label_classification"}),
         config_case("pad_token_id", 12, {"a token of the vocabulary of 12"}),
         config_case("pad_token_id", -1, {"a token of the vocabulary"}),
         config_case("pad_token_id", "0", {"a token of the vocabulary"}),
@@ -191,6 +194,15 @@ TEST_CASE("a model directory whose files do not fit one another is refused by fi
        {"model", "is not a model directory"}},
       {[](const Directory& d) { std::filesystem::remove(d.path() / "config.json"); },
        {"config.json", "cannot be opened"}},
+      {[](const Directory& d) {
+         std::filesystem::remove(d.path() / "config.json");
+         std::filesystem::create_directory(d.path() / "final");
+       },
+       {"is a run's folder", "model/final"}},
+      {[](const Directory& d) {
+         d.set("id2label", {{"0", "score"}});
+       },
+       {"one label"}},
       {[](const Directory& d) { std::filesystem::remove(d.path() / "model.safetensors"); },
        {"has no model.safetensors"}},
       file_case("tokenizer_config.json", "{\"model_max_length\": 1}",

@@ -137,6 +137,21 @@ TEST_CASE("what a directory fixes cannot be asked for otherwise") {
         0.25);
 }
 
+TEST_CASE("a vocabulary from scratch knows the words of both texts of a pair") {
+  const test::Folder folder;
+  std::string rows = "label\ttext\tsecond\n";
+  for (int i = 0; i < 30; ++i) rows += fmt::format("{}\tgood film\tzebra quagga\n", i % 2);
+  write_file(folder.path() + "/pairs.tsv", rows);
+  TaskOptions options;
+  options.data = folder.path() + "/pairs.tsv";
+  options.read.pair_column = "second";
+  options.model = "tiny";
+  const Task task = prepare(options);
+  Encoding encoding;
+  task.tokenizer.encode("good film", "zebra quagga", {.max_length = 64}, encoding);
+  CHECK(std::ranges::count(encoding.ids, task.tokenizer.vocabulary().special().unk) == 0);
+}
+
 TEST_CASE("the greatest length is the directory's: its positions, or fewer where it says so") {
   const Directory directory(nn::Architecture::bert);
   const auto length_with = [&](const std::string& value) {

@@ -138,6 +138,28 @@ TEST_CASE("plain text is a text a line; some of them are held out") {
                        doctest::Contains("has 1 texts; pre-training needs 2 at least"), Error);
 }
 
+TEST_CASE("both texts of a pair are learned from, each by itself, from a file and from a folder") {
+  const auto folder =
+      std::filesystem::temp_directory_path() / fmt::format("minima-pairs-{}", ::getpid());
+  std::filesystem::create_directory(folder);
+  const std::string rows = "label\tfirst\tsecond\n0\ta b\tc\n1\td\te f\n";
+  for (const char* split : {"train", "dev", "test"})
+    std::ofstream(folder / (std::string(split) + ".tsv")) << rows;
+  ReadOptions read;
+  read.text_column = "first";
+  read.pair_column = "second";
+  const Dataset whole = load_texts(folder.string(), 1, read);
+  const Dataset file = load_texts((folder / "train.tsv").string(), 1, read);
+  std::filesystem::remove_all(folder);
+  CHECK(file.train.size() + file.dev.size() == 4);
+  std::string texts;
+  for (const Example& example : whole.train) {
+    CHECK(example.pair.empty());
+    texts += example.text + ";";
+  }
+  CHECK(texts == "a b;c;d;e f;");
+}
+
 TEST_CASE("a table's texts need no labels, and count whatever these are") {
   const auto path =
       std::filesystem::temp_directory_path() / fmt::format("minima-pretraining-{}.csv", ::getpid());

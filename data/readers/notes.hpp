@@ -1,0 +1,22 @@
+/// What a user should hear of a file that was read.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/error.hpp"
+#include "data/readers/reader.hpp"
+
+namespace minima {
+
+/// A line for columns that were guessed (RowReader::note), and one for bad rows that were skipped.
+inline std::vector<std::string> notes(const RowReader& reader) {
+  std::vector<std::string> lines;
+  if (!reader.note().empty()) lines.push_back(reader.note());
+  if (reader.skipped() > 0)
+    lines.push_back(fmt::format("{} bad row{} skipped; the first: {}", reader.skipped(),
+                                reader.skipped() == 1 ? "" : "s", reader.first_skipped()));
+  return lines;
+}
+
+}  // namespace minima
