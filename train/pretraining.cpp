@@ -81,7 +81,8 @@ std::vector<Example> texts_of(const std::string& path, ReadOptions read,
   read.label_column = read.text_column.substr(0, read.text_column.find(','));
   const auto rows = open_rows(path, read);
   std::vector<Example> texts;
-  for (Row row; rows->next(row);) texts.push_back({std::move(row.text), 0, std::move(row.pair)});
+  for (Row& row : all_rows(*rows, path))
+    texts.push_back({std::move(row.text), 0, std::move(row.pair)});
   remarks = notes(*rows);
   return texts;
 }

@@ -1,4 +1,4 @@
-/// What a user should hear of a file that was read.
+/// A file read whole, and what a user should hear of it.
 #pragma once
 
 #include <string>
@@ -8,6 +8,9 @@
 #include "data/readers/reader.hpp"
 
 namespace minima {
+
+/// The rows that are left. Throws Error, naming `source`, where there are none.
+std::vector<Row> all_rows(RowReader& reader, const std::string& source);
 
 /// A line for columns that were guessed (RowReader::note), and one for bad rows that were skipped.
 inline std::vector<std::string> notes(const RowReader& reader) {

@@ -1,6 +1,7 @@
 #include "data/readers/reader.hpp"
 
 #include "data/readers/jsonl.hpp"
+#include "data/readers/notes.hpp"
 #include "data/readers/table.hpp"
 #include "data/utf8.hpp"
 
@@ -13,16 +14,16 @@ std::unique_ptr<RowReader> open(Lines lines, Format format, const ReadOptions& o
   return std::make_unique<TsvReader>(std::move(lines), options);
 }
 
-std::vector<Row> all(RowReader& reader, const std::string& source) {
+}  // namespace
+
+std::vector<Row> all_rows(RowReader& reader, const std::string& source) {
   std::vector<Row> rows;
-  for (Row row; reader.next(row);) rows.push_back(row);
+  for (Row row; reader.next(row);) rows.push_back(std::move(row));
   check(!rows.empty() || reader.skipped() == 0, "{}: all {} rows are bad; the first: {}", source,
         reader.skipped(), reader.first_skipped());
   check(!rows.empty(), "{}: has no rows", source);
   return rows;
 }
-
-}  // namespace
 
 bool RowReader::next(Row& row) {
   for (;;) try {
@@ -53,11 +54,11 @@ std::unique_ptr<RowReader> open_rows(std::string_view text, Format format,
 }
 
 std::vector<Row> read_rows(const std::filesystem::path& path, const ReadOptions& options) {
-  return all(*open_rows(path, options), path.string());
+  return all_rows(*open_rows(path, options), path.string());
 }
 std::vector<Row> parse_rows(std::string_view text, Format format, const std::string& source,
                             const ReadOptions& options) {
-  return all(*open_rows(text, format, source, options), source);
+  return all_rows(*open_rows(text, format, source, options), source);
 }
 
 }  // namespace minima

@@ -19,14 +19,13 @@ struct EvalVerb {
   std::vector<Example> examples(const std::vector<std::string>& names) const {
     std::vector<Example> result;
     const auto reader = open_rows(data, read);
-    for (Row row; reader->next(row);) {
+    for (const Row& row : all_rows(*reader, data)) {
       const std::optional<i64> label = class_of(row.label, names);
       check(label.has_value(), "{}:{}: label '{}' is not one of the model's: {}", data, row.line,
             row.label, fmt::format("{}", fmt::join(names, ", ")));
       result.push_back({row.text, *label, row.pair});
     }
     for (const std::string& note : notes(*reader)) fmt::print(stderr, "{}: {}\n", data, note);
-    check(!result.empty(), "{}: has no rows", data);
     return result;
   }
 
