@@ -268,15 +268,16 @@ Variable scatter_add(const Variable& x, int dim, const Tensor& ids, const Variab
 
 Variable embedding(const Variable& w, const Tensor& ids, std::optional<i64> padding_idx) {
   return record("embedding", ops::embedding(w.value(), ids), {w},
-                [ids, padding_idx](const Tensor& dy) {
-                  return Grads{ops::embedding_backward(dy, ids, padding_idx)};
+                [ids, padding_idx, entries = w.value().size(0)](const Tensor& dy) {
+                  return Grads{ops::embedding_backward(dy, ids, padding_idx, entries)};
                 });
 }
 
 Variable mean_pool(const Variable& x, const Tensor& offsets) {
-  return record("mean_pool", ops::mean_pool(x.value(), offsets), {x}, [offsets](const Tensor& dy) {
-    return Grads{ops::mean_pool_backward(dy, offsets)};
-  });
+  return record("mean_pool", ops::mean_pool(x.value(), offsets), {x},
+                [offsets, rows = x.value().size(0)](const Tensor& dy) {
+                  return Grads{ops::mean_pool_backward(dy, offsets, rows)};
+                });
 }
 
 Variable cross_entropy(const Variable& logits, const Tensor& target,

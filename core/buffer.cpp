@@ -9,6 +9,9 @@
 #include <new>
 #include <vector>
 
+#include "core/cuda/memory.hpp"
+#include "core/on_device.hpp"
+
 #if defined(__SANITIZE_ADDRESS__)
 #define MINIMA_CACHE_BLOCKS false  // a cached block would hide a use after free from the sanitizer
 #else
@@ -28,8 +31,11 @@ i64 block_size(i64 bytes) {
   return (bytes + step - 1) / step * step;
 }
 
-class CpuAllocator {
+/// A cache of blocks by size, over memory that somebody has.
+class Allocator {
  public:
+  virtual ~Allocator() = default;
+
   std::byte* take(i64 bytes) {
     const i64 size = block_size(bytes);
     {
@@ -40,21 +46,16 @@ class CpuAllocator {
       if (cached != cache_.end() && !cached->second.empty()) {
         std::byte* block = cached->second.back();
         cached->second.pop_back();
+        reuse(block, size);
         return block;
       }
       stats_.reserved += size;
       ++stats_.allocations;
     }
-    const bool huge = size >= kHugePage;
-    const auto ask = [&] {
-      return static_cast<std::byte*>(std::aligned_alloc(
-          static_cast<std::size_t>(huge ? kHugePage : 64),
-          static_cast<std::size_t>(huge ? (size + kHugePage - 1) / kHugePage * kHugePage : size)));
-    };
-    std::byte* block = ask();
+    std::byte* block = obtain(size);
     if (!block) {
       release_cached();
-      block = ask();
+      block = obtain(size);
     }
     if (!block) {
       std::lock_guard lock(mutex_);
@@ -64,7 +65,6 @@ class CpuAllocator {
           "memory: {} bytes cannot be had; {} are live; a smaller batch or model needs less", bytes,
           stats_.live);
     }
-    if (huge) madvise(block, static_cast<std::size_t>(size), MADV_HUGEPAGE);
     return block;
   }
 
@@ -75,7 +75,7 @@ class CpuAllocator {
     if (MINIMA_CACHE_BLOCKS) {
       cache_[size].push_back(block);
     } else {
-      std::free(block);
+      release(block);
       stats_.reserved -= size;
     }
   }
@@ -83,7 +83,7 @@ class CpuAllocator {
   void release_cached() {
     std::lock_guard lock(mutex_);
     for (auto& [size, blocks] : cache_) {
-      for (std::byte* block : blocks) std::free(block);
+      for (std::byte* block : blocks) release(block);
       stats_.reserved -= size * static_cast<i64>(blocks.size());
     }
     cache_.clear();
@@ -99,17 +99,61 @@ class CpuAllocator {
   }
 
  private:
+  virtual std::byte* obtain(i64 size) = 0;  ///< null when there is no more
+  virtual void release(std::byte* block) = 0;
+  virtual void reuse(std::byte*, i64) {}
+
   std::mutex mutex_;
   std::map<i64, std::vector<std::byte*>> cache_;
   MemoryStats stats_;
 };
 
-/// Never destroyed: tensors with static lifetime may outlive every other object.
-CpuAllocator& allocator(Device device) {
-  check(device.kind == Device::Kind::cpu, "memory: this build has no allocator for {}",
-        to_string(device));
-  static CpuAllocator& cpu = *new CpuAllocator;
+class SystemMemory final : public Allocator {
+  std::byte* obtain(i64 size) override {
+    const bool huge = size >= kHugePage;
+    auto* block = static_cast<std::byte*>(std::aligned_alloc(
+        static_cast<std::size_t>(huge ? kHugePage : 64),
+        static_cast<std::size_t>(huge ? (size + kHugePage - 1) / kHugePage * kHugePage : size)));
+    if (block && huge) madvise(block, static_cast<std::size_t>(size), MADV_HUGEPAGE);
+    return block;
+  }
+  void release(std::byte* block) override { std::free(block); }
+};
+
+/// A block that is given back may still be read by work that is queued; so may the next owner's work
+/// be, behind it.
+template <AnyGpu Gpu>
+class GpuMemory final : public Allocator {
+ public:
+  explicit GpuMemory(Gpu gpu) : gpu_(gpu) { require_present(gpu); }
+
+ private:
+  std::byte* obtain(i64 size) override { return minima::obtain(gpu_, size); }
+  void release(std::byte* block) override { minima::release(gpu_, block); }
+  void reuse(std::byte* block, i64 size) override { before_reuse(gpu_, block, size); }
+
+  Gpu gpu_;
+};
+
+// Never destroyed: tensors with static lifetime may outlive every other object.
+
+Allocator& allocator_of(Cpu) {
+  static Allocator& cpu = *new SystemMemory;
   return cpu;
+}
+
+template <AnyGpu Gpu>
+Allocator& allocator_of(Gpu gpu) {
+  static std::mutex& mutex = *new std::mutex;
+  static auto& gpus = *new std::map<int, std::unique_ptr<Allocator>>;
+  std::lock_guard lock(mutex);
+  std::unique_ptr<Allocator>& found = gpus[gpu.index];
+  if (!found) found = std::make_unique<GpuMemory<Gpu>>(gpu);
+  return *found;
+}
+
+Allocator& allocator(Device device) {
+  return on_device(device, [](auto tag) -> Allocator& { return allocator_of(tag); });
 }
 
 }  // namespace
@@ -119,7 +163,7 @@ void reset_peak_memory(Device device) { allocator(device).reset_peak(); }
 void release_cached_memory(Device device) { allocator(device).release_cached(); }
 
 std::shared_ptr<std::byte> allocate(i64 bytes, Device device) {
-  CpuAllocator& from = allocator(device);
+  Allocator& from = allocator(device);
   return {from.take(bytes), [&from, bytes](std::byte* block) { from.give_back(block, bytes); }};
 }
 

@@ -1,15 +1,16 @@
-/// Devices, and the overloads that a backend is made of.
+/// Devices, and the tags that choose a kernel.
 ///
 /// A structured op checks its arguments, allocates its result on its inputs' device, and calls
 ///
-///     on_device(x.device(), [&](auto device) { layer_norm_forward(device, …); });
+///     on_device(x.device(), [&](auto device) { forward(device, …); });        // core/on_device.hpp
 ///
-/// where `device` is a tag (`Cpu`). A backend is a set of overloads on its tag; there is no table
-/// and no stub.
+/// where `device` is a tag: `Cpu`, or the `Gpu` of a backend, which says which one. A backend is a set
+/// of overloads on its tag; there is no table and no stub.
 #pragma once
 
 #include <fmt/format.h>
 
+#include <concepts>
 #include <string>
 
 #include "core/error.hpp"
@@ -24,14 +25,30 @@ struct Device {
 };
 
 std::string to_string(Device device);  ///< "cpu", "cuda:0", "emulated"
+/// The device of that name ("cuda" is "cuda:0"). Throws Error for any other.
+Device parse_device(const std::string& name);
 
 struct Cpu {};
+namespace cuda {
+struct Gpu {
+  int index = 0;
+};
+}  // namespace cuda
+namespace emulated {
+/// The device that the tests emulate (tests/emulated/device/device.hpp).
+struct Gpu {
+  int index = 0;
+};
+}  // namespace emulated
 
-template <class F>
-decltype(auto) on_device(Device device, F&& f) {
-  check(device.kind == Device::Kind::cpu, "device {}: this build computes on the cpu only",
+template <class Tag>
+concept AnyGpu = std::same_as<Tag, cuda::Gpu> || std::same_as<Tag, emulated::Gpu>;
+
+/// Throws Error that names the op, for one that has no kernel elsewhere.
+inline void require_cpu(const char* op, Device device) {
+  check(device.kind == Device::Kind::cpu,
+        "{}: has no kernel for device {}; bring its operands to the cpu with to(Device{{}})", op,
         to_string(device));
-  return f(Cpu{});
 }
 
 }  // namespace minima

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/cpu/simd.hpp"
+#include "core/ops/elementwise.hpp"
 
 namespace minima {
 namespace {
@@ -10,6 +11,10 @@ namespace {
 /// a ← a + b, elementwise.
 void add_into(Tensor& a, const Tensor& b) {
   check(a.shape() == b.shape(), "gradient: {} cannot be added to {}", b.shape(), a.shape());
+  if (a.device() != Device{} || b.device() != Device{}) {
+    a = ops::binary<ops::Add>(a, b);
+    return;
+  }
   visit_real("gradient", a.dtype(), [&](auto zero) {
     using T = decltype(zero);
     T* into = a.data<T>();
@@ -85,6 +90,7 @@ Gradient merge(const Gradient& a, const Gradient& b) {
 Gradient Gradient::rows(Tensor ids, Tensor values) {
   check(ids.rank() == 1 && values.rank() >= 1 && ids.size() == values.size(0),
         "gradient: {} row ids for values of {}", ids.shape(), values.shape());
+  require_cpu("gradient of rows", values.device());
   Gradient result;
   result.kind_ = Kind::rows;
   result.ids_ = std::move(ids);

@@ -212,7 +212,7 @@ void save_safetensors(const std::filesystem::path& path, const std::vector<Tenso
       check(tensor.shape() == source->shape && tensor.dtype() == source->dtype,
             "{}: tensor '{}' was announced as {} {} and is {} {}", path.string(), source->name,
             dtype_name(source->dtype), source->shape, dtype_name(tensor.dtype()), tensor.shape());
-      append(tensor.raw(), static_cast<std::size_t>(tensor.bytes()));
+      append(tensor.to(Device{}).raw(), static_cast<std::size_t>(tensor.bytes()));
     }
   });
 }

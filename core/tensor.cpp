@@ -1,8 +1,18 @@
 #include "core/tensor.hpp"
 
-#include "core/cpu/threads.hpp"
+#include "core/cuda/memory.hpp"
+#include "core/on_device.hpp"
+#include "core/ops/convert.hpp"
 
 namespace minima {
+
+namespace {
+
+void fill_with_zeros(Cpu, void* at, i64 bytes) {
+  std::memset(at, 0, static_cast<std::size_t>(bytes));
+}
+
+}  // namespace
 
 Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
   Tensor result;
@@ -16,7 +26,7 @@ Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
 
 Tensor Tensor::zeros(const Shape& shape, DType dtype, Device device) {
   Tensor result = empty(shape, dtype, device);
-  std::memset(result.data_, 0, static_cast<std::size_t>(result.bytes()));
+  on_device(device, [&](auto tag) { fill_with_zeros(tag, result.data_, result.bytes()); });
   return result;
 }
 
@@ -26,25 +36,11 @@ Tensor Tensor::full(const Shape& shape, double value, DType dtype, Device device
   return result;
 }
 
-namespace {
-
-/// Converts between any two element types; the 16-bit floats go through float.
-template <class To, class From>
-To convert(From x) {
-  if constexpr (std::is_same_v<To, bf16> || std::is_same_v<To, f16>) {
-    return To(static_cast<float>(x));
-  } else if constexpr (std::is_same_v<From, bf16> || std::is_same_v<From, f16>) {
-    return static_cast<To>(static_cast<float>(x));
-  } else {
-    return static_cast<To>(x);
-  }
-}
-
-}  // namespace
-
 double Tensor::item() const {
   check(size() == 1, "item: the tensor is {}, not a single number", shape_);
-  return visit(dtype_, [&](auto zero) { return convert<double>(*data<decltype(zero)>()); });
+  const Tensor here = to(Device{});
+  return visit(dtype_,
+               [&](auto zero) { return ops::converted<double>(*here.data<decltype(zero)>()); });
 }
 
 Tensor Tensor::reshape(const Shape& shape) const {
@@ -120,29 +116,53 @@ Tensor Tensor::to(DType dtype) const {
   Tensor result = empty(shape_, dtype, device_);
   visit(dtype_, [&](auto from) {
     visit(dtype, [&](auto to) {
-      using From = decltype(from);
-      using To = decltype(to);
-      const From* source = data<From>();
-      To* target = result.data<To>();
-      parallel_chunks(size(), 1 << 16, [=](i64 begin, i64 end) {
-        for (i64 i = begin; i < end; ++i) target[i] = convert<To>(source[i]);
+      on_device(device_, [&](auto device) {
+        using From = decltype(from);
+        using To = decltype(to);
+        each(device, size(), ops::Convert<To, From>{data<From>(), result.data<To>()});
       });
     });
   });
   return result;
 }
 
+Tensor Tensor::to(Device device) const {
+  if (device == device_ || !defined()) return *this;
+  Tensor result = empty(shape_, dtype_, device);
+  result.copy_from(*this);
+  return result;
+}
+
 void Tensor::fill(double value) {
   visit(dtype_, [&](auto zero) {
     using T = decltype(zero);
-    std::fill_n(data<T>(), size(), convert<T>(value));
+    on_device(device_, [&](auto device) {
+      each(device, size(), ops::Fill<T>{ops::converted<T>(value), data<T>()});
+    });
   });
 }
 
 void Tensor::copy_from(const Tensor& source) {
   check(source.shape() == shape_ && source.dtype() == dtype_, "copy: {} {} into {} {}",
         source.shape(), dtype_name(source.dtype()), shape_, dtype_name(dtype_));
-  if (bytes() > 0) std::memcpy(data_, source.data_, static_cast<std::size_t>(bytes()));
+  if (bytes() == 0) return;
+  const bool from_cpu = source.device_.kind == Device::Kind::cpu;
+  if (from_cpu && device_.kind == Device::Kind::cpu) {
+    std::memcpy(data_, source.data_, static_cast<std::size_t>(bytes()));
+    return;
+  }
+  check(from_cpu || device_.kind == Device::Kind::cpu || source.device_ == device_,
+        "copy: from {} to {}; go by way of the cpu", to_string(source.device_), to_string(device_));
+  on_device(from_cpu ? device_ : source.device_, [&](auto device) {
+    if constexpr (AnyGpu<decltype(device)>) {
+      if (from_cpu)
+        copy_to_device(device, data_, source.data_, bytes());
+      else if (device_.kind == Device::Kind::cpu)
+        copy_to_host(device, data_, source.data_, bytes());
+      else
+        copy_within(device, data_, source.data_, bytes());
+    }
+  });
 }
 
 }  // namespace minima

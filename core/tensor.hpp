@@ -64,18 +64,21 @@ class Tensor {
   const T* data() const {
     return reinterpret_cast<const T*>(typed(dtype_of<T>()));
   }
+  /// All elements, for the host to read or write. Throws Error when they are on a GPU.
   template <class T>
   std::span<T> span() {
+    require_cpu("span", device_);
     return {data<T>(), static_cast<std::size_t>(size())};
   }
   template <class T>
   std::span<const T> span() const {
+    require_cpu("span", device_);
     return {data<T>(), static_cast<std::size_t>(size())};
   }
   std::byte* raw() { return data_; }
   const std::byte* raw() const { return data_; }
 
-  /// The only element, converted to double. Throws Error when there is more than one.
+  /// The only element, converted to double; waits for a GPU. Throws Error when there is more than one.
   double item() const;
 
   /// The same elements under another shape. One size may be -1: what is left. Throws Error when the
@@ -90,6 +93,8 @@ class Tensor {
   static Tensor stacked(const std::vector<Tensor>& parts);
 
   Tensor clone() const;
+  /// Itself where it is already there, else a copy. One from a GPU waits for all that was queued there.
+  Tensor to(Device device) const;
   /// Itself where the type is already so, else a converted copy (floats round to nearest even).
   Tensor to(DType dtype) const;
 
@@ -99,7 +104,8 @@ class Tensor {
   bool shares_storage(const Tensor& other) const { return storage_ == other.storage_; }
 
   void fill(double value);
-  /// Copies the elements of `source` into these. Throws Error unless shape and type are equal.
+  /// Copies the elements of `source`, which may lie on another device, into these. Throws Error
+  /// unless shape and type are equal.
   void copy_from(const Tensor& source);
 
  private:

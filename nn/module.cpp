@@ -33,6 +33,13 @@ std::vector<Parameter*> Module::parameters() {
   return all;
 }
 
+void Module::to(Device device) {
+  for (Parameter* parameter : parameters()) {
+    parameter->value = parameter->value.to(device);
+    parameter->gradient.clear();
+  }
+}
+
 i64 Module::parameter_count() {
   i64 count = 0;
   for (const Parameter* parameter : parameters()) count += parameter->value.size();

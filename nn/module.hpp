@@ -35,6 +35,8 @@ class Module {
 
   /// All parameters, in the order in which they were declared; children in their place.
   std::vector<Parameter*> parameters();
+  /// Brings every parameter to a device; gradients are dropped.
+  void to(Device device);
   /// Number of elements of all parameters.
   i64 parameter_count();
 

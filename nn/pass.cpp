@@ -2,6 +2,10 @@
 
 namespace minima::nn {
 
+PackedRows PackedRows::to(Device device) const {
+  return {offsets.to(device), example_id.to(device), positions.to(device), row_example.to(device)};
+}
+
 PackedRows all_rows(const Batch& batch) {
   Tensor row_example = Tensor::empty({batch.tokens.size()}, DType::i64);
   const i64* offsets = batch.offsets.data<i64>();

@@ -24,7 +24,10 @@ struct PackedRows {
   Tensor row_example;  ///< [R] i64, the example id of the row's text
 
   i64 texts() const { return example_id.size(); }
+  PackedRows to(Device device) const;
 };
+
+// A batch lies on the host; what a model needs of it goes to the device of the model's weights.
 
 /// Every token of the batch.
 PackedRows all_rows(const Batch& batch);

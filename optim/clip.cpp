@@ -38,6 +38,7 @@ double fold(std::span<Parameter* const> parameters, const N& norm) {
   for (const Parameter* parameter : parameters) {
     if (!parameter->gradient) continue;
     const Tensor& values = parameter->gradient.values();
+    require_cpu("global_norm", values.device());
     for (i64 begin = 0; begin < values.size(); begin += kChunk)
       tasks.push_back({&values, begin, std::min(values.size(), begin + kChunk)});
   }

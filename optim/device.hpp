@@ -3,19 +3,18 @@
 /// device's.
 #pragma once
 
+#include "core/device.hpp"
 #include "optim/adamw.hpp"
 #include "optim/factored.hpp"
 
-#define MINIMA_DEVICE_ENGINE(backend)                                                             \
-  namespace minima::backend {                                                                     \
-  /** One step of one parameter with a dense gradient; the first two or three slots. */           \
-  void step(const AdamW& rule, const StepView& view);                                             \
-  /** Sums by rows [batch·rows] and, for each chunk of 32 rows, by columns [chunks, columns]. */ \
-  void matrix_pass(const Squares& pass, const StepView& view, double* rows,                       \
-                   float* partial_columns, double* totals);                                       \
-  }
+namespace minima {
 
-MINIMA_DEVICE_ENGINE(cuda)
-MINIMA_DEVICE_ENGINE(emulated)
+/// One step of one parameter with a dense gradient; the first two or three slots.
+template <AnyGpu Gpu>
+void step(Gpu gpu, const AdamW& rule, const StepView& view);
+/// Sums by rows [batch·rows] and, for each chunk of 32 rows, by columns [chunks, columns].
+template <AnyGpu Gpu>
+void matrix_pass(Gpu gpu, const Squares& pass, const StepView& view, double* rows,
+                 float* partial_columns, double* totals);
 
-#undef MINIMA_DEVICE_ENGINE
+}  // namespace minima

@@ -4,7 +4,8 @@
 #include "optim/device.hpp"
 #include "optim/storage/open.hpp"
 
-namespace minima::MINIMA_BACKEND {
+namespace minima {
+namespace MINIMA_BACKEND {
 namespace {
 
 struct Largest {
@@ -90,8 +91,12 @@ __global__ void matrix_kernel(Pass pass, StepView view, i64 matrix_rows, i64 chu
 }
 
 }  // namespace
+}  // namespace MINIMA_BACKEND
 
-void step(const AdamW& rule, const StepView& view) {
+using namespace MINIMA_BACKEND;
+
+template <>
+void step(Gpu gpu, const AdamW& rule, const StepView& view) {
   i64 stretch = kThreads, in_block8 = 0;
   for (int s = 0; s < view.slot_count; ++s)
     if (view.slots[s].storage == Storage::block8) {
@@ -99,20 +104,21 @@ void step(const AdamW& rule, const StepView& view) {
       in_block8 = view.slot_count;
     }
   const i64 size = view.shape.size();
-  const unsigned blocks = static_cast<unsigned>((size + stretch - 1) / stretch);
+  const i64 blocks = (size + stretch - 1) / stretch;
   const std::size_t shared = static_cast<std::size_t>(in_block8 * stretch) * sizeof(float);
   if (view.slot_count == 3)
-    launch(step_kernel<AdamW, 3>, blocks, kThreads, shared, rule, view, size, stretch);
+    launch(gpu, step_kernel<AdamW, 3>, blocks, kThreads, shared, rule, view, size, stretch);
   else
-    launch(step_kernel<AdamW, 2>, blocks, kThreads, shared, rule, view, size, stretch);
+    launch(gpu, step_kernel<AdamW, 2>, blocks, kThreads, shared, rule, view, size, stretch);
 }
 
-void matrix_pass(const Squares& pass, const StepView& view, double* rows, float* partial_columns,
-                 double* totals) {
+template <>
+void matrix_pass(Gpu gpu, const Squares& pass, const StepView& view, double* rows,
+                 float* partial_columns, double* totals) {
   const MatrixShape shape(view.shape);
   const i64 chunks = detail::chunks_per_matrix(shape);
-  launch(matrix_kernel<Squares>, static_cast<unsigned>(shape.batch * chunks), kThreads, 0, pass,
-         view, shape.rows, chunks, shape.columns, rows, partial_columns, totals);
+  launch(gpu, matrix_kernel<Squares>, shape.batch * chunks, kThreads, 0, pass, view, shape.rows,
+         chunks, shape.columns, rows, partial_columns, totals);
 }
 
-}  // namespace minima::MINIMA_BACKEND
+}  // namespace minima

@@ -68,7 +68,7 @@ int cores() {
 }
 
 /// What the CUDA driver says; asked through dlopen, so that no build needs it.
-std::string cuda() {
+std::string cuda_driver() {
   const std::string build = "this build computes on the cpu only";
   void* driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
   if (!driver) return build + "; no driver (libcuda.so.1) is installed";
@@ -135,7 +135,7 @@ MachineInfo describe_machine() {
           vector_unit(),
           blas::info(),
           huge_pages(),
-          cuda()};
+          cuda_driver()};
 }
 
 Json MachineInfo::to_json() const {

@@ -8,12 +8,19 @@ namespace minima::MINIMA_BACKEND {
 inline constexpr unsigned kThreads = 256;  ///< of a block
 inline constexpr unsigned kAllLanes = 0xffffffffu;
 
-/// The threads' values merged, for all of them: within each warp by halves, then the warps in order. `warps` is shared
-/// memory for one value of each warp.
+/// The lanes' values merged, for all of them: by halves, so `merge` must not mind the order.
 template <class T, class Merge>
-__device__ T block_fold(T value, const Merge& merge, T* warps) {
+__device__ T warp_fold(T value, const Merge& merge) {
   for (int lanes = 16; lanes > 0; lanes /= 2)
     value = merge(value, __shfl_xor_sync(kAllLanes, value, lanes));
+  return value;
+}
+
+/// The threads' values merged, for all of them: within each warp, then the warps in order. `warps` is shared memory for
+/// one value of each warp.
+template <class T, class Merge>
+__device__ T block_fold(T value, const Merge& merge, T* warps) {
+  value = warp_fold(value, merge);
   __syncthreads();  // the last fold's values have been read
   if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = value;
   __syncthreads();

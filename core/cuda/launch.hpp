@@ -2,33 +2,20 @@
 /// spellings of CUDA that a host compiler cannot read.
 ///
 ///     template <class Rule> __global__ void step_kernel(Rule rule, float* p, i64 n);
-///     launch(step_kernel<AdamW>, blocks, threads, shared_bytes, rule, p, n);
+///     launch(gpu, step_kernel<AdamW>, blocks, threads, shared_bytes, rule, p, n);
 ///     float* scratch = MINIMA_DYNAMIC_SHARED(float);       // inside a kernel
 ///
-/// Device code stands in `namespace minima::MINIMA_BACKEND`: `cuda` when nvcc compiles it, `emulated`
-/// when the host compiler does, after the tests' own header of the same three names
-/// (tests/emulated/device.hpp). So one binary may hold both.
+/// Device code stands in `namespace minima::MINIMA_BACKEND` or is a template on its `Gpu`: that of
+/// `cuda` when nvcc compiles it, of `emulated` when the host compiler does, after the tests' own
+/// header of CUDA's names (tests/emulated/device/device.hpp). So one binary may hold both.
 #pragma once
 
 #if defined(__CUDACC__)
 
 #define MINIMA_BACKEND cuda
-
-#include "core/error.hpp"
-#include "core/types.hpp"
+#define MINIMA_DYNAMIC_SHARED(T) ::minima::cuda::dynamic_shared<T>()
 
 namespace minima::cuda {
-
-/// Starts `kernel` on the default stream. Throws Error (run time) when CUDA refuses the launch.
-template <class... Parameters, class... Arguments>
-void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes,
-            Arguments... arguments) {
-  if (grid.x == 0) return;
-  kernel<<<grid, block, shared_bytes>>>(arguments...);
-  if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess)
-    fail_at_run_time("cuda: a kernel of {} blocks of {} threads cannot be started: {}", grid.x,
-                     block.x, cudaGetErrorString(error));
-}
 
 template <class T>
 __device__ T* dynamic_shared() {
@@ -38,9 +25,41 @@ __device__ T* dynamic_shared() {
 
 }  // namespace minima::cuda
 
-#define MINIMA_DYNAMIC_SHARED(T) ::minima::cuda::dynamic_shared<T>()
-
 #elif !defined(MINIMA_BACKEND)
 #error \
-    "a .cu file is compiled by nvcc, or by the host compiler with -include tests/emulated/device.hpp"
+    "a .cu file is compiled by nvcc, or by the host compiler with -include tests/emulated/device/device.hpp"
 #endif
+
+#include "core/device.hpp"
+#include "core/types.hpp"
+
+namespace minima::MINIMA_BACKEND {
+
+/// The stream on which everything of this device is queued. Makes the device the thread's current one.
+cudaStream_t stream_of(Gpu gpu);
+
+/// Throws Error (run time), saying what was tried, unless the call succeeded.
+inline void check_cuda(cudaError_t error, const char* what) {
+  if (error != cudaSuccess) fail_at_run_time("cuda: {}: {}", what, cudaGetErrorString(error));
+}
+
+/// Queues `kernel` over `blocks` blocks of `threads` threads; nothing for no blocks. Throws Error (run
+/// time) when the device refuses the launch.
+template <class... Parameters, class... Arguments>
+void launch(Gpu gpu, void (*kernel)(Parameters...), i64 blocks, unsigned threads,
+            std::size_t shared_bytes, Arguments... arguments) {
+  if (blocks == 0) return;
+  check(blocks < i64{1} << 31, "cuda: a kernel of {} blocks; a smaller batch needs fewer", blocks);
+  const dim3 grid(static_cast<unsigned>(blocks));
+  const cudaStream_t stream = stream_of(gpu);
+#if defined(__CUDACC__)
+  kernel<<<grid, threads, shared_bytes, stream>>>(arguments...);
+#else
+  start({grid, threads, shared_bytes, [=] { kernel(arguments...); }}, stream);
+#endif
+  if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess)
+    fail_at_run_time("cuda: a kernel of {} blocks of {} threads cannot be started: {}", blocks,
+                     threads, cudaGetErrorString(error));
+}
+
+}  // namespace minima::MINIMA_BACKEND

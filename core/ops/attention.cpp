@@ -3,10 +3,13 @@
 #include <limits>
 #include <utility>
 
-#include "core/cpu/simd.hpp"
+#include "core/cuda/note_outside.hpp"
 #include "core/math.hpp"
+#include "core/on_device.hpp"
+#include "core/ops/attention_heads.hpp"
 #include "core/ops/row.hpp"
 #include "core/ops/small_product.hpp"
+#include "core/ops/together.hpp"
 
 namespace minima::ops {
 namespace {
@@ -64,14 +67,9 @@ class Scratch {
   T* next_;
 };
 
-/// The dropout mask of one query row of one head; heads have keys of their own.
+/// The dropout mask of one query row of one head.
 MINIMA_HD DropoutRow mask_of(const DropoutSite& site, const Task& task, i64 query_position) {
-  return {site.key + static_cast<u64>(task.head + 1) * 0x9E3779B97F4A7C15u,
-          static_cast<u64>(query_position),
-          task.example,
-          static_cast<u64>(site.step),
-          DropoutRow::threshold_of(site.rate),
-          static_cast<float>(1 / (1 - site.rate))};
+  return head_mask(site, task.head, task.example, query_position);
 }
 
 /// to [columns, ld] ← the transpose of from [rows, columns], with zeros behind each row.
@@ -97,20 +95,10 @@ MINIMA_HD T softmax_row(T* row, i64 n) {
   return largest + std::log(sum);
 }
 
-void check_arguments(const Columns& q, const Columns& k, const Columns& v,
-                     const AttentionRows& rows, i64 heads, const DropoutSite& dropout) {
-  check(dropout.rate >= 0 && dropout.rate < 1,
-        "attention: dropout rate {} must be at least 0 and below 1", dropout.rate);
-  check(q.x.rank() == 2 && k.x.rank() == 2 && v.shape() == k.shape() && q.width == k.width,
-        "attention: q is {}, k {}, v {}; all must be [rows, dim] of the same dim", q.shape(),
-        k.shape(), v.shape());
-  check(heads > 0 && q.width % heads == 0, "attention: {} heads do not divide dim {}", heads,
-        q.width);
+void check_offsets(Cpu, const AttentionRows& rows, i64 query_rows, i64 key_rows) {
   const i64 texts = rows.example_id.size();
   for (const auto& [offsets, total] :
-       {std::pair{&rows.query_offsets, q.x.size(0)}, std::pair{&rows.key_offsets, k.x.size(0)}}) {
-    check(offsets->size() == texts + 1,
-          "attention: {} offsets for {} texts; there must be one more", offsets->size(), texts);
+       {std::pair{&rows.query_offsets, query_rows}, std::pair{&rows.key_offsets, key_rows}}) {
     const i64* at = offsets->data<i64>();
     check(at[0] == 0 && at[texts] == total && std::is_sorted(at, at + texts + 1),
           "attention: offsets must rise from 0 to the {} rows", total);
@@ -120,8 +108,133 @@ void check_arguments(const Columns& q, const Columns& k, const Columns& v,
   for (i64 text = 0; text < texts; ++text)
     check(keys[text + 1] > keys[text] || queries[text + 1] == queries[text],
           "attention: text {} has queries but no keys", text);
+}
+template <AnyGpu Gpu>
+void check_offsets(Gpu gpu, const AttentionRows& rows, i64 query_rows, i64 key_rows) {
+  const Tensor &queries = rows.query_offsets, &keys = rows.key_offsets;
+  note_offsets(gpu, "attention", queries.size(), queries.data<i64>(), query_rows);
+  note_offsets(gpu, "attention", keys.size(), keys.data<i64>(), key_rows);
+}
+
+void check_arguments(const Columns& q, const Columns& k, const Columns& v,
+                     const AttentionRows& rows, i64 heads, const DropoutSite& dropout) {
+  check(dropout.rate >= 0 && dropout.rate < 1,
+        "attention: dropout rate {} must be at least 0 and below 1", dropout.rate);
+  check(q.x.rank() == 2 && k.x.rank() == 2 && v.shape() == k.shape() && q.width == k.width,
+        "attention: q is {}, k {}, v {}; all must be [rows, dim] of the same dim", q.shape(),
+        k.shape(), v.shape());
+  check(heads > 0 && q.width % heads == 0, "attention: {} heads do not divide dim {}", heads,
+        q.width);
+  check_together("attention", q.x, k.x, v.x, rows.query_offsets, rows.query_positions,
+                 rows.key_offsets, rows.example_id);
+  for (const Tensor* offsets : {&rows.query_offsets, &rows.key_offsets})
+    check(offsets->size() == rows.example_id.size() + 1,
+          "attention: {} offsets for {} texts; there must be one more", offsets->size(),
+          rows.example_id.size());
   check(rows.query_positions.size() == q.x.size(0), "attention: {} query positions for {} queries",
         rows.query_positions.size(), q.x.size(0));
+}
+
+template <class T>
+void forward(Cpu, const Columns& q, const Columns& k, const Columns& v, const AttentionRows& rows,
+             i64 heads, const DropoutSite& dropout, AttentionResult& result) {
+  const i64 dim = q.width, head_dim = dim / heads, query_rows = q.x.size(0);
+  const i64* positions = rows.query_positions.data<i64>();
+  const Matrix<T> Q(q), K(k), V(v), Y{Columns(result.y)};
+  T* log_sum = result.log_sum.data<T>();
+  const T scale = static_cast<T>(1 / std::sqrt(static_cast<double>(head_dim)));
+  for_each_task(rows, heads, dim, [&](const Task& task) {
+    const i64 n = padded(task.keys), column = task.column;
+    Scratch<T> scratch((head_dim + kQueries) * n);
+    T *k_transposed = scratch.take(head_dim * n), *p = scratch.take(kQueries * n);
+    transpose(task.keys, head_dim, K(task.key, column), K.stride, k_transposed, n);
+    for (i64 query = task.query; query < task.query + task.queries; query += kQueries) {
+      const i64 m = std::min(kQueries, task.query + task.queries - query);
+      small_product<T>(m, n, head_dim, scale, {Q(query, column), Q.stride, 1}, k_transposed, n, p,
+                       n);
+      vectorize([&]() MINIMA_INLINE {
+        for (i64 i = 0; i < m; ++i) {
+          T* const row = p + i * n;
+          for (i64 j = task.keys; j < n; ++j) row[j] = -std::numeric_limits<T>::infinity();
+          log_sum[task.head * query_rows + query + i] = softmax_row(row, n);
+          if (dropout.rate > 0)
+            mask_of(dropout, task, positions[query + i]).apply(row, row, task.keys);
+        }
+      });
+      small_product<T>(m, head_dim, task.keys, 1, {p, n, 1}, V(task.key, column), V.stride,
+                       Y(query, column), Y.stride);
+    }
+  });
+}
+template <class T, AnyGpu Gpu>
+void forward(Gpu gpu, const Columns& q, const Columns& k, const Columns& v,
+             const AttentionRows& rows, i64 heads, const DropoutSite& dropout,
+             AttentionResult& result) {
+  attention_forward(gpu, AttentionHeads<T>(q, k, v, rows, heads, dropout), RowsAt<T>(result.y),
+                    result.log_sum.data<T>());
+}
+
+template <class T>
+void backward(Cpu, const Tensor& dy, const Columns& q, const Columns& k, const Columns& v,
+              const Tensor& log_sum, const AttentionRows& rows, i64 heads,
+              const DropoutSite& dropout, const Columns& dq, const Columns& dk, const Columns& dv) {
+  const i64 dim = q.width, head_dim = dim / heads, query_rows = q.x.size(0);
+  const i64* positions = rows.query_positions.data<i64>();
+  const Matrix<T> Q(q), K(k), V(v), dY{Columns(dy)}, dQ(dq), dK(dk), dV(dv);
+  const T* sums = log_sum.data<T>();
+  const T scale = static_cast<T>(1 / std::sqrt(static_cast<double>(head_dim)));
+  for_each_task(rows, heads, dim, [&](const Task& task) {
+    const i64 n = padded(task.keys), column = task.column;
+    Scratch<T> scratch((2 * head_dim + 3 * kQueries) * n);
+    T *k_transposed = scratch.take(head_dim * n), *v_transposed = scratch.take(head_dim * n);
+    T *p = scratch.take(kQueries * n), *dp = scratch.take(kQueries * n);
+    T* const dropped = dropout.rate > 0 ? scratch.take(kQueries * n) : p;  // P after dropout
+    transpose(task.keys, head_dim, K(task.key, column), K.stride, k_transposed, n);
+    transpose(task.keys, head_dim, V(task.key, column), V.stride, v_transposed, n);
+    for (i64 query = task.query; query < task.query + task.queries; query += kQueries) {
+      const i64 m = std::min(kQueries, task.query + task.queries - query);
+      const Store store = query == task.query ? Store::overwrite : Store::add;
+      small_product<T>(m, n, head_dim, scale, {Q(query, column), Q.stride, 1}, k_transposed, n, p,
+                       n);
+      small_product<T>(m, n, head_dim, 1, {dY(query, column), dY.stride, 1}, v_transposed, n, dp,
+                       n);
+      vectorize([&]() MINIMA_INLINE {
+        for (i64 i = 0; i < m; ++i) {
+          T *const row = p + i * n, *const gradient = dp + i * n;
+          const T log_denominator = sums[task.head * query_rows + query + i];
+          for (i64 j = 0; j < n; ++j) row[j] = math::exp(row[j] - log_denominator);
+          for (i64 j = task.keys; j < n; ++j) row[j] = 0;
+          if (dropout.rate > 0) {
+            const DropoutRow mask = mask_of(dropout, task, positions[query + i]);
+            mask.apply(row, dropped + i * n, task.keys);
+            mask.apply(gradient, gradient, task.keys);
+          }
+          const T dot = row_sum_as<T>(n, [&](i64 j) MINIMA_INLINE { return gradient[j] * row[j]; });
+          for (i64 j = 0; j < n; ++j) gradient[j] = row[j] * (gradient[j] - dot);
+        }
+      });
+      small_product<T>(task.keys, head_dim, m, 1, {dropped, 1, n}, dY(query, column), dY.stride,
+                       dV(task.key, column), dV.stride, store);
+      small_product<T>(m, head_dim, task.keys, scale, {dp, n, 1}, K(task.key, column), K.stride,
+                       dQ(query, column), dQ.stride);
+      small_product<T>(task.keys, head_dim, m, scale, {dp, 1, n}, Q(query, column), Q.stride,
+                       dK(task.key, column), dK.stride, store);
+    }
+    if (task.queries == 0)
+      for (i64 key = task.key; key < task.key + task.keys; ++key) {
+        std::fill_n(dK(key, column), head_dim, T{0});
+        std::fill_n(dV(key, column), head_dim, T{0});
+      }
+  });
+}
+template <class T, AnyGpu Gpu>
+void backward(Gpu gpu, const Tensor& dy, const Columns& q, const Columns& k, const Columns& v,
+              const Tensor& log_sum, const AttentionRows& rows, i64 heads,
+              const DropoutSite& dropout, const Columns& dq, const Columns& dk, const Columns& dv) {
+  Tensor dots = Tensor::empty_like(log_sum);
+  attention_gradients(gpu, AttentionHeads<T>(q, k, v, rows, heads, dropout), RowsAt<T>{Columns(dy)},
+                      log_sum.data<T>(), dots.data<T>(), RowsAt<T>(dq), RowsAt<T>(dk),
+                      RowsAt<T>(dv));
 }
 
 }  // namespace
@@ -129,36 +242,13 @@ void check_arguments(const Columns& q, const Columns& k, const Columns& v,
 AttentionResult attention(const Columns& q, const Columns& k, const Columns& v,
                           const AttentionRows& rows, i64 heads, const DropoutSite& dropout) {
   check_arguments(q, k, v, rows, heads, dropout);
-  const i64 dim = q.width, head_dim = dim / heads, query_rows = q.x.size(0);
+  const i64 dim = q.width, query_rows = q.x.size(0);
   AttentionResult result{Tensor::empty({query_rows, dim}, q.x.dtype(), q.x.device()),
                          Tensor::empty({heads, query_rows}, q.x.dtype(), q.x.device())};
-  const i64* positions = rows.query_positions.data<i64>();
   visit_real("attention", q.x.dtype(), [&](auto zero) {
-    using T = decltype(zero);
-    const Matrix<T> Q(q), K(k), V(v), Y{Columns(result.y)};
-    T* log_sum = result.log_sum.data<T>();
-    const T scale = static_cast<T>(1 / std::sqrt(static_cast<double>(head_dim)));
-    for_each_task(rows, heads, dim, [&](const Task& task) {
-      const i64 n = padded(task.keys), column = task.column;
-      Scratch<T> scratch((head_dim + kQueries) * n);
-      T *k_transposed = scratch.take(head_dim * n), *p = scratch.take(kQueries * n);
-      transpose(task.keys, head_dim, K(task.key, column), K.stride, k_transposed, n);
-      for (i64 query = task.query; query < task.query + task.queries; query += kQueries) {
-        const i64 m = std::min(kQueries, task.query + task.queries - query);
-        small_product<T>(m, n, head_dim, scale, {Q(query, column), Q.stride, 1}, k_transposed, n, p,
-                         n);
-        vectorize([&]() MINIMA_INLINE {
-          for (i64 i = 0; i < m; ++i) {
-            T* const row = p + i * n;
-            for (i64 j = task.keys; j < n; ++j) row[j] = -std::numeric_limits<T>::infinity();
-            log_sum[task.head * query_rows + query + i] = softmax_row(row, n);
-            if (dropout.rate > 0)
-              mask_of(dropout, task, positions[query + i]).apply(row, row, task.keys);
-          }
-        });
-        small_product<T>(m, head_dim, task.keys, 1, {p, n, 1}, V(task.key, column), V.stride,
-                         Y(query, column), Y.stride);
-      }
+    on_device(q.x.device(), [&](auto device) {
+      check_offsets(device, rows, query_rows, k.x.size(0));
+      forward<decltype(zero)>(device, q, k, v, rows, heads, dropout, result);
     });
   });
   return result;
@@ -179,56 +269,9 @@ AttentionGradients attention_backward(const Tensor& dy, const Columns& q, const 
 void attention_backward(const Tensor& dy, const Columns& q, const Columns& k, const Columns& v,
                         const Tensor& log_sum, const AttentionRows& rows, i64 heads,
                         const DropoutSite& dropout, Columns dq, Columns dk, Columns dv) {
-  const i64 dim = q.width, head_dim = dim / heads, query_rows = q.x.size(0);
-  const i64* positions = rows.query_positions.data<i64>();
   visit_real("attention", q.x.dtype(), [&](auto zero) {
-    using T = decltype(zero);
-    const Matrix<T> Q(q), K(k), V(v), dY{Columns(dy)}, dQ(dq), dK(dk), dV(dv);
-    const T* sums = log_sum.data<T>();
-    const T scale = static_cast<T>(1 / std::sqrt(static_cast<double>(head_dim)));
-    for_each_task(rows, heads, dim, [&](const Task& task) {
-      const i64 n = padded(task.keys), column = task.column;
-      Scratch<T> scratch((2 * head_dim + 3 * kQueries) * n);
-      T *k_transposed = scratch.take(head_dim * n), *v_transposed = scratch.take(head_dim * n);
-      T *p = scratch.take(kQueries * n), *dp = scratch.take(kQueries * n);
-      T* const dropped = dropout.rate > 0 ? scratch.take(kQueries * n) : p;  // P after dropout
-      transpose(task.keys, head_dim, K(task.key, column), K.stride, k_transposed, n);
-      transpose(task.keys, head_dim, V(task.key, column), V.stride, v_transposed, n);
-      for (i64 query = task.query; query < task.query + task.queries; query += kQueries) {
-        const i64 m = std::min(kQueries, task.query + task.queries - query);
-        const Store store = query == task.query ? Store::overwrite : Store::add;
-        small_product<T>(m, n, head_dim, scale, {Q(query, column), Q.stride, 1}, k_transposed, n, p,
-                         n);
-        small_product<T>(m, n, head_dim, 1, {dY(query, column), dY.stride, 1}, v_transposed, n, dp,
-                         n);
-        vectorize([&]() MINIMA_INLINE {
-          for (i64 i = 0; i < m; ++i) {
-            T *const row = p + i * n, *const gradient = dp + i * n;
-            const T log_denominator = sums[task.head * query_rows + query + i];
-            for (i64 j = 0; j < n; ++j) row[j] = math::exp(row[j] - log_denominator);
-            for (i64 j = task.keys; j < n; ++j) row[j] = 0;
-            if (dropout.rate > 0) {
-              const DropoutRow mask = mask_of(dropout, task, positions[query + i]);
-              mask.apply(row, dropped + i * n, task.keys);
-              mask.apply(gradient, gradient, task.keys);
-            }
-            const T dot =
-                row_sum_as<T>(n, [&](i64 j) MINIMA_INLINE { return gradient[j] * row[j]; });
-            for (i64 j = 0; j < n; ++j) gradient[j] = row[j] * (gradient[j] - dot);
-          }
-        });
-        small_product<T>(task.keys, head_dim, m, 1, {dropped, 1, n}, dY(query, column), dY.stride,
-                         dV(task.key, column), dV.stride, store);
-        small_product<T>(m, head_dim, task.keys, scale, {dp, n, 1}, K(task.key, column), K.stride,
-                         dQ(query, column), dQ.stride);
-        small_product<T>(task.keys, head_dim, m, scale, {dp, 1, n}, Q(query, column), Q.stride,
-                         dK(task.key, column), dK.stride, store);
-      }
-      if (task.queries == 0)
-        for (i64 key = task.key; key < task.key + task.keys; ++key) {
-          std::fill_n(dK(key, column), head_dim, T{0});
-          std::fill_n(dV(key, column), head_dim, T{0});
-        }
+    on_device(q.x.device(), [&](auto device) {
+      backward<decltype(zero)>(device, dy, q, k, v, log_sum, rows, heads, dropout, dq, dk, dv);
     });
   });
 }

@@ -28,8 +28,8 @@ namespace minima::ops {
 
 struct CrossEntropyOut {
   Tensor loss;
-  Tensor logsumexp;    ///< [N], for backward
-  double divisor = 1;  ///< of the sum of ℓ_i; 1 unless the reduction is the mean
+  Tensor logsumexp;  ///< [N], for backward
+  Tensor divisor;    ///< [] f64, of the sum of ℓ_i; 1 unless the reduction is the mean
 };
 CrossEntropyOut cross_entropy(const Tensor& logits, const Tensor& target,
                               const CrossEntropyOptions& options);

@@ -1,6 +1,8 @@
 #include "core/ops/dropout.hpp"
 
-#include "core/cpu/simd.hpp"
+#include "core/on_device.hpp"
+#include "core/ops/dropout_rows.hpp"
+#include "core/ops/together.hpp"
 
 namespace minima::ops {
 
@@ -22,17 +24,13 @@ Tensor dropout(const Tensor& x, const DropoutSite& site, const Tensor& example_i
                const Tensor& position) {
   const DropoutMask mask("dropout", x.shape(), site, example_id, position);
   if (site.rate == 0) return x;
+  check_together("dropout", x, example_id, position);
   const i64 rows = x.size(0), width = rows == 0 ? 0 : x.size() / rows;
   Tensor y = Tensor::empty_like(x);
   visit_real("dropout", x.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    const T* in = x.data<T>();
-    T* out = y.data<T>();
-    parallel_chunks(rows, 16, [&](i64 begin, i64 end) {
-      vectorize([&]() MINIMA_INLINE {
-        for (i64 row = begin; row < end; ++row)
-          mask.apply(row, in + row * width, out + row * width, width);
-      });
+    on_device(x.device(), [&](auto device) {
+      each_row(device, rows, width, DropoutRows<T>{mask, width, x.data<T>(), y.data<T>()});
     });
   });
   return y;

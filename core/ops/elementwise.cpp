@@ -2,58 +2,16 @@
 
 #include <tuple>
 
-#include "core/cpu/simd.hpp"
+#include "core/on_device.hpp"
+#include "core/ops/elementwise_map.hpp"
 #include "core/ops/reduce.hpp"
 
 namespace minima::ops {
 namespace {
 
-/// How N operands are walked beside a result: its dimensions, merged where no operand starts or
-/// stops being broadcast, and each operand's step along them (0 where it is broadcast). The last
-/// step is therefore 0 or 1.
-template <std::size_t N>
-struct Walk {
-  int rank = 0;
-  std::array<i64, Shape::kMaxRank> sizes{};
-  std::array<std::array<i64, Shape::kMaxRank>, N> steps{};
-
-  Walk(const Shape& result, const std::array<Shape, N>& operands) {
-    // from the last dimension to the first; turned round at the end
-    std::array<i64, N> elements;  // in the operand, within the dimensions passed so far
-    elements.fill(1);
-    for (int axis = result.rank() - 1; axis >= 0; --axis) {
-      const i64 size = result[axis];
-      if (size == 1) continue;
-      std::array<i64, N> step;
-      bool merges = rank > 0;
-      for (std::size_t k = 0; k < N; ++k) {
-        const int own = axis - result.rank() + operands[k].rank();
-        const bool repeated = own < 0 || operands[k][own] == 1;
-        step[k] = repeated ? 0 : elements[k];
-        if (!repeated) elements[k] *= size;
-        if (rank > 0) merges = merges && step[k] == steps[k][rank - 1] * sizes[rank - 1];
-      }
-      if (merges) {
-        sizes[rank - 1] *= size;
-        continue;
-      }
-      sizes[rank] = size;
-      for (std::size_t k = 0; k < N; ++k) steps[k][rank] = step[k];
-      ++rank;
-    }
-    if (rank == 0) {  // a single element
-      sizes[rank++] = 1;
-    }
-    std::reverse(sizes.begin(), sizes.begin() + rank);
-    for (auto& step : steps) std::reverse(step.begin(), step.begin() + rank);
-  }
-};
-
 constexpr i64 kBlock = 512;     // a repeated operand is spread over a buffer of so many elements
 constexpr i64 kTask = 1 << 14;  // elements
 
-template <class T, std::size_t N>
-using Operands = std::array<const T*, N>;
 /// out[i] = op(in[0][i], …) for count elements.
 template <class T, std::size_t N>
 using Run = void (*)(i64 count, T* out, const Operands<T, N>& in);
@@ -118,14 +76,18 @@ void walk_through(const Walk<N>& walk, T* out, const Operands<T, N>& in, Run<T, 
 }
 
 template <class Op, class T, std::size_t N>
-void map(Cpu, Op, const Walk<N>& walk, T* out, const Operands<T, N>& in) {
-  walk_through<T, N>(walk, out, in, run<Op, T, N>);
+void map(Cpu, const Map<Op, T, N>& map, i64) {
+  walk_through<T, N>(map.walk, map.out, map.in, run<Op, T, N>);
+}
+template <AnyGpu Gpu, class Op, class T, std::size_t N>
+void map(Gpu gpu, const Map<Op, T, N>& map, i64 size) {
+  each(gpu, size, map);
 }
 
 /// A new tensor of `shape` with Op of the operands' elements; they have one type and broadcast to
 /// it.
 template <class Op, class... Others>
-Tensor mapped(const char* name, Op op, const Shape& shape, const Tensor& first,
+Tensor mapped(const char* name, Op, const Shape& shape, const Tensor& first,
               const Others&... others) {
   for (const Tensor* other : std::initializer_list<const Tensor*>{&others...})
     check(other->dtype() == first.dtype() && other->device() == first.device(),
@@ -138,42 +100,13 @@ Tensor mapped(const char* name, Op op, const Shape& shape, const Tensor& first,
     constexpr std::size_t n = 1 + sizeof...(others);
     const Walk<n> walk(shape, {first.shape(), others.shape()...});
     on_device(first.device(), [&](auto device) {
-      map(device, op, walk, result.data<T>(),
-          Operands<T, n>{first.data<T>(), others.template data<T>()...});
+      map(device,
+          Map<Op, T, n>{walk, result.data<T>(), {first.data<T>(), others.template data<T>()...}},
+          result.size());
     });
   });
   return result;
 }
-
-// What backward maps: the gradient that comes in times the op's derivative.
-template <class Op>
-struct Derivative {
-  template <class T>
-  MINIMA_HD T operator()(T dy, T kept) const {
-    return dy * Op{}.derivative(kept);
-  }
-};
-template <class Op>
-struct PartialA {
-  template <class T>
-  MINIMA_HD T operator()(T dy, T a, T b) const {
-    return dy * Op{}.partial_a(a, b);
-  }
-};
-template <class Op>
-struct PartialB {
-  template <class T>
-  MINIMA_HD T operator()(T dy, T a, T b) const {
-    return dy * Op{}.partial_b(a, b);
-  }
-};
-
-struct Where {
-  template <class T>
-  MINIMA_HD T operator()(T condition, T a, T b) const {
-    return condition != 0 ? a : b;
-  }
-};
 
 }  // namespace
 

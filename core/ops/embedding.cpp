@@ -3,7 +3,11 @@
 #include <algorithm>
 
 #include "core/cpu/simd.hpp"
+#include "core/cuda/note_outside.hpp"
+#include "core/on_device.hpp"
+#include "core/ops/embedding_rows.hpp"
 #include "core/ops/layout.hpp"
+#include "core/ops/together.hpp"
 
 namespace minima::ops {
 namespace {
@@ -11,8 +15,8 @@ namespace {
 /// values[u] = Σ dy[k] over the places k with ids[k] = unique id u, in rising order of k.
 /// `places` holds them id after id; those of u begin at first[u].
 template <class T>
-void sum_rows(Cpu, i64 width, const std::vector<i64>& places, const std::vector<i64>& first,
-              const T* dy, T* values) {
+void sum_rows(i64 width, const std::vector<i64>& places, const std::vector<i64>& first, const T* dy,
+              T* values) {
   const i64 unique = static_cast<i64>(first.size()) - 1;
   parallel_chunks(unique, std::max<i64>(1, (1 << 13) / std::max<i64>(width, 1)),
                   [&](i64 begin, i64 end) {
@@ -31,23 +35,7 @@ void sum_rows(Cpu, i64 width, const std::vector<i64>& places, const std::vector<
                   });
 }
 
-}  // namespace
-
-Tensor embedding(const Tensor& w, const Tensor& ids) {
-  check(w.rank() == 2, "embedding: the table is {}; it must be [entries, features]", w.shape());
-  check(ids.dtype() == DType::i64, "embedding: ids are {}; they must be i64",
-        dtype_name(ids.dtype()));
-  const auto id = ids.span<i64>();
-  const auto bad = std::ranges::find_if(id, [&](i64 k) { return k < 0 || k >= w.size(0); });
-  if (bad != id.end())
-    fail("embedding: id {} at place {} is outside of 0 … {}; does the vocabulary fit the table?",
-         *bad, bad - id.begin(), w.size(0) - 1);
-  std::vector<i64> sizes(ids.shape().begin(), ids.shape().end());
-  sizes.push_back(w.size(1));
-  return index_select(w, 0, ids.reshape({-1})).reshape(Shape(sizes));
-}
-
-Gradient embedding_backward(const Tensor& dy, const Tensor& ids, std::optional<i64> padding_idx) {
+Gradient backward(Cpu, const Tensor& dy, const Tensor& ids, std::optional<i64> padding_idx, i64) {
   const auto id = ids.span<i64>();
   const i64 width = dy.size(-1);
   std::vector<i64> places;
@@ -69,11 +57,53 @@ Gradient embedding_backward(const Tensor& dy, const Tensor& ids, std::optional<i
   Tensor values = Tensor::empty({static_cast<i64>(unique.size()), width}, dy.dtype(), dy.device());
   visit_real("embedding", dy.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    on_device(dy.device(), [&](auto device) {
-      sum_rows(device, width, places, first, dy.data<T>(), values.data<T>());
-    });
+    sum_rows(width, places, first, dy.data<T>(), values.data<T>());
   });
   return Gradient::rows(Tensor::from(unique), std::move(values));
+}
+template <AnyGpu Gpu>
+Gradient backward(Gpu gpu, const Tensor& dy, const Tensor& ids, std::optional<i64> padding_idx,
+                  i64 entries) {
+  const i64 width = dy.size(-1);
+  Tensor dw = Tensor::zeros({entries, width}, dy.dtype(), dy.device());
+  visit_real("embedding", dy.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    each_row(gpu, ids.size(), width,
+             SumOfPlaces<T>{ids.size(), entries, width, padding_idx.value_or(kNone),
+                            ids.data<i64>(), dy.data<T>(), dw.data<T>()});
+  });
+  return dw;
+}
+
+void check_range(Cpu, const Tensor& w, const Tensor& ids) {
+  const auto id = ids.span<i64>();
+  const auto bad = std::ranges::find_if(id, [&](i64 k) { return k < 0 || k >= w.size(0); });
+  if (bad != id.end())
+    fail("embedding: id {} at place {} is outside of 0 … {}; does the vocabulary fit the table?",
+         *bad, bad - id.begin(), w.size(0) - 1);
+}
+template <AnyGpu Gpu>
+void check_range(Gpu gpu, const Tensor& w, const Tensor& ids) {
+  note_outside(gpu, "embedding: id", ids.size(), ids.data<i64>(), w.size(0));
+}
+
+}  // namespace
+
+Tensor embedding(const Tensor& w, const Tensor& ids) {
+  check(w.rank() == 2, "embedding: the table is {}; it must be [entries, features]", w.shape());
+  check(ids.dtype() == DType::i64, "embedding: ids are {}; they must be i64",
+        dtype_name(ids.dtype()));
+  check_together("embedding", w, ids);
+  on_device(w.device(), [&](auto device) { check_range(device, w, ids); });
+  std::vector<i64> sizes(ids.shape().begin(), ids.shape().end());
+  sizes.push_back(w.size(1));
+  return index_select(w, 0, ids.reshape({-1})).reshape(Shape(sizes));
+}
+
+Gradient embedding_backward(const Tensor& dy, const Tensor& ids, std::optional<i64> padding_idx,
+                            i64 entries) {
+  return on_device(dy.device(),
+                   [&](auto device) { return backward(device, dy, ids, padding_idx, entries); });
 }
 
 }  // namespace minima::ops

@@ -1,8 +1,10 @@
 #include "core/ops/feed_forward.hpp"
 
 #include "core/cpu/simd.hpp"
+#include "core/on_device.hpp"
 #include "core/ops/elementwise.hpp"
 #include "core/ops/matmul.hpp"
+#include "core/ops/together.hpp"
 
 namespace minima::ops {
 namespace {
@@ -31,6 +33,36 @@ void gelu_backward(const Tile& tile, i64 hidden, T* dh, T* h) {
   });
 }
 
+/// h = x w1ᵀ + b1, g = gelu(h).
+template <class T>
+void hidden_layer(Cpu, const Tensor& x, const FeedForwardWeights& weights, Tensor& h, Tensor& g) {
+  const i64 rows = h.size(0), hidden = h.size(1), in = weights.w1.size(1);
+  gemm<T>(Transpose::no, Transpose::yes, rows, hidden, in, 1, x.data<T>(), in, weights.w1.data<T>(),
+          in, 1, h.data<T>(), hidden, filled_with(weights.b1.data<T>(), h.data<T>(), hidden),
+          [&](const Tile& tile) { gelu(tile, hidden, h.data<T>(), g.data<T>()); });
+}
+template <class T, AnyGpu Gpu>
+void hidden_layer(Gpu, const Tensor& x, const FeedForwardWeights& weights, Tensor& h, Tensor& g) {
+  h = linear(x, weights.w1, weights.b1).reshape(h.shape());
+  g = unary<Gelu>(h);
+}
+
+/// dh = (dy w2) ⊙ gelu′(h); h ← g.
+template <class T>
+void hidden_gradient(Cpu, const Tensor& dy, const FeedForwardWeights& weights, Tensor& h,
+                     Tensor& dh) {
+  const i64 rows = h.size(0), hidden = h.size(1), out = weights.w2.size(0);
+  gemm<T>(Transpose::no, Transpose::no, rows, hidden, out, 1, dy.data<T>(), out,
+          weights.w2.data<T>(), hidden, 0, dh.data<T>(), hidden, {},
+          [&](const Tile& tile) { gelu_backward(tile, hidden, dh.data<T>(), h.data<T>()); });
+}
+template <class T, AnyGpu Gpu>
+void hidden_gradient(Gpu, const Tensor& dy, const FeedForwardWeights& weights, Tensor& h,
+                     Tensor& dh) {
+  dh = unary_backward<Gelu>(linear_input_gradient(dy, weights.w2).reshape(h.shape()), h);
+  h = unary<Gelu>(h);
+}
+
 }  // namespace
 
 FeedForwardResult feed_forward(const Tensor& x, const FeedForwardWeights& weights) {
@@ -41,14 +73,13 @@ FeedForwardResult feed_forward(const Tensor& x, const FeedForwardWeights& weight
         "feed_forward: x is {}, w1 {}, b1 {}, w2 {}, b2 {}; they must be [..., in], [hidden, in], "
         "[hidden], [out, hidden], [out]",
         x.shape(), w1.shape(), b1.shape(), w2.shape(), b2.shape());
-  const i64 rows = x.shape().rows(), in = w1.size(1), hidden = w1.size(0);
+  check_together("feed_forward", x, w1, b1, w2, b2);
+  const i64 rows = x.shape().rows(), hidden = w1.size(0);
   Tensor h = Tensor::empty({rows, hidden}, x.dtype(), x.device());
   Tensor g = Tensor::empty_like(h);
   visit_real("feed_forward", x.dtype(), [&](auto zero) {
-    using T = decltype(zero);
-    gemm<T>(Transpose::no, Transpose::yes, rows, hidden, in, 1, x.data<T>(), in, w1.data<T>(), in,
-            1, h.data<T>(), hidden, filled_with(b1.data<T>(), h.data<T>(), hidden),
-            [&](const Tile& tile) { gelu(tile, hidden, h.data<T>(), g.data<T>()); });
+    on_device(x.device(),
+              [&](auto device) { hidden_layer<decltype(zero)>(device, x, weights, h, g); });
   });
   std::vector<i64> sizes(x.shape().begin(), x.shape().end());
   sizes.back() = w2.size(0);
@@ -57,16 +88,13 @@ FeedForwardResult feed_forward(const Tensor& x, const FeedForwardWeights& weight
 
 FeedForwardGradients feed_forward_backward(const Tensor& dy, const Tensor& x, Tensor h,
                                            const FeedForwardWeights& weights, bool need_dx) {
-  const auto& [w1, b1, w2, b2] = weights;
-  const i64 rows = h.size(0), hidden = h.size(1), out = w2.size(0);
+  const Tensor& w1 = weights.w1;
   FeedForwardGradients result;
   result.db2 = column_sums(dy);
   Tensor dh = Tensor::empty_like(h);
   visit_real("feed_forward", dy.dtype(), [&](auto zero) {
-    using T = decltype(zero);
-    gemm<T>(Transpose::no, Transpose::no, rows, hidden, out, 1, dy.data<T>(), out, w2.data<T>(),
-            hidden, 0, dh.data<T>(), hidden, {},
-            [&](const Tile& tile) { gelu_backward(tile, hidden, dh.data<T>(), h.data<T>()); });
+    on_device(dy.device(),
+              [&](auto device) { hidden_gradient<decltype(zero)>(device, dy, weights, h, dh); });
   });
   const Tensor& g = h;
   result.dw2 = linear_weight_gradient(dy, g);

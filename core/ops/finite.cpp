@@ -6,8 +6,15 @@
 #include <limits>
 
 #include "core/cpu/threads.hpp"
+#include "core/on_device.hpp"
 
 namespace minima::ops {
+
+/// found ← the place of the first of x whose bits hold all of `exponent`, unless it holds a lower one
+/// (core/ops/finite.cu).
+template <AnyGpu Gpu, class Bits>
+void note_first(Gpu gpu, i64 n, const Bits* x, Bits exponent, i64* found);
+
 namespace {
 
 /// Numbers whose exponent has all bits set are infinite or not numbers. The comparison of integers vectorizes; one
@@ -20,7 +27,7 @@ bool holds_non_finite(const Bits* x, i64 n, Bits exponent) {
 }
 
 template <class Bits>
-i64 first(const Tensor& tensor, Bits exponent) {
+i64 first(Cpu, const Tensor& tensor, Bits exponent) {
   constexpr i64 kChunk = 1 << 16;
   const auto* x = reinterpret_cast<const Bits*>(tensor.raw());
   std::atomic<i64> first_chunk{std::numeric_limits<i64>::max()};
@@ -35,6 +42,21 @@ i64 first(const Tensor& tensor, Bits exponent) {
   return std::find_if(x + begin, x + tensor.size(),
                       [&](Bits bits) { return (bits & exponent) == exponent; }) -
          x;
+}
+
+template <class Bits, AnyGpu Gpu>
+i64 first(Gpu gpu, const Tensor& tensor, Bits exponent) {
+  Tensor found = Tensor::full({}, static_cast<double>(tensor.size()), DType::i64, tensor.device());
+  note_first(gpu, tensor.size(), reinterpret_cast<const Bits*>(tensor.raw()), exponent,
+             found.data<i64>());
+  const i64 at = *found.to(Device{}).data<i64>();
+  return at == tensor.size() ? -1 : at;
+}
+
+template <class Bits>
+i64 first(const Tensor& tensor, Bits exponent) {
+  return on_device(tensor.device(),
+                   [&](auto device) { return first<Bits>(device, tensor, exponent); });
 }
 
 }  // namespace

@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "core/ops/row.hpp"
+#include "core/each.hpp"
 
 namespace minima::ops {
 
@@ -13,42 +13,71 @@ struct RowMoments {
 };
 
 /// y = (x − mean) · rstd · gamma + beta.
-template <class T>
-MINIMA_HD RowMoments<T> normalize_row(i64 d, const T* x, const T* gamma, const T* beta, T eps,
-                                      T* y) {
+template <class Team, class T>
+MINIMA_HD RowMoments<T> normalize_row(const Team& team, i64 d, const T* x, const T* gamma,
+                                      const T* beta, T eps, T* y) {
   // In double: where a row varies little, the mean's rounding is magnified by rstd.
-  const auto element = [x](i64 i) __attribute__((always_inline)) { return x[i]; };
-  const T mean = row_sum(d, element) / static_cast<double>(d);
-  const auto squared = [ x, mean ](i64 i) __attribute__((always_inline)) {
-    return (x[i] - mean) * (x[i] - mean);
-  };
-  const T variance = row_sum(d, squared) / static_cast<double>(d);
+  const T mean =
+      row_sum(team, d, [=](i64 i) MINIMA_INLINE { return x[i]; }) / static_cast<double>(d);
+  const auto squared = [=](i64 i) MINIMA_INLINE { return (x[i] - mean) * (x[i] - mean); };
+  const T variance = row_sum(team, d, squared) / static_cast<double>(d);
   const T rstd = 1 / std::sqrt(variance + eps);
-#pragma omp simd
-  for (i64 i = 0; i < d; ++i) y[i] = (x[i] - mean) * rstd * gamma[i] + beta[i];
+  team.each(d, [=](i64 i) MINIMA_INLINE { y[i] = (x[i] - mean) * rstd * gamma[i] + beta[i]; });
   return {mean, rstd};
 }
 
 /// With x̂ = (x − mean) · rstd and g = dy · gamma:
 ///
 ///     dx = rstd · (g − mean(g) − x̂ · mean(g · x̂))      dgamma += dy · x̂      dbeta += dy
-template <class T>
-MINIMA_HD void normalize_row_backward(i64 d, const T* dy, const T* x, const T* gamma,
-                                      RowMoments<T> moments, T* dx, T* dgamma, T* dbeta) {
-  const auto [mean, rstd] = moments;
-  const auto g = [ dy, gamma ](i64 i) __attribute__((always_inline)) { return dy[i] * gamma[i]; };
-  const auto gx = [ dy, gamma, x, mean = mean, rstd = rstd ](i64 i) __attribute__((always_inline)) {
-    return dy[i] * gamma[i] * ((x[i] - mean) * rstd);
-  };
-  const T mean_g = row_sum_as<T>(d, g) / static_cast<T>(d);
-  const T mean_gx = row_sum_as<T>(d, gx) / static_cast<T>(d);
-#pragma omp simd  // six pointers: else GCC fears that they overlap
-  for (i64 i = 0; i < d; ++i) {
+template <class Team, class T>
+MINIMA_HD void normalize_row_backward(const Team& team, i64 d, const T* dy, const T* x,
+                                      const T* gamma, RowMoments<T> moments, T* dx, T* dgamma,
+                                      T* dbeta) {
+  const T mean = moments.mean, rstd = moments.rstd;
+  const auto g = [=](i64 i) MINIMA_INLINE { return dy[i] * gamma[i]; };
+  const auto gx = [=](i64 i) MINIMA_INLINE { return dy[i] * gamma[i] * ((x[i] - mean) * rstd); };
+  const T mean_g = row_sum_as<T>(team, d, g) / static_cast<T>(d);
+  const T mean_gx = row_sum_as<T>(team, d, gx) / static_cast<T>(d);
+  team.each(d, [=](i64 i) MINIMA_INLINE {
     const T normalized = (x[i] - mean) * rstd;
     dx[i] = rstd * (dy[i] * gamma[i] - mean_g - normalized * mean_gx);
     dgamma[i] += dy[i] * normalized;
     dbeta[i] += dy[i];
-  }
+  });
 }
+
+inline constexpr i64 kNormRows = 16;  ///< that are added up in one row of [chunks, d] in backward
+
+template <class T>
+struct LayerNormForward {
+  i64 d;
+  const T *x, *gamma, *beta;
+  T eps;
+  T *y, *mean, *rstd;
+
+  template <class Team>
+  MINIMA_HD void operator()(const Team& team, i64 row) const {
+    const auto moments = normalize_row(team, d, x + row * d, gamma, beta, eps, y + row * d);
+    if (!team.leads()) return;
+    mean[row] = moments.mean;
+    rstd[row] = moments.rstd;
+  }
+};
+
+/// Of a chunk of rows; dgamma and dbeta [chunks, d] come in as zeros.
+template <class T>
+struct LayerNormBackward {
+  i64 rows, d;
+  const T *dy, *x, *gamma, *mean, *rstd;
+  T *dx, *dgamma, *dbeta;
+
+  template <class Team>
+  MINIMA_HD void operator()(const Team& team, i64 chunk) const {
+    for (i64 row = chunk * kNormRows; row < rows && row < (chunk + 1) * kNormRows; ++row)
+      normalize_row_backward<Team, T>(team, d, dy + row * d, x + row * d, gamma,
+                                      {mean[row], rstd[row]}, dx + row * d, dgamma + chunk * d,
+                                      dbeta + chunk * d);
+  }
+};
 
 }  // namespace minima::ops

@@ -2,8 +2,10 @@
 
 #include <numeric>
 
-#include "core/cpu/simd.hpp"
-#include "core/ops/reduce.hpp"
+#include "core/cuda/note_outside.hpp"
+#include "core/on_device.hpp"
+#include "core/ops/layout_places.hpp"
+#include "core/ops/together.hpp"
 
 namespace minima::ops {
 namespace {
@@ -44,8 +46,6 @@ void visit_width(i64 bytes, const F& f) {
   if (bytes == 1) f(u8{});
 }
 
-/// packed[k] = spread[place of k], or the other way round.
-enum class Direction { gather, scatter };
 template <class Bits>
 void move(Cpu, Direction direction, const Places& places, Bits* packed, Bits* spread) {
   const i64 columns = places.shape.rank() == 0 ? 1 : places.shape[-1];
@@ -65,6 +65,14 @@ void move(Cpu, Direction direction, const Places& places, Bits* packed, Bits* sp
                       }
                     }
                   });
+}
+
+template <AnyGpu Gpu, class Bits>
+void move(Gpu gpu, Direction direction, const Places& places, Bits* packed, Bits* spread) {
+  Move<Bits> move{direction, places.shape.rank(), {}, {}, places.offset, packed, spread};
+  std::ranges::copy(places.shape, move.sizes);
+  std::ranges::copy(places.steps, move.steps);
+  each(gpu, places.shape.size(), move);
 }
 
 void move(Direction direction, const Places& places, const Tensor& packed, const Tensor& spread) {
@@ -94,10 +102,20 @@ int checked_axis(const char* op, const Shape& shape, int dim) {
   return shape.axis(dim);
 }
 
-void check_ids(const char* op, const Tensor& ids, i64 size) {
-  check(ids.dtype() == DType::i64, "{}: ids are {}; they must be i64", op, dtype_name(ids.dtype()));
+void check_range(Cpu, const char* op, const Tensor& ids, i64 size) {
   for (i64 id : ids.span<i64>())
     check(id >= 0 && id < size, "{}: id {} is outside of 0 … {}", op, id, size - 1);
+}
+template <AnyGpu Gpu>
+void check_range(Gpu gpu, const char* op, const Tensor& ids, i64 size) {
+  check(size > 0 || ids.size() == 0, "{}: there is nothing to choose from", op);
+  note_outside(gpu, op, ids.size(), ids.data<i64>(), size);
+}
+
+void check_ids(const char* op, const Tensor& x, const Tensor& ids, i64 size) {
+  check(ids.dtype() == DType::i64, "{}: ids are {}; they must be i64", op, dtype_name(ids.dtype()));
+  check_together(op, x, ids);
+  on_device(ids.device(), [&](auto device) { check_range(device, op, ids, size); });
 }
 
 Places slice_places(const Shape& x, const Slice& slice) {
@@ -177,6 +195,7 @@ Tensor expand(const Tensor& x, const Shape& shape) {
 
 Tensor cat(const std::vector<Tensor>& parts, int dim) {
   check(!parts.empty(), "cat: there is nothing to join");
+  for (const Tensor& part : parts) check_together("cat", parts[0], part);
   const Shape& first = parts[0].shape();
   const int axis = checked_axis("cat", first, dim);
   i64 total = 0;
@@ -243,35 +262,30 @@ void add_rows(Cpu, const Around& size, i64 m, const T* dy, const i64* ids, T* dx
   });
 }
 
-/// A tensor of `places`' shape beside one of `table`'s: element k of the first belongs to the
-/// element of the second that it names along the dimension.
-struct Lookup {
-  Around places, table;
-  i64 element(i64 k, const i64* ids) const {
-    return (k / (places.n * places.inner) * table.n + ids[k]) * table.inner + k % table.inner;
-  }
-};
-
-template <class Bits>
-void look_up(Cpu, const Lookup& lookup, i64 count, const Bits* x, const i64* ids, Bits* y) {
-  parallel_chunks(count, 1 << 14, [&](i64 begin, i64 end) {
-    for (i64 k = begin; k < end; ++k) y[k] = x[lookup.element(k, ids)];
-  });
+template <AnyGpu Gpu>
+void copy_rows(Gpu gpu, i64 outer, i64 n, i64 m, i64 bytes, const std::byte* x, const i64* ids,
+               std::byte* y) {
+  const auto select = [&]<class Bits>(Bits) {
+    const i64 inner = bytes / static_cast<i64>(sizeof(Bits));
+    each(gpu, outer * m * inner,
+         SelectRows<Bits>{n, m, inner, reinterpret_cast<const Bits*>(x), ids,
+                          reinterpret_cast<Bits*>(y)});
+  };
+  visit_width(bytes % 8 == 0 ? 8 : bytes % 4 == 0 ? 4 : bytes % 2 == 0 ? 2 : 1, select);
 }
 
-/// One element after another: equal ids make their order matter.
-template <class T>
-void add_up(Cpu, const Lookup& lookup, i64 count, const T* src, const i64* ids, T* y) {
-  for (i64 k = 0; k < count; ++k) y[lookup.element(k, ids)] += src[k];
+template <AnyGpu Gpu, class T>
+void add_rows(Gpu gpu, const Around& size, i64 m, const T* dy, const i64* ids, T* dx) {
+  each(gpu, size.outer * size.inner, AddRows<T>{size.n, m, size.inner, dy, ids, dx});
 }
 
 /// ids, the shape that they select from x, and their range are right for gather and scatter_add.
-void check_places(const char* op, const Shape& x, int dim, const Tensor& ids) {
-  const int axis = checked_axis(op, x, dim);
-  check(ids.rank() == x.rank() && with_size(ids.shape(), axis, 0) == with_size(x, axis, 0),
+void check_places(const char* op, const Tensor& x, int dim, const Tensor& ids) {
+  const int axis = checked_axis(op, x.shape(), dim);
+  check(ids.rank() == x.rank() && with_size(ids.shape(), axis, 0) == with_size(x.shape(), axis, 0),
         "{}: ids are {}, x is {}; but for dimension {} they must have one shape", op, ids.shape(),
-        x, dim);
-  check_ids(op, ids, x[axis]);
+        x.shape(), dim);
+  check_ids(op, x, ids, x.size(axis));
 }
 
 }  // namespace
@@ -279,7 +293,7 @@ void check_places(const char* op, const Shape& x, int dim, const Tensor& ids) {
 Tensor index_select(const Tensor& x, int dim, const Tensor& ids) {
   const int axis = checked_axis("index_select", x.shape(), dim);
   check(ids.rank() == 1, "index_select: ids are {}; they must be a list", ids.shape());
-  check_ids("index_select", ids, x.size(axis));
+  check_ids("index_select", x, ids, x.size(axis));
   const Around size(x.shape(), axis);
   Tensor y = Tensor::empty(with_size(x.shape(), axis, ids.size()), x.dtype(), x.device());
   on_device(x.device(), [&](auto device) {
@@ -301,32 +315,35 @@ Tensor index_select_backward(const Tensor& dy, const Shape& x, int dim, const Te
 }
 
 Tensor gather(const Tensor& x, int dim, const Tensor& ids) {
-  check_places("gather", x.shape(), dim, ids);
+  check_places("gather", x, dim, ids);
   Tensor y = Tensor::empty(ids.shape(), x.dtype(), x.device());
   const Lookup lookup{Around(ids.shape(), dim), Around(x.shape(), dim)};
   visit_width(element_size(x.dtype()), [&](auto zero) {
     using Bits = decltype(zero);
     on_device(x.device(), [&](auto device) {
-      look_up(device, lookup, y.size(), reinterpret_cast<const Bits*>(x.raw()), ids.data<i64>(),
-              reinterpret_cast<Bits*>(y.raw()));
+      each(device, y.size(),
+           LookUp<Bits>{lookup, reinterpret_cast<const Bits*>(x.raw()), ids.data<i64>(),
+                        reinterpret_cast<Bits*>(y.raw())});
     });
   });
   return y;
 }
 
 Tensor scatter_add(const Tensor& x, int dim, const Tensor& ids, const Tensor& src) {
-  check_places("scatter_add", x.shape(), dim, ids);
+  check_places("scatter_add", x, dim, ids);
   check(
       src.shape() == ids.shape() && src.dtype() == x.dtype(),
       "scatter_add: src is {} {}, ids are {}, x is {}; src must have the shape of ids and the type "
       "of x",
       src.shape(), dtype_name(src.dtype()), ids.shape(), dtype_name(x.dtype()));
+  check_together("scatter_add", x, src);
   Tensor y = x.clone();
   const Lookup lookup{Around(ids.shape(), dim), Around(x.shape(), dim)};
   visit_real("scatter_add", x.dtype(), [&](auto zero) {
     using T = decltype(zero);
     on_device(x.device(), [&](auto device) {
-      add_up(device, lookup, src.size(), src.data<T>(), ids.data<i64>(), y.data<T>());
+      each(device, lookup.places.outer * lookup.places.inner,
+           AddUp<T>{lookup, src.data<T>(), ids.data<i64>(), y.data<T>()}, lookup.places.n);
     });
   });
   return y;

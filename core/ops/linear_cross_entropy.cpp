@@ -1,9 +1,27 @@
 #include "core/ops/linear_cross_entropy.hpp"
 
+#include "core/on_device.hpp"
 #include "core/ops/cross_entropy.hpp"
+#include "core/ops/elementwise.hpp"
+#include "core/ops/layout.hpp"
 #include "core/ops/matmul.hpp"
+#include "core/ops/reduce.hpp"
 
 namespace minima::ops {
+
+namespace {
+
+/// The sum of the losses, formed in double and in order, over `rows`; on the device of x.
+Tensor mean_of(const std::vector<Tensor>& losses, const Tensor& x, i64 rows) {
+  if (losses.empty()) return Tensor::zeros({}, x.dtype(), x.device());
+  if (x.device() != Device{})
+    return sum(stack(losses, 0), {}, KeepDims::no, static_cast<double>(rows));
+  double total = 0;
+  for (const Tensor& loss : losses) total += loss.item();
+  return Tensor::full({}, total / static_cast<double>(rows), x.dtype());
+}
+
+}  // namespace
 
 i64 linear_cross_entropy_chunk(i64 classes) {
   return std::max<i64>(64, (i64{1} << 22) / std::max<i64>(classes, 1));
@@ -19,7 +37,8 @@ LinearCrossEntropyOut linear_cross_entropy(const Tensor& x, const Tensor& w, con
   const i64 rows = x.size(0), width = x.size(1), classes = w.size(0);
   const i64 chunk = linear_cross_entropy_chunk(classes);
   const CrossEntropyOptions options{.reduction = Reduction::sum};
-  const Tensor share = Tensor::full({}, 1 / static_cast<double>(std::max<i64>(rows, 1)), x.dtype());
+  const Tensor share =
+      Tensor::full({}, 1 / static_cast<double>(std::max<i64>(rows, 1)), x.dtype(), x.device());
 
   LinearCrossEntropyOut out;
   if (gradients == Gradients::all) {
@@ -27,7 +46,7 @@ LinearCrossEntropyOut linear_cross_entropy(const Tensor& x, const Tensor& w, con
     out.dw = Tensor::zeros_like(w);
     out.dbias = Tensor::zeros_like(bias);
   }
-  double total = 0;
+  std::vector<Tensor> losses;
   visit_real("linear_cross_entropy", x.dtype(), [&](auto zero) {
     using T = decltype(zero);
     for (i64 begin = 0; begin < rows; begin += chunk) {
@@ -35,19 +54,20 @@ LinearCrossEntropyOut linear_cross_entropy(const Tensor& x, const Tensor& w, con
       const Tensor x_chunk = x.rows(begin, end), targets = target.rows(begin, end);
       Tensor z = linear(x_chunk, w, bias);
       const CrossEntropyOut entropy = cross_entropy(z, targets, options);
-      total += entropy.loss.item();
+      losses.push_back(entropy.loss);
       if (gradients == Gradients::none) continue;
 
       cross_entropy_backward_in_place(share, z, targets, options, entropy);  // z is dz from here
-      gemm<T>(Transpose::no, Transpose::no, n, width, classes, 1, z.data<T>(), classes, w.data<T>(),
-              width, 0, out.dx.data<T>() + begin * width, width);
-      gemm<T>(Transpose::yes, Transpose::no, classes, width, n, 1, z.data<T>(), classes,
-              x_chunk.data<T>(), width, 1, out.dw.data<T>(), width);
-      const Tensor sums = column_sums(z);
-      for (i64 c = 0; c < classes; ++c) out.dbias.data<T>()[c] += sums.data<T>()[c];
+      on_device(x.device(), [&](auto device) {
+        gemm(device, Transpose::no, Transpose::no, n, width, classes, T(1), z.data<T>(), classes,
+             w.data<T>(), width, T(0), out.dx.data<T>() + begin * width, width);
+        gemm(device, Transpose::yes, Transpose::no, classes, width, n, T(1), z.data<T>(), classes,
+             x_chunk.data<T>(), width, T(1), out.dw.data<T>(), width);
+      });
+      out.dbias = binary<Add>(out.dbias, column_sums(z));
     }
   });
-  out.loss = Tensor::full({}, total / static_cast<double>(std::max<i64>(rows, 1)), x.dtype());
+  out.loss = mean_of(losses, x, std::max<i64>(rows, 1));
   return out;
 }
 

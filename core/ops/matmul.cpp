@@ -1,7 +1,9 @@
 #include "core/ops/matmul.hpp"
 
 #include "core/cpu/blas.hpp"
-#include "core/cpu/simd.hpp"
+#include "core/on_device.hpp"
+#include "core/ops/matmul_rows.hpp"
+#include "core/ops/together.hpp"
 
 namespace minima::ops {
 namespace {
@@ -28,6 +30,45 @@ Grid tile_grid(i64 m, i64 n, i64 k) {
 const Tensor& require_matrix_rank(const char* op, const Tensor& x, int rank) {
   check(x.rank() >= rank, "{}: takes at least {} dimensions, not {}", op, rank, x.shape());
   return x;
+}
+
+/// y = x wᵀ + bias, or without one where it is null.
+template <class T>
+void multiply_and_add(Cpu, i64 rows, i64 out, i64 in, const T* x, const T* w, const T* bias, T* y) {
+  gemm<T>(Transpose::no, Transpose::yes, rows, out, in, 1, x, in, w, in, bias ? 1 : 0, y, out,
+          bias ? filled_with(bias, y, out) : OnTile());
+}
+template <class T, AnyGpu Gpu>
+void multiply_and_add(Gpu gpu, i64 rows, i64 out, i64 in, const T* x, const T* w, const T* bias,
+                      T* y) {
+  if (bias) each(gpu, rows * out, RepeatRow<T>{out, bias, y});
+  gemm(gpu, Transpose::no, Transpose::yes, rows, out, in, T(1), x, in, w, in, T(bias ? 1 : 0), y,
+       out);
+}
+
+constexpr i64 kChunk = 64;  // rows that column_sums adds up at a time
+
+/// sums [chunks, columns], zeros, ← the sums of each chunk of rows; the first row ← the sum of all.
+template <class T>
+void add_columns(Cpu, i64 rows, i64 columns, const T* from, T* sums) {
+  const i64 chunks = (rows + kChunk - 1) / kChunk;
+  const auto add_rows = [columns](T* to, const T* rows_of, i64 count) MINIMA_INLINE {
+    for (i64 row = 0; row < count; ++row)
+      for (i64 j = 0; j < columns; ++j) to[j] += rows_of[row * columns + j];
+  };
+  parallel_for(chunks, [&](i64 chunk) {
+    vectorize([&]() MINIMA_INLINE {
+      add_rows(sums + chunk * columns, from + chunk * kChunk * columns,
+               std::min(kChunk, rows - chunk * kChunk));
+    });
+  });
+  vectorize([&]() MINIMA_INLINE { add_rows(sums, sums + columns, chunks - 1); });
+}
+template <AnyGpu Gpu, class T>
+void add_columns(Gpu gpu, i64 rows, i64 columns, const T* from, T* sums) {
+  const i64 chunks = (rows + kChunk - 1) / kChunk;
+  each(gpu, chunks * columns, AddColumns<T>{rows, columns, kChunk, from, sums});
+  each(gpu, columns, AddColumns<T>{chunks - 1, columns, chunks, sums + columns, sums});
 }
 
 }  // namespace
@@ -83,6 +124,7 @@ template void gemm_serial(Transpose, Transpose, i64, i64, i64, double, const dou
 Tensor matmul(const Tensor& a, const Tensor& b, Transpose ta, Transpose tb) {
   require_matrix_rank("matmul", a, 1);
   require_matrix_rank("matmul", b, 1);
+  check_together("matmul", a, b);
   check(a.dtype() == b.dtype(), "matmul: a is {}, b is {}; convert one of them",
         dtype_name(a.dtype()), dtype_name(b.dtype()));
   const Tensor left = a.rank() == 1 ? a.reshape({1, a.size()}) : a;
@@ -124,18 +166,20 @@ Tensor matmul(const Tensor& a, const Tensor& b, Transpose ta, Transpose tb) {
 
   visit_real("matmul", a.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    T* out = y.data<T>();
-    for (i64 batch = 0; batch < batches; ++batch) {
-      i64 rest = batch, left_at = 0, right_at = 0;
-      for (int i = batch_rank; i-- > 0;) {
-        const i64 index = rest % sizes[static_cast<std::size_t>(i)];
-        rest /= sizes[static_cast<std::size_t>(i)];
-        left_at += index * left_stride[static_cast<std::size_t>(i)];
-        right_at += index * right_stride[static_cast<std::size_t>(i)];
+    on_device(y.device(), [&](auto device) {
+      T* out = y.data<T>();
+      for (i64 batch = 0; batch < batches; ++batch) {
+        i64 rest = batch, left_at = 0, right_at = 0;
+        for (int i = batch_rank; i-- > 0;) {
+          const i64 index = rest % sizes[static_cast<std::size_t>(i)];
+          rest /= sizes[static_cast<std::size_t>(i)];
+          left_at += index * left_stride[static_cast<std::size_t>(i)];
+          right_at += index * right_stride[static_cast<std::size_t>(i)];
+        }
+        gemm(device, ta, tb, m, n, k, T(1), left.data<T>() + left_at, at ? m : k,
+             right.data<T>() + right_at, bt ? k : n, T(0), out + batch * m * n, n);
       }
-      gemm<T>(ta, tb, m, n, k, 1, left.data<T>() + left_at, at ? m : k, right.data<T>() + right_at,
-              bt ? k : n, 0, out + batch * m * n, n);
-    }
+    });
   });
   return y;
 }
@@ -144,6 +188,7 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias) {
   check(x.rank() >= 1 && w.rank() == 2 && x.size(-1) == w.size(1),
         "linear: x is {}, w is {}; the last size of x must equal the second of w", x.shape(),
         w.shape());
+  check_together("linear", x, w, bias);
   check(!bias.defined() || bias.shape() == Shape{w.size(0)},
         "linear: bias is {}, w is {}; the bias must be [{}]", bias.shape(), w.shape(), w.size(0));
   const i64 rows = x.shape().rows(), in = w.size(1), out = w.size(0);
@@ -152,10 +197,10 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias) {
   Tensor y = Tensor::empty(Shape(sizes), x.dtype(), x.device());
   visit_real("linear", x.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    OnTile fill;
-    if (bias.defined()) fill = filled_with(bias.data<T>(), y.data<T>(), out);
-    gemm<T>(Transpose::no, Transpose::yes, rows, out, in, 1, x.data<T>(), in, w.data<T>(), in,
-            bias.defined() ? 1 : 0, y.data<T>(), out, fill);
+    on_device(y.device(), [&](auto device) {
+      multiply_and_add<T>(device, rows, out, in, x.data<T>(), w.data<T>(),
+                          bias.defined() ? bias.data<T>() : nullptr, y.data<T>());
+    });
   });
   return y;
 }
@@ -167,8 +212,10 @@ Tensor linear_input_gradient(const Tensor& dy, const Tensor& w) {
   Tensor dx = Tensor::empty(Shape(sizes), dy.dtype(), dy.device());
   visit_real("linear", dy.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    gemm<T>(Transpose::no, Transpose::no, rows, in, out, 1, dy.data<T>(), out, w.data<T>(), in, 0,
-            dx.data<T>(), in);
+    on_device(dx.device(), [&](auto device) {
+      gemm(device, Transpose::no, Transpose::no, rows, in, out, T(1), dy.data<T>(), out,
+           w.data<T>(), in, T(0), dx.data<T>(), in);
+    });
   });
   return dx;
 }
@@ -178,32 +225,23 @@ Tensor linear_weight_gradient(const Tensor& dy, const Tensor& x) {
   Tensor dw = Tensor::empty({out, in}, dy.dtype(), dy.device());
   visit_real("linear", dy.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    gemm<T>(Transpose::yes, Transpose::no, out, in, rows, 1, dy.data<T>(), out, x.data<T>(), in, 0,
-            dw.data<T>(), in);
+    on_device(dw.device(), [&](auto device) {
+      gemm(device, Transpose::yes, Transpose::no, out, in, rows, T(1), dy.data<T>(), out,
+           x.data<T>(), in, T(0), dw.data<T>(), in);
+    });
   });
   return dw;
 }
 
 Tensor column_sums(const Tensor& x) {
-  constexpr i64 kChunk = 64;  // rows
   const i64 rows = x.shape().rows(), columns = x.size(-1);
-  const i64 chunks = (rows + kChunk - 1) / kChunk;
-  Tensor partial = Tensor::zeros({std::max<i64>(chunks, 1), columns}, x.dtype(), x.device());
+  const i64 chunks = std::max<i64>((rows + kChunk - 1) / kChunk, 1);
+  Tensor partial = Tensor::zeros({chunks, columns}, x.dtype(), x.device());
   visit_real("column_sums", x.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    const T* from = x.data<T>();
-    T* sums = partial.data<T>();
-    const auto add_rows = [columns](T* to, const T* rows_of, i64 count) MINIMA_INLINE {
-      for (i64 row = 0; row < count; ++row)
-        for (i64 j = 0; j < columns; ++j) to[j] += rows_of[row * columns + j];
-    };
-    parallel_for(chunks, [&](i64 chunk) {
-      vectorize([&]() MINIMA_INLINE {
-        add_rows(sums + chunk * columns, from + chunk * kChunk * columns,
-                 std::min(kChunk, rows - chunk * kChunk));
-      });
+    on_device(x.device(), [&](auto device) {
+      if (rows > 0) add_columns(device, rows, columns, x.data<T>(), partial.data<T>());
     });
-    vectorize([&]() MINIMA_INLINE { add_rows(sums, sums + columns, chunks - 1); });
   });
   return partial.rows(0, 1).reshape({columns}).clone();
 }

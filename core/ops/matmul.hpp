@@ -39,6 +39,16 @@ template <class T>
 void gemm(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const T* a, i64 lda, const T* b,
           i64 ldb, T beta, T* c, i64 ldc, const OnTile& before = {}, const OnTile& behind = {});
 
+/// The same by a device's library, without tiles: queued on a GPU (core/ops/matmul.cu).
+template <class T>
+void gemm(Cpu, Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const T* a, i64 lda,
+          const T* b, i64 ldb, T beta, T* c, i64 ldc) {
+  gemm<T>(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+}
+template <AnyGpu Gpu, class T>
+void gemm(Gpu gpu, Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const T* a, i64 lda,
+          const T* b, i64 ldb, T beta, T* c, i64 ldc);
+
 /// The same on the calling thread, for callers that are parallel themselves.
 template <class T>
 void gemm_serial(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const T* a, i64 lda,

@@ -2,47 +2,13 @@
 
 #include <cmath>
 
-#include "core/cpu/simd.hpp"
+#include "core/on_device.hpp"
 #include "core/ops/elementwise.hpp"
 #include "core/ops/layout.hpp"
-#include "core/ops/row.hpp"
+#include "core/ops/reduce_lines.hpp"
 
 namespace minima::ops {
 namespace {
-
-// A reduction: its accumulator, the neutral start, how an element or another accumulator joins, and
-// the result.
-struct Sum {
-  using Merge = PlusDouble;
-  template <class T>
-  using Accumulator = double;
-  template <class T>
-  static T start() {
-    return 0;
-  }
-  double divisor = 1;
-  MINIMA_HD double finish(double acc) const { return acc / divisor; }
-};
-struct Max {
-  using Merge = Larger;
-  template <class T>
-  using Accumulator = T;
-  template <class T>
-  static T start() {
-    return -std::numeric_limits<T>::infinity();
-  }
-  template <class T>
-  MINIMA_HD T finish(T acc) const {
-    return acc;
-  }
-};
-struct Min : Max {
-  using Merge = Smaller;
-  template <class T>
-  static T start() {
-    return std::numeric_limits<T>::infinity();
-  }
-};
 
 /// y [outer, inner] from x [outer, n, inner]. The n elements are cut into pieces; every piece has
 /// its own accumulators, which join in the order of the pieces.
@@ -83,6 +49,15 @@ void reduce(Cpu, const Reduction& reduction, const Around& size, const T* x, T* 
       y[k] = static_cast<T>(reduction.finish(total));
     }
   });
+}
+
+template <AnyGpu Gpu, class Reduction, class T>
+void reduce(Gpu gpu, const Reduction& reduction, const Around& size, const T* x, T* y) {
+  const auto [outer, n, inner] = size;
+  if (inner > 1)
+    each(gpu, outer * inner, ReduceColumn<Reduction, T>{reduction, n, inner, x, y});
+  else
+    each_row(gpu, outer, n, ReduceLine<Reduction, T>{reduction, n, inner, x, y});
 }
 
 /// Which dimensions are reduced. Throws Error for one that is not there or is named twice.
@@ -163,28 +138,28 @@ Shape reduced_shape(const char* op, const Shape& shape, const Dims& dims, KeepDi
 }
 
 Tensor sum(const Tensor& x, const Dims& dims, KeepDims keep, double divisor) {
-  return reduce_over("sum", Sum{divisor}, x, dims, keep);
+  return reduce_over("sum", SumOf{divisor}, x, dims, keep);
 }
 
 Tensor mean(const Tensor& x, const Dims& dims, KeepDims keep) {
   const auto count = static_cast<double>(reduced_count("mean", x.shape(), dims));
-  return reduce_over("mean", Sum{count}, x, dims, keep);
+  return reduce_over("mean", SumOf{count}, x, dims, keep);
 }
 
 Tensor amax(const Tensor& x, const Dims& dims, KeepDims keep) {
   check_not_empty("amax", x.shape(), dims);
-  return reduce_over("amax", Max{}, x, dims, keep);
+  return reduce_over("amax", MaxOf{}, x, dims, keep);
 }
 
 Tensor amin(const Tensor& x, const Dims& dims, KeepDims keep) {
   check_not_empty("amin", x.shape(), dims);
-  return reduce_over("amin", Min{}, x, dims, keep);
+  return reduce_over("amin", MinOf{}, x, dims, keep);
 }
 
 Tensor var(const Tensor& x, const Dims& dims, i64 correction, KeepDims keep) {
   const auto count = static_cast<double>(reduced_count("var", x.shape(), dims) - correction);
   const Tensor centered = binary<Sub>(x, mean(x, dims, KeepDims::yes));
-  return reduce_over("var", Sum{count}, unary<Square>(centered), dims, keep);
+  return reduce_over("var", SumOf{count}, unary<Square>(centered), dims, keep);
 }
 
 Tensor logsumexp(const Tensor& x, const Dims& dims, KeepDims keep) {
@@ -237,51 +212,15 @@ Tensor norm_backward(const Tensor& dy, const Tensor& x, const Tensor& y, const D
 
 namespace {
 
-/// Calls f with the first element's place of each line of n elements, `inner` apart, along the
-/// dimension.
-template <class F>
-void each_line(const Around& size, const F& f) {
-  parallel_chunks(size.outer * size.inner, std::max<i64>(1, (1 << 14) / std::max<i64>(1, size.n)),
-                  [&](i64 begin, i64 end) {
-                    for (i64 k = begin; k < end; ++k)
-                      f(k, k / size.inner * size.n * size.inner + k % size.inner);
-                  });
-}
-
-template <class T>
-void argmax(Cpu, const Around& size, const T* x, i64* best) {
-  each_line(size, [&](i64 line, i64 first) {
-    const T* at = x + first;
-    best[line] = 0;
-    for (i64 i = 1; i < size.n; ++i) {
-      const T value = at[i * size.inner], largest = at[best[line] * size.inner];
-      if (value > largest || (value != value && largest == largest)) best[line] = i;
-    }
-  });
-}
-
-/// Running sums from each line's first element on, or from its last one back.
-enum class From { first, last };
-template <class T>
-void running_sum(Cpu, const Around& size, From from, const T* x, T* y) {
-  each_line(size, [&](i64, i64 first) {
-    double total = 0;
-    for (i64 i = 0; i < size.n; ++i) {
-      const i64 at = first + (from == From::first ? i : size.n - 1 - i) * size.inner;
-      total += static_cast<double>(x[at]);
-      y[at] = static_cast<T>(total);
-    }
-  });
-}
-
 Tensor running_sum(const Tensor& x, int dim, From from) {
   check(dim >= -x.rank() && dim < x.rank(), "cumsum: {} has no dimension {}", x.shape(), dim);
   Tensor y = Tensor::empty_like(x);
   visit_real("cumsum", x.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    on_device(x.device(), [&](auto device) {
-      running_sum(device, Around(x.shape(), dim), from, x.data<T>(), y.data<T>());
-    });
+    const auto [outer, n, inner] = Around(x.shape(), dim);
+    const RunningSum<T> sums{from, n, inner, x.data<T>(), y.data<T>()};
+    on_device(x.device(),
+              [&, lines = outer * inner, n = n](auto device) { each(device, lines, sums, n); });
   });
   return y;
 }
@@ -295,9 +234,9 @@ Tensor argmax(const Tensor& x, int dim) {
                               x.device());
   visit_real("argmax", x.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    on_device(x.device(), [&](auto device) {
-      argmax(device, Around(x.shape(), dim), x.data<T>(), best.data<i64>());
-    });
+    const auto [outer, n, inner] = Around(x.shape(), dim);
+    const ArgmaxLine<T> line{n, inner, x.data<T>(), best.data<i64>()};
+    on_device(x.device(), [&, n = n](auto device) { each(device, best.size(), line, n); });
   });
   return best;
 }

@@ -52,23 +52,53 @@ struct Smaller {
   }
 };
 
+/// An offset that is wrong has been refused, or will be (core/cuda/wrong_value.hpp); till then it does no harm.
+MINIMA_HD i64 within(i64 offset, i64 n) { return offset < 0 ? 0 : offset > n ? n : offset; }
+
+/// A team of one (core/each.hpp): a thread of the CPU.
+struct Alone {
+  template <class F>
+  MINIMA_HD void each(i64 n, const F& f) const {
+#pragma omp simd  // rows do not overlap, or are the same one
+    for (i64 i = 0; i < n; ++i) f(i);
+  }
+  template <class Acc, class Merge, class F>
+  MINIMA_HD Acc fold(i64 n, Acc start, const Merge& merge, const F& f) const {
+    return row_fold(n, start, merge, f);
+  }
+  MINIMA_HD bool owns(i64) const { return true; }
+  MINIMA_HD bool leads() const { return true; }
+};
+
 /// Σ f(i), i < n, in double.
+template <class Team, class F>
+MINIMA_HD double row_sum(const Team& team, i64 n, const F& f) {
+  return team.fold(n, 0.0, PlusDouble{}, f);
+}
 template <class F>
 MINIMA_HD double row_sum(i64 n, const F& f) {
-  return row_fold(n, 0.0, PlusDouble{}, f);
+  return row_sum(Alone{}, n, f);
 }
 
 /// The same in T itself: for short rows where speed decides.
+template <class T, class Team, class F>
+MINIMA_HD T row_sum_as(const Team& team, i64 n, const F& f) {
+  return team.fold(n, T{0}, Plus{}, f);
+}
 template <class T, class F>
 MINIMA_HD T row_sum_as(i64 n, const F& f) {
-  return row_fold(n, T{0}, Plus{}, f);
+  return row_sum_as<T>(Alone{}, n, f);
 }
 
 /// max x[i], i < n; −∞ where n is 0.
+template <class Team, class T>
+MINIMA_HD T row_max(const Team& team, i64 n, const T* x) {
+  const auto element = [x](i64 i) __attribute__((always_inline)) { return x[i]; };
+  return team.fold(n, -std::numeric_limits<T>::infinity(), Larger{}, element);
+}
 template <class T>
 MINIMA_HD T row_max(i64 n, const T* x) {
-  const auto element = [x](i64 i) __attribute__((always_inline)) { return x[i]; };
-  return row_fold(n, -std::numeric_limits<T>::infinity(), Larger{}, element);
+  return row_max(Alone{}, n, x);
 }
 
 }  // namespace minima::ops

@@ -14,7 +14,8 @@ Classifier::Classifier(EncoderConfig c)
       dropout(child<Dropout>("dropout", config.classifier_dropout)) {}
 
 Variable Classifier::pooled(const Batch& batch, const Pass& pass) const {
-  if (config.pooling == Pooling::mean) return mean_pool(encoder(batch, pass), batch.offsets);
+  if (config.pooling == Pooling::mean)
+    return mean_pool(encoder(batch, pass), batch.offsets.to(classifier.weight.value.device()));
   const Queries queries{batch.offsets.rows(0, batch.texts()), first_rows(batch)};
   return encoder(batch, pass, &queries);
 }
@@ -27,7 +28,8 @@ Variable Classifier::features(const Batch& batch, const Pass& pass) const {
 
 Variable Classifier::operator()(const Batch& batch, const Pass& pass) const {
   const Autocast products(pass.precision);
-  return classifier(dropout(features(batch, pass), first_rows(batch), pass));
+  const PackedRows rows = first_rows(batch).to(classifier.weight.value.device());
+  return classifier(dropout(features(batch, pass), rows, pass));
 }
 
 }  // namespace minima::nn

@@ -38,10 +38,14 @@ Encoder::Encoder(const EncoderConfig& config)
 
 Variable Encoder::operator()(const Batch& batch, const Pass& pass, const Queries* queries) const {
   const Autocast products(pass.precision);
-  const PackedRows rows = all_rows(batch);
+  const Device device = embeddings.word_embeddings.weight.value.device();
+  const PackedRows rows = all_rows(batch).to(device);
   Variable x = embeddings(batch, rows, pass);
   for (const TransformerBlock* block : layer) {
-    const auto asked = block == layer.back() && queries ? std::optional(*queries) : std::nullopt;
+    const auto asked =
+        block == layer.back() && queries
+            ? std::optional(Queries{queries->index.to(device), queries->rows.to(device)})
+            : std::nullopt;
     const auto run = [=](const Variable& in) {
       return (*block)(in, rows, pass, asked ? &*asked : nullptr);
     };
@@ -51,7 +55,7 @@ Variable Encoder::operator()(const Batch& batch, const Pass& pass, const Queries
 }
 
 std::vector<Variable> Encoder::hidden_states(const Batch& batch, const Pass& pass) const {
-  const PackedRows rows = all_rows(batch);
+  const PackedRows rows = all_rows(batch).to(embeddings.word_embeddings.weight.value.device());
   std::vector<Variable> states{embeddings(batch, rows, pass)};
   for (const TransformerBlock* block : layer) states.push_back((*block)(states.back(), rows, pass));
   return states;

@@ -42,7 +42,8 @@ Variable MaskedLm::features(const Batch& batch, const Tensor& rows, const Pass& 
 Variable MaskedLm::loss(const Batch& batch, const Tensor& rows, const Tensor& targets,
                         const Pass& pass) const {
   return linear_cross_entropy(features(batch, rows, pass),
-                              encoder.embeddings.word_embeddings.weight, bias, targets);
+                              encoder.embeddings.word_embeddings.weight, bias,
+                              targets.to(bias.value.device()));
 }
 
 Variable MaskedLm::logits(const Batch& batch, const Tensor& rows, const Pass& pass) const {

@@ -45,6 +45,7 @@ SlotView StoredSlot::view(const PlannedSlot& planned) const {
 }
 
 SlotView float_view(const Tensor& tensor, std::string_view what, const std::string& name) {
+  require_cpu("optimizer", tensor.device());
   check(tensor.dtype() == DType::f32 || tensor.dtype() == DType::bf16,
         "optimizer: the {} of '{}' is {}; it must be f32 or bf16", what, name,
         dtype_name(tensor.dtype()));

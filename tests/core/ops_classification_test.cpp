@@ -21,7 +21,7 @@ TEST_CASE("an embedding's gradient has each id once, ascending, summed in the or
   for (i64 i = 0; i < 5; ++i)
     dy.data<float>()[i] =
         std::vector{16777216.0f, 5.0f, 1.0f, -16777216.0f, 7.0f}[static_cast<std::size_t>(i)];
-  const Gradient g = embedding_backward(dy, ids({9, 3, 9, 9, 0}), 0);
+  const Gradient g = embedding_backward(dy, ids({9, 3, 9, 9, 0}), 0, 10);
   REQUIRE(g.kind() == Gradient::Kind::rows);
   CHECK(g.ids().data<i64>()[0] == 3);
   CHECK(g.ids().data<i64>()[1] == 9);
@@ -29,7 +29,7 @@ TEST_CASE("an embedding's gradient has each id once, ascending, summed in the or
 }
 
 TEST_CASE("a batch of padding alone has a gradient without rows") {
-  const Gradient g = embedding_backward(Tensor::zeros({3, 4}), ids({0, 0, 0}), 0);
+  const Gradient g = embedding_backward(Tensor::zeros({3, 4}), ids({0, 0, 0}), 0, 10);
   CHECK(g.kind() == Gradient::Kind::rows);
   CHECK(g.ids().size() == 0);
 }

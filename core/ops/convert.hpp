@@ -1,0 +1,35 @@
+/// Conversion between element types, and filling: what Tensor itself computes.
+#pragma once
+
+#include "core/dtype.hpp"
+#include "core/each.hpp"
+
+namespace minima::ops {
+
+/// x as another type; the 16-bit floats go through float.
+template <class To, class From>
+MINIMA_HD To converted(From x) {
+  if constexpr (std::is_same_v<To, bf16> || std::is_same_v<To, f16>) {
+    return To(static_cast<float>(x));
+  } else if constexpr (std::is_same_v<From, bf16> || std::is_same_v<From, f16>) {
+    return static_cast<To>(static_cast<float>(x));
+  } else {
+    return static_cast<To>(x);
+  }
+}
+
+template <class To, class From>
+struct Convert {
+  const From* from;
+  To* to;
+  MINIMA_HD void operator()(i64 i) const { to[i] = converted<To>(from[i]); }
+};
+
+template <class T>
+struct Fill {
+  T value;
+  T* to;
+  MINIMA_HD void operator()(i64 i) const { to[i] = value; }
+};
+
+}  // namespace minima::ops

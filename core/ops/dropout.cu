@@ -1,0 +1,16 @@
+#include "core/cuda/each.hpp"
+#include "core/ops/dropout_rows.hpp"
+
+namespace minima::ops {
+namespace {
+
+template <class T>
+constexpr auto all_rows() {
+  return std::tuple{rows_of<DropoutRows<T>>};
+}
+
+[[gnu::used, maybe_unused]] const auto kWrittenOut =
+    std::tuple{all_rows<float>(), all_rows<double>()};
+
+}  // namespace
+}  // namespace minima::ops

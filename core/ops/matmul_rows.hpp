@@ -1,0 +1,31 @@
+/// What stands around the products of core/ops/matmul.hpp on a GPU, where there are no tiles.
+#pragma once
+
+#include "core/each.hpp"
+
+namespace minima::ops {
+
+/// Each row of `to` [rows, n] becomes `row` [n].
+template <class T>
+struct RepeatRow {
+  i64 n;
+  const T* row;
+  T* to;
+  MINIMA_HD void operator()(i64 k) const { to[k] = row[k % n]; }
+};
+
+/// sums [chunks, columns] += the rows of each chunk of x [rows, columns], in order. k counts the sums.
+template <class T>
+struct AddColumns {
+  i64 rows, columns, chunk;
+  const T* x;
+  T* sums;
+
+  MINIMA_HD void operator()(i64 k) const {
+    const i64 first = k / columns * chunk;
+    for (i64 row = first; row < rows && row < first + chunk; ++row)
+      sums[k] += x[row * columns + k % columns];
+  }
+};
+
+}  // namespace minima::ops

@@ -1,0 +1,246 @@
+/// The emulated device: enough of CUDA for the host compiler to compile and run the project's `.cu` files on any machine.
+/// For tests only; a build with -DMINIMA_EMULATED=ON compiles them with
+///
+///     c++ -x c++ -include tests/emulated/device/device.hpp core/ops/softmax.cu …
+///
+/// It is as unkind as a GPU may be, so that a mistake shows here:
+/// - the threads of a block run in an order drawn from MINIMA_EMULATED_SEED (1), and so do the blocks; a thread runs until
+///   it waits for others. A barrier or a shuffle that a thread misses ends in an Error (threads.cpp);
+/// - memory comes filled with NaN, and only running kernels can touch it: a host access faults, a write behind a block is
+///   found when the block is freed, and there is only so much of it (memory.cpp);
+/// - work that is queued in a stream runs when somebody waits for it and not before (streams.cpp);
+/// - the calls of cuBLAS refuse what the real one refuses (cublas.cpp).
+/// What it cannot show: speed, and the order of memory accesses between blocks that run at once.
+#pragma once
+
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <source_location>
+#include <type_traits>
+
+#include "core/device.hpp"
+#include "core/types.hpp"
+
+#define MINIMA_BACKEND emulated
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __restrict__
+#define __shared__ static thread_local
+#define __launch_bounds__(...)
+#define threadIdx (::minima::emulated::thread->index)
+#define blockIdx (::minima::emulated::thread->block->index)
+#define blockDim (::minima::emulated::thread->block->size)
+#define gridDim (::minima::emulated::thread->block->grid)
+#define MINIMA_DYNAMIC_SHARED(T) static_cast<T*>(::minima::emulated::thread->block->shared)
+
+namespace minima::emulated {
+
+struct dim3 {
+  unsigned x = 1, y = 1, z = 1;
+  constexpr dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
+};
+
+// ---- the threads of a block
+
+struct Block {
+  dim3 grid, size, index;
+  void* shared = nullptr;
+};
+struct Thread {
+  dim3 index;
+  unsigned number = 0;  ///< x + y · size.x + z · size.x · size.y
+  const Block* block = nullptr;
+};
+inline thread_local const Thread* thread = nullptr;  ///< the one that runs
+
+struct Kernel {
+  dim3 grid, size;
+  std::size_t shared_bytes = 0;
+  std::function<void()> run;  ///< one thread's part
+};
+
+/// Waits for all threads of the block; returns how many of them said yes.
+unsigned meet_block(bool yes, const std::source_location& where);
+/// Waits for the lanes of `mask`; returns what each lane of the warp gave.
+const u64* meet_warp(unsigned mask, u64 given, const std::source_location& where);
+
+using Where = std::source_location;
+inline void __syncthreads(Where where = Where::current()) { meet_block(false, where); }
+inline int __syncthreads_count(int yes, Where where = Where::current()) {
+  return static_cast<int>(meet_block(yes != 0, where));
+}
+inline int __syncthreads_or(int yes, Where where = Where::current()) {
+  return meet_block(yes != 0, where) > 0;
+}
+inline int __syncthreads_and(int yes, Where where = Where::current()) {
+  return meet_block(yes == 0, where) == 0;
+}
+inline void __syncwarp(unsigned mask = 0xffffffffu, Where where = Where::current()) {
+  meet_warp(mask, 0, where);
+}
+
+template <class T>
+T shuffled(unsigned mask, T value, unsigned from, const Where& where) {
+  static_assert(sizeof(T) <= 8 && std::is_trivially_copyable_v<T>);
+  u64 bits = 0;
+  std::memcpy(&bits, &value, sizeof(T));
+  const u64* given = meet_warp(mask, bits, where);
+  // Of a lane that is not in the mask the value is undefined: NaN here.
+  bits = (mask >> from) & 1 ? given[from] : ~u64{0};
+  T result;
+  std::memcpy(&result, &bits, sizeof(T));
+  return result;
+}
+inline unsigned lane() { return thread->number % 32; }
+template <class T>
+T __shfl_sync(unsigned mask, T value, int from, int width = 32, Where where = Where::current()) {
+  const unsigned w = static_cast<unsigned>(width);
+  return shuffled(mask, value, lane() / w * w + static_cast<unsigned>(from) % w, where);
+}
+template <class T>
+T __shfl_xor_sync(unsigned mask, T value, int bits, int = 32, Where where = Where::current()) {
+  return shuffled(mask, value, lane() ^ static_cast<unsigned>(bits), where);
+}
+template <class T>
+T __shfl_down_sync(unsigned mask, T value, unsigned by, int width = 32,
+                   Where where = Where::current()) {
+  const unsigned w = static_cast<unsigned>(width);
+  return shuffled(mask, value, lane() % w + by < w ? lane() + by : lane(), where);
+}
+template <class T>
+T __shfl_up_sync(unsigned mask, T value, unsigned by, int width = 32,
+                 Where where = Where::current()) {
+  const unsigned w = static_cast<unsigned>(width);
+  return shuffled(mask, value, lane() % w >= by ? lane() - by : lane(), where);
+}
+inline unsigned __ballot_sync(unsigned mask, int yes, Where where = Where::current()) {
+  const u64* given = meet_warp(mask, yes != 0, where);
+  unsigned ballot = 0;
+  for (unsigned l = 0; l < 32; ++l)
+    if ((mask >> l) & 1) ballot |= static_cast<unsigned>(given[l]) << l;
+  return ballot;
+}
+inline int __any_sync(unsigned mask, int yes, Where where = Where::current()) {
+  return __ballot_sync(mask, yes, where) != 0;
+}
+inline int __all_sync(unsigned mask, int yes, Where where = Where::current()) {
+  return __ballot_sync(mask, yes, where) == mask;
+}
+
+// Threads take turns only where they wait, so each of these is undivided.
+template <class T>
+T atomicAdd(T* at, std::type_identity_t<T> value) {
+  const T before = *at;
+  *at = before + value;
+  return before;
+}
+template <class T>
+T atomicExch(T* at, std::type_identity_t<T> value) {
+  const T before = *at;
+  *at = value;
+  return before;
+}
+template <class T>
+T atomicCAS(T* at, std::type_identity_t<T> expected, std::type_identity_t<T> value) {
+  const T before = *at;
+  if (before == expected) *at = value;
+  return before;
+}
+template <class T>
+T atomicMax(T* at, std::type_identity_t<T> value) {
+  const T before = *at;
+  if (value > before) *at = value;
+  return before;
+}
+template <class T>
+T atomicMin(T* at, std::type_identity_t<T> value) {
+  const T before = *at;
+  if (value < before) *at = value;
+  return before;
+}
+inline void __threadfence() {}
+
+// ---- the runtime. One device; every call may fail as the real one may.
+
+enum cudaError_t {
+  cudaSuccess = 0,
+  cudaErrorInvalidValue = 1,
+  cudaErrorMemoryAllocation = 2,
+  cudaErrorInvalidConfiguration = 9,
+  cudaErrorInvalidDevice = 101,
+  cudaErrorInvalidResourceHandle = 400,
+  cudaErrorNotReady = 600,
+  cudaErrorLaunchFailure = 719,
+};
+const char* cudaGetErrorString(cudaError_t error);
+/// The error of the last launch, once.
+cudaError_t cudaGetLastError();
+
+cudaError_t cudaGetDeviceCount(int* count);
+cudaError_t cudaSetDevice(int device);
+cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total);
+
+cudaError_t cudaMalloc(void** block, std::size_t bytes);
+cudaError_t cudaFree(void* block);
+/// Host memory from and to which an asynchronous copy really is one. Filled with NaN.
+cudaError_t cudaMallocHost(void** block, std::size_t bytes);
+cudaError_t cudaFreeHost(void* block);
+
+using cudaStream_t = struct Stream*;
+using cudaEvent_t = struct Event*;
+inline constexpr unsigned cudaStreamDefault = 0, cudaStreamNonBlocking = 1,
+                          cudaEventDisableTiming = 2;
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags);
+cudaError_t cudaStreamDestroy(cudaStream_t stream);
+cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+cudaError_t cudaDeviceSynchronize();
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags);
+cudaError_t cudaEventDestroy(cudaEvent_t event);
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
+/// Not ready when first asked, if anything is left to do.
+cudaError_t cudaEventQuery(cudaEvent_t event);
+cudaError_t cudaEventSynchronize(cudaEvent_t event);
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags = 0);
+
+enum cudaMemcpyKind {
+  cudaMemcpyHostToHost,
+  cudaMemcpyHostToDevice,
+  cudaMemcpyDeviceToHost,
+  cudaMemcpyDeviceToDevice
+};
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream);
+cudaError_t cudaMemsetAsync(void* block, int value, std::size_t bytes, cudaStream_t stream);
+
+/// What <<<…>>> does.
+cudaError_t start(Kernel kernel, cudaStream_t stream);
+
+/// Calls f where a kernel would run: with the device's memory in reach. For tests.
+void inspect(const std::function<void()>& f);
+
+// ---- cuBLAS, column-major
+
+enum cublasStatus_t {
+  CUBLAS_STATUS_SUCCESS = 0,
+  CUBLAS_STATUS_NOT_INITIALIZED = 1,
+  CUBLAS_STATUS_INVALID_VALUE = 7
+};
+enum cublasOperation_t { CUBLAS_OP_N = 0, CUBLAS_OP_T = 1 };
+using cublasHandle_t = struct Blas*;
+const char* cublasGetStatusString(cublasStatus_t status);
+cublasStatus_t cublasCreate(cublasHandle_t* handle);
+cublasStatus_t cublasDestroy(cublasHandle_t handle);
+cublasStatus_t cublasSetStream(cublasHandle_t handle, cudaStream_t stream);
+cublasStatus_t cublasSgemm(cublasHandle_t handle, cublasOperation_t transa,
+                           cublasOperation_t transb, int m, int n, int k, const float* alpha,
+                           const float* a, int lda, const float* b, int ldb, const float* beta,
+                           float* c, int ldc);
+cublasStatus_t cublasDgemm(cublasHandle_t handle, cublasOperation_t transa,
+                           cublasOperation_t transb, int m, int n, int k, const double* alpha,
+                           const double* a, int lda, const double* b, int ldb, const double* beta,
+                           double* c, int ldc);
+
+}  // namespace minima::emulated

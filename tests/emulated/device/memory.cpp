@@ -1,0 +1,187 @@
+/// Device memory: a stretch of addresses that nobody may touch but while kernels run.
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <map>
+#include <mutex>
+
+#include "core/error.hpp"
+#include "tests/emulated/device/runtime.hpp"
+
+namespace minima::emulated {
+namespace {
+
+constexpr std::size_t kAlignment = 256,
+                      kGuard = 256;  // bytes behind each block that stay as they were
+constexpr std::size_t kPage = 4096;
+constexpr int kPoison = 0xff;  // NaN in every float type, −1 in every integer
+
+class Arena {
+ public:
+  Arena() {
+    if (const char* bytes = std::getenv("MINIMA_EMULATED_MEMORY"))
+      capacity_ = std::strtoull(bytes, nullptr, 10);
+    addresses_ = 2 * capacity_ + (std::size_t{1} << 30);
+    void* found =
+        mmap(nullptr, addresses_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (found == MAP_FAILED)
+      fail_at_run_time("emulated device: {} bytes of addresses cannot be had", addresses_);
+    base_ = static_cast<std::byte*>(found);
+    free_[0] = addresses_;
+  }
+
+  void* take(std::size_t bytes) {
+    const std::size_t size =
+        (std::max<std::size_t>(bytes, 1) + kGuard + kAlignment - 1) / kAlignment * kAlignment;
+    if (used_ + bytes > capacity_) return nullptr;
+    const auto hole = std::ranges::find_if(free_, [&](const auto& h) { return h.second >= size; });
+    if (hole == free_.end()) return nullptr;
+    const auto [at, length] = *hole;
+    free_.erase(hole);
+    if (length > size) free_[at + size] = length - size;
+    used_ += bytes;
+    reached_ = std::max(reached_, (at + size + kPage - 1) / kPage * kPage);
+    blocks_[at] = {bytes, size};
+    const Access access;
+    std::memset(base_ + at, kPoison, size);
+    return base_ + at;
+  }
+
+  bool give_back(void* block) {
+    const auto found = blocks_.find(offset(block));
+    if (found == blocks_.end()) return false;
+    auto [at, extent] = *found;
+    {
+      const Access access;
+      const std::byte *end = base_ + at + extent.size, *guard = base_ + at + extent.bytes;
+      check(std::all_of(guard, end, [](std::byte b) { return b == std::byte{kPoison}; }),
+            "emulated device: something was written behind a block of {} bytes", extent.bytes);
+      std::memset(base_ + at, kPoison, extent.size);
+    }
+    blocks_.erase(found);
+    used_ -= extent.bytes;
+    const auto next = free_.lower_bound(at);
+    if (next != free_.end() && at + extent.size == next->first) {
+      extent.size += next->second;
+      free_.erase(next);
+    }
+    const auto after = free_.lower_bound(at);
+    if (after != free_.begin())
+      if (auto before = std::prev(after); before->first + before->second == at) {
+        before->second += extent.size;
+        return true;
+      }
+    free_[at] = extent.size;
+    return true;
+  }
+
+  bool holds(const void* at, std::size_t bytes) const {
+    const auto begin = static_cast<const std::byte*>(at);
+    if (begin < base_ || begin >= base_ + addresses_) return false;
+    auto block = blocks_.upper_bound(offset(at));
+    if (block == blocks_.begin()) return false;
+    --block;
+    return offset(at) + bytes <= block->first + block->second.bytes;
+  }
+
+  void open(int protection) {
+    if (reached_ > 0 && mprotect(base_, reached_, protection) != 0)
+      fail_at_run_time("emulated device: memory cannot be protected");
+  }
+
+  std::size_t capacity() const { return capacity_; }
+  std::size_t used() const { return used_; }
+
+ private:
+  struct Extent {
+    std::size_t bytes, size;
+  };
+  std::size_t offset(const void* at) const {
+    return static_cast<std::size_t>(static_cast<const std::byte*>(at) - base_);
+  }
+
+  std::size_t capacity_ = std::size_t{8} << 30, addresses_ = 0, used_ = 0, reached_ = 0;
+  std::byte* base_ = nullptr;
+  std::map<std::size_t, std::size_t> free_;  ///< offset → bytes
+  std::map<std::size_t, Extent> blocks_;
+};
+
+Arena& arena() {
+  static Arena& arena = *new Arena;
+  return arena;
+}
+std::recursive_mutex mutex;
+int accesses = 0;
+std::map<const std::byte*, std::size_t> host_blocks;
+
+}  // namespace
+
+Access::Access() {
+  mutex.lock();
+  if (accesses++ == 0) arena().open(PROT_READ | PROT_WRITE);
+}
+Access::~Access() {
+  if (--accesses == 0) arena().open(PROT_NONE);
+  mutex.unlock();
+}
+
+bool on_device(const void* at, std::size_t bytes) {
+  const std::lock_guard lock(mutex);
+  return arena().holds(at, bytes);
+}
+
+bool pinned(const void* at, std::size_t bytes) {
+  const std::lock_guard lock(mutex);
+  const auto begin = static_cast<const std::byte*>(at);
+  auto block = host_blocks.upper_bound(begin);
+  return block != host_blocks.begin() &&
+         begin + bytes <= std::prev(block)->first + std::prev(block)->second;
+}
+
+void inspect(const std::function<void()>& f) {
+  const Access access;
+  f();
+}
+
+cudaError_t cudaGetDeviceCount(int* count) {
+  *count = 1;
+  return cudaSuccess;
+}
+cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess : cudaErrorInvalidDevice; }
+cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
+  const std::lock_guard lock(mutex);
+  *total = arena().capacity();
+  *free = arena().capacity() - arena().used();
+  return cudaSuccess;
+}
+
+cudaError_t cudaMalloc(void** block, std::size_t bytes) {
+  const std::lock_guard lock(mutex);
+  *block = arena().take(bytes);
+  return *block ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+cudaError_t cudaFree(void* block) {
+  if (!block) return cudaSuccess;
+  cudaDeviceSynchronize();
+  const std::lock_guard lock(mutex);
+  return arena().give_back(block) ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+cudaError_t cudaMallocHost(void** block, std::size_t bytes) {
+  const std::lock_guard lock(mutex);
+  *block = std::malloc(std::max<std::size_t>(bytes, 1));
+  if (!*block) return cudaErrorMemoryAllocation;
+  std::memset(*block, kPoison, bytes);
+  host_blocks[static_cast<std::byte*>(*block)] = bytes;
+  return cudaSuccess;
+}
+cudaError_t cudaFreeHost(void* block) {
+  cudaDeviceSynchronize();
+  const std::lock_guard lock(mutex);
+  if (block && host_blocks.erase(static_cast<std::byte*>(block)) == 0) return cudaErrorInvalidValue;
+  std::free(block);
+  return cudaSuccess;
+}
+
+}  // namespace minima::emulated

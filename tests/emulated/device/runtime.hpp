@@ -1,0 +1,31 @@
+/// What the parts of the emulated device share.
+#pragma once
+
+#include "tests/emulated/device/device.hpp"
+
+namespace minima::emulated {
+
+/// Device memory can be touched while one of these lives: by kernels and copies.
+class Access {
+ public:
+  Access();
+  ~Access();
+  Access(const Access&) = delete;
+  Access& operator=(const Access&) = delete;
+};
+
+/// Whether the bytes lie within one block of device memory.
+bool on_device(const void* at, std::size_t bytes);
+/// Whether they lie in memory of cudaMallocHost.
+bool pinned(const void* at, std::size_t bytes);
+
+/// Runs a kernel, block after block. Throws Error where its threads do not meet.
+void run(const Kernel& kernel);
+
+/// Queues work in a stream; false when there is no such stream.
+bool enqueue(cudaStream_t stream, std::function<void()> work);
+
+/// Numbers for the order of blocks and threads.
+u64 random_number();
+
+}  // namespace minima::emulated

@@ -1,0 +1,207 @@
+/// Streams and events. Queued work runs when somebody waits for it, and then only what must: the stream's own work up to
+/// there, and what the events in it wait for.
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <vector>
+
+#include "core/error.hpp"
+#include "tests/emulated/device/runtime.hpp"
+
+namespace minima::emulated {
+
+struct Stream {
+  unsigned flags = 0;
+  u64 queued = 0, done = 0;
+  std::deque<std::function<void()>> work;
+};
+
+struct Event {
+  Stream* stream = nullptr;  ///< where it was recorded last
+  u64 place = 0;             ///< done when the stream has done so much
+  bool asked = false;
+};
+
+namespace {
+
+std::recursive_mutex mutex;
+thread_local cudaError_t last_error = cudaSuccess;
+
+std::set<Stream*>& streams() {
+  static std::set<Stream*>& all = *new std::set<Stream*>;
+  return all;
+}
+std::set<Event*>& events() {
+  static std::set<Event*>& all = *new std::set<Event*>;
+  return all;
+}
+
+/// Does the stream's first `count` pieces of work.
+void drain(Stream& stream, u64 count) {
+  const Access access;
+  while (stream.done < count) {
+    const auto work = std::move(stream.work.front());
+    stream.work.pop_front();
+    ++stream.done;
+    work();
+  }
+}
+
+cudaError_t done(cudaError_t error = cudaSuccess) {
+  if (error != cudaSuccess) last_error = error;
+  return error;
+}
+
+}  // namespace
+
+bool enqueue(cudaStream_t stream, std::function<void()> work) {
+  const std::lock_guard lock(mutex);
+  if (!streams().contains(stream)) return false;
+  stream->work.push_back(std::move(work));
+  ++stream->queued;
+  return true;
+}
+
+const char* cudaGetErrorString(cudaError_t error) {
+  switch (error) {
+    case cudaSuccess:
+      return "no error";
+    case cudaErrorInvalidValue:
+      return "invalid argument";
+    case cudaErrorMemoryAllocation:
+      return "out of memory";
+    case cudaErrorInvalidConfiguration:
+      return "invalid configuration argument";
+    case cudaErrorInvalidDevice:
+      return "invalid device ordinal";
+    case cudaErrorInvalidResourceHandle:
+      return "invalid resource handle";
+    case cudaErrorNotReady:
+      return "device not ready";
+    case cudaErrorLaunchFailure:
+      break;
+  }
+  return "unspecified launch failure";
+}
+
+cudaError_t cudaGetLastError() { return std::exchange(last_error, cudaSuccess); }
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
+  const std::lock_guard lock(mutex);
+  streams().insert(*stream = new Stream{flags, 0, 0, {}});
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  const std::lock_guard lock(mutex);
+  if (const cudaError_t error = cudaStreamSynchronize(stream); error != cudaSuccess) return error;
+  for (Event* event : events())
+    if (event->stream == stream) event->stream = nullptr;
+  streams().erase(stream);
+  delete stream;
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  const std::lock_guard lock(mutex);
+  if (!streams().contains(stream)) return done(cudaErrorInvalidResourceHandle);
+  drain(*stream, stream->queued);
+  return cudaSuccess;
+}
+
+cudaError_t cudaDeviceSynchronize() {
+  const std::lock_guard lock(mutex);
+  for (Stream* stream : streams()) drain(*stream, stream->queued);
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  const std::lock_guard lock(mutex);
+  events().insert(*event = new Event);
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  const std::lock_guard lock(mutex);
+  if (events().erase(event) == 0) return done(cudaErrorInvalidResourceHandle);
+  delete event;
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  const std::lock_guard lock(mutex);
+  if (!events().contains(event) || !streams().contains(stream))
+    return done(cudaErrorInvalidResourceHandle);
+  *event = {stream, stream->queued, false};
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventQuery(cudaEvent_t event) {
+  const std::lock_guard lock(mutex);
+  if (!events().contains(event)) return done(cudaErrorInvalidResourceHandle);
+  if (!event->stream || event->stream->done >= event->place) return cudaSuccess;
+  if (!std::exchange(event->asked, true)) return cudaErrorNotReady;
+  return cudaEventSynchronize(event);
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  const std::lock_guard lock(mutex);
+  if (!events().contains(event)) return done(cudaErrorInvalidResourceHandle);
+  if (event->stream) drain(*event->stream, event->place);
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  const std::lock_guard lock(mutex);
+  if (!events().contains(event)) return done(cudaErrorInvalidResourceHandle);
+  // What the event means now; it may be recorded anew or destroyed before the stream gets there.
+  Stream* const other = event->stream;
+  const u64 place = event->place;
+  const bool queued = enqueue(stream, [=] {
+    if (other && streams().contains(other)) drain(*other, place);
+  });
+  return queued ? cudaSuccess : done(cudaErrorInvalidResourceHandle);
+}
+
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream) {
+  if (bytes == 0) return cudaSuccess;
+  const bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
+  const bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
+  if (on_device(to, bytes) != to_device || on_device(from, bytes) != from_device)
+    return done(cudaErrorInvalidValue);
+  std::function<void()> work;
+  if (!from_device && !pinned(from, bytes)) {
+    // Pageable memory is staged before the call returns.
+    const auto first = static_cast<const std::byte*>(from);
+    const auto staged = std::make_shared<std::vector<std::byte>>(first, first + bytes);
+    work = [=] { std::memcpy(to, staged->data(), bytes); };
+  } else {
+    work = [=] { std::memmove(to, from, bytes); };
+  }
+  if (!enqueue(stream, std::move(work))) return done(cudaErrorInvalidResourceHandle);
+  // A copy to pageable memory returns when it is done.
+  return !to_device && !pinned(to, bytes) ? cudaStreamSynchronize(stream) : cudaSuccess;
+}
+
+cudaError_t cudaMemsetAsync(void* block, int value, std::size_t bytes, cudaStream_t stream) {
+  if (bytes == 0) return cudaSuccess;
+  if (!on_device(block, bytes)) return done(cudaErrorInvalidValue);
+  const bool queued = enqueue(stream, [=] { std::memset(block, value, bytes); });
+  return queued ? cudaSuccess : done(cudaErrorInvalidResourceHandle);
+}
+
+cudaError_t start(Kernel kernel, cudaStream_t stream) {
+  const dim3 grid = kernel.grid, size = kernel.size;
+  const bool valid = grid.x > 0 && grid.y > 0 && grid.z > 0 && grid.x <= 0x7fffffffu &&
+                     grid.y <= 65535 && grid.z <= 65535 && size.x > 0 && size.y > 0 && size.z > 0 &&
+                     size.x <= 1024 && size.y <= 1024 && size.z <= 64 &&
+                     u64{size.x} * size.y * size.z <= 1024;
+  if (!valid) return done(cudaErrorInvalidConfiguration);
+  if (kernel.shared_bytes > 48 << 10) return done(cudaErrorInvalidValue);
+  const bool queued = enqueue(stream, [kernel = std::move(kernel)] { emulated::run(kernel); });
+  return queued ? cudaSuccess : done(cudaErrorInvalidResourceHandle);
+}
+
+}  // namespace minima::emulated

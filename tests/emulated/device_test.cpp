@@ -1,0 +1,202 @@
+/// The emulated device itself: what it must refuse, and what it must not do too early.
+#include "tests/emulated/device/device.hpp"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+
+#include "core/buffer.hpp"
+#include "core/cuda/block.hpp"
+#include "core/tensor.hpp"
+#include "tests/support.hpp"
+
+using namespace minima;
+using namespace minima::emulated;
+
+namespace {
+
+constexpr Device kEmulated{Device::Kind::emulated, 0};
+constexpr Gpu kGpu{0};
+
+void finish() { cudaDeviceSynchronize(); }
+
+void barrier_of_half(int* reached) {
+  if (threadIdx.x < blockDim.x / 2) __syncthreads();
+  atomicAdd(reached, 1);
+}
+void two_barriers() {
+  if (threadIdx.x % 2) {
+    __syncthreads();
+  } else {
+    __syncthreads();
+  }
+}
+void shuffle_of_half(float* sum) {
+  if (threadIdx.x < 16) sum[0] = __shfl_xor_sync(kAllLanes, 1.0f, 1);
+}
+void write_at(float* at) { *at = 1; }
+/// Without a barrier between, which is what the order of threads must show.
+void rotate(int* out) {
+  __shared__ int values[64];
+  values[threadIdx.x] = static_cast<int>(threadIdx.x);
+  out[threadIdx.x] = values[(threadIdx.x + 33) % 64];
+}
+void votes(unsigned* out) {
+  const unsigned ballot = __ballot_sync(kAllLanes, threadIdx.x % 3 == 0);
+  const int any = __any_sync(kAllLanes, threadIdx.x == 70), all = __all_sync(kAllLanes, 1);
+  const int count = __syncthreads_count(threadIdx.x < 40);
+  const float below = __shfl_up_sync(kAllLanes, static_cast<float>(threadIdx.x), 2);
+  out[5 * threadIdx.x] = ballot;
+  out[5 * threadIdx.x + 1] = static_cast<unsigned>(any);
+  out[5 * threadIdx.x + 2] = static_cast<unsigned>(all);
+  out[5 * threadIdx.x + 3] = static_cast<unsigned>(count);
+  out[5 * threadIdx.x + 4] = static_cast<unsigned>(below);
+}
+
+/// The signal that ends a child process which calls f; 0 if it ends by itself.
+template <class F>
+int signal_of(const F& f) {
+  const pid_t child = fork();
+  if (child == 0) {
+    std::signal(SIGSEGV, SIG_DFL);
+    f();
+    _exit(0);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+}  // namespace
+
+TEST_CASE("threads that do not meet are an error that says where") {
+  Tensor reached = Tensor::zeros({1}, DType::i32, kEmulated);
+  launch(kGpu, barrier_of_half, 1, 64, 0, reached.data<i32>());
+  CHECK_THROWS_AS(finish(), Error);
+  CHECK(reached.item() == 32);
+  launch(kGpu, two_barriers, 1, 64, 0);
+  CHECK_THROWS_AS(finish(), Error);
+  Tensor sum = Tensor::zeros({1}, DType::f32, kEmulated);
+  launch(kGpu, shuffle_of_half, 1, 32, 0, sum.data<float>());
+  CHECK_THROWS_AS(finish(), Error);
+}
+
+TEST_CASE("a missing barrier shows, for threads run in a random order") {
+  Tensor out = Tensor::empty({64}, DType::i32, kEmulated);
+  launch(kGpu, rotate, 1, 64, 0, out.data<i32>());
+  const Tensor found = out.to(Device{});
+  i64 right = 0;
+  for (i64 i = 0; i < 64; ++i) right += found.data<i32>()[i] == (i + 33) % 64;
+  CHECK(right < 64);
+}
+
+TEST_CASE("votes, shuffles and counts are those of all lanes") {
+  Tensor out = Tensor::empty({96 * 5}, DType::i32, kEmulated);
+  launch(kGpu, votes, 1, 96, 0, reinterpret_cast<unsigned*>(out.data<i32>()));
+  const Tensor found = out.to(Device{});
+  for (i64 i = 0; i < 96; ++i) {
+    unsigned ballot = 0;
+    for (unsigned l = 0; l < 32; ++l) ballot |= unsigned{(i / 32 * 32 + l) % 3 == 0} << l;
+    const i32* at = found.data<i32>() + 5 * i;
+    CHECK(static_cast<unsigned>(at[0]) == ballot);
+    CHECK(at[1] == (i >= 64));
+    CHECK(at[2] == 1);
+    CHECK(at[3] == 40);
+    CHECK(at[4] == (i % 32 >= 2 ? i - 2 : i));
+  }
+}
+
+TEST_CASE("wrong launches are refused") {
+  CHECK_THROWS_AS(launch(kGpu, two_barriers, 1, 1025, 0), Error);
+  CHECK_THROWS_AS(launch(kGpu, two_barriers, 1, 0, 0), Error);
+  CHECK_THROWS_AS(launch(kGpu, two_barriers, 1, 32, 49 << 10), Error);
+  CHECK_THROWS_AS(Tensor::zeros({1}, DType::f32, {Device::Kind::emulated, 3}), Error);
+}
+
+TEST_CASE("device memory is poisoned, bounded, and out of the host's reach") {
+  Tensor x = Tensor::empty({100}, DType::f32, kEmulated);
+  for (float value : x.to(Device{}).span<float>()) CHECK(std::isnan(value));
+  CHECK(signal_of([&] { *x.data<float>() = 1; }) == SIGSEGV);
+  CHECK(signal_of([&] { static_cast<void>(*const_cast<volatile float*>(x.data<float>())); }) ==
+        SIGSEGV);
+  CHECK(signal_of([&] { finish(); }) == 0);
+  CHECK_THROWS_AS(Tensor::empty({i64{1} << 40}, DType::f32, kEmulated), Error);
+
+  void* block = nullptr;
+  REQUIRE(cudaMalloc(&block, 100 * sizeof(float)) == cudaSuccess);
+  launch(kGpu, write_at, 1, 1, 0, static_cast<float*>(block) + 100);
+  CHECK_THROWS_AS(cudaFree(block), Error);
+  CHECK(cudaFree(static_cast<std::byte*>(block) + 1) == cudaErrorInvalidValue);
+}
+
+TEST_CASE("the allocator counts live and peak bytes, and uses blocks again") {
+  release_cached_memory(kEmulated);
+  const MemoryStats before = memory_stats(kEmulated);
+  for (int i = 0; i < 3; ++i) {
+    reset_peak_memory(kEmulated);
+    const Tensor a = Tensor::zeros({1000}, DType::f32, kEmulated), b = a.clone();
+    CHECK(memory_stats(kEmulated).live == before.live + 8000);
+  }
+  CHECK(memory_stats(kEmulated).peak == before.live + 8000);
+  CHECK(memory_stats(kEmulated).allocations == before.allocations + 2);
+  release_cached_memory(kEmulated);
+  CHECK(memory_stats(kEmulated).reserved == before.reserved);
+}
+
+TEST_CASE("queued work runs when somebody waits for it, and only what must") {
+  cudaStream_t first = nullptr, second = nullptr;
+  cudaStreamCreateWithFlags(&first, cudaStreamNonBlocking);
+  cudaStreamCreateWithFlags(&second, cudaStreamNonBlocking);
+  cudaEvent_t event = nullptr;
+  cudaEventCreateWithFlags(&event, cudaEventDisableTiming);
+  void *host = nullptr, *a = nullptr;
+  cudaMallocHost(&host, 4);
+  cudaMalloc(&a, 4);
+  int& value = *static_cast<int*>(host);
+
+  value = 1;
+  CHECK(cudaMemcpyAsync(a, host, 4, cudaMemcpyHostToDevice, first) == cudaSuccess);
+  value = 2;  // a real device may have read it by now, or not
+  CHECK(cudaEventRecord(event, first) == cudaSuccess);
+  CHECK(cudaMemsetAsync(a, 0, 4, first) == cudaSuccess);
+  CHECK(cudaStreamWaitEvent(second, event) == cudaSuccess);
+  CHECK(cudaMemcpyAsync(host, a, 4, cudaMemcpyDeviceToHost, second) == cudaSuccess);
+  CHECK(value == 2);
+  CHECK(cudaEventQuery(event) == cudaErrorNotReady);
+  CHECK(cudaStreamSynchronize(second) == cudaSuccess);
+  CHECK(value == 2);  // the copy saw the 2; the zeros, behind the event, are still to come
+  CHECK(cudaEventQuery(event) == cudaSuccess);
+  CHECK(cudaStreamSynchronize(first) == cudaSuccess);
+  int now = 7;
+  CHECK(cudaMemcpyAsync(&now, a, 4, cudaMemcpyDeviceToHost, first) == cudaSuccess);
+  CHECK(now == 0);
+
+  CHECK(cudaMemcpyAsync(a, a, 4, cudaMemcpyHostToDevice, first) == cudaErrorInvalidValue);
+  CHECK(cudaMemcpyAsync(&now, a, 8, cudaMemcpyDeviceToHost, first) == cudaErrorInvalidValue);
+  cudaGetLastError();
+  cudaFreeHost(host);
+  cudaFree(a);
+  cudaEventDestroy(event);
+  cudaStreamDestroy(first);
+  CHECK(cudaStreamSynchronize(first) == cudaErrorInvalidResourceHandle);
+  cudaGetLastError();
+  cudaStreamDestroy(second);
+}
+
+TEST_CASE("cuBLAS refuses wrong leading dimensions") {
+  cublasHandle_t blas = nullptr;
+  const float one = 1;
+  CHECK(cublasSgemm(blas, CUBLAS_OP_N, CUBLAS_OP_N, 1, 1, 1, &one, nullptr, 1, nullptr, 1, &one,
+                    nullptr, 1) == CUBLAS_STATUS_NOT_INITIALIZED);
+  cublasCreate(&blas);
+  Tensor x = Tensor::zeros({64}, DType::f32, kEmulated);
+  float* p = x.data<float>();
+  CHECK(cublasSgemm(blas, CUBLAS_OP_N, CUBLAS_OP_N, 4, 2, 3, &one, p, 3, p, 3, &one, p, 4) ==
+        CUBLAS_STATUS_INVALID_VALUE);
+  CHECK(cublasSgemm(blas, CUBLAS_OP_T, CUBLAS_OP_N, 4, 2, 3, &one, p, 2, p, 3, &one, p, 4) ==
+        CUBLAS_STATUS_INVALID_VALUE);
+  CHECK(cublasSgemm(blas, CUBLAS_OP_N, CUBLAS_OP_N, 4, -2, 3, &one, p, 4, p, 3, &one, p, 4) ==
+        CUBLAS_STATUS_INVALID_VALUE);
+  cublasDestroy(blas);
+}

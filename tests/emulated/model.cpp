@@ -1,0 +1,95 @@
+/// A whole model on the emulated device: what a training step computes, against the CPU.
+#include "autograd/functions.hpp"
+#include "core/buffer.hpp"
+#include "nn/models/classifier.hpp"
+#include "tests/support.hpp"
+
+using namespace minima;
+using namespace minima::nn;
+
+namespace {
+
+constexpr Device kEmulated{Device::Kind::emulated, 0};
+
+EncoderConfig small_config(Pooling pooling) {
+  EncoderConfig config;
+  config.vocabulary = 50;
+  config.positions = 64;
+  config.dim = 32;
+  config.heads = 4;
+  config.hidden = 48;
+  config.layers = 2;
+  config.labels = 3;
+  config.dropout = config.attention_dropout = config.classifier_dropout = 0.1;
+  config.initializer_range = 0.2;
+  config.pooling = pooling;
+  return config;
+}
+
+Batch texts(const std::vector<i64>& lengths) {
+  std::vector<i64> tokens, positions, offsets{0}, examples, labels;
+  for (std::size_t text = 0; text < lengths.size(); ++text) {
+    for (i64 i = 0; i < lengths[text]; ++i) {
+      tokens.push_back((std::ssize(tokens) * 7 + i * i * 3) % 50);
+      positions.push_back(i);
+    }
+    offsets.push_back(std::ssize(tokens));
+    examples.push_back(static_cast<i64>(text) + 5);
+    labels.push_back(static_cast<i64>(text) % 3);
+  }
+  return {Tensor::from(tokens), Tensor::from(positions), Tensor::from(offsets),
+          Tensor::from(examples), Tensor::from(labels)};
+}
+
+double largest(const Tensor& x) {
+  double found = 0;
+  for (float value : x.span<float>()) found = std::max(found, std::abs(double{value}));
+  return found;
+}
+
+}  // namespace
+
+TEST_CASE("a training pass on the device has the loss and the gradients of the CPU") {
+  const Batch batch = texts({3, 40, 17, 1});
+  const Pass pass{.training = true, .seed = 3, .step = 2};
+  for (Pooling pooling : {Pooling::first, Pooling::mean}) {
+    CAPTURE(static_cast<int>(pooling));
+    Classifier cpu(small_config(pooling)), device(small_config(pooling));
+    for (Classifier* model : {&cpu, &device}) model->initialize(7);
+    device.to(kEmulated);
+    const auto loss_of = [&](Classifier& model) {
+      const Variable logits = model(batch, pass);
+      const Variable loss = cross_entropy(logits, batch.labels.to(logits.value().device()));
+      loss.backward();
+      return loss.value().item();
+    };
+    CHECK(loss_of(device) == doctest::Approx(loss_of(cpu)).epsilon(1e-5));
+    const std::vector<Parameter*> expected = cpu.parameters(), found = device.parameters();
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      CAPTURE(found[i]->name);
+      const Shape& shape = found[i]->value.shape();
+      REQUIRE(found[i]->gradient.values().device() == kEmulated);
+      const Tensor gradient = expected[i]->gradient.to_dense(shape);
+      // That of the keys' bias is nothing but rounding: a softmax does not see it.
+      const double scale = found[i]->name.ends_with("k_lin.bias") ? 1 : largest(gradient);
+      test::check_close(found[i]->gradient.to_dense(shape).to(Device{}), gradient,
+                        {1e-5 * scale, 1e-5});
+    }
+  }
+}
+
+TEST_CASE("a steady training pass takes no more memory from the device") {
+  const Batch batch = texts({9, 12});
+  Classifier model(small_config(Pooling::first));
+  model.initialize(7);
+  model.to(kEmulated);
+  i64 taken = 0;
+  for (i64 step = 0; step < 3; ++step) {
+    for (Parameter* parameter : model.parameters()) parameter->gradient.clear();
+    const Variable logits = model(batch, {.training = true, .seed = 3, .step = step});
+    cross_entropy(logits, batch.labels.to(kEmulated)).backward();
+    const i64 now = memory_stats(kEmulated).allocations;
+    if (step == 2) CHECK(now == taken);
+    taken = now;
+  }
+}

@@ -1,0 +1,176 @@
+/// Every op on the emulated device against the CPU, forward and backward.
+#include "autograd/functions.hpp"
+#include "autograd/layers.hpp"
+#include "core/ops/finite.hpp"
+#include "core/rng.hpp"
+#include "tests/autograd/op_rows.hpp"
+#include "tests/support.hpp"
+
+using namespace minima;
+using namespace minima::test;
+
+namespace {
+
+constexpr Device kEmulated{Device::Kind::emulated, 0};
+
+struct Results {
+  Tensor y;
+  std::vector<Tensor> gradients;
+};
+
+/// y and the gradients of its inputs for a fixed dy, computed on a device.
+Results run(const OpRow& row, const std::vector<Tensor>& inputs, Device device, DType dtype) {
+  std::vector<Parameter> parameters;
+  for (const Tensor& input : inputs)
+    parameters.push_back(
+        {fmt::format("input {}", parameters.size()), input.to(dtype).clone().to(device), {}});
+  const Variable y = row.function(std::vector<Variable>(parameters.begin(), parameters.end()));
+  REQUIRE(y.value().device() == device);
+  Tensor dy = Tensor::empty(y.shape(), DType::f64);
+  RandomSequence random(1, "dy");
+  for (double& x : dy.span<double>()) x = random.normal();
+  y.backward(dy.to(dtype).to(device));
+  Results results{y.value().to(Device{}), {}};
+  for (const Parameter& parameter : parameters)
+    results.gradients.push_back(
+        parameter.gradient ? parameter.gradient.to_dense(parameter.value.shape()).to(Device{})
+                           : Tensor::zeros(parameter.value.shape(), dtype));
+  return results;
+}
+
+void compare(const OpRow& cpu, const OpRow& device, DType dtype, Tolerance tolerance) {
+  std::string shapes;
+  for (const Tensor& input : cpu.inputs) shapes += fmt::format("{} ", input.shape());
+  CAPTURE(cpu.op);
+  CAPTURE(shapes);
+  const Results expected = run(cpu, cpu.inputs, Device{}, dtype);
+  const Results found = run(device, cpu.inputs, kEmulated, dtype);
+  check_close(found.y, expected.y, tolerance);
+  for (std::size_t i = 0; i < cpu.inputs.size(); ++i) {
+    CAPTURE(i);
+    check_close(found.gradients[i], expected.gradients[i], tolerance);
+  }
+}
+
+Tensor normal(const Shape& shape, const char* name) {
+  Tensor x = Tensor::empty(shape, DType::f64);
+  RandomSequence random(3, name);
+  for (double& value : x.span<double>()) value = random.normal();
+  return x;
+}
+
+/// Rows of several warps and blocks, texts of several tiles.
+std::vector<OpRow> large_rows(Device device) {
+  const auto ids = [device](i64 n, i64 below, const char* name) {
+    std::vector<i64> values(static_cast<std::size_t>(n));
+    RandomSequence random(5, name);
+    for (i64& value : values) value = static_cast<i64>(random.below(static_cast<u64>(below)));
+    return Tensor::from(values).to(device);
+  };
+  const auto list = [device](std::vector<i64> values) { return Tensor::from(values).to(device); };
+  using In = std::vector<Variable>;
+  std::vector<OpRow> rows;
+  const auto add = [&](std::string_view op, std::vector<Tensor> inputs,
+                       std::function<Variable(const In&)> function) {
+    rows.push_back({op, std::move(inputs), std::move(function)});
+  };
+  for (i64 n : {33, 1500}) {
+    add("softmax", {normal({20, n}, "x")}, [](const In& in) { return softmax(in[0], -1); });
+    add("log_softmax", {normal({9, n}, "x")}, [](const In& in) { return log_softmax(in[0], -1); });
+    add("layer_norm", {normal({37, n}, "x"), normal({n}, "gamma"), normal({n}, "beta")},
+        [](const In& in) { return layer_norm(in[0], in[1], in[2], 1e-5); });
+    add("residual_norm",
+        {normal({37, n}, "x"), normal({37, n}, "r"), normal({n}, "gamma"), normal({n}, "beta")},
+        [=](const In& in) {
+          return residual_norm(in[0], in[1], in[2], in[3], 1e-5, {0.3, 7, 3}, ids(37, 9, "example"),
+                               ids(37, 50, "position"));
+        });
+    add("cross_entropy", {normal({30, n}, "x")},
+        [=](const In& in) { return cross_entropy(in[0], ids(30, n, "target"), {}); });
+    add("sum", {normal({n, 5}, "x")}, [](const In& in) { return sum(in[0], {0}); });
+    add("sum", {normal({7, n}, "x")}, [](const In& in) { return sum(in[0], {1}); });
+    add("embedding", {normal({n, 40}, "w")},
+        [=](const In& in) { return embedding(in[0], ids(90, 30, "ids")); });
+    add("linear", {normal({n, 20}, "x"), normal({30, 20}, "w"), normal({30}, "b")},
+        [](const In& in) { return linear(in[0], in[1], in[2]); });
+    add("mul", {normal({n, 3}, "x"), normal({3}, "y")},
+        [](const In& in) { return mul(in[0], in[1]); });
+  }
+  for (i64 head_dim : {5, 40, 150})
+    add("attention",
+        {normal({73, 2 * head_dim}, "q"), normal({110, 2 * head_dim}, "k"),
+         normal({110, 2 * head_dim}, "v")},
+        [=](const In& in) {
+          return attention(in[0], in[1], in[2],
+                           {list({0, 1, 70, 70, 73}), ids(73, 100, "position"),
+                            list({0, 33, 100, 105, 110}), list({4, 9, 2, 7})},
+                           2, {0.2, 7, 3});
+        });
+  return rows;
+}
+
+}  // namespace
+
+TEST_CASE("every op on the device agrees with the CPU, forward and backward") {
+  for (const auto& [dtype, tolerance] :
+       {std::pair{DType::f64, Tolerance{1e-12, 1e-12}}, {DType::f32, Tolerance{1e-5, 1e-5}}}) {
+    const std::vector<OpRow> cpu = op_rows(Device{}, dtype), device = op_rows(kEmulated, dtype);
+    for (std::size_t i = 0; i < cpu.size(); ++i) compare(cpu[i], device[i], dtype, tolerance);
+  }
+}
+
+TEST_CASE("ops over several warps, blocks and tiles agree with the CPU") {
+  const std::vector<OpRow> cpu = large_rows(Device{}), device = large_rows(kEmulated);
+  for (std::size_t i = 0; i < cpu.size(); ++i) {
+    compare(cpu[i], device[i], DType::f64, {1e-11, 1e-11});
+    compare(cpu[i], device[i], DType::f32, {2e-5, 1e-5});
+  }
+}
+
+TEST_CASE("a dropped element is the same one on every device") {
+  const Tensor x = Tensor::full({3, 200}, 1), example = Tensor::from(std::vector<i64>{4, 4, 9}),
+               position = Tensor::from(std::vector<i64>{0, 1, 0});
+  const Tensor expected = ops::dropout(x, {0.4, 12, 3}, example, position);
+  const Tensor found =
+      ops::dropout(x.to(kEmulated), {0.4, 12, 3}, example.to(kEmulated), position.to(kEmulated));
+  CHECK(std::ranges::equal(found.to(Device{}).span<float>(), expected.span<float>()));
+}
+
+TEST_CASE("types convert on the device as on the CPU") {
+  const Tensor x = Tensor::from(std::vector<float>{0, 1.5f, -3.7f, 70000, 1e-7f, 3.1415927f});
+  for (DType dtype : {DType::f64, DType::bf16, DType::f16, DType::i64, DType::i32}) {
+    CAPTURE(dtype_name(dtype));
+    const Tensor found = x.to(kEmulated).to(dtype).to(Device{}), expected = x.to(dtype);
+    CHECK(std::memcmp(found.raw(), expected.raw(), static_cast<std::size_t>(found.bytes())) == 0);
+  }
+}
+
+TEST_CASE("a value that is not finite is found on the device") {
+  Tensor x = Tensor::zeros({5000});
+  CHECK(ops::first_non_finite(x.to(kEmulated)) == -1);
+  x.data<float>()[4000] = HUGE_VALF;
+  x.data<float>()[777] = std::nanf("");
+  CHECK(ops::first_non_finite(x.to(kEmulated)) == 777);
+}
+
+TEST_CASE("a wrong id on the device is an error that names the op, when its result is read") {
+  const Tensor w = Tensor::zeros({5, 3}, DType::f32, kEmulated);
+  const Tensor bad = Tensor::from(std::vector<i64>{1, 7}).to(kEmulated);
+  const Variable y = embedding(Variable(w), bad);
+  CHECK_THROWS_WITH_AS(y.value().to(Device{}),
+                       "embedding: id: 7 is outside of 0 … 4 (found on emulated)", Error);
+  CHECK_NOTHROW(w.to(Device{}));  // told once
+  const Tensor offsets = Tensor::from(std::vector<i64>{0, 4, 2, 6}).to(kEmulated);
+  const Variable pooled =
+      mean_pool(Variable(Tensor::zeros({6, 2}, DType::f32, kEmulated)), offsets);
+  CHECK_THROWS_WITH_AS(pooled.value().to(Device{}),
+                       "mean_pool: 2 is outside of 0 … 6 (found on emulated)", Error);
+}
+
+TEST_CASE("operands on two devices are refused by name") {
+  const Tensor here = Tensor::zeros({3, 3}), there = here.to(kEmulated);
+  CHECK_THROWS_WITH_AS(ops::matmul(here, there),
+                       "matmul: operands are on cpu and emulated; they must be together", Error);
+  CHECK_THROWS_AS(add(Variable(here), Variable(there)), Error);
+  CHECK_THROWS_AS(Tensor::zeros({1}, DType::f32, {Device::Kind::cuda, 0}), Error);
+}
