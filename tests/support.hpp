@@ -14,10 +14,13 @@
 
 namespace minima::test {
 
+/// Where the sources lie. Only tests/main.cpp knows: the other tests are the same for the compiler in every folder.
+std::filesystem::path source_folder();
+
 /// A file of the reference set: under MINIMA_REFERENCE, else ../shared/reference, else the
 /// project's tests/golden. Empty when it is in none of them; the caller says what it skips.
 inline std::filesystem::path reference(const std::string& file) {
-  const std::filesystem::path source = MINIMA_SOURCE_DIR;
+  const std::filesystem::path source = source_folder();
   const char* chosen = std::getenv("MINIMA_REFERENCE");
   for (const std::filesystem::path& folder :
        {std::filesystem::path(chosen ? chosen : ""), source / "../shared/reference",
@@ -28,7 +31,7 @@ inline std::filesystem::path reference(const std::string& file) {
 
 /// A data set's folder: under MINIMA_DATA, else ../shared/data. Empty when it is in neither.
 inline std::filesystem::path data_set(const std::string& name) {
-  const std::filesystem::path source = MINIMA_SOURCE_DIR;
+  const std::filesystem::path source = source_folder();
   const char* chosen = std::getenv("MINIMA_DATA");
   for (const std::filesystem::path& folder :
        {std::filesystem::path(chosen ? chosen : ""), source / "../shared/data"})

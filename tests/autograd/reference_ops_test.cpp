@@ -289,8 +289,7 @@ TEST_SUITE("golden") {
   }
 
   TEST_CASE("the cases that the repository carries cover every op of the set") {
-    const std::filesystem::path folder =
-        std::filesystem::path(MINIMA_SOURCE_DIR) / "tests/golden/model/ops";
+    const std::filesystem::path folder = test::source_folder() / "tests/golden/model/ops";
     CHECK(replay_all(folder, composed_attention, any_op) > 0);
     std::map<std::string, int> cases;
     for (const Json& record : read_json(folder / "ops.json")) ++cases[record.at("op")];

@@ -11,8 +11,7 @@ using test::check_close;
 
 TEST_SUITE("golden") {
   TEST_CASE("a masked language model has the loss, logits and gradients of transformers'") {
-    const std::filesystem::path folder =
-        std::filesystem::path(MINIMA_SOURCE_DIR) / "tests/golden/model/masked_lm";
+    const std::filesystem::path folder = test::source_folder() / "tests/golden/model/masked_lm";
     for (const std::string name : {"distilbert", "bert"}) {
       CAPTURE(name);
       const auto config_file = folder / (name + ".json");

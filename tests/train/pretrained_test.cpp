@@ -295,7 +295,7 @@ TEST_SUITE("golden") {
     const test::Folder folder;
     const std::string input = folder.write("texts.json", lines.dump());
     REQUIRE(std::system(fmt::format("'{}' '{}/tests/train/transformers_logits.py' {} {}", python,
-                                    MINIMA_SOURCE_DIR, input, folders)
+                                    test::source_folder().string(), input, folders)
                             .c_str()) == 0);
     for (const auto& directory : directories) {
       CAPTURE(names_of(directory->model.config.architecture).model_type);
