@@ -175,14 +175,16 @@ class Model {
     const i64 rows = logits.rows;
     Tensor loss = tape.allocate(rows);
     const Tensor logsumexp = tape.allocate(rows, "log sums");
+    const Tensor divisor = tape.allocate(1, "log sums", 8);
     {  // the mean, and its accumulators in double
       const Tensor mean = tape.allocate(1, "loss");
       tape.allocate(std::max<i64>(1, (rows + (1 << 14) - 1) >> 14), "", 8);
       loss = mean;
     }
-    return tape.record(loss, 1, 1, {logits.node},
-                       [this, rows, columns = logits.columns, logits = logits.value, logsumexp,
-                        loss](const Tensor&) { return Grads{tape.allocate(rows * columns)}; });
+    return tape.record(
+        loss, 1, 1, {logits.node},
+        [this, rows, columns = logits.columns, logits = logits.value, logsumexp, divisor,
+         loss](const Tensor&) { return Grads{tape.allocate(rows * columns)}; });
   }
 
   // ---- nn: layers
