@@ -1,0 +1,122 @@
+/// Options and the files that hold them: what is refused before anything is loaded, and what run.json keeps.
+#include "core/file.hpp"
+#include "core/json.hpp"
+#include "tests/cli/shell.hpp"
+
+using namespace minima;
+using namespace minima::test;
+
+TEST_CASE(
+    "wrong options and mixes of training are refused before anything is loaded, with the way out") {
+  const Shell shell;
+  shell.write("unknown.json", R"({"epochz": 3})");
+  shell.write("twice.json", R"({"epochs": 3, "epochs": 4})");
+  shell.write("list.json", "[3]");
+  shell.write("kind.json", R"({"epochs": {"a": 1}})");
+  shell.write("flag.json", R"({"cased": "yes"})");
+  shell.write("value.json", R"({"epochs": "many"})");
+  struct Refusal {
+    const char* arguments;
+    std::vector<std::string> words;
+  };
+  // The data do not exist: whoever loads them would complain about that.
+  const std::vector<Refusal> table = {
+      {"train --epochs 0", {"epochs is 0", "between 1"}},
+      {"train --epochs many", {"--epochs", "many"}},
+      {"train --epochs 3 --steps 10", {"--epochs", "--steps", "exclude"}},
+      {"train --steps 0", {"--steps is 0", "at least 1"}},
+      {"train --minutes 0", {"--minutes is 0", "leave it out"}},
+      {"train --minutes=-1", {"--minutes is -1"}},
+      {"train --batch 8 --tokens 100", {"--batch", "--tokens", "exclude"}},
+      {"train --batch=-1", {"batch", "positive"}},
+      {"train --accumulate 0", {"accumulate is 0", "between 1"}},
+      {"train --warmup 1", {"warmup is 1", "below 1"}},
+      {"train --warmup=-0.1", {"warmup is -0.1", "at least 0"}},
+      {"train --clip=-1", {"clip is -1", "0: not clipped"}},
+      {"train --clip-value=-1", {"clip-value is -1", "0: not cut"}},
+      {"train --watch=-1", {"watch is -1", "0: never"}},
+      {"train --patience=-1", {"patience is -1", "0: never"}},
+      {"train --evaluate-every=-5", {"evaluate-every is -5", "0: after each epoch"}},
+      {"train --save-every=-1", {"save-every is -1", "0: only when interrupted"}},
+      {"train --keep=-1", {"keep is -1", "0: all"}},
+      {"train --metric accuracyy", {"--metric", "accuracyy", "accuracy"}},
+      {"train --non-finite ignore", {"--non-finite", "ignore", "lower-scale"}},
+      {"train --precision int8", {"--precision", "int8", "bf16"}},
+      {"train --schedule liner", {"liner", "'linear'"}},
+      {"train --schedule one_cycle:pct_strat=0.3", {"pct_strat", "pct_start"}},
+      {"train --schedule linear:minimum=0.1", {"minimum", "has none"}},
+      {"train --schedule one_cycle:pct_start=2", {"pct_start", "below 1"}},
+      {"train --optimizer adamv", {"adamv", "adamw"}},
+      {"train --optimizer adamw:lrr=1", {"lrr", "lr"}},
+      {"train --optimizer adafactor:lr=1e-3", {"relative_step"}},
+      {"train --optimizer adamw --state int4", {"int4", "block8"}},
+      {"train --optimizer adamw:lr=1e-3 --lr 1e-2", {"lr", "twice"}},
+      {"train --lr=-1", {"lr", "-1"}},
+      {"train --lr nan", {"lr", "nan"}},
+      {"train --switch 50%", {"an optimizer must follow", "50%:adamw8bit"}},
+      {"train --switch 150%:adamw", {"150%", "below 100"}},
+      {"train --switch 50%:adamv", {"adamv", "adamw"}},
+      {"train --switch 0:adamw", {"at least 1"}},
+      {"train --group bias", {"group 'bias'", "options"}},
+      {"train --group bias:lrr=1", {"lrr", "lr"}},
+      {"train --dropout 1", {"dropout is 1", "below 1"}},
+      {"train --heads 3", {"3 heads", "128"}},
+      {"train --layers 0", {"layers is 0", "from 1"}},
+      {"train --max-length 1", {"max-length is 1", "between 2"}},
+      {"train --threads=-2", {"threads is -2", "all cores"}},
+      {"train --model smal", {"smal", "small"}},
+      {"train --pooling last", {"--pooling", "last", "mean"}},
+      {"train --seed=-1", {"--seed", "range"}},
+      {"train --epochz 3", {"--epochz", "--epochs"}},
+      {"train --resume a --config b", {"--resume", "--config", "exclude"}},
+      {"train --config missing.json", {"missing.json", "cannot be opened"}},
+      {"train --config unknown.json", {"unknown.json", "'epochz'", "'epochs'"}},
+      {"train --config twice.json", {"twice.json", "epochs"}},
+      {"train --config list.json", {"list.json", "no JSON object"}},
+      {"train --config kind.json", {"kind.json", "'epochs'", "a number, a word"}},
+      {"train --config flag.json", {"flag.json", "'cased'", "true or false"}},
+      {"train --config value.json", {"--epochs", "many"}},
+      {"train --find-lr --lr 1", {"--find-lr", "--lr", "exclude"}},
+      {"train --find-lr --switch 5:adamw", {"--find-lr", "--switch", "exclude"}},
+      {"compare --tune 0", {"0 learning rates", "between 1"}},
+      {"compare --seeds 0", {"0 seeds", "between 1"}},
+      {"compare --optimizers adamw,adamw", {"adamw", "named twice"}},
+      {"compare --optimizers adamw,adafactorr", {"adafactorr", "adafactor"}},
+      {"compare --optimizers adafactor:lr=1e-3", {"relative_step"}},
+      {"compare --lr 1", {"--lr", "did you mean"}},
+  };
+  CHECK(table.size() >= 40);
+  for (const Refusal& refusal : table) {
+    const std::string arguments = std::string(refusal.arguments) + " --data nowhere.tsv";
+    check_refused(shell, arguments, refusal.words);
+    CHECK(read_file(shell.folder / "err").find("nowhere.tsv") == std::string::npos);
+  }
+  check_refused(shell, "trian", {"did you mean train?"}, "");
+  check_refused(shell, "train --vocabulary 10", {"10"});
+  check_refused(shell, "train --resume a --out b", {"--resume", "--out", "exclude"}, "");
+  check_refused(shell, "train --resume nowhere", {"nowhere/run.json", "cannot be opened"}, "");
+}
+
+TEST_CASE(
+    "a configuration file stands for options, the command line stands over it, and run.json keeps "
+    "both") {
+  const Shell shell;
+  shell.write("options.json",
+              R"({"model": "tiny", "dim": 16, "hidden": 16, "max-length": 16, "threads": 1,
+                                  "epochs": 3, "optimizer": "lion", "group": ["bias:lr=0", "embeddings:lr=1e-5"]})");
+  const Answer answer = shell.minima("train --config options.json --epochs 1 --batch 64 --out run");
+  CAPTURE(answer.err);
+  REQUIRE(answer.code == 0);
+  CHECK(answer.err.find("\"optimizer\":\"lion\"") != std::string::npos);
+  const Json run = read_json(shell.folder / "run/run.json");
+  CHECK(run["training"]["epochs"] == 1);
+  CHECK(run["training"]["batch"] == "64 texts");
+  CHECK(run["training"]["groups"].size() == 2);
+  CHECK(run["optimizer"]["optimizer"] == "lion");
+  // What was resolved is a configuration again.
+  shell.write("again.json", run["arguments"].dump());
+  REQUIRE(shell.minima("train --config again.json --out again").code == 0);
+  CHECK(read_json(shell.folder / "again/run.json")["arguments"] == run["arguments"]);
+  CHECK(read_file(shell.folder / "again/final/model.safetensors") ==
+        read_file(shell.folder / "run/final/model.safetensors"));
+}

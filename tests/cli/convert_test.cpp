@@ -1,0 +1,36 @@
+/// minima train --model DIRECTORY, and minima convert.
+#include "core/json.hpp"
+#include "tests/cli/shell.hpp"
+
+using namespace minima;
+using namespace minima::test;
+
+TEST_CASE("a model directory is fine-tuned by --model, and convert writes it in other forms") {
+  const Shell shell;
+  const std::string small =
+      " --data builtin --epochs 1 --optimizer sgd:lr=0.01 --threads 1 --watch 0";
+  REQUIRE(shell.minima("train --model tiny --pooling first --layers 1 --out one" + small).code ==
+          0);
+  const Answer again = shell.minima("train --model one/final --out two --json" + small);
+  CAPTURE(again.err);
+  REQUIRE(again.code == 0);
+  CHECK(again.err.find("made anew") == std::string::npos);  // the same labels: the same head
+  CHECK(shell.exists("two/final/model.safetensors"));
+  check_refused(shell, "train --model one/final --dim 32", {"one/final", "trained already"});
+  check_refused(shell, "train --model one", {"one: is a run's folder", "one/final"});
+
+  const Answer bare = shell.minima("convert one/final bare --dtype bf16 --encoder-only --json");
+  CAPTURE(bare.err);
+  REQUIRE(bare.code == 0);
+  const Json report = parse_json(bare.out, "convert");
+  CHECK(report["left_out"].size() == 4);
+  CHECK(report["became_infinite"] == 0);
+  const Answer third = shell.minima("train --model bare --out three" + small);
+  REQUIRE(third.code == 0);
+  CHECK(third.err.find("bare: made anew: classifier.bias (not in the checkpoint)") !=
+        std::string::npos);
+  check_refused(shell, "eval bare input", {"bare", "has no head", "train --model bare"}, "");
+  CHECK(shell.minima("convert one/final/model.safetensors x.safetensors --dtype f16").code == 0);
+  check_refused(shell, "convert x.safetensors y", {"config.json", "--like"}, "");
+  check_refused(shell, "convert none y.safetensors", {"none", "cannot be opened"}, "");
+}

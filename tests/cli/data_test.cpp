@@ -1,0 +1,48 @@
+/// minima data.
+#include "core/json.hpp"
+#include "tests/cli/shell.hpp"
+
+using namespace minima;
+using namespace minima::test;
+
+TEST_CASE("data tells the classes, lengths and repeated texts of files and folders") {
+  const Shell shell;
+  shell.write("a.csv",
+              "text,label\r\nsome text,spam\r\n\"Some, text!\",ham\r\nother,ham\r\nbad\r\n");
+  check_refused(shell, "data a.csv", {"a.csv:5", "1 field, the header 2"}, "");
+  const Answer answer = shell.minima("data a.csv --skip-bad-rows --json");
+  CAPTURE(answer.err);
+  REQUIRE(answer.code == 0);
+  const Json json = parse_json(answer.out, "data --json");
+  CHECK(json["rows"] == 3);
+  CHECK(json["skipped"] == 1);
+  const Json& all = json["splits"]["all"];
+  CHECK(all["classes"][0]["label"] == "ham");
+  CHECK(all["classes"][0]["rows"] == 2);
+  CHECK(all["characters"]["max"] == 11);
+  CHECK(all["words"]["p50"] == 2);
+  CHECK(all["duplicates"]["exact"] == 0);
+  CHECK(all["duplicates"]["normalized"] == 1);
+  CHECK(json["conflicts"]["normalized"]["rows"] == 2);
+
+  std::filesystem::create_directory(shell.folder / "set");
+  shell.write("set/train.tsv", "label\ttext\n0\ta b\n1\tc\n");
+  shell.write("set/validation.jsonl", "{\"label\": 0, \"text\": \"A, b\"}\n");
+  shell.write("set/labels.txt", "no\nyes\n");
+  shell.write("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n");
+  const Answer folder = shell.minima("data set --vocab vocab.txt --json");
+  const Json splits = parse_json(folder.out, "data --json");
+  CHECK(splits["rows"] == 3);
+  CHECK(splits["splits"]["train"]["classes"][1]["name"] == "yes");
+  CHECK(splits["splits"]["train"]["tokens"]["max"] == 4);
+  CHECK(splits["splits"]["train"]["unknown"] == 2);
+  CHECK(splits["shared"]["dev_in_train"]["normalized"] == 1);
+  const Answer table = shell.minima("data set");
+  CHECK(table.code == 0);
+  CHECK(table.out.find("rows of dev whose text is in train: 0, ignoring case and punctuation 1") !=
+        std::string::npos);
+  shell.write("set/dev.tsv", "label\ttext\n0\ta\n");
+  check_refused(shell, "data set", {"dev.tsv", "validation.jsonl"}, "");
+  check_refused(shell, "data none.tsv", {"none.tsv"}, "");
+  check_refused(shell, "data a.csv --text-column body", {"a.csv:1", "body", "--text-column"}, "");
+}

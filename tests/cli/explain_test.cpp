@@ -1,0 +1,25 @@
+/// minima explain.
+#include "core/json.hpp"
+#include "tests/cli/shell.hpp"
+
+using namespace minima;
+using namespace minima::test;
+
+TEST_CASE("explain shows a step with its formulas, and refuses what does not fit") {
+  const Shell shell;
+  const Answer answer = shell.minima("explain adamw8bit --shape 4x300 --element 2,17 --json");
+  CAPTURE(answer.err);
+  REQUIRE(answer.code == 0);
+  const Json step = parse_json(answer.out, "explain --json")["steps"][0];
+  CHECK(step["element"] == 617);
+  CHECK(step["slots"][0]["code"].is_number());
+  CHECK(step["lines"][0]["letters"] == "β₁ * m + (1 − β₁) * g");
+  const Answer text = shell.minima("explain adamw:lr=0.1 --weight 0.5 --gradient 0.2");
+  CHECK(text.out.find("= 0.9 * 0 + 0.1 * 0.2") != std::string::npos);
+  for (const char* wrong :
+       {"--weight 1,2 --gradient 1", "--element 3", "--shape 0x3", "--shape 2x", "--weight 1,x",
+        "--weight '1,2;3'", "--steps 0", "--weight 1 --shape 3"}) {
+    CAPTURE(wrong);
+    CHECK(shell.minima(std::string("explain adamw ") + wrong).code == 2);
+  }
+}

@@ -1,0 +1,97 @@
+/// minima memory.
+#include <map>
+
+#include "core/json.hpp"
+#include "tests/cli/shell.hpp"
+
+using namespace minima;
+using namespace minima::test;
+
+TEST_CASE("memory answers from sizes alone, and its measurement agrees") {
+  const Shell shell;
+  const Answer answer = shell.minima("memory --json");
+  CAPTURE(answer.err);
+  REQUIRE(answer.code == 0);
+  const Json json = parse_json(answer.out, "memory --json");
+  CHECK(json["parameters"] == 65'783'042);
+  CHECK(json["tensors"] == 104);
+  std::map<std::string, Json> optimizers;
+  for (const Json& optimizer : json["optimizers"])
+    optimizers[optimizer["name"].get<std::string>()] = optimizer;
+  CHECK(optimizers["adamw"]["state_elements"] == 131'566'188);
+  CHECK(optimizers["adamw"]["state_bytes"] == 526'264'752);
+  CHECK(optimizers["adafactor"]["state_elements"] == 178'712);
+  CHECK(optimizers["adamw8bit"]["scales"] == 513'432);
+  CHECK(optimizers["came"]["state_elements"] == 66'078'048);
+  CHECK(optimizers["adapm"]["momentum_saving"] >= 0.9);
+  CHECK(optimizers["adapm:factored=true"]["state_saving"] >= 0.95);
+  CHECK(optimizers.contains("came:state=block8"));
+
+  const Answer scale = shell.minima("memory --scale 7b --optimizers adamw,adamw8bit --fits 100");
+  CHECK(scale.code == 0);
+  for (const char* part : {"7,001,230,082 parameters", "14,002,460,700", "yes", "no"})
+    CHECK(scale.out.find(part) != std::string::npos);
+  const Answer measured = shell.minima(
+      "memory --measure --json --model tiny --vocabulary 500 --batch 4 --length 9 --threads 1");
+  CAPTURE(measured.err);
+  REQUIRE(measured.code == 0);
+  const Json measurement = parse_json(measured.out, "--measure");
+  for (const Json& optimizer : measurement["optimizers"])
+    for (const char* bytes : {"state_bytes", "peak_bytes"})
+      CHECK(optimizer[bytes] == optimizer["measured"][bytes]);
+  const Answer table = shell.minima("memory --model tiny --state-table adamw8bit");
+  CHECK(table.out.find("under 4096 elements") != std::string::npos);
+}
+
+TEST_CASE("memory refuses what it cannot count, in one line") {
+  const Shell shell;
+  const auto config = [&](const std::string& name, const std::string& sizes) {
+    shell.write(name,
+                "{\"model_type\": \"distilbert\", \"vocab_size\": 500, "
+                "\"max_position_embeddings\": 64, \"hidden_dim\": 64, " +
+                    sizes + "}");
+  };
+  config("good.json", "\"dim\": 32, \"n_heads\": 2, \"n_layers\": 1");
+  config("deep.json", "\"dim\": 32, \"n_heads\": 2, \"n_layers\": 5000");
+  config("wide.json", "\"dim\": 99999999999, \"n_heads\": 2, \"n_layers\": 1");
+  config("heads.json", "\"dim\": 32, \"n_heads\": 5, \"n_layers\": 1");
+  config("twice.json", "\"dim\": 32, \"dim\": 32, \"n_heads\": 2, \"n_layers\": 1");
+  shell.write("gpt.json", "{\"model_type\": \"gpt2\", \"hidden_size\": 768}");
+  shell.write("bert.json", "{\"model_type\": \"bert\", \"vocab_size\": 768}");
+  std::filesystem::create_directory(shell.folder / "empty");
+  CHECK(shell.minima("memory --model good.json --length 9").code == 0);
+  const auto refused = [&](const std::string& arguments, const std::vector<std::string>& words) {
+    check_refused(shell, "memory " + arguments, words, "");
+  };
+  refused("--model smal", {"smal", "small"});
+  refused("--model missing.json", {"missing.json"});
+  refused("--model empty", {"empty/config.json"});
+  refused("--model gpt.json", {"gpt.json", "'gpt2'", "'distilbert'", "'bert'"});
+  refused("--model bert.json", {"bert.json", "'max_position_embeddings'"});
+  refused("--model deep.json", {"deep.json", "'n_layers'", "5000", "1000"});
+  refused("--model wide.json", {"wide.json", "'dim'", "99999999999", "2147483648"});
+  refused("--model heads.json", {"heads.json", "5 heads", "32"});
+  refused("--model twice.json", {"twice.json", "'dim'", "twice"});
+  refused("--dim 0", {"--dim is 0"});
+  refused("--dim 1000000", {"--dim is 1000000", "65536"});
+  refused("--vocabulary 1", {"--vocabulary is 1"});
+  refused("--labels -3", {"--labels is -3"});
+  refused("--heads 7", {"7 heads", "768"});
+  refused("--batch 0", {"--batch is 0"});
+  refused("--batch 2 --tokens 100", {"--batch", "--tokens"});
+  refused("--batch 1000000 --length 512", {"512000000", "16777216"});
+  refused("--length 513", {"513", "512", "--positions"});
+  refused("--optimizers adamww", {"adamww", "'adamw'"});
+  refused("--optimizers adamw:lrr=1", {"lrr", "lr"});
+  refused("--optimizers adamw,adamw", {"adamw", "twice"});
+  refused("--optimizers adafactor:lr=1", {"relative_step"});
+  refused("--scale 7x", {"7x", "7b"});
+  refused("--scale 1e40", {"1e40", "10t"});
+  refused("--scale 7b --dim 64", {"--scale", "--dim"});
+  refused("--scale 7b --model tiny", {"--scale", "--model"});
+  refused("--scale 7b --measure", {"--scale", "--measure"});
+  refused("--fits 0", {"--fits"});
+  refused("--state-table adamz", {"adamz", "adam"});
+  refused("--state-table adamw --measure", {"--state-table", "--measure"});
+  refused("--mesure", {"--mesure", "--measure"});
+}

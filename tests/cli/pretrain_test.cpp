@@ -1,0 +1,51 @@
+/// minima pretrain.
+#include <fmt/format.h>
+
+#include "core/json.hpp"
+#include "core/safetensors.hpp"
+#include "tests/cli/shell.hpp"
+#include "tests/support.hpp"
+
+using namespace minima;
+using namespace minima::test;
+
+TEST_CASE("pretrain makes from plain text what train --model goes on with") {
+  const Shell shell;
+  std::string texts, labelled = "label\ttext\n";
+  for (int i = 0; i < 60; ++i) {
+    texts += fmt::format("{} number {} of many\n", i % 2 ? "an apple" : "a pear", i);
+    labelled += fmt::format("{}\t{} number {} of many\n", i % 2, i % 2 ? "apples" : "pears", i);
+  }
+  shell.write("texts.txt", texts);
+  shell.write("labelled.tsv", labelled);
+  check_refused(shell, "pretrain --data texts.txt --mask-rate 2", {"rate is 2"});
+  check_refused(shell, "pretrain --data nothing.txt", {"nothing.txt", "cannot be read"});
+  check_refused(shell, "train --layer-decay 0", {"layer-decay is 0"});
+  check_refused(shell, "train --word-dropout 1", {"word-dropout is 1"});
+  const Answer made = shell.minima(
+      std::string("pretrain --data texts.txt --out pre --json --mask-rate 0.3 --whole-words") +
+      kTiny);
+  CAPTURE(made.err);
+  REQUIRE(made.code == 0);
+  const Json report = parse_json(made.out, "pretrain --json");
+  CHECK(report["model"] == "pre/final");
+  CHECK(report["dev"]["perplexity"] > 1);
+  const Json config = read_json(shell.folder / "pre/final/config.json");
+  CHECK(config["architectures"][0] == "DistilBertForMaskedLM");
+
+  const Answer trained = shell.minima(
+      "train --model pre/final --data labelled.tsv --out run --epochs 1 --threads 1 --freeze "
+      "embeddings --layer-decay 0.9 --word-dropout 0.1 --json");
+  CAPTURE(trained.err);
+  REQUIRE(trained.code == 0);
+  const Json run = parse_json(trained.out, "train --json");
+  CHECK(run["spec"] == "adamw:lr=0.0001");  // a tenth of what suits random weights
+  // What is frozen has no state, and is what it was.
+  for (const Json& group : run["options"]["groups"])
+    for (const Json& name : group["parameters"])
+      CHECK(name.get<std::string>().find("embeddings") == std::string::npos);
+  const std::string words = "distilbert.embeddings.word_embeddings.weight";
+  const Tensor before = SafetensorsFile(shell.folder / "pre/final/model.safetensors").read(words),
+               after = SafetensorsFile(shell.folder / "run/final/model.safetensors").read(words);
+  test::check_close(after, before, {0, 0});
+}

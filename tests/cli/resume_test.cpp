@@ -1,0 +1,58 @@
+/// minima train --resume, and Ctrl-C.
+#include <fmt/format.h>
+#include <sys/wait.h>
+
+#include "core/file.hpp"
+#include "tests/cli/shell.hpp"
+
+using namespace minima;
+using namespace minima::test;
+
+TEST_CASE("a run is resumed by the program, with its own options and no others") {
+  const Shell shell;
+  REQUIRE(shell.minima(std::string("train") + kTiny + " --batch 16 --out whole").code == 0);
+  const std::string saving = std::string("train") + kTiny + " --batch 16 --save-every 10 --out run";
+  REQUIRE(shell.minima(saving).code == 0);
+  // As if it had been killed after its last checkpoint.
+  std::filesystem::remove_all(shell.folder / "run/final");
+  const Answer other = shell.minima("train --resume run --batch 8");
+  CHECK(other.code == 2);
+  CHECK(other.err.find("--batch is 8 here, 16 in") != std::string::npos);
+  CHECK(shell.minima("train --resume run --lr 1").err.find("--lr") != std::string::npos);
+  const Answer again = shell.minima(saving);
+  CHECK(again.code == 2);
+  CHECK(again.err.find("--resume run") != std::string::npos);
+  const Answer resumed = shell.minima("train --resume run --threads 2 --save-every 0");
+  CAPTURE(resumed.err);
+  REQUIRE(resumed.code == 0);
+  CHECK(resumed.err.find("going on from run/checkpoints/step-40") != std::string::npos);
+  CHECK(read_file(shell.folder / "run/final/model.safetensors") ==
+        read_file(shell.folder / "whole/final/model.safetensors"));
+  CHECK(read_file(shell.folder / "run/final/optimizer.safetensors") ==
+        read_file(shell.folder / "whole/final/optimizer.safetensors"));
+}
+
+TEST_CASE("Ctrl-C saves and stops, and the run is as if it had not been") {
+  const Shell shell;
+  const std::string train = std::string(kTiny) + " --epochs 40 --batch 4 --accumulate 2";
+  const std::string epochs =
+      train.substr(0, train.find(" --epochs 1")) + train.substr(train.find(" --epochs 1") + 11);
+  // The shell waits for the first line of metrics, then interrupts.
+  shell.write("interrupt.sh",
+              fmt::format("cd '{}'\n'{}' train{} --out run > out 2> err &\nchild=$!\n"
+                          "while [ ! -s run/metrics.jsonl ]; do kill -0 $child || exit 9; "
+                          "sleep 0.02; done\nkill -INT $child\nwait $child\n",
+                          shell.folder.string(), shell.program, epochs));
+  // With job control (-m), else the shell would have its child ignore the interrupt.
+  const int status =
+      std::system(fmt::format("bash -m '{}/interrupt.sh'", shell.folder.string()).c_str());
+  const std::string said = read_file(shell.folder / "err");
+  CAPTURE(said);
+  CHECK(WEXITSTATUS(status) == 130);
+  CHECK(said.find("train --resume run") != std::string::npos);
+  CHECK_FALSE(shell.exists("run/final"));
+  REQUIRE(shell.minima("train --resume run").code == 0);
+  REQUIRE(shell.minima("train" + epochs + " --out whole").code == 0);
+  CHECK(read_file(shell.folder / "run/final/model.safetensors") ==
+        read_file(shell.folder / "whole/final/model.safetensors"));
+}

@@ -1,0 +1,139 @@
+/// minima train: what it refuses, what it writes.
+#include <fmt/format.h>
+
+#include <sstream>
+
+#include "core/file.hpp"
+#include "core/json.hpp"
+#include "tests/cli/shell.hpp"
+
+using namespace minima;
+using namespace minima::test;
+
+TEST_CASE("a number that does not fit is refused, not bent") {
+  const Shell shell;
+  for (const char* wrong : {"--seed=-1", "--seed 99999999999999999999",
+                            "--batch 99999999999999999999", "--layers 100000000000"})
+    check_refused(shell, std::string("train") + kTiny + " " + wrong, {"range"});
+}
+
+TEST_CASE("what surroundings lack is said before anything is loaded") {
+  const Shell shell;
+  for (const char* setting : {"MINIMA_BLAS=/nowhere", "MINIMA_VECTOR_UNIT=nothing"}) {
+    CAPTURE(setting);
+    const Answer answer = shell.minima(std::string("train") + kTiny + " --out run", "", setting);
+    CHECK((answer.code == 1 || answer.code == 2));
+    CHECK(std::ranges::count(answer.err, '\n') <= 2);
+    CHECK(answer.err.starts_with("minima: "));
+    CHECK_FALSE(shell.exists("run"));
+  }
+}
+
+TEST_CASE("bad data is refused in one line that says where and why") {
+  const Shell shell;
+  std::string good = "label\ttext\n";
+  for (int i = 0; i < 60; ++i)
+    good += fmt::format("{}\ttext number {} of class {}\n", i % 2, i, i % 2);
+  shell.write("empty.tsv", "");
+  shell.write("header.tsv", "label\ttext\n");
+  shell.write("one.tsv",
+              "label\ttext\n0\ta\n0\tb\n0\tc\n0\td\n0\te\n0\tf\n0\tg\n0\th\n0\ti\n0\tj\n0\tk\n");
+  shell.write("notab.tsv", good + "no tab here\n");
+  shell.write("utf8.tsv", good + "1\tbroken \xff\xfe here\n");
+  shell.write("long.tsv", good + "1\t" + std::string(10 << 20, 'a') + "\n");
+  const std::string train = std::string("train") + kTiny + " --data ";
+  check_refused(shell, train + "missing.tsv", {"missing.tsv"});
+  check_refused(shell, train + std::string(300, 'x'), {"there is no"});
+  check_refused(shell, train + "empty.tsv", {"empty.tsv", "empty"});
+  check_refused(shell, train + "header.tsv", {"header.tsv"});
+  check_refused(shell, train + "one.tsv", {"one.tsv", "class"});
+  check_refused(shell, train + "notab.tsv", {"notab.tsv:62", "tab"});
+  check_refused(shell, train + "utf8.tsv", {"utf8.tsv:62", "UTF-8"});
+  check_refused(shell, train + "long.tsv", {"long.tsv:62", "10485762"});
+
+  std::filesystem::create_directory(shell.folder / "set");
+  shell.write("set/train.tsv", good);
+  shell.write("set/dev.tsv", "label\ttext\n0\tfine\n2\tunseen\n");
+  shell.write("set/test.tsv", good);
+  check_refused(shell, train + "set", {"dev.tsv:3", "2"});
+}
+
+TEST_CASE("train writes a model that eval and predict read, and --json is one document") {
+  const Shell shell;
+  const Answer trained = shell.minima(std::string("train --json --out run") + kTiny);
+  CAPTURE(trained.err);
+  REQUIRE(trained.code == 0);
+  const Json record = parse_json(trained.out, "train --json");
+  CHECK(record["optimizer"] == "adamw");
+  CHECK(record["model"] == "run/final");
+
+  shell.write("some.tsv", "label\ttext\nbilling\tI was charged twice\n1\tMy parcel has not come\n");
+  const Answer evaluated = shell.minima("eval run/final some.tsv --json");
+  CAPTURE(evaluated.err);
+  REQUIRE(evaluated.code == 0);
+  CHECK(parse_json(evaluated.out, "eval --json")["confusion"].size() == 6);
+  shell.write("bad.tsv", "label\ttext\nbilling\tx\nbiling\tI was charged twice\n");
+  const Answer unknown = shell.minima("eval run/final bad.tsv");
+  CHECK(unknown.code == 2);
+  CHECK(unknown.err.find("bad.tsv:3: label 'biling'") != std::string::npos);
+
+  const Answer predicted =
+      shell.minima("predict run/final", "where is my parcel?\n\nthe app crashes\n\xff\xfe\n");
+  REQUIRE(predicted.code == 0);
+  CHECK(std::ranges::count(predicted.out, '\n') == 4);
+  const Answer detailed =
+      shell.minima("predict run/final --json", "where is my parcel?\nthe app crashes");
+  std::istringstream lines(detailed.out);
+  int count = 0;
+  for (std::string line; std::getline(lines, line); ++count) {
+    const Json answered = parse_json(line, "predict --json");
+    double sum = 0;
+    for (const auto& [label, probability] : answered["probabilities"].items())
+      sum += probability.get<double>();
+    CHECK(sum == doctest::Approx(1));
+  }
+  CHECK(count == 2);
+}
+
+TEST_CASE("a folder that cannot be written is a failure at run time, with its reason") {
+  const Shell shell;
+  shell.write("file", "");
+  const Answer answer = shell.minima(std::string("train --out file/run") + kTiny);
+  CHECK(answer.code == 1);
+  CHECK(answer.err.find("file/run") != std::string::npos);
+}
+
+TEST_CASE("an optimizer is changed in mid-training, and it is said what became of its state") {
+  const Shell shell;
+  const Answer answer = shell.minima(std::string("train") + kTiny +
+                                     " --accumulate 4 --clip-value 1 --lazy-rows --watch 2 --group "
+                                     "'embeddings|bias:lr=1e-4' --switch 50%:adafactor --out run");
+  CAPTURE(answer.err);
+  CHECK(answer.code == 0);
+  CHECK(answer.err.find("after step 3: adamw → adafactor") != std::string::npos);
+  CHECK(answer.err.find("row means") != std::string::npos);
+  CHECK(shell.exists("run/checkpoints/step-3/optimizer.safetensors"));
+  CHECK(shell.exists("run/checkpoints/step-3/model.safetensors"));
+  CHECK(read_file(shell.folder / "run/report.html").find("Changes of the optimizer") !=
+        std::string::npos);
+}
+
+TEST_CASE("a wrong switch, group or number of batches is refused before anything is written") {
+  const Shell shell;
+  const std::string train = std::string("train") + kTiny;
+  check_refused(shell, train + " --switch adafactor", {"switch 'adafactor'", "50%:"});
+  check_refused(shell, train + " --switch 5:adafactr", {"adafactr", "adafactor"});
+  check_refused(shell, train + " --group embeddings", {"group 'embeddings'", "options"});
+  check_refused(shell, train + " --group embeddings:betas=1", {"betas", "beta1"});
+  check_refused(shell, train + " --accumulate 0", {"accumulate is 0"});
+  check_refused(shell, train + " --watch=-1", {"watch is -1"});
+  check_refused(shell, train + " --clip-value=-1", {"clip-value is -1"});
+  // What the data and the model must be known for is refused after they are loaded.
+  for (const auto& [option, word] : {std::pair("--switch 99999:lion", "before the last"),
+                                     std::pair("--group nowhere:lr=1", "'nowhere'")}) {
+    const Answer answer = shell.minima(train + " " + option + " --out run");
+    CHECK(answer.code == 2);
+    CHECK(answer.err.find(word) != std::string::npos);
+    CHECK_FALSE(shell.exists("run"));
+  }
+}
