@@ -1,6 +1,6 @@
 /// Two ways to train, of the same bits: the Trainer, and a loop of one's own around an Accelerator, which draws the
 /// batches, accumulates gradients, follows the schedule, and saves. Ctrl-C saves and stops; called again with the same
-/// folder, either goes on where it was.
+/// folder, either goes on where it was. `minima report FOLDER` shows the run.
 ///
 ///     example_07_own_loop [--tiny] [OPTIMIZER] [FOLDER]      for example adafactor:lr=0.03:relative_step=false
 #include "autograd/functions.hpp"
@@ -17,7 +17,7 @@ nn::Classifier& initialized(nn::Classifier& model) {
   return model;
 }
 
-/// The loop: 30 lines.
+/// The loop: 35 lines.
 void train_by_hand(nn::Classifier& model, Optimizer& optimizer, const TrainingData& data,
                    const std::filesystem::path& folder) {
   Accelerator accelerator({.accumulate = kOptions.accumulate, .seed = kOptions.seed});
@@ -25,11 +25,12 @@ void train_by_hand(nn::Classifier& model, Optimizer& optimizer, const TrainingDa
   accelerator.prepare(model.parameters(), optimizer, batches, total_steps(batches, kOptions));
   if (!folder.empty())
     if (const auto last = newest_checkpoint(folder, nullptr)) accelerator.resume(*last);
+  if (!folder.empty()) accelerator.log_to(folder);
 
   while (!InterruptRequests::received() && accelerator.next()) {
     const Batch batch = make_batch(data.train, accelerator.indices());
     const Variable loss = cross_entropy(model(batch, accelerator.pass()), batch.labels);
-    accelerator.backward(loss, static_cast<double>(batch.texts()));
+    accelerator.backward(loss, static_cast<double>(batch.texts()), batch.tokens.size());
     if (accelerator.accumulate()) continue;  // the step has further batches
     accelerator.clip(kOptions.clip_norm);
     const StepRecord step = accelerator.step();
@@ -45,6 +46,7 @@ void train_by_hand(nn::Classifier& model, Optimizer& optimizer, const TrainingDa
     }
     if (accelerator.epoch_ended() && accelerator.main_process()) {
       const Evaluation dev = evaluate(model, data.dev);
+      accelerator.observe(dev);
       fmt::print("  epoch {}: accuracy {:.3f}, F1 {:.3f}\n", step.epoch, dev.accuracy(),
                  dev.macro_f1());
     }

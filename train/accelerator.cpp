@@ -14,8 +14,7 @@ i64 quotient_up(i64 a, i64 b) { return (a + b - 1) / b; }
 
 constexpr std::array<std::string_view, 3> kNonFinite{"stop", "skip", "lower-scale"};
 constexpr std::array<std::string_view, 3> kPrecisions{"fp32", "bf16", "fp16"};
-constexpr i64 kGoodSteps = 1000;         ///< after which a scale doubles
-constexpr double kFirstScale = 1 << 16;  ///< of fp16
+constexpr i64 kGoodSteps = 1000;  ///< after which a scale doubles
 
 }  // namespace
 
@@ -43,7 +42,7 @@ Accelerator::Accelerator(AcceleratorOptions options)
   check(options_.warmup >= 0 && options_.warmup < 1,
         "warmup is {}, a share of all steps; it must be at least 0 and below 1", options_.warmup);
   check(options_.watch >= 0, "watch is {}; it must be at least 0 (0: never)", options_.watch);
-  if (options_.precision == Precision::fp16) scale_ = kFirstScale;
+  if (options_.precision == Precision::fp16) scale_ = kFirstLossScale;
 }
 
 double Accelerator::greatest_scale() const {
@@ -60,6 +59,7 @@ void Accelerator::prepare(std::vector<Parameter*> parameters, Optimizer& optimiz
   if (schedule_.takes_warmup())
     schedule_.warmup = std::llround(options_.warmup * static_cast<double>(steps));
   for (Parameter* parameter : parameters_) parameter->gradient.clear();
+  time_.restart();
 }
 
 void Accelerator::begin_epoch(i64 epoch) {
@@ -75,7 +75,8 @@ bool Accelerator::next() {
         "accelerator: the batch before was the last of its step, which was not taken; call step()");
   if (step_ == total_) return false;
   if (weight_ == 0) {  // a step begins
-    clock_.restart();
+    time_.enter(TimeSpent::Part::steps);
+    step_clock_.restart();
     if (epoch_ended()) begin_epoch(epoch_ + 1);
     step_place_ = place_;
   }
@@ -148,23 +149,61 @@ StepRecord Accelerator::step() {
                     lr_factor,
                     report.grad_norm.value_or(std::nan("")),
                     report.clipped,
-                    1000 * clock_.seconds(),
+                    1000 * step_clock_.seconds(),
                     texts_,
                     tokens_,
                     report.tensors,
                     report.skipped,
                     scale};
+  if (!report.skipped) loss_sum_ += loss_, weight_sum_ += weight_;
   bad_ = false;
   step_place_ = place_;
   weight_ = loss_ = 0;
   texts_ = tokens_ = 0;
+  if (log_) {
+    const TimeSpent::During logging(time_, TimeSpent::Part::logging);
+    log_->write(record);
+  }
+  time_.enter(TimeSpent::Part::loop);
   return record;
 }
 
-void Accelerator::observe(const Evaluation& evaluation) {
+EvaluationRecord Accelerator::observe(const Evaluation& evaluation) {
   if (schedule_.kind == "plateau")
     plateau_.step(schedule_.plateau.mode == ReduceOnPlateau::Mode::min ? evaluation.loss
                                                                        : evaluation.accuracy());
+  EvaluationRecord record{epoch_, step_, loss_sum_ / weight_sum_, evaluation, seconds()};
+  loss_sum_ = weight_sum_ = 0;
+  if (log_) {
+    const TimeSpent::During logging(time_, TimeSpent::Part::logging);
+    log_->write(record);
+  }
+  return record;
+}
+
+void Accelerator::log_to(const std::filesystem::path& run) {
+  check(optimizer_ != nullptr, "accelerator: prepare has not been called");
+  std::error_code refused;  // the file itself says why it cannot be opened
+  std::filesystem::create_directories(run, refused);
+  log_.emplace(run / "metrics.jsonl", logged_);
+  if (logged_ > 0) return;
+  log({{"run",
+        {{"optimizer", optimizer_->name()},
+         {"options", optimizer_->options()},
+         {"state_elements", optimizer_->state_elements()},
+         {"state_bytes", optimizer_->state_bytes()},
+         {"seed", options_.seed},
+         {"steps", total_},
+         {"schedule", options_.schedule},
+         {"warmup", options_.warmup},
+         {"accumulate", options_.accumulate},
+         {"precision", name_of(options_.precision)}}}});
+}
+
+void Accelerator::log(const Json& line) {
+  if (!log_) return;
+  const TimeSpent::During logging(time_, TimeSpent::Part::logging);
+  log_->write(line);
 }
 
 SwitchRecord Accelerator::change_optimizer(Optimizer next) {
@@ -175,6 +214,7 @@ SwitchRecord Accelerator::change_optimizer(Optimizer next) {
       optimizer_->takes_schedule() ? restart_warmup(record.slots, total_ - step_) : 0;
   changed_at_ = step_;
   watch_.restart();
+  log(Json{{"switch", record.to_json()}});
   return record;
 }
 
@@ -200,12 +240,14 @@ void Accelerator::refuse_bad_weights(const char* when) const {
           parameter->name, at, when, step_, optimizer_->name());
 }
 
-void Accelerator::ring(const Alarm& alarm) const {
+void Accelerator::ring(const Alarm& alarm) {
+  log(Json{{"alarm", alarm.to_json()}});
   if (on_alarm) on_alarm(alarm);
 }
 
 std::filesystem::path Accelerator::checkpoint(const std::filesystem::path& run,
-                                              const CheckpointExtras& extras) const {
+                                              const CheckpointExtras& extras) {
+  const TimeSpent::During writing(time_, TimeSpent::Part::checkpoints);
   i64 bytes = optimizer_->state_bytes() + extras.bytes + (1 << 20);
   for (const Parameter* parameter : parameters_) bytes += parameter->value.bytes();
   refuse_bad_weights("after");
@@ -214,30 +256,38 @@ std::filesystem::path Accelerator::checkpoint(const std::filesystem::path& run,
       fail_at_run_time(
           "checkpoint of step {}: '{}' of {}'s state is not finite; nothing was written", step_,
           slot.name, optimizer_->name());
-  Json all = {{"accelerator", state()}, {"optimizer", optimizer_->options()}};
+  Json all = {{"accelerator", state()},
+              {"optimizer", optimizer_->options()},
+              {"metrics_bytes", log_ ? log_->flush() : logged_},
+              {"seconds", seconds()}};
   all.update(extras.state);
+  std::vector<NamedTensor> values;
+  for (const Parameter* parameter : parameters_)
+    values.push_back({parameter->name, parameter->value});
   return write_checkpoint(run, step_, all, bytes, extras.keep, [&](const auto& folder) {
-    if (extras.fill) {
+    const auto model = folder / "model.safetensors", optimizer = folder / "optimizer.safetensors";
+    if (extras.fill)
       extras.fill(folder);
-    } else {
-      std::vector<NamedTensor> tensors;
-      for (const Parameter* parameter : parameters_)
-        tensors.push_back({parameter->name, parameter->value});
-      save_safetensors(folder / "model.safetensors", tensors);
-    }
-    optimizer_->save(folder / "optimizer.safetensors");
+    else
+      save_safetensors(model, values);
+    optimizer_->save(optimizer);
+    check_written(model, values);
+    check_written(optimizer, optimizer_->tensors());
   });
 }
 
 void Accelerator::resume(const Checkpoint& checkpoint) {
   check(checkpoint.state.is_object() && checkpoint.state.contains("accelerator"),
         "{}: state.json has no 'accelerator'", checkpoint.folder.string());
+  check(!log_, "accelerator: log_to() before resume() has begun the log anew; call it afterwards");
   const SafetensorsFile file(checkpoint.folder / "model.safetensors");
   std::map<std::string, Tensor> tensors;
   for (const auto& [name, entry] : file.entries()) tensors[name] = file.read(name);
   restore(checkpoint.state["accelerator"]);
   optimizer_->load(checkpoint.folder / "optimizer.safetensors");
   nn::load_parameters(parameters_, tensors);
+  logged_ = checkpoint.state.value("metrics_bytes", u64{0});
+  earlier_seconds_ = checkpoint.state.value("seconds", 0.0);
 }
 
 Json Accelerator::state() const {
@@ -256,7 +306,9 @@ Json Accelerator::state() const {
           {"restart_warmup", restart_warmup_},
           {"scale", scale_},
           {"good_steps", good_steps_},
-          {"skipped_in_row", skipped_in_row_}};
+          {"skipped_in_row", skipped_in_row_},
+          {"loss_sum", loss_sum_},
+          {"weight_sum", weight_sum_}};
 }
 
 void Accelerator::restore(const Json& state) {
@@ -297,6 +349,8 @@ void Accelerator::restore(const Json& state) {
   scale_ = scale;
   good_steps_ = good;
   skipped_in_row_ = skipped;
+  loss_sum_ = state["loss_sum"].get<double>();
+  weight_sum_ = state["weight_sum"].get<double>();
   bad_ = false;
   epoch_ = epoch;
   if (epoch > 0) begin_epoch(epoch);

@@ -13,6 +13,8 @@
 ///       accelerator.step();
 ///     }
 ///
+/// `accelerator.log_to("runs/mine")` before the loop writes runs/mine/metrics.jsonl, for `minima report runs/mine`.
+///
 /// **Accumulation.** A step over batches of n₁, n₂, … items whose mean losses are L₁, L₂, … takes the gradient of
 ///
 ///     L = Σ nᵢ Lᵢ / Σ nᵢ           the mean over all items, as if they were one batch
@@ -28,9 +30,11 @@
 #include "optim/optimizer.hpp"
 #include "optim/schedule.hpp"
 #include "train/checkpoint.hpp"
+#include "train/metrics_log.hpp"
 #include "train/objective.hpp"
 #include "train/stopwatch.hpp"
 #include "train/switch.hpp"
+#include "train/time_spent.hpp"
 #include "train/watch.hpp"
 
 namespace minima {
@@ -54,6 +58,8 @@ enum class Precision { fp32, bf16, fp16 };
 std::span<const std::string_view> choices(Precision);  ///< "fp32", "bf16", "fp16"
 DType product_type(Precision precision);
 
+inline constexpr double kFirstLossScale = 1 << 16;  ///< of fp16
+
 /// Steps in a row that may be skipped.
 inline constexpr i64 kMostSkipped = 20;
 
@@ -72,18 +78,6 @@ struct AcceleratorOptions {
   NonFinite non_finite = NonFinite::stop;
   bool checkpoint_layers = false;  ///< see nn::Pass
   Precision precision = Precision::fp32;
-};
-
-/// One optimizer step.
-struct StepRecord {
-  i64 step, epoch;  ///< from 1
-  double loss, lr_factor, grad_norm;
-  bool clipped;         ///< by its norm
-  double milliseconds;  ///< batches, forward, backward and update
-  i64 texts, tokens;
-  std::vector<TensorReport> tensors;  ///< where it was watched
-  bool skipped = false;               ///< the loss or the gradient was not finite
-  double scale = 1;                   ///< of the loss in backward
 };
 
 /// What the one who saves adds to a checkpoint.
@@ -142,19 +136,32 @@ class Accelerator {
   /// more under FindNonFinite.
   std::function<std::string()> explain_non_finite;
 
-  /// For a schedule that goes by a metric (plateau): the evaluation's.
-  void observe(const Evaluation& evaluation);
+  /// Takes note of how good the model is by now: for the log, and for a schedule that goes by a metric (plateau).
+  EvaluationRecord observe(const Evaluation& evaluation);
   /// Trains on with another optimizer, which takes over what state it can.
   SwitchRecord change_optimizer(Optimizer next);
 
   /// Whether this process writes files and speaks (there is one so far).
   bool main_process() const { return true; }
 
+  /// From now on RUN/metrics.jsonl gets a line for each step, evaluation, alarm and change of the optimizer. Begins it
+  /// anew, or after resume() goes on where it was when the checkpoint was written.
+  void log_to(const std::filesystem::path& run);
+  bool logs() const { return log_.has_value(); }
+  void log(const Json& line);  ///< one of the caller's; nothing where no log was begun
+  u64 logged_bytes() const { return logged_; }  ///< of the log, in the checkpoint that was resumed
+
+  /// What the time since prepare() went into. From next() to step() it is steps, whatever the caller does meanwhile.
+  TimeSpent& time() { return time_; }
+  double seconds() const {
+    return earlier_seconds_ + time_.total();
+  }  ///< those before a resume too
+
   /// Writes RUN/checkpoints/step-N/ (train/checkpoint.hpp): model.safetensors or what `fill` writes in its
   /// place, optimizer.safetensors, and state.json: state(), and `more` under its own keys. Returns the folder.
   /// Throws Error (run time) when the disk refuses, and for a weight that is not finite; then earlier ones are whole.
   std::filesystem::path checkpoint(const std::filesystem::path& run,
-                                   const CheckpointExtras& extras = {}) const;
+                                   const CheckpointExtras& extras = {});
   /// Takes parameters, optimizer and state from a checkpoint (see newest_checkpoint). Throws Error where they do not
   /// fit what was prepared.
   void resume(const Checkpoint& checkpoint);
@@ -172,7 +179,7 @@ class Accelerator {
   }
   double greatest_scale() const;
   void begin_epoch(i64 epoch);
-  void ring(const Alarm& alarm) const;
+  void ring(const Alarm& alarm);
   /// What is known of where it came from, as the end of a sentence.
   std::string origin_of_non_finite() const;
   void refuse_bad_weights(const char* when) const;
@@ -202,7 +209,13 @@ class Accelerator {
 
   double scale_ = 1;                         ///< of the loss in backward
   i64 good_steps_ = 0, skipped_in_row_ = 0;  ///< since the scale was last changed; by now
-  Stopwatch clock_;
+
+  double loss_sum_ = 0, weight_sum_ = 0;  ///< of what was trained on since the last evaluation
+  std::optional<MetricsLog> log_;
+  u64 logged_ = 0;  ///< bytes of it, in the checkpoint that was resumed
+  double earlier_seconds_ = 0;
+  Stopwatch step_clock_;
+  TimeSpent time_;
 
   i64 changed_at_ = 0,
       restart_warmup_ = 0;  ///< steps before the last change of the optimizer, and after it

@@ -1,9 +1,12 @@
 #include "train/checkpoint.hpp"
 
+#include <fcntl.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 #include <map>
 #include <sstream>
 
@@ -67,6 +70,14 @@ void remove_checkpoint(const fs::path& folder) {
   fs::remove_all(away);
 }
 
+/// The file's next reading comes from the disk, as far as the system takes the hint.
+void forget_cached(const fs::path& file) {
+  const int fd = open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+  close(fd);
+}
+
 /// Refuses to begin what the disk has no room for.
 void require_room(const fs::path& folder, i64 bytes) {
   std::error_code unknown;
@@ -115,6 +126,17 @@ fs::path write_checkpoint(const fs::path& run, i64 step, const Json& state, i64 
         steps.empty() ? "" : fmt::format("; the last one is that of step {}", steps[0]));
   }
   return folder;
+}
+
+void check_written(const fs::path& path, const std::vector<NamedTensor>& tensors) {
+  forget_cached(path);
+  const SafetensorsFile file(path);
+  for (const auto& [name, tensor] : tensors) {
+    const Tensor there = file.read(name), here = tensor.to(Device());
+    if (there.shape() != here.shape() || there.dtype() != here.dtype() ||
+        std::memcmp(there.raw(), here.raw(), static_cast<std::size_t>(here.bytes())) != 0)
+      fail_at_run_time("{}: '{}' reads back otherwise than it was written", path.string(), name);
+  }
 }
 
 std::string damage(const fs::path& checkpoint) {

@@ -1,8 +1,10 @@
 /// Checkpoints on the disk: `RUN/checkpoints/step-N/`, each a folder of files with their checksums.
 ///
 /// A folder is filled under the name `step-N.part`, flushed and renamed, so that a kill at any moment leaves the
-/// whole ones whole. `checksums.xxh128` lists every file as `xxhsum -H2` does (`xxhsum -c` checks it); a folder
-/// whose files do not fit it was damaged, and the newest one that is whole is used.
+/// whole ones whole. What was written is read back before the renaming, from the disk as far as the system lets go of what
+/// it has cached: tensors must be those in memory. `checksums.xxh128` lists every file as `xxhsum -H2` does (`xxhsum -c`
+/// checks it), from what was read; a folder whose files do not fit it was damaged since, and the newest one that is whole
+/// is used.
 #pragma once
 
 #include <filesystem>
@@ -12,6 +14,7 @@
 #include <vector>
 
 #include "core/json.hpp"
+#include "core/safetensors.hpp"
 #include "core/types.hpp"
 
 namespace minima {
@@ -28,6 +31,10 @@ struct Checkpoint {
 std::filesystem::path write_checkpoint(
     const std::filesystem::path& run, i64 step, const Json& state, i64 bytes, i64 keep,
     const std::function<void(const std::filesystem::path& folder)>& fill);
+
+/// Throws Error (run time) unless the file has these tensors, to the bit.
+void check_written(const std::filesystem::path& safetensors,
+                   const std::vector<NamedTensor>& tensors);
 
 /// What is wrong with a checkpoint's files: "model.safetensors has 1000 bytes, 2000 were written"; empty where all is well.
 std::string damage(const std::filesystem::path& checkpoint);

@@ -1,6 +1,7 @@
 #include "train/collect.hpp"
 
 #include "core/error.hpp"
+#include "train/run_record.hpp"
 
 namespace minima {
 
@@ -9,11 +10,12 @@ Json collect_runs(const std::vector<std::filesystem::path>& folders) {
   Json all;
   for (const std::filesystem::path& folder : folders) {
     const auto file = folder / "comparison.json";
-    check(std::filesystem::exists(file),
-          "{}: has no comparison.json: it is no folder of minima train or compare, or its run has "
-          "not ended",
+    const bool ended = std::filesystem::exists(file);
+    check(ended || std::filesystem::exists(folder / "metrics.jsonl"),
+          "{}: has neither comparison.json nor metrics.jsonl: it is no folder of minima train or "
+          "compare, and of no loop that logged to it",
           folder.string());
-    Json one = read_json(file);
+    Json one = ended ? read_json(file) : describe_log(folder);
     for (const char* key : {"data", "model", "training", "runs", "failed"})
       check(one.is_object() && one.contains(key), "{}: has no \"{}\"", file.string(), key);
     check(one["runs"].is_array() && one["model"].is_object() && one["data"].is_object(),
@@ -22,14 +24,18 @@ Json collect_runs(const std::vector<std::filesystem::path>& folders) {
       all = std::move(one);
       continue;
     }
-    for (const char* key : {"name", "train", "dev", "test", "labels"})
+    for (const char* key : {"name", "train", "dev", "test", "labels"}) {
+      if (!one["data"].contains(key)) continue;  // a log does not know all of it
+      if (!all["data"].contains(key)) all["data"][key] = one["data"][key];
       check(
-          one["data"].value(key, Json()) == all["data"].value(key, Json()),
+          one["data"][key] == all["data"][key],
           "{}: its data differ from those of {} in '{}' ({} and {}); one report is of one data set",
-          folder.string(), folders[0].string(), key, one["data"].value(key, Json()).dump(),
-          all["data"].value(key, Json()).dump());
-    const bool other_model =
-        one["model"].value("config", Json()) != all["model"].value("config", Json());
+          folder.string(), folders[0].string(), key, one["data"][key].dump(),
+          all["data"][key].dump());
+    }
+    const Json config = one["model"].value("config", Json()),
+               first_config = all["model"].value("config", Json());
+    const bool other_model = !config.is_null() && !first_config.is_null() && config != first_config;
     for (Json& run : one["runs"]) {
       if (other_model)
         run["spec"] =

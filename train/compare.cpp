@@ -50,9 +50,13 @@ struct Column {
   std::function<std::string(const std::vector<const Json*>&)> text;
 };
 
+/// Of those runs that have it: a run that has not ended has no test.
 std::vector<double> values(const std::vector<const Json*>& runs, const std::string& pointer) {
+  const Json::json_pointer place(pointer);
   std::vector<double> all;
-  for (const Json* run : runs) all.push_back(run->at(Json::json_pointer(pointer)).get<double>());
+  for (const Json* run : runs)
+    if (run->contains(place) && run->at(place).is_number())
+      all.push_back(run->at(place).get<double>());
   return all;
 }
 
@@ -60,6 +64,7 @@ std::vector<double> values(const std::vector<const Json*>& runs, const std::stri
 Column number(const char* head, std::string pointer, double scale, int digits) {
   return {head, [=](const std::vector<const Json*>& runs) {
             const std::vector<double> all = values(runs, pointer);
+            if (all.empty()) return std::string("–");
             std::string text = fmt::format("{:.{}f}", scale * mean(all), digits);
             if (all.size() > 1) text += fmt::format(" ± {:.{}f}", scale * deviation(all), digits);
             return text;
@@ -68,8 +73,9 @@ Column number(const char* head, std::string pointer, double scale, int digits) {
 
 Column count(const char* head, std::string pointer) {
   return {head, [=](const std::vector<const Json*>& runs) {
-            std::string digits =
-                std::to_string(runs.front()->at(Json::json_pointer(pointer)).get<i64>());
+            const std::vector<double> all = values(runs, pointer);
+            if (all.empty()) return std::string("–");
+            std::string digits = std::to_string(static_cast<i64>(all.front()));
             for (i64 at = static_cast<i64>(digits.size()) - 3; at > 0; at -= 3)
               digits.insert(static_cast<std::size_t>(at), ",");
             return digits;

@@ -3,6 +3,8 @@
 #include <cmath>
 #include <sstream>
 
+#include "train/watch.hpp"
+
 namespace minima {
 
 double rounded(double x) {
@@ -36,12 +38,10 @@ Json to_json(const EvaluationRecord& evaluation) {
           {"seconds", evaluation.seconds}};
 }
 
-LoggedRecords read_metrics(const std::filesystem::path& path, u64 bytes) {
+namespace {
+
+LoggedRecords read_lines(const std::filesystem::path& path, const std::string& text) {
   LoggedRecords records;
-  std::string text = read_file(path);
-  check(text.size() >= bytes, "{}: it has {} bytes; the checkpoint was written after {}",
-        path.string(), text.size(), bytes);
-  text.resize(bytes);
   std::istringstream lines(text);
   i64 number = 0;
   for (std::string line; std::getline(lines, line);) {
@@ -82,6 +82,22 @@ LoggedRecords read_metrics(const std::filesystem::path& path, u64 bytes) {
     }
   }
   return records;
+}
+
+}  // namespace
+
+LoggedRecords read_metrics(const std::filesystem::path& path, u64 bytes) {
+  std::string text = read_file(path);
+  check(text.size() >= bytes, "{}: it has {} bytes; the checkpoint was written after {}",
+        path.string(), text.size(), bytes);
+  text.resize(bytes);
+  return read_lines(path, text);
+}
+
+LoggedRecords read_metrics(const std::filesystem::path& path) {
+  std::string text = read_file(path);
+  text.resize(text.rfind('\n') + 1);  // npos + 1 is 0
+  return read_lines(path, text);
 }
 
 }  // namespace minima

@@ -1,14 +1,32 @@
-/// metrics.jsonl: a line of JSON for each step, evaluation, alarm and change of the optimizer, written as it
-/// happens, so that a run can be watched and loses nothing when it is cut off.
+/// metrics.jsonl: a line of JSON for what is trained, and for each step, evaluation, alarm and change of the optimizer,
+/// written as it happens, so that a run can be watched and loses nothing when it is cut off.
 ///
+///     {"run": {"optimizer", "options", "seed", …}}
 ///     {"step", "epoch", "loss", "lr_factor", "grad_norm", "clipped", "ms", "texts", "tokens", "tensors"?}
 ///     {"epoch", "step", "train_loss", "dev", "seconds"}     {"alarm"}     {"switch"}     {"best_epoch", "test"}
 #pragma once
 
+#include <filesystem>
+#include <string>
+#include <vector>
+
 #include "core/file.hpp"
-#include "train/accelerator.hpp"
+#include "optim/optimizer.hpp"
+#include "train/metrics.hpp"
 
 namespace minima {
+
+/// One optimizer step.
+struct StepRecord {
+  i64 step, epoch;  ///< from 1
+  double loss, lr_factor, grad_norm;
+  bool clipped;         ///< by its norm
+  double milliseconds;  ///< batches, forward, backward and update
+  i64 texts, tokens;
+  std::vector<TensorReport> tensors;  ///< where it was watched
+  bool skipped = false;               ///< the loss or the gradient was not finite
+  double scale = 1;                   ///< of the loss in backward
+};
 
 /// One evaluation.
 struct EvaluationRecord {
@@ -40,6 +58,8 @@ struct LoggedRecords {
 };
 /// Of its first `bytes` bytes. Throws Error, naming file and line, for one that was not written by MetricsLog.
 LoggedRecords read_metrics(const std::filesystem::path& path, u64 bytes);
+/// Of all whole lines: the last one may be cut off where the program was.
+LoggedRecords read_metrics(const std::filesystem::path& path);
 
 /// An evaluation without its confusion matrix.
 Json to_json(const EvaluationRecord& evaluation);

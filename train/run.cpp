@@ -5,6 +5,7 @@
 #include "optim/options.hpp"
 #include "train/finetuning.hpp"
 #include "train/model_directory.hpp"
+#include "train/run_record.hpp"
 #include "train/state_use.hpp"
 #include "train/worst.hpp"
 
@@ -19,72 +20,20 @@ i64 allocated_bytes(const Optimizer& optimizer) {
   return bytes;
 }
 
-/// What was watched, by tensor: {"steps", "tensors": [{"name", "ratio", "step_size" (each of a number
-/// per watched step), "update_clipped" (share)}]}.
-Json describe_watched(const std::vector<StepRecord>& records) {
-  Json steps = Json::array(), tensors = Json::array();
-  std::map<std::string, std::size_t> places;
-  for (const StepRecord& record : records) {
-    if (record.tensors.empty()) continue;
-    for (const TensorReport& tensor : record.tensors) {
-      const auto [place, added] = places.emplace(tensor.name, tensors.size());
-      if (added)
-        tensors.push_back({{"name", tensor.name},
-                           {"ratio", Json::array()},
-                           {"step_size", Json::array()},
-                           {"update_clipped", 0.0}});
-      Json& entry = tensors[place->second];
-      // Null where a tensor had no part in a step.
-      for (const char* key : {"ratio", "step_size"})
-        while (entry[key].size() < steps.size()) entry[key].push_back(nullptr);
-      entry["ratio"].push_back(rounded(update_ratio(tensor)));
-      entry["step_size"].push_back(rounded(tensor.step_size));
-      if (tensor.update_clipped)
-        entry["update_clipped"] = entry["update_clipped"].get<double>() + 1;
-    }
-    steps.push_back(record.step);
-  }
-  for (Json& tensor : tensors)
-    tensor["update_clipped"] =
-        tensor["update_clipped"].get<double>() / static_cast<double>(steps.size());
-  return {{"steps", std::move(steps)}, {"tensors", std::move(tensors)}};
-}
-
+/// What happened in training, and how it ended.
 Json describe(const TrainingResult& result) {
-  std::vector<double> milliseconds, losses, norms, factors;
-  Json alarms = Json::array(), switches = Json::array(), clipped = Json::array();
+  Json alarms = Json::array(), switches = Json::array();
   for (const Alarm& alarm : result.alarms) alarms.push_back(alarm.to_json());
   for (const SwitchRecord& record : result.switches) switches.push_back(record.to_json());
-  double tokens = 0, seconds = 0, clipped_steps = 0;
-  for (const StepRecord& step : result.steps) {
-    norms.push_back(rounded(step.grad_norm));
-    factors.push_back(rounded(step.lr_factor));
-    clipped.push_back(step.clipped ? 1 : 0);
-    clipped_steps += step.clipped;
-    milliseconds.push_back(step.milliseconds);
-    losses.push_back(step.loss);
-    tokens += static_cast<double>(step.tokens);
-    seconds += step.milliseconds / 1000;
-  }
-  Json epochs = Json::array();
-  for (const EvaluationRecord& record : result.evaluations) epochs.push_back(to_json(record));
-  return {{"step_ms", median(milliseconds)},
-          {"tokens_per_second", tokens / seconds},
-          {"seconds", result.seconds},
-          {"best_epoch", result.best_epoch()},
-          {"dev", result.dev().to_json()},
-          {"stop", stop_name(result.stop)},
-          {"time", result.time.to_json()},
-          {"train_loss", losses},
-          {"grad_norm", norms},
-          {"lr_factor", factors},
-          {"clipped", std::move(clipped)},
-          {"skipped", std::ranges::count(result.steps, true, &StepRecord::skipped)},
-          {"clipped_share", clipped_steps / static_cast<double>(result.steps.size())},
-          {"watched", describe_watched(result.steps)},
-          {"alarms", std::move(alarms)},
-          {"switches", std::move(switches)},
-          {"epochs", std::move(epochs)}};
+  Json record = describe_training(result.steps, result.evaluations);
+  record.update({{"seconds", result.seconds},
+                 {"best_epoch", result.best_epoch()},
+                 {"dev", result.dev().to_json()},
+                 {"stop", stop_name(result.stop)},
+                 {"time", result.time},
+                 {"alarms", std::move(alarms)},
+                 {"switches", std::move(switches)}});
+  return record;
 }
 
 }  // namespace
@@ -168,7 +117,7 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
   if (!directory.empty()) {
     Json ended = read_json(directory / "run.json");
     ended["stop"] = stop_name(run.result.stop);
-    ended["time"] = run.result.time.to_json();
+    ended["time"] = run.result.time;
     write_file(directory / "run.json", ended.dump(2) + "\n");
     trainer.log({{"best_epoch", run.result.best_epoch()}, {"test", run.test.to_json()}});
     save_model(directory / "final", task.tokenizer, task.max_length, *run.model);

@@ -27,18 +27,8 @@ std::vector<Tensor> copy_values(const std::vector<Parameter*>& parameters) {
   return values;
 }
 
-/// Adds the seconds of its life to a sum.
-class Timed {
- public:
-  explicit Timed(double& sum) : sum_(sum) {}
-  ~Timed() { sum_ += clock_.seconds(); }
-  Timed(const Timed&) = delete;
-  Timed& operator=(const Timed&) = delete;
-
- private:
-  double& sum_;
-  Stopwatch clock_;
-};
+using Part = TimeSpent::Part;
+using During = TimeSpent::During;
 
 volatile std::sig_atomic_t interrupts = 0;
 
@@ -160,16 +150,6 @@ Json to_json(const TrainingOptions& options) {
           {"seed", options.seed}};
 }
 
-Json TimeSpent::to_json() const {
-  const double work = total > 0 ? total : 1;
-  return {{"seconds", total},
-          {"steps", steps / work},
-          {"evaluation", evaluation / work},
-          {"logging", logging / work},
-          {"checkpoints", checkpoints / work},
-          {"loop", loop() / work}};
-}
-
 std::vector<ParameterGroup> parameter_groups(const std::vector<Parameter*>& parameters,
                                              const std::string& spec,
                                              const TrainingOptions& options) {
@@ -196,7 +176,6 @@ Trainer::Trainer(Objective objective, Optimizer& optimizer, TrainingOptions opti
                        minima::total_steps(objective_.batches, options_));
   switches_ = by_step(options_.switches, total_steps());
   accelerator_.on_alarm = [this](const Alarm& alarm) {
-    if (log_) log_->write(Json{{"alarm", alarm.to_json()}});
     tell([&](const Callback& callback) {
       if (callback.alarm) callback.alarm(alarm);
     });
@@ -206,7 +185,7 @@ Trainer::Trainer(Objective objective, Optimizer& optimizer, TrainingOptions opti
 }
 
 void Trainer::tell(const std::function<void(const Callback&)>& what) {
-  const Timed timed(result_.time.logging);
+  const During logging(accelerator_.time(), Part::logging);
   for (const Callback& callback : callbacks) what(callback);
 }
 
@@ -217,12 +196,11 @@ i64 Trainer::parameter_count() const {
 }
 
 TrainingResult Trainer::run() {
-  clock_.restart();
+  accelerator_.time().restart();
   since_save_.restart();
-  result_.time = {};
-  if (!directory_.empty() && !log_) {  // not resumed
+  if (!directory_.empty() && !accelerator_.logs()) {  // not resumed
     refuse_earlier_checkpoints(directory_);
-    log_.emplace(directory_ / "metrics.jsonl");
+    accelerator_.log_to(directory_);
   }
   if (!directory_.empty()) board_.emplace(directory_, accelerator_.steps() + 1);
   std::optional<Stop> stop;
@@ -238,9 +216,8 @@ TrainingResult Trainer::run() {
     const i64 step = accelerator_.steps();
     const bool last = step == total_steps();
     {
-      const Timed timed(result_.time.logging);
+      const During logging(accelerator_.time(), Part::logging);
       const StepRecord& record = result_.steps.back();
-      if (log_) log_->write(record);
       if (board_)
         board_->write(step, std::array<std::pair<std::string, double>, 3>{
                                 {{"train/loss", record.loss},
@@ -253,7 +230,7 @@ TrainingResult Trainer::run() {
       stop = Stop::finished;
     else if (std::exchange(stop_wanted_, false))
       stop = Stop::callback;
-    else if (options_.minutes > 0 && seconds() > 60 * options_.minutes)
+    else if (options_.minutes > 0 && accelerator_.seconds() > 60 * options_.minutes)
       stop = Stop::minutes;
     const bool evaluation_due = options_.evaluate_every > 0 ? step % options_.evaluate_every == 0
                                                             : accelerator_.epoch_ended();
@@ -266,26 +243,19 @@ TrainingResult Trainer::run() {
     for (std::size_t i = 0; i < best_values_.size(); ++i)
       objective_.parameters[i]->value.copy_from(best_values_[i]);
   result_.stop = *stop;
-  result_.seconds = seconds();
-  result_.time.total = clock_.seconds();
+  result_.seconds = accelerator_.seconds();
+  result_.time = accelerator_.time().to_json();
   return std::move(result_);
 }
 
 bool Trainer::train_on_next_batch() {
-  const Timed timed(result_.time.steps);
   accelerator_.next();
   step_batches_.push_back(accelerator_.indices());
   const BatchLoss batch = objective_.loss(accelerator_.indices(), accelerator_.pass());
   accelerator_.backward(batch.loss, batch.weight, batch.tokens);
-  step_weight_ += batch.weight;
   if (accelerator_.accumulate()) return false;
   accelerator_.clip(options_.clip_norm, options_.clip_value);
   result_.steps.push_back(accelerator_.step());
-  if (!result_.steps.back().skipped) {
-    loss_sum_ += result_.steps.back().loss * step_weight_;
-    weight_sum_ += step_weight_;
-  }
-  step_weight_ = 0;
   step_batches_.clear();
   return true;
 }
@@ -312,7 +282,6 @@ void Trainer::change_optimizer_if_due() {
   const SwitchRecord record = accelerator_.change_optimizer(
       make_optimizer(due->second, parameter_groups(objective_.parameters, due->second, options_)));
   result_.switches.push_back(record);
-  if (log_) log_->write(Json{{"switch", record.to_json()}});
   tell([&](const Callback& callback) {
     if (callback.switched) callback.switched(record);
   });
@@ -321,11 +290,9 @@ void Trainer::change_optimizer_if_due() {
 void Trainer::evaluate() {
   if (!objective_.evaluate || evaluated_at_ == accelerator_.steps()) return;
   {
-    const Timed timed(result_.time.evaluation);
+    const During evaluation(accelerator_.time(), Part::evaluation);
     const NoGrad no_grad;
-    EvaluationRecord record{accelerator_.epoch(), accelerator_.steps(), loss_sum_ / weight_sum_,
-                            objective_.evaluate(), seconds()};
-    accelerator_.observe(record.dev);
+    EvaluationRecord record = accelerator_.observe(objective_.evaluate());
     const auto better = [&](const Evaluation& a, const Evaluation& b) {
       if (options_.metric.empty()) return true;
       const double x = a.score(options_.metric), y = b.score(options_.metric);
@@ -342,12 +309,10 @@ void Trainer::evaluate() {
       ++without_better_;
     }
     result_.evaluations.push_back(std::move(record));
-    loss_sum_ = weight_sum_ = 0;
     evaluated_at_ = accelerator_.steps();
   }
-  const Timed timed(result_.time.logging);
+  const During logging(accelerator_.time(), Part::logging);
   const EvaluationRecord& record = result_.evaluations.back();
-  if (log_) log_->write(record);
   if (board_) {
     std::vector<std::pair<std::string, double>> scores;
     const Json dev = record.dev.to_json();
@@ -370,15 +335,11 @@ bool Trainer::save_is_due() const {
 void Trainer::save() {
   if (directory_.empty() || accelerator_.steps() == 0) return;
   const Stopwatch clock;
-  const Timed timed(result_.time.checkpoints);
-  Json state = {{"metrics_bytes", log_->flush()},
-                {"options", to_json(options_)},
+  const During writing(accelerator_.time(), Part::checkpoints);
+  Json state = {{"options", to_json(options_)},
                 {"fingerprint", objective_.fingerprint},
-                {"loss_sum", loss_sum_},
-                {"weight_sum", weight_sum_},
                 {"evaluated_at", evaluated_at_},
                 {"without_better", without_better_},
-                {"seconds", seconds()},
                 {"best", result_.best ? Json(*result_.best) : Json(nullptr)}};
   if (result_.best) state["best_dev"] = result_.best_dev.to_json();
   const auto folder = accelerator_.checkpoint(
@@ -410,8 +371,11 @@ void Trainer::fill(const std::filesystem::path& folder) const {
   // The best weights seldom change: a second name for the file that has them costs nothing.
   std::error_code refused;
   if (!best_file_.empty()) std::filesystem::create_hard_link(best_file_, folder / kBest, refused);
-  if (best_file_.empty() || refused)
-    save_safetensors(folder / kBest, named([&](std::size_t i) { return best_values_[i]; }));
+  if (best_file_.empty() || refused) {
+    const std::vector<NamedTensor> best = named([&](std::size_t i) { return best_values_[i]; });
+    save_safetensors(folder / kBest, best);
+    check_written(folder / kBest, best);
+  }
 }
 
 bool Trainer::resume() {
@@ -424,7 +388,7 @@ bool Trainer::resume() {
   const std::optional<Checkpoint> found = newest_checkpoint(directory_, say);
   if (!found) {
     say(fmt::format("{} has no whole checkpoint: training begins anew", directory_.string()));
-    log_.emplace(directory_ / "metrics.jsonl");
+    accelerator_.log_to(directory_);
     return false;
   }
   restore(*found);
@@ -451,8 +415,7 @@ void Trainer::restore(const Checkpoint& checkpoint) {
     }
     accelerator_.resume(checkpoint);
 
-    const u64 bytes = state.at("metrics_bytes").get<u64>();
-    LoggedRecords records = read_metrics(directory_ / "metrics.jsonl", bytes);
+    LoggedRecords records = read_metrics(directory_ / "metrics.jsonl", accelerator_.logged_bytes());
     result_.steps = std::move(records.steps);
     result_.evaluations = std::move(records.evaluations);
     for (const Json& line : records.others) {
@@ -460,11 +423,8 @@ void Trainer::restore(const Checkpoint& checkpoint) {
       if (line.contains("switch"))
         result_.switches.push_back(SwitchRecord::from_json(line["switch"]));
     }
-    loss_sum_ = state.at("loss_sum").get<double>();
-    weight_sum_ = state.at("weight_sum").get<double>();
     evaluated_at_ = state.at("evaluated_at").get<i64>();
     without_better_ = state.at("without_better").get<i64>();
-    earlier_seconds_ = state.at("seconds").get<double>();
     if (!state.at("best").is_null()) {
       result_.best = state["best"].get<std::size_t>();
       check(*result_.best < result_.evaluations.size(), "resume: evaluation {} is the best, of {}",
@@ -480,7 +440,7 @@ void Trainer::restore(const Checkpoint& checkpoint) {
               parameter->value.shape());
       }
     }
-    log_.emplace(directory_ / "metrics.jsonl", bytes);
+    accelerator_.log_to(directory_);
   } catch (const Json::exception& error) {
     fail("{}: state.json is not a trainer's: {}", checkpoint.folder.string(), error.what());
   }

@@ -13,7 +13,6 @@
 
 #include "data/batcher.hpp"
 #include "train/accelerator.hpp"
-#include "train/metrics_log.hpp"
 #include "train/tensorboard.hpp"
 
 namespace minima {
@@ -73,18 +72,6 @@ std::string to_string(const BatchSize& batch);
 enum class Stop { finished, patience, minutes, interrupted, callback };
 std::string_view stop_name(Stop stop);
 
-/// Seconds of a training by what they went into.
-struct TimeSpent {
-  double steps = 0;  ///< batches, forward, backward and update
-  double evaluation = 0;
-  double logging = 0;  ///< metrics.jsonl and callbacks
-  double checkpoints = 0;
-  double total = 0;
-  /// The loop itself: what is in none of them.
-  double loop() const { return total - steps - evaluation - logging - checkpoints; }
-  Json to_json() const;
-};
-
 struct TrainingResult {
   std::vector<StepRecord> steps;
   std::vector<EvaluationRecord> evaluations;
@@ -96,7 +83,7 @@ struct TrainingResult {
   Evaluation best_dev{ConfusionMatrix(0),
                       0};  ///< of that evaluation, its confusion matrix included
   Stop stop = Stop::finished;
-  TimeSpent time;      ///< since this process went on with it
+  Json time;           ///< of this process: what it went into (train/time_spent.hpp)
   double seconds = 0;  ///< in all
 
   const Evaluation& dev() const { return best_dev; }
@@ -138,7 +125,7 @@ class Trainer {
   void save_now() { save_wanted_ = true; }
 
   /// Adds a line of the caller's to metrics.jsonl, after run().
-  void log(const Json& line) { log_->write(line); }
+  void log(const Json& line) { accelerator_.log(line); }
 
   const Accelerator& accelerator() const { return accelerator_; }
   i64 total_steps() const { return accelerator_.total_steps(); }
@@ -155,7 +142,6 @@ class Trainer {
   std::string find_non_finite();
   void restore(const Checkpoint& checkpoint);
   i64 parameter_count() const;
-  double seconds() const { return earlier_seconds_ + clock_.seconds(); }
   void tell(const std::function<void(const Callback&)>& what);
 
   Objective objective_;
@@ -164,7 +150,6 @@ class Trainer {
   const std::filesystem::path directory_;
   Accelerator accelerator_;
   std::map<i64, std::string> switches_;  ///< specs, by the steps before them
-  std::optional<MetricsLog> log_;
   std::optional<TensorBoardLog> board_;
 
   TrainingResult result_;
@@ -172,11 +157,8 @@ class Trainer {
   std::filesystem::path best_file_;             ///< holds them already; empty: none does
   i64 without_better_ = 0;                      ///< evaluations since the best
   i64 evaluated_at_ = 0;                        ///< steps taken by then
-  double loss_sum_ = 0, weight_sum_ = 0;        ///< of what was trained on since
-  double step_weight_ = 0;                      ///< of the step at hand
-  std::vector<std::vector<i64>> step_batches_;  ///< its indices
-  double earlier_seconds_ = 0;                  ///< before this process
-  Stopwatch clock_, since_save_;
+  std::vector<std::vector<i64>> step_batches_;  ///< indices of the step at hand
+  Stopwatch since_save_;
   double save_seconds_ = 0;  ///< what the last checkpoint took
   bool stop_wanted_ = false, evaluation_wanted_ = false, save_wanted_ = false;
 };

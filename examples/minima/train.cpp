@@ -60,6 +60,18 @@ struct TrainVerb {
       record["report"] = report["report"];
       return fmt::print("{}\n", record.dump());
     }
+    if (done.result.stop != Stop::finished)
+      fmt::print("\nstopped in epoch {}: {}\n", done.result.steps.back().epoch,
+                 stop_name(done.result.stop));
+    const auto percent = [&](const char* part) {
+      return 100 * done.result.time[part].get<double>();
+    };
+    fmt::print(
+        "\ntime {:.1f} s: steps {:.2f} %, evaluation {:.2f} %, checkpoints {:.2f} %, logging "
+        "{:.2f} %, "
+        "the loop {:.2f} %\n",
+        done.result.time["seconds"].get<double>(), percent("steps"), percent("evaluation"),
+        percent("checkpoints"), percent("logging"), percent("loop"));
     fmt::print(
         "\nbest epoch {}: dev accuracy {:.1f} %, test accuracy {:.1f} %, macro-F1 {:.1f} %, loss "
         "{:.3f}\n\n{}\nmodel: {}\nreport: {}\n",
@@ -77,6 +89,9 @@ void TrainVerb::find_learning_rates() {
   check(resumed.empty(), "--find-lr and --resume exclude one another: a search starts anew");
   check(switches.empty(),
         "--find-lr and --switch exclude one another: search each optimizer by itself");
+  check(training.training.accumulate == 1,
+        "--find-lr and --accumulate exclude one another: give the step's whole batch, --batch or "
+        "--tokens");
   std::vector<std::string> specs;
   for (std::size_t at = 0; at <= optimizer.size();) {
     const std::size_t comma = std::min(optimizer.find(',', at), optimizer.size());

@@ -38,11 +38,12 @@ TEST_CASE("Ctrl-C saves and stops, and the run is as if it had not been") {
   const std::string epochs =
       train.substr(0, train.find(" --epochs 1")) + train.substr(train.find(" --epochs 1") + 11);
   // The shell waits for the first line of metrics, then interrupts.
-  shell.write("interrupt.sh",
-              fmt::format("cd '{}'\n'{}' train{} --out run > out 2> err &\nchild=$!\n"
-                          "while [ ! -s run/metrics.jsonl ]; do kill -0 $child || exit 9; "
-                          "sleep 0.02; done\nkill -INT $child\nwait $child\n",
-                          shell.folder.string(), shell.program, epochs));
+  shell.write(
+      "interrupt.sh",
+      fmt::format("cd '{}'\n'{}' train{} --out run > out 2> err &\nchild=$!\n"
+                  "until grep -qs grad_norm run/metrics.jsonl; do kill -0 $child || exit 9; "
+                  "sleep 0.02; done\nkill -INT $child\nwait $child\n",
+                  shell.folder.string(), shell.program, epochs));
   // With job control (-m), else the shell would have its child ignore the interrupt.
   const int status =
       std::system(fmt::format("bash -m '{}/interrupt.sh'", shell.folder.string()).c_str());
@@ -51,6 +52,8 @@ TEST_CASE("Ctrl-C saves and stops, and the run is as if it had not been") {
   CHECK(WEXITSTATUS(status) == 130);
   CHECK(said.find("train --resume run") != std::string::npos);
   CHECK_FALSE(shell.exists("run/final"));
+  CHECK(shell.minima("report run --out page").code == 0);  // of what there is so far
+  CHECK(read_file(shell.folder / "page/report.html").find("has taken") != std::string::npos);
   REQUIRE(shell.minima("train --resume run").code == 0);
   REQUIRE(shell.minima("train" + epochs + " --out whole").code == 0);
   CHECK(read_file(shell.folder / "run/final/model.safetensors") ==

@@ -95,6 +95,21 @@ TEST_CASE("train writes a model that eval and predict read, and --json is one do
   CHECK(count == 2);
 }
 
+TEST_CASE("training that ends early says why, and what its time went into") {
+  const Shell shell;
+  std::string all_epochs = kTiny;
+  all_epochs.replace(all_epochs.find("--epochs 1"), 10, "--epochs 30");
+  const Answer patient =
+      shell.minima("train --patience 1 --lr 0 --metric f1 --out one" + all_epochs);
+  CAPTURE(patient.err);
+  REQUIRE(patient.code == 0);
+  CHECK(patient.out.find("stopped in epoch 2: no better evaluation any more") != std::string::npos);
+  CHECK(patient.out.find(" %, the loop ") != std::string::npos);
+  CHECK(patient.err.find("  F1 ") != std::string::npos);
+  const Answer brief = shell.minima("train --minutes 0.00001 --out two" + all_epochs);
+  CHECK(brief.out.find("stopped in epoch 1: the time is up") != std::string::npos);
+}
+
 TEST_CASE("a folder that cannot be written is a failure at run time, with its reason") {
   const Shell shell;
   shell.write("file", "");

@@ -5,8 +5,10 @@
 #include "autograd/functions.hpp"
 #include "core/cpu/threads.hpp"
 #include "core/file.hpp"
+#include "core/safetensors.hpp"
 #include "tests/support.hpp"
 #include "tests/train/small_task.hpp"
+#include "train/collect.hpp"
 #include "train/compare.hpp"
 
 using namespace minima;
@@ -31,6 +33,18 @@ struct Outcome {
   std::string best;
 };
 
+std::vector<std::string> metrics_of(const fs::path& folder) {
+  std::vector<std::string> all;
+  std::ifstream lines(folder / "metrics.jsonl");
+  for (std::string line; std::getline(lines, line);) {
+    Json json = parse_json(line, "metrics");
+    json.erase("ms");
+    json.erase("seconds");
+    all.push_back(json.dump());
+  }
+  return all;
+}
+
 struct Training {
   explicit Training(const TrainingOptions& options, const fs::path& folder,
                     const std::string& spec = "adamw8bit:lr=1e-2:min_8bit_size=64")
@@ -49,13 +63,7 @@ struct Training {
       const Tensor values = slot.tensor.to(DType::f32);
       std::ranges::copy(values.span<float>(), std::back_inserter(outcome.state));
     }
-    std::ifstream lines(folder / "metrics.jsonl");
-    for (std::string line; std::getline(lines, line);) {
-      Json json = parse_json(line, "metrics");
-      json.erase("ms");
-      json.erase("seconds");
-      outcome.metrics.push_back(json.dump());
-    }
+    outcome.metrics = metrics_of(folder);
     if (result.best)
       outcome.best = fmt::format("{} {}", *result.best, result.best_dev.to_json().dump());
     return outcome;
@@ -221,7 +229,9 @@ TEST_CASE("a change of the optimizer is resumed before and after it") {
   }
 }
 
-TEST_CASE("a loop by hand gives the Trainer's bits, for any number of threads, and resumes them") {
+TEST_CASE(
+    "a loop by hand gives the Trainer's bits and log, for any number of threads, and resumes "
+    "them") {
   const int before = threads();
   const TrainingOptions options = fifty_steps();
   const Folder whole;
@@ -247,23 +257,56 @@ TEST_CASE("a loop by hand gives the Trainer's bits, for any number of threads, a
         REQUIRE(last);
         accelerator.resume(*last);
       }
+      accelerator.log_to(folder.path);
       while (accelerator.steps() < until && accelerator.next()) {
         const Batch batch = make_batch(small_task().data.train, accelerator.indices());
         accelerator.backward(cross_entropy(mine.model(batch, accelerator.pass()), batch.labels),
-                             static_cast<double>(batch.texts()));
+                             static_cast<double>(batch.texts()), batch.tokens.size());
         if (accelerator.accumulate()) continue;
         accelerator.clip(options.clip_norm);
         accelerator.step();
         if (accelerator.epoch_ended())
           accelerator.observe(evaluate(mine.model, small_task().data.dev));
       }
-      if (until == 18)
+      if (until == 18) {
         accelerator.checkpoint(folder.path);
-      else
+        accelerator.log({{"best_epoch", 0}, {"test", "not the one that is saved"}});  // cut off
+      } else {
         CHECK(test::values_of(mine.model.parameters()) == expected);
+      }
     }
+    const bool same_log = metrics_of(folder.path) == metrics_of(whole.path);
+    CHECK(same_log);
   }
   set_threads(before);
+}
+
+TEST_CASE("a log alone can be reported: of a loop by hand, of a run that was cut off") {
+  const Folder folder;
+  Training training(fifty_steps(), folder.path);
+  const TrainingResult result = training.trainer.run();
+  std::ofstream(folder.path / "metrics.jsonl", std::ios::app) << "{\"step\": 51, \"ep";
+  const Json all = collect_runs({folder.path});
+  REQUIRE(all["runs"].size() == 1);
+  const Json& run = all["runs"][0];
+  CHECK(run["optimizer"] == "adamw8bit");
+  CHECK(run["seed"] == 1);
+  CHECK(run["train_loss"].size() == 50);
+  CHECK(run["train_loss"][49] == result.steps[49].loss);
+  CHECK(run["epochs"].size() == 10);
+  CHECK(run["best_epoch"] == result.best_epoch());
+  CHECK(run["dev"]["accuracy"] == result.dev().accuracy());
+  CHECK(run["state_bytes"] == training.optimizer.state_bytes());
+  CHECK(run["watched"]["steps"].size() == 5);
+  CHECK(all["training"]["accumulate"] == 4);
+  CHECK(comparison_table(all).find("adamw8bit") != std::string::npos);
+
+  const Folder empty;
+  fs::create_directories(empty.path);
+  CHECK_THROWS_WITH_AS(collect_runs({empty.path}), doctest::Contains("neither comparison.json"),
+                       Error);
+  std::ofstream(empty.path / "metrics.jsonl") << "{\"run\": {}}\n";
+  CHECK_THROWS_WITH_AS(collect_runs({empty.path}), doctest::Contains("no step yet"), Error);
 }
 
 TEST_CASE("a damaged checkpoint is passed over and said so, and the newest whole one is used") {
@@ -305,6 +348,27 @@ TEST_CASE("a damaged checkpoint is passed over and said so, and the newest whole
       check_equal(resumed.outcome(resumed.trainer.run()), expected);
     }
   }
+}
+
+TEST_CASE("a checkpoint that does not read back as what is in memory is none") {
+  const Folder folder;
+  Training training(fifty_steps(), {});
+  Accelerator accelerator({.accumulate = 4});
+  accelerator.prepare(training.model.parameters(), training.optimizer,
+                      shuffled(small_task().data.train, BatchSize::of_texts(5), 1), 50);
+  // As of a disk that lies: one bit is another.
+  const auto fill = [&](const fs::path& to) {
+    std::vector<NamedTensor> values;
+    for (const Parameter* parameter : training.model.parameters())
+      values.push_back({parameter->name, parameter->value.clone()});
+    values.back().tensor.raw()[1] ^= std::byte{1};
+    save_safetensors(to / "model.safetensors", values);
+  };
+  CHECK_THROWS_WITH_AS(accelerator.checkpoint(folder.path, {.fill = fill}),
+                       doctest::Contains("reads back otherwise"), Error);
+  CHECK_FALSE(newest_checkpoint(folder.path, nullptr));
+  CHECK_NOTHROW(accelerator.checkpoint(folder.path));
+  CHECK(newest_checkpoint(folder.path, nullptr));
 }
 
 TEST_CASE("what does not fit a checkpoint is refused by name") {

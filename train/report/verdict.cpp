@@ -85,10 +85,19 @@ std::string finding(const Comparison& comparison, const Entry& entry, const Entr
 }
 
 std::string single_finding(const Entry& entry) {
+  const Summary test = summarize(entry, "/test/accuracy", 100);
+  if (test.count == 0)  // a log of a run that has not ended, or of a loop of one's own
+    return fmt::format(
+        "<strong>{}</strong> has taken {}: {} % accuracy on dev, {} of state and {} ms a "
+        "step.",
+        escaped(entry.name), counted(at(*entry.runs.front(), "/train_loss").size(), "step"),
+        with_deviation(summarize(entry, "/dev/accuracy", 100), 1),
+        megabytes(summarize(entry, "/state_bytes").mean),
+        significant(summarize(entry, "/step_ms").mean));
   return fmt::format(
       "<strong>{}</strong> reached {}\u00a0% test accuracy with {} of state and {}\u00a0ms a "
       "step.",
-      escaped(entry.name), with_deviation(summarize(entry, "/test/accuracy", 100), 1),
+      escaped(entry.name), with_deviation(test, 1),
       megabytes(summarize(entry, "/state_bytes").mean),
       significant(summarize(entry, "/step_ms").mean));
 }
