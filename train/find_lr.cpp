@@ -65,12 +65,29 @@ LearningRateCurve find_learning_rate(const Objective& objective, const std::stri
   std::size_t next = 0;
   i64 epoch = 0;
   double rate = search.least, mean = 0, weight = 0, least = 0;
+  double scale = options.precision == Precision::fp16 ? kFirstLossScale : 1;
   for (i64 step = 1; step <= search.steps; ++step, rate *= ratio) {
     if (next == batches.size()) batches = objective.batches(epoch++), next = 0;
-    const BatchLoss batch =
-        objective.loss(batches[next++], {.training = true, .seed = options.seed, .step = step});
+    const nn::Pass pass{.training = true,
+                        .seed = options.seed,
+                        .step = step,
+                        .checkpoint_layers = options.checkpoint_layers,
+                        .precision = product_type(options.precision)};
+    const BatchLoss batch = objective.loss(batches[next], pass);
     const double loss = batch.loss.value().item();
     if (!std::isfinite(loss)) break;
+    batch.loss.backward(Tensor::full(batch.loss.shape(), scale));
+    const StepReport report = optimizer.step({.lr_factor = rate,
+                                              .clip_norm = options.clip_norm,
+                                              .clip_value = options.clip_value,
+                                              .gradient_scale = 1 / scale,
+                                              .skip_non_finite = true});
+    for (Parameter* parameter : objective.parameters) parameter->gradient.clear();
+    if (report.skipped && scale > 1) {  // too large for fp16: the same step once more
+      scale /= 2, rate /= ratio, --step;
+      continue;
+    }
+    ++next;
     // A running mean, corrected for its start from 0 as Adam's moments are.
     mean = kSmoothing * mean + (1 - kSmoothing) * loss;
     weight = kSmoothing * weight + (1 - kSmoothing);
@@ -78,14 +95,7 @@ LearningRateCurve find_learning_rate(const Objective& objective, const std::stri
     curve.losses.push_back(loss);
     curve.smoothed.push_back(mean / weight);
     least = step == 1 ? loss : std::min(least, mean / weight);
-    if (mean / weight > kBlownUp * least) break;
-    batch.loss.backward();
-    const StepReport report = optimizer.step({.lr_factor = rate,
-                                              .clip_norm = options.clip_norm,
-                                              .clip_value = options.clip_value,
-                                              .skip_non_finite = true});
-    for (Parameter* parameter : objective.parameters) parameter->gradient.clear();
-    if (report.skipped) break;
+    if (mean / weight > kBlownUp * least || report.skipped) break;
   }
   for (std::size_t i = 0; i < before.size(); ++i) {
     objective.parameters[i]->value.copy_from(before[i]);

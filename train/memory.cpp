@@ -105,8 +105,11 @@ MeasuredMemory measure_step(const nn::EncoderConfig& config, const BatchShape& s
 
   const Batch batch = make_batch(config, shape);
   grown();
-  const nn::Pass pass{
-      .training = true, .seed = 1, .step = 1, .checkpoint_layers = kind.checkpoint_layers};
+  const nn::Pass pass{.training = true,
+                      .seed = 1,
+                      .step = 1,
+                      .checkpoint_layers = kind.checkpoint_layers,
+                      .precision = kind.precision};
   const Variable loss = cross_entropy(model(batch, pass), batch.labels);
   measured.activation_bytes = grown();
   loss.backward();

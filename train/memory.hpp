@@ -21,7 +21,9 @@
 ///     second sum               dim + 2     (output_layer_norm)
 ///     output                   dim         (the next block)
 ///
-/// so 8 dim + hidden + heads + 4 in all. Dropout keeps nothing: its mask is computed again. Where
+/// so 8 dim + hidden + heads + 4 in all. With products of bf16 or fp16 these are two bytes each, but for the log sums,
+/// means and deviations, and lie there once for every product that reads them: again 8 dim + hidden. Around each product
+/// its operands live in four bytes for the moment (autograd/autocast.hpp). Dropout keeps nothing: its mask is computed again. Where
 /// a classifier reads the first token alone, the last block has keys and values for every token and
 /// the rest for one row of each text. With checkpointed layers a block keeps its input alone until
 /// backward comes to it, and then all of this, of one block at a time.
@@ -74,6 +76,7 @@ struct StepMemory {
 /// How the step is done.
 struct StepKind {
   bool checkpoint_layers = false;  ///< see nn::Pass
+  DType precision = DType::f32;    ///< of products
 };
 
 StepMemory predict_step(const nn::EncoderConfig& config, const BatchShape& batch,

@@ -187,6 +187,17 @@ class Model {
          loss](const Tensor&) { return Grads{tape.allocate(rows * columns)}; });
   }
 
+  // ---- autograd/autocast.hpp
+
+  bool narrow() const { return kind_.precision != DType::f32; }
+  /// Kept: two bytes a number.
+  Tensor kept(i64 size, const char* name) { return tape.allocate(size, name, 2); }
+  /// rounded(x).
+  Tensor rounded(i64 size, const char* name = "") {
+    const Tensor two_bytes = tape.allocate(size, "", 2);
+    return tape.allocate(size, name);
+  }
+
   // ---- nn: layers
 
   struct Linear {
@@ -198,7 +209,9 @@ class Model {
     parameters.push_back({path + ".bias", {out}});
     return {in, out, name};
   }
-  Variable apply(const Linear& layer, const Variable& x) {
+  /// `input`: its name among the activations.
+  Variable apply(const Linear& layer, const Variable& x, const char* input) {
+    if (narrow()) return apply(layer, x, kept(x.rows * layer.in, input));
     const i64 rows = x.rows;
     const std::size_t weight = tape.leaf(), bias = tape.leaf();
     return tape.record(
@@ -206,6 +219,24 @@ class Model {
         [this, rows, in = layer.in, out = layer.out, x = x.value](const Tensor&) {
           return Grads{tape.allocate(rows * in), tape.allocate(out * in), column_sums(rows, out)};
         });
+  }
+
+  /// linear_of: the input is kept already, in two bytes.
+  Variable apply(const Linear& layer, const Variable& x, const Tensor& input) {
+    const i64 rows = x.rows, in = layer.in, out = layer.out;
+    const std::size_t weight = tape.leaf(), bias = tape.leaf();
+    const Tensor y = [&] {
+      const Tensor w = rounded(out * in), x = tape.allocate(rows * in);
+      return tape.allocate(rows * out);
+    }();
+    return tape.record(rounded(rows * out, layer.name), rows, out, {x.node, weight, bias},
+                       [this, rows, in, out, input](const Tensor&) {
+                         const Tensor dy = rounded(rows * out), w = rounded(out * in);
+                         Tensor dx = tape.allocate(rows * in);
+                         const Tensor x = tape.allocate(rows * in);
+                         Tensor dw = tape.allocate(out * in);
+                         return Grads{std::move(dx), std::move(dw), column_sums(rows, out)};
+                       });
   }
 
   void norm(const std::string& path) {
@@ -234,6 +265,7 @@ class Model {
     const i64 rows = x.rows, in = lin1.in, hidden = lin1.out, out = lin2.out;
     std::vector<std::size_t> inputs{x.node};
     for (int i = 0; i < 4; ++i) inputs.push_back(tape.leaf());
+    if (narrow()) return narrow_feed_forward(lin1, lin2, x, std::move(inputs));
     const Tensor h = tape.allocate(rows * hidden, lin1.name);
     const Tensor g = tape.allocate(rows * hidden);
     return tape.record(tape.allocate(rows * out, lin2.name), rows, out, std::move(inputs),
@@ -247,10 +279,52 @@ class Model {
                        });
   }
 
+  Variable narrow_feed_forward(const Linear& lin1, const Linear& lin2, const Variable& x,
+                               std::vector<std::size_t> inputs) {
+    const i64 rows = x.rows, in = lin1.in, hidden = lin1.out, out = lin2.out;
+    const Tensor input = kept(rows * in, "first norm");
+    const Tensor h = [&] {
+      const Tensor w = rounded(hidden * in), x = tape.allocate(rows * in);
+      const Tensor wide = tape.allocate(rows * hidden);
+      return kept(rows * hidden, lin1.name);
+    }();
+    const auto gelu = [this, rows, hidden, h] {
+      const Tensor wide = tape.allocate(rows * hidden), g = tape.allocate(rows * hidden);
+      return rounded(rows * hidden);
+    };
+    const Tensor y = [&] {
+      const Tensor w = rounded(out * hidden), g = gelu();
+      return tape.allocate(rows * out);
+    }();
+    return tape.record(rounded(rows * out, lin2.name), rows, out, std::move(inputs),
+                       [this, rows, in, hidden, out, input, h, gelu](const Tensor&) {
+                         const Tensor dy = rounded(rows * out);
+                         const Tensor dg = [&] {
+                           const Tensor w = rounded(out * hidden);
+                           return tape.allocate(rows * hidden);
+                         }();
+                         const Tensor dh = [&] {
+                           const Tensor wide = tape.allocate(rows * hidden),
+                                        product = tape.allocate(rows * hidden);
+                           return rounded(rows * hidden);
+                         }();
+                         const Tensor w1 = rounded(hidden * in);
+                         Tensor dx = tape.allocate(rows * in);
+                         const Tensor x = tape.allocate(rows * in);
+                         Tensor dw1 = tape.allocate(hidden * in), db1 = column_sums(rows, hidden);
+                         const Tensor g = gelu();
+                         Tensor dw2 = tape.allocate(out * hidden);
+                         return Grads{dx, dw1, db1, dw2, column_sums(rows, out)};
+                       });
+  }
+
   Variable residual_norm(const Variable& x, const Variable& residual, double rate, const Rows& rows,
                          const char* sum_name, const char* name) {
     const i64 n = x.rows, d = x.columns;
     const std::size_t gamma = tape.leaf(), beta = tape.leaf();
+    if (narrow())
+      return narrow_residual_norm({x.node, residual.node, gamma, beta}, n, d, rate, rows, sum_name,
+                                  name);
     Tensor y = tape.allocate(n * d, name);
     const Tensor sum = tape.allocate(n * d, sum_name), mean = tape.allocate(n, "means"),
                  rstd = tape.allocate(n, "1/deviations");
@@ -267,9 +341,38 @@ class Model {
         });
   }
 
+  Variable narrow_residual_norm(std::vector<std::size_t> inputs, i64 n, i64 d, double rate,
+                                const Rows& rows, const char* sum_name, const char* name) {
+    const Tensor sum = [&] {
+      const Tensor dropped = rate > 0 ? tape.allocate(n * d) : nullptr;
+      const Tensor wide = tape.allocate(n * d);
+      return kept(n * d, sum_name);
+    }();
+    const Tensor wide = tape.allocate(n * d);
+    Tensor y = tape.allocate(n * d, name);
+    const Tensor mean = tape.allocate(n, "means"), rstd = tape.allocate(n, "1/deviations");
+    return tape.record(std::move(y), n, d, std::move(inputs),
+                       [this, n, d, rate, sum, mean, rstd, positions = rows.positions,
+                        examples = rows.examples](const Tensor&) {
+                         const i64 chunks = (n + 15) / 16;
+                         Tensor dsum, dgamma, dbeta;
+                         {
+                           const Tensor wide = tape.allocate(n * d);
+                           dsum = tape.allocate(n * d);
+                           const Tensor gammas = tape.allocate(chunks * d),
+                                        betas = tape.allocate(chunks * d);
+                           dgamma = column_sums(chunks, d);
+                           dbeta = column_sums(chunks, d);
+                         }
+                         const Tensor dx = rate > 0 ? tape.allocate(n * d) : dsum;
+                         return Grads{dx, dsum, dgamma, dbeta};
+                       });
+  }
+
   /// `asking`: null where all rows of x ask.
   Variable projected_attention(const Variable& x, const Variable* asking, const Linear& q_lin,
                                const Linear& k_lin, const Linear& v_lin, const Rows& rows) {
+    if (narrow()) return narrow_attention(x, asking, q_lin, k_lin, v_lin, rows);
     const i64 d = x.columns, all = x.rows, asked = asking ? asking->rows : all;
     std::vector<std::size_t> inputs{x.node, asking ? asking->node : tape.leaf()};
     for (int i = 0; i < 6; ++i) inputs.push_back(tape.leaf());
@@ -301,6 +404,30 @@ class Model {
           grads[0] = tape.allocate(all * d);
           return grads;
         });
+  }
+
+  Variable narrow_attention(const Variable& x, const Variable* asking, const Linear& q_lin,
+                            const Linear& k_lin, const Linear& v_lin, const Rows& rows) {
+    const i64 d = x.columns, all = x.rows, asked = asking ? asking->rows : all;
+    const Tensor input = kept(all * d, "input");
+    const Variable v = apply(v_lin, x, input), k = apply(k_lin, x, input);  // as the compiler goes
+    const Variable q = asking ? apply(q_lin, *asking, "first tokens") : apply(q_lin, x, input);
+    std::vector<Tensor> qkv{kept(asked * d, q_lin.name), kept(all * d, k_lin.name),
+                            kept(all * d, v_lin.name)};
+    Tensor y, log_sum;
+    {
+      const Tensor wide = tape.allocate((asked + 2 * all) * d);
+      y = tape.allocate(asked * d);
+      log_sum = tape.allocate(config_.heads * asked, "log sums");
+    }
+    return tape.record(rounded(asked * d, "context"), asked, d, {q.node, k.node, v.node},
+                       [this, d, all, asked, qkv = std::move(qkv), log_sum, offsets = rows.offsets,
+                        positions = rows.positions](const Tensor&) {
+                         const Tensor wide = tape.allocate((asked + 2 * all) * d),
+                                      dy = rounded(asked * d);
+                         Tensor dq = tape.allocate(asked * d), dk = tape.allocate(all * d);
+                         return Grads{std::move(dq), std::move(dk), tape.allocate(all * d)};
+                       });
   }
 
   /// `looked_up`: how many rows of the table get a gradient, each with its id.
@@ -358,8 +485,10 @@ class Model {
     if (asked) asking = first_tokens(x);
     const Rows& asked_rows = asked ? *asked : rows;
     const auto attend = [&] {
-      return apply(block.out_lin, projected_attention(x, asking ? &*asking : nullptr, block.q_lin,
-                                                      block.k_lin, block.v_lin, asked_rows));
+      return apply(block.out_lin,
+                   projected_attention(x, asking ? &*asking : nullptr, block.q_lin, block.k_lin,
+                                       block.v_lin, asked_rows),
+                   "context");
     };
     const Variable h =
         residual_norm(attend(), asking ? *asking : x, config_.attention_output_dropout, asked_rows,
@@ -407,8 +536,10 @@ class Model {
     tape.scope = "classifier";
     const Linear pre_classifier = linear(names_.pre_classifier, dim, dim, "pre_classifier"),
                  classifier = linear("classifier", dim, config_.labels, "logits");
-    return apply(classifier, dropout(unary(apply(pre_classifier, encoded), false, "features"),
-                                     config_.classifier_dropout, rows, "dropout"));
+    return apply(classifier,
+                 dropout(unary(apply(pre_classifier, encoded, "pooled"), false, "features"),
+                         config_.classifier_dropout, rows, "dropout"),
+                 "features");
   }
 
   Tape tape;

@@ -62,6 +62,7 @@ struct MemoryVerb {
   std::optional<double> fits;
   std::vector<std::string> optimizers;
   bool measure = false;
+  std::string precision = "fp32";
   StepKind kind;
 
   // ---- what is asked
@@ -188,6 +189,7 @@ struct MemoryVerb {
               {"tokens", step.batch.tokens},
               {"length", step.batch.longest},
               {"bytes", step.batch_bytes}}},
+            {"precision", precision},
             {"gradient_bytes", step.gradient_bytes},
             {"activation_bytes", step.activation_bytes},
             {"logits_bytes", step.logits_bytes},
@@ -198,12 +200,12 @@ struct MemoryVerb {
   void print_model(const nn::EncoderConfig& config, const StepMemory& step) const {
     fmt::print(
         "{}: {} parameters in {} tensors: dim {}, {} layers, {} heads, hidden {}, vocabulary {}, "
-        "{} positions, {} labels\nbatch: {} texts, {} tokens, the longest text {}; MB = 2^20 "
-        "bytes\n\n",
+        "{} positions, {} labels\nbatch: {} texts, {} tokens, the longest text {}; products in {}; "
+        "MB = 2^20 bytes\n\n",
         scale.empty() ? model : "an encoder for " + scale, grouped(step.parameter_count),
         step.parameters.size(), config.dim, config.layers, config.heads, config.hidden,
         grouped(config.vocabulary), config.positions, config.labels, grouped(step.batch.texts),
-        grouped(step.batch.tokens), step.batch.longest);
+        grouped(step.batch.tokens), step.batch.longest, precision);
   }
 
   static void print_activations(const StepMemory& step) {
@@ -254,12 +256,11 @@ struct MemoryVerb {
         "momentum: what a first moment takes of the state, in % of AdamW's\n"
         "gradients: fp32; of the embeddings only the rows that the batch looks up, if no token "
         "occurs twice (dense: {} MB)\n"
-        "peak: of one training step; {}. Training keeps the best\n  weights as well from the end "
-        "of the first epoch on: {} MB more\n",
+        "peak: of one training step, in which activations go while gradients come{}{}. Training\n  "
+        "keeps the best weights as well from the end of the first epoch on: {} MB more\n",
         megabytes(step.parameter_bytes),
-        kind.checkpoint_layers
-            ? "over the sum, for a block's activations come back while gradients are there"
-            : "below the sum, for activations go while gradients come",
+        kind.checkpoint_layers ? ", and a block's activations come back for it" : "",
+        kind.precision == DType::f32 ? "" : ", and a product's operands are fp32 for the moment",
         megabytes(step.parameter_bytes));
   }
 
@@ -298,6 +299,7 @@ struct MemoryVerb {
   void run() {
     common.apply();
     check_mix();
+    kind.precision = product_type(choice_of<Precision>(precision));
     const nn::EncoderConfig sizes = config();
     const StepMemory step = predict_step(sizes, batch_shape(sizes), kind);
     if (!state_table.empty()) return tell_state_table(step);
@@ -353,6 +355,9 @@ void add_memory(CLI::App& app) {
   verb.add_option("--tokens", o.tokens, "tokens of a batch, instead of --batch");
   verb.add_flag("--checkpoint-layers", o.kind.checkpoint_layers,
                 "as in train: each block keeps its input alone");
+  verb.add_option("--precision", o.precision, "as in train: of the products in a step")
+      ->check(CLI::IsMember({"fp32", "bf16", "fp16"}))
+      ->capture_default_str();
   verb.add_option("--optimizers", o.optimizers,
                   "optimizers with their options: adamw,came:state=block8 (default: all)")
       ->delimiter(',');

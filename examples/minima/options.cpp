@@ -143,12 +143,8 @@ void TrainingVerbOptions::resolve(const CommonOptions& common) {
   training.batch =
       tokens > 0 ? BatchSize::of_tokens(tokens) : BatchSize::of_texts(batch > 0 ? batch : 32);
   training.seed = common.seed;
-  const auto chosen = [](auto choice, const std::string& name) {
-    const auto all = choices(choice);
-    return static_cast<decltype(choice)>(std::ranges::find(all, name) - all.begin());
-  };
-  training.non_finite = chosen(NonFinite{}, non_finite);
-  training.precision = chosen(Precision{}, precision);
+  training.non_finite = choice_of<NonFinite>(non_finite);
+  training.precision = choice_of<Precision>(precision);
   check(!epochs || !steps,
         "--epochs and --steps exclude one another: give the length of training in one of them");
   check(steps.value_or(1) > 0, "--steps is {}; it must be at least 1", steps.value_or(1));

@@ -47,6 +47,13 @@ struct TrainingVerbOptions {
   Task load();
 };
 
+/// The value of that name; one there is.
+template <class Choice>
+Choice choice_of(const std::string& name) {
+  const auto all = choices(Choice{});
+  return static_cast<Choice>(std::ranges::find(all, name) - all.begin());
+}
+
 /// The folder of a run: --out, or runs/<verb>-<date>-<time>.
 std::filesystem::path run_directory(const std::string& verb, const CommonOptions& common);
 

@@ -78,6 +78,7 @@ TEST_CASE(
       {"train --config value.json", {"--epochs", "many"}},
       {"train --find-lr --lr 1", {"--find-lr", "--lr", "exclude"}},
       {"train --find-lr --switch 5:adamw", {"--find-lr", "--switch", "exclude"}},
+      {"train --find-lr --accumulate 2", {"--find-lr", "--accumulate", "exclude"}},
       {"compare --tune 0", {"0 learning rates", "between 1"}},
       {"compare --seeds 0", {"0 seeds", "between 1"}},
       {"compare --optimizers adamw,adamw", {"adamw", "named twice"}},

@@ -39,6 +39,14 @@ TEST_CASE("memory answers from sizes alone, and its measurement agrees") {
   for (const Json& optimizer : measurement["optimizers"])
     for (const char* bytes : {"state_bytes", "peak_bytes"})
       CHECK(optimizer[bytes] == optimizer["measured"][bytes]);
+  const Answer narrow = shell.minima(
+      "memory --measure --json --precision bf16 --model tiny --vocabulary 500 --batch 4 --length 9 "
+      "--threads 1 --optimizers adamw");
+  CAPTURE(narrow.err);
+  REQUIRE(narrow.code == 0);
+  const Json halved = parse_json(narrow.out, "--precision");
+  CHECK(halved["activation_bytes"] < measurement["activation_bytes"]);
+  CHECK(halved["optimizers"][0]["peak_bytes"] == halved["optimizers"][0]["measured"]["peak_bytes"]);
   const Answer table = shell.minima("memory --model tiny --state-table adamw8bit");
   CHECK(table.out.find("under 4096 elements") != std::string::npos);
 }
@@ -90,6 +98,7 @@ TEST_CASE("memory refuses what it cannot count, in one line") {
   refused("--scale 7b --dim 64", {"--scale", "--dim"});
   refused("--scale 7b --model tiny", {"--scale", "--model"});
   refused("--scale 7b --measure", {"--scale", "--measure"});
+  refused("--precision int8", {"--precision", "int8", "bf16"});
   refused("--fits 0", {"--fits"});
   refused("--state-table adamz", {"adamz", "adam"});
   refused("--state-table adamw --measure", {"--state-table", "--measure"});

@@ -6,6 +6,7 @@
 #include "nn/models/classifier.hpp"
 #include "nn/models/weights.hpp"
 #include "tests/nn/reference_batch.hpp"
+#include "tests/nn/small_config.hpp"
 #include "tests/support.hpp"
 
 using namespace minima;
@@ -24,13 +25,9 @@ std::unique_ptr<Classifier> reference_model(const std::string& folder) {
   return model;
 }
 
+/// Without dropout.
 EncoderConfig small_config() {
-  EncoderConfig config;
-  config.vocabulary = 50;
-  config.positions = 16;
-  config.dim = 24;
-  config.heads = 3;
-  config.hidden = 40;
+  EncoderConfig config = test::small_config();
   config.layers = 2;
   config.labels = 3;
   config.dropout = config.attention_dropout = config.classifier_dropout = 0;
@@ -288,8 +285,9 @@ TEST_CASE("a config survives the way to JSON and back, and a senseless one is re
           "config.json: '" + dropout + "' is 1.5; a dropout rate is below 1");
     CHECK(error_of("model_type", "gpt2") ==
           "config.json: model_type is 'gpt2'; this program reads 'distilbert' and 'bert'");
-    CHECK(error_of("pad_token_id", 50) ==
-          "config.json: 'pad_token_id' is 50; it must be a token of the vocabulary of 50, or null");
+    CHECK(
+        error_of("pad_token_id", 300) ==
+        "config.json: 'pad_token_id' is 300; it must be a token of the vocabulary of 300, or null");
     CHECK(error_of(names.activation, "relu") == "config.json: '" + std::string(names.activation) +
                                                     "' is \"relu\"; this program has 'gelu'");
     CHECK(error_of("id2label", Json::object({{"1", "a"}})) ==

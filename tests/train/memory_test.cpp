@@ -4,27 +4,16 @@
 #include "core/cpu/threads.hpp"
 #include "optim/optimizer.hpp"
 #include "tests/data/files.hpp"
+#include "tests/nn/small_config.hpp"
 #include "tests/support.hpp"
 #include "train/classification.hpp"
 
 using namespace minima;
 using test::contains;
 using test::error_of;
+using test::small_config;
 
 namespace {
-
-/// Two blocks of different widths everywhere, so that no term hides behind another.
-nn::EncoderConfig small_config() {
-  nn::EncoderConfig config;
-  config.dim = 24;
-  config.layers = 3;
-  config.heads = 4;
-  config.hidden = 40;
-  config.vocabulary = 300;
-  config.positions = 40;
-  config.labels = 5;
-  return config;
-}
 
 nn::EncoderConfig small_bert() {
   nn::EncoderConfig config = small_config();
@@ -86,8 +75,12 @@ TEST_CASE("the peak of a step is exact for every kind of model and batch") {
           for (const BatchShape& batch :
                {BatchShape::of_texts(1, 1), BatchShape::of_texts(5, 2), BatchShape::of_texts(40, 3),
                 BatchShape::of_texts(2, 40), BatchShape::of_tokens(333, 39)})
-            for (const auto& [spec, checkpointed] :
-                 {std::pair{std::string("adamw"), false}, {"adafactor", false}, {"adamw", true}}) {
+            for (const auto& [spec, kind] :
+                 {std::pair{std::string("adamw"), StepKind{}},
+                  {"adafactor", {}},
+                  {"adamw", {.checkpoint_layers = true}},
+                  {"adamw", {.precision = DType::bf16}},
+                  {"adamw", {.checkpoint_layers = true, .precision = DType::f16}}}) {
               nn::EncoderConfig config = sizes;
               config.dropout = config.attention_dropout = config.classifier_dropout = rate;
               config.attention_output_dropout *= rate;
@@ -98,8 +91,8 @@ TEST_CASE("the peak of a step is exact for every kind of model and batch") {
               CAPTURE(layers);
               CAPTURE(batch.tokens);
               CAPTURE(spec);
-              CAPTURE(checkpointed);
-              const StepKind kind{.checkpoint_layers = checkpointed};
+              CAPTURE(kind.checkpoint_layers);
+              CAPTURE(dtype_name(kind.precision));
               const StepMemory step = predict_step(config, batch, kind);
               const MeasuredMemory measured = measure_step(config, batch, spec, kind);
               CHECK(step.activation_bytes == measured.activation_bytes);
@@ -175,6 +168,20 @@ TEST_CASE("a block keeps 8 dim + hidden + heads + 4 numbers for each token") {
   CHECK(scopes["embeddings"] == batch.tokens * (4 * (2 * config.dim + 2) + 8));
   CHECK(sum == predict_step(config, batch).activation_bytes);
   CHECK(predict_step(config, batch).logits_bytes == 4 * batch.texts * config.labels);
+}
+
+TEST_CASE("with products of two bytes a block keeps half, but for sums and statistics") {
+  const nn::EncoderConfig config = small_config();
+  const BatchShape batch = BatchShape::of_texts(7, 11);
+  const auto of_block_0 = [&](const StepKind& kind) {
+    i64 bytes = 0;
+    for (const Activation& activation : predict_step(config, batch, kind).activations)
+      if (activation.scope == "block 0") bytes += activation.bytes;
+    return bytes;
+  };
+  CHECK(of_block_0({.precision = DType::bf16}) ==
+        batch.tokens * (2 * (8 * config.dim + config.hidden) + 4 * (config.heads + 4)));
+  CHECK(of_block_0({.precision = DType::f16}) == of_block_0({.precision = DType::bf16}));
 }
 
 TEST_CASE("with checkpointed layers a block keeps its input alone") {

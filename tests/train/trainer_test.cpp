@@ -410,6 +410,18 @@ TEST_CASE("the search for a learning rate leaves the weights alone and suggests 
     CHECK(curve.rates.size() == curve.smoothed.size());
     CHECK(curve.text().find("suggested lr") != std::string::npos);
   }
+  // In the precision that training will have; the first gradients of fp16 may overflow and lower its scale.
+  const LearningRateCurve wide = find_learning_rate(objective, "adamw", options);
+  for (const Precision precision : {Precision::bf16, Precision::fp16}) {
+    options.precision = precision;
+    const LearningRateCurve narrow = find_learning_rate(objective, "adamw", options);
+    CHECK(test::values_of(model.parameters()) == before);
+    CHECK(narrow.losses != wide.losses);
+    CHECK(narrow.losses[0] == doctest::Approx(wide.losses[0]).epsilon(0.01));
+    CHECK(narrow.rates.size() > 50);
+    CHECK(narrow.suggestion / wide.suggestion == doctest::Approx(1).epsilon(9));
+  }
+  options.precision = Precision::fp32;
   CHECK_THROWS_WITH_AS(find_learning_rate(objective, "adafactor", options),
                        doctest::Contains("relative_step"), Error);
   CHECK(with_learning_rate("adamw:lr=1:eps=1e-6", 0.5) == "adamw:eps=1e-6:lr=0.5");
