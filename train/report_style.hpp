@@ -89,6 +89,10 @@ figcaption { margin-top: .3rem; max-width: 46em }
 .alarms h3 { color: var(--warn) } .alarms ul { padding-left: 1.1em }
 .words td, .words th { text-align: left } .words td { white-space: normal }
 
+.worst { width: calc(100% - 1.1rem) } .worst th, .worst td { text-align: left; overflow-wrap: anywhere }
+.worst th:first-child, .worst td:first-child { text-align: right; overflow-wrap: normal }
+.worst td:nth-child(2), .worst td:nth-child(3) { min-width: 6rem; color: var(--soft) }
+
 .matrices { display: flex; flex-wrap: wrap; gap: 2rem }
 .matrices > * { min-width: 0; break-inside: avoid }
 .matrix th { font-weight: 400; white-space: nowrap; max-width: 11rem; overflow: hidden; text-overflow: ellipsis }
@@ -118,6 +122,9 @@ details > :not(summary) { margin-left: 1.1rem }
   .chart text { font-size: 15px }
   dl { grid-template-columns: minmax(0, 7rem) minmax(0, 1fr) }
   .numbers .swatch { display: block }
+  .worst thead { position: absolute; clip-path: inset(50%) } .worst tr { display: block; padding: .4rem 0; border-bottom: 1px solid var(--hair) }
+  .worst td { display: inline; border: 0; padding: 0 .5rem 0 0 } .worst td:last-child { display: block }
+  .worst td:nth-child(3)::before { content: "→ " }
 }
 @page { margin: 16mm 14mm }
 @media print {
@@ -131,10 +138,8 @@ details > :not(summary) { margin-left: 1.1rem }
   .charts { grid-template-columns: 1fr 1fr; gap: 1.2rem 1.5rem } .chart text { font-size: 14px }
   .setup { grid-template-columns: 1fr 1fr; gap: 0 1.5rem } dl, summary { font-size: 8.5pt } dl { gap: 0 1rem }
   .matrices { gap: 1.2rem } .matrix { font-size: 7pt } .matrix th, .matrix td { padding: .12rem .2rem } .matrix td { min-width: 0 }
-  .dense { font-size: .7rem }
-.dense td { min-width: 1.6rem } .matrix.dense th, .matrix.dense td { padding: .2rem .25rem }
-.matrix.dense th { max-width: 7rem }
-.matrix .cell { print-color-adjust: exact; -webkit-print-color-adjust: exact }
+  .dense { font-size: 6pt }
+  .matrix .cell { print-color-adjust: exact; -webkit-print-color-adjust: exact }
   .bar, .band, .heat { print-color-adjust: exact; -webkit-print-color-adjust: exact }
   details::details-content { content-visibility: visible; block-size: auto }
 }

@@ -346,7 +346,57 @@ TEST_CASE("the state is told by part and slot, with what 8 bits and factors woul
   CHECK(report_html(none).find("id=\"worst\"") == std::string::npos);
 }
 
+TEST_CASE("state of less than a kilobyte is told in bytes") {
+  Json json = sample_comparison({"adamw"}, {.seeds = 1}, {"a", "b"});
+  json["runs"][0]["state"][0]["bytes"] = 4;
+  json["runs"][0]["state"][1]["bytes"] = 1023;
+  const std::string page = report_html(json);
+  CHECK(contains(page, ">4\u00a0B</td>"));
+  CHECK(contains(page, ">1,023\u00a0B</td>"));
+  CHECK_FALSE(contains(page, "0.0\u00a0KB"));
+}
+
+TEST_CASE("scores go over epochs where each has one evaluation, else over steps") {
+  Json json = sample_comparison({"adamw"}, {.seeds = 2}, {"a", "b"});
+  CHECK(contains(report_html(json), ">Accuracy on dev by epoch</title>"));
+  CHECK(contains(report_html(json), ">Loss on dev by epoch</title>"));
+  CHECK_FALSE(contains(report_html(json), "Macro-F1 on dev by"));  // the sample's epochs have none
+  for (Json& run : json["runs"]) {
+    run["epochs"] = Json::array();
+    for (const int step : {8, 16, 24})
+      run["epochs"].push_back({{"epoch", 1}, {"step", step}, {"dev", {{"accuracy", 0.5}}}});
+  }
+  const std::string page = report_html(json);
+  check_page(page);
+  CHECK(contains(page, ">Accuracy on dev by step</title>"));
+  CHECK(contains(page, "adamw, step 24: 50.0 %"));
+  CHECK(contains(page, "At each evaluation."));
+}
+
+TEST_CASE("where no step was clipped that is said, and no curve of zeros is drawn") {
+  Json json = sample_comparison({"adamw"}, {.seeds = 1}, {"a", "b"});
+  CHECK(contains(report_html(json), "Steps clipped by norm"));
+  for (Json& clipped : json["runs"][0]["clipped"]) clipped = 0;
+  const std::string page = report_html(json);
+  CHECK_FALSE(contains(page, "Steps clipped by norm"));
+  CHECK(contains(page, "No step was clipped."));
+}
+
+TEST_CASE("a run that has no test yet is reported by what there is") {
+  Json json = sample_comparison({"adamw"}, {.seeds = 1}, {"a", "b"});
+  for (const char* key : {"test", "state", "worst", "peak_bytes"}) json["runs"][0].erase(key);
+  const std::string page = report_html(json);
+  check_page(page);
+  CHECK(contains(page, "<strong>adamw</strong> has taken"));
+  CHECK(contains(page, "accuracy on dev"));
+  CHECK_FALSE(contains(page, "test accuracy with"));
+}
+
 TEST_CASE("the texts that are most wrong can be read, and stay text") {
+  Json evil = sample_comparison({"adamw"}, {.seeds = 1}, {"calm", "cross"});
+  evil["runs"][0]["worst"][0]["text"] = "</style><script>alert(1)</script>";
+  check_page(report_html(evil));
+  CHECK(contains(report_html(evil), "&lt;/style&gt;&lt;script&gt;"));
   const std::string page =
       report_html(sample_comparison({"adamw"}, {.seeds = 1}, {"calm", "cross"}));
   CHECK(page.find("the printer is on fire, &lt;b&gt;really&lt;/b&gt;") != std::string::npos);

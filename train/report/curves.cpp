@@ -37,30 +37,68 @@ std::string loss_chart(const Comparison& comparison) {
       smoothing + bands_caption(comparison));
 }
 
-std::string accuracy_chart(const Comparison& comparison) {
+/// A score of the evaluations on dev.
+struct Score {
+  const char *id, *heading, *path, *unit;
+  double factor;
+  int decimals;
+  const char* yardstick = "";  ///< of the bag of words
+};
+
+constexpr Score kScores[] = {
+    {"accuracy", "Accuracy on dev", "/dev/accuracy", "% right", 100, 1, "/data/bag_of_words/dev"},
+    {"f1", "Macro-F1 on dev", "/dev/macro_f1", "F1", 1, 3},
+    {"dev-loss", "Loss on dev", "/dev/loss", "cross-entropy, nats", 1, 3}};
+
+/// One evaluation an epoch, everywhere: then curves go over epochs, else over steps.
+bool once_an_epoch(const Comparison& comparison) {
+  for (const Entry& entry : comparison.entries)
+    for (const Json* run : entry.runs) {
+      double epoch = 0;
+      for (const Json& evaluation : at(*run, "/epochs"))
+        if (number(evaluation, "/epoch") != ++epoch) return false;
+    }
+  return true;
+}
+
+std::string score_chart(const Comparison& comparison, const Score& score) {
+  const bool by_epoch = once_an_epoch(comparison);
+  const char* const unit_of_x = by_epoch ? "epoch" : "step";
   std::vector<chart::Series> series;
+  bool any = false;
   for (const Entry& entry : comparison.entries) {
     std::vector<std::vector<double>> runs;
+    std::vector<double> longest;  // where its evaluations are
     for (const Json* run : entry.runs) {
-      std::vector<double>& run_values = runs.emplace_back();
-      for (const Json& epoch : at(*run, "/epochs"))
-        run_values.push_back(100 * number(epoch, "/dev/accuracy"));
+      std::vector<double> positions;
+      runs.emplace_back();
+      for (const Json& evaluation : at(*run, "/epochs")) {
+        runs.back().push_back(score.factor * number(evaluation, score.path));
+        positions.push_back(number(evaluation, by_epoch ? "/epoch" : "/step"));
+        any = any || std::isfinite(runs.back().back());
+      }
+      if (positions.size() > longest.size()) longest = positions;
     }
-    Curve curve = over_seeds(runs);
-    for (chart::Interval& i : curve.band) i.high = std::min(i.high, 100.0);
+    Curve curve = over_seeds(runs, longest);
+    if (score.factor == 100)
+      for (chart::Interval& i : curve.band) i.high = std::min(i.high, 100.0);
     for (chart::Point& p : curve.line)
-      p.tip = fmt::format("{}, epoch {}: {} %", entry.name, p.x, fixed(p.y, 1));
+      p.tip = fmt::format("{}, {} {}: {} {}", entry.name, unit_of_x, p.x,
+                          fixed(p.y, score.decimals), score.factor == 100 ? "%" : "");
     series.push_back({entry.name, entry.style, std::move(curve.line), {}, std::move(curve.band)});
   }
+  if (!any) return {};
   std::vector<chart::Rule> rules;
-  if (const double dev = number(comparison.json, "/data/bag_of_words/dev"); std::isfinite(dev))
-    rules.push_back({"bag of words " + percent(dev), 100 * dev});
-  return figure("Accuracy on dev",
-                chart::lines({"accuracy", "Accuracy on dev by epoch, in percent",
-                              "After the last epoch: " + ends(series, 1)},
-                             {"epoch", chart::Scale::linear, chart::Ticks::whole},
-                             {"% right", chart::Scale::linear}, series, rules),
-                "After each epoch." + bands_caption(comparison));
+  const double yardstick = *score.yardstick ? number(comparison.json, score.yardstick) : kNaN;
+  if (std::isfinite(yardstick))
+    rules.push_back({"bag of words " + percent(yardstick), 100 * yardstick});
+  return figure(
+      score.heading,
+      chart::lines({score.id, fmt::format("{} by {}", score.heading, unit_of_x),
+                    "At the end: " + ends(series, score.decimals)},
+                   {unit_of_x, chart::Scale::linear, chart::Ticks::whole},
+                   {score.unit, chart::Scale::linear}, series, rules),
+      (by_epoch ? "After each epoch." : "At each evaluation.") + bands_caption(comparison));
 }
 
 std::string trade_off_chart(const Comparison& comparison) {
@@ -122,9 +160,11 @@ std::string cost_chart(const Comparison& comparison) {
 }  // namespace
 
 std::string curves_section(const Comparison& comparison) {
+  std::string charts = loss_chart(comparison);
+  for (const Score& score : kScores) charts += score_chart(comparison, score);
   return section("curves", "How they got there",
-                 "<div class=\"charts\">\n" + loss_chart(comparison) + accuracy_chart(comparison) +
-                     trade_off_chart(comparison) + cost_chart(comparison) + "</div>\n");
+                 "<div class=\"charts\">\n" + charts + trade_off_chart(comparison) +
+                     cost_chart(comparison) + "</div>\n");
 }
 
 }  // namespace minima::report

@@ -81,7 +81,8 @@ Summary summarize(const Entry& entry, const char* path, double factor) {
   return summarize(values);
 }
 
-Curve over_seeds(const std::vector<std::vector<double>>& runs) {
+Curve over_seeds(const std::vector<std::vector<double>>& runs,
+                 const std::vector<double>& positions) {
   Curve curve;
   std::size_t length = 0;
   for (const auto& run : runs) length = std::max(length, run.size());
@@ -90,7 +91,7 @@ Curve over_seeds(const std::vector<std::vector<double>>& runs) {
     for (const auto& run : runs)
       if (i < run.size()) values.push_back(run[i]);
     const Summary s = summarize(values);
-    const double x = static_cast<double>(i + 1);
+    const double x = i < positions.size() ? positions[i] : static_cast<double>(i + 1);
     curve.line.push_back({x, s.mean});
     if (s.count > 1) curve.band.push_back({x, s.mean - s.deviation, s.mean + s.deviation});
   }
@@ -213,6 +214,9 @@ std::string definitions(const Json& object, std::string_view large) {
       for (std::size_t i = 0; i < value.size(); ++i)
         after += fmt::format("<p class=\"note\">{}, {} of {}</p>\n{}", escaped(name), i + 1,
                              value.size(), definitions(value[i]));
+    } else if (key == "memory" && value.is_number()) {
+      out += fmt::format("<dt>{}</dt><dd>{}\u00a0GB</dd>\n", name,
+                         fixed(value.get<double>() / (1 << 30), 1));
     } else {
       out += fmt::format("<dt>{}</dt><dd>{}</dd>\n", escaped(name), escaped(plain(value)));
     }

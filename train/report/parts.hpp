@@ -60,7 +60,9 @@ struct Curve {
   std::vector<chart::Interval> band;
 };
 
-Curve over_seeds(const std::vector<std::vector<double>>& runs);
+/// Over 1, 2, …, or over `positions`.
+Curve over_seeds(const std::vector<std::vector<double>>& runs,
+                 const std::vector<double>& positions = {});
 /// The mean of the finite values within `reach` of each index.
 std::vector<double> smoothed(const std::vector<double>& values, std::size_t reach);
 /// A log scale where the values span so much that a linear one would hide most of them.

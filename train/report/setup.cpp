@@ -21,7 +21,11 @@ std::string every_run(const Comparison& comparison) {
                                                       {"Scales", "/scales"},
                                                       {"Peak bytes", "/peak_bytes"},
                                                       {"Step, ms", "/step_ms"},
-                                                      {"Seconds", "/seconds"}};
+                                                      {"Seconds", "/seconds"},
+                                                      {"Share of evaluation", "/time/evaluation"},
+                                                      {"of logging", "/time/logging"},
+                                                      {"of checkpoints", "/time/checkpoints"},
+                                                      {"of the loop", "/time/loop"}};
   for (const auto& [heading, path] : rows) out += fmt::format("<th scope=\"col\">{}</th>", heading);
   out += "</tr></thead>\n<tbody>\n";
   for (const Entry& entry : comparison.entries)

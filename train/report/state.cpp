@@ -63,9 +63,10 @@ double sum(const std::vector<double>& values) {
   return total;
 }
 
-std::string kilobytes(double bytes) {
-  return bytes >= kMegabyte ? megabytes(bytes)
-                            : fixed(bytes / 1024, bytes < 10240 ? 1 : 0) + "\u00a0KB";
+std::string sized(double bytes) {
+  if (bytes < 1024) return fixed(bytes, 0) + "\u00a0B";
+  if (bytes < kMegabyte) return fixed(bytes / 1024, bytes < 10240 ? 1 : 0) + "\u00a0KB";
+  return megabytes(bytes);
 }
 
 std::string memory_tables(const Comparison& comparison) {
@@ -76,7 +77,7 @@ std::string memory_tables(const Comparison& comparison) {
     double all = 0;
     for (const auto& [place, cell] : grid.cells) all += sum(cell);
     out += scrolling("State of " + entry.name,
-                     table(grid, entry.name + ": " + kilobytes(all), sum, kilobytes));
+                     table(grid, entry.name + ": " + sized(all), sum, sized));
   }
   return out;
 }

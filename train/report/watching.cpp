@@ -47,14 +47,24 @@ std::string step_chart(const Comparison& comparison, const chart::Label& label, 
                 caption + smoothing + (raw_behind ? bands_caption(comparison) : ""));
 }
 
+double clipped_steps(const Comparison& comparison) {
+  double steps = 0;
+  for (const Entry& entry : comparison.entries)
+    for (const Json* run : entry.runs)
+      for (const double clipped : numbers(at(*run, "/clipped"))) steps += clipped;
+  return steps;
+}
+
 std::string norm_chart(const Comparison& comparison) {
   std::vector<chart::Rule> rules;
   const double clip = number(comparison.json, "/training/clip_norm");
   if (clip > 0) rules.push_back({"clipped above " + shortest(clip), clip});
-  return step_chart(comparison,
-                    {"grad-norm", "Norm of the gradient by step", "After the last step: "},
-                    "/grad_norm", 1, {"norm"}, true, "Norm of the gradient",
-                    "Of all parameters together, before it is clipped.", rules);
+  return step_chart(
+      comparison, {"grad-norm", "Norm of the gradient by step", "After the last step: "},
+      "/grad_norm", 1, {"norm"}, true, "Norm of the gradient",
+      clipped_steps(comparison) > 0 ? "Of all parameters together, before it is clipped."
+                                    : "Of all parameters together. No step was clipped.",
+      rules);
 }
 
 std::string clipped_chart(const Comparison& comparison) {
@@ -63,7 +73,7 @@ std::string clipped_chart(const Comparison& comparison) {
     const Summary s = summarize(entry, "/clipped_share");
     if (s.count > 0) shares.push_back(entry.name + " " + percent(s.mean));
   }
-  if (shares.empty()) return {};
+  if (shares.empty() || clipped_steps(comparison) == 0) return {};
   return step_chart(comparison,
                     {"clipped", "Share of steps that were clipped, by step",
                      "In all: " + joined(shares) + ". At the end, in percent: "},
@@ -119,7 +129,11 @@ std::string step_size_chart(const Comparison& comparison) {
     }
     series.push_back({entry.name, entry.style, std::move(line)});
   }
-  if (finite(all).empty()) return {};
+  if (finite(all).empty())  // nothing was watched
+    return step_chart(comparison,
+                      {"step-size", "Learning rate by step", "At the end, in percent: "},
+                      "/lr_factor", 100, {"% of the full rate"}, false, "Learning rate",
+                      "What the schedule makes of it.");
   std::vector<std::string> last;
   for (const chart::Series& s : series)
     last.push_back(s.name + " " + significant(s.line.empty() ? kNaN : s.line.back().y));

@@ -11,15 +11,15 @@ std::string worst_section(const Comparison& comparison) {
     if (!list.is_array() || list.empty()) continue;
     std::string rows;
     for (const Json& one : list)
-      rows += fmt::format("<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td></tr>\n",
-                          escaped(text(one, "/text")), escaped(text(one, "/actual")),
-                          escaped(text(one, "/predicted")), significant(number(one, "/loss"), 3));
-    out += details(entry.name,
-                   scrolling("Worst errors of " + entry.name,
-                             "<table class=\"worst\">\n<thead><tr><th scope=\"col\">text</th><th "
-                             "scope=\"col\">actual</th><th scope=\"col\">predicted</th><th "
-                             "scope=\"col\">loss</th></tr></thead>\n<tbody>\n" +
-                                 rows + "</tbody>\n</table>\n"));
+      rows += fmt::format("<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
+                          significant(number(one, "/loss"), 3), escaped(text(one, "/actual")),
+                          escaped(text(one, "/predicted")), escaped(text(one, "/text")));
+    out += details(
+        fmt::format("{}, {}", entry.name, counted(list.size(), "text")),
+        "<table class=\"worst\">\n<thead><tr><th scope=\"col\">Loss</th><th "
+        "scope=\"col\">Actual</th><th scope=\"col\">Predicted</th><th scope=\"col\">Text</th></tr>"
+        "</thead>\n<tbody>\n" +
+            rows + "</tbody>\n</table>\n");
   }
   if (out.empty()) return {};
   return section(

@@ -1,0 +1,160 @@
+#include "train/chart/axes.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "train/html.hpp"
+
+namespace minima::chart {
+namespace {
+
+/// The largest of 1, 2, 5 times a power of ten that is at most `value`.
+double round_down(double value) {
+  const double power = std::pow(10, std::floor(std::log10(value)));
+  const double mantissa = value / power;
+  return power * (mantissa >= 5 ? 5 : mantissa >= 2 ? 2 : 1);
+}
+/// The smallest of them that is at least `value`.
+double round_up(double value) {
+  const double power = std::pow(10, std::floor(std::log10(value)));
+  for (const double mantissa : {1, 2, 5})
+    if (mantissa * power >= value * (1 - 1e-9)) return mantissa * power;
+  return 10 * power;
+}
+
+}  // namespace
+
+std::string power_of_ten(int exponent) {
+  if (std::abs(exponent) <= 3) return html::significant(std::pow(10, exponent), 1);
+  constexpr std::array<std::string_view, 10> digits = {"⁰", "¹", "²", "³", "⁴",
+                                                       "⁵", "⁶", "⁷", "⁸", "⁹"};
+  std::string out = exponent < 0 ? "10⁻" : "10";
+  for (const char c : std::to_string(std::abs(exponent)))
+    out += digits[static_cast<std::size_t>(c - '0')];
+  return out;
+}
+
+Mapping::Mapping(const Axis& axis, const Range& range, double from, double to)
+    : from_(from), to_(to) {
+  log_ = axis.scale == Scale::log && range.high > 0;
+  if (log_)
+    set_log(range);
+  else
+    set_linear(axis, range);
+}
+
+double Mapping::operator()(double value) const {
+  if (log_ && value <= 0) return from_;
+  const double share = (log_ ? std::log10(value) - low_ : value - low_) / (high_ - low_);
+  return origin_ + share * (to_ - origin_);
+}
+
+double Mapping::widest_tick() const {
+  double widest = 0;
+  for (const Tick& tick : ticks) widest = std::max(widest, width_of(tick.text));
+  return widest;
+}
+
+void Mapping::set_linear(const Axis& axis, const Range& range) {
+  const bool any = range.low <= range.high;
+  double low = any ? range.low : 0, high = any ? range.high : 1;
+  if (high - low < 1e-9 * std::max(1.0, std::abs(high))) {
+    const double margin = axis.ticks == Ticks::whole ? 0.5 : std::max(0.1 * std::abs(high), 1e-3);
+    low -= margin, high += margin;
+  }
+  double step = round_up((high - low) / 5);
+  if (axis.ticks == Ticks::whole) step = std::max(1.0, step);
+  // Curves over steps use the whole width; only a value axis ends at ticks.
+  const bool whole = axis.ticks == Ticks::whole;
+  const double first = whole ? std::ceil(low / step) : std::floor(low / step + 1e-9);
+  const double last = whole ? std::floor(high / step) : std::ceil(high / step - 1e-9);
+  low_ = whole ? low : first * step;
+  high_ = whole ? high : last * step;
+  origin_ = from_;
+  const int decimals = std::max(0, -static_cast<int>(std::floor(std::log10(step) + 1e-9)));
+  for (double i = first; i <= last; ++i)
+    ticks.push_back({i * step, html::fixed(i * step, decimals)});
+}
+
+void Mapping::set_log(const Range& range) {
+  low_ = std::log10(round_down(range.positive));
+  high_ = std::log10(round_up(range.high));
+  if (high_ - low_ < 0.3) low_ -= 0.3, high_ += 0.3;
+  origin_ = range.zero ? from_ + 0.12 * (to_ - from_) : from_;
+  if (range.zero) ticks.push_back({0, "0"});
+  const bool fine = high_ - low_ <= 2;
+  const int stride = std::max(1, static_cast<int>((high_ - low_) / 5));
+  for (int e = static_cast<int>(std::floor(low_)); e <= std::ceil(high_); ++e) {
+    for (const int mantissa : {1, 2, 5}) {
+      const double value = mantissa * std::pow(10, e);
+      const bool shown = mantissa == 1 ? e % stride == 0 : fine;
+      if (shown && std::log10(value) >= low_ - 1e-9 && std::log10(value) <= high_ + 1e-9)
+        ticks.push_back({value, mantissa == 1 ? power_of_ten(e) : html::significant(value, 1)});
+    }
+  }
+}
+
+std::string axis_below(const Mapping& map, const std::string& title, double left, double right,
+                       double y) {
+  std::string out = segment("axis", left, y, right, y);
+  double free = 0;  // left of here, tick labels have been written
+  for (const Tick& tick : map.ticks) {
+    const double at = map(tick.value), half = width_of(tick.text) / 2;
+    out += segment("axis", at, y, at, y + 4);
+    if (at - half < free || at + half > kWidth) continue;
+    out += text(at, y + 18, "middle", tick.text);
+    free = at + half + 4;
+  }
+  return out + text((left + right) / 2, y + 36, "middle title", title);
+}
+
+Frame::Frame(const Axis& x_axis, const Range& x_range, const Axis& y_axis, const Range& y_range,
+             double margin_right)
+    : top(26),
+      bottom(kHeight - 42),
+      y(y_axis, y_range, bottom, top),
+      left(10 + y.widest_tick()),
+      right(kWidth - margin_right),
+      x(x_axis, x_range, left, right) {}
+
+std::string Frame::axes(const Axis& x_axis, const Axis& y_axis) const {
+  std::string out;
+  for (const Tick& tick : y.ticks) {
+    out += segment("grid", left, y(tick.value), right, y(tick.value));
+    out += text(left - 6, y(tick.value) + 4, "end", tick.text);
+  }
+  out += axis_below(x, x_axis.title, left, right, bottom);
+  out += text(4, 13, "title", y_axis.title);
+  return "<g>" + out + "</g>\n";
+}
+
+std::string Frame::rule_line(const Rule& rule) const {
+  return segment("rule", left, y(rule.y), right, y(rule.y)) + "\n";
+}
+
+Box Frame::place_rule_name(const Rule& rule, const std::vector<Point>& points) const {
+  const double width = width_of(rule.name);
+  const double at = y(rule.y);
+  Box best{};
+  std::ptrdiff_t fewest = std::numeric_limits<std::ptrdiff_t>::max();
+  for (const double start : {right - width, left + 4})
+    for (const double base : {at + kLineHeight, at - 2}) {
+      const Box box{start, base - kLineHeight, start + width, base};
+      if (box.top < 0 || box.bottom > bottom) continue;
+      const auto covered =
+          std::ranges::count_if(points, [&](const Point& p) { return box.holds(x(p.x), y(p.y)); });
+      if (covered < fewest) best = box, fewest = covered;
+    }
+  return best;
+}
+
+std::string Frame::rule_name(const Rule& rule, const Box& place) const {
+  const bool at_end = place.left > left + 4;
+  return text(at_end ? right - 4 : place.left, place.bottom - 4, at_end ? "halo end" : "halo",
+              rule.name) +
+         "\n";
+}
+}  // namespace minima::chart

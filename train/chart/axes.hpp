@@ -1,0 +1,84 @@
+/// From values to places: ranges, round ticks, and the frame of a plot.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "train/chart/drawing.hpp"
+
+namespace minima::chart {
+
+struct Tick {
+  double value;
+  std::string text;
+};
+
+struct Range {
+  double low = std::numeric_limits<double>::infinity(), high = -low;
+  double positive = low;  // the lowest above 0
+  bool zero = false;      // 0 occurs: it needs a place on a log scale
+
+  void include(double value) {
+    if (!std::isfinite(value)) return;
+    zero = zero || value == 0;
+    if (value > 0) positive = std::min(positive, value);
+    low = std::min(low, value);
+    high = std::max(high, value);
+  }
+};
+
+/// 10 to the power of `exponent` as people write it: plain from 0.001 to 1,000.
+std::string power_of_ten(int exponent);
+
+/// From values to units of the drawing, with round ticks.
+class Mapping {
+ public:
+  Mapping(const Axis& axis, const Range& range, double from, double to);
+
+  double operator()(double value) const;
+  double widest_tick() const;
+
+  std::vector<Tick> ticks;
+
+ private:
+  void set_linear(const Axis& axis, const Range& range);
+  void set_log(const Range& range);
+
+  double from_, to_, origin_ = 0, low_ = 0, high_ = 1;
+  bool log_ = false;
+};
+
+/// An axis with its ticks below a plot, as far as their labels have room, and its title.
+std::string axis_below(const Mapping& map, const std::string& title, double left, double right,
+                       double y);
+
+struct Box {
+  double left, top, right, bottom;
+  bool holds(double x, double y) const {
+    return left <= x && x <= right && top <= y && y <= bottom;
+  }
+  bool meets(const Box& o) const {
+    return left < o.right && o.left < right && top < o.bottom && o.top < bottom;
+  }
+};
+
+/// The plot's rectangle with its axes.
+struct Frame {
+  double top, bottom;
+  Mapping y;
+  double left, right;
+  Mapping x;
+
+  Frame(const Axis& x_axis, const Range& x_range, const Axis& y_axis, const Range& y_range,
+        double margin_right);
+
+  std::string axes(const Axis& x_axis, const Axis& y_axis) const;
+
+  std::string rule_line(const Rule& rule) const;
+  /// For the rule's name at one of its ends, over or under it: where the fewest of `points` are.
+  Box place_rule_name(const Rule& rule, const std::vector<Point>& points) const;
+  std::string rule_name(const Rule& rule, const Box& place) const;
+};
+
+}  // namespace minima::chart
