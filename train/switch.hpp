@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "train/convert.hpp"
+#include "train/convert_state.hpp"
 
 namespace minima {
 

@@ -1,5 +1,5 @@
 /// State that goes over from one optimizer to another.
-#include "train/convert.hpp"
+#include "train/convert_state.hpp"
 
 #include <random>
 

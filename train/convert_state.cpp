@@ -1,4 +1,4 @@
-#include "train/convert.hpp"
+#include "train/convert_state.hpp"
 
 #include <algorithm>
 
