@@ -6,7 +6,7 @@
 The classifier is transformers' own for the model directory's config.json, its encoder from the checkpoint and its head new
 (first token, pooler, dropout, linear). As in `minima train`: AdamW without decay on biases and layer norms, the rate rising
 over the first 10 % of the steps and falling linearly to 0, gradients clipped to norm 1, batches of 32, dropout as in
-config.json, the epoch that is best on dev (of equals the one of lower loss). Different are the random numbers and the batches:
+config.json, the directory's tokenizer and greatest length, the epoch that is best on dev (of equals the one of lower loss). Different are the random numbers and the batches:
 bucketed by length within windows of 32 batches (bench/peer_pytorch.py), for speed.
 
 A line a seed on standard error; one JSON document on standard output.   Needs: torch transformers tokenizers.
@@ -26,16 +26,16 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
 from peer_pytorch import OPTIMIZERS, Example, batches, decay_groups, positive
+from peer_text import directory_tokenizer, read_tsv
 
 
 def read_split(file: Path, tokenizer, rows: int | None) -> list[Example]:
-    lines = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")[1:]
-    labels, texts = zip(*(line.split("\t", 1) for line in lines[:rows]))
-    return [Example(torch.tensor(e.ids), int(label)) for e, label in zip(tokenizer.encode_batch(list(texts)), labels)]
+    labels, texts = read_tsv(file, rows)
+    return [Example(torch.tensor(e.ids), int(label)) for e, label in zip(tokenizer.encode_batch(texts), labels)]
 
 
 def padded(batch: list[Example]) -> tuple[dict[str, Tensor], Tensor]:
-    ids = pad_sequence([e.ids for e in batch], batch_first=True)  # [PAD] is 0
+    ids = pad_sequence([e.ids for e in batch], batch_first=True)  # whatever token fills up: the mask hides it
     lengths = torch.tensor([len(e.ids) for e in batch])
     mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
     return {"input_ids": ids, "attention_mask": mask}, torch.tensor([e.label for e in batch])
@@ -90,24 +90,21 @@ def run(args: argparse.Namespace, splits: dict[str, list[Example]], seed: int) -
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, required=True, help="model directory: config.json, vocab.txt, model.safetensors")
+    parser.add_argument("--model", type=Path, required=True, help="model directory: config.json, tokenizer, model.safetensors")
     parser.add_argument("--data", type=Path, required=True, help="folder with train.tsv, dev.tsv and test.tsv")
     parser.add_argument("--rows", type=positive, help="of the training split (default: all)")
     parser.add_argument("--epochs", type=positive, default=3)
     parser.add_argument("--batch", type=positive, default=32)
     parser.add_argument("--lr", type=float, default=1e-4)
     parser.add_argument("--optimizer", choices=list(OPTIMIZERS), default="adamw")
-    parser.add_argument("--max-length", type=positive, default=128)
+    parser.add_argument("--max-length", type=positive, help="tokens of a text (default: what the directory says)")
     parser.add_argument("--seed", type=int, default=1, help="the first")
     parser.add_argument("--seeds", type=positive, default=1)
     parser.add_argument("--threads", type=positive, default=2)
     args = parser.parse_args()
 
-    from tokenizers import BertWordPieceTokenizer
-
     torch.set_num_threads(args.threads)
-    tokenizer = BertWordPieceTokenizer(str(args.model / "vocab.txt"), lowercase=True)
-    tokenizer.enable_truncation(args.max_length)
+    tokenizer = directory_tokenizer(args.model, args.max_length)
     splits = {name: read_split(args.data / f"{name}.tsv", tokenizer, args.rows if name == "train" else None) for name in ("train", "dev", "test")}
     runs = [run(args, splits, args.seed + i) for i in range(args.seeds)]
     tests = [r["test"] for r in runs]

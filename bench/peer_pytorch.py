@@ -35,6 +35,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from peer_text import read_tsv
+
 WINDOW = 32  # batches sorted together when bucketed
 T = TypeVar("T")
 
@@ -94,13 +96,10 @@ class Example:
 def read_examples(folder: Path, vocab: Path, max_length: int) -> list[Example]:
     from tokenizers import BertWordPieceTokenizer
 
-    rows = (folder / "train.tsv").read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    if rows[0] != "label\ttext":
-        raise SystemExit(f"{folder / 'train.tsv'}: the header is {rows[0]!r}, not 'label<TAB>text'")
-    labels, texts = zip(*(row.split("\t", 1) for row in rows[1:]))
+    labels, texts = read_tsv(folder / "train.tsv")
     tokenizer = BertWordPieceTokenizer(str(vocab), lowercase=True)
     tokenizer.enable_truncation(max_length)
-    return [Example(torch.tensor(e.ids), int(label)) for e, label in zip(tokenizer.encode_batch(list(texts)), labels)]
+    return [Example(torch.tensor(e.ids), int(label)) for e, label in zip(tokenizer.encode_batch(texts), labels)]
 
 
 def batches(examples: list[Example], size: int, bucketed: bool, seed: int) -> Iterator[list[Example]]:

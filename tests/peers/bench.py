@@ -1,0 +1,118 @@
+"""The scripts of bench/ that compare predictions and keep records: what they must notice, on models of a second.
+
+    python tests/peers/bench.py MINIMA
+
+compare_predict.py ends well where both programs give the same labels (a cased model, texts longer than it takes) and ends
+with 1 where one label is another; pretrain_accuracy.py uses what is recorded only for the same program, command and data;
+peer_finetune.py trains the directory's model with its own tokenizer.
+"""
+
+import json
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+try:
+    import torch  # noqa: F401
+    import transformers  # noqa: F401
+except ImportError:
+    print("skipped: torch and transformers are not installed for this Python (MINIMA_PYTHON names another)")
+    sys.exit(0)
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXTS = ["US Rates Rise", "us rates rise", "The May Report", "may the report", "A Long Text " * 30, "a long text " * 30]
+
+
+def script(name: str, *arguments: object) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, ROOT / "bench" / name, *map(str, arguments)], capture_output=True, text=True)
+
+
+def program(path: Path, body: str) -> Path:
+    path.write_text(f"#!{sys.executable}\n{body}")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def splits(folder: Path, rows: int) -> Path:
+    """Texts whose label is whether they begin with a capital letter."""
+    folder.mkdir(parents=True)
+    lines = [f"{int(text[0].isupper())}\t{text.strip()}\n" for text in (TEXTS * rows)[:rows]]
+    for name in ("train", "dev", "test"):
+        (folder / f"{name}.tsv").write_text("label\ttext\n" + "".join(lines))
+    return folder
+
+
+def check_predict(minima: str, home: Path) -> Path:
+    data = splits(home / "set", 60)
+    subprocess.run([minima, "train", "--data", data, "--model", "tiny", "--pooling", "first", "--cased", "--max-length", "24",
+                    "--epochs", "3", "--lr", "5e-3", "--threads", "1", "--out", home / "run"], check=True, capture_output=True)  # fmt: skip
+    model = home / "run" / "final"
+    options = ["--model", model, "--data", data / "test.tsv", "--threads", 1, "--batch", 7, "--rounds", 1]
+    same = script("compare_predict.py", "--minima", minima, *options)
+    assert same.returncode == 0, same.stderr
+    result = json.loads(same.stdout.splitlines()[-1])
+    assert result["labels_differ"] == 0, result
+    wrong = program(home / "wrong", f"""import subprocess, sys
+labels = subprocess.run(["{minima}", *sys.argv[1:]], stdout=subprocess.PIPE, check=True).stdout.decode().split()
+labels[3] = str(1 - int(labels[3]))
+print("\\n".join(labels))
+""")
+    other = script("compare_predict.py", "--minima", wrong, *options)
+    assert other.returncode == 1, other
+    assert json.loads(other.stdout.splitlines()[-1])["no_ties"] == 1, other.stdout
+    return model
+
+
+def check_finetune(model: Path, home: Path) -> None:
+    """Capitals tell the label, and an uncased tokenizer would not see them."""
+    options = ["--model", model, "--data", home / "set", "--threads", 1, "--epochs", 1, "--lr", "1e-6"]
+    done = script("peer_finetune.py", *options)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["test"] == 100, done.stdout
+    refused = script("peer_finetune.py", *options, "--max-length", 25)
+    assert refused.returncode == 1 and "takes 24 tokens" in refused.stderr, refused.stderr
+
+
+def check_records(home: Path) -> None:
+    calls = home / "calls"
+    pretend = program(home / "pretend", f"""import json, pathlib, sys
+out = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
+out.mkdir(parents=True)
+with open("{calls}", "a") as file:
+    file.write(" ".join(sys.argv[1:]) + "\\n")
+print(json.dumps({{"model": str(out / "final"), "parameters": 7, "dev": {{"accuracy": 0.5}}, "test": {{"accuracy": 0.25}}}}))
+""")
+    data = splits(home / "sets" / "trec", 24)
+
+    def new_calls(seeds: int = 1) -> int:
+        before = len(calls.read_text().splitlines()) if calls.exists() else 0
+        done = script("pretrain_accuracy.py", "--minima", pretend, "--data", data.parent, "--sets", "trec", "--seeds", seeds,
+                      "--out", home / "records")  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert [run["test"] for run in json.loads(done.stdout.splitlines()[-1])["trec"]["runs"]] == [25.0] * seeds
+        return len(calls.read_text().splitlines()) - before
+
+    assert new_calls() == 2
+    assert new_calls() == 0
+    assert new_calls(seeds=2) == 2
+    (data / "train.tsv").write_text((data / "train.tsv").read_text() + "0\tone more\n")
+    assert new_calls() == 2
+    pretend.write_text(pretend.read_text() + "# another version\n")
+    assert new_calls() == 2
+    for record in (home / "records").glob("*/answer.json"):
+        shutil.rmtree(record.parent)
+    assert new_calls() == 2
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        model = check_predict(str(Path(sys.argv[1]).resolve()), Path(folder))
+        check_finetune(model, Path(folder))
+        check_records(Path(folder))
+    print("the scripts notice what they must")
+
+
+main()
