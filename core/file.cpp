@@ -82,7 +82,7 @@ void write_file(const std::filesystem::path& path,
   };
   try {
     const Descriptor file(temporary, O_WRONLY | O_CREAT | O_TRUNC);
-    if (file < 0) fail_at_run_time("{}: cannot be created: {}", temporary.string(), reason());
+    if (file < 0) fail_at_run_time("{}: cannot be created: {}", path.string(), reason());
     produce([&](const void* bytes, std::size_t count) {
       const char* from = static_cast<const char*>(bytes);
       while (count > 0) {

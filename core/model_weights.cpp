@@ -59,8 +59,8 @@ void ModelWeights::read_index() {
     shards.insert(shard.get<std::string>());
   }
   for (const std::string& shard : shards) {
-    check(std::filesystem::exists(path_.parent_path() / shard), "{}: the file '{}' is missing",
-          where, shown(shard));
+    check(std::filesystem::exists(path_.parent_path() / shard),
+          "{}: the file '{}' is missing; copy it here, too", where, shown(shard));
     add(path_.parent_path() / shard);
   }
   for (const auto& [name, shard] : map.items()) {

@@ -46,10 +46,6 @@ std::string_view type_name(DType dtype) {
   return std::ranges::find(kTypes, std::optional(dtype), &Type::dtype)->name;
 }
 
-bool is_float(DType dtype) {
-  return dtype != DType::i64 && dtype != DType::i32 && dtype != DType::u8;
-}
-
 /// The sizes of `json`, an array of whole numbers. Throws Error where their product overflows.
 Shape parse_shape(const Json& json, const std::string& where) {
   check(json.is_array() && json.size() <= Shape::kMaxRank,
@@ -119,6 +115,10 @@ void check_layout(const std::map<std::string, SafetensorsFile::Entry>& entries,
 
 }  // namespace
 
+bool is_float(DType dtype) {
+  return dtype != DType::i64 && dtype != DType::i32 && dtype != DType::u8;
+}
+
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path) {
   const std::string name = path.string();
   check(file_.size() >= 8, "{}: not a safetensors file: {} bytes, at least 8 are needed", name,
@@ -159,7 +159,7 @@ const SafetensorsFile::Entry& SafetensorsFile::entry(const std::string& name) co
 Tensor SafetensorsFile::read(const std::string& name) const {
   const Entry& found = entry(name);
   check(found.dtype.has_value(),
-        "{}: tensor '{}' is of type {}; this program has F64, F32, BF16, F16, I64, I32 and U8",
+        "{}: tensor '{}' is of type {}; save it as F64, F32, BF16, F16, I64, I32 or U8",
         path().string(), shown(name), found.type);
   Tensor tensor = Tensor::empty(found.shape, *found.dtype);
   file_.read(tensor.raw(), found.end - found.begin, data_begin_ + found.begin);
@@ -174,8 +174,8 @@ void SafetensorsFile::read_into(Tensor& to, const std::string& name) const {
     return file_.read(to.raw(), found.end - found.begin, data_begin_ + found.begin);
   const Tensor values = read(name);
   check(is_float(values.dtype()) && is_float(to.dtype()),
-        "{}: tensor '{}' is of type {}; {} is needed", path().string(), shown(name), found.type,
-        type_name(to.dtype()));
+        "{}: tensor '{}' is of type {}; {} is needed{}", path().string(), shown(name), found.type,
+        type_name(to.dtype()), is_float(to.dtype()) ? ", or another floating-point type" : "");
   to.copy_from(values.to(to.dtype()));
 }
 

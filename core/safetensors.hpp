@@ -20,6 +20,9 @@ struct NamedTensor {
   Tensor tensor;
 };
 
+/// Whether it is one of F64, F32, BF16 and F16.
+bool is_float(DType dtype);
+
 /// An open file. Its header is read at once, a tensor when asked for.
 class SafetensorsFile {
  public:

@@ -348,7 +348,8 @@ Tokenizer read_tokenizer(const fs::path& path, std::optional<Casing> casing) {
                    read.max_word_characters(), added);
 }
 
-void write_tokenizer(const fs::path& folder, const Tokenizer& tokenizer, i64 max_length) {
+void write_tokenizer(const fs::path& folder, const Tokenizer& tokenizer, i64 max_length,
+                     TokenTypes types) {
   const VocabularyNames& names = tokenizer.vocabulary().names();
   const Normalization& n = tokenizer.normalization();
   const Json special = {{"pad_token", names.pad},
@@ -362,6 +363,8 @@ void write_tokenizer(const fs::path& folder, const Tokenizer& tokenizer, i64 max
   config["strip_accents"] = n.strip_accents == n.lowercase ? Json() : Json(n.strip_accents);
   config["tokenize_chinese_chars"] = n.handle_chinese_chars;
   config["model_max_length"] = max_length;
+  config["model_input_names"] = {"input_ids", "attention_mask"};
+  if (types == TokenTypes::taken) config["model_input_names"].push_back("token_type_ids");
   // Where a token holds a line's end, vocab.txt cannot say so; tokenizer.json can.
   if (std::ranges::none_of(tokenizer.vocabulary().tokens(), [](const std::string& token) {
         return token.find_first_of("\r\n") != token.npos;

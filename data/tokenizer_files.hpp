@@ -28,10 +28,13 @@ Tokenizer read_tokenizer(const std::filesystem::path& path, std::optional<Casing
 /// needed. Whatever else stands in it is refused by name.
 Tokenizer parse_tokenizer_json(std::string_view text, const std::string& source);
 
+/// Whether a model takes token types; to DistilBERT, `transformers` must not hand any.
+enum class TokenTypes { none, taken };
+
 /// Writes vocab.txt, tokenizer.json, tokenizer_config.json and special_tokens_map.json into a folder
 /// that exists; `AutoTokenizer.from_pretrained` gives the same tokenizer. `max_length` is what the
 /// model can take.
 void write_tokenizer(const std::filesystem::path& folder, const Tokenizer& tokenizer,
-                     i64 max_length);
+                     i64 max_length, TokenTypes types = TokenTypes::taken);
 
 }  // namespace minima

@@ -12,6 +12,7 @@
 
 #include "core/error.hpp"
 #include "core/file.hpp"
+#include "core/folder.hpp"
 
 namespace minima {
 namespace {
@@ -92,34 +93,26 @@ void require_room(const fs::path& folder, i64 bytes) {
 
 fs::path write_checkpoint(const fs::path& run, i64 step, const Json& state, i64 bytes, i64 keep,
                           const std::function<void(const fs::path&)>& fill) {
-  const fs::path checkpoints = run / "checkpoints", folder = folder_of(checkpoints, step),
-                 part = folder.string() + ".part";
+  const fs::path checkpoints = run / "checkpoints", folder = folder_of(checkpoints, step);
   try {
     fs::create_directories(checkpoints);
-    if (fs::exists(folder)) {
-      if (damage(folder).empty()) return folder;
-      remove_checkpoint(folder);
-    }
-    fs::remove_all(part);
-    require_room(checkpoints, bytes);
-    fs::create_directory(part);
-    fill(part);
-    write_file(part / "state.json", state.dump(1) + "\n");
-    std::map<std::string, std::string> sums;
-    for (const fs::directory_entry& entry : fs::directory_iterator(part))
-      sums[entry.path().filename().string()] = checksum(entry.path());
-    std::string lines;
-    for (const auto& [name, sum] : sums) lines += fmt::format("{}  {}\n", sum, name);
-    write_file(part / kChecksums, lines);  // and flushes the folder
-    fs::rename(part, folder);
-    flush_folder(checkpoints);
+    if (fs::exists(folder) && damage(folder).empty()) return folder;
+    write_folder(folder, [&](const fs::path& part) {
+      require_room(checkpoints, bytes);
+      fill(part);
+      write_file(part / "state.json", state.dump(1) + "\n");
+      std::map<std::string, std::string> sums;
+      for (const fs::directory_entry& entry : fs::directory_iterator(part))
+        sums[entry.path().filename().string()] = checksum(entry.path());
+      std::string lines;
+      for (const auto& [name, sum] : sums) lines += fmt::format("{}  {}\n", sum, name);
+      write_file(part / kChecksums, lines);  // and flushes the folder
+    });
     std::vector<i64> steps = steps_of(checkpoints);
     std::erase_if(steps, [&](i64 other) { return other > step; });  // damaged ones, passed over
     for (std::size_t i = static_cast<std::size_t>(keep); keep > 0 && i < steps.size(); ++i)
       remove_checkpoint(folder_of(checkpoints, steps[i]));
   } catch (const std::exception& error) {
-    std::error_code ignored;
-    fs::remove_all(part, ignored);
     const std::vector<i64> steps = steps_of(checkpoints);
     fail_at_run_time(
         "checkpoint of step {}: {}{}", step, error.what(),

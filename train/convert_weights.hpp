@@ -33,10 +33,11 @@ struct ConvertReport {
   Json to_json() const;
 };
 
-/// `from` is a model directory, a safetensors file, or the index of several; `to` a file whose name
-/// ends with .safetensors, or a directory, which also gets the tokenizer's files and a config.json of
-/// the new form. Throws Error, naming file and tensor, for a source that is damaged, a value that
-/// overflows, or a directory without a config.json to take.
+/// `from` is a model directory, a safetensors file, or the index of several; `to` a new file whose name
+/// ends with .safetensors, or a new or empty folder, which also gets the tokenizer's files and a
+/// config.json of the new form. Nothing is written over, and nothing half made is left behind. Throws
+/// Error, naming file and tensor, for a source that is damaged or does not fit its config.json, a value
+/// that overflows, a folder without a config.json to take, and a `to` that is there already.
 ConvertReport convert_weights(const std::filesystem::path& from, const std::filesystem::path& to,
                               const ConvertOptions& options);
 

@@ -7,19 +7,15 @@
 namespace minima {
 namespace {
 
-std::vector<std::string> names_of_labels(const nn::EncoderConfig& config) {
-  std::vector<std::string> names = config.label_names;
-  for (i64 label = std::ssize(names); label < config.labels; ++label)
-    names.push_back(fmt::format("LABEL_{}", label));
-  return names;
-}
+constexpr const char* kHolds =
+    "a model directory holds config.json, vocab.txt or tokenizer.json, and model.safetensors";
 
 /// Whether a head for the labels of `a` serves those of `b`: they are the same, or `a` names none.
 bool serves(const nn::EncoderConfig& a, const nn::EncoderConfig& b) {
   nn::EncoderConfig nameless = a;
   nameless.label_names.clear();
-  const auto names = names_of_labels(a);
-  return names == names_of_labels(b) || names == names_of_labels(nameless);
+  const auto names = a.names_of_labels();
+  return names == b.names_of_labels() || names == nameless.names_of_labels();
 }
 
 /// The tokens that fit into the positions, or fewer where tokenizer_config.json says so; the public
@@ -53,19 +49,22 @@ std::pair<std::unique_ptr<Model>, nn::WeightMatch> load(
 
 }  // namespace
 
-ModelDirectory read_model_directory(const std::filesystem::path& path) {
-  check(
-      std::filesystem::is_directory(path),
-      "{}: is not a model directory (config.json, vocab.txt or tokenizer.json, model.safetensors)",
-      path.string());
-  const auto config_file = path / "config.json";
-  check(std::filesystem::exists(config_file) || !std::filesystem::exists(path / "final"),
+void refuse_run_folder(const std::filesystem::path& path) {
+  check(!std::filesystem::exists(path / "final") || std::filesystem::exists(path / "config.json"),
         "{}: is a run's folder; its model is {}", path.string(), (path / "final").string());
+}
+
+ModelDirectory read_model_directory(const std::filesystem::path& path) {
+  refuse_run_folder(path);
+  const auto config_file = path / "config.json";
+  check(std::filesystem::is_directory(path), "{}: is not a folder; {}", path.string(), kHolds);
+  check(std::filesystem::exists(config_file), "{}: has no config.json; {}", path.string(), kHolds);
   auto config = nn::EncoderConfig::from_json(read_json(config_file), config_file.string());
   Tokenizer tokenizer = read_tokenizer(path, config.lower_case ? Casing::uncased : Casing::cased);
   check(tokenizer.vocabulary().size() <= config.vocabulary,
-        "{}: the tokenizer has {} entries, config.json says {}", path.string(),
-        tokenizer.vocabulary().size(), config.vocabulary);
+        "{}: the tokenizer has {} entries, config.json has 'vocab_size' {}; are both of one model?",
+        path.string(), tokenizer.vocabulary().size(), config.vocabulary);
+  config.lower_case = tokenizer.normalization().lowercase;
   const i64 max_length = max_length_of(path, config);
   return {path, std::move(config), std::move(tokenizer), max_length};
 }
@@ -101,7 +100,7 @@ TextClassifier load_model(const std::filesystem::path& path) {
     fail("{}: has no head for {} labels: {}: {}; fine-tune it first: minima train --model {}",
          path.string(), directory.config.labels, parameter, why, path.string());
   }
-  return {std::move(directory.tokenizer), std::move(model), names_of_labels(directory.config),
+  return {std::move(directory.tokenizer), std::move(model), directory.config.names_of_labels(),
           directory.max_length, match.notes()};
 }
 
@@ -115,7 +114,9 @@ void save(const std::filesystem::path& directory, const Tokenizer& tokenizer, i6
   for (const Parameter* parameter : model.parameters())
     tensors.push_back({parameter->name, parameter->value});
   write_file(directory / "config.json", config.dump(2) + "\n");
-  write_tokenizer(directory, tokenizer, max_length);
+  write_tokenizer(
+      directory, tokenizer, max_length,
+      model.config.architecture == nn::Architecture::bert ? TokenTypes::taken : TokenTypes::none);
   save_safetensors(directory / "model.safetensors", tensors, {{"format", "pt"}});
 }
 

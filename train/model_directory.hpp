@@ -22,6 +22,9 @@ struct ModelDirectory {
 /// Throws Error, naming file and key, when a file is missing, damaged, or does not fit the others.
 ModelDirectory read_model_directory(const std::filesystem::path& path);
 
+/// Throws Error for the folder of a run, whose model lies in `final`.
+void refuse_run_folder(const std::filesystem::path& path);
+
 /// A classifier with the weights of a directory. `notes` are lines for the user: which tensors of the
 /// head were made anew, and which of the directory's the model does not use.
 struct PretrainedClassifier {
@@ -55,7 +58,8 @@ struct TextClassifier {
 /// Throws Error as the above, and when the directory has no head.
 TextClassifier load_model(const std::filesystem::path& directory);
 
-/// Creates the directory and writes its files, each atomically. `max_length` is that of the texts the
+/// Creates the directory and writes its files, each atomically; to replace those of another model, see
+/// core/folder.hpp. `max_length` is that of the texts the
 /// model learned from, in tokens: read again, the directory cuts texts to it.
 void save_model(const std::filesystem::path& directory, const Tokenizer& tokenizer, i64 max_length,
                 nn::Classifier& model);

@@ -2,6 +2,7 @@
 
 #include "core/cpu/threads.hpp"
 #include "core/file.hpp"
+#include "core/folder.hpp"
 #include "optim/options.hpp"
 #include "train/finetuning.hpp"
 #include "train/model_directory.hpp"
@@ -120,8 +121,10 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
     ended["time"] = run.result.time;
     write_file(directory / "run.json", ended.dump(2) + "\n");
     trainer.log({{"best_epoch", run.result.best_epoch()}, {"test", run.test.to_json()}});
-    save_model(directory / "final", task.tokenizer, task.max_length, *run.model);
-    optimizer.save(directory / "final" / "optimizer.safetensors");
+    write_folder(directory / "final", [&](const std::filesystem::path& folder) {
+      save_model(folder, task.tokenizer, task.max_length, *run.model);
+      optimizer.save(folder / "optimizer.safetensors");
+    });
     record["state"] = describe_state(StateFile(directory / "final"));
   }
   run.record = std::move(record);

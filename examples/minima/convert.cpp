@@ -31,11 +31,16 @@ struct ConvertVerb {
 void add_convert(CLI::App& app) {
   CLI::App& verb = *app.add_subcommand(
       "convert", "a model directory or file in another form: one file, other precision, no head");
+  verb.footer(
+      "Nothing is written over: what is there already is refused. Where an error ends the work, "
+      "nothing "
+      "half made is left.");
   const auto options = std::make_shared<ConvertVerb>();
   verb.add_option("from", options->from,
                   "model directory, .safetensors file, or .safetensors.index.json")
       ->required();
-  verb.add_option("to", options->to, "directory, or a file that ends with .safetensors")
+  verb.add_option("to", options->to,
+                  "a new (or empty) folder, or a new file that ends with .safetensors")
       ->required();
   verb.add_option("--dtype", options->dtype,
                   "f32, bf16 or f16 (default: as it is); integers stay what they are")

@@ -1,5 +1,6 @@
 /// minima pretrain: a masked language model from plain text, for `train --model` to go on with.
 #include "core/file.hpp"
+#include "core/folder.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/progress.hpp"
 #include "examples/minima/verbs.hpp"
@@ -87,7 +88,9 @@ struct PretrainVerb {
     if (resume) trainer.resume();
     const TrainingResult result = trainer.run();
     if (result.stop == Stop::interrupted) die_of_interrupt("pretrain", directory);
-    save_model(directory / "final", task.tokenizer, task.max_length, model);
+    write_folder(directory / "final", [&](const std::filesystem::path& folder) {
+      save_model(folder, task.tokenizer, task.max_length, model);
+    });
 
     const std::string folder = (directory / "final").string();
     if (common.json) {

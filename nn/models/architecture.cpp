@@ -5,6 +5,7 @@ namespace minima::nn {
 const ArchitectureNames& names_of(Architecture architecture) {
   static constexpr ArchitectureNames kDistilBert{
       .model_type = "distilbert",
+      .encoder_class = "DistilBertModel",
       .classifier_class = "DistilBertForSequenceClassification",
       .lm_class = "DistilBertForMaskedLM",
       .layers = "transformer.layer",
@@ -30,6 +31,7 @@ const ArchitectureNames& names_of(Architecture architecture) {
       .classifier_dropout = "seq_classif_dropout",
       .activation = "activation"};
   static constexpr ArchitectureNames kBert{.model_type = "bert",
+                                           .encoder_class = "BertModel",
                                            .classifier_class = "BertForSequenceClassification",
                                            .lm_class = "BertForMaskedLM",
                                            .layers = "encoder.layer",

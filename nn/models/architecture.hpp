@@ -17,12 +17,14 @@
 namespace minima::nn {
 
 enum class Architecture { distilbert, bert };
+inline constexpr Architecture kArchitectures[] = {Architecture::distilbert, Architecture::bert};
 
 struct ArchitectureNames {
   /// `model_type` in config.json; also what stands before the encoder's parameters.
   const char* model_type;
-  const char* classifier_class;  ///< the class of the public library that reads a classifier
-  const char* lm_class;          ///< and of that which reads a masked language model
+  /// The classes of the public library that read the bare encoder, a classifier, and a masked language
+  /// model.
+  const char *encoder_class, *classifier_class, *lm_class;
 
   // ---- parameters
   const char* layers;  ///< of the encoder: the block i is `<layers>.i`

@@ -57,14 +57,16 @@ struct Reader {
 std::vector<std::string> label_names_of(const Reader& reader) {
   if (!reader.has("id2label")) return {};
   const Json& names = reader.json["id2label"];
-  check(names.is_object() && !names.empty(), "{}: 'id2label' must be an object of names",
+  check(names.is_object() && !names.empty(),
+        "{}: 'id2label' must be an object of names, {{\"0\": \"no\", \"1\": \"yes\"}}",
         reader.source);
   std::vector<std::string> result;
   std::set<std::string> seen;
   for (std::size_t i = 0; i < names.size(); ++i) {
     const auto name = names.find(std::to_string(i));
-    check(name != names.end() && name->is_string(), "{}: 'id2label' has no name for {}",
-          reader.source, i);
+    check(name != names.end() && name->is_string(),
+          "{}: 'id2label' has no name for {}; its keys must be 0 to {}", reader.source, i,
+          names.size() - 1);
     result.push_back(name->get<std::string>());
     check(result.back().find_first_of("\r\n") == std::string::npos,
           "{}: 'id2label' has the name '{}'; a name stands on one line", reader.source,
@@ -87,15 +89,10 @@ std::optional<i64> pad_token_of(const Reader& reader, i64 vocabulary) {
 
 Architecture architecture_of(const Reader& reader) {
   const auto type = reader.required<std::string>("model_type");
-  for (const Architecture one : {Architecture::distilbert, Architecture::bert})
+  for (const Architecture one : kArchitectures)
     if (type == names_of(one).model_type) return one;
   fail("{}: model_type is '{}'; this program reads 'distilbert' and 'bert'", reader.source,
        shown(type));
-}
-
-std::string label_name(const EncoderConfig& config, i64 label) {
-  return config.label_names.empty() ? fmt::format("LABEL_{}", label)
-                                    : config.label_names[static_cast<std::size_t>(label)];
 }
 
 }  // namespace
@@ -133,8 +130,11 @@ EncoderConfig EncoderConfig::from_json(const Json& json, const std::string& sour
   config.initializer_range = reader.get("initializer_range", config.initializer_range);
   config.pad_token = pad_token_of(reader, config.vocabulary);
   config.label_names = label_names_of(reader);
-  config.labels = config.label_names.empty() ? reader.get<i64>("num_labels", 2)
-                                             : static_cast<i64>(config.label_names.size());
+  const i64 names_given = std::ssize(config.label_names);
+  config.labels = reader.get<i64>("num_labels", names_given > 0 ? names_given : 2);
+  check(names_given == 0 || config.labels == names_given,
+        "{}: 'num_labels' is {}, 'id2label' has {} names; remove the one that is wrong", source,
+        config.labels, names_given);
   check(config.labels <= kMostLabels, "{}: 'num_labels' is {}; it must be at most {}", source,
         config.labels, kMostLabels);
   const auto pooling = reader.get<std::string>("minima_pooling", "first");
@@ -147,9 +147,9 @@ EncoderConfig EncoderConfig::from_json(const Json& json, const std::string& sour
 
 Json EncoderConfig::to_json() const {
   Json id2label = Json::object(), label2id = Json::object();
-  for (i64 label = 0; label < labels; ++label) {
-    id2label[std::to_string(label)] = label_name(*this, label);
-    label2id[label_name(*this, label)] = label;
+  for (i64 label = 0; const std::string& name : names_of_labels()) {
+    id2label[std::to_string(label)] = name;
+    label2id[name] = label++;
   }
   Json json = {{"architectures", {names().classifier_class}},
                {"model_type", names().model_type},
@@ -178,6 +178,13 @@ Json EncoderConfig::to_json() const {
     json["sinusoidal_pos_embds"] = false;
   }
   return json;
+}
+
+std::vector<std::string> EncoderConfig::names_of_labels() const {
+  std::vector<std::string> all = label_names;
+  for (i64 label = std::ssize(all); label < labels; ++label)
+    all.push_back(fmt::format("LABEL_{}", label));
+  return all;
 }
 
 std::string EncoderConfig::export_warning() const {
@@ -212,8 +219,8 @@ EncoderConfig preset(const std::string& name) {
     config.vocabulary = 28996;
     config.lower_case = false;
   } else {
-    check(name == "distilbert-base", "model: no preset named '{}'; there are {}", name,
-          fmt::format("{}", fmt::join(preset_names(), ", ")));
+    check(name == "distilbert-base", "model: no folder and no preset is named '{}'; presets: {}",
+          name, fmt::format("{}", fmt::join(preset_names(), ", ")));
   }
   return config;
 }

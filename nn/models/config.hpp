@@ -29,6 +29,9 @@ struct EncoderConfig : TransformerOptions {
   /// when it gives the same.
   std::string export_warning() const;
 
+  /// One per label: label_names, or LABEL_0, LABEL_1, …
+  std::vector<std::string> names_of_labels() const;
+
   const ArchitectureNames& names() const { return names_of(architecture); }
 };
 

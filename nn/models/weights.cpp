@@ -2,6 +2,8 @@
 
 #include <set>
 
+#include "core/ops/finite.hpp"
+
 namespace minima::nn {
 namespace {
 
@@ -53,6 +55,19 @@ std::optional<std::string> find_tensor(const ModelWeights& weights, const std::s
   return found;
 }
 
+std::optional<std::string> bare_name(const std::string& tensor) {
+  for (const Architecture architecture : kArchitectures) {
+    const ArchitectureNames& names = names_of(architecture);
+    const std::string prefix = std::string(names.model_type) + ".",
+                      pooler = names.pre_classifier;  // in the encoder or, without prefix, outside
+    if (tensor.starts_with(prefix)) return tensor.substr(prefix.size());
+    if (tensor.starts_with("embeddings.") || tensor.starts_with(std::string(names.layers) + ".") ||
+        (pooler.starts_with(prefix) && tensor.starts_with(pooler.substr(prefix.size()))))
+      return tensor;
+  }
+  return {};
+}
+
 std::vector<std::string> WeightMatch::notes() const {
   std::vector<std::string> lines, made;
   for (const auto& [parameter, why] : anew) made.push_back(fmt::format("{} ({})", parameter, why));
@@ -90,8 +105,8 @@ WeightMatch match_weights(const std::vector<Parameter*>& parameters, const Model
     else
       problems.push_back(fmt::format("'{}' {} is missing", parameter->name, shape));
   }
-  check(problems.empty(), "{}: does not fit the model: {}", weights.path().string(),
-        listed(problems));
+  check(problems.empty(), "{}: does not fit config.json: {}; are both of one model?",
+        weights.path().string(), listed(problems));
   for (const std::string& name : weights.names())
     if (!used.contains(name) && !is_position_ids(name)) match.unused.push_back(name);
   return match;
@@ -100,8 +115,13 @@ WeightMatch match_weights(const std::vector<Parameter*>& parameters, const Model
 void read_weights(const std::vector<Parameter*>& parameters, const ModelWeights& weights,
                   const WeightMatch& match) {
   for (Parameter* parameter : parameters)
-    if (const auto tensor = match.tensor_of.find(parameter->name); tensor != match.tensor_of.end())
+    if (const auto tensor = match.tensor_of.find(parameter->name);
+        tensor != match.tensor_of.end()) {
       weights.read_into(parameter->value, tensor->second);
+      const i64 at = ops::first_non_finite(parameter->value);
+      check(at < 0, "{}: tensor '{}' is not finite at element {}: the weights are damaged",
+            weights.holder(tensor->second).path().string(), tensor->second, at);
+    }
 }
 
 void check_sizes(const EncoderConfig& config, const ModelWeights& weights) {
@@ -109,9 +129,11 @@ void check_sizes(const EncoderConfig& config, const ModelWeights& weights) {
   const auto require = [&](const std::string& path, const Shape& shape) {
     const std::string parameter = std::string(names.model_type) + "." + path;
     const auto tensor = find_tensor(weights, parameter, names);
-    check(tensor.has_value(), "{}: '{}' is missing, config.json asks for {}",
+    check(tensor.has_value(),
+          "{}: '{}' is missing, config.json asks for {}; are both of one model?",
           weights.path().string(), parameter, shape);
-    check(weights.entry(*tensor).shape == shape, "{}: '{}' is {}, config.json asks for {}",
+    check(weights.entry(*tensor).shape == shape,
+          "{}: '{}' is {}, config.json asks for {}; are both of one model?",
           weights.path().string(), *tensor, weights.entry(*tensor).shape, shape);
   };
   require("embeddings.word_embeddings.weight", {config.vocabulary, config.dim});

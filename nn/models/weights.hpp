@@ -18,6 +18,10 @@ namespace minima::nn {
 std::optional<std::string> find_tensor(const ModelWeights& weights, const std::string& parameter,
                                        const ArchitectureNames& names);
 
+/// The name that a tensor has in a file of the bare encoder, without prefix; none for what is not of the
+/// encoder.
+std::optional<std::string> bare_name(const std::string& tensor);
+
 struct WeightMatch {
   std::map<std::string, std::string> tensor_of;  ///< by parameter
   std::map<std::string, std::string> anew;  ///< parameters of the head that it does not give: why
@@ -34,7 +38,8 @@ struct WeightMatch {
 WeightMatch match_weights(const std::vector<Parameter*>& parameters, const ModelWeights& weights,
                           const ArchitectureNames& names);
 
-/// Reads the parameters' values, one after another; those that are anew stay as they are.
+/// Reads the parameters' values, one after another; those that are anew stay as they are. Throws Error,
+/// naming file, tensor and element, for a value that is not finite.
 void read_weights(const std::vector<Parameter*>& parameters, const ModelWeights& weights,
                   const WeightMatch& match);
 

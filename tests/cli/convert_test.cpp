@@ -25,6 +25,7 @@ TEST_CASE("a model directory is fine-tuned by --model, and convert writes it in 
   const Json report = parse_json(bare.out, "convert");
   CHECK(report["left_out"].size() == 4);
   CHECK(report["became_infinite"] == 0);
+  check_refused(shell, "convert one/final bare", {"bare: is there already", "a new folder"}, "");
   const Answer third = shell.minima("train --model bare --out three" + small);
   REQUIRE(third.code == 0);
   CHECK(third.err.find("bare: made anew: classifier.bias (not in the checkpoint)") !=

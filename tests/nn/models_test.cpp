@@ -291,7 +291,7 @@ TEST_CASE("a config survives the way to JSON and back, and a senseless one is re
     CHECK(error_of(names.activation, "relu") == "config.json: '" + std::string(names.activation) +
                                                     "' is \"relu\"; this program has 'gelu'");
     CHECK(error_of("id2label", Json::object({{"1", "a"}})) ==
-          "config.json: 'id2label' has no name for 0");
+          "config.json: 'id2label' has no name for 0; its keys must be 0 to 0");
     CHECK(error_of("id2label", Json::object({{"0", "a"}, {"1", "a"}})) ==
           "config.json: 'id2label' has the name 'a' twice");
   }

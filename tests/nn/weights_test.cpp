@@ -80,6 +80,24 @@ bool same_weights(Loaded& loaded, Checkpoint& checkpoint) {
 
 }  // namespace
 
+TEST_CASE("a tensor of the encoder has a name without prefix, one of a head has none") {
+  for (const auto& [tensor, bare] : std::vector<std::pair<std::string, std::string>>{
+           {"distilbert.transformer.layer.0.ffn.lin1.bias", "transformer.layer.0.ffn.lin1.bias"},
+           {"bert.pooler.dense.weight", "pooler.dense.weight"},
+           {"bert.embeddings.LayerNorm.gamma", "embeddings.LayerNorm.gamma"},
+           {"encoder.layer.11.output.dense.bias", "encoder.layer.11.output.dense.bias"},
+           {"pooler.dense.bias", "pooler.dense.bias"},
+           {"embeddings.position_ids", "embeddings.position_ids"},
+           {"pre_classifier.weight", ""},
+           {"classifier.weight", ""},
+           {"cls.predictions.bias", ""},
+           {"vocab_layer_norm.weight", ""},
+           {"roberta.embeddings.word_embeddings.weight", ""}}) {
+    CAPTURE(tensor);
+    CHECK(bare_name(tensor).value_or("") == bare);
+  }
+}
+
 TEST_CASE("weights are found with and without prefix, and under the old names of layer norms") {
   for (const Architecture architecture : {Architecture::distilbert, Architecture::bert}) {
     const std::string prefix = std::string(names_of(architecture).model_type) + ".";
@@ -144,7 +162,7 @@ TEST_CASE("an encoder that is not whole is refused with what it lacks, an ambigu
   for (NamedTensor& entry : checkpoint.tensors)
     if (entry.name == "distilbert.embeddings.LayerNorm.bias") entry.tensor = Tensor::zeros({9});
   std::string error = error_of([&] { Loaded loaded(checkpoint); });
-  CHECK(contains(error, "model.safetensors: does not fit the model"));
+  CHECK(contains(error, "model.safetensors: does not fit config.json"));
   CHECK(contains(error, "'" + gone + "' [8] is missing"));
   CHECK(contains(error, "'distilbert.embeddings.LayerNorm.bias' is [9] and must be [8]"));
 

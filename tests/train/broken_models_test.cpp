@@ -140,7 +140,9 @@ TEST_CASE("a broken config.json is refused by key and rule") {
          {"config.json", "model_type is 'roberta'", "'bert'"}},
         config_case("id2label", Json::array(), {"an object of names"}),
         config_case("id2label", Json::object(), {"an object of names"}),
-        config_case("id2label", {{"0", "no"}, {"2", "yes"}}, {"no name for 1"}),
+        config_case("id2label", {{"0", "no"}, {"2", "yes"}},
+                    {"no name for 1; its keys must be 0 to 1"}),
+        config_case("num_labels", 3, {"is 3", "'id2label' has 2 names"}),
         config_case("id2label", {{"0", "no"}, {"1", 7}}, {"no name for 1"}),
         config_case("id2label", {{"0", "no"}, {"1", "no"}}, {"'no' twice"}),
         config_case("id2label", {{"0", "no"}, {"1", "y\nes"}}, {"'y\\nes'", "on one line"}),
@@ -191,9 +193,9 @@ TEST_CASE("a model directory whose files do not fit one another is refused by fi
   const std::string lin1 = "distilbert.transformer.layer.1.ffn.lin1.weight";
   std::vector<Case> cases{
       {[](const Directory& d) { std::filesystem::remove_all(d.path()); },
-       {"model", "is not a model directory"}},
+       {"model: is not a folder; a model directory holds config.json"}},
       {[](const Directory& d) { std::filesystem::remove(d.path() / "config.json"); },
-       {"config.json", "cannot be opened"}},
+       {"model: has no config.json; a model directory holds config.json"}},
       {[](const Directory& d) {
          std::filesystem::remove(d.path() / "config.json");
          std::filesystem::create_directory(d.path() / "final");
@@ -212,6 +214,8 @@ TEST_CASE("a model directory whose files do not fit one another is refused by fi
       {[](const Directory& d) { d.set("vocab_size", 13); },
        {"model.safetensors", "'distilbert.embeddings.word_embeddings.weight' is [12, 8]",
         "config.json asks for [13, 8]"}},
+      {[](const Directory& d) { d.set("vocab_size", 11); },
+       {"model: the tokenizer has 12 entries, config.json has 'vocab_size' 11"}},
       {[](const Directory& d) { d.set("max_position_embeddings", 9); },
        {"model.safetensors", "position_embeddings", "config.json asks for [9, 8]"}},
       {[](const Directory& d) { d.set("n_layers", 3); },
@@ -241,7 +245,15 @@ TEST_CASE("a model directory whose files do not fit one another is refused by fi
              if (t.name == "classifier.bias") t.tensor = Tensor::zeros({2}, DType::i32);
          });
        },
-       {"model.safetensors", "'classifier.bias' is of type I32"}},
+       {"model.safetensors",
+        "'classifier.bias' is of type I32; F32 is needed, or another floating"}},
+      {[&](const Directory& d) {
+         d.change_tensors([&](auto& tensors) {
+           for (NamedTensor& t : tensors)
+             if (t.name == lin1) t.tensor.template data<float>()[7] = NAN;
+         });
+       },
+       {"model.safetensors: tensor '" + lin1 + "' is not finite at element 7"}},
       {[&](const Directory& d) {
          d.change_tensors([&](auto& tensors) {
            std::erase_if(tensors,

@@ -91,8 +91,8 @@ TEST_CASE(
 
 TEST_CASE("a model directory that lacks a file or does not fit itself is refused by name") {
   const Folder folder;
-  CHECK_THROWS_WITH_AS(load_model(folder.path / "none"),
-                       doctest::Contains("is not a model directory"), Error);
+  CHECK_THROWS_WITH_AS(load_model(folder.path / "none"), doctest::Contains("is not a folder"),
+                       Error);
   run_training(small_task(), "sgd:lr=0.1", short_training(), folder.path);
   const auto model = folder.path / "final";
   const std::string vocabulary = read_file(model / "vocab.txt");

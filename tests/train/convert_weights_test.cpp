@@ -1,0 +1,209 @@
+/// Weights in another form: precision, one file, the bare encoder.
+#include "train/convert_weights.hpp"
+
+#include "core/file.hpp"
+#include "core/json.hpp"
+#include "core/model_weights.hpp"
+#include "data/batcher.hpp"
+#include "tests/train/drawn_model.hpp"
+
+using namespace minima;
+using test::contains;
+using test::DrawnModel;
+using test::error_of;
+using test::named;
+using test::same;
+
+TEST_CASE("a converted model is the same within its precision, and the same bits on the way back") {
+  for (const nn::Architecture architecture :
+       {nn::Architecture::distilbert, nn::Architecture::bert}) {
+    DrawnModel directory(architecture);
+    const std::string folder = directory.folder.path();
+    const Batch batch = make_batch(
+        tokenize(Tokenizer(directory.vocabulary, Casing::uncased), test::builtin_examples(), 64),
+        {0, 1, 2});
+    const Tensor expected = directory.model(batch).value();
+    for (const auto& [type, tolerance] :
+         {std::pair{DType::f32, 0.0}, {DType::f16, 0.02}, {DType::bf16, 0.2}}) {
+      CAPTURE(dtype_name(type));
+      const std::string small = folder + "/" + std::string(dtype_name(type)),
+                        file = small + ".safetensors", back = small + "-back",
+                        again = small + "-again.safetensors";
+      const ConvertReport report = convert_weights(directory.path(), file, {.dtype = type});
+      CHECK(report.tensors == std::ssize(directory.model.parameters()));
+      CHECK(report.elements == directory.model.parameter_count());
+      CHECK(report.bytes == std::filesystem::file_size(file));
+      CHECK(*SafetensorsFile(file).entry("classifier.bias").dtype == type);
+      convert_weights(file, back, {.dtype = DType::f32, .like = directory.path()});
+      CHECK(read_json(back + "/config.json")["dtype"] == "float32");
+      test::check_close((*load_model(back).model)(batch).value(), expected, {tolerance, 0});
+      convert_weights(back, again, {.dtype = type});
+      CHECK(read_file(again) == read_file(file));
+      // And directories of 16 bits are models.
+      convert_weights(directory.path(), small, {.dtype = type});
+      test::check_close((*load_model(small).model)(batch).value(), expected, {tolerance, 0});
+    }
+  }
+}
+
+TEST_CASE("an encoder without head loses what is not of it, and can be trained again") {
+  for (const nn::Architecture architecture :
+       {nn::Architecture::distilbert, nn::Architecture::bert}) {
+    DrawnModel directory(architecture);
+    const std::string bare = directory.folder.path() + "/bare";
+    const ConvertReport report = convert_weights(directory.path(), bare, {.encoder_only = true});
+    const bool bert = architecture == nn::Architecture::bert;
+    CHECK(report.left_out.size() == (bert ? 2 : 4));
+    CHECK(read_json(bare + "/config.json")["architectures"][0] ==
+          (bert ? "BertModel" : "DistilBertModel"));
+    CHECK(ModelWeights(bare).contains("embeddings.word_embeddings.weight"));
+    CHECK(contains(error_of([&] { load_model(bare); }), "has no head for 3 labels"));
+    const ModelDirectory read = read_model_directory(bare);
+    const auto model = pretrained_classifier(read, read.config, 1).model;
+    CHECK(same(model->encoder.layer[1]->ffn.lin2.weight.value,
+               directory.model.encoder.layer[1]->ffn.lin2.weight.value));
+    // Once more changes nothing.
+    convert_weights(bare, directory.folder.path() + "/twice.safetensors", {.encoder_only = true});
+    CHECK(read_file(directory.folder.path() + "/twice.safetensors") ==
+          read_file(bare + "/model.safetensors"));
+  }
+}
+
+TEST_CASE("a value that does not fit into f16 is an error, or counted where that is asked for") {
+  const test::Folder folder;
+  const std::string from = folder.path() + "/a.safetensors", to = folder.path() + "/b.safetensors";
+  const float huge = 65520;
+  save_safetensors(
+      from, {{"w", Tensor::from(std::vector<float>{huge, -1e30f, INFINITY, 1e-9f, 0, 65519})},
+             {"ids", Tensor::from(std::vector<i64>{i64{1} << 40})}});
+  const std::string message = error_of([&] { convert_weights(from, to, {.dtype = DType::f16}); });
+  CHECK(contains(message, from));
+  CHECK(contains(message,
+                 "tensor 'w': 2 of its values do not fit into f16, the largest of them 1e+30"));
+  CHECK_FALSE(std::filesystem::exists(to));
+  const ConvertReport report =
+      convert_weights(from, to, {.dtype = DType::f16, .allow_overflow = true});
+  CHECK(report.became_infinite == 2);
+  CHECK(report.became_zero == 1);
+  CHECK(SafetensorsFile(to).read("ids").data<i64>()[0] == i64{1} << 40);
+  CHECK(contains(error_of([&] { convert_weights(from, folder.path() + "/dir", {}); }),
+                 "needs a config.json"));
+}
+
+TEST_CASE("shards become one file") {
+  DrawnModel directory(nn::Architecture::distilbert);
+  const std::filesystem::path path = directory.path();
+  std::vector<NamedTensor> parts[2];
+  Json map = Json::object();
+  for (const Parameter* parameter : directory.model.parameters()) {
+    const std::size_t part = map.size() % 2;
+    parts[part].push_back({parameter->name, parameter->value});
+    map[parameter->name] = fmt::format("model-{}.safetensors", part);
+  }
+  for (std::size_t part : {0, 1})
+    save_safetensors(path / fmt::format("model-{}.safetensors", part), parts[part]);
+  const std::string whole = read_file(path / "model.safetensors");
+  std::filesystem::remove(path / "model.safetensors");
+  write_file(path / "model.safetensors.index.json", Json{{"weight_map", map}}.dump());
+  const auto sharded = load_model(path).model;
+  for (const Parameter* parameter : sharded->parameters())
+    CHECK(same(parameter->value, named(directory.model, parameter->name).value));
+  const std::filesystem::path one = path.parent_path() / "one";
+  convert_weights(path, one, {});
+  const auto single = load_model(one).model;
+  for (const Parameter* parameter : single->parameters())
+    CHECK(same(parameter->value, named(directory.model, parameter->name).value));
+}
+
+namespace {
+
+/// Every file below a folder, with its bytes.
+std::map<std::string, std::string> files_of(const std::filesystem::path& folder) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder))
+    files[entry.path().string()] = entry.is_directory() ? "" : read_file(entry.path());
+  return files;
+}
+
+}  // namespace
+
+TEST_CASE("nothing is written over, whatever is there: a model's folder, a shard's, a file") {
+  DrawnModel directory(nn::Architecture::distilbert);
+  const DrawnModel other(nn::Architecture::bert);
+  const std::filesystem::path folder = directory.folder.path();
+  std::filesystem::create_directory(folder / "notes");
+  write_file(folder / "notes/readme.txt", "mine");
+  write_file(folder / "plain", "mine");
+  write_file(folder / "one.safetensors", "mine");
+  std::filesystem::create_directory(folder / "shards");
+  write_file(folder / "shards/model.safetensors.index.json", "{}");
+  std::filesystem::create_directory(folder / "folder.safetensors");
+  const auto before = files_of(folder);
+  for (const auto& [to, words] : {std::pair{"model", "is there already"},
+                                  {"notes", "is there already"},
+                                  {"plain", "is there already"},
+                                  {"one.safetensors", "is there already"},
+                                  {"folder.safetensors", "is there already"},
+                                  {"shards", "is there already"},
+                                  {"model/model.safetensors", "is there already"},
+                                  {"shards/model.safetensors", "would hide the shards of"},
+                                  {"x.bin", "does not write .bin files"},
+                                  {"x.GGUF", "does not write .gguf files"},
+                                  {"x.safetensor", "does not write .safetensor files"}}) {
+    const std::string place = (folder / to).string(),
+                      message = error_of([&] { convert_weights(other.path(), place, {}); });
+    CAPTURE(message);
+    CHECK(contains(message, place + ": "));
+    CHECK(contains(message, words));
+    CHECK(contains(message, "name a new folder, or a new file that ends with .safetensors"));
+    CHECK(files_of(folder) == before);
+  }
+  CHECK(contains(error_of([&] { convert_weights(other.path(), "", {}); }), "has no name"));
+  CHECK(contains(error_of([&] { convert_weights("", folder / "new", {}); }), "no model is named"));
+  for (const char* to : {"plain/x", "plain/x.safetensors", "nowhere/x.safetensors"}) {
+    const std::string message = error_of([&] { convert_weights(other.path(), folder / to, {}); });
+    CAPTURE(message);
+    CHECK(contains(message, (folder / to).string() + ": cannot be created: "));
+  }
+  CHECK(files_of(folder) == before);
+  convert_weights(other.path(), folder / "UPPER.SAFETENSORS", {});
+  CHECK(std::filesystem::is_regular_file(folder / "UPPER.SAFETENSORS"));
+}
+
+TEST_CASE("an error in the middle leaves nothing: no new folder, and an empty one empty") {
+  DrawnModel directory(nn::Architecture::distilbert);
+  directory.model.classifier.weight.value.data<float>()[0] = 1e30f;
+  save_model(directory.path(), Tokenizer(directory.vocabulary, Casing::uncased), 64,
+             directory.model);
+  const std::string to = directory.folder.path() + "/to";
+  const auto refused = [&] {
+    const std::string message =
+        error_of([&] { convert_weights(directory.path(), to, {.dtype = DType::f16}); });
+    CHECK(contains(message, "'classifier.weight': 1 of its values do not fit into f16"));
+  };
+  refused();
+  CHECK_FALSE(std::filesystem::exists(to));
+  std::filesystem::create_directory(to);
+  refused();
+  CHECK(std::filesystem::is_empty(to));
+  convert_weights(directory.path(), to, {.dtype = DType::bf16});
+  CHECK(load_model(to).label_names == directory.model.config.label_names);
+}
+
+TEST_CASE("weights go with their own config.json only, and a run's folder names its model") {
+  const DrawnModel directory(nn::Architecture::distilbert);
+  nn::EncoderConfig wide = test::drawn_config(nn::Architecture::distilbert);
+  wide.hidden = 52;
+  const DrawnModel other(wide);
+  const std::filesystem::path folder = directory.folder.path();
+  const std::string message = error_of([&] {
+    convert_weights(directory.path() + "/model.safetensors", folder / "mixed",
+                    {.like = other.path()});
+  });
+  CAPTURE(message);
+  CHECK(contains(message, "lin1.weight' is [48, 32], config.json asks for [52, 32]"));
+  CHECK_FALSE(std::filesystem::exists(folder / "mixed"));
+  std::filesystem::rename(folder / "model", folder / "final");
+  CHECK(contains(error_of([&] { convert_weights(folder, folder / "new", {}); }),
+                 folder.string() + ": is a run's folder; its model is"));
+}
