@@ -25,7 +25,8 @@ double processor_seconds() {
 
 int main(int argc, char** argv) try {
   check(argc >= 3, "usage: tokenize VOCABULARY TEXTS [cased]");
-  const Tokenizer tokenizer = read_tokenizer(argv[1], argc > 3 ? Casing::cased : Casing::uncased);
+  const Tokenizer tokenizer =
+      read_tokenizer(argv[1], argc > 3 ? std::optional(Casing::cased) : std::nullopt);
   std::vector<std::string> texts;
   std::ifstream file(argv[2]);
   for (std::string line; std::getline(file, line);) texts.push_back(line);

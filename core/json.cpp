@@ -27,7 +27,8 @@ AnyJson parse(std::string_view text, std::string_view source) {
   try {
     return AnyJson::parse(text, watch);
   } catch (const typename AnyJson::exception& error) {
-    fail("{}: not valid JSON: {}", source, shown(error.what()));
+    constexpr std::size_t kMost = 300;  // it may quote the file
+    fail("{}: not valid JSON: {}", source, shown(error.what(), kMost));
   }
 }
 
@@ -39,11 +40,6 @@ Json parse_json(std::string_view text, std::string_view source) {
 
 SortedJson parse_sorted_json(std::string_view text, std::string_view source) {
   return parse<SortedJson>(text, source);
-}
-
-std::string shown(const std::string& text) {
-  const std::string quoted = Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
-  return quoted.substr(1, quoted.size() - 2);
 }
 
 Json read_json(const std::filesystem::path& path) {

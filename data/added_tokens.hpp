@@ -1,6 +1,5 @@
-/// AddedTokens: what is cut out of the raw text before it is normalized, exactly as written and even
-/// inside a word: [MASK] and its like. The leftmost match counts; of several at one place the
-/// longest.
+/// AddedTokens: what is cut out of a text whole: [MASK] and its like, even inside a word. The
+/// leftmost match counts; of several at one place the longest.
 #pragma once
 
 #include <array>
@@ -12,6 +11,17 @@
 
 namespace minima {
 
+/// A token beside the pieces. Most are looked for in the raw text, exactly as written; a
+/// `normalized` one, itself normalized, in what normalization makes of the text.
+struct AddedToken {
+  AddedToken(std::string text, bool normalized = false)
+      : text(std::move(text)), normalized(normalized) {}
+  AddedToken(const char* text) : text(text) {}
+  bool operator==(const AddedToken&) const = default;
+  std::string text;
+  bool normalized = false;
+};
+
 class AddedTokens {
  public:
   struct Token {
@@ -20,7 +30,7 @@ class AddedTokens {
   };
   /// `text` must not be empty.
   void add(std::string text, i32 id);
-  const std::vector<Token>& tokens() const { return tokens_; }
+  bool empty() const { return tokens_.empty(); }
 
   struct Match {
     std::size_t at = std::string_view::npos;  ///< npos: none

@@ -77,6 +77,27 @@ TokenizedSplit tokenize(const Tokenizer& tokenizer, const std::vector<Example>& 
   return split;
 }
 
+TokenizedSplit in_pieces(const TokenizedSplit& split, i64 max_length) {
+  check(max_length >= 3,
+        "in_pieces: a maximum length of {} has no room for a token beside [CLS] and [SEP]",
+        max_length);
+  TokenizedSplit pieces;
+  pieces.max_length = max_length;
+  for (i64 i = 0; i < split.size(); ++i) {
+    const i64 cls = split.offsets[i], sep = split.offsets[i + 1] - 1;
+    i64 next = cls + 1;
+    do {
+      pieces.tokens.push_back(split.tokens[cls]);
+      for (const i64 end = std::min(sep, next + max_length - 2); next < end; ++next)
+        pieces.tokens.push_back(split.tokens[next]);
+      pieces.tokens.push_back(split.tokens[sep]);
+      pieces.offsets.push_back(static_cast<i64>(pieces.tokens.size()));
+      pieces.labels.push_back(split.labels[i]);
+    } while (next < sep);
+  }
+  return pieces;
+}
+
 std::vector<std::vector<i64>> epoch_batches(const TokenizedSplit& split, BatchSize size, u64 seed,
                                             i64 epoch) {
   std::vector<i64> order = in_order(split);

@@ -29,6 +29,10 @@ struct TokenizedSplit {
 TokenizedSplit tokenize(const Tokenizer& tokenizer, const std::vector<Example>& examples,
                         i64 max_length);
 
+/// The same texts, none of them a pair, with those of more than `max_length` tokens ([CLS] and [SEP]
+/// counted) cut into as many as it takes: nothing of a long one is lost.
+TokenizedSplit in_pieces(const TokenizedSplit& split, i64 max_length);
+
 /// How much a batch holds: a number of texts, or as many texts as fit into a number of tokens.
 struct BatchSize {
   i64 texts = 0, tokens = 0;  ///< one of them is positive, the other 0

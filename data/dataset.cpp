@@ -10,13 +10,10 @@
 #include "core/file.hpp"
 #include "core/rng.hpp"
 #include "data/builtin.hpp"
+#include "data/classes.hpp"
 #include "data/readers/debian.hpp"
 #include "data/readers/notes.hpp"
 #include "data/repeated_texts.hpp"
-#include "data/unicode.hpp"
-#include "data/utf8.hpp"
-#include "data/whole_number.hpp"
-#include "data/word_scanner.hpp"
 
 namespace minima {
 namespace {
@@ -25,97 +22,32 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kMaxPackages = 60'000, kMinPackagesOfSection = 200;
 
-[[noreturn]] void refuse_unseen(const std::string& file, const Row& row) {
-  fail("{}:{}: no training text has the label '{}'; a model cannot learn it", file, row.line,
-       row.label);
-}
-
-/// Which class a label means.
-class Classes {
- public:
-  /// The names in the text of labels.txt, which `source` names in messages.
-  static Classes named(std::string_view text, const std::string& source) {
-    Classes result;
-    result.source_ = source;
-    while (!text.empty()) {
-      const std::size_t end = std::min(text.find('\n'), text.size());
-      std::string_view line = text.substr(0, end);
-      text.remove_prefix(std::min(end + 1, text.size()));
-      if (line.ends_with('\r')) line.remove_suffix(1);
-      const std::size_t number = result.names_.size() + 1;
-      check(!line.empty(), "{}:{}: the line is empty; each line names one class", source, number);
-      check(find_invalid_utf8(line) == line.npos, "{}:{}: the name is not valid UTF-8", source,
-            number);
-      result.add(std::string(line));
-    }
-    check(!result.names_.empty(), "{}: is empty; each line names one class", source);
-    check(result.index_.size() == result.names_.size(), "{}: two classes have the same name",
-          source);
-    return result;
-  }
-
-  /// The labels of the training rows, sorted, as numbers where all are numbers.
-  static Classes of(const std::vector<Row>& rows) {
-    std::set<std::string> labels;
-    for (const Row& row : rows) labels.insert(row.label);
-    std::vector<std::string> sorted(labels.begin(), labels.end());
-    if (std::ranges::all_of(sorted,
-                            [](const std::string& s) { return whole_number(s).has_value(); }))
-      std::ranges::stable_sort(sorted, {}, [](const std::string& s) { return *whole_number(s); });
-    Classes result;
-    for (std::string& label : sorted) result.add(std::move(label));
-    return result;
-  }
-
-  const std::vector<std::string>& names() const { return names_; }
-
-  /// The class of a row of `file`.
-  i64 index(const Row& row, const std::string& file) const {
-    if (const auto found = index_.find(row.label); found != index_.end()) return found->second;
-    if (source_.empty()) refuse_unseen(file, row);
-    if (const auto found = class_of(row.label, names_)) return *found;
-    fail(
-        "{}:{}: the label '{}' is neither a name in {} nor, where no name is a number, a number "
-        "from 0 to {}",
-        file, row.line, row.label, source_, names_.size() - 1);
-  }
-
-  /// Takes the texts out of the rows: they may be most of the memory.
-  std::vector<Example> examples(std::vector<Row>& rows, const std::string& file) const {
-    std::vector<Example> result;
-    result.reserve(rows.size());
-    for (Row& row : rows)
-      result.push_back({std::move(row.text), index(row, file), std::move(row.pair)});
-    return result;
-  }
-
- private:
-  void add(std::string name) {
-    index_.emplace(name, static_cast<i64>(names_.size()));
-    names_.push_back(std::move(name));
-  }
-
-  std::string source_;  // labels.txt, where there is one
-  std::vector<std::string> names_;
-  std::map<std::string, i64> index_;
-};
-
 struct Source {
   std::string file;
   std::vector<Row> rows;
   std::vector<std::string> remarks = {};  // for the user
 
   static Source read(const fs::path& path, const ReadOptions& options) {
-    Source source{path.string(), {}};
     const auto reader = open_rows(path, options);
-    for (Row row; reader->next(row);) source.rows.push_back(std::move(row));
+    Source source{path.string(), all_rows(*reader)};
     source.remarks = notes(*reader);
-    check(!source.rows.empty() || reader->skipped() == 0, "{}: all {} rows are bad; the first: {}",
-          source.file, reader->skipped(), reader->first_skipped());
-    check(!source.rows.empty(), "{}: has a header but no rows", source.file);
     return source;
   }
+  std::set<std::string> labels() const {
+    std::set<std::string> labels;
+    for (const Row& row : rows) labels.insert(row.label);
+    return labels;
+  }
 };
+
+/// The rows with their classes. Takes the texts out of them: they may be most of the memory.
+std::vector<Example> examples(Source& source, const Classes& classes) {
+  std::vector<Example> result;
+  result.reserve(source.rows.size());
+  for (Row& row : source.rows)
+    result.push_back({std::move(row.text), classes.index(row, source.file), std::move(row.pair)});
+  return result;
+}
 
 void check_training_labels(const Dataset& dataset, const Source& train) {
   const i64 first = dataset.train.front().label;
@@ -132,16 +64,15 @@ void check_seen_in_training(const Dataset& dataset, const std::vector<Example>& 
     if (!seen[split[i].label]) refuse_unseen(source.file, source.rows[i]);
 }
 
-Dataset assemble(std::string name, std::string origin, const std::optional<Classes>& named,
-                 Source train, Source dev, Source test) {
-  const Classes classes = named ? *named : Classes::of(train.rows);
+Dataset assemble(std::string name, std::string origin, const Classes& classes, Source train,
+                 Source dev, Source test) {
   Dataset dataset;
   dataset.name = std::move(name);
   dataset.label_names = classes.names();
-  dataset.train = classes.examples(train.rows, train.file);
+  dataset.train = examples(train, classes);
   check_training_labels(dataset, train);
-  dataset.dev = classes.examples(dev.rows, dev.file);
-  dataset.test = classes.examples(test.rows, test.file);
+  dataset.dev = examples(dev, classes);
+  dataset.test = examples(test, classes);
   check_seen_in_training(dataset, dataset.dev, dev);
   check_seen_in_training(dataset, dataset.test, test);
   dataset.origin = fmt::format("{}: {} train, {} dev, {} test", origin, dataset.train.size(),
@@ -155,11 +86,10 @@ Dataset assemble(std::string name, std::string origin, const std::optional<Class
 /// 80/10/10 with every label in equal shares: of n texts with a label, chosen by the seed, n/10
 /// (rounded, at least one where n ≥ 3) go to dev and as many to test. Within a split the order is
 /// the file's.
-Dataset split_by_seed(std::string name, const std::string& origin,
-                      const std::optional<Classes>& named, Source all, u64 seed) {
+Dataset split_by_seed(std::string name, const std::string& origin, const Classes& classes,
+                      Source all, u64 seed) {
   enum Part : u8 { train, dev, test };
   std::map<i64, std::vector<std::size_t>> of_label;
-  const Classes classes = named ? *named : Classes::of(all.rows);
   for (std::size_t i = 0; i < all.rows.size(); ++i)
     of_label[classes.index(all.rows[i], all.file)].push_back(i);
 
@@ -183,12 +113,6 @@ Dataset split_by_seed(std::string name, const std::string& origin,
       std::move(parts[train]), std::move(parts[dev]), std::move(parts[test]));
 }
 
-std::optional<Classes> names_beside(const fs::path& folder) {
-  const fs::path path = folder / "labels.txt";
-  if (std::error_code none; !fs::exists(path, none)) return std::nullopt;
-  return Classes::named(read_file(path), path.string());
-}
-
 Dataset from_folder(const fs::path& folder, const ReadOptions& options) {
   const auto read = [&](const char* split) {
     const std::optional<fs::path> path = split_file(folder, split);
@@ -201,14 +125,18 @@ Dataset from_folder(const fs::path& folder, const ReadOptions& options) {
   fs::path named = folder.filename();
   if (named.empty()) named = folder.parent_path().filename();
   Source train = read("train"), dev = read("dev"), test = read("test");  // complains in this order
-  return assemble(named.string(), folder.string(), names_beside(folder), std::move(train),
-                  std::move(dev), std::move(test));
+  const std::optional<Classes> names = classes_in(folder);
+  const Classes classes = names ? *names : Classes::of(train.labels());
+  return assemble(named.string(), folder.string(), classes, std::move(train), std::move(dev),
+                  std::move(test));
 }
 
 Dataset from_file(const fs::path& path, u64 seed, const ReadOptions& options) {
-  const fs::path folder = path.has_parent_path() ? path.parent_path() : ".";
-  return split_by_seed(path.stem().string(), path.string(), names_beside(folder),
-                       Source::read(path, options), seed);
+  Source all = Source::read(path, options);
+  std::string remark;
+  const Classes classes = classes_beside(path, all.labels(), remark);
+  if (!remark.empty()) all.remarks.push_back(remark);
+  return split_by_seed(path.stem().string(), path.string(), classes, std::move(all), seed);
 }
 
 Dataset builtin() {
@@ -217,7 +145,7 @@ Dataset builtin() {
     return Source{file, parse_rows(text, Format::tsv, file)};
   };
   return assemble("builtin", "the project's own texts",
-                  Classes::named(texts.labels, "builtin/labels.txt"),
+                  Classes::named(Lines(texts.labels, "builtin/labels.txt")),
                   split(texts.train, "builtin/train.tsv"), split(texts.dev, "builtin/dev.tsv"),
                   split(texts.test, "builtin/test.tsv"));
 }
@@ -244,8 +172,9 @@ Dataset debian(u64 seed) {
   }
   const std::string origin =
       fmt::format("descriptions of {} of the {} packages that apt lists", rows.size(), listed);
-  return split_by_seed("debian", origin, std::nullopt, {"apt-cache dumpavail", std::move(rows)},
-                       seed);
+  Source all{"apt-cache dumpavail", std::move(rows)};
+  const Classes classes = Classes::of(all.labels());
+  return split_by_seed("debian", origin, classes, std::move(all), seed);
 }
 
 }  // namespace
@@ -265,13 +194,13 @@ std::optional<fs::path> split_file(const fs::path& folder, const std::string& sp
   return found;
 }
 
-std::optional<std::vector<std::string>> label_names_in(const fs::path& folder) {
-  const std::optional<Classes> classes = names_beside(folder);
-  if (!classes) return std::nullopt;
-  return classes->names();
-}
-
 Dataset load_dataset(const std::string& spec, u64 seed, const ReadOptions& read) {
+  if (spec == "builtin" || spec == "debian")
+    check(read == ReadOptions(),
+          "data: {} has no columns to choose and no bad rows; --text-column, --label-column, "
+          "--pair-column, --no-header and --skip-bad-rows are for files",
+          spec);
+  check(!read.label_column.empty(), "data: --label-column is empty; it names the label's column");
   if (spec == "builtin") return builtin();
   if (spec == "debian") return debian(seed);
   std::error_code none;  // a name that cannot be looked up is not there
@@ -279,42 +208,6 @@ Dataset load_dataset(const std::string& spec, u64 seed, const ReadOptions& read)
   check(fs::exists(spec, none), "data: there is no '{}'; give builtin, debian, a folder or a file",
         spec);
   return from_file(spec, seed, read);
-}
-
-std::optional<i64> class_of(const std::string& label, const std::vector<std::string>& names) {
-  const auto found = std::ranges::find(names, label);
-  if (found != names.end()) return found - names.begin();
-  const auto number = whole_number(label);
-  if (!number || *number < 0 || *number >= std::ssize(names)) return std::nullopt;
-  if (std::ranges::any_of(names, [](const std::string& s) { return whole_number(s).has_value(); }))
-    return std::nullopt;
-  return number;
-}
-
-std::string without_case_and_punctuation(const std::string& text) {
-  std::string result;
-  WordScanner words(text, Casing::uncased);
-  while (words.next()) {
-    const std::string_view word = words.word().bytes;
-    if (unicode::properties()[decode_utf8(word).value] & unicode::punctuation) continue;
-    if (!result.empty()) result += ' ';
-    result += word;
-  }
-  return result;
-}
-
-Overlaps count_overlaps(const Dataset& dataset) {
-  RepeatedTexts texts;
-  int split = 0;
-  for (const auto* examples : {&dataset.train, &dataset.dev, &dataset.test}) {
-    for (const Example& example : *examples) {
-      const std::string both =
-          example.pair.empty() ? example.text : example.text + '\t' + example.pair;
-      texts.add(without_case_and_punctuation(both), split, example.label);
-    }
-    ++split;
-  }
-  return {texts.shared(1, 0), texts.shared(2, 0), texts.shared(2, 1)};
 }
 
 }  // namespace minima

@@ -34,9 +34,8 @@ struct Dataset {
 ///
 /// `read` says which columns of files hold what, and what becomes of bad rows.
 ///
-/// Labels are numbers or names. A file labels.txt beside them names the classes, line k (from 0) the
-/// class k, and then a label is read by class_of. Without it the classes are the labels of the
-/// training split, sorted, as numbers where all are numbers.
+/// A labels.txt beside them may name the classes (classes.hpp); else they are the labels of the
+/// training split.
 ///
 /// Throws Error, naming file and line, for what a reader refuses, a label that is not in labels.txt
 /// or that no training text has, and training texts of one class only.
@@ -46,23 +45,5 @@ Dataset load_dataset(const std::string& spec, u64 seed, const ReadOptions& read 
 /// Error where it has two.
 std::optional<std::filesystem::path> split_file(const std::filesystem::path& folder,
                                                 const std::string& split);
-
-/// The names in a folder's labels.txt, one class a line; nothing where it has none. Throws Error for
-/// an empty line, a name twice, or what is not UTF-8.
-std::optional<std::vector<std::string>> label_names_in(const std::filesystem::path& folder);
-
-/// The class that `label` means: the one of that name, else the one of that number, from 0; none
-/// where neither exists. Where a name is a number itself, only names count.
-std::optional<i64> class_of(const std::string& label, const std::vector<std::string>& names);
-
-/// Texts of one split that occur in another, ignoring case and punctuation. They flatter a model's
-/// accuracy.
-struct Overlaps {
-  i64 dev_in_train = 0, test_in_train = 0, test_in_dev = 0;
-};
-Overlaps count_overlaps(const Dataset& dataset);
-
-/// A text's words in lower case, without punctuation, with one space between.
-std::string without_case_and_punctuation(const std::string& text);
 
 }  // namespace minima

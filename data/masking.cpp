@@ -21,6 +21,14 @@ void for_each_token(const Batch& batch, u64 key, i64 step, const Visit& visit) {
                                key));
 }
 
+/// The id of [MASK].
+i64 mask_of(const Vocabulary& vocabulary) {
+  const i32 mask = vocabulary.special().mask;
+  check(mask >= 0, "masking: the vocabulary has no {}, which hides a token",
+        vocabulary.names().mask);
+  return mask;
+}
+
 bool is_special(const Vocabulary& vocabulary, i64 id) {
   const auto& [pad, unk, cls, sep, mask] = vocabulary.special();
   return id == pad || id == unk || id == cls || id == sep || id == mask;
@@ -29,7 +37,7 @@ bool is_special(const Vocabulary& vocabulary, i64 id) {
 }  // namespace
 
 Masking::Masking(const Vocabulary& vocabulary, const MaskingOptions& options)
-    : options_(options), mask_(vocabulary.special().mask) {
+    : options_(options), mask_(mask_of(vocabulary)) {
   check(options.rate > 0 && options.rate < 1,
         "masking: the rate is {}; it must lie between 0 and 1", options.rate);
   for (i64 id = 0; id < vocabulary.size(); ++id) {
@@ -70,10 +78,9 @@ Batch drop_words(const Batch& batch, const Vocabulary& vocabulary, double rate, 
   if (rate == 0) return batch;
   Tensor tokens = batch.tokens.clone();
   for_each_token(batch, stream_key(seed, "word dropout"), step,
-                 [&](i64 row, const Philox::Block& bits) {
+                 [&, mask = mask_of(vocabulary)](i64 row, const Philox::Block& bits) {
                    i64& token = tokens.data<i64>()[row];
-                   if (bits.x0 < threshold(rate) && !is_special(vocabulary, token))
-                     token = vocabulary.special().mask;
+                   if (bits.x0 < threshold(rate) && !is_special(vocabulary, token)) token = mask;
                  });
   Batch dropped = batch;
   dropped.tokens = std::move(tokens);

@@ -32,7 +32,8 @@ struct MaskedBatch {
 
 class Masking {
  public:
-  /// Throws Error for a rate outside of 0 … 1, and for a vocabulary of special tokens alone.
+  /// Throws Error for a rate outside of 0 … 1, and for a vocabulary without [MASK] or of special
+  /// tokens alone.
   Masking(const Vocabulary& vocabulary, const MaskingOptions& options);
 
   /// `batch` itself stays as it is.

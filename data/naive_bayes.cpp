@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "core/error.hpp"
+#include "data/repeated_texts.hpp"
 
 namespace minima {
 namespace {

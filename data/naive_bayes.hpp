@@ -1,7 +1,7 @@
 /// Naive Bayes over bags of words, the yardstick beside a trained encoder: what counting words
 /// alone achieves. Multinomial with add-one smoothing (Manning, Raghavan, Schütze 2008,
 /// "Introduction to Information Retrieval", §13.2, figure 13.2). Words are those of
-/// without_case_and_punctuation (dataset.hpp); a word that no training text has is ignored.
+/// without_case_and_punctuation (repeated_texts.hpp); a word that no training text has is ignored.
 #pragma once
 
 #include <string>

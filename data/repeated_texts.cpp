@@ -2,6 +2,10 @@
 
 #include <xxhash.h>
 
+#include "core/utf8.hpp"
+#include "data/unicode.hpp"
+#include "data/word_scanner.hpp"
+
 namespace minima {
 
 void RepeatedTexts::add(std::string_view text, int split, i64 label) {
@@ -45,6 +49,32 @@ RepeatedTexts::Conflicts RepeatedTexts::conflicts() const {
           estimate([](const Seen& seen) -> i64 {
             return seen.conflict ? i64{seen.rows[0]} + seen.rows[1] + seen.rows[2] : 0;
           })};
+}
+
+std::string without_case_and_punctuation(const std::string& text) {
+  std::string result;
+  WordScanner words(text, Casing::uncased);
+  while (words.next()) {
+    const std::string_view word = words.word().bytes;
+    if (unicode::properties()[decode_utf8(word).value] & unicode::punctuation) continue;
+    if (!result.empty()) result += ' ';
+    result += word;
+  }
+  return result;
+}
+
+Overlaps count_overlaps(const Dataset& dataset) {
+  RepeatedTexts texts;
+  int split = 0;
+  for (const auto* examples : {&dataset.train, &dataset.dev, &dataset.test}) {
+    for (const Example& example : *examples) {
+      const std::string both =
+          example.pair.empty() ? example.text : example.text + '\t' + example.pair;
+      texts.add(without_case_and_punctuation(both), split, example.label);
+    }
+    ++split;
+  }
+  return {texts.shared(1, 0), texts.shared(2, 0), texts.shared(2, 1)};
 }
 
 }  // namespace minima

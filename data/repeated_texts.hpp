@@ -8,10 +8,11 @@
 #pragma once
 
 #include <array>
+#include <string>
 #include <string_view>
 #include <unordered_map>
 
-#include "core/types.hpp"
+#include "data/dataset.hpp"
 
 namespace minima {
 
@@ -48,5 +49,15 @@ class RepeatedTexts {
   std::unordered_map<u64, Seen> texts_;
   int level_ = 0;
 };
+
+/// Texts of one split that occur in another, ignoring case and punctuation. They flatter a model's
+/// accuracy.
+struct Overlaps {
+  i64 dev_in_train = 0, test_in_train = 0, test_in_dev = 0;
+};
+Overlaps count_overlaps(const Dataset& dataset);
+
+/// A text's words in lower case, without punctuation, with one space between.
+std::string without_case_and_punctuation(const std::string& text);
 
 }  // namespace minima

@@ -4,8 +4,7 @@
 #include <cmath>
 
 #include "core/error.hpp"
-#include "data/dataset.hpp"
-#include "data/utf8.hpp"
+#include "core/utf8.hpp"
 
 namespace minima {
 
@@ -38,7 +37,7 @@ void Statistics::add(const Row& row, int split) {
   const i64 label = label_numbers_.try_emplace(row.label, std::ssize(label_numbers_)).first->second;
   check(label_numbers_.size() <= kMostLabels,
         "row {} brings the {}th different label, '{}'; is this the column of the labels?", row.line,
-        label_numbers_.size(), printable(row.label));
+        label_numbers_.size(), shown(row.label));
 
   i64 characters = 0;
   for (const std::string* text : {&row.text, &row.pair})

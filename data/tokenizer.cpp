@@ -1,11 +1,10 @@
 #include "data/tokenizer.hpp"
 
 #include <algorithm>
-#include <set>
 #include <tuple>
 
 #include "core/error.hpp"
-#include "data/utf8.hpp"
+#include "core/utf8.hpp"
 
 namespace minima {
 namespace {
@@ -23,26 +22,34 @@ void cut_longest_first(std::vector<Token>& a, std::vector<Token>& b, std::size_t
 }  // namespace
 
 Tokenizer::Tokenizer(Vocabulary vocabulary, Normalization normalization, i32 max_word_characters,
-                     const std::vector<std::string>& added)
+                     std::vector<AddedToken> added, SpecialTokens special)
     : vocabulary_(std::move(vocabulary)),
       normalization_(normalization),
-      max_word_characters_(max_word_characters) {
+      max_word_characters_(max_word_characters),
+      added_(std::move(added)) {
   check(max_word_characters >= 1 && max_word_characters <= kMostWordCharacters,
         "tokenizer: at most {} characters a word; 1 to {} can be had", max_word_characters,
         kMostWordCharacters);
-  const auto add = [&](const std::string& token) {
-    const i32 id = vocabulary_.find(token);
-    check(id >= 0, "tokenizer: the added token '{}' is not in the vocabulary", printable(token));
-    added_.add(token, id);
-  };
   const VocabularyNames& names = vocabulary_.names();
-  std::set<std::string> all(added.begin(), added.end());
-  all.insert({names.pad, names.unk, names.cls, names.sep, names.mask});
-  for (const std::string& token : all) add(token);
+  if (special == SpecialTokens::cut)
+    for (const std::string& name : {names.pad, names.unk, names.cls, names.sep, names.mask})
+      if (vocabulary_.find(name) >= 0 &&
+          std::ranges::find(added_, name, &AddedToken::text) == added_.end())
+        added_.emplace_back(name);
+  std::ranges::stable_sort(added_, {},
+                           [&](const AddedToken& token) { return vocabulary_.find(token.text); });
+  for (const AddedToken& token : added_) {
+    const i32 id = vocabulary_.find(token.text);
+    check(id >= 0, "tokenizer: the added token '{}' is not in the vocabulary", shown(token.text));
+    if (!token.normalized)
+      raw_.add(token.text, id);
+    else if (std::string text = normalized(token.text, normalization_); !text.empty())
+      normalized_.add(std::move(text), id);
+  }
 }
 
 void Tokenizer::tokenize(std::string_view text, std::vector<Token>& tokens) const {
-  WordScanner words(text, normalization_, &added_, max_word_characters_);
+  WordScanner words(text, normalization_, &raw_, max_word_characters_, &normalized_);
   while (words.next()) {
     const Word& word = words.word();
     if (word.added >= 0) {

@@ -45,18 +45,22 @@ struct Encoding {
   i64 size() const { return static_cast<i64>(ids.size()); }
 };
 
+/// What becomes of "[MASK]" and its like in a text: the special token, or what its letters are.
+enum class SpecialTokens { cut, as_text };
+
 class Tokenizer {
  public:
-  /// The special tokens of the vocabulary and `added` ones are cut out of a text as written.
-  /// `max_word_characters` is at most kMostWordCharacters.
+  /// The `added` tokens, which the vocabulary has too, are cut out of a text, and so are its special
+  /// ones unless these are to be text. `max_word_characters` is at most kMostWordCharacters.
   Tokenizer(Vocabulary vocabulary, Normalization normalization,
-            i32 max_word_characters = kMaxWordCharacters,
-            const std::vector<std::string>& added = {});
+            i32 max_word_characters = kMaxWordCharacters, std::vector<AddedToken> added = {},
+            SpecialTokens special = SpecialTokens::cut);
 
   const Vocabulary& vocabulary() const { return vocabulary_; }
   const Normalization& normalization() const { return normalization_; }
   i32 max_word_characters() const { return max_word_characters_; }
-  const AddedTokens& added() const { return added_; }
+  /// All that are cut out, in the order of their ids.
+  const std::vector<AddedToken>& added() const { return added_; }
 
   /// Appends the tokens of `text`, without [CLS] and [SEP].
   void tokenize(std::string_view text, std::vector<Token>& tokens) const;
@@ -82,7 +86,8 @@ class Tokenizer {
   Vocabulary vocabulary_;
   Normalization normalization_;
   i32 max_word_characters_;
-  AddedTokens added_;
+  std::vector<AddedToken> added_;
+  AddedTokens raw_, normalized_;  // of them
 };
 
 }  // namespace minima

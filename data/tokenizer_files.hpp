@@ -3,30 +3,31 @@
 
 #include <filesystem>
 #include <optional>
-#include <string>
-#include <string_view>
 
-#include "data/tokenizer.hpp"
+#include "data/tokenizer_json.hpp"
 
 namespace minima {
 
 /// Reads what `path` names:
 ///
-///   a folder        its tokenizer.json, else its vocab.txt; do_lower_case, strip_accents and
-///                   tokenize_chinese_chars of its tokenizer_config.json stand over both
-///   tokenizer.json  (any file whose name ends in .json) see parse_tokenizer_json
-///   vocab.txt       (any other file)
+///   a folder        as AutoTokenizer does, see below
+///   tokenizer.json  (any file whose name ends in .json) see read_tokenizer_json
+///   vocab.txt       (any other file), of the casing given, uncased where none is
 ///
-/// `casing` is that of a vocab.txt beside which no file tells it; uncased where none is given.
+/// Of a folder, tokenizer.json or else vocab.txt gives the tokens. As to BertTokenizerFast, all else
+/// is what tokenizer_config.json says, or the usual where it does not: do_lower_case (true),
+/// strip_accents (as do_lower_case), tokenize_chinese_chars (true), the names of the special tokens,
+/// and added_tokens_decoder; without that, special_tokens_map.json stands over the names, and tokens
+/// are added from added_tokens.json and tokenizer.json. A tokenizer_class of PreTrainedTokenizerFast
+/// takes tokenizer.json as it is. Two things are otherwise: where a vocabulary has no [MASK], none is
+/// added, and where the files contradict one another (versions of `transformers` follow one or the
+/// other), that is an error.
+///
 /// Throws Error, naming file and rule, for a file that is missing, broken, or asks for what the
-/// tokenizer does not do.
+/// tokenizer does not do, and for a casing where the files say it.
 Tokenizer read_tokenizer(const std::filesystem::path& path, std::optional<Casing> casing = {});
-
-/// A tokenizer.json whose model is WordPiece, after BertNormalizer (all its options) and
-/// BertPreTokenizer, with [CLS] a [SEP] b [SEP] around (BertProcessing, or a template that says the
-/// same). Truncation and padding are up to the caller, as in `transformers`, and the decoder is not
-/// needed. Whatever else stands in it is refused by name.
-Tokenizer parse_tokenizer_json(std::string_view text, const std::string& source);
+/// Whether `path` is a vocab.txt by that rule, which a casing goes with.
+bool is_vocabulary(const std::filesystem::path& path);
 
 /// Whether a model takes token types; to DistilBERT, `transformers` must not hand any.
 enum class TokenTypes { none, taken };

@@ -6,7 +6,7 @@
 
 #include "core/error.hpp"
 #include "core/file.hpp"
-#include "data/utf8.hpp"
+#include "core/utf8.hpp"
 #include "data/word_scanner.hpp"
 
 namespace minima {
@@ -39,8 +39,7 @@ Vocabulary::Vocabulary(std::vector<std::string> tokens, const std::string& sourc
     check(find_invalid_utf8(token) == std::string::npos, "{}: token {} is not valid UTF-8", source,
           id);
     const i32 earlier = find(token);
-    check(earlier < 0, "{}: '{}' is both token {} and token {}", source, printable(token), earlier,
-          id);
+    check(earlier < 0, "{}: '{}' is both token {} and token {}", source, shown(token), earlier, id);
     longest_ = std::max(longest_, token.size());
     const u64 hash = extend(kEmptyHash, token);
     std::size_t slot = first_slot(hash) & (slots_.size() - 1);
@@ -50,13 +49,13 @@ Vocabulary::Vocabulary(std::vector<std::string> tokens, const std::string& sourc
   const std::pair<i32*, const std::string*> special[] = {{&special_.pad, &names_.pad},
                                                          {&special_.unk, &names_.unk},
                                                          {&special_.cls, &names_.cls},
-                                                         {&special_.sep, &names_.sep},
-                                                         {&special_.mask, &names_.mask}};
+                                                         {&special_.sep, &names_.sep}};
   for (const auto& [id, name] : special) {
     *id = find(*name);
-    check(*id >= 0, "{}: has no {}; a vocabulary needs {}, {}, {}, {} and {}", source, *name,
-          names_.pad, names_.unk, names_.cls, names_.sep, names_.mask);
+    check(*id >= 0, "{}: has no {}; a vocabulary needs {}, {}, {} and {}", source, shown(*name),
+          shown(names_.pad), shown(names_.unk), shown(names_.cls), shown(names_.sep));
   }
+  special_.mask = find(names_.mask);
 }
 
 Vocabulary Vocabulary::read(const std::filesystem::path& path) {
@@ -64,6 +63,10 @@ Vocabulary Vocabulary::read(const std::filesystem::path& path) {
 }
 
 Vocabulary Vocabulary::parse(std::string_view text, const std::string& source) {
+  return Vocabulary(tokens_in(text, source), source);
+}
+
+std::vector<std::string> Vocabulary::tokens_in(std::string_view text, const std::string& source) {
   check(!text.empty(), "{}: is empty; a vocabulary holds one token per line", source);
   std::vector<std::string> tokens;
   for (std::size_t at = 0; at < text.size();) {
@@ -73,7 +76,7 @@ Vocabulary Vocabulary::parse(std::string_view text, const std::string& source) {
     tokens.emplace_back(line);
     at = end + 1;
   }
-  return Vocabulary(std::move(tokens), source);
+  return tokens;
 }
 
 void Vocabulary::write(const std::filesystem::path& path) const {

@@ -13,7 +13,8 @@
 
 namespace minima {
 
-/// How a vocabulary names its special tokens and marks the pieces that continue a word.
+/// How a vocabulary names its special tokens and marks the pieces that continue a word. It may have
+/// no `mask`: only masking needs it (masking.hpp).
 struct VocabularyNames {
   std::string pad = "[PAD]", unk = "[UNK]", cls = "[CLS]", sep = "[SEP]", mask = "[MASK]";
   std::string continues = "##";
@@ -25,11 +26,12 @@ class Vocabulary {
   static constexpr std::string_view kSpecialTokens[] = {"[PAD]", "[UNK]", "[CLS]", "[SEP]",
                                                         "[MASK]"};
   struct SpecialIds {
-    i32 pad, unk, cls, sep, mask;
+    i32 pad, unk, cls, sep;
+    i32 mask;  ///< −1: there is none
   };
 
   /// `tokens[id]` for every id; `source` names them in messages. Throws Error for an empty or a
-  /// repeated token, one that is not UTF-8, or when a special token is missing.
+  /// repeated token, one that is not UTF-8, or when a special token other than the mask is missing.
   explicit Vocabulary(std::vector<std::string> tokens, const std::string& source = "vocabulary",
                       VocabularyNames names = {});
 
@@ -37,6 +39,8 @@ class Vocabulary {
   static Vocabulary read(const std::filesystem::path& path);
   /// The same for the text of such a file; `source` names it in messages.
   static Vocabulary parse(std::string_view text, const std::string& source);
+  /// Its lines, by id, whatever they are.
+  static std::vector<std::string> tokens_in(std::string_view text, const std::string& source);
   void write(const std::filesystem::path& path) const;
 
   i64 size() const { return static_cast<i64>(tokens_.size()); }

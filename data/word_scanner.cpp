@@ -1,9 +1,10 @@
 #include "data/word_scanner.hpp"
 
 #include <algorithm>
+#include <utility>
 
+#include "core/utf8.hpp"
 #include "data/unicode.hpp"
-#include "data/utf8.hpp"
 
 namespace minima {
 namespace {
@@ -45,10 +46,13 @@ const Ascii& ascii(const Normalization& n) {
 }  // namespace
 
 WordScanner::WordScanner(std::string_view text, Normalization normalization,
-                         const AddedTokens* added, i32 max_word_characters)
+                         const AddedTokens* added, i32 max_word_characters,
+                         const AddedTokens* normalized_added)
     : text_(text),
       normalization_(normalization),
       added_(added),
+      normalized_added_(normalized_added && !normalized_added->empty() ? normalized_added
+                                                                       : nullptr),
       max_word_characters_(static_cast<std::size_t>(max_word_characters)),
       properties_(unicode::properties()) {
   seek_added_token();
@@ -66,6 +70,12 @@ bool WordScanner::next() {
     if (at_ == limit_) return take_added_token();
 
     const std::size_t begin = at_;
+    if (normalized_added_) {
+      scan_stretch(begin, true);
+      if (found_.empty()) continue;
+      take_found();
+      return true;
+    }
     const i32 first = static_cast<i32>(begin - surplus_);
     if (kind(begin) == Kind::punctuation) {
       ++at_;
@@ -82,7 +92,7 @@ bool WordScanner::next() {
                .whole = {first, first + static_cast<i32>(length)}};
       return true;
     }
-    scan_stretch(begin);
+    scan_stretch(begin, false);
     if (!found_.empty()) {
       take_found();
       return true;
@@ -108,12 +118,13 @@ bool WordScanner::take_added_token() {
   return true;
 }
 
-/// Takes the stretch from `begin` to the next ASCII space or punctuation through all the steps.
-void WordScanner::scan_stretch(std::size_t begin) {
+/// Takes the stretch from `begin` to the next ASCII space or punctuation through all the steps, or
+/// all up to the next added token.
+void WordScanner::scan_stretch(std::size_t begin, bool all) {
   const Ascii& table = ascii(normalization_);
   const auto inside = [&](std::size_t i) {
     const Kind kind = table.kind[static_cast<u8>(text_[i])];
-    return kind == Kind::letter || kind == Kind::other;
+    return all || kind == Kind::letter || kind == Kind::other;
   };
   characters_.clear();
   at_ = begin;
@@ -126,6 +137,13 @@ void WordScanner::scan_stretch(std::size_t begin) {
   }
   if (normalization_.strip_accents) reorder_marks();
   split();
+  if (normalized_added_) cut_added_tokens();
+}
+
+std::string normalized(std::string_view text, const Normalization& normalization) {
+  WordScanner scanner(text, normalization);
+  scanner.scan_stretch(0, true);
+  return scanner.normalized_;
 }
 
 void WordScanner::clean(char32_t point, Span span) {
@@ -189,34 +207,71 @@ void WordScanner::split() {
   normalized_.clear(), spans_.clear(), found_.clear();
   next_found_ = 0;
   bool inside = false;  // a word has begun and may go on
+  const auto append = [&](char32_t point, Span span) {
+    append_utf8(normalized_, point);
+    spans_.push_back(span);
+  };
   for (const Character& character : characters_) {
     char32_t point = character.value;
     const u8 is = properties_[point];
     if (normalization_.strip_accents && (is & unicode::mark)) continue;
     if (normalization_.lowercase && (is & unicode::uppercase)) point = unicode::lower(point);
-    const bool dotted_i = normalization_.lowercase && point == kDottedI;
-    if (dotted_i) point = U'i';
     if (splits(point, is)) {
       inside = false;
+      append(point, character.span);
       continue;
     }
+    const bool dotted_i = normalization_.lowercase && point == kDottedI;
     const bool alone = is & unicode::punctuation;
-    if (!inside || alone) found_.push_back({normalized_.size(), spans_.size()});
-    inside = !alone;
-    append_utf8(normalized_, point);
-    spans_.push_back(character.span);
-    if (dotted_i) {  // the one character that lowers to two
-      append_utf8(normalized_, kDotAbove);
-      spans_.push_back(character.span);
+    if (!inside || alone) {
+      const Place here{normalized_.size(), spans_.size()};
+      found_.push_back({here, here});
     }
+    inside = !alone;
+    append(dotted_i ? U'i' : point, character.span);
+    if (dotted_i) append(kDotAbove, character.span);  // the one character that lowers to two
+    found_.back().end = {normalized_.size(), spans_.size()};
   }
 }
 
+/// Cuts the tokens that are looked for in normalized text out of the words.
+void WordScanner::cut_added_tokens() {
+  const auto advanced = [&](Place from, std::size_t to) {
+    const std::string_view between =
+        std::string_view(normalized_).substr(from.byte, to - from.byte);
+    const auto characters =
+        std::ranges::count_if(between, [](char byte) { return (byte & 0xC0) != 0x80; });
+    return Place{to, from.character + static_cast<std::size_t>(characters)};
+  };
+  const std::vector<Found> words = std::exchange(found_, {});
+  auto word = words.begin();
+  Place behind{0, 0};  // the last token
+  /// Takes over what stands between the last token and a place of the words.
+  const auto take_words = [&](Place until) {
+    for (; word != words.end() && word->begin.byte < until.byte; ++word) {
+      Found part = *word;
+      if (part.begin.byte < behind.byte) part.begin = behind;
+      if (part.end.byte > until.byte) part.end = until;
+      if (part.begin.byte < part.end.byte) found_.push_back(part);
+      if (word->end.byte > until.byte) break;  // it may go on behind the token
+    }
+  };
+  for (;;) {
+    const AddedTokens::Match match = normalized_added_->find(normalized_, behind.byte);
+    if (!match.token) break;
+    const Place begin = advanced(behind, match.at);
+    take_words(begin);
+    behind = advanced(begin, match.at + match.token->text.size());
+    found_.push_back({begin, behind, match.token->id});
+  }
+  take_words({normalized_.size() + 1, spans_.size() + 1});
+}
+
 void WordScanner::take_found() {
-  const Found begin = found_[next_found_++];
-  const Found end =
-      next_found_ < found_.size() ? found_[next_found_] : Found{normalized_.size(), spans_.size()};
+  const Found& found = found_[next_found_++];
+  const auto& [begin, end, added] = found;
   word_ = {.bytes = std::string_view(normalized_).substr(begin.byte, end.byte - begin.byte),
+           .added = added,
            .too_long = end.character - begin.character > max_word_characters_,
            .whole = {spans_[begin.character].begin, spans_[end.character - 1].end},
            .spans = &spans_[begin.character]};

@@ -5,7 +5,8 @@
 ///   2. control characters are dropped, every kind of white space becomes a space;
 ///   3. each CJK ideograph becomes a word of its own;
 ///   4. uncased: canonical decomposition (NFD), nonspacing marks dropped, each character lowered;
-///   5. words end at spaces; each punctuation character, ASCII symbols included, is a word.
+///   5. added tokens that are looked for in normalized text are cut out of that;
+///   6. words end at spaces; each punctuation character, ASCII symbols included, is a word.
 ///
 /// Each of the steps 2 to 4 may be left out (Normalization). Bytes that are not UTF-8 count as
 /// U+FFFD, which step 2 drops.
@@ -60,47 +61,58 @@ struct Word {
   const Span* spans = nullptr;  ///< per character; null when they follow one another from the start
 };
 
+/// A text after the steps 2 to 4.
+std::string normalized(std::string_view text, const Normalization& normalization);
+
 /// Walks over the words of one text:
 ///
 ///     WordScanner words(text, Casing::uncased);
 ///     while (words.next()) use(words.word());
 ///
-/// `text` and `added` must outlive it. Words of ASCII letters, digits and punctuation are
-/// recognized in one pass; a stretch between ASCII spaces and punctuation that holds anything else
-/// takes the full path (no rule reaches across these).
+/// What is given must outlive it. Words of ASCII letters, digits and punctuation are recognized in
+/// one pass; a stretch between ASCII spaces and punctuation that holds anything else takes the full
+/// path (no rule reaches across these), and so does all of a text where `normalized_added` holds
+/// tokens.
 class WordScanner {
  public:
   explicit WordScanner(std::string_view text, Normalization normalization = {},
                        const AddedTokens* added = nullptr,
-                       i32 max_word_characters = kMaxWordCharacters);
+                       i32 max_word_characters = kMaxWordCharacters,
+                       const AddedTokens* normalized_added = nullptr);
 
   /// Moves to the next word; false at the end.
   bool next();
   const Word& word() const { return word_; }
 
  private:
+  friend std::string normalized(std::string_view, const Normalization&);
   struct Character {
     char32_t value;
     Span span;
     bool added;  // by a decomposition: not the first character of it
   };
-  struct Found {  // where a word begins; it ends where the next one begins
+  struct Place {  // in the normalized stretch
     std::size_t byte, character;
+  };
+  struct Found {
+    Place begin, end;
+    i32 added = -1;
   };
 
   void seek_added_token();
   bool take_added_token();
-  void scan_stretch(std::size_t begin);
+  void scan_stretch(std::size_t begin, bool all);
   void clean(char32_t point, Span span);
   void decompose(char32_t point, Span span);
   void reorder_marks();
   void sort_run(std::size_t begin, std::size_t end);
   void split();
+  void cut_added_tokens();
   void take_found();
 
   std::string_view text_;
   const Normalization normalization_;
-  const AddedTokens* added_;
+  const AddedTokens *added_, *normalized_added_;
   const std::size_t max_word_characters_;
   const u8* properties_;
   AddedTokens::Match next_added_;

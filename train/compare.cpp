@@ -4,6 +4,7 @@
 
 #include "core/file.hpp"
 #include "data/naive_bayes.hpp"
+#include "data/repeated_texts.hpp"
 #include "train/find_lr.hpp"
 #include "train/machine.hpp"
 #include "train/report.hpp"

@@ -22,14 +22,4 @@ Objective masked_language_modelling(nn::MaskedLm& model, const PretrainingData& 
 /// and "perplexity", e^loss.
 Evaluation evaluate(const nn::MaskedLm& model, const TokenizedSplit& split, const Masking& masking);
 
-/// Texts without labels: of a .txt file every line that is not empty, of another file the texts of its
-/// rows; 5 in a hundred of them, drawn by `seed`, as dev (at most 2,000). Of all else what
-/// load_dataset yields. Throws Error, naming file and line, for what is not UTF-8 or breaks a rule of
-/// its format, and for a file without two texts.
-Dataset load_texts(const std::string& spec, u64 seed, const ReadOptions& read = {});
-
-/// The same texts with those of more than `max_length` tokens ([CLS] and [SEP] counted) cut into as
-/// many as it takes: nothing of a long line is lost.
-TokenizedSplit in_pieces(const TokenizedSplit& split, i64 max_length);
-
 }  // namespace minima

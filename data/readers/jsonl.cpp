@@ -1,7 +1,7 @@
 #include "data/readers/jsonl.hpp"
 
 #include "core/json.hpp"
-#include "data/utf8.hpp"
+#include "core/utf8.hpp"
 
 namespace minima {
 namespace {
@@ -14,15 +14,16 @@ struct Line {
   const Json& at(const std::string& key) const {
     const auto found = object.find(key);
     if (found == object.end())
-      bad_row(lines.source(), lines.number(), "the object has no '{}'", printable(key));
+      bad_row(lines.source(), lines.number(), "the object has no '{}'", shown(key));
     return *found;
   }
   std::string label(const std::string& key) const {
+    if (key.empty()) return {};
     const Json& value = at(key);
     if (value.is_boolean() || value.is_number_integer()) return value.dump();
     if (!value.is_string())
       bad_row(lines.source(), lines.number(),
-              "'{}' is of type {}; a label is a string or a whole number", printable(key),
+              "'{}' is of type {}; a label is a string or a whole number", shown(key),
               value.type_name());
     std::string text = value.get<std::string>();
     if (text.empty()) bad_row(lines.source(), lines.number(), "the row has no label");
@@ -34,7 +35,7 @@ struct Line {
       const Json& value = at(keys[i]);
       if (!value.is_string())
         bad_row(lines.source(), lines.number(), "'{}' is of type {}; a text is a string",
-                printable(keys[i]), value.type_name());
+                shown(keys[i]), value.type_name());
       if (i > 0) result += ' ';
       result += value.get_ref<const std::string&>();
     }
@@ -48,13 +49,15 @@ JsonLinesReader::JsonLinesReader(Lines lines, const ReadOptions& options)
     : RowReader(lines.source(), options),
       lines_(std::move(lines)),
       text_keys_(split(options.text_column, ',')) {
+  check(!options.no_header,
+        "{}: JSON Lines have no header to do without; --no-header is for tables", source_);
   if (!options.pair_column.empty()) pair_keys_ = split(options.pair_column, ',');
 }
 
 bool JsonLinesReader::read(Row& row) {
   if (!lines_.next()) {
-    check(lines_.number() > 0, "{}: is empty; expected a JSON object a line, with '{}' and '{}'",
-          source_, options_.label_column, options_.text_column);
+    check(lines_.number() > 0, "{}: is empty; expected a JSON object a line, with {}", source_,
+          expected());
     return false;
   }
   const i64 number = lines_.number();

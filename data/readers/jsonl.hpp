@@ -9,7 +9,7 @@ namespace minima {
 
 class JsonLinesReader : public RowReader {
  public:
-  /// Throws Error for an empty file.
+  /// Throws Error for an empty file, and for options of tables.
   JsonLinesReader(Lines lines, const ReadOptions& options);
 
  protected:

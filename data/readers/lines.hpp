@@ -1,8 +1,10 @@
-/// The lines of a file, one at a time: memory holds one of them, however large the file is.
+/// The lines of a file, of text at hand, or of a stream, one at a time: memory holds one of them,
+/// however many there are. All that reads text by lines reads it here.
 #pragma once
 
+#include <cstdio>
 #include <filesystem>
-#include <fstream>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,7 +35,7 @@ template <class... Args>
 /// The parts of `text` between separators; one more than there are separators.
 std::vector<std::string> split(std::string_view text, char separator);
 
-/// UTF-8; a byte order mark is left out; a line ends with LF or CRLF.
+/// A line ends with LF or CRLF. Files and text at hand are UTF-8; a byte order mark is left out.
 ///
 ///     Lines lines("texts.txt");
 ///     while (lines.next()) use(lines.line());
@@ -43,20 +45,33 @@ class Lines {
   explicit Lines(const std::filesystem::path& path);
   /// Text at hand, which must outlive this; `source` names it in messages.
   Lines(std::string_view text, std::string source);
+  /// What comes from a file descriptor, which stays open. Its lines are taken as they are, UTF-8 or
+  /// not.
+  static Lines of_stream(int descriptor, std::string source);
 
-  /// Moves to the next line; false at the end. Throws BadRow for one that is over-long or not
-  /// UTF-8, and stands behind it then; Error (run time) when the file cannot be read.
+  /// Moves to the next line; false at the end. Throws BadRow for one that is over-long or, in a
+  /// file, not UTF-8, and stands behind it then (in a stream within it: an over-long line may have
+  /// no end); Error (run time) when reading fails.
   bool next();
+  /// Whether next() will return without waiting for a stream: so a program may gather lines while
+  /// there are some, and answer at once when a person types them.
+  bool ready();
   std::string_view line() const { return line_; }  ///< without its end; valid until next()
   std::string_view end() const { return end_; }    ///< "\n", "\r\n", or "" at the file's end
   i64 number() const { return number_; }           ///< of the line, from 1
   const std::string& source() const { return source_; }
 
  private:
+  struct Close {
+    void operator()(std::FILE* file) const { std::fclose(file); }
+  };
+
   bool refill();
 
   std::string source_;
-  std::ifstream file_;
+  std::unique_ptr<std::FILE, Close> file_;
+  int descriptor_ = -1;  // of the file or stream; none for text at hand
+  bool is_stream_ = false, ended_ = false;
   std::string buffer_;
   std::string_view rest_;  // read and not yet handed out
   std::string_view line_, end_;

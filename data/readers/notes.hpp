@@ -9,8 +9,8 @@
 
 namespace minima {
 
-/// The rows that are left. Throws Error, naming `source`, where there are none.
-std::vector<Row> all_rows(RowReader& reader, const std::string& source);
+/// The rows that are left. Throws Error where there are none.
+std::vector<Row> all_rows(RowReader& reader);
 
 /// A line for columns that were guessed (RowReader::note), and one for bad rows that were skipped.
 inline std::vector<std::string> notes(const RowReader& reader) {

@@ -1,9 +1,9 @@
 #include "data/readers/reader.hpp"
 
+#include "core/utf8.hpp"
 #include "data/readers/jsonl.hpp"
 #include "data/readers/notes.hpp"
 #include "data/readers/table.hpp"
-#include "data/utf8.hpp"
 
 namespace minima {
 namespace {
@@ -16,26 +16,34 @@ std::unique_ptr<RowReader> open(Lines lines, Format format, const ReadOptions& o
 
 }  // namespace
 
-std::vector<Row> all_rows(RowReader& reader, const std::string& source) {
+std::vector<Row> all_rows(RowReader& reader) {
   std::vector<Row> rows;
   for (Row row; reader.next(row);) rows.push_back(std::move(row));
-  check(!rows.empty() || reader.skipped() == 0, "{}: all {} rows are bad; the first: {}", source,
-        reader.skipped(), reader.first_skipped());
-  check(!rows.empty(), "{}: has no rows", source);
   return rows;
 }
 
 bool RowReader::next(Row& row) {
   for (;;) try {
-      if (!read(row)) return false;
+      if (!read(row)) {
+        check(rows_ > 0 || skipped_ == 0, "{}: all {} rows are bad; the first: {}", source_,
+              skipped_, first_bad_);
+        check(rows_ > 0, "{}: has no rows", source_);
+        return false;
+      }
       if (row.label.find_first_of("\t\r\n") != row.label.npos)
-        bad_row(source_, row.line, "the label '{}' holds a tab or a line's end",
-                printable(row.label));
+        bad_row(source_, row.line, "the label '{}' holds a tab or a line's end", shown(row.label));
+      ++rows_;
       return true;
     } catch (const BadRow& bad) {
       if (!options_.skip_bad_rows) throw;
       if (skipped_++ == 0) first_bad_ = bad.what();
     }
+}
+
+std::string RowReader::expected() const {
+  return options_.label_column.empty()
+             ? fmt::format("'{}'", options_.text_column)
+             : fmt::format("'{}' and '{}'", options_.label_column, options_.text_column);
 }
 
 Format format_of(const std::filesystem::path& path) {
@@ -54,11 +62,11 @@ std::unique_ptr<RowReader> open_rows(std::string_view text, Format format,
 }
 
 std::vector<Row> read_rows(const std::filesystem::path& path, const ReadOptions& options) {
-  return all_rows(*open_rows(path, options), path.string());
+  return all_rows(*open_rows(path, options));
 }
 std::vector<Row> parse_rows(std::string_view text, Format format, const std::string& source,
                             const ReadOptions& options) {
-  return all_rows(*open_rows(text, format, source, options), source);
+  return all_rows(*open_rows(text, format, source, options));
 }
 
 }  // namespace minima

@@ -16,9 +16,9 @@ namespace minima {
 
 /// Which columns of a table, or keys of JSON objects, are read, and what becomes of bad rows.
 struct ReadOptions {
-  std::string label_column = "label";
-  std::string text_column = "text";  ///< several, joined by a space: "title,description"
-  std::string pair_column = {};      ///< the second text of a pair; several as above
+  std::string label_column = "label";  ///< empty: labels are not read
+  std::string text_column = "text";    ///< several, joined by a space: "title,description"
+  std::string pair_column = {};        ///< the second text of a pair; several as above
   /// The first row of a table is no header but a row. Columns are named by numbers from 1; unless
   /// others are given the label is the first, and the text all that is not the label or the pair.
   bool no_header = false;
@@ -33,7 +33,7 @@ class RowReader {
   virtual ~RowReader() = default;
 
   /// Reads the next row; false at the end. Throws Error "FILE:LINE: …" for a row that breaks a rule
-  /// of its format, unless such are skipped.
+  /// of its format, unless such are skipped, and at the end of a file without a (good) row.
   bool next(Row& row);
 
   /// What was found of the file's columns: "no header: column 1 is the label, …"; empty where a
@@ -47,11 +47,13 @@ class RowReader {
  protected:
   /// Reads one row, or throws BadRow and stands behind it.
   virtual bool read(Row& row) = 0;
+  /// "'label' and 'text'": the columns that are read, for messages.
+  std::string expected() const;
   ReadOptions options_;
   const std::string source_;  ///< names the file in messages
 
  private:
-  i64 skipped_ = 0;
+  i64 rows_ = 0, skipped_ = 0;
   std::string first_bad_;
 };
 
@@ -68,7 +70,7 @@ std::unique_ptr<RowReader> open_rows(const std::filesystem::path& path,
 std::unique_ptr<RowReader> open_rows(std::string_view text, Format format,
                                      const std::string& source, const ReadOptions& options = {});
 
-/// All rows of a file. Throws Error also where it has none.
+/// All rows of a file.
 std::vector<Row> read_rows(const std::filesystem::path& path, const ReadOptions& options = {});
 std::vector<Row> parse_rows(std::string_view text, Format format, const std::string& source,
                             const ReadOptions& options = {});

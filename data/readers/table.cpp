@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <optional>
 
-#include "data/utf8.hpp"
+#include "core/utf8.hpp"
 #include "data/whole_number.hpp"
 
 namespace minima {
@@ -22,18 +22,20 @@ std::string joined(const std::vector<std::string>& fields, const std::vector<std
 
 void TableReader::begin() {
   const bool found = read_fields(fields_);
-  check(found, "{}: is empty; expected a header, '{}' and '{}', and one row after another", source_,
-        options_.label_column, options_.text_column);
+  check(found, "{}: is empty; expected a header, {}, and one row after another", source_,
+        expected());
   if (!options_.no_header && is_row(fields_)) options_.no_header = true;
   header_ = fields_;
   has_row_ = options_.no_header;
   const ReadOptions usual;
-  const bool by_place = options_.no_header && options_.label_column == usual.label_column;
-  label_ = by_place ? 0 : index_of(options_.label_column, "label-column");
+  labelled_ = !options_.label_column.empty();
+  const bool by_place =
+      options_.no_header && (!labelled_ || options_.label_column == usual.label_column);
+  if (!by_place && labelled_) label_ = index_of(options_.label_column, "label-column");
   if (!options_.pair_column.empty()) pair_ = indices_of(options_.pair_column, "pair-column");
   if (options_.no_header && options_.text_column == usual.text_column) {
     Indices others = pair_;
-    others.push_back(label_);
+    if (labelled_ || header_.size() > 1) others.push_back(label_);
     text_ = all_but(others);
     check(!text_.empty(), "{}:1: the row has no column for the text beside that of the label",
           source_);
@@ -47,16 +49,16 @@ std::size_t TableReader::index_of(const std::string& column, const char* option)
     const std::optional<i64> number = whole_number(column);
     check(number && *number >= 1 && *number <= std::ssize(header_),
           "{}:1: there is no header, and no column '{}'; give {} a number from 1 to {}", source_,
-          printable(column), option, header_.size());
+          shown(column), option, header_.size());
     return static_cast<std::size_t>(*number - 1);
   }
   const auto found = std::ranges::find(header_, column);
   check(found != header_.end(),
-        "{}:1: the header is '{}', without the column '{}'; name the columns with --label-column "
-        "and --text-column",
-        source_, printable(fmt::format("{}", fmt::join(header_, "\t"))), printable(column));
+        "{}:1: the header is '{}', without the column '{}'; name the columns with {}--text-column",
+        source_, shown(fmt::format("{}", fmt::join(header_, "\t"))), shown(column),
+        labelled_ ? "--label-column and " : "");
   check(std::find(found + 1, header_.end(), column) == header_.end(),
-        "{}:1: the header has the column '{}' twice", source_, printable(column));
+        "{}:1: the header has the column '{}' twice", source_, shown(column));
   return static_cast<std::size_t>(found - header_.begin());
 }
 
@@ -81,7 +83,8 @@ std::string TableReader::note() const {
       text += fmt::format("{}{}", text.empty() ? "" : ", ", i + 1);
     return text;
   };
-  return fmt::format("no header: the label is column {}, the text {}{}{}", label_ + 1,
+  return fmt::format("no header: {}the text is column {}{}{}",
+                     labelled_ ? fmt::format("the label is column {}, ", label_ + 1) : "",
                      places(text_), pair_.empty() ? "" : ", the second text ", places(pair_));
 }
 
@@ -91,9 +94,10 @@ bool TableReader::read(Row& row) {
   if (fields_.size() != header_.size())
     bad_row(source_, row_line_, "the row has {} field{}, the {} {}; found '{}'", fields_.size(),
             fields_.size() == 1 ? "" : "s", options_.no_header ? "first" : "header", header_.size(),
-            printable(fmt::format("{}", fmt::join(fields_, "\t"))));
-  if (fields_[label_].empty()) bad_row(source_, row_line_, "the row has no label");
-  row = {fields_[label_], joined(fields_, text_), row_line_, joined(fields_, pair_)};
+            shown(fmt::format("{}", fmt::join(fields_, "\t"))));
+  if (labelled_ && fields_[label_].empty()) bad_row(source_, row_line_, "the row has no label");
+  row = {labelled_ ? fields_[label_] : "", joined(fields_, text_), row_line_,
+         joined(fields_, pair_)};
   return true;
 }
 
@@ -134,7 +138,7 @@ std::size_t CsvReader::read_quoted(std::size_t at, std::string& field) {
                 "a field has more than {} bytes; is the quote that opens it closed?",
                 kMaxLineBytes);
       if (!lines_.next())
-        bad_row(source_, opened, "the quote that opens field '{}' is not closed", printable(field));
+        bad_row(source_, opened, "the quote that opens field '{}' is not closed", shown(field));
       at = 0;
     } else if (quote + 1 < line.size() && line[quote + 1] == '"') {
       field += '"';
@@ -144,7 +148,7 @@ std::size_t CsvReader::read_quoted(std::size_t at, std::string& field) {
         bad_row(source_, lines_.number(),
                 "behind a closing quote stands '{}', not a comma; a quote within a field is "
                 "written twice",
-                printable(line.substr(quote + 1)));
+                shown(line.substr(quote + 1)));
       return quote + 1;
     }
   }
@@ -158,10 +162,10 @@ std::size_t CsvReader::read_plain(std::size_t at, std::string& field) {
   if (field.find('"') != field.npos)
     bad_row(source_, lines_.number(),
             "a quote in field '{}', which does not begin with one; such a field stands in quotes",
-            printable(field));
+            shown(field));
   if (field.find('\r') != field.npos)
     bad_row(source_, lines_.number(),
-            "a carriage return in field '{}', which does not stand in quotes", printable(field));
+            "a carriage return in field '{}', which does not stand in quotes", shown(field));
   return end;
 }
 

@@ -43,6 +43,7 @@ class TableReader : public RowReader {
 
   std::vector<std::string> header_, fields_;
   bool has_row_ = false;  // the first row, read in search of a header
+  bool labelled_ = true;
   std::size_t label_ = 0;
   Indices text_, pair_;
 };

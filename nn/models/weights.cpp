@@ -38,7 +38,7 @@ std::string listed(const std::vector<std::string>& items) {
   const std::size_t count = std::min(items.size(), kShown);
   std::string text = fmt::format("{}", fmt::join(items.begin(), items.begin() + count, ", "));
   if (items.size() > count) text += fmt::format(" and {} more", items.size() - count);
-  return shown(text);
+  return shown(text, text.npos);
 }
 
 }  // namespace

@@ -2,9 +2,9 @@
 // line, that names the file, the place and the rule.
 #include <algorithm>
 
+#include "core/utf8.hpp"
 #include "data/dataset.hpp"
 #include "data/tokenizer_files.hpp"
-#include "data/utf8.hpp"
 #include "tests/data/files.hpp"
 #include "tests/support.hpp"
 
@@ -100,7 +100,6 @@ TEST_CASE("each rule of vocab.txt has a file that breaks it and is refused") {
                  {"[PAD]\n[CLS]\n[SEP]\n[MASK]\na\n", {"has no [UNK]"}},
                  {"[PAD]\n[UNK]\n[SEP]\n[MASK]\na\n", {"has no [CLS]"}},
                  {"[PAD]\n[UNK]\n[CLS]\n[MASK]\na\n", {"has no [SEP]"}},
-                 {"[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n", {"has no [MASK]"}},
                  {"[pad]\n[unk]\n[cls]\n[sep]\n[mask]\n", {"has no [PAD]"}}},
                 [](const std::string& path) { read_tokenizer(path); });
 }
@@ -155,7 +154,7 @@ TEST_CASE("each rule of tokenizer.json has a file that breaks it and is refused 
        {json_with("\"[MASK]\":4", "\"[MASK]\":99999999999999999999"), {"'[MASK]' has id"}},
        {json_with("\"[MASK]\":4", "\"[MASK]\":3"), {"both have id 3"}},
        {json_with("\"[MASK]\":4", "\"\":4"), {"the token with id 4 is empty"}},
-       {json_with("\"[MASK]\":4", "\"mask\":4"), {"has no [MASK]"}},
+       {json_with("\"[SEP]\":3", "\"sep\":3"), {"has no [SEP]"}},
        // The normalizer and the pre-tokenizer.
        {json_with("BertNormalizer", "Lowercase"), {"normalizer is \"Lowercase\""}},
        {json_with("BertNormalizer", "Sequence"), {"normalizer is \"Sequence\""}},
@@ -175,6 +174,7 @@ TEST_CASE("each rule of tokenizer.json has a file that breaks it and is refused 
        {json_with("\"sep\":[\"[SEP]\",3],", ""), {"post_processor has no 'sep'"}},
        {json_with("[\"[SEP]\",3]", "[\"[SEP]\"]"), {"'sep' is [\"[SEP]\"]"}},
        {json_with("[\"[SEP]\",3]", "[\"[SEP]\",2]"), {"'[SEP]' is 2, the vocabulary 3"}},
+       {json_with("[\"[SEP]\",3]", "[\"[SEP]\",-1]"), {"'sep' is [\"[SEP]\",-1]"}},
        {json_with("[\"[CLS]\",2]", "[\"<s>\",2]"), {"has no <s>"}},
        {template_with("\"single\":[{\"SpecialToken\"", "\"single\":[{\"Special\""), {"'single'"}},
        {template_with("\"type_id\":0}},{\"Seq", "\"type_id\":1}},{\"Seq"),
@@ -191,11 +191,12 @@ TEST_CASE("each rule of tokenizer.json has a file that breaks it and is refused 
         {"added token 0, '<x>'", "'lstrip' is true"}},
        {json_with("\"rstrip\":false", "\"rstrip\":true"), {"'rstrip' is true"}},
        {json_with("\"single_word\":false", "\"single_word\":true"), {"'single_word' is true"}},
-       {json_with("\"normalized\":false", "\"normalized\":true"), {"'normalized' is true"}},
+       {json_with("\"normalized\":false", "\"normalized\":1"), {"'normalized' is of type number"}},
        {json_with("\"<x>\"", "\"\""), {"added token 0", "is empty"}},
        {json_with("\"<x>\"", "7"), {"added token 0", "'content' is of type number"}},
        {json_with("\"id\":5", "\"id\":7"), {"added token 0", "'id' is 7"}},
        {json_with("\"id\":5", "\"id\":4"), {"both have id 4"}},
+       {json_with("<x>", "[MASK]"), {"'[MASK]' has id 5", "5 tokens are there"}},
        {json_with("\"special\":true", "\"role\":true"), {"added token 0 has 'role'"}},
        {json_with("\"padding\":null", "\"padding\":{\"pad_token\":\"<pad>\"}"), {"has no <pad>"}},
        {json_with("\"padding\":null", "\"padding\":{\"pad\":1}"), {"'padding' has 'pad'"}}},
@@ -216,10 +217,52 @@ TEST_CASE("a folder's tokenizer files are refused by name") {
        {std::pair{"{\"do_lower_case\": \"no\"}", "'do_lower_case' is of type string"},
         {"{\"strip_accents\": 1}", "'strip_accents' is of type number"},
         {"[]", "of type array"},
-        {"{\"do_lower_case\": tru}", "not valid JSON"}}) {
+        {"{\"do_lower_case\": tru}", "not valid JSON"},
+        {"{\"do_lower_case\": null}", "'do_lower_case' is null"},
+        {"{\"cls_token\": null}", "'cls_token' is null"},
+        {"{\"cls_token\": 7}", "'cls_token' is 7, not a token"},
+        {"{\"cls_token\": {\"content\": \"[CLS]\", \"lstrip\": true}}", "'lstrip' is true"},
+        {"{\"cls_token\": \"<s>\"}", "has no <s>"},
+        {"{\"tokenizer_class\": \"MPNetTokenizer\"}", "'tokenizer_class' is 'MPNetTokenizer'"},
+        {"{\"tokenizer_class\": \"PreTrainedTokenizerFast\"}", "takes a tokenizer.json"},
+        {"{\"split_special_tokens\": true}", "'split_special_tokens' is true"},
+        {"{\"truncation_side\": \"left\"}", "'truncation_side' is 'left'"},
+        {"{\"init_inputs\": [1]}", "'init_inputs' is [1]"},
+        {"{\"extra_special_tokens\": 7}", "'extra_special_tokens' is of type number"},
+        {"{\"extra_special_tokens\": [7]}", "'extra_special_tokens' is 7, not a token"},
+        {"{\"added_tokens_decoder\": []}", "'added_tokens_decoder' is of type array"},
+        {"{\"added_tokens_decoder\": {\"x\": {}}}", "'x' is no id"},
+        {"{\"added_tokens_decoder\": {\"5\": \"<x>\"}}", "5 is of type string"},
+        {"{\"added_tokens_decoder\": {\"5\": {}}}", "has no 'content'"},
+        {"{\"added_tokens_decoder\": {\"6\": {\"content\": \"<x>\"}}}", "'<x>' has id 6"}}) {
     folder.write("tokenizer_config.json", config);
     refused(part);
   }
+  folder.write("tokenizer_config.json", "{}");
+  for (const auto& [tokens, part] : {std::pair{"[]", "of type array"},
+                                     {"{\"<x>\": \"5\"}", "'<x>' has id \"5\""},
+                                     {"{\"<x>\": -1}", "'<x>' has id -1"},
+                                     {"{\"<x>\": 7}", "'<x>' has id 7"},
+                                     {"{\"<x>\": 5, \"<y>\": 5}", "both have id 5"}}) {
+    folder.write("added_tokens.json", tokens);
+    refused(part);
+  }
+  folder.write("added_tokens.json", "{}");
+  folder.write("special_tokens_map.json", "{\"sep_token\": \"</s>\"}");
+  refused("has no </s>");
+  folder.write("special_tokens_map.json", "{}");
+  for (const auto& [from, to] :
+       {std::pair{"\"clean_text\":true", "\"clean_text\":false"},
+        {"prefix\":\"##\",\"max", "prefix\":\"@\",\"max"},
+        {":100", ":9"},
+        {"\"unk_token\":\"[UNK]\"", "\"unk_token\":\"[PAD]\""},
+        {"[\"[SEP]\",3]", "[\"[PAD]\",0]"}}) {  // BertTokenizer's own, by the folder
+    folder.write("tokenizer.json", json_with(from, to));
+    refused("PreTrainedTokenizerFast");
+  }
+  folder.write("tokenizer.json", kJson);
+  CHECK(test::contains(test::error_of([&] { read_tokenizer(folder.path(), Casing::cased); }),
+                       "--cased and --uncased go with a vocab.txt"));
 }
 
 TEST_CASE("each rule of labelled rows has a file that breaks it and is refused") {
@@ -324,6 +367,8 @@ TEST_CASE("columns that are not there are refused with what there is") {
                 with({.no_header = true}));
   check_refused("x.jsonl", {{"{\"label\": 1, \"text\": \"a\"}\n", {":1:", "no 'other'"}}},
                 with({.pair_column = "other"}));
+  check_refused("x.jsonl", {{"{\"label\": 1, \"text\": \"a\"}\n", {"--no-header is for tables"}}},
+                with({.no_header = true}));
   check_refused("x.tsv", {{"label\ttext\nbad\nbad too\n", {"all 2 rows are bad", ":2:"}}},
                 with({.skip_bad_rows = true}));
 }

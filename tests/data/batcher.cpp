@@ -160,4 +160,19 @@ TEST_CASE("a batch size without sense, or too small for a text, is refused") {
   CHECK(batches_in_order(TokenizedSplit{}, BatchSize::of_texts(1)).empty());
 }
 
+TEST_CASE("a long text is cut into pieces, and nothing of it is lost") {
+  TokenizedSplit split;
+  for (const i32 token : {2, 10, 11, 12, 13, 14, 3, 2, 3, 2, 20, 21, 3})
+    split.tokens.push_back(token);
+  split.offsets = {0, 7, 9, 13};
+  split.labels = {0, 1, 0};
+  const TokenizedSplit pieces = in_pieces(split, 4);
+  std::vector<i32> tokens;
+  for (i64 i = 0; i < static_cast<i64>(pieces.tokens.size()); ++i)
+    tokens.push_back(pieces.tokens[i]);
+  CHECK(tokens == std::vector<i32>{2, 10, 11, 3, 2, 12, 13, 3, 2, 14, 3, 2, 3, 2, 20, 21, 3});
+  CHECK(pieces.offsets == std::vector<i64>{0, 4, 8, 11, 13, 17});
+  CHECK(pieces.labels == std::vector<i64>{0, 0, 0, 1, 0});
+}
+
 }  // namespace minima

@@ -7,6 +7,7 @@
 
 #include "core/error.hpp"
 #include "data/naive_bayes.hpp"
+#include "data/repeated_texts.hpp"
 #include "tests/support.hpp"
 
 namespace minima {

@@ -4,6 +4,8 @@
 #include <map>
 #include <set>
 
+#include "data/classes.hpp"
+#include "data/repeated_texts.hpp"
 #include "tests/data/files.hpp"
 #include "tests/support.hpp"
 
@@ -136,6 +138,25 @@ TEST_CASE("a file is split into disjoint parts with the labels in equal shares")
   for (const auto* split : {&data.train, &data.dev, &data.test})
     for (const Example& example : *split) all.insert(example.text);
   CHECK(all.size() == 300);
+}
+
+TEST_CASE("a labels.txt beside a file names its classes, unless it does not know them all") {
+  const test::Folder folder;
+  std::string rows;
+  for (int i = 0; i < 12; ++i) rows += fmt::format("{}\ttext {}\n", i % 2 + 1, i);
+  const std::string file = folder.write("numbers.tsv", table(rows));
+  folder.write("labels.txt", "zero\none\ntwo\n");
+  CHECK(load_dataset(file, 1).label_names == std::vector<std::string>{"zero", "one", "two"});
+  folder.write("labels.txt", "one\ntwo\n");  // counted from 0: there is no 2
+  const Dataset data = load_dataset(file, 1);
+  CHECK(data.label_names == std::vector<std::string>{"1", "2"});
+  CHECK(test::contains(data.origin, "labels.txt has no class '2' and is not for this file"));
+}
+
+TEST_CASE("options of files are refused for texts that are in none") {
+  for (const char* name : {"builtin", "debian"})
+    CHECK(test::contains(test::error_of([&] { load_dataset(name, 1, {.text_column = "body"}); }),
+                         "has no columns to choose"));
 }
 
 TEST_CASE("a split depends on the seed alone") {

@@ -145,3 +145,13 @@ TEST_CASE("masking refuses a share that is none") {
   CHECK_THROWS_WITH_AS(Masking(letters(), {.rate = 1.5}),
                        "masking: the rate is 1.5; it must lie between 0 and 1", Error);
 }
+
+TEST_CASE("only who hides tokens needs a [MASK]") {
+  const Vocabulary without({"[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"});
+  CHECK_THROWS_WITH_AS(Masking(without, {}), doctest::Contains("no [MASK]"), Error);
+  const TokenizedSplit split = some_texts(1, 2);
+  const Batch batch = make_batch(split, {0});
+  CHECK_THROWS_WITH_AS(drop_words(batch, without, 0.1, 1, 1), doctest::Contains("no [MASK]"),
+                       Error);
+  CHECK_NOTHROW(drop_words(batch, without, 0, 1, 1));
+}

@@ -1,6 +1,9 @@
+#include <unistd.h>
+
+#include "core/utf8.hpp"
 #include "data/readers/debian.hpp"
+#include "data/readers/lines.hpp"
 #include "data/readers/reader.hpp"
-#include "data/utf8.hpp"
 #include "tests/data/files.hpp"
 #include "tests/support.hpp"
 
@@ -108,6 +111,62 @@ TEST_CASE("bad rows are skipped and counted where asked, and reading goes on beh
   CHECK(reader->next(row));
   CHECK(row.text == "b");
   CHECK(row.line == 3);
+}
+
+TEST_CASE("labels need not be read") {
+  const ReadOptions none = {.label_column = ""};
+  CHECK(csv("id,text\n1,a\n,b\n", none)[1].text == "b");
+  CHECK(csv("id,text\n1,a\n", none)[0].label.empty());
+  CHECK(parse_rows("{\"text\": \"a\"}", Format::jsonl, "x", none)[0].text == "a");
+  CHECK(csv("3,title,text\n4,a,b\n", none)[1].text == "a b");  // no header: the first is a label
+  CHECK(
+      parse_rows("one\ntwo\n", Format::tsv, "x", {.label_column = "", .no_header = true})[0].text ==
+      "one");
+  CHECK(test::contains(test::error_of([&] { csv("id,body\n1,a\n", none); }), "with --text-column"));
+}
+
+TEST_CASE("lines of a stream are taken as they are, up to the greatest length") {
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  const auto send = [&](const std::string& bytes) {
+    REQUIRE(::write(ends[1], bytes.data(), bytes.size()) == std::ssize(bytes));
+  };
+  Lines lines = Lines::of_stream(ends[0], "here");
+  CHECK_FALSE(lines.ready());
+  send("\xEF\xBB\xBF\xFF one\r\n\ntw");
+  CHECK(lines.ready());
+  CHECK(lines.next());
+  CHECK(lines.line() == "\xEF\xBB\xBF\xFF one");
+  CHECK(lines.ready());
+  CHECK(lines.next());
+  CHECK(lines.line().empty());
+  CHECK_FALSE(lines.ready());  // "tw" may go on
+  send("o");
+  ::close(ends[1]);
+  CHECK(lines.ready());
+  CHECK(lines.next());
+  CHECK(lines.line() == "two");
+  CHECK(lines.number() == 3);
+  CHECK_FALSE(lines.next());
+  ::close(ends[0]);
+
+  const test::Folder folder;
+  const std::string most(kMaxLineBytes, 'a');
+  std::FILE* file = std::fopen(folder.write("x", most + "\n" + most + "b\nc\n").c_str(), "rb");
+  Lines long_ones = Lines::of_stream(::fileno(file), "here");
+  CHECK(long_ones.next());
+  CHECK(long_ones.line().size() == kMaxLineBytes);
+  CHECK(long_ones.ready());
+  CHECK(test::error_of([&] { long_ones.next(); }) ==
+        "here:2: the line has more than 1048576 bytes");
+  std::fclose(file);
+}
+
+TEST_CASE("a text for a message is one line of what can be seen") {
+  CHECK(shown("a\tb\nc\r\x01\x7F") == "a\tb\\nc\\r\\u0001\\u007f");
+  CHECK(shown("caf\xE9 caf\u00E9") == "caf\uFFFD caf\u00E9");
+  CHECK(shown("abcdef", 3) == "abc\u2026");
+  CHECK(shown("\u4E2D\u6587\u4E2D", 4) == "\u4E2D\u6587\u2026");
 }
 
 TEST_CASE("a file is read the same through a small window as at once") {

@@ -1,6 +1,6 @@
 #include "data/tokenizer.hpp"
 
-#include "data/utf8.hpp"
+#include "core/utf8.hpp"
 #include "tests/data/files.hpp"
 #include "tests/support.hpp"
 

@@ -89,17 +89,24 @@ TEST_CASE("a folder's tokenizer_config.json says what becomes of capitals") {
   const test::Folder folder;
   Vocabulary(kTokens).write(folder.path() + "/vocab.txt");
   CHECK(read_tokenizer(folder.path()).normalization() == Normalization(Casing::uncased));
-  CHECK(read_tokenizer(folder.path(), Casing::cased).normalization() ==
+  CHECK(read_tokenizer(folder.path() + "/vocab.txt", Casing::cased).normalization() ==
         Normalization(Casing::cased));
   folder.write("tokenizer_config.json", "{\"do_lower_case\": false}");
   CHECK(read_tokenizer(folder.path()).normalization() == Normalization(Casing::cased));
   folder.write("tokenizer_config.json", "{\"do_lower_case\": true, \"strip_accents\": false}");
-  CHECK(read_tokenizer(folder.path(), Casing::cased).normalization() ==
-        with(true, true, false, true));
+  CHECK(read_tokenizer(folder.path()).normalization() == with(true, true, false, true));
+  folder.write("tokenizer_config.json", "{\"do_lower_case\": false, \"strip_accents\": null}");
+  CHECK(read_tokenizer(folder.path()).normalization() == Normalization(Casing::cased));
   write_tokenizer(folder.path(), Tokenizer(Vocabulary(kTokens), Casing::uncased), 9);
   folder.write("tokenizer_config.json",
                "{\"do_lower_case\": false, \"tokenize_chinese_chars\": false}");
   CHECK(read_tokenizer(folder.path()).normalization() == with(true, false, false, false));
+  // tokenizer.json does not count where the configuration is silent: BertTokenizerFast lowers.
+  write_tokenizer(folder.path(), Tokenizer(Vocabulary(kTokens), Casing::cased), 9);
+  folder.write("tokenizer_config.json", "{}");
+  CHECK(read_tokenizer(folder.path()).normalization() == Normalization(Casing::uncased));
+  folder.write("tokenizer_config.json", "{\"tokenizer_class\": \"PreTrainedTokenizerFast\"}");
+  CHECK(read_tokenizer(folder.path()).normalization() == Normalization(Casing::cased));
 }
 
 TEST_CASE("of added tokens the leftmost counts, and of those at one place the longest") {
@@ -112,6 +119,71 @@ TEST_CASE("of added tokens the leftmost counts, and of those at one place the lo
   CHECK(pieces(tokenizer, "\u00E9<a>[MASK]") == "[UNK] <a> [MASK]");
   CHECK_THROWS_AS(Tokenizer(Vocabulary(kTokens), Casing::uncased, 100, {"<none>"}), Error);
   CHECK_THROWS_AS(Tokenizer(Vocabulary(kTokens), Casing::uncased, 0), Error);
+}
+
+TEST_CASE("a token that is looked for in normalized text is found whatever its case and accents") {
+  std::vector<std::string> tokens = kTokens;
+  tokens.insert(tokens.end(), {"<Ent>", "b c", "<", "ent", ">"});
+  const auto cut = [&](std::string_view text) {
+    const Tokenizer tokenizer(Vocabulary(tokens), Casing::uncased, 100,
+                              {{"<Ent>", true}, {"b c", true}});
+    std::vector<Token> found;
+    tokenizer.tokenize(text, found);
+    std::string result;
+    for (const Token& token : found)
+      result += fmt::format("{} {}:{}, ", tokenizer.vocabulary().token(token.id), token.span.begin,
+                            token.span.end);
+    return result;
+  };
+  CHECK(cut("a<ENT>un") == "a 0:1, <Ent> 1:6, un 6:8, ");
+  CHECK(cut("<\u00EAnt>able") == "<Ent> 0:5, [UNK] 5:9, ");  // "able" begins a word
+  CHECK(cut("< ent>") == "< 0:1, ent 2:5, > 5:6, ");
+  CHECK(cut("unable B C a") == "un 0:2, ##able 2:6, b c 7:10, a 11:12, ");
+  CHECK(cut("[MASK]<ent><ent>") == "[MASK] 0:6, <Ent> 6:11, <Ent> 11:16, ");
+  CHECK(cut("\u4E2D\u6587 a\x01") == "\u4E2D 0:1, [UNK] 1:2, a 3:4, ");
+}
+
+TEST_CASE("a folder's files add tokens, each in its way") {
+  const test::Folder folder;
+  Vocabulary(kTokens).write(folder.path() + "/vocab.txt");
+  const i32 n = static_cast<i32>(kTokens.size());
+  const auto id = [&](const char* token) {
+    return read_tokenizer(folder.path()).vocabulary().find(token);
+  };
+  folder.write("added_tokens.json", fmt::format("{{\"<x>\": {}, \"<y>\": {}}}", n, n + 1));
+  CHECK(id("<y>") == n + 1);
+  CHECK(read_tokenizer(folder.path()).added().back() == AddedToken("<y>", true));
+  folder.write("special_tokens_map.json", "{\"additional_special_tokens\": [\"<y>\", \"<z>\"]}");
+  CHECK(id("<z>") == n + 2);
+  CHECK(pieces(read_tokenizer(folder.path()), "<X><y>") == "<x> <y>");
+  CHECK(pieces(read_tokenizer(folder.path()), "<X><Y>") == "<x> [UNK] [UNK] [UNK]");
+  // added_tokens_decoder stands for both.
+  folder.write("tokenizer_config.json",
+               fmt::format("{{\"added_tokens_decoder\": {{\"{}\": {{\"content\": \"<d>\", "
+                           "\"normalized\": false}}}}}}",
+                           n));
+  CHECK(id("<d>") == n);
+  CHECK(id("<x>") == -1);
+  // And what was read is written.
+  write_tokenizer(folder.path(), read_tokenizer(folder.path()), 9);
+  std::filesystem::remove(folder.path() + "/added_tokens.json");
+  CHECK(id("<d>") == n);
+}
+
+TEST_CASE("a vocabulary without [MASK] tokenizes, and says so to who reads what was written") {
+  const test::Folder folder;
+  std::vector<std::string> tokens = kTokens;
+  tokens.erase(tokens.begin() + 4);
+  Vocabulary(tokens).write(folder.path() + "/vocab.txt");
+  for (const bool written : {false, true}) {
+    CAPTURE(written);
+    if (written) write_tokenizer(folder.path(), read_tokenizer(folder.path()), 9);
+    const Tokenizer tokenizer = read_tokenizer(folder.path());
+    CHECK(tokenizer.vocabulary().special().mask == -1);
+    CHECK(tokenizer.vocabulary().size() == std::ssize(tokens));
+    CHECK(pieces(tokenizer, "a [MASK]") == "a [UNK] [UNK] [UNK]");
+  }
+  CHECK(read_json(folder.path() + "/tokenizer_config.json")["mask_token"].is_null());
 }
 
 }  // namespace minima

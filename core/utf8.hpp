@@ -1,5 +1,7 @@
-/// UTF-8: decoding one code point at a time, and where a text is not valid.
+/// UTF-8: decoding one code point at a time, where a text is not valid, and text for messages.
 #pragma once
+
+#include <fmt/format.h>
 
 #include <cstring>
 #include <string>
@@ -68,15 +70,23 @@ inline std::size_t find_invalid_utf8(std::string_view text) {
   return std::string_view::npos;
 }
 
-/// The beginning of `text` for a message: at most 80 bytes, cut between characters; what is not
-/// UTF-8 and control characters other than tabs replaced by U+FFFD.
-inline std::string printable(std::string_view text) {
+/// A text for a message: on one line, at most about `most` bytes of it, cut between characters.
+/// Control characters other than tabs are written as JSON writes them; what is not UTF-8 becomes
+/// U+FFFD.
+inline std::string shown(std::string_view text, std::size_t most = 120) {
   std::string result;
-  while (!text.empty() && result.size() < 80) {
+  while (!text.empty() && result.size() < most) {
     const CodePoint point = decode_utf8(text);
     const bool control =
         (point.value < 0x20 && point.value != '\t') || (point.value >= 0x7F && point.value < 0xA0);
-    append_utf8(result, control ? 0xFFFD : point.value);
+    if (point.value == '\n')
+      result += "\\n";
+    else if (point.value == '\r')
+      result += "\\r";
+    else if (control)
+      result += fmt::format("\\u{:04x}", static_cast<u32>(point.value));
+    else
+      append_utf8(result, point.value);
     text.remove_prefix(static_cast<std::size_t>(point.bytes));
   }
   if (!text.empty()) result += "\u2026";

@@ -1,0 +1,90 @@
+#include "data/classes.hpp"
+
+#include <algorithm>
+
+#include "core/utf8.hpp"
+#include "data/whole_number.hpp"
+
+namespace minima {
+
+namespace fs = std::filesystem;
+
+std::optional<i64> class_of(const std::string& label, const std::vector<std::string>& names) {
+  const auto found = std::ranges::find(names, label);
+  if (found != names.end()) return found - names.begin();
+  const auto number = whole_number(label);
+  if (!number || *number < 0 || *number >= std::ssize(names)) return std::nullopt;
+  if (std::ranges::any_of(names, [](const std::string& s) { return whole_number(s).has_value(); }))
+    return std::nullopt;
+  return number;
+}
+
+Classes Classes::named(Lines lines) {
+  Classes result;
+  result.source_ = lines.source();
+  while (lines.next()) {
+    check(!lines.line().empty(), "{}:{}: the line is empty; each line names one class",
+          lines.source(), lines.number());
+    result.add(std::string(lines.line()));
+  }
+  check(!result.names_.empty(), "{}: is empty; each line names one class", lines.source());
+  check(result.index_.size() == result.names_.size(), "{}: two classes have the same name",
+        lines.source());
+  return result;
+}
+
+Classes Classes::of(const std::set<std::string>& labels) {
+  std::vector<std::string> sorted(labels.begin(), labels.end());
+  if (std::ranges::all_of(sorted, [](const std::string& s) { return whole_number(s).has_value(); }))
+    std::ranges::stable_sort(sorted, {}, [](const std::string& s) { return *whole_number(s); });
+  Classes result;
+  for (std::string& label : sorted) result.add(std::move(label));
+  return result;
+}
+
+std::optional<i64> Classes::find(const std::string& label) const {
+  if (const auto found = index_.find(label); found != index_.end()) return found->second;
+  return source_.empty() ? std::nullopt : class_of(label, names_);
+}
+
+i64 Classes::index(const Row& row, const std::string& file) const {
+  if (const auto found = find(row.label)) return *found;
+  if (source_.empty()) refuse_unseen(file, row);
+  fail(
+      "{}:{}: the label '{}' is neither a name in {} nor, where no name is a number, a number "
+      "from 0 to {}",
+      file, row.line, shown(row.label), source_, names_.size() - 1);
+}
+
+void Classes::add(std::string name) {
+  index_.emplace(name, static_cast<i64>(names_.size()));
+  names_.push_back(std::move(name));
+}
+
+std::optional<Classes> classes_in(const fs::path& folder) {
+  const fs::path path = folder / "labels.txt";
+  if (std::error_code none; !fs::exists(path, none)) return std::nullopt;
+  return Classes::named(Lines(path));
+}
+
+Classes classes_beside(const fs::path& file, const std::set<std::string>& labels,
+                       std::string& remark) {
+  const fs::path folder = file.has_parent_path() ? file.parent_path() : ".";
+  const std::optional<Classes> named = classes_in(folder);
+  if (!named) return Classes::of(labels);
+  for (const std::string& label : labels)
+    if (!named->find(label)) {
+      remark =
+          fmt::format("{} has no class '{}' and is not for this file: its labels are the classes",
+                      (folder / "labels.txt").string(), shown(label));
+      return Classes::of(labels);
+    }
+  return *named;
+}
+
+void refuse_unseen(const std::string& file, const Row& row) {
+  fail("{}:{}: no training text has the label '{}'; a model cannot learn it", file, row.line,
+       shown(row.label));
+}
+
+}  // namespace minima

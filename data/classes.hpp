@@ -1,0 +1,54 @@
+/// Classes: which class a label means.
+///
+/// Labels are names or numbers. A file labels.txt names the classes, line k (from 0) the class k, and
+/// then a label is read by class_of. Without it the labels themselves are the classes.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "data/readers/lines.hpp"
+#include "data/readers/row.hpp"
+
+namespace minima {
+
+/// The class that `label` means: the one of that name, else the one of that number, from 0; none
+/// where neither exists. Where a name is a number itself, only names count.
+std::optional<i64> class_of(const std::string& label, const std::vector<std::string>& names);
+
+class Classes {
+ public:
+  /// Those of labels.txt. Throws Error for an empty file, an empty line, a name twice, or what is
+  /// not UTF-8.
+  static Classes named(Lines lines);
+  /// The labels, sorted, as numbers where all are numbers.
+  static Classes of(const std::set<std::string>& labels);
+
+  const std::vector<std::string>& names() const { return names_; }
+  std::optional<i64> find(const std::string& label) const;
+  /// The class of a row of `file`. Throws Error, naming file and line, where there is none.
+  i64 index(const Row& row, const std::string& file) const;
+
+ private:
+  void add(std::string name);
+
+  std::string source_;  // labels.txt, where there is one
+  std::vector<std::string> names_;
+  std::map<std::string, i64> index_;
+};
+
+/// Those of the labels.txt in a folder of splits; nothing where it has none.
+std::optional<Classes> classes_in(const std::filesystem::path& folder);
+/// Those of the labels.txt beside a single file, if they cover all of its `labels`: else it belongs to
+/// other files, which `remark` then says, and the labels are the classes.
+Classes classes_beside(const std::filesystem::path& file, const std::set<std::string>& labels,
+                       std::string& remark);
+
+/// Throws the Error for a row whose label no training text has.
+[[noreturn]] void refuse_unseen(const std::string& file, const Row& row);
+
+}  // namespace minima

@@ -1,0 +1,77 @@
+#include "data/texts.hpp"
+
+#include "tests/data/files.hpp"
+#include "tests/support.hpp"
+
+namespace minima {
+namespace {
+
+std::string all_of(const std::vector<Example>& split) {
+  std::string result;
+  for (const Example& example : split) {
+    CHECK(example.pair.empty());
+    result += example.text + ";";
+  }
+  return result;
+}
+
+}  // namespace
+
+TEST_CASE("plain text is a text a line; some of them are held out") {
+  const test::Folder folder;
+  std::string content = "\n \n";
+  for (int i = 0; i < 60; ++i) content += fmt::format("line {}\r\n\n", i);
+  const std::string path = folder.write("x.txt", content + "the last, without an end");
+  const Dataset dataset = load_texts(path, 1);
+  CHECK(dataset.train.size() == 58);
+  CHECK(dataset.dev.size() == 3);
+  CHECK(dataset.dev[0].text != load_texts(path, 2).dev[0].text);
+}
+
+TEST_CASE("plain text that breaks a rule is refused with file and line, or passed over") {
+  const test::Folder folder;
+  const auto error = [&](const std::string& bytes, const ReadOptions& read = {}) {
+    const std::string path = folder.write("x.txt", bytes);
+    const std::string message = test::error_of([&] { load_texts(path, 1, read); });
+    CHECK((message.empty() || test::contains(message, path)));
+    return message;
+  };
+  CHECK(
+      test::contains(error("one\ntwo\xff\n"), ":2: byte 4 of the line, 0xFF, is not valid UTF-8"));
+  CHECK(test::contains(error("one\n" + std::string(2 << 20, 'x') + "\n"),
+                       ":2: the line has 2097152"));
+  CHECK(test::contains(error("one\n"), "has 1 texts; pre-training needs 2 at least"));
+  CHECK(test::contains(error(""), "has no rows"));
+  CHECK(error("one\ntwo\xff\nthree\n", {.skip_bad_rows = true}).empty());
+  for (const ReadOptions& read :
+       {ReadOptions{.text_column = "body"}, {.pair_column = "b"}, {.no_header = true}})
+    CHECK(test::contains(error("one\ntwo\n", read), "are for tables"));
+  CHECK(test::contains(test::error_of([&] { load_texts("/none.txt", 1); }), "no '/none.txt'"));
+  CHECK(test::contains(test::error_of([&] { load_texts("builtin", 1, {.text_column = "body"}); }),
+                       "no columns"));
+}
+
+TEST_CASE("both texts of a pair are learned from, each by itself, from a file and from a folder") {
+  const test::Folder folder;
+  const std::string rows = "first\tsecond\na b\tc\nd\te f\n";
+  for (const char* split : {"train.tsv", "dev.tsv"}) folder.write(split, rows);
+  ReadOptions read;
+  read.text_column = "first";
+  read.pair_column = "second";
+  CHECK(all_of(load_texts(folder.path() + "/", 1, read).train) == "a b;c;d;e f;");
+  const Dataset file = load_texts(folder.path() + "/train.tsv", 1, read);
+  CHECK(file.train.size() + file.dev.size() == 4);
+}
+
+TEST_CASE("a table's texts need no labels, and count whatever these are") {
+  const test::Folder folder;
+  const std::string path =
+      folder.write("x.csv", "id,text\n1,one text\n2,\"another, with a comma\"\n,a third\n");
+  const Dataset dataset = load_texts(path, 1);
+  CHECK(dataset.train.size() == 2);
+  CHECK(dataset.dev.size() == 1);
+  const Dataset numbered = load_texts(folder.write("y.csv", "3,one,text\n4,and,another\n"), 1);
+  CHECK(test::contains(all_of(numbered.train) + all_of(numbered.dev), "and another;"));
+}
+
+}  // namespace minima
