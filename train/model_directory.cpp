@@ -60,7 +60,7 @@ ModelDirectory read_model_directory(const std::filesystem::path& path) {
   check(std::filesystem::is_directory(path), "{}: is not a folder; {}", path.string(), kHolds);
   check(std::filesystem::exists(config_file), "{}: has no config.json; {}", path.string(), kHolds);
   auto config = nn::EncoderConfig::from_json(read_json(config_file), config_file.string());
-  Tokenizer tokenizer = read_tokenizer(path, config.lower_case ? Casing::uncased : Casing::cased);
+  Tokenizer tokenizer = read_tokenizer(path);
   check(tokenizer.vocabulary().size() <= config.vocabulary,
         "{}: the tokenizer has {} entries, config.json has 'vocab_size' {}; are both of one model?",
         path.string(), tokenizer.vocabulary().size(), config.vocabulary);

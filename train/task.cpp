@@ -48,7 +48,7 @@ ModelDirectory directory_of(const TaskOptions& options) {
   check(!options.dim && !options.layers && !options.heads && !options.hidden,
         "model: {} is trained already; dim, layers, heads and hidden are for a model from scratch",
         options.model);
-  check(options.vocab_file.empty() && options.casing == Casing::uncased,
+  check(options.vocab_file.empty() && !options.vocabulary && !options.casing,
         "model: {} has its own tokenizer; a vocabulary and casing are for a model from scratch",
         options.model);
   ModelDirectory directory = read_model_directory(options.model);
@@ -58,15 +58,20 @@ ModelDirectory directory_of(const TaskOptions& options) {
   return directory;
 }
 
-Tokenizer tokenizer_for(const TaskOptions& options, const Dataset& dataset) {
+Tokenizer tokenizer_for(const TaskOptions& options, const nn::EncoderConfig& config,
+                        const Dataset& dataset) {
+  const Casing casing =
+      options.casing.value_or(config.lower_case ? Casing::uncased : Casing::cased);
+  if (is_vocabulary(options.vocab_file)) return read_tokenizer(options.vocab_file, casing);
   if (!options.vocab_file.empty()) return read_tokenizer(options.vocab_file, options.casing);
   std::vector<std::string_view> texts;
   for (const Example& example : dataset.train) {
     texts.push_back(example.text);
     if (!example.pair.empty()) texts.push_back(example.pair);
   }
-  return Tokenizer(train_vocabulary(texts, {.size = options.vocabulary, .casing = options.casing}),
-                   options.casing);
+  return Tokenizer(
+      train_vocabulary(texts, {.size = options.vocabulary.value_or(8000), .casing = casing}),
+      casing);
 }
 
 /// What is wrong whatever the data are.
@@ -74,7 +79,12 @@ void check_options(const TaskOptions& options) {
   check(!options.max_length || (*options.max_length >= 2 && *options.max_length <= 4096),
         "max-length is {}; it must lie between 2 and 4096", options.max_length.value_or(0));
   if (is_pretrained(options.model)) return;
+  check(options.vocab_file.empty() || !options.vocabulary,
+        "vocabulary: {} is taken; it is not made, and its size cannot be asked for",
+        options.vocab_file);
   nn::EncoderConfig config = new_config(options);
+  check(options.casing != Casing::uncased || config.lower_case,
+        "model: {} is a cased model; uncased contradicts it", options.model);
   set_rates(config, options);
 }
 
@@ -104,13 +114,14 @@ Task prepare(const TaskOptions& options, Dataset dataset) {
   config.label_names = dataset.label_names;
   std::vector<std::string> notes;  // and the weights are known to be whole before work begins
   if (pretrained) notes = pretrained_classifier(*pretrained, config, 0).notes;
-  Tokenizer tokenizer = pretrained ? pretrained->tokenizer : tokenizer_for(options, dataset);
+  Tokenizer tokenizer =
+      pretrained ? pretrained->tokenizer : tokenizer_for(options, config, dataset);
   const i64 max_length =
       options.max_length.value_or(pretrained ? pretrained->max_length : kMaxLength);
   const bool pairs = std::ranges::any_of(
       dataset.train, [](const Example& example) { return !example.pair.empty(); });
-  check(!pairs || config.architecture != nn::Architecture::bert || config.token_types >= 2,
-        "{}: has one token type, and cannot tell the two texts of a pair apart", options.model);
+  if (pairs) config.check_pairs(options.model);
+  config.pairs = pairs;
   TrainingData data{tokenize(tokenizer, dataset.train, max_length),
                     tokenize(tokenizer, dataset.dev, max_length),
                     tokenize(tokenizer, dataset.test, max_length)};

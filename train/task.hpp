@@ -20,9 +20,11 @@ struct TaskOptions {
   std::optional<i64> dim{}, layers{}, heads{}, hidden{};  ///< stand over the model's
   std::optional<double> dropout{};                        ///< all three rates
   std::optional<nn::Pooling> pooling{};
-  i64 vocabulary = 8000;        ///< entries at most of the vocabulary made from the training texts
+  /// Entries at most of the vocabulary made from the training texts; 8000 where none is given.
+  std::optional<i64> vocabulary{};
   std::string vocab_file = {};  ///< a vocab.txt, tokenizer.json or their folder to take instead
-  Casing casing = Casing::uncased;
+  /// From scratch; where none is given a tokenizer.json or a folder decides, else the model.
+  std::optional<Casing> casing{};
   /// Tokens of a text, [CLS] and [SEP] counted; the rest is cut off. From scratch: 128.
   std::optional<i64> max_length{};
   u64 split_seed = 1;  ///< of the split of a single file

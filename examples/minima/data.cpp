@@ -1,9 +1,9 @@
 /// minima data: what is in a file of labelled texts, or in a folder of splits.
 #include "core/json.hpp"
+#include "data/classes.hpp"
 #include "data/dataset.hpp"
 #include "data/statistics.hpp"
 #include "data/tokenizer_files.hpp"
-#include "data/whole_number.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/verbs.hpp"
 
@@ -19,8 +19,8 @@ constexpr std::pair<const char*, double> kPercentiles[] = {{"min", 0},  {"p50", 
 
 struct DataVerb {
   std::string data = "builtin", vocab;
-  bool cased = false, json = false;
-  u64 seed = 1;
+  bool cased = false, uncased = false, json = false;
+  std::optional<u64> seed;
   ReadOptions read;
 
   /// A split as it was read.
@@ -30,27 +30,28 @@ struct DataVerb {
     i64 skipped = 0;
   };
   std::vector<Part> parts;
-  std::optional<std::vector<std::string>> names;
+  std::optional<Classes> named;  // by a labels.txt
 
   void read_file(Statistics& statistics, int split, const std::string& name, const fs::path& path) {
     const auto rows = open_rows(path, read);
-    for (Row row; rows->next(row);) try {
+    for (Row row; rows->next(row);) {
+      if (named) named->index(row, path.string());
+      try {
         statistics.add(row, split);
       } catch (const Error& error) {
         fail("{}: {}", path.string(), error.what());
       }
+    }
     parts.push_back(
         {split, name, path.string(), rows->note(), rows->first_skipped(), rows->skipped()});
-    check(statistics.split(split).rows > 0 || rows->skipped() == 0,
-          "{}: all {} rows are bad; the first: {}", path.string(), rows->skipped(),
-          rows->first_skipped());
-    check(statistics.split(split).rows > 0, "{}: has a header but no rows", path.string());
   }
 
   void read_all(Statistics& statistics) {
     std::error_code none;
+    check(!seed || data == "debian", "--seed draws texts from debian; of {} all are counted", data);
+    check(!read.label_column.empty(), "--label-column is empty; it names the label's column");
     if (data == "builtin" || data == "debian") {
-      const Dataset dataset = load_dataset(data, seed);
+      const Dataset dataset = load_dataset(data, seed.value_or(1), read);
       int split = 0;
       for (const auto* examples : {&dataset.train, &dataset.dev, &dataset.test}) {
         for (const Example& example : *examples)
@@ -61,7 +62,7 @@ struct DataVerb {
         ++split;
       }
     } else if (fs::is_directory(data, none)) {
-      names = label_names_in(data);
+      named = classes_in(data);
       for (int split = 0; split < 3; ++split)
         if (const auto path = split_file(data, kSplits[split]))
           read_file(statistics, split, kSplits[split], *path);
@@ -69,30 +70,32 @@ struct DataVerb {
     } else {
       check(fs::exists(data, none),
             "data: there is no '{}'; give a file, a folder, builtin or debian", data);
-      const fs::path path = data;
-      names = label_names_in(path.has_parent_path() ? path.parent_path() : ".");
-      read_file(statistics, 0, "all", path);
+      read_file(statistics, 0, "all", data);
+      Part& part = parts.front();
+      std::string remark;
+      named = classes_beside(data, labels(statistics.split(0)), remark);
+      if (!remark.empty()) part.note += (part.note.empty() ? "" : "; ") + remark;
     }
-    // A labels.txt that does not know every label belongs to other files.
-    for (const Part& part : parts)
-      for (const auto& [label, rows] : statistics.split(part.split).labels)
-        if (names && !class_of(label, *names)) names.reset();
   }
 
+  /// The name of a label that is a number; empty where it is a name itself.
   std::string name_of(const std::string& label) const {
-    if (!names) return {};
-    const auto found = class_of(label, *names);
-    const std::string& name = found ? (*names)[static_cast<std::size_t>(*found)] : label;
+    const auto found = named ? named->find(label) : std::nullopt;
+    if (!found) return {};
+    const std::string& name = named->names()[static_cast<std::size_t>(*found)];
     return name == label ? "" : name;
   }
 
-  /// The labels in the order of texts, or of numbers where all are numbers.
+  static std::set<std::string> labels(const SplitStatistics& split) {
+    std::set<std::string> labels;
+    for (const auto& [label, rows] : split.labels) labels.insert(label);
+    return labels;
+  }
+  /// The labels and their rows, in the order that classes have without a labels.txt.
   static std::vector<std::pair<std::string, i64>> classes(const SplitStatistics& split) {
-    std::vector<std::pair<std::string, i64>> result(split.labels.begin(), split.labels.end());
-    const auto number = [](const auto& of_label) { return whole_number(of_label.first); };
-    if (std::ranges::all_of(result,
-                            [&](const auto& of_label) { return number(of_label).has_value(); }))
-      std::ranges::stable_sort(result, {}, number);
+    std::vector<std::pair<std::string, i64>> result;
+    for (const std::string& label : Classes::of(labels(split)).names())
+      result.emplace_back(label, split.labels.at(label));
     return result;
   }
 
@@ -182,7 +185,9 @@ struct DataVerb {
 
   void run() {
     std::optional<Tokenizer> tokenizer;
-    if (!vocab.empty()) tokenizer = read_tokenizer(vocab, cased ? Casing::cased : Casing::uncased);
+    const std::optional<Casing> casing = chosen_casing(cased, uncased);
+    check(!casing || !vocab.empty(), "--cased and --uncased say how --vocab reads texts; give one");
+    if (!vocab.empty()) tokenizer = read_tokenizer(vocab, casing);
     Statistics statistics(tokenizer ? &*tokenizer : nullptr);
     read_all(statistics);
     if (json) return fmt::print("{}\n", to_json(statistics).dump());
@@ -215,8 +220,8 @@ void add_data(CLI::App& app) {
   add_read_options(verb, options->read);
   verb.add_option("--vocab", options->vocab,
                   "vocab.txt, tokenizer.json or their folder: count tokens too");
-  verb.add_flag("--cased", options->cased, "keep capitals and accents (with a vocab.txt)");
-  verb.add_option("--seed", options->seed, "draws from debian")->capture_default_str();
+  add_casing_options(verb, options->cased, options->uncased, "with a vocab.txt");
+  verb.add_option("--seed", options->seed, "draws from debian (default: 1)");
   verb.add_flag("--json", options->json, "one JSON document on standard output, nothing else");
   verb.callback([options] { options->run(); });
 }

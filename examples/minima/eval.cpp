@@ -1,6 +1,7 @@
 /// minima eval: a model directory against labelled text.
 #include <cmath>
 
+#include "data/classes.hpp"
 #include "data/readers/notes.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/verbs.hpp"
@@ -19,7 +20,7 @@ struct EvalVerb {
   std::vector<Example> examples(const std::vector<std::string>& names) const {
     std::vector<Example> result;
     const auto reader = open_rows(data, read);
-    for (const Row& row : all_rows(*reader, data)) {
+    for (const Row& row : all_rows(*reader)) {
       const std::optional<i64> label = class_of(row.label, names);
       check(label.has_value(), "{}:{}: label '{}' is not one of the model's: {}", data, row.line,
             row.label, fmt::format("{}", fmt::join(names, ", ")));
@@ -33,6 +34,7 @@ struct EvalVerb {
     common.apply();
     const TextClassifier classifier = load_model(model);
     for (const std::string& note : classifier.notes) fmt::print(stderr, "{}\n", note);
+    tell_of_pairs(classifier, model, !read.pair_column.empty(), "--pair-column");
     const TokenizedSplit split =
         tokenize(classifier.tokenizer, examples(classifier.label_names), classifier.max_length);
     const Evaluation result = evaluate(*classifier.model, split);

@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "core/error.hpp"
-#include "data/utf8.hpp"
+#include "core/utf8.hpp"
 #include "examples/minima/configuration.hpp"
 #include "examples/minima/verbs.hpp"
 #include "optim/options.hpp"

@@ -31,12 +31,13 @@ void CommonOptions::apply() const {
   blas::info();
 }
 
-void add_read_options(CLI::App& verb, ReadOptions& read) {
+void add_read_options(CLI::App& verb, ReadOptions& read, Texts texts) {
   verb.add_option("--text-column", read.text_column,
                   "column or key of the text; several, joined by a space: title,body")
       ->capture_default_str();
-  verb.add_option("--label-column", read.label_column, "column or key of the label")
-      ->capture_default_str();
+  if (texts == Texts::labelled)
+    verb.add_option("--label-column", read.label_column, "column or key of the label")
+        ->capture_default_str();
   verb.add_option("--pair-column", read.pair_column, "column or key of a second text");
   verb.add_flag(
       "--no-header", read.no_header,
@@ -44,15 +45,35 @@ void add_read_options(CLI::App& verb, ReadOptions& read) {
   verb.add_flag("--skip-bad-rows", read.skip_bad_rows, "count bad rows and go on");
 }
 
-void TrainingVerbOptions::add_to(CLI::App& verb) {
+void add_casing_options(CLI::App& verb, bool& cased, bool& uncased, const std::string& when) {
+  const std::string note = when.empty() ? "" : fmt::format(" ({})", when);
+  CLI::Option* const keep = verb.add_flag("--cased", cased, "keep capitals and accents" + note);
+  verb.add_flag("--uncased", uncased, "lower capitals and drop accents" + note)->excludes(keep);
+}
+
+std::optional<Casing> chosen_casing(bool cased, bool uncased) {
+  if (!cased && !uncased) return {};
+  return cased ? Casing::cased : Casing::uncased;
+}
+
+void tell_of_pairs(const TextClassifier& classifier, const std::string& model, bool pairs,
+                   const std::string& option) {
+  const nn::EncoderConfig& config = classifier.model->config;
+  if (pairs) config.check_pairs(model);
+  if (config.pairs && !pairs)
+    fmt::print(stderr, "note: {} has learned from pairs of texts, and is given single ones ({})\n",
+               model, option);
+}
+
+void TrainingVerbOptions::add_to(CLI::App& verb, Texts texts) {
   verb.add_option(
           "--data", task.data,
           "builtin, debian, a folder with train, dev and test, or a .tsv, .csv or .jsonl file")
       ->capture_default_str();
-  add_read_options(verb, task.read);
+  add_read_options(verb, task.read, texts);
   verb.add_option("--model", task.model,
-                  "from scratch: tiny, small, medium, distilbert-base, or a config.json; a model "
-                  "directory (DistilBERT or BERT) is fine-tuned")
+                  "from scratch: tiny, small, medium, distilbert-base, distilbert-base-cased, or a "
+                  "config.json; a model directory (DistilBERT or BERT) is trained on")
       ->capture_default_str();
   verb.add_option("--dim", task.dim, "width of the encoder");
   verb.add_option("--layers", task.layers, "transformer blocks");
@@ -62,10 +83,10 @@ void TrainingVerbOptions::add_to(CLI::App& verb) {
   verb.add_option("--pooling", pooling, "what the classifier reads: first (token) or mean (of all)")
       ->check(CLI::IsMember({"first", "mean"}));
   verb.add_option("--vocabulary", task.vocabulary,
-                  "entries of the vocabulary made from the training texts")
-      ->capture_default_str();
-  verb.add_option("--vocab", task.vocab_file, "a vocab.txt to take instead");
-  verb.add_flag("--cased", cased, "keep capitals and accents");
+                  "entries of the vocabulary made from the training texts (default: 8000)");
+  verb.add_option("--vocab", task.vocab_file,
+                  "a vocab.txt, a tokenizer.json or their folder to take instead");
+  add_casing_options(verb, cased, uncased, "default: as the model or --vocab has it");
   verb.add_option("--max-length", task.max_length,
                   "tokens of a text; the rest is cut off (default: 128; of a directory what it "
                   "takes)");
@@ -99,9 +120,10 @@ void TrainingVerbOptions::add_to(CLI::App& verb) {
   verb.add_option("--layer-decay", training.layer_decay,
                   "learning rate of each layer as a share of that of the layer above")
       ->capture_default_str();
-  verb.add_option("--word-dropout", training.word_dropout,
-                  "share of the tokens that are hidden while training")
-      ->capture_default_str();
+  if (texts == Texts::labelled)
+    verb.add_option("--word-dropout", training.word_dropout,
+                    "share of the tokens that are hidden while training")
+        ->capture_default_str();
   verb.add_flag("--checkpoint-layers", training.checkpoint_layers,
                 "keep each block's input alone and compute the rest again: less memory, more time");
   verb.add_flag("--lazy-rows", lazy_rows,
@@ -109,13 +131,15 @@ void TrainingVerbOptions::add_to(CLI::App& verb) {
   verb.add_option("--evaluate-every", training.evaluate_every,
                   "evaluate after so many steps (0: after each epoch)")
       ->capture_default_str();
-  verb.add_option("--metric", training.metric,
-                  "by which the best model is kept: accuracy, f1, mcc or loss (on dev)")
-      ->check(CLI::IsMember({"accuracy", "f1", "mcc", "loss"}))
-      ->capture_default_str();
-  verb.add_option("--patience", training.patience,
-                  "stop after so many evaluations without a better one (0: never)")
-      ->capture_default_str();
+  if (texts == Texts::labelled) {
+    verb.add_option("--metric", training.metric,
+                    "by which the best model is kept: accuracy, f1, mcc or loss (on dev)")
+        ->check(CLI::IsMember({"accuracy", "f1", "mcc", "loss"}))
+        ->capture_default_str();
+    verb.add_option("--patience", training.patience,
+                    "stop after so many evaluations without a better one (0: never)")
+        ->capture_default_str();
+  }
   verb.add_option("--save-every", training.save_every,
                   "steps from checkpoint to checkpoint (0: none; default: a minute apart)");
   verb.add_option("--keep", training.keep, "newest checkpoints that are kept (0: all)")
@@ -154,7 +178,7 @@ void TrainingVerbOptions::resolve(const CommonOptions& common) {
   if (steps) training.steps = *steps;
   if (minutes) training.minutes = *minutes;
   if (!pooling.empty()) task.pooling = pooling == "mean" ? nn::Pooling::mean : nn::Pooling::first;
-  task.casing = cased ? Casing::cased : Casing::uncased;
+  task.casing = chosen_casing(cased, uncased);
   training.freeze = CLI::detail::split(freeze, ',');
   std::erase(training.freeze, "");
   for (const std::string& group : groups) training.groups.push_back(GroupPattern::parse(group));

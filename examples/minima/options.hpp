@@ -24,8 +24,21 @@ struct CommonOptions {
   void apply() const;
 };
 
+/// Whether a verb reads the labels of texts too.
+enum class Texts { labelled, plain };
+
 /// --text-column, --label-column, --pair-column, --no-header, --skip-bad-rows.
-void add_read_options(CLI::App& verb, ReadOptions& read);
+void add_read_options(CLI::App& verb, ReadOptions& read, Texts texts = Texts::labelled);
+
+/// --cased and --uncased, which exclude one another; `when` says where they count.
+void add_casing_options(CLI::App& verb, bool& cased, bool& uncased, const std::string& when);
+/// What they say; nothing where neither is given.
+std::optional<Casing> chosen_casing(bool cased, bool uncased);
+
+/// Says on standard error that a model has learned from pairs and is given single texts, for which
+/// `option` is missing. Throws Error for pairs where it cannot tell their texts apart.
+void tell_of_pairs(const TextClassifier& classifier, const std::string& model, bool pairs,
+                   const std::string& option);
 
 /// What is trained on what, and how: --data, --model, --epochs, --batch, …
 struct TrainingVerbOptions {
@@ -35,10 +48,12 @@ struct TrainingVerbOptions {
   std::optional<double> minutes;
   i64 batch = 0, tokens = 0;
   std::string pooling, freeze, non_finite = "stop", precision = "fp32";
-  bool cased = false, lazy_rows = false;
+  bool cased = false, uncased = false, lazy_rows = false;
   std::vector<std::string> groups;
 
-  void add_to(CLI::App& verb);
+  /// Of plain texts, without what concerns labels: --label-column, --metric, --patience and
+  /// --word-dropout.
+  void add_to(CLI::App& verb, Texts texts = Texts::labelled);
   /// The options as `prepare` and `train` take them. Throws Error for a mix that makes no sense.
   void resolve(const CommonOptions& common);
   /// `spec` with the learning rate that suits it, and with --lazy-rows.

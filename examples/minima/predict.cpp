@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "examples/minima/line_reader.hpp"
+#include "data/readers/lines.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/verbs.hpp"
 #include "train/classification.hpp"
@@ -22,8 +22,21 @@ constexpr std::size_t kLines = 256, kBytes = 1 << 18;
 struct PredictVerb {
   CommonOptions common;
   std::string model;
+  bool pairs = false;
 
   i64 answered = 0;  // lines
+
+  /// The next line; false at the end.
+  bool read(Lines& input, Example& example) const {
+    if (!input.next()) return false;
+    example = {std::string(input.line()), 0};
+    if (!pairs) return true;
+    const std::vector<std::string> texts = split(input.line(), '\t');
+    check(texts.size() == 2, "predict: line {} has {}; --pairs takes text<TAB>text", input.number(),
+          texts.size() == 1 ? "no tab" : fmt::format("{} tabs", texts.size() - 1));
+    example = {texts[0], 0, texts[1]};
+    return true;
+  }
 
   void answer(const TextClassifier& classifier, const std::vector<Example>& lines) {
     const TokenizedSplit split = tokenize(classifier.tokenizer, lines, classifier.max_length);
@@ -58,18 +71,25 @@ struct PredictVerb {
     common.apply();
     const TextClassifier classifier = load_model(model);
     for (const std::string& note : classifier.notes) fmt::print(stderr, "{}\n", note);
-    LineReader reader(STDIN_FILENO);
+    tell_of_pairs(classifier, model, pairs, "--pairs, text<TAB>text");
+    Lines input = Lines::of_stream(STDIN_FILENO, "standard input");
     std::vector<Example> lines;
     std::size_t bytes = 0;
-    while (std::optional<std::string> line = reader.next()) {
-      bytes += line->size();
-      lines.push_back({std::move(*line), 0});
-      if (lines.size() < kLines && bytes < kBytes && reader.ready()) continue;
-      answer(classifier, lines);
-      lines.clear();
+    const auto answer_all = [&] {
+      if (!lines.empty()) answer(classifier, std::exchange(lines, {}));
       bytes = 0;
+    };
+    try {
+      for (Example line; read(input, line);) {
+        bytes += input.line().size();
+        lines.push_back(std::move(line));
+        if (lines.size() == kLines || bytes >= kBytes || !input.ready()) answer_all();
+      }
+    } catch (const Error&) {
+      answer_all();  // what came before a bad line
+      throw;
     }
-    if (!lines.empty()) answer(classifier, lines);
+    answer_all();
   }
 };
 
@@ -77,9 +97,11 @@ struct PredictVerb {
 
 void add_predict(CLI::App& app) {
   CLI::App& verb = *app.add_subcommand("predict", "label the lines of standard input");
+  verb.footer("A line has at most a megabyte (2^20 bytes).");
   const auto options = std::make_shared<PredictVerb>();
   verb.add_option("model,--model", options->model, "model directory")->required();
   verb.add_option("--threads", options->common.threads, "threads that compute (0: all cores)");
+  verb.add_flag("--pairs", options->pairs, "each line is a pair: text<TAB>text");
   verb.add_flag("--json", options->common.json, "a JSON document a line, with probabilities");
   verb.callback([options] { options->run(); });
 }

@@ -1,9 +1,11 @@
 /// minima pretrain: a masked language model from plain text, for `train --model` to go on with.
 #include "core/file.hpp"
 #include "core/folder.hpp"
+#include "data/texts.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/progress.hpp"
 #include "examples/minima/verbs.hpp"
+#include "train/finetuning.hpp"
 #include "train/model_directory.hpp"
 #include "train/pretraining.hpp"
 
@@ -57,6 +59,7 @@ struct PretrainVerb {
     const PretrainingData data{tokens_of(task.dataset.train), tokens_of(task.dataset.dev)};
     const std::unique_ptr<nn::MaskedLm> made = new_model(task);
     nn::MaskedLm& model = *made;
+    freeze(model.parameters(), training.training.freeze);
     fmt::print(stderr, "{}\n{} parameters, {} texts of {} tokens\n", task.dataset.origin,
                model.parameter_count(), data.train.size(), data.train.tokens.size());
 
@@ -118,7 +121,7 @@ void add_pretrain(CLI::App& app) {
       "pretrain", "pre-train a masked language model on plain text (a .txt file: a text a line)");
   const auto options = std::make_shared<PretrainVerb>();
   options->common.add_to(verb);
-  options->training.add_to(verb);
+  options->training.add_to(verb, Texts::plain);
   verb.add_option("--optimizer", options->optimizer, "with its options")->capture_default_str();
   verb.add_option("--lr", options->lr, "learning rate");
   verb.add_option("--mask-rate", options->masking.rate, "share of the tokens to be told")

@@ -1,7 +1,8 @@
 /// minima tokenize: lines of standard input as ids, tokens and offsets.
-#include <iostream>
+#include <unistd.h>
 
 #include "core/json.hpp"
+#include "data/readers/lines.hpp"
 #include "data/tokenizer_files.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/verbs.hpp"
@@ -9,11 +10,9 @@
 namespace minima {
 namespace {
 
-constexpr std::size_t kMostLineBytes = std::size_t{1} << 26;
-
 struct TokenizeVerb {
   std::string vocab, truncation;
-  bool cased = false, json = false, pairs = false;
+  bool cased = false, uncased = false, json = false, pairs = false;
   std::optional<i64> max_length;
 
   EncodeOptions encode_options() const {
@@ -25,14 +24,6 @@ struct TokenizeVerb {
             .truncation = truncation == "only_first"    ? Truncation::only_first
                           : truncation == "only_second" ? Truncation::only_second
                                                         : Truncation::longest_first};
-  }
-
-  Tokenizer tokenizer() const {
-    std::error_code none;
-    const std::filesystem::path path = vocab;
-    check(!cased || (!std::filesystem::is_directory(path, none) && path.extension() != ".json"),
-          "--cased goes with a vocab.txt; {} says itself what becomes of capitals", vocab);
-    return read_tokenizer(path, cased ? Casing::cased : Casing::uncased);
   }
 
   template <class Items, class Write>
@@ -71,44 +62,47 @@ struct TokenizeVerb {
 
   void run() const {
     const EncodeOptions options = encode_options();
-    const Tokenizer tokenizer = this->tokenizer();
+    const Tokenizer tokenizer = read_tokenizer(vocab, chosen_casing(cased, uncased));
     std::vector<std::string> tokens;
     for (const std::string& token : tokenizer.vocabulary().tokens())
       tokens.push_back(json ? Json(token).dump() : token);
 
-    std::ios::sync_with_stdio(false);  // else in_avail cannot tell whether more lines wait
+    std::string out;
+    const auto answer = [&] {
+      std::fwrite(out.data(), 1, out.size(), stdout);
+      if (std::fflush(stdout) != 0) fail_at_run_time("tokenize: standard output cannot be written");
+      out.clear();
+    };
+    Lines input = Lines::of_stream(STDIN_FILENO, "standard input");
     Encoding encoding;
-    std::string line, out;
-    for (i64 number = 1; std::getline(std::cin, line); ++number) {
-      check(line.size() <= kMostLineBytes, "tokenize: line {} has {} bytes, more than {}", number,
-            line.size(), kMostLineBytes);
-      std::string_view a = line, b;
-      if (pairs) {
-        const std::size_t tab = line.find('\t');
-        check(tab != line.npos, "tokenize: line {} has no tab; --pairs takes text<TAB>text",
-              number);
-        a = std::string_view(line).substr(0, tab);
-        b = std::string_view(line).substr(tab + 1);
+    try {
+      while (input.next()) {
+        encode(tokenizer, input, options, encoding);
+        write(out, encoding, tokens);
+        if (out.size() > (1 << 16) || !input.ready()) answer();
       }
-      try {
-        tokenizer.encode(a, b, options, encoding);
-      } catch (const Error& error) {
-        fail("tokenize: line {}: {}", number, error.what());
-      }
-      write(out, encoding, tokens);
-      if (out.size() > (1 << 16) || std::cin.rdbuf()->in_avail() <= 0) {
-        std::fwrite(out.data(), 1, out.size(), stdout);
-        std::fflush(stdout);
-        check_output();
-        out.clear();
-      }
+    } catch (const Error& error) {
+      if (error.fault == Fault::input) answer();  // what came before a bad line
+      throw;
     }
-    if (std::cin.bad()) fail_at_run_time("tokenize: standard input cannot be read");
-    std::fwrite(out.data(), 1, out.size(), stdout);
+    answer();
   }
 
-  static void check_output() {
-    if (std::ferror(stdout)) fail_at_run_time("tokenize: standard output cannot be written");
+  void encode(const Tokenizer& tokenizer, const Lines& input, const EncodeOptions& options,
+              Encoding& encoding) const {
+    std::string_view a = input.line(), b;
+    if (pairs) {
+      const std::size_t tab = a.find('\t');
+      check(tab != a.npos, "tokenize: line {} has no tab; --pairs takes text<TAB>text",
+            input.number());
+      b = a.substr(tab + 1);
+      a = a.substr(0, tab);
+    }
+    try {
+      tokenizer.encode(a, b, options, encoding);
+    } catch (const Error& error) {
+      fail("tokenize: line {}: {}", input.number(), error.what());
+    }
   }
 };
 
@@ -123,12 +117,13 @@ void add_tokenize(CLI::App& app) {
       "tabs; or a JSON document with these names. An offset is [begin, end) in characters (code\n"
       "points, not bytes) of the line, or of the text of the pair; [CLS] and [SEP] have 0, 0. "
       "Bytes\n"
-      "that are not UTF-8 count as one character for each ill-formed part.");
+      "that are not UTF-8 count as one character for each ill-formed part. A line has at most a\n"
+      "megabyte (2^20 bytes). With --pairs all behind the first tab is the second text.");
   const auto options = std::make_shared<TokenizeVerb>();
   verb.add_option("--vocab", options->vocab,
                   "vocab.txt, tokenizer.json, or a folder with one of them")
       ->required();
-  verb.add_flag("--cased", options->cased, "keep capitals and accents (with a vocab.txt)");
+  add_casing_options(verb, options->cased, options->uncased, "with a vocab.txt");
   verb.add_flag("--json", options->json, "a JSON document a line");
   verb.add_flag("--pairs", options->pairs, "each line is a pair: text<TAB>text");
   verb.add_option("--max-length", options->max_length,

@@ -142,6 +142,7 @@ EncoderConfig EncoderConfig::from_json(const Json& json, const std::string& sour
         "{}: 'minima_pooling' is '{}'; it can be first or mean", source, shown(pooling));
   config.pooling = pooling == "mean" ? Pooling::mean : Pooling::first;
   config.lower_case = reader.get("minima_lower_case", true);
+  config.pairs = reader.get("minima_pairs", false);
   return config;
 }
 
@@ -169,6 +170,7 @@ Json EncoderConfig::to_json() const {
                {"label2id", std::move(label2id)},
                {"minima_lower_case", lower_case},
                {"minima_pooling", pooling == Pooling::mean ? "mean" : "first"}};
+  if (pairs) json["minima_pairs"] = true;
   if (const std::string warning = export_warning(); !warning.empty())
     json["minima_warning"] = warning;
   if (architecture == Architecture::bert) {
@@ -191,6 +193,11 @@ std::string EncoderConfig::export_warning() const {
   if (pooling == Pooling::first) return "";
   return "the classifier reads the mean of all tokens, for which transformers has no class: there "
          "it would give other logits; --pooling first trains a model that is the same in both";
+}
+
+void EncoderConfig::check_pairs(const std::string& model) const {
+  check(architecture != Architecture::bert || token_types >= 2,
+        "{}: has one token type, and cannot tell the two texts of a pair apart", model);
 }
 
 std::vector<std::string> preset_names() {

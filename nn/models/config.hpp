@@ -19,6 +19,7 @@ struct EncoderConfig : TransformerOptions {
   Pooling pooling = Pooling::first;
   std::vector<std::string> label_names;  ///< one per label; empty: LABEL_0, LABEL_1, …
   bool lower_case = true;                ///< whether the vocabulary is of lower-cased text
+  bool pairs = false;                    ///< whether it has learned from pairs of texts
 
   /// Throws Error, naming `source` and the key, for a missing or senseless value, another model
   /// type, or a variant of a model that is not here.
@@ -31,6 +32,8 @@ struct EncoderConfig : TransformerOptions {
 
   /// One per label: label_names, or LABEL_0, LABEL_1, …
   std::vector<std::string> names_of_labels() const;
+  /// Throws Error, naming `model`, where it cannot tell the two texts of a pair apart.
+  void check_pairs(const std::string& model) const;
 
   const ArchitectureNames& names() const { return names_of(architecture); }
 };

@@ -77,6 +77,8 @@ TEST_CASE("what a directory fixes cannot be asked for otherwise") {
   refused({.layers = 1}, "is trained already");
   refused({.vocab_file = "vocab.txt"}, "has its own tokenizer");
   refused({.casing = Casing::cased}, "has its own tokenizer");
+  refused({.casing = Casing::uncased}, "has its own tokenizer");
+  refused({.vocabulary = 500}, "has its own tokenizer");
   refused({.max_length = 65}, "max-length is 65");
   CHECK(prepare({.model = directory.path(), .dropout = 0.25}).config.attention_output_dropout ==
         0.25);
