@@ -207,6 +207,7 @@ Tokenizer make_tokenizer(TokenizerJson parts, const std::string& source,
                          const std::vector<AddedToken>& more) {
   std::vector<AddedToken> added;
   std::vector<std::string>& tokens = parts.tokens;
+  const i64 pieces = std::ssize(tokens);
   for (const auto& [id, token] : parts.added) {
     const auto at = static_cast<std::size_t>(id);
     if (at == tokens.size() && std::ranges::find(tokens, token.text) == tokens.end())
@@ -223,7 +224,7 @@ Tokenizer make_tokenizer(TokenizerJson parts, const std::string& source,
     added.push_back(token);
   }
   const VocabularyNames names = parts.names;
-  Vocabulary vocabulary(std::move(tokens), source, names);
+  Vocabulary vocabulary(std::move(tokens), source, names, pieces);
   for (const auto& [name, said, has] : {std::tuple(names.cls, parts.cls, vocabulary.special().cls),
                                         std::tuple(names.sep, parts.sep, vocabulary.special().sep)})
     check(said < 0 || said == has, "{}: the post_processor says that '{}' is {}, the vocabulary {}",
@@ -272,7 +273,7 @@ std::string tokenizer_json(const Tokenizer& tokenizer) {
                {"pad_type_id", 0},
                {"pad_token", names.pad}};
   std::string vocab;  // an object by hand: Json would search all keys for each
-  for (i64 id = 0; id < vocabulary.size(); ++id)
+  for (i64 id = 0; id < vocabulary.pieces(); ++id)
     vocab += fmt::format("{}\n      {}: {}", id > 0 ? "," : "", quoted(vocabulary.token(id)), id);
   return fmt::format(
       "{{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": {},\n"

@@ -29,8 +29,13 @@ u32 tag(u64 hash) { return static_cast<u32>(hash >> 32); }
 
 Vocabulary::Vocabulary(std::vector<std::string> tokens, const std::string& source,
                        VocabularyNames names)
+    : Vocabulary(std::move(tokens), source, std::move(names), i64{1} << 31) {}
+
+Vocabulary::Vocabulary(std::vector<std::string> tokens, const std::string& source,
+                       VocabularyNames names, i64 pieces)
     : tokens_(std::move(tokens)),
       slots_(std::bit_ceil(4 * tokens_.size() + 4)),
+      pieces_(static_cast<i32>(std::min(pieces, size()))),
       names_(std::move(names)),
       continues_hash_(extend(kEmptyHash, names_.continues)) {
   for (i32 id = 0; id < static_cast<i32>(tokens_.size()); ++id) {
@@ -40,7 +45,7 @@ Vocabulary::Vocabulary(std::vector<std::string> tokens, const std::string& sourc
           id);
     const i32 earlier = find(token);
     check(earlier < 0, "{}: '{}' is both token {} and token {}", source, shown(token), earlier, id);
-    longest_ = std::max(longest_, token.size());
+    if (id < pieces_) longest_ = std::max(longest_, static_cast<u32>(token.size()));
     const u64 hash = extend(kEmptyHash, token);
     std::size_t slot = first_slot(hash) & (slots_.size() - 1);
     while (slots_[slot].id >= 0) slot = (slot + 1) & (slots_.size() - 1);
@@ -81,7 +86,7 @@ std::vector<std::string> Vocabulary::tokens_in(std::string_view text, const std:
 
 void Vocabulary::write(const std::filesystem::path& path) const {
   std::string text;
-  for (const std::string& token : tokens_) text += token + "\n";
+  for (i64 id = 0; id < pieces_; ++id) text += tokens_[static_cast<std::size_t>(id)] + "\n";
   write_file(path, text);
 }
 
@@ -109,12 +114,12 @@ i32 Vocabulary::find(std::string_view token) const {
 Vocabulary::Match Vocabulary::longest_match(std::string_view word, bool continues) const {
   std::array<u64, 4 * kMostWordCharacters> hashes;  // of the prefixes of `word`
   u64 hash = continues ? continues_hash_ : kEmptyHash;
-  const std::size_t limit = std::min({word.size(), longest_, hashes.size()});
+  const std::size_t limit = std::min({word.size(), std::size_t{longest_}, hashes.size()});
   for (std::size_t i = 0; i < limit; ++i) hashes[i] = hash = extend(hash, word[i]);
   for (std::size_t bytes = limit; bytes > 0; --bytes) {
     const i32 id =
         look_up(hashes[bytes - 1], continues ? names_.continues : "", word.substr(0, bytes));
-    if (id >= 0) return {id, bytes};
+    if (id >= 0 && id < pieces_) return {id, bytes};
   }
   return {-1, 0};
 }

@@ -34,8 +34,12 @@ class Vocabulary {
   /// repeated token, one that is not UTF-8, or when a special token other than the mask is missing.
   explicit Vocabulary(std::vector<std::string> tokens, const std::string& source = "vocabulary",
                       VocabularyNames names = {});
+  /// The same with tokens behind the first `pieces` that no word is cut into: added ones.
+  Vocabulary(std::vector<std::string> tokens, const std::string& source, VocabularyNames names,
+             i64 pieces);
 
-  /// Reads and writes vocab.txt. Throws Error when the file cannot be read or breaks a rule above.
+  /// Reads and writes vocab.txt, which holds the pieces. Throws Error when the file cannot be read or
+  /// breaks a rule above.
   static Vocabulary read(const std::filesystem::path& path);
   /// The same for the text of such a file; `source` names it in messages.
   static Vocabulary parse(std::string_view text, const std::string& source);
@@ -44,6 +48,7 @@ class Vocabulary {
   void write(const std::filesystem::path& path) const;
 
   i64 size() const { return static_cast<i64>(tokens_.size()); }
+  i64 pieces() const { return pieces_; }
   const std::vector<std::string>& tokens() const { return tokens_; }
   /// The text of an id. Throws Error when there is none such.
   const std::string& token(i64 id) const;
@@ -68,7 +73,8 @@ class Vocabulary {
 
   std::vector<std::string> tokens_;
   std::vector<Slot> slots_;  // open addressing, a power of two of them
-  std::size_t longest_ = 0;  // bytes of the longest token
+  u32 longest_ = 0;          // bytes of the longest piece
+  i32 pieces_;
   VocabularyNames names_;
   u64 continues_hash_;
   SpecialIds special_{};

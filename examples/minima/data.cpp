@@ -94,8 +94,8 @@ struct DataVerb {
   /// The labels and their rows, in the order that classes have without a labels.txt.
   static std::vector<std::pair<std::string, i64>> classes(const SplitStatistics& split) {
     std::vector<std::pair<std::string, i64>> result;
-    for (const std::string& label : Classes::of(labels(split)).names())
-      result.emplace_back(label, split.labels.at(label));
+    const Classes all = Classes::of(labels(split));
+    for (const std::string& label : all.names()) result.emplace_back(label, split.labels.at(label));
     return result;
   }
 

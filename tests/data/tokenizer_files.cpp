@@ -164,10 +164,18 @@ TEST_CASE("a folder's files add tokens, each in its way") {
                            n));
   CHECK(id("<d>") == n);
   CHECK(id("<x>") == -1);
+  // What is added is no piece of a word.
+  folder.write(
+      "tokenizer_config.json",
+      fmt::format("{{\"added_tokens_decoder\": {{\"{}\": {{\"content\": \"<d>\"}}, \"{}\": "
+                  "{{\"content\": \"word\", \"normalized\": false}}}}}}",
+                  n, n + 1));
+  CHECK(pieces(read_tokenizer(folder.path()), "word Word") == "word [UNK]");
   // And what was read is written.
   write_tokenizer(folder.path(), read_tokenizer(folder.path()), 9);
   std::filesystem::remove(folder.path() + "/added_tokens.json");
   CHECK(id("<d>") == n);
+  CHECK(pieces(read_tokenizer(folder.path()), "word Word") == "word [UNK]");
 }
 
 TEST_CASE("a vocabulary without [MASK] tokenizes, and says so to who reads what was written") {
