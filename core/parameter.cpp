@@ -90,7 +90,6 @@ Gradient merge(const Gradient& a, const Gradient& b) {
 Gradient Gradient::rows(Tensor ids, Tensor values) {
   check(ids.rank() == 1 && values.rank() >= 1 && ids.size() == values.size(0),
         "gradient: {} row ids for values of {}", ids.shape(), values.shape());
-  require_cpu("gradient of rows", values.device());
   Gradient result;
   result.kind_ = Kind::rows;
   result.ids_ = std::move(ids);

@@ -18,6 +18,7 @@
 
 #include <optional>
 
+#include "optim/factored.hpp"
 #include "optim/rule.hpp"
 
 namespace minima {
@@ -63,7 +64,90 @@ struct Adafactor {
 
   static std::vector<Slot> slots(const Options& o, const ParameterShape& parameter);
 
-  static void step(const Options& o, const StepView& view);
+  template <class Passes>
+  static void step(const Options& o, Passes& passes);
+  static void note(const Options& o, const StepView& x);
+
+  MINIMA_HD static double beta2(const Options& o, const StepView& x) {
+    using std::pow;
+    return 1 - pow(static_cast<double>(x.t), o.decay_rate);
+  }
+  /// The step before its size is made relative to the weights'.
+  MINIMA_HD static double base(const Options& o, const StepView& x) {
+    using std::sqrt;
+    if (!o.relative_step) return o.lr ? *o.lr : 0;
+    const double t = static_cast<double>(x.t), cap = o.warmup_init ? 1e-6 * t : 1e-2;
+    return 1 / sqrt(t) < cap ? 1 / sqrt(t) : cap;
+  }
+  /// RMS(p) before the step, in the memory of its slot.
+  MINIMA_HD static float& weight_rms(const StepView& x) { return *x.means[x.matrix.vector ? 1 : 2]; }
+  MINIMA_HD static double alpha(const Options& o, const StepView& x) {
+    return base(o, x) *
+           (o.scale_parameter ? larger(o.eps2, static_cast<double>(weight_rms(x))) : 1);
+  }
+
+  /// After the first pass: R, C and what divides by the root of their moment; RMS(p).
+  struct Means {
+    Options o;
+    template <class Team>
+    MINIMA_HD void operator()(const Team& team, const StepView& x, i64 matrix) const {
+      const RunningMeans means = running_means(x, 0, matrix);
+      means.update(team, x.workspace, beta2(o, x));
+      means.inverse_roots(team, x.workspace.r[0], x.workspace.c[0]);
+      if (matrix == 0 && team.leads())
+        weight_rms(x) = static_cast<float>(root_mean_square(x.workspace.numbers[0], x));
+    }
+  };
+
+  /// Last pass: p, and m where it is kept.
+  struct Move {
+    Options o;
+
+    struct Row {
+      FactoredUpdate::Row update;
+      float step_size, decay, beta1, one_minus_beta1;
+
+      template <class T>
+      MINIMA_HD void operator()(i64 j, T& p, T g) const {
+        p = p - decay * p - step_size * update(j, g);
+      }
+      template <class T>
+      MINIMA_HD void operator()(i64 j, T& p, T g, T& m) const {
+        m = beta1 * m + one_minus_beta1 * (step_size * update(j, g));
+        p = p - decay * p - m;
+      }
+      template <class F>
+      void constants(const F& f) {
+        update.constants(f), f("α/clip", step_size), f("λα", decay), f("β₁", beta1);
+        f("(1 − β₁)", one_minus_beta1);
+      }
+    };
+    struct Of {
+      FactoredUpdate::Of update;
+      float step_size, decay, beta1, one_minus_beta1;
+      MINIMA_HD Row row(i64 i) const {
+        return {update.row(i), step_size, decay, beta1, one_minus_beta1};
+      }
+    };
+    MINIMA_HD Of on(const StepView& x) const {
+      const auto f = [](double value) { return static_cast<float>(value); };
+      const double step = alpha(o, x), b1 = o.beta1 ? *o.beta1 : 0;
+      return {FactoredUpdate{}.on(x), f(step / clip_divisor(x, o.clip_threshold)),
+              f(o.weight_decay * step), f(b1), f(1 - b1)};
+    }
+  };
 };
+
+template <class Passes>
+void Adafactor::step(const Options& o, Passes& passes) {
+  passes.sums(Squares{static_cast<float>(o.eps1)});
+  passes.between(Means{o});
+  passes.sums(SquareOf<FactoredUpdate>{});
+  passes.tell([&](const StepView& x) { note(o, x); });
+  if (o.beta1)
+    passes.apply(Move{o}, first_slots<1>);
+  else
+    passes.apply(Move{o}, first_slots<0>);
+}
 
 }  // namespace minima

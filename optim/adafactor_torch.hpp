@@ -13,6 +13,7 @@
 /// a second moment.
 #pragma once
 
+#include "optim/factored.hpp"
 #include "optim/rule.hpp"
 
 namespace minima {
@@ -38,7 +39,101 @@ struct AdafactorTorch {
   };
 
   static std::vector<Slot> slots(const Options& o, const ParameterShape& parameter);
-  static void step(const Options& o, const StepView& view);
+  template <class Passes>
+  static void step(const Options& o, Passes& passes);
+  static void note(const Options& o, const StepView& x);
+
+  MINIMA_HD static double w(const Options& o, const StepView& x) {
+    using std::pow;
+    return pow(static_cast<double>(x.t), o.beta2_decay);
+  }
+  MINIMA_HD static double eps1(const Options& o, const StepView& x) {
+    return o.eps1 ? *o.eps1 : x.value.storage == Storage::bf16 ? 0x1p-7 : 0x1p-23;
+  }
+  /// RMS(p) before the step, which the first pass leaves in the workspace.
+  MINIMA_HD static double& weight_rms(const StepView& x) { return x.workspace.numbers[1]; }
+  MINIMA_HD static double alpha(const Options& o, const StepView& x) {
+    using std::sqrt;
+    const double root = 1 / sqrt(static_cast<double>(x.t));
+    return larger(o.eps2, weight_rms(x)) * (root < o.lr ? root : o.lr);
+  }
+
+  /// After the first pass: R, C and their moment; RMS(p).
+  struct Means {
+    Options o;
+    template <class Team>
+    MINIMA_HD void operator()(const Team& team, const StepView& x, i64 matrix) const {
+      const RunningMeans means = running_means(x, 0, matrix);
+      means.update(team, x.workspace, 1 - w(o, x));
+      means.moment(team, eps1(o, x), x.workspace.r[0], x.workspace.c[0]);
+      if (matrix == 0 && team.leads())
+        weight_rms(x) = root_mean_square(x.workspace.numbers[0], x);
+    }
+  };
+
+  /// u = g/√max(v, ε₁²)
+  struct Update {
+    Options o;
+    struct Row {
+      float r;
+      const float* c;
+      float floor;
+      template <class T>
+      MINIMA_HD T operator()(i64 j, T g) const {
+        using std::sqrt;
+        const T v = named("v", larger(T(r * T(c[j])), T(floor)));
+        return named("u", T(g / sqrt(v)));
+      }
+      template <class F>
+      void constants(const F& f) {
+        f("R/max(mean(R), ε₁)", r), f("ε₁²", floor);
+      }
+    };
+    struct Of {
+      Factors factors;
+      float floor;
+      MINIMA_HD Row row(i64 i) const { return {factors.r[i], factors.column(i), floor}; }
+    };
+    MINIMA_HD Of on(const StepView& x) const {
+      return {factors_of(x), static_cast<float>(eps1(o, x) * eps1(o, x))};
+    }
+  };
+
+  /// Last pass.
+  struct Move {
+    Options o;
+    struct Row {
+      Update::Row update;
+      float keep, step_size;
+      template <class T>
+      MINIMA_HD void operator()(i64 j, T& p, T g) const {
+        p = keep * p - step_size * update(j, g);
+      }
+      template <class F>
+      void constants(const F& f) {
+        update.constants(f), f("(1 − lr·λ)", keep), f("α/clip", step_size);
+      }
+    };
+    struct Of {
+      Update::Of update;
+      float keep, step_size;
+      MINIMA_HD Row row(i64 i) const { return {update.row(i), keep, step_size}; }
+    };
+    MINIMA_HD Of on(const StepView& x) const {
+      const double direction = o.maximize ? -1 : 1;
+      return {Update{o}.on(x), static_cast<float>(1 - o.lr * o.weight_decay),
+              static_cast<float>(direction * alpha(o, x) / clip_divisor(x, o.d))};
+    }
+  };
 };
+
+template <class Passes>
+void AdafactorTorch::step(const Options& o, Passes& passes) {
+  passes.sums(Squares{0});
+  passes.between(Means{o});
+  passes.sums(SquareOf<Update>{{o}});
+  passes.tell([&](const StepView& x) { note(o, x); });
+  passes.apply(Move{o}, first_slots<0>);
+}
 
 }  // namespace minima

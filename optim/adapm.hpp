@@ -20,7 +20,11 @@
 /// and what matches nothing keep full momentum. Of rank 0, low_rank is none; of rank min(n, m), full.
 #pragma once
 
-#include "optim/rule.hpp"
+#include "core/each.hpp"
+#include "core/ops/matmul.hpp"
+#include "core/tensor.hpp"
+#include "optim/adam.hpp"
+#include "optim/factored.hpp"
 
 namespace minima {
 
@@ -50,9 +54,278 @@ struct AdaPm {
   };
 
   static std::vector<Slot> slots(const Options& o, const ParameterShape& parameter);
-  static void step(const Options& o, const StepView& view);
+  template <class Passes>
+  static void step(const Options& o, Passes& passes);
   /// Of the low rank a step makes e, and some factors.
   static i64 temporary(const Options& o, const StepView& view);
+
+  enum class Momentum { full, none, low_rank };
+  static Momentum momentum_of(const Options& o, const std::string& name, const Shape& shape);
+  static i64 rank_of(const Options& o, const Shape& shape) {
+    return std::min({o.rank, shape[0], shape[1]});
+  }
+
+  /// Entry (i, j) of W where row i of C is zero: splitmix64 of the place, as a number in [−1, 1).
+  MINIMA_HD static double pseudo_random(i64 i, i64 j) {
+    u64 z = (static_cast<u64>(i) << 32) + static_cast<u64>(j) + 1 + 0x9E3779B97F4A7C15u;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    z ^= z >> 31;
+    return 2 * (static_cast<double>(z >> 11) * 0x1p-53) - 1;
+  }
+
+  /// W: the rows of C [r, m] at length 1.
+  struct Directions {
+    i64 m;
+    const float* C;
+    float* W;
+    template <class Team>
+    MINIMA_HD void operator()(const Team& team, i64 i) const {
+      using std::sqrt;
+      const float* const from = C + i * m;
+      const double squares = ops::row_sum(team, m, [from](i64 j) MINIMA_INLINE {
+        return static_cast<double>(from[j]) * static_cast<double>(from[j]);
+      });
+      const double length = sqrt(squares);
+      team.each(m, [=, to = W + i * m](i64 j) MINIMA_INLINE {
+        to[j] = static_cast<float>(length > 0 ? static_cast<double>(from[j]) / length
+                                              : pseudo_random(i, j));
+      });
+    }
+  };
+
+  /// Makes the columns of Y [n, r] orthonormal: modified Gram–Schmidt, two passes. A column of which
+  /// at most 10⁻⁶ remains is one of the others' span, and becomes zero. `columns` is room for them all.
+  struct Orthonormalize {
+    i64 n, r;
+    float* Y;
+    double* columns;
+    template <class Team>
+    MINIMA_HD void operator()(const Team& team, i64) const {
+      using std::sqrt;
+      const auto dot = [&](const double* a, const double* b) MINIMA_INLINE {
+        return ops::row_sum(team, n, [=](i64 i) MINIMA_INLINE { return a[i] * b[i]; });
+      };
+      for (i64 k = 0; k < r; ++k) {
+        double* const y = columns + k * n;
+        float* const from = Y + k;
+        team.each(n, [=, r = r](i64 i) MINIMA_INLINE { y[i] = static_cast<double>(from[i * r]); });
+        const double before = sqrt(dot(y, y));
+        for (int pass = 0; pass < 2; ++pass)
+          for (const double* q = columns; q < y; q += n) {
+            const double along = dot(y, q);
+            team.each(n, [=](i64 i) MINIMA_INLINE { y[i] -= along * q[i]; });
+          }
+        const double left = sqrt(dot(y, y)), factor = left > 1e-6 * before ? 1 / left : 0;
+        team.each(n, [=, r = r](i64 i) MINIMA_INLINE {
+          y[i] *= factor;
+          from[i * r] = static_cast<float>(y[i]);
+        });
+      }
+    }
+  };
+
+  /// 1/(1 − β₁ᵗ), for the whole parameter.
+  struct Correction {
+    double beta1;
+    template <class Team>
+    MINIMA_HD void operator()(const Team& team, const StepView& x, i64) const {
+      if (team.leads()) x.workspace.numbers[1] = 1 / (1 - integer_power(beta1, x.t));
+    }
+  };
+
+  /// C′ = β₁ (Q′ᵀ Q) C + (1 − β₁) Q′ᵀ g, of which `kept` is the first part and D comes in as Q′ᵀ g;
+  /// D ← C′/(1 − β₁ᵗ) − Q′ᵀ g.
+  struct Coefficients {
+    const StepView* view;
+    float one_minus_beta1;
+    const float* kept;
+    float *C, *D;
+    MINIMA_HD void operator()(i64 i) const {
+      const float next = kept[i] + one_minus_beta1 * D[i];
+      D[i] = next * static_cast<float>(view->workspace.numbers[1]) - D[i];
+      if (!view->skipped) C[i] = next;
+    }
+  };
+  struct Basis {
+    const StepView* view;
+    const float* next;
+    float* Q;
+    MINIMA_HD void operator()(i64 i) const {
+      if (!view->skipped) Q[i] = next[i];
+    }
+  };
+
+  /// Advances basis and coef of one parameter, and gives the estimate e [rows, columns].
+  template <class Passes>
+  static Tensor low_rank_estimate(const Options& o, Passes& passes);
+
+  /// After the pass that sums up g²: R, C and their moment.
+  struct Means {
+    double beta2;
+    template <class Team>
+    MINIMA_HD void operator()(const Team& team, const StepView& x, i64 matrix) const {
+      const RunningMeans means =
+          running_means(x, static_cast<std::size_t>(x.mean_count - 2), matrix);
+      means.update(team, x.workspace, beta2);
+      means.moment(team, 0, x.workspace.r[0], x.workspace.c[0]);
+    }
+  };
+
+  /// The last pass. Slots: m where kAverages, v unless kFactored.
+  template <bool kAverages, bool kFactored>
+  struct Move {
+    double lr, beta1, beta2, eps, weight_decay;
+    const float* estimate;  ///< e [rows, columns]; null: g, or m
+
+    struct Row {
+      AdamMoments moments;
+      float keep, r;
+      const float *c, *estimate;
+
+      template <class T, class... S>
+      MINIMA_HD void operator()(i64 j, T& p, T g, S&... slots) const {
+        T unused(0), *const slot[] = {&slots..., &unused};
+        T e = estimate ? T(estimate[j]) : g;
+        if constexpr (kAverages) {
+          T& m = *slot[0];
+          m = moments.beta1 * m + moments.one_minus_beta1 * g;
+          e = m;
+        }
+        T v = *slot[kAverages ? 1 : 0];
+        if constexpr (kFactored) {
+          v = r * T(c[j]);
+        } else {
+          v = moments.beta2 * v + moments.one_minus_beta2 * g * g;
+          *slot[kAverages ? 1 : 0] = v;
+        }
+        p = keep * p - moments.update(e, v);
+      }
+      template <class F>
+      void constants(const F& f) {
+        moments.constants(f), f("(1 − lr·λ)", keep);
+        if constexpr (kFactored) f("R/mean(R)", r);
+      }
+    };
+    struct Of {
+      AdamMoments moments;
+      float keep;
+      Factors factors;  ///< of v, where kFactored
+      const float* estimate;
+      i64 width;
+      MINIMA_HD Row row(i64 i) const {
+        return {moments, keep, kFactored ? factors.r[i] : 0.0f,
+                kFactored ? factors.column(i) : nullptr,
+                estimate ? estimate + i * width : nullptr};
+      }
+    };
+    MINIMA_HD Of on(const StepView& x) const {
+      return {AdamMoments(lr, kAverages ? beta1 : 0, beta2, eps, x.t),
+              static_cast<float>(1 - lr * weight_decay), factors_of(x), estimate,
+              x.matrix.columns};
+    }
+  };
 };
+
+template <class Passes>
+Tensor AdaPm::low_rank_estimate(const Options& o, Passes& passes) {
+  using ops::Transpose;
+  const StepView& view = passes.on_host();
+  const i64 rows = view.shape[0], width = view.shape[1], r = rank_of(o, view.shape);
+  const bool flip = rows > width;
+  const i64 n = std::min(rows, width), m = std::max(rows, width);
+  const Transpose as_is = flip ? Transpose::yes : Transpose::no;  // of g, as [n, m]
+  const float b1 = static_cast<float>(o.beta1), one_minus_b1 = static_cast<float>(1 - o.beta1);
+  float *const Q = view.means[0], *const C = view.means[1];
+  const auto device = passes.device();
+  const auto gemm = [&](Transpose ta, Transpose tb, i64 height, i64 across, i64 inner, float alpha,
+                        const float* a, i64 lda, const float* b, i64 ldb, float beta, float* c) {
+    ops::gemm(device, ta, tb, height, across, inner, alpha, a, lda, b, ldb, beta, c, across);
+  };
+  const auto room = [&](i64 height, i64 across) {
+    return Tensor::empty({height, across}, DType::f32, passes.place());
+  };
+  Tensor estimate = room(rows, width);
+  float* const G = estimate.data<float>();
+  passes.copy_gradient(G);
+
+  // Y = β₁ Q (C Wᵀ) + (1 − β₁) g Wᵀ
+  Tensor W = room(r, m), CW = room(r, r), Y = room(n, r);
+  float *const w = W.data<float>(), *const cw = CW.data<float>(), *const next = Y.data<float>();
+  each_row(device, r, m, Directions{m, C, w});
+  gemm(Transpose::no, Transpose::yes, r, r, m, 1, C, m, w, m, 0, cw);
+  gemm(as_is, Transpose::yes, n, r, m, one_minus_b1, G, width, w, m, 0, next);
+  gemm(Transpose::no, Transpose::no, n, r, r, b1, Q, r, cw, r, 1, next);
+  {
+    Tensor columns = Tensor::empty({r, n}, DType::f64, passes.place());
+    each_row(device, 1, n, Orthonormalize{n, r, next, columns.data<double>()});  // Q′
+  }
+
+  // C′ = β₁ (Q′ᵀ Q) C + (1 − β₁) Q′ᵀ g;   e = g + Q′ D
+  Tensor QQ = room(r, r), Qg = room(r, m), kept = room(r, m);
+  float *const qq = QQ.data<float>(), *const D = Qg.data<float>();
+  gemm(Transpose::yes, Transpose::no, r, r, n, 1, next, r, Q, r, 0, qq);
+  gemm(Transpose::yes, as_is, r, m, n, 1, next, r, G, width, 0, D);
+  gemm(Transpose::no, Transpose::no, r, m, r, b1, qq, r, C, m, 0, kept.data<float>());
+  passes.between(Correction{o.beta1});
+  each(device, r * m, Coefficients{passes.view(), one_minus_b1, kept.data<float>(), C, D}, 1);
+  each(device, n * r, Basis{passes.view(), next, Q}, 1);
+  if (flip)
+    gemm(Transpose::yes, Transpose::yes, rows, width, r, 1, D, m, next, r, 1, G);
+  else
+    gemm(Transpose::no, Transpose::no, rows, width, r, 1, next, r, D, m, 1, G);
+  return estimate;
+}
+
+template <class Passes>
+void AdaPm::step(const Options& o, Passes& passes) {
+  // Those of low rank come one by one: each makes a copy of its gradient.
+  const auto kind_of = [&](const StepView& x) {
+    const int factored = o.factored && !x.matrix.vector;
+    switch (momentum_of(o, std::string(x.name), x.shape)) {
+      case Momentum::low_rank:
+        return -1 - factored;
+      case Momentum::none:
+        return 2 + factored;
+      case Momentum::full:
+        break;
+    }
+    return factored;
+  };
+  passes.by_kind(kind_of, [&](auto& of_kind, int kind) {
+    Tensor estimate;
+    if (kind < 0) {
+      estimate = low_rank_estimate(o, of_kind);
+      of_kind.tell([&](const StepView& x) {
+        if (const i64 at = x.probe->element; at >= 0)
+          x.note("e", "Q′C′/(1 − β₁ᵗ) + (g − Q′Q′ᵀg)",
+                 static_cast<double>(estimate.data<float>()[at]));
+      });
+    }
+    const bool factored = kind == -2 || kind == 1 || kind == 3;
+    if (factored) {
+      of_kind.sums(Squares{1e-30f});
+      of_kind.between(Means{o.beta2});
+      of_kind.tell([](const StepView& x) {
+        note_means(x, running_means(x, static_cast<std::size_t>(x.mean_count - 2)), "R", "C");
+      });
+    }
+    const auto move = [&]<bool kAverages, bool kFactored>() {
+      of_kind.apply(
+          Move<kAverages, kFactored>{o.lr, o.beta1, o.beta2, o.eps, o.weight_decay,
+                                     estimate.defined() ? estimate.data<float>() : nullptr},
+          first_slots<(kAverages ? 1 : 0) + (kFactored ? 0 : 1)>);
+    };
+    const bool averages = kind == 0 || kind == 1;
+    if (averages && factored)
+      move.template operator()<true, true>();
+    else if (averages)
+      move.template operator()<true, false>();
+    else if (factored)
+      move.template operator()<false, true>();
+    else
+      move.template operator()<false, false>();
+  });
+}
 
 }  // namespace minima

@@ -4,27 +4,14 @@
 #include <vector>
 
 #include "core/cpu/simd.hpp"
+#include "core/on_device.hpp"
 #include "core/ops/row.hpp"
+#include "core/ops/together.hpp"
+#include "optim/on_gpu.hpp"
+#include "optim/storage/slot.hpp"
 
 namespace minima {
 namespace {
-
-/// What a norm adds up for one entry, how, and what is made of the result.
-struct Absolute {
-  MINIMA_HD double term(double x) const { return x < 0 ? -x : x; }
-  MINIMA_HD double operator()(double a, double b) const { return a + b; }
-  double finish(double sum) const { return sum; }
-};
-struct Square {
-  MINIMA_HD double term(double x) const { return x * x; }
-  MINIMA_HD double operator()(double a, double b) const { return a + b; }
-  double finish(double sum) const { return std::sqrt(sum); }
-};
-struct Largest {
-  MINIMA_HD double term(double x) const { return x < 0 ? -x : x; }
-  MINIMA_HD double operator()(double a, double b) const { return b > a || b != b ? b : a; }
-  double finish(double largest) const { return largest; }
-};
 
 struct Task {
   const Tensor* values;
@@ -64,18 +51,43 @@ double fold(std::span<Parameter* const> parameters, const N& norm) {
   return norm.finish(sum);
 }
 
-}  // namespace
-
-double global_norm(std::span<Parameter* const> parameters, Norm norm, double scale) {
+double norm_on(Cpu, std::span<Parameter* const> parameters, Norm norm) {
   switch (norm) {
     case Norm::l1:
-      return std::abs(scale) * fold(parameters, Absolute{});
+      return fold(parameters, AbsoluteTerms{});
     case Norm::maximum:
-      return std::abs(scale) * fold(parameters, Largest{});
+      return fold(parameters, LargestTerm{});
     case Norm::l2:
       break;
   }
-  return std::abs(scale) * fold(parameters, Square{});
+  return fold(parameters, SquareTerms{});
+}
+
+template <AnyGpu Gpu>
+double norm_on(Gpu gpu, std::span<Parameter* const> parameters, Norm norm) {
+  std::vector<NormPart> parts;
+  std::vector<Tensor> together;
+  for (const Parameter* parameter : parameters)
+    if (parameter->gradient) {
+      const Tensor& values = together.emplace_back(parameter->gradient.values());
+      ops::check_together("global_norm", together.front(), values);
+      parts.push_back({float_view(values, "gradient", parameter->name), values.size()});
+    }
+  Tensor outcome = Tensor::empty({sizeof(Outcome)}, DType::u8, together.front().device());
+  measure(gpu, parts, norm, {}, reinterpret_cast<Outcome*>(outcome.raw()));
+  const Tensor here = outcome.to(Device{});
+  return reinterpret_cast<const Outcome*>(here.raw())->norm;
+}
+
+}  // namespace
+
+double global_norm(std::span<Parameter* const> parameters, Norm norm, double scale) {
+  const auto first = std::ranges::find_if(
+      parameters, [](const Parameter* parameter) { return bool(parameter->gradient); });
+  if (first == parameters.end()) return 0;
+  return on_device((*first)->gradient.values().device(), [&](auto device) {
+    return std::abs(scale) * norm_on(device, parameters, norm);
+  });
 }
 
 }  // namespace minima

@@ -10,19 +10,12 @@
 #include <span>
 
 #include "core/parameter.hpp"
+#include "optim/norms.hpp"
 
 namespace minima {
 
-enum class Norm { l1, l2, maximum };
-
 /// The norm over all gradients that there are, each entry times `scale`; the same bits for any
-/// number of threads. 0 when there are none; NaN when an entry is.
+/// number of threads. 0 when there are none; NaN when an entry is. Waits for a GPU.
 double global_norm(std::span<Parameter* const> parameters, Norm norm = Norm::l2, double scale = 1);
-
-/// min(1, max_norm/(norm + 10⁻⁶))
-inline double clip_factor(double norm, double max_norm) {
-  const double factor = max_norm / (norm + 1e-6);
-  return factor < 1 || factor != factor ? factor : 1;
-}
 
 }  // namespace minima

@@ -12,7 +12,8 @@ void detail::step_matrices(std::span<const StepView> views, const void* options,
                            i64 (*temporary)(const void* options, const StepView& view)) {
   constexpr i64 kVeryLarge = i64{4} << 20;
   std::vector<const StepView*> tasks;
-  for (const StepView& view : views) tasks.push_back(&view);
+  for (const StepView& view : views)
+    if (view.shape.size() > 0) tasks.push_back(&view);
   const auto size = [](const StepView* view) { return view->shape.size(); };
   std::stable_sort(tasks.begin(), tasks.end(),
                    [&](const StepView* a, const StepView* b) { return size(a) > size(b); });

@@ -8,7 +8,7 @@
 
 #include <memory>
 
-#include "optim/loop.hpp"
+#include "optim/matrix_pass.hpp"
 
 namespace minima {
 
@@ -41,7 +41,7 @@ class AnyRule {
   virtual std::vector<Slot> slots(const ParameterShape& parameter) const = 0;
   virtual bool keeps_step() const = 0;
   virtual bool takes_schedule() const = 0;
-  /// One step of all `views`, with `lr_factor` on the learning rate.
+  /// One step of all `views`, which lie on the CPU, with `lr_factor` on the learning rate.
   virtual void step(std::span<const StepView> views, double lr_factor) const = 0;
   virtual std::unique_ptr<AnyRule> clone() const = 0;
 };
@@ -64,24 +64,41 @@ struct SameForAllRows {
   };
   MINIMA_HD Row row(i64) const { return {rule}; }
 };
+template <class R>
+struct Prepared {
+  typename R::Options options;
+  MINIMA_HD SameForAllRows<R> on(const StepView& view) const {
+    return {R::prepare(options, view.t)};
+  }
+};
 
 template <class R, std::size_t... K>
 constexpr bool takes_slots(std::index_sequence<K...>) {
   return std::is_invocable_v<const R&, float&, float, decltype(std::declval<float&>() += K)...>;
 }
 
-/// The formula on `count` slots; null functions where the rule's operator() does not take so many.
-template <class R, std::size_t K = 0>
-AnyFormula formula_on(const SameForAllRows<R>& rule, std::size_t count) {
+/// f(first_slots<count>); false where the rule's operator() does not take so many.
+template <class R, std::size_t K = 0, class F>
+bool with_slots(std::size_t count, const F& f) {
   if constexpr (K <= kMaxSlots) {
-    if (K != count) return formula_on<R, K + 1>(rule, count);
-    if constexpr (takes_slots<R>(std::make_index_sequence<K>())) return any_formula<K>(rule);
+    if (K != count) return with_slots<R, K + 1>(count, f);
+    if constexpr (takes_slots<R>(std::make_index_sequence<K>())) return f(first_slots<K>), true;
   }
-  return {};
+  return false;
 }
 
-/// Calls step(rule, options, view) for each. `temporary` tells the elements of temporaries that it
-/// makes; may be null.
+/// One step of R by passes over its parameters (optim/matrix_pass.hpp).
+template <class R, class Passes>
+void make_passes(const typename R::Options& options, Passes& passes) {
+  if constexpr (ElementwiseRule<R>)
+    with_slots<R>(R::slots(options).size(),
+                  [&](auto slots) { passes.apply(Prepared<R>{options}, slots); });
+  else
+    R::step(options, passes);
+}
+
+/// Calls step(options, view) for each. `temporary` tells the elements of temporaries that it makes; may
+/// be null.
 void step_matrices(std::span<const StepView> views, const void* options,
                    void (*step)(const void* options, const StepView& view),
                    i64 (*temporary)(const void* options, const StepView& view));
@@ -104,7 +121,7 @@ class RuleRunner final : public AnyRule {
   std::vector<Slot> slots(const ParameterShape& parameter) const override {
     if constexpr (ElementwiseRule<R>) {
       const std::vector<Slot> slots = R::slots(options_);
-      check(detail::formula_on<R>({R::prepare(options_, 1)}, slots.size()).update,
+      check(detail::with_slots<R>(slots.size(), [](auto) {}),
             "{}: slots() names {} slots, a number that its operator() does not take", R::name,
             slots.size());
       return slots;
@@ -119,24 +136,31 @@ class RuleRunner final : public AnyRule {
   }
   std::unique_ptr<AnyRule> clone() const override { return std::make_unique<RuleRunner>(*this); }
 
-  void step(std::span<const StepView> views, double lr_factor) const override {
+  /// Those of a step, with this factor on the learning rate.
+  Options scaled(double lr_factor) const {
     Options options = options_;
     if constexpr (std::is_same_v<decltype(options.lr), double>)
       options.lr *= lr_factor;
     else if (options.lr)
       *options.lr *= lr_factor;
+    return options;
+  }
+
+  void step(std::span<const StepView> views, double lr_factor) const override {
+    const Options options = scaled(lr_factor);
     if constexpr (ElementwiseRule<R>) {
-      std::vector<detail::SameForAllRows<R>> rules;
-      rules.reserve(views.size());
-      std::vector<FormulaStep> steps;
-      for (const StepView& view : views) {
-        const auto& rule = rules.emplace_back(R::prepare(options, view.t));
-        const std::span<const SlotView> slots(view.slots.data(),
-                                              static_cast<std::size_t>(view.slot_count));
-        steps.push_back({&view, slots, view.skips_rows() ? view.gradient.width : view.shape.size(),
-                         detail::formula_on<R>(rule, slots.size())});
-      }
-      run(steps);
+      detail::with_slots<R>(R::slots(options).size(), [&]<std::size_t K>(
+                                                          std::integral_constant<std::size_t, K>) {
+        std::vector<detail::SameForAllRows<R>> rules;
+        rules.reserve(views.size());
+        std::vector<FormulaStep> steps;
+        for (const StepView& view : views)
+          steps.push_back({&view, {view.slots.data(), K},
+                           view.skips_rows() ? view.gradient.width : view.shape.size(),
+                           any_formula<K>(rules.emplace_back(
+                               detail::Prepared<R>{options}.on(view)))});
+        run(steps);
+      });
     } else {
       i64 (*temporary)(const void*, const StepView&) = nullptr;
       if constexpr (requires(const StepView& view) { R::temporary(options, view); })
@@ -146,7 +170,8 @@ class RuleRunner final : public AnyRule {
       detail::step_matrices(
           views, &options,
           [](const void* o, const StepView& view) {
-            R::step(*static_cast<const Options*>(o), view);
+            PassesOnCpu passes(view);
+            detail::make_passes<R>(*static_cast<const Options*>(o), passes);
           },
           temporary);
     }

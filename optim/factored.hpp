@@ -5,6 +5,8 @@
 /// and R is absent.
 #pragma once
 
+#include <cmath>
+
 #include "optim/matrix_pass.hpp"
 
 namespace minima {
@@ -16,67 +18,122 @@ struct Factors {
   MINIMA_HD const float* column(i64 i) const { return c + i / rows * columns; }
 };
 
-/// Memory for Factors.
-struct FactorValues {
-  FactorValues(const MatrixShape& shape)
-      : r(static_cast<std::size_t>(shape.batch * shape.rows), 1.0f),
-        c(static_cast<std::size_t>(shape.batch * shape.columns)),
-        shape(shape) {}
-  Factors view() const { return {r.data(), c.data(), shape.rows, shape.columns}; }
-  /// Calls f(r · c) for each element, in order.
-  template <class F>
-  void for_products(const F& f) const {
-    for (i64 i = 0; i < shape.batch * shape.rows; ++i)
-      for (i64 j = 0; j < shape.columns; ++j)
-        f(static_cast<double>(view().r[i]) * static_cast<double>(view().column(i)[j]));
-  }
-  std::vector<float> r, c;
-  MatrixShape shape;
-};
+/// The first or second factors of a parameter's workspace.
+MINIMA_HD Factors factors_of(const StepView& view, std::size_t which = 0) {
+  return {view.workspace.r[which], view.workspace.c[which], view.matrix.rows, view.matrix.columns};
+}
 
-/// The running means, in the memory of their slots; R null for a vector.
+/// The running means of matrix k of a parameter, in the memory of their slots; R null for a vector.
 struct RunningMeans {
   float *R, *C;
+  MatrixShape shape;
+  i64 k = 0;
 
-  /// R ← β R + (1 − β) row means;  C ← β C + (1 − β) column means. Tells a probe of those of its
-  /// element.
-  void update(const StepView& view, const MatrixSums& sums, double beta, const char* row_letter,
-              const char* column_letter) const;
+  MINIMA_HD float* row_means() const { return R + k * shape.rows; }
+  MINIMA_HD float* column_means() const { return C + k * shape.columns; }
+  template <class Team>
+  MINIMA_HD double mean_of_rows(const Team& team) const {
+    return ops::row_sum(team, shape.rows, [R = row_means()](i64 i) MINIMA_INLINE { return R[i]; }) /
+           static_cast<double>(shape.rows);
+  }
+
+  /// R ← β R + (1 − β) row means;  C ← β C + (1 − β) column means. From the last pass's sums.
+  template <class Team>
+  MINIMA_HD void update(const Team& team, const Workspace& sums, double beta) const {
+    const auto move = [&](float* means, const double* from, i64 n, i64 count) MINIMA_INLINE {
+      const double of = static_cast<double>(count);
+      team.each(n, [=](i64 i) MINIMA_INLINE {
+        means[i] =
+            static_cast<float>(beta * static_cast<double>(means[i]) + (1 - beta) * (from[i] / of));
+      });
+    };
+    if (R) move(row_means(), sums.rows + k * shape.rows, shape.rows, shape.columns);
+    move(column_means(), sums.columns + k * shape.columns, shape.columns, R ? shape.rows : 1);
+  }
+
   /// r = √(mean(R)/R), c = √(1/C): what divides by the root of the moment.
-  FactorValues inverse_roots(const MatrixShape& shape) const;
+  template <class Team>
+  MINIMA_HD void inverse_roots(const Team& team, float* r, float* c) const {
+    using std::sqrt;
+    if (R) {
+      const double mean = mean_of_rows(team);
+      team.each(shape.rows, [R = row_means(), r = r + k * shape.rows, mean](i64 i) MINIMA_INLINE {
+        r[i] = static_cast<float>(sqrt(mean / static_cast<double>(R[i])));
+      });
+    } else if (team.leads()) {
+      r[k] = 1;
+    }
+    team.each(shape.columns,
+              [C = column_means(), c = c + k * shape.columns](i64 j)
+                  MINIMA_INLINE { c[j] = 1 / sqrt(C[j]); });
+  }
+
   /// r = R/max(mean(R), floor), c = C: the moment itself.
-  FactorValues moment(const MatrixShape& shape, double floor) const;
+  template <class Team>
+  MINIMA_HD void moment(const Team& team, double floor, float* r, float* c) const {
+    if (R) {
+      const double mean = larger(mean_of_rows(team), floor);
+      team.each(shape.rows, [R = row_means(), r = r + k * shape.rows, mean](i64 i) MINIMA_INLINE {
+        r[i] = mean > 0 ? static_cast<float>(static_cast<double>(R[i]) / mean) : 0.0f;
+      });
+    } else if (team.leads()) {
+      r[k] = 1;
+    }
+    team.each(shape.columns, [C = column_means(), c = c + k * shape.columns](i64 j)
+                                 MINIMA_INLINE { c[j] = C[j]; });
+  }
 };
+
+/// Those of matrix k, whose slots are view.means[first] and, of a matrix, the next.
+MINIMA_HD RunningMeans running_means(const StepView& view, std::size_t first, i64 k = 0) {
+  if (view.matrix.vector) return {nullptr, view.means[first], view.matrix, k};
+  return {view.means[first], view.means[first + 1], view.matrix, k};
+}
+
+/// Tells a probe of those of its element.
+void note_means(const StepView& view, const RunningMeans& means, const char* row_letter,
+                const char* column_letter);
 
 /// The slots of running means, `<name>_row` and `<name>_col`; of a vector's whole moment, `name`.
 std::vector<Slot> factored_slots(const std::string& name, const Shape& parameter,
                                  const char* row_letter, const char* column_letter);
-RunningMeans running_means(const StepView& view, const std::string& name);
+
+/// Calls f(R C/mean(R)) for each element, in order.
+void for_moment(float* R, float* C, const MatrixShape& shape, const std::function<void(double)>& f);
 
 /// A pass: g² + ε₁ by rows and columns, and p² in all.
 struct Squares {
+  using Adds = Terms;
   float eps1;
+  MINIMA_HD Squares on(const StepView&) const { return *this; }
   MINIMA_HD Squares row(i64) const { return *this; }
   MINIMA_HD Terms operator()(i64, float g, float p) const { return {g * g + eps1, p * p}; }
 };
 
-/// A pass: the square of Update's u in all. `Update` has row(i), which gives u by (j, g).
+/// A pass: the square of Update's u in all. Its row(i) gives u by (j, g).
 template <class Update>
 struct SquareOf {
-  Update update;
-  struct Row {
-    decltype(std::declval<Update>().row(0)) update;
-    MINIMA_HD Total operator()(i64 j, float g, float) const {
-      const float u = update(j, g);
-      return {u * u};
-    }
+  using Adds = Total;
+  Update update = {};
+  template <class U>
+  struct Of {
+    U update;
+    struct Row {
+      decltype(std::declval<U>().row(0)) update;
+      MINIMA_HD Total operator()(i64 j, float g, float) const {
+        const float u = update(j, g);
+        return {u * u};
+      }
+    };
+    MINIMA_HD Row row(i64 i) const { return {update.row(i)}; }
   };
-  MINIMA_HD Row row(i64 i) const { return {update.row(i)}; }
+  MINIMA_HD auto on(const StepView& view) const {
+    return Of<detail::On<Update>>{update.on(view)};
+  }
 };
 
 /// u = g · √(mean(R)/R) · √(1/C), before it is clipped: Adafactor's and CAME's.
 struct FactoredUpdate {
-  Factors factors;
   struct Row {
     float r;
     const float* c;
@@ -89,23 +146,23 @@ struct FactoredUpdate {
       f("√(mean(R)/R)", r);
     }
   };
-  MINIMA_HD Row row(i64 i) const { return {factors.r[i], factors.column(i)}; }
+  struct Of {
+    Factors factors;
+    MINIMA_HD Row row(i64 i) const { return {factors.r[i], factors.column(i)}; }
+  };
+  MINIMA_HD Of on(const StepView& view) const { return {factors_of(view)}; }
 };
 
-/// RMS(x) from the sum of x² over a tensor.
-inline double root_mean_square(double squares, const Shape& shape) {
-  return std::sqrt(squares / static_cast<double>(shape.size()));
+/// RMS(x) from the sum of x² over a parameter.
+MINIMA_HD double root_mean_square(double squares, const StepView& view) {
+  using std::sqrt;
+  return sqrt(squares / static_cast<double>(view.matrix.size()));
 }
 
-/// max(1, RMS(u)/threshold), by which an update is divided.
-template <class Update>
-double clip_divisor(const StepView& view, const Update& update, double threshold) {
-  const double update_rms =
-      root_mean_square(total_pass(view, SquareOf<Update>{update}), view.shape);
-  const double clip = std::max(1.0, update_rms / threshold);
-  view.note("RMS(u)", "over the whole tensor", update_rms);
-  view.note("clip", "max(1, RMS(u)/d)", clip);
-  return clip;
+/// max(1, RMS(u)/threshold), by which an update is divided, after the pass SquareOf<u>.
+MINIMA_HD double clip_divisor(const StepView& view, double threshold) {
+  return larger(1.0, root_mean_square(view.workspace.numbers[0], view) / threshold);
 }
+void note_clip(const StepView& view, double threshold);
 
 }  // namespace minima

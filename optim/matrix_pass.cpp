@@ -1,9 +1,39 @@
 #include "optim/matrix_pass.hpp"
 
+#include <numeric>
+
 #include "core/cpu/threads.hpp"
 #include "core/tensor.hpp"
 
 namespace minima {
+
+PassesOnCpu::PassesOnCpu(const StepView& view)
+    : view_(view),
+      sums_(static_cast<std::size_t>(Workspace::kNumbers +
+                                     view.matrix.batch * (view.matrix.rows + view.matrix.columns))),
+      factors_(static_cast<std::size_t>(2 * view.matrix.batch *
+                                        (view.matrix.rows + view.matrix.columns)),
+               1.0f) {
+  const i64 rows = view.matrix.batch * view.matrix.rows,
+            columns = view.matrix.batch * view.matrix.columns;
+  double* const sums = sums_.data();
+  float* const factors = factors_.data();
+  view_.workspace = {sums + Workspace::kNumbers,
+                     sums + Workspace::kNumbers + rows,
+                     sums,
+                     {factors, factors + rows + columns},
+                     {factors + rows, factors + 2 * rows + columns}};
+}
+
+void PassesOnCpu::copy_gradient(float* to) const {
+  const i64 width = view_.matrix.columns;
+  for_row_chunks(view_.matrix, [&](i64, i64 first, i64 last) {
+    for_pieces(view_, {}, width, first * width, last * width, Access::read, [&](const Piece& x) {
+      float* const at = to + x.i * width + x.j;
+      for (i64 k = 0; k < x.n; ++k) at[k] = x.gradient(k);
+    });
+  });
+}
 
 void for_row_chunks(const MatrixShape& shape, const std::function<void(i64, i64, i64)>& f) {
   const i64 per_matrix = detail::chunks_per_matrix(shape), rows = detail::kChunkRows;
@@ -19,44 +49,44 @@ void for_row_chunks(const MatrixShape& shape, const std::function<void(i64, i64,
   });
 }
 
-MatrixSums detail::matrix_sums(const StepView& view, std::span<const SlotView> slots,
-                               const void* pass, SumPiece sum, bool rows_and_columns) {
-  const MatrixShape shape(view.shape);
+void detail::matrix_sums(const StepView& view, std::size_t slots, bool matrix, bool total,
+                         const void* pass,
+                         PieceSums (*sum)(const void* pass, const Piece& piece, float* columns)) {
+  const MatrixShape& shape = view.matrix;
+  const Workspace& to = view.workspace;
   const i64 width = shape.columns, per_matrix = chunks_per_matrix(shape);
   const i64 chunks = shape.batch * per_matrix;
-  MatrixSums sums;
   std::vector<double> totals(static_cast<std::size_t>(chunks));
   Tensor partial;
-  if (rows_and_columns) {
-    sums.rows.resize(static_cast<std::size_t>(shape.batch * shape.rows));
-    sums.columns.resize(static_cast<std::size_t>(shape.batch * width));
+  if (matrix) {
+    std::fill_n(to.rows, shape.batch * shape.rows, 0.0);
+    std::fill_n(to.columns, shape.batch * width, 0.0);
     partial = Tensor::zeros({chunks, width});
   }
   for_row_chunks(shape, [&](i64 chunk, i64 first, i64 last) {
-    float* const columns = rows_and_columns ? partial.data<float>() + chunk * width : nullptr;
-    double total = 0;
-    for_pieces(view, slots, width, first * width, last * width, Access::read,
+    float* const columns = matrix ? partial.data<float>() + chunk * width : nullptr;
+    double of_chunk = 0;
+    for_pieces(view, {view.slots.data(), slots}, width, first * width, last * width, Access::read,
                [&](const Piece& piece) {
                  const PieceSums each = sum(pass, piece, columns ? columns + piece.j : nullptr);
-                 if (columns) sums.rows[static_cast<std::size_t>(piece.i)] += each.row;
-                 total += each.total;
+                 if (columns) to.rows[piece.i] += each.row;
+                 of_chunk += each.total;
                });
-    totals[static_cast<std::size_t>(chunk)] = total;
+    totals[static_cast<std::size_t>(chunk)] = of_chunk;
   });
-  for (double total : totals) sums.total += total;
-  if (!rows_and_columns) return sums;
-  double* const columns = sums.columns.data();
+  if (total) to.numbers[0] = std::accumulate(totals.begin(), totals.end(), 0.0);
+  if (!matrix) return;
+  double* const columns = to.columns;
   const float* const from = partial.data<float>();
   vectorize_parallel(
       width,
       [=](i64 begin, i64 end) MINIMA_INLINE {
         for (i64 chunk = 0; chunk < chunks; ++chunk) {
-          double* const to = columns + chunk / per_matrix * width;
-          for (i64 j = begin; j < end; ++j) to[j] += static_cast<double>(from[chunk * width + j]);
+          double* const sums = columns + chunk / per_matrix * width;
+          for (i64 j = begin; j < end; ++j) sums[j] += static_cast<double>(from[chunk * width + j]);
         }
       },
       256);
-  return sums;
 }
 
 }  // namespace minima

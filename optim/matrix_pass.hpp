@@ -1,35 +1,31 @@
-/// Passes over one parameter for rules that keep means of rows and columns in place of every element
-/// (Adafactor, CAME).
+/// Passes over a parameter for rules that keep means of rows and columns in place of every element
+/// (Adafactor, CAME). A step of such a rule is a template on what makes the passes: `PassesOnCpu` over one
+/// parameter, whose gradient stays in the cache between them, or that of optim/cuda/passes.hpp over all
+/// parameters at once, each pass one launch.
 ///
-///     MatrixSums sums = matrix_pass(view, Squares{eps1});    // sums over rows, columns, everything
-///     double total = total_pass(view, SquareOf{update});     // one sum over everything
-///     apply_pass(view, Move{factors, step}, std::array{m});  // changes the value and dense slots
+///     passes.sums(Squares{eps1});                 // sums over rows, columns, everything
+///     passes.between(Means{o});                   // what is made of them, by a team for each matrix
+///     passes.sums(SquareOf<Update>{});            // one sum over everything
+///     passes.apply(Move{o}, first_slots<1>);      // changes the value and the first dense slot
 ///
-/// What is summed is a named type with `row(i)`, which gives a functor of the column j, the gradient
-/// g (scaled), the weight p and the values of the dense slots that were asked for. Its result tells
-/// which sums are wanted: a Term goes to its row and column, a Total to the sum of all, Terms to each.
-/// What is done is a formula (optim/loop.hpp). A pass reads the gradient once and makes no temporary
-/// of the tensor's size. Sums are formed in chunks of 32 rows, and the chunks' sums are added in
-/// their order: the bits do not depend on the number of threads.
+/// Each of these is a named type of plain data. `on(view)` gives what it is for one parameter: there it
+/// takes what earlier passes left in view.workspace. `row(i)` of that gives a functor of the column j, the
+/// gradient g (scaled), the weight p and the values of the dense slots that were asked for. A sum says what
+/// an element `Adds`: a Term to its row and column, a Total to the sum of all, Terms to each.
+/// What is applied is a formula (optim/loop.hpp). What stands between is called with (team, view, matrix); a
+/// team is that of core/each.hpp. A pass reads the gradient once and makes no temporary of the tensor's
+/// size. Sums are formed in chunks of 32 rows, and the chunks' sums are added in their order: the bits do
+/// not depend on the number of threads.
 #pragma once
 
 #include <functional>
 #include <vector>
 
+#include "core/device.hpp"
 #include "core/ops/row.hpp"
 #include "optim/loop.hpp"
 
 namespace minima {
-
-/// The last two dimensions are a matrix, the leading ones a batch; a vector is one row.
-struct MatrixShape {
-  explicit MatrixShape(const Shape& shape) {
-    if (shape.rank() >= 1) columns = shape[-1];
-    if (shape.rank() >= 2) rows = shape[-2];
-    for (int i = 0; i + 2 < shape.rank(); ++i) batch *= shape[i];
-  }
-  i64 batch = 1, rows = 1, columns = 1;
-};
 
 /// What one element adds.
 struct Total {
@@ -42,19 +38,25 @@ struct Terms {
   float matrix, total;
 };
 
-struct MatrixSums {
-  std::vector<double> rows;     ///< [batch · rows]
-  std::vector<double> columns;  ///< [batch · columns]
-  double total = 0;
-};
+/// How many dense slots a pass sees.
+template <std::size_t K>
+inline constexpr std::integral_constant<std::size_t, K> first_slots{};
 
 namespace detail {
 
 inline constexpr i64 kChunkRows = 32;
 
-inline i64 chunks_per_matrix(const MatrixShape& shape) {
+MINIMA_HD i64 chunks_per_matrix(const MatrixShape& shape) {
   return (shape.rows + kChunkRows - 1) / kChunkRows;
 }
+
+template <class Pass>
+using On = decltype(std::declval<const Pass&>().on(std::declval<const StepView&>()));
+
+template <class Term>
+concept GoesToMatrix = requires(Term term) { term.matrix; };
+template <class Term>
+concept GoesToTotal = requires(Term term) { term.total; };
 
 struct PieceSums {
   double row = 0, total = 0;
@@ -92,40 +94,66 @@ PieceSums sum_piece(const Pass& pass, const Piece& piece, float* columns,
   return sums;
 }
 
-using SumPiece = PieceSums (*)(const void* pass, const Piece& piece, float* columns);
-
-template <class Pass, std::size_t K>
-PieceSums sum_any(const void* pass, const Piece& piece, float* columns) {
-  return sum_piece(*static_cast<const Pass*>(pass), piece, columns, std::make_index_sequence<K>());
-}
-
-MatrixSums matrix_sums(const StepView& view, std::span<const SlotView> slots, const void* pass,
-                       SumPiece sum, bool rows_and_columns);
+/// Leaves in the workspace what `sum` says of each piece.
+void matrix_sums(const StepView& view, std::size_t slots, bool matrix, bool total, const void* pass,
+                 PieceSums (*sum)(const void* pass, const Piece& piece, float* columns));
 
 }  // namespace detail
 
-template <class Pass, std::size_t K = 0>
-MatrixSums matrix_pass(const StepView& view, const Pass& pass,
-                       const std::array<SlotView, K>& slots = {}) {
-  return detail::matrix_sums(view, slots, &pass, detail::sum_any<Pass, K>, true);
-}
+class PassesOnCpu {
+ public:
+  explicit PassesOnCpu(const StepView& view);
+  PassesOnCpu(const PassesOnCpu&) = delete;
 
-/// The sum over everything alone: of Totals.
-template <class Pass>
-double total_pass(const StepView& view, const Pass& pass) {
-  return detail::matrix_sums(view, {}, &pass, detail::sum_any<Pass, 0>, false).total;
-}
+  Cpu device() const { return {}; }
+  Device place() const { return {}; }
+  /// Of one parameter's passes: its view as functors see it, and for the host, which may not look behind
+  /// its pointers.
+  const StepView* view() const { return &view_; }
+  const StepView& on_host() const { return view_; }
+  /// Calls f(view) where somebody looks on.
+  template <class F>
+  void tell(const F& f) const {
+    if (view_.probe) f(view_);
+  }
+  /// Calls f(passes, kind) for the parameters of each kind(view); those of a negative kind come one by one.
+  template <class Kind, class F>
+  void by_kind(const Kind& kind, const F& f) {
+    f(*this, kind(view_));
+  }
+
+  template <class Pass, std::size_t K = 0>
+  void sums(const Pass& pass, std::integral_constant<std::size_t, K> = {}) {
+    using Term = typename Pass::Adds;
+    const auto on = pass.on(view_);
+    detail::matrix_sums(view_, K, detail::GoesToMatrix<Term>, detail::GoesToTotal<Term>, &on,
+                        [](const void* f, const Piece& piece, float* columns) {
+                          return detail::sum_piece(*static_cast<const detail::On<Pass>*>(f), piece,
+                                                   columns, std::make_index_sequence<K>());
+                        });
+  }
+  template <class F>
+  void between(const F& f) {
+    for (i64 matrix = 0; matrix < view_.matrix.batch; ++matrix)
+      vectorize([&]() MINIMA_INLINE { f(ops::Alone{}, view_, matrix); });
+  }
+  template <class Formula, std::size_t K>
+  void apply(const Formula& formula, std::integral_constant<std::size_t, K>) {
+    const auto on = formula.on(view_);
+    const FormulaStep step{&view_, {view_.slots.data(), K}, view_.matrix.columns, any_formula<K>(on)};
+    run({&step, 1});
+  }
+  /// The gradient, scaled and guarded.
+  void copy_gradient(float* to) const;
+
+ private:
+  StepView view_;
+  std::vector<double> sums_;
+  std::vector<float> factors_;
+};
 
 /// Calls f(chunk, first row, row after the last) for every chunk of 32 rows, counted over the batch, on
 /// all threads.
 void for_row_chunks(const MatrixShape& shape, const std::function<void(i64, i64, i64)>& f);
-
-/// Changes the value and the given dense slots by a formula.
-template <class Formula, std::size_t K>
-void apply_pass(const StepView& view, const Formula& formula,
-                const std::array<SlotView, K>& slots) {
-  const FormulaStep step{&view, slots, MatrixShape(view.shape).columns, any_formula<K>(formula)};
-  run({&step, 1});
-}
 
 }  // namespace minima

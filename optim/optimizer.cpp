@@ -3,17 +3,36 @@
 #include <algorithm>
 #include <set>
 
+#include "core/cuda/note_outside.hpp"
+#include "core/on_device.hpp"
+#include "core/ops/elementwise.hpp"
+#include "core/ops/together.hpp"
 #include "optim/clip.hpp"
+#include "optim/on_gpu.hpp"
 #include "optim/registry.hpp"
 #include "optim/storage/slot.hpp"
 
 namespace minima {
 namespace {
 
+void check_rows(Cpu, const std::string& name, const Tensor& rows, i64 count) {
+  const auto ids = rows.span<i64>();
+  for (std::size_t i = 0; i < ids.size(); ++i)
+    check(
+        ids[i] >= 0 && ids[i] < count && (i == 0 || ids[i - 1] < ids[i]),
+        "optimizer: the gradient of '{}' has row {} at place {}; rows must ascend and be below {}",
+        name, ids[i], i, count);
+}
+template <AnyGpu Gpu>
+void check_rows(Gpu gpu, const std::string&, const Tensor& rows, i64 count) {
+  note_outside(gpu, "optimizer: a gradient's row", rows.size(), rows.data<i64>(), count);
+}
+
 GradientView gradient_view(const Parameter& parameter) {
   const Gradient& gradient = parameter.gradient;
   const Shape &shape = parameter.value.shape(), &given = gradient.values().shape();
   GradientView view;
+  ops::check_together("optimizer", parameter.value, gradient.values(), gradient.ids());
   view.values = float_view(gradient.values(), "gradient", parameter.name);
   if (gradient.kind() == Gradient::Kind::dense) {
     check(given == shape, "optimizer: the gradient of '{}' is {}, its value {}", parameter.name,
@@ -24,14 +43,10 @@ GradientView gradient_view(const Parameter& parameter) {
             std::equal(given.begin() + 1, given.end(), shape.begin() + 1),
         "optimizer: the gradient of '{}' has rows of {}, its value is {}", parameter.name, given,
         shape);
-  const auto ids = gradient.ids().span<i64>();
-  for (std::size_t i = 0; i < ids.size(); ++i)
-    check(
-        ids[i] >= 0 && ids[i] < shape[0] && (i == 0 || ids[i - 1] < ids[i]),
-        "optimizer: the gradient of '{}' has row {} at place {}; rows must ascend and be below {}",
-        parameter.name, ids[i], i, shape[0]);
-  view.ids = ids.data();
-  view.count = static_cast<i64>(ids.size());
+  on_device(parameter.value.device(),
+            [&](auto device) { check_rows(device, parameter.name, gradient.ids(), shape[0]); });
+  view.ids = gradient.ids().data<i64>();
+  view.count = gradient.ids().size();
   view.width = shape[0] ? shape.size() / shape[0] : 0;
   return view;
 }
@@ -43,30 +58,113 @@ double root_mean_square(const Tensor& x, i64 size) {
   return size ? global_norm(parameters) / std::sqrt(static_cast<double>(size)) : 0;
 }
 
-/// A step of one parameter, with what it did.
-TensorReport watched_step(const AnyRule& rule, StepView& view, double lr_factor) {
+/// A step of one parameter, with what it did. `step` makes it.
+template <class Step>
+TensorReport watched_step(const AnyRule& rule, const Parameter& parameter, StepView& view,
+                          double scale, double lr_factor, const Step& step) {
   Probe own;
-  if (!view.probe) view.probe = &own;
+  const bool on_cpu = parameter.value.device() == Device{};
+  if (on_cpu && !view.probe) view.probe = &own;
   const i64 size = view.shape.size();
-  const i64 given = view.gradient.ids ? view.gradient.count * view.gradient.width : size;
-  TensorReport report{std::string(view.name), 0, 0, 0, 0, false};
-  report.gradient_rms = root_mean_square(read_slot(view.gradient.values, {given}), size) *
-                        std::abs(static_cast<double>(view.gradient_scale));
-  Tensor change = read_slot(view.value, {size});
-  report.weight_rms = root_mean_square(change, size);
-  rule.step(std::span(&view, 1), lr_factor);
-  for_pieces(view, {}, size, 0, size, Access::read, [&](const Piece& after) {
-    float* const before = change.data<float>() + after.j;
-    for (i64 k = 0; k < after.n; ++k) before[k] -= after.p[k];
-  });
-  report.update_rms = root_mean_square(change, size);
-  const Note *const alpha = view.probe->find("α"), *const clip = view.probe->find("clip");
+  TensorReport report{std::string(view.name), 0, 0, 0, std::nan(""), false};
+  report.gradient_rms = root_mean_square(parameter.gradient.values(), size) * std::abs(scale);
+  report.weight_rms = root_mean_square(parameter.value, size);
+  const Tensor before = parameter.value.clone().to(DType::f32);
+  step();
+  report.update_rms =
+      root_mean_square(ops::binary<ops::Sub>(parameter.value.to(DType::f32), before), size);
+  const Note *const alpha = view.probe ? view.probe->find("α") : nullptr,
+                    *const clip = view.probe ? view.probe->find("clip") : nullptr;
   if (alpha)
     report.step_size = alpha->value;
-  else
+  else if (on_cpu || rule.takes_schedule())
     for (const auto& [name, value] : rule.options())
-      if (name == "lr") report.step_size = std::get<double>(value) * lr_factor;
+      if (const double* lr = std::get_if<double>(&value); lr && name == "lr")
+        report.step_size = *lr * lr_factor;
   report.update_clipped = clip && clip->value > 1;
+  return report;
+}
+
+/// What a step changes by one rule.
+struct Group {
+  const AnyRule* rule = nullptr;
+  std::vector<Parameter*> parameters;
+  std::vector<StepView> views;
+};
+
+bool measures_norm(const StepOptions& options) {
+  return options.clip_norm > 0 || options.measure_norm || options.skip_non_finite;
+}
+
+/// Calls step(views) for all, or, where they are watched, for each.
+template <class Step>
+void step_views(Group& group, const StepOptions& options, double scale, StepReport& report,
+                const Step& step) {
+  if (!options.watch) return step(std::span<const StepView>(group.views));
+  for (std::size_t i = 0; i < group.views.size(); ++i)
+    report.tensors.push_back(
+        watched_step(*group.rule, *group.parameters[i], group.views[i], scale, options.lr_factor,
+                     [&] { step(std::span<const StepView>(&group.views[i], 1)); }));
+}
+
+StepReport make_step(Cpu, std::span<Group> groups, const StepOptions& options) {
+  StepReport report;
+  double scale = options.gradient_scale;
+  if (measures_norm(options)) {
+    std::vector<Parameter*> all;
+    for (const Group& group : groups) std::ranges::copy(group.parameters, std::back_inserter(all));
+    const double norm = global_norm(all, Norm::l2, options.gradient_scale);
+    report.grad_norm = norm;
+    if (options.skip_non_finite && !std::isfinite(norm)) {
+      report.skipped = true;
+      return report;
+    }
+    if (options.clip_norm > 0) {
+      const double factor = clip_factor(norm, options.clip_norm);
+      report.clipped = factor != 1;
+      scale *= factor;
+    }
+  }
+  for (Group& group : groups) {
+    for (StepView& view : group.views) view.gradient_scale = static_cast<float>(scale);
+    step_views(group, options, scale, report, [&](std::span<const StepView> views) {
+      group.rule->step(views, options.lr_factor);
+    });
+    for (StepView& view : group.views) ++*view.step;
+  }
+  return report;
+}
+
+template <AnyGpu Gpu>
+StepReport make_step(Gpu gpu, std::span<Group> groups, const StepOptions& options) {
+  StepReport report;
+  report.measured = measures_norm(options);
+  std::vector<NormPart> parts;
+  for (const Group& group : groups)
+    for (const StepView& view : group.views) {
+      const GradientView& gradient = view.gradient;
+      if (report.measured)
+        parts.push_back(
+            {gradient.values, gradient.ids ? gradient.count * gradient.width : view.shape.size()});
+      if (!report.on_gpu.defined())
+        report.on_gpu =
+            Tensor::empty({sizeof(Outcome)}, DType::u8, group.parameters.front()->value.device());
+    }
+  if (!report.on_gpu.defined()) return report;  // there is nothing to change
+  auto* const outcome = reinterpret_cast<Outcome*>(report.on_gpu.raw());
+  measure(gpu, parts, Norm::l2,
+          {options.gradient_scale, options.clip_norm, options.skip_non_finite}, outcome);
+  double scale = 0;
+  if (options.watch) {
+    const Tensor here = report.on_gpu.to(Device{});
+    const Outcome& measured = *reinterpret_cast<const Outcome*>(here.raw());
+    if (measured.skipped) return report;
+    scale = measured.scale;
+  }
+  for (Group& group : groups)
+    step_views(group, options, scale, report, [&](std::span<const StepView> views) {
+      if (!views.empty()) step(gpu, *group.rule, views, options.lr_factor, outcome);
+    });
   return report;
 }
 
@@ -90,7 +188,6 @@ struct Optimizer::Impl {
   struct Entry {
     Parameter* parameter;
     std::size_t group, first_slot, slot_count;  ///< in `memory` and `plan`; without `step`
-    i32 own_step = 0;                           ///< where the rule keeps none in its state
   };
 
   explicit Impl(OptimizerSpec resolved) : spec(std::move(resolved)) {}
@@ -100,11 +197,14 @@ struct Optimizer::Impl {
   std::vector<Entry> entries;
   StatePlan plan;
   std::vector<StoredSlot> memory;  ///< of each planned slot
+  Device device;
+  Tensor own_steps;  ///< of each entry, where the rule keeps none in its state
 
   bool keeps_step() const { return spec.rule->keeps_step(); }
-  i32& step_of(Entry& entry) {
-    return keeps_step() ? *memory[entry.first_slot + entry.slot_count].values.data<i32>()
-                        : entry.own_step;
+  i32* step_of(std::size_t entry) {
+    const Entry& e = entries[entry];
+    return keeps_step() ? memory[e.first_slot + e.slot_count].values.data<i32>()
+                        : own_steps.data<i32>() + entry;
   }
 
   void add(Parameter& parameter, std::size_t group) {
@@ -114,27 +214,43 @@ struct Optimizer::Impl {
         {&parameter, group, plan.slots.size(), slots.size() - (keeps_step() ? 1 : 0)});
     check(entries.back().slot_count <= kMaxSlots, "{}: {} slots; the engine takes {}", spec.name,
           entries.back().slot_count, kMaxSlots);
+    if (entries.size() == 1) device = parameter.value.device();
+    check(parameter.value.device() == device,
+          "optimizer: '{}' lies on {}, '{}' on {}; the parameters of one must lie together",
+          entries.front().parameter->name, to_string(device), parameter.name,
+          to_string(parameter.value.device()));
     for (PlannedSlot& slot : slots) {
-      memory.push_back(StoredSlot::make(slot));
+      memory.push_back(StoredSlot::make(slot, device));
       plan.slots.push_back(std::move(slot));
     }
   }
 
-  StepView view(Entry& entry, const StepOptions& options) {
+  StepView view(std::size_t index, const StepOptions& options) {
+    const Entry& entry = entries[index];
     Parameter& parameter = *entry.parameter;
+    check(parameter.value.device() == device,
+          "optimizer: '{}' lies on {}, its state on {}; bring a model to its device first, then make "
+          "the optimizer",
+          parameter.name, to_string(parameter.value.device()), to_string(device));
     StepView view;
     view.name = parameter.name;
     view.shape = parameter.value.shape();
+    view.matrix = MatrixShape(view.shape);
     view.value = float_view(parameter.value, "value", parameter.name);
     view.gradient = gradient_view(parameter);
     for (std::size_t k = 0; k < entry.slot_count; ++k) {
       const PlannedSlot& planned = plan.slots[entry.first_slot + k];
-      view.slots[k] = memory[entry.first_slot + k].view(planned);
-      view.slots[k].name = planned.slot;
-      view.slots[k].letter = planned.letter;
+      StoredSlot& stored = memory[entry.first_slot + k];
+      if (!planned.dense) {
+        view.means[static_cast<std::size_t>(view.mean_count++)] = stored.values.data<float>();
+        continue;
+      }
+      SlotView& slot = view.slots[static_cast<std::size_t>(view.slot_count++)];
+      slot = stored.view(planned);
+      slot.letter = planned.letter;
     }
-    view.slot_count = static_cast<int>(entry.slot_count);
-    view.t = step_of(entry) + 1;
+    view.step = step_of(index);
+    if (device == Device{}) view.t = *view.step + 1;
     view.clip_value = static_cast<float>(options.clip_value);
     view.guard = spec.guard();
     view.lazy_rows = spec.engine.lazy_rows;
@@ -166,6 +282,8 @@ Optimizer make_optimizer(const std::string& spec, const std::vector<ParameterGro
       impl->add(*parameter, impl->rules.size() - 1);
     }
   }
+  if (!impl->keeps_step())
+    impl->own_steps = Tensor::zeros({std::ssize(impl->entries)}, DType::i32, impl->device);
   return Optimizer(std::move(impl));
 }
 
@@ -179,41 +297,29 @@ StepReport Optimizer::step(const StepOptions& options) {
   check(options.clip_value >= 0, "optimizer: clip_value is {}; it must be at least 0, which is off",
         options.clip_value);
   Impl& impl = *impl_;
+  check(!options.probe || impl.device == Device{},
+        "optimizer: a probe looks on where it computes, on the cpu; the parameters lie on {}",
+        to_string(impl.device));
   // Views check every gradient, before anything changes.
-  std::vector<std::vector<StepView>> groups(impl.rules.size());
-  std::vector<Impl::Entry*> active;
-  std::vector<Parameter*> parameters;
-  for (Impl::Entry& entry : impl.entries) {
+  std::vector<Group> groups(impl.rules.size());
+  for (std::size_t i = 0; i < impl.entries.size(); ++i) {
+    const Impl::Entry& entry = impl.entries[i];
     if (!entry.parameter->trainable || !entry.parameter->gradient) continue;
-    groups[entry.group].push_back(impl.view(entry, options));
-    active.push_back(&entry);
-    parameters.push_back(entry.parameter);
+    groups[entry.group].rule = impl.rules[entry.group].get();
+    groups[entry.group].parameters.push_back(entry.parameter);
+    groups[entry.group].views.push_back(impl.view(i, options));
   }
-  StepReport report;
-  double scale = options.gradient_scale;
-  if (options.clip_norm > 0 || options.measure_norm || options.skip_non_finite) {
-    const double norm = global_norm(parameters, Norm::l2, options.gradient_scale);
-    report.grad_norm = norm;
-    if (options.skip_non_finite && !std::isfinite(norm)) {
-      report.skipped = true;
-      return report;
-    }
-    if (options.clip_norm > 0) {
-      const double factor = clip_factor(norm, options.clip_norm);
-      report.clipped = factor != 1;
-      scale *= factor;
-    }
-  }
-  for (std::size_t group = 0; group < groups.size(); ++group) {
-    for (StepView& view : groups[group]) view.gradient_scale = static_cast<float>(scale);
-    if (options.watch)
-      for (StepView& view : groups[group])
-        report.tensors.push_back(watched_step(*impl.rules[group], view, options.lr_factor));
-    else
-      impl.rules[group]->step(groups[group], options.lr_factor);
-  }
-  for (Impl::Entry* entry : active) ++impl.step_of(*entry);
-  return report;
+  return on_device(impl.device, [&](auto device) { return make_step(device, groups, options); });
+}
+
+StepReport& StepReport::read() {
+  if (!on_gpu.defined()) return *this;
+  const Tensor here = on_gpu.to(Device{});
+  const Outcome& outcome = *reinterpret_cast<const Outcome*>(here.raw());
+  if (measured) grad_norm = outcome.norm;
+  clipped = outcome.clipped, skipped = outcome.skipped, bad_weights = outcome.bad_weights;
+  on_gpu = Tensor();
+  return *this;
 }
 
 const std::string& Optimizer::name() const { return impl_->spec.name; }
@@ -242,7 +348,7 @@ bool Optimizer::takes_schedule() const {
 
 Tensor Optimizer::values(const PlannedSlot& slot) const {
   const std::size_t index = impl_->index_of(slot);
-  const StoredSlot& stored = impl_->memory[index];
+  const StoredSlot stored = impl_->memory[index].to(Device{});
   const PlannedSlot& planned = state().slots[index];
   if (planned.storage == Storage::i32) return stored.values.to(DType::f32);
   return read_slot(stored.view(planned), planned.shape);
@@ -254,10 +360,12 @@ void Optimizer::set_values(const PlannedSlot& slot, const Tensor& values) {
   const PlannedSlot& planned = state().slots[index];
   check(values.shape() == planned.shape, "optimizer state: '{}' is {}, the values given are {}",
         slot.key(), planned.shape, values.shape());
-  if (planned.storage == Storage::i32)
-    stored.values.copy_from(values.to(DType::i32));
-  else
-    write_slot(stored.view(planned), values.to(DType::f32));
+  if (planned.storage == Storage::i32) return stored.values.copy_from(values.to(DType::i32));
+  StoredSlot here = stored.to(Device{});
+  write_slot(here.view(planned), values.to(DType::f32));
+  if (impl_->device == Device{}) return;
+  stored.values.copy_from(here.values);
+  if (stored.absmax.defined()) stored.absmax.copy_from(here.absmax);
 }
 
 std::vector<NamedTensor> Optimizer::tensors() const {
@@ -300,14 +408,19 @@ void Optimizer::assign(const std::map<std::string, Tensor>& tensors,
     Tensor target = tensor;
     target.copy_from(tensors.at(name));
   }
-  for (Impl::Entry& entry : impl_->entries)
-    entry.own_step = std::ranges::count(not_stepped, entry.parameter->name) == 0;
+  if (impl_->keeps_step()) return;
+  std::vector<i32> steps;
+  for (const Impl::Entry& entry : impl_->entries)
+    steps.push_back(std::ranges::count(not_stepped, entry.parameter->name) == 0);
+  impl_->own_steps.copy_from(Tensor::from(steps));
 }
 
 std::vector<std::string> Optimizer::not_stepped() const {
   std::vector<std::string> names;
-  for (const Impl::Entry& entry : impl_->entries)
-    if (!impl_->keeps_step() && entry.own_step == 0) names.push_back(entry.parameter->name);
+  if (impl_->keeps_step()) return names;
+  const Tensor steps = impl_->own_steps.to(Device{});
+  for (std::size_t i = 0; i < impl_->entries.size(); ++i)
+    if (steps.data<i32>()[i] == 0) names.push_back(impl_->entries[i].parameter->name);
   return names;
 }
 

@@ -45,9 +45,9 @@ struct StepOptions {
   /// count.
   bool skip_non_finite = false;
   /// Fills in StepReport::tensors, parameter by parameter, with a copy of the one at hand: slower, and
-  /// of the same bits.
+  /// of the same bits. Waits for a GPU.
   bool watch = false;
-  /// Looks on while this parameter is changed.
+  /// Looks on while this parameter is changed. On the CPU alone.
   const Parameter* probed = nullptr;
   Probe* probe = nullptr;
 };
@@ -58,15 +58,21 @@ struct TensorReport {
   double gradient_rms;  ///< after scaling and clipping by the norm
   double weight_rms;    ///< before the step
   double update_rms;    ///< of the change
-  double step_size;     ///< lr of this step; for Adafactor its α
-  bool update_clipped;  ///< the rule cut the update by its own threshold (clip_threshold, d)
+  double step_size;     ///< lr of this step; for Adafactor its α (on a GPU NaN: it stays there)
+  bool update_clipped;  ///< the rule cut the update by its own threshold (clip_threshold, d; not on a GPU)
 };
 
 struct StepReport {
   std::optional<double> grad_norm;  ///< after gradient_scale, before clipping; where measured
   bool clipped = false;
   bool skipped = false;
+  bool bad_weights = false;           ///< after a step on a GPU: a weight that it moved is inf or NaN
   std::vector<TensorReport> tensors;  ///< of every parameter that was stepped; where watched
+
+  /// A step on a GPU does not wait for it: what stands above `tensors` is filled in by this, which does.
+  StepReport& read();
+  Tensor on_gpu = {};
+  bool measured = false;
 };
 
 class Optimizer {
@@ -77,7 +83,8 @@ class Optimizer {
 
   /// One step for every parameter that has a gradient and is trainable; the others are skipped
   /// whole (no decay, and their own step count stays). Gradients are read, not changed. Throws
-  /// Error when a gradient's shape does not fit its parameter; then nothing has changed.
+  /// Error when a gradient's shape does not fit its parameter; then nothing has changed. On a GPU nothing
+  /// waits for it (see StepReport::read).
   StepReport step(const StepOptions& options = {});
 
   const std::string& name() const;  ///< as on the command line: "adamw8bit"
@@ -129,7 +136,7 @@ class Optimizer {
 /// The optimizer that `spec` names, in the command line's syntax: a name, then options separated by
 /// colons: `adamw`, `adamw:lr=3e-5:state=block8`, `adafactor:lr=1e-3:relative_step=false`,
 /// `adamw8bit:fp32=embeddings`. Options are the rule's own, those of StorageOptions and of
-/// EngineOptions. State is allocated at once, zero. Throws Error for an unknown name or option
+/// EngineOptions. State is allocated at once, zero, on the device of the parameters, which must be one. Throws Error for an unknown name or option
 /// (naming the nearest and the list), a value out of range, an illegal mix, or two parameters of
 /// one name.
 Optimizer make_optimizer(const std::string& spec, const std::vector<ParameterGroup>& groups);

@@ -97,6 +97,7 @@ std::vector<PlannedSlot> plan_slots(const ParameterShape& parameter, const AnyRu
     planned.slot = slot.name;
     planned.letter = slot.letter;
     planned.shape = slot.shape.value_or(parameter.shape);
+    planned.dense = !slot.shape;
     planned.sign = slot.sign;
     std::tie(planned.storage, planned.reason) = storage_for(planned, slot, options);
     if (planned.storage == Storage::block8) planned.block_size = options.block_size;
@@ -106,6 +107,7 @@ std::vector<PlannedSlot> plan_slots(const ParameterShape& parameter, const AnyRu
     PlannedSlot step;
     step.parameter = parameter.name;
     step.slot = "step";
+    step.dense = false;
     step.storage = Storage::i32;
     step.reason = "a counter";
     result.push_back(std::move(step));

@@ -17,6 +17,7 @@ namespace minima {
 struct PlannedSlot {
   std::string parameter, slot, letter;
   Shape shape;
+  bool dense = true;  ///< a value for each element of the parameter, which any storage may hold
   Storage storage = Storage::fp32;
   Sign sign = Sign::any;
   i64 block_size = 0;  ///< block8 only

@@ -2,14 +2,7 @@
 
 #include <mutex>
 
-#include "optim/adafactor.hpp"
-#include "optim/adafactor_torch.hpp"
-#include "optim/adam.hpp"
-#include "optim/adamw.hpp"
-#include "optim/adapm.hpp"
-#include "optim/came.hpp"
-#include "optim/lion.hpp"
-#include "optim/sgd.hpp"
+#include "optim/rules.hpp"
 
 namespace minima {
 namespace {
@@ -25,27 +18,20 @@ Registration registration(std::string name = std::string(R::name), std::string d
   return {std::move(name), std::make_unique<RuleRunner<R>>(), std::move(defaults)};
 }
 
-/// The optimizers of this tree: a new rule is one file and one entry here.
-std::vector<Registration> built_in() {
+template <class... R>
+std::vector<Registration> registrations(Rules<R...>) {
   std::vector<Registration> list;
-  list.push_back(registration<Sgd>());
-  list.push_back(registration<Adam>());
-  list.push_back(registration<AdamW>());
-  list.push_back(registration<Adafactor>());
-  list.push_back(registration<AdafactorTorch>());
-  list.push_back(registration<Came>());
-  list.push_back(registration<AdaPm>());
+  (list.push_back(registration<R>()), ...);
   list.push_back(registration<AdamW>("adamw8bit", "state=block8"));
   // As in bitsandbytes, Adam in 8 bits has decoupled decay too.
   list.push_back(registration<AdamW>("adam8bit", "state=block8:weight_decay=0"));
-  list.push_back(registration<Lion>());
   return list;
 }
 
 std::mutex mutex;
 
 std::vector<Registration>& registry() {
-  static std::vector<Registration> list = built_in();
+  static std::vector<Registration> list = registrations(BuiltInRules{});
   return list;
 }
 

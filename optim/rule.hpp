@@ -21,10 +21,12 @@
 /// and a condition tests an option, not a T (`larger` and `sign` are there for that). Constants are formed in double and rounded once:
 /// 1 − 0.999 formed in float is off by 1.3e-5.
 ///
-/// A *matrix* rule (Adafactor) needs sums over rows, columns or the whole tensor: see
-/// optim/matrix_pass.hpp. It has `slots(options, parameter)`, which sees name and shape, and, instead of prepare and operator(),
+/// A *matrix* rule (Adafactor) needs sums over rows, columns or the whole tensor. It has
+/// `slots(options, parameter)`, which sees name and shape, and, instead of prepare and operator(), the
+/// passes of a step (optim/matrix_pass.hpp):
 ///
-///     static void step(const Options&, const StepView&);
+///     template <class Passes>
+///     static void step(const Options&, Passes& passes);
 ///     static i64 temporary(const Options&, const StepView&);    where a step makes temporaries as
 ///                                                               large as the parameter: how many floats
 ///
@@ -97,13 +99,9 @@ concept ElementwiseRule = requires(const typename R::Options& options, i64 t) {
   { R::prepare(options, t) } -> std::same_as<R>;
 };
 
-struct StepView;  // optim/view.hpp
-
 template <class R>
-concept MatrixRule = requires(const typename R::Options& options, const ParameterShape& parameter,
-                              const StepView& view) {
+concept MatrixRule = requires(const typename R::Options& options, const ParameterShape& parameter) {
   { R::slots(options, parameter) } -> std::convertible_to<std::vector<Slot>>;
-  R::step(options, view);
 };
 
 template <class R>

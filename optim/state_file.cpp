@@ -42,7 +42,8 @@ Json decoding(const StatePlan& plan) {
 }  // namespace
 
 void Optimizer::save(const std::filesystem::path& path) const {
-  const std::vector<NamedTensor> all = tensors();
+  std::vector<NamedTensor> all = tensors();
+  for (NamedTensor& slot : all) slot.tensor = slot.tensor.to(Device{});
   Json options = this->options();
   options["slots"] = decoding(state());
   options["not_stepped"] = not_stepped();

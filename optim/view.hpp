@@ -1,5 +1,5 @@
-/// What a step sees of one parameter: its value, gradient and slots as plain pointers, so that it can
-/// be handed to a GPU.
+/// What a step sees of one parameter: its value, gradient and slots as plain pointers into its device's
+/// memory, so that a table of such views can be handed to a GPU.
 #pragma once
 
 #include <algorithm>
@@ -11,7 +11,7 @@
 
 namespace minima {
 
-/// No rule keeps more slots for a parameter.
+/// No rule keeps more slots of either kind for a parameter.
 inline constexpr std::size_t kMaxSlots = 6;
 
 /// A gradient: dense, or the rows `ids` (ascending) of a table whose other rows are zero.
@@ -21,14 +21,39 @@ struct GradientView {
   i64 count = 0, width = 0;  ///< rows given, and values in each
 };
 
+/// The last two dimensions are a matrix, the leading ones a batch; a vector is one row.
+struct MatrixShape {
+  MatrixShape() = default;
+  explicit MatrixShape(const Shape& shape) : vector(shape.rank() < 2) {
+    if (shape.rank() >= 1) columns = shape[-1];
+    if (shape.rank() >= 2) rows = shape[-2];
+    for (int i = 0; i + 2 < shape.rank(); ++i) batch *= shape[i];
+  }
+  MINIMA_HD i64 size() const { return batch * rows * columns; }
+  i64 batch = 1, rows = 1, columns = 1;
+  bool vector = true;
+};
+
+/// What the passes of a matrix rule (optim/matrix_pass.hpp) leave for one another.
+struct Workspace {
+  double *rows, *columns;     ///< sums of the last pass that had them: [batch·rows], [batch·columns]
+  double* numbers;            ///< [kNumbers]; the first is the sum of all of the last pass that had one
+  std::array<float*, 2> r, c;  ///< factors of rows and columns, of two moments
+
+  static constexpr i64 kNumbers = 2;
+};
+
 /// One parameter in one step.
 struct StepView {
   std::string_view name;
   Shape shape;
+  MatrixShape matrix;
   SlotView value;  ///< fp32 or bf16
   GradientView gradient;
-  std::array<SlotView, kMaxSlots> slots;  ///< in the order of the rule's slots()
-  int slot_count = 0;
+  std::array<SlotView, kMaxSlots> slots;     ///< those with a value for each element, in the rule's order
+  std::array<float*, kMaxSlots> means = {};  ///< those of another shape, in the rule's order: fp32
+  int slot_count = 0, mean_count = 0;
+  i32* step = nullptr;  ///< the steps made so far
   i64 t = 1;
   float clip_value = 0;      ///< the gradient's entries are cut to ± this; 0: they are not
   float gradient_scale = 1;  ///< multiplies the gradient: unscaling and clipping in one
@@ -36,26 +61,17 @@ struct StepView {
   bool guard = false;
   /// Only the rows of a gradient of rows are moved, as in torch.optim.SparseAdam.
   bool lazy_rows = false;
-  Probe* probe = nullptr;  ///< null unless somebody looks on
+  bool skipped = false;  ///< on a GPU, which alone knows it: nothing is to change
+  Workspace workspace = {};
+  Probe* probe = nullptr;  ///< null unless somebody looks on; the host's
 
-  bool skips_rows() const { return lazy_rows && gradient.ids; }
+  MINIMA_HD bool skips_rows() const { return lazy_rows && gradient.ids; }
   /// Whether the row of the table that element `at` lies in is changed.
-  bool moves(i64 at) const {
+  MINIMA_HD bool moves(i64 at) const {
     return !skips_rows() ||
            std::binary_search(gradient.ids, gradient.ids + gradient.count, at / gradient.width);
   }
 
-  /// The slot of that name, or null.
-  const SlotView* find(std::string_view slot) const {
-    for (std::size_t k = 0; k < static_cast<std::size_t>(slot_count); ++k)
-      if (slots[k].name == slot) return &slots[k];
-    return nullptr;
-  }
-  /// Its floats, where it is never stored in fewer bits; null without such a slot.
-  float* floats(std::string_view slot) const {
-    const SlotView* found = find(slot);
-    return found ? static_cast<float*>(found->values) : nullptr;
-  }
   /// Tells a probe of a number that is one for the whole parameter, with its formula.
   void note(const std::string& letter, const char* formula, double value) const {
     if (probe) probe->notes.push_back({letter, formula, value});

@@ -120,9 +120,8 @@ Tensor means(const Tensor& v, Meaning meaning, const Shape& shape, double factor
 Tensor product(Tensor rows, Tensor columns, const Shape& shape, double factor) {
   Tensor result = Tensor::empty(shape);
   float* out = result.data<float>();
-  RunningMeans{rows.data<float>(), columns.data<float>()}
-      .moment(MatrixShape(shape), 0)
-      .for_products([&](double v) { *out++ = static_cast<float>(factor * v); });
+  for_moment(rows.data<float>(), columns.data<float>(), MatrixShape(shape),
+             [&](double v) { *out++ = static_cast<float>(factor * v); });
   return result;
 }
 

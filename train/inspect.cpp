@@ -160,14 +160,13 @@ FactorUse factor_use(const StateFile& file, const PlannedSlot& row, const Planne
   }
   DifferenceSum error;
   i64 at = 0;
-  RunningMeans{R.data<float>(), C.data<float>()}
-      .moment(MatrixShape({use.batch, use.rows, use.columns}), 0)
-      .for_products([&](double product) {
-        use.min = std::min(use.min, product);
-        use.max = std::max(use.max, product);
-        if (full) error.add(V.data<float>()[at], product);
-        ++at;
-      });
+  for_moment(R.data<float>(), C.data<float>(), MatrixShape({use.batch, use.rows, use.columns}),
+             [&](double product) {
+               use.min = std::min(use.min, product);
+               use.max = std::max(use.max, product);
+               if (full) error.add(V.data<float>()[at], product);
+               ++at;
+             });
   use.error = error.result();
   return use;
 }

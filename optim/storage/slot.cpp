@@ -1,5 +1,8 @@
 #include "optim/storage/slot.hpp"
 
+#include <map>
+#include <mutex>
+
 #include "optim/storage/open.hpp"
 
 namespace minima {
@@ -10,6 +13,22 @@ template <class F>
 void for_stretches(const SlotView& slot, i64 size, const F& f) {
   const i64 stretch = slot.storage == Storage::block8 ? slot.block_size : kLongestStretch;
   for (i64 at = 0; at < size; at += stretch) f(at, std::min(stretch, size - at));
+}
+
+/// In the memory of a device; a GPU's is copied there once, and stays.
+const CodeMap* code_map(Sign sign, Device device) {
+  const CodeMap& here = sign == Sign::any ? signed_code_map() : unsigned_code_map();
+  if (device.kind == Device::Kind::cpu) return &here;
+  static std::mutex& mutex = *new std::mutex;
+  static auto& copies = *new std::map<std::pair<std::string, Sign>, Tensor>;
+  const std::lock_guard lock(mutex);
+  Tensor& there = copies[{to_string(device), sign}];
+  if (!there.defined()) {
+    Tensor bytes = Tensor::empty({sizeof(CodeMap)}, DType::u8);
+    std::memcpy(bytes.raw(), &here, sizeof(CodeMap));
+    there = bytes.to(device);
+  }
+  return reinterpret_cast<const CodeMap*>(there.raw());
 }
 
 }  // namespace
@@ -28,9 +47,10 @@ DType dtype_in(Storage storage) {
   return DType::f32;
 }
 
-StoredSlot StoredSlot::make(const PlannedSlot& planned) {
-  StoredSlot slot{Tensor::zeros(planned.shape, dtype_in(planned.storage))};
-  if (planned.storage == Storage::block8) slot.absmax = Tensor::zeros({planned.scales()});
+StoredSlot StoredSlot::make(const PlannedSlot& planned, Device device) {
+  StoredSlot slot{Tensor::zeros(planned.shape, dtype_in(planned.storage), device)};
+  if (planned.storage == Storage::block8)
+    slot.absmax = Tensor::zeros({planned.scales()}, DType::f32, device);
   return slot;
 }
 
@@ -39,13 +59,12 @@ SlotView StoredSlot::view(const PlannedSlot& planned) const {
   if (planned.storage == Storage::block8) {
     view.absmax = const_cast<float*>(absmax.data<float>());
     view.block_size = planned.block_size;
-    view.map = planned.sign == Sign::any ? &signed_code_map() : &unsigned_code_map();
+    view.map = code_map(planned.sign, values.device());
   }
   return view;
 }
 
 SlotView float_view(const Tensor& tensor, std::string_view what, const std::string& name) {
-  require_cpu("optimizer", tensor.device());
   check(tensor.dtype() == DType::f32 || tensor.dtype() == DType::bf16,
         "optimizer: the {} of '{}' is {}; it must be f32 or bf16", what, name,
         dtype_name(tensor.dtype()));

@@ -14,14 +14,16 @@ struct StoredSlot {
   Tensor values, absmax = {};
 
   /// Zero. Codes 0 under absmax 0 are zeros, of the sign that they have in the public implementation.
-  static StoredSlot make(const PlannedSlot& planned);
+  static StoredSlot make(const PlannedSlot& planned, Device device);
   SlotView view(const PlannedSlot& planned) const;
+  /// Itself where it is already there, else a copy.
+  StoredSlot to(Device device) const { return {values.to(device), absmax.to(device)}; }
 };
 
 /// A tensor of f32 or bf16 as a slot. Throws Error, naming what it is, for other types.
 SlotView float_view(const Tensor& tensor, std::string_view what, const std::string& name);
 
-/// The decoded values.
+/// The decoded values of a slot on the CPU.
 Tensor read_slot(const SlotView& slot, const Shape& shape);
 /// Encodes values.
 void write_slot(const SlotView& slot, const Tensor& values);

@@ -167,12 +167,27 @@ struct RowNormalized {
     }
   };
   struct Square {
+    using Adds = Term;
+    MINIMA_HD Square on(const StepView&) const { return *this; }
     MINIMA_HD Square row(i64) const { return *this; }
-    MINIMA_HD Terms operator()(i64, float g, float) const { return {g * g, 0}; }
+    MINIMA_HD Term operator()(i64, float g, float) const { return {g * g}; }
+  };
+  /// R, and the step size of each row.
+  struct Rows {
+    Options o;
+    template <class Team>
+    MINIMA_HD void operator()(const Team& team, const StepView& x, i64 matrix) const {
+      float *const R = x.means[0], *const step = x.workspace.r[0];
+      team.each(x.matrix.rows, [&](i64 row) MINIMA_INLINE {
+        const i64 i = matrix * x.matrix.rows + row;
+        R[i] = static_cast<float>(o.beta2 * static_cast<double>(R[i]) +
+                                  (1 - o.beta2) * x.workspace.rows[i]);
+        step[i] = R[i] > 0 ? static_cast<float>(o.lr) / std::sqrt(R[i]) : 0.0f;
+      });
+    }
   };
   struct Move {
-    const float* step;
-    float keep;
+    Options o;
     struct Row {
       float step, keep;
       template <class T>
@@ -180,22 +195,24 @@ struct RowNormalized {
         p = keep * p - step * g;
       }
     };
-    MINIMA_HD Row row(i64 i) const { return {step[i], keep}; }
+    struct Of {
+      const float* step;
+      float keep;
+      MINIMA_HD Row row(i64 i) const { return {step[i], keep}; }
+    };
+    MINIMA_HD Of on(const StepView& x) const {
+      return {x.workspace.r[0], static_cast<float>(1 - o.lr * o.weight_decay)};
+    }
   };
   static std::vector<Slot> slots(const Options&, const ParameterShape& parameter) {
     const MatrixShape shape(parameter.shape);
     return {{"exp_avg_sq_row", "R", Sign::nonnegative, Shape{shape.batch * shape.rows}}};
   }
-  static void step(const Options& o, const StepView& view) {
-    const MatrixSums sums = matrix_pass(view, Square{});
-    float* const R = view.floats("exp_avg_sq_row");
-    std::vector<float> step(sums.rows.size());
-    for (std::size_t i = 0; i < step.size(); ++i) {
-      R[i] = static_cast<float>(o.beta2 * static_cast<double>(R[i]) + (1 - o.beta2) * sums.rows[i]);
-      step[i] = R[i] > 0 ? static_cast<float>(o.lr) / std::sqrt(R[i]) : 0.0f;
-    }
-    apply_pass(view, Move{step.data(), static_cast<float>(1 - o.lr * o.weight_decay)},
-               std::array<SlotView, 0>{});
+  template <class Passes>
+  static void step(const Options& o, Passes& passes) {
+    passes.sums(Square{});
+    passes.between(Rows{o});
+    passes.apply(Move{o}, first_slots<0>);
   }
 };
 
