@@ -80,7 +80,9 @@ struct Adafactor {
     return 1 / sqrt(t) < cap ? 1 / sqrt(t) : cap;
   }
   /// RMS(p) before the step, in the memory of its slot.
-  MINIMA_HD static float& weight_rms(const StepView& x) { return *x.means[x.matrix.vector ? 1 : 2]; }
+  MINIMA_HD static float& weight_rms(const StepView& x) {
+    return *x.means[x.matrix.vector ? 1 : 2];
+  }
   MINIMA_HD static double alpha(const Options& o, const StepView& x) {
     return base(o, x) *
            (o.scale_parameter ? larger(o.eps2, static_cast<double>(weight_rms(x))) : 1);

@@ -66,8 +66,7 @@ struct AdafactorTorch {
       const RunningMeans means = running_means(x, 0, matrix);
       means.update(team, x.workspace, 1 - w(o, x));
       means.moment(team, eps1(o, x), x.workspace.r[0], x.workspace.c[0]);
-      if (matrix == 0 && team.leads())
-        weight_rms(x) = root_mean_square(x.workspace.numbers[0], x);
+      if (matrix == 0 && team.leads()) weight_rms(x) = root_mean_square(x.workspace.numbers[0], x);
     }
   };
 

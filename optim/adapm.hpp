@@ -215,14 +215,12 @@ struct AdaPm {
       i64 width;
       MINIMA_HD Row row(i64 i) const {
         return {moments, keep, kFactored ? factors.r[i] : 0.0f,
-                kFactored ? factors.column(i) : nullptr,
-                estimate ? estimate + i * width : nullptr};
+                kFactored ? factors.column(i) : nullptr, estimate ? estimate + i * width : nullptr};
       }
     };
     MINIMA_HD Of on(const StepView& x) const {
       return {AdamMoments(lr, kAverages ? beta1 : 0, beta2, eps, x.t),
-              static_cast<float>(1 - lr * weight_decay), factors_of(x), estimate,
-              x.matrix.columns};
+              static_cast<float>(1 - lr * weight_decay), factors_of(x), estimate, x.matrix.columns};
     }
   };
 };

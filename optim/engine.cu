@@ -47,7 +47,7 @@ struct Decide {
     outcome->skipped = options.skip_non_finite && !finite;
     const double factor =
         options.clip_norm > 0 ? clip_factor(outcome->norm, options.clip_norm) : 1.0;
-    outcome->clipped = factor != 1;
+    outcome->clipped = factor != 1 && !outcome->skipped;
     outcome->scale = scale * factor;
     outcome->bad_weights = false;
   }

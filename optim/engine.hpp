@@ -149,18 +149,19 @@ class RuleRunner final : public AnyRule {
   void step(std::span<const StepView> views, double lr_factor) const override {
     const Options options = scaled(lr_factor);
     if constexpr (ElementwiseRule<R>) {
-      detail::with_slots<R>(R::slots(options).size(), [&]<std::size_t K>(
-                                                          std::integral_constant<std::size_t, K>) {
-        std::vector<detail::SameForAllRows<R>> rules;
-        rules.reserve(views.size());
-        std::vector<FormulaStep> steps;
-        for (const StepView& view : views)
-          steps.push_back({&view, {view.slots.data(), K},
-                           view.skips_rows() ? view.gradient.width : view.shape.size(),
-                           any_formula<K>(rules.emplace_back(
-                               detail::Prepared<R>{options}.on(view)))});
-        run(steps);
-      });
+      detail::with_slots<R>(
+          R::slots(options).size(), [&]<std::size_t K>(std::integral_constant<std::size_t, K>) {
+            std::vector<detail::SameForAllRows<R>> rules;
+            rules.reserve(views.size());
+            std::vector<FormulaStep> steps;
+            for (const StepView& view : views)
+              steps.push_back(
+                  {&view,
+                   {view.slots.data(), K},
+                   view.skips_rows() ? view.gradient.width : view.shape.size(),
+                   any_formula<K>(rules.emplace_back(detail::Prepared<R>{options}.on(view)))});
+            run(steps);
+          });
     } else {
       i64 (*temporary)(const void*, const StepView&) = nullptr;
       if constexpr (requires(const StepView& view) { R::temporary(options, view); })

@@ -63,9 +63,8 @@ struct RunningMeans {
     } else if (team.leads()) {
       r[k] = 1;
     }
-    team.each(shape.columns,
-              [C = column_means(), c = c + k * shape.columns](i64 j)
-                  MINIMA_INLINE { c[j] = 1 / sqrt(C[j]); });
+    team.each(shape.columns, [C = column_means(), c = c + k * shape.columns](i64 j)
+                                 MINIMA_INLINE { c[j] = 1 / sqrt(C[j]); });
   }
 
   /// r = R/max(mean(R), floor), c = C: the moment itself.
@@ -127,9 +126,7 @@ struct SquareOf {
     };
     MINIMA_HD Row row(i64 i) const { return {update.row(i)}; }
   };
-  MINIMA_HD auto on(const StepView& view) const {
-    return Of<detail::On<Update>>{update.on(view)};
-  }
+  MINIMA_HD auto on(const StepView& view) const { return Of<detail::On<Update>>{update.on(view)}; }
 };
 
 /// u = g · √(mean(R)/R) · √(1/C), before it is clipped: Adafactor's and CAME's.

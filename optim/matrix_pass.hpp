@@ -54,9 +54,13 @@ template <class Pass>
 using On = decltype(std::declval<const Pass&>().on(std::declval<const StepView&>()));
 
 template <class Term>
-concept GoesToMatrix = requires(Term term) { term.matrix; };
+concept GoesToMatrix = requires(Term term) {
+  term.matrix;
+};
 template <class Term>
-concept GoesToTotal = requires(Term term) { term.total; };
+concept GoesToTotal = requires(Term term) {
+  term.total;
+};
 
 struct PieceSums {
   double row = 0, total = 0;
@@ -140,7 +144,8 @@ class PassesOnCpu {
   template <class Formula, std::size_t K>
   void apply(const Formula& formula, std::integral_constant<std::size_t, K>) {
     const auto on = formula.on(view_);
-    const FormulaStep step{&view_, {view_.slots.data(), K}, view_.matrix.columns, any_formula<K>(on)};
+    const FormulaStep step{
+        &view_, {view_.slots.data(), K}, view_.matrix.columns, any_formula<K>(on)};
     run({&step, 1});
   }
   /// The gradient, scaled and guarded.

@@ -228,10 +228,11 @@ struct Optimizer::Impl {
   StepView view(std::size_t index, const StepOptions& options) {
     const Entry& entry = entries[index];
     Parameter& parameter = *entry.parameter;
-    check(parameter.value.device() == device,
-          "optimizer: '{}' lies on {}, its state on {}; bring a model to its device first, then make "
-          "the optimizer",
-          parameter.name, to_string(parameter.value.device()), to_string(device));
+    check(
+        parameter.value.device() == device,
+        "optimizer: '{}' lies on {}, its state on {}; bring a model to its device first, then make "
+        "the optimizer",
+        parameter.name, to_string(parameter.value.device()), to_string(device));
     StepView view;
     view.name = parameter.name;
     view.shape = parameter.value.shape();

@@ -59,14 +59,15 @@ struct TensorReport {
   double weight_rms;    ///< before the step
   double update_rms;    ///< of the change
   double step_size;     ///< lr of this step; for Adafactor its α (on a GPU NaN: it stays there)
-  bool update_clipped;  ///< the rule cut the update by its own threshold (clip_threshold, d; not on a GPU)
+  bool
+      update_clipped;  ///< the rule cut the update by its own threshold (clip_threshold, d; not on a GPU)
 };
 
 struct StepReport {
   std::optional<double> grad_norm;  ///< after gradient_scale, before clipping; where measured
   bool clipped = false;
   bool skipped = false;
-  bool bad_weights = false;           ///< after a step on a GPU: a weight that it moved is inf or NaN
+  bool bad_weights = false;  ///< after a step on a GPU: a weight that it moved is inf or NaN
   std::vector<TensorReport> tensors;  ///< of every parameter that was stepped; where watched
 
   /// A step on a GPU does not wait for it: what stands above `tensors` is filled in by this, which does.

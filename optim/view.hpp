@@ -36,8 +36,8 @@ struct MatrixShape {
 
 /// What the passes of a matrix rule (optim/matrix_pass.hpp) leave for one another.
 struct Workspace {
-  double *rows, *columns;     ///< sums of the last pass that had them: [batch·rows], [batch·columns]
-  double* numbers;            ///< [kNumbers]; the first is the sum of all of the last pass that had one
+  double *rows, *columns;  ///< sums of the last pass that had them: [batch·rows], [batch·columns]
+  double* numbers;  ///< [kNumbers]; the first is the sum of all of the last pass that had one
   std::array<float*, 2> r, c;  ///< factors of rows and columns, of two moments
 
   static constexpr i64 kNumbers = 2;
@@ -50,7 +50,8 @@ struct StepView {
   MatrixShape matrix;
   SlotView value;  ///< fp32 or bf16
   GradientView gradient;
-  std::array<SlotView, kMaxSlots> slots;     ///< those with a value for each element, in the rule's order
+  std::array<SlotView, kMaxSlots>
+      slots;  ///< those with a value for each element, in the rule's order
   std::array<float*, kMaxSlots> means = {};  ///< those of another shape, in the rule's order: fp32
   int slot_count = 0, mean_count = 0;
   i32* step = nullptr;  ///< the steps made so far

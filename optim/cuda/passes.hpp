@@ -33,9 +33,7 @@ struct Table {
   const i64 *index, *first;
   i64 count;
 
-  __device__ i64 entry_of(i64 block) const {
-    return MINIMA_BACKEND::entry_of(block, first, count);
-  }
+  __device__ i64 entry_of(i64 block) const { return MINIMA_BACKEND::entry_of(block, first, count); }
   __device__ const StepView& view(i64 entry) const { return views[index[entry]]; }
 };
 
@@ -83,8 +81,7 @@ __global__ void update_kernel(Table table, const Formula* formulas, Outcome* out
     const i64 at = begin + k;
     float scratch[1 + kSlots], state[kSlots + 1];
     const float before = *open(view.value, at, 1, scratch), g = gradient_at(view, at);
-    for (int s = 0; s < kSlots; ++s)
-      state[s] = *open(view.slots[s], at, 1, scratch + 1 + s);
+    for (int s = 0; s < kSlots; ++s) state[s] = *open(view.slots[s], at, 1, scratch + 1 + s);
     if (view.moves(at)) {
       float p = before;
       formula.row(at / width)(at % width, p, g, state[K]...);
@@ -142,8 +139,8 @@ __global__ void sum_kernel(Table table, const Pass* passes, const i64* offset, f
       const i64 at = i * width + j;
       float scratch[1 + sizeof...(K)];
       const float p = *open(view.value, at, 1, scratch), g = gradient_at(view, at);
-      const Term term = row(j, guard.passes(g) ? g : 0.0f, p,
-                            *open(view.slots[K], at, 1, scratch + 1 + K)...);
+      const Term term =
+          row(j, guard.passes(g) ? g : 0.0f, p, *open(view.slots[K], at, 1, scratch + 1 + K)...);
       if constexpr (detail::GoesToMatrix<Term>) {
         columns[j] += term.matrix;  // the thread's own column
         sum += static_cast<double>(term.matrix);
@@ -310,7 +307,8 @@ class PassesOnGpu {
       launch(gpu_, sum_kernel<detail::On<Pass>, Term, S...>, blocks, kThreads, 0, chunks,
              at<const detail::On<Pass>>(on), at<const i64>(offsets), partial.data<float>(),
              totals.data<double>());
-    }(std::make_index_sequence<K>());
+    }
+    (std::make_index_sequence<K>());
     const Table columns = table(index, first, blocks, [](const StepView& view) {
       return (view.matrix.batch * (matrix ? view.matrix.columns : 1) + kThreads - 1) / kThreads;
     });
@@ -341,12 +339,11 @@ class PassesOnGpu {
       launch(gpu_, update_kernel<detail::On<Formula>, S...>, blocks, kThreads,
              K * static_cast<std::size_t>(longest) * sizeof(float), stretches,
              at<const detail::On<Formula>>(on), outcome_);
-    }(std::make_index_sequence<K>());
+    }
+    (std::make_index_sequence<K>());
   }
 
-  void copy_gradient(float* to) {
-    each(gpu_, on_host().matrix.size(), CopyGradient{view(), to});
-  }
+  void copy_gradient(float* to) { each(gpu_, on_host().matrix.size(), CopyGradient{view(), to}); }
 
  private:
   /// The chosen views with their blocks; `index` and `first` hold its memory.

@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "optim/clip.hpp"
+#include "tests/emulated/device/device.hpp"
 #include "tests/optim/conformance.hpp"
 
 using namespace minima;
@@ -25,9 +26,10 @@ void to_device(const Model& model) {
 
 /// Borders of blocks, warps and stretches; every kind of momentum of adapm; a batch of matrices.
 std::vector<ParameterShape> shapes() {
-  return {{"v.bias", {257}},      {"long.bias", {1100}},     {"w", {33, 40}},     {"batch", {3, 5, 11}},
-          {"q_lin", {20, 36}},    {"ffn.lin.weight", {36, 12}}, {"embeddings", {40, 24}}, {"none", {0}},
-          {"scalar", {}},         {"flat", {1, 300}},        {"steep", {300, 1}}};
+  return {{"v.bias", {257}},        {"long.bias", {1100}}, {"w", {33, 40}},
+          {"batch", {3, 5, 11}},    {"q_lin", {20, 36}},   {"ffn.lin.weight", {36, 12}},
+          {"embeddings", {40, 24}}, {"none", {0}},         {"scalar", {}},
+          {"flat", {1, 300}},       {"steep", {300, 1}}};
 }
 
 enum class Gradients { dense, rows, lazy_rows };
@@ -40,8 +42,8 @@ void set_gradients(const Model& model, i64 step, Gradients kind) {
   if (kind == Gradients::dense) return;
   for (std::size_t i : {2, 6}) {  // w and embeddings
     const i64 width = model[i].value.size(1);
-    const std::vector<i64> ids = step == 1 ? std::vector<i64>{0, 3, 4, 32}
-                                           : std::vector<i64>{2, 3, 17 + step, 31};
+    const std::vector<i64> ids =
+        step == 1 ? std::vector<i64>{0, 3, 4, 32} : std::vector<i64>{2, 3, 17 + step, 31};
     model[i].gradient = Gradient::rows(
         Tensor::from(ids), random_tensor({4, width}, fmt::format("rows{} {}", i, step)));
   }
@@ -52,7 +54,10 @@ Tensor decoded(const Optimizer& optimizer, const PlannedSlot& slot) {
 }
 
 /// Whether the sums of rows and columns enter, whose order differs.
-bool sums(const std::string& name) { return !default_options(name).contains("amsgrad") && name != "sgd" && name != "lion" && name != "adamw8bit" && name != "adam8bit"; }
+bool sums(const std::string& name) {
+  return !default_options(name).contains("amsgrad") && name != "sgd" && name != "lion" &&
+         name != "adamw8bit" && name != "adam8bit";
+}
 
 /// Of fp32 values: bits where all maths is elementwise, else nearly; of what is stored in fewer bits, one value
 /// in a hundred may round the other way.
@@ -114,4 +119,130 @@ TEST_CASE("every optimizer makes on the device the steps of the CPU, over every 
         compare(spec, Gradients::rows);
         compare(spec + ":lazy_rows=true:block_size=16", Gradients::rows);
       }
+}
+
+TEST_CASE("the norm, clipping and skipping are those of the CPU, and nothing waits for them") {
+  for (const std::string spec :
+       {"adamw:weight_decay=0.1", "adafactor", "came", "adapm:low_rank=q_lin", "sgd:momentum=0.9",
+        "adamw8bit:min_8bit_size=1"})
+    for (const double scale : {1.0, 1e-3, HUGE_VAL}) {
+      CAPTURE(spec);
+      CAPTURE(scale);
+      const Model cpu(shapes()), device(shapes());
+      to_device(device);
+      Optimizer expected = make_optimizer(spec, cpu.all()),
+                found = make_optimizer(spec, device.all());
+      for (i64 k = 0; k < 3; ++k) {
+        for (const Model* model : {&cpu, &device}) model->set_gradients(k, k == 1 ? scale : 1);
+        to_device(device);
+        const StepOptions options{.clip_norm = 5, .gradient_scale = 0.25, .skip_non_finite = true};
+        const i64 before = emulated::waits();
+        StepReport there = found.step(options);
+        CHECK(emulated::waits() == before);
+        const StepReport here = expected.step(options);
+        CHECK_FALSE(there.grad_norm.has_value());
+        there.read();
+        if (std::isfinite(*here.grad_norm))
+          CHECK(*there.grad_norm == doctest::Approx(*here.grad_norm).epsilon(1e-12));
+        CHECK(std::isfinite(*there.grad_norm) == std::isfinite(*here.grad_norm));
+        CHECK(there.clipped == here.clipped);
+        CHECK(there.skipped == here.skipped);
+        CHECK_FALSE(there.bad_weights);
+        for (Norm norm : {Norm::l1, Norm::l2, Norm::maximum}) {
+          const double a = global_norm(device.all(), norm, -2),
+                       b = global_norm(cpu.all(), norm, -2);
+          CHECK((std::isfinite(b) ? a == doctest::Approx(b).epsilon(1e-12) : !std::isfinite(a)));
+        }
+      }
+      for (std::size_t i = 0; i < cpu.parameters.size(); ++i) {
+        CAPTURE(cpu[i].name);
+        check_equal(device[i].value.to(Device{}).to(DType::f64), cpu[i].value.to(DType::f64), false,
+                    false);
+      }
+      for (const PlannedSlot& slot : expected.state().slots) {
+        CAPTURE(slot.key());
+        check_equal(decoded(found, slot), decoded(expected, slot), slot.slot == "step",
+                    slot.storage != Storage::fp32);
+      }
+    }
+}
+
+TEST_CASE("a weight that is not finite any more is told by the step that made it so") {
+  const Model model({{"w", {70, 40}}});
+  to_device(model);
+  Optimizer optimizer = make_optimizer("sgd:lr=1e38", model.all());
+  model.set_gradients(0, 100), to_device(model);
+  CHECK(optimizer.step().read().bad_weights);
+}
+
+TEST_CASE("a watched step on the device reports what the CPU's does") {
+  for (const std::string spec : {"adamw", "adafactor:lr=0.01:relative_step=false", "adamw8bit"}) {
+    CAPTURE(spec);
+    const Model cpu({{"a", {300}}, {"b", {20, 30}}}), device({{"a", {300}}, {"b", {20, 30}}});
+    to_device(device);
+    Optimizer expected = make_optimizer(spec, cpu.all()),
+              found = make_optimizer(spec, device.all());
+    for (i64 k = 0; k < 2; ++k) {
+      cpu.set_gradients(k), device.set_gradients(k), to_device(device);
+      const StepOptions options{.lr_factor = 0.5, .clip_norm = 1, .watch = true};
+      const StepReport a = expected.step(options), b = found.step(options);
+      REQUIRE(b.tensors.size() == 2);
+      for (std::size_t i = 0; i < 2; ++i) {
+        CHECK(b.tensors[i].gradient_rms == doctest::Approx(a.tensors[i].gradient_rms));
+        CHECK(b.tensors[i].weight_rms == doctest::Approx(a.tensors[i].weight_rms));
+        CHECK(b.tensors[i].update_rms == doctest::Approx(a.tensors[i].update_rms).epsilon(1e-4));
+      }
+    }
+  }
+}
+
+TEST_CASE("state made on one device goes on on the other") {
+  const auto file = std::filesystem::temp_directory_path() /
+                    fmt::format("minima-emulated-{}.safetensors", std::random_device{}());
+  for (const std::string spec : {"adamw", "adamw8bit:min_8bit_size=1", "adam:state=bf16", "came",
+                                 "adapm:low_rank=q_lin", "sgd:momentum=0.9:dampening=0.5"})
+    for (const Device first : {Device{}, kEmulated}) {
+      CAPTURE(spec);
+      CAPTURE(to_string(first));
+      const Device second = first == kEmulated ? Device{} : kEmulated;
+      const Model straight(shapes()), moved(shapes());
+      Optimizer whole = make_optimizer(spec, straight.all());
+      const auto step = [](const Model& model, Optimizer& optimizer, i64 k, Device device) {
+        set_gradients(model, k + 3, Gradients::dense);
+        if (device == kEmulated) to_device(model);
+        optimizer.step();
+      };
+      for (i64 k = 0; k < 4; ++k) step(straight, whole, k, Device{});
+      if (first == kEmulated) to_device(moved);
+      Optimizer before = make_optimizer(spec, moved.all());
+      for (i64 k = 0; k < 2; ++k) step(moved, before, k, first);
+      before.save(file);
+      for (Parameter* parameter : moved.all()) parameter->value = parameter->value.to(second);
+      Optimizer after = make_optimizer(spec, moved.all());
+      after.load(file);
+      for (i64 k = 2; k < 4; ++k) step(moved, after, k, second);
+      for (std::size_t i = 0; i < straight.parameters.size(); ++i) {
+        CAPTURE(straight[i].name);
+        check_equal(moved[i].value.to(Device{}).to(DType::f64), straight[i].value.to(DType::f64),
+                    false, true);
+      }
+    }
+  std::filesystem::remove(file);
+}
+
+TEST_CASE("what does not lie together is refused by name") {
+  const Model model({{"w", {4, 4}}, {"v", {4}}});
+  model[0].value = model[0].value.to(kEmulated);
+  CHECK_THROWS_WITH_AS(
+      make_optimizer("adamw", model.all()),
+      "optimizer: 'w' lies on emulated, 'v' on cpu; the parameters of one must lie "
+      "together",
+      Error);
+  model[0].value = model[0].value.to(Device{});
+  Optimizer optimizer = make_optimizer("adamw", model.all());
+  model.set_gradients(0), to_device(model);
+  CHECK_THROWS_WITH_AS(optimizer.step(),
+                       "optimizer: 'w' lies on emulated, its state on cpu; bring a model to its "
+                       "device first, then make the optimizer",
+                       Error);
 }

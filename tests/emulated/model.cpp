@@ -2,6 +2,10 @@
 #include "autograd/functions.hpp"
 #include "core/buffer.hpp"
 #include "nn/models/classifier.hpp"
+#include "optim/groups.hpp"
+#include "optim/optimizer.hpp"
+#include "optim/schedule.hpp"
+#include "tests/emulated/device/device.hpp"
 #include "tests/support.hpp"
 
 using namespace minima;
@@ -91,5 +95,41 @@ TEST_CASE("a steady training pass takes no more memory from the device") {
     const i64 now = memory_stats(kEmulated).allocations;
     if (step == 2) CHECK(now == taken);
     taken = now;
+  }
+}
+
+TEST_CASE(
+    "a classifier trained on the device has the losses of the CPU, and a step waits for nothing") {
+  const std::vector<Batch> batches{texts({3, 17, 1}), texts({12, 5}), texts({9, 9, 2, 4})};
+  for (const char* spec :
+       {"adamw:lr=0.003", "adamw8bit:lr=0.003:min_8bit_size=256",
+        "adafactor:lr=0.03:relative_step=false", "came:lr=0.001", "adapm:lr=0.003:rank=4"}) {
+    CAPTURE(spec);
+    const auto train = [&](Device device) {
+      Classifier model(small_config(Pooling::first));
+      model.initialize(7);
+      model.to(device);
+      Optimizer optimizer = make_optimizer(spec, decay_groups(model.parameters(), spec));
+      const Schedule schedule{.kind = "linear", .warmup = 2, .total = 20};
+      std::vector<double> losses;
+      for (i64 step = 0; step < 10; ++step) {
+        const Batch& batch = batches[static_cast<std::size_t>(step) % batches.size()];
+        const i64 before = emulated::waits();
+        for (Parameter* parameter : model.parameters()) parameter->gradient.clear();
+        const Variable logits = model(batch, {.training = true, .seed = 3, .step = step});
+        const Variable loss = cross_entropy(logits, batch.labels.to(device));
+        loss.backward();
+        StepReport report = optimizer.step(
+            {.lr_factor = schedule.factor(step), .clip_norm = 0.5, .skip_non_finite = true});
+        CHECK(emulated::waits() == before);
+        losses.push_back(loss.value().item());
+        CHECK(report.read().grad_norm.has_value());
+      }
+      return losses;
+    };
+    const std::vector<double> expected = train(Device{}), found = train(kEmulated);
+    for (std::size_t i = 0; i < found.size(); ++i)
+      CHECK(found[i] == doctest::Approx(expected[i]).epsilon(1e-3));
+    CHECK(found.back() < found.front());
   }
 }

@@ -218,6 +218,9 @@ cudaError_t cudaMemsetAsync(void* block, int value, std::size_t bytes, cudaStrea
 /// What <<<…>>> does.
 cudaError_t start(Kernel kernel, cudaStream_t stream);
 
+/// How often the host has waited since the program began: for a copy to it, or for a stream or an event.
+i64 waits();
+
 /// Calls f where a kernel would run: with the device's memory in reach. For tests.
 void inspect(const std::function<void()>& f);
 

@@ -27,6 +27,7 @@ namespace {
 
 std::recursive_mutex mutex;
 thread_local cudaError_t last_error = cudaSuccess;
+i64 waited = 0;
 
 std::set<Stream*>& streams() {
   static std::set<Stream*>& all = *new std::set<Stream*>;
@@ -61,6 +62,11 @@ bool enqueue(cudaStream_t stream, std::function<void()> work) {
   stream->work.push_back(std::move(work));
   ++stream->queued;
   return true;
+}
+
+i64 waits() {
+  const std::lock_guard lock(mutex);
+  return waited;
 }
 
 const char* cudaGetErrorString(cudaError_t error) {
@@ -106,12 +112,14 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   const std::lock_guard lock(mutex);
   if (!streams().contains(stream)) return done(cudaErrorInvalidResourceHandle);
+  ++waited;
   drain(*stream, stream->queued);
   return cudaSuccess;
 }
 
 cudaError_t cudaDeviceSynchronize() {
   const std::lock_guard lock(mutex);
+  ++waited;
   for (Stream* stream : streams()) drain(*stream, stream->queued);
   return cudaSuccess;
 }
@@ -148,6 +156,7 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   const std::lock_guard lock(mutex);
   if (!events().contains(event)) return done(cudaErrorInvalidResourceHandle);
+  ++waited;
   if (event->stream) drain(*event->stream, event->place);
   return cudaSuccess;
 }
