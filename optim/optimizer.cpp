@@ -87,7 +87,7 @@ TensorReport watched_step(const AnyRule& rule, const Parameter& parameter, StepV
 
 /// What a step changes by one rule.
 struct Group {
-  const AnyRule* rule = nullptr;
+  const AnyRule* rule;
   std::vector<Parameter*> parameters;
   std::vector<StepView> views;
 };
@@ -302,11 +302,11 @@ StepReport Optimizer::step(const StepOptions& options) {
         "optimizer: a probe looks on where it computes, on the cpu; the parameters lie on {}",
         to_string(impl.device));
   // Views check every gradient, before anything changes.
-  std::vector<Group> groups(impl.rules.size());
+  std::vector<Group> groups;
+  for (const auto& rule : impl.rules) groups.push_back({rule.get(), {}, {}});
   for (std::size_t i = 0; i < impl.entries.size(); ++i) {
     const Impl::Entry& entry = impl.entries[i];
     if (!entry.parameter->trainable || !entry.parameter->gradient) continue;
-    groups[entry.group].rule = impl.rules[entry.group].get();
     groups[entry.group].parameters.push_back(entry.parameter);
     groups[entry.group].views.push_back(impl.view(i, options));
   }

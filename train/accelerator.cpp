@@ -95,8 +95,9 @@ void Accelerator::backward(const Variable& loss, double weight, i64 tokens) {
   tokens_ += tokens;
   bad_ |= !std::isfinite(loss_);
   if (!bad_)
-    return loss.backward(
-        Tensor::full(loss.shape(), static_cast<float>(scale_ * weight / first_weight_)));
+    return loss.backward(Tensor::full(loss.shape(),
+                                      static_cast<float>(scale_ * weight / first_weight_),
+                                      DType::f32, loss.value().device()));
   if (options_.non_finite != NonFinite::stop) return;
   ring({step_ + 1, Alarm::Of::loss, "", loss_, 0});
   fail_at_run_time(
@@ -116,13 +117,15 @@ StepRecord Accelerator::step() {
   StepReport report;
   report.skipped = true;
   if (!bad_)
-    report = optimizer_->step({.lr_factor = lr_factor,
-                               .clip_norm = clip_norm_,
-                               .clip_value = clip_value_,
-                               .gradient_scale = first_weight_ / (weight_ * scale_),
-                               .measure_norm = true,
-                               .skip_non_finite = true,
-                               .watch = watched});
+    report = optimizer_
+                 ->step({.lr_factor = lr_factor,
+                         .clip_norm = clip_norm_,
+                         .clip_value = clip_value_,
+                         .gradient_scale = first_weight_ / (weight_ * scale_),
+                         .measure_norm = true,
+                         .skip_non_finite = true,
+                         .watch = watched})
+                 .read();
   else
     ring({step_, Alarm::Of::loss, "", loss_, 0});
   for (const Alarm& alarm :
@@ -142,7 +145,9 @@ StepRecord Accelerator::step() {
   if (scales() && report.skipped) scale_ /= 2;
   if (scale_ < greatest_scale() && good_steps_ == kGoodSteps) scale_ *= 2, good_steps_ = 0;
   for (Parameter* parameter : parameters_) parameter->gradient.clear();
-  refuse_bad_weights("after");
+  // A GPU has looked at them while it moved them.
+  if (report.bad_weights || parameters_.front()->value.device() == Device{})
+    refuse_bad_weights("after");
   StepRecord record{step_,
                     epoch_,
                     loss_ / weight_,

@@ -18,7 +18,8 @@ Objective classification(nn::Classifier& model, const TrainingData& data,
             Batch batch = make_batch(data.train, {indices.begin(), indices.end()});
             if (rate > 0)
               batch = drop_words(batch, tokenizer->vocabulary(), rate, pass.seed, pass.step);
-            return BatchLoss{cross_entropy(model(batch, pass), batch.labels),
+            const Variable logits = model(batch, pass);
+            return BatchLoss{cross_entropy(logits, batch.labels.to(logits.value().device())),
                              static_cast<double>(batch.texts()), batch.tokens.size()};
           },
       .evaluate = [&model, &data] { return evaluate(model, data.dev); },

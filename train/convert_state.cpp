@@ -52,7 +52,7 @@ struct State {
     std::map<std::string, PlannedSlot> slots;
     Json options;  ///< of its group
     Tensor step;   ///< undefined where none is kept
-    i64 t() const { return step.defined() ? step.data<i32>()[0] : 0; }
+    i64 t() const { return step.defined() ? step.to(Device{}).data<i32>()[0] : 0; }
   };
 
   explicit State(const Optimizer& optimizer) : name(optimizer.name()), family(family_of(name)) {
@@ -152,7 +152,7 @@ class Conversion {
                          &target = new_.entries.at(slot.parameter);
       if (slot.storage == Storage::i32) {
         Tensor step = target.step;
-        step.data<i32>()[0] = static_cast<i32>(t_of(source, target));
+        step.copy_from(Tensor::scalar(static_cast<i32>(t_of(source, target))));
         continue;
       }
       result.push_back(convert(slot, source, target));

@@ -76,12 +76,15 @@ LearningRateCurve find_learning_rate(const Objective& objective, const std::stri
     const BatchLoss batch = objective.loss(batches[next], pass);
     const double loss = batch.loss.value().item();
     if (!std::isfinite(loss)) break;
-    batch.loss.backward(Tensor::full(batch.loss.shape(), scale));
-    const StepReport report = optimizer.step({.lr_factor = rate,
-                                              .clip_norm = options.clip_norm,
-                                              .clip_value = options.clip_value,
-                                              .gradient_scale = 1 / scale,
-                                              .skip_non_finite = true});
+    const Tensor& value = batch.loss.value();
+    batch.loss.backward(Tensor::full(value.shape(), scale, value.dtype(), value.device()));
+    const StepReport report = optimizer
+                                  .step({.lr_factor = rate,
+                                         .clip_norm = options.clip_norm,
+                                         .clip_value = options.clip_value,
+                                         .gradient_scale = 1 / scale,
+                                         .skip_non_finite = true})
+                                  .read();
     for (Parameter* parameter : objective.parameters) parameter->gradient.clear();
     if (report.skipped && scale > 1) {  // too large for fp16: the same step once more
       scale /= 2, rate /= ratio, --step;

@@ -40,7 +40,7 @@ Evaluation evaluate(const nn::MaskedLm& model, const TokenizedSplit& split,
   for (const std::vector<i64>& indices : batches_in_order(split, evaluation_batch(split))) {
     const MaskedBatch masked = masking(make_batch(split, indices), 0);
     if (masked.rows.size() == 0) continue;
-    const Tensor logits = model.logits(masked.batch, masked.rows).value();
+    const Tensor logits = model.logits(masked.batch, masked.rows).value().to(Device{});
     loss += ops::cross_entropy(logits, masked.targets, {.reduction = Reduction::sum}).loss.item();
     for (i64 i = 0; i < masked.rows.size(); ++i) {
       const float* row = logits.data<float>() + i * logits.size(1);

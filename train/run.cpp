@@ -65,8 +65,8 @@ i64 default_epochs(i64 training_texts) {
 Run run_training(const Task& task, const std::string& spec, const TrainingOptions& options,
                  const RunDirectory& run_directory, const Callback& callback) {
   const auto& [directory, resume, arguments] = run_directory;
-  reset_peak_memory();
-  const i64 live_before = memory_stats().live;
+  reset_peak_memory(task.device);
+  const i64 live_before = memory_stats(task.device).live;
   std::unique_ptr<nn::Classifier> model = task.new_model(options.seed);
   const std::vector<Parameter*> parameters = model->parameters();
   freeze(parameters, options.freeze);
@@ -110,7 +110,7 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
   const Tensor logits = predict(*run.model, task.data.test);
   run.test = evaluate(logits, task.data.test);
   record["final_optimizer"] = optimizer.name();
-  record["peak_bytes"] = memory_stats().peak - live_before;
+  record["peak_bytes"] = memory_stats(task.device).peak - live_before;
   record.update(describe(run.result));
   record["test"] = run.test.to_json();
   record["worst"] = to_json(worst_errors(logits, task.data.test, kWorst), task.dataset.test,

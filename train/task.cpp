@@ -93,9 +93,10 @@ void check_options(const TaskOptions& options) {
 bool is_pretrained(const std::string& model) { return std::filesystem::is_directory(model); }
 
 std::unique_ptr<nn::Classifier> Task::new_model(u64 seed) const {
-  if (pretrained) return pretrained_classifier(*pretrained, config, seed).model;
-  auto model = std::make_unique<nn::Classifier>(config);
-  model->initialize(seed);
+  auto model = pretrained ? pretrained_classifier(*pretrained, config, seed).model
+                          : std::make_unique<nn::Classifier>(config);
+  if (!pretrained) model->initialize(seed);
+  model->to(device);
   return model;
 }
 
@@ -129,8 +130,9 @@ Task prepare(const TaskOptions& options, Dataset dataset) {
     config.vocabulary = tokenizer.vocabulary().size();
     config.lower_case = tokenizer.normalization().lowercase;
   }
-  return {std::move(dataset), std::move(tokenizer),  std::move(data),  std::move(config),
-          options.model,      std::move(pretrained), std::move(notes), max_length};
+  return {std::move(dataset), std::move(tokenizer), std::move(data),
+          std::move(config),  options.model,        std::move(pretrained),
+          std::move(notes),   max_length,           options.device};
 }
 
 }  // namespace minima

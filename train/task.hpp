@@ -28,6 +28,7 @@ struct TaskOptions {
   /// Tokens of a text, [CLS] and [SEP] counted; the rest is cut off. From scratch: 128.
   std::optional<i64> max_length{};
   u64 split_seed = 1;  ///< of the split of a single file
+  Device device = {};  ///< where models are made and trained
 };
 
 struct Task {
@@ -39,6 +40,7 @@ struct Task {
   std::optional<ModelDirectory> pretrained{};  ///< what the model starts from; none: from scratch
   std::vector<std::string> notes{};            ///< as in PretrainedClassifier
   i64 max_length = 0;                          ///< to which texts were cut
+  Device device{};
 
   /// A model with the weights that training starts from: the directory's, or drawn from `seed`.
   std::unique_ptr<nn::Classifier> new_model(u64 seed) const;

@@ -82,6 +82,7 @@ void add_compare(CLI::App& app) {
       *app.add_subcommand("compare", "train the same model once per optimizer and compare");
   const auto options = std::make_shared<CompareVerb>();
   options->common.add_to(verb);
+  options->common.add_device(verb);
   options->training.add_to(verb);
   verb.add_option("--optimizers", options->comparison.optimizers,
                   "optimizers with their options: adamw,adafactor:lr=1e-2:relative_step=false,sgd")

@@ -33,6 +33,7 @@ struct EvalVerb {
   void run() {
     common.apply();
     const TextClassifier classifier = load_model(model);
+    classifier.model->to(common.place());
     for (const std::string& note : classifier.notes) fmt::print(stderr, "{}\n", note);
     tell_of_pairs(classifier, model, !read.pair_column.empty(), "--pair-column");
     const TokenizedSplit split =
@@ -56,6 +57,7 @@ void add_eval(CLI::App& app) {
   verb.add_option("model,--model", options->model, "model directory")->required();
   verb.add_option("data", options->data, "a .tsv, .csv or .jsonl file")->required();
   add_read_options(verb, options->read);
+  options->common.add_device(verb);
   verb.add_option("--threads", options->common.threads, "threads that compute (0: all cores)");
   verb.add_flag("--json", options->common.json,
                 "one JSON document on standard output, nothing else");

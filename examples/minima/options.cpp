@@ -5,6 +5,7 @@
 
 #include "core/cpu/blas.hpp"
 #include "core/cpu/threads.hpp"
+#include "core/devices.hpp"
 #include "examples/minima/configuration.hpp"
 
 namespace minima {
@@ -21,12 +22,25 @@ void CommonOptions::add_to(CLI::App& verb) {
       "stand over it");
 }
 
+void CommonOptions::add_device(CLI::App& verb) {
+  verb.add_option("--device", device,
+                  "cpu, cuda, cuda:N, or, in a build for tests, emulated (default: a GPU where "
+                  "there is one, else the cpu)");
+}
+
+Device CommonOptions::place() const {
+  const Device device = this->device.empty() ? default_device() : parse_device(this->device);
+  require_device(device);
+  return device;
+}
+
 Json CommonOptions::arguments() const { return arguments_of(*verb); }
 
 void CommonOptions::apply() const {
   check(threads >= 0 && threads <= 1024,
         "threads is {}; it must lie between 0 (all cores) and 1024", threads);
   if (threads > 0) set_threads(threads);
+  place();
   vector_unit();  // a wrong MINIMA_VECTOR_UNIT and a missing OpenBLAS are told now, not by a task
   blas::info();
 }
@@ -167,6 +181,7 @@ void TrainingVerbOptions::resolve(const CommonOptions& common) {
   training.batch =
       tokens > 0 ? BatchSize::of_tokens(tokens) : BatchSize::of_texts(batch > 0 ? batch : 32);
   training.seed = common.seed;
+  task.device = common.place();
   training.non_finite = choice_of<NonFinite>(non_finite);
   training.precision = choice_of<Precision>(precision);
   check(!epochs || !steps,

@@ -13,12 +13,17 @@ struct CommonOptions {
   int threads = 0;  ///< 0: all cores
   bool json = false;
   std::string out;
+  std::string device;  ///< empty: see default_device
   std::string config;  ///< read before the command line (examples/minima/configuration.hpp)
   const CLI::App* verb = nullptr;
 
   void add_to(CLI::App& verb);
   /// Every option of the verb as it was given or is by default, for run.json and --config.
   Json arguments() const;
+  /// --device alone, for verbs that take no other.
+  void add_device(CLI::App& verb);
+  /// Where to compute. Throws Error, saying what is missing, for a device that is not there.
+  Device place() const;
   /// Sets the threads and loads OpenBLAS. Throws Error for a number of threads out of range, and
   /// where OpenBLAS cannot be loaded.
   void apply() const;

@@ -70,6 +70,7 @@ struct PredictVerb {
   void run() {
     common.apply();
     const TextClassifier classifier = load_model(model);
+    classifier.model->to(common.place());
     for (const std::string& note : classifier.notes) fmt::print(stderr, "{}\n", note);
     tell_of_pairs(classifier, model, pairs, "--pairs, text<TAB>text");
     Lines input = Lines::of_stream(STDIN_FILENO, "standard input");
@@ -100,6 +101,7 @@ void add_predict(CLI::App& app) {
   verb.footer("A line has at most a megabyte (2^20 bytes).");
   const auto options = std::make_shared<PredictVerb>();
   verb.add_option("model,--model", options->model, "model directory")->required();
+  options->common.add_device(verb);
   verb.add_option("--threads", options->common.threads, "threads that compute (0: all cores)");
   verb.add_flag("--pairs", options->pairs, "each line is a pair: text<TAB>text");
   verb.add_flag("--json", options->common.json, "a JSON document a line, with probabilities");

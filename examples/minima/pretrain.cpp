@@ -31,10 +31,12 @@ struct PretrainVerb {
     if (!task.pretrained) {
       auto model = std::make_unique<nn::MaskedLm>(task.config);
       model->initialize(common.seed);
+      model->to(common.place());
       return model;
     }
     auto [model, notes] = pretrained_masked_lm(*task.pretrained, task.config, common.seed);
     for (const std::string& note : notes) fmt::print(stderr, "{}\n", note);
+    model->to(common.place());
     return std::move(model);
   }
 
@@ -121,6 +123,7 @@ void add_pretrain(CLI::App& app) {
       "pretrain", "pre-train a masked language model on plain text (a .txt file: a text a line)");
   const auto options = std::make_shared<PretrainVerb>();
   options->common.add_to(verb);
+  options->common.add_device(verb);
   options->training.add_to(verb, Texts::plain);
   verb.add_option("--optimizer", options->optimizer, "with its options")->capture_default_str();
   verb.add_option("--lr", options->lr, "learning rate");

@@ -127,6 +127,7 @@ void add_train(CLI::App& app) {
   CLI::App& verb = *app.add_subcommand("train", "train a classifier and write its model directory");
   const auto options = std::make_shared<TrainVerb>();
   options->common.add_to(verb);
+  options->common.add_device(verb);
   options->training.add_to(verb);
   verb.add_option("--optimizer", options->optimizer,
                   "with its options: adamw:lr=3e-4:weight_decay=0.1")
