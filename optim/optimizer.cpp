@@ -198,13 +198,15 @@ struct Optimizer::Impl {
   StatePlan plan;
   std::vector<StoredSlot> memory;  ///< of each planned slot
   Device device;
-  Tensor own_steps;  ///< of each entry, where the rule keeps none in its state
+  // Of each entry, where the rule keeps none in its state: here, and for a GPU there.
+  std::vector<i32> own_steps;
+  Tensor own_steps_there;
 
   bool keeps_step() const { return spec.rule->keeps_step(); }
   i32* step_of(std::size_t entry) {
     const Entry& e = entries[entry];
-    return keeps_step() ? memory[e.first_slot + e.slot_count].values.data<i32>()
-                        : own_steps.data<i32>() + entry;
+    if (keeps_step()) return memory[e.first_slot + e.slot_count].values.data<i32>();
+    return (device == Device{} ? own_steps.data() : own_steps_there.data<i32>()) + entry;
   }
 
   void add(Parameter& parameter, std::size_t group) {
@@ -283,8 +285,9 @@ Optimizer make_optimizer(const std::string& spec, const std::vector<ParameterGro
       impl->add(*parameter, impl->rules.size() - 1);
     }
   }
-  if (!impl->keeps_step())
-    impl->own_steps = Tensor::zeros({std::ssize(impl->entries)}, DType::i32, impl->device);
+  impl->own_steps.resize(impl->entries.size());
+  if (impl->device != Device{})
+    impl->own_steps_there = Tensor::from(impl->own_steps).to(impl->device);
   return Optimizer(std::move(impl));
 }
 
@@ -409,19 +412,19 @@ void Optimizer::assign(const std::map<std::string, Tensor>& tensors,
     Tensor target = tensor;
     target.copy_from(tensors.at(name));
   }
-  if (impl_->keeps_step()) return;
-  std::vector<i32> steps;
-  for (const Impl::Entry& entry : impl_->entries)
-    steps.push_back(std::ranges::count(not_stepped, entry.parameter->name) == 0);
-  impl_->own_steps.copy_from(Tensor::from(steps));
+  for (std::size_t i = 0; i < impl_->entries.size(); ++i)
+    impl_->own_steps[i] = std::ranges::count(not_stepped, impl_->entries[i].parameter->name) == 0;
+  if (impl_->own_steps_there.defined())
+    impl_->own_steps_there.copy_from(Tensor::from(impl_->own_steps));
 }
 
 std::vector<std::string> Optimizer::not_stepped() const {
   std::vector<std::string> names;
   if (impl_->keeps_step()) return names;
-  const Tensor steps = impl_->own_steps.to(Device{});
+  const Tensor there = impl_->own_steps_there.to(Device{});
+  const i32* const steps = there.defined() ? there.data<i32>() : impl_->own_steps.data();
   for (std::size_t i = 0; i < impl_->entries.size(); ++i)
-    if (steps.data<i32>()[i] == 0) names.push_back(impl_->entries[i].parameter->name);
+    if (steps[i] == 0) names.push_back(impl_->entries[i].parameter->name);
   return names;
 }
 

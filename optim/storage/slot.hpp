@@ -14,7 +14,7 @@ struct StoredSlot {
   Tensor values, absmax = {};
 
   /// Zero. Codes 0 under absmax 0 are zeros, of the sign that they have in the public implementation.
-  static StoredSlot make(const PlannedSlot& planned, Device device);
+  static StoredSlot make(const PlannedSlot& planned, Device device = {});
   SlotView view(const PlannedSlot& planned) const;
   /// Itself where it is already there, else a copy.
   StoredSlot to(Device device) const { return {values.to(device), absmax.to(device)}; }
