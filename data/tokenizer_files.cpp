@@ -106,7 +106,8 @@ class Configuration {
       return added;
     }
     std::map<i64, AddedToken> added = of_json;
-    const std::vector<AddedToken> special = this->special();
+    std::vector<AddedToken> special = named();  // what this file's tokens are compared with
+    add_extra(special);
     for (const auto& [text, id] : more_.json.items()) {
       check(!text.empty() && id.is_number_integer() && id >= 0 && id <= kMostTokens,
             "{}: '{}' has id {}; it must be a whole number from 0 to {}", more_.section.place(),
@@ -121,24 +122,14 @@ class Configuration {
 
   /// The tokens that have a name, and the further ones that are called special.
   std::vector<AddedToken> special() const {
-    std::vector<AddedToken> tokens;
-    for (const std::string_view key : kNamed) add(tokens, std::string(key));
-    const std::vector<const JsonFile*> files =
-        has_decoder_ ? std::vector{&file_} : std::vector{&file_, &map_};
-    for (const JsonFile* file : files)
+    std::vector<AddedToken> tokens = named();
+    for (const JsonFile* file : files())
       for (const auto& [key, value] : file->json.items())
         if (key.ends_with("_token") && std::ranges::find(kNamed, key) == std::end(kNamed) &&
             (value.is_string() || value.is_object()))
           add(tokens, key);
-    for (const char* key : {"extra_special_tokens", "additional_special_tokens"})
-      for (const JsonFile* file : files) {
-        if (!file->section.has(key)) continue;
-        const SortedJson& list = file->section.at(key);
-        check(list.is_array() || list.is_object(), "{}: '{}' is of type {}, not an array",
-              file->section.place(), key, list.type_name());
-        for (const auto& [name, value] : list.items())
-          tokens.push_back(token(value, fmt::format("{}: '{}'", file->section.place(), key)));
-      }
+    add_extra(tokens);
+    if (!has_decoder_) add_list(tokens, map_, "additional_special_tokens");
     return tokens;
   }
 
@@ -164,6 +155,31 @@ class Configuration {
   }
   static AddedToken token(const JsonFile& file, const std::string& key) {
     return token(file.json[key], fmt::format("{}: '{}'", file.section.place(), key));
+  }
+
+  /// The files that say which tokens are special.
+  std::vector<const JsonFile*> files() const {
+    return has_decoder_ ? std::vector{&file_} : std::vector{&file_, &map_};
+  }
+
+  std::vector<AddedToken> named() const {
+    std::vector<AddedToken> tokens;
+    for (const std::string_view key : kNamed) add(tokens, std::string(key));
+    return tokens;
+  }
+
+  void add_extra(std::vector<AddedToken>& tokens) const {
+    for (const JsonFile* file : files()) add_list(tokens, *file, "extra_special_tokens");
+    add_list(tokens, file_, "additional_special_tokens");
+  }
+
+  static void add_list(std::vector<AddedToken>& tokens, const JsonFile& file, const char* key) {
+    if (!file.section.has(key)) return;
+    const SortedJson& list = file.section.at(key);
+    check(list.is_array() || list.is_object(), "{}: '{}' is of type {}, not an array",
+          file.section.place(), key, list.type_name());
+    for (const auto& [name, value] : list.items())
+      tokens.push_back(token(value, fmt::format("{}: '{}'", file.section.place(), key)));
   }
 
   void add(std::vector<AddedToken>& tokens, const std::string& key) const {

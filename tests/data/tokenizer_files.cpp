@@ -153,7 +153,7 @@ TEST_CASE("a folder's files add tokens, each in its way") {
   folder.write("added_tokens.json", fmt::format("{{\"<x>\": {}, \"<y>\": {}}}", n, n + 1));
   CHECK(id("<y>") == n + 1);
   CHECK(read_tokenizer(folder.path()).added().back() == AddedToken("<y>", true));
-  folder.write("special_tokens_map.json", "{\"additional_special_tokens\": [\"<y>\", \"<z>\"]}");
+  folder.write("special_tokens_map.json", "{\"extra_special_tokens\": [\"<y>\", \"<z>\"]}");
   CHECK(id("<z>") == n + 2);
   CHECK(pieces(read_tokenizer(folder.path()), "<X><y>") == "<x> <y>");
   CHECK(pieces(read_tokenizer(folder.path()), "<X><Y>") == "<x> [UNK] [UNK] [UNK]");
