@@ -59,3 +59,26 @@ TEST_CASE("Ctrl-C saves and stops, and the run is as if it had not been") {
   CHECK(read_file(shell.folder / "run/final/model.safetensors") ==
         read_file(shell.folder / "whole/final/model.safetensors"));
 }
+
+TEST_CASE("A second Ctrl-C stops at once, in the middle of a step") {
+  const Shell shell;
+  // Steps of seconds. The shell interrupts from when the program catches interrupts (bit 1 of SigCgt) until it is gone:
+  // within the first step, where nothing can be saved yet.
+  const std::string step =
+      " --model tiny --dim 768 --hidden 3072 --layers 6 --heads 12 --batch 100000 --max-length 64 "
+      "--threads 1";
+  shell.write("interrupt.sh",
+              fmt::format("cd '{}'\n'{}' train{} --out run > out 2> err &\nchild=$!\n"
+                          "until mask=$(sed -n 's/^SigCgt:[[:space:]]*//p' /proc/$child/status) && "
+                          "(( 0x$mask & 2 )); "
+                          "do kill -0 $child || exit 9; sleep 0.02; done\n"
+                          "while kill -INT $child 2> /dev/null; do sleep 0.02; done\nwait $child\n",
+                          shell.folder.string(), shell.program, step));
+  const int status =
+      std::system(fmt::format("bash -m '{}/interrupt.sh'", shell.folder.string()).c_str());
+  const std::string said = read_file(shell.folder / "err");
+  CAPTURE(said);
+  CHECK(WEXITSTATUS(status) == 130);
+  CHECK(said.find("--resume") == std::string::npos);
+  CHECK_FALSE(shell.exists("run/checkpoints"));
+}
