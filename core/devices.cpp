@@ -21,9 +21,7 @@ constexpr bool kEmulated = false;
 
 void require_device(Device device) {
   check(kCuda || device.kind != Device::Kind::cuda,
-        "device {}: this program was built without CUDA; configure it with -DMINIMA_CUDA=ON where "
-        "the "
-        "CUDA Toolkit is installed, or take the cpu",
+        "device {}: this program has no CUDA backend linked in yet; take the cpu (--device cpu)",
         to_string(device));
   check(
       kEmulated || device.kind != Device::Kind::emulated,

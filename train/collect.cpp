@@ -20,6 +20,10 @@ Json collect_runs(const std::vector<std::filesystem::path>& folders) {
       check(one.is_object() && one.contains(key), "{}: has no \"{}\"", file.string(), key);
     check(one["runs"].is_array() && one["model"].is_object() && one["data"].is_object(),
           "{}: is no comparison", file.string());
+    for (const Json& run : one["runs"])
+      check(run.is_object() && run.contains("spec") && run["spec"].is_string() &&
+                run.contains("seed") && run["seed"].is_number(),
+            "{}: has a run without \"spec\" and \"seed\": it is no comparison", file.string());
     if (all.is_null()) {
       all = std::move(one);
       continue;

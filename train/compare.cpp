@@ -206,6 +206,10 @@ Json compare(const Task& task, const ComparisonOptions& options,
       double score = 0;
       for (const Json& run : runs)
         score += run["dev"][metric].get<double>() / static_cast<double>(runs.size());
+      if (!std::isfinite(score)) {  // tells nothing, as one that failed
+        tried.push_back({{"spec", variant}, {"score", nullptr}});
+        continue;
+      }
       tried.push_back({{"spec", variant}, {"score", score}});
       const bool better = higher_is_better(metric) ? score > best_score : score < best_score;
       if (scores.empty() || better) best = std::move(runs), best_score = score;

@@ -210,6 +210,14 @@ TrainingResult Trainer::run() {
       stop = Stop::interrupted;
       break;
     }
+    if (options_.patience > 0 && without_better_ >= options_.patience) {
+      stop = Stop::patience;
+      break;
+    }
+    if (accelerator_.steps() == total_steps()) {  // resumed after its last step
+      stop = Stop::finished;
+      break;
+    }
     change_optimizer_if_due();
     if (!train_on_next_batch()) continue;
 
@@ -235,9 +243,8 @@ TrainingResult Trainer::run() {
     const bool evaluation_due = options_.evaluate_every > 0 ? step % options_.evaluate_every == 0
                                                             : accelerator_.epoch_ended();
     if (std::exchange(evaluation_wanted_, false) || evaluation_due || stop) evaluate();
-    if (!stop && options_.patience > 0 && without_better_ >= options_.patience)
-      stop = Stop::patience;
-    if (std::exchange(save_wanted_, false) || (!last && save_is_due())) save();
+    // What was stopped before its end can go on: with more minutes, say.
+    if (std::exchange(save_wanted_, false) || (!last && (stop || save_is_due()))) save();
   }
   if (*stop != Stop::interrupted && result_.best)
     for (std::size_t i = 0; i < best_values_.size(); ++i)
@@ -293,7 +300,17 @@ void Trainer::evaluate() {
     const During evaluation(accelerator_.time(), Part::evaluation);
     const NoGrad no_grad;
     EvaluationRecord record = accelerator_.observe(objective_.evaluate());
+    const auto tells = [&](const Evaluation& e) {
+      return std::isfinite(e.loss) &&
+             (options_.metric.empty() || std::isfinite(e.score(options_.metric)));
+    };
+    if (options_.non_finite == NonFinite::stop && !tells(record.dev))
+      fail_at_run_time(
+          "train: the loss on dev is {} after step {}, though every weight is finite: they are too "
+          "large; lower the learning rate or clip the gradients",
+          record.dev.loss, record.step);
     const auto better = [&](const Evaluation& a, const Evaluation& b) {
+      if (!tells(a) || !tells(b)) return tells(a);
       if (options_.metric.empty()) return true;
       const double x = a.score(options_.metric), y = b.score(options_.metric);
       if (x != y) return higher_is_better(options_.metric) == (x > y);

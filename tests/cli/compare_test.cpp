@@ -24,3 +24,16 @@ TEST_CASE("compare prints the table, and with --json the documented fields") {
   CHECK(table.out.find("adamw8bit") != std::string::npos);
   CHECK(table.out.find("bag of words") != std::string::npos);
 }
+
+TEST_CASE("report refuses what is no comparison, naming the file") {
+  const Shell shell;
+  std::filesystem::create_directories(shell.folder / "junk");
+  for (const std::string runs : {"[{}]", "[1]", R"([{"spec":1,"seed":1}])"}) {
+    shell.write("junk/comparison.json",
+                R"({"data":{},"model":{},"training":{},"failed":[],"runs":)" + runs + "}");
+    const Answer answer = shell.minima("report junk");
+    CAPTURE(answer.err);
+    CHECK(answer.code == 2);
+    CHECK(answer.err.find("junk/comparison.json") != std::string::npos);
+  }
+}

@@ -134,6 +134,74 @@ TEST_CASE(
   }
 }
 
+TEST_CASE(
+    "an evaluation that is not finite is never the best, and stops where the policy is to stop") {
+  for (const NonFinite policy : {NonFinite::skip, NonFinite::stop})
+    for (const std::string metric : {"loss", "nearness"}) {
+      CAPTURE(metric);
+      TrainingOptions options = line_options();
+      options.metric = metric;
+      options.non_finite = policy;
+      Line line;
+      Objective objective = line.objective();
+      i64 evaluations = 0;  // the second and the third overflow
+      objective.evaluate = [&, evaluate = objective.evaluate] {
+        Evaluation evaluation = evaluate();
+        if (++evaluations == 2 || evaluations == 3)
+          evaluation.loss = evaluations == 2 ? NAN : kInfinity, evaluation.extra["nearness"] = NAN;
+        return evaluation;
+      };
+      Optimizer optimizer = make_optimizer("sgd:lr=0.001", objective.parameters);
+      Trainer trainer(objective, optimizer, options);
+      if (policy == NonFinite::stop) {
+        CHECK_THROWS_WITH_AS(trainer.run(),
+                             doctest::Contains("the loss on dev is nan after step 8"), Error);
+        continue;
+      }
+      const TrainingResult result = trainer.run();
+      CHECK(result.evaluations.size() == 5);
+      CHECK(result.best == 4);
+    }
+}
+
+TEST_CASE(
+    "a run that was stopped before its end goes on from there; one that ended stays as it is") {
+  const Folder folder;
+  TrainingOptions options = line_options();
+  options.minutes = 1e-9;
+  const auto run = [&](bool resume) {
+    Line line;
+    Optimizer optimizer = make_optimizer("sgd:lr=0.02", line.objective().parameters);
+    Trainer trainer(line.objective(), optimizer, options, folder.path);
+    if (resume) CHECK(trainer.resume());
+    return trainer.run();
+  };
+  CHECK(run(false).stop == Stop::minutes);
+  options.minutes = 0;
+  options.keep = 0;
+  options.save_every = 20;
+  const TrainingResult rest = run(true);
+  CHECK(rest.steps.size() == 20);
+  CHECK(rest.stop == Stop::finished);
+
+  const Folder other;
+  options.patience = 2;
+  options.save_every = 4;
+  options.epochs = 50;
+  std::vector<i64> steps;
+  for (const bool resume : {false, true}) {
+    Line line;  // at its best from the start
+    line.slope.value.fill(3);
+    Optimizer optimizer = make_optimizer("sgd:lr=0.02", line.objective().parameters);
+    Trainer trainer(line.objective(), optimizer, options, other.path);
+    if (resume) CHECK(trainer.resume());
+    const TrainingResult result = trainer.run();
+    CHECK(result.stop == Stop::patience);
+    steps.push_back(std::ssize(result.steps));
+  }
+  CHECK(steps == std::vector<i64>{12, 12});
+}
+
 TEST_CASE("a metric that the task does not have is refused by name") {
   TrainingOptions options = line_options();
   options.metric = "accuracy";
