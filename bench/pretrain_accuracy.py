@@ -27,7 +27,7 @@ PRETRAIN = "--dim 128 --layers 2 --heads 4 --hidden 256 --dropout 0 --mask-rate 
 FINE_TUNE = "--dropout 0.3 --word-dropout 0.15 --pooling mean --lr 5e-4"
 SETTINGS = {  # of pre-training, of fine-tuning
     "sst2": ("--vocabulary 4000 --epochs 40", "--epochs 6"),
-    "trec": ("--vocabulary 3000 --epochs 40", "--epochs 10"),
+    "trec": ("--vocabulary 3000 --epochs 80", "--epochs 20"),
     "agnews": ("--vocabulary 6000 --epochs 20", "--epochs 6"),
     "subj": ("--vocabulary 6000 --epochs 25", "--epochs 6"),
 }

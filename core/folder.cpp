@@ -8,7 +8,7 @@ namespace minima {
 void write_folder(const std::filesystem::path& folder,
                   const std::function<void(const std::filesystem::path&)>& fill) {
   namespace fs = std::filesystem;
-  const fs::path part = folder.string() + ".part", old = folder.string() + ".old";
+  const fs::path part = folder.string() + ".part", old = folder.string() + ".replaced";
   std::error_code refused;
   fs::remove_all(part, refused);
   if (!refused) fs::create_directories(part, refused);

@@ -78,6 +78,10 @@ std::vector<std::string> Vocabulary::tokens_in(std::string_view text, const std:
     const std::size_t end = std::min(text.find('\n', at), text.size());
     std::string_view line = text.substr(at, end - at);
     if (line.ends_with('\r')) line.remove_suffix(1);
+    check(line.empty() ||
+              (line.find_first_of(" \t") != 0 && line.find_last_of(" \t") != line.size() - 1),
+          "{}:{}: the token '{}' begins or ends with a blank, which no word does", source,
+          tokens.size() + 1, shown(line));
     tokens.emplace_back(line);
     at = end + 1;
   }

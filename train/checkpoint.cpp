@@ -171,6 +171,9 @@ void refuse_earlier_checkpoints(const fs::path& run) {
         "{}: has checkpoints of an earlier run (the last after step {}); go on with it (--resume "
         "{}), or name another folder",
         run.string(), steps.empty() ? 0 : steps[0], run.string());
+  check(!fs::exists(run / "final"),
+        "{}: has the model of an earlier run; name another folder, or remove this one first",
+        run.string());
 }
 
 }  // namespace minima

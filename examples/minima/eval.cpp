@@ -1,5 +1,6 @@
 /// minima eval: a model directory against labelled text.
 #include <cmath>
+#include <set>
 
 #include "data/classes.hpp"
 #include "data/readers/notes.hpp"
@@ -16,12 +17,21 @@ struct EvalVerb {
   std::string model, data;
   ReadOptions read;
 
-  /// The rows of a file, their labels read by class_of.
+  /// The rows of a file, their labels read by class_of. Where a labels.txt beside the file names the classes, as in
+  /// training, a number is one of its names before it is one of the model's: the two may be in another order.
   std::vector<Example> examples(const std::vector<std::string>& names) const {
     std::vector<Example> result;
     const auto reader = open_rows(data, read);
-    for (const Row& row : all_rows(*reader)) {
-      const std::optional<i64> label = class_of(row.label, names);
+    const std::vector<Row> rows = all_rows(*reader);
+    std::set<std::string> labels;
+    for (const Row& row : rows) labels.insert(row.label);
+    std::string remark;
+    const Classes classes = classes_beside(data, labels, remark);
+    if (!remark.empty()) fmt::print(stderr, "{}\n", remark);
+    for (const Row& row : rows) {
+      const std::optional<i64> here = classes.find(row.label);
+      const std::string& name = here ? classes.names()[static_cast<std::size_t>(*here)] : row.label;
+      const std::optional<i64> label = class_of(name, names);
       check(label.has_value(), "{}:{}: label '{}' is not one of the model's: {}", data, row.line,
             row.label, fmt::format("{}", fmt::join(names, ", ")));
       result.push_back({row.text, *label, row.pair});

@@ -174,12 +174,11 @@ void TrainingVerbOptions::add_to(CLI::App& verb, Texts texts) {
 }
 
 void TrainingVerbOptions::resolve(const CommonOptions& common) {
-  check(batch >= 0 && tokens >= 0, "batch: {} texts or {} tokens; it must be positive", batch,
-        tokens);
-  check(batch == 0 || tokens == 0,
+  check(batch.value_or(1) > 0 && tokens.value_or(1) > 0,
+        "batch: {} texts or {} tokens; it must be positive", batch.value_or(0), tokens.value_or(0));
+  check(!batch || !tokens,
         "--batch and --tokens exclude one another: give the size of a batch in texts or in tokens");
-  training.batch =
-      tokens > 0 ? BatchSize::of_tokens(tokens) : BatchSize::of_texts(batch > 0 ? batch : 32);
+  training.batch = tokens ? BatchSize::of_tokens(*tokens) : BatchSize::of_texts(batch.value_or(32));
   training.seed = common.seed;
   task.device = common.place();
   training.non_finite = choice_of<NonFinite>(non_finite);

@@ -51,7 +51,7 @@ struct TrainingVerbOptions {
   TrainingOptions training;
   std::optional<i64> epochs, steps;
   std::optional<double> minutes;
-  i64 batch = 0, tokens = 0;
+  std::optional<i64> batch, tokens;
   std::string pooling, freeze, non_finite = "stop", precision = "fp32";
   bool cased = false, uncased = false, lazy_rows = false;
   std::vector<std::string> groups;

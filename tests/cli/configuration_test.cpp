@@ -35,6 +35,7 @@ TEST_CASE(
       {"train --clip=-1", {"clip is -1", "0: not clipped"}},
       {"train --clip-value=-1", {"clip-value is -1", "0: not cut"}},
       {"train --watch=-1", {"watch is -1", "0: never"}},
+      {"train --batch 0", {"batch: 0 texts", "must be positive"}},
       {"train --patience=-1", {"patience is -1", "0: never"}},
       {"train --evaluate-every=-5", {"evaluate-every is -5", "0: after each epoch"}},
       {"train --save-every=-1", {"save-every is -1", "0: only when interrupted"}},

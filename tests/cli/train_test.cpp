@@ -152,3 +152,40 @@ TEST_CASE("a wrong switch, group or number of batches is refused before anything
     CHECK_FALSE(shell.exists("run"));
   }
 }
+
+TEST_CASE("a second training takes no folder that has a model, and loses nothing of it") {
+  const Shell shell;
+  REQUIRE(shell.minima(std::string("train --out run") + kTiny).code == 0);
+  const std::string before = read_file(shell.folder / "run/final/model.safetensors");
+  for (const char* verb : {"train", "pretrain"}) {
+    const Answer again = shell.minima(std::string(verb) + " --seed 2 --out run" + kTiny);
+    CAPTURE(again.err);
+    CHECK(again.code == 2);
+    CHECK(again.err.find("run: has the model of an earlier run") != std::string::npos);
+  }
+  CHECK(read_file(shell.folder / "run/final/model.safetensors") == before);
+}
+
+TEST_CASE("eval reads numbers by the labels.txt beside the file, as training does") {
+  const Shell shell;
+  // The model's classes are the names, sorted: neg, pos; labels.txt has them the other way round.
+  shell.write("named.tsv", "label\ttext\npos\tgood fine\nneg\tbad poor\n");
+  std::filesystem::create_directory(shell.folder / "numbers");
+  shell.write("numbers/labels.txt", "pos\nneg\n");
+  std::string rows = "label\ttext\n", named = rows;
+  for (int i = 0; i < 30; ++i) {
+    rows += fmt::format("0\tgood fine {}\n1\tbad poor {}\n", i, i);
+    named += fmt::format("pos\tgood fine {}\nneg\tbad poor {}\n", i, i);
+  }
+  shell.write("numbers/rows.tsv", rows);
+  shell.write("named.tsv", named);
+  REQUIRE(shell.minima(std::string("train --data named.tsv --lr 1e-2 --out run") + kTiny).code ==
+          0);
+  const auto confusion = [&](const std::string& file) {
+    const Answer answer = shell.minima("eval run/final " + file + " --json");
+    CAPTURE(answer.err);
+    REQUIRE(answer.code == 0);
+    return parse_json(answer.out, file)["confusion"];
+  };
+  CHECK(confusion("numbers/rows.tsv") == confusion("named.tsv"));
+}

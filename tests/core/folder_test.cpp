@@ -31,7 +31,7 @@ TEST_CASE("a folder is replaced whole, and stays as it was where filling it fail
   // What a kill left of an earlier try.
   std::filesystem::create_directory(folder.string() + ".part");
   write_file(folder.string() + ".part/half", "x");
-  std::filesystem::rename(folder, folder.string() + ".old");
+  std::filesystem::rename(folder, folder.string() + ".replaced");
   write("d", "4");
   only("d", "4");
 }

@@ -87,6 +87,7 @@ TEST_CASE("each rule of vocab.txt has a file that breaks it and is refused") {
                 {{"", {"is empty", "one token per line"}},
                  {"[PAD]\n\n[UNK]\n", {"token 1 is empty"}},
                  {kSpecial + "a\n\n", {"token 6 is empty"}},
+                 {kSpecial + "a \n", {":6:", "'a '", "begins or ends with a blank"}},
                  {"\r\n" + kSpecial, {"token 0 is empty"}},
                  {kSpecial + "a\nb\na\n", {"'a' is both token 5 and token 7"}},
                  {kSpecial + "[CLS]\n", {"'[CLS]' is both token 2 and token 5"}},
