@@ -47,6 +47,11 @@ std::optional<i64> Classes::find(const std::string& label) const {
   return source_.empty() ? std::nullopt : class_of(label, names_);
 }
 
+const std::string& Classes::name_of(const std::string& label) const {
+  const auto found = find(label);
+  return found ? names_[static_cast<std::size_t>(*found)] : label;
+}
+
 i64 Classes::index(const Row& row, const std::string& file) const {
   if (const auto found = find(row.label)) return *found;
   if (source_.empty()) refuse_unseen(file, row);

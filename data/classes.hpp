@@ -30,6 +30,8 @@ class Classes {
 
   const std::vector<std::string>& names() const { return names_; }
   std::optional<i64> find(const std::string& label) const;
+  /// The name of the class that a label means; the label itself where there is none.
+  const std::string& name_of(const std::string& label) const;
   /// The class of a row of `file`. Throws Error, naming file and line, where there is none.
   i64 index(const Row& row, const std::string& file) const;
 

@@ -19,6 +19,12 @@ struct Outcome {
   bool bad_weights = false;  ///< some weight is inf or NaN now
 };
 
+/// The one that a tensor of bytes holds. Waits for the device.
+inline Outcome read_outcome(const Tensor& there) {
+  const Tensor here = there.to(Device{});
+  return *reinterpret_cast<const Outcome*>(here.raw());
+}
+
 struct OutcomeOptions {
   double gradient_scale = 1, clip_norm = 0;
   bool skip_non_finite = false;

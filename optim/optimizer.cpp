@@ -156,8 +156,7 @@ StepReport make_step(Gpu gpu, std::span<Group> groups, const StepOptions& option
           {options.gradient_scale, options.clip_norm, options.skip_non_finite}, outcome);
   double scale = 0;
   if (options.watch) {
-    const Tensor here = report.on_gpu.to(Device{});
-    const Outcome& measured = *reinterpret_cast<const Outcome*>(here.raw());
+    const Outcome measured = read_outcome(report.on_gpu);
     if (measured.skipped) return report;
     scale = measured.scale;
   }
@@ -318,8 +317,7 @@ StepReport Optimizer::step(const StepOptions& options) {
 
 StepReport& StepReport::read() {
   if (!on_gpu.defined()) return *this;
-  const Tensor here = on_gpu.to(Device{});
-  const Outcome& outcome = *reinterpret_cast<const Outcome*>(here.raw());
+  const Outcome outcome = read_outcome(on_gpu);
   if (measured) grad_norm = outcome.norm;
   clipped = outcome.clipped, skipped = outcome.skipped, bad_weights = outcome.bad_weights;
   on_gpu = Tensor();

@@ -165,7 +165,7 @@ std::optional<Checkpoint> newest_checkpoint(const fs::path& run,
   return {};
 }
 
-void refuse_earlier_checkpoints(const fs::path& run) {
+void refuse_earlier_run(const fs::path& run) {
   const std::vector<i64> steps = steps_of(run / "checkpoints");
   check(steps.empty(),
         "{}: has checkpoints of an earlier run (the last after step {}); go on with it (--resume "

@@ -43,7 +43,8 @@ std::string damage(const std::filesystem::path& checkpoint);
 std::optional<Checkpoint> newest_checkpoint(const std::filesystem::path& run,
                                             const std::function<void(const std::string&)>& say);
 
-/// Throws Error where a run's folder has checkpoints already, which a new run would mix with its own.
-void refuse_earlier_checkpoints(const std::filesystem::path& run);
+/// Throws Error where a run's folder has checkpoints or a final model already, which a new run would mix with its own or
+/// write over.
+void refuse_earlier_run(const std::filesystem::path& run);
 
 }  // namespace minima

@@ -82,13 +82,8 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
                  {"scales", optimizer.scales()},
                  {"state_bytes", allocated_bytes(optimizer)},
                  {"state_bytes_predicted", optimizer.state_bytes()}};
-  if (!directory.empty() && !resume) refuse_earlier_checkpoints(directory);
-  if (!directory.empty())  // of an earlier run, or of this one before it was resumed
-    for (const char* told : {"comparison.json", "report.html"}) {
-      std::error_code ignored;
-      std::filesystem::remove(directory / told, ignored);
-    }
   if (!directory.empty() && !resume) {
+    refuse_earlier_run(directory);
     std::error_code refused;
     std::filesystem::create_directories(directory, refused);
     if (refused)
@@ -105,6 +100,12 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
                       {"arguments", arguments}};
     write_file(directory / "run.json", run.dump(2) + "\n");
   }
+
+  if (!directory.empty())  // what an earlier run left, or this one before it was resumed
+    for (const char* told : {"comparison.json", "report.html"}) {
+      std::error_code ignored;
+      std::filesystem::remove(directory / told, ignored);
+    }
 
   trainer.callbacks.push_back(callback);
   if (resume) trainer.resume();

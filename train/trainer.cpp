@@ -199,7 +199,7 @@ TrainingResult Trainer::run() {
   accelerator_.time().restart();
   since_save_.restart();
   if (!directory_.empty() && !accelerator_.logs()) {  // not resumed
-    refuse_earlier_checkpoints(directory_);
+    refuse_earlier_run(directory_);
     accelerator_.log_to(directory_);
   }
   if (!directory_.empty()) board_.emplace(directory_, accelerator_.steps() + 1);
@@ -208,16 +208,12 @@ TrainingResult Trainer::run() {
     if (InterruptRequests::received()) {
       save();
       stop = Stop::interrupted;
-      break;
-    }
-    if (options_.patience > 0 && without_better_ >= options_.patience) {
+    } else if (options_.patience > 0 && without_better_ >= options_.patience) {
       stop = Stop::patience;
-      break;
-    }
-    if (accelerator_.steps() == total_steps()) {  // resumed after its last step
+    } else if (accelerator_.steps() == total_steps()) {  // resumed after its last step
       stop = Stop::finished;
-      break;
     }
+    if (stop) break;
     change_optimizer_if_due();
     if (!train_on_next_batch()) continue;
 

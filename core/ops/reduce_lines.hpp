@@ -40,6 +40,9 @@ struct MinOf : MaxOf {
   }
 };
 
+/// Where line k of [outer, n, inner] begins; its elements lie `inner` apart.
+MINIMA_HD i64 line_start(i64 k, i64 n, i64 inner) { return k / inner * n * inner + k % inner; }
+
 /// y [outer, inner] from x [outer, n, inner]; row k is one of the outer · inner results. On the CPU reduce() of
 /// core/ops/reduce.cpp does it in pieces.
 template <class Reduction, class T>
@@ -52,7 +55,7 @@ struct ReduceLine {
   template <class Team>
   MINIMA_HD void operator()(const Team& team, i64 k) const {
     using Acc = typename Reduction::template Accumulator<T>;
-    const T* const from = x + k / inner * n * inner + k % inner;
+    const T* const from = x + line_start(k, n, inner);
     const Acc total =
         team.fold(n, Reduction::template start<Acc>(), typename Reduction::Merge{},
                   [from, step = inner](i64 i) MINIMA_INLINE { return from[i * step]; });
@@ -71,7 +74,7 @@ struct ReduceColumn {
   MINIMA_HD void operator()(i64 k) const {
     using Acc = typename Reduction::template Accumulator<T>;
     const typename Reduction::Merge merge;
-    const T* const from = x + k / inner * n * inner + k % inner;
+    const T* const from = x + line_start(k, n, inner);
     Acc total = Reduction::template start<Acc>();
     for (i64 i = 0; i < n; ++i) total = merge(total, from[i * inner]);
     y[k] = static_cast<T>(reduction.finish(total));
@@ -86,7 +89,7 @@ struct ArgmaxLine {
   i64* best;
 
   MINIMA_HD void operator()(i64 line) const {
-    const T* const at = x + line / inner * n * inner + line % inner;
+    const T* const at = x + line_start(line, n, inner);
     i64 found = 0;
     for (i64 i = 1; i < n; ++i) {
       const T value = at[i * inner], largest = at[found * inner];
@@ -106,7 +109,7 @@ struct RunningSum {
   T* y;
 
   MINIMA_HD void operator()(i64 line) const {
-    const i64 first = line / inner * n * inner + line % inner;
+    const i64 first = line_start(line, n, inner);
     double total = 0;
     for (i64 i = 0; i < n; ++i) {
       const i64 at = first + (from == From::first ? i : n - 1 - i) * inner;

@@ -80,9 +80,7 @@ struct DataVerb {
 
   /// The name of a label that is a number; empty where it is a name itself.
   std::string name_of(const std::string& label) const {
-    const auto found = named ? named->find(label) : std::nullopt;
-    if (!found) return {};
-    const std::string& name = named->names()[static_cast<std::size_t>(*found)];
+    const std::string& name = named ? named->name_of(label) : label;
     return name == label ? "" : name;
   }
 

@@ -29,9 +29,7 @@ struct EvalVerb {
     const Classes classes = classes_beside(data, labels, remark);
     if (!remark.empty()) fmt::print(stderr, "{}\n", remark);
     for (const Row& row : rows) {
-      const std::optional<i64> here = classes.find(row.label);
-      const std::string& name = here ? classes.names()[static_cast<std::size_t>(*here)] : row.label;
-      const std::optional<i64> label = class_of(name, names);
+      const std::optional<i64> label = class_of(classes.name_of(row.label), names);
       check(label.has_value(), "{}:{}: label '{}' is not one of the model's: {}", data, row.line,
             row.label, fmt::format("{}", fmt::join(names, ", ")));
       result.push_back({row.text, *label, row.pair});

@@ -69,7 +69,7 @@ struct PretrainVerb {
     const auto directory =
         resume ? std::filesystem::path(resumed) : run_directory("pretrain", common);
     if (!resume) {
-      refuse_earlier_checkpoints(directory);
+      refuse_earlier_run(directory);
       std::filesystem::create_directories(directory);
       write_file(directory / "run.json", Json{{"task",
                                                {{"data", task.dataset.name},

@@ -8,6 +8,28 @@
 using namespace minima;
 using namespace minima::test;
 
+namespace {
+
+struct Interrupted {
+  int code;         ///< of the program
+  std::string err;  ///< what it said
+};
+
+/// Runs `minima train ARGUMENTS --out run` under a shell, which then does `interrupt` to the process $child.
+Interrupted train_interrupted(const Shell& shell, const std::string& arguments,
+                              const std::string& interrupt) {
+  shell.write(
+      "interrupt.sh",
+      fmt::format("cd '{}'\n'{}' train{} --out run > out 2> err &\nchild=$!\n{}\nwait $child\n",
+                  shell.folder.string(), shell.program, arguments, interrupt));
+  // With job control (-m), else the shell would have its child ignore the interrupt.
+  const int status =
+      std::system(fmt::format("bash -m '{}/interrupt.sh'", shell.folder.string()).c_str());
+  return {WEXITSTATUS(status), read_file(shell.folder / "err")};
+}
+
+}  // namespace
+
 TEST_CASE("a run is resumed by the program, with its own options and no others") {
   const Shell shell;
   REQUIRE(shell.minima(std::string("train") + kTiny + " --batch 16 --out whole").code == 0);
@@ -37,20 +59,14 @@ TEST_CASE("Ctrl-C saves and stops, and the run is as if it had not been") {
   const std::string train = std::string(kTiny) + " --epochs 40 --batch 4 --accumulate 2";
   const std::string epochs =
       train.substr(0, train.find(" --epochs 1")) + train.substr(train.find(" --epochs 1") + 11);
-  // The shell waits for the first line of metrics, then interrupts.
-  shell.write(
-      "interrupt.sh",
-      fmt::format("cd '{}'\n'{}' train{} --out run > out 2> err &\nchild=$!\n"
-                  "until grep -qs grad_norm run/metrics.jsonl; do kill -0 $child || exit 9; "
-                  "sleep 0.02; done\nkill -INT $child\nwait $child\n",
-                  shell.folder.string(), shell.program, epochs));
-  // With job control (-m), else the shell would have its child ignore the interrupt.
-  const int status =
-      std::system(fmt::format("bash -m '{}/interrupt.sh'", shell.folder.string()).c_str());
-  const std::string said = read_file(shell.folder / "err");
-  CAPTURE(said);
-  CHECK(WEXITSTATUS(status) == 130);
-  CHECK(said.find("train --resume run") != std::string::npos);
+  // At the first line of metrics.
+  const Interrupted first =
+      train_interrupted(shell, epochs,
+                        "until grep -qs grad_norm run/metrics.jsonl; do kill -0 $child || exit 9; "
+                        "sleep 0.02; done\nkill -INT $child");
+  CAPTURE(first.err);
+  CHECK(first.code == 130);
+  CHECK(first.err.find("train --resume run") != std::string::npos);
   CHECK_FALSE(shell.exists("run/final"));
   CHECK(shell.minima("report run --out page").code == 0);  // of what there is so far
   CHECK(read_file(shell.folder / "page/report.html").find("has taken") != std::string::npos);
@@ -67,18 +83,13 @@ TEST_CASE("A second Ctrl-C stops at once, in the middle of a step") {
   const std::string step =
       " --model tiny --dim 768 --hidden 3072 --layers 6 --heads 12 --batch 100000 --max-length 64 "
       "--threads 1";
-  shell.write("interrupt.sh",
-              fmt::format("cd '{}'\n'{}' train{} --out run > out 2> err &\nchild=$!\n"
-                          "until mask=$(sed -n 's/^SigCgt:[[:space:]]*//p' /proc/$child/status) && "
-                          "(( 0x$mask & 2 )); "
-                          "do kill -0 $child || exit 9; sleep 0.02; done\n"
-                          "while kill -INT $child 2> /dev/null; do sleep 0.02; done\nwait $child\n",
-                          shell.folder.string(), shell.program, step));
-  const int status =
-      std::system(fmt::format("bash -m '{}/interrupt.sh'", shell.folder.string()).c_str());
-  const std::string said = read_file(shell.folder / "err");
-  CAPTURE(said);
-  CHECK(WEXITSTATUS(status) == 130);
-  CHECK(said.find("--resume") == std::string::npos);
+  const Interrupted twice =
+      train_interrupted(shell, step,
+                        "until mask=$(sed -n 's/^SigCgt:[[:space:]]*//p' /proc/$child/status) && "
+                        "(( 0x$mask & 2 )); do kill -0 $child || exit 9; sleep 0.02; done\n"
+                        "while kill -INT $child 2> /dev/null; do sleep 0.02; done");
+  CAPTURE(twice.err);
+  CHECK(twice.code == 130);
+  CHECK(twice.err.find("--resume") == std::string::npos);
   CHECK_FALSE(shell.exists("run/checkpoints"));
 }

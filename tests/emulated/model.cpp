@@ -6,6 +6,7 @@
 #include "optim/optimizer.hpp"
 #include "optim/schedule.hpp"
 #include "tests/emulated/device/device.hpp"
+#include "tests/nn/small_config.hpp"
 #include "tests/support.hpp"
 
 using namespace minima;
@@ -16,14 +17,8 @@ namespace {
 constexpr Device kEmulated{Device::Kind::emulated, 0};
 
 EncoderConfig small_config(Pooling pooling) {
-  EncoderConfig config;
-  config.vocabulary = 50;
-  config.positions = 64;
-  config.dim = 32;
-  config.heads = 4;
-  config.hidden = 48;
-  config.layers = 2;
-  config.labels = 3;
+  EncoderConfig config = test::small_config(
+      {.vocabulary = 50, .positions = 64, .dim = 32, .hidden = 48, .layers = 2, .labels = 3});
   config.dropout = config.attention_dropout = config.classifier_dropout = 0.1;
   config.initializer_range = 0.2;
   config.pooling = pooling;

@@ -6,15 +6,19 @@
 namespace minima::test {
 
 /// Of another width everywhere, so that no size hides behind another.
-inline nn::EncoderConfig small_config() {
+struct Sizes {
+  i64 vocabulary = 300, positions = 40, dim = 24, heads = 4, hidden = 40, layers = 3, labels = 5;
+};
+
+inline nn::EncoderConfig small_config(const Sizes& sizes = {}) {
   nn::EncoderConfig config;
-  config.dim = 24;
-  config.layers = 3;
-  config.heads = 4;
-  config.hidden = 40;
-  config.vocabulary = 300;
-  config.positions = 40;
-  config.labels = 5;
+  config.vocabulary = sizes.vocabulary;
+  config.positions = sizes.positions;
+  config.dim = sizes.dim;
+  config.heads = sizes.heads;
+  config.hidden = sizes.hidden;
+  config.layers = sizes.layers;
+  config.labels = sizes.labels;
   return config;
 }
 

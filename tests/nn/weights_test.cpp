@@ -5,6 +5,7 @@
 #include "nn/models/classifier.hpp"
 #include "tests/data/files.hpp"
 #include "tests/nn/reference_batch.hpp"
+#include "tests/nn/small_config.hpp"
 #include "tests/support.hpp"
 
 using namespace minima;
@@ -15,15 +16,14 @@ using test::error_of;
 namespace {
 
 EncoderConfig small_config(Architecture architecture) {
-  EncoderConfig config;
+  EncoderConfig config = test::small_config({.vocabulary = 30,
+                                             .positions = 8,
+                                             .dim = 8,
+                                             .heads = 2,
+                                             .hidden = 12,
+                                             .layers = 2,
+                                             .labels = 3});
   config.architecture = architecture;
-  config.vocabulary = 30;
-  config.positions = 8;
-  config.dim = 8;
-  config.heads = 2;
-  config.hidden = 12;
-  config.layers = 2;
-  config.labels = 3;
   return config;
 }
 

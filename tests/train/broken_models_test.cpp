@@ -6,6 +6,7 @@
 #include "core/safetensors.hpp"
 #include "optim/optimizer.hpp"
 #include "tests/data/files.hpp"
+#include "tests/nn/small_config.hpp"
 #include "tests/support.hpp"
 #include "train/model_directory.hpp"
 
@@ -16,14 +17,14 @@ using test::error_of;
 namespace {
 
 nn::EncoderConfig config_of(nn::Architecture architecture) {
-  nn::EncoderConfig config;
+  nn::EncoderConfig config = test::small_config({.vocabulary = 12,
+                                                 .positions = 8,
+                                                 .dim = 8,
+                                                 .heads = 2,
+                                                 .hidden = 12,
+                                                 .layers = 2,
+                                                 .labels = 2});
   config.architecture = architecture;
-  config.vocabulary = 12;
-  config.positions = 8;
-  config.dim = 8;
-  config.heads = 2;
-  config.hidden = 12;
-  config.layers = 2;
   config.label_names = {"no", "yes"};
   return config;
 }

@@ -6,6 +6,7 @@
 #include "data/dataset.hpp"
 #include "data/vocabulary_training.hpp"
 #include "tests/data/files.hpp"
+#include "tests/nn/small_config.hpp"
 #include "tests/support.hpp"
 #include "train/model_directory.hpp"
 
@@ -22,15 +23,10 @@ inline Vocabulary builtin_vocabulary(Casing casing) {
 
 /// A small model with three labels.
 inline nn::EncoderConfig drawn_config(nn::Architecture architecture) {
-  nn::EncoderConfig config;
+  nn::EncoderConfig config =
+      small_config({.positions = 64, .dim = 32, .hidden = 48, .layers = 2, .labels = 3});
   config.architecture = architecture;
-  config.positions = 64;
-  config.dim = 32;
-  config.heads = 4;
-  config.hidden = 48;
-  config.layers = 2;
   config.initializer_range = 0.2;  // so that attention is far from uniform
-  config.labels = 3;
   config.label_names = {"one", "two", "three"};
   return config;
 }

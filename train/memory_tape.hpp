@@ -1,0 +1,125 @@
+/// What predict_step runs a step on: the counterparts of core/tensor and autograd on sizes alone, as far as memory goes.
+#pragma once
+
+#include <algorithm>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/types.hpp"
+
+namespace minima::sizes {
+
+struct Allocator {
+  i64 live = 0, peak = 0;
+};
+
+/// Bytes that count while somebody holds them.
+using Tensor = std::shared_ptr<const i64>;
+
+/// A result [rows, columns] and the node that made it.
+struct Variable {
+  Tensor value;
+  i64 rows, columns;
+  std::size_t node;
+};
+
+/// nn::PackedRows, where its tensors are not the batch's own.
+struct Rows {
+  Tensor offsets, positions, examples;
+};
+
+using Grads = std::vector<Tensor>;
+using Backward = std::function<Grads(const Tensor& dy)>;
+
+/// autograd/variable.cpp: nodes in the order of their numbers.
+class Tape {
+ public:
+  Tensor allocate(i64 elements, const char* name = "", i64 element_size = 4) {
+    const i64 bytes = elements * element_size;
+    allocator.live += bytes;
+    allocator.peak = std::max(allocator.peak, allocator.live);
+    Tensor tensor(new i64(bytes), [this](const i64* size) {
+      allocator.live -= *size;
+      delete size;
+    });
+    if (*name) named_.push_back({scope, name, tensor});
+    return tensor;
+  }
+
+  /// A parameter; backward leaves its gradient in its node.
+  std::size_t leaf() {
+    nodes_.emplace_back();
+    return nodes_.size() - 1;
+  }
+  Variable record(Tensor value, i64 rows, i64 columns, std::vector<std::size_t> inputs,
+                  Backward backward) {
+    if (!recording_) backward = nullptr;
+    nodes_.push_back({std::move(inputs), std::move(backward), nullptr});
+    return {std::move(value), rows, columns, nodes_.size() - 1};
+  }
+
+  /// autograd/checkpoint.cpp. `dy` of the result is what the gradient of x depends on alone.
+  Variable checkpoint(const std::function<Variable(const Variable&)>& fn, const Variable& x) {
+    recording_ = false;
+    const Variable y = fn(x);
+    recording_ = true;
+    return record(y.value, y.rows, y.columns, {x.node}, [this, fn, x](const Tensor& dy) {
+      const Variable input{x.value, x.rows, x.columns, leaf()};
+      const Variable again = fn(input);
+      backward(again, dy, input.node);
+      return Grads{std::exchange(nodes_[input.node].gradient, nullptr)};
+    });
+  }
+
+  /// Down to the node after `last`, or all.
+  void backward(const Variable& root, const Tensor& gradient,
+                std::optional<std::size_t> last = {}) {
+    nodes_[root.node].gradient = gradient;
+    for (std::size_t n = nodes_.size(); n-- > (last ? *last + 1 : 0);) {
+      Node& node = nodes_[n];
+      if (!node.backward) continue;  // a parameter
+      const Tensor dy = std::exchange(node.gradient, nullptr);
+      const Grads grads = std::exchange(node.backward, nullptr)(dy);
+      for (std::size_t i = 0; i < grads.size(); ++i) {
+        Tensor& gradient = nodes_[node.inputs[i]].gradient;  // later ones are added to the first
+        if (!gradient) gradient = grads[i];
+      }
+    }
+  }
+
+  /// What is alive and has a name.
+  std::vector<Activation> kept() const {
+    std::vector<Activation> result;
+    for (const auto& [scope, name, tensor] : named_)
+      if (const Tensor alive = tensor.lock()) result.push_back({scope, name, *alive});
+    return result;
+  }
+  i64 gradient_bytes() const {
+    i64 sum = 0;
+    for (const Node& node : nodes_) sum += node.gradient ? *node.gradient : 0;
+    return sum;
+  }
+
+  Allocator allocator;
+  std::string scope;
+
+ private:
+  struct Node {
+    std::vector<std::size_t> inputs;
+    Backward backward;
+    Tensor gradient;
+  };
+  struct Named {
+    std::string scope, name;
+    std::weak_ptr<const i64> tensor;
+  };
+
+  std::deque<Node> nodes_;  // a checkpoint adds some while backward holds another
+  std::vector<Named> named_;
+  bool recording_ = true;
+};
+
+}  // namespace minima::sizes
