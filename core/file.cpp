@@ -15,6 +15,15 @@ namespace {
 
 const char* reason() { return std::strerror(errno); }
 
+/// The reason why `path` cannot be opened; of a link to nothing, the link is what exists.
+std::string reason(const std::filesystem::path& path) {
+  const int error = errno;
+  std::error_code no_link;
+  const std::filesystem::path target = std::filesystem::read_symlink(path, no_link);
+  if (error != ENOENT || no_link) return std::strerror(error);
+  return fmt::format("it is a link to '{}', which is not there", target.string());
+}
+
 /// An open file descriptor that closes itself.
 class Descriptor {
  public:
@@ -33,10 +42,26 @@ class Descriptor {
 
 }  // namespace
 
+bool is_there(const std::filesystem::path& path) {
+  std::error_code none;
+  return std::filesystem::exists(std::filesystem::symlink_status(path, none));
+}
+
+std::string ending(const std::filesystem::path& path) {
+  std::string ending = path.extension().string();
+  for (char& c : ending)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return ending;
+}
+
+std::filesystem::path part_of(const std::filesystem::path& path) {
+  return (path.has_filename() ? path : path.parent_path()).string() + ".part";
+}
+
 InputFile::InputFile(const std::filesystem::path& path) : path_(path) {
   check(!std::filesystem::is_directory(path), "{}: is a folder, not a file", path.string());
   fd_ = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  check(fd_ >= 0, "{}: cannot be opened: {}", path.string(), reason());
+  if (fd_ < 0) fail("{}: cannot be opened: {}", path.string(), reason(path));
   struct stat status {};
   if (fstat(fd_, &status) == 0) size_ = static_cast<u64>(status.st_size);
 }
@@ -59,7 +84,7 @@ void InputFile::read(void* to, u64 count, u64 begin) const {
 std::string read_file(const std::filesystem::path& path) {
   check(!std::filesystem::is_directory(path), "{}: is a folder, not a file", path.string());
   const Descriptor file(path, O_RDONLY);
-  check(file >= 0, "{}: cannot be opened: {}", path.string(), reason());
+  if (file < 0) fail("{}: cannot be opened: {}", path.string(), reason(path));
   std::string bytes;
   char block[1 << 16];
   for (;;) {
@@ -74,7 +99,7 @@ std::string read_file(const std::filesystem::path& path) {
 void write_file(const std::filesystem::path& path,
                 const std::function<void(const Append&)>& produce) {
   const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
-  const std::filesystem::path temporary = path.string() + ".part";
+  const std::filesystem::path temporary = part_of(path);
   const auto refused = [&](const char* what) {
     const std::string why = reason();
     unlink(temporary.c_str());

@@ -11,6 +11,16 @@
 
 namespace minima {
 
+/// Whether there is anything of that name, be it a link to nothing: what is there but cannot be read is an error, not a
+/// file that is left out.
+bool is_there(const std::filesystem::path& path);
+
+/// What a name ends with, from its last point on, in small letters: ".csv" of "Texts.CSV".
+std::string ending(const std::filesystem::path& path);
+
+/// The name beside `path` that it has while it is written: PATH.part.
+std::filesystem::path part_of(const std::filesystem::path& path);
+
 /// A file open for reading at any place. Bytes are copied, not mapped: where the file is cut off
 /// while it is open, a read throws, and a mapping would kill the process.
 class InputFile {
@@ -36,7 +46,7 @@ class InputFile {
 /// The bytes of a file. Throws Error, with the system's reason, when it cannot be read.
 std::string read_file(const std::filesystem::path& path);
 
-/// Writes under a temporary name, flushes, renames, and flushes the folder. Throws Error (run time)
+/// Writes under the name part_of(path), flushes, renames, and flushes the folder. Throws Error (run time)
 /// when the disk refuses.
 void write_file(const std::filesystem::path& path, std::string_view bytes);
 

@@ -65,7 +65,7 @@ fs::path folder_of(const fs::path& checkpoints, i64 step) {
 
 /// Under another name first, so that a kill in between leaves no half checkpoint.
 void remove_checkpoint(const fs::path& folder) {
-  const fs::path away = folder.string() + ".part";
+  const fs::path away = part_of(folder);
   fs::remove_all(away);
   fs::rename(folder, away);
   fs::remove_all(away);

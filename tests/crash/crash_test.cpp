@@ -13,6 +13,7 @@
 
 #include "core/cpu/threads.hpp"
 #include "core/file.hpp"
+#include "core/folder.hpp"
 #include "tests/crash/faults.hpp"
 #include "tests/support.hpp"
 #include "tests/train/small_task.hpp"
@@ -174,6 +175,41 @@ TEST_CASE(
       }
     }
   }
+}
+
+TEST_CASE("a folder killed in its replacement at any system call is the old one or the new one") {
+  const Folder home;
+  const fs::path folder = home.path / "model";
+  const auto write = [&](const std::string& bytes) {
+    write_folder(folder, [&](const fs::path& part) {
+      write_file(part / "a", bytes);
+      write_file(part / "b", bytes);
+    });
+  };
+  const auto held = [](const fs::path& path) {
+    return read_file(path / "a") + read_file(path / "b");
+  };
+  std::set<std::string> seen;
+  int end = -SIGKILL;
+  long place = 1;
+  for (; end != 0 && place < 100; ++place) {
+    CAPTURE(place);
+    write("old ");
+    end = in_child([&] {
+      test::set_fault({.at = place});
+      write("new ");
+    });
+    const fs::path away = folder.string() + ".replaced";  // where two names cannot be exchanged
+    const std::string what = held(fs::exists(folder) ? folder : away);
+    CHECK((what == "old old " || what == "new new "));
+    if (end != 0) seen.insert(what);
+  }
+  CHECK(end == 0);
+  CHECK(place > 10);
+  CHECK(seen.size() == 2);
+  write("last ");
+  CHECK(held(folder) == "last last ");
+  CHECK(std::distance(fs::directory_iterator(home.path), {}) == 1);
 }
 
 TEST_CASE("a folder that cannot be written is refused in the first step") {

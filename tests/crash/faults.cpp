@@ -100,6 +100,12 @@ int ftruncate(int fd, off_t size) noexcept {
 int rename(const char* from, const char* to) noexcept {
   return fails("rename") ? -1 : static_cast<int>(call(SYS_rename, from, to));
 }
+int renameat2(int from_folder, const char* from, int to_folder, const char* to,
+              unsigned flags) noexcept {
+  return fails("renameat2")
+             ? -1
+             : static_cast<int>(call(SYS_renameat2, from_folder, from, to_folder, to, flags));
+}
 int link(const char* from, const char* to) noexcept {
   return fails("link") ? -1 : static_cast<int>(call(SYS_link, from, to));
 }
