@@ -10,7 +10,7 @@ namespace {
 std::filesystem::path weights_of(const std::filesystem::path& path) {
   if (!std::filesystem::is_directory(path)) return path;
   for (const char* name : {"model.safetensors", "model.safetensors.index.json"})
-    if (std::filesystem::exists(path / name)) return path / name;
+    if (is_there(path / name)) return path / name;
   for (const char* name : {"pytorch_model.bin", "tf_model.h5"})
     check(!std::filesystem::exists(path / name),
           "{}: has {} and no model.safetensors; save the model as safetensors first", path.string(),
@@ -59,8 +59,8 @@ void ModelWeights::read_index() {
     shards.insert(shard.get<std::string>());
   }
   for (const std::string& shard : shards) {
-    check(std::filesystem::exists(path_.parent_path() / shard),
-          "{}: the file '{}' is missing; copy it here, too", where, shown(shard));
+    check(is_there(path_.parent_path() / shard), "{}: the file '{}' is missing; copy it here, too",
+          where, shown(shard));
     add(path_.parent_path() / shard);
   }
   for (const auto& [name, shard] : map.items()) {

@@ -13,7 +13,7 @@ static_assert(std::endian::native == std::endian::little, "safetensors files are
 constexpr u64 kLargestHeader = 100'000'000;
 
 /// The types of the format; those without a DType are known, so that a file which holds one beside
-/// others can be read.
+/// others can be read. A BOOL is a byte, 0 or 1.
 struct Type {
   std::string_view name;
   u64 bits;
@@ -26,7 +26,7 @@ constexpr Type kTypes[] = {{"F64", 64, DType::f64},
                            {"I64", 64, DType::i64},
                            {"I32", 32, DType::i32},
                            {"U8", 8, DType::u8},
-                           {"BOOL", 8},
+                           {"BOOL", 8, DType::u8},
                            {"I8", 8},
                            {"I16", 16},
                            {"U16", 16},
@@ -159,7 +159,7 @@ const SafetensorsFile::Entry& SafetensorsFile::entry(const std::string& name) co
 Tensor SafetensorsFile::read(const std::string& name) const {
   const Entry& found = entry(name);
   check(found.dtype.has_value(),
-        "{}: tensor '{}' is of type {}; save it as F64, F32, BF16, F16, I64, I32 or U8",
+        "{}: tensor '{}' is of type {}; save it as F64, F32, BF16, F16, I64, I32, U8 or BOOL",
         path().string(), shown(name), found.type);
   Tensor tensor = Tensor::empty(found.shape, *found.dtype);
   file_.read(tensor.raw(), found.end - found.begin, data_begin_ + found.begin);
@@ -196,9 +196,10 @@ void save_safetensors(const std::filesystem::path& path, const std::vector<Tenso
   i64 end = 0;
   for (const TensorSource* source : order) {
     const i64 begin = std::exchange(end, end + source->shape.size() * element_size(source->dtype));
-    header[source->name] = {{"dtype", type_name(source->dtype)},
-                            {"shape", std::vector<i64>(source->shape.begin(), source->shape.end())},
-                            {"data_offsets", {begin, end}}};
+    header[source->name] = {
+        {"dtype", source->type.empty() ? type_name(source->dtype) : source->type},
+        {"shape", std::vector<i64>(source->shape.begin(), source->shape.end())},
+        {"data_offsets", {begin, end}}};
   }
   std::string text = header.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');  // so that the data begins on a multiple of 8

@@ -27,8 +27,9 @@ bool is_float(DType dtype);
 class SafetensorsFile {
  public:
   struct Entry {
-    std::string type;            ///< as the format calls it: "F32"
-    std::optional<DType> dtype;  ///< none where minima has no such type; then it cannot be read
+    std::string type;  ///< as the format calls it: "F32"
+    /// None where minima has no such type; then it cannot be read. U8 and BOOL are u8.
+    std::optional<DType> dtype;
     Shape shape;
     u64 begin, end;  ///< byte range within the data section
   };
@@ -67,6 +68,7 @@ struct TensorSource {
   DType dtype;
   Shape shape;
   std::function<Tensor()> make;
+  std::string type = {};  ///< "BOOL", of u8; empty: the dtype's own
 };
 
 /// Writes the tensors, in their order but the widest element types first (so that all stay

@@ -12,16 +12,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool file_exists(const fs::path& path) {
-  std::error_code none;
-  return fs::exists(path, none);
-}
-
 /// The object in a file; an empty one where there is no file.
 struct JsonFile {
   explicit JsonFile(const fs::path& path)
-      : json(file_exists(path) ? parse_sorted_json(read_file(path), path.string())
-                               : SortedJson::object()),
+      : json(is_there(path) ? parse_sorted_json(read_file(path), path.string())
+                            : SortedJson::object()),
         section(json, path.string() + ": the file") {}
   JsonFile(const JsonFile&) = delete;  // `section` looks into `json`
   const SortedJson json;
@@ -232,8 +227,8 @@ void check_agreement(const TokenizerJson& json, const VocabularyNames& names,
 
 Tokenizer read_folder(const fs::path& folder) {
   const fs::path json = folder / "tokenizer.json", vocabulary = folder / "vocab.txt";
-  const bool has_json = file_exists(json);
-  check(has_json || file_exists(vocabulary), "{}: has neither tokenizer.json nor vocab.txt",
+  const bool has_json = is_there(json);
+  check(has_json || is_there(vocabulary), "{}: has neither tokenizer.json nor vocab.txt",
         folder.string());
   const Configuration config(folder);
   const bool is_bert = config.is_bert();

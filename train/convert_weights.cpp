@@ -1,14 +1,19 @@
 #include "train/convert_weights.hpp"
 
 #include <cmath>
+#include <set>
 
 #include "core/file.hpp"
+#include "core/folder.hpp"
 #include "core/model_weights.hpp"
 #include "nn/models/weights.hpp"
 #include "train/model_directory.hpp"
+#include "train/trainer.hpp"
 
 namespace minima {
 namespace {
+
+namespace fs = std::filesystem;
 
 constexpr const char* kPlaces = "name a new folder, or a new file that ends with .safetensors";
 
@@ -40,8 +45,7 @@ Tensor converted(const Tensor& values, DType dtype, const std::string& name,
 }
 
 /// The config.json of the new form. Throws Error where it is not that of the weights.
-Json new_config(const std::filesystem::path& file, const ModelWeights& weights,
-                const ConvertOptions& options) {
+Json new_config(const fs::path& file, const ModelWeights& weights, const ConvertOptions& options) {
   Json json = read_json(file);
   const auto config = nn::EncoderConfig::from_json(json, file.string());
   nn::check_sizes(config, weights);
@@ -51,58 +55,47 @@ Json new_config(const std::filesystem::path& file, const ModelWeights& weights,
                     : *options.dtype == DType::bf16 ? "bfloat16"
                                                     : "float16";
   }
-  if (options.encoder_only) json["architectures"] = {config.names().encoder_class};
+  if (options.encoder_only) {
+    json["architectures"] = {config.names().encoder_class};
+    nn::erase_classes(json);
+  }
   return json;
-}
-
-/// What a name ends with, from its last point on, in small letters.
-std::string ending(const std::filesystem::path& path) {
-  std::string ending = path.extension().string();
-  for (char& c : ending)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return ending;
 }
 
 /// Refuses names that are no place for new files. Nothing is ever written over: a model that is there
 /// is neither lost nor mixed with another.
-void check_place(const std::filesystem::path& to) {
+void check_place(const fs::path& to) {
   const std::string name = to.string();
   check(!name.empty(), "convert: the new place has no name; {}", kPlaces);
   for (const char* known : {".bin", ".ckpt", ".gguf", ".h5", ".json", ".msgpack", ".npz", ".onnx",
                             ".pt", ".pth", ".safetensor"})
     check(ending(to) != known, "{}: this program does not write {} files; {}", name, known,
           kPlaces);
-  const bool empty_folder = std::filesystem::is_directory(to) && std::filesystem::is_empty(to);
-  check(!std::filesystem::exists(to) || (empty_folder && ending(to) != ".safetensors"),
-        "{}: is there already, and convert writes over nothing; {}", name, kPlaces);
+  const bool empty_folder =
+      fs::is_directory(fs::symlink_status(to)) && fs::is_empty(to) && ending(to) != ".safetensors";
+  check(!is_there(to) || empty_folder, "{}: is there already, and convert writes over nothing; {}",
+        name, kPlaces);
+  check(!empty_folder || !fs::equivalent(to, "."),
+        "{}: is the folder that you are in; name another, or stand above it", name);
   if (to.filename() == "model.safetensors") {
     const auto index = to.string() + ".index.json";
-    check(!std::filesystem::exists(index), "{}: would hide the shards of {}; {}", name, index,
-          kPlaces);
+    check(!is_there(index), "{}: would hide the shards of {}; {}", name, index, kPlaces);
   }
 }
 
-/// A new folder, or an empty one that is there. Unless all goes well, what was written into it goes.
-class NewFolder {
- public:
-  explicit NewFolder(const std::filesystem::path& path) : path_(path) {
-    std::error_code refused;
-    made_ = std::filesystem::create_directories(path, refused);
-    if (refused) fail_at_run_time("{}: cannot be created: {}", path.string(), refused.message());
-  }
-  ~NewFolder() {
-    if (whole) return;
-    std::error_code ignored;
-    for (const auto& entry : std::filesystem::directory_iterator(path_, ignored))
-      std::filesystem::remove(entry, ignored);
-    if (made_) std::filesystem::remove(path_, ignored);
-  }
-  bool whole = false;
-
- private:
-  std::filesystem::path path_;
-  bool made_;
-};
+/// What of a model's directory is none of its weights, its config.json and its tokenizer: folders end with '/'.
+std::vector<std::string> others_in(const fs::path& directory, const ModelWeights& weights) {
+  std::set<std::string> known(std::begin(kTokenizerFiles), std::end(kTokenizerFiles));
+  known.insert({"config.json", weights.path().filename().string()});
+  for (const std::string& name : weights.names())
+    known.insert(weights.holder(name).path().filename().string());
+  std::vector<std::string> others;
+  for (const fs::directory_entry& entry : fs::directory_iterator(directory))
+    if (const std::string name = entry.path().filename().string(); !known.contains(name))
+      others.push_back(entry.is_directory() ? name + "/" : name);
+  std::ranges::sort(others);
+  return others;
+}
 
 }  // namespace
 
@@ -113,30 +106,38 @@ Json ConvertReport::to_json() const {
           {"bytes", bytes},
           {"became_infinite", became_infinite},
           {"became_zero", became_zero},
-          {"left_out", left_out}};
+          {"left_out", left_out},
+          {"not_copied", not_copied},
+          {"replaced", replaced.empty() ? Json() : Json(replaced.string())}};
 }
 
-ConvertReport convert_weights(const std::filesystem::path& from, const std::filesystem::path& to,
+ConvertReport convert_weights(const fs::path& from, const fs::path& to,
                               const ConvertOptions& options) {
   check_place(to);
+  const bool to_file = ending(to) == ".safetensors";
+  check(
+      !to_file || options.like.empty(),
+      "{}: is to be a single file, which takes nothing from {}; leave --like out, or name a folder",
+      to.string(), options.like.string());
   check(!from.empty(), "convert: no model is named; name its folder or its .safetensors file");
   refuse_run_folder(from);
   const ModelWeights weights(from);
-  const bool to_file = ending(to) == ".safetensors";
-  const std::filesystem::path source = !options.like.empty()                 ? options.like
-                                       : std::filesystem::is_directory(from) ? from
-                                       : from.has_parent_path()              ? from.parent_path()
-                                                                             : ".";
+  const fs::path source = !options.like.empty()    ? options.like
+                          : fs::is_directory(from) ? from
+                          : from.has_parent_path() ? from.parent_path()
+                                                   : ".";
   ConvertReport report;
   report.weights = to_file ? to : to / "model.safetensors";
+  if (is_there(part_of(to))) report.replaced = part_of(to);
   Json config;
   if (!to_file) {
     check(
-        std::filesystem::exists(source / "config.json"),
+        is_there(source / "config.json"),
         "{}: a model directory needs a config.json, and {} has none; name a directory that has it "
         "with --like",
         to.string(), source.string());
     config = new_config(source / "config.json", weights, options);
+    if (source == from) report.not_copied = others_in(from, weights);
   }
 
   std::vector<TensorSource> sources;
@@ -150,33 +151,36 @@ ConvertReport convert_weights(const std::filesystem::path& from, const std::file
     check(entry.dtype.has_value(),
           "{}: tensor '{}' is of type {}, which cannot be converted; save it as F32 first",
           weights.path().string(), name, entry.type);
-    const DType dtype =
-        is_float(*entry.dtype) ? options.dtype.value_or(*entry.dtype) : *entry.dtype;
+    const bool of_floats = is_float(*entry.dtype);
+    const DType dtype = of_floats ? options.dtype.value_or(*entry.dtype) : *entry.dtype;
     report.elements += entry.shape.size();
     ++report.tensors;
-    sources.push_back({*new_name, dtype, entry.shape, [&, name, dtype] {
-                         try {
-                           return converted(weights.read(name), dtype, name, options, report);
-                         } catch (const Error& error) {
-                           fail("{}: {}", weights.holder(name).path().string(), error.what());
-                         }
-                       }});
+    const auto make = [&, name, dtype] {
+      if (InterruptRequests::received())
+        fail_at_run_time("convert: stopped; nothing is left of {}", to.string());
+      try {
+        return converted(weights.read(name), dtype, name, options, report);
+      } catch (const Error& error) {
+        fail("{}: {}", weights.holder(name).path().string(), error.what());
+      }
+    };
+    sources.push_back({*new_name, dtype, entry.shape, make, of_floats ? "" : entry.type});
   }
   check(!sources.empty(), "{}: has no tensors of an encoder", weights.path().string());
-  const auto write_weights = [&] {
-    save_safetensors(report.weights, sources, {{"format", "pt"}});
-    report.bytes = std::filesystem::file_size(report.weights);
+  const auto write_weights = [&](const fs::path& file) {
+    save_safetensors(file, sources, {{"format", "pt"}});
+    report.bytes = fs::file_size(file);
   };
   if (to_file) {
-    write_weights();
+    write_weights(to);
     return report;
   }
-  NewFolder folder(to);
-  write_weights();
-  write_file(to / "config.json", config.dump(2) + "\n");
-  for (const char* name : kTokenizerFiles)
-    if (std::filesystem::exists(source / name)) write_file(to / name, read_file(source / name));
-  folder.whole = true;
+  write_folder(to, [&](const fs::path& part) {
+    write_weights(part / "model.safetensors");
+    write_file(part / "config.json", config.dump(2) + "\n");
+    for (const char* name : kTokenizerFiles)
+      if (is_there(source / name)) write_file(part / name, read_file(source / name));
+  });
   return report;
 }
 

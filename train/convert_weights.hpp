@@ -13,12 +13,12 @@ namespace minima {
 struct ConvertOptions {
   std::optional<DType> dtype{};  ///< of floating-point tensors: f32, bf16 or f16; none: as they are
   /// Only the encoder, its names without the architecture's prefix: what the public library calls
-  /// DistilBertModel or BertModel.
+  /// DistilBertModel or BertModel. config.json says nothing of classes then.
   bool encoder_only = false;
   /// Values that the type cannot hold become infinite and are counted; else they are an error.
   bool allow_overflow = false;
-  /// The directory whose config.json and tokenizer a new directory gets, where the weights come from
-  /// a file.
+  /// The directory whose config.json and tokenizer a new directory gets; where it is empty, that of the
+  /// weights.
   std::filesystem::path like{};
 };
 
@@ -29,15 +29,20 @@ struct ConvertReport {
   i64 became_infinite = 0;            ///< finite before
   i64 became_zero = 0;                ///< not zero before
   std::vector<std::string> left_out;  ///< tensors that are not the encoder's
+  /// What of the directory that was converted is no part of the new one: "optimizer.safetensors", "onnx/".
+  std::vector<std::string> not_copied;
+  std::filesystem::path replaced;  ///< what a conversion that was killed had left; empty: nothing
 
   Json to_json() const;
 };
 
 /// `from` is a model directory, a safetensors file, or the index of several; `to` a new file whose name
 /// ends with .safetensors, or a new or empty folder, which also gets the tokenizer's files and a
-/// config.json of the new form. Nothing is written over, and nothing half made is left behind. Throws
-/// Error, naming file and tensor, for a source that is damaged or does not fit its config.json, a value
-/// that overflows, a folder without a config.json to take, and a `to` that is there already.
+/// config.json of the new form. Nothing is written over: all is made in TO.part (core/file.hpp,
+/// core/folder.hpp), which goes where an error or an InterruptRequest ends the work, and which the next
+/// call replaces where a kill has left it. Throws Error, naming file and tensor, for a source that is
+/// damaged or does not fit its config.json, a value that overflows, a folder without a config.json to
+/// take, and a `to` that is there already.
 ConvertReport convert_weights(const std::filesystem::path& from, const std::filesystem::path& to,
                               const ConvertOptions& options);
 

@@ -22,7 +22,7 @@ bool serves(const nn::EncoderConfig& a, const nn::EncoderConfig& b) {
 /// library writes an enormous number there for "not known".
 i64 max_length_of(const std::filesystem::path& directory, const nn::EncoderConfig& config) {
   const auto file = directory / "tokenizer_config.json";
-  if (!std::filesystem::exists(file)) return config.positions;
+  if (!is_there(file)) return config.positions;
   const Json json = read_json(file);
   check(json.is_object(), "{}: not a JSON object", file.string());
   if (!json.contains("model_max_length") || json["model_max_length"].is_null())
@@ -58,7 +58,7 @@ ModelDirectory read_model_directory(const std::filesystem::path& path) {
   refuse_run_folder(path);
   const auto config_file = path / "config.json";
   check(std::filesystem::is_directory(path), "{}: is not a folder; {}", path.string(), kHolds);
-  check(std::filesystem::exists(config_file), "{}: has no config.json; {}", path.string(), kHolds);
+  check(is_there(config_file), "{}: has no config.json; {}", path.string(), kHolds);
   auto config = nn::EncoderConfig::from_json(read_json(config_file), config_file.string());
   Tokenizer tokenizer = read_tokenizer(path);
   check(tokenizer.vocabulary().size() <= config.vocabulary,
@@ -131,7 +131,7 @@ void save_model(const std::filesystem::path& directory, const Tokenizer& tokeniz
                 nn::MaskedLm& model) {
   Json config = model.config.to_json();
   config["architectures"] = {model.config.names().lm_class};
-  for (const char* key : {"id2label", "label2id"}) config.erase(key);  // it has no labels
+  nn::erase_classes(config);
   save(directory, tokenizer, max_length, config, model);
 }
 

@@ -1,5 +1,5 @@
 /// minima convert: a model's weights in another form (train/convert_weights.hpp).
-#include "core/error.hpp"
+#include "examples/minima/options.hpp"
 #include "examples/minima/verbs.hpp"
 #include "train/convert_weights.hpp"
 
@@ -11,14 +11,29 @@ struct ConvertVerb {
   ConvertOptions options;
   bool json = false;
 
+  ConvertReport convert() const {
+    const InterruptRequests ctrl_c;
+    try {
+      return convert_weights(from, to, options);
+    } catch (const Error& error) {
+      if (InterruptRequests::received()) die_of_interrupt(error.what());
+      throw;
+    }
+  }
+
   void run() {
     if (!dtype.empty())
       options.dtype = dtype == "f32" ? DType::f32 : dtype == "bf16" ? DType::bf16 : DType::f16;
-    const ConvertReport report = convert_weights(from, to, options);
+    const ConvertReport report = convert();
     if (json) return fmt::print("{}\n", report.to_json().dump());
     fmt::print("{}: {} tensors, {} values, {:.1f} MB\n", report.weights.string(), report.tensors,
                report.elements, static_cast<double>(report.bytes) / (1 << 20));
     if (!report.left_out.empty()) fmt::print("left out: {}\n", fmt::join(report.left_out, ", "));
+    if (!report.not_copied.empty())
+      fmt::print("not copied: {}\n", fmt::join(report.not_copied, ", "));
+    if (!report.replaced.empty())
+      fmt::print("replaced: {}, which a conversion that was killed had left\n",
+                 report.replaced.string());
     if (report.became_infinite > 0)
       fmt::print(stderr, "minima: warning: {} values became infinite\n", report.became_infinite);
     if (report.became_zero > 0)
@@ -32,9 +47,9 @@ void add_convert(CLI::App& app) {
   CLI::App& verb = *app.add_subcommand(
       "convert", "a model directory or file in another form: one file, other precision, no head");
   verb.footer(
-      "Nothing is written over: what is there already is refused. Where an error ends the work, "
-      "nothing "
-      "half made is left.");
+      "Nothing is written over: what is there already is refused. All is made in TO.part, which\n"
+      "becomes TO when it is whole; where an error or Ctrl-C ends the work, nothing is left. Of a\n"
+      "directory the weights, config.json and the tokenizer's files are taken.");
   const auto options = std::make_shared<ConvertVerb>();
   verb.add_option("from", options->from,
                   "model directory, .safetensors file, or .safetensors.index.json")
@@ -49,8 +64,9 @@ void add_convert(CLI::App& app) {
                 "without head, names without 'bert.' or 'distilbert.'");
   verb.add_flag("--allow-overflow", options->options.allow_overflow,
                 "values too large become infinite and are counted (default: an error)");
-  verb.add_option("--like", options->options.like,
-                  "the directory whose config.json and tokenizer a directory made of a file gets");
+  verb.add_option(
+      "--like", options->options.like,
+      "the directory whose config.json and tokenizer a new folder gets (default: FROM's)");
   verb.add_flag("--json", options->json, "one JSON document on standard output, nothing else");
   verb.callback([options] { options->run(); });
 }

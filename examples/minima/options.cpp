@@ -227,13 +227,17 @@ std::filesystem::path run_directory(const std::string& verb, const CommonOptions
   return free;
 }
 
-void die_of_interrupt(const std::string& verb, const std::filesystem::path& directory) {
-  fmt::print(stderr, "stopped and saved; go on with: minima {} --resume {}\n", verb,
-             directory.string());
+void die_of_interrupt(const std::string& message) {
+  fmt::print(stderr, "{}\n", message);
   std::fflush(nullptr);
   std::signal(SIGINT, SIG_DFL);
   std::raise(SIGINT);
   std::abort();
+}
+
+void die_of_interrupt(const std::string& verb, const std::filesystem::path& directory) {
+  die_of_interrupt(fmt::format("stopped and saved; go on with: minima {} --resume {}", verb,
+                               directory.string()));
 }
 
 }  // namespace minima

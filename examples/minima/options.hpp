@@ -77,7 +77,9 @@ Choice choice_of(const std::string& name) {
 /// The folder of a run: --out, or runs/<verb>-<date>-<time>.
 std::filesystem::path run_directory(const std::string& verb, const CommonOptions& common);
 
-/// The end that a shell expects of a program that Ctrl-C has stopped; says how to go on.
+/// The end that a shell expects of a program that Ctrl-C has stopped, behind a message.
+[[noreturn]] void die_of_interrupt(const std::string& message);
+/// The same of a training, which says how to go on.
 [[noreturn]] void die_of_interrupt(const std::string& verb, const std::filesystem::path& directory);
 
 }  // namespace minima

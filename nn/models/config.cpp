@@ -200,6 +200,11 @@ void EncoderConfig::check_pairs(const std::string& model) const {
         "{}: has one token type, and cannot tell the two texts of a pair apart", model);
 }
 
+void erase_classes(Json& config) {
+  for (const char* key : {"id2label", "label2id", "num_labels", "minima_warning"})
+    config.erase(key);
+}
+
 std::vector<std::string> preset_names() {
   return {"tiny", "small", "medium", "distilbert-base", "distilbert-base-cased"};
 }

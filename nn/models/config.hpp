@@ -38,6 +38,10 @@ struct EncoderConfig : TransformerOptions {
   const ArchitectureNames& names() const { return names_of(architecture); }
 };
 
+/// Takes out of a config.json what is said of a classifier's classes, where the weights have none: their
+/// names and number, and the warning about how it reads a text.
+void erase_classes(Json& config);
+
 /// A named size. The vocabulary and the labels of what is trained come from the data. Presets: tiny,
 /// small, medium, distilbert-base, distilbert-base-cased.
 EncoderConfig preset(const std::string& name);

@@ -25,6 +25,9 @@ TEST_CASE("a model directory is fine-tuned by --model, and convert writes it in 
   const Json report = parse_json(bare.out, "convert");
   CHECK(report["left_out"].size() == 4);
   CHECK(report["became_infinite"] == 0);
+  CHECK(report["not_copied"] == Json::array({"optimizer.safetensors"}));
+  const Answer told = shell.minima("convert one/final copy");
+  CHECK(told.out.find("\nnot copied: optimizer.safetensors\n") != std::string::npos);
   check_refused(shell, "convert one/final bare", {"bare: is there already", "a new folder"}, "");
   const Answer third = shell.minima("train --model bare --out three" + small);
   REQUIRE(third.code == 0);
@@ -33,5 +36,7 @@ TEST_CASE("a model directory is fine-tuned by --model, and convert writes it in 
   check_refused(shell, "eval bare input", {"bare", "has no head", "train --model bare"}, "");
   CHECK(shell.minima("convert one/final/model.safetensors x.safetensors --dtype f16").code == 0);
   check_refused(shell, "convert x.safetensors y", {"config.json", "--like"}, "");
+  check_refused(shell, "convert one/final y.safetensors --like one/final",
+                {"single file", "--like"}, "");
   check_refused(shell, "convert none y.safetensors", {"none", "cannot be opened"}, "");
 }

@@ -50,6 +50,14 @@ TEST_CASE("a file that cannot be read is named, with the reason") {
   CHECK(error_of([] { read_file("/no/such/file"); }) ==
         "/no/such/file: cannot be opened: No such file or directory");
   CHECK(contains(error_of([&] { read_file(folder.path()); }), "is a folder, not a file"));
+  const std::string link = folder.path() + "/link";
+  CHECK_FALSE(is_there(link));
+  std::filesystem::create_symlink("gone", link);
+  CHECK(is_there(link));
+  const std::string message =
+      link + ": cannot be opened: it is a link to 'gone', which is not there";
+  CHECK(error_of([&] { read_file(link); }) == message);
+  CHECK(error_of([&] { InputFile file(link); }) == message);
   CHECK(fault_of([] { read_file("/no/such/file"); }) == Fault::input);
 }
 
@@ -78,6 +86,14 @@ TEST_CASE("what the disk refuses is a failure at run time, and names the file") 
   CHECK(contains(error_of([&] { write_file(folder.path() + "/taken", "bytes"); }),
                  "cannot be renamed into place"));
   CHECK(entries(folder.path()) == 1);
+}
+
+TEST_CASE(
+    "a name's ending is read in small letters, and what is written has another name for a while") {
+  CHECK(ending("a/Texts.CSV") == ".csv");
+  CHECK(ending("a.b/texts") == "");
+  CHECK(part_of("a/b.txt") == "a/b.txt.part");
+  CHECK(part_of("a/b/") == "a/b.part");
 }
 
 TEST_CASE("JSON with a duplicate key is refused, in whatever object it stands") {

@@ -182,14 +182,29 @@ TEST_CASE("a type that is not here does not stand in the way of the others") {
   const test::Folder folder;
   const std::string path = folder.write(
       "x.safetensors", file_of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
-                               R"("mask":{"dtype":"BOOL","shape":[3],"data_offsets":[8,11]},)"
+                               R"("small":{"dtype":"I8","shape":[3],"data_offsets":[8,11]},)"
                                R"("four":{"dtype":"F4","shape":[2,3],"data_offsets":[11,14]}})",
                                14));
   const SafetensorsFile file(path);
   CHECK(file.read("a").size() == 2);
-  CHECK(file.entry("mask").type == "BOOL");
-  CHECK(contains(error_of([&] { (void)file.read("mask"); }), "tensor 'mask' is of type BOOL"));
+  CHECK(file.entry("small").type == "I8");
+  CHECK(contains(error_of([&] { (void)file.read("small"); }), "tensor 'small' is of type I8"));
   CHECK(contains(error_of([&] { (void)file.read("four"); }), path));
+}
+
+TEST_CASE("a BOOL is read as a byte, and written as what it was") {
+  const test::Folder folder;
+  const std::string path = folder.path() + "/x", again = folder.path() + "/y";
+  const Tensor mask = Tensor::from(std::vector<u8>{1, 0, 1});
+  const auto make = [&] { return mask; };
+  save_safetensors(path, std::vector<TensorSource>{{"mask", DType::u8, {3}, make, "BOOL"},
+                                                   {"bytes", DType::u8, {3}, make}});
+  const SafetensorsFile file(path);
+  CHECK(file.entry("mask").type == "BOOL");
+  CHECK(file.entry("bytes").type == "U8");
+  CHECK(std::ranges::equal(file.read("mask").span<u8>(), mask.span<u8>()));
+  Tensor weights = Tensor::zeros({3});
+  CHECK(contains(error_of([&] { file.read_into(weights, "mask"); }), "is of type BOOL; F32"));
 }
 
 TEST_CASE("a header of any length is read, padded or not") {

@@ -1,11 +1,14 @@
 /// Weights in another form: precision, one file, the bare encoder.
 #include "train/convert_weights.hpp"
 
+#include <csignal>
+
 #include "core/file.hpp"
 #include "core/json.hpp"
 #include "core/model_weights.hpp"
 #include "data/batcher.hpp"
 #include "tests/train/drawn_model.hpp"
+#include "train/trainer.hpp"
 
 using namespace minima;
 using test::contains;
@@ -49,15 +52,20 @@ TEST_CASE("a converted model is the same within its precision, and the same bits
 TEST_CASE("an encoder without head loses what is not of it, and can be trained again") {
   for (const nn::Architecture architecture :
        {nn::Architecture::distilbert, nn::Architecture::bert}) {
-    DrawnModel directory(architecture);
+    nn::EncoderConfig config = test::drawn_config(architecture);
+    config.pooling = nn::Pooling::mean;  // of which config.json warns
+    DrawnModel directory(config);
+    CHECK(read_json(directory.path() + "/config.json").contains("minima_warning"));
     const std::string bare = directory.folder.path() + "/bare";
     const ConvertReport report = convert_weights(directory.path(), bare, {.encoder_only = true});
     const bool bert = architecture == nn::Architecture::bert;
     CHECK(report.left_out.size() == (bert ? 2 : 4));
     CHECK(read_json(bare + "/config.json")["architectures"][0] ==
           (bert ? "BertModel" : "DistilBertModel"));
+    for (const char* key : {"id2label", "label2id", "num_labels", "minima_warning"})
+      CHECK_FALSE(read_json(bare + "/config.json").contains(key));
     CHECK(ModelWeights(bare).contains("embeddings.word_embeddings.weight"));
-    CHECK(contains(error_of([&] { load_model(bare); }), "has no head for 3 labels"));
+    CHECK(contains(error_of([&] { load_model(bare); }), "has no head for 2 labels"));
     const ModelDirectory read = read_model_directory(bare);
     const auto model = pretrained_classifier(read, read.config, 1).model;
     CHECK(same(model->encoder.layer[1]->ffn.lin2.weight.value,
@@ -188,6 +196,98 @@ TEST_CASE("an error in the middle leaves nothing: no new folder, and an empty on
   CHECK(std::filesystem::is_empty(to));
   convert_weights(directory.path(), to, {.dtype = DType::bf16});
   CHECK(load_model(to).label_names == directory.model.config.label_names);
+}
+
+TEST_CASE(
+    "what a killed conversion has left is replaced, and said; what is stopped leaves nothing") {
+  const DrawnModel directory(nn::Architecture::distilbert);
+  const std::filesystem::path folder = directory.folder.path(), to = folder / "deep/new/model";
+  const auto before = files_of(folder);
+  {
+    const InterruptRequests ctrl_c;
+    std::raise(SIGINT);
+    for (const std::filesystem::path& place : {to, folder / "new.safetensors"})
+      CHECK(error_of([&] { convert_weights(directory.path(), place, {}); }) ==
+            "convert: stopped; nothing is left of " + place.string());
+  }
+  CHECK(files_of(folder) == before);
+
+  std::filesystem::create_directories(to.string() + ".part");
+  write_file(to.string() + ".part/model.safetensors.part", "half");
+  const ConvertReport report = convert_weights(directory.path(), to, {});
+  CHECK(report.replaced == to.string() + ".part");
+  CHECK(load_model(to).label_names.size() == 3);
+  CHECK(std::distance(std::filesystem::directory_iterator(to.parent_path()), {}) == 1);
+  write_file(folder / "new.safetensors.part", "half");
+  CHECK(convert_weights(directory.path(), folder / "new.safetensors", {}).replaced ==
+        folder / "new.safetensors.part");
+  CHECK_FALSE(std::filesystem::exists(folder / "new.safetensors.part"));
+  CHECK(convert_weights(directory.path(), folder / "other.safetensors", {}).replaced.empty());
+}
+
+TEST_CASE("what of a directory is not taken is told, and a link to nothing is an error") {
+  const DrawnModel directory(nn::Architecture::distilbert);
+  const std::filesystem::path from = directory.path(), folder = directory.folder.path();
+  write_file(from / "optimizer.safetensors", "x");
+  write_file(from / "README.md", "x");
+  std::filesystem::create_directory(from / "onnx");
+  CHECK(convert_weights(from, folder / "one", {}).not_copied ==
+        std::vector<std::string>{"README.md", "onnx/", "optimizer.safetensors"});
+  CHECK(convert_weights(folder / "one", folder / "two", {}).not_copied.empty());
+
+  const auto refused = [&](const std::filesystem::path& to, const ConvertOptions& options,
+                           const std::string& words) {
+    const std::string message = error_of([&] { convert_weights(folder / "one", to, options); });
+    CAPTURE(message);
+    CHECK(contains(message, words));
+  };
+  refused(folder / "x.safetensors", {.like = from}, "x.safetensors: is to be a single file");
+  std::filesystem::create_symlink("nowhere", folder / "link");
+  std::filesystem::create_symlink("nowhere", folder / "link.safetensors");
+  refused(folder / "link", {}, "link: is there already");
+  refused(folder / "link.safetensors", {}, "link.safetensors: is there already");
+  for (const char* name : {"vocab.txt", "tokenizer.json", "config.json", "model.safetensors"}) {
+    const std::filesystem::path file = folder / "one" / name;
+    std::filesystem::rename(file, folder / "aside");
+    std::filesystem::create_symlink("../blob", file);
+    const std::string words = file.string() + ": cannot be opened: it is a link to '../blob'";
+    refused(folder / "new", {}, words);
+    if (name != std::string("vocab.txt"))  // where tokenizer.json says it all
+      CHECK(contains(error_of([&] { load_model(folder / "one"); }), words));
+    CHECK_FALSE(std::filesystem::exists(folder / "new"));
+    std::filesystem::rename(folder / "aside", file);
+  }
+}
+
+TEST_CASE("a buffer of the public library goes along as it is, whatever the weights become") {
+  const DrawnModel directory(nn::Architecture::bert);
+  const std::filesystem::path folder = directory.folder.path(), from = directory.path();
+  std::vector<TensorSource> sources;
+  const auto add = [&](const std::string& name, const Tensor& tensor,
+                       const std::string& type = "") {
+    sources.push_back({name, tensor.dtype(), tensor.shape(), [=] { return tensor; }, type});
+  };
+  {
+    const SafetensorsFile file(from / "model.safetensors");
+    for (const auto& [name, entry] : file.entries()) add(name, file.read(name));
+  }
+  add("bert.embeddings.position_ids", Tensor::from(std::vector<i64>{0, 1, 2}));
+  add("bert.encoder.layer.0.attention.self.bias", Tensor::from(std::vector<u8>{1, 0}), "BOOL");
+  save_safetensors(from / "model.safetensors", sources);
+  CHECK(load_model(from).notes.size() == 1);  // the BOOL is not used
+  for (const bool bare : {false, true}) {
+    const std::filesystem::path to = folder / (bare ? "bare" : "whole");
+    const ConvertReport report =
+        convert_weights(from, to, {.dtype = DType::bf16, .encoder_only = bare});
+    CHECK(report.tensors == std::ssize(sources) - 2 * bare);
+    const std::string prefix = bare ? "" : "bert.",
+                      mask = prefix + "encoder.layer.0.attention.self.bias";
+    const SafetensorsFile file(to / "model.safetensors");
+    CHECK(file.entry(prefix + "embeddings.position_ids").type == "I64");
+    CHECK(file.entry(prefix + "embeddings.LayerNorm.bias").type == "BF16");
+    CHECK(file.entry(mask).type == "BOOL");
+    CHECK(file.read(mask).data<u8>()[0] == 1);
+  }
 }
 
 TEST_CASE("weights go with their own config.json only, and a run's folder names its model") {
