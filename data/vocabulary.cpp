@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <unordered_map>
 
 #include "core/error.hpp"
 #include "core/file.hpp"
 #include "core/utf8.hpp"
+#include "data/readers/lines.hpp"
 #include "data/word_scanner.hpp"
 
 namespace minima {
@@ -21,6 +23,8 @@ constexpr u64 extend(u64 hash, std::string_view bytes) {
   for (const char byte : bytes) hash = extend(hash, byte);
   return hash;
 }
+
+constexpr std::string_view kBlanks = " \t\r";
 
 std::size_t first_slot(u64 hash) { return hash ^ hash >> 29; }
 u32 tag(u64 hash) { return static_cast<u32>(hash >> 32); }
@@ -40,7 +44,7 @@ Vocabulary::Vocabulary(std::vector<std::string> tokens, const std::string& sourc
       continues_hash_(extend(kEmptyHash, names_.continues)) {
   for (i32 id = 0; id < static_cast<i32>(tokens_.size()); ++id) {
     const std::string& token = tokens_[id];
-    check(!token.empty(), "{}: token {} is empty; each line holds one token", source, id);
+    check(!token.empty(), "{}: token {} is empty", source, id);
     check(find_invalid_utf8(token) == std::string::npos, "{}: token {} is not valid UTF-8", source,
           id);
     const i32 earlier = find(token);
@@ -73,17 +77,24 @@ Vocabulary Vocabulary::parse(std::string_view text, const std::string& source) {
 
 std::vector<std::string> Vocabulary::tokens_in(std::string_view text, const std::string& source) {
   check(!text.empty(), "{}: is empty; a vocabulary holds one token per line", source);
+  check(!text.starts_with(kByteOrderMark),
+        "{}:1: begins with a byte order mark, which would be a part of the first token; save the "
+        "file "
+        "as UTF-8 without one",
+        source);
   std::vector<std::string> tokens;
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t end = std::min(text.find('\n', at), text.size());
-    std::string_view line = text.substr(at, end - at);
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    check(line.empty() ||
-              (line.find_first_of(" \t") != 0 && line.find_last_of(" \t") != line.size() - 1),
+  std::unordered_map<std::string_view, i64> line_of;
+  for (Lines lines(text, source); lines.next();) {
+    const std::string_view line = lines.line();
+    check(!line.empty(), "{}:{}: the line is empty; each holds one token, the last one too", source,
+          lines.number());
+    check(line.find_first_of(kBlanks) != 0 && line.find_last_of(kBlanks) != line.size() - 1,
           "{}:{}: the token '{}' begins or ends with a blank, which no word does", source,
-          tokens.size() + 1, shown(line));
+          lines.number(), shown(line));
+    const auto [earlier, is_new] = line_of.emplace(line, lines.number());
+    check(is_new, "{}:{}: the token '{}' stands in line {} already", source, lines.number(),
+          shown(line), earlier->second);
     tokens.emplace_back(line);
-    at = end + 1;
   }
   return tokens;
 }

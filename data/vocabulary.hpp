@@ -38,12 +38,13 @@ class Vocabulary {
   Vocabulary(std::vector<std::string> tokens, const std::string& source, VocabularyNames names,
              i64 pieces);
 
-  /// Reads and writes vocab.txt, which holds the pieces. Throws Error when the file cannot be read or
-  /// breaks a rule above.
+  /// Reads and writes vocab.txt, which holds the pieces. Throws Error when the file cannot be read, or,
+  /// naming the line, breaks a rule above, is empty there, has a blank at a token's end, or begins with a
+  /// byte order mark. (BertTokenizer takes such lines for tokens, and of two equal ones the later id.)
   static Vocabulary read(const std::filesystem::path& path);
   /// The same for the text of such a file; `source` names it in messages.
   static Vocabulary parse(std::string_view text, const std::string& source);
-  /// Its lines, by id, whatever they are.
+  /// Its tokens, by id; the same Errors, but that special tokens may be missing.
   static std::vector<std::string> tokens_in(std::string_view text, const std::string& source);
   void write(const std::filesystem::path& path) const;
 

@@ -67,7 +67,6 @@ bool Lines::ready() {
 }
 
 bool Lines::next() {
-  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
   if (number_ == 0 && !is_stream_) {
     while (rest_.size() < kByteOrderMark.size() && refill()) {
     }

@@ -18,6 +18,9 @@ namespace minima {
 /// another format.
 constexpr std::size_t kMaxLineBytes = std::size_t{1} << 20;
 
+/// What some programs put before text in UTF-8; no part of it.
+constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+
 /// What is wrong with one row: a reader may skip it and go on.
 class BadRow : public Error {
  public:

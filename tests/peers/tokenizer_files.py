@@ -174,6 +174,11 @@ def main():
             peers.compare({"vocab.txt": "".join(t + "\n" for t in VOCAB if t != token)}, token)
         for i in mask:
             TEXTS[i] = "[MASK] [mask] a[SEP]b"
+        # A vocab.txt whose lines mean other tokens to AutoTokenizer than to a reader.
+        for text, words in (("\ufeff" + lines, ":1: begins with a byte order mark"), (lines + "\n", f":{len(VOCAB) + 1}: the line is empty"),
+                            (lines + "a\n", "stands in line 6 already"), (lines + "c \n", "ends with a blank")):
+            peers.compare({"vocab.txt": text}, words)
+        peers.compare({"vocab.txt": lines.replace("\n", "\r\n")})
         # Added tokens, random ones, in each of the files.
         n = len(VOCAB)
         contents = ["<x>", "<Ent>", "<caf\u00E9>", "<CAFE>", "</s>", "unable", "<a b>", "<\u0130>", "words", "<\u4E2D>", "two words", "[MASK]"]
