@@ -122,12 +122,10 @@ Dataset from_folder(const fs::path& folder, const ReadOptions& options) {
           folder.string(), split);
     return Source::read(*path, options);
   };
-  fs::path named = folder.filename();
-  if (named.empty()) named = folder.parent_path().filename();
   Source train = read("train"), dev = read("dev"), test = read("test");  // complains in this order
   const std::optional<Classes> names = classes_in(folder);
   const Classes classes = names ? *names : Classes::of(train.labels());
-  return assemble(named.string(), folder.string(), classes, std::move(train), std::move(dev),
+  return assemble(folder_name(folder), folder.string(), classes, std::move(train), std::move(dev),
                   std::move(test));
 }
 
@@ -179,13 +177,19 @@ Dataset debian(u64 seed) {
 
 }  // namespace
 
-std::optional<fs::path> split_file(const fs::path& folder, const std::string& split) {
+std::string folder_name(const fs::path& folder) {
+  return (folder.has_filename() ? folder : folder.parent_path()).filename().string();
+}
+
+std::optional<fs::path> split_file(const fs::path& folder, const std::string& split, Texts texts) {
+  std::vector<const char*> endings = {".tsv", ".csv", ".jsonl", ".ndjson"};
+  if (texts == Texts::plain) endings.push_back(".txt");
   std::vector<std::string> names = {split};
   if (split == "dev") names.insert(names.end(), {"validation", "valid", "val"});
   std::optional<fs::path> found;
   for (const std::string& name : names)
-    for (const char* extension : {".tsv", ".csv", ".jsonl", ".ndjson"}) {
-      const fs::path path = folder / (name + extension);
+    for (const char* ending : endings) {
+      const fs::path path = folder / (name + ending);
       if (std::error_code none; !fs::exists(path, none)) continue;
       check(!found, "{}: has both {} and {}; which is it?", folder.string(),
             found ? found->filename().string() : "", path.filename().string());

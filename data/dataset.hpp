@@ -41,9 +41,16 @@ struct Dataset {
 /// or that no training text has, and training texts of one class only.
 Dataset load_dataset(const std::string& spec, u64 seed, const ReadOptions& read = {});
 
-/// The file of a split, "train", "dev" or "test", in a folder; nothing where it has none. Throws
-/// Error where it has two.
+/// Whether texts have labels, or are what a language model learns from (texts.hpp).
+enum class Texts { labelled, plain };
+
+/// The file of a split, "train", "dev" or "test", in a folder, a .txt among plain ones; nothing where it
+/// has none. Throws Error where it has two.
 std::optional<std::filesystem::path> split_file(const std::filesystem::path& folder,
-                                                const std::string& split);
+                                                const std::string& split,
+                                                Texts texts = Texts::labelled);
+
+/// The last name of a path, with a '/' at its end or without.
+std::string folder_name(const std::filesystem::path& folder);
 
 }  // namespace minima

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "core/error.hpp"
+#include "core/file.hpp"
 #include "core/rng.hpp"
 #include "data/readers/notes.hpp"
 #include "data/readers/plain.hpp"
@@ -26,7 +27,7 @@ std::vector<Example> separated(std::vector<Example> examples) {
 }
 
 std::unique_ptr<RowReader> open_texts(const fs::path& path, ReadOptions read) {
-  if (path.extension() != ".txt") {
+  if (!read.plain_text && ending(path) != ".txt") {
     read.label_column.clear();
     return open_rows(path, read);
   }
@@ -48,21 +49,15 @@ std::vector<Example> texts_of(const fs::path& path, const ReadOptions& read, std
   return separated(std::move(examples));
 }
 
-Dataset from_folder(const fs::path& folder, const ReadOptions& read) {
-  fs::path named = folder.filename();
-  if (named.empty()) named = folder.parent_path().filename();
-  Dataset dataset;
-  dataset.name = named.string();
-  dataset.label_names = {"text"};
-  std::string remarks;
-  for (const auto& [name, split] : {std::pair("train", &dataset.train), {"dev", &dataset.dev}}) {
-    const std::optional<fs::path> path = split_file(folder, name);
-    check(path.has_value(), "{}: has no {}.tsv, nor .csv or .jsonl", folder.string(), name);
-    *split = texts_of(*path, read, remarks);
-  }
-  dataset.origin = fmt::format("{}: {} texts to train on, {} held out{}", folder.string(),
-                               dataset.train.size(), dataset.dev.size(), remarks);
-  return dataset;
+/// Draws a few of the training texts as dev.
+void hold_out(Dataset& dataset, u64 seed) {
+  std::vector<Example> texts = std::exchange(dataset.train, {});
+  std::vector<std::size_t> order(texts.size());
+  std::iota(order.begin(), order.end(), 0);
+  RandomSequence(seed, "split/texts").shuffle(order);
+  const std::size_t held_out = std::clamp<std::size_t>(texts.size() / 20, 1, 2000);
+  for (std::size_t i = 0; i < order.size(); ++i)
+    (i < held_out ? dataset.dev : dataset.train).push_back(std::move(texts[order[i]]));
 }
 
 }  // namespace
@@ -76,22 +71,25 @@ Dataset load_texts(const std::string& spec, u64 seed, ReadOptions read) {
     return dataset;
   }
   std::error_code none;
-  if (fs::is_directory(spec, none)) return from_folder(spec, read);
   check(fs::exists(spec, none), "data: there is no '{}'; give builtin, debian, a folder or a file",
         spec);
-  std::string remarks;
-  std::vector<Example> texts = texts_of(spec, read, remarks);
-  check(texts.size() >= 2, "{}: has {} texts; pre-training needs 2 at least", spec, texts.size());
+  const bool is_folder = fs::is_directory(spec, none);
+  const auto file = [&](const char* split) { return split_file(spec, split, Texts::plain); };
+  const std::optional<fs::path> train = is_folder ? file("train") : spec,
+                                dev = is_folder ? file("dev") : std::nullopt;
+  check(train.has_value(), "{}: has no train.txt, nor .tsv, .csv or .jsonl", spec);
 
-  std::vector<std::size_t> order(texts.size());
-  std::iota(order.begin(), order.end(), 0);
-  RandomSequence(seed, "split/texts").shuffle(order);
-  const std::size_t held_out = std::clamp<std::size_t>(texts.size() / 20, 1, 2000);
   Dataset dataset;
-  dataset.name = spec;
+  dataset.name = is_folder ? folder_name(spec) : spec;
   dataset.label_names = {"text"};
-  for (std::size_t i = 0; i < order.size(); ++i)
-    (i < held_out ? dataset.dev : dataset.train).push_back(std::move(texts[order[i]]));
+  std::string remarks;
+  dataset.train = texts_of(*train, read, remarks);
+  check(dev || dataset.train.size() >= 2, "{}: has {} texts; pre-training needs 2 at least",
+        train->string(), dataset.train.size());
+  if (dev)
+    dataset.dev = texts_of(*dev, read, remarks);
+  else
+    hold_out(dataset, seed);
   dataset.origin = fmt::format("{}: {} texts to train on, {} held out{}", spec,
                                dataset.train.size(), dataset.dev.size(), remarks);
   return dataset;

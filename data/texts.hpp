@@ -10,9 +10,11 @@ namespace minima {
 /// Loads the texts that `spec` names, a pair as two:
 ///
 ///   builtin, debian   as load_dataset
-///   a folder          its train and dev, each a file as below
-///   a file            .txt: a text a line; else the texts of its rows. Of these 5 in a hundred, at
-///                     most 2,000, are drawn by `seed` as dev
+///   a folder          its train and, where it has one, its dev, each a file as below
+///   a file            plain text, a text a line, where its name ends in .txt or read.plain_text says
+///                     so; else the texts of its rows
+///
+/// Where there is no dev, 5 texts in a hundred, at most 2,000, are drawn for it by `seed`.
 ///
 /// Throws Error, naming file and line, for what breaks a rule of its format, for options that do not
 /// concern it, and for a file without two texts.

@@ -1,5 +1,6 @@
 #include "data/readers/reader.hpp"
 
+#include "core/file.hpp"
 #include "core/utf8.hpp"
 #include "data/readers/jsonl.hpp"
 #include "data/readers/notes.hpp"
@@ -47,7 +48,7 @@ std::string RowReader::expected() const {
 }
 
 Format format_of(const std::filesystem::path& path) {
-  const std::string name = path.extension().string();
+  const std::string name = ending(path);
   if (name == ".csv") return Format::csv;
   return name == ".jsonl" || name == ".ndjson" ? Format::jsonl : Format::tsv;
 }

@@ -23,6 +23,7 @@ struct ReadOptions {
   /// others are given the label is the first, and the text all that is not the label or the pair.
   bool no_header = false;
   bool skip_bad_rows = false;  ///< count them and go on
+  bool plain_text = false;     ///< of unlabelled texts: a text a line, whatever the file's name
   bool operator==(const ReadOptions&) const = default;
 };
 
@@ -59,7 +60,7 @@ class RowReader {
 
 enum class Format { tsv, csv, jsonl };
 
-/// .csv is CSV, .jsonl and .ndjson are JSON Lines, everything else is TSV.
+/// .csv is CSV, .jsonl and .ndjson are JSON Lines, everything else is TSV; capitals count as small.
 Format format_of(const std::filesystem::path& path);
 
 /// The rows of a file, in the format that its name tells. Throws Error when it cannot be opened, is

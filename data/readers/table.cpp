@@ -54,9 +54,10 @@ std::size_t TableReader::index_of(const std::string& column, const char* option)
   }
   const auto found = std::ranges::find(header_, column);
   check(found != header_.end(),
-        "{}:1: the header is '{}', without the column '{}'; name the columns with {}--text-column",
-        source_, shown(fmt::format("{}", fmt::join(header_, "\t"))), shown(column),
-        labelled_ ? "--label-column and " : "");
+        "{}:1: the header is '{}', without the column '{}'; name the columns with {}", source_,
+        shown(fmt::format("{}", fmt::join(header_, "\t"))), shown(column),
+        labelled_ ? "--label-column and --text-column"
+                  : "--text-column, or say --plain-text where each line is a text");
   check(std::find(found + 1, header_.end(), column) == header_.end(),
         "{}:1: the header has the column '{}' twice", source_, shown(column));
   return static_cast<std::size_t>(found - header_.begin());

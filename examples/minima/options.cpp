@@ -52,6 +52,9 @@ void add_read_options(CLI::App& verb, ReadOptions& read, Texts texts) {
   if (texts == Texts::labelled)
     verb.add_option("--label-column", read.label_column, "column or key of the label")
         ->capture_default_str();
+  else
+    verb.add_flag("--plain-text", read.plain_text,
+                  "a text a line, whatever the file's name (default: of a .txt)");
   verb.add_option("--pair-column", read.pair_column, "column or key of a second text");
   verb.add_flag(
       "--no-header", read.no_header,
@@ -82,7 +85,10 @@ void tell_of_pairs(const TextClassifier& classifier, const std::string& model, b
 void TrainingVerbOptions::add_to(CLI::App& verb, Texts texts) {
   verb.add_option(
           "--data", task.data,
-          "builtin, debian, a folder with train, dev and test, or a .tsv, .csv or .jsonl file")
+          texts == Texts::labelled
+              ? "builtin, debian, a folder with train, dev and test, or a .tsv, .csv or .jsonl file"
+              : "builtin, debian, a file, or a folder with train and, if you like, dev: .txt, "
+                ".tsv, .csv or .jsonl")
       ->capture_default_str();
   add_read_options(verb, task.read, texts);
   verb.add_option("--model", task.model,

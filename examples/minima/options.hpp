@@ -29,10 +29,8 @@ struct CommonOptions {
   void apply() const;
 };
 
-/// Whether a verb reads the labels of texts too.
-enum class Texts { labelled, plain };
-
-/// --text-column, --label-column, --pair-column, --no-header, --skip-bad-rows.
+/// --text-column, --label-column, --pair-column, --no-header, --skip-bad-rows; of plain texts --plain-text
+/// in place of --label-column.
 void add_read_options(CLI::App& verb, ReadOptions& read, Texts texts = Texts::labelled);
 
 /// --cased and --uncased, which exclude one another; `when` says where they count.

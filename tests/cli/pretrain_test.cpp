@@ -33,6 +33,14 @@ TEST_CASE("pretrain makes from plain text what train --model goes on with") {
   const Json config = read_json(shell.folder / "pre/final/config.json");
   CHECK(config["architectures"][0] == "DistilBertForMaskedLM");
 
+  std::filesystem::create_directory(shell.folder / "set");
+  shell.write("set/train.txt", texts);
+  shell.write("lines.of.text", texts);
+  for (const char* options : {"set --out folder", "lines.of.text --plain-text --out file"})
+    CHECK(shell.minima(fmt::format("pretrain --data {}", options) + kTiny).code == 0);
+  check_refused(shell, "pretrain --data lines.of.text",
+                {"lines.of.text:1", "'text'", "--plain-text"});
+
   const Answer trained = shell.minima(
       "train --model pre/final --data labelled.tsv --out run --epochs 1 --threads 1 --freeze "
       "embeddings --layer-decay 0.9 --word-dropout 0.1 --json");

@@ -34,6 +34,13 @@ TEST_CASE("a table of labels and texts is read as it is, without quoting or esca
   CHECK(rows[1].text.empty());
 }
 
+TEST_CASE("a file's format is told by its name's ending, capitals or small") {
+  for (const char* name : {"a.csv", "a.CSV", "a.tsv.Csv"}) CHECK(format_of(name) == Format::csv);
+  for (const char* name : {"a.jsonl", "a.JSONL", "a.ndjson"})
+    CHECK(format_of(name) == Format::jsonl);
+  for (const char* name : {"a.tsv", "csv", "a.csv/b"}) CHECK(format_of(name) == Format::tsv);
+}
+
 TEST_CASE("a byte order mark, CRLF and a missing last line end are accepted") {
   const auto rows = tsv("\xEF\xBB\xBFlabel\ttext\r\n0\ta\r\n1\tb");
   REQUIRE(rows.size() == 2);

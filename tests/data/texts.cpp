@@ -28,6 +28,43 @@ TEST_CASE("plain text is a text a line; some of them are held out") {
   CHECK(dataset.dev[0].text != load_texts(path, 2).dev[0].text);
 }
 
+TEST_CASE("a file is plain text by its name's ending, capitals or small, or where that is said") {
+  const test::Folder folder;
+  const std::string lines = "label\ttext\none\ta, b\ntwo\tc\n";  // a table, or three texts
+  const auto texts = [&](const std::string& name, const ReadOptions& read = {}) {
+    const Dataset dataset = load_texts(folder.write(name, lines), 1, read);
+    CHECK(dataset.dev.size() == 1);
+    return dataset.train.size() + dataset.dev.size();
+  };
+  CHECK(texts("x.txt") == 3);
+  CHECK(texts("x.TXT") == 3);
+  CHECK(texts("x.text") == 2);
+  CHECK(texts("x.tsv") == 2);
+  for (const char* name : {"x.text", "x.tsv", "x.csv", "x"})
+    CHECK(texts(name, {.plain_text = true}) == 3);
+}
+
+TEST_CASE("a folder of plain text needs a train.txt; a dev.txt is held out where it is there") {
+  const test::Folder folder;
+  const auto load = [&] { return load_texts(folder.path(), 1); };
+  CHECK(test::contains(test::error_of(load), "has no train.txt, nor .tsv, .csv or .jsonl"));
+  folder.write("train.txt", "a\nb\nc\n");
+  CHECK(load().train.size() == 2);
+  CHECK(load().dev.size() == 1);
+  folder.write("dev.txt", "d\n");
+  CHECK(all_of(load().train) == "a;b;c;");
+  CHECK(all_of(load().dev) == "d;");
+  folder.write("train.txt", "a\n");
+  CHECK(load().train.size() == 1);
+  std::filesystem::remove(folder.path() + "/dev.txt");
+  CHECK(test::contains(test::error_of(load), "train.txt: has 1 texts; pre-training needs 2"));
+  folder.write("train.tsv", "text\na\nb\n");
+  CHECK(test::contains(test::error_of(load), "has both train.tsv and train.txt; which is it?"));
+  // To a classifier plain text is none of a folder's files.
+  std::filesystem::remove(folder.path() + "/train.tsv");
+  CHECK(test::contains(test::error_of([&] { load_dataset(folder.path(), 1); }), "no train.tsv"));
+}
+
 TEST_CASE("plain text that breaks a rule is refused with file and line, or passed over") {
   const test::Folder folder;
   const auto error = [&](const std::string& bytes, const ReadOptions& read = {}) {
