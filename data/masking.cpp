@@ -57,7 +57,7 @@ MaskedBatch Masking::operator()(const Batch& batch, i64 step) const {
     i64& token = tokens.data<i64>()[row];
     const auto id = static_cast<std::size_t>(token);
     if (!(options_.whole_words && continues_[id])) chosen = bits.x0 < chosen_below;
-    if (is_special_[id]) chosen = false;
+    if (!may_hide(token)) chosen = false;
     if (!chosen) return;
     rows.push_back(row);
     targets.push_back(token);

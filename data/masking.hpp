@@ -36,6 +36,9 @@ class Masking {
   /// tokens alone.
   Masking(const Vocabulary& vocabulary, const MaskingOptions& options);
 
+  /// Whether a token may be hidden: any but a special one.
+  bool may_hide(i64 token) const { return !is_special_[static_cast<std::size_t>(token)]; }
+
   /// `batch` itself stays as it is.
   MaskedBatch operator()(const Batch& batch, i64 step) const;
 

@@ -7,10 +7,25 @@
 #include "train/splits.hpp"
 
 namespace minima {
+namespace {
+
+/// Whether a language model has anything to tell in these texts.
+bool has_words(const TokenizedSplit& split, const Masking& masking) {
+  for (i64 i = 0; i < split.tokens.size(); ++i)
+    if (masking.may_hide(split.tokens[i])) return true;
+  return false;
+}
+
+}  // namespace
 
 Objective masked_language_modelling(nn::MaskedLm& model, const PretrainingData& data,
                                     const Masking& masking, const TrainingOptions& options,
                                     const Tokenizer* tokenizer) {
+  check(has_words(data.train, masking),
+        "pre-training: the {} training texts have no token to hide: all of their words are unknown "
+        "to "
+        "the vocabulary; take one of such texts, in their language and casing",
+        data.train.size());
   Objective objective{
       .parameters = model.parameters(),
       .batches = shuffled(data.train, options.batch, options.seed),
@@ -24,7 +39,8 @@ Objective masked_language_modelling(nn::MaskedLm& model, const PretrainingData& 
                              masked.batch.tokens.size()};
           },
       .fingerprint = fingerprint({&data.train, &data.dev})};
-  if (data.dev.size() > 0) objective.evaluate = [&] { return evaluate(model, data.dev, masking); };
+  if (has_words(data.dev, masking))
+    objective.evaluate = [&] { return evaluate(model, data.dev, masking); };
   if (tokenizer)
     objective.save_model = [&, tokenizer](const std::filesystem::path& folder) {
       save_model(folder, *tokenizer, data.train.max_length, model);

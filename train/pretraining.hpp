@@ -13,7 +13,8 @@ struct PretrainingData {
 };
 
 /// Trains on data.train; the evaluation on data.dev hides the same tokens every time. All of it must
-/// outlive the objective. `tokenizer` goes into checkpoints.
+/// outlive the objective. `tokenizer` goes into checkpoints. Throws Error where no token of the training
+/// texts may be hidden, as where all words are [UNK]; where that is so of data.dev, none evaluates.
 Objective masked_language_modelling(nn::MaskedLm& model, const PretrainingData& data,
                                     const Masking& masking, const TrainingOptions& options,
                                     const Tokenizer* tokenizer = nullptr);

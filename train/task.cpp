@@ -74,6 +74,16 @@ Tokenizer tokenizer_for(const TaskOptions& options, const nn::EncoderConfig& con
       casing);
 }
 
+double unknown_share(const TokenizedSplit& split, const Vocabulary& vocabulary) {
+  const auto& [pad, unk, cls, sep, mask] = vocabulary.special();
+  i64 words = 0, unknown = 0;
+  for (i64 i = 0; i < split.tokens.size(); ++i) {
+    words += split.tokens[i] != cls && split.tokens[i] != sep;
+    unknown += split.tokens[i] == unk;
+  }
+  return words == 0 ? 0 : static_cast<double>(unknown) / static_cast<double>(words);
+}
+
 /// What is wrong whatever the data are.
 void check_options(const TaskOptions& options) {
   check(!options.max_length || (*options.max_length >= 2 && *options.max_length <= 4096),
@@ -130,9 +140,12 @@ Task prepare(const TaskOptions& options, Dataset dataset) {
     config.vocabulary = tokenizer.vocabulary().size();
     config.lower_case = tokenizer.normalization().lowercase;
   }
-  return {std::move(dataset), std::move(tokenizer), std::move(data),
-          std::move(config),  options.model,        std::move(pretrained),
-          std::move(notes),   max_length,           options.device};
+  const double unknown = unknown_share(data.train, tokenizer.vocabulary());
+  return {std::move(dataset), std::move(tokenizer),
+          std::move(data),    std::move(config),
+          options.model,      std::move(pretrained),
+          std::move(notes),   max_length,
+          options.device,     unknown};
 }
 
 }  // namespace minima

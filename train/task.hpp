@@ -41,6 +41,8 @@ struct Task {
   std::vector<std::string> notes{};            ///< as in PretrainedClassifier
   i64 max_length = 0;                          ///< to which texts were cut
   Device device{};
+  double unknown =
+      0;  ///< the share of [UNK] among the tokens of the training texts, but for [CLS] and [SEP]
 
   /// A model with the weights that training starts from: the directory's, or drawn from `seed`.
   std::unique_ptr<nn::Classifier> new_model(u64 seed) const;

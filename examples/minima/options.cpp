@@ -82,6 +82,16 @@ void tell_of_pairs(const TextClassifier& classifier, const std::string& model, b
                model, option);
 }
 
+void tell_of_unknown(const Task& task) {
+  constexpr double kMany = 0.1;  // natural text and a vocabulary of its language: under 0.01
+  if (task.unknown < kMany) return;
+  fmt::print(
+      stderr,
+      "minima: warning: {:.0f} % of the tokens to learn from are {}: the vocabulary does not "
+      "know these words; is it of their language and casing?\n",
+      100 * task.unknown, task.tokenizer.vocabulary().names().unk);
+}
+
 void TrainingVerbOptions::add_to(CLI::App& verb, Texts texts) {
   verb.add_option(
           "--data", task.data,
@@ -214,6 +224,7 @@ Task TrainingVerbOptions::load() {
   Task loaded = prepare(task);
   fmt::print(stderr, "{}\n", loaded.dataset.origin);
   for (const std::string& note : loaded.notes) fmt::print(stderr, "{}: {}\n", task.model, note);
+  tell_of_unknown(loaded);
   if (!epochs) training.epochs = loaded.pretrained ? 3 : default_epochs(loaded.data.train.size());
   return loaded;
 }

@@ -43,6 +43,9 @@ std::optional<Casing> chosen_casing(bool cased, bool uncased);
 void tell_of_pairs(const TextClassifier& classifier, const std::string& model, bool pairs,
                    const std::string& option);
 
+/// Says on standard error where a vocabulary does not know many of the words that are to be learned from.
+void tell_of_unknown(const Task& task);
+
 /// What is trained on what, and how: --data, --model, --epochs, --batch, …
 struct TrainingVerbOptions {
   TaskOptions task;

@@ -62,8 +62,11 @@ struct PretrainVerb {
     const std::unique_ptr<nn::MaskedLm> made = new_model(task);
     nn::MaskedLm& model = *made;
     freeze(model.parameters(), training.training.freeze);
+    const Objective objective =
+        masked_language_modelling(model, data, hide, training.training, &task.tokenizer);
     fmt::print(stderr, "{}\n{} parameters, {} texts of {} tokens\n", task.dataset.origin,
                model.parameter_count(), data.train.size(), data.train.tokens.size());
+    tell_of_unknown(task);
 
     const bool resume = !resumed.empty();
     const auto directory =
@@ -83,9 +86,7 @@ struct PretrainVerb {
     }
     Optimizer rule =
         make_optimizer(resolved, parameter_groups(model.parameters(), resolved, training.training));
-    Trainer trainer(
-        masked_language_modelling(model, data, hide, training.training, &task.tokenizer), rule,
-        training.training, directory);
+    Trainer trainer(objective, rule, training.training, directory);
     Progress progress;
     progress.begin(resolved);
     trainer.callbacks.push_back(progress.callback());

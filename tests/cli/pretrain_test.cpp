@@ -57,3 +57,34 @@ TEST_CASE("pretrain makes from plain text what train --model goes on with") {
                after = SafetensorsFile(shell.folder / "run/final/model.safetensors").read(words);
   test::check_close(after, before, {0, 0});
 }
+
+TEST_CASE(
+    "words that the vocabulary does not know are told, and cannot be all there is to learn from") {
+  const Shell shell;
+  std::string texts, labelled = "label\ttext\n";
+  for (int i = 0; i < 40; ++i) {
+    texts += "one two two two\n";
+    labelled += fmt::format("{}\tone two two two\n", i % 2);
+  }
+  shell.write("texts.txt", texts);
+  shell.write("labelled.tsv", labelled);
+  const std::string special = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n";
+  shell.write("none.txt", special + "three\n");
+  shell.write("some.txt", special + "one\n");
+  shell.write("all.txt", special + "one\ntwo\n");
+  const std::string pretrain = std::string("pretrain --data texts.txt") + kTiny + " --vocab ",
+                    train = std::string("train --data labelled.tsv") + kTiny + " --vocab ";
+  check_refused(shell, pretrain + "none.txt",
+                {"38 training texts", "no token to hide", "vocabulary"});
+  const auto told = [&](const std::string& command, const std::string& out) {
+    const Answer answer = shell.minima(command + " --out " + out);
+    CAPTURE(answer.err);
+    CHECK(answer.code == 0);
+    return answer.err.find("warning: 75 % of the tokens to learn from are [UNK]") !=
+           std::string::npos;
+  };
+  CHECK(told(pretrain + "some.txt", "a"));
+  CHECK_FALSE(told(pretrain + "all.txt", "b"));
+  CHECK(told(train + "some.txt", "c"));
+  CHECK_FALSE(told(train + "all.txt", "d"));
+}

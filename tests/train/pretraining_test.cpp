@@ -3,6 +3,7 @@
 #include "core/cpu/threads.hpp"
 #include "core/safetensors.hpp"
 #include "data/vocabulary_training.hpp"
+#include "tests/data/files.hpp"
 #include "tests/support.hpp"
 #include "train/model_directory.hpp"
 
@@ -90,4 +91,29 @@ TEST_CASE("accumulated batches and any number of threads pre-train alike") {
     test::check_close(three[i], one[i], {0, 0});
     test::check_close(accumulated[i], one[i], {1e-5, 1e-4});
   }
+}
+
+TEST_CASE("texts of unknown words alone are nothing to learn from, nor to be told by") {
+  const Setting setting;
+  const Masking masking(setting.tokenizer->vocabulary(), {});
+  nn::MaskedLm model(setting.config);
+  const auto objective = [&](const PretrainingData& data) {
+    return masked_language_modelling(model, data, masking, {});
+  };
+  const TokenizedSplit unknown =
+      tokenize(*setting.tokenizer, {{"\u4E2D\u6587", 0}, {"\u6587 \u4E2D", 0}}, 64);
+  REQUIRE(unknown.tokens == [&] {
+    TokenIds ids;
+    const auto special = setting.tokenizer->vocabulary().special();
+    for (int text = 0; text < 2; ++text)
+      for (const i32 id : {special.cls, special.unk, special.unk, special.sep}) ids.push_back(id);
+    return ids;
+  }());
+  CHECK(test::contains(test::error_of([&] {
+                         objective({unknown, setting.data.dev});
+                       }),
+                       "the 2 training texts have no token to hide"));
+  CHECK_FALSE(objective({setting.data.train, unknown}).evaluate);
+  CHECK_FALSE(objective({setting.data.train, {}}).evaluate);
+  CHECK(objective(setting.data).evaluate);
 }
