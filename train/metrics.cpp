@@ -158,6 +158,18 @@ Evaluation Evaluation::from_json(const Json& json) {
   return result;
 }
 
+Json scores_of_classes(const Evaluation& evaluation, const std::vector<std::string>& label_names) {
+  const ConfusionMatrix& m = evaluation.confusion;
+  Json scores = Json::array();
+  for (i64 label = 0; label < m.labels(); ++label)
+    scores.push_back({{"name", label_names[static_cast<std::size_t>(label)]},
+                      {"precision", m.precision(label)},
+                      {"recall", m.recall(label)},
+                      {"f1", m.f1(label)},
+                      {"support", occurrences(m, label)}});
+  return scores;
+}
+
 std::string table(const Evaluation& evaluation, const std::vector<std::string>& label_names) {
   const ConfusionMatrix& m = evaluation.confusion;
   const auto name = [&](i64 label) {

@@ -66,7 +66,10 @@ struct Evaluation {
 /// Whether more of it is better: of all scores but the loss and the perplexity.
 bool higher_is_better(const std::string& score);
 
-/// Per-class precision, recall and F1, and the matrix, as text.
+/// The scores of each class, in the order of the confusion matrix: [{"name", "precision", "recall", "f1",
+/// "support": the texts of the class}, …].
+Json scores_of_classes(const Evaluation& evaluation, const std::vector<std::string>& label_names);
+/// The same and the matrix as text.
 std::string table(const Evaluation& evaluation, const std::vector<std::string>& label_names);
 
 double mean(const std::vector<double>& values);

@@ -49,7 +49,12 @@ struct EvalVerb {
     const Evaluation result = evaluate(*classifier.model, split);
     if (!std::isfinite(result.loss))
       fail_at_run_time("the loss is {}; the weights of {} are damaged", result.loss, model);
-    if (common.json) return fmt::print("{}\n", result.to_json().dump());
+    if (common.json) {
+      Json json = result.to_json();
+      json["texts"] = split.size();
+      json["classes"] = scores_of_classes(result, classifier.label_names);
+      return fmt::print("{}\n", json.dump());
+    }
     fmt::print("{} texts: accuracy {:.2f} %, macro-F1 {:.2f} %, MCC {:.3f}, loss {:.4f}\n\n{}",
                split.size(), 100 * result.accuracy(), 100 * result.macro_f1(), result.score("mcc"),
                result.loss, table(result, classifier.label_names));
@@ -61,6 +66,11 @@ struct EvalVerb {
 void add_eval(CLI::App& app) {
   CLI::App& verb =
       *app.add_subcommand("eval", "evaluate a model directory on a file of labelled texts");
+  verb.footer(
+      "--json: accuracy, macro_f1, mcc, positive_f1 (of two classes, the second's), loss, texts;\n"
+      "confusion, a row for each class of the texts, in it how many were taken for each class; "
+      "and\n"
+      "classes, in the same order: name, precision, recall, f1, support (its texts).");
   const auto options = std::make_shared<EvalVerb>();
   verb.add_option("model,--model", options->model, "model directory")->required();
   verb.add_option("data", options->data, "a .tsv, .csv or .jsonl file")->required();

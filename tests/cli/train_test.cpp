@@ -71,7 +71,17 @@ TEST_CASE("train writes a model that eval and predict read, and --json is one do
   const Answer evaluated = shell.minima("eval run/final some.tsv --json");
   CAPTURE(evaluated.err);
   REQUIRE(evaluated.code == 0);
-  CHECK(parse_json(evaluated.out, "eval --json")["confusion"].size() == 6);
+  const Json scores = parse_json(evaluated.out, "eval --json");
+  CHECK(scores["texts"] == 2);
+  CHECK(scores["confusion"].size() == 6);
+  REQUIRE(scores["classes"].size() == 6);
+  const Json names = read_json(shell.folder / "run/final/config.json")["id2label"];
+  for (std::size_t label = 0; label < 6; ++label) {
+    const Json& one = scores["classes"][label];
+    CHECK(one["name"] == names[std::to_string(label)]);
+    CHECK(one["support"] == (one["name"] == "billing" || label == 1 ? 1 : 0));
+    for (const char* score : {"precision", "recall", "f1"}) CHECK(one[score].is_number());
+  }
   shell.write("bad.tsv", "label\ttext\nbilling\tx\nbiling\tI was charged twice\n");
   const Answer unknown = shell.minima("eval run/final bad.tsv");
   CHECK(unknown.code == 2);

@@ -29,6 +29,18 @@ TEST_CASE("accuracy, precision, recall and F1 are those of scikit-learn") {
   CHECK(e.confusion.f1(2) == doctest::Approx(2.0 / 3));
   CHECK(e.macro_f1() == doctest::Approx((0.8 + 4.0 / 7 + 2.0 / 3) / 3));
   CHECK_FALSE(e.positive_f1().has_value());
+  const Json classes = scores_of_classes(e, {"a", "b", "c"});
+  REQUIRE(classes.size() == 3);
+  const double expected[3][4] = {
+      {0.8, 0.8, 0.8, 5}, {0.5, 2.0 / 3, 4.0 / 7, 3}, {1, 0.5, 2.0 / 3, 2}};
+  for (std::size_t label = 0; label < 3; ++label) {
+    CHECK(classes[label]["name"] == std::string(1, "abc"[label]));
+    std::size_t i = 0;
+    for (const char* score : {"precision", "recall", "f1", "support"}) {
+      CAPTURE(score);
+      CHECK(classes[label][score].get<double>() == doctest::Approx(expected[label][i++]));
+    }
+  }
 }
 
 TEST_CASE(
