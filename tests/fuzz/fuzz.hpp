@@ -21,13 +21,24 @@ inline void require(bool ok, const char* what) {
   std::abort();
 }
 
-/// A new folder for what must lie in files: in memory, where flushing one costs nothing.
-inline std::filesystem::path scratch_folder() {
-  std::string name = std::filesystem::exists("/dev/shm") ? "/dev/shm/minima-fuzz-XXXXXX"
-                                                         : "/tmp/minima-fuzz-XXXXXX";
-  require(mkdtemp(name.data()) != nullptr, "a folder can be made");
-  return name;
-}
+/// A new folder for what must lie in files: in memory, where flushing one costs nothing. Gone at the program's end.
+class ScratchFolder {
+ public:
+  ScratchFolder()
+      : name_(std::filesystem::exists("/dev/shm") ? "/dev/shm/minima-fuzz-XXXXXX"
+                                                  : "/tmp/minima-fuzz-XXXXXX") {
+    require(mkdtemp(name_.data()) != nullptr, "a folder can be made");
+  }
+  ~ScratchFolder() { std::filesystem::remove_all(name_); }
+  ScratchFolder(const ScratchFolder&) = delete;
+  ScratchFolder& operator=(const ScratchFolder&) = delete;
+  std::filesystem::path operator/(const char* file) const {
+    return std::filesystem::path(name_) / file;
+  }
+
+ private:
+  std::string name_;
+};
 
 }  // namespace minima
 

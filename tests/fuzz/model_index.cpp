@@ -3,13 +3,22 @@
 #include "core/model_weights.hpp"
 #include "tests/fuzz/fuzz.hpp"
 
+namespace {
+
+struct Shards : minima::ScratchFolder {
+  Shards() {
+    using namespace minima;
+    save_safetensors(*this / "one.safetensors",
+                     std::vector<NamedTensor>{{"a", Tensor::zeros({2})}});
+    save_safetensors(*this / "two.safetensors",
+                     std::vector<NamedTensor>{{"b", Tensor::zeros({3})}});
+  }
+};
+
+}  // namespace
+
 void minima::fuzz(std::string_view input) {
-  static const std::filesystem::path folder = [] {
-    const std::filesystem::path made = scratch_folder();
-    save_safetensors(made / "one.safetensors", std::vector<NamedTensor>{{"a", Tensor::zeros({2})}});
-    save_safetensors(made / "two.safetensors", std::vector<NamedTensor>{{"b", Tensor::zeros({3})}});
-    return made;
-  }();
+  static const Shards folder;
   const std::filesystem::path index = folder / "model.safetensors.index.json";
   write_file(index, input);
   const ModelWeights weights(index);

@@ -44,7 +44,7 @@ void minima::fuzz(std::string_view input) {
   }
   require(bytes + 8 <= input.size(), "tensors lie side by side");
 
-  static const std::filesystem::path folder = scratch_folder();
+  static const ScratchFolder folder;
   save_safetensors(folder / "x", tensors, file.metadata());
   const SafetensorsFile again(folder / "x");
   require(again.metadata() == file.metadata() && again.entries().size() == tensors.size(),
