@@ -111,6 +111,8 @@ TEST_CASE("a broken file is refused with the rule that it breaks") {
       {file_of(with("\"F32\"", "[18446744073709551615]", "[0,8]"), 8), "must be a whole number"},
       {file_of(with("\"F32\"", "[4611686018427387904,4]", "[0,8]"), 8), "overflows"},
       {file_of(with("\"F32\"", "[1099511627776]", "[0,8]"), 8), "does not fill its 8 bytes"},
+      {file_of(with("\"F64\"", "[576460752303423488]", "[0,0]")),
+       "does not fill its 0 bytes"},  // 2⁶⁵ bits
       {file_of(with("\"F32\"", "[3]", "[0,8]"), 8), "does not fill its 8 bytes"},
       {file_of(with("\"F32\"", "[2]", "[0]"), 8), "data_offsets must be two whole numbers"},
       {file_of(with("\"F32\"", "[2]", "[-8,0]"), 8), "data_offsets must be two whole numbers"},

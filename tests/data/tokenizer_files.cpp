@@ -75,6 +75,16 @@ TEST_CASE("a written tokenizer is read again the same, from each of its files") 
   CHECK(config["strip_accents"] == true);
 }
 
+TEST_CASE("a written tokenizer gives out token types only where the model takes them") {
+  const test::Folder folder;
+  for (const TokenTypes types : {TokenTypes::none, TokenTypes::taken}) {
+    write_tokenizer(folder.path(), Tokenizer(Vocabulary(kTokens), Casing::uncased), 9, types);
+    Json expected = {"input_ids", "attention_mask"};
+    if (types == TokenTypes::taken) expected.push_back("token_type_ids");
+    CHECK(read_json(folder.path() + "/tokenizer_config.json")["model_input_names"] == expected);
+  }
+}
+
 TEST_CASE("a token that holds a line's end is kept, though vocab.txt cannot hold it") {
   const test::Folder folder;
   std::vector<std::string> tokens = kTokens;

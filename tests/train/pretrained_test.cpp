@@ -15,6 +15,8 @@ TEST_CASE("training from a directory takes its encoder and tokenizer, and a head
   for (const nn::Architecture architecture :
        {nn::Architecture::distilbert, nn::Architecture::bert}) {
     DrawnModel directory(architecture);
+    const Json inputs = read_json(directory.path() + "/tokenizer_config.json")["model_input_names"];
+    CHECK(inputs.size() == (architecture == nn::Architecture::bert ? 3 : 2));  // token types
     const Task task = prepare({.data = "builtin", .model = directory.path()});
     CHECK(task.pretrained.has_value());
     CHECK(task.config.dim == 32);

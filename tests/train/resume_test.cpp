@@ -399,3 +399,16 @@ TEST_CASE("what does not fit a checkpoint is refused by name") {
   Training again(options, folder.path);
   CHECK_THROWS_WITH_AS(again.trainer.run(), doctest::Contains("--resume"), Error);
 }
+
+TEST_CASE("a run that comes to its end once more replaces its model whole") {
+  const Folder folder;
+  TrainingOptions options = fifty_steps();
+  options.epochs = 1;
+  options.save_every = 3;
+  const fs::path final_model = folder.path / "final";
+  run_training(small_task(), "adamw:lr=1e-3", options, folder.path);
+  write_file(final_model / "of the first end", "");
+  run_training(small_task(), "adamw:lr=1e-3", options, {folder.path, true});
+  CHECK(fs::exists(final_model / "optimizer.safetensors"));
+  CHECK_FALSE(fs::exists(final_model / "of the first end"));
+}
