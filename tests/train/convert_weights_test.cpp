@@ -174,6 +174,12 @@ TEST_CASE("nothing is written over, whatever is there: a model's folder, a shard
     CHECK(contains(message, (folder / to).string() + ": cannot be created: "));
   }
   CHECK(files_of(folder) == before);
+  std::filesystem::create_directory(folder / "empty");
+  const std::filesystem::path home = std::filesystem::current_path();
+  std::filesystem::current_path(folder / "empty");
+  const std::string here = error_of([&] { convert_weights(other.path(), ".", {}); });
+  std::filesystem::current_path(home);
+  CHECK(contains(here, ".: is the folder that you are in"));
   convert_weights(other.path(), folder / "UPPER.SAFETENSORS", {});
   CHECK(std::filesystem::is_regular_file(folder / "UPPER.SAFETENSORS"));
 }
