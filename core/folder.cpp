@@ -1,9 +1,16 @@
 #include "core/folder.hpp"
 
 #include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
-#include <vector>
+#include <cstring>
+#include <fstream>
+#include <sstream>
 
 #include "core/error.hpp"
 #include "core/file.hpp"
@@ -13,12 +20,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// The folders above `path` that are not there, the lowest first.
-std::vector<fs::path> missing_parents(const fs::path& path) {
+/// Which of `folder` and those above it are not there, the lowest first.
+std::vector<fs::path> missing_folders(fs::path folder) {
   std::vector<fs::path> missing;
   std::error_code none;
-  for (fs::path folder = path.parent_path(); !folder.empty() && !fs::exists(folder, none);
-       folder = folder.parent_path())
+  for (; !folder.empty() && !fs::exists(folder, none); folder = folder.parent_path())
     missing.push_back(folder);
   return missing;
 }
@@ -28,11 +34,29 @@ bool exchange(const fs::path& a, const fs::path& b) {
   return renameat2(AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), RENAME_EXCHANGE) == 0;
 }
 
+/// "process 4711", which has locked the open folder; "another process" where the system does not tell which.
+std::string holder_of(int fd) {
+  struct stat status {};
+  fstat(fd, &status);
+  const std::string wanted =
+      fmt::format("{:02x}:{:02x}:{}", major(status.st_dev), minor(status.st_dev), status.st_ino);
+  std::ifstream locks("/proc/locks");  // 1: FLOCK  ADVISORY  WRITE 4711 fe:00:1234 0 EOF
+  for (std::string line; std::getline(locks, line);) {
+    std::istringstream words(line);
+    std::string number, kind, how, mode, file;
+    pid_t process = 0;
+    if (words >> number >> kind >> how >> mode >> process >> file && kind == "FLOCK" &&
+        file == wanted && process > 0)
+      return fmt::format("process {}", process);
+  }
+  return "another process";
+}
+
 }  // namespace
 
 void write_folder(const fs::path& folder, const std::function<void(const fs::path&)>& fill) {
   const fs::path part = part_of(folder), old = fs::path(part).replace_extension(".replaced");
-  const std::vector<fs::path> parents = missing_parents(part);
+  const std::vector<fs::path> parents = missing_folders(part.parent_path());
   const auto remove_all_made = [&] {
     std::error_code ignored;
     fs::remove_all(part, ignored);
@@ -63,6 +87,27 @@ void write_folder(const fs::path& folder, const std::function<void(const fs::pat
                      folder.string(), refused.message());
   flush_folder(part.has_parent_path() ? part.parent_path() : ".");
   for (const fs::path& replaced : {part, old}) fs::remove_all(replaced, refused);
+}
+
+FolderLock::FolderLock(const fs::path& folder) : made_(missing_folders(folder)) {
+  std::error_code refused;
+  fs::create_directories(folder, refused);
+  if (refused) fail_at_run_time("{}: cannot be created: {}", folder.string(), refused.message());
+  if (access(folder.c_str(), W_OK | X_OK) != 0)
+    fail_at_run_time("{}: cannot be written: {}", folder.string(), std::strerror(errno));
+  fd_ = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  // A file system that knows no locks refuses in another way; there the folder is taken on trust.
+  if (fd_ >= 0 && flock(fd_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    const std::string holder = holder_of(fd_);
+    close(fd_);
+    fail("{}: {} is at work in it; wait for its end, or name another folder", folder.string(),
+         holder);
+  }
+}
+
+FolderLock::~FolderLock() {
+  for (const fs::path& path : made_) rmdir(path.c_str());
+  if (fd_ >= 0) close(fd_);
 }
 
 }  // namespace minima

@@ -1,8 +1,9 @@
-/// Whole folders, written as core/file.hpp writes whole files.
+/// Whole folders, written as core/file.hpp writes whole files; and folders that one process has for itself.
 #pragma once
 
 #include <filesystem>
 #include <functional>
+#include <vector>
 
 namespace minima {
 
@@ -14,5 +15,22 @@ namespace minima {
 /// disk refuses; where it refused a new name only, the new files stay in FOLDER.part.
 void write_folder(const std::filesystem::path& folder,
                   const std::function<void(const std::filesystem::path& part)>& fill);
+
+/// A folder for one process at a time. The system keeps the lock (flock on the folder itself) and takes it back when the
+/// process ends, however it ends: nothing is left in the folder, and nothing to clean up after a kill.
+class FolderLock {
+ public:
+  /// Makes the folder where there is none. Throws Error where another process has it, named where the system knows it,
+  /// and (run time) where the folder cannot be made or written to.
+  explicit FolderLock(const std::filesystem::path& folder);
+  /// Folders that were made for it and stayed empty go again.
+  ~FolderLock();
+  FolderLock(const FolderLock&) = delete;
+  FolderLock& operator=(const FolderLock&) = delete;
+
+ private:
+  std::vector<std::filesystem::path> made_;  ///< the innermost first
+  int fd_ = -1;
+};
 
 }  // namespace minima

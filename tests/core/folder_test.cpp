@@ -1,10 +1,13 @@
 #include "core/folder.hpp"
 
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
+#include <optional>
 
 #include "core/error.hpp"
 #include "core/file.hpp"
@@ -78,4 +81,55 @@ TEST_CASE("a folder that cannot be made is named, and nothing that was made for 
   write_folder(home.path() + "/a/b/", [](const auto& part) { write_file(part / "x", ""); });
   CHECK(std::filesystem::exists(home.path() + "/a/b/x"));
   CHECK(std::distance(std::filesystem::directory_iterator(home.path() + "/a"), {}) == 1);
+}
+
+TEST_CASE("a folder has one process at a time, which is named, and a killed one leaves no lock") {
+  const test::Folder home;
+  // In memory where there is such a place: what the system tells of locks names the files of some file systems otherwise.
+  const bool memory = std::filesystem::exists("/dev/shm");
+  const std::filesystem::path folder = std::filesystem::path(memory ? "/dev/shm" : home.path()) /
+                                       fmt::format("minima-lock-{}", getpid());
+  const auto error = [&] { return test::error_of([&] { const FolderLock lock(folder); }); };
+  std::filesystem::create_directories(folder);
+  int ready[2];
+  REQUIRE(pipe(ready) == 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    const FolderLock lock(folder);
+    if (write(ready[1], "!", 1) == 1) pause();
+    _exit(0);
+  }
+  close(ready[1]);
+  char byte = 0;
+  REQUIRE(read(ready[0], &byte, 1) == 1);
+  const std::string holder = memory ? fmt::format("process {}", child) : "another process";
+  CHECK(error().find(fmt::format("{}: {} is at work in it", folder.string(), holder)) == 0);
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
+  close(ready[0]);
+  CHECK(error() == "");
+  std::optional<FolderLock> first(folder);
+  CHECK(error() != "");
+  first.reset();
+  CHECK(error() == "");
+  CHECK(std::filesystem::is_empty(folder));
+  std::filesystem::remove(folder);
+}
+
+TEST_CASE("a folder that a lock has made goes with it unless something was put into it") {
+  const test::Folder home;
+  const std::filesystem::path top = std::filesystem::path(home.path()) / "runs", run = top / "one";
+  { const FolderLock lock(run); }
+  CHECK_FALSE(std::filesystem::exists(top));
+  {
+    const FolderLock lock(run);
+    write_file(run / "file", "x");
+  }
+  CHECK(std::filesystem::exists(run / "file"));
+  const FolderLock again(run);
+  CHECK(test::error_of([&] { const FolderLock lock(run / "file"); }).find("cannot be created") !=
+        std::string::npos);
+  CHECK(test::error_of([&] {
+          const FolderLock lock(run / "file" / "run");
+        }).find("cannot be created") != std::string::npos);
 }
