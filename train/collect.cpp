@@ -1,14 +1,65 @@
 #include "train/collect.hpp"
 
+#include <algorithm>
+#include <set>
+
 #include "core/error.hpp"
 #include "train/run_record.hpp"
 
 namespace minima {
+namespace {
+
+/// Runs that differ in their seeds alone.
+struct Group {
+  std::string spec;
+  Json configuration;  ///< options of training, the model and its config.json, by name
+  std::vector<Json> runs;
+};
+
+/// What a folder's runs were trained with. What only says how often to look and to save is no part of it.
+Json configuration_of(const Json& folder) {
+  Json all = folder["training"].is_object() ? folder["training"] : Json::object();
+  for (const char* free : {"seed", "seeds", "threads", "watch", "save_every", "keep", "note"})
+    all.erase(free);
+  const Json& model = folder["model"];
+  if (model.contains("config") && model["config"].is_object()) all.update(model["config"]);
+  if (model.contains("name")) all["model"] = model["name"];
+  if (model.contains("parameters")) all["parameters"] = model["parameters"];
+  return all;
+}
+
+/// Keys by which they differ. What only one of them knows is no difference: a log knows less than a comparison.
+std::set<std::string> differences(const Json& a, const Json& b) {
+  std::set<std::string> keys;
+  for (const auto& [key, value] : a.items())
+    if (b.contains(key) && b[key] != value) keys.insert(key);
+  return keys;
+}
+
+/// The spec, and what differs from the first group and from others of the spec: "adamw:lr=0.001 (epochs 3, steps 93)".
+std::string name_of(const Group& group, const std::vector<Group>& all) {
+  std::set<std::string> keys = differences(group.configuration, all.front().configuration);
+  for (const Group& other : all)
+    if (other.spec == group.spec) keys.merge(differences(group.configuration, other.configuration));
+  std::string text;
+  for (const std::string& key : keys) {
+    const Json& value = group.configuration[key];
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", key,
+                        value.is_string() ? value.get<std::string>() : value.dump());
+  }
+  return text.empty() ? group.spec : fmt::format("{} ({})", group.spec, text);
+}
+
+}  // namespace
 
 Json collect_runs(const std::vector<std::filesystem::path>& folders) {
   check(!folders.empty(), "report: no run is named");
   Json all;
+  std::vector<Group> groups;
+  std::set<std::filesystem::path> seen;
   for (const std::filesystem::path& folder : folders) {
+    check(seen.insert(std::filesystem::weakly_canonical(folder)).second,
+          "{}: is named twice; its runs would count twice", folder.string());
     const auto file = folder / "comparison.json";
     const bool ended = std::filesystem::exists(file);
     check(ended || std::filesystem::exists(folder / "metrics.jsonl"),
@@ -24,6 +75,16 @@ Json collect_runs(const std::vector<std::filesystem::path>& folders) {
       check(run.is_object() && run.contains("spec") && run["spec"].is_string() &&
                 run.contains("seed") && run["seed"].is_number(),
             "{}: has a run without \"spec\" and \"seed\": it is no comparison", file.string());
+    const Json configuration = configuration_of(one);
+    for (Json& run : one["runs"]) {
+      const auto spec = run["spec"].get<std::string>();
+      auto group = std::ranges::find_if(groups, [&](const Group& known) {
+        return known.spec == spec && differences(known.configuration, configuration).empty();
+      });
+      if (group == groups.end()) group = groups.insert(group, {spec, configuration, {}});
+      group->runs.push_back(std::move(run));
+    }
+    one["runs"] = Json::array();
     if (all.is_null()) {
       all = std::move(one);
       continue;
@@ -37,19 +98,18 @@ Json collect_runs(const std::vector<std::filesystem::path>& folders) {
           folder.string(), folders[0].string(), key, one["data"][key].dump(),
           all["data"][key].dump());
     }
-    const Json config = one["model"].value("config", Json()),
-               first_config = all["model"].value("config", Json());
-    const bool other_model = !config.is_null() && !first_config.is_null() && config != first_config;
-    for (Json& run : one["runs"]) {
-      if (other_model)
-        run["spec"] =
-            fmt::format("{} ({}, {} parameters)", run.value("spec", ""),
-                        one["model"].value("name", "?"), one["model"].value("parameters", 0));
-      all["runs"].push_back(std::move(run));
-    }
-    for (Json& failed : one["failed"]) all["failed"].push_back(std::move(failed));
+    for (const char* key : {"failed", "unfinished"})
+      if (one.contains(key))
+        for (Json& run : one[key]) all[key].push_back(std::move(run));
     if (one["training"] != all["training"])
       all["training"]["note"] = "the runs differ in their options; these are the first folder's";
+  }
+  for (const Group& group : groups) {
+    const std::string name = name_of(group, groups);
+    for (Json run : group.runs) {
+      run["spec"] = name;
+      all["runs"].push_back(std::move(run));
+    }
   }
   check(!all["runs"].empty(), "report: none of these folders has a finished run");
   return all;

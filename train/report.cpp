@@ -18,6 +18,18 @@ std::string report_page(const std::string& title, const std::string& content) {
       html::escaped(title), kReportStyle, content);
 }
 
+std::vector<std::string> missing_runs(const Json& comparison) {
+  std::vector<std::string> all;
+  for (const char* key : {"/failed", "/unfinished"})
+    for (const Json& run : report::at(comparison, key)) {
+      const std::string error = report::text(run, "/error");
+      all.push_back(fmt::format("{} with seed {} {}", report::text(run, "/spec"),
+                                report::plain(report::at(run, "/seed")),
+                                error.empty() ? "has not ended" : "failed: " + error));
+    }
+  return all;
+}
+
 std::string report_html(const Json& json) {
   using namespace report;
   const Comparison comparison = read(json);

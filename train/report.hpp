@@ -8,6 +8,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "core/json.hpp"
 
@@ -20,6 +21,9 @@ namespace minima {
 /// eight optimizers with five seeds and 10,000 steps each: curves are thinned to what can be seen,
 /// and of many labels the rare ones are counted together.
 std::string report_html(const Json& comparison);
+
+/// The runs that it lacks: "sgd with seed 1 failed: the loss is inf …", "lion with seed 2 has not ended".
+std::vector<std::string> missing_runs(const Json& comparison);
 
 /// A page of the same kind around any content: the report's style sheet, no script, no network.
 std::string report_page(const std::string& title, const std::string& content);

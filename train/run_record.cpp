@@ -100,7 +100,7 @@ Json describe_log(const std::filesystem::path& folder) {
   }
   Json training = begun.value("training", Json::object());
   for (const char* key : {"steps", "schedule", "warmup", "accumulate", "precision"})
-    if (run.contains(key) && !training.contains(key)) training[key] = run[key];
+    if (run.contains(key)) training[key] = run[key];
   if (const EvaluationRecord* best =
           best_of(records.evaluations, training.value("metric", "accuracy"))) {
     run["dev"] = best->dev.to_json();

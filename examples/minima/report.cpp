@@ -1,6 +1,9 @@
 /// minima report: one page for runs that were trained apart.
+#include "train/report.hpp"
+
 #include <CLI/CLI.hpp>
 
+#include "core/file.hpp"
 #include "examples/minima/verbs.hpp"
 #include "train/collect.hpp"
 #include "train/compare.hpp"
@@ -15,12 +18,17 @@ struct ReportVerb {
 
   void run() const {
     Json all = collect_runs({runs.begin(), runs.end()});
-    std::filesystem::path folder = out;
-    if (out.empty())
-      folder = runs.size() == 1 ? std::filesystem::path(runs[0])
-                                : std::filesystem::path(runs[0]) / "report";
-    std::filesystem::create_directories(folder);
-    write_report(all, folder);
+    if (out.empty() && runs.size() == 1) {  // the run's own page: it is no comparison
+      const auto page = std::filesystem::path(runs[0]) / "report.html";
+      all["report"] = page.string();
+      write_file(page, report_html(all));
+    } else {
+      const auto folder =
+          out.empty() ? std::filesystem::path(runs[0]) / "report" : std::filesystem::path(out);
+      std::filesystem::create_directories(folder);
+      write_report(all, folder);
+    }
+    for (const std::string& run : missing_runs(all)) fmt::print(stderr, "minima: {}\n", run);
     if (json)
       fmt::print("{}\n", all.dump());
     else
