@@ -7,6 +7,7 @@
 #include "core/on_device.hpp"
 #include "core/ops/elementwise.hpp"
 #include "core/ops/together.hpp"
+#include "core/stopwatch.hpp"
 #include "optim/clip.hpp"
 #include "optim/on_gpu.hpp"
 #include "optim/registry.hpp"
@@ -101,10 +102,16 @@ template <class Step>
 void step_views(Group& group, const StepOptions& options, double scale, StepReport& report,
                 const Step& step) {
   if (!options.watch) return step(std::span<const StepView>(group.views));
+  const Stopwatch all;
+  double stepping = 0;
   for (std::size_t i = 0; i < group.views.size(); ++i)
-    report.tensors.push_back(
-        watched_step(*group.rule, *group.parameters[i], group.views[i], scale, options.lr_factor,
-                     [&] { step(std::span<const StepView>(&group.views[i], 1)); }));
+    report.tensors.push_back(watched_step(*group.rule, *group.parameters[i], group.views[i], scale,
+                                          options.lr_factor, [&] {
+                                            const Stopwatch clock;
+                                            step(std::span<const StepView>(&group.views[i], 1));
+                                            stepping += clock.seconds();
+                                          }));
+  report.watch_seconds += all.seconds() - stepping;
 }
 
 StepReport make_step(Cpu, std::span<Group> groups, const StepOptions& options) {

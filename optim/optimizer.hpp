@@ -69,6 +69,7 @@ struct StepReport {
   bool skipped = false;
   bool bad_weights = false;  ///< after a step on a GPU: a weight that it moved is inf or NaN
   std::vector<TensorReport> tensors;  ///< of every parameter that was stepped; where watched
+  double watch_seconds = 0;           ///< what watching took beside the step
 
   /// A step on a GPU does not wait for it: what stands above `tensors` is filled in by this, which does.
   StepReport& read();

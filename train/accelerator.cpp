@@ -128,9 +128,13 @@ StepRecord Accelerator::step() {
                  .read();
   else
     ring({step_, Alarm::Of::loss, "", loss_, 0});
-  for (const Alarm& alarm :
-       watch_.observe(step_, optimizer_->takes_schedule() ? lr_factor : 1, report))
-    ring(alarm);
+  {
+    time_.move(report.watch_seconds, TimeSpent::Part::steps, TimeSpent::Part::logging);
+    const TimeSpent::During watching(time_, TimeSpent::Part::logging);
+    for (const Alarm& alarm :
+         watch_.observe(step_, optimizer_->takes_schedule() ? lr_factor : 1, report))
+      ring(alarm);
+  }
   if (report.skipped && options_.non_finite == NonFinite::stop && !scales())
     fail_at_run_time(
         "train: the norm of the gradient is {} in step {}{}; a lower learning rate or a longer "
@@ -186,12 +190,16 @@ EvaluationRecord Accelerator::observe(const Evaluation& evaluation) {
   return record;
 }
 
-void Accelerator::log_to(const std::filesystem::path& run) {
+LoggedRecords Accelerator::log_to(const std::filesystem::path& run, Earlier earlier) {
   check(optimizer_ != nullptr, "accelerator: prepare has not been called");
+  if (!logged_ && earlier == Earlier::refused) refuse_earlier_run(run);
   std::error_code refused;  // the file itself says why it cannot be opened
   std::filesystem::create_directories(run, refused);
-  log_.emplace(run / "metrics.jsonl", logged_);
-  if (logged_ > 0) return;
+  const std::filesystem::path file = run / "metrics.jsonl";
+  LoggedRecords records = logged_ ? read_metrics(file, *logged_) : LoggedRecords{};
+  if (records.lines.size() < logged_.value_or(0)) write_file(file, records.lines);
+  log_.emplace(file, records.lines.size());
+  if (!records.lines.empty()) return records;
   log({{"run",
         {{"optimizer", optimizer_->name()},
          {"options", optimizer_->options()},
@@ -203,6 +211,7 @@ void Accelerator::log_to(const std::filesystem::path& run) {
          {"warmup", options_.warmup},
          {"accumulate", options_.accumulate},
          {"precision", name_of(options_.precision)}}}});
+  return records;
 }
 
 void Accelerator::log(const Json& line) {
@@ -246,6 +255,7 @@ void Accelerator::refuse_bad_weights(const char* when) const {
 }
 
 void Accelerator::ring(const Alarm& alarm) {
+  const TimeSpent::During ringing(time_, TimeSpent::Part::logging);
   log(Json{{"alarm", alarm.to_json()}});
   if (on_alarm) on_alarm(alarm);
 }
@@ -263,13 +273,14 @@ std::filesystem::path Accelerator::checkpoint(const std::filesystem::path& run,
           slot.name, optimizer_->name());
   Json all = {{"accelerator", state()},
               {"optimizer", optimizer_->options()},
-              {"metrics_bytes", log_ ? log_->flush() : logged_},
+              {"metrics_bytes", log_ ? log_->flush() : logged_.value_or(0)},
               {"seconds", seconds()}};
   all.update(extras.state);
   std::vector<NamedTensor> values;
   for (const Parameter* parameter : parameters_)
     values.push_back({parameter->name, parameter->value});
-  return write_checkpoint(run, step_, all, bytes, extras.keep, [&](const auto& folder) {
+  const i64 keep = skipped_in_row_ > 0 ? 0 : extras.keep;
+  return write_checkpoint(run, step_, all, bytes, keep, [&](const auto& folder) {
     const auto model = folder / "model.safetensors", optimizer = folder / "optimizer.safetensors";
     if (extras.fill)
       extras.fill(folder);

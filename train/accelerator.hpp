@@ -27,12 +27,12 @@
 #include <optional>
 #include <span>
 
+#include "core/stopwatch.hpp"
 #include "optim/optimizer.hpp"
 #include "optim/schedule.hpp"
 #include "train/checkpoint.hpp"
 #include "train/metrics_log.hpp"
 #include "train/objective.hpp"
-#include "train/stopwatch.hpp"
 #include "train/switch.hpp"
 #include "train/time_spent.hpp"
 #include "train/watch.hpp"
@@ -79,6 +79,9 @@ struct AcceleratorOptions {
   bool checkpoint_layers = false;  ///< see nn::Pass
   Precision precision = Precision::fp32;
 };
+
+/// What becomes of an earlier run's log.
+enum class Earlier { refused, replaced };
 
 /// What the one who saves adds to a checkpoint.
 struct CheckpointExtras {
@@ -141,15 +144,19 @@ class Accelerator {
   /// Trains on with another optimizer, which takes over what state it can.
   SwitchRecord change_optimizer(Optimizer next);
 
+  /// The last steps, of which none was taken (see NonFinite).
+  i64 skipped_in_row() const { return skipped_in_row_; }
+
   /// Whether this process writes files and speaks (there is one so far).
   bool main_process() const { return true; }
 
-  /// From now on RUN/metrics.jsonl gets a line for each step, evaluation, alarm and change of the optimizer. Begins it
-  /// anew, or after resume() goes on where it was when the checkpoint was written.
-  void log_to(const std::filesystem::path& run);
+  /// From now on RUN/metrics.jsonl gets a line for each step, evaluation, alarm and change of the optimizer. After resume()
+  /// it goes on where it was when the checkpoint was written; what is damaged or missing by then is left out. Returns what
+  /// it has. Throws Error for a folder with an earlier run that was not resumed (refuse_earlier_run), unless that is to be
+  /// replaced.
+  LoggedRecords log_to(const std::filesystem::path& run, Earlier earlier = Earlier::refused);
   bool logs() const { return log_.has_value(); }
   void log(const Json& line);  ///< one of the caller's; nothing where no log was begun
-  u64 logged_bytes() const { return logged_; }  ///< of the log, in the checkpoint that was resumed
 
   /// What the time since prepare() went into. From next() to step() it is steps, whatever the caller does meanwhile.
   TimeSpent& time() { return time_; }
@@ -158,7 +165,8 @@ class Accelerator {
   }  ///< those before a resume too
 
   /// Writes RUN/checkpoints/step-N/ (train/checkpoint.hpp): model.safetensors or what `fill` writes in its
-  /// place, optimizer.safetensors, and state.json: state(), and `more` under its own keys. Returns the folder.
+  /// place, optimizer.safetensors, and state.json: state(), and `more` under its own keys. Returns the folder. After a step
+  /// that was skipped no earlier checkpoint goes for it: training may not get over what is not finite.
   /// Throws Error (run time) when the disk refuses, and for a weight that is not finite; then earlier ones are whole.
   std::filesystem::path checkpoint(const std::filesystem::path& run,
                                    const CheckpointExtras& extras = {});
@@ -212,7 +220,7 @@ class Accelerator {
 
   double loss_sum_ = 0, weight_sum_ = 0;  ///< of what was trained on since the last evaluation
   std::optional<MetricsLog> log_;
-  u64 logged_ = 0;  ///< bytes of it, in the checkpoint that was resumed
+  std::optional<u64> logged_;  ///< bytes of it, in the checkpoint that was resumed
   double earlier_seconds_ = 0;
   Stopwatch step_clock_;
   TimeSpent time_;

@@ -109,7 +109,8 @@ fs::path write_checkpoint(const fs::path& run, i64 step, const Json& state, i64 
       write_file(part / kChecksums, lines);  // and flushes the folder
     });
     std::vector<i64> steps = steps_of(checkpoints);
-    std::erase_if(steps, [&](i64 other) { return other > step; });  // damaged ones, passed over
+    std::erase_if(steps,
+                  [&](i64 other) { return other > step; });  // later ones, which were passed over
     for (std::size_t i = static_cast<std::size_t>(keep); keep > 0 && i < steps.size(); ++i)
       remove_checkpoint(folder_of(checkpoints, steps[i]));
   } catch (const std::exception& error) {
@@ -156,13 +157,38 @@ std::optional<Checkpoint> newest_checkpoint(const fs::path& run,
                                             const std::function<void(const std::string&)>& say) {
   const fs::path checkpoints = run / "checkpoints";
   for (const i64 step : steps_of(checkpoints)) {
-    const fs::path folder = folder_of(checkpoints, step);
-    if (const std::string problem = damage(folder); problem.empty())
-      return Checkpoint{folder, step, read_json(folder / "state.json")};
-    else if (say)
-      say(fmt::format("{} is damaged and passed over: {}", folder.string(), problem));
+    const fs::path folder = folder_of(checkpoints, step), aside = folder.string() + ".damaged";
+    const std::string problem = damage(folder);
+    if (problem.empty()) return Checkpoint{folder, step, read_json(folder / "state.json")};
+    std::error_code refused;  // then it is passed over where it stands
+    fs::remove_all(aside, refused);
+    fs::rename(folder, aside, refused);
+    if (say)
+      say(fmt::format("{} is damaged and passed over: {}; it is kept as {}", folder.string(),
+                      problem, refused ? "it is" : aside.filename().string()));
   }
   return {};
+}
+
+Json read_run(const fs::path& run, const std::function<void(const std::string&)>& say) {
+  const fs::path file = run / "run.json", checkpoints = run / "checkpoints";
+  std::string problem = fmt::format(
+      "{}: was not written by minima train, pretrain or compare: it has no \"arguments\"",
+      file.string());
+  try {
+    if (Json json = read_json(file); json.is_object() && json.contains("arguments")) return json;
+  } catch (const Error& error) {
+    problem = error.what();
+  }
+  for (const i64 step : steps_of(checkpoints)) {
+    const fs::path folder = folder_of(checkpoints, step);
+    if (!damage(folder).empty()) continue;
+    Json state = read_json(folder / "state.json");
+    if (!state.contains("run") || !state["run"].contains("arguments")) continue;
+    if (say) say(fmt::format("{}; {} has kept what it said", problem, folder.string()));
+    return std::move(state["run"]);
+  }
+  fail("{}", problem);
 }
 
 void refuse_earlier_run(const fs::path& run) {
@@ -174,6 +200,15 @@ void refuse_earlier_run(const fs::path& run) {
   check(!fs::exists(run / "final"),
         "{}: has the model of an earlier run; name another folder, or remove this one first",
         run.string());
+  check(!fs::exists(run / "comparison.json"),
+        "{}: has a comparison; go on with it (minima compare --resume {}), or name another folder",
+        run.string(), run.string());
+  std::error_code none;
+  const auto logged = fs::file_size(run / "metrics.jsonl", none);
+  check(none || logged == 0,
+        "{}: has the log of an earlier run; go on with it (--resume {}), name another folder, or "
+        "remove this one first",
+        run.string(), run.string());
 }
 
 }  // namespace minima

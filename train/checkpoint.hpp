@@ -3,8 +3,8 @@
 /// A folder is filled under the name `step-N.part`, flushed and renamed, so that a kill at any moment leaves the
 /// whole ones whole. What was written is read back before the renaming, from the disk as far as the system lets go of what
 /// it has cached: tensors must be those in memory. `checksums.xxh128` lists every file as `xxhsum -H2` does (`xxhsum -c`
-/// checks it), from what was read; a folder whose files do not fit it was damaged since, and the newest one that is whole
-/// is used.
+/// checks it), from what was read; a folder whose files do not fit it was damaged since: it is kept as
+/// `step-N.damaged`, where it takes no whole one's place, and the newest one that is whole is used.
 #pragma once
 
 #include <filesystem>
@@ -39,12 +39,16 @@ void check_written(const std::filesystem::path& safetensors,
 /// What is wrong with a checkpoint's files: "model.safetensors has 1000 bytes, 2000 were written"; empty where all is well.
 std::string damage(const std::filesystem::path& checkpoint);
 
-/// The newest whole checkpoint of a run; none where there is none. Each one passed over is told to `say`.
+/// The newest whole checkpoint of a run; none where there is none. Each one passed over is kept aside, and told to `say`.
 std::optional<Checkpoint> newest_checkpoint(const std::filesystem::path& run,
                                             const std::function<void(const std::string&)>& say);
 
-/// Throws Error where a run's folder has checkpoints or a final model already, which a new run would mix with its own or
-/// write over.
+/// What RUN/run.json says; where that is damaged or gone, what the newest whole checkpoint has kept of it, which is told
+/// to `say`. Throws Error where neither tells the run's options.
+Json read_run(const std::filesystem::path& run, const std::function<void(const std::string&)>& say);
+
+/// Throws Error where a run's folder has checkpoints, a final model, a comparison or a log already, which a new run would
+/// mix with its own or write over.
 void refuse_earlier_run(const std::filesystem::path& run);
 
 }  // namespace minima

@@ -6,6 +6,7 @@
 #include "data/naive_bayes.hpp"
 #include "data/repeated_texts.hpp"
 #include "train/find_lr.hpp"
+#include "train/finetuning.hpp"
 #include "train/machine.hpp"
 #include "train/report.hpp"
 
@@ -98,32 +99,28 @@ std::vector<std::string> resolved_specs(const ComparisonOptions& options) {
   check(options.seeds > 0 && options.seeds <= 1000,
         "compare: {} seeds; it must be between 1 and 1,000", options.seeds);
   std::vector<std::string> specs;
+  std::vector<Json> resolved;
   for (const std::string& optimizer : options.optimizers) {
     specs.push_back(with_defaults(optimizer));
-    check(std::ranges::count(specs, specs.back()) == 1, "compare: '{}' is named twice", optimizer);
-    validate_optimizer(specs.back(), options.training);
+    Json all = validate_optimizer(specs.back(), options.training);
+    const auto same = std::ranges::find(resolved, all);
+    check(same == resolved.end(),
+          "compare: '{}' and '{}' are one optimizer with the same options; leave one out",
+          same == resolved.end() ? "" : options.optimizers[same - resolved.begin()], optimizer);
+    resolved.push_back(std::move(all));
   }
   return specs;
 }
 
 Json describe_comparison(const Task& task, const TrainingOptions& training, i64 seeds) {
-  Json list = Json::array(), groups = Json::array();
-  const Batches batches = shuffled(task.data.train, training.batch, training.seed);
+  Json list = Json::array(), described = to_json(training);
   for (i64 i = 0; i < seeds; ++i) list.push_back(training.seed + static_cast<u64>(i));
-  for (const GroupPattern& group : training.groups)
-    groups.push_back(group.pattern + ":" + group.options);
-  Json described = {{"epochs", training.epochs},
-                    {"batch", to_string(training.batch)},
-                    {"steps", total_steps(batches, training)},
-                    {"schedule", training.schedule},
-                    {"warmup", training.warmup},
-                    {"clip_norm", training.clip_norm},
-                    {"clip_value", training.clip_value},
-                    {"accumulate", training.accumulate},
-                    {"watch", training.watch},
-                    {"groups", groups},
-                    {"vocabulary", task.config.vocabulary},
-                    {"seeds", list}};
+  described.erase("seed");
+  described.update(
+      {{"seeds", std::move(list)},
+       {"steps", total_steps(shuffled(task.data.train, training.batch, training.seed), training)},
+       {"vocabulary", task.config.vocabulary},
+       {"max_length", task.max_length}});
   return {{"data", describe_data(task)},
           {"model", describe_model(task)},
           {"training", std::move(described)},
@@ -159,8 +156,32 @@ std::vector<std::string> at_rates(const std::string& spec, i64 n) {
 Json compare(const Task& task, const ComparisonOptions& options,
              const ComparisonObserver& observer) {
   const std::vector<std::string> specs = resolved_specs(options);
+  {  // and a name that no parameter has, before anything is written
+    const auto model = task.new_model(options.training.seed);
+    freeze(model->parameters(), options.training.freeze);
+    for (const std::string& spec : specs)
+      parameter_groups(model->parameters(), spec, options.training);
+  }
   Json result = describe_comparison(task, options.training, options.seeds);
   const std::string metric = options.training.metric == "f1" ? "macro_f1" : options.training.metric;
+  Json ended = Json::array(), unfinished = Json::array();
+  for (const std::string& spec : specs)
+    for (const std::string& variant : at_rates(spec, options.rates))
+      for (i64 i = 0; i < options.seeds; ++i)
+        unfinished.push_back(
+            {{"spec", variant}, {"seed", options.training.seed + static_cast<u64>(i)}});
+  if (!options.directory.empty() && !options.resume) {
+    refuse_earlier_run(options.directory);
+    std::filesystem::create_directories(options.directory);
+    write_file(options.directory / "run.json",
+               Json{{"arguments", options.arguments}}.dump(2) + "\n");
+  }
+  const auto write_so_far = [&] {  // what there is should the comparison be stopped
+    if (options.directory.empty()) return;
+    Json so_far = result;
+    so_far.update({{"runs", ended}, {"unfinished", unfinished}});
+    write_report(so_far, options.directory);
+  };
   const auto train_all_seeds = [&](const std::string& spec) {
     std::vector<Json> runs;
     for (i64 i = 0; i < options.seeds; ++i) {
@@ -170,10 +191,15 @@ Json compare(const Task& task, const ComparisonOptions& options,
                                  ? options.directory
                                  : options.directory / folder_name(spec, training.seed);
       const auto record = directory / "record.json";  // there when the run has ended
+      const auto here = std::find(unfinished.begin(), unfinished.end(),
+                                  Json{{"spec", spec}, {"seed", training.seed}});
       if (options.resume && std::filesystem::exists(record)) {
         runs.push_back(read_json(record));
+        ended.push_back(runs.back());
+        unfinished.erase(here);
         continue;
       }
+      write_so_far();
       if (observer.begin) observer.begin(spec, training.seed);
       const bool begun = options.resume && std::filesystem::exists(directory / "run.json");
       try {
@@ -182,11 +208,13 @@ Json compare(const Task& task, const ComparisonOptions& options,
           fail_at_run_time("interrupted; the run is saved in {}", directory.string());
         if (!directory.empty()) write_file(record, run.record.dump() + "\n");
         runs.push_back(std::move(run.record));
+        ended.push_back(runs.back());
       } catch (const Error& error) {
         if (error.fault == Fault::input || InterruptRequests::received()) throw;
         result["failed"].push_back(
             {{"spec", spec}, {"seed", training.seed}, {"error", error.what()}});
       }
+      unfinished.erase(here);
     }
     return runs;
   };
@@ -225,8 +253,10 @@ Json compare(const Task& task, const ComparisonOptions& options,
     }
     for (Json& run : best) result["runs"].push_back(std::move(run));
   }
-  if (result["runs"].empty())
+  if (result["runs"].empty()) {
+    write_so_far();
     fail_at_run_time("{}", result["failed"][0]["error"].get<std::string>());
+  }
   // Seed by seed, as they were compared.
   std::stable_sort(result["runs"].begin(), result["runs"].end(), [](const Json& a, const Json& b) {
     return a["seed"].get<u64>() < b["seed"].get<u64>();

@@ -17,6 +17,7 @@ struct ComparisonOptions {
   std::filesystem::path directory;  ///< of the runs and the report; empty: nothing is written
   /// Take the runs that `directory` has finished as they are, and go on with the one that was interrupted.
   bool resume = false;
+  Json arguments = nullptr;  ///< of the program, for run.json: what --resume starts with
 };
 
 struct ComparisonObserver {
@@ -24,8 +25,8 @@ struct ComparisonObserver {
   Callback training;
 };
 
-/// The specs of options.optimizers with what with_defaults adds. Throws Error for none, an unknown or wrong one, one that is
-/// named twice, or no seeds.
+/// The specs of options.optimizers with what with_defaults adds. Throws Error for none, an unknown or wrong one, two that are
+/// the same with all their options, or no seeds.
 std::vector<std::string> resolved_specs(const ComparisonOptions& options);
 
 /// The frame of a report: {"data", "model", "training", "machine", "runs": [], "failed": []}.
@@ -34,8 +35,9 @@ Json describe_comparison(const Task& task, const TrainingOptions& training, i64 
 void write_report(Json& comparison, const std::filesystem::path& directory);
 
 /// Returns {"data", "model", "training", "machine", "runs": [Run::record, …], "failed": [{"spec", "seed", "error"}, …],
-/// "tuning"?: [{"spec" (the best), "metric", "tried": [{"spec", "score" (null where a run failed)}], "spread"}], "report"}; writes report.html, comparison.json and a folder per run. Optimizers are checked before anything is trained; a
-/// run that fails (its loss stops being a number) leaves the others as they are. Throws Error when all fail, and (run time) when
+/// "tuning"?: [{"spec" (the best), "metric", "tried": [{"spec", "score" (null where a run failed)}], "spread"}], "report"}; writes run.json, a folder per run, and
+/// report.html and comparison.json, which before the end have the runs so far, and in "unfinished": [{"spec", "seed"}, …]
+/// the others. Optimizers are checked before anything is trained; a run that fails (its loss stops being a number) leaves the others as they are. Throws Error when all fail, and (run time) when
 /// interrupted (InterruptRequests): then the folder can be resumed.
 Json compare(const Task& task, const ComparisonOptions& options,
              const ComparisonObserver& observer = {});

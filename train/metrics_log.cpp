@@ -40,64 +40,67 @@ Json to_json(const EvaluationRecord& evaluation) {
 
 namespace {
 
-LoggedRecords read_lines(const std::filesystem::path& path, const std::string& text) {
-  LoggedRecords records;
-  std::istringstream lines(text);
-  i64 number = 0;
-  for (std::string line; std::getline(lines, line);) {
-    const Json json = parse_json(line, fmt::format("{}:{}", path.string(), ++number));
-    const auto value = [](const Json& of, const char* key) {
-      return of.at(key).is_null() ? std::nan("") : of.at(key).get<double>();
-    };
-    try {
-      if (json.contains("grad_norm")) {
-        StepRecord step{json.at("step").get<i64>(),
-                        json.at("epoch").get<i64>(),
-                        value(json, "loss"),
-                        value(json, "lr_factor"),
-                        value(json, "grad_norm"),
-                        json.at("clipped").get<bool>(),
-                        value(json, "ms"),
-                        json.at("texts").get<i64>(),
-                        json.at("tokens").get<i64>(),
-                        {}};
-        step.skipped = json.contains("skipped");
-        if (json.contains("scale")) step.scale = value(json, "scale");
-        if (json.contains("tensors"))
-          for (const auto& [name, tensor] : json["tensors"].items())
-            step.tensors.push_back({name, value(tensor, "gradient_rms"),
-                                    value(tensor, "weight_rms"), value(tensor, "update_rms"),
-                                    value(tensor, "step_size"),
-                                    tensor.at("update_clipped").get<bool>()});
-        records.steps.push_back(std::move(step));
-      } else if (json.contains("train_loss")) {
-        records.evaluations.push_back(
-            {json.at("epoch").get<i64>(), json.at("step").get<i64>(), value(json, "train_loss"),
-             Evaluation::from_json(json.at("dev")), value(json, "seconds")});
-      } else {
-        records.others.push_back(json);
-      }
-    } catch (const Json::exception& error) {
-      fail("{}:{}: is no line of metrics: {}", path.string(), number, error.what());
+/// Adds what a line holds.
+void read_line(const std::string& line, const std::string& source, LoggedRecords& records) {
+  const Json json = parse_json(line, source);
+  const auto value = [](const Json& of, const char* key) {
+    return of.at(key).is_null() ? std::nan("") : of.at(key).get<double>();
+  };
+  try {
+    if (json.contains("grad_norm")) {
+      StepRecord step{json.at("step").get<i64>(),
+                      json.at("epoch").get<i64>(),
+                      value(json, "loss"),
+                      value(json, "lr_factor"),
+                      value(json, "grad_norm"),
+                      json.at("clipped").get<bool>(),
+                      value(json, "ms"),
+                      json.at("texts").get<i64>(),
+                      json.at("tokens").get<i64>(),
+                      {}};
+      step.skipped = json.contains("skipped");
+      if (json.contains("scale")) step.scale = value(json, "scale");
+      if (json.contains("tensors"))
+        for (const auto& [name, tensor] : json["tensors"].items())
+          step.tensors.push_back({name, value(tensor, "gradient_rms"), value(tensor, "weight_rms"),
+                                  value(tensor, "update_rms"), value(tensor, "step_size"),
+                                  tensor.at("update_clipped").get<bool>()});
+      records.steps.push_back(std::move(step));
+    } else if (json.contains("train_loss")) {
+      records.evaluations.push_back(
+          {json.at("epoch").get<i64>(), json.at("step").get<i64>(), value(json, "train_loss"),
+           Evaluation::from_json(json.at("dev")), value(json, "seconds")});
+    } else {
+      records.others.push_back(json);
     }
+  } catch (const Json::exception& error) {
+    fail("{}: is no line of metrics: {}", source, error.what());
   }
-  return records;
+  records.lines += line + "\n";
 }
 
 }  // namespace
 
 LoggedRecords read_metrics(const std::filesystem::path& path, u64 bytes) {
-  std::string text = read_file(path);
-  check(text.size() >= bytes, "{}: it has {} bytes; the checkpoint was written after {}",
-        path.string(), text.size(), bytes);
-  text.resize(bytes);
-  return read_lines(path, text);
+  LoggedRecords records;
+  if (!std::filesystem::exists(path)) return records;
+  const std::string text = read_file(path).substr(0, bytes);
+  std::istringstream lines(text.substr(0, text.rfind('\n') + 1));  // npos + 1 is 0
+  for (std::string line; std::getline(lines, line);) try {
+      read_line(line, path.string(), records);
+    } catch (const Error&) {  // whoever asked for so many bytes tells how many there are
+    }
+  return records;
 }
 
 LoggedRecords read_metrics(const std::filesystem::path& path) {
-  std::string text = read_file(path);
-  text.resize(text.rfind('\n') + 1);  // npos + 1 is 0
-  return read_lines(path, text);
+  LoggedRecords records;
+  const std::string text = read_file(path);
+  std::istringstream lines(text.substr(0, text.rfind('\n') + 1));
+  i64 number = 0;
+  for (std::string line; std::getline(lines, line);)
+    read_line(line, fmt::format("{}:{}", path.string(), ++number), records);
+  return records;
 }
 
 }  // namespace minima

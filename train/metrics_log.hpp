@@ -55,11 +55,13 @@ struct LoggedRecords {
   std::vector<StepRecord> steps;
   std::vector<EvaluationRecord> evaluations;
   std::vector<Json> others;
+  std::string lines = {};  ///< all of these, as they stand in the file
 };
-/// Of its first `bytes` bytes. Throws Error, naming file and line, for one that was not written by MetricsLog.
-LoggedRecords read_metrics(const std::filesystem::path& path, u64 bytes);
-/// Of all whole lines: the last one may be cut off where the program was.
+/// Of all whole lines: the last one may be cut off where the program was. Throws Error, naming file and line, for one
+/// that was not written by MetricsLog.
 LoggedRecords read_metrics(const std::filesystem::path& path);
+/// Of its first `bytes` bytes, or what is there of them: lines that are damaged are left out.
+LoggedRecords read_metrics(const std::filesystem::path& path, u64 bytes);
 
 /// An evaluation without its confusion matrix.
 Json to_json(const EvaluationRecord& evaluation);

@@ -62,9 +62,25 @@ i64 default_epochs(i64 training_texts) {
   return std::clamp<i64>((25000 + training_texts / 2) / std::max<i64>(training_texts, 1), 3, 20);
 }
 
+Json begin_run(const RunDirectory& directory, Json run) {
+  run["arguments"] = directory.arguments;
+  std::error_code refused;  // run.json itself says why it cannot be written
+  if (!directory.resume) {
+    refuse_earlier_run(directory.path);
+    std::filesystem::create_directories(directory.path, refused);
+  } else {
+    try {
+      run = read_run(directory.path, nullptr);
+    } catch (const Error&) {  // no checkpoint has kept it; it says the same again
+    }
+  }
+  write_file(directory.path / "run.json", run.dump(2) + "\n");
+  return run;
+}
+
 Run run_training(const Task& task, const std::string& spec, const TrainingOptions& options,
                  const RunDirectory& run_directory, const Callback& callback) {
-  const auto& [directory, resume, arguments] = run_directory;
+  const std::filesystem::path& directory = run_directory.path;
   reset_peak_memory(task.device);
   const i64 live_before = memory_stats(task.device).live;
   std::unique_ptr<nn::Classifier> model = task.new_model(options.seed);
@@ -82,33 +98,24 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
                  {"scales", optimizer.scales()},
                  {"state_bytes", allocated_bytes(optimizer)},
                  {"state_bytes_predicted", optimizer.state_bytes()}};
-  if (!directory.empty() && !resume) {
-    refuse_earlier_run(directory);
-    std::error_code refused;
-    std::filesystem::create_directories(directory, refused);
-    if (refused)
-      fail_at_run_time("{}: cannot be created: {}", directory.string(), refused.message());
+  if (!directory.empty()) {
     Json training = to_json(options);
     training["threads"] = threads();
-    const Json run = {{"task",
-                       {{"data", task.dataset.name},
-                        {"origin", task.dataset.origin},
-                        {"model", task.model_name}}},
-                      {"config", task.config.to_json()},
-                      {"optimizer", record["options"]},
-                      {"training", std::move(training)},
-                      {"arguments", arguments}};
-    write_file(directory / "run.json", run.dump(2) + "\n");
-  }
-
-  if (!directory.empty())  // what an earlier run left, or this one before it was resumed
-    for (const char* told : {"comparison.json", "report.html"}) {
+    trainer.run_json = begin_run(run_directory, {{"task",
+                                                  {{"data", task.dataset.name},
+                                                   {"origin", task.dataset.origin},
+                                                   {"model", task.model_name}}},
+                                                 {"config", task.config.to_json()},
+                                                 {"optimizer", record["options"]},
+                                                 {"training", std::move(training)}});
+    for (const char* told : {"comparison.json", "report.html"}) {  // before it was resumed
       std::error_code ignored;
       std::filesystem::remove(directory / told, ignored);
     }
+  }
 
   trainer.callbacks.push_back(callback);
-  if (resume) trainer.resume();
+  if (run_directory.resume) trainer.resume();
   TrainingResult result = trainer.run();
   Run run{.model = std::move(model), .result = std::move(result)};
   if (run.result.stop == Stop::interrupted) return run;
@@ -122,9 +129,8 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
   record["worst"] = to_json(worst_errors(logits, task.data.test, kWorst), task.dataset.test,
                             task.dataset.label_names);
   if (!directory.empty()) {
-    Json ended = read_json(directory / "run.json");
-    ended["stop"] = stop_name(run.result.stop);
-    ended["time"] = run.result.time;
+    Json ended = trainer.run_json;
+    ended.update({{"stop", stop_name(run.result.stop)}, {"time", run.result.time}});
     write_file(directory / "run.json", ended.dump(2) + "\n");
     trainer.log({{"best_epoch", run.result.best_epoch()}, {"test", run.test.to_json()}});
     write_folder(directory / "final", [&](const std::filesystem::path& folder) {

@@ -42,6 +42,10 @@ struct RunDirectory {
   Json arguments;              ///< of the program, for run.json: what --resume starts with
 };
 
+/// Begins a run's folder with its run.json: `run` and directory.arguments. That of a resumed run stays, and is written anew
+/// where it was damaged or gone. Returns what it says. Throws Error for a folder with an earlier run (refuse_earlier_run).
+Json begin_run(const RunDirectory& directory, Json run);
+
 /// Trains from the weights that options.seed draws. In `directory` (none where empty) it writes run.json at once,
 /// what a Trainer writes, and final/ at the end; with `directory.resume` it goes on with the run that is there, from its newest
 /// whole checkpoint, or from the start where it has none. An interrupted run has no record, no test and no final/.

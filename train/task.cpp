@@ -100,7 +100,12 @@ void check_options(const TaskOptions& options) {
 
 }  // namespace
 
-bool is_pretrained(const std::string& model) { return std::filesystem::is_directory(model); }
+bool is_preset(const std::string& model) {
+  return std::ranges::count(nn::preset_names(), model) > 0;
+}
+bool is_pretrained(const std::string& model) {
+  return !is_preset(model) && std::filesystem::is_directory(model);
+}
 
 std::unique_ptr<nn::Classifier> Task::new_model(u64 seed) const {
   auto model = pretrained ? pretrained_classifier(*pretrained, config, seed).model
@@ -141,11 +146,12 @@ Task prepare(const TaskOptions& options, Dataset dataset) {
     config.lower_case = tokenizer.normalization().lowercase;
   }
   const double unknown = unknown_share(data.train, tokenizer.vocabulary());
-  return {std::move(dataset), std::move(tokenizer),
-          std::move(data),    std::move(config),
-          options.model,      std::move(pretrained),
-          std::move(notes),   max_length,
-          options.device,     unknown};
+  const std::string name =
+      is_preset(options.model)
+          ? options.model
+          : std::filesystem::absolute(options.model).lexically_normal().string();
+  return {std::move(dataset),    std::move(tokenizer), std::move(data), std::move(config), name,
+          std::move(pretrained), std::move(notes),     max_length,      options.device,    unknown};
 }
 
 }  // namespace minima

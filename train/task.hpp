@@ -36,7 +36,7 @@ struct Task {
   Tokenizer tokenizer;
   TrainingData data;
   nn::EncoderConfig config;
-  std::string model_name;
+  std::string model_name;                      ///< a preset, or a whole path
   std::optional<ModelDirectory> pretrained{};  ///< what the model starts from; none: from scratch
   std::vector<std::string> notes{};            ///< as in PretrainedClassifier
   i64 max_length = 0;                          ///< to which texts were cut
@@ -48,7 +48,9 @@ struct Task {
   std::unique_ptr<nn::Classifier> new_model(u64 seed) const;
 };
 
-/// Whether `model`, as in TaskOptions, is a directory to be fine-tuned.
+/// Whether `model`, as in TaskOptions, is a preset; and whether it is a directory to be fine-tuned, which a folder with the
+/// name of a preset is not.
+bool is_preset(const std::string& model);
 bool is_pretrained(const std::string& model);
 
 /// Loads, makes the vocabulary, tokenizes. Throws Error for options that do not fit one another,

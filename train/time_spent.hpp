@@ -15,8 +15,8 @@ class TimeSpent {
     loop,   ///< what is in no other part
     steps,  ///< batches, forward, backward and update
     evaluation,
-    logging,  ///< metrics.jsonl, event files, alarms, callbacks
-    checkpoints
+    logging,      ///< metrics.jsonl, event files, watching and its alarms, callbacks
+    checkpoints,  ///< those written and read back, and the one that a resumed training began with
   };
 
   /// By the system's steady clock, or by another one that tells seconds.
@@ -41,6 +41,12 @@ class TimeSpent {
     TimeSpent& time_;
     Part before_;
   };
+
+  /// What was timed as one part and belongs to another.
+  void move(double seconds, Part from, Part to) {
+    seconds_[index(from)] -= seconds;
+    seconds_[index(to)] += seconds;
+  }
 
   double seconds(Part part) const {  ///< so far
     return seconds_[index(part)] + (part == part_ ? now_() - since_ : 0);

@@ -110,12 +110,13 @@ void validate(const TrainingOptions& options) {
   check(options.word_dropout >= 0 && options.word_dropout < 1,
         "word-dropout is {}; it must be at least 0 and below 1", options.word_dropout);
   for (const OptimizerSwitch& next : options.switches) validate_optimizer(next.spec, options);
+  if (options.steps > 0) by_step(options.switches, options.steps);
 }
 
-void validate_optimizer(const std::string& spec, const TrainingOptions& options) {
+Json validate_optimizer(const std::string& spec, const TrainingOptions& options) {
   std::vector<ParameterGroup> empty{{{}, ""}};
   for (const GroupPattern& group : options.groups) empty.push_back({{}, group.options});
-  make_optimizer(spec, empty);
+  return make_optimizer(spec, empty).options();
 }
 
 Json to_json(const TrainingOptions& options) {
@@ -160,8 +161,9 @@ std::vector<ParameterGroup> parameter_groups(const std::vector<Parameter*>& para
 }
 
 i64 total_steps(const Batches& batches, const TrainingOptions& options) {
-  return options.steps > 0 ? options.steps
-                           : total_steps(batches, options.epochs, options.accumulate);
+  if (options.steps == 0) return total_steps(batches, options.epochs, options.accumulate);
+  batches(0);  // refuses a budget of tokens below the longest text
+  return options.steps;
 }
 
 Trainer::Trainer(Objective objective, Optimizer& optimizer, TrainingOptions options,
@@ -189,6 +191,12 @@ void Trainer::tell(const std::function<void(const Callback&)>& what) {
   for (const Callback& callback : callbacks) what(callback);
 }
 
+void Trainer::say(const std::string& text) {
+  tell([&](const Callback& callback) {
+    if (callback.say) callback.say(text);
+  });
+}
+
 i64 Trainer::parameter_count() const {
   i64 count = 0;
   for (const Parameter* parameter : objective_.parameters) count += parameter->value.size();
@@ -196,12 +204,10 @@ i64 Trainer::parameter_count() const {
 }
 
 TrainingResult Trainer::run() {
-  accelerator_.time().restart();
+  const bool resumed = accelerator_.logs();  // reading the checkpoint is in its time then
+  if (!resumed) accelerator_.time().restart();
   since_save_.restart();
-  if (!directory_.empty() && !accelerator_.logs()) {  // not resumed
-    refuse_earlier_run(directory_);
-    accelerator_.log_to(directory_);
-  }
+  if (!directory_.empty() && !resumed) accelerator_.log_to(directory_);
   if (!directory_.empty()) board_.emplace(directory_, accelerator_.steps() + 1);
   std::optional<Stop> stop;
   while (!stop) {
@@ -239,13 +245,16 @@ TrainingResult Trainer::run() {
     const bool evaluation_due = options_.evaluate_every > 0 ? step % options_.evaluate_every == 0
                                                             : accelerator_.epoch_ended();
     if (std::exchange(evaluation_wanted_, false) || evaluation_due || stop) evaluate();
+    save_due_ |= save_is_due();
+    const bool taken = accelerator_.skipped_in_row() == 0;
     // What was stopped before its end can go on: with more minutes, say.
-    if (std::exchange(save_wanted_, false) || (!last && (stop || save_is_due()))) save();
+    if (std::exchange(save_wanted_, false) || (!last && (stop || (save_due_ && taken)))) save();
   }
   if (*stop != Stop::interrupted && result_.best)
     for (std::size_t i = 0; i < best_values_.size(); ++i)
       objective_.parameters[i]->value.copy_from(best_values_[i]);
   result_.stop = *stop;
+  result_.epoch = accelerator_.epoch();
   result_.seconds = accelerator_.seconds();
   result_.time = accelerator_.time().to_json();
   return std::move(result_);
@@ -254,7 +263,8 @@ TrainingResult Trainer::run() {
 bool Trainer::train_on_next_batch() {
   accelerator_.next();
   step_batches_.push_back(accelerator_.indices());
-  const BatchLoss batch = objective_.loss(accelerator_.indices(), accelerator_.pass());
+  pass_ = accelerator_.pass();
+  const BatchLoss batch = objective_.loss(accelerator_.indices(), pass_);
   accelerator_.backward(batch.loss, batch.weight, batch.tokens);
   if (accelerator_.accumulate()) return false;
   accelerator_.clip(options_.clip_norm, options_.clip_value);
@@ -266,11 +276,8 @@ bool Trainer::train_on_next_batch() {
 std::string Trainer::find_non_finite() {
   const FindNonFinite find;
   try {
-    for (const std::vector<i64>& indices : step_batches_) {
-      nn::Pass pass = accelerator_.pass();
-      pass.step = result_.steps.empty() ? 1 : result_.steps.back().step + 1;
-      objective_.loss(indices, pass).loss.backward();
-    }
+    for (const std::vector<i64>& indices : step_batches_)
+      objective_.loss(indices, pass_).loss.backward();
   } catch (const Error& error) {
     return error.what();
   }
@@ -354,13 +361,19 @@ void Trainer::save() {
                 {"evaluated_at", evaluated_at_},
                 {"without_better", without_better_},
                 {"best", result_.best ? Json(*result_.best) : Json(nullptr)}};
-  if (result_.best) state["best_dev"] = result_.best_dev.to_json();
+  if (result_.best) {
+    const EvaluationRecord& best = result_.evaluations[*result_.best];
+    state.update({{"best_dev", result_.best_dev.to_json()},
+                  {"best_epoch", best.epoch},
+                  {"best_step", best.step}});
+  }
   const auto folder = accelerator_.checkpoint(
       directory_, {.fill = [&](const std::filesystem::path& to) { fill(to); },
-                   .state = {{"trainer", std::move(state)}},
+                   .state = {{"trainer", std::move(state)}, {"run", run_json}},
                    .bytes = result_.best ? 4 * parameter_count() : 0,
                    .keep = options_.keep});
   if (result_.best) best_file_ = folder / kBest;
+  save_due_ = false;
   since_save_.restart();
   save_seconds_ = clock.seconds();
   tell([&](const Callback& callback) {
@@ -393,70 +406,90 @@ void Trainer::fill(const std::filesystem::path& folder) const {
 
 bool Trainer::resume() {
   check(!directory_.empty(), "resume: the trainer has no run directory");
-  const auto say = [&](const std::string& text) {
-    tell([&](const Callback& callback) {
-      if (callback.say) callback.say(text);
-    });
-  };
-  const std::optional<Checkpoint> found = newest_checkpoint(directory_, say);
+  accelerator_.time().restart();
+  const During reading(accelerator_.time(), Part::checkpoints);
+  const std::optional<Checkpoint> found =
+      newest_checkpoint(directory_, [&](const std::string& text) { say(text); });
   if (!found) {
     say(fmt::format("{} has no whole checkpoint: training begins anew", directory_.string()));
-    accelerator_.log_to(directory_);
+    accelerator_.log_to(directory_, Earlier::replaced);
     return false;
   }
-  restore(*found);
+  try {
+    restore(*found);
+    restore_log(*found);
+    restore_best(*found);
+  } catch (const Json::exception& error) {
+    fail("{}: state.json is not a trainer's: {}", found->folder.string(), error.what());
+  }
   say(fmt::format("going on from {}: {} of {} steps are taken", found->folder.string(),
                   accelerator_.steps(), total_steps()));
   return true;
 }
 
 void Trainer::restore(const Checkpoint& checkpoint) {
-  try {
-    const Json &state = checkpoint.state.at("trainer"), mine = to_json(options_);
-    check(state.at("fingerprint") == objective_.fingerprint,
-          "resume: the data are not those of the checkpoint; give the same files and options");
-    for (const auto& [key, value] : mine.items())
-      check(kFreeOptions.contains(key) || state.at("options").at(key) == value,
-            "resume: {} is {} here, {} in the checkpoint; it must be the same", key, value.dump(),
-            state["options"][key].dump());
-    const i64 changed_at = checkpoint.state.at("accelerator").at("changed_at").get<i64>();
-    if (changed_at > 0) {
-      check(switches_.contains(changed_at), "resume: no change of the optimizer after step {}",
-            changed_at);
-      const std::string& spec = switches_.at(changed_at);
-      optimizer_ = make_optimizer(spec, parameter_groups(objective_.parameters, spec, options_));
-    }
-    accelerator_.resume(checkpoint);
-
-    LoggedRecords records = read_metrics(directory_ / "metrics.jsonl", accelerator_.logged_bytes());
-    result_.steps = std::move(records.steps);
-    result_.evaluations = std::move(records.evaluations);
-    for (const Json& line : records.others) {
-      if (line.contains("alarm")) result_.alarms.push_back(Alarm::from_json(line["alarm"]));
-      if (line.contains("switch"))
-        result_.switches.push_back(SwitchRecord::from_json(line["switch"]));
-    }
-    evaluated_at_ = state.at("evaluated_at").get<i64>();
-    without_better_ = state.at("without_better").get<i64>();
-    if (!state.at("best").is_null()) {
-      result_.best = state["best"].get<std::size_t>();
-      check(*result_.best < result_.evaluations.size(), "resume: evaluation {} is the best, of {}",
-            *result_.best, result_.evaluations.size());
-      result_.best_dev = Evaluation::from_json(state.at("best_dev"));
-      best_file_ = checkpoint.folder / kBest;
-      const SafetensorsFile file(best_file_);
-      best_values_.clear();
-      for (const Parameter* parameter : objective_.parameters) {
-        best_values_.push_back(file.read(parameter->name));
-        check(best_values_.back().shape() == parameter->value.shape(), "{}: '{}' is {}, not {}",
-              best_file_.string(), parameter->name, best_values_.back().shape(),
-              parameter->value.shape());
-      }
-    }
-    accelerator_.log_to(directory_);
-  } catch (const Json::exception& error) {
-    fail("{}: state.json is not a trainer's: {}", checkpoint.folder.string(), error.what());
+  const Json &state = checkpoint.state.at("trainer"), mine = to_json(options_);
+  check(state.at("fingerprint") == objective_.fingerprint,
+        "resume: the data are not those of the checkpoint; give the same files and options");
+  for (const auto& [key, value] : mine.items())
+    check(kFreeOptions.contains(key) || state.at("options").at(key) == value,
+          "resume: {} is {} here, {} in the checkpoint; it must be the same", key, value.dump(),
+          state["options"][key].dump());
+  const i64 changed_at = checkpoint.state.at("accelerator").at("changed_at").get<i64>();
+  if (changed_at > 0) {
+    check(switches_.contains(changed_at), "resume: no change of the optimizer after step {}",
+          changed_at);
+    const std::string& spec = switches_.at(changed_at);
+    optimizer_ = make_optimizer(spec, parameter_groups(objective_.parameters, spec, options_));
   }
+  accelerator_.resume(checkpoint);
+  evaluated_at_ = state.at("evaluated_at").get<i64>();
+  without_better_ = state.at("without_better").get<i64>();
+  if (state.at("best").is_null()) return;
+  best_file_ = checkpoint.folder / kBest;
+  const SafetensorsFile file(best_file_);
+  best_values_.clear();
+  for (const Parameter* parameter : objective_.parameters) {
+    best_values_.push_back(file.read(parameter->name));
+    check(best_values_.back().shape() == parameter->value.shape(), "{}: '{}' is {}, not {}",
+          best_file_.string(), parameter->name, best_values_.back().shape(),
+          parameter->value.shape());
+  }
+}
+
+/// Training needs nothing of the log: it goes on where lines are lost.
+void Trainer::restore_log(const Checkpoint& checkpoint) {
+  LoggedRecords records = accelerator_.log_to(directory_);
+  const auto written = checkpoint.state.at("metrics_bytes").get<u64>();
+  if (const u64 here = records.lines.size(); here < written)
+    say(fmt::format(
+        "{}: {} of {} bytes are damaged or gone, and with them {} of {} steps: training goes on, "
+        "the report will lack them",
+        (directory_ / "metrics.jsonl").string(), written - here, written,
+        accelerator_.steps() - std::ssize(records.steps), accelerator_.steps()));
+  result_.steps = std::move(records.steps);
+  result_.evaluations = std::move(records.evaluations);
+  for (const Json& line : records.others) {
+    if (line.contains("alarm")) result_.alarms.push_back(Alarm::from_json(line["alarm"]));
+    if (line.contains("switch"))
+      result_.switches.push_back(SwitchRecord::from_json(line["switch"]));
+  }
+}
+
+/// The best evaluation, put in its place where the log has lost it.
+void Trainer::restore_best(const Checkpoint& checkpoint) {
+  const Json& state = checkpoint.state.at("trainer");
+  if (state.at("best").is_null()) return;
+  result_.best_dev = Evaluation::from_json(state.at("best_dev"));
+  std::vector<EvaluationRecord>& all = result_.evaluations;
+  result_.best = state["best"].get<std::size_t>();
+  const i64 step = state.contains("best_step")  ? state["best_step"].get<i64>()
+                   : *result_.best < all.size() ? all[*result_.best].step
+                                                : 0;
+  const auto place = std::ranges::lower_bound(all, step, {}, &EvaluationRecord::step);
+  result_.best = static_cast<std::size_t>(place - all.begin());
+  if (place == all.end() || place->step != step)
+    all.insert(place, {state.value("best_epoch", i64{0}), step, std::nan(""), result_.best_dev, 0});
 }
 
 }  // namespace minima

@@ -55,14 +55,16 @@ struct TrainingOptions {
       0;  ///< training stops after so many evaluations in a row without a better one; 0: never
   /// Steps from one checkpoint to the next; 0: none but before a change of the optimizer and when interrupted. Not
   /// given: by the clock, a minute apart or, where that is longer, a hundred times as long as writing the last one took.
+  /// One that is due where a step is skipped (non_finite) waits for the next that is taken.
   std::optional<i64> save_every = {};
   i64 keep = 2;  ///< newest checkpoints that are kept; 0: all
 };
 
 /// Throws Error for options that make no sense, those of `groups` and `switches` included.
 void validate(const TrainingOptions& options);
-/// Throws Error for a wrong spec, and where options.groups has an option that its rule lacks.
-void validate_optimizer(const std::string& spec, const TrainingOptions& options);
+/// Every option of the optimizer under options.groups. Throws Error for a wrong spec, and for a group with an option that
+/// its rule lacks.
+Json validate_optimizer(const std::string& spec, const TrainingOptions& options);
 /// Every option, as run.json and checkpoints keep them.
 Json to_json(const TrainingOptions& options);
 /// `batch` as a user reads it: "32 texts", "2048 tokens".
@@ -83,6 +85,7 @@ struct TrainingResult {
   Evaluation best_dev{ConfusionMatrix(0),
                       0};  ///< of that evaluation, its confusion matrix included
   Stop stop = Stop::finished;
+  i64 epoch = 0;       ///< in which it ended
   Json time;           ///< of this process: what it went into (train/time_spent.hpp)
   double seconds = 0;  ///< in all
 
@@ -110,9 +113,12 @@ class Trainer {
 
   /// In the order in which they are called.
   std::vector<Callback> callbacks;
+  /// What run.json says of the run; checkpoints keep it too (see read_run).
+  Json run_json;
 
-  /// Goes on from the newest whole checkpoint of the directory, which it tells the callbacks; false where there is
-  /// none. Before run(). Throws Error where data, parameters or options are others than the checkpoint's.
+  /// Goes on from the newest whole checkpoint of the directory, which it tells the callbacks, as it does what of the log is
+  /// lost; false where there is none. Before run(). Throws Error where data, parameters or options are others than the
+  /// checkpoint's.
   bool resume();
 
   /// Trains. The same seed gives the same bits, for any number of threads, and whether or not it was interrupted and
@@ -141,8 +147,11 @@ class Trainer {
   /// The first value that is not finite when the step's batches are done once more; empty where all are.
   std::string find_non_finite();
   void restore(const Checkpoint& checkpoint);
+  void restore_log(const Checkpoint& checkpoint);
+  void restore_best(const Checkpoint& checkpoint);
   i64 parameter_count() const;
   void tell(const std::function<void(const Callback&)>& what);
+  void say(const std::string& text);
 
   Objective objective_;
   Optimizer& optimizer_;
@@ -158,9 +167,10 @@ class Trainer {
   i64 without_better_ = 0;                      ///< evaluations since the best
   i64 evaluated_at_ = 0;                        ///< steps taken by then
   std::vector<std::vector<i64>> step_batches_;  ///< indices of the step at hand
+  nn::Pass pass_;                               ///< of that step
   Stopwatch since_save_;
   double save_seconds_ = 0;  ///< what the last checkpoint took
-  bool stop_wanted_ = false, evaluation_wanted_ = false, save_wanted_ = false;
+  bool stop_wanted_ = false, evaluation_wanted_ = false, save_wanted_ = false, save_due_ = false;
 };
 
 /// The groups of those parameters that train, under `options`, for the optimizer that `spec` names.
@@ -168,7 +178,7 @@ std::vector<ParameterGroup> parameter_groups(const std::vector<Parameter*>& para
                                              const std::string& spec,
                                              const TrainingOptions& options);
 
-/// Optimizer steps of a training.
+/// Optimizer steps of a training. Throws Error for a size that its batches cannot have.
 i64 total_steps(const Batches& batches, const TrainingOptions& options);
 
 /// While one lives, Ctrl-C (and SIGTERM) asks for an orderly end: the trainer saves and stops. A second one ends the

@@ -1,8 +1,8 @@
 /// minima compare: the main job (train/compare.hpp).
-#include "core/file.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/progress.hpp"
 #include "examples/minima/verbs.hpp"
+#include "train/report.hpp"
 
 namespace minima {
 namespace {
@@ -12,21 +12,6 @@ struct CompareVerb {
   TrainingVerbOptions training;
   ComparisonOptions comparison;
   std::string resumed;
-
-  /// run.json keeps the options, for --resume.
-  void prepare_directory() {
-    comparison.resume = !resumed.empty();
-    comparison.directory = resumed;
-    if (!comparison.resume) comparison.directory = run_directory("compare", common);
-    if (comparison.resume) return;
-    std::error_code refused;
-    std::filesystem::create_directories(comparison.directory, refused);
-    if (refused)
-      fail_at_run_time("{}: cannot be created: {}", comparison.directory.string(),
-                       refused.message());
-    write_file(comparison.directory / "run.json",
-               Json{{"arguments", common.arguments()}}.dump(2) + "\n");
-  }
 
   Json compare_or_stop(const Task& task, Progress& progress) const {
     const InterruptRequests ctrl_c;
@@ -48,15 +33,18 @@ struct CompareVerb {
     for (std::string& spec : comparison.optimizers) spec = training.resolve_spec(spec);
     comparison.training = training.training;
     resolved_specs(comparison);  // refuses a wrong one before anything is loaded
+    const RunFolder folder("compare", common, resumed);
+    comparison.directory = folder.path;
+    comparison.resume = folder.resumes;
+    comparison.arguments = common.arguments();
     const Task task = training.load();
     comparison.training = training.training;  // with its number of epochs
-    prepare_directory();
 
+    common.tell(folder.path);
     Progress progress;
-    const Json result = compare_or_stop(task, progress);
-    for (const Json& failed : result["failed"])
-      fmt::print(stderr, "minima: {} with seed {} failed: {}\n", failed["spec"].get<std::string>(),
-                 failed["seed"].get<u64>(), failed["error"].get<std::string>());
+    Json result = compare_or_stop(task, progress);
+    for (const std::string& run : missing_runs(result)) fmt::print(stderr, "minima: {}\n", run);
+    result["arguments"] = comparison.arguments;
     if (common.json) return fmt::print("{}\n", result.dump());
 
     const Json &data = result["data"], &model = result["model"];

@@ -5,6 +5,8 @@
 #include <set>
 
 #include "optim/options.hpp"
+#include "train/checkpoint.hpp"
+#include "train/task.hpp"
 
 namespace minima {
 namespace {
@@ -73,6 +75,34 @@ bool same(const std::string& a, const std::string& b) {
   return a == b || (number(a, x) && number(b, y) && x == y);
 }
 
+/// Whether an option names a file or a folder.
+bool is_path(const std::string& name, const std::string& value) {
+  return (name == "data" && value != "builtin" && value != "debian") ||
+         (name == "model" && !is_preset(value)) || name == "vocab";
+}
+
+std::string with_whole_path(const std::string& name, const std::string& value) {
+  std::error_code none;
+  return is_path(name, value) && std::filesystem::exists(value, none)
+             ? std::filesystem::absolute(value).lexically_normal().string()
+             : value;
+}
+
+/// Throws Error where the options of `run` are those of another verb.
+void refuse_other_verb(const CLI::App& app, const CLI::App& verb, const Json& arguments,
+                       const std::string& run) {
+  const auto has_all = [&](const CLI::App* any) {
+    const std::vector<std::string> names = names_of(*any);
+    bool all = true;
+    for (const auto& [name, value] : arguments.items()) all &= std::ranges::count(names, name) == 1;
+    return all;
+  };
+  if (has_all(&verb)) return;
+  for (const CLI::App* other : app.get_subcommands(has_all))
+    fail("{0}: is a folder of minima {1}, not of minima {2}; go on with: minima {1} --resume {0}",
+         run, other->get_name(), verb.get_name());
+}
+
 }  // namespace
 
 std::vector<std::string> with_configuration(const CLI::App& app, std::vector<std::string> words) {
@@ -94,11 +124,17 @@ std::vector<std::string> with_configuration(const CLI::App& app, std::vector<std
         resumes ? "folder of a run" : "file");
 
   const std::string source = resumes ? *resumed + "/run.json" : *config;
-  Json file = read_json(source);
+  Json file;
   if (resumes) {
-    check(file.is_object() && file.contains("arguments") && file["arguments"].is_object(),
-          "{}: was not written by minima train or compare: it has no \"arguments\"", source);
-    file = file["arguments"];
+    file = read_run(*resumed, [](const std::string& text) { fmt::print(stderr, "{}\n", text); });
+    file = Json(file["arguments"]);
+    check(file.is_object(),
+          "{}: keeps no options: its run is one of a comparison; go on with that: minima compare "
+          "--resume {}",
+          source, std::filesystem::absolute(*resumed).lexically_normal().parent_path().string());
+    refuse_other_verb(app, *verb, file, *resumed);
+  } else {
+    file = read_json(source);
   }
   check(file.is_object(), "{}: is no JSON object of options by name", source);
   std::vector<std::string> added;
@@ -107,10 +143,16 @@ std::vector<std::string> with_configuration(const CLI::App& app, std::vector<std
     check(std::ranges::count(names, name) == 1, "{}: no option '{}'; did you mean '{}'?", source,
           name, nearest(name, names));
     const auto own = value_of(words, name);
+    const std::string kept = text_of(value);
+    check(!resumes || !is_path(name, kept) || std::filesystem::exists(kept),
+          "{}: --{} is {}, which is not there; put it back, or resume where the run was started if "
+          "that is a relative path",
+          source, name, kept);
     if (own && resumes && !kFree.contains(name))
-      check(value.is_boolean() ? value.get<bool>() : same(*own, text_of(value)),
+      check(value.is_boolean() ? value.get<bool>()
+                               : same(with_whole_path(name, *own), with_whole_path(name, kept)),
             "--{} is {} here, {} in {}; a resumed run keeps its options", name,
-            own->empty() ? "true" : *own, text_of(value), source);
+            own->empty() ? "true" : *own, kept, source);
     if (own) continue;
     for (std::string& word : words_for(*verb->get_option("--" + name), name, value, source))
       added.push_back(std::move(word));
@@ -133,13 +175,26 @@ Json arguments_of(const CLI::App& verb) {
     if (option->get_items_expected_max() == 0) {
       arguments[name] = option->count() > 0;
     } else if (option->count() > 0) {
-      const std::vector<std::string> values = option->reduced_results();
+      std::vector<std::string> values = option->reduced_results();
+      for (std::string& value : values) value = with_whole_path(name, value);
       arguments[name] = values.size() == 1 ? Json(values[0]) : Json(values);
     } else if (const std::string standard = option->get_default_str(); !standard.empty()) {
       arguments[name] = standard;
     }
   }
   return arguments;
+}
+
+std::string changed_options(const CLI::App& verb) {
+  std::string text;
+  const Json arguments = arguments_of(verb);
+  for (const auto& [name, value] : arguments.items()) {
+    const CLI::Option& option = *verb.get_option("--" + name);
+    if (!value.is_boolean() && same(text_of(value), option.get_default_str())) continue;
+    for (const std::string& word : words_for(option, name, value, "options"))
+      text += (text.empty() ? "" : " ") + word;
+  }
+  return text;
 }
 
 }  // namespace minima

@@ -13,7 +13,11 @@ namespace minima {
 /// or list of these, and for an option beside --resume that is other than the run's and would change it.
 std::vector<std::string> with_configuration(const CLI::App& app, std::vector<std::string> words);
 
-/// Every option of a verb by its name, given or by default; those that only say where and how are left out.
+/// Every option of a verb by its name, given or by default; those that only say where and how are left out. Files and folders
+/// have their whole paths: a run can be resumed from any folder.
 Json arguments_of(const CLI::App& verb);
+
+/// Those that are not the default, as they are written: "--epochs=3 --model=tiny".
+std::string changed_options(const CLI::App& verb);
 
 }  // namespace minima

@@ -36,6 +36,12 @@ Device CommonOptions::place() const {
 
 Json CommonOptions::arguments() const { return arguments_of(*verb); }
 
+void CommonOptions::tell(const std::filesystem::path& run) const {
+  const std::string changed = changed_options(*verb);
+  fmt::print(stderr, "options: {}; all are in {}\n",
+             changed.empty() ? "as they are by default" : changed, (run / "run.json").string());
+}
+
 void CommonOptions::apply() const {
   check(threads >= 0 && threads <= 1024,
         "threads is {}; it must lie between 0 (all cores) and 1024", threads);
@@ -194,6 +200,9 @@ void TrainingVerbOptions::resolve(const CommonOptions& common) {
         "batch: {} texts or {} tokens; it must be positive", batch.value_or(0), tokens.value_or(0));
   check(!batch || !tokens,
         "--batch and --tokens exclude one another: give the size of a batch in texts or in tokens");
+  if (is_preset(task.model) && std::filesystem::is_directory(task.model))
+    fmt::print(stderr, "--model {0} is the preset; the folder of that name is --model ./{0}\n",
+               task.model);
   training.batch = tokens ? BatchSize::of_tokens(*tokens) : BatchSize::of_texts(batch.value_or(32));
   training.seed = common.seed;
   task.device = common.place();
@@ -226,10 +235,12 @@ Task TrainingVerbOptions::load() {
   for (const std::string& note : loaded.notes) fmt::print(stderr, "{}: {}\n", task.model, note);
   tell_of_unknown(loaded);
   if (!epochs) training.epochs = loaded.pretrained ? 3 : default_epochs(loaded.data.train.size());
+  const Batches batches = shuffled(loaded.data.train, training.batch, training.seed);
+  by_step(training.switches, total_steps(batches, training));
   return loaded;
 }
 
-std::filesystem::path run_directory(const std::string& verb, const CommonOptions& common) {
+std::filesystem::path output_folder(const std::string& verb, const CommonOptions& common) {
   if (!common.out.empty()) return common.out;
   const std::time_t time = std::time(nullptr);
   std::tm local{};

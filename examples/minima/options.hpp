@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "core/folder.hpp"
 #include "train/compare.hpp"
 
 namespace minima {
@@ -20,6 +21,8 @@ struct CommonOptions {
   void add_to(CLI::App& verb);
   /// Every option of the verb as it was given or is by default, for run.json and --config.
   Json arguments() const;
+  /// Says on standard error which of them are not the default, and that `run`'s run.json has all.
+  void tell(const std::filesystem::path& run) const;
   /// --device alone, for verbs that take no other.
   void add_device(CLI::App& verb);
   /// Where to compute. Throws Error, saying what is missing, for a device that is not there.
@@ -64,7 +67,8 @@ struct TrainingVerbOptions {
   void resolve(const CommonOptions& common);
   /// `spec` with the learning rate that suits it, and with --lazy-rows.
   std::string resolve_spec(const std::string& spec) const;
-  /// Loads the task, says what it is, and chooses the number of epochs by its size where none was given.
+  /// Loads the task, says what it is, and chooses the number of epochs by its size where none was given. Throws Error where
+  /// its texts do not fit the batches, or a switch comes after the last step.
   Task load();
 };
 
@@ -75,8 +79,22 @@ Choice choice_of(const std::string& name) {
   return static_cast<Choice>(std::ranges::find(all, name) - all.begin());
 }
 
-/// The folder of a run: --out, or runs/<verb>-<date>-<time>.
-std::filesystem::path run_directory(const std::string& verb, const CommonOptions& common);
+/// --out, or runs/<verb>-<date>-<time>.
+std::filesystem::path output_folder(const std::string& verb, const CommonOptions& common);
+
+/// The folder of a run, which this process has for itself: that of `resumed`, else output_folder. Throws Error, before
+/// anything is loaded, where another process has it, where it cannot be written, and where it has an earlier run.
+struct RunFolder {
+  RunFolder(const std::string& verb, const CommonOptions& common, const std::string& resumed)
+      : resumes(!resumed.empty()),
+        path(resumes ? std::filesystem::path(resumed) : output_folder(verb, common)),
+        lock(path) {
+    if (!resumes) refuse_earlier_run(path);
+  }
+  const bool resumes;
+  const std::filesystem::path path;
+  const FolderLock lock;
+};
 
 /// The end that a shell expects of a program that Ctrl-C has stopped, behind a message.
 [[noreturn]] void die_of_interrupt(const std::string& message);

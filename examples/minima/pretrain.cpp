@@ -48,6 +48,8 @@ struct PretrainVerb {
     const std::string resolved = spec();
     validate_optimizer(resolved, training.training);
     masking.seed = common.seed;
+    const RunFolder folder("pretrain", common, resumed);
+    const RunDirectory directory{folder.path, folder.resumes, common.arguments()};
 
     const Task task =
         prepare(training.task,
@@ -68,39 +70,31 @@ struct PretrainVerb {
                model.parameter_count(), data.train.size(), data.train.tokens.size());
     tell_of_unknown(task);
 
-    const bool resume = !resumed.empty();
-    const auto directory =
-        resume ? std::filesystem::path(resumed) : run_directory("pretrain", common);
-    if (!resume) {
-      refuse_earlier_run(directory);
-      std::filesystem::create_directories(directory);
-      write_file(directory / "run.json", Json{{"task",
-                                               {{"data", task.dataset.name},
-                                                {"origin", task.dataset.origin},
-                                                {"model", task.model_name}}},
-                                              {"config", task.config.to_json()},
-                                              {"training", to_json(training.training)},
-                                              {"arguments", common.arguments()}}
-                                                 .dump(2) +
-                                             "\n");
-    }
     Optimizer rule =
         make_optimizer(resolved, parameter_groups(model.parameters(), resolved, training.training));
-    Trainer trainer(objective, rule, training.training, directory);
+    Trainer trainer(objective, rule, training.training, directory.path);
+    trainer.run_json = begin_run(directory, {{"task",
+                                              {{"data", task.dataset.name},
+                                               {"origin", task.dataset.origin},
+                                               {"model", task.model_name}}},
+                                             {"config", task.config.to_json()},
+                                             {"training", to_json(training.training)}});
+    common.tell(directory.path);
     Progress progress;
     progress.begin(resolved);
     trainer.callbacks.push_back(progress.callback());
     const InterruptRequests ctrl_c;
-    if (resume) trainer.resume();
+    if (directory.resume) trainer.resume();
     const TrainingResult result = trainer.run();
-    if (result.stop == Stop::interrupted) die_of_interrupt("pretrain", directory);
-    write_folder(directory / "final", [&](const std::filesystem::path& folder) {
-      save_model(folder, task.tokenizer, task.max_length, model);
+    if (result.stop == Stop::interrupted) die_of_interrupt("pretrain", directory.path);
+    const std::filesystem::path final_model = directory.path / "final";
+    write_folder(final_model, [&](const std::filesystem::path& to) {
+      save_model(to, task.tokenizer, task.max_length, model);
     });
 
-    const std::string folder = (directory / "final").string();
     if (common.json) {
-      Json report = {{"model", folder},
+      Json report = {{"model", final_model.string()},
+                     {"arguments", directory.arguments},
                      {"parameters", model.parameter_count()},
                      {"vocabulary", vocabulary.size()},
                      {"tokens", data.train.tokens.size()},
@@ -113,7 +107,7 @@ struct PretrainVerb {
       fmt::print("dev loss {:.3f}, perplexity {:.1f}, {:.1f} % of the hidden tokens told rightly\n",
                  result.dev().loss, result.dev().score("perplexity"),
                  100 * result.dev().accuracy());
-    fmt::print("model: {}\n", folder);
+    fmt::print("model: {}\n", final_model.string());
   }
 };
 

@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "train/stopwatch.hpp"
+#include "core/stopwatch.hpp"
 #include "train/trainer.hpp"
 
 namespace minima {

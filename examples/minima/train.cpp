@@ -4,6 +4,7 @@
 #include "examples/minima/progress.hpp"
 #include "examples/minima/verbs.hpp"
 #include "train/find_lr.hpp"
+#include "train/finetuning.hpp"
 
 namespace minima {
 namespace {
@@ -38,13 +39,11 @@ struct TrainVerb {
     if (find_lr) return find_learning_rates();
     const std::string resolved = spec();
     validate_optimizer(resolved, training.training);  // before anything is loaded
+    const RunFolder folder("train", common, resumed);
+    const RunDirectory directory{folder.path, folder.resumes, common.arguments()};
     const Task task = training.load();
-    const bool resume = !resumed.empty();
-    const RunDirectory directory{
-        resume ? std::filesystem::path(resumed) : run_directory("train", common), resume,
-        common.arguments()};
 
-    fmt::print(stderr, "options: {}\n", directory.arguments.dump());
+    common.tell(directory.path);
     Progress progress;
     progress.begin(resolved);
     const InterruptRequests ctrl_c;
@@ -58,11 +57,11 @@ struct TrainVerb {
       Json record = done.record;
       record["model"] = (directory.path / "final").string();
       record["report"] = report["report"];
+      record["arguments"] = directory.arguments;
       return fmt::print("{}\n", record.dump());
     }
     if (done.result.stop != Stop::finished)
-      fmt::print("\nstopped in epoch {}: {}\n", done.result.steps.back().epoch,
-                 stop_name(done.result.stop));
+      fmt::print("\nstopped in epoch {}: {}\n", done.result.epoch, stop_name(done.result.stop));
     const auto percent = [&](const char* part) {
       return 100 * done.result.time[part].get<double>();
     };
@@ -85,13 +84,20 @@ struct TrainVerb {
 
 /// The curve of each optimizer, as text and in DIRECTORY/learning_rates.{html,json}; nothing is trained to its end.
 void TrainVerb::find_learning_rates() {
-  check(!lr, "--find-lr and --lr exclude one another: the search tries learning rates itself");
-  check(resumed.empty(), "--find-lr and --resume exclude one another: a search starts anew");
-  check(switches.empty(),
-        "--find-lr and --switch exclude one another: search each optimizer by itself");
-  check(training.training.accumulate == 1,
-        "--find-lr and --accumulate exclude one another: give the step's whole batch, --batch or "
-        "--tokens");
+  // What a search does not heed, and the way out.
+  const std::pair<std::vector<std::string>, const char*> unheeded[] = {
+      {{"lr"}, "the search tries learning rates itself"},
+      {{"resume"}, "a search starts anew"},
+      {{"switch"}, "search each optimizer by itself"},
+      {{"accumulate"}, "give the step's whole batch, --batch or --tokens"},
+      {{"schedule", "warmup"}, "the search has a schedule of its own; leave it out"},
+      {{"epochs", "steps", "minutes", "evaluate-every", "metric", "patience", "save-every", "keep",
+        "non-finite", "watch"},
+       "the search goes on until the loss blows up, and keeps its curve alone; leave it out"}};
+  for (const auto& [options, way_out] : unheeded)
+    for (const std::string& option : options)
+      check(common.verb->count("--" + option) == 0, "--find-lr and --{} exclude one another: {}",
+            option, way_out);
   std::vector<std::string> specs;
   for (std::size_t at = 0; at <= optimizer.size();) {
     const std::size_t comma = std::min(optimizer.find(',', at), optimizer.size());
@@ -101,18 +107,20 @@ void TrainVerb::find_learning_rates() {
     validate_optimizer(specs.back(), training.training);
     at = comma + 1;
   }
+  const auto directory = output_folder("find-lr", common);
+  const FolderLock lock(directory);
   const Task task = training.load();
   std::vector<LearningRateCurve> curves;
   Json all = Json::array();
   for (const std::string& spec : specs) {
     const auto model = task.new_model(training.training.seed);
-    curves.push_back(find_learning_rate(classification(*model, task.data, training.training), spec,
-                                        training.training));
+    freeze(model->parameters(), training.training.freeze);
+    curves.push_back(
+        find_learning_rate(classification(*model, task.data, training.training, &task.tokenizer),
+                           spec, training.training));
     all.push_back(curves.back().to_json());
     if (!common.json) fmt::print("{}\n", curves.back().text());
   }
-  const auto directory = run_directory("find-lr", common);
-  std::filesystem::create_directories(directory);
   write_file(directory / "learning_rates.json", all.dump(1) + "\n");
   write_file(directory / "learning_rates.html", find_lr_page(curves));
   if (common.json)

@@ -1,4 +1,5 @@
 /// minima compare.
+#include "core/file.hpp"
 #include "core/json.hpp"
 #include "tests/cli/shell.hpp"
 
@@ -23,6 +24,50 @@ TEST_CASE("compare prints the table, and with --json the documented fields") {
   const Answer table = shell.minima(std::string("compare --out run2") + kTiny);
   CHECK(table.out.find("adamw8bit") != std::string::npos);
   CHECK(table.out.find("bag of words") != std::string::npos);
+}
+
+TEST_CASE("a comparison is gone on with by compare alone, and no other run takes its folder") {
+  const Shell shell;
+  REQUIRE(shell.minima(std::string("compare --out both --optimizers adamw,sgd") + kTiny).code == 0);
+  const std::string before = read_file(shell.folder / "both/run.json");
+  const Answer resumed = shell.minima("train --resume both");
+  CHECK(resumed.code == 2);
+  CHECK(resumed.err.find("both: is a folder of minima compare, not of minima train; go on with: "
+                         "minima compare --resume both") != std::string::npos);
+  const Answer part = shell.minima("train --resume both/adamw-lr=0.001-seed1");
+  CHECK(part.code == 2);
+  CHECK(part.err.find("minima compare --resume " + (shell.folder / "both").string()) !=
+        std::string::npos);
+  for (const char* verb : {"train", "compare"}) {
+    const Answer again = shell.minima(std::string(verb) + " --out both" + kTiny);
+    CHECK(again.code == 2);
+    CHECK(again.err.find("minima compare --resume both") != std::string::npos);
+  }
+  CHECK(read_file(shell.folder / "both/run.json") == before);
+  CHECK(shell.minima("compare --resume both").code == 0);
+}
+
+TEST_CASE("report shows what there is of a stopped comparison, and names the runs that it lacks") {
+  const Shell shell;
+  const std::string compare =
+      std::string("compare --json --out both --optimizers adamw,sgd --group nowhere:lr=1") + kTiny;
+  CHECK(shell.minima(compare).code == 2);
+  CHECK_FALSE(shell.exists("both"));
+  REQUIRE(shell.minima(std::string("compare --out both --optimizers adamw,sgd") + kTiny).code == 0);
+  // As it is between its two runs.
+  Json json = read_json(shell.folder / "both/comparison.json");
+  json["unfinished"] = Json::array({{{"spec", "sgd"}, {"seed", 1}}});
+  json["runs"].erase(1);
+  shell.write("both/comparison.json", json.dump());
+  const Answer report = shell.minima("report both");
+  CHECK(report.code == 0);
+  CHECK(report.err.find("sgd with seed 1 has not ended") != std::string::npos);
+  CHECK(report.out.find("adamw") != std::string::npos);
+  CHECK(read_file(shell.folder / "both/report.html").find("sgd with seed 1 has not ended") !=
+        std::string::npos);
+  const Answer twice = shell.minima("report both both");
+  CHECK(twice.code == 2);
+  CHECK(twice.err.find("named twice") != std::string::npos);
 }
 
 TEST_CASE("report refuses what is no comparison, naming the file") {

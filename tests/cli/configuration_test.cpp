@@ -80,9 +80,24 @@ TEST_CASE(
       {"train --find-lr --lr 1", {"--find-lr", "--lr", "exclude"}},
       {"train --find-lr --switch 5:adamw", {"--find-lr", "--switch", "exclude"}},
       {"train --find-lr --accumulate 2", {"--find-lr", "--accumulate", "exclude"}},
+      {"train --find-lr --steps 10", {"--find-lr", "--steps", "exclude", "leave it out"}},
+      {"train --find-lr --epochs 1", {"--find-lr", "--epochs", "exclude"}},
+      {"train --find-lr --minutes 1", {"--find-lr", "--minutes", "exclude"}},
+      {"train --find-lr --patience 2", {"--find-lr", "--patience", "exclude"}},
+      {"train --find-lr --metric f1", {"--find-lr", "--metric", "exclude"}},
+      {"train --find-lr --evaluate-every 5", {"--find-lr", "--evaluate-every", "exclude"}},
+      {"train --find-lr --save-every 5", {"--find-lr", "--save-every", "exclude"}},
+      {"train --find-lr --keep 1", {"--find-lr", "--keep", "exclude"}},
+      {"train --find-lr --non-finite skip", {"--find-lr", "--non-finite", "exclude"}},
+      {"train --find-lr --watch 1", {"--find-lr", "--watch", "exclude"}},
+      {"train --find-lr --schedule linear", {"--find-lr", "--schedule", "schedule of its own"}},
+      {"train --find-lr --warmup 0", {"--find-lr", "--warmup", "schedule of its own"}},
+      {"train --steps 10 --switch 10:lion", {"lion", "step 10, of 10", "before the last"}},
       {"compare --tune 0", {"0 learning rates", "between 1"}},
       {"compare --seeds 0", {"0 seeds", "between 1"}},
-      {"compare --optimizers adamw,adamw", {"adamw", "named twice"}},
+      {"compare --optimizers adamw,adamw", {"adamw", "same options"}},
+      {"compare --optimizers adamw:lr=1e-3,sgd,adamw",
+       {"'adamw:lr=1e-3' and 'adamw:lr=0.001'", "same options", "leave one out"}},
       {"compare --optimizers adamw,adafactorr", {"adafactorr", "adafactor"}},
       {"compare --optimizers adafactor:lr=1e-3", {"relative_step"}},
       {"compare --lr 1", {"--lr", "did you mean"}},
@@ -100,6 +115,37 @@ TEST_CASE(
 }
 
 TEST_CASE(
+    "a folder that cannot be written to or has an earlier run is refused before anything is "
+    "loaded") {
+  const Shell shell;
+  shell.write("file", "");
+  std::filesystem::create_directories(shell.folder / "old/final");
+  for (const std::string verb : {"train", "train --find-lr", "pretrain", "compare"}) {
+    CAPTURE(verb);
+    const Answer answer = shell.minima(verb + " --data nowhere.tsv --out file/run");
+    CHECK(answer.code == 1);
+    CHECK(answer.err.find("file/run: cannot be created") != std::string::npos);
+    CHECK(std::ranges::count(answer.err, '\n') == 1);
+    if (verb.find("find-lr") == std::string::npos)
+      check_refused(shell, verb + " --data nowhere.tsv", {"old: has the model of an earlier run"},
+                    " --out old");
+  }
+  CHECK(std::filesystem::is_empty(shell.folder / "old/final"));
+}
+
+TEST_CASE(
+    "a folder with the name of a preset is not taken for it, and it is said how it would be") {
+  const Shell shell;
+  std::filesystem::create_directory(shell.folder / "tiny");
+  const Answer preset = shell.minima(std::string("train --out preset") + kTiny);
+  CAPTURE(preset.err);
+  CHECK(preset.code == 0);
+  CHECK(preset.err.find("the folder of that name is --model ./tiny") != std::string::npos);
+  CHECK(read_json(shell.folder / "preset/run.json")["arguments"]["model"] == "tiny");
+  check_refused(shell, "train --model ./tiny", {"./tiny", "no config.json"});
+}
+
+TEST_CASE(
     "a configuration file stands for options, the command line stands over it, and run.json keeps "
     "both") {
   const Shell shell;
@@ -109,7 +155,10 @@ TEST_CASE(
   const Answer answer = shell.minima("train --config options.json --epochs 1 --batch 64 --out run");
   CAPTURE(answer.err);
   REQUIRE(answer.code == 0);
-  CHECK(answer.err.find("\"optimizer\":\"lion\"") != std::string::npos);
+  CHECK(answer.err.find("--optimizer=lion") != std::string::npos);
+  CHECK(answer.err.find("--group=bias:lr=0 --group=embeddings:lr=1e-5") != std::string::npos);
+  CHECK(answer.err.find("; all are in run/run.json") != std::string::npos);
+  CHECK(answer.err.find("--warmup") == std::string::npos);  // as it is by default
   const Json run = read_json(shell.folder / "run/run.json");
   CHECK(run["training"]["epochs"] == 1);
   CHECK(run["training"]["batch"] == "64 texts");
@@ -119,6 +168,7 @@ TEST_CASE(
   shell.write("again.json", run["arguments"].dump());
   REQUIRE(shell.minima("train --config again.json --out again").code == 0);
   CHECK(read_json(shell.folder / "again/run.json")["arguments"] == run["arguments"]);
+  CHECK(read_file(shell.folder / "err").find("--warmup") == std::string::npos);
   CHECK(read_file(shell.folder / "again/final/model.safetensors") ==
         read_file(shell.folder / "run/final/model.safetensors"));
 }

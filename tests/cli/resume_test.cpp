@@ -3,6 +3,8 @@
 #include <sys/wait.h>
 
 #include "core/file.hpp"
+#include "core/folder.hpp"
+#include "core/json.hpp"
 #include "tests/cli/shell.hpp"
 
 using namespace minima;
@@ -52,6 +54,73 @@ TEST_CASE("a run is resumed by the program, with its own options and no others")
         read_file(shell.folder / "whole/final/model.safetensors"));
   CHECK(read_file(shell.folder / "run/final/optimizer.safetensors") ==
         read_file(shell.folder / "whole/final/optimizer.safetensors"));
+}
+
+TEST_CASE("a folder in which a process is at work is refused to all others, and stays as it is") {
+  const Shell shell;
+  REQUIRE(shell.minima(std::string("train") + kTiny + " --save-every 10 --out run").code == 0);
+  std::filesystem::create_directory(shell.folder / "empty");
+  const std::string before = read_file(shell.folder / "run/run.json");
+  {
+    const FolderLock run(shell.folder / "run"), empty(shell.folder / "empty");
+    for (const std::string again :
+         {"train --resume run", "train --out empty", "train --find-lr --out empty",
+          "pretrain --out empty", "compare --out empty"}) {
+      CAPTURE(again);
+      const bool resumes = again.find("--resume") != std::string::npos;
+      const Answer answer = shell.minima(again + (resumes ? "" : " --data nowhere.tsv"));
+      CHECK(answer.code == 2);
+      CHECK(answer.err.find(resumes ? "run: " : "empty: ") != std::string::npos);
+      CHECK(answer.err.find("is at work in it") != std::string::npos);
+      CHECK(std::ranges::count(answer.err, '\n') == 1);
+    }
+    CHECK(read_file(shell.folder / "run/run.json") == before);
+    CHECK(std::filesystem::is_empty(shell.folder / "empty"));
+  }
+  CHECK(shell.minima("train --resume run").code == 0);
+}
+
+TEST_CASE("a run is resumed from any folder, by its own verb, also where run.json is damaged") {
+  const Shell shell;
+  std::string rows = "label\ttext\n";
+  for (int i = 0; i < 40; ++i) rows += fmt::format("{}\ttext {} of {}\n", i % 2, i, i % 2);
+  shell.write("texts.tsv", rows);
+  REQUIRE(shell
+              .minima(std::string("train") + kTiny +
+                      " --batch 4 --data texts.tsv --save-every 5 --out run")
+              .code == 0);
+  const std::string model = read_file(shell.folder / "run/final/model.safetensors");
+  const std::string data = (shell.folder / "texts.tsv").string();
+  CHECK(read_json(shell.folder / "run/run.json")["arguments"]["data"] == data);
+  std::filesystem::create_directory(shell.folder / "elsewhere");
+  for (const bool damaged : {false, true}) {
+    CAPTURE(damaged);
+    if (damaged) shell.write("run/run.json", "{\"argu");
+    std::filesystem::remove_all(shell.folder / "run/final");
+    std::filesystem::remove(shell.folder / "run/metrics.jsonl");
+    const int status = std::system(fmt::format("cd '{}/elsewhere' && '{}' train --resume ../run "
+                                               "--data ../texts.tsv > ../out 2> ../err",
+                                               shell.folder.string(), shell.program)
+                                       .c_str());
+    const std::string err = read_file(shell.folder / "err");
+    CAPTURE(err);
+    CHECK(WEXITSTATUS(status) == 0);
+    CHECK((err.find("has kept what it said") != std::string::npos) == damaged);
+    CHECK(err.find("metrics.jsonl: ") != std::string::npos);  // some of which is lost
+    CHECK(read_file(shell.folder / "run/final/model.safetensors") == model);
+    CHECK(read_json(shell.folder / "run/run.json")["arguments"]["data"] == data);
+  }
+  for (const std::string verb : {"compare", "pretrain"}) {
+    const Answer other = shell.minima(verb + " --resume run");
+    CHECK(other.code == 2);
+    CHECK(other.err.find("is a folder of minima train, not of minima " + verb) !=
+          std::string::npos);
+    CHECK(other.err.find("go on with: minima train --resume run") != std::string::npos);
+  }
+  std::filesystem::rename(shell.folder / "texts.tsv", shell.folder / "moved.tsv");
+  const Answer moved = shell.minima("train --resume run");
+  CHECK(moved.code == 2);
+  CHECK(moved.err.find("texts.tsv, which is not there") != std::string::npos);
 }
 
 TEST_CASE("Ctrl-C saves and stops, and the run is as if it had not been") {

@@ -66,6 +66,7 @@ TEST_CASE("train writes a model that eval and predict read, and --json is one do
   const Json record = parse_json(trained.out, "train --json");
   CHECK(record["optimizer"] == "adamw");
   CHECK(record["model"] == "run/final");
+  CHECK(record["arguments"]["warmup"] == "0.1");  // every option, those by default too
 
   shell.write("some.tsv", "label\ttext\nbilling\tI was charged twice\n1\tMy parcel has not come\n");
   const Answer evaluated = shell.minima("eval run/final some.tsv --json");
@@ -154,9 +155,17 @@ TEST_CASE("a wrong switch, group or number of batches is refused before anything
   check_refused(shell, train + " --watch=-1", {"watch is -1"});
   check_refused(shell, train + " --clip-value=-1", {"clip-value is -1"});
   // What the data and the model must be known for is refused after they are loaded.
-  for (const auto& [option, word] : {std::pair("--switch 99999:lion", "before the last"),
-                                     std::pair("--group nowhere:lr=1", "'nowhere'")}) {
-    const Answer answer = shell.minima(train + " " + option + " --out run");
+  for (const auto& [option, word] : {std::pair("train --switch 99999:lion", "before the last"),
+                                     std::pair("train --group nowhere:lr=1", "'nowhere'"),
+                                     std::pair("compare --group nowhere:lr=1", "'nowhere'"),
+                                     std::pair("train --tokens 5 --steps 3", "a batch holds 5"),
+                                     std::pair("compare --tokens 5 --steps 3", "a batch holds 5"),
+                                     std::pair("pretrain --tokens 5 --steps 3", "holds 5")}) {
+    std::string arguments = option + std::string(kTiny);
+    if (const auto steps = arguments.find("--steps"); steps != std::string::npos)
+      arguments.erase(arguments.find(" --epochs 1"), 11);
+    const Answer answer = shell.minima(arguments + " --out run");
+    CAPTURE(answer.err);
     CHECK(answer.code == 2);
     CHECK(answer.err.find(word) != std::string::npos);
     CHECK_FALSE(shell.exists("run"));

@@ -36,6 +36,7 @@ const char* const kSpec = "adamw8bit:lr=1e-2:min_8bit_size=64";
 
 /// Trains in a folder as `minima train --out` does, or as `--resume` where a run is there already.
 void train_in(const fs::path& folder) {
+  const FolderLock lock(folder);  // which a kill must not leave behind
   run_training(small_task(), kSpec, options(), {folder, fs::exists(folder / "run.json")});
 }
 

@@ -1,6 +1,7 @@
 /// Checkpoints, and training that goes on from them: every bit as if it had not stopped.
 #include <csignal>
 #include <fstream>
+#include <set>
 
 #include "autograd/functions.hpp"
 #include "core/cpu/threads.hpp"
@@ -10,6 +11,7 @@
 #include "tests/train/small_task.hpp"
 #include "train/collect.hpp"
 #include "train/compare.hpp"
+#include "train/report.hpp"
 
 using namespace minima;
 using Folder = test::RunFolder;
@@ -84,6 +86,13 @@ void check_equal(const Outcome& a, const Outcome& b) {
   CHECK(a.state == b.state);
   CHECK(a.metrics == b.metrics);
   CHECK(a.best == b.best);
+}
+
+std::set<std::string> names_in(const fs::path& folder) {
+  std::set<std::string> names;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder))
+    names.insert(entry.path().filename().string());
+  return names;
 }
 
 /// Copies a run as it was when its checkpoint of `step` was the last one; metrics may have run on.
@@ -203,11 +212,18 @@ TEST_CASE("an interrupted comparison goes on: what is finished is kept, what was
   }
   CHECK(runs == 2);
   CHECK(steps == 70);
+  // What has ended can be reported, and what has not is named.
+  const Json so_far = collect_runs({stopped.path});
+  REQUIRE(so_far["runs"].size() == 1);
+  CHECK(so_far["runs"][0]["optimizer"] == "adamw");
+  CHECK(missing_runs(so_far) ==
+        std::vector<std::string>{"sgd:lr=0.1:momentum=0.9 with seed 1 has not ended"});
   options.resume = true;
   const bool same = without_times(compare(small_task(), options, observer)) == expected;
   CHECK(same);
   CHECK(runs == 3);
   CHECK(steps == 100);
+  CHECK(missing_runs(collect_runs({stopped.path})).empty());
 }
 
 TEST_CASE("a change of the optimizer is resumed before and after it") {
@@ -345,9 +361,132 @@ TEST_CASE("a damaged checkpoint is passed over and said so, and the newest whole
       REQUIRE(said.size() == 2);
       CHECK(said[0].find("step-9 is damaged") != std::string::npos);
       CHECK(said[1].find("step-6") != std::string::npos);
+      CHECK_FALSE(fs::exists(folder.path / "checkpoints/step-9"));
+      CHECK(fs::exists(folder.path / "checkpoints/step-9.damaged/model.safetensors"));
       check_equal(resumed.outcome(resumed.trainer.run()), expected);
     }
   }
+}
+
+TEST_CASE("a damaged checkpoint takes the place of no whole one among those that are kept") {
+  const Folder folder;
+  TrainingOptions options = fifty_steps();
+  options.steps = 12;
+  options.save_every = 3;
+  Training(options, folder.path).trainer.run();
+  const auto file = folder.path / "checkpoints/step-9/optimizer.safetensors";
+  write_file(file, read_file(file).substr(1));
+  options.save_every = 4;
+  Training resumed(options, folder.path);
+  i64 saved = 0;
+  resumed.trainer.callbacks.push_back({.step =
+                                           [&](const StepRecord& record, i64) {
+                                             if (record.step == 10) resumed.trainer.save_now();
+                                           },
+                                       .checkpoint = [&](const fs::path&) { ++saved; }});
+  REQUIRE(resumed.trainer.resume());
+  resumed.trainer.run();
+  CHECK(saved == 2);
+  CHECK(names_in(folder.path / "checkpoints") ==
+        std::set<std::string>{"step-10", "step-8", "step-9.damaged"});
+}
+
+TEST_CASE("training goes on where its log is damaged or gone, and says what the report will lack") {
+  const Folder whole;
+  TrainingOptions options = fifty_steps();
+  options.save_every = 9;
+  options.steps = 20;
+  Training uninterrupted(options, whole.path);
+  const Outcome expected = uninterrupted.outcome(uninterrupted.trainer.run());
+  const std::string log = read_file(whole.path / "metrics.jsonl");
+  const auto line_of = [&](i64 step) { return log.find(fmt::format("\"step\":{},", step)); };
+  // What is left of the log, and how many of the 18 steps before the checkpoint are lost with the rest.
+  std::string flipped = log;
+  flipped[log.rfind('\n', line_of(7)) + 1] = '!';
+  const std::pair<std::optional<std::string>, i64> cases[] = {
+      {log, 0}, {std::nullopt, 18}, {"", 18}, {log.substr(0, line_of(12)), 7}, {flipped, 1}};
+  for (const auto& [left, lost] : cases) {
+    CAPTURE(lost);
+    const Folder folder;
+    fs::copy(whole.path, folder.path, fs::copy_options::recursive);
+    fs::remove(folder.path / "metrics.jsonl");
+    if (left) write_file(folder.path / "metrics.jsonl", *left);
+    std::string said;
+    Training resumed(options, folder.path);
+    resumed.trainer.callbacks.push_back(
+        {.say = [&](const std::string& text) { said += text + "\n"; }});
+    REQUIRE(resumed.trainer.resume());
+    CHECK(said.find(fmt::format("with them {} of 18 steps", lost)) ==
+          (lost == 0 ? std::string::npos : said.find("with them")));
+    CHECK(std::ranges::count(said, '\n') == (lost == 0 ? 1 : 2));
+    const TrainingResult result = resumed.trainer.run();
+    const Outcome outcome = resumed.outcome(result);
+    CHECK(outcome.weights == expected.weights);
+    CHECK(outcome.state == expected.state);
+    CHECK(std::ssize(result.steps) == 20 - lost);
+    REQUIRE(result.best);
+    CHECK(expected.best.ends_with(result.best_dev.to_json().dump()));
+    CHECK(result.evaluations[*result.best].dev.loss == result.best_dev.loss);
+    CHECK(result.best_epoch() > 0);
+    // The log is whole again: what was left, and what came after the checkpoint.
+    const std::vector<std::string> lines = metrics_of(folder.path);
+    CHECK(std::ranges::equal(std::vector(lines.end() - 3, lines.end()),
+                             std::vector(expected.metrics.end() - 3, expected.metrics.end())));
+    CHECK(lines[0].find("\"run\"") != std::string::npos);
+    CHECK(std::ssize(read_metrics(folder.path / "metrics.jsonl").steps) == 20 - lost);
+  }
+}
+
+TEST_CASE("a run's configuration is in its checkpoints, and its run.json is made whole from them") {
+  for (const char* broken : {"", "{\"arguments\": {\"ste", "[1]"}) {
+    const Folder folder;
+    TrainingOptions options = fifty_steps();
+    options.steps = 6;
+    options.save_every = 4;
+    const Json arguments = {{"steps", 6}};
+    run_training(small_task(), "adamw:lr=1e-3", options, {folder.path, false, arguments});
+    const Json before = read_json(folder.path / "run.json");
+    const std::string weights = read_file(folder.path / "final/model.safetensors");
+    CHECK(read_run(folder.path, nullptr) == before);
+    write_file(folder.path / "run.json", broken);
+    std::string said;
+    CHECK(read_run(folder.path, [&](const std::string& text) { said = text; })["arguments"] ==
+          arguments);
+    CHECK(said.find("run.json") != std::string::npos);
+    CHECK(said.find("step-4") != std::string::npos);
+    run_training(small_task(), "adamw:lr=1e-3", options, {folder.path, true, arguments});
+    CHECK(read_file(folder.path / "final/model.safetensors") == weights);
+    Json after = read_json(folder.path / "run.json");
+    for (const char* key : {"task", "config", "optimizer", "training", "arguments", "stop"})
+      CHECK(after[key] == before[key]);
+    fs::remove_all(folder.path / "checkpoints");
+    write_file(folder.path / "run.json", broken);
+    CHECK_THROWS_WITH_AS(read_run(folder.path, nullptr), doctest::Contains("run.json"), Error);
+  }
+}
+
+TEST_CASE("a log is begun in no folder that has one, by the Trainer as by a loop by hand") {
+  const Folder folder;
+  Training first(fifty_steps(), folder.path);
+  first.trainer.callbacks.push_back({.step = [&](const StepRecord& record, i64) {
+    if (record.step == 3) fail_at_run_time("as if it were killed");
+  }});
+  CHECK_THROWS_AS(first.trainer.run(), Error);
+  const std::string log = read_file(folder.path / "metrics.jsonl");
+  Training again(fifty_steps(), folder.path);
+  CHECK_THROWS_WITH_AS(again.trainer.run(), doctest::Contains("the log of an earlier run"), Error);
+  Training mine(fifty_steps(), {});
+  Accelerator accelerator({});
+  accelerator.prepare(mine.model.parameters(), mine.optimizer,
+                      shuffled(small_task().data.train, BatchSize::of_texts(5), 1), 50);
+  CHECK_THROWS_WITH_AS(accelerator.log_to(folder.path),
+                       doctest::Contains("the log of an earlier run"), Error);
+  CHECK(read_file(folder.path / "metrics.jsonl") == log);
+  // Without a checkpoint, resuming begins anew.
+  Training resumed(fifty_steps(), folder.path);
+  CHECK_FALSE(resumed.trainer.resume());
+  CHECK(resumed.trainer.run().steps.size() == 50);
+  CHECK(read_metrics(folder.path / "metrics.jsonl").steps.size() == 50);
 }
 
 TEST_CASE("a checkpoint that does not read back as what is in memory is none") {

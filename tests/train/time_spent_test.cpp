@@ -3,6 +3,9 @@
 
 #include <doctest/doctest.h>
 
+#include "autograd/functions.hpp"
+#include "train/accelerator.hpp"
+
 using namespace minima;
 using Part = TimeSpent::Part;
 
@@ -42,6 +45,11 @@ TEST_CASE("every second belongs to one part, and the parts add up to the whole")
   CHECK(sum == doctest::Approx(1));
   CHECK(shares["steps"] == 24 / 63.75);
 
+  time.move(2, Part::steps, Part::logging);  // told afterwards
+  CHECK(time.seconds(Part::steps) == 22);
+  CHECK(time.seconds(Part::logging) == 4.5);
+  CHECK(time.total() == now - 100);
+
   time.restart();
   CHECK(time.total() == 0);
   now += 3;
@@ -49,4 +57,28 @@ TEST_CASE("every second belongs to one part, and the parts add up to the whole")
   time.enter(Part::steps);
   CHECK(time.seconds(Part::loop) == 3);
   CHECK(time.seconds(Part::steps) == 0);
+}
+
+TEST_CASE("what watching takes within a step is logging, and so is the alarm that it rings") {
+  double now = 0;  // stands still but where it is moved
+  Parameter weight{.name = "w", .value = Tensor::full({1000}, 1), .gradient = {}};
+  Optimizer optimizer = make_optimizer("sgd:lr=0.1", std::vector<Parameter*>{&weight});
+  Accelerator accelerator({.watch = 1, .non_finite = NonFinite::skip});
+  accelerator.prepare(
+      {&weight}, optimizer, [](i64) { return std::vector<std::vector<i64>>{{0}}; }, 2);
+  accelerator.time() = TimeSpent([&] { return now; });
+  accelerator.on_alarm = [&](const Alarm&) { now += 4; };
+  const auto step = [&](double factor) {
+    accelerator.next();
+    now += 16;
+    accelerator.backward(sum(mul(Variable(weight), Variable(Tensor::full({1000}, factor)))));
+    accelerator.step();
+  };
+  step(1);
+  const double watching = 16 - accelerator.time().seconds(Part::steps);  // by the system's clock
+  CHECK(watching > 0);
+  CHECK(accelerator.time().seconds(Part::logging) == doctest::Approx(watching));
+  step(std::numeric_limits<double>::infinity());
+  CHECK(accelerator.time().seconds(Part::steps) == doctest::Approx(32 - watching));
+  CHECK(accelerator.time().seconds(Part::logging) == doctest::Approx(4 + watching));
 }

@@ -156,7 +156,9 @@ TEST_CASE("a comparison refuses a wrong optimizer before it trains anything") {
     return "";
   };
   CHECK(error_of({"adamw", "adamv"}).find("adamw") != std::string::npos);
-  CHECK(error_of({"adamw", "adamw"}) == "compare: 'adamw' is named twice");
+  CHECK(error_of({"adamw", "sgd", "adamw:lr=1e-3"}) ==
+        "compare: 'adamw' and 'adamw:lr=1e-3' are one optimizer with the same options; leave one "
+        "out");
   CHECK(error_of({"adamw:momentum=1"}).find("momentum") != std::string::npos);
   CHECK_FALSE(std::filesystem::exists(folder.path / "run"));
 }

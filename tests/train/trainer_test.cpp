@@ -278,6 +278,44 @@ TEST_CASE("a step that is not finite can be skipped, and changes nothing") {
   }
 }
 
+TEST_CASE(
+    "where steps are skipped no checkpoint is due, and one that is asked for costs no other") {
+  const Folder folder;
+  TrainingOptions options = line_options();
+  options.non_finite = NonFinite::skip;
+  options.save_every = 2;
+  i64 bad_until = 9, stop_at = 8;
+  const auto run = [&](bool resume) {
+    Line line;
+    line.poison = [&](const Variable& loss, i64 step) {
+      return step == 4 || (step >= 6 && step <= bad_until)
+                 ? mul(loss, Variable(Tensor::full({}, kInfinity)))
+                 : loss;
+    };
+    Optimizer optimizer = make_optimizer("sgd:lr=0.02", line.objective().parameters);
+    Trainer trainer(line.objective(), optimizer, options, folder.path);
+    trainer.callbacks.push_back({.step = [&](const StepRecord& record, i64) {
+      if (record.step == stop_at) trainer.stop();
+    }});
+    if (resume) CHECK(trainer.resume());
+    return trainer.run();
+  };
+  const auto checkpoints = [&] {
+    std::vector<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(folder.path / "checkpoints"))
+      names.push_back(entry.path().filename().string());
+    std::ranges::sort(names);
+    return names;
+  };
+  // Step 4 is skipped, and what was due is saved after step 5. Stopped within the second stretch, that is saved too,
+  // beside the two that are kept.
+  CHECK(run(false).stop == Stop::callback);
+  CHECK(checkpoints() == std::vector<std::string>{"step-2", "step-5", "step-8"});
+  stop_at = 0;
+  CHECK(run(true).steps.size() == 20);
+  CHECK(checkpoints() == std::vector<std::string>{"step-16", "step-18"});
+}
+
 TEST_CASE("a gradient that overflows on its way at scale 1 passes at a lower one") {
   TrainingOptions options = line_options();
   options.non_finite = NonFinite::lower_scale;
