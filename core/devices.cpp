@@ -21,7 +21,8 @@ constexpr bool kEmulated = false;
 
 void require_device(Device device) {
   check(kCuda || device.kind != Device::Kind::cuda,
-        "device {}: this program has no CUDA backend linked in yet; take the cpu (--device cpu)",
+        "device {}: this program was built without CUDA; build it where a CUDA Toolkit is "
+        "(-DMINIMA_CUDA=ON says what is missing), or take the cpu (--device cpu)",
         to_string(device));
   check(
       kEmulated || device.kind != Device::Kind::emulated,

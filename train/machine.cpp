@@ -67,23 +67,21 @@ int cores() {
   return sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : get_nprocs();
 }
 
-/// What the CUDA driver says; asked through dlopen, so that no build needs it.
-std::string cuda_driver() {
-  const std::string build = "this build computes on the cpu only";
+/// What the CUDA driver finds; asked through dlopen, so that no build needs it.
+std::string gpus() {
   void* driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
-  if (!driver) return build + "; no driver (libcuda.so.1) is installed";
+  if (!driver) return "no driver (libcuda.so.1) is installed";
   const auto init = reinterpret_cast<int (*)(unsigned)>(dlsym(driver, "cuInit"));
   const auto count = reinterpret_cast<int (*)(int*)>(dlsym(driver, "cuDeviceGetCount"));
   const auto name = reinterpret_cast<int (*)(char*, int, int)>(dlsym(driver, "cuDeviceGetName"));
   int devices = 0;
   char first[256] = "";
-  if (!init || !count || !name) return build + "; the driver is not one that minima knows";
+  if (!init || !count || !name) return "the driver is not one that minima knows";
   if (const int error = init(0))
-    return build + fmt::format("; the driver does not start (CUDA error {})", error);
-  if (count(&devices) != 0 || devices == 0) return build + "; the driver finds no GPU";
+    return fmt::format("the driver does not start (CUDA error {})", error);
+  if (count(&devices) != 0 || devices == 0) return "the driver finds no GPU";
   name(first, sizeof(first), 0);
-  return build +
-         fmt::format("; the driver finds {} GPU{}: {}", devices, devices == 1 ? "" : "s, 0", first);
+  return fmt::format("the driver finds {} GPU{}: {}", devices, devices == 1 ? "" : "s, 0", first);
 }
 
 struct FusedMultiplyAdd {
@@ -135,7 +133,7 @@ MachineInfo describe_machine() {
           vector_unit(),
           blas::info(),
           huge_pages(),
-          cuda_driver()};
+          gpus()};
 }
 
 Json MachineInfo::to_json() const {

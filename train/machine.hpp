@@ -17,7 +17,7 @@ struct MachineInfo {
   VectorUnit widest_unit, unit;  ///< the processor's, and the one in use
   blas::Info blas;
   std::string huge_pages;  ///< "always", "madvise" or "never"; "unknown" where the system is silent
-  std::string cuda;        ///< what there is, or why there is none
+  std::string cuda;        ///< what its driver finds
 
   Json to_json() const;
 };

@@ -4,7 +4,7 @@
 #include "core/cuda/launch.hpp"
 
 #if defined(__CUDACC__)
-#include <cublas_v2.h>
+#include "core/cuda/cublas.hpp"
 #endif
 
 namespace minima::MINIMA_BACKEND {

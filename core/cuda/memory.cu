@@ -1,5 +1,9 @@
+#if defined(__CUDACC__)
+#include <dlfcn.h>
+#endif
+
+#include <map>
 #include <mutex>
-#include <vector>
 
 #include "core/cuda/context.hpp"
 #include "core/cuda/memory.hpp"
@@ -18,31 +22,23 @@ struct Context {
 
 Context& context_of(Gpu gpu) {
   static std::mutex& mutex = *new std::mutex;
-  static std::vector<Context>& contexts = *new std::vector<Context>;
+  static std::map<int, Context>& contexts = *new std::map<int, Context>;
   const std::lock_guard lock(mutex);
-  if (contexts.empty()) {
-    int count = 0;
-    const cudaError_t error = cudaGetDeviceCount(&count);
-    if (error != cudaSuccess || count == 0)
-      fail_at_run_time("device {}: {}", to_string(device_of(gpu)),
-                       error == cudaSuccess ? "there is no GPU" : cudaGetErrorString(error));
-    contexts.resize(static_cast<std::size_t>(count));
-  }
-  const auto count = static_cast<int>(contexts.size());
-  check(gpu.index >= 0 && gpu.index < count, "device {}: there {} {}, counted from 0",
-        to_string(device_of(gpu)), count == 1 ? "is" : "are", count);
   check_cuda(cudaSetDevice(gpu.index), "choosing the device");
-  Context& context = contexts[static_cast<std::size_t>(gpu.index)];
-  if (context.stream) return context;
-  check_cuda(cudaStreamCreateWithFlags(&context.stream, cudaStreamNonBlocking), "making a stream");
+  const auto found = contexts.find(gpu.index);
+  if (found != contexts.end()) return found->second;
+  Context made;
+  check_cuda(cudaStreamCreateWithFlags(&made.stream, cudaStreamNonBlocking), "making a stream");
   void* wrong = nullptr;
   check_cuda(cudaMalloc(&wrong, sizeof(WrongValue)), "memory for errors");
-  context.wrong = static_cast<WrongValue*>(wrong);
-  check_cuda(cudaMemsetAsync(wrong, 0, sizeof(WrongValue), context.stream), "memory for errors");
-  check_cublas(cublasCreate(&context.blas), "starting cuBLAS");
-  check_cublas(cublasSetStream(context.blas, context.stream), "starting cuBLAS");
-  return context;
+  made.wrong = static_cast<WrongValue*>(wrong);
+  check_cuda(cudaMemsetAsync(wrong, 0, sizeof(WrongValue), made.stream), "memory for errors");
+  check_cublas(cublasCreate(&made.blas), "starting cuBLAS");
+  check_cublas(cublasSetStream(made.blas, made.stream), "starting cuBLAS");
+  return contexts[gpu.index] = made;
 }
+
+__global__ void any_kernel() {}
 
 }  // namespace
 
@@ -50,13 +46,61 @@ cudaStream_t stream_of(Gpu gpu) { return context_of(gpu).stream; }
 cublasHandle_t blas_of(Gpu gpu) { return context_of(gpu).blas; }
 WrongValue* wrong_value_of(Gpu gpu) { return context_of(gpu).wrong; }
 
+#if defined(__CUDACC__)
+void* in_cublas(const char* function) {
+  static void* const library = [] {
+    const std::string file = fmt::format("libcublas.so.{}", CUBLAS_VER_MAJOR);
+    for (const std::string& path : {file, std::string(MINIMA_CUBLAS_FOLDER "/") + file})
+      if (void* found = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL)) return found;
+    fail_at_run_time(
+        "cuda: cuBLAS cannot be loaded: {}; install it (CUDA Toolkit {}), name its folder in "
+        "LD_LIBRARY_PATH, or take the cpu (--device cpu)",
+        dlerror(), CUDART_VERSION / 1000);
+  }();
+  void* const found = dlsym(library, function);
+  if (!found) fail_at_run_time("cuda: cuBLAS has no {}: {}", function, dlerror());
+  return found;
+}
+#endif
+
 }  // namespace MINIMA_BACKEND
 
 using namespace MINIMA_BACKEND;
 
 template <>
 void require_present(Gpu gpu) {
+  const std::string device = to_string(device_of(gpu));
+  int driver = 0, runtime = 0, count = 0;
+  cudaDriverGetVersion(&driver);
+  cudaRuntimeGetVersion(&runtime);
+  const cudaError_t error = cudaGetDeviceCount(&count);
+  const auto version = [](int v) { return fmt::format("{}.{}", v / 1000, v % 1000 / 10); };
+  if (driver == 0)
+    fail_at_run_time(
+        "device {}: there is no NVIDIA driver (libcuda.so.1); install one, or take the cpu "
+        "(--device cpu)",
+        device);
+  if (error == cudaErrorInsufficientDriver)
+    fail_at_run_time(
+        "device {}: the driver knows CUDA {}, this program was built with {}; install a newer "
+        "driver, build with an older toolkit, or take the cpu (--device cpu)",
+        device, version(driver), version(runtime));
+  if (error == cudaErrorNoDevice || (error == cudaSuccess && count == 0))
+    fail_at_run_time(
+        "device {}: there is a driver but no GPU that it shows (nvidia-smi -L lists them, "
+        "CUDA_VISIBLE_DEVICES hides some); take the cpu (--device cpu)",
+        device);
+  check_cuda(error, "counting the GPUs");
+  check(gpu.index >= 0 && gpu.index < count, "device {}: there {} {}, counted from 0", device,
+        count == 1 ? "is" : "are", count);
   stream_of(gpu);
+  cudaFuncAttributes attributes;
+  if (cudaFuncGetAttributes(&attributes, any_kernel) == cudaErrorNoKernelImageForDevice)
+    fail_at_run_time(
+        "device {}: this program holds no kernels for such a GPU; build it with "
+        "-DMINIMA_CUDA_ARCHITECTURES= what nvidia-smi --query-gpu=compute_cap --format=csv says, "
+        "without the point",
+        device);
 }
 
 template <>

@@ -1,4 +1,5 @@
 /// minima doctor: what this machine is, what it reaches, and what stands in its way.
+#include "core/devices.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/verbs.hpp"
 #include "train/machine.hpp"
@@ -84,9 +85,20 @@ void print(const MachineInfo& machine, const Measurements& measured) {
   row("CUDA", machine.cuda);
 }
 
+/// What stands between this program and a GPU; empty where nothing does.
+std::string cuda_error() {
+  try {
+    require_device({Device::Kind::cuda, 0});
+    return "";
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
+
 void doctor(const CommonOptions& common) {
   common.apply();
-  const MachineInfo machine = describe_machine();
+  MachineInfo machine = describe_machine();
+  if (const std::string error = cuda_error(); !error.empty()) machine.cuda = error;
   const Measurements measured = measure(machine.threads);
   const std::vector<std::string> list = warnings(machine, measured);
   if (common.json) {

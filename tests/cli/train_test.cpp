@@ -19,9 +19,13 @@ TEST_CASE("a number that does not fit is refused, not bent") {
 
 TEST_CASE("what surroundings lack is said before anything is loaded") {
   const Shell shell;
-  for (const char* setting : {"MINIMA_BLAS=/nowhere", "MINIMA_VECTOR_UNIT=nothing"}) {
+  for (const auto& [setting, option] : {std::pair{"MINIMA_BLAS=/nowhere", ""},
+                                        {"MINIMA_VECTOR_UNIT=nothing", ""},
+                                        {"", "--device cuda:999"}}) {
     CAPTURE(setting);
-    const Answer answer = shell.minima(std::string("train") + kTiny + " --out run", "", setting);
+    CAPTURE(option);
+    const Answer answer =
+        shell.minima(fmt::format("train{} --out run {}", kTiny, option), "", setting);
     CHECK((answer.code == 1 || answer.code == 2));
     CHECK(std::ranges::count(answer.err, '\n') <= 2);
     CHECK(answer.err.starts_with("minima: "));

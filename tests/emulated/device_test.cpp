@@ -8,6 +8,7 @@
 
 #include "core/buffer.hpp"
 #include "core/cuda/block.hpp"
+#include "core/devices.hpp"
 #include "core/tensor.hpp"
 #include "tests/support.hpp"
 
@@ -112,6 +113,34 @@ TEST_CASE("wrong launches are refused") {
   CHECK_THROWS_AS(launch(kGpu, two_barriers, 1, 0, 0), Error);
   CHECK_THROWS_AS(launch(kGpu, two_barriers, 1, 32, 49 << 10), Error);
   CHECK_THROWS_AS(Tensor::zeros({1}, DType::f32, {Device::Kind::emulated, 3}), Error);
+}
+
+TEST_CASE("a machine that has no GPU for this program says what is missing") {
+  const auto refusal = [](const Machine& told) {
+    machine() = told;
+    std::string message;
+    try {
+      require_device(kEmulated);
+    } catch (const Error& error) {
+      message = error.what();
+    }
+    machine() = {};
+    return message;
+  };
+  CHECK(refusal({}).empty());
+  CHECK(refusal({.driver = 0}) ==
+        "device emulated: there is no NVIDIA driver (libcuda.so.1); install one, or take the cpu "
+        "(--device cpu)");
+  CHECK(refusal({.driver = 11040, .runtime = 12080}) ==
+        "device emulated: the driver knows CUDA 11.4, this program was built with 12.8; install a "
+        "newer driver, build "
+        "with an older toolkit, or take the cpu (--device cpu)");
+  CHECK(refusal({.devices = 0})
+            .starts_with("device emulated: there is a driver but no GPU that it shows"));
+  CHECK(refusal({.has_kernels = false})
+            .starts_with("device emulated: this program holds no kernels for such a GPU"));
+  CHECK_THROWS_WITH_AS(require_device({Device::Kind::emulated, 1}),
+                       "device emulated: there is 1, counted from 0", Error);
 }
 
 TEST_CASE("device memory is poisoned, bounded, and out of the host's reach") {

@@ -170,7 +170,10 @@ enum cudaError_t {
   cudaErrorInvalidValue = 1,
   cudaErrorMemoryAllocation = 2,
   cudaErrorInvalidConfiguration = 9,
+  cudaErrorInsufficientDriver = 35,
+  cudaErrorNoDevice = 100,
   cudaErrorInvalidDevice = 101,
+  cudaErrorNoKernelImageForDevice = 209,
   cudaErrorInvalidResourceHandle = 400,
   cudaErrorNotReady = 600,
   cudaErrorLaunchFailure = 719,
@@ -179,6 +182,15 @@ const char* cudaGetErrorString(cudaError_t error);
 /// The error of the last launch, once.
 cudaError_t cudaGetLastError();
 
+/// What there is, as the calls below tell it; a test may say something else.
+struct Machine {
+  int driver = 13000, runtime = 13000, devices = 1;
+  bool has_kernels = true;  ///< for its device
+};
+Machine& machine();
+
+cudaError_t cudaDriverGetVersion(int* version);
+cudaError_t cudaRuntimeGetVersion(int* version);
 cudaError_t cudaGetDeviceCount(int* count);
 cudaError_t cudaSetDevice(int device);
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total);
@@ -214,6 +226,9 @@ enum cudaMemcpyKind {
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream);
 cudaError_t cudaMemsetAsync(void* block, int value, std::size_t bytes, cudaStream_t stream);
+
+struct cudaFuncAttributes {};
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, void (*kernel)());
 
 /// What <<<…>>> does.
 cudaError_t start(Kernel kernel, cudaStream_t stream);

@@ -144,9 +144,27 @@ void inspect(const std::function<void()>& f) {
   f();
 }
 
-cudaError_t cudaGetDeviceCount(int* count) {
-  *count = 1;
+Machine& machine() {
+  static Machine machine;
+  return machine;
+}
+
+cudaError_t cudaDriverGetVersion(int* version) {
+  *version = machine().driver;
   return cudaSuccess;
+}
+cudaError_t cudaRuntimeGetVersion(int* version) {
+  *version = machine().runtime;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDeviceCount(int* count) {
+  *count = 0;
+  if (machine().driver < machine().runtime) return cudaErrorInsufficientDriver;
+  *count = machine().devices;
+  return *count == 0 ? cudaErrorNoDevice : cudaSuccess;
+}
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes*, void (*)()) {
+  return machine().has_kernels ? cudaSuccess : cudaErrorNoKernelImageForDevice;
 }
 cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess : cudaErrorInvalidDevice; }
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
