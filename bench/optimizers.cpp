@@ -14,6 +14,7 @@
 #include <map>
 #include <sstream>
 
+#include "bench/device.hpp"
 #include "core/buffer.hpp"
 #include "core/cpu/simd.hpp"
 #include "core/rng.hpp"
@@ -33,12 +34,13 @@ class Bench {
  public:
   Bench() : model_(config()) {
     model_.initialize(1);
+    model_.to(device_);
     for (Parameter* parameter : model_.parameters()) {
       Tensor gradient = Tensor::empty(parameter->value.shape());
       RandomSequence random(2, parameter->name);
       for (float& g : gradient.span<float>())
         g = static_cast<float>(1e-3 * (2 * random.uniform() - 1));
-      parameter->gradient = gradient;
+      parameter->gradient = gradient.to(device_);
     }
   }
 
@@ -55,18 +57,20 @@ class Bench {
   /// Milliseconds of one step.
   double step(const std::string& name, double clip_norm = 0) {
     Optimizer& stepped = optimizer(name);
+    bench::finish(device_);
     const auto start = std::chrono::steady_clock::now();
     stepped.step({.lr_factor = 1e-3, .clip_norm = clip_norm});
+    bench::finish(device_);
     return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
         .count();
   }
 
   i64 temporary_bytes(const std::string& name) {
     optimizer(name);
-    reset_peak_memory();
-    const i64 before = memory_stats().live;
+    reset_peak_memory(device_);
+    const i64 before = memory_stats(device_).live;
     step(name);
-    return memory_stats().peak - before;
+    return memory_stats(device_).peak - before;
   }
 
   double parameters() { return static_cast<double>(model_.parameter_count()); }
@@ -94,6 +98,7 @@ class Bench {
     return config;
   }
 
+  const Device device_ = bench::device();
   nn::Classifier model_;
   std::map<std::string, Optimizer> made_;
 };
@@ -104,7 +109,7 @@ Json answer(Bench& bench, const std::string& line) {
   int steps = 0;
   words >> word;
   if (word == "list") return kNames;
-  if (word == "bandwidth") return {{"gb_s", measure_bandwidth()}};
+  if (word == "bandwidth") return {{"gb_s", bench::bandwidth()}};
   check(word == "run" && (words >> name >> steps) && steps > 0,
         "unknown line '{}'; known: list, bandwidth, run NAME N, quit", line);
   Json result = bench.about(name);
@@ -140,7 +145,7 @@ void table(Bench& bench, int rounds, const std::vector<std::string>& names) {
       to_adamw[name].push_back(plain[name].back() / adamw);
     }
   }
-  const double bandwidth = measure_bandwidth();
+  const double bandwidth = bench::bandwidth();
   Json result = {{"threads", threads()},
                  {"vector_unit", name(vector_unit())},
                  {"bandwidth_gb_s", bandwidth},
@@ -159,7 +164,7 @@ void table(Bench& bench, int rounds, const std::vector<std::string>& names) {
     result["optimizers"].push_back(row);
   }
   fmt::print(
-      "bandwidth (a += s*b): {:.1f} GB/s, {} threads, {}; one read of the gradients: {:.2f} "
+      "bandwidth: {:.1f} GB/s, {} threads, {}; one read of the gradients: {:.2f} "
       "ms\n{}\n",
       bandwidth, threads(), name(vector_unit()), 4 * bench.parameters() / bandwidth / 1e6,
       result.dump());

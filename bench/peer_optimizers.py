@@ -2,7 +2,7 @@
 """The opponent of the README's optimizer-step claim: the public optimizers on DistilBERT's own shapes.
 
 The README says how long one update of DistilBERT-base-cased (65,783,042 parameters in 104 tensors, two labels) takes in
-`minima`. This is the side of PyTorch, `transformers`, `bitsandbytes` and `came-pytorch`, on the CPU: the same parameters and
+`minima`. This is the side of PyTorch, `transformers`, `bitsandbytes` and `came-pytorch`: the same parameters and
 fixed random gradients of scale 1e-3 for all; the first step, which allocates the state, is not timed. `clip` is
 `clip_grad_norm_` alone, with a limit that changes no gradient but costs the same.
 
@@ -32,11 +32,12 @@ NEEDS = {"adamw8bit": "bitsandbytes", "came": "came_pytorch"}
 
 
 class Bench:
-    def __init__(self, lr: float, weight_decay: float) -> None:
+    def __init__(self, lr: float, weight_decay: float, device: str) -> None:
         from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
         self.lr, self.weight_decay = lr, weight_decay
         self.model: nn.Module = DistilBertForSequenceClassification(DistilBertConfig(vocab_size=28996, num_labels=2))
+        self.model.to(device)
         self.parameters = list(self.model.parameters())
         for p in self.parameters:
             p.grad = 1e-3 * torch.randn_like(p)
@@ -75,6 +76,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--optimizers", help="names with commas between (default: all that are installed)")
     parser.add_argument("--steps", type=positive, default=20)
     parser.add_argument("--threads", type=positive, default=2)
+    parser.add_argument("--device", default="cpu", help="as PyTorch calls it: cpu, cuda")
     parser.add_argument("--lr", type=float, default=1e-4)
     parser.add_argument("--weight-decay", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=1)
@@ -86,7 +88,7 @@ def main() -> None:
     args = arguments()
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
-    bench = Bench(args.lr, args.weight_decay)
+    bench = Bench(args.lr, args.weight_decay, args.device)
 
     def answer(words: list[str]) -> dict | list[str]:
         match words:

@@ -131,7 +131,8 @@ class Trainer:
             dropout=args.dropout, attention_dropout=args.dropout, seq_classif_dropout=args.dropout,
             num_labels=1 + max(e.label for e in examples), attn_implementation="sdpa",
         )
-        self.model = DistilBertForSequenceClassification(config).train()
+        self.device = torch.device(args.device)
+        self.model = DistilBertForSequenceClassification(config).train().to(self.device)
         self.optimizer = OPTIMIZERS[args.optimizer](decay_groups(self.model, 0.01), args.lr)
         warmup = max(1, args.warmup_steps)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda t: min(1.0, (t + 1) / warmup))
@@ -139,17 +140,18 @@ class Trainer:
         self.longest = sorted(examples, key=lambda e: len(e.ids))[-args.batch :]
         self.describe = {
             "peer": "pytorch", "torch": torch.__version__, "cpu": torch.backends.cpu.get_cpu_capability(),
-            "threads": torch.get_num_threads(), "batching": args.batching, "optimizer": args.optimizer,
+            "device": args.device, "threads": torch.get_num_threads(), "batching": args.batching, "optimizer": args.optimizer,
             "batch": args.batch, "dim": args.dim, "layers": args.layers, "heads": args.heads, "hidden": args.hidden,
             "parameters": sum(p.numel() for p in self.model.parameters()),
         }
 
     def step(self, batch: list[Example]) -> tuple[float, int]:
         """One optimizer step: its loss, and the number of token slots, padding included."""
-        ids = pad_sequence([e.ids for e in batch], batch_first=True)  # [PAD] is 0
-        lengths = torch.tensor([len(e.ids) for e in batch])
-        mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
-        loss = self.model(input_ids=ids, attention_mask=mask, labels=torch.tensor([e.label for e in batch])).loss
+        ids = pad_sequence([e.ids for e in batch], batch_first=True).to(self.device)  # [PAD] is 0
+        lengths = torch.tensor([len(e.ids) for e in batch], device=self.device)
+        mask = (torch.arange(ids.shape[1], device=self.device) < lengths[:, None]).long()
+        labels = torch.tensor([e.label for e in batch], device=self.device)
+        loss = self.model(input_ids=ids, attention_mask=mask, labels=labels).loss
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
@@ -190,8 +192,10 @@ class Stopwatch:
         self.start, self.elsewhere = time.perf_counter(), cpu_seconds_elsewhere()
 
     def time(self, call: Callable[[], T]) -> T:
+        finish_gpu()
         start = time.perf_counter()
         result = call()
+        finish_gpu()
         self.ms.append(1e3 * (time.perf_counter() - start))
         return result
 
@@ -203,6 +207,11 @@ class Stopwatch:
             "ms": [round(t, 3) for t in self.ms],
             "cores_busy_elsewhere": round(max(0.0, other), 2),  # above 0.1 the times say little
         }
+
+
+def finish_gpu() -> None:
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
 
 
 def cpu_seconds_elsewhere() -> float:
@@ -249,6 +258,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--lr", type=float, default=5e-4)
     parser.add_argument("--threads", type=positive, default=2)
+    parser.add_argument("--device", default="cpu", help="as PyTorch calls it: cpu, cuda")
     parser.add_argument("--steps", type=positive, default=60, help="timed steps")
     parser.add_argument("--warmup-steps", type=int, default=10, help="untimed steps before, in which the rate rises")
     parser.add_argument("--batching", choices=["bucketed", "padded"], default="bucketed")

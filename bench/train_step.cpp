@@ -10,7 +10,7 @@
 #include <numeric>
 
 #include "bench/training.hpp"
-#include "train/machine.hpp"
+#include "core/buffer.hpp"
 #include "train/metrics.hpp"
 
 using namespace minima;
@@ -34,10 +34,7 @@ int main(int argc, char** argv) try {
 
   for (std::string line; std::getline(std::cin, line);) {
     if (line == "limits") {
-      const Json limits = {{"peak_gflops", measure_peak_gflops(threads())},
-                           {"product_gflops", measure_gflops(threads())},
-                           {"memory_gb_s", measure_bandwidth()}};
-      fmt::print("{}\n", limits.dump());
+      fmt::print("{}\n", bench::limits().dump());
       std::fflush(stdout);
       continue;
     }
@@ -52,19 +49,22 @@ int main(int argc, char** argv) try {
       loss.backward();
       job.optimizer.step(job.step_options());
       job.clear_gradients();
+      loss_value = loss.value().item();
+      bench::finish(bench::device());
       milliseconds.push_back(
           1000 * std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
       texts += batch.texts();
       tokens += batch.tokens.size();
-      loss_value = loss.value().item();
     }
     const double seconds = std::accumulate(milliseconds.begin(), milliseconds.end(), 0.0) / 1000;
-    const Json result = {{"engine", "minima"},
-                         {"median_ms", median(milliseconds)},
-                         {"sentences_per_s", static_cast<double>(texts) / seconds},
-                         {"tokens_per_s", static_cast<double>(tokens) / seconds},
-                         {"loss", loss_value},
-                         {"peak_rss_mb", peak_rss_mb()}};
+    const Json result = {
+        {"engine", "minima"},
+        {"median_ms", median(milliseconds)},
+        {"sentences_per_s", static_cast<double>(texts) / seconds},
+        {"tokens_per_s", static_cast<double>(tokens) / seconds},
+        {"loss", loss_value},
+        {"peak_rss_mb", peak_rss_mb()},
+        {"peak_device_mb", static_cast<double>(memory_stats(bench::device()).peak) / (1 << 20)}};
     fmt::print("{}\n", result.dump());
     std::fflush(stdout);
   }

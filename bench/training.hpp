@@ -3,6 +3,7 @@
 #pragma once
 
 #include "autograd/functions.hpp"
+#include "bench/device.hpp"
 #include "core/cpu/threads.hpp"
 #include "data/batcher.hpp"
 #include "nn/models/classifier.hpp"
@@ -33,7 +34,7 @@ class TrainingJob {
   }
   Variable forward(const Batch& batch) {
     return cross_entropy(model(batch, {.training = true, .seed = 1, .step = ++step_}),
-                         batch.labels);
+                         batch.labels.to(bench::device()));
   }
   /// The rate rises during the first 100 steps.
   StepOptions step_options() const {
@@ -67,6 +68,7 @@ class TrainingJob {
   }
   Optimizer start() {
     model.initialize(1);
+    model.to(bench::device());
     parameters = model.parameters();
     return make_optimizer("adamw:lr=5e-4", decay_groups(parameters));
   }

@@ -1,9 +1,10 @@
-/// Every op on the emulated device against the CPU, forward and backward.
+/// Every op on the device against the CPU, forward and backward.
 #include "autograd/functions.hpp"
 #include "autograd/layers.hpp"
 #include "core/ops/finite.hpp"
 #include "core/rng.hpp"
 #include "tests/autograd/op_rows.hpp"
+#include "tests/device/device.hpp"
 #include "tests/support.hpp"
 
 using namespace minima;
@@ -11,7 +12,7 @@ using namespace minima::test;
 
 namespace {
 
-constexpr Device kEmulated{Device::Kind::emulated, 0};
+const Device kDevice = test::device_under_test();
 
 struct Results {
   Tensor y;
@@ -44,7 +45,7 @@ void compare(const OpRow& cpu, const OpRow& device, DType dtype, Tolerance toler
   CAPTURE(cpu.op);
   CAPTURE(shapes);
   const Results expected = run(cpu, cpu.inputs, Device{}, dtype);
-  const Results found = run(device, cpu.inputs, kEmulated, dtype);
+  const Results found = run(device, cpu.inputs, kDevice, dtype);
   check_close(found.y, expected.y, tolerance);
   for (std::size_t i = 0; i < cpu.inputs.size(); ++i) {
     CAPTURE(i);
@@ -114,13 +115,13 @@ std::vector<OpRow> large_rows(Device device) {
 TEST_CASE("every op on the device agrees with the CPU, forward and backward") {
   for (const auto& [dtype, tolerance] :
        {std::pair{DType::f64, Tolerance{1e-12, 1e-12}}, {DType::f32, Tolerance{1e-5, 1e-5}}}) {
-    const std::vector<OpRow> cpu = op_rows(Device{}, dtype), device = op_rows(kEmulated, dtype);
+    const std::vector<OpRow> cpu = op_rows(Device{}, dtype), device = op_rows(kDevice, dtype);
     for (std::size_t i = 0; i < cpu.size(); ++i) compare(cpu[i], device[i], dtype, tolerance);
   }
 }
 
 TEST_CASE("ops over several warps, blocks and tiles agree with the CPU") {
-  const std::vector<OpRow> cpu = large_rows(Device{}), device = large_rows(kEmulated);
+  const std::vector<OpRow> cpu = large_rows(Device{}), device = large_rows(kDevice);
   for (std::size_t i = 0; i < cpu.size(); ++i) {
     compare(cpu[i], device[i], DType::f64, {1e-11, 1e-11});
     compare(cpu[i], device[i], DType::f32, {2e-5, 1e-5});
@@ -132,7 +133,7 @@ TEST_CASE("a dropped element is the same one on every device") {
                position = Tensor::from(std::vector<i64>{0, 1, 0});
   const Tensor expected = ops::dropout(x, {0.4, 12, 3}, example, position);
   const Tensor found =
-      ops::dropout(x.to(kEmulated), {0.4, 12, 3}, example.to(kEmulated), position.to(kEmulated));
+      ops::dropout(x.to(kDevice), {0.4, 12, 3}, example.to(kDevice), position.to(kDevice));
   CHECK(std::ranges::equal(found.to(Device{}).span<float>(), expected.span<float>()));
 }
 
@@ -140,37 +141,43 @@ TEST_CASE("types convert on the device as on the CPU") {
   const Tensor x = Tensor::from(std::vector<float>{0, 1.5f, -3.7f, 70000, 1e-7f, 3.1415927f});
   for (DType dtype : {DType::f64, DType::bf16, DType::f16, DType::i64, DType::i32}) {
     CAPTURE(dtype_name(dtype));
-    const Tensor found = x.to(kEmulated).to(dtype).to(Device{}), expected = x.to(dtype);
+    const Tensor found = x.to(kDevice).to(dtype).to(Device{}), expected = x.to(dtype);
     CHECK(std::memcmp(found.raw(), expected.raw(), static_cast<std::size_t>(found.bytes())) == 0);
   }
 }
 
 TEST_CASE("a value that is not finite is found on the device") {
   Tensor x = Tensor::zeros({5000});
-  CHECK(ops::first_non_finite(x.to(kEmulated)) == -1);
+  CHECK(ops::first_non_finite(x.to(kDevice)) == -1);
   x.data<float>()[4000] = HUGE_VALF;
   x.data<float>()[777] = std::nanf("");
-  CHECK(ops::first_non_finite(x.to(kEmulated)) == 777);
+  CHECK(ops::first_non_finite(x.to(kDevice)) == 777);
 }
 
 TEST_CASE("a wrong id on the device is an error that names the op, when its result is read") {
-  const Tensor w = Tensor::zeros({5, 3}, DType::f32, kEmulated);
-  const Tensor bad = Tensor::from(std::vector<i64>{1, 7}).to(kEmulated);
+  const Tensor w = Tensor::zeros({5, 3}, DType::f32, kDevice);
+  const Tensor bad = Tensor::from(std::vector<i64>{1, 7}).to(kDevice);
   const Variable y = embedding(Variable(w), bad);
-  CHECK_THROWS_WITH_AS(y.value().to(Device{}),
-                       "embedding: id: 7 is outside of 0 … 4 (found on emulated)", Error);
+  CHECK_THROWS_WITH_AS(
+      y.value().to(Device{}),
+      fmt::format("embedding: id: 7 is outside of 0 … 4 (found on {})", to_string(kDevice)).c_str(),
+      Error);
   CHECK_NOTHROW(w.to(Device{}));  // told once
-  const Tensor offsets = Tensor::from(std::vector<i64>{0, 4, 2, 6}).to(kEmulated);
-  const Variable pooled =
-      mean_pool(Variable(Tensor::zeros({6, 2}, DType::f32, kEmulated)), offsets);
-  CHECK_THROWS_WITH_AS(pooled.value().to(Device{}),
-                       "mean_pool: 2 is outside of 0 … 6 (found on emulated)", Error);
+  const Tensor offsets = Tensor::from(std::vector<i64>{0, 4, 2, 6}).to(kDevice);
+  const Variable pooled = mean_pool(Variable(Tensor::zeros({6, 2}, DType::f32, kDevice)), offsets);
+  CHECK_THROWS_WITH_AS(
+      pooled.value().to(Device{}),
+      fmt::format("mean_pool: 2 is outside of 0 … 6 (found on {})", to_string(kDevice)).c_str(),
+      Error);
 }
 
 TEST_CASE("operands on two devices are refused by name") {
-  const Tensor here = Tensor::zeros({3, 3}), there = here.to(kEmulated);
-  CHECK_THROWS_WITH_AS(ops::matmul(here, there),
-                       "matmul: operands are on cpu and emulated; they must be together", Error);
+  const Tensor here = Tensor::zeros({3, 3}), there = here.to(kDevice);
+  CHECK_THROWS_WITH_AS(
+      ops::matmul(here, there),
+      fmt::format("matmul: operands are on cpu and {}; they must be together", to_string(kDevice))
+          .c_str(),
+      Error);
   CHECK_THROWS_AS(add(Variable(here), Variable(there)), Error);
-  CHECK_THROWS_AS(Tensor::zeros({1}, DType::f32, {Device::Kind::cuda, 0}), Error);
+  CHECK_THROWS_AS(Tensor::zeros({1}, DType::f32, {Device::Kind::cuda, 999}), Error);
 }

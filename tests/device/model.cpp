@@ -1,11 +1,11 @@
-/// A whole model on the emulated device: what a training step computes, against the CPU.
+/// A whole model on the device: what a training step computes, against the CPU.
 #include "autograd/functions.hpp"
 #include "core/buffer.hpp"
 #include "nn/models/classifier.hpp"
 #include "optim/groups.hpp"
 #include "optim/optimizer.hpp"
 #include "optim/schedule.hpp"
-#include "tests/emulated/device/device.hpp"
+#include "tests/device/device.hpp"
 #include "tests/nn/small_config.hpp"
 #include "tests/support.hpp"
 
@@ -14,7 +14,7 @@ using namespace minima::nn;
 
 namespace {
 
-constexpr Device kEmulated{Device::Kind::emulated, 0};
+const Device kDevice = test::device_under_test();
 
 EncoderConfig small_config(Pooling pooling) {
   EncoderConfig config = test::small_config(
@@ -55,7 +55,7 @@ TEST_CASE("a training pass on the device has the loss and the gradients of the C
     CAPTURE(static_cast<int>(pooling));
     Classifier cpu(small_config(pooling)), device(small_config(pooling));
     for (Classifier* model : {&cpu, &device}) model->initialize(7);
-    device.to(kEmulated);
+    device.to(kDevice);
     const auto loss_of = [&](Classifier& model) {
       const Variable logits = model(batch, pass);
       const Variable loss = cross_entropy(logits, batch.labels.to(logits.value().device()));
@@ -67,7 +67,7 @@ TEST_CASE("a training pass on the device has the loss and the gradients of the C
     for (std::size_t i = 0; i < found.size(); ++i) {
       CAPTURE(found[i]->name);
       const Shape& shape = found[i]->value.shape();
-      REQUIRE(found[i]->gradient.values().device() == kEmulated);
+      REQUIRE(found[i]->gradient.values().device() == kDevice);
       const Tensor gradient = expected[i]->gradient.to_dense(shape);
       // That of the keys' bias is nothing but rounding: a softmax does not see it.
       const double scale = found[i]->name.ends_with("k_lin.bias") ? 1 : largest(gradient);
@@ -81,13 +81,13 @@ TEST_CASE("a steady training pass takes no more memory from the device") {
   const Batch batch = texts({9, 12});
   Classifier model(small_config(Pooling::first));
   model.initialize(7);
-  model.to(kEmulated);
+  model.to(kDevice);
   i64 taken = 0;
   for (i64 step = 0; step < 3; ++step) {
     for (Parameter* parameter : model.parameters()) parameter->gradient.clear();
     const Variable logits = model(batch, {.training = true, .seed = 3, .step = step});
-    cross_entropy(logits, batch.labels.to(kEmulated)).backward();
-    const i64 now = memory_stats(kEmulated).allocations;
+    cross_entropy(logits, batch.labels.to(kDevice)).backward();
+    const i64 now = memory_stats(kDevice).allocations;
     if (step == 2) CHECK(now == taken);
     taken = now;
   }
@@ -109,20 +109,20 @@ TEST_CASE(
       std::vector<double> losses;
       for (i64 step = 0; step < 10; ++step) {
         const Batch& batch = batches[static_cast<std::size_t>(step) % batches.size()];
-        const i64 before = emulated::waits();
+        const i64 before = test::waits();
         for (Parameter* parameter : model.parameters()) parameter->gradient.clear();
         const Variable logits = model(batch, {.training = true, .seed = 3, .step = step});
         const Variable loss = cross_entropy(logits, batch.labels.to(device));
         loss.backward();
         StepReport report = optimizer.step(
             {.lr_factor = schedule.factor(step), .clip_norm = 0.5, .skip_non_finite = true});
-        CHECK(emulated::waits() == before);
+        CHECK(test::waits() == before);
         losses.push_back(loss.value().item());
         CHECK(report.read().grad_norm.has_value());
       }
       return losses;
     };
-    const std::vector<double> expected = train(Device{}), found = train(kEmulated);
+    const std::vector<double> expected = train(Device{}), found = train(kDevice);
     for (std::size_t i = 0; i < found.size(); ++i)
       CHECK(found[i] == doctest::Approx(expected[i]).epsilon(1e-3));
     CHECK(found.back() < found.front());

@@ -1,8 +1,8 @@
-/// Steps of every optimizer on the emulated device, against the CPU.
+/// Steps of every optimizer on the device, against the CPU.
 #include <vector>
 
 #include "optim/clip.hpp"
-#include "tests/emulated/device/device.hpp"
+#include "tests/device/device.hpp"
 #include "tests/optim/conformance.hpp"
 
 using namespace minima;
@@ -10,17 +10,17 @@ using namespace minima::test;
 
 namespace {
 
-constexpr Device kEmulated{Device::Kind::emulated, 0};
+const Device kDevice = test::device_under_test();
 
 /// Brings a model to the device, gradients too.
 void to_device(const Model& model) {
   for (Parameter* parameter : model.all()) {
-    parameter->value = parameter->value.to(kEmulated);
+    parameter->value = parameter->value.to(kDevice);
     Gradient& gradient = parameter->gradient;
     if (gradient.kind() == Gradient::Kind::rows)
-      gradient = Gradient::rows(gradient.ids().to(kEmulated), gradient.values().to(kEmulated));
+      gradient = Gradient::rows(gradient.ids().to(kDevice), gradient.values().to(kDevice));
     else if (gradient)
-      gradient = gradient.values().to(kEmulated);
+      gradient = gradient.values().to(kDevice);
   }
 }
 
@@ -136,9 +136,9 @@ TEST_CASE("the norm, clipping and skipping are those of the CPU, and nothing wai
         for (const Model* model : {&cpu, &device}) model->set_gradients(k, k == 1 ? scale : 1);
         to_device(device);
         const StepOptions options{.clip_norm = 5, .gradient_scale = 0.25, .skip_non_finite = true};
-        const i64 before = emulated::waits();
+        const i64 before = test::waits();
         StepReport there = found.step(options);
-        CHECK(emulated::waits() == before);
+        CHECK(test::waits() == before);
         const StepReport here = expected.step(options);
         CHECK_FALSE(there.grad_norm.has_value());
         there.read();
@@ -198,22 +198,22 @@ TEST_CASE("a watched step on the device reports what the CPU's does") {
 
 TEST_CASE("state made on one device goes on on the other") {
   const auto file = std::filesystem::temp_directory_path() /
-                    fmt::format("minima-emulated-{}.safetensors", std::random_device{}());
+                    fmt::format("minima-device-{}.safetensors", std::random_device{}());
   for (const std::string spec : {"adamw", "adamw8bit:min_8bit_size=1", "adam:state=bf16", "came",
                                  "adapm:low_rank=q_lin", "sgd:momentum=0.9:dampening=0.5"})
-    for (const Device first : {Device{}, kEmulated}) {
+    for (const Device first : {Device{}, kDevice}) {
       CAPTURE(spec);
       CAPTURE(to_string(first));
-      const Device second = first == kEmulated ? Device{} : kEmulated;
+      const Device second = first == kDevice ? Device{} : kDevice;
       const Model straight(shapes()), moved(shapes());
       Optimizer whole = make_optimizer(spec, straight.all());
       const auto step = [](const Model& model, Optimizer& optimizer, i64 k, Device device) {
         set_gradients(model, k + 3, Gradients::dense);
-        if (device == kEmulated) to_device(model);
+        if (device == kDevice) to_device(model);
         optimizer.step();
       };
       for (i64 k = 0; k < 4; ++k) step(straight, whole, k, Device{});
-      if (first == kEmulated) to_device(moved);
+      if (first == kDevice) to_device(moved);
       Optimizer before = make_optimizer(spec, moved.all());
       for (i64 k = 0; k < 2; ++k) step(moved, before, k, first);
       before.save(file);
@@ -232,17 +232,20 @@ TEST_CASE("state made on one device goes on on the other") {
 
 TEST_CASE("what does not lie together is refused by name") {
   const Model model({{"w", {4, 4}}, {"v", {4}}});
-  model[0].value = model[0].value.to(kEmulated);
+  model[0].value = model[0].value.to(kDevice);
   CHECK_THROWS_WITH_AS(
       make_optimizer("adamw", model.all()),
-      "optimizer: 'w' lies on emulated, 'v' on cpu; the parameters of one must lie "
-      "together",
+      fmt::format("optimizer: 'w' lies on {}, 'v' on cpu; the parameters of one must lie together",
+                  to_string(kDevice))
+          .c_str(),
       Error);
   model[0].value = model[0].value.to(Device{});
   Optimizer optimizer = make_optimizer("adamw", model.all());
   model.set_gradients(0), to_device(model);
   CHECK_THROWS_WITH_AS(optimizer.step(),
-                       "optimizer: 'w' lies on emulated, its state on cpu; bring a model to its "
-                       "device first, then make the optimizer",
+                       fmt::format("optimizer: 'w' lies on {}, its state on cpu; bring a model to "
+                                   "its device first, then make the optimizer",
+                                   to_string(kDevice))
+                           .c_str(),
                        Error);
 }
