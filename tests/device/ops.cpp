@@ -156,11 +156,11 @@ TEST_CASE("a value that is not finite is found on the device") {
 
 TEST_CASE("a wrong id on the device is an error that names the op, when its result is read") {
   const Tensor w = Tensor::zeros({5, 3}, DType::f32, kDevice);
-  const Tensor bad = Tensor::from(std::vector<i64>{1, 7}).to(kDevice);
+  const Tensor bad = Tensor::from(std::vector<i64>{1, 5}).to(kDevice);
   const Variable y = embedding(Variable(w), bad);
   CHECK_THROWS_WITH_AS(
       y.value().to(Device{}),
-      fmt::format("embedding: id: 7 is outside of 0 … 4 (found on {})", to_string(kDevice)).c_str(),
+      fmt::format("embedding: id: 5 is outside of 0 … 4 (found on {})", to_string(kDevice)).c_str(),
       Error);
   CHECK_NOTHROW(w.to(Device{}));  // told once
   const Tensor offsets = Tensor::from(std::vector<i64>{0, 4, 2, 6}).to(kDevice);

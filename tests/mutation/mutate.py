@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Plants typical mistakes in a copy of the tree, one by one, and demands that the tests of optim fail.
+"""Plants typical mistakes in a copy of the tree, one by one, and demands that the tests fail.
 
-    ./run mutate            all of them
+    ./run mutate            all those of optimizers (mutants.py), for the tests of optim
     ./run mutate came clip  those whose file or description contains one of the words
+    ./run mutate --device   those of kernels (device_mutants.py), for the emulated device's; words may follow
 
   MINIMA_MUTATE=DIR  keep the copy and its build there, for the next call
   MINIMA_JOBS=N      compile so many files at once (default: one for each processor)
 
-The mistakes are in mutants.py. The copy is in a temporary folder and is built in its cheapest form: without
+The copy is in a temporary folder and is built in its cheapest form: without
 vector units, barely optimized. Only the reference files of tests/golden are used. Exit status 1: a mutant
 survived (a test is missing), does not compile, or its text is no longer found exactly once.
 """
@@ -20,7 +21,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from mutants import MUTANTS
+import device_mutants
+import mutants
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,15 +51,15 @@ def copy_tree(to):
 
 def replaced(text, old, new, where):
     if text.count(old) != 1:
-        sys.exit(f"mutate: {where}: found {text.count(old)} times, not once; mend the entry in mutants.py:\n  {old}")
+        sys.exit(f"mutate: {where}: found {text.count(old)} times, not once; mend its entry:\n  {old}")
     return text.replace(old, new)
 
 
 class Copy:
-    """The tree's copy and its build folder."""
+    """The tree's copy, its build folder and the program of tests."""
 
-    def __init__(self, folder):
-        self.tree, self.build = folder / "tree", folder / "build"
+    def __init__(self, folder, program):
+        self.tree, self.build, self.program = folder / "tree", folder / "build", program
         copy_tree(self.tree)
         if (self.build / "build.ninja").exists():
             return
@@ -69,29 +71,34 @@ class Copy:
     def compile(self):
         """The compiler's words where it refuses."""
         jobs = os.environ.get("MINIMA_JOBS", str(os.cpu_count()))
-        done = subprocess.run(["ninja", "-C", self.build, "-j", jobs, "test_optim"], capture_output=True, text=True)
+        done = subprocess.run(["ninja", "-C", self.build, "-j", jobs, self.program], capture_output=True, text=True)
         return done.stdout if done.returncode else ""
 
-    def test(self, limit=None):
-        """The name of the first case that fails; empty when all pass."""
+    def test(self, case="*", limit=None):
+        """The name of the first case that fails, of those meant; empty when all pass."""
         environment = dict(os.environ, MINIMA_REFERENCE=str(self.tree / "tests/golden"), OPENBLAS_NUM_THREADS="1")
         try:
-            done = subprocess.run([self.build / "tests/test_optim", "--abort-after=1", "--no-colors"],
+            done = subprocess.run([self.build / "tests" / self.program, "--abort-after=1", "--no-colors", f"-tc={case}"],
                                   capture_output=True, text=True, errors="replace", timeout=limit, env=environment)
         except subprocess.TimeoutExpired:
             return "(it did not end in time)"
         if done.returncode == 0:
+            if re.search(r"test cases:\s*0 ", done.stdout):
+                sys.exit(f"mutate: {self.program} has no case '{case}'")
             return ""
         cases = re.findall(r"^TEST CASE:\s+(.*(?:\n  \S.*)*)", done.stdout, re.MULTILINE)
         return " ".join(cases[-1].split()) if cases else f"(it ended with {done.returncode})"
 
 
 def main(words):
-    chosen = [m for m in MUTANTS if not words or any(w in m[0] or w in m[1] for w in words)]
-    for what, file, old, new in MUTANTS:  # all of them, before the long part
+    device = "--device" in words
+    words = [w for w in words if w != "--device"]
+    known = device_mutants.MUTANTS if device else [(*m, "*") for m in mutants.MUTANTS]
+    chosen = [m for m in known if not words or any(w in m[0] or w in m[1] for w in words)]
+    for what, file, old, new, _ in known:  # all of them, before the long part
         replaced((ROOT / file).read_text(), old, new, f"{file} ({what})")
     with tempfile.TemporaryDirectory(prefix="minima-mutate-") as folder:
-        copy = Copy(Path(os.environ.get("MINIMA_MUTATE", folder)))
+        copy = Copy(Path(os.environ.get("MINIMA_MUTATE", folder)), "test_device" if device else "test_optim")
         print(f"mutate: building the copy in {copy.build}", file=sys.stderr)
         trouble = copy.compile()
         if trouble:
@@ -103,12 +110,12 @@ def main(words):
         limit = 60 + 10 * (time.time() - begin)
         survivors = []
         print(f"{'mutant':<66}  {'s':>4}  caught by")
-        for what, file, old, new in chosen:
+        for what, file, old, new, case in chosen:
             path = copy.tree / file
             begin, text = time.time(), path.read_text()
             path.write_text(replaced(text, old, new, file))
             trouble = copy.compile()
-            caught = "" if trouble else copy.test(limit)
+            caught = "" if trouble else copy.test(case, limit)
             path.write_text(text)
             if trouble:
                 caught = "DOES NOT COMPILE\n" + trouble[-1500:]

@@ -1,0 +1,77 @@
+"""Mistakes that people make in kernels and in what starts them: what is wrong, the file, the right text (found once), the
+wrong one, and the case of tests/device that must see it."""
+
+OPS = "every op on the device agrees with the CPU*"
+LARGE = "ops over several warps*"
+STEPS = "every optimizer makes on the device the steps of the CPU*"
+NORM = "the norm*clipping and skipping*"
+FINITE = "a value that is not finite is found*"
+WRONG_ID = "a wrong id on the device is an error*"
+
+MUTANTS = [
+    # barriers
+    ("no barrier before the warps' values are read", "core/cuda/block.hpp",
+     "= value;\n  __syncthreads();\n", "= value;\n", LARGE),
+    ("attention: weights read before they are written", "core/ops/attention.cu",
+     "weights[warp][lane] = p;\n        __syncwarp();", "weights[warp][lane] = p;", LARGE),
+    ("attention: weights overwritten before they are read", "core/ops/attention.cu",
+     "add_weighted(n, weights[warp], x.v, task.key + tile, task.column, first + lane, x.head_dim,\n"
+     "                     sums);\n        __syncwarp();",
+     "add_weighted(n, weights[warp], x.v, task.key + tile, task.column, first + lane, x.head_dim,\n"
+     "                     sums);", LARGE),
+    ("some threads leave before a barrier", "optim/cuda/passes.hpp",
+     "if (!__syncthreads_or(moves)) return;", "if (!moves) return;", STEPS),
+    # edges
+    ("the last pair of lanes is not merged", "core/cuda/block.hpp", "lanes > 0;", "lanes > 1;", LARGE),
+    ("the last warp is left out", "core/cuda/block.hpp", "warp < kThreads / 32;", "warp < kThreads / 32 - 1;", LARGE),
+    ("the last block of elements is left out", "core/cuda/each.hpp",
+     "launch(gpu, each_kernel<F>, (n + kThreads - 1) / kThreads,", "launch(gpu, each_kernel<F>, n / kThreads,", OPS),
+    ("the last rows are left out", "core/cuda/each.hpp",
+     "(rows + Warp::kRows - 1) / Warp::kRows", "rows / Warp::kRows", OPS),
+    ("the last element of a wide row is left out", "core/cuda/each.hpp",
+     "for (i64 i = threadIdx.x; i < n; i += kThreads) f(i);", "for (i64 i = threadIdx.x; i + 1 < n; i += kThreads) f(i);",
+     LARGE),
+    ("the wrong thread owns an element", "core/cuda/each.hpp", "threadIdx.x == i % kThreads", "threadIdx.x == i % 32", LARGE),
+    ("attention: columns behind the head are stored", "core/ops/attention.cu",
+     "    if (c + 32 * r < head_dim) to[c + 32 * r] = scale * sums[r];", "    to[c + 32 * r] = scale * sums[r];", LARGE),
+    ("an entry ends one block late", "optim/cuda/passes.hpp", "std::upper_bound(first", "std::lower_bound(first", STEPS),
+    ("the last chunk of rows is left out", "optim/cuda/passes.hpp",
+     "for (i64 chunk = 0; chunk < chunks; ++chunk)", "for (i64 chunk = 0; chunk + 1 < chunks; ++chunk)", STEPS),
+    ("shared memory laid out for longer blocks", "optim/cuda/passes.hpp",
+     "fresh[s * stretch + k] = state[s];", "fresh[s * kStretch + k] = state[s];", STEPS),
+    ("an id one too large passes", "core/cuda/note_outside.cu", "values[i] >= high))", "values[i] > high))", WRONG_ID),
+    # masks and offsets
+    ("attention: the mask of the first tile for all", "core/ops/attention.cu",
+     "p = mask.keeps(j) ? p", "p = mask.keeps(lane) ? p", LARGE),
+    ("attention: keys by the queries' offsets", "core/ops/attention.cu",
+     "key = within(x.key_offsets[text], x.key_rows);", "key = within(x.query_offsets[text], x.key_rows);", LARGE),
+    ("attention: dP without its mean", "core/ops/attention.cu",
+     "ds = pair.p * (pair.dp - row_dot);", "ds = pair.p * pair.dp;", LARGE),
+    ("attention: the softmax forgets the largest score", "core/ops/attention.cu",
+     "of_all + std::log(denominator)", "std::log(denominator)", LARGE),
+    # initialization
+    ("column sums not zeroed", "optim/cuda/passes.hpp",
+     "for (i64 j = threadIdx.x; j < width; j += kThreads) columns[j] = 0;", "{}", STEPS),
+    ("errors not zeroed", "core/cuda/memory.cu",
+     "check_cuda(cudaMemsetAsync(wrong, 0, sizeof(WrongValue), made.stream), \"memory for errors\");", "", OPS),
+    # host and device
+    ("the host reads the device's memory", "core/cuda/memory.cu",
+     "if (wrong.found == 0) return;", "if (wrong_value_of(gpu)->found == 0) return;", OPS),
+    ("cuBLAS has no stream", "core/cuda/memory.cu",
+     "check_cublas(cublasSetStream(made.blas, made.stream), \"starting cuBLAS\");", "", OPS),
+    ("a wait in every launch", "core/cuda/launch.hpp",
+     "const cudaStream_t stream = stream_of(gpu);\n#if",
+     "const cudaStream_t stream = stream_of(gpu);\n  cudaStreamSynchronize(stream);\n#if", NORM),
+    ("a race for the first", "core/ops/finite.cu",
+     "atomicMin(found, static_cast<unsigned long long>(i));", "*found = static_cast<unsigned long long>(i);", FINITE),
+    # cuBLAS
+    ("leading dimensions swapped", "core/ops/matmul.cu",
+     "b, stride(ldb), a, stride(lda)", "b, stride(lda), a, stride(ldb)", OPS),
+    ("transposes swapped", "core/ops/matmul.cu", "as_stored(tb), as_stored(ta)", "as_stored(ta), as_stored(tb)", OPS),
+    # what stays on the device
+    ("a skipped step is made", "optim/cuda/passes.hpp", "  if (view.skipped) return;\n  const Formula", "  const Formula", NORM),
+    ("a skipped step advances t", "optim/cuda/passes.hpp", "if (!view.skipped) ++*view.step;", "++*view.step;", NORM),
+    ("clipping forgets gradient_scale", "optim/engine.cu", "outcome->scale = scale * factor;", "outcome->scale = factor;", NORM),
+    ("the last chunk of the norm runs over", "optim/engine.cu",
+     "begin + kNormChunk < part.size ? begin + kNormChunk : part.size", "begin + kNormChunk", NORM),
+]
