@@ -116,11 +116,12 @@ Tensor Tensor::to(DType dtype) const {
   Tensor result = empty(shape_, dtype, device_);
   visit(dtype_, [&](auto from) {
     visit(dtype, [&](auto to) {
-      on_device(device_, [&](auto device) {
-        using From = decltype(from);
-        using To = decltype(to);
-        each(device, size(), ops::Convert<To, From>{data<From>(), result.data<To>()});
-      });
+      using From = decltype(from);
+      using To = decltype(to);
+      if constexpr (!std::same_as<To, From>)
+        on_device(device_, [&](auto device) {
+          each(device, size(), ops::Convert<To, From>{data<From>(), result.data<To>()});
+        });
     });
   });
   return result;

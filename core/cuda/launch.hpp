@@ -55,9 +55,18 @@ void launch(Gpu gpu, void (*kernel)(Parameters...), i64 blocks, unsigned threads
 #if defined(__CUDACC__)
   kernel<<<grid, threads, shared_bytes, stream>>>(arguments...);
 #else
-  start({grid, threads, shared_bytes, [=] { kernel(arguments...); }}, stream);
+  start({grid, threads, shared_bytes, reinterpret_cast<const void*>(kernel),
+         [=] { kernel(arguments...); }},
+        stream);
 #endif
-  if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess)
+  const cudaError_t error = cudaGetLastError();
+  if (error == cudaErrorNoKernelImageForDevice)
+    fail_at_run_time(
+        "device {}: this program holds no kernels for such a GPU; build it with "
+        "-DMINIMA_CUDA_ARCHITECTURES= what nvidia-smi --query-gpu=compute_cap --format=csv says, "
+        "without the point, or take the cpu (--device cpu)",
+        to_string({Device::Kind::MINIMA_BACKEND, gpu.index}));
+  if (error != cudaSuccess)
     fail_at_run_time("cuda: a kernel of {} blocks of {} threads cannot be started: {}", blocks,
                      threads, cudaGetErrorString(error));
 }

@@ -167,6 +167,31 @@ TEST_CASE("the norm, clipping and skipping are those of the CPU, and nothing wai
     }
 }
 
+TEST_CASE("the norm of more parts than a warp takes is that of the CPU") {
+  std::vector<ParameterShape> many;
+  for (int i = 0; i < 1100; ++i) many.push_back({fmt::format("p{}", i), {1}});
+  const Model cpu(many), device(many);
+  cpu.set_gradients(0), device.set_gradients(0), to_device(device);
+  for (Norm norm : {Norm::l1, Norm::l2, Norm::maximum})
+    CHECK(global_norm(device.all(), norm, 1) ==
+          doctest::Approx(global_norm(cpu.all(), norm, 1)).epsilon(1e-12));
+}
+
+TEST_CASE("low-rank momentum of wide and of tall matrices is that of the CPU") {
+  const std::vector<ParameterShape> wide{{"wide", {1100, 1030}}, {"flat", {3, 1100}}};
+  const std::string spec = "adapm:low_rank=wide|flat:rank=2";
+  const Model cpu(wide), device(wide);
+  to_device(device);
+  Optimizer expected = make_optimizer(spec, cpu.all()), found = make_optimizer(spec, device.all());
+  for (i64 k = 0; k < 2; ++k) {
+    cpu.set_gradients(k), device.set_gradients(k), to_device(device);
+    expected.step(), found.step();
+  }
+  for (std::size_t i = 0; i < cpu.parameters.size(); ++i)
+    check_equal(device[i].value.to(Device{}).to(DType::f64), cpu[i].value.to(DType::f64), false,
+                false);
+}
+
 TEST_CASE("a weight that is not finite any more is told by the step that made it so") {
   const Model model({{"w", {70, 40}}});
   to_device(model);

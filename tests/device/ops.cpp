@@ -2,6 +2,8 @@
 #include "autograd/functions.hpp"
 #include "autograd/layers.hpp"
 #include "core/ops/finite.hpp"
+#include "core/ops/layout.hpp"
+#include "core/ops/reduce.hpp"
 #include "core/rng.hpp"
 #include "tests/autograd/op_rows.hpp"
 #include "tests/device/device.hpp"
@@ -90,6 +92,18 @@ std::vector<OpRow> large_rows(Device device) {
         [=](const In& in) { return cross_entropy(in[0], ids(30, n, "target"), {}); });
     add("sum", {normal({n, 5}, "x")}, [](const In& in) { return sum(in[0], {0}); });
     add("sum", {normal({7, n}, "x")}, [](const In& in) { return sum(in[0], {1}); });
+    add("amax", {normal({3, n}, "x")}, [](const In& in) { return amax(in[0], {1}); });
+    add("amin", {normal({3, n}, "x")}, [](const In& in) { return amin(in[0], {1}); });
+    add("dropout", {normal({5, n}, "x")}, [=](const In& in) {
+      return dropout(in[0], {0.3, 7, 3}, ids(5, 9, "example"), ids(5, 50, "position"));
+    });
+    add("mean_pool", {normal({9, n}, "x")}, [=](const In& in) {
+      return mean_pool(in[0], list({0, 4, 5, 9}));
+    });
+    add("cross_entropy", {normal({n, 4}, "x")},
+        [=](const In& in) { return cross_entropy(in[0], ids(n, 4, "target"), {}); });
+    add("embedding", {normal({30, n}, "w")},
+        [=](const In& in) { return embedding(in[0], ids(20, 30, "ids")); });
     add("embedding", {normal({n, 40}, "w")},
         [=](const In& in) { return embedding(in[0], ids(90, 30, "ids")); });
     add("linear", {normal({n, 20}, "x"), normal({30, 20}, "w"), normal({30}, "b")},
@@ -108,6 +122,15 @@ std::vector<OpRow> large_rows(Device device) {
                            2, {0.2, 7, 3});
         });
   return rows;
+}
+
+constexpr DType kAllTypes[] = {DType::f64, DType::f32, DType::bf16, DType::f16,
+                               DType::i64, DType::i32, DType::u8};
+
+bool same_bytes(const Tensor& found, const Tensor& expected) {
+  const Tensor here = found.to(Device{});
+  return here.dtype() == expected.dtype() && here.shape() == expected.shape() &&
+         std::memcmp(here.raw(), expected.raw(), static_cast<std::size_t>(here.bytes())) == 0;
 }
 
 }  // namespace
@@ -137,21 +160,55 @@ TEST_CASE("a dropped element is the same one on every device") {
   CHECK(std::ranges::equal(found.to(Device{}).span<float>(), expected.span<float>()));
 }
 
-TEST_CASE("types convert on the device as on the CPU") {
-  const Tensor x = Tensor::from(std::vector<float>{0, 1.5f, -3.7f, 70000, 1e-7f, 3.1415927f});
-  for (DType dtype : {DType::f64, DType::bf16, DType::f16, DType::i64, DType::i32}) {
+TEST_CASE("types convert and are filled on the device as on the CPU") {
+  const Tensor x = Tensor::from(std::vector<float>{0, 1.5f, 3.7f, 200, 1e-7f, 3.1415927f});
+  const Tensor wide = Tensor::from(std::vector<float>{-3.7f, 60000, 1e-7f, 3.1415927f});
+  for (DType from : kAllTypes)
+    for (DType to : kAllTypes) {
+      CAPTURE(dtype_name(from));
+      CAPTURE(dtype_name(to));
+      const bool any_sign = from != DType::u8 && to != DType::u8;
+      const Tensor source = (any_sign ? wide : x).to(from);
+      CHECK(same_bytes(source.to(kDevice).to(to), source.to(to)));
+      CHECK(same_bytes(Tensor::full({300}, 3, to, kDevice), Tensor::full({300}, 3, to)));
+    }
+  const Tensor large = Tensor::full({2}, 70000);
+  CHECK(same_bytes(large.to(kDevice).to(DType::f16), large.to(DType::f16)));
+}
+
+TEST_CASE("elements of every width are moved and looked up on the device as on the CPU") {
+  const Tensor ids = Tensor::from(std::vector<i64>{2, 0, 2}),
+               places = Tensor::from(std::vector<i64>{1, 0, 2, 2, 0, 1}).reshape({2, 3});
+  for (DType dtype : kAllTypes) {
     CAPTURE(dtype_name(dtype));
-    const Tensor found = x.to(kDevice).to(dtype).to(Device{}), expected = x.to(dtype);
-    CHECK(std::memcmp(found.raw(), expected.raw(), static_cast<std::size_t>(found.bytes())) == 0);
+    Tensor x = Tensor::empty({3, 3});
+    for (i64 i = 0; i < 9; ++i) x.data<float>()[i] = static_cast<float>(i);
+    x = x.to(dtype);
+    const Tensor there = x.to(kDevice);
+    CHECK(same_bytes(ops::transpose(there, 0, 1), ops::transpose(x, 0, 1)));
+    CHECK(same_bytes(ops::index_select(there, 0, ids.to(kDevice)), ops::index_select(x, 0, ids)));
+    CHECK(same_bytes(
+        ops::gather(ops::slice(there, {.dim = 0, .begin = 0, .end = 2}), 1, places.to(kDevice)),
+        ops::gather(ops::slice(x, {.dim = 0, .begin = 0, .end = 2}), 1, places)));
   }
 }
 
 TEST_CASE("a value that is not finite is found on the device") {
-  Tensor x = Tensor::zeros({5000});
-  CHECK(ops::first_non_finite(x.to(kDevice)) == -1);
-  x.data<float>()[4000] = HUGE_VALF;
-  x.data<float>()[777] = std::nanf("");
-  CHECK(ops::first_non_finite(x.to(kDevice)) == 777);
+  for (DType dtype : {DType::f64, DType::f32, DType::bf16, DType::f16}) {
+    CAPTURE(dtype_name(dtype));
+    Tensor x = Tensor::zeros({5000});
+    CHECK(ops::first_non_finite(x.to(dtype).to(kDevice)) == -1);
+    x.data<float>()[4000] = HUGE_VALF;
+    x.data<float>()[777] = std::nanf("");
+    CHECK(ops::first_non_finite(x.to(dtype).to(kDevice)) == 777);
+  }
+}
+
+TEST_CASE("the place of the largest element is the same on the device") {
+  const Tensor x = normal({7, 300, 2}, "x");
+  for (DType dtype : {DType::f64, DType::f32})
+    for (int dim : {0, 1, 2})
+      CHECK(same_bytes(ops::argmax(x.to(dtype).to(kDevice), dim), ops::argmax(x.to(dtype), dim)));
 }
 
 TEST_CASE("a wrong id on the device is an error that names the op, when its result is read") {

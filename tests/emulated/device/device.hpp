@@ -59,6 +59,7 @@ inline thread_local const Thread* thread = nullptr;  ///< the one that runs
 struct Kernel {
   dim3 grid, size;
   std::size_t shared_bytes = 0;
+  const void* code = nullptr;
   std::function<void()> run;  ///< one thread's part
 };
 
@@ -226,9 +227,6 @@ enum cudaMemcpyKind {
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream);
 cudaError_t cudaMemsetAsync(void* block, int value, std::size_t bytes, cudaStream_t stream);
-
-struct cudaFuncAttributes {};
-cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, void (*kernel)());
 
 /// What <<<…>>> does.
 cudaError_t start(Kernel kernel, cudaStream_t stream);

@@ -163,9 +163,6 @@ cudaError_t cudaGetDeviceCount(int* count) {
   *count = machine().devices;
   return *count == 0 ? cudaErrorNoDevice : cudaSuccess;
 }
-cudaError_t cudaFuncGetAttributes(cudaFuncAttributes*, void (*)()) {
-  return machine().has_kernels ? cudaSuccess : cudaErrorNoKernelImageForDevice;
-}
 cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess : cudaErrorInvalidDevice; }
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
   const std::lock_guard lock(mutex);

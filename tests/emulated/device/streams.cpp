@@ -213,6 +213,7 @@ cudaError_t start(Kernel kernel, cudaStream_t stream) {
                      grid.y <= 65535 && grid.z <= 65535 && size.x > 0 && size.y > 0 && size.z > 0 &&
                      size.x <= 1024 && size.y <= 1024 && size.z <= 64 &&
                      u64{size.x} * size.y * size.z <= 1024;
+  if (!machine().has_kernels) return done(cudaErrorNoKernelImageForDevice);
   if (!valid) return done(cudaErrorInvalidConfiguration);
   if (kernel.shared_bytes > 48 << 10) return done(cudaErrorInvalidValue);
   const bool queued = enqueue(stream, [kernel = std::move(kernel)] { emulated::run(kernel); });

@@ -6,8 +6,11 @@
 #include <boost/context/fixedsize_stack.hpp>
 #include <cstdlib>
 #include <exception>
+#include <fstream>
 #include <memory>
+#include <mutex>
 #include <numeric>
+#include <set>
 #include <vector>
 
 #include "core/error.hpp"
@@ -213,6 +216,28 @@ void Scheduler::run_block(const Kernel& work, const Block& with) {
   }
 }
 
+/// The kernels that have run; written at the end to the file MINIMA_EMULATED_KERNELS, for tests/emulated/kernels.py: where
+/// `run` lies, then each of them.
+class Log {
+ public:
+  void add(const void* code) {
+    if (!file_) return;
+    const std::lock_guard lock(mutex_);
+    codes_.insert(code);
+  }
+  ~Log() {
+    if (!file_) return;
+    std::ofstream file(file_);
+    file << reinterpret_cast<const void*>(&run) << '\n';
+    for (const void* code : codes_) file << code << '\n';
+  }
+
+ private:
+  const char* file_ = std::getenv("MINIMA_EMULATED_KERNELS");
+  std::mutex mutex_;
+  std::set<const void*> codes_;
+};
+
 }  // namespace
 
 unsigned meet_block(bool yes, const Where& where) {
@@ -247,6 +272,8 @@ u64 random_number() {
 }
 
 void run(const Kernel& kernel) {
+  static Log log;
+  log.add(kernel.code);
   if (!scheduler) scheduler = new Scheduler;  // its fibers are used again
   const u64 blocks = u64{kernel.grid.x} * kernel.grid.y * kernel.grid.z;
   std::vector<u64> shared(kernel.shared_bytes / 8 + 2);
