@@ -1,6 +1,6 @@
-/// cuBLAS, loaded when a GPU is first used, as OpenBLAS is (core/cpu/blas.hpp): linked in, it would cost every
-/// start of the program a third of a second, and no machine without it could start the program at all. Its functions are called by their
-/// own names, which in `namespace minima::cuda` are these objects.
+/// cuBLAS, loaded when a GPU is first used, as OpenBLAS is (core/cpu/blas.hpp): linked in, it would cost
+/// every start of the program a third of a second, and no machine without it could start the program.
+/// Its functions are called by their own names, which in `namespace minima::cuda` are these objects.
 #pragma once
 
 #include <cublas_v2.h>
