@@ -19,7 +19,7 @@ std::string Trace::expression(const Traced& x, Spelling spelling, int strength, 
   if (node.operation == "sqrt" || node.operation == "sign")
     return fmt::format("{}({})", node.operation, part(node.a, 0));
   if (node.operation == "max") return fmt::format("max({}, {})", part(node.a, 0), part(node.b, 0));
-  if (node.operation == "neg") return "-" + part(node.a, 3);
+  if (node.operation == "neg") return fmt::format("-{}", part(node.a, 3));
   const int own = node.operation == "+" || node.operation == "-" ? 1 : 2;
   const bool associative = node.operation == "+" || node.operation == "*";
   const std::string text = fmt::format("{} {} {}", part(node.a, own), node.operation,

@@ -79,7 +79,7 @@ Column count(const char* head, std::string pointer) {
             if (all.empty()) return std::string("–");
             std::string digits = std::to_string(static_cast<i64>(all.front()));
             for (i64 at = static_cast<i64>(digits.size()) - 3; at > 0; at -= 3)
-              digits.insert(static_cast<std::size_t>(at), ",");
+              digits.insert(static_cast<std::size_t>(at), 1, ',');
             return digits;
           }};
 }

@@ -13,7 +13,7 @@ std::string typeset(std::string number) {
   const std::size_t first = number.starts_with('-') ? 1 : 0;
   std::size_t end = number.find_first_not_of("0123456789", first);
   if (end == std::string::npos) end = number.size();
-  while (end > first + 3) number.insert(end -= 3, ",");
+  while (end > first + 3) number.insert(end -= 3, 1, ',');
   if (first == 1) number.replace(0, 1, "−");
   return number;
 }

@@ -15,7 +15,7 @@ constexpr i64 kDevices[] = {4, 8, 16, 24, 32, 48, 64, 80, 96, 128, 141, 192};
 std::string grouped(i64 number) {
   std::string digits = std::to_string(number);
   for (i64 at = std::ssize(digits) - 3; at > 0; at -= 3)
-    digits.insert(static_cast<std::size_t>(at), ",");
+    digits.insert(static_cast<std::size_t>(at), 1, ',');
   return digits;
 }
 

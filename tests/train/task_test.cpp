@@ -12,8 +12,8 @@ using test::error_of;
 namespace {
 
 /// A small set of texts with capitals, and a vocabulary for it.
-struct Texts {
-  Texts() {
+struct SmallSet {
+  SmallSet() {
     std::string rows = "label\ttext\tsecond\n";
     for (int i = 0; i < 30; ++i) rows += fmt::format("{}\tGood Film {}\tBad\n", i % 2, i);
     options.data = folder.write("texts.tsv", rows);
@@ -36,7 +36,7 @@ struct Texts {
 
 TEST_CASE(
     "the casing of a model from scratch is that of its preset, its tokenizer file, or as asked") {
-  const Texts texts;
+  const SmallSet texts;
   const auto is_cased = [](const TaskOptions& options) {
     const Task task = prepare(options);
     CHECK(task.config.lower_case == task.tokenizer.normalization().lowercase);
@@ -66,7 +66,7 @@ TEST_CASE(
 }
 
 TEST_CASE("a vocabulary that is given has no size to ask for") {
-  const Texts texts;
+  const SmallSet texts;
   TaskOptions options = texts.with("tiny");
   options.vocab_file = texts.folder.path() + "/vocab.txt";
   options.vocabulary = 500;
@@ -74,7 +74,7 @@ TEST_CASE("a vocabulary that is given has no size to ask for") {
 }
 
 TEST_CASE("a model remembers that it has learned from pairs") {
-  const Texts texts;
+  const SmallSet texts;
   TaskOptions options = texts.with("tiny");
   CHECK_FALSE(prepare(options).config.pairs);
   options.read.pair_column = "second";

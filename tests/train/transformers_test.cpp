@@ -15,8 +15,8 @@ namespace {
 constexpr std::size_t kTexts = 200;
 
 /// Real texts and pairs of them, with capitals, accents and ideographs in some.
-struct Texts {
-  Texts() {
+struct Examples {
+  Examples() {
     const std::vector<Example> examples = test::builtin_examples();
     REQUIRE(examples.size() >= 2 * kTexts);
     for (std::size_t i = 0; i < kTexts; ++i) {
@@ -57,7 +57,7 @@ void run(const std::string& python, const std::string& arguments) {
 }
 
 /// Our logits of a directory against those in another's logits.safetensors.
-void check_logits(const std::string& ours, const std::string& theirs, const Texts& texts) {
+void check_logits(const std::string& ours, const std::string& theirs, const Examples& texts) {
   const TextClassifier loaded = load_model(ours);
   CHECK(loaded.notes.empty());
   const SafetensorsFile file(theirs + "/logits.safetensors");
@@ -78,7 +78,7 @@ TEST_SUITE("golden") {
       MESSAGE("skipped: MINIMA_PYTHON (or python3) has no torch or no transformers");
       return;
     }
-    const Texts texts;
+    const Examples texts;
     const test::Folder folder;
     std::mt19937 random(7);
     std::vector<std::unique_ptr<DrawnModel>> written;
