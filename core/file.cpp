@@ -55,7 +55,7 @@ std::string ending(const std::filesystem::path& path) {
 }
 
 std::filesystem::path part_of(const std::filesystem::path& path) {
-  return (path.has_filename() ? path : path.parent_path()).string() + ".part";
+  return (path.has_filename() ? path : path.parent_path()).string() + ".minima-part";
 }
 
 InputFile::InputFile(const std::filesystem::path& path) : path_(path) {

@@ -18,7 +18,8 @@ bool is_there(const std::filesystem::path& path);
 /// What a name ends with, from its last point on, in small letters: ".csv" of "Texts.CSV".
 std::string ending(const std::filesystem::path& path);
 
-/// The name beside `path` that it has while it is written: PATH.part.
+/// The name beside `path` that it has while it is written: PATH.minima-part, a name that nobody but this program gives,
+/// so that what has it may be replaced.
 std::filesystem::path part_of(const std::filesystem::path& path);
 
 /// A file open for reading at any place. Bytes are copied, not mapped: where the file is cut off

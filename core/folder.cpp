@@ -55,7 +55,7 @@ std::string holder_of(int fd) {
 }  // namespace
 
 void write_folder(const fs::path& folder, const std::function<void(const fs::path&)>& fill) {
-  const fs::path part = part_of(folder), old = fs::path(part).replace_extension(".replaced");
+  const fs::path part = part_of(folder), old = fs::path(part).replace_extension(".minima-replaced");
   const std::vector<fs::path> parents = missing_folders(part.parent_path());
   const auto remove_all_made = [&] {
     std::error_code ignored;

@@ -1,6 +1,6 @@
 /// Checkpoints on the disk: `RUN/checkpoints/step-N/`, each a folder of files with their checksums.
 ///
-/// A folder is filled under the name `step-N.part`, flushed and renamed, so that a kill at any moment leaves the
+/// A folder is filled under the name `step-N.minima-part`, flushed and renamed, so that a kill at any moment leaves the
 /// whole ones whole. What was written is read back before the renaming, from the disk as far as the system lets go of what
 /// it has cached: tensors must be those in memory. `checksums.xxh128` lists every file as `xxhsum -H2` does (`xxhsum -c`
 /// checks it), from what was read; a folder whose files do not fit it was damaged since: it is kept as

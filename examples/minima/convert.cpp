@@ -47,9 +47,10 @@ void add_convert(CLI::App& app) {
   CLI::App& verb = *app.add_subcommand(
       "convert", "a model directory or file in another form: one file, other precision, no head");
   verb.footer(
-      "Nothing is written over: what is there already is refused. All is made in TO.part, which\n"
-      "becomes TO when it is whole; where an error or Ctrl-C ends the work, nothing is left. Of a\n"
-      "directory the weights, config.json and the tokenizer's files are taken.");
+      "Nothing is written over: what is there already is refused. All is made in TO.minima-part,\n"
+      "which becomes TO when it is whole; where an error or Ctrl-C ends the work, nothing is "
+      "left.\n"
+      "Of a directory the weights, config.json and the tokenizer's files are taken.");
   const auto options = std::make_shared<ConvertVerb>();
   verb.add_option("from", options->from,
                   "model directory, .safetensors file, or .safetensors.index.json")

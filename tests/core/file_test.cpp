@@ -92,8 +92,8 @@ TEST_CASE(
     "a name's ending is read in small letters, and what is written has another name for a while") {
   CHECK(ending("a/Texts.CSV") == ".csv");
   CHECK(ending("a.b/texts") == "");
-  CHECK(part_of("a/b.txt") == "a/b.txt.part");
-  CHECK(part_of("a/b/") == "a/b.part");
+  CHECK(part_of("a/b.txt") == "a/b.txt.minima-part");
+  CHECK(part_of("a/b/") == "a/b.minima-part");
 }
 
 TEST_CASE("JSON with a duplicate key is refused, in whatever object it stands") {

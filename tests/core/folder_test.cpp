@@ -62,11 +62,32 @@ TEST_CASE("a folder is replaced whole, and stays as it was where filling it fail
     CHECK(test::error_of([&] { write("c", "3", true); }) == "no more");
     only("b", "2");
     // What a kill left of an earlier try.
-    std::filesystem::create_directory(folder.string() + ".part");
-    write_file(folder.string() + ".part/half", "x");
-    std::filesystem::rename(folder, folder.string() + ".replaced");
+    std::filesystem::create_directory(part_of(folder));
+    write_file(part_of(folder) / "half", "x");
+    std::filesystem::rename(folder, folder.string() + ".minima-replaced");
     write("d", "4");
     only("d", "4");
+  }
+  can_exchange = true;
+}
+
+TEST_CASE(
+    "folders and files beside it that somebody else has made stay, whatever they are called") {
+  for (const bool can : {true, false}) {
+    can_exchange = can;
+    const test::Folder home;
+    const std::filesystem::path at = home.path();
+    for (const char* name : {"model.part", "model.replaced", "model.tmp", "model.old"})
+      write_folder(at / name, [](const auto& part) { write_file(part / "mine", "x"); });
+    home.write("file.part", "mine");
+    for (int time = 0; time < 2; ++time) {
+      write_folder(at / "model", [](const auto& part) { write_file(part / "x", ""); });
+      write_file(at / "file", "x");
+    }
+    for (const char* name : {"model.part", "model.replaced", "model.tmp", "model.old"})
+      CHECK(read_file(at / name / "mine") == "x");
+    CHECK(read_file(at / "file.part") == "mine");
+    CHECK(std::distance(std::filesystem::directory_iterator(at), {}) == 7);
   }
   can_exchange = true;
 }

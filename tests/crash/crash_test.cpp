@@ -200,7 +200,8 @@ TEST_CASE("a folder killed in its replacement at any system call is the old one 
       test::set_fault({.at = place});
       write("new ");
     });
-    const fs::path away = folder.string() + ".replaced";  // where two names cannot be exchanged
+    const fs::path away =
+        folder.string() + ".minima-replaced";  // where two names cannot be exchanged
     const std::string what = held(fs::exists(folder) ? folder : away);
     CHECK((what == "old old " || what == "new new "));
     if (end != 0) seen.insert(what);

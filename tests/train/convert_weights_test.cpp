@@ -218,16 +218,16 @@ TEST_CASE(
   }
   CHECK(files_of(folder) == before);
 
-  std::filesystem::create_directories(to.string() + ".part");
-  write_file(to.string() + ".part/model.safetensors.part", "half");
+  std::filesystem::create_directories(part_of(to));
+  write_file(part_of(to) / "model.safetensors.minima-part", "half");
   const ConvertReport report = convert_weights(directory.path(), to, {});
-  CHECK(report.replaced == to.string() + ".part");
+  CHECK(report.replaced == part_of(to));
   CHECK(load_model(to).label_names.size() == 3);
   CHECK(std::distance(std::filesystem::directory_iterator(to.parent_path()), {}) == 1);
-  write_file(folder / "new.safetensors.part", "half");
+  write_file(folder / "new.safetensors.minima-part", "half");
   CHECK(convert_weights(directory.path(), folder / "new.safetensors", {}).replaced ==
-        folder / "new.safetensors.part");
-  CHECK_FALSE(std::filesystem::exists(folder / "new.safetensors.part"));
+        folder / "new.safetensors.minima-part");
+  CHECK_FALSE(std::filesystem::exists(folder / "new.safetensors.minima-part"));
   CHECK(convert_weights(directory.path(), folder / "other.safetensors", {}).replaced.empty());
 }
 
