@@ -1,12 +1,15 @@
 #include "core/file.hpp"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <sstream>
 
 #include "core/error.hpp"
 
@@ -40,6 +43,24 @@ class Descriptor {
   int fd_;
 };
 
+/// "process 4711", which has locked what is open; "another process" where the system does not tell which.
+std::string holder_of(int fd) {
+  struct stat status {};
+  fstat(fd, &status);
+  const std::string wanted =
+      fmt::format("{:02x}:{:02x}:{}", major(status.st_dev), minor(status.st_dev), status.st_ino);
+  std::ifstream locks("/proc/locks");  // 1: FLOCK  ADVISORY  WRITE 4711 fe:00:1234 0 EOF
+  for (std::string line; std::getline(locks, line);) {
+    std::istringstream words(line);
+    std::string number, kind, how, mode, file;
+    pid_t process = 0;
+    if (words >> number >> kind >> how >> mode >> process >> file && kind == "FLOCK" &&
+        file == wanted && process > 0)
+      return fmt::format("process {}", process);
+  }
+  return "another process";
+}
+
 }  // namespace
 
 bool is_there(const std::filesystem::path& path) {
@@ -56,6 +77,16 @@ std::string ending(const std::filesystem::path& path) {
 
 std::filesystem::path part_of(const std::filesystem::path& path) {
   return (path.has_filename() ? path : path.parent_path()).string() + ".minima-part";
+}
+
+std::string lock(int fd, const std::filesystem::path& path) {
+  if (fd < 0) return "";
+  if (flock(fd, LOCK_EX | LOCK_NB) != 0) return errno == EWOULDBLOCK ? holder_of(fd) : "";
+  struct stat opened {
+  }, named{};
+  const bool same = fstat(fd, &opened) == 0 && stat(path.c_str(), &named) == 0 &&
+                    opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
+  return same ? "" : "another process";
 }
 
 InputFile::InputFile(const std::filesystem::path& path) : path_(path) {
@@ -101,13 +132,15 @@ void write_file(const std::filesystem::path& path,
   const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
   const std::filesystem::path temporary = part_of(path);
   const auto refused = [&](const char* what) {
-    const std::string why = reason();
-    unlink(temporary.c_str());
-    fail_at_run_time("{}: cannot be {}: {}", path.string(), what, why);
+    fail_at_run_time("{}: cannot be {}: {}", path.string(), what, reason());
   };
+  const Descriptor file(temporary, O_WRONLY | O_CREAT);
+  if (file < 0) fail_at_run_time("{}: cannot be created: {}", path.string(), reason());
+  const std::string other = lock(file, temporary);
+  check(other.empty(), "{}: {} is at work on it; wait for its end, or name another file",
+        temporary.string(), other);
   try {
-    const Descriptor file(temporary, O_WRONLY | O_CREAT | O_TRUNC);
-    if (file < 0) fail_at_run_time("{}: cannot be created: {}", path.string(), reason());
+    if (ftruncate(file, 0) != 0) refused("written");  // what a kill has left
     produce([&](const void* bytes, std::size_t count) {
       const char* from = static_cast<const char*>(bytes);
       while (count > 0) {
@@ -119,11 +152,12 @@ void write_file(const std::filesystem::path& path,
       }
     });
     if (fsync(file) != 0) refused("flushed");
+    // While it is locked: else another process could cut off what this one puts into place.
+    if (rename(temporary.c_str(), path.c_str()) != 0) refused("renamed into place");
   } catch (...) {
     unlink(temporary.c_str());
     throw;
   }
-  if (rename(temporary.c_str(), path.c_str()) != 0) refused("renamed into place");
   flush_folder(folder);
 }
 

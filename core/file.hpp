@@ -22,6 +22,11 @@ std::string ending(const std::filesystem::path& path);
 /// so that what has it may be replaced.
 std::filesystem::path part_of(const std::filesystem::path& path);
 
+/// Locks (flock) the file or folder that is open under the name `path`, until it is closed or the process ends, however
+/// it ends. Returns who has it otherwise, "process 4711", or "another process" where the system does not tell or the
+/// name has gone over to another file meanwhile; empty where it is locked, and on a file system that knows no locks.
+std::string lock(int fd, const std::filesystem::path& path);
+
 /// A file open for reading at any place. Bytes are copied, not mapped: where the file is cut off
 /// while it is open, a read throws, and a mapping would kill the process.
 class InputFile {
@@ -47,8 +52,8 @@ class InputFile {
 /// The bytes of a file. Throws Error, with the system's reason, when it cannot be read.
 std::string read_file(const std::filesystem::path& path);
 
-/// Writes under the name part_of(path), flushes, renames, and flushes the folder. Throws Error (run time)
-/// when the disk refuses.
+/// Writes under the name part_of(path), flushes, renames, and flushes the folder. Throws Error where another process is
+/// writing it, and (run time) when the disk refuses.
 void write_file(const std::filesystem::path& path, std::string_view bytes);
 
 /// Makes what was renamed or removed in a folder last through a power cut. Throws Error (run time) when the disk

@@ -1,16 +1,12 @@
 #include "core/folder.hpp"
 
 #include <fcntl.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
-#include <sstream>
+#include <optional>
 
 #include "core/error.hpp"
 #include "core/file.hpp"
@@ -34,28 +30,12 @@ bool exchange(const fs::path& a, const fs::path& b) {
   return renameat2(AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), RENAME_EXCHANGE) == 0;
 }
 
-/// "process 4711", which has locked the open folder; "another process" where the system does not tell which.
-std::string holder_of(int fd) {
-  struct stat status {};
-  fstat(fd, &status);
-  const std::string wanted =
-      fmt::format("{:02x}:{:02x}:{}", major(status.st_dev), minor(status.st_dev), status.st_ino);
-  std::ifstream locks("/proc/locks");  // 1: FLOCK  ADVISORY  WRITE 4711 fe:00:1234 0 EOF
-  for (std::string line; std::getline(locks, line);) {
-    std::istringstream words(line);
-    std::string number, kind, how, mode, file;
-    pid_t process = 0;
-    if (words >> number >> kind >> how >> mode >> process >> file && kind == "FLOCK" &&
-        file == wanted && process > 0)
-      return fmt::format("process {}", process);
-  }
-  return "another process";
-}
-
 }  // namespace
 
 void write_folder(const fs::path& folder, const std::function<void(const fs::path&)>& fill) {
   const fs::path part = part_of(folder), old = fs::path(part).replace_extension(".minima-replaced");
+  std::optional<FolderLock> replaced;  // in the end it is `part`, until it is removed
+  if (fs::exists(folder)) replaced.emplace(folder);
   const std::vector<fs::path> parents = missing_folders(part.parent_path());
   const auto remove_all_made = [&] {
     std::error_code ignored;
@@ -63,13 +43,15 @@ void write_folder(const fs::path& folder, const std::function<void(const fs::pat
     for (const fs::path& parent : parents) fs::remove(parent, ignored);  // where it is empty
   };
   std::error_code refused;
-  fs::remove_all(part, refused);
-  if (!refused) fs::create_directories(part, refused);
+  fs::create_directories(part, refused);
   if (refused) {
     remove_all_made();
     fail_at_run_time("{}: cannot be created: {}", folder.string(), refused.message());
   }
+  const FolderLock filling(part);
   try {
+    // What a kill has left goes; the folder, which is locked, stays.
+    for (const fs::directory_entry& left : fs::directory_iterator(part)) fs::remove_all(left);
     fill(part);
   } catch (...) {
     remove_all_made();
@@ -86,7 +68,7 @@ void write_folder(const fs::path& folder, const std::function<void(const fs::pat
     fail_at_run_time("{}: cannot be put in the place of {}: {}; it is whole", part.string(),
                      folder.string(), refused.message());
   flush_folder(part.has_parent_path() ? part.parent_path() : ".");
-  for (const fs::path& replaced : {part, old}) fs::remove_all(replaced, refused);
+  for (const fs::path& away : {part, old}) fs::remove_all(away, refused);
 }
 
 FolderLock::FolderLock(const fs::path& folder) : made_(missing_folders(folder)) {
@@ -96,12 +78,10 @@ FolderLock::FolderLock(const fs::path& folder) : made_(missing_folders(folder)) 
   if (access(folder.c_str(), W_OK | X_OK) != 0)
     fail_at_run_time("{}: cannot be written: {}", folder.string(), std::strerror(errno));
   fd_ = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  // A file system that knows no locks refuses in another way; there the folder is taken on trust.
-  if (fd_ >= 0 && flock(fd_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-    const std::string holder = holder_of(fd_);
+  if (const std::string other = lock(fd_, folder); !other.empty()) {
     close(fd_);
     fail("{}: {} is at work in it; wait for its end, or name another folder", folder.string(),
-         holder);
+         other);
   }
 }
 

@@ -1,7 +1,9 @@
 /// Whole files and JSON.
 #include "core/file.hpp"
 
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/json.hpp"
 #include "tests/data/files.hpp"
@@ -72,6 +74,37 @@ TEST_CASE("a write that fails half-way leaves the old file and nothing else") {
         }) == "no more");
   CHECK(read_file(path) == "old");
   CHECK(entries(folder.path()) == 1);
+}
+
+TEST_CASE("a file is written by one at a time, and what a killed one has left is replaced") {
+  const test::Folder folder;
+  const std::string path = folder.path() + "/x";
+  folder.write("x.minima-part", "what a kill has left, longer than what follows");
+  write_file(path, [&](const Append& append) {
+    append("one", 3);
+    const std::string message = error_of([&] { write_file(path, "other"); });
+    CHECK(message.starts_with(part_of(path).string() + ": "));
+    CHECK(contains(message, "is at work on it"));
+    append("two", 3);
+  });
+  CHECK(read_file(path) == "onetwo");
+  CHECK(entries(folder.path()) == 1);
+}
+
+TEST_CASE("what has another name by the time that it is locked is another process's") {
+  const test::Folder folder;
+  const std::string path = folder.write("part", ""), whole = folder.path() + "/whole";
+  const int fd = open(path.c_str(), O_RDONLY), again = open(path.c_str(), O_RDONLY);
+  CHECK(lock(fd, path) == "");
+  CHECK(lock(again, path) != "");
+  std::filesystem::rename(path, whole);
+  CHECK(lock(fd, path) == "another process");
+  folder.write("part", "");
+  CHECK(lock(fd, path) == "another process");
+  CHECK(lock(fd, whole) == "");
+  close(fd);
+  CHECK(lock(again, whole) == "");
+  close(again);
 }
 
 TEST_CASE("what the disk refuses is a failure at run time, and names the file") {

@@ -92,6 +92,28 @@ TEST_CASE(
   can_exchange = true;
 }
 
+TEST_CASE("a folder is filled by one at a time, and is that one's alone") {
+  const test::Folder home;
+  const std::filesystem::path folder = std::filesystem::path(home.path()) / "model";
+  for (const char* bytes :
+       {"first", "second"}) {  // where there was none, and in the place of another
+    write_folder(folder, [&](const std::filesystem::path& part) {
+      write_file(part / "a", bytes);
+      const auto other = [](const std::filesystem::path& same) { write_file(same / "b", "other"); };
+      CHECK(
+          test::contains(test::error_of([&] { write_folder(folder, other); }), "is at work in it"));
+      write_file(part / "c", bytes);
+    });
+    CHECK(read_file(folder / "a") + read_file(folder / "c") == std::string(bytes) + bytes);
+    CHECK(std::distance(std::filesystem::directory_iterator(folder), {}) == 2);
+    CHECK(std::distance(std::filesystem::directory_iterator(home.path()), {}) == 1);
+  }
+  const FolderLock training(folder);
+  CHECK(test::contains(test::error_of([&] { write_folder(folder, [](const auto&) {}); }),
+                       folder.string() + ": "));
+  CHECK_FALSE(std::filesystem::exists(part_of(folder)));
+}
+
 TEST_CASE("a folder that cannot be made is named, and nothing that was made for it is left") {
   const test::Folder home;
   home.write("file", "");
