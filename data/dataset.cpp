@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "core/error.hpp"
@@ -83,30 +84,66 @@ Dataset assemble(std::string name, std::string origin, const Classes& classes, S
   return dataset;
 }
 
-/// 80/10/10 with every label in equal shares: of n texts with a label, chosen by the seed, n/10
-/// (rounded, at least one where n ≥ 3) go to dev and as many to test. Within a split the order is
-/// the file's.
+/// The rows of each text, in the order of their first: those that differ in case and punctuation alone are one text.
+std::vector<std::vector<std::size_t>> rows_of_texts(const std::vector<Row>& rows) {
+  std::unordered_map<std::string, std::size_t> place;
+  std::vector<std::vector<std::size_t>> texts;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const std::string key = without_case_and_punctuation(rows[i].text, rows[i].pair);
+    const auto [known, is_new] = place.try_emplace(key, texts.size());
+    if (is_new) texts.emplace_back();
+    texts[known->second].push_back(i);
+  }
+  return texts;
+}
+
+/// 80/10/10 with every label in equal shares: of n rows with a label, chosen by the seed, n/10
+/// (rounded, at least one where there are three texts) go to dev and as many to test. All rows of a
+/// text, which has the label of its first one, go together, so that none is in two splits: the shares
+/// are met as nearly as this allows, and a text of more rows than a share stays in training. Within a
+/// split the order is the file's.
 Dataset split_by_seed(std::string name, const std::string& origin, const Classes& classes,
                       Source all, u64 seed) {
   enum Part : u8 { train, dev, test };
-  std::map<i64, std::vector<std::size_t>> of_label;
-  for (std::size_t i = 0; i < all.rows.size(); ++i)
-    of_label[classes.index(all.rows[i], all.file)].push_back(i);
+  using Text = std::vector<std::size_t>;  // its rows
+  std::vector<i64> label_of_row;
+  for (const Row& row : all.rows) label_of_row.push_back(classes.index(row, all.file));
+  std::map<i64, std::vector<Text>> of_label;
+  for (Text& text : rows_of_texts(all.rows))
+    of_label[label_of_row[text.front()]].push_back(std::move(text));
 
   std::vector<Part> part(all.rows.size(), train);
-  for (auto& [label, indices] : of_label) {
-    RandomSequence(seed, "split/" + classes.names()[label]).shuffle(indices);
-    const std::size_t n = indices.size();
-    const std::size_t share = n < 3 ? 0 : std::max<std::size_t>(1, (n + 5) / 10);
-    for (std::size_t i = 0; i < share; ++i) part[indices[i]] = dev;
-    for (std::size_t i = share; i < 2 * share; ++i) part[indices[i]] = test;
+  std::vector<bool> trained(classes.names().size());  // by label
+  const auto put = [&](const Text& text, Part where) {
+    for (const std::size_t row : text) part[row] = where;
+  };
+  for (auto& [label, texts] : of_label) {
+    RandomSequence(seed, "split/" + classes.names()[label]).shuffle(texts);
+    std::size_t n = 0, lightest = all.rows.size();
+    for (const Text& text : texts) n += text.size(), lightest = std::min(lightest, text.size());
+    const std::size_t share = texts.size() < 3 ? 0 : std::max<std::size_t>(1, (n + 5) / 10);
+    std::size_t next = 0;
+    for (const Part where : {dev, test})
+      for (std::size_t rows = 0; rows < share && next < texts.size(); ++next) {
+        if (texts[next].size() > std::max(share, lightest)) continue;
+        put(texts[next], where);
+        rows += texts[next].size();
+      }
   }
+  // A label that only rows of other labels' texts have may be in no training text: they go there.
+  for (std::size_t i = 0; i < part.size(); ++i)
+    if (part[i] == train) trained[label_of_row[i]] = true;
+  for (const auto& [label, texts] : of_label)
+    for (const Text& text : texts)
+      if (std::ranges::any_of(text, [&](std::size_t row) { return !trained[label_of_row[row]]; }))
+        put(text, train);
   Source parts[] = {{all.file, {}, std::move(all.remarks)}, {all.file, {}}, {all.file, {}}};
   for (std::size_t i = 0; i < all.rows.size(); ++i)
     parts[part[i]].rows.push_back(std::move(all.rows[i]));
-  check(!parts[dev].rows.empty(),
-        "{}: {} texts are too few to split; a label needs three to be in every split", all.file,
-        all.rows.size());
+  check(
+      !parts[dev].rows.empty(),
+      "{}: {} texts are too few to split; a label needs three different ones to be in every split",
+      all.file, all.rows.size());
   return assemble(
       std::move(name),
       fmt::format("{}, split 80/10/10 by seed {}, labels in equal shares", origin, seed), classes,

@@ -30,7 +30,7 @@ struct Dataset {
 ///             Split as a file is.
 ///   a folder  with train, dev (or validation, valid, val) and test, each a file as below
 ///   a file    .tsv, .csv or .jsonl (readers/table.hpp, readers/jsonl.hpp), split 80/10/10 by `seed`
-///             with the labels in equal shares (stratified)
+///             with the labels in equal shares (stratified), all rows of a text in one split
 ///
 /// `read` says which columns of files hold what, and what becomes of bad rows.
 ///

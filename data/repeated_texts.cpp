@@ -51,7 +51,7 @@ RepeatedTexts::Conflicts RepeatedTexts::conflicts() const {
           })};
 }
 
-std::string without_case_and_punctuation(const std::string& text) {
+std::string without_case_and_punctuation(const std::string& text, const std::string& pair) {
   std::string result;
   WordScanner words(text, Casing::uncased);
   while (words.next()) {
@@ -60,6 +60,7 @@ std::string without_case_and_punctuation(const std::string& text) {
     if (!result.empty()) result += ' ';
     result += word;
   }
+  if (!pair.empty()) result += '\t' + without_case_and_punctuation(pair);
   return result;
 }
 
@@ -67,11 +68,8 @@ Overlaps count_overlaps(const Dataset& dataset) {
   RepeatedTexts texts;
   int split = 0;
   for (const auto* examples : {&dataset.train, &dataset.dev, &dataset.test}) {
-    for (const Example& example : *examples) {
-      const std::string both =
-          example.pair.empty() ? example.text : example.text + '\t' + example.pair;
-      texts.add(without_case_and_punctuation(both), split, example.label);
-    }
+    for (const Example& example : *examples)
+      texts.add(without_case_and_punctuation(example.text, example.pair), split, example.label);
     ++split;
   }
   return {texts.shared(1, 0), texts.shared(2, 0), texts.shared(2, 1)};

@@ -57,7 +57,7 @@ struct Overlaps {
 };
 Overlaps count_overlaps(const Dataset& dataset);
 
-/// A text's words in lower case, without punctuation, with one space between.
-std::string without_case_and_punctuation(const std::string& text);
+/// A text's words in lower case, without punctuation, with one space between; of a pair both texts'.
+std::string without_case_and_punctuation(const std::string& text, const std::string& pair = {});
 
 }  // namespace minima

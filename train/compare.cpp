@@ -4,7 +4,6 @@
 
 #include "core/file.hpp"
 #include "data/naive_bayes.hpp"
-#include "data/repeated_texts.hpp"
 #include "train/find_lr.hpp"
 #include "train/finetuning.hpp"
 #include "train/machine.hpp"
@@ -16,7 +15,7 @@ namespace {
 Json describe_data(const Task& task) {
   const Dataset& data = task.dataset;
   const NaiveBayes bag_of_words(data.train, static_cast<i64>(data.label_names.size()));
-  const Overlaps overlaps = count_overlaps(data);
+  const Overlaps& overlaps = task.overlaps;
   return {{"name", data.name},
           {"origin", data.origin},
           {"train", data.train.size()},

@@ -150,8 +150,18 @@ Task prepare(const TaskOptions& options, Dataset dataset) {
       is_preset(options.model)
           ? options.model
           : std::filesystem::absolute(options.model).lexically_normal().string();
-  return {std::move(dataset),    std::move(tokenizer), std::move(data), std::move(config), name,
-          std::move(pretrained), std::move(notes),     max_length,      options.device,    unknown};
+  const Overlaps overlaps = count_overlaps(dataset);
+  return {std::move(dataset),
+          std::move(tokenizer),
+          std::move(data),
+          std::move(config),
+          name,
+          std::move(pretrained),
+          std::move(notes),
+          max_length,
+          options.device,
+          unknown,
+          overlaps};
 }
 
 }  // namespace minima

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "data/dataset.hpp"
+#include "data/repeated_texts.hpp"
 #include "data/tokenizer.hpp"
 #include "train/classification.hpp"
 #include "train/model_directory.hpp"
@@ -43,6 +44,8 @@ struct Task {
   Device device{};
   double unknown =
       0;  ///< the share of [UNK] among the tokens of the training texts, but for [CLS] and [SEP]
+
+  Overlaps overlaps{};  ///< of the splits
 
   /// A model with the weights that training starts from: the directory's, or drawn from `seed`.
   std::unique_ptr<nn::Classifier> new_model(u64 seed) const;

@@ -98,6 +98,16 @@ void tell_of_unknown(const Task& task) {
       100 * task.unknown, task.tokenizer.vocabulary().names().unk);
 }
 
+void tell_of_overlaps(const Task& task) {
+  const auto& [dev_in_train, test_in_train, test_in_dev] = task.overlaps;
+  if (dev_in_train + test_in_train + test_in_dev == 0) return;
+  fmt::print(
+      stderr,
+      "minima: warning: {} of {} dev texts and {} of {} test texts are training texts too, and {} "
+      "test texts are dev texts: what is measured on them flatters the model\n",
+      dev_in_train, task.dataset.dev.size(), test_in_train, task.dataset.test.size(), test_in_dev);
+}
+
 void TrainingVerbOptions::add_to(CLI::App& verb, Texts texts) {
   verb.add_option(
           "--data", task.data,
@@ -234,6 +244,7 @@ Task TrainingVerbOptions::load() {
   fmt::print(stderr, "{}\n", loaded.dataset.origin);
   for (const std::string& note : loaded.notes) fmt::print(stderr, "{}: {}\n", task.model, note);
   tell_of_unknown(loaded);
+  tell_of_overlaps(loaded);
   if (!epochs) training.epochs = loaded.pretrained ? 3 : default_epochs(loaded.data.train.size());
   const Batches batches = shuffled(loaded.data.train, training.batch, training.seed);
   by_step(training.switches, total_steps(batches, training));

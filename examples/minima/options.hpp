@@ -48,6 +48,8 @@ void tell_of_pairs(const TextClassifier& classifier, const std::string& model, b
 
 /// Says on standard error where a vocabulary does not know many of the words that are to be learned from.
 void tell_of_unknown(const Task& task);
+/// Says there that texts of one split are in another.
+void tell_of_overlaps(const Task& task);
 
 /// What is trained on what, and how: --data, --model, --epochs, --batch, …
 struct TrainingVerbOptions {

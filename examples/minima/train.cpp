@@ -57,6 +57,7 @@ struct TrainVerb {
       Json record = done.record;
       record["model"] = (directory.path / "final").string();
       record["report"] = report["report"];
+      record["overlaps"] = report["data"]["overlaps"];
       record["arguments"] = directory.arguments;
       return fmt::print("{}\n", record.dump());
     }

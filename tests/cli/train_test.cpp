@@ -33,6 +33,37 @@ TEST_CASE("what surroundings lack is said before anything is loaded") {
   }
 }
 
+TEST_CASE(
+    "texts that are in two splits are told of, by train and compare; a file is split without "
+    "such") {
+  const Shell shell;
+  std::filesystem::create_directory(shell.folder / "set");
+  std::string rows = "label\ttext\n";
+  for (int i = 0; i < 20; ++i) rows += fmt::format("{}\ttext {} of class {}\n", i % 2, i, i % 2);
+  shell.write("set/train.tsv", rows);
+  shell.write("set/dev.tsv", "label\ttext\n0\tText 0 of class 0!\n1\tnew\n0\tother\n");
+  shell.write("set/test.tsv", "label\ttext\n1\ttext 1 of class 1\n0\ttext 2 of class 0\n1\tnew\n");
+  shell.write("twice.tsv", rows + rows.substr(rows.find('\n') + 1));
+  const std::string told =
+      "minima: warning: 1 of 3 dev texts and 2 of 3 test texts are training texts too, and 1 test "
+      "texts are dev texts: ";
+  const std::string small = std::string(kTiny) + " --json --data ";
+  const Answer train = shell.minima("train --out one" + small + "set");
+  CAPTURE(train.err);
+  REQUIRE(train.code == 0);
+  CHECK(train.err.find(told) != std::string::npos);
+  CHECK(parse_json(train.out, "train")["overlaps"]["test_in_train"] == 2);
+  const Answer compare = shell.minima("compare --optimizers sgd --out two" + small + "set");
+  CAPTURE(compare.err);
+  REQUIRE(compare.code == 0);
+  CHECK(compare.err.find(told) != std::string::npos);
+  const Answer file = shell.minima("train --out three" + small + "twice.tsv");
+  CAPTURE(file.err);
+  REQUIRE(file.code == 0);
+  CHECK(file.err.find("warning") == std::string::npos);
+  CHECK(parse_json(file.out, "train")["overlaps"]["test_in_train"] == 0);
+}
+
 TEST_CASE("bad data is refused in one line that says where and why") {
   const Shell shell;
   std::string good = "label\ttext\n";

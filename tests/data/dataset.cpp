@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "core/rng.hpp"
 #include "data/classes.hpp"
 #include "data/repeated_texts.hpp"
 #include "tests/data/files.hpp"
@@ -138,6 +139,62 @@ TEST_CASE("a file is split into disjoint parts with the labels in equal shares")
   for (const auto* split : {&data.train, &data.dev, &data.test})
     for (const Example& example : *split) all.insert(example.text);
   CHECK(all.size() == 300);
+}
+
+TEST_CASE(
+    "where no text is repeated, the seed shuffles the rows of each label, and the first are dev "
+    "and test") {
+  const test::Folder folder;
+  const Dataset data = load_dataset(uneven_file(folder), 7);
+  std::vector<int> ham;
+  for (int i = 0; i < 300; ++i)
+    if (i % 3 < 2) ham.push_back(i);
+  RandomSequence(7, "split/ham").shuffle(ham);
+  const auto expected = [&](int begin) {
+    std::vector<int> numbers(ham.begin() + begin, ham.begin() + begin + 20);
+    std::ranges::sort(numbers);
+    std::vector<std::string> result;
+    for (const int i : numbers) result.push_back(fmt::format("text {}", i));
+    return result;
+  };
+  const auto of_ham = [&](std::vector<Example> split) {
+    std::erase_if(split, [](const Example& example) { return example.label != 1; });
+    return texts(split);
+  };
+  CHECK(of_ham(data.dev) == expected(0));
+  CHECK(of_ham(data.test) == expected(20));
+}
+
+TEST_CASE("a repeated text of a file is in one split, whatever its case, punctuation and label") {
+  const test::Folder folder;
+  for (const u64 seed : {1, 2, 3, 4, 5, 6, 7, 8}) {
+    CAPTURE(seed);
+    std::string rows;
+    for (int i = 0; i < 200; ++i)  // each text twice, and one of ten with both labels
+      for (const char* form : {"{}\tText {}\n", "{}\ttext, {}!\n"})
+        rows += fmt::format(fmt::runtime(form), (i + (i % 10 == 0 && form[3] == 'T')) % 2, i);
+    for (int i = 0; i < 100; ++i) rows += "0\tthe same\n";
+    rows += "2\ttext 3\n";  // a label that no text has first
+    const Dataset data = load_dataset(folder.write("repeated.tsv", table(rows)), seed);
+    const Overlaps overlaps = count_overlaps(data);
+    CHECK(overlaps.dev_in_train == 0);
+    CHECK(overlaps.test_in_train == 0);
+    CHECK(overlaps.test_in_dev == 0);
+    for (const auto* split : {&data.dev, &data.test}) {
+      CHECK(split->size() >= 48);  // 50, but for a text that is taken back
+      CHECK(split->size() <= 52);
+      CHECK(std::ranges::count(texts(*split), "the same") == 0);
+    }
+    CHECK(std::ranges::count(texts(data.train), "the same") == 100);
+    CHECK(data.label_names.size() == 3);
+  }
+  // Three of everything, so that a share is less than a text.
+  std::string rows;
+  for (int i = 0; i < 18; ++i) rows += fmt::format("{}\ttext {}\n", i % 2, i / 6 * 2 + i % 2);
+  const Dataset data = load_dataset(folder.write("few.tsv", table(rows)), 1);
+  CHECK(data.train.size() == 6);
+  CHECK(data.dev.size() == 6);
+  CHECK(count_overlaps(data).test_in_train == 0);
 }
 
 TEST_CASE("a labels.txt beside a file names its classes, unless it does not know them all") {
