@@ -9,16 +9,17 @@ namespace {
 /// A share of all 32-bit words.
 u64 threshold(double rate) { return static_cast<u64>(rate * 0x1p32); }
 
-/// Calls visit(row, bits) for every token: 128 bits of its own.
+/// Calls visit(text, row, bits) for every token: 128 bits of its own.
 template <class Visit>
 void for_each_token(const Batch& batch, u64 key, i64 step, const Visit& visit) {
   const i64 *offsets = batch.offsets.data<i64>(), *positions = batch.positions.data<i64>(),
             *example = batch.example_id.data<i64>();
   for (i64 text = 0; text < batch.texts(); ++text)
     for (i64 row = offsets[text]; row < offsets[text + 1]; ++row)
-      visit(row, Philox::block({static_cast<u64>(positions[row]), static_cast<u64>(example[text]),
-                                static_cast<u64>(step), 0},
-                               key));
+      visit(text, row,
+            Philox::block({static_cast<u64>(positions[row]), static_cast<u64>(example[text]),
+                           static_cast<u64>(step), 0},
+                          key));
 }
 
 /// The id of [MASK].
@@ -48,15 +49,28 @@ Masking::Masking(const Vocabulary& vocabulary, const MaskingOptions& options)
   check(!ordinary_.empty(), "masking: the vocabulary has special tokens only");
 }
 
-MaskedBatch Masking::operator()(const Batch& batch, i64 step) const {
-  const u64 key = stream_key(options_.seed, "masking"), chosen_below = threshold(options_.rate);
+MaskedBatch Masking::operator()(const Batch& batch, i64 step, bool in_every_text) const {
+  const u64 key = stream_key(options_.seed, "masking");
   Tensor tokens = batch.tokens.clone();
+  const auto continues_word = [&](i64 token) {
+    return options_.whole_words && continues_[static_cast<std::size_t>(token)];
+  };
+  std::vector<u64> chosen_below(static_cast<std::size_t>(batch.texts()), threshold(options_.rate));
+  if (in_every_text) {
+    std::vector<u64> lowest(chosen_below.size(), threshold(1));
+    for_each_token(batch, key, step, [&](i64 text, i64 row, const Philox::Block& bits) {
+      const i64 token = tokens.data<i64>()[row];
+      u64& least = lowest[static_cast<std::size_t>(text)];
+      if (may_hide(token) && !continues_word(token)) least = std::min<u64>(least, bits.x0);
+    });
+    for (std::size_t text = 0; text < lowest.size(); ++text)
+      chosen_below[text] = std::max(chosen_below[text], lowest[text] + 1);
+  }
   std::vector<i64> rows, targets;
   bool chosen = false;  // also the word that the token may continue
-  for_each_token(batch, key, step, [&](i64 row, const Philox::Block& bits) {
+  for_each_token(batch, key, step, [&](i64 text, i64 row, const Philox::Block& bits) {
     i64& token = tokens.data<i64>()[row];
-    const auto id = static_cast<std::size_t>(token);
-    if (!(options_.whole_words && continues_[id])) chosen = bits.x0 < chosen_below;
+    if (!continues_word(token)) chosen = bits.x0 < chosen_below[static_cast<std::size_t>(text)];
     if (!may_hide(token)) chosen = false;
     if (!chosen) return;
     rows.push_back(row);
@@ -78,7 +92,7 @@ Batch drop_words(const Batch& batch, const Vocabulary& vocabulary, double rate, 
   if (rate == 0) return batch;
   Tensor tokens = batch.tokens.clone();
   for_each_token(batch, stream_key(seed, "word dropout"), step,
-                 [&, mask = mask_of(vocabulary)](i64 row, const Philox::Block& bits) {
+                 [&, mask = mask_of(vocabulary)](i64, i64 row, const Philox::Block& bits) {
                    i64& token = tokens.data<i64>()[row];
                    if (bits.x0 < threshold(rate) && !is_special(vocabulary, token)) token = mask;
                  });

@@ -39,8 +39,9 @@ class Masking {
   /// Whether a token may be hidden: any but a special one.
   bool may_hide(i64 token) const { return !is_special_[static_cast<std::size_t>(token)]; }
 
-  /// `batch` itself stays as it is.
-  MaskedBatch operator()(const Batch& batch, i64 step) const;
+  /// `batch` itself stays as it is. A text of a few tokens may have none chosen, unless it is `in_every_text`:
+  /// then the rate is as high there as its first choice takes.
+  MaskedBatch operator()(const Batch& batch, i64 step, bool in_every_text = false) const;
 
  private:
   MaskingOptions options_;

@@ -54,7 +54,7 @@ Evaluation evaluate(const nn::MaskedLm& model, const TokenizedSplit& split,
   double loss = 0;
   i64 right = 0, hidden = 0;
   for (const std::vector<i64>& indices : batches_in_order(split, evaluation_batch(split))) {
-    const MaskedBatch masked = masking(make_batch(split, indices), 0);
+    const MaskedBatch masked = masking(make_batch(split, indices), 0, true);
     if (masked.rows.size() == 0) continue;
     const Tensor logits = model.logits(masked.batch, masked.rows).value().to(Device{});
     loss += ops::cross_entropy(logits, masked.targets, {.reduction = Reduction::sum}).loss.item();
@@ -64,7 +64,11 @@ Evaluation evaluate(const nn::MaskedLm& model, const TokenizedSplit& split,
     }
     hidden += masked.rows.size();
   }
-  const double n = static_cast<double>(std::max<i64>(1, hidden));
+  check(hidden > 0,
+        "evaluation: the {} texts have no token to hide: all of their words are unknown to the "
+        "vocabulary",
+        split.size());
+  const double n = static_cast<double>(hidden);
   return {ConfusionMatrix(0),
           loss / n,
           {{"accuracy", static_cast<double>(right) / n}, {"perplexity", std::exp(loss / n)}}};

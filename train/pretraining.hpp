@@ -19,7 +19,7 @@ Objective masked_language_modelling(nn::MaskedLm& model, const PretrainingData& 
                                     const Masking& masking, const TrainingOptions& options,
                                     const Tokenizer* tokenizer = nullptr);
 
-/// The loss at the hidden tokens, and of `extra` "accuracy", the share that the model tells rightly,
+/// The loss at the hidden tokens, of which each text has one at least that has words, and of `extra` "accuracy", the share that the model tells rightly,
 /// and "perplexity", e^loss.
 Evaluation evaluate(const nn::MaskedLm& model, const TokenizedSplit& split, const Masking& masking);
 

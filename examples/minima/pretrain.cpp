@@ -69,6 +69,12 @@ struct PretrainVerb {
     fmt::print(stderr, "{}\n{} parameters, {} texts of {} tokens\n", task.dataset.origin,
                model.parameter_count(), data.train.size(), data.train.tokens.size());
     tell_of_unknown(task);
+    if (data.dev.size() > 0 && !objective.evaluate)
+      fmt::print(
+          stderr,
+          "minima: warning: nothing is evaluated: the {} dev texts have no token to hide, all of "
+          "their words are unknown to the vocabulary\n",
+          data.dev.size());
 
     Optimizer rule =
         make_optimizer(resolved, parameter_groups(model.parameters(), resolved, training.training));

@@ -41,6 +41,12 @@ TEST_CASE("pretrain makes from plain text what train --model goes on with") {
   check_refused(shell, "pretrain --data lines.of.text",
                 {"lines.of.text:1", "'text'", "--plain-text"});
 
+  shell.write("set/dev.txt", "\u4E2D \u6587\n");
+  const Answer untold = shell.minima("pretrain --data set --out untold" + std::string(kTiny));
+  CHECK(untold.code == 0);
+  CHECK(untold.err.find("nothing is evaluated: the 1 dev texts have no token to hide") !=
+        std::string::npos);
+
   const Answer trained = shell.minima(
       "train --model pre/final --data labelled.tsv --out run --epochs 1 --threads 1 --freeze "
       "embeddings --layer-decay 0.9 --word-dropout 0.1 --json");

@@ -155,3 +155,25 @@ TEST_CASE("only who hides tokens needs a [MASK]") {
                        Error);
   CHECK_NOTHROW(drop_words(batch, without, 0, 1, 1));
 }
+
+TEST_CASE(
+    "where every text is to have a hidden token, those that have one already stay as they are") {
+  const TokenizedSplit split = some_texts(200, 4);
+  const Batch batch = make_batch(split, all_of(split));
+  for (const bool whole_words : {false, true}) {
+    const Masking masking(letters(), {.rate = 0.1, .whole_words = whole_words});
+    const auto plain = fates(masking(batch, 3)), full = fates(masking(batch, 3, true));
+    std::map<i64, i64> chosen, chosen_of_all;
+    for (const auto& [place, fate] : plain) chosen[place.first] += fate.second;
+    for (const auto& [place, fate] : full) chosen_of_all[place.first] += fate.second;
+    i64 raised = 0;
+    for (const auto& [place, fate] : full)
+      if (chosen[place.first] > 0) CHECK(fate == plain.at(place));
+    for (const auto& [text, count] : chosen_of_all) {
+      raised += chosen[text] == 0;
+      CHECK(count >= 1);
+      if (chosen[text] == 0 && !whole_words) CHECK(count == 1);
+    }
+    CHECK(raised > 20);
+  }
+}

@@ -1,5 +1,7 @@
 #include "train/pretraining.hpp"
 
+#include <cmath>
+
 #include "core/cpu/threads.hpp"
 #include "core/safetensors.hpp"
 #include "data/vocabulary_training.hpp"
@@ -116,4 +118,24 @@ TEST_CASE("texts of unknown words alone are nothing to learn from, nor to be tol
   CHECK_FALSE(objective({setting.data.train, unknown}).evaluate);
   CHECK_FALSE(objective({setting.data.train, {}}).evaluate);
   CHECK(objective(setting.data).evaluate);
+}
+
+TEST_CASE("an evaluation hides a token in every text that has one, and tells of no loss without") {
+  const Setting setting;
+  nn::MaskedLm model(setting.config);
+  model.initialize(1);
+  const TokenizedSplit shorts =
+      tokenize(*setting.tokenizer, {{"cows", 0}, {"milk", 0}, {"\u4E2D", 0}}, 64);
+  for (const bool whole_words : {false, true}) {
+    // So low a rate that nothing would be hidden else.
+    const Masking rare(setting.tokenizer->vocabulary(), {.rate = 1e-9, .whole_words = whole_words});
+    const Evaluation shown = evaluate(model, shorts, rare);
+    CHECK(shown.loss > 1);
+    CHECK(shown.score("perplexity") == doctest::Approx(std::exp(shown.loss)));
+  }
+  const TokenizedSplit unknown = tokenize(*setting.tokenizer, {{"\u4E2D", 0}}, 64);
+  CHECK(test::contains(test::error_of([&] {
+                         evaluate(model, unknown, Masking(setting.tokenizer->vocabulary(), {}));
+                       }),
+                       "the 1 texts have no token to hide"));
 }
