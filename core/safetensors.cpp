@@ -138,6 +138,7 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path
   check(header.is_object(), "{}: the header is not an object", name);
   for (const auto& [key, value] : header.items()) {
     if (key == "__metadata__") {
+      if (value.is_null()) continue;  // none, as the public library reads it
       check(value.is_object(), "{}: __metadata__ is not an object", name);
       for (const auto& [field, content] : value.items()) {
         check(content.is_string(), "{}: __metadata__ '{}' is not a string", name, shown(field));

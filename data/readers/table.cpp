@@ -24,7 +24,7 @@ void TableReader::begin() {
   const bool found = read_fields(fields_);
   check(found, "{}: is empty; expected a header, {}, and one row after another", source_,
         expected());
-  if (!options_.no_header && is_row(fields_)) options_.no_header = true;
+  if (!options_.no_header && is_row(fields_) && !has_names(fields_)) options_.no_header = true;
   header_ = fields_;
   has_row_ = options_.no_header;
   const ReadOptions usual;
@@ -42,6 +42,14 @@ void TableReader::begin() {
   } else {
     text_ = indices_of(options_.text_column, "text-column");
   }
+}
+
+bool TableReader::has_names(const std::vector<std::string>& fields) const {
+  const auto is_name = [&](const std::string& column) {
+    return !whole_number(column) && std::ranges::find(fields, column) != fields.end();
+  };
+  return !options_.label_column.empty() && is_name(options_.label_column) &&
+         std::ranges::all_of(split(options_.text_column, ','), is_name);
 }
 
 std::size_t TableReader::index_of(const std::string& column, const char* option) const {

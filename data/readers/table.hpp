@@ -5,7 +5,7 @@
 /// *CSV* (RFC 4180): fields between commas. A field that holds a comma, a quote or a line's end
 /// stands in quotes, a quote within it is written twice; a backslash is a character like any other.
 /// A file whose first field is a whole number has no header (AG News and its kin), as under
-/// ReadOptions::no_header.
+/// ReadOptions::no_header, unless its first row has both names that are asked for.
 #pragma once
 
 #include "data/readers/lines.hpp"
@@ -37,6 +37,8 @@ class TableReader : public RowReader {
 
  private:
   using Indices = std::vector<std::size_t>;
+  /// Whether the columns of label and text are among them, by name.
+  bool has_names(const std::vector<std::string>& fields) const;
   std::size_t index_of(const std::string& column, const char* option) const;
   Indices indices_of(const std::string& columns, const char* option) const;
   Indices all_but(const Indices& others) const;

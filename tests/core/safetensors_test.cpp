@@ -34,6 +34,13 @@ std::vector<NamedTensor> examples() {
 
 }  // namespace
 
+TEST_CASE("metadata that is null is none") {
+  const test::Folder folder;
+  const SafetensorsFile file(folder.write("x.safetensors", file_of(R"({"__metadata__":null})")));
+  CHECK(file.metadata().empty());
+  CHECK(file.entries().empty());
+}
+
 TEST_CASE("tensors of every type, names of any letters and metadata survive a file") {
   const test::Folder folder;
   const std::string path = folder.path() + "/x.safetensors";

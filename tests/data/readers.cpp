@@ -84,6 +84,22 @@ TEST_CASE(
   CHECK(found[1].text == "a b");
 }
 
+TEST_CASE("a first field that is a number does not make a row of a header that has both names") {
+  const auto csv = [](const std::string& text, const ReadOptions& options = {}) {
+    return parse_rows(text, Format::csv, "x.csv", options);
+  };
+  const auto rows = csv("0,label,text\n7,good,a b\n");  // as pandas writes an index
+  REQUIRE(rows.size() == 1);
+  CHECK(rows[0].label == "good");
+  CHECK(rows[0].text == "a b");
+  const auto named =
+      csv("1,class,title,body\n1,x,a,b\n", {.label_column = "class", .text_column = "title,body"});
+  REQUIRE(named.size() == 1);
+  CHECK(named[0].text == "a b");
+  CHECK(csv("3,label,of\n4,a,b\n").size() == 2);
+  CHECK(csv("2,1,text\n4,a,b\n", {.label_column = "1", .text_column = "2"}).size() == 2);
+}
+
 TEST_CASE("labels of JSON are strings, whole numbers, true or false") {
   const auto rows = parse_rows(
       "{\"label\": -1, \"text\": \"\\ud83d\\ude00\"}\n{\"text\": \"\", \"label\": true, \"id\": "
