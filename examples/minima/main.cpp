@@ -1,5 +1,6 @@
 /// The program `minima`. Exit codes: 0 done, 1 failed at run time, 2 bad usage or input.
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 
 #include "core/error.hpp"
@@ -54,6 +55,7 @@ void refuse_bent_numbers(CLI::App& app) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a file too large is a write that fails, and leaves nothing
   CLI::App app("minima: train small text classifiers and compare the optimizers that train them");
   app.require_subcommand(1);
   minima::add_compare(app);

@@ -38,5 +38,12 @@ TEST_CASE("a model directory is fine-tuned by --model, and convert writes it in 
   check_refused(shell, "convert x.safetensors y", {"config.json", "--like"}, "");
   check_refused(shell, "convert one/final y.safetensors --like one/final",
                 {"single file", "--like"}, "");
+  const Answer limited = shell.minima("convert one/final big", "",
+                                      "ulimit -f 8 && env");  // blocks of 512 or 1024 bytes
+  CAPTURE(limited.err);
+  CHECK(limited.code == 1);
+  CHECK(limited.err.find("cannot be written: File too large") != std::string::npos);
+  CHECK_FALSE(shell.exists("big"));
+  CHECK_FALSE(shell.exists("big.minima-part"));
   check_refused(shell, "convert none y.safetensors", {"none", "cannot be opened"}, "");
 }
