@@ -6,6 +6,7 @@
 #include "core/file.hpp"
 #include "core/folder.hpp"
 #include "core/model_weights.hpp"
+#include "core/ops/finite.hpp"
 #include "nn/models/weights.hpp"
 #include "train/model_directory.hpp"
 #include "train/trainer.hpp"
@@ -24,6 +25,8 @@ constexpr const char* kTokenizerFiles[] = {"vocab.txt", "tokenizer.json", "token
 /// `values` as `dtype`; counts what it cannot hold.
 Tensor converted(const Tensor& values, DType dtype, const std::string& name,
                  const ConvertOptions& options, ConvertReport& report) {
+  const i64 at = ops::first_non_finite(values);
+  check(at < 0, "tensor '{}' is not finite at element {}: the weights are damaged", name, at);
   if (values.dtype() == dtype) return values;
   Tensor result = values.to(dtype);
   const Tensor before = values.to(DType::f64), after = result.to(DType::f64);
@@ -32,7 +35,7 @@ Tensor converted(const Tensor& values, DType dtype, const std::string& name,
   for (i64 i = 0; i < values.size(); ++i) {
     const double was = before.data<double>()[i], is = after.data<double>()[i];
     report.became_zero += is == 0 && was != 0;
-    if (!std::isinf(is) || std::isinf(was)) continue;
+    if (!std::isinf(is)) continue;
     ++infinite;
     largest = std::max(largest, std::abs(was));
   }
@@ -48,7 +51,8 @@ Tensor converted(const Tensor& values, DType dtype, const std::string& name,
 Json new_config(const fs::path& file, const ModelWeights& weights, const ConvertOptions& options) {
   Json json = read_json(file);
   const auto config = nn::EncoderConfig::from_json(json, file.string());
-  nn::check_sizes(config, weights);
+  nn::check_sizes(config, weights);  // before a model of these sizes is made
+  nn::match_weights(nn::Classifier(config).parameters(), weights, config.names());
   if (options.dtype) {
     json.erase("torch_dtype");
     json["dtype"] = *options.dtype == DType::f32    ? "float32"

@@ -41,7 +41,7 @@ struct ConvertReport {
 /// config.json of the new form. Nothing is written over: all is made in TO.minima-part (core/file.hpp,
 /// core/folder.hpp), which goes where an error or an InterruptRequest ends the work, and which the next
 /// call replaces where a kill has left it. Throws Error, naming file and tensor, for a source that is
-/// damaged or does not fit its config.json, a value that overflows, a folder without a config.json to
+/// damaged, has a value that is not finite, or does not fit its config.json, a value that overflows, a folder without a config.json to
 /// take, and a `to` that is there already.
 ConvertReport convert_weights(const std::filesystem::path& from, const std::filesystem::path& to,
                               const ConvertOptions& options);

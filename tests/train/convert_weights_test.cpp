@@ -81,9 +81,8 @@ TEST_CASE("a value that does not fit into f16 is an error, or counted where that
   const test::Folder folder;
   const std::string from = folder.path() + "/a.safetensors", to = folder.path() + "/b.safetensors";
   const float huge = 65520;
-  save_safetensors(
-      from, {{"w", Tensor::from(std::vector<float>{huge, -1e30f, INFINITY, 1e-9f, 0, 65519})},
-             {"ids", Tensor::from(std::vector<i64>{i64{1} << 40})}});
+  save_safetensors(from, {{"w", Tensor::from(std::vector<float>{huge, -1e30f, 1e-9f, 0, 65519})},
+                          {"ids", Tensor::from(std::vector<i64>{i64{1} << 40})}});
   const std::string message = error_of([&] { convert_weights(from, to, {.dtype = DType::f16}); });
   CHECK(contains(message, from));
   CHECK(contains(message,
@@ -294,6 +293,45 @@ TEST_CASE("a buffer of the public library goes along as it is, whatever the weig
     CHECK(file.entry(mask).type == "BOOL");
     CHECK(file.read(mask).data<u8>()[0] == 1);
   }
+}
+
+TEST_CASE(
+    "weights that training would refuse are refused: a tensor missing, of another shape, not "
+    "finite") {
+  DrawnModel directory(nn::Architecture::distilbert);
+  const std::filesystem::path folder = directory.folder.path(), from = directory.path();
+  const std::string name = "distilbert.transformer.layer.0.attention.q_lin.bias";
+  const auto refused = [&](const std::function<void(std::vector<NamedTensor>&)>& change,
+                           const std::string& words, bool also_a_file = false) {
+    std::vector<NamedTensor> tensors;
+    for (const Parameter* parameter : directory.model.parameters())
+      tensors.push_back({parameter->name, parameter->value.clone()});
+    change(tensors);
+    save_safetensors(from / "model.safetensors", tensors);
+    for (const char* to : {"new", "new.safetensors"}) {
+      if (!also_a_file && to == std::string("new.safetensors")) continue;
+      const std::string message = error_of([&] { convert_weights(from, folder / to, {}); });
+      CAPTURE(message);
+      CHECK(contains(message, words));
+      CHECK(contains(message, "model.safetensors: "));
+      CHECK_FALSE(std::filesystem::exists(folder / to));
+    }
+    CHECK(contains(error_of([&] { load_model(from); }), words));  // the same words
+  };
+  const auto is_it = [&](const NamedTensor& tensor) { return tensor.name == name; };
+  refused([&](std::vector<NamedTensor>& tensors) { std::erase_if(tensors, is_it); },
+          "'" + name + "' [32] is missing");
+  refused(
+      [&](std::vector<NamedTensor>& tensors) {
+        std::ranges::find_if(tensors, is_it)->tensor = Tensor::zeros({31}, DType::f32);
+      },
+      "'" + name + "' is [31] and must be [32]");
+  for (const float value : {NAN, INFINITY})
+    refused(
+        [&](std::vector<NamedTensor>& tensors) {
+          std::ranges::find_if(tensors, is_it)->tensor.data<float>()[3] = value;
+        },
+        "tensor '" + name + "' is not finite at element 3: the weights are damaged", true);
 }
 
 TEST_CASE("weights go with their own config.json only, and a run's folder names its model") {
