@@ -88,6 +88,15 @@ void tell_of_pairs(const TextClassifier& classifier, const std::string& model, b
                model, option);
 }
 
+std::pair<std::string_view, std::string_view> pair_of(const std::string& verb, const Lines& input) {
+  const std::string_view line = input.line();
+  const auto tabs = std::ranges::count(line, '\t');
+  check(tabs == 1, "{}: line {} has {}; --pairs takes text<TAB>text", verb, input.number(),
+        tabs == 0 ? "no tab" : fmt::format("{} tabs", tabs));
+  const std::size_t tab = line.find('\t');
+  return {line.substr(0, tab), line.substr(tab + 1)};
+}
+
 void tell_of_unknown(const Task& task) {
   constexpr double kMany = 0.1;  // natural text and a vocabulary of its language: under 0.01
   if (task.unknown < kMany) return;

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 
 #include "core/folder.hpp"
+#include "data/readers/lines.hpp"
 #include "train/compare.hpp"
 
 namespace minima {
@@ -45,6 +46,9 @@ std::optional<Casing> chosen_casing(bool cased, bool uncased);
 /// `option` is missing. Throws Error for pairs where it cannot tell their texts apart.
 void tell_of_pairs(const TextClassifier& classifier, const std::string& model, bool pairs,
                    const std::string& option);
+
+/// The two texts of a line, text<TAB>text. Throws Error, naming verb and line, for none or several tabs.
+std::pair<std::string_view, std::string_view> pair_of(const std::string& verb, const Lines& input);
 
 /// Says on standard error where a vocabulary does not know many of the words that are to be learned from.
 void tell_of_unknown(const Task& task);

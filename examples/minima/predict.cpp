@@ -31,10 +31,8 @@ struct PredictVerb {
     if (!input.next()) return false;
     example = {std::string(input.line()), 0};
     if (!pairs) return true;
-    const std::vector<std::string> texts = split(input.line(), '\t');
-    check(texts.size() == 2, "predict: line {} has {}; --pairs takes text<TAB>text", input.number(),
-          texts.size() == 1 ? "no tab" : fmt::format("{} tabs", texts.size() - 1));
-    example = {texts[0], 0, texts[1]};
+    const auto [first, second] = pair_of("predict", input);
+    example = {std::string(first), 0, std::string(second)};
     return true;
   }
 

@@ -1,6 +1,8 @@
 /// minima tokenize: lines of standard input as ids, tokens and offsets.
 #include <unistd.h>
 
+#include <tuple>
+
 #include "core/json.hpp"
 #include "data/readers/lines.hpp"
 #include "data/tokenizer_files.hpp"
@@ -91,13 +93,7 @@ struct TokenizeVerb {
   void encode(const Tokenizer& tokenizer, const Lines& input, const EncodeOptions& options,
               Encoding& encoding) const {
     std::string_view a = input.line(), b;
-    if (pairs) {
-      const std::size_t tab = a.find('\t');
-      check(tab != a.npos, "tokenize: line {} has no tab; --pairs takes text<TAB>text",
-            input.number());
-      b = a.substr(tab + 1);
-      a = a.substr(0, tab);
-    }
+    if (pairs) std::tie(a, b) = pair_of("tokenize", input);
     try {
       tokenizer.encode(a, b, options, encoding);
     } catch (const Error& error) {
@@ -118,7 +114,7 @@ void add_tokenize(CLI::App& app) {
       "points, not bytes) of the line, or of the text of the pair; [CLS] and [SEP] have 0, 0. "
       "Bytes\n"
       "that are not UTF-8 count as one character for each ill-formed part. A line has at most a\n"
-      "megabyte (2^20 bytes). With --pairs all behind the first tab is the second text.");
+      "megabyte (2^20 bytes).");
   const auto options = std::make_shared<TokenizeVerb>();
   verb.add_option("--vocab", options->vocab,
                   "vocab.txt, tokenizer.json, or a folder with one of them")

@@ -130,7 +130,7 @@ def main():
             raw = [broken(r, t) for t in texts]
             compare(what, [b for b, _ in raw], ask(program, ["--vocab", file], [b for b, _ in raw]),
                     [expected(peer, t) for _, t in raw])
-            pairs = [(t.replace("\t", " "), text(r)) for t in texts]
+            pairs = [(t.replace("\t", " "), text(r).replace("\t", " ")) for t in texts]
             lines = [f"{a}\t{b}".encode() for a, b in pairs]
             length = r.randrange(3, 24)
             for way in ("longest_first", "only_first", "only_second"):
