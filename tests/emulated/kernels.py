@@ -8,7 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-KERNEL = re.compile(r"(?:void )?(minima::(?:\w+::|\(anonymous namespace\)::)*\w+_kernel\b.*)")
+# Those for GPUs, minima::cuda::, may stand beside them in the program.
+KERNEL = re.compile(r"(?:void )?(minima::emulated::(?:\w+::|\(anonymous namespace\)::)*\w+_kernel\b.*)")
 RUN = "minima::emulated::run(minima::emulated::Kernel const&)"
 
 
