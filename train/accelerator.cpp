@@ -144,10 +144,11 @@ StepRecord Accelerator::step() {
   if (skipped_in_row_ > kMostSkipped)
     fail_at_run_time("train: {} steps in a row were skipped, the last is {}{}", skipped_in_row_,
                      step_, origin_of_non_finite());
-  good_steps_ = report.skipped ? 0 : good_steps_ + 1;
   const double scale = scale_;
+  const bool may_rise = scale_ < greatest_scale();
+  good_steps_ = may_rise && !report.skipped ? good_steps_ + 1 : 0;
   if (scales() && report.skipped) scale_ /= 2;
-  if (scale_ < greatest_scale() && good_steps_ == kGoodSteps) scale_ *= 2, good_steps_ = 0;
+  if (good_steps_ == kGoodSteps) scale_ *= 2, good_steps_ = 0;
   for (Parameter* parameter : parameters_) parameter->gradient.clear();
   // A GPU has looked at them while it moved them.
   if (report.bad_weights || parameters_.front()->value.device() == Device{})
@@ -351,7 +352,8 @@ void Accelerator::restore(const Json& state) {
     const i64 batches = std::ssize(batches_(epoch - 1));
     count("batch", batches);
   }
-  const i64 good = count("good_steps", kGoodSteps), skipped = count("skipped_in_row", kMostSkipped);
+  // Checkpoints of earlier versions count at the greatest scale too, without end; the next step forgets it.
+  const i64 good = count("good_steps", step), skipped = count("skipped_in_row", kMostSkipped);
   const double scale = state["scale"].get<double>();
   check(scale > 0 && scale <= greatest_scale(),
         "resume: scale is {} in the checkpoint; it must lie in (0, {}]", scale, greatest_scale());

@@ -216,7 +216,7 @@ class Accelerator {
   bool bad_ = false;  ///< its loss is not finite
 
   double scale_ = 1;                         ///< of the loss in backward
-  i64 good_steps_ = 0, skipped_in_row_ = 0;  ///< since the scale was last changed; by now
+  i64 good_steps_ = 0, skipped_in_row_ = 0;  ///< with a scale that may rise; by now
 
   double loss_sum_ = 0, weight_sum_ = 0;  ///< of what was trained on since the last evaluation
   std::optional<MetricsLog> log_;

@@ -129,6 +129,30 @@ TEST_CASE("training resumed at each of 50 steps, with other threads, is that whi
   set_threads(before);
 }
 
+TEST_CASE(
+    "training is resumed after more than 1,000 good steps, of a checkpoint that counts them too") {
+  TrainingOptions options = fifty_steps();
+  options.accumulate = 1;
+  options.steps = 1010;
+  options.evaluate_every = 505;
+  TrainingOptions saving = options;
+  saving.save_every = 1003;
+  const Folder folder;
+  Training uninterrupted(saving, folder.path);
+  const Outcome expected = uninterrupted.outcome(uninterrupted.trainer.run());
+  Training resumed(options, folder.path);
+  REQUIRE(resumed.trainer.resume());
+  CHECK(resumed.trainer.accelerator().steps() == 1003);
+  Json earlier = resumed.trainer.accelerator().state();
+  earlier["good_steps"] = 1003;  // as earlier versions wrote
+  Training other(options, {});
+  Accelerator accelerator({.schedule = options.schedule, .seed = options.seed});
+  accelerator.prepare(other.model.parameters(), other.optimizer,
+                      shuffled(small_task().data.train, options.batch, options.seed), 1010);
+  CHECK_NOTHROW(accelerator.restore(earlier));
+  check_equal(resumed.outcome(resumed.trainer.run()), expected);
+}
+
 TEST_CASE("training in bf16 and fp16 is resumed bit for bit, with other threads") {
   const int before = threads();
   for (const Precision precision : {Precision::bf16, Precision::fp16}) {
