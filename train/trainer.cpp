@@ -323,7 +323,6 @@ void Trainer::evaluate() {
       result_.best = result_.evaluations.size();
       result_.best_dev = record.dev;
       best_values_ = copy_values(objective_.parameters);
-      best_file_.clear();
       without_better_ = 0;
     } else {
       ++without_better_;
@@ -372,7 +371,6 @@ void Trainer::save() {
                    .state = {{"trainer", std::move(state)}, {"run", run_json}},
                    .bytes = result_.best ? 4 * parameter_count() : 0,
                    .keep = options_.keep});
-  if (result_.best) best_file_ = folder / kBest;
   save_due_ = false;
   since_save_.restart();
   save_seconds_ = clock.seconds();
@@ -394,14 +392,10 @@ void Trainer::fill(const std::filesystem::path& folder) const {
     save_safetensors(folder / "model.safetensors",
                      named([&](std::size_t i) { return objective_.parameters[i]->value; }));
   if (!result_.best) return;
-  // The best weights seldom change: a second name for the file that has them costs nothing.
-  std::error_code refused;
-  if (!best_file_.empty()) std::filesystem::create_hard_link(best_file_, folder / kBest, refused);
-  if (best_file_.empty() || refused) {
-    const std::vector<NamedTensor> best = named([&](std::size_t i) { return best_values_[i]; });
-    save_safetensors(folder / kBest, best);
-    check_written(folder / kBest, best);
-  }
+  // Though they seldom change, each checkpoint has a file of its own: one damaged file then spoils one checkpoint.
+  const std::vector<NamedTensor> best = named([&](std::size_t i) { return best_values_[i]; });
+  save_safetensors(folder / kBest, best);
+  check_written(folder / kBest, best);
 }
 
 bool Trainer::resume() {
@@ -446,13 +440,12 @@ void Trainer::restore(const Checkpoint& checkpoint) {
   evaluated_at_ = state.at("evaluated_at").get<i64>();
   without_better_ = state.at("without_better").get<i64>();
   if (state.at("best").is_null()) return;
-  best_file_ = checkpoint.folder / kBest;
-  const SafetensorsFile file(best_file_);
+  const SafetensorsFile file(checkpoint.folder / kBest);
   best_values_.clear();
   for (const Parameter* parameter : objective_.parameters) {
     best_values_.push_back(file.read(parameter->name));
     check(best_values_.back().shape() == parameter->value.shape(), "{}: '{}' is {}, not {}",
-          best_file_.string(), parameter->name, best_values_.back().shape(),
+          (checkpoint.folder / kBest).string(), parameter->name, best_values_.back().shape(),
           parameter->value.shape());
   }
 }

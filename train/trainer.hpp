@@ -163,7 +163,6 @@ class Trainer {
 
   TrainingResult result_;
   std::vector<Tensor> best_values_;
-  std::filesystem::path best_file_;             ///< holds them already; empty: none does
   i64 without_better_ = 0;                      ///< evaluations since the best
   i64 evaluated_at_ = 0;                        ///< steps taken by then
   std::vector<std::vector<i64>> step_batches_;  ///< indices of the step at hand

@@ -392,6 +392,27 @@ TEST_CASE("a damaged checkpoint is passed over and said so, and the newest whole
   }
 }
 
+TEST_CASE("a flipped bit spoils one checkpoint, though all have the same best weights") {
+  const Folder folder;
+  TrainingOptions options = fifty_steps();
+  options.steps = 12;
+  options.evaluate_every = 1;
+  options.save_every = 3;
+  const std::string spec = "sgd:lr=0";  // no evaluation is better than the first
+  Training(options, folder.path, spec).trainer.run();
+  {  // in place: whoever else has the same file on the disk has the damage too
+    std::fstream file(folder.path / "checkpoints/step-9/best.safetensors",
+                      std::ios::binary | std::ios::in | std::ios::out);
+    file.seekg(1000);
+    const int byte = file.get();
+    file.seekp(1000);
+    file.put(static_cast<char>(byte ^ 1));
+  }
+  Training resumed(options, folder.path, spec);
+  REQUIRE(resumed.trainer.resume());
+  CHECK(resumed.trainer.accelerator().steps() == 6);
+}
+
 TEST_CASE("a damaged checkpoint takes the place of no whole one among those that are kept") {
   const Folder folder;
   TrainingOptions options = fifty_steps();
