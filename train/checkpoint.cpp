@@ -167,6 +167,14 @@ std::optional<Checkpoint> newest_checkpoint(const fs::path& run,
       say(fmt::format("{} is damaged and passed over: {}; it is kept as {}", folder.string(),
                       problem, refused ? "it is" : aside.filename().string()));
   }
+  bool damaged = !steps_of(checkpoints).empty();
+  std::error_code none;
+  for (const fs::directory_entry& entry : fs::directory_iterator(checkpoints, none))
+    damaged |= entry.path().extension() == ".damaged";
+  check(!damaged,
+        "{}: has no whole checkpoint any more; put a copy of one back, or remove {} to begin anew, "
+        "which replaces the log",
+        run.string(), checkpoints.string());
   return {};
 }
 

@@ -39,7 +39,8 @@ void check_written(const std::filesystem::path& safetensors,
 /// What is wrong with a checkpoint's files: "model.safetensors has 1000 bytes, 2000 were written"; empty where all is well.
 std::string damage(const std::filesystem::path& checkpoint);
 
-/// The newest whole checkpoint of a run; none where there is none. Each one passed over is kept aside, and told to `say`.
+/// The newest whole checkpoint of a run; none where there never was one. Each one passed over is kept aside, and told to
+/// `say`. Throws Error where all are damaged: what they had may be worth more than a new beginning.
 std::optional<Checkpoint> newest_checkpoint(const std::filesystem::path& run,
                                             const std::function<void(const std::string&)>& say);
 

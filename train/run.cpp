@@ -78,6 +78,16 @@ Json begin_run(const RunDirectory& directory, Json run) {
   return run;
 }
 
+void end_run(const std::filesystem::path& directory, Json run, const TrainingResult& result) {
+  run.update({{"stop", stop_name(result.stop)}, {"time", result.time}});
+  write_file(directory / "run.json", run.dump(2) + "\n");
+}
+
+bool has_ended(const std::filesystem::path& directory) {
+  return std::filesystem::exists(directory / "final") &&
+         read_run(directory, nullptr).value("stop", "") == stop_name(Stop::finished);
+}
+
 Run run_training(const Task& task, const std::string& spec, const TrainingOptions& options,
                  const RunDirectory& run_directory, const Callback& callback) {
   const std::filesystem::path& directory = run_directory.path;
@@ -108,14 +118,16 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
                                                  {"config", task.config.to_json()},
                                                  {"optimizer", record["options"]},
                                                  {"training", std::move(training)}});
-    for (const char* told : {"comparison.json", "report.html"}) {  // before it was resumed
+  }
+
+  trainer.callbacks.push_back(callback);
+  if (run_directory.resume) {
+    trainer.resume();
+    for (const char* told : {"comparison.json", "report.html"}) {  // of how it stood before
       std::error_code ignored;
       std::filesystem::remove(directory / told, ignored);
     }
   }
-
-  trainer.callbacks.push_back(callback);
-  if (run_directory.resume) trainer.resume();
   TrainingResult result = trainer.run();
   Run run{.model = std::move(model), .result = std::move(result)};
   if (run.result.stop == Stop::interrupted) return run;
@@ -129,9 +141,7 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
   record["worst"] = to_json(worst_errors(logits, task.data.test, kWorst), task.dataset.test,
                             task.dataset.label_names);
   if (!directory.empty()) {
-    Json ended = trainer.run_json;
-    ended.update({{"stop", stop_name(run.result.stop)}, {"time", run.result.time}});
-    write_file(directory / "run.json", ended.dump(2) + "\n");
+    end_run(directory, trainer.run_json, run.result);
     trainer.log({{"best_epoch", run.result.best_epoch()}, {"test", run.test.to_json()}});
     write_folder(directory / "final", [&](const std::filesystem::path& folder) {
       save_model(folder, task.tokenizer, task.max_length, *run.model);

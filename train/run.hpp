@@ -45,6 +45,10 @@ struct RunDirectory {
 /// Begins a run's folder with its run.json: `run` and directory.arguments. That of a resumed run stays, and is written anew
 /// where it was damaged or gone. Returns what it says. Throws Error for a folder with an earlier run (refuse_earlier_run).
 Json begin_run(const RunDirectory& directory, Json run);
+/// Adds why and after what time it ended to a run's run.json, before final/ is written.
+void end_run(const std::filesystem::path& directory, Json run, const TrainingResult& result);
+/// Whether a run has taken all its steps and written its model: nothing is left to resume.
+bool has_ended(const std::filesystem::path& directory);
 
 /// Trains from the weights that options.seed draws. In `directory` (none where empty) it writes run.json at once,
 /// what a Trainer writes, and final/ at the end; with `directory.resume` it goes on with the run that is there, from its newest

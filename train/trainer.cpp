@@ -215,6 +215,7 @@ TrainingResult Trainer::run() {
       save();
       stop = Stop::interrupted;
     } else if (options_.patience > 0 && without_better_ >= options_.patience) {
+      save();
       stop = Stop::patience;
     } else if (accelerator_.steps() == total_steps()) {  // resumed after its last step
       stop = Stop::finished;
@@ -405,7 +406,7 @@ bool Trainer::resume() {
   const std::optional<Checkpoint> found =
       newest_checkpoint(directory_, [&](const std::string& text) { say(text); });
   if (!found) {
-    say(fmt::format("{} has no whole checkpoint: training begins anew", directory_.string()));
+    say(fmt::format("{} has no checkpoint: training begins anew", directory_.string()));
     accelerator_.log_to(directory_, Earlier::replaced);
     return false;
   }

@@ -275,6 +275,19 @@ std::filesystem::path output_folder(const std::string& verb, const CommonOptions
   return free;
 }
 
+bool RunFolder::tell_ended(const CommonOptions& common) const {
+  if (!resumes || !has_ended(path)) return false;
+  const std::string model = (path / "final").string();
+  if (common.json)
+    fmt::print("{}\n", Json{{"model", model}, {"stop", stop_name(Stop::finished)}}.dump());
+  else
+    fmt::print(
+        "{0} has ended: {1}; its model is {2}\nto train that further, begin a run with --model "
+        "{2}\n",
+        path.string(), stop_name(Stop::finished), model);
+  return true;
+}
+
 void die_of_interrupt(const std::string& message) {
   fmt::print(stderr, "{}\n", message);
   std::fflush(nullptr);

@@ -97,6 +97,8 @@ struct RunFolder {
         lock(path) {
     if (!resumes) refuse_earlier_run(path);
   }
+  /// Whether the resumed run has ended, which it says.
+  bool tell_ended(const CommonOptions& common) const;
   const bool resumes;
   const std::filesystem::path path;
   const FolderLock lock;

@@ -49,6 +49,7 @@ struct PretrainVerb {
     validate_optimizer(resolved, training.training);
     masking.seed = common.seed;
     const RunFolder folder("pretrain", common, resumed);
+    if (folder.tell_ended(common)) return;
     const RunDirectory directory{folder.path, folder.resumes, common.arguments()};
 
     const Task task =
@@ -93,6 +94,7 @@ struct PretrainVerb {
     if (directory.resume) trainer.resume();
     const TrainingResult result = trainer.run();
     if (result.stop == Stop::interrupted) die_of_interrupt("pretrain", directory.path);
+    end_run(directory.path, trainer.run_json, result);
     const std::filesystem::path final_model = directory.path / "final";
     write_folder(final_model, [&](const std::filesystem::path& to) {
       save_model(to, task.tokenizer, task.max_length, model);

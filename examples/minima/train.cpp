@@ -40,6 +40,7 @@ struct TrainVerb {
     const std::string resolved = spec();
     validate_optimizer(resolved, training.training);  // before anything is loaded
     const RunFolder folder("train", common, resumed);
+    if (folder.tell_ended(common)) return;
     const RunDirectory directory{folder.path, folder.resumes, common.arguments()};
     const Task task = training.load();
 

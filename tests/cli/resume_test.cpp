@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 #include <sys/wait.h>
 
+#include <map>
+
 #include "core/file.hpp"
 #include "core/folder.hpp"
 #include "core/json.hpp"
@@ -54,6 +56,47 @@ TEST_CASE("a run is resumed by the program, with its own options and no others")
         read_file(shell.folder / "whole/final/model.safetensors"));
   CHECK(read_file(shell.folder / "run/final/optimizer.safetensors") ==
         read_file(shell.folder / "whole/final/optimizer.safetensors"));
+}
+
+TEST_CASE("a run that has ended is not trained again: that is said, and every file stays") {
+  const Shell shell;
+  const auto files = [&] {
+    std::map<std::string, std::string> all;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(shell.folder / "run"))
+      if (entry.is_regular_file()) all[entry.path().string()] = read_file(entry.path());
+    return all;
+  };
+  for (const std::string verb : {"train", "pretrain"}) {
+    CAPTURE(verb);
+    std::filesystem::remove_all(shell.folder / "run");
+    REQUIRE(shell.minima(verb + kTiny + " --out run").code == 0);  // too short for a checkpoint
+    const auto before = files();
+    const Answer again = shell.minima(verb + " --resume run");
+    CHECK(again.code == 0);
+    CHECK(again.out.find("run has ended: all steps are taken") != std::string::npos);
+    CHECK(parse_json(shell.minima(verb + " --resume run --json").out, "")["stop"] ==
+          "all steps are taken");
+    const bool same = files() == before;
+    CHECK(same);
+  }
+}
+
+TEST_CASE("a report stays where its run cannot be resumed") {
+  const Shell shell;
+  REQUIRE(shell.minima(std::string("train") + kTiny + " --save-every 10 --out run").code == 0);
+  std::filesystem::remove_all(shell.folder / "run/final");
+  for (const auto& entry : std::filesystem::directory_iterator(shell.folder / "run/checkpoints"))
+    shell.write("run/checkpoints/" + entry.path().filename().string() + "/state.json", "{");
+  const std::string log = read_file(shell.folder / "run/metrics.jsonl");
+  for (int i = 0; i < 2; ++i) {  // also where they are set aside already
+    const Answer refused = shell.minima("train --resume run");
+    CHECK(refused.code == 2);
+    CHECK(refused.err.find("no whole checkpoint") != std::string::npos);
+    CHECK(refused.err.find("remove run/checkpoints") != std::string::npos);
+  }
+  CHECK(shell.exists("run/comparison.json"));
+  CHECK(shell.exists("run/report.html"));
+  CHECK(read_file(shell.folder / "run/metrics.jsonl") == log);
 }
 
 TEST_CASE("a folder in which a process is at work is refused to all others, and stays as it is") {
