@@ -97,6 +97,7 @@ std::vector<std::string> resolved_specs(const ComparisonOptions& options) {
         "compare: {} learning rates to tune with; it must be between 1 and 99", options.rates);
   check(options.seeds > 0 && options.seeds <= 1000,
         "compare: {} seeds; it must be between 1 and 1,000", options.seeds);
+  if (options.rates > 1) refuse_own_rates(options.training.groups, "--tune");
   std::vector<std::string> specs;
   std::vector<Json> resolved;
   for (const std::string& optimizer : options.optimizers) {

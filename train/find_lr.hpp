@@ -38,6 +38,9 @@ LearningRateCurve find_learning_rate(const Objective& objective, const std::stri
 std::string with_learning_rate(const std::string& spec, double lr);
 /// The learning rate of a spec; none where it has no option lr.
 std::optional<double> learning_rate(const std::string& spec);
+/// Throws Error for groups with a learning rate of their own: who searches one rate (`what`: "--find-lr") would judge it by
+/// parameters that do not heed it.
+void refuse_own_rates(const std::vector<GroupPattern>& groups, const char* what);
 
 /// A page with the curves of several optimizers.
 std::string find_lr_page(const std::vector<LearningRateCurve>& curves);

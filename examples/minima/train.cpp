@@ -100,6 +100,7 @@ void TrainVerb::find_learning_rates() {
     for (const std::string& option : options)
       check(common.verb->count("--" + option) == 0, "--find-lr and --{} exclude one another: {}",
             option, way_out);
+  refuse_own_rates(training.training.groups, "--find-lr");
   std::vector<std::string> specs;
   for (std::size_t at = 0; at <= optimizer.size();) {
     const std::size_t comma = std::min(optimizer.find(',', at), optimizer.size());
