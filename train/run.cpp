@@ -69,8 +69,10 @@ Json begin_run(const RunDirectory& directory, Json run) {
     refuse_earlier_run(directory.path);
     std::filesystem::create_directories(directory.path, refused);
   } else {
-    try {
-      run = read_run(directory.path, nullptr);
+    try {  // what may be another, such as the minutes, is as it is now
+      const Json now = std::exchange(run, read_run(directory.path, nullptr));
+      run.erase("stop");
+      for (const char* key : {"arguments", "training"}) run[key] = now[key];
     } catch (const Error&) {  // no checkpoint has kept it; it says the same again
     }
   }

@@ -241,15 +241,17 @@ TrainingResult Trainer::run() {
       stop = Stop::finished;
     else if (std::exchange(stop_wanted_, false))
       stop = Stop::callback;
-    else if (options_.minutes > 0 && accelerator_.seconds() > 60 * options_.minutes)
+    else if (options_.minutes > 0 && accelerator_.time().total() > 60 * options_.minutes)
       stop = Stop::minutes;
     const bool evaluation_due = options_.evaluate_every > 0 ? step % options_.evaluate_every == 0
                                                             : accelerator_.epoch_ended();
-    if (std::exchange(evaluation_wanted_, false) || evaluation_due || stop) evaluate();
+    if (std::exchange(evaluation_wanted_, false) || evaluation_due || last) evaluate();
     save_due_ |= save_is_due();
     const bool taken = accelerator_.skipped_in_row() == 0;
     // What was stopped before its end can go on: with more minutes, say.
     if (std::exchange(save_wanted_, false) || (!last && (stop || (save_due_ && taken)))) save();
+    // After saving: a run that goes on has not been evaluated here, and has the bits of one that never stopped.
+    if (stop) evaluate();
   }
   if (*stop != Stop::interrupted && result_.best)
     for (std::size_t i = 0; i < best_values_.size(); ++i)

@@ -46,8 +46,8 @@ struct TrainingOptions {
   double layer_decay = 1;   ///< a layer's learning rate as a share of that of the layer above
   double word_dropout = 0;  ///< share of tokens that are hidden while training (data/masking.hpp)
 
-  i64 steps = 0;           ///< instead of epochs; 0: as many as the epochs have
-  double minutes = 0;      ///< training stops after them, wherever it is; 0: no limit
+  i64 steps = 0;       ///< instead of epochs; 0: as many as the epochs have
+  double minutes = 0;  ///< of this process, after which training stops, wherever it is; 0: no limit
   i64 evaluate_every = 0;  ///< steps; 0: at the end of each epoch. Always after the last step
   /// By which the best model is chosen: a name of Evaluation::score; empty: the last is kept.
   std::string metric = "accuracy";

@@ -148,7 +148,8 @@ void TrainingVerbOptions::add_to(CLI::App& verb, Texts texts) {
   verb.add_option("--epochs", epochs,
                   "passes over the training texts (default: about 25,000 texts in all, 3 to 20)");
   verb.add_option("--steps", steps, "optimizer steps, instead of --epochs");
-  verb.add_option("--minutes", minutes, "stop after them at the latest");
+  verb.add_option("--minutes", minutes,
+                  "stop after them at the latest, in this process (0: no limit)");
   verb.add_option("--batch", batch, "texts of a batch (default 32)");
   verb.add_option("--tokens", tokens, "tokens of a batch, instead of --batch");
   verb.add_option("--schedule", training.schedule,
@@ -230,8 +231,6 @@ void TrainingVerbOptions::resolve(const CommonOptions& common) {
   check(!epochs || !steps,
         "--epochs and --steps exclude one another: give the length of training in one of them");
   check(steps.value_or(1) > 0, "--steps is {}; it must be at least 1", steps.value_or(1));
-  check(minutes.value_or(1) > 0, "--minutes is {}; it must be positive (leave it out for no limit)",
-        minutes.value_or(1));
   if (epochs) training.epochs = *epochs;
   if (steps) training.steps = *steps;
   if (minutes) training.minutes = *minutes;

@@ -81,6 +81,23 @@ TEST_CASE("a run that has ended is not trained again: that is said, and every fi
   }
 }
 
+TEST_CASE("the minutes of a resumed run may be others, or none, and are kept") {
+  const Shell shell;
+  const std::string train = std::string("train") + kTiny;
+  REQUIRE(shell.minima(train + " --out whole").code == 0);
+  REQUIRE(shell.minima(train + " --minutes 0.000001 --out run").code == 0);
+  const auto kept = [&](const char* key) { return read_json(shell.folder / "run/run.json")[key]; };
+  CHECK(kept("stop") == "the time is up");
+  CHECK(shell.minima("train --resume run --minutes 0.000002").code == 0);
+  CHECK(kept("arguments")["minutes"] == "0.000002");
+  CHECK(kept("training")["minutes"] == 0.000002);
+  CHECK(shell.minima("train --resume run --minutes 0").code == 0);
+  CHECK(kept("stop") == "all steps are taken");
+  CHECK(kept("arguments")["minutes"] == "0");
+  CHECK(read_file(shell.folder / "run/final/model.safetensors") ==
+        read_file(shell.folder / "whole/final/model.safetensors"));
+}
+
 TEST_CASE("a report stays where its run cannot be resumed") {
   const Shell shell;
   REQUIRE(shell.minima(std::string("train") + kTiny + " --save-every 10 --out run").code == 0);

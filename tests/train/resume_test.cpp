@@ -205,6 +205,48 @@ TEST_CASE("Ctrl-C in the middle of an accumulation saves, and resuming continues
   check_equal(rest.outcome(rest.trainer.run()), expected);
 }
 
+TEST_CASE(
+    "a training whose time is up after every step is, resumed each time, that which never "
+    "stopped") {
+  TrainingOptions options = fifty_steps();  // its plateau heeds every evaluation
+  options.steps = 12;
+  const Folder whole, brief;
+  Training uninterrupted(options, whole.path);
+  const Outcome expected = uninterrupted.outcome(uninterrupted.trainer.run());
+  options.minutes = 1e-9;
+  for (i64 step = 1; step <= 12; ++step) {
+    CAPTURE(step);
+    Training part(options, brief.path);
+    if (step > 1) REQUIRE(part.trainer.resume());
+    const TrainingResult result = part.trainer.run();
+    CHECK(std::ssize(result.steps) == step);
+    CHECK(result.evaluations.back().step == step);  // what a run leaves has always been evaluated
+    CHECK((result.stop == Stop::minutes) == (step < 12));
+    if (step == 12) check_equal(part.outcome(result), expected);
+  }
+}
+
+TEST_CASE("the minutes of a run that was resumed are those of the process") {
+  TrainingOptions options = fifty_steps();
+  options.steps = 12;
+  options.save_every = 5;
+  const Folder first, second;
+  Training(options, first.path).trainer.run();
+  auto last = newest_checkpoint(first.path, nullptr);
+  REQUIRE(last);
+  last->state["seconds"] = 1e6;  // as if that had taken days
+  write_checkpoint(second.path, last->step, last->state, 0, 2, [&](const fs::path& to) {
+    for (const std::string& name : names_in(last->folder))
+      if (name.ends_with(".safetensors")) fs::copy(last->folder / name, to / name);
+  });
+  options.minutes = 1000;
+  Training resumed(options, second.path);
+  REQUIRE(resumed.trainer.resume());
+  const TrainingResult result = resumed.trainer.run();
+  CHECK(result.stop == Stop::finished);
+  CHECK(result.seconds > 1e6);
+}
+
 TEST_CASE("an interrupted comparison goes on: what is finished is kept, what was begun continues") {
   ComparisonOptions options;
   options.optimizers = {"adamw", "sgd"};
