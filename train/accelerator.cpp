@@ -201,21 +201,29 @@ LoggedRecords Accelerator::log_to(const std::filesystem::path& run, Earlier earl
   if (records.lines.size() < logged_.value_or(0)) write_file(file, records.lines);
   log_.emplace(file, records.lines.size());
   if (!records.lines.empty()) return records;
-  log({{"run",
-        {{"optimizer", optimizer_->name()},
-         {"options", optimizer_->options()},
-         {"state_elements", optimizer_->state_elements()},
-         {"state_bytes", optimizer_->state_bytes()},
-         {"seed", options_.seed},
-         {"steps", total_},
-         {"schedule", options_.schedule},
-         {"warmup", options_.warmup},
-         {"accumulate", options_.accumulate},
-         {"precision", name_of(options_.precision)}}}});
+  write({{"run",
+          {{"optimizer", optimizer_->name()},
+           {"options", optimizer_->options()},
+           {"state_elements", optimizer_->state_elements()},
+           {"state_bytes", optimizer_->state_bytes()},
+           {"seed", options_.seed},
+           {"steps", total_},
+           {"schedule", options_.schedule},
+           {"warmup", options_.warmup},
+           {"accumulate", options_.accumulate},
+           {"precision", name_of(options_.precision)}}}});
   return records;
 }
 
 void Accelerator::log(const Json& line) {
+  check(line.is_object(), "log: {} is no object, of values by name", line.dump());
+  for (const char* own : {"run", "step", "grad_norm", "train_loss", "alarm", "switch"})
+    check(!line.contains(own), "log: '{}' is a key of the log's own lines; choose another name",
+          own);
+  write(line);
+}
+
+void Accelerator::write(const Json& line) {
   if (!log_) return;
   const TimeSpent::During logging(time_, TimeSpent::Part::logging);
   log_->write(line);
@@ -229,7 +237,7 @@ SwitchRecord Accelerator::change_optimizer(Optimizer next) {
       optimizer_->takes_schedule() ? restart_warmup(record.slots, total_ - step_) : 0;
   changed_at_ = step_;
   watch_.restart();
-  log(Json{{"switch", record.to_json()}});
+  write(Json{{"switch", record.to_json()}});
   return record;
 }
 
@@ -257,15 +265,19 @@ void Accelerator::refuse_bad_weights(const char* when) const {
 
 void Accelerator::ring(const Alarm& alarm) {
   const TimeSpent::During ringing(time_, TimeSpent::Part::logging);
-  log(Json{{"alarm", alarm.to_json()}});
+  write(Json{{"alarm", alarm.to_json()}});
   if (on_alarm) on_alarm(alarm);
+}
+
+i64 Accelerator::checkpoint_bytes() const {
+  i64 bytes = optimizer_->state_bytes() + (1 << 20);
+  for (const Parameter* parameter : parameters_) bytes += parameter->value.bytes();
+  return bytes;
 }
 
 std::filesystem::path Accelerator::checkpoint(const std::filesystem::path& run,
                                               const CheckpointExtras& extras) {
   const TimeSpent::During writing(time_, TimeSpent::Part::checkpoints);
-  i64 bytes = optimizer_->state_bytes() + extras.bytes + (1 << 20);
-  for (const Parameter* parameter : parameters_) bytes += parameter->value.bytes();
   refuse_bad_weights("after");
   for (const NamedTensor& slot : optimizer_->tensors())
     if (ops::first_non_finite(slot.tensor) >= 0)
@@ -281,16 +293,18 @@ std::filesystem::path Accelerator::checkpoint(const std::filesystem::path& run,
   for (const Parameter* parameter : parameters_)
     values.push_back({parameter->name, parameter->value});
   const i64 keep = skipped_in_row_ > 0 ? 0 : extras.keep;
-  return write_checkpoint(run, step_, all, bytes, keep, [&](const auto& folder) {
-    const auto model = folder / "model.safetensors", optimizer = folder / "optimizer.safetensors";
-    if (extras.fill)
-      extras.fill(folder);
-    else
-      save_safetensors(model, values);
-    optimizer_->save(optimizer);
-    check_written(model, values);
-    check_written(optimizer, optimizer_->tensors());
-  });
+  return write_checkpoint(run, step_, all, checkpoint_bytes() + extras.bytes, keep,
+                          [&](const auto& folder) {
+                            const auto model = folder / "model.safetensors",
+                                       optimizer = folder / "optimizer.safetensors";
+                            if (extras.fill)
+                              extras.fill(folder);
+                            else
+                              save_safetensors(model, values);
+                            optimizer_->save(optimizer);
+                            check_written(model, values);
+                            check_written(optimizer, optimizer_->tensors());
+                          });
 }
 
 void Accelerator::resume(const Checkpoint& checkpoint) {

@@ -156,7 +156,9 @@ class Accelerator {
   /// replaced.
   LoggedRecords log_to(const std::filesystem::path& run, Earlier earlier = Earlier::refused);
   bool logs() const { return log_.has_value(); }
-  void log(const Json& line);  ///< one of the caller's; nothing where no log was begun
+  /// Adds a line of the caller's, {"test": {…}, "best_epoch": 3, "mine": 1}; nothing where no log was begun. Throws Error
+  /// for what is no object, and for a key by which the log tells its own lines.
+  void log(const Json& line);
 
   /// What the time since prepare() went into. From next() to step() it is steps, whatever the caller does meanwhile.
   TimeSpent& time() { return time_; }
@@ -170,6 +172,7 @@ class Accelerator {
   /// Throws Error (run time) when the disk refuses, and for a weight that is not finite; then earlier ones are whole.
   std::filesystem::path checkpoint(const std::filesystem::path& run,
                                    const CheckpointExtras& extras = {});
+  i64 checkpoint_bytes() const;  ///< of parameters, optimizer and state, roughly
   /// Takes parameters, optimizer and state from a checkpoint (see newest_checkpoint). Throws Error where they do not
   /// fit what was prepared.
   void resume(const Checkpoint& checkpoint);
@@ -188,6 +191,7 @@ class Accelerator {
   double greatest_scale() const;
   void begin_epoch(i64 epoch);
   void ring(const Alarm& alarm);
+  void write(const Json& line);  ///< into the log, where there is one
   /// What is known of where it came from, as the end of a sentence.
   std::string origin_of_non_finite() const;
   void refuse_bad_weights(const char* when) const;

@@ -79,7 +79,8 @@ void forget_cached(const fs::path& file) {
   close(fd);
 }
 
-/// Refuses to begin what the disk has no room for.
+}  // namespace
+
 void require_room(const fs::path& folder, i64 bytes) {
   std::error_code unknown;
   const fs::space_info space = fs::space(folder, unknown);
@@ -88,8 +89,6 @@ void require_room(const fs::path& folder, i64 bytes) {
                      folder.string(), static_cast<double>(bytes) / 0x1p20,
                      static_cast<double>(space.available) / 0x1p20);
 }
-
-}  // namespace
 
 fs::path write_checkpoint(const fs::path& run, i64 step, const Json& state, i64 bytes, i64 keep,
                           const std::function<void(const fs::path&)>& fill) {

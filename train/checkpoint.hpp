@@ -25,6 +25,9 @@ struct Checkpoint {
   Json state;  ///< state.json
 };
 
+/// Throws Error (run time) where the disk of a folder is known to have less room than `bytes`.
+void require_room(const std::filesystem::path& folder, i64 bytes);
+
 /// Writes checkpoints/step-N of `run`: what `fill` writes into a new folder, then `state`. Where there is a whole
 /// one of this step already, nothing is done: the same step has the same content. Keeps the `keep` newest (0: all).
 /// Throws Error (run time) when the disk has less room than `bytes` or refuses; then the others are as they were.

@@ -43,6 +43,7 @@ namespace {
 /// Adds what a line holds.
 void read_line(const std::string& line, const std::string& source, LoggedRecords& records) {
   const Json json = parse_json(line, source);
+  check(json.is_object(), "{}: is no line of metrics: {} is no object", source, json.dump());
   const auto value = [](const Json& of, const char* key) {
     return of.at(key).is_null() ? std::nan("") : of.at(key).get<double>();
   };

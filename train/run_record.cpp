@@ -93,7 +93,11 @@ Json describe_log(const std::filesystem::path& folder) {
   Json run = describe_training(records.steps, records.evaluations);
   run["alarms"] = run["switches"] = Json::array();
   for (const Json& line : records.others) {
-    if (line.contains("run")) run.update(line["run"]);
+    if (line.contains("run")) {
+      check(line["run"].is_object(), "{}: 'run' is {}; it must be an object", file.string(),
+            line["run"].dump());
+      run.update(line["run"]);
+    }
     if (line.contains("alarm")) run["alarms"].push_back(line["alarm"]);
     if (line.contains("switch")) run["switches"].push_back(line["switch"]);
     if (line.contains("test")) run.update(line);

@@ -30,6 +30,7 @@ std::vector<Tensor> copy_values(const std::vector<Parameter*>& parameters) {
 using Part = TimeSpent::Part;
 using During = TimeSpent::During;
 
+constexpr int kSignals[] = {SIGINT, SIGTERM, SIGHUP};
 volatile std::sig_atomic_t interrupts = 0;
 
 extern "C" void on_interrupt(int signal) {
@@ -55,10 +56,13 @@ AcceleratorOptions accelerator_options(const TrainingOptions& options) {
 
 InterruptRequests::InterruptRequests() {
   interrupts = 0;
-  for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, on_interrupt);
+  for (const int signal : kSignals)
+    if (std::signal(signal, on_interrupt) == SIG_IGN && signal == SIGHUP)
+      std::signal(signal, SIG_IGN);  // nohup
 }
 InterruptRequests::~InterruptRequests() {
-  for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, SIG_DFL);
+  for (const int signal : kSignals)
+    if (std::signal(signal, SIG_DFL) == SIG_IGN) std::signal(signal, SIG_IGN);
   interrupts = 0;
 }
 bool InterruptRequests::received() { return interrupts != 0; }
@@ -197,16 +201,22 @@ void Trainer::say(const std::string& text) {
   });
 }
 
-i64 Trainer::parameter_count() const {
-  i64 count = 0;
-  for (const Parameter* parameter : objective_.parameters) count += parameter->value.size();
-  return count;
+i64 Trainer::best_bytes() const {
+  i64 bytes = 0;
+  if (objective_.evaluate)
+    for (const Parameter* parameter : objective_.parameters) bytes += parameter->value.bytes();
+  return bytes;
 }
 
 TrainingResult Trainer::run() {
   const bool resumed = accelerator_.logs();  // reading the checkpoint is in its time then
   if (!resumed) accelerator_.time().restart();
   since_save_.restart();
+  if (!directory_.empty()) {  // a full disk is told now, not by the model at the end
+    std::error_code refused;  // the log itself says why
+    std::filesystem::create_directories(directory_, refused);
+    require_room(directory_, accelerator_.checkpoint_bytes() + best_bytes());
+  }
   if (!directory_.empty() && !resumed) accelerator_.log_to(directory_);
   if (!directory_.empty()) board_.emplace(directory_, accelerator_.steps() + 1);
   std::optional<Stop> stop;
@@ -372,7 +382,7 @@ void Trainer::save() {
   const auto folder = accelerator_.checkpoint(
       directory_, {.fill = [&](const std::filesystem::path& to) { fill(to); },
                    .state = {{"trainer", std::move(state)}, {"run", run_json}},
-                   .bytes = result_.best ? 4 * parameter_count() : 0,
+                   .bytes = best_bytes(),
                    .keep = options_.keep});
   save_due_ = false;
   since_save_.restart();

@@ -149,7 +149,7 @@ class Trainer {
   void restore(const Checkpoint& checkpoint);
   void restore_log(const Checkpoint& checkpoint);
   void restore_best(const Checkpoint& checkpoint);
-  i64 parameter_count() const;
+  i64 best_bytes() const;  ///< of the best weights
   void tell(const std::function<void(const Callback&)>& what);
   void say(const std::string& text);
 
@@ -180,8 +180,8 @@ std::vector<ParameterGroup> parameter_groups(const std::vector<Parameter*>& para
 /// Optimizer steps of a training. Throws Error for a size that its batches cannot have.
 i64 total_steps(const Batches& batches, const TrainingOptions& options);
 
-/// While one lives, Ctrl-C (and SIGTERM) asks for an orderly end: the trainer saves and stops. A second one ends the
-/// process at once.
+/// While one lives, Ctrl-C (and SIGTERM, and SIGHUP unless that is ignored, as under nohup) asks for an orderly end: the
+/// trainer saves and stops. A second one ends the process at once.
 class InterruptRequests {
  public:
   InterruptRequests();

@@ -214,6 +214,17 @@ TEST_CASE("a folder killed in its replacement at any system call is the old one 
   CHECK(std::distance(fs::directory_iterator(home.path), {}) == 1);
 }
 
+TEST_CASE("a disk without room for the model is refused before the first step") {
+  const Folder folder;
+  const fs::path run = folder.path / "run";
+  CHECK(in_child([&] {
+          test::set_fault({.room = 1 << 20});
+          train_in(run);
+        }) == 1);
+  CHECK_FALSE(fs::exists(run / "metrics.jsonl"));
+  CHECK(in_child([&] { train_in(run); }) == 0);  // nothing there is in its way
+}
+
 TEST_CASE("a folder that cannot be written is refused in the first step") {
   const Folder folder;
   fs::create_directories(folder.path);

@@ -4,7 +4,9 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -117,6 +119,17 @@ int unlinkat(int folder, const char* path, int flags) noexcept {
 }
 int rmdir(const char* path) noexcept {
   return fails("rmdir") ? -1 : static_cast<int>(call(SYS_rmdir, path));
+}
+int statvfs(const char* path, struct statvfs* answer) noexcept {
+  struct statfs disk {};
+  if (statfs(path, &disk) != 0) return -1;
+  *answer = {};
+  answer->f_bsize = answer->f_frsize = static_cast<unsigned long>(disk.f_bsize);
+  answer->f_blocks = disk.f_blocks, answer->f_bfree = disk.f_bfree;
+  answer->f_bavail = disk.f_bavail;
+  if (counting && fault.room >= 0)
+    answer->f_bavail = static_cast<fsblkcnt_t>(fault.room) / answer->f_frsize;
+  return 0;
 }
 int mkdir(const char* path, mode_t mode) noexcept {
   return fails("mkdir") ? -1 : static_cast<int>(call(SYS_mkdir, path, mode));

@@ -13,6 +13,7 @@ struct Fault {
   long at = 0;      ///< the call that it meets, counted from 1; 0: none
   int error = 0;    ///< errno of that call and of all later ones; 0: kill -9
   int lasting = 1;  ///< of an error: how many calls fail
+  long room = -1;   ///< bytes that disks say they have left; -1: as it is
 };
 
 /// Counts from here on, and sets the fault.

@@ -226,6 +226,19 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("a terminal that goes asks for an orderly end, unless that is ignored") {
+  for (const bool ignored : {false, true}) {
+    CAPTURE(ignored);
+    std::signal(SIGHUP, ignored ? SIG_IGN : SIG_DFL);
+    {
+      const InterruptRequests requests;
+      std::raise(SIGHUP);
+      CHECK(InterruptRequests::received() != ignored);
+    }
+    CHECK((std::signal(SIGHUP, SIG_DFL) == SIG_IGN) == ignored);
+  }
+}
+
 TEST_CASE("the minutes of a run that was resumed are those of the process") {
   TrainingOptions options = fifty_steps();
   options.steps = 12;
@@ -361,6 +374,21 @@ TEST_CASE(
     CHECK(same_log);
   }
   set_threads(before);
+}
+
+TEST_CASE("a line of the caller's is in the log and harms no report; one that would is refused") {
+  const Folder folder;
+  Training training(fifty_steps(), folder.path);
+  training.trainer.run();
+  for (const Json& line :
+       {Json{{"run", "mine"}}, Json{{"step", 3}, {"mine", 1}}, Json{{"grad_norm", 1}},
+        Json{{"train_loss", 0.5}}, Json{{"alarm", "high"}}, Json{{"switch", 1}}, Json(3)})
+    CHECK_THROWS_WITH_AS(training.trainer.log(line), doctest::Contains("log: "), Error);
+  training.trainer.log({{"mine", 1}});
+  CHECK(metrics_of(folder.path).back() == "{\"mine\":1}");
+  CHECK(collect_runs({folder.path})["runs"][0]["train_loss"].size() == 50);
+  std::ofstream(folder.path / "metrics.jsonl", std::ios::app) << "{\"run\":\"mine\"}\n";
+  CHECK_THROWS_WITH_AS(collect_runs({folder.path}), doctest::Contains("'run' is \"mine\""), Error);
 }
 
 TEST_CASE("a log alone can be reported: of a loop by hand, of a run that was cut off") {
