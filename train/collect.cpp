@@ -54,7 +54,7 @@ std::string name_of(const Group& group, const std::vector<Group>& all) {
 
 Json collect_runs(const std::vector<std::filesystem::path>& folders) {
   check(!folders.empty(), "report: no run is named");
-  Json all;
+  Json all, first;  // and the first folder's configuration
   std::vector<Group> groups;
   std::set<std::filesystem::path> seen;
   for (const std::filesystem::path& folder : folders) {
@@ -86,6 +86,7 @@ Json collect_runs(const std::vector<std::filesystem::path>& folders) {
     }
     one["runs"] = Json::array();
     if (all.is_null()) {
+      first = configuration;
       all = std::move(one);
       continue;
     }
@@ -101,7 +102,7 @@ Json collect_runs(const std::vector<std::filesystem::path>& folders) {
     for (const char* key : {"failed", "unfinished"})
       if (one.contains(key))
         for (Json& run : one[key]) all[key].push_back(std::move(run));
-    if (one["training"] != all["training"])
+    if (!differences(configuration, first).empty())
       all["training"]["note"] = "the runs differ in their options; these are the first folder's";
   }
   for (const Group& group : groups) {

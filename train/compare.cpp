@@ -193,12 +193,15 @@ Json compare(const Task& task, const ComparisonOptions& options,
       const auto record = directory / "record.json";  // there when the run has ended
       const auto here = std::find(unfinished.begin(), unfinished.end(),
                                   Json{{"spec", spec}, {"seed", training.seed}});
-      if (options.resume && std::filesystem::exists(record)) {
-        runs.push_back(read_json(record));
-        ended.push_back(runs.back());
-        unfinished.erase(here);
-        continue;
-      }
+      if (options.resume && std::filesystem::exists(record)) try {
+          runs.push_back(read_json(record));
+          ended.push_back(runs.back());
+          unfinished.erase(here);
+          continue;
+        } catch (const Error& error) {
+          if (observer.training.say)
+            observer.training.say(fmt::format("{}: that run is taken as not ended", error.what()));
+        }
       write_so_far();
       if (observer.begin) observer.begin(spec, training.seed);
       const bool begun = options.resume && std::filesystem::exists(directory / "run.json");

@@ -118,6 +118,7 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
                                                    {"origin", task.dataset.origin},
                                                    {"model", task.model_name}}},
                                                  {"config", task.config.to_json()},
+                                                 {"spec", spec},
                                                  {"optimizer", record["options"]},
                                                  {"training", std::move(training)}});
   }

@@ -1,7 +1,9 @@
 #include "train/run_record.hpp"
 
+#include <limits>
 #include <map>
 
+#include "train/checkpoint.hpp"
 #include "train/watch.hpp"
 
 namespace minima {
@@ -86,10 +88,14 @@ Json describe_training(std::span<const StepRecord> steps,
 
 Json describe_log(const std::filesystem::path& folder) {
   const auto file = folder / "metrics.jsonl";
-  const LoggedRecords records = read_metrics(file);
+  // As a resumed training reads them: what is damaged is left out.
+  const LoggedRecords records = read_metrics(file, std::numeric_limits<u64>::max());
   check(!records.steps.empty(), "{}: has no step yet", file.string());
-  const Json begun = std::filesystem::exists(folder / "run.json") ? read_json(folder / "run.json")
-                                                                  : Json::object();
+  Json begun = Json::object();
+  try {
+    begun = read_run(folder, nullptr);
+  } catch (const Error&) {  // the log tells the rest
+  }
   Json run = describe_training(records.steps, records.evaluations);
   run["alarms"] = run["switches"] = Json::array();
   for (const Json& line : records.others) {
@@ -111,7 +117,9 @@ Json describe_log(const std::filesystem::path& folder) {
     run["best_epoch"] = best->epoch;
     run["seconds"] = records.evaluations.back().seconds;
   }
-  run["spec"] = fmt::format("{} ({})", run.value("optimizer", "?"), folder.string());
+  // A loop of one's own says no spec: it stands for itself.
+  run["spec"] =
+      begun.value("spec", fmt::format("{} ({})", run.value("optimizer", "?"), folder.string()));
   Json data = Json::object(), model = Json::object();
   if (begun.contains("task")) {
     data = {{"name", begun["task"].value("data", "")},

@@ -15,8 +15,8 @@ Json describe_training(std::span<const StepRecord> steps,
                        std::span<const EvaluationRecord> evaluations);
 
 /// A comparison of one run, from its metrics.jsonl (and run.json, where it has one) alone: of a loop of one's own, of a
-/// training that was interrupted, or of one that still goes on. Has what was logged by then. Throws Error where the log
-/// is none, or has no step.
+/// training that was interrupted, or of one that still goes on. Has what was logged by then. Damaged lines are left out,
+/// as is a damaged run.json. Throws Error where the log has no step.
 Json describe_log(const std::filesystem::path& run);
 
 }  // namespace minima

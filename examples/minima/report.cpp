@@ -17,6 +17,12 @@ struct ReportVerb {
   bool json = false;
 
   void run() const {
+    if (!out.empty())
+      for (const char* file : {"run.json", "metrics.jsonl"})
+        check(!std::filesystem::exists(std::filesystem::path(out) / file),
+              "--out {}: is the folder of a run, whose record the report would replace; name "
+              "another",
+              out);
     Json all = collect_runs({runs.begin(), runs.end()});
     if (out.empty() && runs.size() == 1) {  // the run's own page: it is no comparison
       const auto page = std::filesystem::path(runs[0]) / "report.html";

@@ -198,6 +198,8 @@ TEST_CASE("Ctrl-C saves and stops, and the run is as if it had not been") {
   CHECK(first.err.find("train --resume run") != std::string::npos);
   CHECK_FALSE(shell.exists("run/final"));
   CHECK(shell.minima("report run --out page").code == 0);  // of what there is so far
+  CHECK(shell.minima("report run --out run").err.find("is the folder of a run") !=
+        std::string::npos);
   CHECK(read_file(shell.folder / "page/report.html").find("has taken") != std::string::npos);
   REQUIRE(shell.minima("train --resume run").code == 0);
   REQUIRE(shell.minima("train" + epochs + " --out whole").code == 0);

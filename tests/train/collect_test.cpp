@@ -61,6 +61,8 @@ TEST_CASE("runs that differ in their seeds alone are one entry, in whatever orde
   CHECK(entries({a, c}) == std::vector<std::string>{"adamw: 1 3"});
   CHECK(entries({a, b, c, d}) ==
         std::vector<std::string>{"adamw (epochs " + epochs + "): 1 3", "adamw (epochs 50): 2 4"});
+  CHECK_FALSE(collect_runs({a, c})["training"].contains("note"));
+  CHECK(collect_runs({a, b})["training"].contains("note"));
   CHECK(comparison_table(collect_runs({a, b, c, d})).find("adamw (epochs 50)") !=
         std::string::npos);
 }

@@ -303,6 +303,14 @@ TEST_CASE("an interrupted comparison goes on: what is finished is kept, what was
   CHECK(runs == 3);
   CHECK(steps == 100);
   CHECK(missing_runs(collect_runs({stopped.path})).empty());
+  // A torn record is none: that run alone is done once more.
+  fs::path record;
+  for (const fs::directory_entry& entry : fs::directory_iterator(stopped.path))
+    if (entry.path().filename().string().starts_with("sgd")) record = entry.path() / "record.json";
+  write_file(record, "{\"optim");
+  const bool same_again = without_times(compare(small_task(), options, observer)) == expected;
+  CHECK(same_again);
+  CHECK(runs == 4);
 }
 
 TEST_CASE("a change of the optimizer is resumed before and after it") {
@@ -389,6 +397,36 @@ TEST_CASE("a line of the caller's is in the log and harms no report; one that wo
   CHECK(collect_runs({folder.path})["runs"][0]["train_loss"].size() == 50);
   std::ofstream(folder.path / "metrics.jsonl", std::ios::app) << "{\"run\":\"mine\"}\n";
   CHECK_THROWS_WITH_AS(collect_runs({folder.path}), doctest::Contains("'run' is \"mine\""), Error);
+}
+
+TEST_CASE(
+    "runs that have not ended and differ in their seeds alone are one entry, also with a damaged "
+    "log") {
+  const Folder home;
+  std::vector<fs::path> folders;
+  for (const u64 seed : {u64{1}, u64{2}}) {
+    TrainingOptions options = fifty_steps();
+    options.seed = seed;
+    folders.push_back(home.path / std::to_string(seed));
+    const Callback stop{.step = [](const StepRecord& record, i64) {
+      if (record.step == 20) std::raise(SIGINT);
+    }};
+    const InterruptRequests requests;
+    run_training(small_task(), "adamw:lr=1e-3", options, folders.back(), stop);
+  }
+  const auto specs = [&] {
+    std::set<std::string> all;
+    const Json collected = collect_runs(folders);
+    CHECK_FALSE(collected["training"].contains("note"));
+    for (const Json& run : collected["runs"]) all.insert(run["spec"].get<std::string>());
+    return all;
+  };
+  CHECK(specs() == std::set<std::string>{"adamw:lr=1e-3"});
+  std::string log = read_file(folders[0] / "metrics.jsonl");
+  log[log.find('\n', log.find("\"step\":5,")) + 1] = '!';  // step 6, or what is before it
+  write_file(folders[0] / "metrics.jsonl", log);
+  write_file(folders[1] / "run.json", "{");
+  CHECK(specs() == std::set<std::string>{"adamw:lr=1e-3"});  // the checkpoint has kept the latter
 }
 
 TEST_CASE("a log alone can be reported: of a loop by hand, of a run that was cut off") {
