@@ -23,7 +23,7 @@ Objective classification(nn::Classifier& model, const TrainingData& data,
                              static_cast<double>(batch.texts()), batch.tokens.size()};
           },
       .evaluate = [&model, &data] { return evaluate(model, data.dev); },
-      .fingerprint = fingerprint({&data.train, &data.dev})};
+      .fingerprint = fingerprint({&data.train, &data.dev, &data.test})};
   if (tokenizer)
     objective.save_model = [&, tokenizer](const std::filesystem::path& folder) {
       save_model(folder, *tokenizer, data.train.max_length, model);

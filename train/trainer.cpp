@@ -17,10 +17,6 @@ constexpr double kSaveSeconds = 60, kSaveMultiple = 100;
 
 constexpr const char* kBest = "best.safetensors";
 
-/// Options that may be others when a run is resumed: they change no bit of it.
-const std::set<std::string, std::less<>> kFreeOptions = {"minutes", "save_every", "keep", "watch",
-                                                         "checkpoint_layers"};
-
 std::vector<Tensor> copy_values(const std::vector<Parameter*>& parameters) {
   std::vector<Tensor> values;
   for (const Parameter* parameter : parameters) values.push_back(parameter->value.clone());
@@ -86,6 +82,13 @@ std::string_view stop_name(Stop stop) {
       return "a callback asked for it";
   }
   return "";
+}
+
+bool is_free(std::string option) {
+  static const std::set<std::string> free = {"minutes", "save_every", "keep", "watch",
+                                             "checkpoint_layers"};
+  std::ranges::replace(option, '-', '_');
+  return free.contains(option);
 }
 
 void validate(const TrainingOptions& options) {
@@ -439,7 +442,7 @@ void Trainer::restore(const Checkpoint& checkpoint) {
   check(state.at("fingerprint") == objective_.fingerprint,
         "resume: the data are not those of the checkpoint; give the same files and options");
   for (const auto& [key, value] : mine.items())
-    check(kFreeOptions.contains(key) || state.at("options").at(key) == value,
+    check(is_free(key) || state.at("options").at(key) == value,
           "resume: {} is {} here, {} in the checkpoint; it must be the same", key, value.dump(),
           state["options"][key].dump());
   const i64 changed_at = checkpoint.state.at("accelerator").at("changed_at").get<i64>();

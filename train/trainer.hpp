@@ -60,6 +60,9 @@ struct TrainingOptions {
   i64 keep = 2;  ///< newest checkpoints that are kept; 0: all
 };
 
+/// Whether a resumed run may have another value of an option, "save_every" or "save-every": it changes no bit of it.
+bool is_free(std::string option);
+
 /// Throws Error for options that make no sense, those of `groups` and `switches` included.
 void validate(const TrainingOptions& options);
 /// Every option of the optimizer under options.groups. Throws Error for a wrong spec, and for a group with an option that

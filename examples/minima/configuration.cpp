@@ -7,6 +7,7 @@
 #include "optim/options.hpp"
 #include "train/checkpoint.hpp"
 #include "train/task.hpp"
+#include "train/trainer.hpp"
 
 namespace minima {
 namespace {
@@ -14,9 +15,11 @@ namespace {
 /// No keys of a file; and with "json" and "out" not part of what a run is.
 const std::set<std::string> kNoKeys = {"help", "config", "resume"},
                             kLeftOut = {"help", "config", "resume", "json", "out"};
-/// May be others when a run is resumed: they change no bit of it.
-const std::set<std::string> kFree = {"help",    "config",  "resume",     "json", "out",
-                                     "threads", "minutes", "save-every", "keep"};
+
+/// Whether it may be another when a run is resumed.
+bool is_free_here(const std::string& name) {
+  return kLeftOut.contains(name) || name == "threads" || is_free(name);
+}
 
 std::vector<std::string> names_of(const CLI::App& verb) {
   std::vector<std::string> names;
@@ -135,6 +138,8 @@ std::vector<std::string> with_configuration(const CLI::App& app, std::vector<std
     refuse_other_verb(app, *verb, file, *resumed);
   } else {
     file = read_json(source);
+    if (file.is_object() && file.contains("arguments"))  // a run.json
+      file = Json(file["arguments"]);
   }
   check(file.is_object(), "{}: is no JSON object of options by name", source);
   std::vector<std::string> added;
@@ -148,7 +153,7 @@ std::vector<std::string> with_configuration(const CLI::App& app, std::vector<std
           "{}: --{} is {}, which is not there; put it back, or resume where the run was started if "
           "that is a relative path",
           source, name, kept);
-    if (own && resumes && !kFree.contains(name))
+    if (own && resumes && !is_free_here(name))
       check(value.is_boolean() ? value.get<bool>()
                                : same(with_whole_path(name, *own), with_whole_path(name, kept)),
             "--{} is {} here, {} in {}; a resumed run keeps its options", name,
@@ -159,7 +164,7 @@ std::vector<std::string> with_configuration(const CLI::App& app, std::vector<std
   }
   if (resumes)
     for (const std::string& word : words)
-      if (const std::string name = option_name(word); !name.empty() && !kFree.contains(name))
+      if (const std::string name = option_name(word); !name.empty() && !is_free_here(name))
         check(file.contains(name) || std::ranges::count(names_of(*verb), name) == 0,
               "--{}: the run in {} was started without it; a resumed run keeps its options", name,
               *resumed);

@@ -1,5 +1,5 @@
-/// Options from a file: --config FILE, a JSON object whose keys are the long options of the verb, and
-/// --resume RUN, which begins with those that RUN/run.json keeps.
+/// Options from a file: --config FILE, a JSON object whose keys are the long options of the verb, or a
+/// run.json, which has one, and --resume RUN, which begins with those that RUN/run.json keeps.
 #pragma once
 
 #include <CLI/CLI.hpp>

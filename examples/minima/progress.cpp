@@ -8,6 +8,8 @@
 namespace minima {
 namespace {
 
+constexpr i64 kMostAlarms = 10;  ///< of a training, that are said
+
 /// Columns of the terminal, asked for anew each time: it may have been resized.
 int terminal_width() {
   winsize size{};
@@ -57,12 +59,13 @@ void Progress::begin(const std::string& what) {
   clock_.restart();
   drawn_ = 0;
   steps_before_ = -1;
+  alarms_ = 0;
 }
 
 Callback Progress::callback() {
   return {.step = [this](const StepRecord& record, i64 total) { step(record, total); },
           .evaluation = [this](const EvaluationRecord& record) { evaluation(record); },
-          .alarm = [this](const Alarm& alarm) { say("alarm: " + alarm.text() + "\n"); },
+          .alarm = [this](const Alarm& one) { alarm(one); },
           .switched = [this](const SwitchRecord& record) { say(record.text()); },
           .say = [this](const std::string& text) { say(text + "\n"); }};
 }
@@ -75,6 +78,12 @@ void Progress::step(const StepRecord& record, i64 total) {
   fmt::print(stderr, "\r\033[K{}{}{}", coloured_ ? "\033[36m" : "",
              progress_line(what_, record, total, rate, terminal_width()),
              coloured_ ? "\033[0m" : "");
+}
+
+void Progress::alarm(const Alarm& alarm) {
+  if (++alarms_ > kMostAlarms) return;
+  say(fmt::format("alarm: {}\n", alarm.text()));
+  if (alarms_ == kMostAlarms) say("further alarms are in metrics.jsonl alone\n");
 }
 
 void Progress::evaluation(const EvaluationRecord& record) {

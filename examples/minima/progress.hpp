@@ -18,12 +18,14 @@ class Progress {
  private:
   void step(const StepRecord& record, i64 total);
   void evaluation(const EvaluationRecord& record);
+  void alarm(const Alarm& alarm);
   void say(const std::string& text);  ///< on lines of its own
   bool terminal_, coloured_;
   std::string what_;
   Stopwatch clock_;
   double drawn_ = 0;      ///< seconds on the clock
   i64 steps_before_ = 0;  ///< taken before this process
+  i64 alarms_ = 0;        ///< that rang
 };
 
 /// The bar: of these parts as many as `width` columns have room for, the most important first.

@@ -48,7 +48,8 @@ TEST_CASE("a run is resumed by the program, with its own options and no others")
   const Answer again = shell.minima(saving);
   CHECK(again.code == 2);
   CHECK(again.err.find("--resume run") != std::string::npos);
-  const Answer resumed = shell.minima("train --resume run --threads 2 --save-every 0");
+  const Answer resumed =
+      shell.minima("train --resume run --threads 2 --save-every 0 --watch 3 --checkpoint-layers");
   CAPTURE(resumed.err);
   REQUIRE(resumed.code == 0);
   CHECK(resumed.err.find("going on from run/checkpoints/step-40") != std::string::npos);
@@ -56,6 +57,17 @@ TEST_CASE("a run is resumed by the program, with its own options and no others")
         read_file(shell.folder / "whole/final/model.safetensors"));
   CHECK(read_file(shell.folder / "run/final/optimizer.safetensors") ==
         read_file(shell.folder / "whole/final/optimizer.safetensors"));
+}
+
+TEST_CASE("a run.json is a configuration too: that of another run with the same options") {
+  const Shell shell;
+  REQUIRE(shell.minima(std::string("train") + kTiny + " --batch 16 --seed 3 --out run").code == 0);
+  const Answer again = shell.minima("train --config run/run.json --out again");
+  CAPTURE(again.err);
+  REQUIRE(again.code == 0);
+  CHECK(read_file(shell.folder / "again/final/model.safetensors") ==
+        read_file(shell.folder / "run/final/model.safetensors"));
+  CHECK(shell.minima("train --config run/final/config.json --out other").code == 2);
 }
 
 TEST_CASE("a run that has ended is not trained again: that is said, and every file stays") {

@@ -687,6 +687,15 @@ TEST_CASE("what does not fit a checkpoint is refused by name") {
   other.clip_norm = 2;
   CHECK(error_of(other, spec).find("clip_norm") != std::string::npos);
   CHECK(error_of(options, "adamw").find("adamw8bit") != std::string::npos);
+  // Other texts to test on, which a report would take for the run's.
+  Training training(options, {}, spec);
+  const auto fingerprint_of = [&](const TrainingData& data) {
+    return classification(training.model, data, options).fingerprint;
+  };
+  TrainingData tested = small_task().data;
+  CHECK(fingerprint_of(tested) == fingerprint_of(small_task().data));
+  tested.test = tested.dev;
+  CHECK(fingerprint_of(tested) != fingerprint_of(small_task().data));
   // A new run would mix its checkpoints with those that are there.
   Training again(options, folder.path);
   CHECK_THROWS_WITH_AS(again.trainer.run(), doctest::Contains("--resume"), Error);
