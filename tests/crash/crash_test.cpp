@@ -169,7 +169,7 @@ TEST_CASE(
           test::set_fault({.at = place, .error = error, .lasting = lasting});
           train_in(run);
         });
-        // Some calls may fail without harm: a second name for a file is a copy then.
+        // Some calls may fail without harm: the removal of what goes in any case, say.
         CHECK((end == 1 || (end == 0 && lasting == 1)));
         CHECK(in_child([&] { train_in(run); }) == 0);
         CHECK(outcome(run) == expected.outcome);
