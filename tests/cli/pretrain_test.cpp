@@ -1,6 +1,8 @@
 /// minima pretrain.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "core/json.hpp"
 #include "core/safetensors.hpp"
 #include "tests/cli/shell.hpp"
@@ -68,9 +70,12 @@ TEST_CASE(
     "words that the vocabulary does not know are told, and cannot be all there is to learn from") {
   const Shell shell;
   std::string texts, labelled = "label\ttext\n";
-  for (int i = 0; i < 40; ++i) {
-    texts += "one two two two\n";
-    labelled += fmt::format("{}\tone two two two\n", i % 2);
+  std::string order = "111222222222";  // a quarter "one"; each text another order
+  for (int i = 0; i < 40; ++i, std::ranges::next_permutation(order)) {
+    std::string text;
+    for (const char word : order) text += word == '1' ? "one " : "two ";
+    texts += text + "\n";
+    labelled += fmt::format("{}\t{}\n", i % 2, text);
   }
   shell.write("texts.txt", texts);
   shell.write("labelled.tsv", labelled);

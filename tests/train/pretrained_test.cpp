@@ -86,7 +86,7 @@ TEST_CASE("what a directory fixes cannot be asked for otherwise") {
 TEST_CASE("a vocabulary from scratch knows the words of both texts of a pair") {
   const test::Folder folder;
   std::string rows = "label\ttext\tsecond\n";
-  for (int i = 0; i < 30; ++i) rows += fmt::format("{}\tgood film\tzebra quagga\n", i % 2);
+  for (int i = 0; i < 30; ++i) rows += fmt::format("{}\tgood film {}\tzebra quagga\n", i % 2, i);
   write_file(folder.path() + "/pairs.tsv", rows);
   TaskOptions options;
   options.data = folder.path() + "/pairs.tsv";
