@@ -130,7 +130,7 @@ Loops loops_for([[maybe_unused]] VectorUnit unit) {
 #if defined(__x86_64__)
   if (unit == VectorUnit::avx512 && __builtin_cpu_supports("avx512vbmi"))
     return {largest_avx512, decode_avx512, encode_avx512, 64};
-  if (unit == VectorUnit::avx2) return {plain_largest, decode_avx2, encode_avx2, 256};
+  if (unit == VectorUnit::avx2) return {largest_avx2, decode_avx2, encode_avx2, 256};
 #endif
   return plain;
 }

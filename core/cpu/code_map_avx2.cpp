@@ -1,6 +1,11 @@
-/// CodeMap's loops in AVX2. Tables are looked up by plain loads, one for each number: a gather takes
-/// longer on many processors. The indices are cut from words of 64 bits, which hold several: loading
-/// each of them too would keep the look-ups waiting.
+/// CodeMap's loops in AVX2, whose gathers take longer than plain loads on many processors.
+///
+///   decode   One load for each number. The indices are cut from words of 64 bits, which hold several:
+///            loading each of them too would keep the look-ups waiting.
+///   encode   Without look-ups in memory, by straight lines, as in AVX-512 (code_map_avx512.cpp); here
+///            eight floats fill a register of table, so a line serves a whole decade (Lines).
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "core/cpu/code_map_x86.hpp"
@@ -11,6 +16,145 @@
 #define MINIMA_AVX2 [[gnu::target("avx2,fma,bmi,bmi2")]]
 
 namespace minima::block8 {
+namespace {
+
+/// A code's rank r: 0 has rank 0 (1 if unsigned), and decade d has the ranks from F = 2^d (2^(d+1)) to
+/// 2F − 1, for the midpoints of equal parts of 10^(d−6)·[0.1, 1]. Around the decade's beginning r is
+/// ⌊the least of three lines⌋ of z = |x|/absmax / 10^(d−7):
+///
+///     line     F · (8/9 + z/9)                     within the decade
+///     across   1.25 · line − 0.25 · F − 0.25       up to its first number, whose border is at F + 0.2
+///     below    5 · line − 4 · F                    within the decade below, whose parts are a fifth as wide
+///
+/// So only the slope needs a table. It has eight entries, for stretches of about 3.5 octaves of
+/// q = scale · |x|/absmax, in each of which one decade begins; in the first stretch and the last it is
+/// made such that the border of 0, and that of 1, is at F + 0.2. `scale` makes the latter the
+/// beginning of the last stretch.
+///
+/// Where rounding could decide, near a whole number, the table of CodeMap does.
+struct Lines {
+  /// The stretch of q: (upper half of its bits) · kFactor / 2¹⁶.
+  static constexpr u32 kFactor = 146, kFirst = 29, kLast = kFirst + 7;
+  static float begin(u32 stretch) {
+    return std::bit_cast<float>(((stretch << 16) + kFactor - 1) / kFactor << 16);
+  }
+  /// How near to a whole number, in 2⁻¹⁵, is too near, above and below together; a power of two.
+  static constexpr int kDoubt = 8;
+
+  explicit Lines(const CodeMap& map) : first_rank(with_sign(map) ? 1.0f : 2.0f) {
+    const double border_of_0 = map.value[map.zero + 1] / 2.0;
+    const double border_of_1 = (map.value[254] + 1.0) / 2;
+    scale = static_cast<float>(begin(kLast) * (1 + 0x1p-18) / border_of_1);
+    for (u32 d = 0; d < 8; ++d) {
+      const double first = first_rank * std::exp2(d);
+      const double rise = d == 0   ? (first / 9 + 0.2) / border_of_0
+                          : d == 7 ? (first / 9 + 0.2) / border_of_1
+                                   : first / 9 / std::pow(10.0, d - 7.0);
+      slope[(kFirst + d) % 8] = static_cast<float>(rise / scale);
+    }
+  }
+
+  float first_rank;  ///< F of decade 0
+  float scale;
+  alignas(32) float slope[8];  ///< at stretch % 8
+};
+
+const Lines& lines(const CodeMap& map) {
+  static const Lines any(signed_code_map()), nonnegative(unsigned_code_map());
+  return with_sign(map) ? any : nonnegative;
+}
+
+constexpr i64 kRound = 32;
+
+MINIMA_AVX2 inline __m256 multiple(__m256i F, __m256i of_F) {
+  return _mm256_castsi256_ps(_mm256_add_epi32(F, of_F));
+}
+
+template <bool with_sign>
+MINIMA_AVX2 i64 encode_rounds(const Lines& t, const CodeMap& map, const float* values, i64 n,
+                              float divisor, u8* codes) {
+  const __m256 scale = _mm256_set1_ps(t.scale / divisor), slope = _mm256_load_ps(t.slope);
+  const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
+  // Below 10⁻⁷ all is nearest to 0; the lines hold from there on.
+  const __m256i least = _mm256_set1_epi32(static_cast<i32>(bits_of(1e-7f * t.scale)));
+  const __m256i factor = _mm256_set1_epi32(Lines::kFactor << 16);
+  // Multiples of F: the bits of these plus the stretch, in the place of the exponent.
+  const i32 origin = static_cast<i32>(bits_of(t.first_rank) - bits_of(1) - (Lines::kFirst << 23));
+  const __m256i line_of_F = _mm256_set1_epi32(static_cast<i32>(bits_of(8 / 9.0f)) + origin);
+  const __m256i across_of_F = _mm256_set1_epi32(static_cast<i32>(bits_of(-0.25f)) + origin);
+  const __m256i below_of_F = _mm256_set1_epi32(static_cast<i32>(bits_of(-4)) + origin);
+  // The code, or its distance from that of 0, comes in bits 15 to 22 of a float.
+  const __m256 base = _mm256_set1_ps(257 - t.first_rank + Lines::kDoubt / 2 * 0x1p-15f);
+  const __m256i fraction = _mm256_set1_epi32((1 << 15) - Lines::kDoubt);
+  const __m256i lowest_byte = _mm256_set1_epi16(255);
+  const __m256i one = _mm256_set1_epi8(1), zero = _mm256_set1_epi8(127);
+  const __m256i natural = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  i64 i = 0;
+  for (; i + kRound <= n; i += kRound) {
+    // Stage after stage over all 32 values, so that the stages' latencies overlap.
+    __m256 x[4], line[4], across[4], below[4];
+    __m256i q[4], stretch[4], F[4], place[4], doubt = fraction;
+    for (int k = 0; k < 4; ++k) x[k] = _mm256_loadu_ps(values + i + 8 * k);
+    for (int k = 0; k < 4; ++k) q[k] = _mm256_castps_si256(_mm256_mul_ps(x[k], scale));
+    if constexpr (with_sign)
+      for (int k = 0; k < 4; ++k) q[k] = _mm256_and_si256(q[k], magnitude);
+    for (int k = 0; k < 4; ++k) q[k] = _mm256_max_epi32(q[k], least);
+    for (int k = 0; k < 4; ++k) stretch[k] = _mm256_mulhi_epu16(q[k], factor);
+    for (int k = 0; k < 4; ++k) F[k] = _mm256_slli_epi32(stretch[k], 23 - 16);
+    for (int k = 0; k < 4; ++k)
+      line[k] = _mm256_permutevar8x32_ps(slope, _mm256_srli_epi32(stretch[k], 16));
+    for (int k = 0; k < 4; ++k)
+      line[k] = _mm256_fmadd_ps(_mm256_castsi256_ps(q[k]), line[k], multiple(F[k], line_of_F));
+    for (int k = 0; k < 4; ++k)
+      below[k] = _mm256_fmadd_ps(line[k], _mm256_set1_ps(5), multiple(F[k], below_of_F));
+    for (int k = 0; k < 4; ++k)
+      across[k] =
+          _mm256_fmadd_ps(line[k], _mm256_set1_ps(1.25f),
+                          _mm256_add_ps(multiple(F[k], across_of_F), _mm256_set1_ps(-0.25f)));
+    for (int k = 0; k < 4; ++k)
+      line[k] = _mm256_min_ps(line[k], _mm256_min_ps(below[k], across[k]));
+    for (int k = 0; k < 4; ++k) place[k] = _mm256_castps_si256(_mm256_add_ps(line[k], base));
+    for (int k = 0; k < 4; ++k)
+      doubt = _mm256_min_epu32(doubt, _mm256_and_si256(place[k], fraction));
+    for (int k = 0; k < 4; ++k) place[k] = _mm256_srli_epi32(place[k], 15);
+    __m256i code =
+        _mm256_packus_epi16(_mm256_and_si256(_mm256_packus_epi32(place[0], place[1]), lowest_byte),
+                            _mm256_and_si256(_mm256_packus_epi32(place[2], place[3]), lowest_byte));
+    if constexpr (with_sign) {  // a negative value has a place from 1 to 127
+      for (int k = 0; k < 4; ++k) q[k] = _mm256_castps_si256(x[k]);
+      const __m256i sign =
+          _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
+      const __m256i below_zero = _mm256_min_epu8(_mm256_max_epu8(code, one), zero);
+      code =
+          _mm256_add_epi8(zero, _mm256_sign_epi8(_mm256_blendv_epi8(code, below_zero, sign), sign));
+    }
+    // Packing works within lanes of 128 bits.
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes + i),
+                        _mm256_permutevar8x32_epi32(code, natural));
+    const __m256i doubtful = _mm256_cmpeq_epi32(doubt, _mm256_setzero_si256());
+    if (_mm256_movemask_epi8(doubtful)) [[unlikely]]
+      plain.encode(map, values + i, kRound, divisor, codes + i);
+  }
+  return i;
+}
+
+}  // namespace
+
+MINIMA_AVX2 u32 largest_avx2(const float* values, i64 n) {
+  const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
+  __m256i largest[4] = {};
+  i64 i = 0;
+  for (; i + kRound <= n; i += kRound)
+    for (int k = 0; k < 4; ++k)
+      largest[k] = _mm256_max_epu32(
+          largest[k],
+          _mm256_and_si256(magnitude, _mm256_castps_si256(_mm256_loadu_ps(values + i + 8 * k))));
+  alignas(32) u32 found[8];
+  _mm256_store_si256(reinterpret_cast<__m256i*>(found),
+                     _mm256_max_epu32(_mm256_max_epu32(largest[0], largest[1]),
+                                      _mm256_max_epu32(largest[2], largest[3])));
+  return std::max(*std::max_element(found, found + 8), plain.largest(values + i, n - i));
+}
 
 MINIMA_AVX2 void decode_avx2(const CodeMap& map, const u8* codes, i64 n, float absmax,
                              float* values) {
@@ -27,49 +171,13 @@ MINIMA_AVX2 void decode_avx2(const CodeMap& map, const u8* codes, i64 n, float a
   plain.decode(map, codes + i, n - i, absmax, values + i);
 }
 
-constexpr i64 kRound = 32;
-
-MINIMA_AVX2 inline void divide_round(const float* values, float divisor, u64* quotients) {
-  for (int k = 0; k < kRound; k += 8)
-    _mm256_store_ps(reinterpret_cast<float*>(quotients) + k,
-                    _mm256_div_ps(_mm256_loadu_ps(values + k), _mm256_set1_ps(divisor)));
-}
-
-MINIMA_AVX2 void encode_avx2(const CodeMap& map, const float* values, i64 n, float divisor,
-                             u8* codes) {
-  const i64 whole = n / kRound * kRound;
-  const __m256i lower_half = _mm256_set1_epi32(0xffff), zero = _mm256_setzero_si256();
-  const __m256i natural = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-  // Quotients, two in a word, are made two rounds before they are looked up: division takes long.
-  alignas(32) u64 pairs[4][kRound / 2];
-  const auto divide = [&](i64 i) {
-    if (i < whole) divide_round(values + i, divisor, pairs[i / kRound % 4]);
-  };
-  divide(0), divide(kRound);
-  for (i64 i = 0; i < whole; i += kRound) {
-    divide(i + 2 * kRound);
-    __m256i x[4], code[4];
-    for (int k = 0; k < 4; ++k) {
-      const u64* const pair = pairs[i / kRound % 4] + 4 * k;
-      x[k] = _mm256_load_si256(reinterpret_cast<const __m256i*>(pair));
-      const auto entry = [&](int j) {
-        const u64 x = pair[j / 2];
-        return static_cast<int>(map.entry[j % 2 ? x >> 48 : static_cast<u32>(x) >> 16]);
-      };
-      const __m256i found = _mm256_setr_epi32(entry(0), entry(1), entry(2), entry(3), entry(4),
-                                              entry(5), entry(6), entry(7));
-      code[k] = _mm256_srli_epi32(_mm256_add_epi32(found, _mm256_and_si256(x[k], lower_half)), 16);
-    }
-    const __m256i mirrored = _mm256_packus_epi16(_mm256_packus_epi32(code[0], code[1]),
-                                                 _mm256_packus_epi32(code[2], code[3]));
-    const __m256i signs =
-        _mm256_packs_epi16(_mm256_packs_epi32(x[0], x[1]), _mm256_packs_epi32(x[2], x[3]));
-    // Packing works within lanes of 128 bits; so do both of these.
-    const __m256i all = _mm256_xor_si256(mirrored, _mm256_cmpgt_epi8(zero, signs));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes + i),
-                        _mm256_permutevar8x32_epi32(all, natural));
-  }
-  plain.encode(map, values + whole, n - whole, divisor, codes + whole);
+void encode_avx2(const CodeMap& map, const float* values, i64 n, float divisor, u8* codes) {
+  const Lines& t = lines(map);
+  i64 done = 0;
+  if (divisor > 0x1p-100f && divisor < 0x1p100f)  // else its inverse is not accurate
+    done = with_sign(map) ? encode_rounds<true>(t, map, values, n, divisor, codes)
+                          : encode_rounds<false>(t, map, values, n, divisor, codes);
+  plain.encode(map, values + done, n - done, divisor, codes + done);
 }
 
 }  // namespace minima::block8

@@ -28,9 +28,6 @@ namespace {
 
 constexpr u32 kOne = 0x3f800000u;
 
-u32 bits_of(float x) { return std::bit_cast<u32>(x); }
-bool with_sign(const CodeMap& map) { return map.value[0] < 0; }
-
 /// Decade d of a map, 0 to 6, has `count` numbers, the midpoints of equal parts of 10^(d−6)·[0.1, 1].
 /// The first has place `first` among the magnitudes; 0 has place 0. y = (x − 0.1·10^(d−6)) / width
 /// counts the parts.

@@ -23,6 +23,11 @@ std::vector<float> telling_values(const CodeMap& map) {
       }
   for (u32 bits = 0x33000000u; bits < 0x3f800000u; bits += 49999)
     values.push_back(std::bit_cast<float>(bits));
+  // Again, each among zeros: a loop may leave all that it takes together to the table for one value in
+  // doubt.
+  const std::size_t n = values.size();
+  values.resize(n + 32 * n);
+  for (std::size_t i = 0; i < n; ++i) values[n + 32 * i] = values[i];
   for (float& x : values) x = std::min(x, 1.0f);
   return values;
 }
