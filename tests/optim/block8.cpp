@@ -27,7 +27,7 @@ std::vector<float> telling_values(const CodeMap& map) {
   // doubt.
   const std::size_t n = values.size();
   values.resize(n + 32 * n);
-  for (std::size_t i = 0; i < n; ++i) values[n + 32 * i] = values[i];
+  for (std::size_t i = 0; i < n; ++i) values[n + 32 * i + i % 32] = values[i];
   for (float& x : values) x = std::min(x, 1.0f);
   return values;
 }
@@ -44,7 +44,8 @@ std::vector<VectorUnit> units() {
 TEST_CASE("on every vector unit a block gets the codes of the plain loop") {
   for (const CodeMap* map : {&signed_code_map(), &unsigned_code_map()}) {
     const std::vector<float> magnitudes = telling_values(*map);
-    for (float divisor : {1.0f, 1.7f, 0x1.fffffep-7f, 3e-30f, 3e-33f, 1e-40f, 2e35f, HUGE_VALF})
+    for (float divisor :
+         {1.0f, 1.7f, 0x1.fffffep-7f, 3e-30f, 3e-33f, 1e-40f, 2e35f, 3e38f, HUGE_VALF})
       for (int sign : {1, -1}) {
         if (sign < 0 && map == &unsigned_code_map()) continue;
         std::vector<float> values = magnitudes;
@@ -65,6 +66,20 @@ TEST_CASE("on every vector unit a block gets the codes of the plain loop") {
         }
       }
   }
+}
+
+TEST_CASE("on every vector unit the largest magnitude of a block is found wherever it stands") {
+  std::vector<float> values(97, 1.0f);
+  for (const float largest : {-2.0f, -HUGE_VALF, std::nanf("")})
+    for (float& x : values) {
+      x = largest;
+      for (VectorUnit unit : units()) {
+        CAPTURE(name(unit));
+        CHECK(block8::loops_for(unit).largest(values.data(), 97) ==
+              (std::bit_cast<u32>(largest) & 0x7fffffffu));
+      }
+      x = 1;
+    }
 }
 
 TEST_CASE("on every vector unit every code is decoded as by the plain loop") {
