@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "core/search.hpp"
 #include "core/shape.hpp"
 #include "optim/probe.hpp"
 #include "optim/storage/storage.hpp"
@@ -69,8 +70,9 @@ struct StepView {
   MINIMA_HD bool skips_rows() const { return lazy_rows && gradient.ids; }
   /// Whether the row of the table that element `at` lies in is changed.
   MINIMA_HD bool moves(i64 at) const {
-    return !skips_rows() ||
-           std::binary_search(gradient.ids, gradient.ids + gradient.count, at / gradient.width);
+    if (!skips_rows()) return true;
+    const i64 row = at / gradient.width, k = count_below(gradient.ids, gradient.count, row);
+    return k < gradient.count && gradient.ids[k] == row;
   }
 
   /// Tells a probe of a number that is one for the whole parameter, with its formula.

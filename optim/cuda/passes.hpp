@@ -13,6 +13,7 @@
 
 #include "core/cuda/context.hpp"
 #include "core/cuda/each.hpp"
+#include "core/search.hpp"
 #include "core/tensor.hpp"
 #include "optim/on_gpu.hpp"
 #include "optim/storage/open.hpp"
@@ -24,7 +25,7 @@ inline constexpr i64 kStretch = 4 * kThreads;  ///< values that a block updates,
 
 /// Which entry of a table a block works on: k has the blocks first[k] … first[k + 1] − 1.
 __device__ inline i64 entry_of(i64 block, const i64* first, i64 count) {
-  return std::upper_bound(first, first + count, block) - first - 1;
+  return count_below(first, count, block + 1) - 1;
 }
 
 /// The parameters of a launch: entry k is views[index[k]].

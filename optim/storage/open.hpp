@@ -38,7 +38,7 @@ MINIMA_HD const float* open(const GradientView& gradient, i64 begin, i64 n, floa
   if (!gradient.ids) return open(gradient.values, begin, n, scratch);
   for (i64 i = 0; i < n; ++i) scratch[i] = 0;
   const i64 width = gradient.width;
-  const i64* row = std::lower_bound(gradient.ids, gradient.ids + gradient.count, begin / width);
+  const i64* row = gradient.ids + count_below(gradient.ids, gradient.count, begin / width);
   for (; row < gradient.ids + gradient.count && *row * width < begin + n; ++row) {
     const i64 from = std::max(begin, *row * width), to = std::min(begin + n, (*row + 1) * width);
     const i64 source = (row - gradient.ids) * width + from - *row * width;
