@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/file.hpp"
+#include "core/grouped.hpp"
 #include "data/naive_bayes.hpp"
 #include "train/find_lr.hpp"
 #include "train/finetuning.hpp"
@@ -76,10 +77,7 @@ Column count(const char* head, std::string pointer) {
   return {head, [=](const std::vector<const Json*>& runs) {
             const std::vector<double> all = values(runs, pointer);
             if (all.empty()) return std::string("–");
-            std::string digits = std::to_string(static_cast<i64>(all.front()));
-            for (i64 at = static_cast<i64>(digits.size()) - 3; at > 0; at -= 3)
-              digits.insert(static_cast<std::size_t>(at), 1, ',');
-            return digits;
+            return grouped(static_cast<i64>(all.front()));
           }};
 }
 

@@ -5,16 +5,15 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/grouped.hpp"
+
 namespace minima::html {
 namespace {
 
-/// A comma after every third digit left of the point; U+2212 for a leading hyphen.
+/// Grouped, and with U+2212 for a leading hyphen.
 std::string typeset(std::string number) {
-  const std::size_t first = number.starts_with('-') ? 1 : 0;
-  std::size_t end = number.find_first_not_of("0123456789", first);
-  if (end == std::string::npos) end = number.size();
-  while (end > first + 3) number.insert(end -= 3, 1, ',');
-  if (first == 1) number.replace(0, 1, "−");
+  number = grouped(number);
+  if (number.starts_with('-')) number.replace(0, 1, "−");
   return number;
 }
 

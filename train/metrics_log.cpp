@@ -40,42 +40,38 @@ Json to_json(const EvaluationRecord& evaluation) {
 
 namespace {
 
-/// Adds what a line holds.
-void read_line(const std::string& line, const std::string& source, LoggedRecords& records) {
-  const Json json = parse_json(line, source);
-  check(json.is_object(), "{}: is no line of metrics: {} is no object", source, json.dump());
+/// Adds what a line holds. Throws Error or Json::exception for one that MetricsLog has not written.
+void read_line(const std::string& line, LoggedRecords& records) {
+  const Json json = parse_json(line, "metrics.jsonl");
+  check(json.is_object(), "metrics.jsonl: {} is no object", json.dump());
   const auto value = [](const Json& of, const char* key) {
     return of.at(key).is_null() ? std::nan("") : of.at(key).get<double>();
   };
-  try {
-    if (json.contains("grad_norm")) {
-      StepRecord step{json.at("step").get<i64>(),
-                      json.at("epoch").get<i64>(),
-                      value(json, "loss"),
-                      value(json, "lr_factor"),
-                      value(json, "grad_norm"),
-                      json.at("clipped").get<bool>(),
-                      value(json, "ms"),
-                      json.at("texts").get<i64>(),
-                      json.at("tokens").get<i64>(),
-                      {}};
-      step.skipped = json.contains("skipped");
-      if (json.contains("scale")) step.scale = value(json, "scale");
-      if (json.contains("tensors"))
-        for (const auto& [name, tensor] : json["tensors"].items())
-          step.tensors.push_back({name, value(tensor, "gradient_rms"), value(tensor, "weight_rms"),
-                                  value(tensor, "update_rms"), value(tensor, "step_size"),
-                                  tensor.at("update_clipped").get<bool>()});
-      records.steps.push_back(std::move(step));
-    } else if (json.contains("train_loss")) {
-      records.evaluations.push_back(
-          {json.at("epoch").get<i64>(), json.at("step").get<i64>(), value(json, "train_loss"),
-           Evaluation::from_json(json.at("dev")), value(json, "seconds")});
-    } else {
-      records.others.push_back(json);
-    }
-  } catch (const Json::exception& error) {
-    fail("{}: is no line of metrics: {}", source, error.what());
+  if (json.contains("grad_norm")) {
+    StepRecord step{json.at("step").get<i64>(),
+                    json.at("epoch").get<i64>(),
+                    value(json, "loss"),
+                    value(json, "lr_factor"),
+                    value(json, "grad_norm"),
+                    json.at("clipped").get<bool>(),
+                    value(json, "ms"),
+                    json.at("texts").get<i64>(),
+                    json.at("tokens").get<i64>(),
+                    {}};
+    step.skipped = json.contains("skipped");
+    if (json.contains("scale")) step.scale = value(json, "scale");
+    if (json.contains("tensors"))
+      for (const auto& [name, tensor] : json["tensors"].items())
+        step.tensors.push_back({name, value(tensor, "gradient_rms"), value(tensor, "weight_rms"),
+                                value(tensor, "update_rms"), value(tensor, "step_size"),
+                                tensor.at("update_clipped").get<bool>()});
+    records.steps.push_back(std::move(step));
+  } else if (json.contains("train_loss")) {
+    records.evaluations.push_back({json.at("epoch").get<i64>(), json.at("step").get<i64>(),
+                                   value(json, "train_loss"), Evaluation::from_json(json.at("dev")),
+                                   value(json, "seconds")});
+  } else {
+    records.others.push_back(json);
   }
   records.lines += line + "\n";
 }
@@ -88,19 +84,10 @@ LoggedRecords read_metrics(const std::filesystem::path& path, u64 bytes) {
   const std::string text = read_file(path).substr(0, bytes);
   std::istringstream lines(text.substr(0, text.rfind('\n') + 1));  // npos + 1 is 0
   for (std::string line; std::getline(lines, line);) try {
-      read_line(line, path.string(), records);
+      read_line(line, records);
     } catch (const Error&) {  // whoever asked for so many bytes tells how many there are
+    } catch (const Json::exception&) {
     }
-  return records;
-}
-
-LoggedRecords read_metrics(const std::filesystem::path& path) {
-  LoggedRecords records;
-  const std::string text = read_file(path);
-  std::istringstream lines(text.substr(0, text.rfind('\n') + 1));
-  i64 number = 0;
-  for (std::string line; std::getline(lines, line);)
-    read_line(line, fmt::format("{}:{}", path.string(), ++number), records);
   return records;
 }
 

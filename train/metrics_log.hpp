@@ -7,6 +7,7 @@
 #pragma once
 
 #include <filesystem>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -57,11 +58,10 @@ struct LoggedRecords {
   std::vector<Json> others;
   std::string lines = {};  ///< all of these, as they stand in the file
 };
-/// Of all whole lines: the last one may be cut off where the program was. Throws Error, naming file and line, for one
-/// that was not written by MetricsLog.
-LoggedRecords read_metrics(const std::filesystem::path& path);
-/// Of its first `bytes` bytes, or what is there of them: lines that are damaged are left out.
-LoggedRecords read_metrics(const std::filesystem::path& path, u64 bytes);
+/// Of its first `bytes` bytes, or what is there of them. What is no whole line of MetricsLog's is left out: the last one
+/// may be cut off where the program was, others may be damaged.
+LoggedRecords read_metrics(const std::filesystem::path& path,
+                           u64 bytes = std::numeric_limits<u64>::max());
 
 /// An evaluation without its confusion matrix.
 Json to_json(const EvaluationRecord& evaluation);

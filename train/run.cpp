@@ -62,7 +62,12 @@ i64 default_epochs(i64 training_texts) {
   return std::clamp<i64>((25000 + training_texts / 2) / std::max<i64>(training_texts, 1), 3, 20);
 }
 
-Json begin_run(const RunDirectory& directory, Json run) {
+Json begin_run(const RunDirectory& directory, const Task& task, const Json& more) {
+  Json run = {
+      {"task",
+       {{"data", task.dataset.name}, {"origin", task.dataset.origin}, {"model", task.model_name}}},
+      {"config", task.config.to_json()}};
+  run.update(more);
   run["arguments"] = directory.arguments;
   std::error_code refused;  // run.json itself says why it cannot be written
   if (!directory.resume) {
@@ -113,14 +118,9 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
   if (!directory.empty()) {
     Json training = to_json(options);
     training["threads"] = threads();
-    trainer.run_json = begin_run(run_directory, {{"task",
-                                                  {{"data", task.dataset.name},
-                                                   {"origin", task.dataset.origin},
-                                                   {"model", task.model_name}}},
-                                                 {"config", task.config.to_json()},
-                                                 {"spec", spec},
-                                                 {"optimizer", record["options"]},
-                                                 {"training", std::move(training)}});
+    trainer.run_json = begin_run(
+        run_directory, task,
+        {{"spec", spec}, {"optimizer", record["options"]}, {"training", std::move(training)}});
   }
 
   trainer.callbacks.push_back(callback);

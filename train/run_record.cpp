@@ -1,6 +1,5 @@
 #include "train/run_record.hpp"
 
-#include <limits>
 #include <map>
 
 #include "train/checkpoint.hpp"
@@ -89,7 +88,7 @@ Json describe_training(std::span<const StepRecord> steps,
 Json describe_log(const std::filesystem::path& folder) {
   const auto file = folder / "metrics.jsonl";
   // As a resumed training reads them: what is damaged is left out.
-  const LoggedRecords records = read_metrics(file, std::numeric_limits<u64>::max());
+  const LoggedRecords records = read_metrics(file);
   check(!records.steps.empty(), "{}: has no step yet", file.string());
   Json begun = Json::object();
   try {

@@ -219,9 +219,9 @@ TrainingResult Trainer::run() {
     std::error_code refused;  // the log itself says why
     std::filesystem::create_directories(directory_, refused);
     require_room(directory_, accelerator_.checkpoint_bytes() + best_bytes());
+    if (!resumed) accelerator_.log_to(directory_);
+    board_.emplace(directory_, accelerator_.steps() + 1);
   }
-  if (!directory_.empty() && !resumed) accelerator_.log_to(directory_);
-  if (!directory_.empty()) board_.emplace(directory_, accelerator_.steps() + 1);
   std::optional<Stop> stop;
   while (!stop) {
     if (InterruptRequests::received()) {

@@ -1,6 +1,7 @@
 /// minima memory: what training costs in bytes, before anything runs (train/memory.hpp).
 #include "train/memory.hpp"
 
+#include "core/grouped.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/verbs.hpp"
 
@@ -11,13 +12,6 @@ constexpr double kMega = 1 << 20, kGiga = 1 << 30;
 
 /// Memories that are sold, in GB of 2³⁰ bytes.
 constexpr i64 kDevices[] = {4, 8, 16, 24, 32, 48, 64, 80, 96, 128, 141, 192};
-
-std::string grouped(i64 number) {
-  std::string digits = std::to_string(number);
-  for (i64 at = std::ssize(digits) - 3; at > 0; at -= 3)
-    digits.insert(static_cast<std::size_t>(at), 1, ',');
-  return digits;
-}
 
 std::string megabytes(i64 bytes) {
   return fmt::format("{:.1f}", static_cast<double>(bytes) / kMega);

@@ -80,12 +80,7 @@ struct PretrainVerb {
     Optimizer rule =
         make_optimizer(resolved, parameter_groups(model.parameters(), resolved, training.training));
     Trainer trainer(objective, rule, training.training, directory.path);
-    trainer.run_json = begin_run(directory, {{"task",
-                                              {{"data", task.dataset.name},
-                                               {"origin", task.dataset.origin},
-                                               {"model", task.model_name}}},
-                                             {"config", task.config.to_json()},
-                                             {"training", to_json(training.training)}});
+    trainer.run_json = begin_run(directory, task, {{"training", to_json(training.training)}});
     common.tell(directory.path);
     Progress progress;
     progress.begin(resolved);
