@@ -87,6 +87,15 @@ double ConfusionMatrix::mcc() const {
   return square > 0 ? (right * all - both) / std::sqrt(square) : 0;
 }
 
+void Evaluation::add(const Evaluation& further) {
+  const auto texts = static_cast<double>(confusion.total());
+  const auto more = static_cast<double>(further.confusion.total());
+  loss = (texts * loss + more * further.loss) / (texts + more);
+  for (i64 actual = 0; actual < confusion.labels(); ++actual)
+    for (i64 predicted = 0; predicted < confusion.labels(); ++predicted)
+      confusion.add(actual, predicted, further.confusion.count(actual, predicted));
+}
+
 std::optional<double> Evaluation::positive_f1() const {
   if (confusion.labels() != 2) return {};
   return confusion.f1(1);

@@ -50,6 +50,8 @@ struct Evaluation {
   /// Scores by name of a task that has no confusion matrix, or further ones.
   std::map<std::string, double> extra = {};
 
+  /// Takes in the evaluation of further texts, one at least, with the same classes; `extra` stays.
+  void add(const Evaluation& further);
   double accuracy() const { return score("accuracy"); }
   double macro_f1() const { return score("macro_f1"); }
   /// F1 of class 1 where there are two classes.

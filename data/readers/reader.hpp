@@ -64,7 +64,7 @@ enum class Format { tsv, csv, jsonl };
 Format format_of(const std::filesystem::path& path);
 
 /// The rows of a file, in the format that its name tells. Throws Error when it cannot be opened, is
-/// empty, or has not the columns asked for.
+/// empty, named .json, or has not the columns asked for.
 std::unique_ptr<RowReader> open_rows(const std::filesystem::path& path,
                                      const ReadOptions& options = {});
 /// The same for text at hand, which must outlive the reader; `source` names it in messages.

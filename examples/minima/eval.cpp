@@ -12,52 +12,68 @@
 namespace minima {
 namespace {
 
+/// Texts that are in memory at once; they are packed into batches by their tokens.
+constexpr std::size_t kTexts = 4096;
+
 struct EvalVerb {
   CommonOptions common;
   std::string model, data;
   ReadOptions read;
 
-  /// The rows of a file, their labels read by class_of. Where a labels.txt beside the file names the classes, as in
-  /// training, a number is one of its names before it is one of the model's: the two may be in another order.
-  std::vector<Example> examples(const std::vector<std::string>& names) const {
-    std::vector<Example> result;
-    const auto reader = open_rows(data, read);
-    const std::vector<Row> rows = all_rows(*reader);
+  /// What the labels of the file mean where a labels.txt beside it names the classes, as in training; else
+  /// themselves.
+  Classes classes() const {
     std::set<std::string> labels;
-    for (const Row& row : rows) labels.insert(row.label);
-    std::string remark;
-    const Classes classes = classes_beside(data, labels, remark);
-    if (!remark.empty()) fmt::print(stderr, "{}\n", remark);
-    for (const Row& row : rows) {
-      const std::optional<i64> label = class_of(classes.name_of(row.label), names);
-      check(label.has_value(), "{}:{}: label '{}' is not one of the model's: {}", data, row.line,
-            row.label, fmt::format("{}", fmt::join(names, ", ")));
-      result.push_back({row.text, *label, row.pair});
+    if (classes_in(std::filesystem::path(data).parent_path())) {
+      const auto rows = open_rows(data, read);
+      for (Row row; rows->next(row);) labels.insert(row.label);
     }
-    for (const std::string& note : notes(*reader)) fmt::print(stderr, "{}: {}\n", data, note);
+    std::string remark;
+    Classes result = classes_beside(data, labels, remark);
+    if (!remark.empty()) fmt::print(stderr, "{}\n", remark);
     return result;
   }
 
   void run() {
     common.apply();
     const TextClassifier classifier = load_model(model);
+    const std::vector<std::string>& names = classifier.label_names;
     classifier.model->to(common.place());
     for (const std::string& note : classifier.notes) fmt::print(stderr, "{}\n", note);
     tell_of_pairs(classifier, model, !read.pair_column.empty(), "--pair-column");
-    const TokenizedSplit split =
-        tokenize(classifier.tokenizer, examples(classifier.label_names), classifier.max_length);
-    const Evaluation result = evaluate(*classifier.model, split);
-    if (!std::isfinite(result.loss))
-      fail_at_run_time("the loss is {}; the weights of {} are damaged", result.loss, model);
+
+    Evaluation result{ConfusionMatrix(classifier.model->config.labels), 0};
+    std::vector<Example> texts;
+    const auto evaluate_texts = [&] {
+      if (texts.empty()) return;
+      result.add(evaluate(*classifier.model,
+                          tokenize(classifier.tokenizer, texts, classifier.max_length)));
+      texts.clear();
+      if (!std::isfinite(result.loss))
+        fail_at_run_time("the loss is {}; the weights of {} are damaged", result.loss, model);
+    };
+    const Classes classes = this->classes();
+    const auto rows = open_rows(data, read);
+    for (Row row; rows->next(row);) {
+      // A number is a name in labels.txt before it is one of the model's classes: their orders may differ.
+      const std::optional<i64> label = class_of(classes.name_of(row.label), names);
+      check(label.has_value(), "{}:{}: label '{}' is not one of the model's: {}", data, row.line,
+            row.label, fmt::format("{}", fmt::join(names, ", ")));
+      texts.push_back({std::move(row.text), *label, std::move(row.pair)});
+      if (texts.size() == kTexts) evaluate_texts();
+    }
+    evaluate_texts();
+    for (const std::string& note : notes(*rows)) fmt::print(stderr, "{}: {}\n", data, note);
+    const i64 count = result.confusion.total();
     if (common.json) {
       Json json = result.to_json();
-      json["texts"] = split.size();
-      json["classes"] = scores_of_classes(result, classifier.label_names);
+      json["texts"] = count;
+      json["classes"] = scores_of_classes(result, names);
       return fmt::print("{}\n", json.dump());
     }
     fmt::print("{} texts: accuracy {:.2f} %, macro-F1 {:.2f} %, MCC {:.3f}, loss {:.4f}\n\n{}",
-               split.size(), 100 * result.accuracy(), 100 * result.macro_f1(), result.score("mcc"),
-               result.loss, table(result, classifier.label_names));
+               count, 100 * result.accuracy(), 100 * result.macro_f1(), result.score("mcc"),
+               result.loss, table(result, names));
   }
 };
 

@@ -123,6 +123,23 @@ TEST_CASE("train writes a model that eval and predict read, and --json is one do
   CHECK(unknown.code == 2);
   CHECK(unknown.err.find("bad.tsv:3: label 'biling'") != std::string::npos);
 
+  // More texts than are in memory at once, 700 times these.
+  std::string rows = "label\ttext\n";
+  for (int time = 0; time < 700; ++time)
+    for (const char* row : {"billing\tI was charged twice", "1\tMy parcel has not come", "2\ta",
+                            "3\tb b", "4\tc", "5\td d d", "0\te"})
+      rows += std::string(row) + '\n';
+  shell.write("many.tsv", rows);
+  shell.write("seven.tsv", rows.substr(0, 11 + (rows.size() - 11) / 700));
+  const Json seven = parse_json(shell.minima("eval run/final seven.tsv --json").out, "seven");
+  const Json many = parse_json(shell.minima("eval run/final many.tsv --json").out, "many");
+  CHECK(many["texts"] == 4900);
+  CHECK(many["loss"].get<double>() == doctest::Approx(seven["loss"].get<double>()).epsilon(1e-5));
+  for (std::size_t actual = 0; actual < 6; ++actual)
+    for (std::size_t predicted = 0; predicted < 6; ++predicted)
+      CHECK(many["confusion"][actual][predicted] ==
+            700 * seven["confusion"][actual][predicted].get<int>());
+
   const Answer predicted =
       shell.minima("predict run/final", "where is my parcel?\n\nthe app crashes\n\xff\xfe\n");
   REQUIRE(predicted.code == 0);
