@@ -8,7 +8,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <limits>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "core/tensor.hpp"
 
@@ -16,6 +19,15 @@ namespace minima::test {
 
 /// Where the sources lie. Only tests/main.cpp knows: the other tests are the same for the compiler in every folder.
 std::filesystem::path source_folder();
+
+inline bool contains(std::string_view text, std::string_view part) {
+  return text.find(part) != text.npos;
+}
+
+inline constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+/// Ids, [ids] of i64.
+inline Tensor ids(const std::vector<i64>& list) { return Tensor::from(list); }
 
 /// A file of the reference set: under MINIMA_REFERENCE, else ../shared/reference, else the
 /// project's tests/golden. Empty when it is in none of them; the caller says what it skips.

@@ -217,8 +217,8 @@ Tensor StateFile::values(const PlannedSlot& slot) const {
   return read_slot(own.view(slot), slot.shape);
 }
 
-Statistics statistics(const Tensor& values) {
-  Statistics s;
+ValueStatistics statistics(const Tensor& values) {
+  ValueStatistics s;
   s.count = values.size();
   double squares = 0;
   for (const float x : values.span<float>()) {

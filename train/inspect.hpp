@@ -2,7 +2,7 @@
 ///
 ///     const StateFile file("runs/a/final/optimizer.safetensors");
 ///     for (const PlannedSlot& slot : file.plan.slots) {
-///       Statistics all = statistics(file.values(slot));          // range, RMS, histogram
+///       ValueStatistics all = statistics(file.values(slot));          // range, RMS, histogram
 ///       if (slot.storage == Storage::block8) code_use(file, slot);
 ///     }
 ///
@@ -38,13 +38,13 @@ class StateFile {
 };
 
 /// How numbers are spread.
-struct Statistics {
+struct ValueStatistics {
   i64 count = 0, non_finite = 0, zeros = 0;
   double min = NAN, max = NAN, rms = NAN;  ///< of the finite ones
   /// Finite values but 0 by their magnitude: bin b counts 10^(b/2) ≤ |x| < 10^((b+1)/2).
   std::map<int, i64> histogram;
 };
-Statistics statistics(const Tensor& values);
+ValueStatistics statistics(const Tensor& values);
 
 /// How block8 spends its 256 codes on one slot.
 struct CodeUse {

@@ -56,7 +56,7 @@ class Columns {
   std::vector<std::size_t> widths_;
 };
 
-Json to_json(const Statistics& s) {
+Json to_json(const ValueStatistics& s) {
   Json histogram = Json::array();
   for (const auto& [bin, count] : s.histogram)
     histogram.push_back({{"log10", 0.5 * bin}, {"count", count}});
@@ -155,7 +155,7 @@ struct InspectVerb {
 
   struct Seen {
     const PlannedSlot* slot;
-    Statistics statistics;
+    ValueStatistics statistics;
   };
 
   static void print_slots(const std::vector<Seen>& all) {

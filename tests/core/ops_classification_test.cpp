@@ -8,12 +8,7 @@
 using namespace minima;
 using namespace minima::ops;
 using test::check_close;
-
-namespace {
-
-Tensor ids(const std::vector<i64>& list) { return Tensor::from(list); }
-
-}  // namespace
+using test::ids;
 
 TEST_CASE("an embedding's gradient has each id once, ascending, summed in the order of places") {
   Tensor dy = Tensor::empty({5, 1});

@@ -10,7 +10,7 @@ using test::check_close;
 
 namespace {
 
-Tensor random(const Shape& shape, double low = -3, double high = 3) {
+Tensor uniform(const Shape& shape, double low = -3, double high = 3) {
   RandomSequence sequence(static_cast<u64>(shape.size()), "elementwise");
   Tensor x = Tensor::empty(shape, DType::f64);
   for (double& value : x.span<double>()) value = low + (high - low) * sequence.uniform();
@@ -36,7 +36,7 @@ void check_f32(OpList<Ops...>, const std::function<Tensor(std::string_view op)>&
     using Op = decltype(op);
     CAPTURE(Op::name);
     const Tensor x = input(Op::name), narrow = x.to(DType::f32), wide = narrow.to(DType::f64);
-    const Tensor dy = random(x.shape());
+    const Tensor dy = uniform(x.shape());
     check_close(unary<Op>(narrow), unary<Op>(wide), {2e-6, 2e-6});
     const auto kept = [](const Tensor& in) {
       return Op::keeps == Keeps::input ? in : unary<Op>(in);
@@ -53,7 +53,7 @@ TEST_CASE("every unary op in f32 is close to the same op in f64, also in loops' 
   for (i64 size : {0, 1, 15, 17, 16383, 16385})
     check_f32(UnaryOps{}, [&](std::string_view op) {
       const bool positive = op == "log" || op == "sqrt" || op == "rsqrt";
-      return positive ? random({size}, 0.1, 6) : random({size}, -6, 6);
+      return positive ? uniform({size}, 0.1, 6) : uniform({size}, -6, 6);
     });
 }
 
@@ -78,7 +78,7 @@ TEST_CASE("operands broadcast as in NumPy, whatever is repeated") {
   for (const auto& [p, q] : shapes)
     for (const auto& [left, right] : {std::pair(p, q), std::pair(q, p)}) {
       CAPTURE(fmt::format("{} and {}", left, right));
-      const Tensor a = random(left), b = random(right);
+      const Tensor a = uniform(left), b = uniform(right);
       const Tensor y = binary<Sub>(a, b);
       Tensor expected = Tensor::empty(broadcast_shape("test", left, right), DType::f64);
       for (i64 i = 0; i < expected.size(); ++i)

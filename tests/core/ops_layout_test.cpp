@@ -5,6 +5,7 @@
 
 using namespace minima;
 using namespace minima::ops;
+using test::ids;
 
 namespace {
 
@@ -20,8 +21,6 @@ template <class T>
 std::vector<T> values(const Tensor& x) {
   return {x.data<T>(), x.data<T>() + x.size()};
 }
-
-Tensor ids(const std::vector<i64>& list) { return Tensor::from(list); }
 
 }  // namespace
 

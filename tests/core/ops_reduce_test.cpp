@@ -12,7 +12,7 @@ using test::check_close;
 
 namespace {
 
-Tensor random(const Shape& shape) {
+Tensor doubles(const Shape& shape) {
   RandomSequence sequence(static_cast<u64>(shape.size()), "reduce");
   Tensor x = Tensor::empty(shape, DType::f64);
   for (double& value : x.span<double>()) value = sequence.normal();
@@ -80,7 +80,7 @@ TEST_CASE("reductions over every set of dimensions are those of plain loops") {
       Dims dims;
       for (int axis = 0; axis < 4; ++axis)
         if (set >> axis & 1) dims.push_back(axis % 2 ? axis - 4 : axis);
-      const Tensor x = random(shape);
+      const Tensor x = doubles(shape);
       for (const auto& [name, reduction] : kReductions) {
         if (name == "var" && set == 2 && shape[1] == 1) continue;  // one element: 0/0
         CAPTURE(name);
@@ -150,7 +150,7 @@ TEST_CASE("the norm of nothing but zeros has the gradient 0") {
 }
 
 TEST_CASE("argmax and cumsum work along every dimension") {
-  const Tensor x = random({3, 4, 5});
+  const Tensor x = doubles({3, 4, 5});
   for (int dim = 0; dim < 3; ++dim) {
     const Tensor best = argmax(x, dim);
     const Tensor moved = transpose(x, dim, 2),

@@ -21,7 +21,7 @@ using namespace minima::ops;
 
 namespace {
 
-Tensor random(const Shape& shape) {
+Tensor floats(const Shape& shape) {
   RandomSequence sequence(static_cast<u64>(shape.size()), "threads");
   Tensor x = Tensor::empty(shape);
   for (float& value : x.span<float>()) value = static_cast<float>(sequence.normal());
@@ -38,11 +38,11 @@ Tensor random_ids(i64 n, u64 below) {
 }  // namespace
 
 TEST_CASE("one, two and three threads give the same bits") {
-  const Tensor x = random({700, 301}), y = random({700, 301}), row = random({301});
+  const Tensor x = floats({700, 301}), y = floats({700, 301}), row = floats({301});
   const Tensor wide = unary<Exp>(x.to(DType::f64));  // 53 bits: their sums must round
   const Tensor ids = random_ids(700, 40), labels = random_ids(700, 301);
   const Tensor offsets = Tensor::from(std::vector<i64>{0, 1, 30, 650, 700});
-  const FeedForwardWeights net{random({600, 301}), random({600}), random({301, 600}), row};
+  const FeedForwardWeights net{floats({600, 301}), floats({600}), floats({301, 600}), row};
   const DropoutSite site{0.3, 5, 2};
   const std::pair<std::string, std::function<Tensor()>> ops[] = {
       // In f64 too: sums in double that are rounded to float hide their order.

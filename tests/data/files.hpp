@@ -8,6 +8,7 @@
 #include <string>
 
 #include "core/error.hpp"
+#include "tests/support.hpp"
 
 namespace minima::test {
 
@@ -42,10 +43,6 @@ std::string error_of(const F& f) {
     return error.what();
   }
   return {};
-}
-
-inline bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 }  // namespace minima::test

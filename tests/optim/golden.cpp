@@ -76,8 +76,8 @@ std::string spec_of(const Json& c) {
 }
 
 /// Parameters with their values from "p0." or "p.<t>.".
-struct Model {
-  Model(const SafetensorsFile& file, const Json& c, const std::string& prefix) {
+struct GoldenModel {
+  GoldenModel(const SafetensorsFile& file, const Json& c, const std::string& prefix) {
     for (const auto& [name, sizes] : c["shapes"].items()) {
       auto parameter = std::make_unique<Parameter>();
       parameter->name = name;
@@ -354,7 +354,7 @@ class Replay {
   const Json& c;
   const SafetensorsFile& file;
   bool bins;
-  Model model;
+  GoldenModel model;
   Optimizer optimizer;
 };
 

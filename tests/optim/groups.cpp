@@ -27,7 +27,7 @@ Parameter parameter(const char* name, Shape shape) {
   return {.name = name, .value = Tensor::zeros(shape), .gradient = {}};
 }
 
-struct Model {
+struct NamedModel {
   Parameter embeddings = parameter("embeddings.weight", {4, 2});
   Parameter norm = parameter("embeddings.layer_norm.weight", {2});
   Parameter weight = parameter("classifier.weight", {2, 2});
@@ -47,7 +47,7 @@ Json options_of(const Optimizer& optimizer, const std::string& parameter) {
 }  // namespace
 
 TEST_CASE("the first matching pattern gives a parameter its options, over those of its group") {
-  Model model;
+  NamedModel model;
   const auto groups = group_by_pattern(
       decay_groups(model.all()), {GroupPattern::parse("embeddings:lr=1e-5"),
                                   GroupPattern::parse("layer_norm|bias:lr=0.5:weight_decay=0.25")});
@@ -86,7 +86,7 @@ TEST_CASE("a pattern is a piece of the name, unless it says where a part begins 
 }
 
 TEST_CASE("a pattern without options or without parameters is refused by name") {
-  Model model;
+  NamedModel model;
   for (const char* wrong : {"embeddings", "embeddings:", ":lr=1", ""})
     CHECK_THROWS_WITH_AS(GroupPattern::parse(wrong), doctest::Contains("a pattern and options"),
                          Error);
@@ -101,7 +101,7 @@ TEST_CASE("a pattern without options or without parameters is refused by name") 
 }
 
 TEST_CASE("a rule without weight decay has one group for all parameters") {
-  Model model;
+  NamedModel model;
   register_rule<Bare>();
   CHECK(decay_groups(model.all(), "bare_sgd").size() == 1);
   CHECK(decay_groups(model.all(), "adamw8bit:lr=1").size() == 2);

@@ -4,12 +4,11 @@
 #include "tests/train/fifty_steps.hpp"
 
 using namespace minima;
-using Folder = test::RunFolder;
 using namespace test;
 namespace fs = std::filesystem;
 
 TEST_CASE("a damaged checkpoint is passed over and said so, and the newest whole one is used") {
-  const Folder whole;
+  const test::RunFolder whole;
   TrainingOptions options = fifty_steps();
   options.steps = 12;
   TrainingOptions saving = options;
@@ -26,7 +25,7 @@ TEST_CASE("a damaged checkpoint is passed over and said so, and the newest whole
     for (const bool truncate : {true, false}) {
       CAPTURE(file);
       CAPTURE(truncate);
-      const Folder folder;
+      const test::RunFolder folder;
       fs::copy(whole.path, folder.path, fs::copy_options::recursive);
       const auto path = folder.path / "checkpoints" / "step-9" / file;
       std::string bytes = read_file(path);
@@ -52,7 +51,7 @@ TEST_CASE("a damaged checkpoint is passed over and said so, and the newest whole
 }
 
 TEST_CASE("a flipped bit spoils one checkpoint, though all have the same best weights") {
-  const Folder folder;
+  const test::RunFolder folder;
   TrainingOptions options = fifty_steps();
   options.steps = 12;
   options.evaluate_every = 1;
@@ -73,7 +72,7 @@ TEST_CASE("a flipped bit spoils one checkpoint, though all have the same best we
 }
 
 TEST_CASE("a damaged checkpoint takes the place of no whole one among those that are kept") {
-  const Folder folder;
+  const test::RunFolder folder;
   TrainingOptions options = fifty_steps();
   options.steps = 12;
   options.save_every = 3;
@@ -96,7 +95,7 @@ TEST_CASE("a damaged checkpoint takes the place of no whole one among those that
 }
 
 TEST_CASE("training goes on where its log is damaged or gone, and says what the report will lack") {
-  const Folder whole;
+  const test::RunFolder whole;
   TrainingOptions options = fifty_steps();
   options.save_every = 9;
   options.steps = 20;
@@ -111,7 +110,7 @@ TEST_CASE("training goes on where its log is damaged or gone, and says what the 
       {log, 0}, {std::nullopt, 18}, {"", 18}, {log.substr(0, line_of(12)), 7}, {flipped, 1}};
   for (const auto& [left, lost] : cases) {
     CAPTURE(lost);
-    const Folder folder;
+    const test::RunFolder folder;
     fs::copy(whole.path, folder.path, fs::copy_options::recursive);
     fs::remove(folder.path / "metrics.jsonl");
     if (left) write_file(folder.path / "metrics.jsonl", *left);
@@ -145,7 +144,7 @@ TEST_CASE("training goes on where its log is damaged or gone, and says what the 
 
 TEST_CASE("a run's configuration is in its checkpoints, and its run.json is made whole from them") {
   for (const char* broken : {"", "{\"arguments\": {\"ste", "[1]"}) {
-    const Folder folder;
+    const test::RunFolder folder;
     TrainingOptions options = fifty_steps();
     options.steps = 6;
     options.save_every = 4;
@@ -172,7 +171,7 @@ TEST_CASE("a run's configuration is in its checkpoints, and its run.json is made
 }
 
 TEST_CASE("a log is begun in no folder that has one, by the Trainer as by a loop by hand") {
-  const Folder folder;
+  const test::RunFolder folder;
   Training first(fifty_steps(), folder.path);
   first.trainer.callbacks.push_back({.step = [&](const StepRecord& record, i64) {
     if (record.step == 3) fail_at_run_time("as if it were killed");
@@ -198,7 +197,7 @@ TEST_CASE("a log is begun in no folder that has one, by the Trainer as by a loop
 }
 
 TEST_CASE("a checkpoint that does not read back as what is in memory is none") {
-  const Folder folder;
+  const test::RunFolder folder;
   Training training(fifty_steps(), {});
   Accelerator accelerator({.accumulate = 4});
   accelerator.prepare(training.model.parameters(), training.optimizer,
@@ -219,7 +218,7 @@ TEST_CASE("a checkpoint that does not read back as what is in memory is none") {
 }
 
 TEST_CASE("what does not fit a checkpoint is refused by name") {
-  const Folder folder;
+  const test::RunFolder folder;
   TrainingOptions options = fifty_steps();
   options.steps = 4;
   options.save_every = 2;
@@ -257,7 +256,7 @@ TEST_CASE("what does not fit a checkpoint is refused by name") {
 }
 
 TEST_CASE("a run that comes to its end once more replaces its model whole") {
-  const Folder folder;
+  const test::RunFolder folder;
   TrainingOptions options = fifty_steps();
   options.epochs = 1;
   options.save_every = 3;

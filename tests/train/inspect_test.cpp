@@ -44,7 +44,7 @@ const PlannedSlot& slot_of(const StateFile& state, const std::string& slot) {
 }  // namespace
 
 TEST_CASE("statistics count what is not finite and put magnitudes into half decades") {
-  const Statistics s =
+  const ValueStatistics s =
       statistics(Tensor::from(std::vector<float>{3, -4, 0, 0.5f, INFINITY, NAN, 1e-30f, 100}));
   CHECK(s.count == 8);
   CHECK(s.non_finite == 2);

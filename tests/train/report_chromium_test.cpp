@@ -10,18 +10,16 @@
 #include <fstream>
 #include <sstream>
 
+#include "tests/support.hpp"
 #include "tests/train/sample_comparison.hpp"
 #include "train/html.hpp"
 #include "train/report.hpp"
 
 namespace fs = std::filesystem;
 using namespace minima;
+using test::contains;
 
 namespace {
-
-bool contains(const std::string& text, std::string_view part) {
-  return text.find(part) != std::string::npos;
-}
 
 std::string read_text(const fs::path& path) {
   std::ostringstream out;

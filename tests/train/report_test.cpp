@@ -6,21 +6,19 @@
 #include <limits>
 #include <set>
 
+#include "tests/support.hpp"
 #include "tests/train/sample_comparison.hpp"
 #include "train/chart.hpp"
 #include "train/html.hpp"
 
 using namespace minima;
-using minima::test::sample_comparison;
+using test::contains;
+using test::kNaN;
+using test::sample_comparison;
 
 namespace {
 
 const std::string kScript = "<script>alert(1)</script>";
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-
-bool contains(const std::string& text, std::string_view part) {
-  return text.find(part) != std::string::npos;
-}
 
 std::size_t count(const std::string& text, std::string_view part) {
   std::size_t n = 0;

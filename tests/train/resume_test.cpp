@@ -10,7 +10,6 @@
 #include "train/report.hpp"
 
 using namespace minima;
-using Folder = test::RunFolder;
 using namespace test;
 namespace fs = std::filesystem;
 
@@ -29,7 +28,7 @@ void copy_until(const fs::path& from, i64 step, const fs::path& to) {
 TEST_CASE("training resumed at each of 50 steps, with other threads, is that which never stopped") {
   const int before = threads();
   set_threads(1);
-  const Folder whole;
+  const test::RunFolder whole;
   TrainingOptions options = fifty_steps();
   options.save_every = 1;
   options.keep = 0;
@@ -40,7 +39,7 @@ TEST_CASE("training resumed at each of 50 steps, with other threads, is that whi
   for (i64 step = 1; step < 50; ++step) {
     CAPTURE(step);
     set_threads(counts[step % 5]);
-    const Folder folder;
+    const test::RunFolder folder;
     copy_until(whole.path, step, folder.path);
     Training resumed(fifty_steps(), folder.path);
     REQUIRE(resumed.trainer.resume());
@@ -58,7 +57,7 @@ TEST_CASE(
   options.evaluate_every = 505;
   TrainingOptions saving = options;
   saving.save_every = 1003;
-  const Folder folder;
+  const test::RunFolder folder;
   Training uninterrupted(saving, folder.path);
   const Outcome expected = uninterrupted.outcome(uninterrupted.trainer.run());
   Training resumed(options, folder.path);
@@ -83,13 +82,13 @@ TEST_CASE("training in bf16 and fp16 is resumed bit for bit, with other threads"
     TrainingOptions saving = options;
     saving.save_every = 1;
     saving.keep = 0;
-    const Folder whole;
+    const test::RunFolder whole;
     Training uninterrupted(saving, whole.path);
     const Outcome expected = uninterrupted.outcome(uninterrupted.trainer.run());
     for (const i64 step : {1, 13, 30, 49}) {
       CAPTURE(step);
       set_threads(1 + static_cast<int>(step) % 4);
-      const Folder folder;
+      const test::RunFolder folder;
       copy_until(whole.path, step, folder.path);
       Training resumed(options, folder.path);
       REQUIRE(resumed.trainer.resume());
@@ -100,7 +99,7 @@ TEST_CASE("training in bf16 and fp16 is resumed bit for bit, with other threads"
 }
 
 TEST_CASE("Ctrl-C in the middle of an accumulation saves, and resuming continues bit for bit") {
-  const Folder whole, stopped;
+  const test::RunFolder whole, stopped;
   Training uninterrupted(fifty_steps(), whole.path);
   const Outcome expected = uninterrupted.outcome(uninterrupted.trainer.run());
   i64 batches = 0;
@@ -131,7 +130,7 @@ TEST_CASE(
     "stopped") {
   TrainingOptions options = fifty_steps();  // its plateau heeds every evaluation
   options.steps = 12;
-  const Folder whole, brief;
+  const test::RunFolder whole, brief;
   Training uninterrupted(options, whole.path);
   const Outcome expected = uninterrupted.outcome(uninterrupted.trainer.run());
   options.minutes = 1e-9;
@@ -164,7 +163,7 @@ TEST_CASE("the minutes of a run that was resumed are those of the process") {
   TrainingOptions options = fifty_steps();
   options.steps = 12;
   options.save_every = 5;
-  const Folder first, second;
+  const test::RunFolder first, second;
   Training(options, first.path).trainer.run();
   auto last = newest_checkpoint(first.path, nullptr);
   REQUIRE(last);
@@ -195,7 +194,7 @@ TEST_CASE("an interrupted comparison goes on: what is finished is kept, what was
     }
     return runs.dump(1);
   };
-  const Folder whole, stopped;
+  const test::RunFolder whole, stopped;
   options.directory = whole.path;
   const std::string expected = without_times(compare(small_task(), options));
 
@@ -235,7 +234,7 @@ TEST_CASE("an interrupted comparison goes on: what is finished is kept, what was
 }
 
 TEST_CASE("a change of the optimizer is resumed before and after it") {
-  const Folder whole;
+  const test::RunFolder whole;
   TrainingOptions options = fifty_steps();
   options.switches = {OptimizerSwitch::parse("12:adafactor:lr=0.03:relative_step=false")};
   TrainingOptions saving = options;
@@ -245,7 +244,7 @@ TEST_CASE("a change of the optimizer is resumed before and after it") {
   const Outcome expected = uninterrupted.outcome(uninterrupted.trainer.run());
   for (const i64 step : {11, 12, 13, 20}) {
     CAPTURE(step);
-    const Folder folder;
+    const test::RunFolder folder;
     copy_until(whole.path, step, folder.path);
     Training resumed(options, folder.path);
     REQUIRE(resumed.trainer.resume());
@@ -258,7 +257,7 @@ TEST_CASE(
     "them") {
   const int before = threads();
   const TrainingOptions options = fifty_steps();
-  const Folder whole;
+  const test::RunFolder whole;
   Training uninterrupted(options, whole.path);
   std::vector<float> expected;  // of the last step: the trainer ends with the best weights
   uninterrupted.trainer.callbacks.push_back({.step = [&](const StepRecord& record, i64 total) {
@@ -268,7 +267,7 @@ TEST_CASE(
   for (const int n : {1, 2, 3, 4, 8}) {
     CAPTURE(n);
     set_threads(n);
-    const Folder folder;
+    const test::RunFolder folder;
     for (const i64 until : {18, 50}) {
       Training mine(options, {});
       const Batches batches = shuffled(small_task().data.train, options.batch, options.seed);
@@ -306,7 +305,7 @@ TEST_CASE(
 }
 
 TEST_CASE("a line of the caller's is in the log and harms no report; one that would is refused") {
-  const Folder folder;
+  const test::RunFolder folder;
   Training training(fifty_steps(), folder.path);
   training.trainer.run();
   for (const Json& line :
@@ -323,7 +322,7 @@ TEST_CASE("a line of the caller's is in the log and harms no report; one that wo
 TEST_CASE(
     "runs that have not ended and differ in their seeds alone are one entry, also with a damaged "
     "log") {
-  const Folder home;
+  const test::RunFolder home;
   std::vector<fs::path> folders;
   for (const u64 seed : {u64{1}, u64{2}}) {
     TrainingOptions options = fifty_steps();
@@ -351,7 +350,7 @@ TEST_CASE(
 }
 
 TEST_CASE("a log alone can be reported: of a loop by hand, of a run that was cut off") {
-  const Folder folder;
+  const test::RunFolder folder;
   Training training(fifty_steps(), folder.path);
   const TrainingResult result = training.trainer.run();
   std::ofstream(folder.path / "metrics.jsonl", std::ios::app) << "{\"step\": 51, \"ep";
@@ -370,7 +369,7 @@ TEST_CASE("a log alone can be reported: of a loop by hand, of a run that was cut
   CHECK(all.at("training").at("accumulate") == 4);
   CHECK(comparison_table(all).find("adamw8bit") != std::string::npos);
 
-  const Folder empty;
+  const test::RunFolder empty;
   fs::create_directories(empty.path);
   CHECK_THROWS_WITH_AS(collect_runs({empty.path}), doctest::Contains("neither comparison.json"),
                        Error);

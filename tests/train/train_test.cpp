@@ -12,7 +12,6 @@ using namespace minima;
 
 namespace {
 
-using Folder = test::RunFolder;
 using test::small_task;
 
 TrainingOptions short_training() { return {.epochs = 2, .batch = BatchSize::of_texts(16)}; }
@@ -67,7 +66,7 @@ TEST_CASE(
 TEST_CASE(
     "a run's folder holds its configuration, a line of metrics for each step, and a model that "
     "predicts the same") {
-  const Folder folder;
+  const test::RunFolder folder;
   const Run run = run_training(small_task(), "adamw8bit:lr=1e-3", short_training(), folder.path);
   CHECK(read_json(folder.path / "run.json")["optimizer"]["optimizer"] == "adamw8bit");
 
@@ -90,7 +89,7 @@ TEST_CASE(
 }
 
 TEST_CASE("a model directory that lacks a file or does not fit itself is refused by name") {
-  const Folder folder;
+  const test::RunFolder folder;
   CHECK_THROWS_WITH_AS(load_model(folder.path / "none"), doctest::Contains("is not a folder"),
                        Error);
   run_training(small_task(), "sgd:lr=0.1", short_training(), folder.path);
@@ -119,7 +118,7 @@ TEST_CASE("a model directory that lacks a file or does not fit itself is refused
 TEST_CASE(
     "a comparison starts every optimizer from the same weights on the same batches, and predicts "
     "its state exactly") {
-  const Folder folder;
+  const test::RunFolder folder;
   const Json result = compare(
       small_task(), {.optimizers = {"adamw", "adafactor", "adamw8bit:min_8bit_size=256", "sgd"},
                      .seeds = 2,
@@ -144,7 +143,7 @@ TEST_CASE(
 }
 
 TEST_CASE("a comparison refuses a wrong optimizer before it trains anything") {
-  const Folder folder;
+  const test::RunFolder folder;
   const auto error_of = [&](std::vector<std::string> optimizers) -> std::string {
     try {
       compare(small_task(), {.optimizers = std::move(optimizers),
@@ -240,7 +239,7 @@ TEST_CASE("the gradient of accumulated batches is that of the larger batch withi
 }
 
 TEST_CASE("watching changes no bit, and is written where it was asked for") {
-  const Folder folder;
+  const test::RunFolder folder;
   TrainingOptions options = short_training();
   options.watch = 0;
   const Run blind =
@@ -270,7 +269,7 @@ TEST_CASE("watching changes no bit, and is written where it was asked for") {
 }
 
 TEST_CASE("a loss that is not finite rings before the run fails") {
-  const Folder folder;
+  const test::RunFolder folder;
   std::vector<Alarm> alarms;
   Callback observer;
   observer.alarm = [&](const Alarm& alarm) { alarms.push_back(alarm); };
@@ -331,7 +330,7 @@ TEST_CASE(
        {"adamw8bit:lr=5e-3:min_8bit_size=64", "adafactor:lr=0.03:relative_step=false",
         "lion:lr=5e-4", "sgd:lr=0.05:momentum=0.9", "came:lr=1e-3"}) {
     CAPTURE(next);
-    const Folder folder;
+    const test::RunFolder folder;
     TrainingOptions options = short_training();
     options.epochs = 16;
     options.watch = 0;
@@ -362,7 +361,7 @@ TEST_CASE(
 }
 
 TEST_CASE("a switch that never comes is refused before anything is written") {
-  const Folder folder;
+  const test::RunFolder folder;
   TrainingOptions options = short_training();
   options.switches = {OptimizerSwitch::parse("12:lion")};
   CHECK_THROWS_WITH_AS(run_training(small_task(), "adamw", options, folder.path / "run"),

@@ -13,7 +13,6 @@
 #include "train/find_lr.hpp"
 
 using namespace minima;
-using Folder = test::RunFolder;
 using test::small_task;
 
 namespace {
@@ -166,7 +165,7 @@ TEST_CASE(
 
 TEST_CASE(
     "a run that was stopped before its end goes on from there; one that ended stays as it is") {
-  const Folder folder;
+  const test::RunFolder folder;
   TrainingOptions options = line_options();
   options.minutes = 1e-9;
   const auto run = [&](bool resume) {
@@ -184,7 +183,7 @@ TEST_CASE(
   CHECK(rest.steps.size() == 20);
   CHECK(rest.stop == Stop::finished);
 
-  const Folder other;
+  const test::RunFolder other;
   options.patience = 2;
   options.save_every = 4;
   options.epochs = 50;
@@ -280,7 +279,7 @@ TEST_CASE("a step that is not finite can be skipped, and changes nothing") {
 
 TEST_CASE(
     "where steps are skipped no checkpoint is due, and one that is asked for costs no other") {
-  const Folder folder;
+  const test::RunFolder folder;
   TrainingOptions options = line_options();
   options.non_finite = NonFinite::skip;
   options.save_every = 2;
@@ -415,7 +414,7 @@ TEST_CASE("bf16 keeps half of the activations, and trains as well as fp32") {
 }
 
 TEST_CASE("a checkpoint of weights or state that are not finite is not written") {
-  const Folder folder;
+  const test::RunFolder folder;
   Line line;
   Optimizer optimizer = make_optimizer("adamw:lr=0.02", line.objective().parameters);
   Accelerator accelerator({.schedule = "constant", .warmup = 0});

@@ -1,16 +1,13 @@
 /// When an alarm rings.
 #include "train/watch.hpp"
 
-#include <limits>
-
 #include "tests/support.hpp"
 #include "train/switch.hpp"
 
 using namespace minima;
+using test::kNaN;
 
 namespace {
-
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 StepReport report(double ratio, double norm = 1) {
   StepReport report;
