@@ -37,7 +37,7 @@ class Allocator {
   virtual ~Allocator() = default;
 
   std::byte* take(i64 bytes) {
-    const i64 size = block_size(bytes);
+    const i64 size = size_of(bytes);
     {
       std::lock_guard lock(mutex_);
       stats_.live += bytes;
@@ -69,7 +69,7 @@ class Allocator {
   }
 
   void give_back(std::byte* block, i64 bytes) {
-    const i64 size = block_size(bytes);
+    const i64 size = size_of(bytes);
     std::lock_guard lock(mutex_);
     stats_.live -= bytes;
     if (MINIMA_CACHE_BLOCKS) {
@@ -99,6 +99,7 @@ class Allocator {
   }
 
  private:
+  virtual i64 size_of(i64 bytes) const { return block_size(bytes); }
   virtual std::byte* obtain(i64 size) = 0;  ///< null when there is no more
   virtual void release(std::byte* block) = 0;
   virtual void reuse(std::byte*, i64) {}
@@ -128,6 +129,8 @@ class GpuMemory final : public Allocator {
   explicit GpuMemory(Gpu gpu) : gpu_(gpu) { require_present(gpu); }
 
  private:
+  /// To the byte where a sanitizer watches the emulated device's bounds.
+  i64 size_of(i64 bytes) const override { return MINIMA_CACHE_BLOCKS ? block_size(bytes) : bytes; }
   std::byte* obtain(i64 size) override { return minima::obtain(gpu_, size); }
   void release(std::byte* block) override { minima::release(gpu_, block); }
   void reuse(std::byte* block, i64 size) override { before_reuse(gpu_, block, size); }

@@ -49,7 +49,7 @@ struct Decide {
         options.clip_norm > 0 ? clip_factor(outcome->norm, options.clip_norm) : 1.0;
     outcome->clipped = factor != 1 && !outcome->skipped;
     outcome->scale = scale * factor;
-    outcome->bad_weights = false;
+    outcome->bad_weights = 0;
   }
 };
 

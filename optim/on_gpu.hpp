@@ -16,7 +16,7 @@ struct Outcome {
   double norm = 0;   ///< of the gradient, scaled
   double scale = 1;  ///< multiplies every gradient: unscaling and clipping in one
   bool clipped = false, skipped = false;
-  bool bad_weights = false;  ///< some weight is inf or NaN now
+  unsigned bad_weights = 0;  ///< 1: some weight is inf or NaN now
 };
 
 /// The one that a tensor of bytes holds. Waits for the device.

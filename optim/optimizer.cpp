@@ -326,7 +326,7 @@ StepReport& StepReport::read() {
   if (!on_gpu.defined()) return *this;
   const Outcome outcome = read_outcome(on_gpu);
   if (measured) grad_norm = outcome.norm;
-  clipped = outcome.clipped, skipped = outcome.skipped, bad_weights = outcome.bad_weights;
+  clipped = outcome.clipped, skipped = outcome.skipped, bad_weights = outcome.bad_weights != 0;
   on_gpu = Tensor();
   return *this;
 }

@@ -105,7 +105,7 @@ __global__ void update_kernel(Table table, const Formula* formulas, Outcome* out
       }
     }
   }
-  if (bad) outcome->bad_weights = true;
+  if (bad) atomicExch(&outcome->bad_weights, 1u);
   for (int s = 0; s < kSlots; ++s) {
     const SlotView& slot = view.slots[s];
     if (slot.storage != Storage::block8) continue;

@@ -37,11 +37,40 @@ void shuffle_of_half(float* sum) {
   if (threadIdx.x < 16) sum[0] = __shfl_xor_sync(kAllLanes, 1.0f, 1);
 }
 void write_at(float* at) { *at = 1; }
+[[maybe_unused]] void read_shared(int at, int* out) {
+  __shared__ int values[3];
+  values[0] = 1;
+  *out = values[at] + MINIMA_DYNAMIC_SHARED(int)[at];
+}
 /// Without a barrier between, which is what the order of threads must show.
 void rotate(int* out) {
   __shared__ int values[64];
   values[threadIdx.x] = static_cast<int>(threadIdx.x);
   out[threadIdx.x] = values[(threadIdx.x + 33) % 64];
+}
+/// The same with one, twice: the second time the values are overwritten while others may still read them.
+void rotate_twice(int* out, bool between) {
+  __shared__ int values[64];
+  for (int k = 0; k < 2; ++k) {
+    values[threadIdx.x] = static_cast<int>(threadIdx.x) + k;
+    __syncthreads();
+    out[blockIdx.x * 64 + threadIdx.x] = values[(threadIdx.x + 33) % 64];
+    if (between) __syncthreads();
+  }
+}
+/// A shuffle waits for the lanes of a warp, but orders nothing that they do.
+void neighbours(float* out, bool sync) {
+  float* const values = MINIMA_DYNAMIC_SHARED(float);
+  values[threadIdx.x] = 1;
+  if (sync) __syncwarp();
+  const float own = __shfl_xor_sync(kAllLanes, 2.0f, 1);
+  out[threadIdx.x] = own + values[threadIdx.x ^ 1];
+}
+void count_blocks(int* count, bool undivided) {
+  if (undivided)
+    atomicAdd(count, 1);
+  else
+    ++*count;
 }
 void votes(unsigned* out) {
   const unsigned ballot = __ballot_sync(kAllLanes, threadIdx.x % 3 == 0);
@@ -55,9 +84,9 @@ void votes(unsigned* out) {
   out[5 * threadIdx.x + 4] = static_cast<unsigned>(below);
 }
 
-/// The signal that ends a child process which calls f; 0 if it ends by itself.
+/// The signal that ends a child process which calls f, or its exit status.
 template <class F>
-int signal_of(const F& f) {
+int end_of(const F& f) {
   const pid_t child = fork();
   if (child == 0) {
     std::signal(SIGSEGV, SIG_DFL);
@@ -66,7 +95,7 @@ int signal_of(const F& f) {
   }
   int status = 0;
   waitpid(child, &status, 0);
-  return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+  return WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
 }
 
 }  // namespace
@@ -86,11 +115,39 @@ TEST_CASE("threads that do not meet are an error that says where") {
 TEST_CASE("a missing barrier shows, for threads run in a random order") {
   Tensor out = Tensor::empty({64}, DType::i32, kEmulated);
   launch(kGpu, rotate, 1, 64, 0, out.data<i32>());
+#if defined(__SANITIZE_THREAD__)
+  CHECK_THROWS_AS(finish(), Error);
+#endif
   const Tensor found = out.to(Device{});
   i64 right = 0;
   for (i64 i = 0; i < 64; ++i) right += found.data<i32>()[i] == (i + 33) % 64;
   CHECK(right < 64);
 }
+
+#if defined(__SANITIZE_THREAD__)
+TEST_CASE("a race is an error in whatever order the threads ran, and only a race") {
+  Tensor out = Tensor::zeros({64 * 20}, DType::i32, kEmulated);
+  Tensor sums = Tensor::zeros({32}, DType::f32, kEmulated);
+  for (const bool right : {true, false}) {
+    CAPTURE(right);
+    const auto check_finish = [right] {
+      if (right)
+        CHECK_NOTHROW(finish());
+      else
+        CHECK_THROWS_WITH_AS(finish(),
+                             "emulated device: a race between threads of a kernel; ThreadSanitizer "
+                             "has said where",
+                             Error);
+    };
+    launch(kGpu, rotate_twice, 20, 64, 0, out.data<i32>(), right);
+    check_finish();
+    launch(kGpu, neighbours, 1, 32, 32 * sizeof(float), sums.data<float>(), right);
+    check_finish();
+    launch(kGpu, count_blocks, 20, 1, 0, out.data<i32>(), right);
+    check_finish();
+  }
+}
+#endif
 
 TEST_CASE("votes, shuffles and counts are those of all lanes") {
   Tensor out = Tensor::empty({96 * 5}, DType::i32, kEmulated);
@@ -146,16 +203,33 @@ TEST_CASE("a machine that has no GPU for this program says what is missing") {
 TEST_CASE("device memory is poisoned, bounded, and out of the host's reach") {
   Tensor x = Tensor::empty({100}, DType::f32, kEmulated);
   for (float value : x.to(Device{}).span<float>()) CHECK(std::isnan(value));
-  CHECK(signal_of([&] { *x.data<float>() = 1; }) == SIGSEGV);
-  CHECK(signal_of([&] { static_cast<void>(*const_cast<volatile float*>(x.data<float>())); }) ==
+  CHECK(end_of([&] { *x.data<float>() = 1; }) == SIGSEGV);
+  CHECK(end_of([&] { static_cast<void>(*const_cast<volatile float*>(x.data<float>())); }) ==
         SIGSEGV);
-  CHECK(signal_of([&] { finish(); }) == 0);
+  CHECK(end_of([&] { finish(); }) == 0);
   CHECK_THROWS_AS(Tensor::empty({i64{1} << 40}, DType::f32, kEmulated), Error);
 
   void* block = nullptr;
   REQUIRE(cudaMalloc(&block, 100 * sizeof(float)) == cudaSuccess);
-  launch(kGpu, write_at, 1, 1, 0, static_cast<float*>(block) + 100);
+  const auto write_behind = [&] {
+    launch(kGpu, write_at, 1, 1, 0, static_cast<float*>(block) + 100);
+  };
+#if defined(__SANITIZE_ADDRESS__)
+  CHECK(end_of([&] { write_behind(), finish(); }) == 1);
+  const auto read_at = [&](int at, std::size_t shared) {
+    return end_of([&] {
+      launch(kGpu, read_shared, 1, 1, shared, at, static_cast<int*>(block));
+      finish();
+    });
+  };
+  CHECK(read_at(0, 4) == 0);
+  CHECK(read_at(1, 4) == 1);   // behind dynamic shared memory
+  CHECK(read_at(3, 16) == 1);  // behind static
+  CHECK(cudaFree(block) == cudaSuccess);
+#else
+  write_behind();
   CHECK_THROWS_AS(cudaFree(block), Error);
+#endif
   CHECK(cudaFree(static_cast<std::byte*>(block) + 1) == cudaErrorInvalidValue);
 }
 

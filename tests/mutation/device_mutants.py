@@ -75,3 +75,23 @@ MUTANTS = [
     ("the last chunk of the norm runs over", "optim/engine.cu",
      "begin + kNormChunk < part.size ? begin + kNormChunk : part.size", "begin + kNormChunk", NORM),
 ]
+
+# What only ThreadSanitizer sees: the results are right here, whatever the order of threads and blocks.
+WATCHED = "a watched step on the device*"
+RACES = [
+    ("the warps' values overwritten before all have read them", "core/cuda/block.hpp",
+     "  __syncthreads();  // the last fold's values have been read\n", "", WATCHED),
+    ("no barrier before the warps' values are read", "core/cuda/block.hpp",
+     "= value;\n  __syncthreads();\n", "= value;\n", WATCHED),
+    ("attention: weights overwritten before they are read", "core/ops/attention.cu",
+     "add_weighted(n, weights[warp], x.v, task.key + tile, task.column, first + lane, x.head_dim,\n"
+     "                     sums);\n        __syncwarp();",
+     "add_weighted(n, weights[warp], x.v, task.key + tile, task.column, first + lane, x.head_dim,\n"
+     "                     sums);", LARGE),
+    ("every block does the elements of those behind it as well", "core/cuda/each.hpp",
+     "i < n; i += stride) f(i);", "i < n; i += kThreads) f(i);", "types convert and are filled*"),
+    ("many threads set a flag at once", "optim/cuda/passes.hpp",
+     "atomicExch(&outcome->bad_weights, 1u);", "outcome->bad_weights = 1;", "a weight that is not finite any more*"),
+    ("a race for the first", "core/ops/finite.cu",
+     "atomicMin(found, static_cast<unsigned long long>(i));", "*found = static_cast<unsigned long long>(i);", FINITE),
+]

@@ -4,6 +4,7 @@
     ./run mutate            all those of optimizers (mutants.py), for the tests of optim
     ./run mutate came clip  those whose file or description contains one of the words
     ./run mutate --device   those of kernels (device_mutants.py), for the emulated device's; words may follow
+    ./run mutate --races    races in kernels, for the same tests under ThreadSanitizer
 
   MINIMA_MUTATE=DIR  keep the copy and its build there, for the next call
   MINIMA_JOBS=N      compile so many files at once (default: one for each processor)
@@ -58,14 +59,14 @@ def replaced(text, old, new, where):
 class Copy:
     """The tree's copy, its build folder and the program of tests."""
 
-    def __init__(self, folder, program):
+    def __init__(self, folder, program, *options):
         self.tree, self.build, self.program = folder / "tree", folder / "build", program
         copy_tree(self.tree)
         if (self.build / "build.ninja").exists():
             return
         ccache = ["-DCMAKE_CXX_COMPILER_LAUNCHER=ccache"] if shutil.which("ccache") else []
         subprocess.run(["cmake", "-S", self.tree, "-B", self.build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Cheap",
-                        "-DCMAKE_CXX_FLAGS_CHEAP=-O1", "-DMINIMA_CUDA=OFF", *ccache],
+                        "-DCMAKE_CXX_FLAGS_CHEAP=-O1", "-DMINIMA_CUDA=OFF", *options, *ccache],
                        check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def compile(self):
@@ -91,20 +92,22 @@ class Copy:
 
 
 def main(words):
-    device = "--device" in words
-    words = [w for w in words if w != "--device"]
-    known = device_mutants.MUTANTS if device else [(*m, "*") for m in mutants.MUTANTS]
+    device, races = "--device" in words, "--races" in words
+    words = [w for w in words if w not in ("--device", "--races")]
+    known = (device_mutants.RACES if races else device_mutants.MUTANTS if device
+             else [(*m, "*") for m in mutants.MUTANTS])
     chosen = [m for m in known if not words or any(w in m[0] or w in m[1] for w in words)]
     for what, file, old, new, _ in known:  # all of them, before the long part
         replaced((ROOT / file).read_text(), old, new, f"{file} ({what})")
     with tempfile.TemporaryDirectory(prefix="minima-mutate-") as folder:
-        copy = Copy(Path(os.environ.get("MINIMA_MUTATE", folder)), "test_device" if device else "test_optim")
+        copy = Copy(Path(os.environ.get("MINIMA_MUTATE", folder)), "test_device" if device or races else "test_optim",
+                    *(["-DMINIMA_SANITIZE=thread"] if races else []))
         print(f"mutate: building the copy in {copy.build}", file=sys.stderr)
         trouble = copy.compile()
         if trouble:
             sys.exit(f"mutate: the tree as it is does not build\n{trouble[-3000:]}")
         begin = time.time()
-        failed = copy.test()
+        failed = copy.test(",".join(sorted({case for *_, case in known})))
         if failed:
             sys.exit(f"mutate: the tests fail on the tree as it is: {failed}")
         limit = 60 + 10 * (time.time() - begin)

@@ -9,10 +9,13 @@
 /// - memory comes filled with NaN, and only running kernels can touch it: a host access faults, a write behind a block is
 ///   found when the block is freed, and there is only so much of it (memory.cpp);
 /// - work that is queued in a stream runs when somebody waits for it and not before (streams.cpp);
-/// - the calls of cuBLAS refuse what the real one refuses (cublas.cpp).
+/// - the calls of cuBLAS refuse what the real one refuses (cublas.cpp);
+/// - under ThreadSanitizer every thread of a block is one of its threads, under AddressSanitizer the memory behind a block
+///   or behind shared memory is out of bounds when it is touched (sanitizers.hpp).
 /// What it cannot show: speed, and the order of memory accesses between blocks that run at once.
 #pragma once
 
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <functional>
@@ -28,7 +31,11 @@
 #define __host__
 #define __forceinline__ inline
 #define __restrict__
-#define __shared__ static thread_local
+#if defined(__SANITIZE_ADDRESS__)
+#define __shared__ static  // whose bounds it watches
+#else
+#define __shared__ static thread_local  // a thread of the host runs one block at a time
+#endif
 #define __launch_bounds__(...)
 #define threadIdx (::minima::emulated::thread->index)
 #define blockIdx (::minima::emulated::thread->block->index)
@@ -65,8 +72,10 @@ struct Kernel {
 
 /// Waits for all threads of the block; returns how many of them said yes.
 unsigned meet_block(bool yes, const std::source_location& where);
-/// Waits for the lanes of `mask`; returns what each lane of the warp gave.
-const u64* meet_warp(unsigned mask, u64 given, const std::source_location& where);
+/// Waits for the lanes of `mask`; returns what each lane of the warp gave. Shuffles and ballots do not order accesses to
+/// memory.
+const u64* meet_warp(unsigned mask, u64 given, bool orders_memory,
+                     const std::source_location& where);
 
 using Where = std::source_location;
 inline void __syncthreads(Where where = Where::current()) { meet_block(false, where); }
@@ -80,7 +89,7 @@ inline int __syncthreads_and(int yes, Where where = Where::current()) {
   return meet_block(yes == 0, where) == 0;
 }
 inline void __syncwarp(unsigned mask = 0xffffffffu, Where where = Where::current()) {
-  meet_warp(mask, 0, where);
+  meet_warp(mask, 0, true, where);
 }
 
 template <class T>
@@ -88,7 +97,7 @@ T shuffled(unsigned mask, T value, unsigned from, const Where& where) {
   static_assert(sizeof(T) <= 8 && std::is_trivially_copyable_v<T>);
   u64 bits = 0;
   std::memcpy(&bits, &value, sizeof(T));
-  const u64* given = meet_warp(mask, bits, where);
+  const u64* given = meet_warp(mask, bits, false, where);
   // Of a lane that is not in the mask the value is undefined: NaN here.
   bits = (mask >> from) & 1 ? given[from] : ~u64{0};
   T result;
@@ -118,7 +127,7 @@ T __shfl_up_sync(unsigned mask, T value, unsigned by, int width = 32,
   return shuffled(mask, value, lane() % w >= by ? lane() - by : lane(), where);
 }
 inline unsigned __ballot_sync(unsigned mask, int yes, Where where = Where::current()) {
-  const u64* given = meet_warp(mask, yes != 0, where);
+  const u64* given = meet_warp(mask, yes != 0, false, where);
   unsigned ballot = 0;
   for (unsigned l = 0; l < 32; ++l)
     if ((mask >> l) & 1) ballot |= static_cast<unsigned>(given[l]) << l;
@@ -131,38 +140,31 @@ inline int __all_sync(unsigned mask, int yes, Where where = Where::current()) {
   return __ballot_sync(mask, yes, where) == mask;
 }
 
-// Threads take turns only where they wait, so each of these is undivided.
-template <class T>
-T atomicAdd(T* at, std::type_identity_t<T> value) {
-  const T before = *at;
-  *at = before + value;
-  return before;
-}
+// Of one another they see nothing but the value: none orders other accesses.
 template <class T>
 T atomicExch(T* at, std::type_identity_t<T> value) {
-  const T before = *at;
-  *at = value;
-  return before;
+  return std::atomic_ref(*at).exchange(value, std::memory_order_relaxed);
 }
 template <class T>
 T atomicCAS(T* at, std::type_identity_t<T> expected, std::type_identity_t<T> value) {
-  const T before = *at;
-  if (before == expected) *at = value;
-  return before;
+  std::atomic_ref(*at).compare_exchange_strong(expected, value, std::memory_order_relaxed);
+  return expected;
 }
 template <class T>
+T atomicAdd(T* at, std::type_identity_t<T> value) {
+  return std::atomic_ref(*at).fetch_add(value, std::memory_order_relaxed);
+}
+// Threads take turns only where they wait, so that these two need no loop.
+template <class T>
 T atomicMax(T* at, std::type_identity_t<T> value) {
-  const T before = *at;
-  if (value > before) *at = value;
-  return before;
+  const T before = std::atomic_ref(*at).load(std::memory_order_relaxed);
+  return value > before ? atomicExch(at, value) : before;
 }
 template <class T>
 T atomicMin(T* at, std::type_identity_t<T> value) {
-  const T before = *at;
-  if (value < before) *at = value;
-  return before;
+  const T before = std::atomic_ref(*at).load(std::memory_order_relaxed);
+  return value < before ? atomicExch(at, value) : before;
 }
-inline void __threadfence() {}
 
 // ---- the runtime. One device; every call may fail as the real one may.
 

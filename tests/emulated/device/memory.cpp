@@ -8,6 +8,7 @@
 
 #include "core/error.hpp"
 #include "tests/emulated/device/runtime.hpp"
+#include "tests/emulated/device/sanitizers.hpp"
 
 namespace minima::emulated {
 namespace {
@@ -44,7 +45,9 @@ class Arena {
     reached_ = std::max(reached_, (at + size + kPage - 1) / kPage * kPage);
     blocks_[at] = {bytes, size};
     const Access access;
+    allow(base_ + at, size);
     std::memset(base_ + at, kPoison, size);
+    forbid(base_ + at + bytes, size - bytes);
     return base_ + at;
   }
 
@@ -55,9 +58,11 @@ class Arena {
     {
       const Access access;
       const std::byte *end = base_ + at + extent.size, *guard = base_ + at + extent.bytes;
+      allow(guard, extent.size - extent.bytes);
       check(std::all_of(guard, end, [](std::byte b) { return b == std::byte{kPoison}; }),
             "emulated device: something was written behind a block of {} bytes", extent.bytes);
       std::memset(base_ + at, kPoison, extent.size);
+      forbid(base_ + at, extent.size);
     }
     blocks_.erase(found);
     used_ -= extent.bytes;
