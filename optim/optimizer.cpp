@@ -64,8 +64,7 @@ template <class Step>
 TensorReport watched_step(const AnyRule& rule, const Parameter& parameter, StepView& view,
                           double scale, double lr_factor, const Step& step) {
   Probe own;
-  const bool on_cpu = parameter.value.device() == Device{};
-  if (on_cpu && !view.probe) view.probe = &own;
+  if (!view.probe) view.probe = &own;
   const i64 size = view.shape.size();
   TensorReport report{std::string(view.name), 0, 0, 0, std::nan(""), false};
   report.gradient_rms = root_mean_square(parameter.gradient.values(), size) * std::abs(scale);
@@ -74,11 +73,10 @@ TensorReport watched_step(const AnyRule& rule, const Parameter& parameter, StepV
   step();
   report.update_rms =
       root_mean_square(ops::binary<ops::Sub>(parameter.value.to(DType::f32), before), size);
-  const Note *const alpha = view.probe ? view.probe->find("α") : nullptr,
-                    *const clip = view.probe ? view.probe->find("clip") : nullptr;
+  const Note *const alpha = view.probe->find("α"), *const clip = view.probe->find("clip");
   if (alpha)
     report.step_size = alpha->value;
-  else if (on_cpu || rule.takes_schedule())
+  else
     for (const auto& [name, value] : rule.options())
       if (const double* lr = std::get_if<double>(&value); lr && name == "lr")
         report.step_size = *lr * lr_factor;
@@ -251,7 +249,9 @@ struct Optimizer::Impl {
       const PlannedSlot& planned = plan.slots[entry.first_slot + k];
       StoredSlot& stored = memory[entry.first_slot + k];
       if (!planned.dense) {
-        view.means[static_cast<std::size_t>(view.mean_count++)] = stored.values.data<float>();
+        const auto mean = static_cast<std::size_t>(view.mean_count++);
+        view.means[mean] = stored.values.data<float>();
+        view.mean_sizes[mean] = stored.values.size();
         continue;
       }
       SlotView& slot = view.slots[static_cast<std::size_t>(view.slot_count++)];

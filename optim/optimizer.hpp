@@ -58,7 +58,7 @@ struct TensorReport {
   double gradient_rms;  ///< after scaling and clipping by the norm
   double weight_rms;    ///< before the step
   double update_rms;    ///< of the change
-  double step_size;     ///< lr of this step; for Adafactor its α (on a GPU NaN: it stays there)
+  double step_size;     ///< lr of this step; for Adafactor its α
   bool
       update_clipped;  ///< the rule cut the update by its own threshold (clip_threshold, d; not on a GPU)
 };

@@ -54,6 +54,7 @@ struct StepView {
   std::array<SlotView, kMaxSlots>
       slots;  ///< those with a value for each element, in the rule's order
   std::array<float*, kMaxSlots> means = {};  ///< those of another shape, in the rule's order: fp32
+  std::array<i64, kMaxSlots> mean_sizes = {};
   int slot_count = 0, mean_count = 0;
   i32* step = nullptr;  ///< the steps made so far
   i64 t = 1;

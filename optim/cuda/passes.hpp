@@ -13,6 +13,7 @@
 
 #include "core/cuda/context.hpp"
 #include "core/cuda/each.hpp"
+#include "core/cuda/memory.hpp"
 #include "core/search.hpp"
 #include "core/tensor.hpp"
 #include "optim/on_gpu.hpp"
@@ -269,8 +270,24 @@ class PassesOnGpu {
   Device place() const { return device_of(gpu_); }
   const StepView* view() { return at<StepView>(device_) + index_.front(); }
   const StepView& on_host() const { return host_[static_cast<std::size_t>(index_.front())]; }
+  /// Calls f(view) where somebody looks on: behind the view's pointers are the host's own copies of running means and
+  /// sums. Waits for the device.
   template <class F>
-  void tell(const F&) const {}  // an onlooker looks on the CPU alone
+  void tell(const F& f) const {
+    if (index_.empty() || !on_host().probe) return;
+    Tensor views = device_.to(Device{});
+    StepView view = at<const StepView>(views)[index_.front()];
+    std::vector<Tensor> copies;
+    const auto bring = [&]<class T>(T*& from, i64 n) {
+      Tensor& copy = copies.emplace_back(Tensor::empty({n * i64{sizeof(T)}}, DType::u8));
+      copy_to_host(gpu_, copy.raw(), from, copy.bytes());
+      from = at<T>(copy);
+    };
+    for (std::size_t k = 0; k < static_cast<std::size_t>(view.mean_count); ++k)
+      bring(view.means[k], view.mean_sizes[k]);
+    bring(view.workspace.numbers, Workspace::kNumbers);
+    f(view);
+  }
 
   template <class Kind, class F>
   void by_kind(const Kind& kind_of, const F& f) {

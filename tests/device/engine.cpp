@@ -201,7 +201,10 @@ TEST_CASE("a weight that is not finite any more is told by the step that made it
 }
 
 TEST_CASE("a watched step on the device reports what the CPU's does") {
-  for (const std::string spec : {"adamw", "adafactor:lr=0.01:relative_step=false", "adamw8bit"}) {
+  bool clipped = false;
+  for (const std::string spec :
+       {"adamw", "adafactor:lr=0.01:relative_step=false", "adafactor", "adafactor-torch",
+        "came:clip_threshold=0.5", "adapm:factored=true", "adamw8bit"}) {
     CAPTURE(spec);
     const Model cpu({{"a", {300}}, {"b", {20, 30}}}), device({{"a", {300}}, {"b", {20, 30}}});
     to_device(device);
@@ -216,9 +219,13 @@ TEST_CASE("a watched step on the device reports what the CPU's does") {
         CHECK(b.tensors[i].gradient_rms == doctest::Approx(a.tensors[i].gradient_rms));
         CHECK(b.tensors[i].weight_rms == doctest::Approx(a.tensors[i].weight_rms));
         CHECK(b.tensors[i].update_rms == doctest::Approx(a.tensors[i].update_rms).epsilon(1e-4));
+        CHECK(b.tensors[i].step_size == doctest::Approx(a.tensors[i].step_size));
+        CHECK(b.tensors[i].update_clipped == a.tensors[i].update_clipped);
+        clipped |= a.tensors[i].update_clipped;
       }
     }
   }
+  CHECK(clipped);
 }
 
 TEST_CASE("state made on one device goes on on the other") {
