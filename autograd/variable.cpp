@@ -121,14 +121,18 @@ void Variable::backward(const Tensor& dy) const {
     ready.pop();
     Gradient gradient = std::exchange(node->gradient, {});
     if (node->parameter) {
-      node->parameter->gradient.add(std::move(gradient));
+      needing_memory([&] { node->parameter->gradient.add(std::move(gradient)); },
+                     "the gradient of '{}'", node->parameter->name);
       continue;
     }
     check(!node->used, "backward: the graph below '{}' was already used; compute the value again",
           node->op);
     node->used = true;
     Grads grads;
-    if (gradient) grads = std::exchange(node->backward, nullptr)(gradient.to_dense(node->shape));
+    if (gradient)
+      grads = needing_memory(
+          [&] { return std::exchange(node->backward, nullptr)(gradient.to_dense(node->shape)); },
+          "backward of '{}'", node->op);
     check(!gradient || grads.size() == node->inputs.size(),
           "backward of '{}': {} gradients for {} inputs", node->op, grads.size(),
           node->inputs.size());

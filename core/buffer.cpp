@@ -34,6 +34,7 @@ i64 block_size(i64 bytes) {
 /// A cache of blocks by size, over memory that somebody has.
 class Allocator {
  public:
+  explicit Allocator(Device device) : device_(device) {}
   virtual ~Allocator() = default;
 
   std::byte* take(i64 bytes) {
@@ -61,9 +62,11 @@ class Allocator {
       std::lock_guard lock(mutex_);
       stats_.live -= bytes;
       stats_.reserved -= size;
-      fail_at_run_time(
-          "memory: {} bytes cannot be had; {} are live; a smaller batch or model needs less", bytes,
-          stats_.live);
+      throw Error(
+          fmt::format("memory: {} bytes cannot be had on {}; {} are live; a smaller batch or "
+                      "model needs less",
+                      bytes, to_string(device_), stats_.live),
+          Fault::memory);
     }
     return block;
   }
@@ -104,12 +107,17 @@ class Allocator {
   virtual void release(std::byte* block) = 0;
   virtual void reuse(std::byte*, i64) {}
 
+  Device device_;
   std::mutex mutex_;
   std::map<i64, std::vector<std::byte*>> cache_;
   MemoryStats stats_;
 };
 
 class SystemMemory final : public Allocator {
+ public:
+  SystemMemory() : Allocator({}) {}
+
+ private:
   std::byte* obtain(i64 size) override {
     const bool huge = size >= kHugePage;
     auto* block = static_cast<std::byte*>(std::aligned_alloc(
@@ -126,7 +134,9 @@ class SystemMemory final : public Allocator {
 template <AnyGpu Gpu>
 class GpuMemory final : public Allocator {
  public:
-  explicit GpuMemory(Gpu gpu) : gpu_(gpu) { require_present(gpu); }
+  explicit GpuMemory(Device device) : Allocator(device), gpu_{device.index} {
+    require_present(gpu_);
+  }
 
  private:
   /// To the byte where a sanitizer watches the emulated device's bounds.
@@ -140,23 +150,23 @@ class GpuMemory final : public Allocator {
 
 // Never destroyed: tensors with static lifetime may outlive every other object.
 
-Allocator& allocator_of(Cpu) {
+Allocator& allocator_of(Cpu, Device) {
   static Allocator& cpu = *new SystemMemory;
   return cpu;
 }
 
 template <AnyGpu Gpu>
-Allocator& allocator_of(Gpu gpu) {
+Allocator& allocator_of(Gpu gpu, Device device) {
   static std::mutex& mutex = *new std::mutex;
   static auto& gpus = *new std::map<int, std::unique_ptr<Allocator>>;
   std::lock_guard lock(mutex);
   std::unique_ptr<Allocator>& found = gpus[gpu.index];
-  if (!found) found = std::make_unique<GpuMemory<Gpu>>(gpu);
+  if (!found) found = std::make_unique<GpuMemory<Gpu>>(device);
   return *found;
 }
 
 Allocator& allocator(Device device) {
-  return on_device(device, [](auto tag) -> Allocator& { return allocator_of(tag); });
+  return on_device(device, [device](auto tag) -> Allocator& { return allocator_of(tag, device); });
 }
 
 }  // namespace

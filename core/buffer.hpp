@@ -28,8 +28,8 @@ void reset_peak_memory(Device device = {});
 void release_cached_memory(Device device = {});
 
 /// A block of `bytes` bytes, uninitialized, aligned to 64; it returns to the allocator when the
-/// last owner lets go. Throws Error, naming the bytes asked for and live, when the system has no
-/// more.
+/// last owner lets go. Throws Error (Fault::memory), naming the bytes asked for and live, when the
+/// device has no more.
 std::shared_ptr<std::byte> allocate(i64 bytes, Device device = {});
 
 }  // namespace minima

@@ -13,8 +13,8 @@
 
 namespace minima {
 
-/// Whose fault it was; the program's exit code follows from it (input: 2, runtime: 1).
-enum class Fault { input, runtime };
+/// Whose fault it was; the program's exit code follows from it (input: 2, else 1). `memory`: a device has no more.
+enum class Fault { input, runtime, memory };
 
 class Error : public std::runtime_error {
  public:
@@ -33,6 +33,18 @@ template <class... Args>
 template <class... Args>
 [[noreturn]] void fail_at_run_time(fmt::format_string<Args...> format, Args&&... args) {
   throw Error(fmt::format(format, std::forward<Args>(args)...), Fault::runtime);
+}
+
+/// f(), whose Error for want of memory says what needed it: "the weight 'classifier.bias': memory: …".
+template <class F, class... Args>
+decltype(auto) needing_memory(const F& f, fmt::format_string<const Args&...> what,
+                              const Args&... args) {
+  try {
+    return f();
+  } catch (const Error& error) {
+    if (error.fault != Fault::memory) throw;
+    throw Error(fmt::format("{}: {}", fmt::format(what, args...), error.what()), Fault::memory);
+  }
 }
 
 /// Throws an Error unless `ok`. The arguments are formatted only on failure.

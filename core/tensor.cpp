@@ -19,7 +19,9 @@ Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
   result.shape_ = shape;
   result.dtype_ = dtype;
   result.device_ = device;
-  result.storage_ = allocate(shape.size() * element_size(dtype), device);
+  result.storage_ =
+      needing_memory([&] { return allocate(shape.size() * element_size(dtype), device); },
+                     "a tensor {} {}", dtype_name(dtype), shape);
   result.data_ = result.storage_.get();
   return result;
 }

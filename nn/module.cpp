@@ -35,7 +35,8 @@ std::vector<Parameter*> Module::parameters() {
 
 void Module::to(Device device) {
   for (Parameter* parameter : parameters()) {
-    parameter->value = parameter->value.to(device);
+    parameter->value = needing_memory([&] { return parameter->value.to(device); },
+                                      "the weight '{}'", parameter->name);
     parameter->gradient.clear();
   }
 }

@@ -280,11 +280,16 @@ bool Trainer::train_on_next_batch() {
   accelerator_.next();
   step_batches_.push_back(accelerator_.indices());
   pass_ = accelerator_.pass();
-  const BatchLoss batch = objective_.loss(accelerator_.indices(), pass_);
-  accelerator_.backward(batch.loss, batch.weight, batch.tokens);
+  const i64 step = accelerator_.steps() + 1;
+  const BatchLoss batch = needing_memory(
+      [&] { return objective_.loss(accelerator_.indices(), pass_); },
+      "train: step {}, forward of {} texts", step, std::ssize(accelerator_.indices()));
+  needing_memory([&] { accelerator_.backward(batch.loss, batch.weight, batch.tokens); },
+                 "train: step {}, {} tokens", step, batch.tokens);
   if (accelerator_.accumulate()) return false;
   accelerator_.clip(options_.clip_norm, options_.clip_value);
-  result_.steps.push_back(accelerator_.step());
+  needing_memory([&] { result_.steps.push_back(accelerator_.step()); }, "train: step {}, optimizer",
+                 step);
   step_batches_.clear();
   return true;
 }
@@ -318,7 +323,9 @@ void Trainer::evaluate() {
   {
     const During evaluation(accelerator_.time(), Part::evaluation);
     const NoGrad no_grad;
-    EvaluationRecord record = accelerator_.observe(objective_.evaluate());
+    EvaluationRecord record = accelerator_.observe(
+        needing_memory([&] { return objective_.evaluate(); }, "train: evaluation after step {}",
+                       accelerator_.steps()));
     const auto tells = [&](const Evaluation& e) {
       return std::isfinite(e.loss) &&
              (options_.metric.empty() || std::isfinite(e.score(options_.metric)));

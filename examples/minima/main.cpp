@@ -89,7 +89,11 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "minima: {}\n", describe(app, error, argc, argv));
     return 2;
   } catch (const minima::Error& error) {
-    fmt::print(stderr, "minima: {}\n", error.what());
+    fmt::print(stderr, "minima: {}{}\n", error.what(),
+               error.fault != minima::Fault::memory
+                   ? ""
+                   : ": --batch or --tokens, --max-length, --checkpoint-layers, --state block8, "
+                     "--precision bf16 (minima memory counts what each saves)");
     return error.fault == minima::Fault::input ? 2 : 1;
   } catch (const std::exception& error) {
     fmt::print(stderr, "minima: {}\n", error.what());

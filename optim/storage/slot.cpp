@@ -48,10 +48,14 @@ DType dtype_in(Storage storage) {
 }
 
 StoredSlot StoredSlot::make(const PlannedSlot& planned, Device device) {
-  StoredSlot slot{Tensor::zeros(planned.shape, dtype_in(planned.storage), device)};
-  if (planned.storage == Storage::block8)
-    slot.absmax = Tensor::zeros({planned.scales()}, DType::f32, device);
-  return slot;
+  return needing_memory(
+      [&] {
+        StoredSlot slot{Tensor::zeros(planned.shape, dtype_in(planned.storage), device)};
+        if (planned.storage == Storage::block8)
+          slot.absmax = Tensor::zeros({planned.scales()}, DType::f32, device);
+        return slot;
+      },
+      "the optimizer's state '{}'", planned.key());
 }
 
 SlotView StoredSlot::view(const PlannedSlot& planned) const {

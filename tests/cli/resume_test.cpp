@@ -236,3 +236,43 @@ TEST_CASE("A second Ctrl-C stops at once, in the middle of a step") {
   CHECK(twice.err.find("--resume") == std::string::npos);
   CHECK_FALSE(shell.exists("run/checkpoints"));
 }
+
+#if defined(MINIMA_EMULATED)
+TEST_CASE(
+    "a device without memory for a run says what needed it and what to change, and harms no "
+    "checkpoint") {
+  const Shell shell;
+  const std::string train =
+      "train --model tiny --dim 16 --hidden 16 --max-length 16 --threads 1 --device emulated "
+      "--batch 16 --steps 4 "
+      "--save-every 2";
+  REQUIRE(shell.minima(train + " --out run").code == 0);
+  std::filesystem::remove_all(shell.folder / "run/final");  // as if it had been killed
+  const auto checkpoint = shell.folder / "run/checkpoints/step-2";
+  const auto bytes_of = [&] {
+    std::string all;
+    for (const char* name : {"model.safetensors", "optimizer.safetensors", "state.json"})
+      all += read_file(checkpoint / name);
+    return all;
+  };
+  const std::string before = bytes_of();
+  const std::vector<std::pair<const char*, const char*>> cases = {
+      {"100000", "the weight 'distilbert."},
+      {"400000", "the optimizer's state 'distilbert."},
+      {"600000", "train: step 3, forward of 16 texts: a tensor f32 ["},
+      {"770000", "tokens: backward of '"},
+      {"800000", "train: evaluation after step 4"}};
+  for (const auto& [memory, what] : cases) {
+    const Answer refused =
+        shell.minima("train --resume run", "", fmt::format("MINIMA_EMULATED_MEMORY={}", memory));
+    CAPTURE(memory);
+    CAPTURE(refused.err);
+    CHECK(refused.code == 1);
+    for (const char* words : {what, "bytes cannot be had on emulated", "--batch",
+                              "--checkpoint-layers", "--state block8"})
+      CHECK(refused.err.find(words) != std::string::npos);
+    CHECK(bytes_of() == before);
+  }
+  CHECK(shell.minima("train --resume run").code == 0);
+}
+#endif
