@@ -433,6 +433,23 @@ TEST_CASE("a chart leaves a gap where a number is missing, and keeps a spike whe
   CHECK(highest < 60);
 }
 
+TEST_CASE("numbers beyond all sense have a place in a chart, and steps in any order a column") {
+  const chart::Axis steps{"step", chart::Scale::linear, chart::Ticks::whole};
+  for (const double far : {1e17, 1e300, 1e308, 1e-320}) {
+    CAPTURE(far);
+    const std::vector<std::vector<chart::Point>> curves = {{{far, far}},
+                                                           {{1, -far}, {2, far}, {far, 0.5}}};
+    for (const std::vector<chart::Point>& line : curves) {
+      const std::string svg =
+          chart::lines({"c", "a", "b"}, steps, {}, {{.name = "s", .line = line}});
+      for (const char* no_place : {"nan", "inf"}) CHECK_FALSE(contains(svg, no_place));
+    }
+  }
+  const std::string svg = chart::heat_map({"h", "a", "b"}, {"step"}, "ratio", {10, 20, 30, 0},
+                                          {{"g", "w", {1, 1, 1, 1}}}, 1e-4, 1);
+  CHECK(contains(svg, "d=\"M0 0h4\""));
+}
+
 TEST_CASE("numbers are typeset for reading") {
   CHECK(html::fixed(1234567.891, 1) == "1,234,567.9");
   CHECK(html::fixed(-1234, 0) == "−1,234");

@@ -11,6 +11,9 @@
 namespace minima::chart {
 namespace {
 
+constexpr double kLong = 1e12;  // a tick's number from here on is written with an exponent
+constexpr double kFar = 1e6;    // plots beside it, beyond which a place is as good as another
+
 /// The largest of 1, 2, 5 times a power of ten that is at most `value`.
 double round_down(double value) {
   const double power = std::pow(10, std::floor(std::log10(value)));
@@ -49,7 +52,7 @@ Mapping::Mapping(const Axis& axis, const Range& range, double from, double to)
 double Mapping::operator()(double value) const {
   if (log_ && value <= 0) return from_;
   const double share = (log_ ? std::log10(value) - low_ : value - low_) / (high_ - low_);
-  return origin_ + share * (to_ - origin_);
+  return origin_ + std::clamp(share, -kFar, kFar) * (to_ - origin_);
 }
 
 double Mapping::widest_tick() const {
@@ -61,14 +64,15 @@ double Mapping::widest_tick() const {
 void Mapping::set_linear(const Axis& axis, const Range& range) {
   const bool any = range.low <= range.high;
   double low = any ? range.low : 0, high = any ? range.high : 1;
-  if (high - low < 1e-9 * std::max(1.0, std::abs(high))) {
-    const double margin = axis.ticks == Ticks::whole ? 0.5 : std::max(0.1 * std::abs(high), 1e-3);
+  // Curves over steps use the whole width; only a value axis ends at ticks.
+  const bool whole = axis.ticks == Ticks::whole;
+  const double size = std::abs(high);
+  if (high - low < 1e-9 * std::max(1.0, size)) {
+    const double margin = whole ? std::max(0.5, 1e-9 * size) : std::max(1e-3, 0.1 * size);
     low -= margin, high += margin;
   }
   double step = round_up((high - low) / 5);
-  if (axis.ticks == Ticks::whole) step = std::max(1.0, step);
-  // Curves over steps use the whole width; only a value axis ends at ticks.
-  const bool whole = axis.ticks == Ticks::whole;
+  if (whole) step = std::max(1.0, step);
   const double first = whole ? std::ceil(low / step) : std::floor(low / step + 1e-9);
   const double last = whole ? std::floor(high / step) : std::ceil(high / step - 1e-9);
   low_ = whole ? low : first * step;
@@ -76,7 +80,8 @@ void Mapping::set_linear(const Axis& axis, const Range& range) {
   origin_ = from_;
   const int decimals = std::max(0, -static_cast<int>(std::floor(std::log10(step) + 1e-9)));
   for (double i = first; i <= last; ++i)
-    ticks.push_back({i * step, html::fixed(i * step, decimals)});
+    ticks.push_back(
+        {i * step, step < kLong ? html::fixed(i * step, decimals) : html::significant(i * step)});
 }
 
 void Mapping::set_log(const Range& range) {

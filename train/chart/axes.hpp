@@ -15,12 +15,13 @@ struct Tick {
 };
 
 struct Range {
+  static constexpr double kMost = 1e300;
   double low = std::numeric_limits<double>::infinity(), high = -low;
   double positive = low;  // the lowest above 0
   bool zero = false;      // 0 occurs: it needs a place on a log scale
 
   void include(double value) {
-    if (!std::isfinite(value)) return;
+    if (!(std::abs(value) < kMost)) return;  // nor NaN: differences must be finite
     zero = zero || value == 0;
     if (value > 0) positive = std::min(positive, value);
     low = std::min(low, value);

@@ -23,7 +23,8 @@ std::string heat_map(const Label& label, const Axis& x, const std::string& measu
     gaps.push_back(positions[i] - positions[i - 1]);
   std::ranges::sort(gaps);
   const double gap = gaps.empty() ? 1 : std::max(gaps[gaps.size() / 2], 1e-9);
-  const double first = positions.front() - gap / 2, span = positions.back() + gap / 2 - first;
+  const auto [earliest, latest] = std::ranges::minmax(positions);
+  const double first = earliest - gap / 2, span = latest + gap / 2 - first;
   const double columns = std::clamp(std::round(span / gap), 1.0, kColumns);
 
   const double from = std::floor(std::log10(low)),
