@@ -1,5 +1,6 @@
 #include "core/json.hpp"
 
+#include <limits>
 #include <set>
 
 #include "core/error.hpp"
@@ -44,6 +45,19 @@ SortedJson parse_sorted_json(std::string_view text, std::string_view source) {
 
 Json read_json(const std::filesystem::path& path) {
   return parse_json(read_file(path), path.string());
+}
+
+double number_at(const Json& object, const char* key) {
+  const Json& value = object.at(key);
+  return value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
+}
+
+i64 count_at(const Json& object, const char* key) {
+  constexpr i64 kMost = i64{1} << 40;
+  const Json& value = object.at(key);
+  check(value.is_number_integer() && value >= 0 && value <= kMost,
+        "'{}' is {}; it must be a whole number from 0 to {}", key, shown(value.dump()), kMost);
+  return value.get<i64>();
 }
 
 }  // namespace minima

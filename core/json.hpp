@@ -1,5 +1,5 @@
-/// JSON through nlohmann's library, with the two things that it leaves open: duplicate keys are an
-/// error, and a message names the file.
+/// JSON through nlohmann's library, with what it leaves open: duplicate keys are an error, a message names the file, and
+/// a number is what its reader can take.
 #pragma once
 
 #include <filesystem>
@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "core/json_fwd.hpp"
+#include "core/types.hpp"
 #include "core/utf8.hpp"
 
 namespace minima {
@@ -17,5 +18,10 @@ Json parse_json(std::string_view text, std::string_view source);
 
 /// The JSON in a file.
 Json read_json(const std::filesystem::path& path);
+
+/// What an object has under a key: a number (NaN where it is null, as NaN is written), or a count, a whole number from 0
+/// to 2⁴⁰. Throws Error or Json::exception where that is missing or something else.
+double number_at(const Json& object, const char* key);
+i64 count_at(const Json& object, const char* key);
 
 }  // namespace minima

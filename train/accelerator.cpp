@@ -200,7 +200,7 @@ LoggedRecords Accelerator::log_to(const std::filesystem::path& run, Earlier earl
   LoggedRecords records = logged_ ? read_metrics(file, *logged_) : LoggedRecords{};
   if (records.lines.size() < logged_.value_or(0)) write_file(file, records.lines);
   log_.emplace(file, records.lines.size());
-  if (!records.lines.empty()) return records;
+  if (!records.run.empty()) return records;
   write({{"run",
           {{"optimizer", optimizer_->name()},
            {"options", optimizer_->options()},
@@ -216,10 +216,7 @@ LoggedRecords Accelerator::log_to(const std::filesystem::path& run, Earlier earl
 }
 
 void Accelerator::log(const Json& line) {
-  check(line.is_object(), "log: {} is no object, of values by name", line.dump());
-  for (const char* own : {"run", "step", "grad_norm", "train_loss", "alarm", "switch"})
-    check(!line.contains(own), "log: '{}' is a key of the log's own lines; choose another name",
-          own);
+  check_callers_line(line);
   write(line);
 }
 

@@ -156,8 +156,8 @@ class Accelerator {
   /// replaced.
   LoggedRecords log_to(const std::filesystem::path& run, Earlier earlier = Earlier::refused);
   bool logs() const { return log_.has_value(); }
-  /// Adds a line of the caller's, {"test": {…}, "best_epoch": 3, "mine": 1}; nothing where no log was begun. Throws Error
-  /// for what is no object, and for a key by which the log tells its own lines.
+  /// Adds a line of the caller's, {"test": evaluation.to_json(), "best_epoch": 3, "mine": 1}; nothing where no log was
+  /// begun. Throws Error for what is none (check_callers_line).
   void log(const Json& line);
 
   /// What the time since prepare() went into. From next() to step() it is steps, whatever the caller does meanwhile.

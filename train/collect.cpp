@@ -73,7 +73,7 @@ Json collect_runs(const std::vector<std::filesystem::path>& folders) {
           "{}: is no comparison", file.string());
     for (const Json& run : one["runs"])
       check(run.is_object() && run.contains("spec") && run["spec"].is_string() &&
-                run.contains("seed") && run["seed"].is_number(),
+                run.contains("seed") && (run["seed"].is_number() || run["seed"].is_null()),
             "{}: has a run without \"spec\" and \"seed\": it is no comparison", file.string());
     const Json configuration = configuration_of(one);
     for (Json& run : one["runs"]) {
@@ -99,7 +99,7 @@ Json collect_runs(const std::vector<std::filesystem::path>& folders) {
           folder.string(), folders[0].string(), key, one["data"][key].dump(),
           all["data"][key].dump());
     }
-    for (const char* key : {"failed", "unfinished"})
+    for (const char* key : {"failed", "unfinished", "damaged"})
       if (one.contains(key))
         for (Json& run : one[key]) all[key].push_back(std::move(run));
     if (!differences(configuration, first).empty())

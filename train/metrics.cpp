@@ -101,22 +101,39 @@ std::optional<double> Evaluation::positive_f1() const {
   return confusion.f1(1);
 }
 
-double Evaluation::score(const std::string& name) const {
+std::optional<double> Evaluation::find(const std::string& name) const {
   if (name == "loss") return loss;
-  if (const auto found = extra.find(name == "f1" ? "macro_f1" : name); found != extra.end())
-    return found->second;
+  if (name == "f1") return find("macro_f1");
+  if (const auto found = extra.find(name); found != extra.end()) return found->second;
+  if (confusion.labels() == 0) return {};
+  if (name == "accuracy") return confusion.accuracy();
+  if (name == "macro_f1") return confusion.macro_f1();
+  if (name == "mcc") return confusion.mcc();
+  return {};
+}
+
+double Evaluation::score(const std::string& name) const {
+  if (const auto found = find(name)) return *found;
   std::vector<std::string> known = {"loss"};
-  if (confusion.labels() > 0) {
-    if (name == "accuracy") return confusion.accuracy();
-    if (name == "f1" || name == "macro_f1") return confusion.macro_f1();
-    if (name == "mcc") return confusion.mcc();
-    known = {"loss", "accuracy", "f1", "mcc"};
-  }
+  if (confusion.labels() > 0) known = {"loss", "accuracy", "f1", "mcc"};
   for (const auto& [other, value] : extra) known.push_back(other);
   fail("no score named '{}'; this task has {}", name, fmt::join(known, ", "));
 }
 
 bool higher_is_better(const std::string& score) { return score != "loss" && score != "perplexity"; }
+
+bool tells(const Evaluation& evaluation, const std::string& score) {
+  return std::isfinite(evaluation.loss) &&
+         (score.empty() || std::isfinite(evaluation.score(score)));
+}
+
+bool is_better(const Evaluation& later, const Evaluation& earlier, const std::string& score) {
+  if (!tells(later, score) || !tells(earlier, score)) return tells(later, score);
+  if (score.empty()) return true;
+  const double x = later.score(score), y = earlier.score(score);
+  if (x != y) return higher_is_better(score) == (x > y);
+  return later.loss < earlier.loss;
+}
 
 Json Evaluation::to_json() const {
   Json json = Json::object();
@@ -141,9 +158,12 @@ Evaluation Evaluation::from_json(const Json& json) {
   Evaluation result{ConfusionMatrix(0), std::nan("")};
   for (const auto& [name, value] : json.items()) {
     if (name == "confusion") {
+      constexpr i64 kMost = i64{1} << 40;  // of which a matrix's sum is still a number
+      const auto is_count = [](const Json& count) {
+        return count.is_number_integer() && count >= 0 && count <= kMost;
+      };
       const auto square = [&](const Json& row) {
-        return row.is_array() && row.size() == value.size() &&
-               std::ranges::all_of(row, &Json::is_number_integer);
+        return row.is_array() && row.size() == value.size() && std::ranges::all_of(row, is_count);
       };
       check(value.is_array() && value.size() <= 100'000 && std::ranges::all_of(value, square),
             "evaluation: the confusion matrix is not a square of counts");

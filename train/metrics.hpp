@@ -57,8 +57,9 @@ struct Evaluation {
   /// F1 of class 1 where there are two classes.
   std::optional<double> positive_f1() const;
   /// "loss", "accuracy", "f1" or "macro_f1", "mcc", or one of `extra`. Throws Error, naming those there
-  /// are, for another name.
+  /// are, for another name; `find` then has none.
   double score(const std::string& name) const;
+  std::optional<double> find(const std::string& name) const;
   /// {"accuracy", "macro_f1", "mcc", "positive_f1" (two classes only), …, "loss", "confusion"}.
   Json to_json() const;
   /// What to_json gave, also without its confusion matrix. Throws Error for JSON of another form.
@@ -67,6 +68,11 @@ struct Evaluation {
 
 /// Whether more of it is better: of all scores but the loss and the perplexity.
 bool higher_is_better(const std::string& score);
+/// Whether an evaluation's loss and that score (empty: the loss alone) are finite.
+bool tells(const Evaluation& evaluation, const std::string& score);
+/// Whether `later` is of a better model than `earlier`: by the score, of equals by the loss; where the score is empty, for
+/// being later. One that tells nothing is never better.
+bool is_better(const Evaluation& later, const Evaluation& earlier, const std::string& score);
 
 /// The scores of each class, in the order of the confusion matrix: [{"name", "precision", "recall", "f1",
 /// "support": the texts of the class}, …].

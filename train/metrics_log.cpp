@@ -3,8 +3,6 @@
 #include <cmath>
 #include <sstream>
 
-#include "train/watch.hpp"
-
 namespace minima {
 
 double rounded(double x) {
@@ -40,39 +38,61 @@ Json to_json(const EvaluationRecord& evaluation) {
 
 namespace {
 
-/// Adds what a line holds. Throws Error or Json::exception for one that MetricsLog has not written.
+// What a line holds; Error or Json::exception where it is none of that kind.
+
+StepRecord step_of(const Json& line) {
+  StepRecord step{count_at(line, "step"),       count_at(line, "epoch"),
+                  number_at(line, "loss"),      line.at("lr_factor").get<double>(),
+                  number_at(line, "grad_norm"), line.at("clipped").get<bool>(),
+                  line.at("ms").get<double>(),  count_at(line, "texts"),
+                  count_at(line, "tokens"),     {}};
+  step.skipped = line.contains("skipped");
+  if (line.contains("scale")) step.scale = number_at(line, "scale");
+  if (line.contains("tensors"))
+    for (const auto& [name, tensor] : line["tensors"].items())
+      step.tensors.push_back({name, number_at(tensor, "gradient_rms"),
+                              number_at(tensor, "weight_rms"), number_at(tensor, "update_rms"),
+                              number_at(tensor, "step_size"),
+                              tensor.at("update_clipped").get<bool>()});
+  return step;
+}
+
+EvaluationRecord evaluation_of(const Json& line) {
+  return {count_at(line, "epoch"), count_at(line, "step"), number_at(line, "train_loss"),
+          Evaluation::from_json(line.at("dev")), line.at("seconds").get<double>()};
+}
+
+Json run_of(const Json& run) {
+  for (const char* text : {"optimizer", "schedule"})
+    check(run.at(text).is_string(), "'{}' is no text", text);
+  for (const char* count : {"state_elements", "state_bytes", "steps", "accumulate"})
+    count_at(run, count);
+  check(run.at("options").is_object(), "'options' is no object");
+  check(run.at("seed").is_number_unsigned(), "'seed' is no seed");
+  check(run.at("warmup").is_number(), "'warmup' is no number");
+  return run;
+}
+
+void read_test(const Json& line, LoggedRecords& records) {
+  records.test = Evaluation::from_json(line.at("test"));
+  if (line.contains("best_epoch")) records.best_epoch = count_at(line, "best_epoch");
+}
+
 void read_line(const std::string& line, LoggedRecords& records) {
   const Json json = parse_json(line, "metrics.jsonl");
   check(json.is_object(), "metrics.jsonl: {} is no object", json.dump());
-  const auto value = [](const Json& of, const char* key) {
-    return of.at(key).is_null() ? std::nan("") : of.at(key).get<double>();
-  };
-  if (json.contains("grad_norm")) {
-    StepRecord step{json.at("step").get<i64>(),
-                    json.at("epoch").get<i64>(),
-                    value(json, "loss"),
-                    value(json, "lr_factor"),
-                    value(json, "grad_norm"),
-                    json.at("clipped").get<bool>(),
-                    value(json, "ms"),
-                    json.at("texts").get<i64>(),
-                    json.at("tokens").get<i64>(),
-                    {}};
-    step.skipped = json.contains("skipped");
-    if (json.contains("scale")) step.scale = value(json, "scale");
-    if (json.contains("tensors"))
-      for (const auto& [name, tensor] : json["tensors"].items())
-        step.tensors.push_back({name, value(tensor, "gradient_rms"), value(tensor, "weight_rms"),
-                                value(tensor, "update_rms"), value(tensor, "step_size"),
-                                tensor.at("update_clipped").get<bool>()});
-    records.steps.push_back(std::move(step));
-  } else if (json.contains("train_loss")) {
-    records.evaluations.push_back({json.at("epoch").get<i64>(), json.at("step").get<i64>(),
-                                   value(json, "train_loss"), Evaluation::from_json(json.at("dev")),
-                                   value(json, "seconds")});
-  } else {
-    records.others.push_back(json);
-  }
+  if (json.contains("grad_norm"))
+    records.steps.push_back(step_of(json));
+  else if (json.contains("train_loss"))
+    records.evaluations.push_back(evaluation_of(json));
+  else if (json.contains("alarm"))
+    records.alarms.push_back(Alarm::from_json(json["alarm"]));
+  else if (json.contains("switch"))
+    records.switches.push_back(SwitchRecord::from_json(json["switch"]));
+  else if (json.contains("run"))
+    records.run = run_of(json["run"]);
+  else if (json.contains("test"))
+    read_test(json, records);
   records.lines += line + "\n";
 }
 
@@ -85,10 +105,26 @@ LoggedRecords read_metrics(const std::filesystem::path& path, u64 bytes) {
   std::istringstream lines(text.substr(0, text.rfind('\n') + 1));  // npos + 1 is 0
   for (std::string line; std::getline(lines, line);) try {
       read_line(line, records);
-    } catch (const Error&) {  // whoever asked for so many bytes tells how many there are
+    } catch (const Error&) {
+      ++records.damaged;
     } catch (const Json::exception&) {
+      ++records.damaged;
     }
   return records;
+}
+
+void check_callers_line(const Json& line) {
+  check(line.is_object(), "log: {} is no object, of values by name", line.dump());
+  for (const char* own : {"run", "step", "grad_norm", "train_loss", "alarm", "switch"})
+    check(!line.contains(own), "log: '{}' is a key of the log's own lines; choose another name",
+          own);
+  if (!line.contains("test")) return;
+  try {
+    LoggedRecords told;
+    read_test(line, told);
+  } catch (const Error& error) {
+    fail("log: the test is no evaluation (see Evaluation::to_json): {}", error.what());
+  }
 }
 
 }  // namespace minima

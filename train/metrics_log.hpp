@@ -3,17 +3,21 @@
 ///
 ///     {"run": {"optimizer", "options", "seed", …}}
 ///     {"step", "epoch", "loss", "lr_factor", "grad_norm", "clipped", "ms", "texts", "tokens", "tensors"?}
-///     {"epoch", "step", "train_loss", "dev", "seconds"}     {"alarm"}     {"switch"}     {"best_epoch", "test"}
+///     {"epoch", "step", "train_loss", "dev", "seconds"}     {"alarm"}     {"switch"}     {"best_epoch"?, "test"}
+///
+/// Lines with none of the keys that tell these apart are the caller's.
 #pragma once
 
 #include <filesystem>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/file.hpp"
-#include "optim/optimizer.hpp"
 #include "train/metrics.hpp"
+#include "train/switch.hpp"
+#include "train/watch.hpp"
 
 namespace minima {
 
@@ -51,17 +55,31 @@ class MetricsLog {
   AppendFile file_;
 };
 
-/// What a log holds; tensors' values as rounded there.
-struct LoggedRecords {
+/// What happened in a training.
+struct TrainingRecords {
   std::vector<StepRecord> steps;
   std::vector<EvaluationRecord> evaluations;
-  std::vector<Json> others;
-  std::string lines = {};  ///< all of these, as they stand in the file
+  std::vector<Alarm> alarms;
+  std::vector<SwitchRecord> switches;
 };
-/// Of its first `bytes` bytes, or what is there of them. What is no whole line of MetricsLog's is left out: the last one
-/// may be cut off where the program was, others may be damaged.
+
+/// What a log holds; tensors' values as rounded there.
+struct LoggedRecords : TrainingRecords {
+  Json run = Json::object();  ///< what is trained; empty where that line is lost
+  std::optional<Evaluation> test = {};
+  std::optional<i64> best_epoch = {};  ///< whose weights were tested
+  std::string lines = {};              ///< all that was read, as it stands in the file
+  i64 damaged = 0;                     ///< lines that are left out
+};
+/// Of its first `bytes` bytes, or what is there of them. A line that is no JSON object, or has a key of the log's own lines
+/// but not their form, is damaged: it is left out and counted. The last one, where the program was cut off in it, is not
+/// counted.
 LoggedRecords read_metrics(const std::filesystem::path& path,
                            u64 bytes = std::numeric_limits<u64>::max());
+
+/// Throws Error for a line of a caller's that the log would take for one of its own: for all but an object without the
+/// keys of these. The caller may tell "test", as Evaluation::to_json gives it, and with it "best_epoch".
+void check_callers_line(const Json& line);
 
 /// An evaluation without its confusion matrix.
 Json to_json(const EvaluationRecord& evaluation);

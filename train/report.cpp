@@ -18,7 +18,7 @@ std::string report_page(const std::string& title, const std::string& content) {
       html::escaped(title), kReportStyle, content);
 }
 
-std::vector<std::string> missing_runs(const Json& comparison) {
+std::vector<std::string> what_it_lacks(const Json& comparison) {
   std::vector<std::string> all;
   for (const char* key : {"/failed", "/unfinished"})
     for (const Json& run : report::at(comparison, key)) {
@@ -27,6 +27,11 @@ std::vector<std::string> missing_runs(const Json& comparison) {
                                 report::plain(report::at(run, "/seed")),
                                 error.empty() ? "has not ended" : "failed: " + error));
     }
+  for (const Json& log : report::at(comparison, "/damaged")) {
+    const double lines = report::number(log, "/lines");
+    all.push_back(fmt::format("{}: {} damaged and left out", report::text(log, "/file"),
+                              lines == 1 ? "one line is" : report::fixed(lines, 0) + " lines are"));
+  }
   return all;
 }
 

@@ -22,8 +22,9 @@ namespace minima {
 /// and of many labels the rare ones are counted together.
 std::string report_html(const Json& comparison);
 
-/// The runs that it lacks: "sgd with seed 1 failed: the loss is inf …", "lion with seed 2 has not ended".
-std::vector<std::string> missing_runs(const Json& comparison);
+/// The runs and the lines of logs that it lacks: "sgd with seed 1 failed: the loss is inf …", "lion with seed 2 has not
+/// ended", "runs/mine/metrics.jsonl: 3 lines are damaged and left out".
+std::vector<std::string> what_it_lacks(const Json& comparison);
 
 /// A page of the same kind around any content: the report's style sheet, no script, no network.
 std::string report_page(const std::string& title, const std::string& content);

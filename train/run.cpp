@@ -23,17 +23,12 @@ i64 allocated_bytes(const Optimizer& optimizer) {
 
 /// What happened in training, and how it ended.
 Json describe(const TrainingResult& result) {
-  Json alarms = Json::array(), switches = Json::array();
-  for (const Alarm& alarm : result.alarms) alarms.push_back(alarm.to_json());
-  for (const SwitchRecord& record : result.switches) switches.push_back(record.to_json());
-  Json record = describe_training(result.steps, result.evaluations);
+  Json record = describe_training(result);
   record.update({{"seconds", result.seconds},
                  {"best_epoch", result.best_epoch()},
                  {"dev", result.dev().to_json()},
                  {"stop", stop_name(result.stop)},
-                 {"time", result.time},
-                 {"alarms", std::move(alarms)},
-                 {"switches", std::move(switches)}});
+                 {"time", result.time}});
   return record;
 }
 

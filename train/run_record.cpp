@@ -3,7 +3,6 @@
 #include <map>
 
 #include "train/checkpoint.hpp"
-#include "train/watch.hpp"
 
 namespace minima {
 namespace {
@@ -39,30 +38,53 @@ Json describe_watched(std::span<const StepRecord> records) {
   return {{"steps", std::move(steps)}, {"tensors", std::move(tensors)}};
 }
 
-/// The evaluation that is best by `metric` (of equals, the lower loss); null where there is none.
-const EvaluationRecord* best_of(std::span<const EvaluationRecord> evaluations,
-                                const std::string& metric) {
-  const EvaluationRecord* best = nullptr;
-  const auto score = [&](const EvaluationRecord& record) {
-    const Json dev = record.dev.to_json();
-    const std::string name = metric == "f1" ? "macro_f1" : metric;
-    const double value = dev.value(dev.contains(name) ? name : "loss", 0.0);
-    return std::pair(dev.contains(name) && higher_is_better(metric) ? value : -value,
-                     -record.dev.loss);
+/// The evaluation that is best by `metric`, or by the loss where none has that; null where there is none.
+const EvaluationRecord* best_of(std::span<const EvaluationRecord> evaluations, std::string metric) {
+  const auto has = [&](const EvaluationRecord& record) {
+    return metric.empty() || record.dev.find(metric).has_value();
   };
+  if (std::ranges::none_of(evaluations, has)) metric = "loss";
+  const EvaluationRecord* best = nullptr;
   for (const EvaluationRecord& record : evaluations)
-    if (best == nullptr || score(record) > score(*best)) best = &record;
+    if (has(record) && (best == nullptr || is_better(record.dev, best->dev, metric)))
+      best = &record;
   return best;
+}
+
+/// What run.json, or a checkpoint, says of a run, as far as it can be read.
+struct Begun {
+  std::optional<std::string> spec;
+  std::string metric = "accuracy";
+  Json training = Json::object(), data = Json::object(), model = Json::object();
+};
+
+Begun read_begun(const std::filesystem::path& folder) {
+  Begun begun;
+  try {
+    const Json json = read_run(folder, nullptr);
+    if (json.contains("training") && json["training"].is_object())
+      begun.training = json["training"];
+    if (json.contains("spec")) begun.spec = json["spec"].get<std::string>();
+    if (json.contains("task")) {
+      const Json& task = json["task"];
+      begun.data = {{"name", task.value("data", "")}, {"origin", task.value("origin", "")}};
+      begun.model = {{"name", task.value("model", "")}, {"config", json.value("config", Json())}};
+    }
+    begun.metric = begun.training.value("metric", begun.metric);
+  } catch (const Error&) {  // the log tells the rest
+  } catch (const Json::exception&) {
+  }
+  return begun;
 }
 
 }  // namespace
 
-Json describe_training(std::span<const StepRecord> steps,
-                       std::span<const EvaluationRecord> evaluations) {
+Json describe_training(const TrainingRecords& records) {
   std::vector<double> milliseconds, losses, norms, factors;
-  Json clipped = Json::array(), epochs = Json::array();
+  Json clipped = Json::array(), epochs = Json::array(), alarms = Json::array(),
+       switches = Json::array();
   double tokens = 0, seconds = 0, clipped_steps = 0;
-  for (const StepRecord& step : steps) {
+  for (const StepRecord& step : records.steps) {
     norms.push_back(rounded(step.grad_norm));
     factors.push_back(rounded(step.lr_factor));
     clipped.push_back(step.clipped ? 1 : 0);
@@ -72,64 +94,51 @@ Json describe_training(std::span<const StepRecord> steps,
     tokens += static_cast<double>(step.tokens);
     seconds += step.milliseconds / 1000;
   }
-  for (const EvaluationRecord& record : evaluations) epochs.push_back(to_json(record));
+  for (const EvaluationRecord& record : records.evaluations) epochs.push_back(to_json(record));
+  for (const Alarm& alarm : records.alarms) alarms.push_back(alarm.to_json());
+  for (const SwitchRecord& record : records.switches) switches.push_back(record.to_json());
   return {{"step_ms", median(milliseconds)},
           {"tokens_per_second", tokens / seconds},
           {"train_loss", losses},
           {"grad_norm", norms},
           {"lr_factor", factors},
           {"clipped", std::move(clipped)},
-          {"skipped", std::ranges::count(steps, true, &StepRecord::skipped)},
-          {"clipped_share", clipped_steps / static_cast<double>(steps.size())},
-          {"watched", describe_watched(steps)},
-          {"epochs", std::move(epochs)}};
+          {"skipped", std::ranges::count(records.steps, true, &StepRecord::skipped)},
+          {"clipped_share", clipped_steps / static_cast<double>(records.steps.size())},
+          {"watched", describe_watched(records.steps)},
+          {"epochs", std::move(epochs)},
+          {"alarms", std::move(alarms)},
+          {"switches", std::move(switches)}};
 }
 
 Json describe_log(const std::filesystem::path& folder) {
-  const auto file = folder / "metrics.jsonl";
-  // As a resumed training reads them: what is damaged is left out.
+  const std::string file = (folder / "metrics.jsonl").string();
   const LoggedRecords records = read_metrics(file);
-  check(!records.steps.empty(), "{}: has no step yet", file.string());
-  Json begun = Json::object();
-  try {
-    begun = read_run(folder, nullptr);
-  } catch (const Error&) {  // the log tells the rest
-  }
-  Json run = describe_training(records.steps, records.evaluations);
-  run["alarms"] = run["switches"] = Json::array();
-  for (const Json& line : records.others) {
-    if (line.contains("run")) {
-      check(line["run"].is_object(), "{}: 'run' is {}; it must be an object", file.string(),
-            line["run"].dump());
-      run.update(line["run"]);
-    }
-    if (line.contains("alarm")) run["alarms"].push_back(line["alarm"]);
-    if (line.contains("switch")) run["switches"].push_back(line["switch"]);
-    if (line.contains("test")) run.update(line);
-  }
-  Json training = begun.value("training", Json::object());
+  check(!records.steps.empty(), "{}: has no step {}", file,
+        records.damaged == 0
+            ? "yet"
+            : fmt::format("that can be read: it has {} damaged lines", records.damaged));
+  Begun begun = read_begun(folder);
+  Json run = records.run, &training = begun.training;
+  run.update(describe_training(records));
   for (const char* key : {"steps", "schedule", "warmup", "accumulate", "precision"})
     if (run.contains(key)) training[key] = run[key];
-  if (const EvaluationRecord* best =
-          best_of(records.evaluations, training.value("metric", "accuracy"))) {
+  if (!run.contains("seed")) run["seed"] = training.value("seed", Json());
+  if (const EvaluationRecord* best = best_of(records.evaluations, begun.metric)) {
     run["dev"] = best->dev.to_json();
     run["best_epoch"] = best->epoch;
     run["seconds"] = records.evaluations.back().seconds;
   }
+  if (records.test) run["test"] = records.test->to_json();
+  if (records.best_epoch) run["best_epoch"] = *records.best_epoch;
   // A loop of one's own says no spec: it stands for itself.
   run["spec"] =
-      begun.value("spec", fmt::format("{} ({})", run.value("optimizer", "?"), folder.string()));
-  Json data = Json::object(), model = Json::object();
-  if (begun.contains("task")) {
-    data = {{"name", begun["task"].value("data", "")},
-            {"origin", begun["task"].value("origin", "")}};
-    model = {{"name", begun["task"].value("model", "")}, {"config", begun.value("config", Json())}};
-  }
-  return {{"data", std::move(data)},
-          {"model", std::move(model)},
-          {"training", std::move(training)},
-          {"runs", Json::array({std::move(run)})},
-          {"failed", Json::array()}};
+      begun.spec.value_or(fmt::format("{} ({})", run.value("optimizer", "?"), folder.string()));
+  Json damaged = Json::array();
+  if (records.damaged > 0) damaged.push_back({{"file", file}, {"lines", records.damaged}});
+  return {{"data", std::move(begun.data)},   {"model", std::move(begun.model)},
+          {"training", std::move(training)}, {"runs", Json::array({std::move(run)})},
+          {"failed", Json::array()},         {"damaged", std::move(damaged)}};
 }
 
 }  // namespace minima

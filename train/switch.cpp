@@ -66,10 +66,10 @@ Json SwitchRecord::to_json() const {
 }
 
 SwitchRecord SwitchRecord::from_json(const Json& json) {
-  SwitchRecord record{json.at("step").get<i64>(),
+  SwitchRecord record{count_at(json, "step"),
                       json.at("from").get<std::string>(),
                       json.at("to").get<std::string>(),
-                      json.at("warmup").get<i64>(),
+                      count_at(json, "warmup"),
                       {}};
   using How = SlotConversion::How;
   for (const Json& slot : json.at("slots")) {

@@ -35,7 +35,8 @@ struct SwitchRecord {
   /// "after step 500: adamw → lion, the learning rate rises over 25 steps", and the table of slots.
   std::string text() const;
   Json to_json() const;
-  static SwitchRecord from_json(const Json& json);  ///< what to_json gave
+  /// What to_json gave. Throws Error or Json::exception for JSON of another form.
+  static SwitchRecord from_json(const Json& json);
 };
 
 /// Steps over which the learning rate rises again (1/n, 2/n, …, 1): where a slot started afresh, a

@@ -326,23 +326,12 @@ void Trainer::evaluate() {
     EvaluationRecord record = accelerator_.observe(
         needing_memory([&] { return objective_.evaluate(); }, "train: evaluation after step {}",
                        accelerator_.steps()));
-    const auto tells = [&](const Evaluation& e) {
-      return std::isfinite(e.loss) &&
-             (options_.metric.empty() || std::isfinite(e.score(options_.metric)));
-    };
-    if (options_.non_finite == NonFinite::stop && !tells(record.dev))
+    if (options_.non_finite == NonFinite::stop && !tells(record.dev, options_.metric))
       fail_at_run_time(
           "train: the loss on dev is {} after step {}, though every weight is finite: they are too "
           "large; lower the learning rate or clip the gradients",
           record.dev.loss, record.step);
-    const auto better = [&](const Evaluation& a, const Evaluation& b) {
-      if (!tells(a) || !tells(b)) return tells(a);
-      if (options_.metric.empty()) return true;
-      const double x = a.score(options_.metric), y = b.score(options_.metric);
-      if (x != y) return higher_is_better(options_.metric) == (x > y);
-      return a.loss < b.loss;
-    };
-    if (!result_.best || better(record.dev, result_.best_dev)) {
+    if (!result_.best || is_better(record.dev, result_.best_dev, options_.metric)) {
       result_.best = result_.evaluations.size();
       result_.best_dev = record.dev;
       best_values_ = copy_values(objective_.parameters);
@@ -483,13 +472,7 @@ void Trainer::restore_log(const Checkpoint& checkpoint) {
         "the report will lack them",
         (directory_ / "metrics.jsonl").string(), written - here, written,
         accelerator_.steps() - std::ssize(records.steps), accelerator_.steps()));
-  result_.steps = std::move(records.steps);
-  result_.evaluations = std::move(records.evaluations);
-  for (const Json& line : records.others) {
-    if (line.contains("alarm")) result_.alarms.push_back(Alarm::from_json(line["alarm"]));
-    if (line.contains("switch"))
-      result_.switches.push_back(SwitchRecord::from_json(line["switch"]));
-  }
+  static_cast<TrainingRecords&>(result_) = std::move(records);
 }
 
 /// The best evaluation, put in its place where the log has lost it.

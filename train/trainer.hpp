@@ -77,11 +77,7 @@ std::string to_string(const BatchSize& batch);
 enum class Stop { finished, patience, minutes, interrupted, callback };
 std::string_view stop_name(Stop stop);
 
-struct TrainingResult {
-  std::vector<StepRecord> steps;
-  std::vector<EvaluationRecord> evaluations;
-  std::vector<Alarm> alarms;
-  std::vector<SwitchRecord> switches;
+struct TrainingResult : TrainingRecords {
   /// Of `evaluations`: the best by the metric (of equals, the lower loss); the model is left with its weights.
   /// None where nothing was evaluated.
   std::optional<std::size_t> best;

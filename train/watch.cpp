@@ -19,8 +19,9 @@ std::string Alarm::text() const {
   const std::string what =
       fmt::format("step {}: {} {} {:.3g}{}", step, who, of == Of::ratio ? "moves by" : "is", value,
                   of == Of::ratio ? " of its size" : "");
-  return usual > 0 ? fmt::format("{}, {:.3g} times the usual {:.3g}", what, value / usual, usual)
-                   : what;
+  return usual > 0 && std::isfinite(value / usual)
+             ? fmt::format("{}, {:.3g} times the usual {:.3g}", what, value / usual, usual)
+             : what;
 }
 
 Json Alarm::to_json() const {
@@ -32,14 +33,11 @@ Json Alarm::to_json() const {
 
 Alarm Alarm::from_json(const Json& json) {
   const auto of = json.at("of").get<std::string>();
-  const auto number = [&](const char* key) {
-    return json.at(key).is_null() ? std::nan("") : json.at(key).get<double>();
-  };
-  return {json.at("step").get<i64>(),
+  return {count_at(json, "step"),
           of == "ratio"  ? Of::ratio
           : of == "loss" ? Of::loss
                          : Of::gradient_norm,
-          json.at("tensor").get<std::string>(), number("value"), number("usual")};
+          json.at("tensor").get<std::string>(), number_at(json, "value"), number_at(json, "usual")};
 }
 
 bool Watch::History::rings(double value, double& usual, bool too_large) {

@@ -35,7 +35,8 @@ struct Alarm {
   /// "step 120: classifier.weight moves by 0.31 of its size, 25 times the usual 0.012".
   std::string text() const;
   Json to_json() const;
-  static Alarm from_json(const Json& json);  ///< what to_json gave
+  /// What to_json gave. Throws Error or Json::exception for JSON of another form.
+  static Alarm from_json(const Json& json);
 };
 
 class Watch {

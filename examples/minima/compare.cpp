@@ -43,7 +43,7 @@ struct CompareVerb {
     common.tell(folder.path);
     Progress progress;
     Json result = compare_or_stop(task, progress);
-    for (const std::string& run : missing_runs(result)) fmt::print(stderr, "minima: {}\n", run);
+    for (const std::string& one : what_it_lacks(result)) fmt::print(stderr, "minima: {}\n", one);
     result["arguments"] = comparison.arguments;
     if (common.json) return fmt::print("{}\n", result.dump());
 

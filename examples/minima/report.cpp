@@ -34,7 +34,7 @@ struct ReportVerb {
       std::filesystem::create_directories(folder);
       write_report(all, folder);
     }
-    for (const std::string& run : missing_runs(all)) fmt::print(stderr, "minima: {}\n", run);
+    for (const std::string& one : what_it_lacks(all)) fmt::print(stderr, "minima: {}\n", one);
     if (json)
       fmt::print("{}\n", all.dump());
     else

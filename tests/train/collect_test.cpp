@@ -103,7 +103,7 @@ TEST_CASE("runs that a stopped comparison lacks are named, in words and on the p
         json["unfinished"] = {{{"spec", "came"}, {"seed", 3}}};
       });
   const Json all = collect_runs({a, b});
-  CHECK(missing_runs(all) == std::vector<std::string>{"lion with seed 1 failed: it <blew> up",
+  CHECK(what_it_lacks(all) == std::vector<std::string>{"lion with seed 1 failed: it <blew> up",
                                                       "sgd with seed 2 has not ended",
                                                       "came with seed 3 has not ended"});
   const std::string page = report_html(all);

@@ -52,6 +52,27 @@ TEST_CASE(
   CHECK(absent.confusion.f1(2) == 0);
 }
 
+TEST_CASE(
+    "the better evaluation has the better score, of equals the lower loss, and tells something") {
+  const double nan = std::nan("");
+  const auto of = [](double accuracy, double loss) {
+    return Evaluation{ConfusionMatrix(0), loss, {{"accuracy", accuracy}}};
+  };
+  CHECK(is_better(of(0.8, 2), of(0.7, 1), "accuracy"));
+  CHECK_FALSE(is_better(of(0.8, 2), of(0.7, 1), "loss"));
+  CHECK(is_better(of(0.8, 1), of(0.8, 2), "accuracy"));
+  CHECK_FALSE(is_better(of(0.8, 1), of(0.8, 1), "accuracy"));
+  CHECK(is_better(of(0.1, 9), of(0.8, 1), ""));  // the later one
+  for (const char* score : {"accuracy", "loss", ""}) {
+    CAPTURE(score);
+    CHECK(is_better(of(0.1, 9), of(0.8, nan), score));
+    CHECK_FALSE(is_better(of(0.8, nan), of(0.1, 9), score));
+    CHECK_FALSE(is_better(of(0.8, nan), of(0.1, nan), score));
+  }
+  CHECK(of(0.8, 1).find("accuracy") == 0.8);
+  CHECK_FALSE(of(0.8, 1).find("f1"));
+}
+
 TEST_CASE("mean, deviation and median are the textbook's") {
   CHECK(mean({1, 2, 6}) == 3);
   CHECK(deviation({1, 2, 6}) == doctest::Approx(std::sqrt(7.0)));

@@ -215,14 +215,14 @@ TEST_CASE("an interrupted comparison goes on: what is finished is kept, what was
   const Json so_far = collect_runs({stopped.path});
   REQUIRE(so_far["runs"].size() == 1);
   CHECK(so_far["runs"][0]["optimizer"] == "adamw");
-  CHECK(missing_runs(so_far) ==
+  CHECK(what_it_lacks(so_far) ==
         std::vector<std::string>{"sgd:lr=0.1:momentum=0.9 with seed 1 has not ended"});
   options.resume = true;
   const bool same = without_times(compare(small_task(), options, observer)) == expected;
   CHECK(same);
   CHECK(runs == 3);
   CHECK(steps == 100);
-  CHECK(missing_runs(collect_runs({stopped.path})).empty());
+  CHECK(what_it_lacks(collect_runs({stopped.path})).empty());
   // A torn record is none: that run alone is done once more.
   fs::path record;
   for (const fs::directory_entry& entry : fs::directory_iterator(stopped.path))
@@ -293,7 +293,7 @@ TEST_CASE(
       }
       if (until == 18) {
         accelerator.checkpoint(folder.path);
-        accelerator.log({{"best_epoch", 0}, {"test", "not the one that is saved"}});  // cut off
+        accelerator.log({{"test", {{"loss", 9}}}});  // not the one that is saved: cut off
       } else {
         CHECK(test::values_of(mine.model.parameters()) == expected);
       }
@@ -310,13 +310,41 @@ TEST_CASE("a line of the caller's is in the log and harms no report; one that wo
   training.trainer.run();
   for (const Json& line :
        {Json{{"run", "mine"}}, Json{{"step", 3}, {"mine", 1}}, Json{{"grad_norm", 1}},
-        Json{{"train_loss", 0.5}}, Json{{"alarm", "high"}}, Json{{"switch", 1}}, Json(3)})
+        Json{{"train_loss", 0.5}}, Json{{"alarm", "high"}}, Json{{"switch", 1}}, Json(3),
+        Json{{"test", 0.9}}, Json{{"test", {{"accuracy", 0.9}}}},
+        Json{{"test", {{"loss", 0.5}}}, {"best_epoch", "the last"}}})
     CHECK_THROWS_WITH_AS(training.trainer.log(line), doctest::Contains("log: "), Error);
   training.trainer.log({{"mine", 1}});
   CHECK(metrics_of(folder.path).back() == "{\"mine\":1}");
-  CHECK(collect_runs({folder.path})["runs"][0]["train_loss"].size() == 50);
-  std::ofstream(folder.path / "metrics.jsonl", std::ios::app) << "{\"run\":\"mine\"}\n";
-  CHECK_THROWS_WITH_AS(collect_runs({folder.path}), doctest::Contains("'run' is \"mine\""), Error);
+  training.trainer.log({{"test", {{"loss", 0.5}}}, {"best_epoch", 7}, {"train_loss_of_mine", {}}});
+  const Json run = collect_runs({folder.path})["runs"][0];
+  CHECK(run["train_loss"].size() == 50);
+  CHECK(run["test"]["loss"] == 0.5);
+  CHECK(run["best_epoch"] == 7);
+}
+
+TEST_CASE(
+    "where the line that says what is trained is lost, run.json tells it, and resuming mends the "
+    "log") {
+  const Folder folder;
+  TrainingOptions options = fifty_steps();
+  options.steps = 20;
+  options.save_every = 9;
+  run_training(small_task(), "adamw:lr=1e-3", options, folder.path);
+  const Json before = collect_runs({folder.path});
+  CHECK(before["damaged"].empty());
+  std::string log = read_file(folder.path / "metrics.jsonl");
+  REQUIRE(log.starts_with("{\"run\""));
+  log[0] = '!';
+  write_file(folder.path / "metrics.jsonl", log);
+  const Json torn = collect_runs({folder.path});
+  CHECK(torn["damaged"][0]["lines"] == 1);
+  for (const char* key : {"spec", "seed", "test", "dev"})
+    CHECK(torn["runs"][0][key] == before["runs"][0][key]);
+  run_training(small_task(), "adamw:lr=1e-3", options, {folder.path, true});
+  const Json mended = collect_runs({folder.path});
+  CHECK(mended["damaged"].empty());
+  CHECK(mended["runs"][0]["options"] == before["runs"][0]["options"]);
 }
 
 TEST_CASE(

@@ -162,15 +162,15 @@ std::string header(const Comparison& comparison) {
   if (comparison.seeds > 0) facts.push_back(counted(comparison.seeds, "seed"));
   std::string kicker;
   for (const std::string& fact : facts) kicker += (kicker.empty() ? "" : " · ") + fact;
-  std::string missing;
-  for (const std::string& run : missing_runs(json))
-    missing += fmt::format("<p class=\"note\">{}.</p>\n", escaped(run));
+  std::string lacks;
+  for (const std::string& one : what_it_lacks(json))
+    lacks += fmt::format("<p class=\"note\">{}.</p>\n", escaped(one));
   return fmt::format("<header>\n<p class=\"kicker\">{}</p>\n<h1>{}</h1>\n{}{}</header>\n",
                      escaped(kicker), escaped(title(comparison)),
                      comparison.entries.empty()
                          ? "<p class=\"verdict\">There is nothing to compare.</p>\n"
                          : verdict(comparison),
-                     missing);
+                     lacks);
 }
 
 }  // namespace minima::report
