@@ -24,7 +24,10 @@ void train_by_hand(nn::Classifier& model, Optimizer& optimizer, const TrainingDa
   const Batches batches = shuffled(data.train, kOptions.batch, kOptions.seed);
   accelerator.prepare(model.parameters(), optimizer, batches, total_steps(batches, kOptions));
   if (!folder.empty()) {
-    if (const auto last = newest_checkpoint(folder, nullptr)) accelerator.resume(*last);
+    if (const auto last = newest_checkpoint(folder, nullptr)) {
+      accelerator.resume(*last);
+      fmt::print("  goes on after step {} of {}\n", accelerator.steps(), accelerator.total_steps());
+    }
     accelerator.log_to(folder, Earlier::replaced);  // a log without a checkpoint begins anew
   }
 
