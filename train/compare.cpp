@@ -52,13 +52,14 @@ struct Column {
   std::function<std::string(const std::vector<const Json*>&)> text;
 };
 
-/// Of those runs that have it: a run that has not ended has no test.
+/// Of those runs that have it, as a finite one: a run that has not ended has no test.
 std::vector<double> values(const std::vector<const Json*>& runs, const std::string& pointer) {
   const Json::json_pointer place(pointer);
   std::vector<double> all;
   for (const Json* run : runs)
     if (run->contains(place) && run->at(place).is_number())
       all.push_back(run->at(place).get<double>());
+  std::erase_if(all, [](double value) { return !std::isfinite(value); });
   return all;
 }
 
@@ -227,19 +228,17 @@ Json compare(const Task& task, const ComparisonOptions& options,
     Json tried = Json::array();
     for (const std::string& variant : at_rates(spec, options.rates)) {
       std::vector<Json> runs = train_all_seeds(variant);
-      if (std::ssize(runs) < options.seeds &&
-          options.rates > 1) {  // a rate that fails once is none to use
-        tried.push_back({{"spec", variant}, {"score", nullptr}});
+      if (options.rates == 1) {  // whatever it reached
+        best = std::move(runs);
         continue;
       }
-      double score = 0;
+      // A rate that fails once is none to use.
+      double score = std::ssize(runs) < options.seeds ? std::nan("") : 0;
       for (const Json& run : runs)
-        score += run["dev"][metric].get<double>() / static_cast<double>(runs.size());
-      if (!std::isfinite(score)) {  // tells nothing, as one that failed
-        tried.push_back({{"spec", variant}, {"score", nullptr}});
-        continue;
-      }
-      tried.push_back({{"spec", variant}, {"score", score}});
+        score += number_at(run["dev"], metric.c_str()) / static_cast<double>(runs.size());
+      const bool tells = std::isfinite(score);
+      tried.push_back({{"spec", variant}, {"score", tells ? Json(score) : Json()}});
+      if (!tells) continue;
       const bool better = higher_is_better(metric) ? score > best_score : score < best_score;
       if (scores.empty() || better) best = std::move(runs), best_score = score;
       scores.push_back(score);
@@ -256,7 +255,12 @@ Json compare(const Task& task, const ComparisonOptions& options,
   }
   if (result["runs"].empty()) {
     write_so_far();
-    fail_at_run_time("{}", result["failed"][0]["error"].get<std::string>());
+    const Json& failed = result["failed"];
+    fail_at_run_time("{}", failed.empty()
+                               ? fmt::format("compare: no run has a finite {} on dev; lower the "
+                                             "learning rates or clip the gradients",
+                                             metric)
+                               : failed[0]["error"].get<std::string>());
   }
   // Seed by seed, as they were compared.
   std::stable_sort(result["runs"].begin(), result["runs"].end(), [](const Json& a, const Json& b) {

@@ -80,7 +80,10 @@ struct PretrainVerb {
     Optimizer rule =
         make_optimizer(resolved, parameter_groups(model.parameters(), resolved, training.training));
     Trainer trainer(objective, rule, training.training, directory.path);
-    trainer.run_json = begin_run(directory, task, {{"training", to_json(training.training)}});
+    trainer.run_json = begin_run(directory, task,
+                                 {{"spec", resolved},
+                                  {"optimizer", rule.options()},
+                                  {"training", to_json(training.training)}});
     common.tell(directory.path);
     Progress progress;
     progress.begin(resolved);

@@ -31,6 +31,7 @@ TEST_CASE("pretrain makes from plain text what train --model goes on with") {
   REQUIRE(made.code == 0);
   const Json report = parse_json(made.out, "pretrain --json");
   CHECK(report["model"] == "pre/final");
+  CHECK(read_json(shell.folder / "pre/run.json")["spec"] == "adamw:lr=0.001");  // for reports
   CHECK(report["dev"]["perplexity"] > 1);
   const Json config = read_json(shell.folder / "pre/final/config.json");
   CHECK(config["architectures"][0] == "DistilBertForMaskedLM");

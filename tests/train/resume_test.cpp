@@ -233,6 +233,30 @@ TEST_CASE("an interrupted comparison goes on: what is finished is kept, what was
   CHECK(runs == 4);
 }
 
+TEST_CASE("a run whose loss on dev is not finite is compared as any other, and chosen as none") {
+  const Folder folder;
+  ComparisonOptions options;
+  options.optimizers = {"adamw:lr=1e20", "adamw"};
+  options.training = fifty_steps();
+  options.training.schedule = "constant";
+  options.training.steps = 4;
+  options.training.metric = "loss";
+  options.training.non_finite = NonFinite::skip;
+  options.directory = folder.path;
+  for (const bool resume : {false, true}) {
+    options.resume = resume;
+    const Json result = compare(small_task(), options);
+    CHECK(result["runs"].size() == 2);
+    CHECK(result["failed"].empty());
+    CHECK(comparison_table(result).find("nan") == std::string::npos);
+  }
+  options.optimizers = {"adamw:lr=1e20"};
+  options.rates = 3;
+  options.directory.clear();
+  CHECK_THROWS_WITH_AS(compare(small_task(), options),
+                       doctest::Contains("no run has a finite loss"), Error);
+}
+
 TEST_CASE("a change of the optimizer is resumed before and after it") {
   const test::RunFolder whole;
   TrainingOptions options = fifty_steps();
