@@ -197,7 +197,7 @@ LoggedRecords Accelerator::log_to(const std::filesystem::path& run, Earlier earl
   std::error_code refused;  // the file itself says why it cannot be opened
   std::filesystem::create_directories(run, refused);
   const std::filesystem::path file = run / "metrics.jsonl";
-  LoggedRecords records = logged_ ? read_metrics(file, *logged_) : LoggedRecords{};
+  LoggedRecords records = logged_ ? read_metrics(file, *logged_, step_) : LoggedRecords{};
   if (records.lines.size() < logged_.value_or(0)) write_file(file, records.lines);
   log_.emplace(file, records.lines.size());
   if (!records.run.empty()) return records;

@@ -78,33 +78,38 @@ void read_test(const Json& line, LoggedRecords& records) {
   if (line.contains("best_epoch")) records.best_epoch = count_at(line, "best_epoch");
 }
 
-void read_line(const std::string& line, LoggedRecords& records) {
+void read_line(const std::string& line, i64 steps, LoggedRecords& records) {
   const Json json = parse_json(line, "metrics.jsonl");
   check(json.is_object(), "metrics.jsonl: {} is no object", json.dump());
+  bool later = false;
+  const auto add = [&](auto& list, auto&& record) {
+    later = record.step > steps;
+    if (!later) list.push_back(std::move(record));
+  };
   if (json.contains("grad_norm"))
-    records.steps.push_back(step_of(json));
+    add(records.steps, step_of(json));
   else if (json.contains("train_loss"))
-    records.evaluations.push_back(evaluation_of(json));
+    add(records.evaluations, evaluation_of(json));
   else if (json.contains("alarm"))
-    records.alarms.push_back(Alarm::from_json(json["alarm"]));
+    add(records.alarms, Alarm::from_json(json["alarm"]));
   else if (json.contains("switch"))
     records.switches.push_back(SwitchRecord::from_json(json["switch"]));
   else if (json.contains("run"))
     records.run = run_of(json["run"]);
   else if (json.contains("test"))
     read_test(json, records);
-  records.lines += line + "\n";
+  if (!later) records.lines += line + "\n";
 }
 
 }  // namespace
 
-LoggedRecords read_metrics(const std::filesystem::path& path, u64 bytes) {
+LoggedRecords read_metrics(const std::filesystem::path& path, u64 bytes, i64 steps) {
   LoggedRecords records;
   if (!std::filesystem::exists(path)) return records;
   const std::string text = read_file(path).substr(0, bytes);
   std::istringstream lines(text.substr(0, text.rfind('\n') + 1));  // npos + 1 is 0
   for (std::string line; std::getline(lines, line);) try {
-      read_line(line, records);
+      read_line(line, steps, records);
     } catch (const Error&) {
       ++records.damaged;
     } catch (const Json::exception&) {

@@ -71,11 +71,13 @@ struct LoggedRecords : TrainingRecords {
   std::string lines = {};              ///< all that was read, as it stands in the file
   i64 damaged = 0;                     ///< lines that are left out
 };
-/// Of its first `bytes` bytes, or what is there of them. A line that is no JSON object, or has a key of the log's own lines
-/// but not their form, is damaged: it is left out and counted. The last one, where the program was cut off in it, is not
-/// counted.
+/// Of its first `bytes` bytes, or what is there of them, without steps, evaluations and alarms after the first `steps`
+/// steps, which are there where a log has lost lines before them. A line that is no JSON object, or has a key of the log's
+/// own lines but not their form, is damaged: it is left out and counted. The last one, where the program was cut off in it,
+/// is not counted.
 LoggedRecords read_metrics(const std::filesystem::path& path,
-                           u64 bytes = std::numeric_limits<u64>::max());
+                           u64 bytes = std::numeric_limits<u64>::max(),
+                           i64 steps = std::numeric_limits<i64>::max());
 
 /// Throws Error for a line of a caller's that the log would take for one of its own: for all but an object without the
 /// keys of these. The caller may tell "test", as Evaluation::to_json gives it, and with it "best_epoch".

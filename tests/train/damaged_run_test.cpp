@@ -142,6 +142,31 @@ TEST_CASE("training goes on where its log is damaged or gone, and says what the 
   }
 }
 
+TEST_CASE(
+    "a log that has lost a line has the others once, however often training goes on after it") {
+  const Folder folder;
+  TrainingOptions options = fifty_steps();
+  options.save_every = 9;
+  options.steps = 20;
+  Training(options, folder.path).trainer.run();
+  std::string log = read_file(folder.path / "metrics.jsonl");
+  log[log.find("\n{\"step\":10,") + 1] = '!';  // a long one, with watched tensors
+  write_file(folder.path / "metrics.jsonl", log);
+  for (const bool killed : {true, false}) {
+    Training resumed(options, folder.path);
+    resumed.trainer.callbacks.push_back({.step = [&](const StepRecord& record, i64) {
+      if (killed && record.step == 19) fail_at_run_time("as if it were killed");
+    }});
+    REQUIRE(resumed.trainer.resume());
+    CHECK(resumed.trainer.accelerator().steps() == 18);
+    if (killed)
+      CHECK_THROWS_AS(resumed.trainer.run(), Error);
+    else
+      CHECK(resumed.trainer.run().steps.size() == 19);
+  }
+  CHECK(read_metrics(folder.path / "metrics.jsonl").steps.size() == 19);
+}
+
 TEST_CASE("a run's configuration is in its checkpoints, and its run.json is made whole from them") {
   for (const char* broken : {"", "{\"arguments\": {\"ste", "[1]"}) {
     const test::RunFolder folder;

@@ -252,6 +252,7 @@ TEST_CASE("a run whose loss on dev is not finite is compared as any other, and c
   }
   options.optimizers = {"adamw:lr=1e20"};
   options.rates = 3;
+  options.resume = false;
   options.directory.clear();
   CHECK_THROWS_WITH_AS(compare(small_task(), options),
                        doctest::Contains("no run has a finite loss"), Error);
