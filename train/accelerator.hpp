@@ -166,8 +166,8 @@ class Accelerator {
     return earlier_seconds_ + time_.total();
   }  ///< those before a resume too
 
-  /// Writes RUN/checkpoints/step-N/ (train/checkpoint.hpp): model.safetensors or what `fill` writes in its
-  /// place, optimizer.safetensors, and state.json: state(), and `more` under its own keys. Returns the folder. After a step
+  /// Writes RUN/checkpoints/step-N/ (train/checkpoint.hpp): model.safetensors or what extras.fill writes in its
+  /// place, optimizer.safetensors, and state.json: state(), and extras.state beside it. Returns the folder. After a step
   /// that was skipped no earlier checkpoint goes for it: training may not get over what is not finite.
   /// Throws Error (run time) when the disk refuses, and for a weight that is not finite; then earlier ones are whole.
   std::filesystem::path checkpoint(const std::filesystem::path& run,

@@ -39,7 +39,7 @@ std::filesystem::path write_checkpoint(
 void check_written(const std::filesystem::path& safetensors,
                    const std::vector<NamedTensor>& tensors);
 
-/// What is wrong with a checkpoint's files: "model.safetensors has 1000 bytes, 2000 were written"; empty where all is well.
+/// What is wrong with a checkpoint's files: "model.safetensors is not what was written (…)"; empty where all is well.
 std::string damage(const std::filesystem::path& checkpoint);
 
 /// The newest whole checkpoint of a run; none where there never was one. Each one passed over is kept aside, and told to

@@ -2,7 +2,7 @@
 /// written as it happens, so that a run can be watched and loses nothing when it is cut off.
 ///
 ///     {"run": {"optimizer", "options", "seed", …}}
-///     {"step", "epoch", "loss", "lr_factor", "grad_norm", "clipped", "ms", "texts", "tokens", "tensors"?}
+///     {"step", "epoch", "loss", "lr_factor", "grad_norm", "clipped", "ms", "texts", "tokens", "skipped"?, "scale"?, "tensors"?}
 ///     {"epoch", "step", "train_loss", "dev", "seconds"}     {"alarm"}     {"switch"}     {"best_epoch"?, "test"}
 ///
 /// Lines with none of the keys that tell these apart are the caller's.

@@ -32,7 +32,7 @@ struct SwitchRecord {
   i64 warmup;            ///< steps over which the learning rate rises again; 0: none
   std::vector<SlotConversion> slots;
 
-  /// "after step 500: adamw → lion, the learning rate rises over 25 steps", and the table of slots.
+  /// "after step 500: adamw → lion, the learning rate rises again over 25 steps", and the table of slots.
   std::string text() const;
   Json to_json() const;
   /// What to_json gave. Throws Error or Json::exception for JSON of another form.

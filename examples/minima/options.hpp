@@ -9,7 +9,7 @@
 
 namespace minima {
 
-/// --seed, --threads, --json, --out.
+/// --seed, --threads, --json, --out, --config.
 struct CommonOptions {
   u64 seed = 1;
   int threads = 0;  ///< 0: all cores
@@ -69,7 +69,7 @@ struct TrainingVerbOptions {
   /// Of plain texts, without what concerns labels: --label-column, --metric, --patience and
   /// --word-dropout.
   void add_to(CLI::App& verb, Texts texts = Texts::labelled);
-  /// The options as `prepare` and `train` take them. Throws Error for a mix that makes no sense.
+  /// The options as `prepare` and run_training take them. Throws Error for a mix that makes no sense.
   void resolve(const CommonOptions& common);
   /// `spec` with the learning rate that suits it, and with --lazy-rows.
   std::string resolve_spec(const std::string& spec) const;
