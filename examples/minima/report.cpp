@@ -31,7 +31,8 @@ struct ReportVerb {
     } else {
       const auto folder =
           out.empty() ? std::filesystem::path(runs[0]) / "report" : std::filesystem::path(out);
-      std::filesystem::create_directories(folder);
+      std::error_code refused;  // the file itself says why it cannot be written
+      std::filesystem::create_directories(folder, refused);
       write_report(all, folder);
     }
     for (const std::string& one : what_it_lacks(all)) fmt::print(stderr, "minima: {}\n", one);

@@ -213,6 +213,9 @@ TEST_CASE("Ctrl-C saves and stops, and the run is as if it had not been") {
   CHECK(shell.minima("report run --out run").err.find("is the folder of a run") !=
         std::string::npos);
   CHECK(read_file(shell.folder / "page/report.html").find("has taken") != std::string::npos);
+  shell.write("taken", "");
+  CHECK(shell.minima("report run --out taken").err.find("taken/comparison.json") !=
+        std::string::npos);
   REQUIRE(shell.minima("train --resume run").code == 0);
   REQUIRE(shell.minima("train" + epochs + " --out whole").code == 0);
   CHECK(read_file(shell.folder / "run/final/model.safetensors") ==
