@@ -115,9 +115,8 @@ Json describe_log(const std::filesystem::path& folder) {
   const std::string file = (folder / "metrics.jsonl").string();
   const LoggedRecords records = read_metrics(file);
   check(!records.steps.empty(), "{}: has no step {}", file,
-        records.damaged == 0
-            ? "yet"
-            : fmt::format("that can be read: it has {} damaged lines", records.damaged));
+        records.damaged == 0 ? "yet"
+                             : fmt::format("that can be read; damaged lines: {}", records.damaged));
   Begun begun = read_begun(folder);
   Json run = records.run, &training = begun.training;
   run.update(describe_training(records));

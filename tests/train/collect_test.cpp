@@ -104,8 +104,8 @@ TEST_CASE("runs that a stopped comparison lacks are named, in words and on the p
       });
   const Json all = collect_runs({a, b});
   CHECK(what_it_lacks(all) == std::vector<std::string>{"lion with seed 1 failed: it <blew> up",
-                                                      "sgd with seed 2 has not ended",
-                                                      "came with seed 3 has not ended"});
+                                                       "sgd with seed 2 has not ended",
+                                                       "came with seed 3 has not ended"});
   const std::string page = report_html(all);
   CHECK(page.find("lion with seed 1 failed: it &lt;blew&gt; up") != std::string::npos);
   CHECK(page.find("came with seed 3 has not ended") != std::string::npos);

@@ -144,7 +144,7 @@ TEST_CASE("training goes on where its log is damaged or gone, and says what the 
 
 TEST_CASE(
     "a log that has lost a line has the others once, however often training goes on after it") {
-  const Folder folder;
+  const test::RunFolder folder;
   TrainingOptions options = fifty_steps();
   options.save_every = 9;
   options.steps = 20;

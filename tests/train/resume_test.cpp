@@ -234,7 +234,7 @@ TEST_CASE("an interrupted comparison goes on: what is finished is kept, what was
 }
 
 TEST_CASE("a run whose loss on dev is not finite is compared as any other, and chosen as none") {
-  const Folder folder;
+  const test::RunFolder folder;
   ComparisonOptions options;
   options.optimizers = {"adamw:lr=1e20", "adamw"};
   options.training = fifty_steps();
@@ -351,7 +351,7 @@ TEST_CASE("a line of the caller's is in the log and harms no report; one that wo
 TEST_CASE(
     "where the line that says what is trained is lost, run.json tells it, and resuming mends the "
     "log") {
-  const Folder folder;
+  const test::RunFolder folder;
   TrainingOptions options = fifty_steps();
   options.steps = 20;
   options.save_every = 9;
@@ -426,6 +426,8 @@ TEST_CASE("a log alone can be reported: of a loop by hand, of a run that was cut
   fs::create_directories(empty.path);
   CHECK_THROWS_WITH_AS(collect_runs({empty.path}), doctest::Contains("neither comparison.json"),
                        Error);
-  std::ofstream(empty.path / "metrics.jsonl") << "{\"run\": {}}\n";
+  std::ofstream(empty.path / "metrics.jsonl") << "{\"note\": \"mine\"}\n";
   CHECK_THROWS_WITH_AS(collect_runs({empty.path}), doctest::Contains("no step yet"), Error);
+  std::ofstream(empty.path / "metrics.jsonl") << "{\"run\": {}}\n";
+  CHECK_THROWS_WITH_AS(collect_runs({empty.path}), doctest::Contains("damaged lines: 1"), Error);
 }
