@@ -49,7 +49,7 @@ void rotate(int* out) {
   out[threadIdx.x] = values[(threadIdx.x + 33) % 64];
 }
 /// The same with one, twice: the second time the values are overwritten while others may still read them.
-void rotate_twice(int* out, bool between) {
+[[maybe_unused]] void rotate_twice(int* out, bool between) {
   __shared__ int values[64];
   for (int k = 0; k < 2; ++k) {
     values[threadIdx.x] = static_cast<int>(threadIdx.x) + k;
@@ -59,14 +59,14 @@ void rotate_twice(int* out, bool between) {
   }
 }
 /// A shuffle waits for the lanes of a warp, but orders nothing that they do.
-void neighbours(float* out, bool sync) {
+[[maybe_unused]] void neighbours(float* out, bool sync) {
   float* const values = MINIMA_DYNAMIC_SHARED(float);
   values[threadIdx.x] = 1;
   if (sync) __syncwarp();
   const float own = __shfl_xor_sync(kAllLanes, 2.0f, 1);
   out[threadIdx.x] = own + values[threadIdx.x ^ 1];
 }
-void count_blocks(int* count, bool undivided) {
+[[maybe_unused]] void count_blocks(int* count, bool undivided) {
   if (undivided)
     atomicAdd(count, 1);
   else
@@ -202,7 +202,8 @@ TEST_CASE("a machine that has no GPU for this program says what is missing") {
 
 TEST_CASE("device memory is poisoned, bounded, and out of the host's reach") {
   Tensor x = Tensor::empty({100}, DType::f32, kEmulated);
-  for (float value : x.to(Device{}).span<float>()) CHECK(std::isnan(value));
+  const Tensor found = x.to(Device{});
+  for (float value : found.span<float>()) CHECK(std::isnan(value));
   CHECK(end_of([&] { *x.data<float>() = 1; }) == SIGSEGV);
   CHECK(end_of([&] { static_cast<void>(*const_cast<volatile float*>(x.data<float>())); }) ==
         SIGSEGV);
@@ -242,7 +243,9 @@ TEST_CASE("the allocator counts live and peak bytes, and uses blocks again") {
     CHECK(memory_stats(kEmulated).live == before.live + 8000);
   }
   CHECK(memory_stats(kEmulated).peak == before.live + 8000);
+#if !defined(__SANITIZE_ADDRESS__)  // which no block escapes by being used again
   CHECK(memory_stats(kEmulated).allocations == before.allocations + 2);
+#endif
   release_cached_memory(kEmulated);
   CHECK(memory_stats(kEmulated).reserved == before.reserved);
 }
