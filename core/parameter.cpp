@@ -3,7 +3,12 @@
 #include <algorithm>
 
 #include "core/cpu/simd.hpp"
+#include "core/cuda/note_outside.hpp"
+#include "core/on_device.hpp"
 #include "core/ops/elementwise.hpp"
+#include "core/ops/embedding.hpp"
+#include "core/ops/embedding_rows.hpp"
+#include "core/ops/together.hpp"
 
 namespace minima {
 namespace {
@@ -25,24 +30,10 @@ void add_into(Tensor& a, const Tensor& b) {
   });
 }
 
-/// row ← row + other, for one row of `width` elements.
-void add_row(Tensor& to, i64 to_row, const Tensor& from, i64 from_row, i64 width) {
-  visit_real("gradient", to.dtype(), [&](auto zero) {
-    using T = decltype(zero);
-    T* a = to.data<T>() + to_row * width;
-    const T* b = from.data<T>() + from_row * width;
-    for (i64 j = 0; j < width; ++j) a[j] += b[j];
-  });
-}
-
-void copy_row(Tensor& to, i64 to_row, const Tensor& from, i64 from_row, i64 width) {
-  const i64 bytes = width * element_size(to.dtype());
-  std::memcpy(to.raw() + to_row * bytes, from.raw() + from_row * bytes,
-              static_cast<std::size_t>(bytes));
-}
-
 i64 row_width(const Tensor& values) {
-  return values.shape().size() / std::max<i64>(values.size(0), 1);
+  i64 width = 1;
+  for (int axis = 1; axis < values.rank(); ++axis) width *= values.size(axis);
+  return width;
 }
 
 Shape with_rows(const Shape& shape, i64 rows) {
@@ -57,43 +48,58 @@ bool rows_fit(const Tensor& values, const Shape& shape) {
          std::equal(shape.begin() + 1, shape.end(), values.shape().begin() + 1);
 }
 
-/// Throws Error unless the given rows are rows of a value of `shape`.
-void check_rows(const Gradient& gradient, const Shape& shape) {
-  check(rows_fit(gradient.values(), shape), "gradient: rows of {} for a value of {}",
-        gradient.values().shape(), shape);
-  for (i64 id : gradient.ids().span<i64>())
+void check_ids(Cpu, const Gradient& rows, const Shape& shape) {
+  for (i64 id : rows.ids().span<i64>())
     check(id >= 0 && id < shape[0], "gradient: row {} of a value of {}", id, shape);
 }
+template <AnyGpu Gpu>
+void check_ids(Gpu gpu, const Gradient& rows, const Shape& shape) {
+  note_outside(gpu, "gradient: row", rows.ids().size(), rows.ids().data<i64>(), shape[0],
+               rows.table_rows());
+}
 
-/// The union of two row gradients; where both have a row, the first's values come first in the sum.
+/// The given rows of `dense` ← those + their values. Throws Error where it has no such rows.
+void add_rows(Tensor& dense, const Gradient& rows) {
+  const Tensor &ids = rows.ids(), &values = rows.values();
+  check(rows_fit(values, dense.shape()), "gradient: rows of {} for a value of {}", values.shape(),
+        dense.shape());
+  ops::check_together("gradient", dense, ids, values);
+  on_device(dense.device(), [&](auto device) {
+    check_ids(device, rows, dense.shape());
+    visit_real("gradient", dense.dtype(), [&](auto zero) {
+      using T = decltype(zero);
+      const i64 width = row_width(values);
+      each_row(
+          device, ids.size(), width,
+          ops::AddRow<T>{dense.size(0), width, ids.data<i64>(), values.data<T>(), dense.data<T>()});
+    });
+  });
+}
+
+/// The union of two row gradients; where both have a row, the first's values come first in the sum:
+/// what an embedding of the ids of both would get.
 Gradient merge(const Gradient& a, const Gradient& b) {
-  check(rows_fit(b.values(), a.values().shape()),
-        "gradient: rows of {} cannot be added to rows of {}", b.values().shape(),
-        a.values().shape());
-  std::vector<i64> ids;
-  std::ranges::set_union(a.ids().span<i64>(), b.ids().span<i64>(), std::back_inserter(ids));
-  Tensor values = Tensor::zeros(with_rows(a.values().shape(), static_cast<i64>(ids.size())),
-                                a.values().dtype());
-  const i64 width = row_width(values);
-  for (const Gradient* part : {&a, &b}) {
-    i64 to = 0, from = 0;
-    for (i64 id : part->ids().span<i64>()) {
-      while (ids[static_cast<std::size_t>(to)] != id) ++to;
-      add_row(values, to, part->values(), from++, width);
-    }
-  }
-  return Gradient::rows(Tensor::from(ids), std::move(values));
+  const Shape& shape = a.values().shape();
+  check(rows_fit(b.values(), shape), "gradient: rows of {} cannot be added to rows of {}",
+        b.values().shape(), shape);
+  const Tensor ids = Tensor::stacked({a.ids(), b.ids()});
+  const Gradient both = ops::embedding_backward(
+      Tensor::stacked({a.values(), b.values()}).reshape({ids.size(), row_width(a.values())}), ids,
+      {}, std::min(a.table_rows(), b.table_rows()));
+  return Gradient::rows(both.ids(), both.values().reshape(with_rows(shape, both.ids().size())),
+                        both.table_rows());
 }
 
 }  // namespace
 
-Gradient Gradient::rows(Tensor ids, Tensor values) {
+Gradient Gradient::rows(Tensor ids, Tensor values, i64 table_rows) {
   check(ids.rank() == 1 && values.rank() >= 1 && ids.size() == values.size(0),
         "gradient: {} row ids for values of {}", ids.shape(), values.shape());
   Gradient result;
   result.kind_ = Kind::rows;
   result.ids_ = std::move(ids);
   result.values_ = std::move(values);
+  result.table_rows_ = table_rows;
   return result;
 }
 
@@ -114,11 +120,7 @@ void Gradient::add(Gradient other) {
     other.add(std::move(*this));
     *this = std::move(other);
   } else if (other.kind_ == Kind::rows) {
-    Tensor& dense = mutable_values();
-    check_rows(other, dense.shape());
-    const i64 width = row_width(other.values_);
-    i64 from = 0;
-    for (i64 id : other.ids_.span<i64>()) add_row(dense, id, other.values_, from++, width);
+    add_rows(mutable_values(), other);
   } else {
     add_into(mutable_values(), other.values_);
   }
@@ -127,11 +129,8 @@ void Gradient::add(Gradient other) {
 Tensor Gradient::to_dense(const Shape& shape) const {
   check(kind_ != Kind::none, "gradient: there is none to make dense");
   if (kind_ == Kind::dense) return values_;
-  check_rows(*this, shape);
-  Tensor dense = Tensor::zeros(shape, values_.dtype());
-  const i64 width = row_width(values_);
-  i64 from = 0;
-  for (i64 id : ids_.span<i64>()) copy_row(dense, id, values_, from++, width);
+  Tensor dense = Tensor::zeros(shape, values_.dtype(), values_.device());
+  add_rows(dense, *this);
   return dense;
 }
 

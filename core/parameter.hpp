@@ -24,12 +24,17 @@ class Gradient {
 
   /// Rows `ids` [n] (i64, ascending, each once) with their `values` [n, …]; all other rows are
   /// zero. Throws Error when the counts differ.
-  static Gradient rows(Tensor ids, Tensor values);
+  ///
+  /// A GPU cannot tell the host how many rows there are without making it wait. There n is how many
+  /// there may be, and places left over have the id `table_rows`, behind every row, and values of 0.
+  static Gradient rows(Tensor ids, Tensor values, i64 table_rows = kManyRows);
+  static constexpr i64 kManyRows = i64{1} << 40;  ///< more than any table has
 
   Kind kind() const { return kind_; }
   explicit operator bool() const { return kind_ != Kind::none; }
 
   const Tensor& ids() const { return ids_; }  ///< [n]; undefined unless rows
+  i64 table_rows() const { return table_rows_; }
   /// The whole gradient if dense, its n rows if rows.
   const Tensor& values() const { return values_; }
   /// The values, safe to overwrite: copied first when somebody else holds them too.
@@ -46,6 +51,7 @@ class Gradient {
  private:
   Kind kind_ = Kind::none;
   Tensor ids_, values_;
+  i64 table_rows_ = kManyRows;
 };
 
 /// A named value that is trained. `name` is its full path in the model, as in the public

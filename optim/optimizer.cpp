@@ -16,8 +16,8 @@
 namespace minima {
 namespace {
 
-void check_rows(Cpu, const std::string& name, const Tensor& rows, i64 count) {
-  const auto ids = rows.span<i64>();
+void check_rows(Cpu, const std::string& name, const Gradient& rows, i64 count) {
+  const auto ids = rows.ids().span<i64>();
   for (std::size_t i = 0; i < ids.size(); ++i)
     check(
         ids[i] >= 0 && ids[i] < count && (i == 0 || ids[i - 1] < ids[i]),
@@ -25,8 +25,9 @@ void check_rows(Cpu, const std::string& name, const Tensor& rows, i64 count) {
         name, ids[i], i, count);
 }
 template <AnyGpu Gpu>
-void check_rows(Gpu gpu, const std::string&, const Tensor& rows, i64 count) {
-  note_outside(gpu, "optimizer: a gradient's row", rows.size(), rows.data<i64>(), count);
+void check_rows(Gpu gpu, const std::string&, const Gradient& rows, i64 count) {
+  note_outside(gpu, "optimizer: a gradient's row", rows.ids().size(), rows.ids().data<i64>(), count,
+               rows.table_rows());
 }
 
 GradientView gradient_view(const Parameter& parameter) {
@@ -45,7 +46,7 @@ GradientView gradient_view(const Parameter& parameter) {
         "optimizer: the gradient of '{}' has rows of {}, its value is {}", parameter.name, given,
         shape);
   on_device(parameter.value.device(),
-            [&](auto device) { check_rows(device, parameter.name, gradient.ids(), shape[0]); });
+            [&](auto device) { check_rows(device, parameter.name, gradient, shape[0]); });
   view.ids = gradient.ids().data<i64>();
   view.count = gradient.ids().size();
   view.width = shape[0] ? shape.size() / shape[0] : 0;

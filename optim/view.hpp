@@ -15,7 +15,8 @@ namespace minima {
 /// No rule keeps more slots of either kind for a parameter.
 inline constexpr std::size_t kMaxSlots = 6;
 
-/// A gradient: dense, or the rows `ids` (ascending) of a table whose other rows are zero.
+/// A gradient: dense, or the rows `ids` (ascending) of a table whose other rows are zero; on a GPU the last
+/// ids may be behind the table.
 struct GradientView {
   SlotView values;  ///< fp32 or bf16
   const i64* ids = nullptr;

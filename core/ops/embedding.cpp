@@ -64,15 +64,23 @@ Gradient backward(Cpu, const Tensor& dy, const Tensor& ids, std::optional<i64> p
 template <AnyGpu Gpu>
 Gradient backward(Gpu gpu, const Tensor& dy, const Tensor& ids, std::optional<i64> padding_idx,
                   i64 entries) {
-  const i64 width = dy.size(-1);
-  Tensor dw = Tensor::zeros({entries, width}, dy.dtype(), dy.device());
+  const i64 places = ids.size(), width = dy.size(-1), most = std::min(places, entries);
+  const auto numbers = [&](i64 n) { return Tensor::empty({n}, DType::i64, dy.device()); };
+  Tensor sorted = numbers(places), order = numbers(places), first = numbers(most);
+  Tensor rows = Tensor::full({most}, static_cast<double>(entries), DType::i64, dy.device());
+  Tensor values = Tensor::empty({most, width}, dy.dtype(), dy.device());
+  each_row(gpu, places, places,
+           SortPlaces{places, entries, padding_idx.value_or(kNone), ids.data<i64>(),
+                      sorted.data<i64>(), order.data<i64>()});
+  each_row(gpu, places, places,
+           RowsOfPlaces{entries, sorted.data<i64>(), rows.data<i64>(), first.data<i64>()});
   visit_real("embedding", dy.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    each_row(gpu, ids.size(), width,
-             SumOfPlaces<T>{ids.size(), entries, width, padding_idx.value_or(kNone),
-                            ids.data<i64>(), dy.data<T>(), dw.data<T>()});
+    each(gpu, most * width,
+         SumOfPlaces<T>{places, entries, width, rows.data<i64>(), first.data<i64>(),
+                        sorted.data<i64>(), order.data<i64>(), dy.data<T>(), values.data<T>()});
   });
-  return dw;
+  return Gradient::rows(std::move(rows), std::move(values), entries);
 }
 
 void check_range(Cpu, const Tensor& w, const Tensor& ids) {

@@ -4,8 +4,13 @@
 namespace minima::ops {
 namespace {
 
+template <class... T>
+constexpr auto loops() {
+  return std::tuple{elements_of<SumOfPlaces<T>>..., rows_of<AddRow<T>>...};
+}
+
 [[gnu::used, maybe_unused]] const auto kWrittenOut =
-    std::tuple{rows_of<SumOfPlaces<float>>, rows_of<SumOfPlaces<double>>};
+    std::tuple{rows_of<SortPlaces>, rows_of<RowsOfPlaces>, loops<float, double>()};
 
 }  // namespace
 }  // namespace minima::ops

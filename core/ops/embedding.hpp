@@ -15,8 +15,8 @@ namespace minima::ops {
 Tensor embedding(const Tensor& w, const Tensor& ids);
 
 /// The gradient of w [entries, d]: dy of equal ids is added in the order of their places; the row
-/// `padding_idx` gets none. As rows, each id once, ascending; dense on a GPU, which could not tell the
-/// host how many rows there are without making it wait.
+/// `padding_idx` gets none. As rows, each id once, ascending; on a GPU with room for as many as there
+/// may be (Gradient::rows).
 Gradient embedding_backward(const Tensor& dy, const Tensor& ids, std::optional<i64> padding_idx,
                             i64 entries);
 

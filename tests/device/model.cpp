@@ -97,7 +97,7 @@ TEST_CASE(
     "a classifier trained on the device has the losses of the CPU, and a step waits for nothing") {
   const std::vector<Batch> batches{texts({3, 17, 1}), texts({12, 5}), texts({9, 9, 2, 4})};
   for (const char* spec :
-       {"adamw:lr=0.003", "adamw8bit:lr=0.003:min_8bit_size=256",
+       {"adamw:lr=0.003", "adamw:lr=0.003:lazy_rows=true", "adamw8bit:lr=0.003:min_8bit_size=256",
         "adafactor:lr=0.03:relative_step=false", "came:lr=0.001", "adapm:lr=0.003:rank=4"}) {
     CAPTURE(spec);
     const auto train = [&](Device device) {

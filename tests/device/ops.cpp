@@ -1,6 +1,7 @@
 /// Every op on the device against the CPU, forward and backward.
 #include "autograd/functions.hpp"
 #include "autograd/layers.hpp"
+#include "core/ops/embedding.hpp"
 #include "core/ops/finite.hpp"
 #include "core/ops/layout.hpp"
 #include "core/ops/reduce.hpp"
@@ -172,8 +173,10 @@ TEST_CASE("types convert and are filled on the device as on the CPU") {
       CHECK(same_bytes(source.to(kDevice).to(to), source.to(to)));
       CHECK(same_bytes(Tensor::full({300}, 3, to, kDevice), Tensor::full({300}, 3, to)));
     }
-  const Tensor large = Tensor::full({2}, 70000);
-  CHECK(same_bytes(large.to(kDevice).to(DType::f16), large.to(DType::f16)));
+  for (double value : {70000.0, HUGE_VAL, std::nan("")}) {
+    const Tensor x = Tensor::full({2}, value);
+    CHECK(same_bytes(x.to(kDevice).to(DType::f16), x.to(DType::f16)));
+  }
 }
 
 TEST_CASE("elements of every width are moved and looked up on the device as on the CPU") {
@@ -191,6 +194,62 @@ TEST_CASE("elements of every width are moved and looked up on the device as on t
         ops::gather(ops::slice(there, {.dim = 0, .begin = 0, .end = 2}), 1, places.to(kDevice)),
         ops::gather(ops::slice(x, {.dim = 0, .begin = 0, .end = 2}), 1, places)));
   }
+}
+
+TEST_CASE("the gradient of a table are the rows looked up, with room for the most there may be") {
+  const i64 entries = 12;
+  const Tensor ids = Tensor::from(std::vector<i64>{7, 3, 7, 0, 11, 3, 7, 5}),
+               dy = normal({8, 40}, "dy");
+  for (DType dtype : {DType::f64, DType::f32})
+    for (const std::optional<i64> padding : {std::optional<i64>(), std::optional<i64>(5)}) {
+      const Gradient expected = ops::embedding_backward(dy.to(dtype), ids, padding, entries);
+      const Gradient found =
+          ops::embedding_backward(dy.to(dtype).to(kDevice), ids.to(kDevice), padding, entries);
+      REQUIRE(found.kind() == Gradient::Kind::rows);
+      CHECK(found.ids().size() == 8);
+      const i64 given = expected.ids().size();
+      CHECK(same_bytes(found.ids().rows(0, given), expected.ids()));
+      CHECK(same_bytes(found.values().rows(0, given), expected.values()));
+      for (i64 id : found.ids().rows(given, 8).to(Device{}).span<i64>()) CHECK(id == entries);
+      const Tensor left = found.values().rows(given, 8).to(Device{});
+      CHECK(same_bytes(left, Tensor::zeros(left.shape(), dtype)));
+    }
+  std::vector<i64> many(1030);  // a block for each place, and more places than rows
+  for (std::size_t k = 0; k < many.size(); ++k) many[k] = static_cast<i64>(k * k % 5);
+  const Tensor places = Tensor::from(many), large = normal({1030, 3}, "large");
+  const Gradient expected = ops::embedding_backward(large, places, {}, 5);
+  const Gradient found = ops::embedding_backward(large.to(kDevice), places.to(kDevice), {}, 5);
+  CHECK(same_bytes(found.ids().rows(0, expected.ids().size()), expected.ids()));
+  CHECK(same_bytes(found.to_dense({5, 3}), expected.to_dense({5, 3})));
+}
+
+TEST_CASE(
+    "gradients of rows and dense ones are added on the device as on the CPU, and nothing waits") {
+  using Ids = std::vector<i64>;
+  const auto rows = [](const Ids& ids, const char* name, Device device) {
+    return ops::embedding_backward(normal({std::ssize(ids), 40}, name).to(device),
+                                   Tensor::from(ids).to(device), {}, 9);
+  };
+  const auto dense = [](const char* name, Device device) {
+    return Gradient(normal({9, 40}, name).to(device));
+  };
+  const auto sums = [&](Device device) {
+    std::vector<Gradient> all{rows({4, 1, 4}, "a", device), rows({8, 1}, "b", device),
+                              dense("c", device)};
+    all[0].add(rows({3, 4}, "d", device));
+    all[0].add(rows({0, 1, 2, 3, 4, 5, 6, 7, 8}, "e", device));  // and no more places than rows
+    all[1].add(dense("f", device));
+    all[2].add(rows({2, 0, 2}, "g", device));
+    return all;
+  };
+  const i64 before = test::waits();
+  const std::vector<Gradient> found = sums(kDevice);
+  CHECK(test::waits() == before);
+  const std::vector<Gradient> expected = sums(Device{});
+  CHECK(found[0].kind() == Gradient::Kind::rows);
+  CHECK(found[0].ids().size() == 9);
+  for (std::size_t i = 0; i < found.size(); ++i)
+    CHECK(same_bytes(found[i].to_dense({9, 40}), expected[i].to_dense({9, 40})));
 }
 
 TEST_CASE("a value that is not finite is found on the device") {

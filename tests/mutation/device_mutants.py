@@ -6,6 +6,8 @@ LARGE = "ops over several warps*"
 STEPS = "every optimizer makes on the device the steps of the CPU*"
 NORM = "the norm*clipping and skipping*"
 FINITE = "a value that is not finite is found*"
+TABLE = "the gradient of a table*"
+ADDED = "gradients of rows and dense ones*"
 WRONG_ID = "a wrong id on the device is an error*"
 
 MUTANTS = [
@@ -68,6 +70,11 @@ MUTANTS = [
     ("leading dimensions swapped", "core/ops/matmul.cu",
      "b, stride(ldb), a, stride(lda)", "b, stride(lda), a, stride(ldb)", OPS),
     ("transposes swapped", "core/ops/matmul.cu", "as_stored(tb), as_stored(ta)", "as_stored(ta), as_stored(tb)", OPS),
+    # rows of a table
+    ("equal ids in another order", "core/ops/embedding_rows.hpp", "(other == own && j < k)", "(other == own && j > k)", TABLE),
+    ("the first of a row is not known again", "core/ops/embedding_rows.hpp",
+     "sorted[place - 1] < sorted[place]", "sorted[place - 1] <= sorted[place]", TABLE),
+    ("rows merged without a limit", "core/parameter.cpp", "std::min(a.table_rows(), b.table_rows())", "Gradient::kManyRows", ADDED),
     # what stays on the device
     ("a skipped step is made", "optim/cuda/passes.hpp", "  if (view.skipped) return;\n  const Formula", "  const Formula", NORM),
     ("a skipped step advances t", "optim/cuda/passes.hpp", "if (!view.skipped) ++*view.step;", "++*view.step;", NORM),
