@@ -22,12 +22,18 @@ Tensor rounded(const Tensor& x, DType type) {
   return stays(x, type) ? x : x.to(type).to(DType::f32);
 }
 
+Tensor operand(const Tensor& x, DType type) { return Kept(x, type).operand(); }
+
 Kept::Kept(const Tensor& x, DType type) : value_(stays(x, type) ? x : x.to(type)) {}
 
 Tensor Kept::wide() const {
   const bool narrow =
       value_.defined() && (value_.dtype() == DType::bf16 || value_.dtype() == DType::f16);
   return narrow ? value_.to(DType::f32) : value_;
+}
+
+Tensor Kept::operand() const {
+  return value_.defined() && value_.device() != Device{} ? value_ : wide();
 }
 
 }  // namespace minima

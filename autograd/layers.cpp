@@ -14,10 +14,10 @@ Variable matmul(const Variable& a, const Variable& b, Transpose ta, Transpose tb
   const DType type = autocast_type();
   const Kept kept_a(a.value(), type), kept_b(b.value(), type);
   return record(
-      "matmul", rounded(ops::matmul(kept_a.wide(), kept_b.wide(), ta, tb), type), {a, b},
+      "matmul", rounded(ops::matmul(kept_a.operand(), kept_b.operand(), ta, tb), type), {a, b},
       [kept_a, kept_b, type, ta, tb, need_a = a.requires_grad(),
        need_b = b.requires_grad()](const Tensor& incoming) {
-        const Tensor a = kept_a.wide(), b = kept_b.wide(), dy = rounded(incoming, type);
+        const Tensor a = kept_a.operand(), b = kept_b.operand(), dy = operand(incoming, type);
         // A vector is a matrix of one row (a) or one column (b), and the gradient has that
         // dimension back.
         const Tensor left = a.rank() == 1 ? a.reshape({1, a.size()}) : a;
@@ -48,14 +48,21 @@ namespace {
 /// linear, where x is kept already.
 Variable linear_of(const Variable& x, const Kept& kept, const LinearWeights& weights, DType type) {
   const auto& [w, bias] = weights;
-  const Tensor y = ops::linear(kept.wide(), rounded(w.value(), type), bias.value());
+  const Tensor y = ops::linear(kept.operand(), operand(w.value(), type), bias.value());
   return record("linear", rounded(y, type), {x, w, bias},
                 [kept, type, w = w.value(), need_x = x.requires_grad(), need_w = w.requires_grad(),
                  need_bias = bias.requires_grad()](const Tensor& incoming) {
-                  const Tensor dy = rounded(incoming, type);
-                  return Grads{need_x ? ops::linear_input_gradient(dy, rounded(w, type)) : Tensor(),
-                               need_w ? ops::linear_weight_gradient(dy, kept.wide()) : Tensor(),
-                               need_bias ? ops::column_sums(dy) : Tensor()};
+                  const Tensor dy = operand(incoming, type);
+                  ops::LinearGradients grads;
+                  Tensor dx;
+                  if (need_x) dx = ops::linear_input_gradient(dy, operand(w, type));
+                  if (need_w && need_bias)
+                    grads = ops::linear_gradients(dy, kept.operand());
+                  else if (need_w)
+                    grads.dw = ops::linear_weight_gradient(dy, kept.operand());
+                  else if (need_bias)
+                    grads.dbias = ops::column_sums(rounded(incoming, type));
+                  return Grads{std::move(dx), std::move(grads.dw), std::move(grads.dbias)};
                 });
 }
 
@@ -104,19 +111,20 @@ namespace {
 Variable feed_forward(const Variable& x, const LinearWeights& first, const LinearWeights& second,
                       DType type) {
   const Kept kept(x.value(), type),
-      h(ops::linear(kept.wide(), rounded(first.w.value(), type), first.b.value()), type);
-  const auto gelu = [h, type] { return rounded(ops::unary<ops::Gelu>(h.wide()), type); };
-  const Tensor y = ops::linear(gelu(), rounded(second.w.value(), type), second.b.value());
+      h(ops::linear(kept.operand(), operand(first.w.value(), type), first.b.value()), type);
+  const auto gelu = [h, type] { return operand(ops::unary<ops::Gelu>(h.wide()), type); };
+  const Tensor y = ops::linear(gelu(), operand(second.w.value(), type), second.b.value());
   return record("feed_forward", rounded(y, type), {x, first.w, first.b, second.w, second.b},
                 [kept, h, gelu, type, w1 = first.w.value(), w2 = second.w.value(),
                  need_x = x.requires_grad()](const Tensor& incoming) {
-                  const Tensor dy = rounded(incoming, type);
-                  const Tensor dg = ops::linear_input_gradient(dy, rounded(w2, type));
-                  const Tensor dh = rounded(ops::unary_backward<ops::Gelu>(dg, h.wide()), type);
-                  return Grads{
-                      need_x ? ops::linear_input_gradient(dh, rounded(w1, type)) : Tensor(),
-                      ops::linear_weight_gradient(dh, kept.wide()), ops::column_sums(dh),
-                      ops::linear_weight_gradient(dy, gelu()), ops::column_sums(dy)};
+                  const Tensor dy = operand(incoming, type);
+                  const Tensor dg = ops::linear_input_gradient(dy, operand(w2, type));
+                  const Tensor dh = operand(ops::unary_backward<ops::Gelu>(dg, h.wide()), type);
+                  Tensor dx = need_x ? ops::linear_input_gradient(dh, operand(w1, type)) : Tensor();
+                  auto of_first = ops::linear_gradients(dh, kept.operand());
+                  auto of_second = ops::linear_gradients(dy, gelu());
+                  return Grads{std::move(dx), std::move(of_first.dw), std::move(of_first.dbias),
+                               std::move(of_second.dw), std::move(of_second.dbias)};
                 });
 }
 

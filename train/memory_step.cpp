@@ -107,6 +107,12 @@ class Model {
         });
   }
 
+  /// From numbers of two bytes: the weights are there for the moment.
+  Tensor input_gradient(i64 rows, i64 in, i64 out) {
+    const Tensor w = rounded(out * in);
+    return tape.allocate(rows * in);
+  }
+
   /// linear_of: the input is kept already, in two bytes.
   Variable apply(const Linear& layer, const Variable& x, const Tensor& input) {
     const i64 rows = x.rows, in = layer.in, out = layer.out;
@@ -117,8 +123,8 @@ class Model {
     }();
     return tape.record(rounded(rows * out, layer.name), rows, out, {x.node, weight, bias},
                        [this, rows, in, out, input](const Tensor&) {
-                         const Tensor dy = rounded(rows * out), w = rounded(out * in);
-                         Tensor dx = tape.allocate(rows * in);
+                         const Tensor dy = rounded(rows * out);
+                         Tensor dx = input_gradient(rows, in, out);
                          const Tensor x = tape.allocate(rows * in);
                          Tensor dw = tape.allocate(out * in);
                          return Grads{std::move(dx), std::move(dw), column_sums(rows, out)};
@@ -156,11 +162,9 @@ class Model {
     const Tensor g = tape.allocate(rows * hidden);
     return tape.record(tape.allocate(rows * out, lin2.name), rows, out, std::move(inputs),
                        [this, rows, in, hidden, out, x = x.value, h](const Tensor&) {
-                         Tensor db2 = column_sums(rows, out);
                          const Tensor dh = tape.allocate(rows * hidden);
-                         Tensor dw2 = tape.allocate(out * hidden);
-                         Tensor db1 = column_sums(rows, hidden);
-                         Tensor dw1 = tape.allocate(hidden * in);
+                         Tensor dw2 = tape.allocate(out * hidden), db2 = column_sums(rows, out);
+                         Tensor dw1 = tape.allocate(hidden * in), db1 = column_sums(rows, hidden);
                          return Grads{tape.allocate(rows * in), dw1, db1, dw2, db2};
                        });
   }
@@ -185,19 +189,15 @@ class Model {
     return tape.record(rounded(rows * out, lin2.name), rows, out, std::move(inputs),
                        [this, rows, in, hidden, out, input, h, gelu](const Tensor&) {
                          const Tensor dy = rounded(rows * out);
-                         const Tensor dg = [&] {
-                           const Tensor w = rounded(out * hidden);
-                           return tape.allocate(rows * hidden);
-                         }();
+                         const Tensor dg = input_gradient(rows, hidden, out);
                          const Tensor dh = [&] {
                            const Tensor wide = tape.allocate(rows * hidden),
                                         product = tape.allocate(rows * hidden);
                            return rounded(rows * hidden);
                          }();
-                         const Tensor w1 = rounded(hidden * in);
-                         Tensor dx = tape.allocate(rows * in);
-                         const Tensor x = tape.allocate(rows * in);
+                         Tensor dx = input_gradient(rows, in, hidden), x = tape.allocate(rows * in);
                          Tensor dw1 = tape.allocate(hidden * in), db1 = column_sums(rows, hidden);
+                         x = Tensor();
                          const Tensor g = gelu();
                          Tensor dw2 = tape.allocate(out * hidden);
                          return Grads{dx, dw1, db1, dw2, column_sums(rows, out)};

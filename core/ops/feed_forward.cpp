@@ -89,19 +89,16 @@ FeedForwardResult feed_forward(const Tensor& x, const FeedForwardWeights& weight
 FeedForwardGradients feed_forward_backward(const Tensor& dy, const Tensor& x, Tensor h,
                                            const FeedForwardWeights& weights, bool need_dx) {
   const Tensor& w1 = weights.w1;
-  FeedForwardGradients result;
-  result.db2 = column_sums(dy);
   Tensor dh = Tensor::empty_like(h);
   visit_real("feed_forward", dy.dtype(), [&](auto zero) {
     on_device(dy.device(),
               [&](auto device) { hidden_gradient<decltype(zero)>(device, dy, weights, h, dh); });
   });
   const Tensor& g = h;
-  result.dw2 = linear_weight_gradient(dy, g);
-  result.db1 = column_sums(dh);
-  result.dw1 = linear_weight_gradient(dh, x);
-  if (need_dx) result.dx = linear_input_gradient(dh, w1).reshape(x.shape());
-  return result;
+  auto [dw2, db2] = linear_gradients(dy, g);
+  auto [dw1, db1] = linear_gradients(dh, x);
+  Tensor dx = need_dx ? linear_input_gradient(dh, w1).reshape(x.shape()) : Tensor();
+  return {std::move(dx), std::move(dw1), std::move(db1), std::move(dw2), std::move(db2)};
 }
 
 }  // namespace minima::ops

@@ -1,5 +1,7 @@
 #include "core/ops/matmul.hpp"
 
+#include <atomic>
+
 #include "core/cpu/blas.hpp"
 #include "core/on_device.hpp"
 #include "core/ops/matmul_rows.hpp"
@@ -32,19 +34,63 @@ const Tensor& require_matrix_rank(const char* op, const Tensor& x, int rank) {
   return x;
 }
 
+/// What a product of such numbers is.
+template <class T>
+using Result = std::conditional_t<std::is_same_v<T, double>, double, float>;
+
+/// Calls f(device, zero of the operands' type) where x lies. Throws Error for a type that is not multiplied there.
+template <class F>
+void visit_operands(const char* op, const Tensor& x, const F& f) {
+  on_device(x.device(), [&](auto device) {
+    if constexpr (AnyGpu<decltype(device)>) {
+      if (x.dtype() == DType::bf16) return f(device, bf16{});
+      if (x.dtype() == DType::f16) return f(device, f16{});
+    }
+    visit_real(op, x.dtype(), [&](auto zero) { f(device, zero); });
+  });
+}
+
+Tensor product_of(const Tensor& operand, const Shape& shape) {
+  const bool narrow = operand.dtype() == DType::bf16 || operand.dtype() == DType::f16;
+  return Tensor::empty(shape, narrow ? DType::f32 : operand.dtype(), operand.device());
+}
+
+void require_same_type(const char* op, const Tensor& a, const Tensor& b) {
+  check(a.dtype() == b.dtype(), "{}: one operand is {}, the other {}; convert one of them", op,
+        dtype_name(a.dtype()), dtype_name(b.dtype()));
+}
+
 /// y = x wᵀ + bias, or without one where it is null.
 template <class T>
 void multiply_and_add(Cpu, i64 rows, i64 out, i64 in, const T* x, const T* w, const T* bias, T* y) {
   gemm<T>(Transpose::no, Transpose::yes, rows, out, in, 1, x, in, w, in, bias ? 1 : 0, y, out,
           bias ? filled_with(bias, y, out) : OnTile());
 }
-template <class T, AnyGpu Gpu>
-void multiply_and_add(Gpu gpu, i64 rows, i64 out, i64 in, const T* x, const T* w, const T* bias,
-                      T* y) {
-  if (bias) each(gpu, rows * out, RepeatRow<T>{out, bias, y});
-  gemm(gpu, Transpose::no, Transpose::yes, rows, out, in, T(1), x, in, w, in, T(bias ? 1 : 0), y,
+template <class T, AnyGpu Gpu, class R>
+void multiply_and_add(Gpu gpu, i64 rows, i64 out, i64 in, const T* x, const T* w, const R* bias,
+                      R* y) {
+  if (bias && linear_at_once(gpu, rows, out, in, x, w, bias, y)) return;
+  if (bias) each(gpu, rows * out, RepeatRow<R>{out, bias, y});
+  gemm(gpu, Transpose::no, Transpose::yes, rows, out, in, R(1), x, in, w, in, R(bias ? 1 : 0), y,
        out);
 }
+
+template <class T>
+LinearGradients gradients(Cpu, const Tensor& dy, const Tensor& x) {
+  return {linear_weight_gradient(dy, x), column_sums(dy)};
+}
+template <class T, AnyGpu Gpu>
+LinearGradients gradients(Gpu gpu, const Tensor& dy, const Tensor& x) {
+  using R = Result<T>;
+  const i64 rows = dy.shape().rows(), in = x.size(-1), out = dy.size(-1);
+  LinearGradients both{product_of(dy, {out, in}), product_of(dy, {out})};
+  if (gradients_at_once(gpu, rows, out, in, dy.data<T>(), x.data<T>(), both.dw.data<R>(),
+                        both.dbias.data<R>()))
+    return both;
+  return {linear_weight_gradient(dy, x), column_sums(dy.to(both.dbias.dtype()))};
+}
+
+std::atomic<bool> tf32 = false;
 
 constexpr i64 kChunk = 64;  // rows that column_sums adds up at a time
 
@@ -72,6 +118,9 @@ void add_columns(Gpu gpu, i64 rows, i64 columns, const T* from, T* sums) {
 }
 
 }  // namespace
+
+void allow_tf32(bool allowed) { tf32 = allowed; }
+bool tf32_allowed() { return tf32; }
 
 template <class T>
 void gemm_serial(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const T* a, i64 lda,
@@ -125,8 +174,7 @@ Tensor matmul(const Tensor& a, const Tensor& b, Transpose ta, Transpose tb) {
   require_matrix_rank("matmul", a, 1);
   require_matrix_rank("matmul", b, 1);
   check_together("matmul", a, b);
-  check(a.dtype() == b.dtype(), "matmul: a is {}, b is {}; convert one of them",
-        dtype_name(a.dtype()), dtype_name(b.dtype()));
+  require_same_type("matmul", a, b);
   const Tensor left = a.rank() == 1 ? a.reshape({1, a.size()}) : a;
   const Tensor right = b.rank() == 1 ? b.reshape({b.size(), 1}) : b;
   const bool at = ta == Transpose::yes, bt = tb == Transpose::yes;
@@ -162,24 +210,22 @@ Tensor matmul(const Tensor& a, const Tensor& b, Transpose ta, Transpose tb) {
   }
   if (a.rank() > 1) sizes.push_back(m);
   if (b.rank() > 1) sizes.push_back(n);
-  Tensor y = Tensor::empty(Shape(sizes), a.dtype(), a.device());
+  Tensor y = product_of(a, Shape(sizes));
 
-  visit_real("matmul", a.dtype(), [&](auto zero) {
+  visit_operands("matmul", a, [&](auto device, auto zero) {
     using T = decltype(zero);
-    on_device(y.device(), [&](auto device) {
-      T* out = y.data<T>();
-      for (i64 batch = 0; batch < batches; ++batch) {
-        i64 rest = batch, left_at = 0, right_at = 0;
-        for (int i = batch_rank; i-- > 0;) {
-          const i64 index = rest % sizes[static_cast<std::size_t>(i)];
-          rest /= sizes[static_cast<std::size_t>(i)];
-          left_at += index * left_stride[static_cast<std::size_t>(i)];
-          right_at += index * right_stride[static_cast<std::size_t>(i)];
-        }
-        gemm(device, ta, tb, m, n, k, T(1), left.data<T>() + left_at, at ? m : k,
-             right.data<T>() + right_at, bt ? k : n, T(0), out + batch * m * n, n);
+    using R = Result<T>;
+    for (i64 batch = 0; batch < batches; ++batch) {
+      i64 rest = batch, left_at = 0, right_at = 0;
+      for (int i = batch_rank; i-- > 0;) {
+        const i64 index = rest % sizes[static_cast<std::size_t>(i)];
+        rest /= sizes[static_cast<std::size_t>(i)];
+        left_at += index * left_stride[static_cast<std::size_t>(i)];
+        right_at += index * right_stride[static_cast<std::size_t>(i)];
       }
-    });
+      gemm(device, ta, tb, m, n, k, R(1), left.data<T>() + left_at, at ? m : k,
+           right.data<T>() + right_at, bt ? k : n, R(0), y.data<R>() + batch * m * n, n);
+    }
   });
   return y;
 }
@@ -194,13 +240,13 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias) {
   const i64 rows = x.shape().rows(), in = w.size(1), out = w.size(0);
   std::vector<i64> sizes(x.shape().begin(), x.shape().end());
   sizes.back() = out;
-  Tensor y = Tensor::empty(Shape(sizes), x.dtype(), x.device());
-  visit_real("linear", x.dtype(), [&](auto zero) {
+  Tensor y = product_of(x, Shape(sizes));
+  require_same_type("linear", x, w);
+  visit_operands("linear", x, [&](auto device, auto zero) {
     using T = decltype(zero);
-    on_device(y.device(), [&](auto device) {
-      multiply_and_add<T>(device, rows, out, in, x.data<T>(), w.data<T>(),
-                          bias.defined() ? bias.data<T>() : nullptr, y.data<T>());
-    });
+    using R = Result<T>;
+    multiply_and_add<T>(device, rows, out, in, x.data<T>(), w.data<T>(),
+                        bias.defined() ? bias.data<R>() : nullptr, y.data<R>());
   });
   return y;
 }
@@ -209,28 +255,34 @@ Tensor linear_input_gradient(const Tensor& dy, const Tensor& w) {
   const i64 rows = dy.shape().rows(), in = w.size(1), out = w.size(0);
   std::vector<i64> sizes(dy.shape().begin(), dy.shape().end());
   sizes.back() = in;
-  Tensor dx = Tensor::empty(Shape(sizes), dy.dtype(), dy.device());
-  visit_real("linear", dy.dtype(), [&](auto zero) {
+  Tensor dx = product_of(dy, Shape(sizes));
+  visit_operands("linear", dy, [&](auto device, auto zero) {
     using T = decltype(zero);
-    on_device(dx.device(), [&](auto device) {
-      gemm(device, Transpose::no, Transpose::no, rows, in, out, T(1), dy.data<T>(), out,
-           w.data<T>(), in, T(0), dx.data<T>(), in);
-    });
+    using R = Result<T>;
+    gemm(device, Transpose::no, Transpose::no, rows, in, out, R(1), dy.data<T>(), out, w.data<T>(),
+         in, R(0), dx.data<R>(), in);
   });
   return dx;
 }
 
 Tensor linear_weight_gradient(const Tensor& dy, const Tensor& x) {
   const i64 rows = dy.shape().rows(), in = x.size(-1), out = dy.size(-1);
-  Tensor dw = Tensor::empty({out, in}, dy.dtype(), dy.device());
-  visit_real("linear", dy.dtype(), [&](auto zero) {
+  Tensor dw = product_of(dy, {out, in});
+  visit_operands("linear", dy, [&](auto device, auto zero) {
     using T = decltype(zero);
-    on_device(dw.device(), [&](auto device) {
-      gemm(device, Transpose::yes, Transpose::no, out, in, rows, T(1), dy.data<T>(), out,
-           x.data<T>(), in, T(0), dw.data<T>(), in);
-    });
+    using R = Result<T>;
+    gemm(device, Transpose::yes, Transpose::no, out, in, rows, R(1), dy.data<T>(), out, x.data<T>(),
+         in, R(0), dw.data<R>(), in);
   });
   return dw;
+}
+
+LinearGradients linear_gradients(const Tensor& dy, const Tensor& x) {
+  LinearGradients result;
+  visit_operands("linear", dy, [&](auto device, auto zero) {
+    result = gradients<decltype(zero)>(device, dy, x);
+  });
+  return result;
 }
 
 Tensor column_sums(const Tensor& x) {

@@ -45,14 +45,22 @@ void gemm(Cpu, Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const T
           const T* b, i64 ldb, T beta, T* c, i64 ldc) {
   gemm<T>(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 }
-template <AnyGpu Gpu, class T>
-void gemm(Gpu gpu, Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const T* a, i64 lda,
-          const T* b, i64 ldb, T beta, T* c, i64 ldc);
+/// There A and B may also be bf16 or f16, with C in f32.
+template <AnyGpu Gpu, class T, class R>
+void gemm(Gpu gpu, Transpose ta, Transpose tb, i64 m, i64 n, i64 k, R alpha, const T* a, i64 lda,
+          const T* b, i64 ldb, R beta, R* c, i64 ldc);
+
+/// Whether GPUs may round the operands of f32 products to TF32, 10 bits of mantissa, which their tensor
+/// cores multiply several times as fast. Not at first.
+void allow_tf32(bool allowed);
+bool tf32_allowed();
 
 /// The same on the calling thread, for callers that are parallel themselves.
 template <class T>
 void gemm_serial(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const T* a, i64 lda,
                  const T* b, i64 ldb, T beta, T* c, i64 ldc);
+
+// On a GPU the operands of these may be bf16 or f16, with sums, results and biases in f32.
 
 /// op(a) op(b) over the last two dimensions, as NumPy's matmul: leading dimensions broadcast, a
 /// vector stands for one row (a) or one column (b) and its dimension is dropped. Throws Error when
@@ -66,6 +74,10 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias);
 /// Its gradients, given dy [..., out]:   dx = dy w   dw = dyᵀ x   dbias = the column sums of dy.
 Tensor linear_input_gradient(const Tensor& dy, const Tensor& w);
 Tensor linear_weight_gradient(const Tensor& dy, const Tensor& x);
+struct LinearGradients {
+  Tensor dw, dbias;
+};
+LinearGradients linear_gradients(const Tensor& dy, const Tensor& x);
 
 /// The sum over all but the last dimension: [..., n] → [n]. Added in chunks of fixed size, in
 /// order.

@@ -28,4 +28,14 @@ struct AddColumns {
   }
 };
 
+/// y = x wᵀ + bias as one product, of cuBLASLt. False, and nothing is done, where it has none for such types,
+/// sizes and addresses.
+template <AnyGpu Gpu, class T, class R>
+bool linear_at_once(Gpu gpu, i64 rows, i64 out, i64 in, const T* x, const T* w, const R* bias,
+                    R* y);
+/// The same for dw = dyᵀ x with dbias = the column sums of dy.
+template <AnyGpu Gpu, class T, class R>
+bool gradients_at_once(Gpu gpu, i64 rows, i64 out, i64 in, const T* dy, const T* x, R* dw,
+                       R* dbias);
+
 }  // namespace minima::ops

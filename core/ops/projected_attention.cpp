@@ -60,11 +60,11 @@ ProjectedAttentionGradients projected_attention_backward(const Tensor& dy, const
   ProjectionWeights& grads = result.dweights;
   const i64 dim = weights.wk.size(0);
   if (asking.defined()) {
-    grads.wq = linear_weight_gradient(dq, asking);
-    grads.bq = column_sums(dq);
+    auto [dw, db] = linear_gradients(dq, asking);
+    grads.wq = std::move(dw), grads.bq = std::move(db);
     if (need_dx) result.dasking = linear_input_gradient(dq, weights.wq);
   }
-  const Tensor dw = linear_weight_gradient(dkv, x), db = column_sums(dkv);
+  const auto [dw, db] = linear_gradients(dkv, x);
   i64 at = 0;
   const auto next = [&](Tensor& w, Tensor& b) {
     w = dw.rows(at, at + dim);

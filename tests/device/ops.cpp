@@ -1,4 +1,5 @@
 /// Every op on the device against the CPU, forward and backward.
+#include "autograd/autocast.hpp"
 #include "autograd/functions.hpp"
 #include "autograd/layers.hpp"
 #include "core/ops/embedding.hpp"
@@ -149,6 +150,99 @@ TEST_CASE("ops over several warps, blocks and tiles agree with the CPU") {
   for (std::size_t i = 0; i < cpu.size(); ++i) {
     compare(cpu[i], device[i], DType::f64, {1e-11, 1e-11});
     compare(cpu[i], device[i], DType::f32, {2e-5, 1e-5});
+  }
+}
+
+TEST_CASE("products of numbers of two bytes are those of the CPU, and none is widened before") {
+  // The last ones are such that cuBLASLt has no product with an epilogue: columns not aligned, no rows.
+  for (const auto& [rows, in, out] :
+       {std::tuple<i64, i64, i64>{40, 24, 16}, {130, 64, 8}, {7, 5, 3}, {0, 8, 8}})
+    for (DType type : {DType::bf16, DType::f16, DType::f32}) {
+      CAPTURE(rows);
+      CAPTURE(dtype_name(type));
+      const auto of_type = [&](const Shape& shape, const char* name) {
+        return normal(shape, name).to(DType::f32).to(type);
+      };
+      const Tensor x = of_type({rows, in}, "x"), w = of_type({out, in}, "w"),
+                   dy = of_type({rows, out}, "dy"), bias = normal({out}, "b").to(DType::f32);
+      const auto wide = [](const Tensor& t) { return t.to(DType::f32); };
+      const auto there = [](const Tensor& t) { return t.to(kDevice); };
+      const i64 before = test::epilogues();
+      const Tensor y = ops::linear(there(x), there(w), there(bias));
+      const auto [dw, dbias] = ops::linear_gradients(there(dy), there(x));
+      const bool at_once = rows > 0 && (type == DType::f32 || in % 8 + out % 8 == 0);
+      if (kDevice.kind == Device::Kind::emulated)
+        CHECK(test::epilogues() - before == (at_once ? 2 : 0));
+      const Tolerance close{2e-5, 1e-5};
+      check_close(y.to(Device{}), ops::linear(wide(x), wide(w), bias), close);
+      check_close(ops::linear(there(x), there(w), {}).to(Device{}),
+                  ops::linear(wide(x), wide(w), {}), close);
+      check_close(ops::linear_input_gradient(there(dy), there(w)).to(Device{}),
+                  ops::linear_input_gradient(wide(dy), wide(w)), close);
+      check_close(dw.to(Device{}), ops::linear_weight_gradient(wide(dy), wide(x)), close);
+      check_close(dbias.to(Device{}), ops::column_sums(wide(dy)), close);
+      check_close(
+          ops::matmul(there(x), there(w), ops::Transpose::no, ops::Transpose::yes).to(Device{}),
+          ops::matmul(wide(x), wide(w), ops::Transpose::no, ops::Transpose::yes), close);
+    }
+  const Tensor narrow = Tensor::zeros({4, 4}, DType::bf16);
+  CHECK_THROWS_WITH_AS(ops::linear(narrow, narrow, {}), "linear: takes f32 or f64, not bf16",
+                       Error);
+  CHECK_THROWS_WITH_AS(
+      ops::linear(narrow.to(kDevice), Tensor::zeros({4, 4}, DType::f32, kDevice), {}),
+      "linear: one operand is bf16, the other f32; convert one of them", Error);
+}
+
+TEST_CASE("a product takes operands at any address") {
+  const Tensor all = normal({700}, "all").to(DType::f32), there = all.to(kDevice);
+  const auto at = [](const Tensor& x, i64 begin, i64 rows, i64 columns) {
+    return x.rows(begin, begin + rows * columns).reshape({rows, columns});
+  };
+  for (i64 begin : {0, 4, 1}) {  // the algorithm for the first does not do for the others
+    CAPTURE(begin);
+    check_close(
+        ops::linear(at(there, begin, 8, 16), at(there, 200 + begin, 8, 16), there.rows(400, 408))
+            .to(Device{}),
+        ops::linear(at(all, begin, 8, 16), at(all, 200 + begin, 8, 16), all.rows(400, 408)),
+        {1e-5, 1e-5});
+  }
+}
+
+TEST_CASE("TF32 is taken where it is allowed, and nowhere else") {
+  const Tensor x = normal({40, 64}, "x").to(DType::f32), w = normal({24, 64}, "w").to(DType::f32),
+               bias = normal({24}, "b").to(DType::f32);
+  const Tensor expected = ops::linear(x, w, bias);
+  const auto error = [&] {
+    double worst = 0;
+    for (const Tensor& b : {bias, Tensor::zeros({24})}) {
+      const Tensor y = ops::linear(x.to(kDevice), w.to(kDevice), b.to(kDevice)).to(Device{}),
+                   product = ops::linear(x.to(kDevice), w.to(kDevice), {}).to(Device{});
+      for (i64 i = 0; i < y.size(); ++i) {
+        const double added = b.data<float>()[i % 24],
+                     exact = expected.data<float>()[i] - bias.data<float>()[i % 24];
+        worst = std::max({worst, std::abs(y.data<float>()[i] - added - exact),
+                          std::abs(product.data<float>()[i] - exact)});
+      }
+    }
+    return worst;
+  };
+  CHECK(error() < 2e-5);
+  ops::allow_tf32(true);
+  const double rounded = error();
+  ops::allow_tf32(false);
+  CHECK(rounded > 2e-4);
+  CHECK(rounded < 5e-2);
+  CHECK(error() < 2e-5);
+}
+
+TEST_CASE("mixed precision on the device is that of the CPU, forward and backward") {
+  const auto exact = op_rows(Device{}, DType::f32), device = op_rows(kDevice, DType::f32);
+  for (DType type : {DType::bf16, DType::f16}) {
+    const Autocast products(type);
+    for (std::size_t i = 0; i < exact.size();
+         ++i)  // where sums differ in a bit, a result may round the other way
+      compare(exact[i], device[i], DType::f32,
+              type == DType::bf16 ? Tolerance{2e-2, 1e-2} : Tolerance{3e-3, 2e-3});
   }
 }
 

@@ -290,19 +290,88 @@ TEST_CASE("queued work runs when somebody waits for it, and only what must") {
   cudaStreamDestroy(second);
 }
 
-TEST_CASE("cuBLAS refuses wrong leading dimensions") {
+TEST_CASE("cuBLAS refuses wrong leading dimensions, and types that it does not multiply") {
   cublasHandle_t blas = nullptr;
   const float one = 1;
-  CHECK(cublasSgemm(blas, CUBLAS_OP_N, CUBLAS_OP_N, 1, 1, 1, &one, nullptr, 1, nullptr, 1, &one,
-                    nullptr, 1) == CUBLAS_STATUS_NOT_INITIALIZED);
-  cublasCreate(&blas);
   Tensor x = Tensor::zeros({64}, DType::f32, kEmulated);
-  float* p = x.data<float>();
-  CHECK(cublasSgemm(blas, CUBLAS_OP_N, CUBLAS_OP_N, 4, 2, 3, &one, p, 3, p, 3, &one, p, 4) ==
-        CUBLAS_STATUS_INVALID_VALUE);
-  CHECK(cublasSgemm(blas, CUBLAS_OP_T, CUBLAS_OP_N, 4, 2, 3, &one, p, 2, p, 3, &one, p, 4) ==
-        CUBLAS_STATUS_INVALID_VALUE);
-  CHECK(cublasSgemm(blas, CUBLAS_OP_N, CUBLAS_OP_N, 4, -2, 3, &one, p, 4, p, 3, &one, p, 4) ==
-        CUBLAS_STATUS_INVALID_VALUE);
+  struct Call {
+    cublasOperation_t transa = CUBLAS_OP_N;
+    i64 n = 2, lda = 4, ldb = 3, ldc = 4;
+    cudaDataType_t atype = CUDA_R_32F, btype = CUDA_R_32F, ctype = CUDA_R_32F;
+    cublasComputeType_t compute = CUBLAS_COMPUTE_32F;
+  };
+  const auto product = [&](const Call& call) {
+    return cublasGemmEx_64(blas, call.transa, CUBLAS_OP_N, 4, call.n, 3, &one, x.raw(), call.atype,
+                           call.lda, x.raw(), call.btype, call.ldb, &one, x.raw(), call.ctype,
+                           call.ldc, call.compute, CUBLAS_GEMM_DEFAULT);
+  };
+  CHECK(product({}) == CUBLAS_STATUS_NOT_INITIALIZED);
+  cublasCreate(&blas);
+  CHECK(product({.lda = 3}) == CUBLAS_STATUS_INVALID_VALUE);
+  CHECK(product({.transa = CUBLAS_OP_T, .lda = 2}) == CUBLAS_STATUS_INVALID_VALUE);
+  CHECK(product({.ldb = 2}) == CUBLAS_STATUS_INVALID_VALUE);
+  CHECK(product({.ldc = 3}) == CUBLAS_STATUS_INVALID_VALUE);
+  CHECK(product({.n = -2}) == CUBLAS_STATUS_INVALID_VALUE);
+  CHECK(product({.atype = CUDA_R_16F}) == CUBLAS_STATUS_NOT_SUPPORTED);
+  CHECK(product({.ctype = CUDA_R_16BF}) == CUBLAS_STATUS_NOT_SUPPORTED);
+  CHECK(product({.compute = CUBLAS_COMPUTE_64F}) == CUBLAS_STATUS_NOT_SUPPORTED);
+  CHECK(product(
+            {.atype = CUDA_R_16F, .btype = CUDA_R_16F, .compute = CUBLAS_COMPUTE_32F_FAST_TF32}) ==
+        CUBLAS_STATUS_NOT_SUPPORTED);
   cublasDestroy(blas);
+}
+
+TEST_CASE("cuBLASLt refuses what is not described, chosen, aligned or made room for") {
+  cublasHandle_t lt = nullptr;
+  cublasCreate(&lt);
+  Tensor x = Tensor::zeros({256}, DType::f32, kEmulated),
+         room = Tensor::zeros({4096}, DType::u8, kEmulated);
+  float* const p = x.data<float>();
+  cublasLtMatmulDesc_t product = nullptr;
+  cublasLtMatmulDescCreate(&product, CUBLAS_COMPUTE_32F, CUDA_R_32F);
+  const auto set = [&](cublasLtMatmulDescAttributes_t attribute, const auto& value) {
+    return cublasLtMatmulDescSetAttribute(product, attribute, &value, sizeof(value));
+  };
+  cublasLtMatrixLayout_t a = nullptr, b = nullptr, d = nullptr, other = nullptr;
+  cublasLtMatrixLayoutCreate(&a, CUDA_R_32F, 4, 3, 4);
+  cublasLtMatrixLayoutCreate(&b, CUDA_R_32F, 3, 8, 3);
+  cublasLtMatrixLayoutCreate(&d, CUDA_R_32F, 4, 8, 4);
+  cublasLtMatrixLayoutCreate(&other, CUDA_R_32F, 4, 7, 4);
+  cublasLtMatmulPreference_t preference = nullptr;
+  cublasLtMatmulPreferenceCreate(&preference);
+  const u64 bytes = 4096;
+  cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes,
+                                       8);
+  const u32 alignment = 16;
+  cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+                                       &alignment, 4);
+  cublasLtMatmulHeuristicResult_t chosen;
+  int count = 0;
+  const auto choose = [&](cublasLtMatrixLayout_t to) {
+    return cublasLtMatmulAlgoGetHeuristic(lt, product, a, b, to, to, preference, 1, &chosen,
+                                          &count);
+  };
+  const float one = 1, zero = 0;
+  const auto multiply = [&](const float* from, std::size_t workspace) {
+    return cublasLtMatmul(lt, product, &one, p, a, from, b, &zero, p + 128, d, p + 128, d,
+                          &chosen.algo, room.raw(), workspace, nullptr);
+  };
+  CHECK(set(CUBLASLT_MATMUL_DESC_EPILOGUE, u64{4}) == CUBLAS_STATUS_INVALID_VALUE);
+  CHECK(set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS) == CUBLAS_STATUS_SUCCESS);
+  CHECK(choose(d) == CUBLAS_STATUS_INVALID_VALUE);  // where is the bias?
+  CHECK(set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, p) == CUBLAS_STATUS_SUCCESS);
+  CHECK(choose(other) == CUBLAS_STATUS_INVALID_VALUE);
+  REQUIRE(choose(d) == CUBLAS_STATUS_SUCCESS);
+  CHECK(count == 1);
+  CHECK(chosen.workspaceSize > 0);
+  CHECK(multiply(p + 64, chosen.workspaceSize - 1) == CUBLAS_STATUS_INVALID_VALUE);
+  CHECK(multiply(p + 65, chosen.workspaceSize) == CUBLAS_STATUS_INVALID_VALUE);
+  CHECK(multiply(p + 68, chosen.workspaceSize) !=
+        CUBLAS_STATUS_INVALID_VALUE);                            // 16 bytes were said to be enough
+  set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BGRADB);  // it was chosen for another
+  CHECK(multiply(p + 64, chosen.workspaceSize) == CUBLAS_STATUS_INVALID_VALUE);
+  for (cublasLtMatrixLayout_t layout : {a, b, d, other}) cublasLtMatrixLayoutDestroy(layout);
+  cublasLtMatmulPreferenceDestroy(preference);
+  cublasLtMatmulDescDestroy(product);
+  cublasDestroy(lt);
 }

@@ -6,6 +6,9 @@ LARGE = "ops over several warps*"
 STEPS = "every optimizer makes on the device the steps of the CPU*"
 NORM = "the norm*clipping and skipping*"
 FINITE = "a value that is not finite is found*"
+NARROW = "products of numbers of two bytes*"
+ADDRESSES = "a product takes operands at any address"
+TF32 = "TF32 is taken*"
 TABLE = "the gradient of a table*"
 ADDED = "gradients of rows and dense ones*"
 WRONG_ID = "a wrong id on the device is an error*"
@@ -36,7 +39,7 @@ MUTANTS = [
     ("the wrong thread owns an element", "core/cuda/each.hpp", "threadIdx.x == i % kThreads", "threadIdx.x == i % 32", LARGE),
     ("attention: columns behind the head are stored", "core/ops/attention.cu",
      "    if (c + 32 * r < head_dim) to[c + 32 * r] = scale * sums[r];", "    to[c + 32 * r] = scale * sums[r];", LARGE),
-    ("an entry ends one block late", "optim/cuda/passes.hpp", "std::upper_bound(first", "std::lower_bound(first", STEPS),
+    ("an entry ends one block late", "optim/cuda/passes.hpp", "count_below(first, count, block + 1)", "count_below(first, count, block)", STEPS),
     ("the last chunk of rows is left out", "optim/cuda/passes.hpp",
      "for (i64 chunk = 0; chunk < chunks; ++chunk)", "for (i64 chunk = 0; chunk + 1 < chunks; ++chunk)", STEPS),
     ("shared memory laid out for longer blocks", "optim/cuda/passes.hpp",
@@ -68,8 +71,13 @@ MUTANTS = [
      "atomicMin(found, static_cast<unsigned long long>(i));", "*found = static_cast<unsigned long long>(i);", FINITE),
     # cuBLAS
     ("leading dimensions swapped", "core/ops/matmul.cu",
-     "b, stride(ldb), a, stride(lda)", "b, stride(lda), a, stride(ldb)", OPS),
+     "stride(ldb), a, data_type<T>(), stride(lda)", "stride(lda), a, data_type<T>(), stride(ldb)", OPS),
     ("transposes swapped", "core/ops/matmul.cu", "as_stored(tb), as_stored(ta)", "as_stored(ta), as_stored(tb)", OPS),
+    ("cuBLASLt: the bias gradient of the other operand", "core/ops/matmul.cu",
+     "in, out, rows, x, dy, dw,", "in, out, rows, dy, x, dw,", NARROW),
+    ("cuBLASLt: an algorithm for other addresses", "core/ops/matmul.cu",
+     "A.alignment, B.alignment, D.alignment, ", "256u, 256u, 256u, ", ADDRESSES),
+    ("f32 is TF32 unasked", "core/ops/matmul.cu", "std::is_same_v<T, float> && tf32_allowed()", "std::is_same_v<T, float>", TF32),
     # rows of a table
     ("equal ids in another order", "core/ops/embedding_rows.hpp", "(other == own && j < k)", "(other == own && j > k)", TABLE),
     ("the first of a row is not known again", "core/ops/embedding_rows.hpp",
