@@ -10,8 +10,8 @@
 /// stays f32) and the results, in forward and in backward, and keep what backward needs in two bytes a number. Biases,
 /// sums, statistics and losses stay f32, and so do linear_cross_entropy and all of autograd/functions.hpp.
 ///
-/// The CPU computes a product in f32 from the rounded numbers, as the units of a GPU for such numbers do it: what two
-/// of them multiply to is exact in f32, and so is the sum kept. Without such units this saves memory, not time.
+/// What two such numbers multiply to is exact in f32, and sums are kept in f32: on a GPU by its units for such numbers, in
+/// an order of theirs; on the CPU by f32 products of the rounded numbers, which saves memory, not time.
 #pragma once
 
 #include "core/tensor.hpp"

@@ -64,13 +64,15 @@ Begun read_begun(const std::filesystem::path& folder) {
     const Json json = read_run(folder, nullptr);
     if (json.contains("training") && json["training"].is_object())
       begun.training = json["training"];
+    if (const auto found = begun.training.find("metric");
+        found != begun.training.end() && found->is_string())
+      begun.metric = *found;
     if (json.contains("spec")) begun.spec = json["spec"].get<std::string>();
     if (json.contains("task")) {
       const Json& task = json["task"];
       begun.data = {{"name", task.value("data", "")}, {"origin", task.value("origin", "")}};
       begun.model = {{"name", task.value("model", "")}, {"config", json.value("config", Json())}};
     }
-    begun.metric = begun.training.value("metric", begun.metric);
   } catch (const Error&) {  // the log tells the rest
   } catch (const Json::exception&) {
   }

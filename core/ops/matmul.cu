@@ -90,7 +90,7 @@ struct Matrix {
 
 /// What the choice of an algorithm depends on.
 using Problem = std::tuple<int, cublasLtEpilogue_t, cudaDataType_t, cublasComputeType_t, i64, i64,
-                           i64, u32, u32, u32, u32>;
+                           i64, u32, u32, u32>;
 using Algorithm = std::optional<cublasLtMatmulHeuristicResult_t>;
 
 Algorithm choose(cublasLtHandle_t lt, cublasLtMatmulDesc_t product, const Matrix& a,
@@ -112,7 +112,9 @@ Algorithm choose(cublasLtHandle_t lt, cublasLtMatmulDesc_t product, const Matrix
   const cublasStatus_t status =
       cublasLtMatmulAlgoGetHeuristic(lt, product, a.layout.object, b.layout.object, d.layout.object,
                                      d.layout.object, preference.object, 1, &found, &count);
-  if (status != CUBLAS_STATUS_SUCCESS || count == 0) return {};
+  if (status == CUBLAS_STATUS_NOT_SUPPORTED) return {};
+  check_lt(status);
+  if (count == 0 || found.state != CUBLAS_STATUS_SUCCESS) return {};
   return found;
 }
 
@@ -127,18 +129,22 @@ Algorithm algorithm_for(const Problem& problem, const Choose& choose) {
 }
 
 /// d [m, n] ← op(a) op(b) over k, column-major and with nothing between columns; the epilogue reads or writes
-/// `vector`. False where there is no algorithm.
+/// `vector`. False where there is no algorithm, and for a vector at an address that epilogues do not take.
 template <class T, class R>
 bool multiply(Gpu gpu, cublasLtEpilogue_t epilogue, cublasOperation_t ta, cublasOperation_t tb,
               i64 m, i64 n, i64 k, const T* a, const T* b, R* d, const R* vector) {
-  if (std::is_same_v<T, double> || m == 0 || n == 0 || k == 0) return false;
+  constexpr u32 kVectorAlignment = 16;
+  if (std::is_same_v<T, double> || m == 0 || n == 0 || k == 0 ||
+      alignment_of(vector) < kVectorAlignment)
+    return false;
   const auto lt = reinterpret_cast<cublasLtHandle_t>(blas_of(gpu));  // a handle of cuBLAS is one
   const Matrix A(a, data_type<T>(), ta == CUBLAS_OP_T ? k : m, ta == CUBLAS_OP_T ? m : k);
   const Matrix B(b, data_type<T>(), tb == CUBLAS_OP_T ? n : k, tb == CUBLAS_OP_T ? k : n);
   const Matrix D(d, data_type<R>(), m, n);
 
   Owned<cublasLtMatmulDesc_t> product;
-  check_lt(cublasLtMatmulDescCreate(&product.object, compute_type<T>(), CUDA_R_32F));
+  const cublasComputeType_t type = compute_type<T>();
+  check_lt(cublasLtMatmulDescCreate(&product.object, type, CUDA_R_32F));
   const auto set = [&](cublasLtMatmulDescAttributes_t attribute, const auto& value) {
     check_lt(cublasLtMatmulDescSetAttribute(product.object, attribute, &value, sizeof(value)));
   };
@@ -147,8 +153,8 @@ bool multiply(Gpu gpu, cublasLtEpilogue_t epilogue, cublasOperation_t ta, cublas
   set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue);
   set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, vector);
 
-  const Problem problem{gpu.index,   epilogue,    data_type<T>(), compute_type<T>(),   m, n, k,
-                        A.alignment, B.alignment, D.alignment,    alignment_of(vector)};
+  const Problem problem{gpu.index, epilogue, data_type<T>(), type,        m,
+                        n,         k,        A.alignment,    B.alignment, D.alignment};
   const Algorithm algorithm =
       algorithm_for(problem, [&] { return choose(lt, product.object, A, B, D); });
   if (!algorithm) return false;

@@ -89,8 +89,13 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "minima: {}\n", describe(app, error, argc, argv));
     return 2;
   } catch (const minima::Error& error) {
+    const auto trains = [&] {
+      return std::ranges::any_of(app.get_subcommands(), [](const CLI::App* verb) {
+        return verb->get_option_no_throw("--checkpoint-layers") != nullptr;
+      });
+    };
     fmt::print(stderr, "minima: {}{}\n", error.what(),
-               error.fault != minima::Fault::memory
+               error.fault != minima::Fault::memory || !trains()
                    ? ""
                    : ": --batch or --tokens, --max-length, --checkpoint-layers, --state block8, "
                      "--precision bf16 (minima memory counts what each saves)");

@@ -331,7 +331,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t prod
     return CUBLAS_STATUS_INVALID_VALUE;
   const bool aligned =
       alignment_of(a) >= algo->data[5] >> 32 && alignment_of(b) >= (algo->data[5] & 0xffffffffu) &&
-      alignment_of(d) >= (algo->data[6] & 0xffffffffu) && alignment_of(workspace) >= 16;
+      alignment_of(d) >= (algo->data[6] & 0xffffffffu) && alignment_of(workspace) >= 16 &&
+      (product->epilogue == CUBLASLT_EPILOGUE_DEFAULT || alignment_of(product->vector) >= 16);
   if (!aligned) return CUBLAS_STATUS_INVALID_VALUE;
   p->a.values = a, p->b.values = b, p->c = d;
   const auto work = [p = *p, product = *product, alpha = *static_cast<const float*>(alpha),
