@@ -275,6 +275,7 @@ TEST_CASE("alarms are a visible list, and a run without any says so") {
   CHECK(contains(page, "<li>sgd, seed 2: step 7: w moves by 0.3 &lt;of&gt; its size</li>"));
   for (int i = 0; i < 60; ++i) json["runs"][0]["alarms"].push_back({{"text", "again"}});
   CHECK(contains(report_html(json), "<li>and 21 more</li>"));
+  CHECK(contains(report_html(json), "<summary>53 more</summary>"));
   for (Json& run : json["runs"])  // an older file, or --watch 0
     for (const char* key : {"alarms", "watched", "grad_norm", "clipped", "clipped_share"})
       run.erase(key);

@@ -9,7 +9,7 @@
 namespace minima::report {
 namespace {
 
-constexpr std::size_t kAlarmsListed = 40;
+constexpr std::size_t kAlarmsShown = 8, kAlarmsListed = 40;  // at first, and when asked for
 
 /// The values of each run's array under `key`, smoothed over a fortieth of the steps.
 std::string step_chart(const Comparison& comparison, const chart::Label& label, const char* key,
@@ -250,13 +250,20 @@ std::string alarm_list(const Comparison& comparison) {
     }
   if (alarms.empty())
     return watched ? "<p>No alarm: no tensor’s update and no gradient spiked.</p>\n" : "";
-  std::string out = fmt::format("<div class=\"alarms\" role=\"note\">\n<h3>{}</h3>\n<ul>\n",
-                                counted(alarms.size(), "alarm"));
-  for (std::size_t i = 0; i < std::min(alarms.size(), kAlarmsListed); ++i)
-    out += fmt::format("<li>{}</li>\n", escaped(alarms[i]));
-  if (alarms.size() > kAlarmsListed)
-    out += fmt::format("<li>and {} more</li>\n", alarms.size() - kAlarmsListed);
-  return out + "</ul>\n</div>\n";
+  const auto list = [&](std::size_t begin, std::size_t end) {
+    std::string items;
+    for (std::size_t i = begin; i < std::min(alarms.size(), end); ++i)
+      items += fmt::format("<li>{}</li>\n", escaped(alarms[i]));
+    if (begin > 0 && alarms.size() > end)
+      items += fmt::format("<li>and {} more</li>\n", alarms.size() - end);
+    return "<ul>\n" + items + "</ul>\n";
+  };
+  std::string out = fmt::format("<div class=\"alarms\" role=\"note\">\n<h3>{}</h3>\n{}",
+                                counted(alarms.size(), "alarm"), list(0, kAlarmsShown));
+  if (alarms.size() > kAlarmsShown)
+    out += details(fmt::format("{} more", alarms.size() - kAlarmsShown),
+                   list(kAlarmsShown, kAlarmsListed));
+  return out + "</div>\n";
 }
 
 /// What each change of the optimizer did with the state: slots with the same origin and way once.
