@@ -290,6 +290,89 @@ TEST_CASE("queued work runs when somebody waits for it, and only what must") {
   cudaStreamDestroy(second);
 }
 
+TEST_CASE("a graph does what was captured, each time it is launched and not before") {
+  cudaStream_t stream = nullptr;
+  cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
+  Tensor count = Tensor::zeros({1}, DType::i32, kEmulated);
+  finish();
+  const i64 before = calls();
+  REQUIRE(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal) == cudaSuccess);
+  for (int i = 0; i < 3; ++i)
+    start({1, 1, 0, nullptr, [at = count.data<i32>()] { count_blocks(at, true); }}, stream);
+  cudaGraph_t graph = nullptr;
+  REQUIRE(cudaStreamEndCapture(stream, &graph) == cudaSuccess);
+  CHECK(calls() == before + 3);
+  cudaGraphExec_t executable = nullptr;
+  REQUIRE(cudaGraphInstantiate(&executable, graph, 0) == cudaSuccess);
+  cudaGraphDestroy(graph);
+  cudaStreamSynchronize(stream);
+  CHECK(count.item() == 0);
+  const i64 captured = calls();
+  for (int i = 0; i < 2; ++i) CHECK(cudaGraphLaunch(executable, stream) == cudaSuccess);
+  CHECK(calls() == captured + 2);
+  CHECK(cudaGraphExecDestroy(executable) == cudaSuccess);  // what is queued goes on
+  cudaStreamSynchronize(stream);
+  CHECK(count.item() == 6);
+  CHECK(cudaGraphLaunch(executable, stream) == cudaErrorInvalidValue);
+  cudaGetLastError();
+  cudaStreamDestroy(stream);
+}
+
+TEST_CASE("while a stream is captured, what might wait is refused, and spoils the graph") {
+  cudaStream_t stream = nullptr, other = nullptr;
+  cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
+  cudaStreamCreateWithFlags(&other, cudaStreamNonBlocking);
+  cudaEvent_t event = nullptr;
+  cudaEventCreateWithFlags(&event, cudaEventDisableTiming);
+  cudaEventRecord(event, other);
+  void *block = nullptr, *more = nullptr, *host = nullptr;
+  cudaMalloc(&block, 4);
+  cudaMallocHost(&host, 4);
+  int pageable = 0;
+  const auto capture = [&](const auto& call) {
+    cudaGraph_t graph = nullptr;
+    REQUIRE(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal) == cudaSuccess);
+    const cudaError_t refusal = call();
+    const cudaError_t end = cudaStreamEndCapture(stream, &graph);
+    CHECK(end == (refusal == cudaSuccess ? cudaSuccess : cudaErrorStreamCaptureInvalidated));
+    CHECK((graph != nullptr) == (end == cudaSuccess));
+    cudaGraphDestroy(graph);
+    cudaGetLastError();
+    return refusal;
+  };
+  const cudaError_t unsupported = cudaErrorStreamCaptureUnsupported;
+  CHECK(capture([&] { return cudaStreamSynchronize(stream); }) == unsupported);
+  CHECK(capture([&] { return cudaDeviceSynchronize(); }) == unsupported);
+  CHECK(capture([&] { return cudaEventSynchronize(event); }) == unsupported);
+  CHECK(capture([&] { return cudaEventQuery(event); }) == unsupported);
+  CHECK(capture([&] { return cudaStreamWaitEvent(stream, event); }) ==
+        cudaErrorStreamCaptureIsolation);
+  CHECK(capture([&] { return cudaMalloc(&more, 4); }) == unsupported);
+  CHECK(capture([&] { return cudaFree(block); }) == unsupported);
+  CHECK(capture([&] { return cudaMallocHost(&more, 4); }) == unsupported);
+  const auto copy = [&](void* to, const void* from, cudaMemcpyKind kind) {
+    return capture([&] { return cudaMemcpyAsync(to, from, 4, kind, stream); });
+  };
+  CHECK(copy(block, &pageable, cudaMemcpyHostToDevice) == unsupported);
+  CHECK(copy(&pageable, block, cudaMemcpyDeviceToHost) == unsupported);
+  CHECK(copy(block, host, cudaMemcpyHostToDevice) == cudaSuccess);
+  CHECK(capture([&] { return cudaStreamSynchronize(other); }) == cudaSuccess);
+  CHECK(capture([&] {
+          cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
+          cudaThreadExchangeStreamCaptureMode(&mode);
+          const cudaError_t error = cudaMalloc(&more, 4);
+          cudaThreadExchangeStreamCaptureMode(&mode);
+          return error;
+        }) == cudaSuccess);
+  cudaGraph_t none = nullptr;
+  CHECK(cudaStreamEndCapture(stream, &none) == cudaErrorStreamCaptureUnmatched);
+  cudaGetLastError();
+  for (void* each : {block, more}) CHECK(cudaFree(each) == cudaSuccess);
+  cudaFreeHost(host);
+  cudaEventDestroy(event);
+  for (cudaStream_t each : {stream, other}) CHECK(cudaStreamDestroy(each) == cudaSuccess);
+}
+
 TEST_CASE("cuBLAS refuses wrong leading dimensions, and types that it does not multiply") {
   cublasHandle_t blas = nullptr;
   const float one = 1;
@@ -370,6 +453,7 @@ TEST_CASE("cuBLASLt refuses what is not described, chosen, aligned or made room 
         CUBLAS_STATUS_INVALID_VALUE);                            // 16 bytes were said to be enough
   set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BGRADB);  // it was chosen for another
   CHECK(multiply(p + 64, chosen.workspaceSize) == CUBLAS_STATUS_INVALID_VALUE);
+  cudaGetLastError();  // nullptr is no stream there
   for (cublasLtMatrixLayout_t layout : {a, b, d, other}) cublasLtMatrixLayoutDestroy(layout);
   cublasLtMatmulPreferenceDestroy(preference);
   cublasLtMatmulDescDestroy(product);

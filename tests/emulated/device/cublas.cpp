@@ -168,8 +168,8 @@ cublasStatus_t cublasGemmEx_64(cublasHandle_t handle, cublasOperation_t transa,
       multiply(product, alpha, beta);
     });
   };
-  const bool queued = compute == CUBLAS_COMPUTE_64F ? queue(0.0) : queue(0.0f);
-  return queued ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_INITIALIZED;
+  const cudaError_t error = compute == CUBLAS_COMPUTE_64F ? queue(0.0) : queue(0.0f);
+  return error == cudaSuccess ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_INITIALIZED;
 }
 
 // ---- cuBLASLt
@@ -359,7 +359,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t prod
       product.vector[j] = static_cast<float>(sum);
     }
   };
-  if (!enqueue(stream, work)) return CUBLAS_STATUS_NOT_INITIALIZED;
+  if (enqueue(stream, work) != cudaSuccess) return CUBLAS_STATUS_NOT_INITIALIZED;
   epilogues_queued += product->epilogue != CUBLASLT_EPILOGUE_DEFAULT;
   return CUBLAS_STATUS_SUCCESS;
 }

@@ -8,7 +8,8 @@
 ///   it waits for others. A barrier or a shuffle that a thread misses ends in an Error (threads.cpp);
 /// - memory comes filled with NaN, and only running kernels can touch it: a host access faults, a write behind a block is
 ///   found when the block is freed, and there is only so much of it (memory.cpp);
-/// - work that is queued in a stream runs when somebody waits for it and not before (streams.cpp);
+/// - work that is queued in a stream runs when somebody waits for it and not before; while a stream is captured into a
+///   graph, what might wait is refused (streams.cpp);
 /// - the calls of cuBLAS refuse what the real one refuses (cublas.cpp);
 /// - under ThreadSanitizer every thread of a block is one of its threads, under AddressSanitizer the memory behind a block
 ///   or behind shared memory is out of bounds when it is touched (sanitizers.hpp).
@@ -180,6 +181,11 @@ enum cudaError_t {
   cudaErrorInvalidResourceHandle = 400,
   cudaErrorNotReady = 600,
   cudaErrorLaunchFailure = 719,
+  cudaErrorStreamCaptureUnsupported = 900,
+  cudaErrorStreamCaptureInvalidated = 901,
+  cudaErrorStreamCaptureUnmatched = 903,
+  cudaErrorStreamCaptureIsolation = 905,
+  cudaErrorStreamCaptureWrongThread = 908,
 };
 const char* cudaGetErrorString(cudaError_t error);
 /// The error of the last launch, once.
@@ -230,11 +236,33 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
                             cudaStream_t stream);
 cudaError_t cudaMemsetAsync(void* block, int value, std::size_t bytes, cudaStream_t stream);
 
+// Graphs: what is queued in a stream between the two calls is kept, in its order, and done by each launch. A captured
+// stream has no branches here, and no copy of a graph may touch pageable memory: by then that may hold something else.
+using cudaGraph_t = struct Graph*;
+using cudaGraphExec_t = struct GraphExec*;
+enum cudaStreamCaptureMode {
+  cudaStreamCaptureModeGlobal,
+  cudaStreamCaptureModeThreadLocal,
+  cudaStreamCaptureModeRelaxed
+};
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
+/// Fails, without a graph, where a call in between was refused.
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph);
+/// How the thread heeds captures: while it is relaxed, it may take memory though it captures.
+cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode);
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
+                                 unsigned long long flags = 0);
+cudaError_t cudaGraphDestroy(cudaGraph_t graph);
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream);
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable);
+
 /// What <<<…>>> does.
 cudaError_t start(Kernel kernel, cudaStream_t stream);
 
 /// How often the host has waited since the program began: for a copy to it, or for a stream or an event.
 i64 waits();
+/// How often it has queued something.
+i64 calls();
 
 /// Calls f where a kernel would run: with the device's memory in reach. For tests.
 void inspect(const std::function<void()>& f);

@@ -177,18 +177,20 @@ cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
 }
 
 cudaError_t cudaMalloc(void** block, std::size_t bytes) {
+  if (spoils_capture()) return cudaErrorStreamCaptureUnsupported;
   const std::lock_guard lock(mutex);
   *block = arena().take(bytes);
   return *block ? cudaSuccess : cudaErrorMemoryAllocation;
 }
 cudaError_t cudaFree(void* block) {
   if (!block) return cudaSuccess;
-  cudaDeviceSynchronize();
+  if (const cudaError_t error = cudaDeviceSynchronize(); error != cudaSuccess) return error;
   const std::lock_guard lock(mutex);
   return arena().give_back(block) ? cudaSuccess : cudaErrorInvalidValue;
 }
 
 cudaError_t cudaMallocHost(void** block, std::size_t bytes) {
+  if (spoils_capture()) return cudaErrorStreamCaptureUnsupported;
   const std::lock_guard lock(mutex);
   *block = std::malloc(std::max<std::size_t>(bytes, 1));
   if (!*block) return cudaErrorMemoryAllocation;
@@ -197,7 +199,7 @@ cudaError_t cudaMallocHost(void** block, std::size_t bytes) {
   return cudaSuccess;
 }
 cudaError_t cudaFreeHost(void* block) {
-  cudaDeviceSynchronize();
+  if (const cudaError_t error = cudaDeviceSynchronize(); error != cudaSuccess) return error;
   const std::lock_guard lock(mutex);
   if (block && host_blocks.erase(static_cast<std::byte*>(block)) == 0) return cudaErrorInvalidValue;
   std::free(block);

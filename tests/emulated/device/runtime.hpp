@@ -22,8 +22,12 @@ bool pinned(const void* at, std::size_t bytes);
 /// Runs a kernel, block after block. Throws Error where its threads do not meet.
 void run(const Kernel& kernel);
 
-/// Queues work in a stream; false when there is no such stream.
-bool enqueue(cudaStream_t stream, std::function<void()> work);
+/// Queues work in a stream, or adds it to what the stream is captured into. Fails when there is no such stream, or when
+/// its capture has failed.
+cudaError_t enqueue(cudaStream_t stream, std::function<void()> work);
+
+/// Whether a call that might wait is refused to this thread by a capture, which it then spoils.
+bool spoils_capture();
 
 /// Numbers for the order of blocks and threads.
 u64 random_number();

@@ -1,9 +1,10 @@
-/// Streams and events. Queued work runs when somebody waits for it, and then only what must: the stream's own work up to
+/// Streams, events and graphs. Queued work runs when somebody waits for it, and then only what must: the stream's own work up to
 /// there, and what the events in it wait for.
 #include <deque>
 #include <memory>
 #include <mutex>
 #include <set>
+#include <thread>
 #include <vector>
 
 #include "core/error.hpp"
@@ -11,10 +12,25 @@
 
 namespace minima::emulated {
 
+struct Graph {
+  std::vector<std::function<void()>> work;
+};
+struct GraphExec {
+  std::shared_ptr<const Graph> graph;  // a launch that is still queued outlives the executable
+};
+
+struct Capture {
+  cudaStreamCaptureMode mode;
+  std::thread::id thread;
+  bool valid = true;
+  Graph graph;
+};
+
 struct Stream {
   unsigned flags = 0;
   u64 queued = 0, done = 0;
   std::deque<std::function<void()>> work;
+  std::unique_ptr<Capture> capture;
 };
 
 struct Event {
@@ -27,7 +43,8 @@ namespace {
 
 std::recursive_mutex mutex;
 thread_local cudaError_t last_error = cudaSuccess;
-i64 waited = 0;
+thread_local cudaStreamCaptureMode heeded = cudaStreamCaptureModeGlobal;
+i64 waited = 0, called = 0;
 
 std::set<Stream*>& streams() {
   static std::set<Stream*>& all = *new std::set<Stream*>;
@@ -35,6 +52,11 @@ std::set<Stream*>& streams() {
 }
 std::set<Event*>& events() {
   static std::set<Event*>& all = *new std::set<Event*>;
+  return all;
+}
+
+std::set<GraphExec*>& executables() {
+  static std::set<GraphExec*>& all = *new std::set<GraphExec*>;
   return all;
 }
 
@@ -54,19 +76,57 @@ cudaError_t done(cudaError_t error = cudaSuccess) {
   return error;
 }
 
+/// Whether the stream (null: any of them) is being captured, so that nobody can wait for it; the capture is spoiled.
+bool captured(Stream* stream) {
+  bool any = false;
+  for (Stream* each : streams())
+    if (each->capture && (!stream || each == stream)) {
+      each->capture->valid = false;
+      any = true;
+    }
+  return any;
+}
+
 }  // namespace
 
-bool enqueue(cudaStream_t stream, std::function<void()> work) {
+cudaError_t enqueue(cudaStream_t stream, std::function<void()> work) {
   const std::lock_guard lock(mutex);
-  if (!streams().contains(stream)) return false;
+  if (!streams().contains(stream)) return done(cudaErrorInvalidResourceHandle);
+  ++called;
+  if (Capture* capture = stream->capture.get()) {
+    if (!capture->valid) return done(cudaErrorStreamCaptureInvalidated);
+    capture->graph.work.push_back(std::move(work));
+    return cudaSuccess;
+  }
   stream->work.push_back(std::move(work));
   ++stream->queued;
-  return true;
+  return cudaSuccess;
+}
+
+bool spoils_capture() {
+  const std::lock_guard lock(mutex);
+  bool refused = false;
+  for (Stream* stream : streams()) {
+    Capture* const capture = stream->capture.get();
+    if (!capture) continue;
+    const bool own = capture->thread == std::this_thread::get_id();
+    if (own ? capture->mode == cudaStreamCaptureModeRelaxed ||
+                  heeded == cudaStreamCaptureModeRelaxed
+            : capture->mode != cudaStreamCaptureModeGlobal || heeded != cudaStreamCaptureModeGlobal)
+      continue;
+    capture->valid = false;
+    refused = true;
+  }
+  return refused;
 }
 
 i64 waits() {
   const std::lock_guard lock(mutex);
   return waited;
+}
+i64 calls() {
+  const std::lock_guard lock(mutex);
+  return called;
 }
 
 const char* cudaGetErrorString(cudaError_t error) {
@@ -91,6 +151,16 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "invalid resource handle";
     case cudaErrorNotReady:
       return "device not ready";
+    case cudaErrorStreamCaptureUnsupported:
+      return "operation not permitted when stream is capturing";
+    case cudaErrorStreamCaptureInvalidated:
+      return "operation failed due to a previous error during capture";
+    case cudaErrorStreamCaptureUnmatched:
+      return "capture was not initiated in this stream";
+    case cudaErrorStreamCaptureIsolation:
+      return "dependency created on uncaptured work in another stream";
+    case cudaErrorStreamCaptureWrongThread:
+      return "attempt to terminate a thread-local capture sequence from another thread";
     case cudaErrorLaunchFailure:
       break;
   }
@@ -101,7 +171,7 @@ cudaError_t cudaGetLastError() { return std::exchange(last_error, cudaSuccess); 
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
   const std::lock_guard lock(mutex);
-  streams().insert(*stream = new Stream{flags, 0, 0, {}});
+  streams().insert(*stream = new Stream{flags, 0, 0, {}, {}});
   return cudaSuccess;
 }
 
@@ -118,6 +188,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   const std::lock_guard lock(mutex);
   if (!streams().contains(stream)) return done(cudaErrorInvalidResourceHandle);
+  if (captured(stream)) return done(cudaErrorStreamCaptureUnsupported);
   ++waited;
   drain(*stream, stream->queued);
   return cudaSuccess;
@@ -125,6 +196,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
 
 cudaError_t cudaDeviceSynchronize() {
   const std::lock_guard lock(mutex);
+  if (captured(nullptr)) return done(cudaErrorStreamCaptureUnsupported);
   ++waited;
   for (Stream* stream : streams()) drain(*stream, stream->queued);
   return cudaSuccess;
@@ -147,6 +219,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   const std::lock_guard lock(mutex);
   if (!events().contains(event) || !streams().contains(stream))
     return done(cudaErrorInvalidResourceHandle);
+  if (captured(stream)) return done(cudaErrorStreamCaptureUnsupported);
   *event = {stream, stream->queued, false};
   return cudaSuccess;
 }
@@ -154,6 +227,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 cudaError_t cudaEventQuery(cudaEvent_t event) {
   const std::lock_guard lock(mutex);
   if (!events().contains(event)) return done(cudaErrorInvalidResourceHandle);
+  if (spoils_capture()) return done(cudaErrorStreamCaptureUnsupported);
   if (!event->stream || event->stream->done >= event->place) return cudaSuccess;
   if (!std::exchange(event->asked, true)) return cudaErrorNotReady;
   return cudaEventSynchronize(event);
@@ -162,21 +236,23 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   const std::lock_guard lock(mutex);
   if (!events().contains(event)) return done(cudaErrorInvalidResourceHandle);
+  if (spoils_capture()) return done(cudaErrorStreamCaptureUnsupported);
+  if (!event->stream || event->stream->done >= event->place) return cudaSuccess;
   ++waited;
-  if (event->stream) drain(*event->stream, event->place);
+  drain(*event->stream, event->place);
   return cudaSuccess;
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   const std::lock_guard lock(mutex);
   if (!events().contains(event)) return done(cudaErrorInvalidResourceHandle);
+  if (captured(stream)) return done(cudaErrorStreamCaptureIsolation);
   // What the event means now; it may be recorded anew or destroyed before the stream gets there.
   Stream* const other = event->stream;
   const u64 place = event->place;
-  const bool queued = enqueue(stream, [=] {
+  return enqueue(stream, [=] {
     if (other && streams().contains(other)) drain(*other, place);
   });
-  return queued ? cudaSuccess : done(cudaErrorInvalidResourceHandle);
 }
 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
@@ -186,6 +262,9 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
   const bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
   if (on_device(to, bytes) != to_device || on_device(from, bytes) != from_device)
     return done(cudaErrorInvalidValue);
+  const bool pageable =
+      (!from_device && !pinned(from, bytes)) || (!to_device && !pinned(to, bytes));
+  if (pageable && captured(stream)) return done(cudaErrorStreamCaptureUnsupported);
   std::function<void()> work;
   if (!from_device && !pinned(from, bytes)) {
     // Pageable memory is staged before the call returns.
@@ -195,7 +274,8 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
   } else {
     work = [=] { std::memmove(to, from, bytes); };
   }
-  if (!enqueue(stream, std::move(work))) return done(cudaErrorInvalidResourceHandle);
+  if (const cudaError_t error = enqueue(stream, std::move(work)); error != cudaSuccess)
+    return error;
   // A copy to pageable memory returns when it is done.
   return !to_device && !pinned(to, bytes) ? cudaStreamSynchronize(stream) : cudaSuccess;
 }
@@ -203,8 +283,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
 cudaError_t cudaMemsetAsync(void* block, int value, std::size_t bytes, cudaStream_t stream) {
   if (bytes == 0) return cudaSuccess;
   if (!on_device(block, bytes)) return done(cudaErrorInvalidValue);
-  const bool queued = enqueue(stream, [=] { std::memset(block, value, bytes); });
-  return queued ? cudaSuccess : done(cudaErrorInvalidResourceHandle);
+  return enqueue(stream, [=] { std::memset(block, value, bytes); });
 }
 
 cudaError_t start(Kernel kernel, cudaStream_t stream) {
@@ -216,8 +295,62 @@ cudaError_t start(Kernel kernel, cudaStream_t stream) {
   if (!machine().has_kernels) return done(cudaErrorNoKernelImageForDevice);
   if (!valid) return done(cudaErrorInvalidConfiguration);
   if (kernel.shared_bytes > 48 << 10) return done(cudaErrorInvalidValue);
-  const bool queued = enqueue(stream, [kernel = std::move(kernel)] { emulated::run(kernel); });
-  return queued ? cudaSuccess : done(cudaErrorInvalidResourceHandle);
+  return enqueue(stream, [kernel = std::move(kernel)] { emulated::run(kernel); });
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {
+  const std::lock_guard lock(mutex);
+  if (!streams().contains(stream)) return done(cudaErrorInvalidResourceHandle);
+  if (stream->capture) return done(cudaErrorInvalidValue);
+  stream->capture.reset(new Capture{mode, std::this_thread::get_id(), true, {}});
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  const std::lock_guard lock(mutex);
+  *graph = nullptr;
+  if (!streams().contains(stream)) return done(cudaErrorInvalidResourceHandle);
+  if (!stream->capture) return done(cudaErrorStreamCaptureUnmatched);
+  if (stream->capture->mode != cudaStreamCaptureModeRelaxed &&
+      stream->capture->thread != std::this_thread::get_id())
+    return done(cudaErrorStreamCaptureWrongThread);
+  const auto capture = std::move(stream->capture);
+  if (!capture->valid) return done(cudaErrorStreamCaptureInvalidated);
+  *graph = new Graph(std::move(capture->graph));
+  return cudaSuccess;
+}
+
+cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode) {
+  std::swap(*mode, heeded);
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
+                                 unsigned long long) {
+  const std::lock_guard lock(mutex);
+  if (!graph) return done(cudaErrorInvalidValue);
+  executables().insert(*executable = new GraphExec{std::make_shared<const Graph>(*graph)});
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
+  const std::lock_guard lock(mutex);
+  if (!executables().contains(executable)) return done(cudaErrorInvalidValue);
+  return enqueue(stream, [graph = executable->graph] {
+    for (const auto& work : graph->work) work();
+  });
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
+  const std::lock_guard lock(mutex);
+  if (executables().erase(executable) == 0) return done(cudaErrorInvalidValue);
+  delete executable;
+  return cudaSuccess;
 }
 
 }  // namespace minima::emulated
