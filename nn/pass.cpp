@@ -7,6 +7,8 @@ PackedRows PackedRows::to(Device device) const {
 }
 
 PackedRows all_rows(const Batch& batch) {
+  if (batch.row_example.defined())
+    return {batch.offsets, batch.example_id, batch.positions, batch.row_example};
   Tensor row_example = Tensor::empty({batch.tokens.size()}, DType::i64);
   const i64* offsets = batch.offsets.data<i64>();
   for (i64 text = 0; text < batch.texts(); ++text)
@@ -16,10 +18,13 @@ PackedRows all_rows(const Batch& batch) {
 }
 
 PackedRows first_rows(const Batch& batch) {
-  Tensor offsets = Tensor::empty({batch.texts() + 1}, DType::i64);
-  for (i64 text = 0; text <= batch.texts(); ++text) offsets.data<i64>()[text] = text;
-  return {std::move(offsets), batch.example_id, Tensor::zeros({batch.texts()}, DType::i64),
-          batch.example_id};
+  Tensor offsets = batch.text_rows;
+  if (!offsets.defined()) {
+    offsets = Tensor::empty({batch.texts() + 1}, DType::i64);
+    for (i64 text = 0; text <= batch.texts(); ++text) offsets.data<i64>()[text] = text;
+  }
+  return {std::move(offsets), batch.example_id,
+          Tensor::zeros({batch.texts()}, DType::i64, batch.example_id.device()), batch.example_id};
 }
 
 }  // namespace minima::nn

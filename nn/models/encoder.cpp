@@ -24,7 +24,8 @@ Variable Embeddings::operator()(const Batch& batch, const PackedRows& rows,
   if (token_type_embeddings)
     sum = add(sum, (*token_type_embeddings)(batch.token_types.defined()
                                                 ? batch.token_types
-                                                : Tensor::zeros(batch.tokens.shape(), DType::i64)));
+                                                : Tensor::zeros(batch.tokens.shape(), DType::i64,
+                                                                batch.tokens.device())));
   return dropout(norm(sum), rows, pass);
 }
 

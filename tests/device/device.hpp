@@ -4,7 +4,7 @@
 
 #include <cstdlib>
 
-#include "core/device.hpp"
+#include "core/tensor.hpp"
 #include "tests/emulated/device/device.hpp"
 
 namespace minima::test {
@@ -31,6 +31,18 @@ inline i64 waits() {
 /// How many products with an epilogue there were; of a GPU nobody counts them: 0.
 inline i64 epilogues() {
   return device_under_test().kind == Device::Kind::emulated ? emulated::epilogues() : 0;
+}
+
+/// How often it has queued something: kernels, copies, recordings.
+inline i64 calls() {
+  return device_under_test().kind == Device::Kind::emulated ? emulated::calls() : 0;
+}
+
+/// Whether the tensor, brought here, has the type, shape and bytes of the other.
+inline bool same_bytes(const Tensor& found, const Tensor& expected) {
+  const Tensor here = found.to(Device{});
+  return here.dtype() == expected.dtype() && here.shape() == expected.shape() &&
+         std::memcmp(here.raw(), expected.raw(), static_cast<std::size_t>(here.bytes())) == 0;
 }
 
 }  // namespace minima::test

@@ -6,7 +6,7 @@
 #include "optim/optimizer.hpp"
 #include "optim/schedule.hpp"
 #include "tests/device/device.hpp"
-#include "tests/nn/small_config.hpp"
+#include "tests/device/small_model.hpp"
 #include "tests/support.hpp"
 
 using namespace minima;
@@ -15,30 +15,6 @@ using namespace minima::nn;
 namespace {
 
 const Device kDevice = test::device_under_test();
-
-EncoderConfig small_config(Pooling pooling) {
-  EncoderConfig config = test::small_config(
-      {.vocabulary = 50, .positions = 64, .dim = 32, .hidden = 48, .layers = 2, .labels = 3});
-  config.dropout = config.attention_dropout = config.classifier_dropout = 0.1;
-  config.initializer_range = 0.2;
-  config.pooling = pooling;
-  return config;
-}
-
-Batch texts(const std::vector<i64>& lengths) {
-  std::vector<i64> tokens, positions, offsets{0}, examples, labels;
-  for (std::size_t text = 0; text < lengths.size(); ++text) {
-    for (i64 i = 0; i < lengths[text]; ++i) {
-      tokens.push_back((std::ssize(tokens) * 7 + i * i * 3) % 50);
-      positions.push_back(i);
-    }
-    offsets.push_back(std::ssize(tokens));
-    examples.push_back(static_cast<i64>(text) + 5);
-    labels.push_back(static_cast<i64>(text) % 3);
-  }
-  return {Tensor::from(tokens), Tensor::from(positions), Tensor::from(offsets),
-          Tensor::from(examples), Tensor::from(labels)};
-}
 
 double largest(const Tensor& x) {
   double found = 0;
@@ -49,11 +25,11 @@ double largest(const Tensor& x) {
 }  // namespace
 
 TEST_CASE("a training pass on the device has the loss and the gradients of the CPU") {
-  const Batch batch = texts({3, 40, 17, 1});
+  const Batch batch = test::texts({3, 40, 17, 1});
   const Pass pass{.training = true, .seed = 3, .step = 2};
   for (Pooling pooling : {Pooling::first, Pooling::mean}) {
     CAPTURE(static_cast<int>(pooling));
-    Classifier cpu(small_config(pooling)), device(small_config(pooling));
+    Classifier cpu(test::small_model(pooling)), device(test::small_model(pooling));
     for (Classifier* model : {&cpu, &device}) model->initialize(7);
     device.to(kDevice);
     const auto loss_of = [&](Classifier& model) {
@@ -78,8 +54,8 @@ TEST_CASE("a training pass on the device has the loss and the gradients of the C
 }
 
 TEST_CASE("a steady training pass takes no more memory from the device") {
-  const Batch batch = texts({9, 12});
-  Classifier model(small_config(Pooling::first));
+  const Batch batch = test::texts({9, 12});
+  Classifier model(test::small_model(Pooling::first));
   model.initialize(7);
   model.to(kDevice);
   i64 taken = 0;
@@ -95,13 +71,14 @@ TEST_CASE("a steady training pass takes no more memory from the device") {
 
 TEST_CASE(
     "a classifier trained on the device has the losses of the CPU, and a step waits for nothing") {
-  const std::vector<Batch> batches{texts({3, 17, 1}), texts({12, 5}), texts({9, 9, 2, 4})};
+  const std::vector<Batch> batches{test::texts({3, 17, 1}), test::texts({12, 5}),
+                                   test::texts({9, 9, 2, 4})};
   for (const char* spec :
        {"adamw:lr=0.003", "adamw:lr=0.003:lazy_rows=true", "adamw8bit:lr=0.003:min_8bit_size=256",
         "adafactor:lr=0.03:relative_step=false", "came:lr=0.001", "adapm:lr=0.003:rank=4"}) {
     CAPTURE(spec);
     const auto train = [&](Device device) {
-      Classifier model(small_config(Pooling::first));
+      Classifier model(test::small_model(Pooling::first));
       model.initialize(7);
       model.to(device);
       Optimizer optimizer = make_optimizer(spec, decay_groups(model.parameters(), spec));

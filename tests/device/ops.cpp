@@ -129,12 +129,6 @@ std::vector<OpRow> large_rows(Device device) {
 constexpr DType kAllTypes[] = {DType::f64, DType::f32, DType::bf16, DType::f16,
                                DType::i64, DType::i32, DType::u8};
 
-bool same_bytes(const Tensor& found, const Tensor& expected) {
-  const Tensor here = found.to(Device{});
-  return here.dtype() == expected.dtype() && here.shape() == expected.shape() &&
-         std::memcmp(here.raw(), expected.raw(), static_cast<std::size_t>(here.bytes())) == 0;
-}
-
 }  // namespace
 
 TEST_CASE("every op on the device agrees with the CPU, forward and backward") {
