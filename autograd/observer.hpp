@@ -37,4 +37,7 @@ class Observed {
   const Observer* before_;
 };
 
+/// Whether somebody looks at single ops on this thread: an Observed, or FindNonFinite (autograd/variable.hpp).
+bool observed();
+
 }  // namespace minima

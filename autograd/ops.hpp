@@ -26,7 +26,7 @@ inline constexpr std::string_view kOps[] = {
     "matmul", "linear", "layer_norm", "dropout", "attention",
     // several layers in one, where memory decides
     "feed_forward", "residual_norm", "projected_attention",
-    // any at once (autograd/checkpoint.hpp)
+    // any at once (autograd/checkpoint.hpp; nn/replayed_loss.hpp)
     "checkpoint"};
 
 /// The name of an op in kOps; any other string does not compile.

@@ -64,6 +64,7 @@ void require_finite(const Tensor& value, const std::string& what) {
 Observed::Observed(Observer function)
     : observer_(std::move(function)), before_(std::exchange(observer, &observer_)) {}
 Observed::~Observed() { observer = before_; }
+bool observed() { return observer || finding; }
 FindNonFinite::FindNonFinite() : before_(std::exchange(finding, true)) {}
 FindNonFinite::~FindNonFinite() { finding = before_; }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/cuda/memory.hpp"
+#include "core/memory_pool.hpp"
 #include "core/on_device.hpp"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -31,30 +32,39 @@ i64 block_size(i64 bytes) {
   return (bytes + step - 1) / step * step;
 }
 
-/// A cache of blocks by size, over memory that somebody has.
+using Cache = std::map<i64, std::vector<std::byte*>>;  ///< free blocks by size
+
+std::byte* take_from(Cache& cache, i64 size) {
+  const auto found = cache.find(size);
+  if (found == cache.end() || found->second.empty()) return nullptr;
+  std::byte* const block = found->second.back();
+  found->second.pop_back();
+  return block;
+}
+
+/// A cache of blocks, over memory that somebody has. Some may be in a pool instead, which is null elsewhere.
 class Allocator {
  public:
   explicit Allocator(Device device) : device_(device) {}
   virtual ~Allocator() = default;
 
-  std::byte* take(i64 bytes) {
+  std::byte* take(i64 bytes, Cache* pool) {
     const i64 size = size_of(bytes);
     {
       std::lock_guard lock(mutex_);
       stats_.live += bytes;
       stats_.peak = std::max(stats_.peak, stats_.live);
-      auto cached = cache_.find(size);
-      if (cached != cache_.end() && !cached->second.empty()) {
-        std::byte* block = cached->second.back();
-        cached->second.pop_back();
-        reuse(block, size);
-        return block;
+      std::byte* cached = pool ? take_from(*pool, size) : nullptr;
+      if (!cached) cached = take_from(cache_, size);
+      if (cached) {
+        reuse(cached, size);
+        return cached;
       }
       stats_.reserved += size;
       ++stats_.allocations;
     }
     std::byte* block = obtain(size);
-    if (!block) {
+    if (!block && !pool) {  // with a pool, work is recorded, and nothing can be released
       release_cached();
       block = obtain(size);
     }
@@ -71,16 +81,19 @@ class Allocator {
     return block;
   }
 
-  void give_back(std::byte* block, i64 bytes) {
+  void give_back(std::byte* block, i64 bytes, Cache* pool) {
     const i64 size = size_of(bytes);
     std::lock_guard lock(mutex_);
     stats_.live -= bytes;
-    if (MINIMA_CACHE_BLOCKS) {
-      cache_[size].push_back(block);
-    } else {
-      release(block);
-      stats_.reserved -= size;
-    }
+    if (pool)
+      (*pool)[size].push_back(block);
+    else
+      keep(block, size);
+  }
+  void take_back(const Cache& pool) {
+    std::lock_guard lock(mutex_);
+    for (const auto& [size, blocks] : pool)
+      for (std::byte* block : blocks) keep(block, size);
   }
 
   void release_cached() {
@@ -102,6 +115,15 @@ class Allocator {
   }
 
  private:
+  void keep(std::byte* block, i64 size) {
+    if (MINIMA_CACHE_BLOCKS) {
+      cache_[size].push_back(block);
+    } else {
+      release(block);
+      stats_.reserved -= size;
+    }
+  }
+
   virtual i64 size_of(i64 bytes) const { return block_size(bytes); }
   virtual std::byte* obtain(i64 size) = 0;  ///< null when there is no more
   virtual void release(std::byte* block) = 0;
@@ -109,7 +131,7 @@ class Allocator {
 
   Device device_;
   std::mutex mutex_;
-  std::map<i64, std::vector<std::byte*>> cache_;
+  Cache cache_;
   MemoryStats stats_;
 };
 
@@ -175,9 +197,28 @@ MemoryStats memory_stats(Device device) { return allocator(device).stats(); }
 void reset_peak_memory(Device device) { allocator(device).reset_peak(); }
 void release_cached_memory(Device device) { allocator(device).release_cached(); }
 
+struct MemoryPool::Blocks {
+  Allocator& owner;
+  Cache cache;
+  ~Blocks() { owner.take_back(cache); }
+};
+
+namespace {
+thread_local const MemoryPool* pool_in_use = nullptr;
+}  // namespace
+
+MemoryPool::MemoryPool(Device device)
+    : device_(device), blocks_(new Blocks{allocator(device), {}}) {}
+MemoryPool::Use::Use(const MemoryPool& pool) : before_(std::exchange(pool_in_use, &pool)) {}
+MemoryPool::Use::~Use() { pool_in_use = before_; }
+
 std::shared_ptr<std::byte> allocate(i64 bytes, Device device) {
   Allocator& from = allocator(device);
-  return {from.take(bytes), [&from, bytes](std::byte* block) { from.give_back(block, bytes); }};
+  const bool apart = pool_in_use && pool_in_use->device_ == device;
+  const auto pool = apart ? pool_in_use->blocks_ : nullptr;
+  return {from.take(bytes, pool ? &pool->cache : nullptr), [&from, bytes, pool](std::byte* block) {
+            from.give_back(block, bytes, pool ? &pool->cache : nullptr);
+          }};
 }
 
 }  // namespace minima

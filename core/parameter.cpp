@@ -108,6 +108,11 @@ Tensor& Gradient::mutable_values() {
   return values_;
 }
 
+void Gradient::unshare() {
+  for (Tensor* part : {&ids_, &values_})
+    if (part->defined() && !part->unique()) *part = part->clone();
+}
+
 void Gradient::add(Gradient other) {
   if (!other) return;
   if (!*this) {

@@ -39,6 +39,8 @@ class Gradient {
   const Tensor& values() const { return values_; }
   /// The values, safe to overwrite: copied first when somebody else holds them too.
   Tensor& mutable_values();
+  /// Holds its numbers alone from now on, ids and values: copied where somebody else holds them too.
+  void unshare();
 
   /// this ← this + other. Rows with rows merge by id; rows with dense become dense (tied weights).
   /// Throws Error when the shapes differ.

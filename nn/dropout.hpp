@@ -14,7 +14,7 @@ class Dropout : public Module {
 
   ops::DropoutSite site(const Pass& pass) const {
     if (!pass.training || rate == 0) return {};
-    return {rate, stream_key(pass.seed, path()), pass.step};
+    return {rate, stream_key(pass.seed, path()), pass.step, pass.step_there};
   }
   /// x [R, …], whose rows are `rows`.
   Variable operator()(const Variable& x, const PackedRows& rows, const Pass& pass) const {

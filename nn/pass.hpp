@@ -10,7 +10,8 @@ namespace minima::nn {
 struct Pass {
   bool training = false;
   u64 seed = 0;
-  i64 step = 0;  ///< optimizer step; accumulated batches of one step share it
+  i64 step = 0;                     ///< optimizer step; accumulated batches of one step share it
+  const i64* step_there = nullptr;  ///< see ops::DropoutSite
   /// Each block keeps its input alone, and backward computes the rest again (autograd/checkpoint.hpp).
   bool checkpoint_layers = false;
   DType precision = DType::f32;  ///< of products: bf16, f16 (autograd/autocast.hpp)
@@ -27,7 +28,8 @@ struct PackedRows {
   PackedRows to(Device device) const;
 };
 
-// A batch lies on the host; what a model needs of it goes to the device of the model's weights.
+// A batch lies on the host, and what a model needs of it goes to the device of the model's weights; or it was brought
+// there as a whole (BatchLayout).
 
 /// Every token of the batch.
 PackedRows all_rows(const Batch& batch);

@@ -40,6 +40,26 @@ Context& context_of(Gpu gpu) {
 
 __global__ void any_kernel() {}
 
+thread_local bool recording = false;
+
+/// A graph would look at the host's memory when it is replayed: by then that holds something else.
+void refuse_while_recording(const char* what) {
+  check(!recording, "recording: {}; what is recorded must not need the host", what);
+}
+
+/// While one lives, the thread may take memory though it records.
+class Relaxed {
+ public:
+  Relaxed() { exchange(); }
+  ~Relaxed() { exchange(); }
+  Relaxed(const Relaxed&) = delete;
+  Relaxed& operator=(const Relaxed&) = delete;
+
+ private:
+  void exchange() { cudaThreadExchangeStreamCaptureMode(&mode_); }
+  cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
+};
+
 }  // namespace
 
 cudaStream_t stream_of(Gpu gpu) { return context_of(gpu).stream; }
@@ -99,6 +119,7 @@ void require_present(Gpu gpu) {
 template <>
 std::byte* obtain(Gpu gpu, i64 bytes) {
   stream_of(gpu);
+  const Relaxed relaxed;
   void* block = nullptr;
   const cudaError_t error = cudaMalloc(&block, static_cast<std::size_t>(bytes));
   if (error == cudaErrorMemoryAllocation) {
@@ -126,6 +147,7 @@ void before_reuse([[maybe_unused]] Gpu gpu, [[maybe_unused]] std::byte* block,
 
 template <>
 void copy_to_device(Gpu gpu, void* to, const void* from, i64 bytes) {
+  refuse_while_recording("a copy to the device cannot be recorded");
   check_cuda(cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyHostToDevice,
                              stream_of(gpu)),
              "a copy to the device");
@@ -146,6 +168,7 @@ void fill_with_zeros(Gpu gpu, void* at, i64 bytes) {
 
 template <>
 void copy_to_host(Gpu gpu, void* to, const void* from, i64 bytes) {
+  refuse_while_recording("a copy to the host cannot be recorded");
   const cudaStream_t stream = stream_of(gpu);
   WrongValue wrong;
   check_cuda(
@@ -160,6 +183,45 @@ void copy_to_host(Gpu gpu, void* to, const void* from, i64 bytes) {
              "memory for errors");
   fail("{}: {} is outside of 0 … {} (found on {})", wrong.op, wrong.value, wrong.high - 1,
        to_string(device_of(gpu)));
+}
+
+template <>
+void begin_recording(Gpu gpu) {
+  check_cuda(cudaStreamBeginCapture(stream_of(gpu), cudaStreamCaptureModeThreadLocal),
+             "beginning to record");
+  recording = true;
+}
+
+template <>
+void* end_recording(Gpu gpu) {
+  recording = false;
+  cudaGraph_t graph = nullptr;
+  check_cuda(cudaStreamEndCapture(stream_of(gpu), &graph), "recording");
+  cudaGraphExec_t executable = nullptr;
+  const cudaError_t error = cudaGraphInstantiate(&executable, graph, 0);
+  cudaGraphDestroy(graph);
+  check_cuda(error, "making what was recorded ready");
+  return executable;
+}
+
+template <>
+void abandon_recording(Gpu gpu) {
+  recording = false;
+  cudaGraph_t graph = nullptr;
+  cudaStreamEndCapture(stream_of(gpu), &graph);
+  if (graph) cudaGraphDestroy(graph);
+  cudaGetLastError();  // what failed has been told
+}
+
+template <>
+void replay(Gpu gpu, void* recording) {
+  check_cuda(cudaGraphLaunch(static_cast<cudaGraphExec_t>(recording), stream_of(gpu)),
+             "queueing what was recorded");
+}
+
+template <>
+void forget_recording(Gpu, void* recording) {
+  cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(recording));
 }
 
 }  // namespace minima

@@ -1,5 +1,5 @@
-/// The memory of a GPU, as seen from the host. Everything is queued in the device's one stream, in
-/// order; only `copy_to_host` waits. Defined in memory.cu for the `Gpu` of each backend.
+/// The memory of a GPU and its queue, as seen from the host. Everything is queued in the device's one stream,
+/// in order, but copies that go ahead (core/copy_ahead.hpp); only `copy_to_host` waits. Defined in memory.cu for the `Gpu` of each backend.
 #pragma once
 
 #include <cstddef>
@@ -32,5 +32,18 @@ template <AnyGpu Gpu>
 void copy_within(Gpu gpu, void* to, const void* from, i64 bytes);
 template <AnyGpu Gpu>
 void fill_with_zeros(Gpu gpu, void* at, i64 bytes);
+
+/// What is queued until the end is recorded and not done (core/recording.hpp).
+template <AnyGpu Gpu>
+void begin_recording(Gpu gpu);
+/// What `replay` queues. Throws Error (run time) where something was done meanwhile that cannot be recorded.
+template <AnyGpu Gpu>
+void* end_recording(Gpu gpu);
+template <AnyGpu Gpu>
+void abandon_recording(Gpu gpu);
+template <AnyGpu Gpu>
+void replay(Gpu gpu, void* recording);
+template <AnyGpu Gpu>
+void forget_recording(Gpu gpu, void* recording);
 
 }  // namespace minima

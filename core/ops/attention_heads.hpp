@@ -14,7 +14,7 @@ MINIMA_HD DropoutRow head_mask(const DropoutSite& site, i64 head, u64 example, i
   return {site.key + static_cast<u64>(head + 1) * 0x9E3779B97F4A7C15u,
           static_cast<u64>(query_position),
           example,
-          static_cast<u64>(site.step),
+          static_cast<u64>(site.step_now()),
           DropoutRow::threshold_of(site.rate),
           static_cast<float>(1 / (1 - site.rate))};
 }

@@ -17,6 +17,10 @@ struct DropoutSite {
   double rate = 0;  ///< 0 ≤ rate < 1
   u64 key = 0;      ///< stream_key(seed, layer name)
   i64 step = 0;     ///< optimizer step
+  /// Where the device finds it instead: for work that is recorded once and replayed in each step. Null: nowhere.
+  const i64* step_there = nullptr;
+
+  MINIMA_HD i64 step_now() const { return step_there ? *step_there : step; }
 };
 
 /// x [rows, …] with `example_id` and `position` [rows] (i64) saying what each row is.

@@ -54,7 +54,7 @@ class DropoutMask {
     const DropoutRow mask{site_.key,
                           static_cast<u64>(position_[row]),
                           static_cast<u64>(example_[row]),
-                          static_cast<u64>(site_.step),
+                          static_cast<u64>(site_.step_now()),
                           threshold_,
                           static_cast<float>(1 / (1 - site_.rate))};
     if constexpr (std::is_same_v<Team, Alone>)

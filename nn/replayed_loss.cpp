@@ -1,0 +1,105 @@
+#include "nn/replayed_loss.hpp"
+
+#include <map>
+#include <optional>
+#include <tuple>
+
+#include "autograd/observer.hpp"
+#include "core/ops/matmul.hpp"
+#include "core/recording.hpp"
+
+namespace minima::nn {
+namespace {
+
+/// What a recording is for; a step number is none of it.
+using Key = std::tuple<BatchLayout, bool, u64, bool, DType, bool>;
+
+Key key_of(const BatchLayout& layout, const Pass& pass) {
+  return {layout,         pass.training,      pass.seed, pass.checkpoint_layers,
+          pass.precision, ops::tf32_allowed()};
+}
+
+}  // namespace
+
+struct ReplayedLoss::State {
+  struct Recorded {
+    std::vector<const std::byte*> values;  ///< where the parameters lay
+    Tensor numbers, step, dy;              // what goes in
+    Tensor loss;                           // what comes out
+    Grads gradients;
+    std::optional<Recording> forward, backward;
+  };
+
+  std::vector<Parameter*> parameters;
+  Function loss;
+  MemoryPool pool;
+  std::map<Key, Recorded> recorded = {};
+  u64 turn = 0;  ///< forward passes replayed
+
+  std::vector<const std::byte*> addresses() const {
+    std::vector<const std::byte*> all;
+    for (const Parameter* parameter : parameters) all.push_back(parameter->value.raw());
+    return all;
+  }
+
+  void record(Recorded& to, const BatchLayout& layout, Pass pass) {
+    const Device device = pool.device();
+    to.values = addresses();
+    to.numbers = Tensor::empty({layout.size()}, DType::i64, device);
+    to.step = Tensor::empty({}, DType::i64, device);
+    pass.step_there = to.step.data<i64>();
+    Variable result;
+    to.forward.emplace(pool, [&] { result = loss(layout.in(to.numbers), pass); });
+    to.loss = result.value();
+    to.dy = Tensor::empty_like(to.loss);
+    Grads before;  // of the step's earlier batches
+    for (Parameter* parameter : parameters)
+      before.push_back(std::exchange(parameter->gradient, {}));
+    to.backward.emplace(pool, [&] { result.backward(to.dy); });
+    for (std::size_t i = 0; i < parameters.size(); ++i)
+      to.gradients.push_back(std::exchange(parameters[i]->gradient, std::move(before[i])));
+  }
+};
+
+ReplayedLoss::ReplayedLoss(std::vector<Parameter*> parameters, Function loss) {
+  check(!parameters.empty(), "replayed loss: there are no parameters");
+  const Device device = parameters.front()->value.device();
+  state_.reset(new State{std::move(parameters), std::move(loss), MemoryPool(device)});
+}
+
+i64 ReplayedLoss::recorded() const {
+  return std::ranges::count_if(state_->recorded,
+                               [](const auto& each) { return each.second.backward.has_value(); });
+}
+
+Variable ReplayedLoss::operator()(const BatchLayout& layout, const Tensor& numbers,
+                                  const Pass& pass) {
+  State& state = *state_;
+  if (!grad_enabled() || observed()) return state.loss(layout.in(numbers), pass);
+  const auto [place, is_new] = state.recorded.try_emplace(key_of(layout, pass));
+  if (is_new) return state.loss(layout.in(numbers), pass);
+  State::Recorded& recorded = place->second;
+  if (!recorded.backward || recorded.values != state.addresses()) {
+    recorded = {};
+    state.record(recorded, layout, pass);
+  }
+
+  // Gradients of the step's earlier batches may lie where a replay writes.
+  for (Parameter* parameter : state.parameters) parameter->gradient.unshare();
+  recorded.numbers.copy_from(numbers);
+  recorded.step.copy_from(Tensor::scalar(pass.step));
+  recorded.forward->replay();
+  std::vector<Variable> leaves;
+  for (Parameter* parameter : state.parameters) leaves.emplace_back(*parameter);
+  return minima::record("checkpoint", recorded.loss.clone(), std::move(leaves),
+                        [kept = state_, &recorded, turn = ++state.turn](const Tensor& dy) {
+                          check(turn == kept->turn,
+                                "replayed loss: backward comes after the next forward pass, which "
+                                "has overwritten what it needs; take the losses one by one");
+                          recorded.dy.copy_from(dy);
+                          recorded.backward->replay();
+                          return recorded.gradients;
+                        });
+}
+
+}  // namespace minima::nn

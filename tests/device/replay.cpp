@@ -1,0 +1,222 @@
+/// Work that is recorded once and replayed.
+#include "autograd/functions.hpp"
+#include "core/ops/elementwise.hpp"
+#include "core/recording.hpp"
+#include "nn/models/classifier.hpp"
+#include "nn/replayed_loss.hpp"
+#include "tests/device/device.hpp"
+#include "tests/device/small_model.hpp"
+#include "tests/support.hpp"
+
+using namespace minima;
+using namespace minima::nn;
+
+namespace {
+
+const Device kDevice = test::device_under_test();
+
+Tensor full(double value) { return Tensor::full({300}, value, DType::f32, kDevice); }
+
+bool holds(const Tensor& x, float value) {
+  const Tensor here = x.to(Device{});
+  return std::ranges::all_of(here.span<float>(), [=](float v) { return v == value; });
+}
+
+/// A training of `steps` steps, each over its list of batches. What the replayed one does is queued by few calls.
+struct Trained {
+  std::vector<double> losses;
+  std::vector<Tensor> values;
+  std::vector<i64> calls;  ///< of forward and backward, by batch
+  i64 recorded = 0;
+};
+Trained train(const std::vector<std::vector<Batch>>& steps, bool replayed, Pooling pooling,
+              bool checkpoint_layers, DType precision = DType::f32) {
+  Classifier model(test::small_model(pooling));
+  model.initialize(7);
+  model.to(kDevice);
+  const auto loss_of = [&](const Batch& batch, const Pass& pass) {
+    return cross_entropy(model(batch, pass), batch.labels);
+  };
+  ReplayedLoss replay(model.parameters(), loss_of);
+  Trained trained;
+  std::vector<Tensor> losses;
+  for (i64 step = 0; step < std::ssize(steps); ++step) {
+    const Pass pass{.training = true,
+                    .seed = 3,
+                    .step = step,
+                    .checkpoint_layers = checkpoint_layers,
+                    .precision = precision};
+    const auto& batches = steps[static_cast<std::size_t>(step)];
+    for (const Batch& batch : batches) {
+      const BatchLayout layout(batch);
+      const Tensor numbers = layout.numbers(batch).to(kDevice);
+      const i64 calls = test::calls(), waits = test::waits();
+      const Variable loss =
+          replayed ? replay(layout, numbers, pass) : loss_of(layout.in(numbers), pass);
+      loss.backward(Tensor::full({}, 1 / static_cast<double>(batches.size()), DType::f32, kDevice));
+      trained.calls.push_back(test::calls() - calls);
+      CHECK(test::waits() == waits);
+      losses.push_back(loss.value());
+    }
+    for (Parameter* parameter : model.parameters()) {
+      Tensor& p = parameter->value;
+      const Tensor g = parameter->gradient.to_dense(p.shape());
+      p.copy_from(ops::binary<ops::Sub>(
+          p, ops::binary<ops::Mul>(g, Tensor::full(g.shape(), 0.1, DType::f32, kDevice))));
+      parameter->gradient.clear();
+    }
+  }
+  for (const Tensor& loss : losses) trained.losses.push_back(loss.item());
+  for (const Parameter* parameter : model.parameters())
+    trained.values.push_back(parameter->value.to(Device{}));
+  trained.recorded = replay.recorded();
+  return trained;
+}
+
+void check_equal(const Trained& found, const Trained& expected) {
+  CHECK(found.losses == expected.losses);
+  for (std::size_t i = 0; i < expected.values.size(); ++i) {
+    CAPTURE(i);
+    CHECK(test::same_bytes(found.values[i], expected.values[i]));
+  }
+}
+
+/// Further texts of the same lengths.
+Batch others(Batch batch, i64 k) {
+  batch.tokens = batch.tokens.clone();
+  for (i64& token : batch.tokens.span<i64>()) token = (token * 3 + k) % 50;
+  batch.example_id = batch.example_id.clone();
+  for (i64& example : batch.example_id.span<i64>()) example += 100 * k;
+  return batch;
+}
+
+}  // namespace
+
+TEST_CASE("a recording does what was recorded each time it is replayed, on what lies there then") {
+  const MemoryPool pool(kDevice);
+  Tensor x = full(1), y;
+  const Tensor sum = full(0);
+  const Recording recording(pool, [&] {
+    y = ops::binary<ops::Mul>(x, x);
+    Tensor to = sum;
+    to.copy_from(ops::binary<ops::Add>(sum, y));
+  });
+  CHECK(holds(sum, 0));
+  x.fill(3);
+  recording.replay();
+  x.fill(2);
+  recording.replay();
+  CHECK(holds(y, 4));
+  CHECK(holds(sum, 13));
+}
+
+TEST_CASE("memory of a recording is nobody else's, and that of its pool serves the next") {
+  const i64 live = memory_stats(kDevice).live;
+  {
+    const MemoryPool pool(kDevice);
+    const Tensor x = full(2);
+    Tensor y, z;
+    const auto square = [&] { return ops::binary<ops::Mul>(ops::binary<ops::Add>(x, x), x); };
+    const Recording first(pool, [&] { y = square(); });
+    const Tensor own = full(5);
+    const i64 taken = memory_stats(kDevice).reserved;
+    const Recording second(pool, [&] { z = square(); });
+    CHECK(memory_stats(kDevice).reserved <= taken + 2048);  // z; the sum is where the first's was
+    first.replay(), second.replay();
+    CHECK(holds(own, 5));
+    CHECK(holds(y, 8));
+    CHECK(holds(z, 8));
+  }
+  CHECK(memory_stats(kDevice).live == live);
+}
+
+TEST_CASE("what needs the host cannot be recorded, and the device goes on afterwards") {
+  const MemoryPool pool(kDevice);
+  const Tensor x = full(2), here = Tensor::full({300}, 1);
+  CHECK_THROWS_WITH_AS(Recording(pool, [&] { x.to(Device{}); }),
+                       "recording: a copy to the host cannot be recorded; what is recorded must "
+                       "not need the host",
+                       Error);
+  CHECK_THROWS_AS(Recording(pool, [&] { here.to(kDevice); }), Error);
+  CHECK_THROWS_WITH_AS(Recording(MemoryPool(Device{}), [] {}),
+                       "recording: the cpu queues nothing; a recording is for a GPU", Error);
+  CHECK(holds(ops::binary<ops::Add>(x, here.to(kDevice)), 3));
+}
+
+TEST_CASE("a replayed loss trains to the bits of one that is queued kernel by kernel") {
+  const Batch some = test::texts({3, 40, 17, 1}), more = test::texts({12, 5});
+  std::vector<std::vector<Batch>> steps;
+  for (i64 k = 0; k < 8; ++k) steps.push_back({others(k % 3 == 2 ? more : some, k)});
+  for (const Pooling pooling : {Pooling::first, Pooling::mean})
+    for (const bool checkpoint_layers : {false, true})
+      for (const DType precision : {DType::f32, DType::bf16}) {
+        if (precision == DType::bf16 && checkpoint_layers) continue;
+        const Trained expected = train(steps, false, pooling, checkpoint_layers, precision);
+        const Trained found = train(steps, true, pooling, checkpoint_layers, precision);
+        check_equal(found, expected);
+        CHECK(found.recorded == 2);
+        if (kDevice.kind != Device::Kind::emulated) continue;
+        CHECK(found.calls.back() < 12);
+        CHECK(expected.calls.back() > 100);
+      }
+}
+
+TEST_CASE("replayed batches are accumulated, of one layout and of several") {
+  const Batch some = test::texts({3, 40, 17, 1}), more = test::texts({12, 5});
+  std::vector<std::vector<Batch>> steps;
+  for (i64 k = 0; k < 6; ++k)
+    steps.push_back({others(k % 2 ? more : some, 10 * k), others(some, 10 * k + 1),
+                     others(more, 10 * k + 2), others(more, 10 * k + 3)});
+  check_equal(train(steps, true, Pooling::first, false),
+              train(steps, false, Pooling::first, false));
+}
+
+TEST_CASE("texts that fill a batch up change nothing") {
+  const Batch batch = test::texts({3, 40, 17, 1});
+  for (const Pooling pooling : {Pooling::first, Pooling::mean})
+    for (const i64 multiple : {64, 74, 75, 1}) {
+      const Batch filled = filled_up(batch, multiple);
+      CHECK(filled.texts() == 17);
+      CHECK(filled.tokens.size() % multiple == 0);
+      const auto gradients = [&](const Batch& of, Device device) {
+        Classifier model(test::small_model(pooling));
+        model.initialize(7);
+        model.to(device);
+        const Variable loss = cross_entropy(model(of, {.training = true, .seed = 3, .step = 2}),
+                                            of.labels.to(device));
+        loss.backward();
+        std::vector<Tensor> all{loss.value().to(Device{})};
+        for (const Parameter* parameter : model.parameters())
+          all.push_back(parameter->gradient.to_dense(parameter->value.shape()).to(Device{}));
+        return all;
+      };
+      for (const Device device : {Device{}, kDevice}) {
+        const std::vector<Tensor> expected = gradients(batch, device),
+                                  found = gradients(filled, device);
+        for (std::size_t i = 0; i < expected.size(); ++i) {
+          CAPTURE(i);
+          test::check_close(found[i], expected[i], {1e-7, 1e-5});
+        }
+      }
+    }
+}
+
+TEST_CASE("a loss whose memory the next one has taken has no backward any more") {
+  Classifier model(test::small_model(Pooling::first));
+  model.initialize(7);
+  model.to(kDevice);
+  ReplayedLoss replay(model.parameters(), [&](const Batch& batch, const Pass& pass) {
+    return cross_entropy(model(batch, pass), batch.labels);
+  });
+  const Batch batch = test::texts({3, 5});
+  const BatchLayout layout(batch);
+  const Tensor numbers = layout.numbers(batch).to(kDevice);
+  replay(layout, numbers, {}).backward();
+  const Variable first = replay(layout, numbers, {}), second = replay(layout, numbers, {});
+  CHECK_THROWS_WITH_AS(first.backward(),
+                       "replayed loss: backward comes after the next forward pass, which has "
+                       "overwritten what it needs; take the losses one by one",
+                       Error);
+  CHECK_NOTHROW(second.backward());
+  CHECK(first.value().item() == second.value().item());
+}
