@@ -43,7 +43,8 @@ struct Decide {
     if (!team.leads()) return;
     const double scale = options.gradient_scale;
     outcome->norm = (scale < 0 ? -scale : scale) * found;
-    const bool finite = outcome->norm - outcome->norm == 0;
+    outcome->loss = options.loss ? *options.loss : 0;
+    const bool finite = outcome->norm - outcome->norm == 0 && outcome->loss - outcome->loss == 0;
     outcome->skipped = options.skip_non_finite && !finite;
     const double factor =
         options.clip_norm > 0 ? clip_factor(outcome->norm, options.clip_norm) : 1.0;

@@ -15,6 +15,7 @@ namespace minima {
 struct Outcome {
   double norm = 0;   ///< of the gradient, scaled
   double scale = 1;  ///< multiplies every gradient: unscaling and clipping in one
+  double loss = 0;   ///< that of the options
   bool clipped = false, skipped = false;
   unsigned bad_weights = 0;  ///< 1: some weight is inf or NaN now
 };
@@ -28,6 +29,7 @@ inline Outcome read_outcome(const Tensor& there) {
 struct OutcomeOptions {
   double gradient_scale = 1, clip_norm = 0;
   bool skip_non_finite = false;
+  const double* loss = nullptr;  ///< in the device's memory; null: none
 };
 
 /// An array whose entries enter a norm.

@@ -145,6 +145,7 @@ template <AnyGpu Gpu>
 StepReport make_step(Gpu gpu, std::span<Group> groups, const StepOptions& options) {
   StepReport report;
   report.measured = measures_norm(options);
+  report.has_loss = options.loss.defined();
   std::vector<NormPart> parts;
   for (const Group& group : groups)
     for (const StepView& view : group.views) {
@@ -156,10 +157,15 @@ StepReport make_step(Gpu gpu, std::span<Group> groups, const StepOptions& option
         report.on_gpu =
             Tensor::empty({sizeof(Outcome)}, DType::u8, group.parameters.front()->value.device());
     }
-  if (!report.on_gpu.defined()) return report;  // there is nothing to change
+  if (!report.on_gpu.defined()) {  // there is nothing to change
+    if (report.has_loss) report.loss = options.loss.item();
+    return report;
+  }
   auto* const outcome = reinterpret_cast<Outcome*>(report.on_gpu.raw());
   measure(gpu, parts, Norm::l2,
-          {options.gradient_scale, options.clip_norm, options.skip_non_finite}, outcome);
+          {options.gradient_scale, options.clip_norm, options.skip_non_finite,
+           options.loss.defined() ? options.loss.data<double>() : nullptr},
+          outcome);
   double scale = 0;
   if (options.watch) {
     const Outcome measured = read_outcome(report.on_gpu);
@@ -308,6 +314,12 @@ StepReport Optimizer::step(const StepOptions& options) {
   check(options.clip_value >= 0, "optimizer: clip_value is {}; it must be at least 0, which is off",
         options.clip_value);
   Impl& impl = *impl_;
+  check(
+      !options.loss.defined() || (options.loss.size() == 1 && options.loss.device() != Device{} &&
+                                  options.loss.device() == impl.device),
+      "optimizer: the loss is {} on {}, the parameters are on {}; it must be one number, and both "
+      "on one GPU",
+      options.loss.shape(), to_string(options.loss.device()), to_string(impl.device));
   check(!options.probe || impl.device == Device{},
         "optimizer: a probe looks on where it computes, on the cpu; the parameters lie on {}",
         to_string(impl.device));
@@ -327,6 +339,7 @@ StepReport& StepReport::read() {
   if (!on_gpu.defined()) return *this;
   const Outcome outcome = read_outcome(on_gpu);
   if (measured) grad_norm = outcome.norm;
+  if (has_loss) loss = outcome.loss;
   clipped = outcome.clipped, skipped = outcome.skipped, bad_weights = outcome.bad_weights != 0;
   on_gpu = Tensor();
   return *this;

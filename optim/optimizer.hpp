@@ -44,6 +44,9 @@ struct StepOptions {
   /// Measures the norm and, where it is inf or NaN, changes nothing: no weight, no state, no step
   /// count.
   bool skip_non_finite = false;
+  /// A loss of this step on a GPU, one number in f64, that nobody has looked at: with skip_non_finite, one that is inf or
+  /// NaN changes nothing either.
+  Tensor loss = {};
   /// Fills in StepReport::tensors, parameter by parameter, with a copy of the one at hand: slower, and
   /// of the same bits. Waits for a GPU.
   bool watch = false;
@@ -67,14 +70,15 @@ struct StepReport {
   std::optional<double> grad_norm;  ///< after gradient_scale, before clipping; where measured
   bool clipped = false;
   bool skipped = false;
-  bool bad_weights = false;  ///< after a step on a GPU: a weight that it moved is inf or NaN
+  std::optional<double> loss;  ///< that of the options
+  bool bad_weights = false;    ///< after a step on a GPU: a weight that it moved is inf or NaN
   std::vector<TensorReport> tensors;  ///< of every parameter that was stepped; where watched
   double watch_seconds = 0;           ///< what watching took beside the step
 
   /// A step on a GPU does not wait for it: what stands above `tensors` is filled in by this, which does.
   StepReport& read();
   Tensor on_gpu = {};
-  bool measured = false;
+  bool measured = false, has_loss = false;
 };
 
 class Optimizer {

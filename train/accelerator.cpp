@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 
+#include "core/ops/elementwise.hpp"
 #include "core/ops/finite.hpp"
 #include "core/safetensors.hpp"
 #include "nn/module.hpp"
@@ -90,19 +91,29 @@ void Accelerator::backward(const Variable& loss, double weight, i64 tokens) {
         weight);
   if (weight_ == 0) first_weight_ = weight;
   weight_ += weight;
-  loss_ += weight * loss.value().item();
   texts_ += std::ssize(indices_);
   tokens_ += tokens;
-  bad_ |= !std::isfinite(loss_);
-  if (!bad_)
-    return loss.backward(Tensor::full(loss.shape(),
-                                      static_cast<float>(scale_ * weight / first_weight_),
-                                      DType::f32, loss.value().device()));
-  if (options_.non_finite != NonFinite::stop) return;
-  ring({step_ + 1, Alarm::Of::loss, "", loss_, 0});
-  fail_at_run_time(
-      "train: the loss is {} in step {}{}; a lower learning rate or a longer warm-up may help",
-      loss_, step_ + 1, origin_of_non_finite());
+  const Device device = loss.value().device();
+  if (device == Device{}) {
+    loss_ += weight * loss.value().item();
+    bad_ |= !std::isfinite(loss_);
+    if (bad_ && options_.non_finite == NonFinite::stop) refuse_bad_loss(step_ + 1);
+    if (bad_) return;
+  } else {
+    const Tensor share = ops::binary<ops::Mul>(
+        loss.value().to(DType::f64), Tensor::full(loss.shape(), weight, DType::f64, device));
+    loss_there_ = loss_there_.defined() ? ops::binary<ops::Add>(loss_there_, share) : share;
+  }
+  loss.backward(Tensor::full(loss.shape(), static_cast<float>(scale_ * weight / first_weight_),
+                             DType::f32, device));
+}
+
+void Accelerator::refuse_bad_loss(i64 step) {
+  ring({step, Alarm::Of::loss, "", loss_, 0});
+  if (options_.non_finite == NonFinite::stop)
+    fail_at_run_time(
+        "train: the loss is {} in step {}{}; a lower learning rate or a longer warm-up may help",
+        loss_, step, origin_of_non_finite());
 }
 
 StepRecord Accelerator::step() {
@@ -115,19 +126,24 @@ StepRecord Accelerator::step() {
     lr_factor *= static_cast<double>(since + 1) / static_cast<double>(restart_warmup_);
   ++step_;
   StepReport report;
-  report.skipped = true;
-  if (!bad_)
-    report = optimizer_
-                 ->step({.lr_factor = lr_factor,
-                         .clip_norm = clip_norm_,
-                         .clip_value = clip_value_,
-                         .gradient_scale = first_weight_ / (weight_ * scale_),
-                         .measure_norm = true,
-                         .skip_non_finite = true,
-                         .watch = watched})
-                 .read();
-  else
-    ring({step_, Alarm::Of::loss, "", loss_, 0});
+  if (!bad_) {
+    report = optimizer_->step({.lr_factor = lr_factor,
+                               .clip_norm = clip_norm_,
+                               .clip_value = clip_value_,
+                               .gradient_scale = first_weight_ / (weight_ * scale_),
+                               .measure_norm = true,
+                               .skip_non_finite = true,
+                               .loss = std::exchange(loss_there_, {}),
+                               .watch = watched});
+    report.read();  // a GPU's step is waited for here, and nowhere before
+    loss_ = report.loss.value_or(loss_);
+    bad_ = !std::isfinite(loss_);
+  }
+  if (bad_) {
+    report = {};
+    report.skipped = true;
+    refuse_bad_loss(step_);
+  }
   {
     time_.move(report.watch_seconds, TimeSpent::Part::steps, TimeSpent::Part::logging);
     const TimeSpent::During watching(time_, TimeSpent::Part::logging);
@@ -385,6 +401,7 @@ void Accelerator::restore(const Json& state) {
   if (epoch > 0) begin_epoch(epoch);
   place_ = step_place_ = state["batch"].get<std::size_t>();
   weight_ = loss_ = 0;
+  loss_there_ = {};
   texts_ = tokens_ = 0;
   more_ = false;
   for (Parameter* parameter : parameters_) parameter->gradient.clear();

@@ -105,6 +105,10 @@ class Accelerator {
   /// Goes to the next batch; false when all steps are taken.
   bool next();
   const std::vector<i64>& indices() const { return indices_; }  ///< of that batch
+  /// The batch after it; null at the end of an epoch.
+  const std::vector<i64>* upcoming() const {
+    return place_ < batches_now_.size() ? &batches_now_[place_] : nullptr;
+  }
   /// What the model's forward pass needs: dropout is keyed by the seed and the step.
   nn::Pass pass() const {
     return {.training = true,
@@ -115,7 +119,7 @@ class Accelerator {
   }
 
   /// Adds the gradient of a batch's mean loss over `weight` items; `tokens` are counted. Throws Error (run time) when
-  /// the loss is not finite and options.non_finite says stop.
+  /// the loss is not finite and options.non_finite says stop; for a GPU, whose losses nobody waits for here, step() does.
   void backward(const Variable& loss, double weight = 1, i64 tokens = 0);
   /// Whether the step at hand has further batches.
   bool accumulate() const { return more_; }
@@ -191,6 +195,8 @@ class Accelerator {
   double greatest_scale() const;
   void begin_epoch(i64 epoch);
   void ring(const Alarm& alarm);
+  /// Rings for a loss that is not finite, and throws Error (run time) when options.non_finite says stop.
+  void refuse_bad_loss(i64 step);
   void write(const Json& line);  ///< into the log, where there is one
   /// What is known of where it came from, as the end of a sentence.
   std::string origin_of_non_finite() const;
@@ -215,6 +221,7 @@ class Accelerator {
 
   // The step at hand.
   double first_weight_ = 0, weight_ = 0, loss_ = 0;
+  Tensor loss_there_;  ///< on a GPU, until step() reads it
   i64 texts_ = 0, tokens_ = 0;
   double clip_norm_ = 0, clip_value_ = 0;
   bool bad_ = false;  ///< its loss is not finite
