@@ -36,6 +36,9 @@ struct Objective {
   Batches batches;
   /// Runs the model forward. What is random in it must follow from `pass` and the indices alone.
   std::function<BatchLoss(std::span<const i64> batch, const nn::Pass& pass)> loss;
+  /// Told, while the device may still be at one batch, which is the next, and its pass: time to bring it there. May be
+  /// empty.
+  std::function<void(std::span<const i64> batch, const nn::Pass& pass)> ahead = {};
   /// How good the model is by now; without one there is no best model and no early stopping.
   std::function<Evaluation()> evaluate = {};
   /// Writes a model directory with the parameters' present values, for a checkpoint; without one, model.safetensors alone.

@@ -114,6 +114,9 @@ void validate(const TrainingOptions& options) {
   check(options.keep >= 0, "keep is {} checkpoints; it must be at least 0 (0: all)", options.keep);
   check(options.layer_decay > 0 && options.layer_decay <= 1,
         "layer-decay is {}; it must be above 0 and at most 1", options.layer_decay);
+  check(options.round_tokens >= 0 && options.round_tokens <= 1 << 20,
+        "round-tokens is {}; it must lie between 0 (batches stay as they are) and {}",
+        options.round_tokens, 1 << 20);
   check(options.word_dropout >= 0 && options.word_dropout < 1,
         "word-dropout is {}; it must be at least 0 and below 1", options.word_dropout);
   for (const OptimizerSwitch& next : options.switches) validate_optimizer(next.spec, options);
@@ -145,6 +148,7 @@ Json to_json(const TrainingOptions& options) {
           {"non_finite", name_of(options.non_finite)},
           {"checkpoint_layers", options.checkpoint_layers},
           {"precision", name_of(options.precision)},
+          {"round_tokens", options.round_tokens},
           {"evaluate_every", options.evaluate_every},
           {"metric", options.metric},
           {"patience", options.patience},
@@ -286,6 +290,12 @@ bool Trainer::train_on_next_batch() {
       "train: step {}, forward of {} texts", step, std::ssize(accelerator_.indices()));
   needing_memory([&] { accelerator_.backward(batch.loss, batch.weight, batch.tokens); },
                  "train: step {}, {} tokens", step, batch.tokens);
+  if (const auto* next = accelerator_.upcoming(); next && objective_.ahead) {
+    nn::Pass pass = pass_;
+    if (!accelerator_.accumulate()) ++pass.step;
+    needing_memory([&] { objective_.ahead(*next, pass); },
+                   "train: step {}, bringing {} texts ahead", step, std::ssize(*next));
+  }
   if (accelerator_.accumulate()) return false;
   accelerator_.clip(options_.clip_norm, options_.clip_value);
   needing_memory([&] { result_.steps.push_back(accelerator_.step()); }, "train: step {}, optimizer",
@@ -437,10 +447,13 @@ void Trainer::restore(const Checkpoint& checkpoint) {
   const Json &state = checkpoint.state.at("trainer"), mine = to_json(options_);
   check(state.at("fingerprint") == objective_.fingerprint,
         "resume: the data are not those of the checkpoint; give the same files and options");
-  for (const auto& [key, value] : mine.items())
-    check(is_free(key) || state.at("options").at(key) == value,
+  const Json defaults = to_json(TrainingOptions{});  // of what an earlier version did not have
+  for (const auto& [key, value] : mine.items()) {
+    const Json then = state.at("options").value(key, defaults[key]);
+    check(is_free(key) || then == value,
           "resume: {} is {} here, {} in the checkpoint; it must be the same", key, value.dump(),
-          state["options"][key].dump());
+          then.dump());
+  }
   const i64 changed_at = checkpoint.state.at("accelerator").at("changed_at").get<i64>();
   if (changed_at > 0) {
     check(switches_.contains(changed_at), "resume: no change of the optimizer after step {}",

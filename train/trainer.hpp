@@ -40,6 +40,9 @@ struct TrainingOptions {
   bool checkpoint_layers = false;
 
   Precision precision = Precision::fp32;  ///< of the products, in training
+  /// Of a classifier on a GPU: batches are filled up to a multiple of so many tokens by texts that no loss sees, and what
+  /// has the shapes of an earlier batch is replayed as a CUDA graph (nn/replayed_loss.hpp). 0: neither.
+  i64 round_tokens = 0;
 
   // Fine-tuning (train/finetuning.hpp).
   std::vector<std::string> freeze = {};  ///< parts of names whose parameters stay as they are

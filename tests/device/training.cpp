@@ -1,0 +1,155 @@
+/// Whole trainings on the device.
+#include "autograd/functions.hpp"
+#include "nn/models/classifier.hpp"
+#include "tests/device/device.hpp"
+#include "tests/support.hpp"
+#include "tests/train/small_task.hpp"
+#include "train/classification.hpp"
+
+using namespace minima;
+using namespace minima::test;
+
+namespace {
+
+const Device kDevice = device_under_test();
+
+TrainingOptions nine_steps() {
+  TrainingOptions options;
+  options.steps = 9;  // three epochs
+  options.warmup = 0;
+  options.watch = 0;
+  return options;
+}
+
+struct Training {
+  TrainingResult result;
+  std::vector<Tensor> values;
+  std::vector<i64> waits, calls;  ///< of each step but the first
+
+  std::vector<double> losses() const {
+    std::vector<double> all;
+    for (const StepRecord& record : result.steps) all.push_back(record.loss);
+    return all;
+  }
+};
+
+template <class Change>
+Training train(Device device, const TrainingOptions& options, const Change& change) {
+  nn::Classifier model(small_task().config);
+  model.initialize(7);
+  model.to(device);
+  Objective objective = classification(model, small_task().data, options, &small_task().tokenizer);
+  objective.evaluate = nullptr;
+  change(objective);
+  Optimizer optimizer =
+      make_optimizer("adamw:lr=0.003", parameter_groups(model.parameters(), "adamw", options));
+  Trainer trainer(objective, optimizer, options);
+  Training run;
+  i64 waits = 0, calls = 0;
+  trainer.callbacks.push_back({.step = [&](const StepRecord& record, i64) {
+    if (record.step > 1)
+      run.waits.push_back(test::waits() - waits), run.calls.push_back(test::calls() - calls);
+    waits = test::waits(), calls = test::calls();
+  }});
+  run.result = trainer.run();
+  for (const Parameter* parameter : model.parameters())
+    run.values.push_back(parameter->value.to(Device{}));
+  return run;
+}
+Training train(Device device, const TrainingOptions& options) {
+  return train(device, options, [](Objective&) {});
+}
+
+void check_same(const Training& found, const Training& expected) {
+  CHECK(found.losses() == expected.losses());
+  for (std::size_t i = 0; i < expected.values.size(); ++i)
+    CHECK(same_bytes(found.values[i], expected.values[i]));
+}
+
+void check_near(const std::vector<double>& found, const std::vector<double>& expected) {
+  REQUIRE(found.size() == expected.size());
+  for (std::size_t i = 0; i < expected.size(); ++i)
+    CHECK(found[i] == doctest::Approx(expected[i]).epsilon(1e-3));
+}
+
+}  // namespace
+
+TEST_CASE("a training on the device has the losses of the CPU, and waits once in a step") {
+  const std::vector<double> expected = train(Device{}, nine_steps()).losses();
+  const Training found = train(kDevice, nine_steps());
+  check_near(found.losses(), expected);
+  TrainingOptions rounded = nine_steps();
+  rounded.round_tokens = 256;
+  const Training replayed = train(kDevice, rounded);
+  check_near(replayed.losses(), expected);
+  if (kDevice.kind != Device::Kind::emulated) return;
+  const i64 before = test::waits();
+  Tensor::zeros({}, DType::f32, kDevice).item();
+  const i64 one = test::waits() - before;  // as the runtime counts it
+  for (const Training* run : {&found, &replayed})
+    for (std::size_t step = 3; step < run->waits.size(); ++step) CHECK(run->waits[step] == one);
+  CHECK(5 * replayed.calls.back() < found.calls.back());
+}
+
+TEST_CASE("batches that are brought ahead change no bit of a training") {
+  TrainingOptions options = nine_steps();
+  options.steps = 4;
+  options.batch = BatchSize::of_texts(7);
+  options.accumulate = 3;
+  options.word_dropout = 0.2;
+  for (const i64 round_tokens : {0, 64}) {
+    options.round_tokens = round_tokens;
+    i64 ahead = 0, taken = 0;
+    const Training found = train(kDevice, options, [&](Objective& objective) {
+      objective.ahead = [&, begin = objective.ahead](const auto& indices, const nn::Pass& pass) {
+        ++ahead;
+        begin(indices, pass);
+      };
+      objective.loss = [&, loss = objective.loss](const auto& indices, const nn::Pass& pass) {
+        ++taken;
+        return loss(indices, pass);
+      };
+    });
+    CHECK(taken == 12);
+    CHECK(ahead == 12);  // the first is not, the one behind the last is
+    check_same(found, train(kDevice, options, [](Objective& objective) { objective.ahead = {}; }));
+  }
+}
+
+TEST_CASE("a loss that is not finite, though its gradient is, is found on the device in its step") {
+  const auto spoil = [](i64 step) {
+    return [=](Objective& objective) {
+      objective.loss = [=, loss = objective.loss](const auto& indices, const nn::Pass& pass) {
+        BatchLoss batch = loss(indices, pass);
+        if (pass.step == step)
+          batch.loss =
+              add(batch.loss,
+                  Variable(Tensor::full({}, HUGE_VAL, DType::f32, batch.loss.value().device())));
+        return batch;
+      };
+    };
+  };
+  TrainingOptions options = nine_steps();
+  options.steps = 3;
+  for (const Device device : {Device{}, kDevice}) {
+    CAPTURE(to_string(device));
+    options.non_finite = NonFinite::stop;
+    CHECK_THROWS_WITH_AS(train(device, options, spoil(3)),
+                         doctest::Contains("the loss is inf in step 3"), Error);
+    options.non_finite = NonFinite::skip;
+    const Training found = train(device, options, spoil(3));
+    CHECK(found.result.steps.back().skipped);
+    CHECK(std::isinf(found.losses().back()));
+    CHECK(std::isnan(found.result.steps.back().grad_norm));
+    REQUIRE(found.result.alarms.size() == 1);
+    CHECK(found.result.alarms.front().of == Alarm::Of::loss);
+    options.steps = 2;
+    options.schedule = "constant";
+    const Training before = train(device, options);
+    options.steps = 3;
+    const Training skipped = train(device, options, spoil(3));
+    for (std::size_t i = 0; i < before.values.size(); ++i)
+      CHECK(same_bytes(skipped.values[i], before.values[i]));
+    options.schedule = "linear";
+  }
+}
