@@ -264,7 +264,7 @@ TEST_CASE(
       {"400000", "the optimizer's state 'distilbert."},
       {"600000", "train: step 3, forward of 16 texts: a tensor f32 ["},
       {"770000", "tokens: backward of '"},
-      {"800000", "train: evaluation after step 4"}};
+      {"870000", "train: evaluation after step 4"}};
   for (const auto& [memory, what] : cases) {
     const Answer refused =
         shell.minima("train --resume run", "", fmt::format("MINIMA_EMULATED_MEMORY={}", memory));
