@@ -74,7 +74,7 @@ struct AcceleratorOptions {
   std::string schedule = "linear";  ///< as parse_schedule reads it (optim/schedule.hpp)
   double warmup = 0.1;              ///< share of all steps; one_cycle has its pct_start instead
   u64 seed = 1;                     ///< of dropout
-  i64 watch = 10;  ///< every so many steps each tensor is watched (train/watch.hpp); 0: never
+  i64 watch = 20;  ///< every so many steps each tensor is watched (train/watch.hpp); 0: never
   NonFinite non_finite = NonFinite::stop;
   bool checkpoint_layers = false;  ///< see nn::Pass
   Precision precision = Precision::fp32;

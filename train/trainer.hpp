@@ -30,7 +30,7 @@ struct TrainingOptions {
   /// Batches of an optimizer step: its gradient is the mean over all their texts. The last step of
   /// an epoch may have fewer. Steps are optimizer steps everywhere.
   i64 accumulate = 1;
-  i64 watch = 10;  ///< every so many steps each tensor is watched (train/watch.hpp); 0: never
+  i64 watch = 20;  ///< every so many steps each tensor is watched (train/watch.hpp); 0: never
   std::vector<GroupPattern> groups = {};       ///< over decay_groups
   std::vector<OptimizerSwitch> switches = {};  ///< in any order, of different steps
 

@@ -15,6 +15,7 @@ inline TrainingOptions fifty_steps() {
   TrainingOptions options{.epochs = 10, .batch = BatchSize::of_texts(5), .accumulate = 4};
   options.schedule = "plateau:patience=0";
   options.save_every = 0;
+  options.watch = 10;
   return options;
 }
 

@@ -301,8 +301,10 @@ TEST_CASE(
     for (const i64 until : {18, 50}) {
       Training mine(options, {});
       const Batches batches = shuffled(small_task().data.train, options.batch, options.seed);
-      Accelerator accelerator(
-          {.accumulate = options.accumulate, .schedule = options.schedule, .seed = options.seed});
+      Accelerator accelerator({.accumulate = options.accumulate,
+                               .schedule = options.schedule,
+                               .seed = options.seed,
+                               .watch = options.watch});
       accelerator.prepare(mine.model.parameters(), mine.optimizer, batches,
                           total_steps(batches, options));
       if (until == 50) {
