@@ -13,15 +13,46 @@
 ///     team.fold(n, start, merge, f)         the f(i) merged, in an order that n determines
 ///     team.leads()                          whether this thread is the one to store what all know
 ///
+/// and, for rows that are gone over several times, `team.holding()`: a team whose each and fold call f with an `auto i`,
+/// by which `held(n, row)`, read once into a GPU's registers, gives row[i].
+///
 /// Functors are named types of plain pointers and numbers: they are handed to a GPU by value. For each
 /// of them the `.cu` file of the op says that the loop is to be written out.
+///
+/// Where the bytes moved decide, a functor of `each` also offers
+///
+///     f.in_fours()                          whether its elements lie so that four are moved at once
+///     f.four(i)                             f(i) … f(i + 3), for i a multiple of 4
+///
+/// which a GPU's thread then takes; a CPU's loop is vectorized anyway.
 #pragma once
+
+#include <concepts>
+#include <cstdint>
 
 #include "core/cpu/simd.hpp"
 #include "core/device.hpp"
 #include "core/ops/row.hpp"
 
 namespace minima {
+
+/// Four neighbours in memory, read or written at once.
+template <class T>
+struct alignas(4 * sizeof(T)) Four {
+  T x[4];
+
+  MINIMA_HD static bool fits(const T* at) {
+    return reinterpret_cast<std::uintptr_t>(at) % alignof(Four) == 0;
+  }
+  MINIMA_HD static Four load(const T* at) { return *reinterpret_cast<const Four*>(at); }
+  MINIMA_HD void store(T* at) const { *reinterpret_cast<Four*>(at) = *this; }
+};
+
+template <class F>
+concept InFours = requires(const F& f, i64 i) {
+  { f.in_fours() } -> std::same_as<bool>;
+  f.four(i);
+};
 
 template <class F>
 void each(Cpu, i64 n, const F& f, i64 work = 1) {

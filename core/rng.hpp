@@ -55,8 +55,8 @@ struct Philox {
   /// The one of them for element e of the row.
   MINIMA_HD static u32 word(u64 e, u64 a, u64 b, u64 c, u64 key) {
     const Block x = block({e / 64 * 16 + e % 16, a, b, c}, key);
-    const u64 of[4] = {x.x0, x.x1, x.x2, x.x3};
-    return static_cast<u32>(of[e % 64 / 16]);
+    const u64 k = e % 64 / 16;  // no array: a GPU would keep it in memory
+    return static_cast<u32>(k < 2 ? (k == 0 ? x.x0 : x.x1) : (k == 2 ? x.x2 : x.x3));
   }
 
  private:

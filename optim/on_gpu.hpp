@@ -16,7 +16,8 @@ struct Outcome {
   double norm = 0;   ///< of the gradient, scaled
   double scale = 1;  ///< multiplies every gradient: unscaling and clipping in one
   double loss = 0;   ///< that of the options
-  bool clipped = false, skipped = false;
+  u16 clipped = 0,
+      skipped = 0;           ///< 1: yes. With no gap before what follows: a copy reads every byte
   unsigned bad_weights = 0;  ///< 1: some weight is inf or NaN now
 };
 

@@ -23,6 +23,13 @@ struct Convert {
   const From* from;
   To* to;
   MINIMA_HD void operator()(i64 i) const { to[i] = converted<To>(from[i]); }
+  MINIMA_HD bool in_fours() const { return Four<From>::fits(from) && Four<To>::fits(to); }
+  MINIMA_HD void four(i64 i) const {
+    const auto values = Four<From>::load(from + i);
+    Four<To> result;
+    for (int k = 0; k < 4; ++k) result.x[k] = converted<To>(values.x[k]);
+    result.store(to + i);
+  }
 };
 
 template <class T>

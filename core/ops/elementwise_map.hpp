@@ -73,6 +73,23 @@ struct Map {
     if constexpr (N == 2) out[k] = Op{}(*at[0], *at[1]);
     if constexpr (N == 3) out[k] = Op{}(*at[0], *at[1], *at[2]);
   }
+
+  /// Where no operand is broadcast.
+  MINIMA_HD bool in_fours() const {
+    bool all = walk.rank == 1 && Four<T>::fits(out);
+    for (std::size_t n = 0; n < N; ++n) all = all && walk.steps[n][0] == 1 && Four<T>::fits(in[n]);
+    return all;
+  }
+  MINIMA_HD void four(i64 k) const {
+    Four<T> x[N], result;
+    for (std::size_t n = 0; n < N; ++n) x[n] = Four<T>::load(in[n] + k);
+    for (int i = 0; i < 4; ++i) {
+      if constexpr (N == 1) result.x[i] = Op{}(x[0].x[i]);
+      if constexpr (N == 2) result.x[i] = Op{}(x[0].x[i], x[1].x[i]);
+      if constexpr (N == 3) result.x[i] = Op{}(x[0].x[i], x[1].x[i], x[2].x[i]);
+    }
+    result.store(out + k);
+  }
 };
 
 // What backward maps: the gradient that comes in times the op's derivative.

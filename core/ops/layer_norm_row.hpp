@@ -14,15 +14,18 @@ struct RowMoments {
 
 /// y = (x − mean) · rstd · gamma + beta.
 template <class Team, class T>
-MINIMA_HD RowMoments<T> normalize_row(const Team& team, i64 d, const T* x, const T* gamma,
+MINIMA_HD RowMoments<T> normalize_row(const Team& several, i64 d, const T* row, const T* gamma,
                                       const T* beta, T eps, T* y) {
+  const auto team = several.holding();
+  const auto x = team.held(d, row);
   // In double: where a row varies little, the mean's rounding is magnified by rstd.
   const T mean =
-      row_sum(team, d, [=](i64 i) MINIMA_INLINE { return x[i]; }) / static_cast<double>(d);
-  const auto squared = [=](i64 i) MINIMA_INLINE { return (x[i] - mean) * (x[i] - mean); };
+      row_sum(team, d, [&](auto i) MINIMA_INLINE { return x[i]; }) / static_cast<double>(d);
+  const auto squared = [&](auto i) MINIMA_INLINE { return (x[i] - mean) * (x[i] - mean); };
   const T variance = row_sum(team, d, squared) / static_cast<double>(d);
   const T rstd = 1 / std::sqrt(variance + eps);
-  team.each(d, [=](i64 i) MINIMA_INLINE { y[i] = (x[i] - mean) * rstd * gamma[i] + beta[i]; });
+  const auto scale = team.held(d, gamma), shift = team.held(d, beta);
+  team.each(d, [&](auto i) MINIMA_INLINE { y[i] = (x[i] - mean) * rstd * scale[i] + shift[i]; });
   return {mean, rstd};
 }
 
@@ -30,15 +33,17 @@ MINIMA_HD RowMoments<T> normalize_row(const Team& team, i64 d, const T* x, const
 ///
 ///     dx = rstd · (g − mean(g) − x̂ · mean(g · x̂))      dgamma += dy · x̂      dbeta += dy
 template <class Team, class T>
-MINIMA_HD void normalize_row_backward(const Team& team, i64 d, const T* dy, const T* x,
-                                      const T* gamma, RowMoments<T> moments, T* dx, T* dgamma,
+MINIMA_HD void normalize_row_backward(const Team& several, i64 d, const T* dy_row, const T* row,
+                                      const T* gamma_row, RowMoments<T> moments, T* dx, T* dgamma,
                                       T* dbeta) {
+  const auto team = several.holding();
+  const auto dy = team.held(d, dy_row), x = team.held(d, row), gamma = team.held(d, gamma_row);
   const T mean = moments.mean, rstd = moments.rstd;
-  const auto g = [=](i64 i) MINIMA_INLINE { return dy[i] * gamma[i]; };
-  const auto gx = [=](i64 i) MINIMA_INLINE { return dy[i] * gamma[i] * ((x[i] - mean) * rstd); };
+  const auto g = [&](auto i) MINIMA_INLINE { return dy[i] * gamma[i]; };
+  const auto gx = [&](auto i) MINIMA_INLINE { return dy[i] * gamma[i] * ((x[i] - mean) * rstd); };
   const T mean_g = row_sum_as<T>(team, d, g) / static_cast<T>(d);
   const T mean_gx = row_sum_as<T>(team, d, gx) / static_cast<T>(d);
-  team.each(d, [=](i64 i) MINIMA_INLINE {
+  team.each(d, [&](auto i) MINIMA_INLINE {
     const T normalized = (x[i] - mean) * rstd;
     dx[i] = rstd * (dy[i] * gamma[i] - mean_g - normalized * mean_gx);
     dgamma[i] += dy[i] * normalized;

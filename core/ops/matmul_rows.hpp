@@ -23,8 +23,17 @@ struct AddColumns {
 
   MINIMA_HD void operator()(i64 k) const {
     const i64 first = k / columns * chunk;
-    for (i64 row = first; row < rows && row < first + chunk; ++row)
-      sums[k] += x[row * columns + k % columns];
+    const i64 n = rows - first < chunk ? rows - first : chunk;
+    const T* const column = x + first * columns + k % columns;
+    constexpr i64 kAtOnce = 16;  // loads under way
+    T sum = sums[k], next[kAtOnce];
+    i64 row = 0;
+    for (; row + kAtOnce <= n; row += kAtOnce) {
+      for (i64 i = 0; i < kAtOnce; ++i) next[i] = column[(row + i) * columns];
+      for (i64 i = 0; i < kAtOnce; ++i) sum += next[i];
+    }
+    for (; row < n; ++row) sum += column[row * columns];
+    sums[k] = sum;
   }
 };
 

@@ -68,6 +68,11 @@ struct Alone {
   }
   MINIMA_HD bool owns(i64) const { return true; }
   MINIMA_HD bool leads() const { return true; }
+  MINIMA_HD Alone holding() const { return {}; }
+  template <class T>
+  MINIMA_HD const T* held(i64, const T* row) const {
+    return row;
+  }
 };
 
 /// Σ f(i), i < n, in double.
