@@ -116,28 +116,28 @@ Arena& arena() {
   static Arena& arena = *new Arena;
   return arena;
 }
-std::recursive_mutex mutex;
+std::recursive_mutex memory_mutex;
 int accesses = 0;
 std::map<const std::byte*, std::size_t> host_blocks;
 
 }  // namespace
 
 Access::Access() {
-  mutex.lock();
+  memory_mutex.lock();
   if (accesses++ == 0) arena().open(PROT_READ | PROT_WRITE);
 }
 Access::~Access() {
   if (--accesses == 0) arena().open(PROT_NONE);
-  mutex.unlock();
+  memory_mutex.unlock();
 }
 
 bool on_device(const void* at, std::size_t bytes) {
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(memory_mutex);
   return arena().holds(at, bytes);
 }
 
 bool pinned(const void* at, std::size_t bytes) {
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(memory_mutex);
   const auto begin = static_cast<const std::byte*>(at);
   auto block = host_blocks.upper_bound(begin);
   return block != host_blocks.begin() &&
@@ -170,7 +170,7 @@ cudaError_t cudaGetDeviceCount(int* count) {
 }
 cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess : cudaErrorInvalidDevice; }
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(memory_mutex);
   *total = arena().capacity();
   *free = arena().capacity() - arena().used();
   return cudaSuccess;
@@ -178,20 +178,20 @@ cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
 
 cudaError_t cudaMalloc(void** block, std::size_t bytes) {
   if (spoils_capture()) return cudaErrorStreamCaptureUnsupported;
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(memory_mutex);
   *block = arena().take(bytes);
   return *block ? cudaSuccess : cudaErrorMemoryAllocation;
 }
 cudaError_t cudaFree(void* block) {
   if (!block) return cudaSuccess;
   if (const cudaError_t error = cudaDeviceSynchronize(); error != cudaSuccess) return error;
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(memory_mutex);
   return arena().give_back(block) ? cudaSuccess : cudaErrorInvalidValue;
 }
 
 cudaError_t cudaMallocHost(void** block, std::size_t bytes) {
   if (spoils_capture()) return cudaErrorStreamCaptureUnsupported;
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(memory_mutex);
   *block = std::malloc(std::max<std::size_t>(bytes, 1));
   if (!*block) return cudaErrorMemoryAllocation;
   std::memset(*block, kPoison, bytes);
@@ -200,7 +200,7 @@ cudaError_t cudaMallocHost(void** block, std::size_t bytes) {
 }
 cudaError_t cudaFreeHost(void* block) {
   if (const cudaError_t error = cudaDeviceSynchronize(); error != cudaSuccess) return error;
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(memory_mutex);
   if (block && host_blocks.erase(static_cast<std::byte*>(block)) == 0) return cudaErrorInvalidValue;
   std::free(block);
   return cudaSuccess;

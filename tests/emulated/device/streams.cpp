@@ -41,7 +41,7 @@ struct Event {
 
 namespace {
 
-std::recursive_mutex mutex;
+std::recursive_mutex streams_mutex;
 thread_local cudaError_t last_error = cudaSuccess;
 thread_local cudaStreamCaptureMode heeded = cudaStreamCaptureModeGlobal;
 i64 waited = 0, called = 0;
@@ -90,7 +90,7 @@ bool captured(Stream* stream) {
 }  // namespace
 
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> work) {
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(streams_mutex);
   if (!streams().contains(stream)) return done(cudaErrorInvalidResourceHandle);
   ++called;
   if (Capture* capture = stream->capture.get()) {
@@ -104,7 +104,7 @@ cudaError_t enqueue(cudaStream_t stream, std::function<void()> work) {
 }
 
 bool spoils_capture() {
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(streams_mutex);
   bool refused = false;
   for (Stream* stream : streams()) {
     Capture* const capture = stream->capture.get();
@@ -121,11 +121,11 @@ bool spoils_capture() {
 }
 
 i64 waits() {
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(streams_mutex);
   return waited;
 }
 i64 calls() {
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(streams_mutex);
   return called;
 }
 
@@ -170,13 +170,13 @@ const char* cudaGetErrorString(cudaError_t error) {
 cudaError_t cudaGetLastError() { return std::exchange(last_error, cudaSuccess); }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(streams_mutex);
   streams().insert(*stream = new Stream{flags, 0, 0, {}, {}});
   return cudaSuccess;
 }
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(streams_mutex);
   if (const cudaError_t error = cudaStreamSynchronize(stream); error != cudaSuccess) return error;
   for (Event* event : events())
     if (event->stream == stream) event->stream = nullptr;
@@ -186,7 +186,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(streams_mutex);
   if (!streams().contains(stream)) return done(cudaErrorInvalidResourceHandle);
   if (captured(stream)) return done(cudaErrorStreamCaptureUnsupported);
   ++waited;
@@ -195,7 +195,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
 }
 
 cudaError_t cudaDeviceSynchronize() {
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(streams_mutex);
   if (captured(nullptr)) return done(cudaErrorStreamCaptureUnsupported);
   ++waited;
   for (Stream* stream : streams()) drain(*stream, stream->queued);
@@ -203,20 +203,20 @@ cudaError_t cudaDeviceSynchronize() {
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(streams_mutex);
   events().insert(*event = new Event);
   return cudaSuccess;
 }
 
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(streams_mutex);
   if (events().erase(event) == 0) return done(cudaErrorInvalidResourceHandle);
   delete event;
   return cudaSuccess;
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(streams_mutex);
   if (!events().contains(event) || !streams().contains(stream))
     return done(cudaErrorInvalidResourceHandle);
   if (captured(stream)) return done(cudaErrorStreamCaptureUnsupported);
@@ -225,7 +225,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 }
 
 cudaError_t cudaEventQuery(cudaEvent_t event) {
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(streams_mutex);
   if (!events().contains(event)) return done(cudaErrorInvalidResourceHandle);
   if (spoils_capture()) return done(cudaErrorStreamCaptureUnsupported);
   if (!event->stream || event->stream->done >= event->place) return cudaSuccess;
@@ -234,7 +234,7 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(streams_mutex);
   if (!events().contains(event)) return done(cudaErrorInvalidResourceHandle);
   if (spoils_capture()) return done(cudaErrorStreamCaptureUnsupported);
   if (!event->stream || event->stream->done >= event->place) return cudaSuccess;
@@ -244,7 +244,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(streams_mutex);
   if (!events().contains(event)) return done(cudaErrorInvalidResourceHandle);
   if (captured(stream)) return done(cudaErrorStreamCaptureIsolation);
   // What the event means now; it may be recorded anew or destroyed before the stream gets there.
@@ -299,7 +299,7 @@ cudaError_t start(Kernel kernel, cudaStream_t stream) {
 }
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(streams_mutex);
   if (!streams().contains(stream)) return done(cudaErrorInvalidResourceHandle);
   if (stream->capture) return done(cudaErrorInvalidValue);
   stream->capture.reset(new Capture{mode, std::this_thread::get_id(), true, {}});
@@ -307,7 +307,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mo
 }
 
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(streams_mutex);
   *graph = nullptr;
   if (!streams().contains(stream)) return done(cudaErrorInvalidResourceHandle);
   if (!stream->capture) return done(cudaErrorStreamCaptureUnmatched);
@@ -327,7 +327,7 @@ cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode) {
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
                                  unsigned long long) {
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(streams_mutex);
   if (!graph) return done(cudaErrorInvalidValue);
   executables().insert(*executable = new GraphExec{std::make_shared<const Graph>(*graph)});
   return cudaSuccess;
@@ -339,7 +339,7 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
 }
 
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(streams_mutex);
   if (!executables().contains(executable)) return done(cudaErrorInvalidValue);
   return enqueue(stream, [graph = executable->graph] {
     for (const auto& work : graph->work) work();
@@ -347,7 +347,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
 }
 
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(streams_mutex);
   if (executables().erase(executable) == 0) return done(cudaErrorInvalidValue);
   delete executable;
   return cudaSuccess;
