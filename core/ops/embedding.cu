@@ -10,7 +10,8 @@ constexpr auto loops() {
 }
 
 [[gnu::used, maybe_unused]] const auto kWrittenOut =
-    std::tuple{rows_of<SortPlaces>, rows_of<RowsOfPlaces>, loops<float, double>()};
+    std::tuple{rows_of<SortTiles>, elements_of<MergeTiles>, rows_of<CountRows>,
+               rows_of<RowsOfPlaces>, loops<float, double>()};
 
 }  // namespace
 }  // namespace minima::ops

@@ -3,12 +3,16 @@
 #pragma once
 
 #include "core/each.hpp"
+#include "core/search.hpp"
 
 namespace minima::ops {
 
-/// The places of n ids in the order of the ids, equal ids in their own: each lies behind as many as are
+/// A tile of ids is sorted by counting, which is quadratic; of other tiles a binary search tells as much.
+inline constexpr i64 kSortTile = 1024;
+
+/// The places of n ids, tile by tile, in the order of the ids, equal ids in their own: each lies behind as many as are
 /// smaller. What is no row, or has no gradient, comes last, as `entries`.
-struct SortPlaces {
+struct SortTiles {
   i64 n, entries, padding;
   const i64* ids;
   i64 *sorted, *order;
@@ -19,31 +23,74 @@ struct SortPlaces {
   }
   template <class Team>
   MINIMA_HD void operator()(const Team& team, i64 k) const {
-    const i64 own = row(k);
-    const i64 smaller = team.fold(n, i64{0}, Plus{}, [*this, own, k](i64 j) MINIMA_INLINE {
-      const i64 other = row(j);
-      return i64{other < own || (other == own && j < k)};
-    });
+    const i64 tile = k / kSortTile * kSortTile, own = row(k);
+    const i64 length = n - tile < kSortTile ? n - tile : kSortTile;
+    const i64 smaller =
+        team.fold(length, i64{0}, Plus{}, [*this, tile, own, k](i64 j) MINIMA_INLINE {
+          const i64 other = row(tile + j);
+          return i64{other < own || (other == own && tile + j < k)};
+        });
     if (!team.leads()) return;
-    sorted[smaller] = own;
-    order[smaller] = k;
+    sorted[tile + smaller] = own;
+    order[tile + smaller] = k;
+  }
+};
+
+/// The sorted tiles merged. Equal ids of an earlier tile come first.
+struct MergeTiles {
+  i64 n;
+  const i64 *sorted_tiles, *order_in_tiles;
+  i64 *sorted, *order;
+
+  MINIMA_HD void operator()(i64 k) const {
+    const i64 own = sorted_tiles[k];
+    i64 place = k % kSortTile;
+    for (i64 tile = 0; tile < n; tile += kSortTile) {
+      if (tile == k / kSortTile * kSortTile) continue;
+      const i64 length = n - tile < kSortTile ? n - tile : kSortTile;
+      place += count_below(sorted_tiles + tile, length, tile < k ? own + 1 : own);
+    }
+    sorted[place] = own;
+    order[place] = order_in_tiles[k];
+  }
+};
+
+MINIMA_HD bool begins_row(i64 entries, const i64* sorted, i64 place) {
+  return sorted[place] < entries && (place == 0 || sorted[place - 1] < sorted[place]);
+}
+
+/// How many rows begin in each tile of sorted places.
+struct CountRows {
+  i64 places, entries;
+  const i64* sorted;
+  i64* begun;
+
+  template <class Team>
+  MINIMA_HD void operator()(const Team& team, i64 tile) const {
+    const i64 begin = tile * kSortTile;
+    const i64 length = places - begin < kSortTile ? places - begin : kSortTile;
+    const i64 count = team.fold(length, i64{0}, Plus{}, [*this, begin](i64 k) MINIMA_INLINE {
+      return i64{begins_row(entries, sorted, begin + k)};
+    });
+    if (team.leads()) begun[tile] = count;
   }
 };
 
 /// Each row once, ascending, with the first of its sorted places. `rows` comes in filled with `entries`.
 struct RowsOfPlaces {
   i64 entries;
-  const i64* sorted;
+  const i64 *sorted, *begun;
   i64 *rows, *first;
 
-  MINIMA_HD bool begins(i64 place) const {
-    return sorted[place] < entries && (place == 0 || sorted[place - 1] < sorted[place]);
-  }
   template <class Team>
   MINIMA_HD void operator()(const Team& team, i64 place) const {
-    if (!begins(place)) return;
-    const i64 before =
-        team.fold(place, i64{0}, Plus{}, [*this](i64 p) MINIMA_INLINE { return i64{begins(p)}; });
+    if (!begins_row(entries, sorted, place)) return;
+    const i64 tile = place / kSortTile, begin = tile * kSortTile;
+    const i64 before = team.fold(tile, i64{0}, Plus{}, [*this](i64 t) MINIMA_INLINE {
+      return begun[t];
+    }) + team.fold(place - begin, i64{0}, Plus{}, [*this, begin](i64 k) MINIMA_INLINE {
+      return i64{begins_row(entries, sorted, begin + k)};
+    });
     if (!team.leads()) return;
     rows[before] = sorted[place];
     first[before] = place;
