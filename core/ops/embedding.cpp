@@ -71,15 +71,15 @@ Gradient backward(Gpu gpu, const Tensor& dy, const Tensor& ids, std::optional<i6
   Tensor sorted_tiles = numbers(places), order_in_tiles = numbers(places), begun = numbers(tiles);
   Tensor rows = Tensor::full({most}, static_cast<double>(entries), DType::i64, dy.device());
   Tensor values = Tensor::empty({most, width}, dy.dtype(), dy.device());
-  each_row(gpu, places, kSortTile,
+  each_row(gpu, places, std::min(places, kSortTile),
            SortTiles{places, entries, padding_idx.value_or(kNone), ids.data<i64>(),
                      sorted_tiles.data<i64>(), order_in_tiles.data<i64>()});
   each(gpu, places,
        MergeTiles{places, sorted_tiles.data<i64>(), order_in_tiles.data<i64>(), sorted.data<i64>(),
                   order.data<i64>()});
-  each_row(gpu, tiles, kSortTile,
+  each_row(gpu, tiles, std::min(places, kSortTile),
            CountRows{places, entries, sorted.data<i64>(), begun.data<i64>()});
-  each_row(gpu, places, kSortTile,
+  each_row(gpu, places, std::min(places, kSortTile),
            RowsOfPlaces{entries, sorted.data<i64>(), begun.data<i64>(), rows.data<i64>(),
                         first.data<i64>()});
   visit_real("embedding", dy.dtype(), [&](auto zero) {
