@@ -33,18 +33,6 @@ PAIRS = {
 }
 
 
-class Program(Peer):
-    """Answers any line with a JSON line."""
-
-    def ask(self, line: str):
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-        answer = json.loads(self.process.stdout.readline())
-        if isinstance(answer, dict) and "error" in answer:
-            sys.exit(f"{line}: {answer['error']}")
-        return answer
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minima", default=str(HERE.parent / "build" / "bench_optimizers"))
@@ -55,8 +43,8 @@ def main() -> None:
     parser.add_argument("--busy", type=float, default=0.1, help="cores that others may use in a round that counts")
     options = parser.parse_args()
 
-    ours = Program([options.minima, "--serve"])
-    theirs = Program([sys.executable, str(HERE / "peer_optimizers.py"), "--threads", options.threads, "--serve"])
+    ours = Peer([options.minima, "--serve"])
+    theirs = Peer([sys.executable, str(HERE / "peer_optimizers.py"), "--threads", options.threads, "--serve"])
     wanted = set(options.only.split(",")) | {"adamw"} if options.only else set(PAIRS)
     there = set(ours.ask("list")), set(theirs.ask("list"))
     pairs = {name: [p for p in peers if p in there[1]] for name, peers in PAIRS.items() if name in wanted & there[0]}
@@ -121,8 +109,7 @@ def main() -> None:
     print(f"bandwidth {bandwidth:.1f} GB/s, {result['threads']} threads, {result['vector_unit']}, {len(rounds)} rounds")
     print(json.dumps(result))
     for program in (ours, theirs):
-        program.process.stdin.write("quit\n")
-        program.process.stdin.flush()
+        program.quit()
 
 
 if __name__ == "__main__":

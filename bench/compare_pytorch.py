@@ -16,31 +16,81 @@ Needs: torch, transformers, tokenizers (bench/peer_pytorch.py).
 import argparse
 import json
 import os
+import queue
 import statistics
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 
 
+class Failed(SystemExit):
+    """Why a program has no answer: the last line of what it wrote to standard error. Ends a script that does not catch it."""
+
+
 class Peer:
-    """A program that answers `run N` with a JSON line."""
+    """A program that says "ready" and then answers each line with one of JSON. Starting one does not wait for it."""
 
-    def __init__(self, command: list[str]):
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        while (line := self.process.stdout.readline()).strip() != "ready":
-            if not line:
-                sys.exit(f"{command[0]} ended before it was ready")
+    def __init__(self, command: list[str], environment: dict[str, str] | None = None):
+        self.errors = tempfile.TemporaryFile("w+", errors="replace")
+        try:
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True,
+                                            env=dict(os.environ, **(environment or {})))  # fmt: skip
+        except OSError as error:
+            raise Failed(f"{command[0]}: {error.strerror}") from error
+        self.begin, self.is_ready = time.monotonic(), False
+        self.lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        threading.Thread(target=self.read, daemon=True).start()
 
-    def ask(self, line: str) -> dict:
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
+    def read(self) -> None:
+        for line in self.process.stdout:
+            self.lines.put(line.strip())
+        self.lines.put("")  # the end
 
-    def run(self, steps: int) -> dict:
-        return self.ask(f"run {steps}")
+    def next_line(self, seconds: float | None) -> str:
+        try:
+            line = self.lines.get(timeout=seconds)
+        except queue.Empty:
+            self.process.kill()
+            raise Failed(f"no answer within {seconds:.0f} s" if self.is_ready else f"not ready after {time.monotonic() - self.begin:.0f} s") from None
+        if line == "" and self.process.wait() is not None:
+            self.errors.seek(0)
+            said = [text.strip() for text in self.errors if text.strip()]
+            raise Failed(said[-1][:300] if said else f"ended with status {self.process.returncode} and said nothing")
+        return line
+
+    def await_ready(self, seconds: float | None = None) -> None:
+        end = time.monotonic() + (seconds or 0)
+        while not self.is_ready:
+            left = None if seconds is None else max(0.01, end - time.monotonic())
+            self.is_ready = self.next_line(left) == "ready"
+
+    def ask(self, line: str, seconds: float | None = None):
+        self.await_ready(seconds)
+        try:
+            self.process.stdin.write(line + "\n")
+            self.process.stdin.flush()
+        except OSError:
+            pass  # it has ended, and the next line says so
+        answer = json.loads(self.next_line(seconds))
+        if isinstance(answer, dict) and "error" in answer:
+            raise Failed(f"{line}: {answer['error']}")
+        return answer
+
+    def run(self, steps: int, seconds: float | None = None) -> dict:
+        return self.ask(f"run {steps}", seconds)
+
+    def quit(self) -> None:
+        """Waits for its end, after which it holds no memory of a GPU."""
+        try:
+            self.process.communicate("quit\n", timeout=20)
+        except (OSError, ValueError, subprocess.TimeoutExpired):
+            self.process.kill()
+            self.process.wait()
 
 
 def busy_seconds() -> float:

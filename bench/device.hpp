@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <random>
 
 #include "core/device.hpp"
 #include "core/json.hpp"
@@ -42,7 +43,17 @@ inline double bandwidth() {
   return 1e-9 * 2 * static_cast<double>(a.bytes()) / best_seconds(device, [&] { a.clone(); });
 }
 
-/// What the device can do at most: fp32 arithmetic of registers alone (of the cpu), of a large product, and memory.
+/// Numbers as they occur: a product of equal ones would spare a GPU power, and be faster than any other.
+inline Tensor noise(i64 rows, i64 columns) {
+  Tensor x = Tensor::empty({rows, columns});
+  std::minstd_rand random(1);
+  for (float& value : x.span<float>())
+    value = static_cast<float>(random()) / static_cast<float>(std::minstd_rand::max()) - 0.5f;
+  return x;
+}
+
+/// What the device can do at most: fp32 arithmetic of registers alone (of the cpu), of a large product (on a GPU also of
+/// numbers in TF32 and bf16), and memory.
 inline Json limits() {
   const Device device = bench::device();
   if (device == Device{})
@@ -50,9 +61,18 @@ inline Json limits() {
             {"product_gflops", measure_gflops(threads())},
             {"memory_gb_s", bandwidth()}};
   constexpr i64 n = 8192;
-  const Tensor a = Tensor::full({n, n}, 0.5, DType::f32, device);
-  const double product = best_seconds(device, [&] { ops::matmul(a, a); });
-  return {{"product_gflops", 2e-9 * n * n * n / product}, {"memory_gb_s", bandwidth()}};
+  const auto gflops = [&](const Tensor& a) {
+    return 2e-9 * n * n * n / best_seconds(device, [&] { ops::matmul(a, a); });
+  };
+  const auto gflops_of_tf32 = [&](const Tensor& a) {
+    const ops::AllowTf32 rounding;
+    return gflops(a);
+  };
+  const Tensor a = noise(n, n).to(device);
+  return {{"product_gflops", gflops(a)},
+          {"tf32_gflops", gflops_of_tf32(a)},
+          {"bf16_gflops", gflops(a.to(DType::bf16))},
+          {"memory_gb_s", bandwidth()}};
 }
 
 }  // namespace minima::bench

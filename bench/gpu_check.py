@@ -1,18 +1,26 @@
 #!/usr/bin/env python3
 """Everything that only a GPU can tell, in one go; `./run gpu-check` builds for the GPU at hand and calls it.
 
-    gpu_check.py BUILD_FOLDER [--out runs/gpu-check] [--data DIR --vocab vocab.txt] [--only tests,sanitizer,speed]
+    gpu_check.py BUILD_FOLDER [--out runs/gpu-check] [--only tests,limits,fixed,varied,optimizers,sanitizer] [--seconds 240]
 
-1. The device tests (tests/device) on the GPU, which hold it against the CPU: every op, every optimizer over every storage, a
-   whole model.
-2. The same under compute-sanitizer: memcheck, racecheck, initcheck, synccheck.
-3. Speed: what the GPU reaches at most (a large fp32 product, a copy); training steps of DistilBERT-base with 64 texts of 128
-   tokens and with 64 texts as long as SST-2's; one step of each optimizer on its 65.8 M weights. Where PyTorch and transformers
-   (bitsandbytes, came-pytorch) are installed (MINIMA_PYTHON names their Python), they take turns with minima.
+tests       the device tests (tests/device) on the GPU, which hold it against the CPU: every op, every optimizer over every
+            storage, a whole model
+limits      what the GPU reaches at most: products of 8192 x 8192 in fp32, TF32 and bf16, a copy
+fixed       training steps of DistilBERT-base with 64 texts of 128 tokens, in the three precisions
+varied      the same with 64 texts as long as SST-2's
+optimizers  a step of each optimizer on its 65.8 M weights
+sanitizer   the device tests under compute-sanitizer: memcheck, racecheck, initcheck, synccheck; some of the cases
 
-Texts and vocabulary are made here, of random words; their lengths in the second case are the twentieths of SST-2's training
-texts, or --data and --vocab give the texts themselves. Written are OUT.json and OUT.md, a table; both name GPU, driver, date
-and commit. Exit status: 0 all was done and passed, 1 something failed or could not be done.
+`speed` stands for the four parts in the middle, which end --seconds after they have begun: with fewer rounds where time is
+short. Whoever takes part in one is started with the others, then they take turns. OUT.json and OUT.md, a table, are written
+after each part; both name GPU, driver, date and commit. A program that fails has its error's last line there.
+
+BUILD_FOLDER needs no more than bench_train_step, bench_optimizers, tests/test_device and CMakeCache.txt. PyTorch and
+transformers are those of MINIMA_PYTHON (python3); bitsandbytes and came-pytorch are taken where it finds them, for which their
+folder may be named in PYTHONPATH. Texts and vocabulary are made here, of random words; their lengths in `varied` are the
+twentieths of SST-2's training texts, or --data and --vocab give the texts themselves.
+
+Exit status: 0 all that is minima's was done, and its tests passed; 1 otherwise. Goals that are missed change nothing there.
 """
 
 import argparse
@@ -21,6 +29,7 @@ import json
 import os
 import random
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -28,14 +37,37 @@ import tempfile
 import time
 from pathlib import Path
 
-from compare_optimizers import PAIRS, Program
-from compare_pytorch import HERE, Peer
+from compare_optimizers import PAIRS
+from compare_pytorch import HERE, Failed, Peer
 
-TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
+SPEED = ("limits", "fixed", "varied", "optimizers")
+PARTS = ("tests", *SPEED, "sanitizer")
+# The tools, and the cases of the device tests that each is shown. Racecheck is the slowest by far.
+SLOW = "every optimizer*,state made*,the norm of more*,low-rank*"
+TOOLS = {
+    "memcheck": "*",
+    "racecheck": "every op on*,ops over several warps*,the gradient of a table*,the norm* clipping*,a training pass*",
+    "initcheck": "*",
+    "synccheck": "*",
+}
 SST2 = (7, 10, 12, 14, 16, 17, 19, 20, 22, 23, 25, 26, 28, 30, 32, 34, 36, 39, 43, 51)  # tokens, [CLS] and [SEP] counted
 WORDS = 30_000
-BASE = dict(dim=768, layers=6, heads=12, hidden=3072, batch=64)
 PYTHON = os.environ.get("MINIMA_PYTHON", "python3")
+PRECISIONS = ("bf16", "fp32", "tf32")
+OURS, REPLAYED, EAGER, COMPILED = "minima", "minima --round-tokens 64", "PyTorch", "PyTorch, torch.compile"
+
+
+class Clock:
+    def __init__(self, seconds: float):
+        self.begin, self.seconds = time.monotonic(), seconds
+
+    def left(self, share: float = 1) -> float:
+        """Seconds until that share of the time is over."""
+        return max(0.0, self.begin + share * self.seconds - time.monotonic())
+
+
+def say(text: str) -> None:
+    print(f"gpu-check: {text}", file=sys.stderr, flush=True)
 
 
 def said_by(*command: str) -> str:
@@ -45,44 +77,52 @@ def said_by(*command: str) -> str:
         return ""
 
 
-def has(modules: str) -> bool:
-    look = "import importlib.util as u, sys; sys.exit(any(u.find_spec(m) is None for m in sys.argv[1:]))"
-    return subprocess.run([PYTHON, "-c", look, *modules.split()], capture_output=True, check=False).returncode == 0
-
-
-def about(build: Path) -> dict:
-    name, driver, capability, memory = said_by(
-        "nvidia-smi", "--query-gpu=name,driver_version,compute_cap,memory.total", "--format=csv,noheader", "--id=0").split(", ")  # fmt: skip
-    cache = (build / "CMakeCache.txt").read_text()
-    nvcc = re.search(r"^CMAKE_CUDA_COMPILER:\w+=(.*)$", cache, re.MULTILINE)
-    toolkit = re.search(r"V([\d.]+)", said_by(nvcc[1], "--version")) if nvcc else None
-    if nvcc:  # compute-sanitizer lies beside it
-        os.environ["PATH"] += os.pathsep + str(Path(nvcc[1]).parent)
+def about(options: argparse.Namespace) -> dict:
+    asked = said_by("nvidia-smi", "--query-gpu=name,driver_version,compute_cap,memory.total", "--format=csv,noheader", "--id=0")
+    name, driver, capability, memory = (asked.split(", ") + 4 * ["unknown"])[:4] if asked else 4 * ["unknown"]
+    cache = options.build / "CMakeCache.txt"
+    nvcc = re.search(r"^CMAKE_CUDA_COMPILER:\w+=(.*)$", cache.read_text(), re.MULTILINE) if cache.exists() else None
+    compiler = nvcc[1] if nvcc else "nvcc"
+    for folder in (Path(compiler).parent, "/usr/local/cuda/bin"):  # compute-sanitizer lies beside it
+        os.environ["PATH"] += os.pathsep + str(folder)
+    toolkit = re.search(r"V([\d.]+)", said_by(compiler, "--version"))
     return {
         "gpu": name, "compute_capability": capability, "memory": memory, "driver": driver, "toolkit": toolkit[1] if toolkit else "unknown",
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
-        "commit": said_by("git", "-C", str(HERE), "describe", "--always", "--dirty") or "unknown",
+        "commit": options.commit or said_by("git", "-C", str(HERE), "describe", "--always", "--dirty") or "unknown",
     }  # fmt: skip
 
 
 # Tests
 
-def run_tests(build: Path, tool: str | None = None) -> dict:
+def run_tests(build: Path, seconds: float, tool: str | None = None, cases: str = "*", without: str = "") -> dict:
     """What became of the device tests, alone or under a tool of compute-sanitizer."""
-    test = [str(build / "tests/test_device"), "--no-colors"]
-    command = ["compute-sanitizer", "--tool", tool, "--error-exitcode", "9", *test] if tool else test
+    command = [str(build / "tests/test_device"), "--no-colors", "--duration", f"--test-case={cases}"]
+    command += [f"--test-case-exclude={without}"] if without else []
+    if tool:
+        command = ["compute-sanitizer", "--tool", tool, "--error-exitcode", "9", *command]
     begin = time.monotonic()
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False,
-                              env=dict(os.environ, MINIMA_TEST_DEVICE="cuda"))  # fmt: skip
-    except OSError as error:
-        return {"passed": False, "why": f"cannot be started: {error.strerror}"}
-    result = {"passed": done.returncode == 0, "seconds": round(time.monotonic() - begin, 1)}
-    counts = re.search(r"test cases:\s*(\d+) \|\s*(\d+) passed \|\s*(\d+) failed", done.stdout)
-    if counts:
-        result |= {"cases": int(counts[1]), "failed": int(counts[3])}
-    if done.returncode != 0:
-        result["why"] = "\n".join((done.stdout + done.stderr).splitlines()[-60:])
+    with tempfile.TemporaryFile("w+", errors="replace") as output:
+        try:
+            process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+                                       env=dict(os.environ, MINIMA_TEST_DEVICE=os.environ["MINIMA_BENCH_DEVICE"]))  # fmt: skip
+        except OSError as error:
+            return {"passed": False, "why": f"{command[0]}: {error.strerror}"}
+        try:
+            status = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            status = None
+        output.seek(0)
+        lines = output.read().splitlines()
+    done = sum(bool(re.match(r"[\d.]+ s: ", line)) for line in lines)
+    found = [line for line in lines if re.search(r"ERROR:|FATAL|^========= (?!COMPUTE-SANITIZER|ERROR SUMMARY: 0|RACECHECK SUMMARY: 0)", line)]
+    result = {"passed": status == 0 or (status is None and not found and done > 0), "seconds": round(time.monotonic() - begin, 1), "cases": done}
+    if status is None:
+        result["stopped"] = f"after {seconds:.0f} s"
+    if not result["passed"]:
+        result["why"] = "\n".join(found[:20] + lines[-40:])
     return result
 
 
@@ -90,6 +130,7 @@ def run_tests(build: Path, tool: str | None = None) -> dict:
 
 def write_texts(folder: Path, lengths: tuple[int, ...]) -> None:
     """A data set of 6,400 texts of random words, as long in turn as `lengths` says, and its vocabulary."""
+    folder.mkdir()
     words = [f"w{i}" for i in range(WORDS)]
     (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]) + "\n")
     draw = random.Random(1)
@@ -99,94 +140,180 @@ def write_texts(folder: Path, lengths: tuple[int, ...]) -> None:
         (folder / f"{split}.tsv").write_text("label\ttext\n" + "".join(f"{i % 2}\t{t}\n" for i, t in enumerate(part)))
 
 
-def train_steps(build: Path, data: Path, vocab: Path, rounds: int = 5, steps: int = 20) -> dict:
-    """Medians over rounds in which minima and PyTorch take turns; the first round warms up."""
-    programs = {"minima": Peer([str(build / "bench_train_step"), str(data), str(vocab), *map(str, BASE.values())])}
-    if has("torch transformers tokenizers"):
-        programs["PyTorch"] = Peer([PYTHON, str(HERE / "peer_pytorch.py"), "--device", "cuda", "--data", str(data), "--vocab", str(vocab),
-                                    *(x for key, value in BASE.items() for x in (f"--{key}", str(value))), "--serve"])  # fmt: skip
-    answers: dict[str, list[dict]] = {name: [] for name in programs}
-    for number in range(rounds + 1):
-        for name, program in programs.items():
-            answer = program.run(steps)
-            if number > 0:
-                answers[name].append(answer)
-    result = {
-        name: {key: statistics.median(a[key] for a in list_) for key in ("median_ms", "sentences_per_s", "tokens_per_s")}
-        for name, list_ in answers.items()
-    }
-    result["minima"]["peak_device_mb"] = answers["minima"][-1]["peak_device_mb"]
-    for program in programs.values():
-        program.process.communicate("quit\n")
+def steps_of(options: argparse.Namespace, program: str, precision: str, data: Path, vocab: Path) -> Peer:
+    """The program that takes training steps."""
+    sizes = [*options.sizes.split(","), options.batch]
+    if program in (OURS, REPLAYED):
+        return Peer([str(options.build / "bench_train_step"), str(data), str(vocab), *sizes, "2", precision, "64" if program == REPLAYED else "0"])
+    names = ("--dim", "--layers", "--heads", "--hidden", "--batch")
+    compiled = ["--compile", options.compile] if program == COMPILED else []
+    return Peer([PYTHON, str(HERE / "peer_pytorch.py"), "--device", options.device, "--data", str(data), "--vocab", str(vocab),
+                 *(word for pair in zip(names, sizes) for word in pair), "--batching", "padded", "--precision", precision, *compiled, "--serve"],
+                {"TORCHINDUCTOR_COMPILE_THREADS": "4"})  # fmt: skip
+
+
+def take_turns(programs: dict, options: argparse.Namespace, ready: float, clock: Clock, share: float) -> dict:
+    """For each program, the answers of rounds in which they take turns, or why there are none; the first round warms up.
+    Each has `ready` seconds for its start."""
+    peers, answers, errors = {}, {key: [] for key in programs}, {}
+
+    def attempt(key, call) -> None:
+        try:
+            call()
+        except (Failed, ValueError) as error:
+            errors[key] = str(error)
+            say(f"{' '.join(key)}: {error}")
+
+    try:
+        for key, start in programs.items():
+            attempt(key, lambda: peers.update({key: start()}))
+        end = time.monotonic() + ready
+        for key, peer in peers.items():
+            attempt(key, lambda: peer.await_ready(max(1.0, end - time.monotonic())))
+        for number in range(options.rounds + 1):
+            for key, peer in peers.items():
+                if key in errors or (number > 1 and clock.left(share) == 0):
+                    continue
+                attempt(key, lambda: answers[key].append(peer.run(options.steps if number > 0 else 5, 60)))
+    finally:
+        for peer in peers.values():
+            peer.quit()
+    return {key: {"error": errors[key]} if key in errors else answers[key][1:] for key in programs}
+
+
+def training(programs: list[tuple[str, str]], options: argparse.Namespace, data: Path, vocab: Path, clock: Clock, share: float) -> list[dict]:
+    """A row for each (program, precision): medians over rounds."""
+    starts = {key: lambda key=key: steps_of(options, *key, data, vocab) for key in programs}
+    rows = []
+    for (program, precision), told in take_turns(starts, options, 0.7 * clock.left(share), clock, share).items():
+        row = {"program": program, "precision": precision}
+        if isinstance(told, dict):
+            rows.append(row | told)
+            continue
+        for key in ("median_ms", "sentences_per_s", "tokens_per_s", "gflops"):
+            if key in told[0]:
+                row[key] = statistics.median(answer[key] for answer in told)
+        rows.append(row | {"rounds": len(told), "peak_device_mb": told[-1]["peak_device_mb"]})
+    for row in rows:
+        ours = next((r for r in rows if r["program"] == OURS and r["precision"] == row["precision"]), {})
+        if "sentences_per_s" in row and "sentences_per_s" in ours:
+            row["minima_is"] = ours["sentences_per_s"] / row["sentences_per_s"]
+    return rows
+
+
+def optimizer_steps(options: argparse.Namespace, clock: Clock) -> dict:
+    ours = Peer([str(options.build / "bench_optimizers"), "--serve"])
+    theirs = Peer([PYTHON, str(HERE / "peer_optimizers.py"), "--device", options.device, "--serve"])
+    result: dict = {"peers": "", "copy_gb_s": 0.0, "rows": {}}
+    try:
+        result["copy_gb_s"] = ours.ask("bandwidth", 120)["gb_s"]
+        try:
+            there = set(theirs.ask("list", max(30.0, clock.left(0.8))))
+        except (Failed, ValueError) as error:
+            there, result["peers"] = set(), str(error)
+            say(f"the public optimizers: {error}")
+        for name, peers in PAIRS.items():
+            ms: dict[str, list[float]] = {name: []}
+            failed = {}
+            for number in range(options.rounds + 1):
+                if number > 1 and clock.left() == 0:
+                    break
+                answer = ours.ask(f"run {name} {options.steps}", 60)
+                times = {name: answer["median_ms"]}
+                for peer in there.intersection(peers) - failed.keys():
+                    try:
+                        times[peer] = theirs.ask(f"run {peer} {options.steps}", 60)["median_ms"]
+                    except (Failed, ValueError) as error:
+                        failed[peer] = str(error)
+                for key in times if number > 0 else ():
+                    ms.setdefault(key, []).append(times[key])
+            own = statistics.median(ms.pop(name))
+            result["rows"][name] = {
+                "ms": own, "state_bytes": answer["state_bytes"], "of_limit": answer["least_bytes"] / result["copy_gb_s"] / 1e6 / own,
+                "peers": {peer: statistics.median(times) for peer, times in ms.items()}, "failed": failed,
+            }  # fmt: skip
+    except (Failed, ValueError) as error:
+        result["error"] = str(error)
+        say(f"optimizers: {error}")
+    finally:
+        ours.quit()
+        theirs.quit()
     return result
 
 
-def optimizer_steps(build: Path, rounds: int = 5, steps: int = 10) -> dict:
-    ours = Program([str(build / "bench_optimizers"), "--serve"])
-    theirs = None
-    if has("torch transformers"):
-        theirs = Program([PYTHON, str(HERE / "peer_optimizers.py"), "--device", "cuda", "--serve"])
-    there = set(theirs.ask("list")) if theirs else set()
-    bandwidth = ours.ask("bandwidth")["gb_s"]
-    result = {}
-    for name, peers in PAIRS.items():
-        peers = [peer for peer in peers if peer in there]
-        ms: dict[str, list[float]] = {key: [] for key in (name, *peers)}
-        for number in range(rounds + 1):
-            answer = ours.ask(f"run {name} {steps}")
-            for key, told in [(name, answer), *((peer, theirs.ask(f"run {peer} {steps}")) for peer in peers)]:
-                if number > 0:
-                    ms[key].append(told["median_ms"])
-        own = statistics.median(ms[name])
-        result[name] = {
-            "ms": own, "state_bytes": answer["state_bytes"], "of_limit": answer["least_bytes"] / bandwidth / 1e6 / own,
-            "peers": {peer: statistics.median(ms[peer]) for peer in peers},
-        }  # fmt: skip
-    for program in filter(None, (ours, theirs)):
-        program.process.communicate("quit\n")
-    return result
-
-
-def speed(build: Path, options: argparse.Namespace) -> dict:
-    with tempfile.TemporaryDirectory(prefix="minima-gpu-check-") as folder:
-        fixed, varied = Path(folder, "fixed"), Path(folder, "varied")
-        for texts, lengths in ((fixed, (128,)), (varied, SST2)):
-            texts.mkdir()
-            write_texts(texts, lengths)
-        probe = Peer([str(build / "bench_train_step"), str(fixed), str(fixed / "vocab.txt"), "64", "1", "1", "64", "8"])
-        limits = probe.ask("limits")
-        probe.process.communicate("quit\n")
-        data, vocab = options.data or varied, options.vocab or varied / "vocab.txt"
-        return {
-            "limits": limits,
-            "training": {
-                "64 texts of 128 tokens": train_steps(build, fixed, fixed / "vocab.txt"),
-                "64 texts as long as SST-2's" if data == varied else f"64 texts of {data.name}": train_steps(build, data, vocab),
-            },
-            "optimizers": optimizer_steps(build),
-        }
+def limits(options: argparse.Namespace, data: Path) -> dict:
+    probe = Peer([str(options.build / "bench_train_step"), str(data), str(data / "vocab.txt"), "64", "1", "1", "64", "8"])
+    try:
+        return probe.ask("limits", 120)
+    except (Failed, ValueError) as error:
+        say(f"limits: {error}")
+        return {"error": str(error)}
+    finally:
+        probe.quit()
 
 
 # Report
 
+def goals(result: dict) -> list[tuple[str, str, float | None, bool]]:
+    """What is aimed at: goal, wanted, found, met."""
+    found = []
+
+    def rows(part: str, precision: str, *programs: str) -> list[dict]:
+        return [r for r in result.get(part, []) if r["precision"] == precision and r["program"] in programs and "error" not in r]
+
+    def speed(part: str, precision: str, *programs: str) -> float | None:
+        return max((row["sentences_per_s"] for row in rows(part, precision, *programs)), default=None)
+
+    def add(goal: str, wanted: str, above: float | None, below: float | None) -> None:
+        value = None if above is None or not below else above / below
+        limit = float(wanted.split()[1])
+        found.append((goal, wanted, value, value is not None and (value >= limit if wanted[0] == "≥" else value <= limit)))
+
+    for precision in PRECISIONS:
+        add(f"times torch.compile, 64 x 128, {precision}", "≥ 1.3", speed("fixed", precision, OURS, REPLAYED), speed("fixed", precision, COMPILED))
+    for precision in PRECISIONS:
+        add(f"times PyTorch's default loop, SST-2's lengths, {precision}", "≥ 3", speed("varied", precision, OURS, REPLAYED), speed("varied", precision, EAGER))
+    reached = max((row["gflops"] for row in rows("fixed", "bf16", OURS, REPLAYED)), default=None)
+    add("of the bf16 product's rate, 64 x 128, bf16", "≥ 0.45", reached, result.get("limits", {}).get("bf16_gflops"))
+    steps = result.get("optimizers", {}).get("rows", {})
+    add("AdamW's step, of the copy's rate", "≥ 0.85", steps.get("adamw", {}).get("of_limit"), 1)
+    add("8-bit AdamW's time over AdamW's", "≤ 0.7", steps.get("adamw8bit", {}).get("ms"), steps.get("adamw", {}).get("ms"))
+    return found
+
+
+def table(head: str, rows: list[tuple]) -> list[str]:
+    names = [name.strip() for name in head.split("|")]
+    cells = lambda row: "| " + " | ".join(str(cell).replace("|", "/") for cell in row) + " |"  # noqa: E731
+    return ["", cells(names), "|" + "---|" * len(names), *map(cells, rows)]
+
+
 def markdown(result: dict) -> str:
-    lines = ["# " + "{gpu}, driver {driver}, CUDA {toolkit}, {date}, commit {commit}".format(**result["about"]), ""]
-    lines += ["| device tests | | cases | s |", "|---|---|---|---|"]
-    for name, row in result["tests"].items():
-        lines.append(f"| {name} | {'passed' if row['passed'] else 'FAILED'} | {row.get('cases', '')} | {row.get('seconds', '')} |")
-    if "speed" not in result:
-        return "\n".join(lines) + "\n"
-    told = result["speed"]
-    lines += ["", "At most: fp32 products {product_gflops:.0f} GFLOP/s, copies {memory_gb_s:.0f} GB/s.".format(**told["limits"]), ""]
-    lines += ["| training step, DistilBERT-base, fp32 | | ms | texts/s | tokens/s | times minima's |", "|---|---|---|---|---|---|"]
-    for case, programs in told["training"].items():
-        for name, row in programs.items():
-            lines.append(f"| {case} | {name} | {row['median_ms']:.2f} | {row['sentences_per_s']:.0f} | {row['tokens_per_s']:.0f} | "
-                         f"{programs['minima']['sentences_per_s'] / row['sentences_per_s']:.2f} |")  # fmt: skip
-    lines += ["", "| optimizer step, 65.8 M weights | ms | of the copy's limit | state, MB | the public one's ms |", "|---|---|---|---|---|"]
-    for name, row in told["optimizers"].items():
-        peers = ", ".join(f"{peer} {ms:.2f}" for peer, ms in row["peers"].items()) or "–"
-        lines.append(f"| {name} | {row['ms']:.2f} | {100 * row['of_limit']:.0f} % | {row['state_bytes'] / 2**20:.1f} | {peers} |")
+    lines = ["# " + "{gpu}, driver {driver}, CUDA {toolkit}, {date}, commit {commit}".format(**result["about"])]
+    if any(part in result for part in SPEED):
+        lines += table("goal | wanted | found | ", [(goal, wanted, "not measured" if value is None else f"{value:.2f}",
+                                                    "" if value is None else "met" if met else "**missed**")
+                                                   for goal, wanted, value, met in goals(result)])  # fmt: skip
+    if told := result.get("limits"):
+        lines += ["", f"At most: {told['error']}" if "error" in told else "At most: " + ", ".join(
+            f"{key.replace('product_gflops', 'fp32_gflops').replace('_gflops', '')} products {value / 1000:.1f} TFLOP/s"
+            if key.endswith("gflops") else f"copies {value:.0f} GB/s" for key, value in told.items()) + "."]  # fmt: skip
+    for part, case in (("fixed", "64 x 128"), ("varied", "64 texts as long as SST-2's")):
+        if part in result:
+            lines += table(f"training step, {case} | precision | ms | texts/s | tokens/s | minima is, times | peak, MB | TFLOP/s", [
+                (row["program"], row["precision"], row["error"]) + 5 * ("",) if "error" in row else
+                (row["program"], row["precision"], f"{row['median_ms']:.2f}", f"{row['sentences_per_s']:.0f}", f"{row['tokens_per_s']:.0f}",
+                 f"{row['minima_is']:.2f}" if "minima_is" in row else "", f"{row['peak_device_mb']:.0f}",
+                 f"{row['gflops'] / 1000:.1f}" if "gflops" in row else "") for row in result[part]])  # fmt: skip
+    if told := result.get("optimizers"):
+        lines += table("optimizer step, 65.8 M weights | ms | of the copy's rate | state, MB | the public one's ms", [
+            (name, f"{row['ms']:.3f}", f"{100 * row['of_limit']:.0f} %", f"{row['state_bytes'] / 2**20:.1f}",
+             ", ".join([f"{peer} {ms:.3f}" for peer, ms in row["peers"].items()] + [f"{peer}: {why}" for peer, why in row["failed"].items()]))
+            for name, row in told["rows"].items()])  # fmt: skip
+        lines += [f"\n{why}" for why in (told["peers"], told.get("error")) if why]
+    if result["tests"]:
+        lines += table("device tests | | cases | s", [
+            (name, ("passed" if row["passed"] else "FAILED") + (f", stopped {row['stopped']}" if "stopped" in row else ""),
+             row.get("cases", ""), row.get("seconds", "")) for name, row in result["tests"].items()])  # fmt: skip
     return "\n".join(lines) + "\n"
 
 
@@ -194,34 +321,74 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("build", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/gpu-check"))
+    parser.add_argument("--only", default=",".join(PARTS), help="of these, with commas between; speed for all that are not tests")
+    parser.add_argument("--seconds", type=float, default=240, help="of the parts of speed together")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=20, help="of each program in a round")
+    parser.add_argument("--compile", default="default", help="torch.compile's mode: default, reduce-overhead, max-autotune")
     parser.add_argument("--data", type=Path, help="a folder of labelled texts in place of the made ones")
     parser.add_argument("--vocab", type=Path, help="its uncased vocab.txt")
-    parser.add_argument("--only", default="tests,sanitizer,speed", help="of these, with commas between")
+    parser.add_argument("--cases", help="of the device tests under compute-sanitizer, as doctest takes them: 'a training*,ops*'")
+    parser.add_argument("--tools", default=",".join(TOOLS), help="of compute-sanitizer, with commas between")
+    parser.add_argument("--tool-seconds", type=float, default=180, help="after which one is stopped; cases that had ended count")
+    parser.add_argument("--commit", help="where the sources are no checkout")
+    parser.add_argument("--device", default="cuda", help="cpu tries the script out")
+    parser.add_argument("--sizes", default="768,6,12,3072", help="dim,layers,heads,hidden of the model")
+    parser.add_argument("--batch", default="64", help="texts")
     options = parser.parse_args()
     if (options.data is None) != (options.vocab is None):
         parser.error("--data and --vocab go together")
-    parts = options.only.split(",")
-    if not said_by("nvidia-smi", "-L"):
+    parts = options.only.replace("speed", ",".join(SPEED)).split(",")
+    tools = options.tools.split(",")
+    for words, known in ((parts, PARTS), (tools, TOOLS)):
+        if unknown := set(words) - set(known):
+            parser.error(f"'{min(unknown)}' is none of {', '.join(known)}")
+    if options.device == "cuda" and not said_by("nvidia-smi", "-L"):
         sys.exit("gpu-check: no GPU here (nvidia-smi -L lists none); nothing was checked")
-    os.environ["MINIMA_BENCH_DEVICE"] = "cuda"
+    os.environ["MINIMA_BENCH_DEVICE"] = options.device
 
-    result: dict = {"about": about(options.build), "tests": {}}
-    for name in ("alone" if "tests" in parts else None, *(TOOLS if "sanitizer" in parts else ())):
-        if name is None:
-            continue
-        print(f"gpu-check: device tests, {name}", file=sys.stderr, flush=True)
-        row = result["tests"][name] = run_tests(options.build, None if name == "alone" else name)
+    result: dict = {"about": about(options), "tests": {}}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+
+    def save() -> None:
+        options.out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+        options.out.with_suffix(".md").write_text(markdown(result))
+
+    def test(name: str, *arguments, **more) -> None:
+        say(f"device tests, {name}")
+        row = result["tests"][name] = run_tests(options.build, *arguments, **more)
         if not row["passed"]:
             print(row["why"], file=sys.stderr)
-    if "speed" in parts:
-        print("gpu-check: speed", file=sys.stderr, flush=True)
-        result["speed"] = speed(options.build, options)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
-    options.out.with_suffix(".md").write_text(markdown(result))
+        save()
+
+    if "tests" in parts:
+        test("alone", 600)
+    with tempfile.TemporaryDirectory(prefix="minima-gpu-check-") as folder:
+        fixed, varied = Path(folder, "fixed"), Path(folder, "varied")
+        write_texts(fixed, (128,))
+        write_texts(varied, SST2)
+        data, vocab = options.data or varied, options.vocab or varied / "vocab.txt"
+        each = lambda *programs: [(program, precision) for precision in PRECISIONS for program in programs]  # noqa: E731
+        clock = Clock(options.seconds)
+        measure = {
+            "limits": lambda: limits(options, fixed),
+            "fixed": lambda: training(each(OURS, REPLAYED, COMPILED, EAGER), options, fixed, fixed / "vocab.txt", clock, 0.6),
+            "varied": lambda: training(each(OURS, REPLAYED, EAGER, COMPILED), options, data, vocab, clock, 0.9),
+            "optimizers": lambda: optimizer_steps(options, clock),
+        }  # fmt: skip
+        for part in SPEED:
+            if part in parts:
+                say(part)
+                result[part] = measure[part]()
+                save()
+    for tool in tools if "sanitizer" in parts else ():
+        test(tool, options.tool_seconds, tool, options.cases or TOOLS[tool], "" if options.cases else SLOW)
+    save()
     print(markdown(result))
-    print(f"gpu-check: {options.out}.json and .md", file=sys.stderr)
-    sys.exit(0 if all(row["passed"] for row in result["tests"].values()) else 1)
+    say(f"{options.out}.json and .md")
+    own = [row for part in ("fixed", "varied") for row in result.get(part, []) if row["program"] in (OURS, REPLAYED)]
+    own += [result.get("limits", {}), result.get("optimizers", {})]
+    sys.exit(0 if all(row["passed"] for row in result["tests"].values()) and not any("error" in row for row in own) else 1)
 
 
 if __name__ == "__main__":

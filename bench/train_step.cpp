@@ -1,17 +1,19 @@
-/// The training step of the README's speed claim, for bench/compare_pytorch.py to alternate with
-/// PyTorch's: prints "ready", then answers each line `run N` on standard input with one JSON line
-/// about N further steps, and `limits` with one about what this machine can do at most.
+/// The training step of the README's speed claim, for bench/compare_pytorch.py and bench/gpu_check.py to alternate with
+/// PyTorch's: prints "ready", then answers each line `run N` on standard input with one JSON line about N further steps,
+/// and `limits` with one about what this machine can do at most.
 ///
-///     train_step DATA_DIRECTORY VOCABULARY [dim layers heads hidden batch threads]
+///     train_step DATA_DIRECTORY VOCABULARY [dim layers heads hidden batch threads [precision [round_tokens]]]
+///
+/// A step is what the Trainer's is: the Accelerator's, over the batches and the loss of `minima train`. Precision and
+/// round_tokens (0) are those of `minima train`. The rate rises during the first 100 steps; no tensor is watched.
 #include <sys/resource.h>
 
-#include <chrono>
 #include <iostream>
 #include <numeric>
 
 #include "bench/training.hpp"
 #include "core/buffer.hpp"
-#include "train/metrics.hpp"
+#include "train/accelerator.hpp"
 
 using namespace minima;
 
@@ -24,48 +26,94 @@ double peak_rss_mb() {
   return static_cast<double>(usage.ru_maxrss) / 1024;
 }
 
-}  // namespace
+Precision precision_named(const std::string& name) {
+  const auto names = choices(Precision{});
+  const auto found = std::ranges::find(names, name);
+  check(found != names.end(), "precision '{}'; known: {}", name, fmt::join(names, ", "));
+  return static_cast<Precision>(found - names.begin());
+}
 
-int main(int argc, char** argv) try {
-  check(argc >= 3, "usage: train_step {}", bench::TrainingJob::kArguments);
-  bench::TrainingJob job(argc, argv);
-  fmt::print("ready\n");
-  std::fflush(stdout);
+class Steps {
+ public:
+  Steps(bench::TrainingJob& job, Precision precision, i64 round_tokens)
+      : job_(job),
+        objective_(classification(job.model, job.data,
+                                  {.batch = job.batch_size(), .round_tokens = round_tokens})),
+        accelerator_({.schedule = "constant",
+                      .warmup = 100 / static_cast<double>(kMost),
+                      .watch = 0,
+                      .precision = precision}) {
+    accelerator_.prepare(objective_.parameters, job.optimizer, objective_.batches, kMost);
+  }
 
-  for (std::string line; std::getline(std::cin, line);) {
-    if (line == "limits") {
-      fmt::print("{}\n", bench::limits().dump());
-      std::fflush(stdout);
-      continue;
-    }
-    if (!line.starts_with("run ")) break;
+  Json run(i64 count) {
     std::vector<double> milliseconds;
     i64 texts = 0, tokens = 0;
-    double loss_value = 0;
-    for (i64 n = std::stoll(line.substr(4)); n > 0; --n) {
-      const auto start = std::chrono::steady_clock::now();
-      const Batch batch = job.next_batch();
-      const Variable loss = job.forward(batch);
-      loss.backward();
-      job.optimizer.step(job.step_options());
-      job.clear_gradients();
-      loss_value = loss.value().item();
+    double loss = 0, operations = 0;
+    for (; count > 0; --count) {
+      const Stopwatch clock;
+      const StepRecord record = step();
       bench::finish(bench::device());
-      milliseconds.push_back(
-          1000 * std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-      texts += batch.texts();
-      tokens += batch.tokens.size();
+      milliseconds.push_back(1000 * clock.seconds());
+      texts += record.texts;
+      tokens += record.tokens;
+      loss = record.loss;
+      operations += job_.operations(accelerator_.indices());
     }
     const double seconds = std::accumulate(milliseconds.begin(), milliseconds.end(), 0.0) / 1000;
-    const Json result = {
+    return {
         {"engine", "minima"},
         {"median_ms", median(milliseconds)},
         {"sentences_per_s", static_cast<double>(texts) / seconds},
         {"tokens_per_s", static_cast<double>(tokens) / seconds},
-        {"loss", loss_value},
+        {"gflops", 1e-9 * operations / seconds},
+        {"loss", loss},
         {"peak_rss_mb", peak_rss_mb()},
         {"peak_device_mb", static_cast<double>(memory_stats(bench::device()).peak) / (1 << 20)}};
-    fmt::print("{}\n", result.dump());
+  }
+
+ private:
+  static constexpr i64 kMost = 1 << 20;
+
+  StepRecord step() {
+    check(accelerator_.next(), "after {} steps there is none", kMost);
+    const nn::Pass pass = accelerator_.pass();
+    const BatchLoss batch = objective_.loss(accelerator_.indices(), pass);
+    accelerator_.backward(batch.loss, batch.weight, batch.tokens);
+    if (const auto* next = accelerator_.upcoming()) {
+      nn::Pass after = pass;
+      ++after.step;
+      objective_.ahead(*next, after);
+    }
+    accelerator_.clip(1);
+    return accelerator_.step();
+  }
+
+  bench::TrainingJob& job_;
+  Objective objective_;
+  Accelerator accelerator_;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  check(argc >= 3, "usage: train_step {} [precision [round_tokens]]",
+        bench::TrainingJob::kArguments);
+  const Precision precision = precision_named(argc > 9 ? argv[9] : "fp32");
+  bench::TrainingJob job(argc, argv);
+  Steps steps(job, precision, bench::TrainingJob::number(argc, argv, 10, 0));
+  fmt::print("ready\n");
+  std::fflush(stdout);
+
+  for (std::string line; std::getline(std::cin, line);) {
+    Json answer;
+    if (line == "limits")
+      answer = bench::limits();
+    else if (line.starts_with("run "))
+      answer = steps.run(std::stoll(line.substr(4)));
+    else
+      break;
+    fmt::print("{}\n", answer.dump());
     std::fflush(stdout);
   }
 } catch (const Error& error) {

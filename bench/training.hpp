@@ -5,9 +5,8 @@
 #include "autograd/functions.hpp"
 #include "bench/device.hpp"
 #include "core/cpu/threads.hpp"
-#include "data/batcher.hpp"
-#include "nn/models/classifier.hpp"
 #include "optim/optimizer.hpp"
+#include "train/classification.hpp"
 
 namespace minima::bench {
 
@@ -18,7 +17,7 @@ class TrainingJob {
 
   TrainingJob(int argc, char** argv)
       : batch_size_(number(argc, argv, 7, 32)),
-        split_(read(argv[1], argv[2])),
+        data(read(argv[1], argv[2])),
         model(config(argc, argv)),
         optimizer(start()) {
     set_threads(static_cast<int>(number(argc, argv, 8, 2)));
@@ -27,11 +26,12 @@ class TrainingJob {
   /// Epoch after epoch, without end.
   Batch next_batch() {
     if (next_ == batches_.size()) {
-      batches_ = epoch_batches(split_, BatchSize::of_texts(batch_size_), 1, ++epoch_);
+      batches_ = epoch_batches(data.train, batch_size(), 1, ++epoch_);
       next_ = 0;
     }
-    return make_batch(split_, batches_[next_++]);
+    return make_batch(data.train, batches_[next_++]);
   }
+  BatchSize batch_size() const { return BatchSize::of_texts(batch_size_); }
   Variable forward(const Batch& batch) {
     return cross_entropy(model(batch, {.training = true, .seed = 1, .step = ++step_}),
                          batch.labels.to(bench::device()));
@@ -44,16 +44,31 @@ class TrainingJob {
     for (Parameter* parameter : parameters) parameter->gradient.clear();
   }
 
- private:
+  /// Arithmetic of a training step's products in the blocks, of texts of these lengths: two operations for each weight
+  /// and token, and for each pair of tokens and dimension twice, in queries keys and in weights values; backward takes
+  /// twice as much again.
+  double operations(std::span<const i64> indices) const {
+    const auto d = static_cast<double>(model.config.dim),
+               h = static_cast<double>(model.config.hidden);
+    double forward = 0;
+    for (const i64 i : indices) {
+      const auto length = static_cast<double>(data.train.length(i));
+      forward += length * (2 * (4 * d * d + 2 * d * h) + 4 * length * d);
+    }
+    return 3 * static_cast<double>(model.config.layers) * forward;
+  }
+
   static i64 number(int argc, char** argv, int i, i64 fallback) {
     return argc > i ? std::stoll(argv[i]) : fallback;
   }
-  TokenizedSplit read(const char* data, const char* vocabulary) {
+
+ private:
+  TrainingData read(const char* data, const char* vocabulary) {
     const Tokenizer tokenizer(Vocabulary::read(vocabulary), Casing::uncased);
     const Dataset dataset = load_dataset(data, 1);
     vocabulary_ = tokenizer.vocabulary().size();
     labels_ = static_cast<i64>(dataset.label_names.size());
-    return tokenize(tokenizer, dataset.train, 128);
+    return {tokenize(tokenizer, dataset.train, 128), {}, {}};
   }
   nn::EncoderConfig config(int argc, char** argv) const {
     nn::EncoderConfig config = nn::preset("distilbert-base");
@@ -74,12 +89,12 @@ class TrainingJob {
   }
 
   i64 batch_size_, vocabulary_ = 0, labels_ = 0;
-  TokenizedSplit split_;
   i64 epoch_ = -1, step_ = 0;
   std::vector<std::vector<i64>> batches_;
   std::size_t next_ = 0;
 
  public:  // in the order in which they are made
+  TrainingData data;
   nn::Classifier model;
   std::vector<Parameter*> parameters;
   Optimizer optimizer;

@@ -14,7 +14,7 @@ namespace {
 i64 quotient_up(i64 a, i64 b) { return (a + b - 1) / b; }
 
 constexpr std::array<std::string_view, 3> kNonFinite{"stop", "skip", "lower-scale"};
-constexpr std::array<std::string_view, 3> kPrecisions{"fp32", "bf16", "fp16"};
+constexpr std::array<std::string_view, 4> kPrecisions{"fp32", "tf32", "bf16", "fp16"};
 constexpr i64 kGoodSteps = 1000;  ///< after which a scale doubles
 
 }  // namespace
@@ -25,6 +25,12 @@ DType product_type(Precision precision) {
   return precision == Precision::bf16   ? DType::bf16
          : precision == Precision::fp16 ? DType::f16
                                         : DType::f32;
+}
+void check_precision(Precision precision, Device device) {
+  check(precision != Precision::tf32 || device != Device{},
+        "precision tf32: only GPUs have such products, and the device is the cpu; take fp32, or a "
+        "GPU (--device "
+        "cuda)");
 }
 
 i64 total_steps(const Batches& batches, i64 epochs, i64 accumulate) {
@@ -53,6 +59,8 @@ double Accelerator::greatest_scale() const {
 void Accelerator::prepare(std::vector<Parameter*> parameters, Optimizer& optimizer, Batches batches,
                           i64 steps) {
   check(steps > 0, "accelerator: {} steps; there must be at least one", steps);
+  for (const Parameter* parameter : parameters)
+    check_precision(options_.precision, parameter->value.device());
   parameters_ = std::move(parameters);
   optimizer_ = &optimizer;
   batches_ = std::move(batches);
@@ -81,6 +89,7 @@ bool Accelerator::next() {
     if (epoch_ended()) begin_epoch(epoch_ + 1);
     step_place_ = place_;
   }
+  if (options_.precision == Precision::tf32 && !tf32_) tf32_.emplace();
   indices_ = batches_now_[place_++];
   more_ = !epoch_ended() && static_cast<i64>(place_ - step_place_) < options_.accumulate;
   return true;
@@ -119,6 +128,7 @@ void Accelerator::refuse_bad_loss(i64 step) {
 StepRecord Accelerator::step() {
   check(weight_ > 0 && !more_, "accelerator: step() before backward() has seen all {} batches",
         options_.accumulate);
+  tf32_.reset();
   const bool just_changed = changed_at_ > 0 && step_ - changed_at_ < kWatchedAfterSwitch;
   const bool watched = (options_.watch > 0 && (step_ + 1) % options_.watch == 0) || just_changed;
   double lr_factor = schedule_.factor(step_) * plateau_.factor();

@@ -27,6 +27,7 @@
 #include <optional>
 #include <span>
 
+#include "core/ops/matmul.hpp"
 #include "core/stopwatch.hpp"
 #include "optim/optimizer.hpp"
 #include "optim/schedule.hpp"
@@ -48,15 +49,18 @@ enum class NonFinite {
 };
 std::span<const std::string_view> choices(NonFinite);  ///< "stop", "skip", "lower-scale"
 
-/// Of the products in forward and backward (autograd/autocast.hpp); parameters, their gradients and the optimizer are
-/// fp32 in any case, and evaluation too.
+/// Of the products in forward and backward; parameters, their gradients and the optimizer are fp32 in any case, and
+/// evaluation too. bf16 and fp16: autograd/autocast.hpp. tf32, on GPUs alone: all is kept as in fp32, and the products'
+/// operands are rounded to 10 bits of mantissa (core/ops/matmul.hpp).
 ///
 /// The numbers of fp16 end at 65,504 and at 6·10⁻⁸, so with it the loss is scaled: by 2¹⁶ at first, by half of that where
 /// a gradient was not finite (the step is skipped, whatever the policy for what is not finite), by twice as much after
 /// 1,000 good steps.   Micikevicius et al. 2018, arXiv:1710.03740, §3.2.
-enum class Precision { fp32, bf16, fp16 };
-std::span<const std::string_view> choices(Precision);  ///< "fp32", "bf16", "fp16"
+enum class Precision { fp32, tf32, bf16, fp16 };
+std::span<const std::string_view> choices(Precision);  ///< "fp32", "tf32", "bf16", "fp16"
 DType product_type(Precision precision);
+/// Throws Error for tf32 on the cpu, where nothing would be rounded.
+void check_precision(Precision precision, Device device);
 
 inline constexpr double kFirstLossScale = 1 << 16;  ///< of fp16
 
@@ -224,7 +228,8 @@ class Accelerator {
   Tensor loss_there_;  ///< on a GPU, until step() reads it
   i64 texts_ = 0, tokens_ = 0;
   double clip_norm_ = 0, clip_value_ = 0;
-  bool bad_ = false;  ///< its loss is not finite
+  std::optional<ops::AllowTf32> tf32_;  ///< until step()
+  bool bad_ = false;                    ///< its loss is not finite
 
   double scale_ = 1;                         ///< of the loss in backward
   i64 good_steps_ = 0, skipped_in_row_ = 0;  ///< with a scale that may rise; by now

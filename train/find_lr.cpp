@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "core/ops/matmul.hpp"
 #include "optim/options.hpp"
 #include "train/chart.hpp"
 #include "train/html.hpp"
@@ -63,6 +64,7 @@ LearningRateCurve find_learning_rate(const Objective& objective, const std::stri
   Optimizer optimizer = make_optimizer(unit, parameter_groups(objective.parameters, unit, options));
   check(optimizer.takes_schedule(),
         "find-lr: {} makes its own step size; give relative_step=false to search one", spec);
+  check_precision(options.precision, objective.parameters.front()->value.device());
   std::vector<Tensor> before;
   for (const Parameter* parameter : objective.parameters)
     before.push_back(parameter->value.clone());
@@ -82,11 +84,14 @@ LearningRateCurve find_learning_rate(const Objective& objective, const std::stri
                         .step = step,
                         .checkpoint_layers = options.checkpoint_layers,
                         .precision = product_type(options.precision)};
+    std::optional<ops::AllowTf32> rounding;
+    if (options.precision == Precision::tf32) rounding.emplace();
     const BatchLoss batch = objective.loss(batches[next], pass);
     const double loss = batch.loss.value().item();
     if (!std::isfinite(loss)) break;
     const Tensor& value = batch.loss.value();
     batch.loss.backward(Tensor::full(value.shape(), scale, value.dtype(), value.device()));
+    rounding.reset();
     const StepReport report = optimizer
                                   .step({.lr_factor = rate,
                                          .clip_norm = options.clip_norm,

@@ -90,7 +90,7 @@ LinearGradients gradients(Gpu gpu, const Tensor& dy, const Tensor& x) {
   return {linear_weight_gradient(dy, x), column_sums(dy.to(both.dbias.dtype()))};
 }
 
-std::atomic<bool> tf32 = false;
+std::atomic<int> tf32_allowances = 0;
 
 constexpr i64 kChunk = 64;  // rows that column_sums adds up at a time
 
@@ -119,8 +119,9 @@ void add_columns(Gpu gpu, i64 rows, i64 columns, const T* from, T* sums) {
 
 }  // namespace
 
-void allow_tf32(bool allowed) { tf32 = allowed; }
-bool tf32_allowed() { return tf32; }
+AllowTf32::AllowTf32() { ++tf32_allowances; }
+AllowTf32::~AllowTf32() { --tf32_allowances; }
+bool tf32_allowed() { return tf32_allowances > 0; }
 
 template <class T>
 void gemm_serial(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const T* a, i64 lda,

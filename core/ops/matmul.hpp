@@ -50,9 +50,15 @@ template <AnyGpu Gpu, class T, class R>
 void gemm(Gpu gpu, Transpose ta, Transpose tb, i64 m, i64 n, i64 k, R alpha, const T* a, i64 lda,
           const T* b, i64 ldb, R beta, R* c, i64 ldc);
 
-/// Whether GPUs may round the operands of f32 products to TF32, 10 bits of mantissa, which their tensor
-/// cores multiply several times as fast. Not at first.
-void allow_tf32(bool allowed);
+/// While one lives, GPUs may round the operands of f32 products to TF32, 10 bits of mantissa, which their tensor cores
+/// multiply several times as fast.
+class AllowTf32 {
+ public:
+  AllowTf32();
+  ~AllowTf32();
+  AllowTf32(const AllowTf32&) = delete;
+  AllowTf32& operator=(const AllowTf32&) = delete;
+};
 bool tf32_allowed();
 
 /// The same on the calling thread, for callers that are parallel themselves.

@@ -350,7 +350,7 @@ void add_memory(CLI::App& app) {
   verb.add_flag("--checkpoint-layers", o.kind.checkpoint_layers,
                 "as in train: each block keeps its input alone");
   verb.add_option("--precision", o.precision, "as in train: of the products in a step")
-      ->check(CLI::IsMember({"fp32", "bf16", "fp16"}))
+      ->check(CLI::IsMember({"fp32", "tf32", "bf16", "fp16"}))
       ->capture_default_str();
   verb.add_option("--optimizers", o.optimizers,
                   "optimizers with their options: adamw,came:state=block8 (default: all)")

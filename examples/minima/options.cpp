@@ -206,9 +206,10 @@ void TrainingVerbOptions::add_to(CLI::App& verb, Texts texts) {
       ->check(CLI::IsMember({"stop", "skip", "lower-scale"}))
       ->capture_default_str();
   verb.add_option("--precision", precision,
-                  "of the products in training: fp32, or bf16 and fp16 (with a scaled loss), which "
-                  "take less memory")
-      ->check(CLI::IsMember({"fp32", "bf16", "fp16"}))
+                  "of the products in training: fp32; tf32, on a GPU: fp32 numbers, of which 10 "
+                  "bits of mantissa are "
+                  "multiplied; bf16 and fp16 (with a scaled loss), which take less memory")
+      ->check(CLI::IsMember({"fp32", "tf32", "bf16", "fp16"}))
       ->capture_default_str();
   if (texts == Texts::labelled)
     verb.add_option(
@@ -234,6 +235,7 @@ void TrainingVerbOptions::resolve(const CommonOptions& common) {
   task.device = common.place();
   training.non_finite = choice_of<NonFinite>(non_finite);
   training.precision = choice_of<Precision>(precision);
+  check_precision(training.precision, task.device);
   check(!epochs || !steps,
         "--epochs and --steps exclude one another: give the length of training in one of them");
   check(steps.value_or(1) > 0, "--steps is {}; it must be at least 1", steps.value_or(1));

@@ -42,6 +42,7 @@ TEST_CASE(
       {"train --metric accuracyy", {"--metric", "accuracyy", "accuracy"}},
       {"train --non-finite ignore", {"--non-finite", "ignore", "lower-scale"}},
       {"train --precision int8", {"--precision", "int8", "bf16"}},
+      {"train --precision tf32 --device cpu", {"tf32", "GPU", "fp32"}},
       {"train --schedule liner", {"liner", "'linear'"}},
       {"train --schedule one_cycle:pct_strat=0.3", {"pct_strat", "pct_start"}},
       {"train --schedule linear:minimum=0.1", {"minimum", "has none"}},

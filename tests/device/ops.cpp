@@ -230,9 +230,10 @@ TEST_CASE("TF32 is taken where it is allowed, and nowhere else") {
     return worst;
   };
   CHECK(error() < 2e-5);
-  ops::allow_tf32(true);
-  const double rounded = error();
-  ops::allow_tf32(false);
+  const double rounded = [&] {
+    const ops::AllowTf32 rounding;
+    return error();
+  }();
   CHECK(rounded > 2e-4);
   CHECK(rounded < 5e-2);
   CHECK(error() < 2e-5);

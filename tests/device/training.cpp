@@ -91,6 +91,33 @@ TEST_CASE("a training on the device has the losses of the CPU, and waits once in
   CHECK(5 * replayed.calls.back() < found.calls.back());
 }
 
+TEST_CASE("in tf32 the products of a step are rounded, those around it are not") {
+  TrainingOptions options = nine_steps();
+  const std::vector<double> exact = train(kDevice, options).losses();
+  options.precision = Precision::tf32;
+  bool allowed_outside = false;
+  std::vector<bool> allowed;
+  const std::vector<double> rounded =
+      train(kDevice, options, [&](Objective& objective) {
+        objective.loss = [&, loss = objective.loss](const auto& indices, const nn::Pass& pass) {
+          allowed.push_back(ops::tf32_allowed());
+          return loss(indices, pass);
+        };
+        objective.evaluate = [&] {
+          allowed_outside |= ops::tf32_allowed();
+          return Evaluation{ConfusionMatrix(2), 0};
+        };
+      }).losses();
+  CHECK(allowed == std::vector<bool>(9, true));
+  CHECK_FALSE(allowed_outside);
+  CHECK_FALSE(ops::tf32_allowed());
+  CHECK(rounded != exact);
+  for (std::size_t i = 0; i < exact.size(); ++i)
+    CHECK(rounded[i] == doctest::Approx(exact[i]).epsilon(1e-2));
+  CHECK_THROWS_WITH_AS(train(Device{}, options), doctest::Contains("precision tf32: only GPUs"),
+                       Error);
+}
+
 TEST_CASE("batches that are brought ahead change no bit of a training") {
   TrainingOptions options = nine_steps();
   options.steps = 4;
