@@ -27,8 +27,7 @@ std::filesystem::path part_of(const std::filesystem::path& path);
 /// name has gone over to another file meanwhile; empty where it is locked, and on a file system that knows no locks.
 std::string lock(int fd, const std::filesystem::path& path);
 
-/// A file open for reading at any place. Bytes are copied, not mapped: where the file is cut off
-/// while it is open, a read throws, and a mapping would kill the process.
+/// A file open for reading at any place.
 class InputFile {
  public:
   /// Throws Error, with the system's reason, when it cannot be opened.
@@ -39,6 +38,7 @@ class InputFile {
 
   const std::filesystem::path& path() const { return path_; }
   u64 size() const { return size_; }  ///< when it was opened
+  int descriptor() const { return fd_; }
   /// The bytes begin … begin+count-1. Throws Error (run time) when it cannot be read or is too
   /// short by now.
   void read(void* to, u64 count, u64 begin) const;

@@ -171,13 +171,19 @@ void SafetensorsFile::read_into(Tensor& to, const std::string& name) const {
   const Entry& found = entry(name);
   check(found.shape == to.shape(), "{}: tensor '{}' is {}; {} is needed", path().string(),
         shown(name), found.shape, to.shape());
-  if (found.dtype == to.dtype())
-    return file_.read(to.raw(), found.end - found.begin, data_begin_ + found.begin);
-  const Tensor values = read(name);
-  check(is_float(values.dtype()) && is_float(to.dtype()),
+  const u64 begin = data_begin_ + found.begin;
+  if (found.dtype == to.dtype()) return file_.read(to.raw(), found.end - found.begin, begin);
+  check(found.dtype && is_float(*found.dtype) && is_float(to.dtype()),
         "{}: tensor '{}' is of type {}; {} is needed{}", path().string(), shown(name), found.type,
         type_name(to.dtype()), is_float(to.dtype()) ? ", or another floating-point type" : "");
-  to.copy_from(values.to(to.dtype()));
+  constexpr i64 kPiece = 1 << 18;  // values
+  const Tensor all = to.reshape({to.size()});
+  for (i64 at = 0; at < all.size(); at += kPiece) {
+    Tensor piece = Tensor::empty({std::min(kPiece, all.size() - at)}, *found.dtype);
+    file_.read(piece.raw(), static_cast<u64>(piece.bytes()),
+               begin + static_cast<u64>(at * element_size(*found.dtype)));
+    all.rows(at, at + piece.size()).copy_from(piece.to(to.dtype()));
+  }
 }
 
 void save_safetensors(const std::filesystem::path& path, const std::vector<TensorSource>& tensors,

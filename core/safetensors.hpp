@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "core/file.hpp"
+#include "core/mapped_file.hpp"
 #include "core/tensor.hpp"
 
 namespace minima {
@@ -23,7 +23,7 @@ struct NamedTensor {
 /// Whether it is one of F64, F32, BF16 and F16.
 bool is_float(DType dtype);
 
-/// An open file. Its header is read at once, a tensor when asked for.
+/// An open file, mapped into memory. Its header is read at once, a tensor copied out of the mapping when asked for.
 class SafetensorsFile {
  public:
   struct Entry {
@@ -49,14 +49,14 @@ class SafetensorsFile {
   /// Throws Error when there is none of that name.
   const Entry& entry(const std::string& name) const;
   /// Throws Error when there is none of that name, when minima has no such type, or when the file
-  /// has been cut off since.
+  /// has been cut off since (core/mapped_file.hpp).
   Tensor read(const std::string& name) const;
   /// The same into a tensor that is there already, of the same shape; from one floating-point type
-  /// to another values are rounded to the nearest.
+  /// to another values are rounded to the nearest, some at a time.
   void read_into(Tensor& to, const std::string& name) const;
 
  private:
-  InputFile file_;
+  MappedFile file_;
   std::map<std::string, Entry> entries_;
   std::map<std::string, std::string> metadata_;
   u64 data_begin_ = 0;

@@ -243,6 +243,40 @@ TEST_CASE("a tensor is read into one that is there, rounded where the types diff
   CHECK(contains(error_of([&] { file.read_into(other, "f64"); }), "is [2, 2]; [4] is needed"));
 }
 
+TEST_CASE("a tensor of many values is converted piece by piece, wherever its bytes begin") {
+  const test::Folder folder;
+  const i64 count = (1 << 19) + 3;
+  Tensor values = Tensor::empty({count}, DType::f64);
+  for (i64 i = 0; i < count; ++i) values.data<double>()[i] = static_cast<double>(i) / 3;
+  const std::string path = folder.path() + "/x";
+  save_safetensors(path, {{"a", values.to(DType::bf16)}});
+  const std::string whole = read_file(path);
+  for (const u64 shift : {0, 1, 3}) {
+    u64 header = 0;
+    std::memcpy(&header, whole.data(), 8);
+    header += shift;
+    const std::string moved = std::string(reinterpret_cast<const char*>(&header), 8) +
+                              whole.substr(8, header - shift) + std::string(shift, ' ') +
+                              whole.substr(8 + header - shift);
+    const SafetensorsFile file(folder.write("y", moved));
+    Tensor to = Tensor::zeros({count});
+    file.read_into(to, "a");
+    test::check_close(to, values.to(DType::bf16).to(DType::f32), {0, 0});
+  }
+}
+
+TEST_CASE("a file that is cut off after it was opened gives no tensor") {
+  const test::Folder folder;
+  const std::string path = folder.path() + "/x";
+  save_safetensors(path, {{"a", Tensor::zeros({4000})}});
+  const SafetensorsFile file(path);
+  CHECK(file.read("a").size() == 4000);
+  std::filesystem::resize_file(path, 9000);
+  CHECK(contains(error_of([&] { (void)file.read("a"); }), path + ": "));
+  Tensor half = Tensor::zeros({4000}, DType::f16);
+  CHECK(contains(error_of([&] { file.read_into(half, "a"); }), path + ": "));
+}
+
 TEST_CASE("a tensor that is made only when it is written must be what was announced") {
   const test::Folder folder;
   const std::string path = folder.write("x", "old");

@@ -1,0 +1,96 @@
+#include "core/mapped_file.hpp"
+
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <csetjmp>
+#include <csignal>
+#include <cstring>
+
+#include "core/error.hpp"
+
+namespace minima {
+namespace {
+
+/// Bytes of the mapping that are in memory at a time.
+constexpr u64 kPiece = u64{1} << 22;
+
+/// Where a copy that meets SIGBUS goes on; null outside of copies.
+thread_local sigjmp_buf* volatile after_bus_error = nullptr;
+struct sigaction action_before {};
+
+void on_bus_error(int) {
+  if (after_bus_error) siglongjmp(*after_bus_error, 1);
+  sigaction(SIGBUS, &action_before, nullptr);
+  raise(SIGBUS);  // it is for whom it was before
+}
+
+/// memcpy out of a mapping; false where the system no longer has its bytes.
+bool copy_mapped(void* to, const std::byte* from, u64 count) {
+  [[maybe_unused]] static const int installed = [] {
+    struct sigaction action {};
+    action.sa_handler = on_bus_error;
+    action.sa_flags = SA_NODEFER;  // SIGBUS is not blocked where siglongjmp goes on
+    return sigaction(SIGBUS, &action, &action_before);
+  }();
+  sigjmp_buf after;
+  const bool whole = sigsetjmp(after, 0) == 0;
+  if (whole) {
+    after_bus_error = &after;
+    std::atomic_signal_fence(std::memory_order_seq_cst);  // the copy lies between the two
+    std::memcpy(to, from, count);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+  }
+  after_bus_error = nullptr;
+  return whole;
+}
+
+/// The path, where it may be opened: to open a pipe is to wait for its writer.
+const std::filesystem::path& not_a_pipe(const std::filesystem::path& path) {
+  std::error_code none;
+  check(!std::filesystem::is_other(path, none),
+        "{}: is a pipe or a device, which cannot be mapped into memory; copy it into a file",
+        path.string());
+  return path;
+}
+
+}  // namespace
+
+MappedFile::MappedFile(const std::filesystem::path& path) : file_(not_a_pipe(path)) {
+  if (size() == 0) return;
+  void* const mapping = mmap(nullptr, size(), PROT_READ, MAP_PRIVATE, file_.descriptor(), 0);
+  check(mapping != MAP_FAILED,
+        "{}: cannot be mapped into memory: {}; copy it to another file system", path.string(),
+        std::strerror(errno));
+  bytes_ = static_cast<const std::byte*>(mapping);
+}
+
+MappedFile::~MappedFile() {
+  if (bytes_) munmap(const_cast<std::byte*>(bytes_), size());
+}
+
+void MappedFile::read(void* to, u64 count, u64 begin) const {
+  static const u64 page = static_cast<u64>(sysconf(_SC_PAGESIZE));
+  for (u64 done = 0; done < count;) {
+    const u64 at = begin + done, piece = std::min(kPiece - at % kPiece, count - done);
+    if (!copy_mapped(static_cast<std::byte*>(to) + done, bytes_ + at, piece))
+      fail_at_run_time(
+          "{}: bytes {} to {} cannot be read: it was cut off since it was opened, or its disk "
+          "fails",
+          path().string(), at, at + piece);
+    const u64 first = at / page * page;
+    madvise(const_cast<std::byte*>(bytes_) + first, at + piece - first, MADV_DONTNEED);
+    done += piece;
+  }
+  // Only now: what lies behind a new end, in its last page, was read as zeros.
+  struct stat now {};
+  if (fstat(file_.descriptor(), &now) != 0 || static_cast<u64>(now.st_size) != size())
+    fail_at_run_time("{}: has {} bytes by now; it had {} when it was opened", path().string(),
+                     now.st_size, size());
+}
+
+}  // namespace minima
