@@ -6,7 +6,6 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <optional>
 
 #include "core/error.hpp"
 #include "core/file.hpp"
@@ -25,6 +24,10 @@ std::vector<fs::path> missing_folders(fs::path folder) {
   return missing;
 }
 
+void remove_empty(const std::vector<fs::path>& folders) {
+  for (const fs::path& folder : folders) rmdir(folder.c_str());
+}
+
 /// Both take the other's name, in one step. False where the file system cannot.
 bool exchange(const fs::path& a, const fs::path& b) {
   return renameat2(AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), RENAME_EXCHANGE) == 0;
@@ -36,25 +39,18 @@ void write_folder(const fs::path& folder, const std::function<void(const fs::pat
   const fs::path part = part_of(folder), old = fs::path(part).replace_extension(".minima-replaced");
   std::optional<FolderLock> replaced;  // in the end it is `part`, until it is removed
   if (fs::exists(folder)) replaced.emplace(folder);
-  const std::vector<fs::path> parents = missing_folders(part.parent_path());
-  const auto remove_all_made = [&] {
-    std::error_code ignored;
-    fs::remove_all(part, ignored);
-    for (const fs::path& parent : parents) fs::remove(parent, ignored);  // where it is empty
-  };
+  const NewFolders above(part.parent_path(), folder);
   std::error_code refused;
-  fs::create_directories(part, refused);
-  if (refused) {
-    remove_all_made();
-    fail_at_run_time("{}: cannot be created: {}", folder.string(), refused.message());
-  }
+  fs::create_directory(part, refused);
+  if (refused) fail_at_run_time("{}: cannot be created: {}", folder.string(), refused.message());
   const FolderLock filling(part);
   try {
     // What a kill has left goes; the folder, which is locked, stays.
     for (const fs::directory_entry& left : fs::directory_iterator(part)) fs::remove_all(left);
     fill(part);
   } catch (...) {
-    remove_all_made();
+    std::error_code ignored;
+    fs::remove_all(part, ignored);
     throw;
   }
   if (!fs::exists(folder)) {
@@ -71,10 +67,19 @@ void write_folder(const fs::path& folder, const std::function<void(const fs::pat
   for (const fs::path& away : {part, old}) fs::remove_all(away, refused);
 }
 
-FolderLock::FolderLock(const fs::path& folder) : made_(missing_folders(folder)) {
+NewFolders::NewFolders(const fs::path& folder, const fs::path& wanted)
+    : made_(missing_folders(folder)) {
   std::error_code refused;
   fs::create_directories(folder, refused);
-  if (refused) fail_at_run_time("{}: cannot be created: {}", folder.string(), refused.message());
+  if (folder.empty() || !refused) return;
+  remove_empty(made_);
+  fail_at_run_time("{}: cannot be created: {}", wanted.string(), refused.message());
+}
+
+NewFolders::~NewFolders() { remove_empty(made_); }
+
+FolderLock::FolderLock(const fs::path& folder) {
+  made_.emplace(folder, folder);
   if (access(folder.c_str(), W_OK | X_OK) != 0)
     fail_at_run_time("{}: cannot be written: {}", folder.string(), std::strerror(errno));
   fd_ = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -86,7 +91,7 @@ FolderLock::FolderLock(const fs::path& folder) : made_(missing_folders(folder)) 
 }
 
 FolderLock::~FolderLock() {
-  for (const fs::path& path : made_) rmdir(path.c_str());
+  made_.reset();  // while it is locked
   if (fd_ >= 0) close(fd_);
 }
 

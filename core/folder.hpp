@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <vector>
 
 namespace minima {
@@ -17,20 +18,33 @@ namespace minima {
 void write_folder(const std::filesystem::path& folder,
                   const std::function<void(const std::filesystem::path& part)>& fill);
 
+/// A folder, and those above it, made where they are missing. Those that stayed empty go again with this.
+class NewFolders {
+ public:
+  /// Throws Error (run time) where one cannot be made, naming the file or folder that they are `wanted` for; then none
+  /// is left.
+  NewFolders(const std::filesystem::path& folder, const std::filesystem::path& wanted);
+  ~NewFolders();
+  NewFolders(const NewFolders&) = delete;
+  NewFolders& operator=(const NewFolders&) = delete;
+
+ private:
+  std::vector<std::filesystem::path> made_;  ///< the innermost first
+};
+
 /// A folder for one process at a time. The system keeps the lock (flock on the folder itself) and takes it back when the
 /// process ends, however it ends: nothing is left in the folder, and nothing to clean up after a kill.
 class FolderLock {
  public:
-  /// Makes the folder where there is none. Throws Error where another process has it, named where the system knows it,
+  /// Makes the folder where there is none (NewFolders). Throws Error where another process has it, named where the system knows it,
   /// and (run time) where the folder cannot be made or written to.
   explicit FolderLock(const std::filesystem::path& folder);
-  /// Folders that were made for it and stayed empty go again.
   ~FolderLock();
   FolderLock(const FolderLock&) = delete;
   FolderLock& operator=(const FolderLock&) = delete;
 
  private:
-  std::vector<std::filesystem::path> made_;  ///< the innermost first
+  std::optional<NewFolders> made_;
   int fd_ = -1;
 };
 

@@ -28,16 +28,22 @@ Tensor converted(const Tensor& values, DType dtype, const std::string& name,
   const i64 at = ops::first_non_finite(values);
   check(at < 0, "tensor '{}' is not finite at element {}: the weights are damaged", name, at);
   if (values.dtype() == dtype) return values;
-  Tensor result = values.to(dtype);
-  const Tensor before = values.to(DType::f64), after = result.to(DType::f64);
+  const Tensor result = values.to(dtype), before = values.reshape({values.size()}),
+               after = result.reshape({values.size()});
   i64 infinite = 0;
   double largest = 0;
-  for (i64 i = 0; i < values.size(); ++i) {
-    const double was = before.data<double>()[i], is = after.data<double>()[i];
-    report.became_zero += is == 0 && was != 0;
-    if (!std::isinf(is)) continue;
-    ++infinite;
-    largest = std::max(largest, std::abs(was));
+  constexpr i64 kPiece = 1 << 16;  // values that are compared at a time
+  for (i64 at = 0; at < before.size(); at += kPiece) {
+    const i64 end = std::min(at + kPiece, before.size());
+    const Tensor were = before.rows(at, end).to(DType::f64),
+                 are = after.rows(at, end).to(DType::f64);
+    for (i64 i = 0; i < end - at; ++i) {
+      const double was = were.data<double>()[i], is = are.data<double>()[i];
+      report.became_zero += is == 0 && was != 0;
+      if (!std::isinf(is)) continue;
+      ++infinite;
+      largest = std::max(largest, std::abs(was));
+    }
   }
   check(infinite == 0 || options.allow_overflow,
         "tensor '{}': {} of its values do not fit into {}, the largest of them {:.6g}; convert to "
@@ -176,6 +182,7 @@ ConvertReport convert_weights(const fs::path& from, const fs::path& to,
     report.bytes = fs::file_size(file);
   };
   if (to_file) {
+    const NewFolders above(to.parent_path(), to);
     write_weights(to);
     return report;
   }
