@@ -72,19 +72,17 @@ std::optional<Classes> classes_in(const fs::path& folder) {
   return Classes::named(Lines(path));
 }
 
-Classes classes_beside(const fs::path& file, const std::set<std::string>& labels,
+Classes classes_beside(std::optional<Classes> named, const std::set<std::string>& labels,
                        std::string& remark) {
-  const fs::path folder = file.has_parent_path() ? file.parent_path() : ".";
-  const std::optional<Classes> named = classes_in(folder);
   if (!named) return Classes::of(labels);
   for (const std::string& label : labels)
     if (!named->find(label)) {
       remark =
           fmt::format("{} has no class '{}' and is not for this file: its labels are the classes",
-                      (folder / "labels.txt").string(), shown(label));
+                      named->source(), shown(label));
       return Classes::of(labels);
     }
-  return *named;
+  return *std::move(named);
 }
 
 void refuse_unseen(const std::string& file, const Row& row) {

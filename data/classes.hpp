@@ -28,6 +28,7 @@ class Classes {
   /// The labels, sorted, as numbers where all are numbers.
   static Classes of(const std::set<std::string>& labels);
 
+  const std::string& source() const { return source_; }  ///< labels.txt, where there is one
   const std::vector<std::string>& names() const { return names_; }
   std::optional<i64> find(const std::string& label) const;
   /// The name of the class that a label means; the label itself where there is none.
@@ -38,16 +39,16 @@ class Classes {
  private:
   void add(std::string name);
 
-  std::string source_;  // labels.txt, where there is one
+  std::string source_;
   std::vector<std::string> names_;
   std::map<std::string, i64> index_;
 };
 
-/// Those of the labels.txt in a folder of splits; nothing where it has none.
+/// Those of the labels.txt in a folder; nothing where it has none.
 std::optional<Classes> classes_in(const std::filesystem::path& folder);
 /// Those of the labels.txt beside a single file, if they cover all of its `labels`: else it belongs to
-/// other files, which `remark` then says, and the labels are the classes.
-Classes classes_beside(const std::filesystem::path& file, const std::set<std::string>& labels,
+/// other files, which `remark` then says, and the labels are the classes, as where there is none.
+Classes classes_beside(std::optional<Classes> named, const std::set<std::string>& labels,
                        std::string& remark);
 
 /// Throws the Error for a row whose label no training text has.

@@ -169,7 +169,7 @@ Dataset from_folder(const fs::path& folder, const ReadOptions& options) {
 Dataset from_file(const fs::path& path, u64 seed, const ReadOptions& options) {
   Source all = Source::read(path, options);
   std::string remark;
-  const Classes classes = classes_beside(path, all.labels(), remark);
+  const Classes classes = classes_beside(classes_in(path.parent_path()), all.labels(), remark);
   if (!remark.empty()) all.remarks.push_back(remark);
   return split_by_seed(path.stem().string(), path.string(), classes, std::move(all), seed);
 }

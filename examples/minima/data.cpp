@@ -73,7 +73,8 @@ struct DataVerb {
       read_file(statistics, 0, "all", data);
       Part& part = parts.front();
       std::string remark;
-      named = classes_beside(data, labels(statistics.split(0)), remark);
+      named = classes_beside(classes_in(fs::path(data).parent_path()), labels(statistics.split(0)),
+                             remark);
       if (!remark.empty()) part.note += (part.note.empty() ? "" : "; ") + remark;
     }
   }

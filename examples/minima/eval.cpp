@@ -23,13 +23,14 @@ struct EvalVerb {
   /// What the labels of the file mean where a labels.txt beside it names the classes, as in training; else
   /// themselves.
   Classes classes() const {
+    std::optional<Classes> named = classes_in(std::filesystem::path(data).parent_path());
     std::set<std::string> labels;
-    if (classes_in(std::filesystem::path(data).parent_path())) {
+    if (named) {
       const auto rows = open_rows(data, read);
       for (Row row; rows->next(row);) labels.insert(row.label);
     }
     std::string remark;
-    Classes result = classes_beside(data, labels, remark);
+    Classes result = classes_beside(std::move(named), labels, remark);
     if (!remark.empty()) fmt::print(stderr, "{}\n", remark);
     return result;
   }
