@@ -11,7 +11,8 @@
 /// sums, statistics and losses stay f32, and so do linear_cross_entropy and all of autograd/functions.hpp.
 ///
 /// What two such numbers multiply to is exact in f32, and sums are kept in f32: on a GPU by its units for such numbers, in
-/// an order of theirs; on the CPU by f32 products of the rounded numbers, which saves memory, not time.
+/// an order of theirs; on the CPU by f32 products of the rounded numbers, which saves memory, not time. Attention's weights
+/// are operands of products too, and on a GPU are rounded as well (core/ops/attention.hpp).
 #pragma once
 
 #include "core/tensor.hpp"

@@ -95,12 +95,13 @@ Variable attention(const Variable& q, const Variable& k, const Variable& v,
   const DType type = autocast_type();
   const Kept kept_q(q.value(), type), kept_k(k.value(), type), kept_v(v.value(), type);
   auto [y, log_sum] =
-      ops::attention(kept_q.wide(), kept_k.wide(), kept_v.wide(), rows, heads, dropout);
+      ops::attention(kept_q.operand(), kept_k.operand(), kept_v.operand(), rows, heads, dropout);
   return record(
       "attention", rounded(y, type), {q, k, v},
       [kept_q, kept_k, kept_v, type, log_sum = log_sum, rows, heads, dropout](const Tensor& dy) {
-        auto [dq, dk, dv] = ops::attention_backward(rounded(dy, type), kept_q.wide(), kept_k.wide(),
-                                                    kept_v.wide(), log_sum, rows, heads, dropout);
+        auto [dq, dk, dv] =
+            ops::attention_backward(operand(dy, type), kept_q.operand(), kept_k.operand(),
+                                    kept_v.operand(), log_sum, rows, heads, dropout);
         return Grads{std::move(dq), std::move(dk), std::move(dv)};
       });
 }

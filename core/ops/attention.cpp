@@ -5,8 +5,8 @@
 
 #include "core/cuda/note_outside.hpp"
 #include "core/math.hpp"
-#include "core/on_device.hpp"
 #include "core/ops/attention_heads.hpp"
+#include "core/ops/operands.hpp"
 #include "core/ops/row.hpp"
 #include "core/ops/small_product.hpp"
 #include "core/ops/together.hpp"
@@ -170,8 +170,8 @@ template <class T, AnyGpu Gpu>
 void forward(Gpu gpu, const Columns& q, const Columns& k, const Columns& v,
              const AttentionRows& rows, i64 heads, const DropoutSite& dropout,
              AttentionResult& result) {
-  attention_forward(gpu, AttentionHeads<T>(q, k, v, rows, heads, dropout), RowsAt<T>(result.y),
-                    result.log_sum.data<T>());
+  attention_forward(gpu, AttentionHeads<T>(q, k, v, rows, heads, dropout),
+                    RowsAt<Result<T>>(result.y), result.log_sum.data<Result<T>>());
 }
 
 template <class T>
@@ -231,10 +231,11 @@ template <class T, AnyGpu Gpu>
 void backward(Gpu gpu, const Tensor& dy, const Columns& q, const Columns& k, const Columns& v,
               const Tensor& log_sum, const AttentionRows& rows, i64 heads,
               const DropoutSite& dropout, const Columns& dq, const Columns& dk, const Columns& dv) {
+  using R = Result<T>;
   Tensor dots = Tensor::empty_like(log_sum);
   attention_gradients(gpu, AttentionHeads<T>(q, k, v, rows, heads, dropout), RowsAt<T>{Columns(dy)},
-                      log_sum.data<T>(), dots.data<T>(), RowsAt<T>(dq), RowsAt<T>(dk),
-                      RowsAt<T>(dv));
+                      log_sum.data<R>(), dots.data<R>(), RowsAt<R>(dq), RowsAt<R>(dk),
+                      RowsAt<R>(dv));
 }
 
 }  // namespace
@@ -243,13 +244,10 @@ AttentionResult attention(const Columns& q, const Columns& k, const Columns& v,
                           const AttentionRows& rows, i64 heads, const DropoutSite& dropout) {
   check_arguments(q, k, v, rows, heads, dropout);
   const i64 dim = q.width, query_rows = q.x.size(0);
-  AttentionResult result{Tensor::empty({query_rows, dim}, q.x.dtype(), q.x.device()),
-                         Tensor::empty({heads, query_rows}, q.x.dtype(), q.x.device())};
-  visit_real("attention", q.x.dtype(), [&](auto zero) {
-    on_device(q.x.device(), [&](auto device) {
-      check_offsets(device, rows, query_rows, k.x.size(0));
-      forward<decltype(zero)>(device, q, k, v, rows, heads, dropout, result);
-    });
+  AttentionResult result{product_of(q.x, {query_rows, dim}), product_of(q.x, {heads, query_rows})};
+  visit_operands("attention", q.x, [&](auto device, auto zero) {
+    check_offsets(device, rows, query_rows, k.x.size(0));
+    forward<decltype(zero)>(device, q, k, v, rows, heads, dropout, result);
   });
   return result;
 }
@@ -258,9 +256,7 @@ AttentionGradients attention_backward(const Tensor& dy, const Columns& q, const 
                                       const Columns& v, const Tensor& log_sum,
                                       const AttentionRows& rows, i64 heads,
                                       const DropoutSite& dropout) {
-  const auto like = [](const Columns& x) {
-    return Tensor::empty(x.shape(), x.x.dtype(), x.x.device());
-  };
+  const auto like = [](const Columns& x) { return product_of(x.x, x.shape()); };
   AttentionGradients result{like(q), like(k), like(v)};
   attention_backward(dy, q, k, v, log_sum, rows, heads, dropout, result.dq, result.dk, result.dv);
   return result;
@@ -269,10 +265,8 @@ AttentionGradients attention_backward(const Tensor& dy, const Columns& q, const 
 void attention_backward(const Tensor& dy, const Columns& q, const Columns& k, const Columns& v,
                         const Tensor& log_sum, const AttentionRows& rows, i64 heads,
                         const DropoutSite& dropout, Columns dq, Columns dk, Columns dv) {
-  visit_real("attention", q.x.dtype(), [&](auto zero) {
-    on_device(q.x.device(), [&](auto device) {
-      backward<decltype(zero)>(device, dy, q, k, v, log_sum, rows, heads, dropout, dq, dk, dv);
-    });
+  visit_operands("attention", q.x, [&](auto device, auto zero) {
+    backward<decltype(zero)>(device, dy, q, k, v, log_sum, rows, heads, dropout, dq, dk, dv);
   });
 }
 

@@ -7,7 +7,12 @@
 /// (h+1)·dim/heads). Queries and keys may be different rows: the last layer of a classifier asks
 /// for one query per text. One text and head is one task; it keeps one number per query row (the
 /// log of the softmax's denominator) and recomputes P in backward, so no matrix of attention
-/// weights outlives its task.
+/// weights outlives its task. A GPU takes a task in tiles (core/ops/attention.cu).
+///
+/// On a GPU q, k, v and dy may be bf16 or f16, with sums, log_sum, y and gradients in f32. Its units for such products want
+/// both operands so: dropout(P) and dS are rounded as well, which f32 and the CPU do not. That costs y up to
+/// max|v| / (1 − rate) of half a unit in the last place of 1 (2⁻⁹ for bf16, 2⁻¹² for f16), and gradients the like. In f16
+/// dy vᵀ must stay below 65504, as a loss scale sees to.
 #pragma once
 
 #include "core/ops/dropout.hpp"

@@ -1,4 +1,4 @@
-/// Attention (core/ops/attention.hpp) as a GPU sees it: one block a text and head (core/ops/attention.cu).
+/// Attention (core/ops/attention.hpp) as a GPU sees it (core/ops/attention.cu).
 #pragma once
 
 #include <cmath>
@@ -6,6 +6,7 @@
 #include "core/device.hpp"
 #include "core/ops/attention.hpp"
 #include "core/ops/dropout_rows.hpp"
+#include "core/ops/operands.hpp"
 
 namespace minima::ops {
 
@@ -16,7 +17,7 @@ MINIMA_HD DropoutRow head_mask(const DropoutSite& site, i64 head, u64 example, i
           example,
           static_cast<u64>(site.step_now()),
           DropoutRow::threshold_of(site.rate),
-          static_cast<float>(1 / (1 - site.rate))};
+          DropoutRow::scale_of(site.rate)};
 }
 
 /// Rows of numbers: element (row, column) is at[row · stride + column].
@@ -31,13 +32,15 @@ struct RowsAt {
   MINIMA_HD T* row(i64 i, i64 column) const { return at + i * stride + column; }
 };
 
+/// T: of queries, keys and values.
 template <class T>
 struct AttentionHeads {
   RowsAt<T> q, k, v;
   const i64 *query_offsets, *query_positions, *key_offsets, *example_id;
   i64 texts, heads, head_dim, query_rows, key_rows;
-  T scale;
+  Result<T> scale;
   DropoutSite dropout;
+  Result<T> kept_scale;
 
   AttentionHeads(const Columns& q, const Columns& k, const Columns& v, const AttentionRows& rows,
                  i64 heads, const DropoutSite& dropout)
@@ -53,15 +56,18 @@ struct AttentionHeads {
         head_dim(q.width / heads),
         query_rows(q.x.size(0)),
         key_rows(k.x.size(0)),
-        scale(static_cast<T>(1 / std::sqrt(static_cast<double>(head_dim)))),
-        dropout(dropout) {}
+        scale(static_cast<Result<T>>(1 / std::sqrt(static_cast<double>(head_dim)))),
+        dropout(dropout),
+        kept_scale(static_cast<Result<T>>(DropoutRow::scale_of(dropout.rate))) {}
 };
 
 template <AnyGpu Gpu, class T>
-void attention_forward(Gpu gpu, const AttentionHeads<T>& x, RowsAt<T> y, T* log_sum);
+void attention_forward(Gpu gpu, const AttentionHeads<T>& x, RowsAt<Result<T>> y,
+                       Result<T>* log_sum);
 /// `dots` [heads, query rows] is scratch.
 template <AnyGpu Gpu, class T>
-void attention_gradients(Gpu gpu, const AttentionHeads<T>& x, RowsAt<T> dy, const T* log_sum,
-                         T* dots, RowsAt<T> dq, RowsAt<T> dk, RowsAt<T> dv);
+void attention_gradients(Gpu gpu, const AttentionHeads<T>& x, RowsAt<T> dy,
+                         const Result<T>* log_sum, Result<T>* dots, RowsAt<Result<T>> dq,
+                         RowsAt<Result<T>> dk, RowsAt<Result<T>> dv);
 
 }  // namespace minima::ops

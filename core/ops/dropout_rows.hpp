@@ -16,10 +16,19 @@ struct DropoutRow {
   float scale;  ///< 1 / (1 − rate)
 
   MINIMA_HD static u32 threshold_of(double rate) { return static_cast<u32>(rate * 0x1p32); }
+  MINIMA_HD static float scale_of(double rate) { return static_cast<float>(1 / (1 - rate)); }
 
   /// Whether element i is kept.
   MINIMA_HD bool keeps(i64 i) const {
     return Philox::word(static_cast<u64>(i), position, example, step, key) >= threshold;
+  }
+
+  /// Whether elements i, i + 16, i + 32 and i + 48 are, for i mod 64 < 16: by one drawing.
+  MINIMA_HD void keep_four(i64 i, bool (&kept)[4]) const {
+    const auto [x0, x1, x2, x3] = Philox::block(
+        {static_cast<u64>(i) / 64 * 16 + static_cast<u64>(i) % 16, position, example, step}, key);
+    const u64 words[4] = {x0, x1, x2, x3};
+    for (int k = 0; k < 4; ++k) kept[k] = static_cast<u32>(words[k]) >= threshold;
   }
 
   /// out[i] ← keeps(i) ? scale · in[i] : 0, for n elements, 64 at a time.
@@ -56,7 +65,7 @@ class DropoutMask {
                           static_cast<u64>(example_[row]),
                           static_cast<u64>(site_.step_now()),
                           threshold_,
-                          static_cast<float>(1 / (1 - site_.rate))};
+                          DropoutRow::scale_of(site_.rate)};
     if constexpr (std::is_same_v<Team, Alone>)
       mask.apply(in, out, n);
     else

@@ -3,8 +3,8 @@
 #include <atomic>
 
 #include "core/cpu/blas.hpp"
-#include "core/on_device.hpp"
 #include "core/ops/matmul_rows.hpp"
+#include "core/ops/operands.hpp"
 #include "core/ops/together.hpp"
 
 namespace minima::ops {
@@ -32,27 +32,6 @@ Grid tile_grid(i64 m, i64 n, i64 k) {
 const Tensor& require_matrix_rank(const char* op, const Tensor& x, int rank) {
   check(x.rank() >= rank, "{}: takes at least {} dimensions, not {}", op, rank, x.shape());
   return x;
-}
-
-/// What a product of such numbers is.
-template <class T>
-using Result = std::conditional_t<std::is_same_v<T, double>, double, float>;
-
-/// Calls f(device, zero of the operands' type) where x lies. Throws Error for a type that is not multiplied there.
-template <class F>
-void visit_operands(const char* op, const Tensor& x, const F& f) {
-  on_device(x.device(), [&](auto device) {
-    if constexpr (AnyGpu<decltype(device)>) {
-      if (x.dtype() == DType::bf16) return f(device, bf16{});
-      if (x.dtype() == DType::f16) return f(device, f16{});
-    }
-    visit_real(op, x.dtype(), [&](auto zero) { f(device, zero); });
-  });
-}
-
-Tensor product_of(const Tensor& operand, const Shape& shape) {
-  const bool narrow = operand.dtype() == DType::bf16 || operand.dtype() == DType::f16;
-  return Tensor::empty(shape, narrow ? DType::f32 : operand.dtype(), operand.device());
 }
 
 void require_same_type(const char* op, const Tensor& a, const Tensor& b) {

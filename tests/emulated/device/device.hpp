@@ -42,6 +42,7 @@
 #define blockIdx (::minima::emulated::thread->block->index)
 #define blockDim (::minima::emulated::thread->block->size)
 #define gridDim (::minima::emulated::thread->block->grid)
+#define MINIMA_UNROLL
 #define MINIMA_DYNAMIC_SHARED(T) static_cast<T*>(::minima::emulated::thread->block->shared)
 
 namespace minima::emulated {

@@ -1,0 +1,31 @@
+/// Operands of products: f32 and f64 everywhere; on a GPU also bf16 and f16, with results in f32.
+#pragma once
+
+#include "core/on_device.hpp"
+#include "core/tensor.hpp"
+
+namespace minima::ops {
+
+/// What a product of such numbers is.
+template <class T>
+using Result = std::conditional_t<std::is_same_v<T, double>, double, float>;
+
+/// Calls f(device, zero of the operands' type) where x lies. Throws Error for a type that is not multiplied there.
+template <class F>
+void visit_operands(const char* op, const Tensor& x, const F& f) {
+  on_device(x.device(), [&](auto device) {
+    if constexpr (AnyGpu<decltype(device)>) {
+      if (x.dtype() == DType::bf16) return f(device, bf16{});
+      if (x.dtype() == DType::f16) return f(device, f16{});
+    }
+    visit_real(op, x.dtype(), [&](auto zero) { f(device, zero); });
+  });
+}
+
+/// Room for the product of an operand.
+inline Tensor product_of(const Tensor& operand, const Shape& shape) {
+  const bool narrow = operand.dtype() == DType::bf16 || operand.dtype() == DType::f16;
+  return Tensor::empty(shape, narrow ? DType::f32 : operand.dtype(), operand.device());
+}
+
+}  // namespace minima::ops
