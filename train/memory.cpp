@@ -7,6 +7,7 @@
 
 #include "autograd/functions.hpp"
 #include "core/cpu/threads.hpp"
+#include "core/ops/matmul.hpp"
 #include "optim/optimizer.hpp"
 
 namespace minima {
@@ -68,6 +69,10 @@ Batch make_batch(const nn::EncoderConfig& config, const BatchShape& shape) {
 }
 
 }  // namespace
+
+i64 gpu_scratch_bytes(const nn::EncoderConfig& config, const BatchShape& batch) {
+  return std::max(ops::kProductWorkspace, 4 * config.heads * batch.tokens);
+}
 
 OptimizerMemory predict_optimizer(const std::string& spec, const StepMemory& step) {
   static const std::set<std::string> kMomentum{"exp_avg", "momentum_buffer", "basis", "coef"};

@@ -31,7 +31,8 @@
 /// Counted are tensors, in bytes as requested, as core/buffer.hpp counts them. Outside of them are
 /// the program itself, what the allocator keeps for reuse, and scratch: each thread's attention
 /// matrices (144 + 2·dim/heads floats for each token of the longest text) and the sums of matrix
-/// rules (8 bytes for each row and column).
+/// rules (8 bytes for each row and column). On a GPU there are in their place gpu_scratch_bytes, and
+/// what CUDA and cuBLAS take for themselves.
 #pragma once
 
 #include "nn/models/classifier.hpp"
@@ -85,6 +86,10 @@ StepMemory predict_step(const nn::EncoderConfig& config, const BatchShape& batch
 /// (check_sizes), or the batch's is: not positive, more than 2²⁴ tokens, or longer texts than the
 /// model has positions.
 void check_step(const nn::EncoderConfig& config, const BatchShape& batch);
+
+/// What ops on a GPU may hold for the moment, beyond the peak: a product its workspace (core/ops/matmul.hpp), or
+/// attention's backward a number for each row of each head.
+i64 gpu_scratch_bytes(const nn::EncoderConfig& config, const BatchShape& batch);
 
 /// One optimizer's share.
 struct OptimizerMemory {

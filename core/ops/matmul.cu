@@ -95,14 +95,13 @@ using Algorithm = std::optional<cublasLtMatmulHeuristicResult_t>;
 
 Algorithm choose(cublasLtHandle_t lt, cublasLtMatmulDesc_t product, const Matrix& a,
                  const Matrix& b, const Matrix& d) {
-  constexpr u64 kWorkspace = u64{32} << 20;  // what NVIDIA recommends for its newest GPUs
   Owned<cublasLtMatmulPreference_t> preference;
   check_lt(cublasLtMatmulPreferenceCreate(&preference.object));
   const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, const auto& value) {
     check_lt(
         cublasLtMatmulPreferenceSetAttribute(preference.object, attribute, &value, sizeof(value)));
   };
-  prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, kWorkspace);
+  prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<u64>(kProductWorkspace));
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, a.alignment);
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, b.alignment);
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, d.alignment);

@@ -50,6 +50,9 @@ template <AnyGpu Gpu, class T, class R>
 void gemm(Gpu gpu, Transpose ta, Transpose tb, i64 m, i64 n, i64 k, R alpha, const T* a, i64 lda,
           const T* b, i64 ldb, R beta, R* c, i64 ldc);
 
+/// Bytes that a GPU's product with an epilogue may work in, for the moment: what NVIDIA recommends for its newest.
+inline constexpr i64 kProductWorkspace = i64{32} << 20;
+
 /// While one lives, GPUs may round the operands of f32 products to TF32, 10 bits of mantissa, which their tensor cores
 /// multiply several times as fast.
 class AllowTf32 {

@@ -187,6 +187,7 @@ struct MemoryVerb {
             {"gradient_bytes", step.gradient_bytes},
             {"activation_bytes", step.activation_bytes},
             {"logits_bytes", step.logits_bytes},
+            {"gpu_scratch_bytes", gpu_scratch_bytes(config, step.batch)},
             {"activations", std::move(activations)},
             {"optimizers", Json::array()}};
   }
@@ -229,7 +230,8 @@ struct MemoryVerb {
                megabytes(step.activation_bytes), grouped(step.logits_bytes));
   }
 
-  void print_optimizers(const StepMemory& step, const std::vector<OptimizerMemory>& all) const {
+  void print_optimizers(const nn::EncoderConfig& config, const StepMemory& step,
+                        const std::vector<OptimizerMemory>& all) const {
     std::size_t width = 9;
     for (const OptimizerMemory& of : all) width = std::max(width, of.spec.size());
     fmt::print("{:<{}} {:>18} {:>13} {:>10} | {:>10} {:>10} {:>10} {:>11} {:>10} {:>10}  {}\n",
@@ -251,11 +253,13 @@ struct MemoryVerb {
         "gradients: fp32; of the embeddings only the rows that the batch looks up, if no token "
         "occurs twice (dense: {} MB)\n"
         "peak: of one training step, in which activations go while gradients come{}{}. Training\n  "
-        "keeps the best weights as well from the end of the first epoch on: {} MB more\n",
+        "keeps the best weights as well from the end of the first epoch on: {} MB more. On a GPU "
+        "ops "
+        "hold up to\n  {} MB more for the moment\n",
         megabytes(step.parameter_bytes),
         kind.checkpoint_layers ? ", and a block's activations come back for it" : "",
         kind.precision == DType::f32 ? "" : ", and a product's operands are fp32 for the moment",
-        megabytes(step.parameter_bytes));
+        megabytes(step.parameter_bytes), megabytes(gpu_scratch_bytes(config, step.batch)));
   }
 
   static void print_measured(const StepMemory& step, const OptimizerMemory& of,
@@ -305,7 +309,7 @@ struct MemoryVerb {
     if (!common.json) {
       print_model(sizes, step);
       print_activations(step);
-      print_optimizers(step, all);
+      print_optimizers(sizes, step, all);
     }
     std::vector<std::string> wrong;
     for (const OptimizerMemory& of : all) {

@@ -39,6 +39,7 @@ TEST_CASE("memory answers from sizes alone, and its measurement agrees") {
   for (const Json& optimizer : measurement["optimizers"])
     for (const char* bytes : {"state_bytes", "peak_bytes"})
       CHECK(optimizer[bytes] == optimizer["measured"][bytes]);
+  CHECK(measurement["gpu_scratch_bytes"] == 32 << 20);
   const Answer narrow = shell.minima(
       "memory --measure --json --precision bf16 --model tiny --vocabulary 500 --batch 4 --length 9 "
       "--threads 1 --optimizers adamw");
