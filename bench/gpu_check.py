@@ -202,12 +202,18 @@ def training(programs: list[tuple[str, str]], options: argparse.Namespace, data:
 
 
 def optimizer_steps(options: argparse.Namespace, clock: Clock) -> dict:
-    ours = Peer([str(options.build / "bench_optimizers"), "--serve"])
-    theirs = Peer([PYTHON, str(HERE / "peer_optimizers.py"), "--device", options.device, "--serve"])
     result: dict = {"peers": "", "copy_gb_s": 0.0, "rows": {}}
+    running: list[Peer] = []
+
+    def started(*command: str) -> Peer:
+        running.append(Peer([*command, "--serve"]))
+        return running[-1]
+
     try:
+        ours = started(str(options.build / "bench_optimizers"))
         result["copy_gb_s"] = ours.ask("bandwidth", 120)["gb_s"]
         try:
+            theirs = started(PYTHON, str(HERE / "peer_optimizers.py"), "--device", options.device)
             there = set(theirs.ask("list", max(30.0, clock.left(0.8))))
         except (Failed, ValueError) as error:
             there, result["peers"] = set(), str(error)
@@ -236,20 +242,20 @@ def optimizer_steps(options: argparse.Namespace, clock: Clock) -> dict:
         result["error"] = str(error)
         say(f"optimizers: {error}")
     finally:
-        ours.quit()
-        theirs.quit()
+        for program in running:
+            program.quit()
     return result
 
 
 def limits(options: argparse.Namespace, data: Path) -> dict:
-    probe = Peer([str(options.build / "bench_train_step"), str(data), str(data / "vocab.txt"), "64", "1", "1", "64", "8"])
     try:
-        return probe.ask("limits", 120)
+        probe = Peer([str(options.build / "bench_train_step"), str(data), str(data / "vocab.txt"), "64", "1", "1", "64", "8"])
+        told = probe.ask("limits", 120)
+        probe.quit()
+        return told
     except (Failed, ValueError) as error:
         say(f"limits: {error}")
         return {"error": str(error)}
-    finally:
-        probe.quit()
 
 
 # Report
