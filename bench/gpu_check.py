@@ -325,7 +325,7 @@ def markdown(result: dict) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("build", type=Path)
+    parser.add_argument("build", type=lambda folder: Path(folder).resolve())
     parser.add_argument("--out", type=Path, default=Path("runs/gpu-check"))
     parser.add_argument("--only", default=",".join(PARTS), help="of these, with commas between; speed for all that are not tests")
     parser.add_argument("--seconds", type=float, default=240, help="of the parts of speed together")
