@@ -57,11 +57,30 @@ void fill_entries(CodeMap& map) {
   }
 }
 
+/// The same from the entries.
+void fill_compact(CodeMap& map) {
+  CompactCodes& compact = map.compact;
+  std::copy_n(map.value, 256, compact.value);
+  std::fill_n(compact.border, 258, ~0u);
+  for (const u32 sign : {0u, 1u}) {
+    check(map.code(sign << 31) == map.code(sign << 31 | CompactCodes::kSmallest << 16),
+          "code map: a border lies below the compact table");
+    for (u32 upper = CompactCodes::kSmallest; upper <= CompactCodes::kOne; ++upper) {
+      const u32 begin = sign << 31 | upper << 16, last = begin | 0xffffu, code = map.code(begin);
+      compact.first[sign][upper - CompactCodes::kSmallest] = static_cast<u8>(code);
+      if (map.code(last) == code) continue;
+      const u32 above = (1u << 16) - (map.entry[begin >> 16] & 0xffffu);
+      compact.border[1 + map.code(last)] = upper << 16 | above;
+    }
+  }
+}
+
 CodeMap make_code_map(bool with_sign) {
   CodeMap map{};
   fill_values(map, with_sign);
   map.zero = static_cast<u32>(std::find(map.value, map.value + 256, 0.0f) - map.value);
   fill_entries(map);
+  fill_compact(map);
   return map;
 }
 

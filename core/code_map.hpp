@@ -27,11 +27,33 @@ MINIMA_HD T look_up(const T* table, u32 index) {
   return *reinterpret_cast<const T*>(reinterpret_cast<const char*>(table) + offset);
 }
 
+/// The same codes by tables of 8 KB, which a GPU holds in each processor's own memory. A bucket says its first code, and
+/// the bits of each border whether that or the next one is meant. All smaller magnitudes are in the first bucket, all
+/// larger ones are 1.
+struct alignas(16) CompactCodes {
+  static constexpr u32 kSmallest = 0x3400u, kOne = 0x3f80u;  ///< upper halves of 2⁻²³ and 1
+
+  float value[256];
+  u32 border[258];  ///< [1 + code]: the magnitude from which on, away from 0, this code is meant
+  u8 first[2][(kOne - kSmallest + 4) / 4 * 4];  ///< of positive and of negative values
+
+  /// The code of a number by its bits: that of CodeMap.
+  MINIMA_HD u32 code(u32 bits) const {
+    constexpr u32 one = kOne << 16;
+    const u32 negative = bits >> 31,
+              magnitude = (bits & 0x7fffffffu) < one ? bits & 0x7fffffffu : one;
+    const u32 upper = magnitude >> 16, bucket = upper > kSmallest ? upper - kSmallest : 0;
+    const u32 found = first[negative][bucket], next = found + 1 - 2 * negative;
+    return magnitude >= border[1 + next] ? next : found;
+  }
+};
+
 /// The 256 numbers of a code and its table for encoding. Plain data, for a GPU too.
 struct CodeMap {
   float value[256];  ///< ascending
   u32 zero;          ///< the code of 0
   u32 entry[65536];  ///< for negative values with the codes mirrored: 255 − code
+  CompactCodes compact;
 
   /// The code of a number by its bits. Those of numbers beyond ±1, and of NaN, give the code of ±1.
   MINIMA_HD u32 code(u32 bits) const {

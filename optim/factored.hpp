@@ -15,7 +15,8 @@ namespace minima {
 struct Factors {
   const float *r, *c;
   i64 rows, columns;
-  MINIMA_HD const float* column(i64 i) const { return c + i / rows * columns; }
+  /// Those of row i's matrix: nearly always the first, and a GPU is slow at a division.
+  MINIMA_HD const float* column(i64 i) const { return i < rows ? c : c + i / rows * columns; }
 };
 
 /// The first or second factors of a parameter's workspace.

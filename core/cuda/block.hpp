@@ -29,6 +29,15 @@ __device__ T block_fold(T value, const Merge& merge, T* warps) {
   return result;
 }
 
+/// The largest of the lanes' numbers, for all of them.
+__device__ inline u32 warp_largest(u32 value) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  return __reduce_max_sync(kAllLanes, value);
+#else
+  return warp_fold(value, [](u32 a, u32 b) { return a < b ? b : a; });
+#endif
+}
+
 struct Sum {
   template <class T>
   __device__ T operator()(T a, T b) const {

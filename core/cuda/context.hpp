@@ -11,6 +11,12 @@ namespace minima::MINIMA_BACKEND {
 
 inline Device device_of(Gpu gpu) { return {Device::Kind::MINIMA_BACKEND, gpu.index}; }
 
+/// What a GPU has of each.
+struct DeviceLimits {
+  i64 multiprocessors, shared_bytes;  ///< shared memory: for one block of threads, when asked for
+};
+const DeviceLimits& limits_of(Gpu gpu);
+
 cublasHandle_t blas_of(Gpu gpu);
 
 inline void check_cublas(cublasStatus_t status, const char* what) {

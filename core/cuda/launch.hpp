@@ -45,6 +45,9 @@ inline void check_cuda(cudaError_t error, const char* what) {
   if (error != cudaSuccess) fail_at_run_time("cuda: {}: {}", what, cudaGetErrorString(error));
 }
 
+/// Bytes of shared memory that every GPU gives a block of threads; more only when asked for.
+inline constexpr i64 kUnaskedShared = 48 << 10;
+
 /// Queues `kernel` over `blocks` blocks of `threads` threads; nothing for no blocks. Throws Error (run
 /// time) when the device refuses the launch.
 template <class... Parameters, class... Arguments>
@@ -54,6 +57,11 @@ void launch(Gpu gpu, void (*kernel)(Parameters...), i64 blocks, unsigned threads
   check(blocks < i64{1} << 31, "cuda: a kernel of {} blocks; a smaller batch needs fewer", blocks);
   const dim3 grid(static_cast<unsigned>(blocks));
   const cudaStream_t stream = stream_of(gpu);
+  // What the kernel has besides, fixed when it was compiled, counts too.
+  if (2 * shared_bytes > std::size_t{kUnaskedShared})
+    check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                    static_cast<int>(shared_bytes)),
+               "asking for shared memory");
 #if defined(__CUDACC__)
   kernel<<<grid, threads, shared_bytes, stream>>>(arguments...);
 #else

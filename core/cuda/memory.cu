@@ -18,6 +18,7 @@ struct Context {
   cudaStream_t stream = nullptr;
   cublasHandle_t blas = nullptr;
   WrongValue* wrong = nullptr;
+  DeviceLimits limits = {};
 };
 
 Context& context_of(Gpu gpu) {
@@ -35,6 +36,13 @@ Context& context_of(Gpu gpu) {
   check_cuda(cudaMemsetAsync(wrong, 0, sizeof(WrongValue), made.stream), "memory for errors");
   check_cublas(cublasCreate(&made.blas), "starting cuBLAS");
   check_cublas(cublasSetStream(made.blas, made.stream), "starting cuBLAS");
+  const auto limit = [&](cudaDeviceAttr which) {
+    int value = 0;
+    check_cuda(cudaDeviceGetAttribute(&value, which, gpu.index), "asking what the device has");
+    return i64{value};
+  };
+  made.limits = {limit(cudaDevAttrMultiProcessorCount),
+                 limit(cudaDevAttrMaxSharedMemoryPerBlockOptin)};
   return contexts[gpu.index] = made;
 }
 
@@ -63,6 +71,7 @@ class Relaxed {
 }  // namespace
 
 cudaStream_t stream_of(Gpu gpu) { return context_of(gpu).stream; }
+const DeviceLimits& limits_of(Gpu gpu) { return context_of(gpu).limits; }
 cublasHandle_t blas_of(Gpu gpu) { return context_of(gpu).blas; }
 WrongValue* wrong_value_of(Gpu gpu) { return context_of(gpu).wrong; }
 

@@ -4,7 +4,7 @@
 ///     register_rule_on_gpu<MyRule>();          // beside register_rule<MyRule>()
 ///
 /// A launch works on a table of views. Its blocks are shared out among the parameters: each update gets a
-/// stretch (a block of block8, else kStretch values), each sum a chunk of 32 rows of a matrix, and what
+/// stretch (whole blocks of block8, else kStretch values), each sum a chunk of 32 rows of a matrix, and what
 /// stands between passes a whole matrix. What a pass is for one parameter is formed by one thread, before.
 #pragma once
 
@@ -16,13 +16,21 @@
 #include "core/cuda/memory.hpp"
 #include "core/search.hpp"
 #include "core/tensor.hpp"
+#include "optim/cuda/quads.hpp"
 #include "optim/on_gpu.hpp"
-#include "optim/storage/open.hpp"
 
 namespace minima {
 namespace MINIMA_BACKEND {
 
-inline constexpr i64 kStretch = 4 * kThreads;  ///< values that a block updates, without block8
+/// Values that a block of threads updates at a time, without block8 and with it; with it in whole blocks, so that it
+/// can be less, or one block more.
+inline constexpr u32 kStretch = 16 * kThreads, kBlock8Stretch = 8 * kThreads;
+/// Blocks of block8 in a stretch, at most.
+inline constexpr u32 kMostBlocks = kBlock8Stretch / kSmallestBlock;
+/// What an update takes of shared memory besides: kMaxSlots + 2 numbers for each block.
+inline constexpr i64 kStaticShared = (kMaxSlots + 2) * kMostBlocks * 4;
+inline constexpr i64 kOrdinaryShared = kUnaskedShared - kStaticShared;
+inline constexpr i64 kBlocksAtOnce = 6;  ///< blocks of threads for each multiprocessor
 
 /// Which entry of a table a block works on: k has the blocks first[k] … first[k + 1] − 1.
 __device__ inline i64 entry_of(i64 block, const i64* first, i64 count) {
@@ -46,9 +54,19 @@ MINIMA_HD i64 block_of(const StepView& view, std::size_t slots) {
   return 0;
 }
 
-struct LargestBits {
-  __device__ u32 operator()(u32 a, u32 b) const { return a < b ? b : a; }
-};
+/// Shared memory of an update where slots are in block8: of each its codes and its fresh values.
+MINIMA_HD i64 shared_bytes(std::size_t slots, u32 stretch) {
+  return static_cast<i64>(slots * (sizeof(CompactCodes) + stretch * sizeof(float)));
+}
+
+/// The values of a stretch, where slots are in blocks of so many; as many as fit in what every GPU has.
+MINIMA_HD u32 stretch_of(u32 block, std::size_t slots) {
+  if (block == 0) return kStretch;
+  const auto fit = [=](u32 stretch) { return shared_bytes(slots, stretch) <= kOrdinaryShared; };
+  u32 stretch = kBlock8Stretch / block * block;
+  while (stretch > block && !fit(stretch)) stretch -= block;
+  return stretch > block ? stretch : block;
+}
 
 /// The scaled gradient of one element.
 MINIMA_HD float gradient_at(const StepView& view, i64 at) {
@@ -57,101 +75,201 @@ MINIMA_HD float gradient_at(const StepView& view, i64 at) {
   return raw.scale * *raw.values;
 }
 
-/// Shared memory: the fresh values of each slot in block8, [slots, stretch].
-template <class Formula, std::size_t... K>
-__global__ void update_kernel(Table table, const Formula* formulas, Outcome* outcome) {
-  constexpr int kSlots = sizeof...(K);
-  __shared__ u32 warps[kThreads / 32];
-  float* const fresh = MINIMA_DYNAMIC_SHARED(float);
-  const i64 entry = table.entry_of(blockIdx.x);
-  const StepView& view = table.view(entry);
-  if (view.skipped) return;
-  const Formula formula = formulas[entry];
-  const i64 block = block_of(view, kSlots), stretch = block ? block : kStretch;
-  const i64 begin = (blockIdx.x - table.first[entry]) * stretch;
-  const i64 size = view.matrix.size(), width = view.matrix.columns;
-  const i64 n = size - begin < stretch ? size - begin : stretch;
-  if (view.skips_rows()) {  // a block of block8 that holds no row to be moved keeps its bits
-    int moves = 0;
-    for (i64 k = threadIdx.x; k < n; k += kThreads) moves |= view.moves(begin + k);
-    if (!__syncthreads_or(moves)) return;
-  }
-  const Guard guard(view.guard);
-  u32 largest[kSlots + 1] = {};
-  bool bad = false;
-  for (i64 k = threadIdx.x; k < n; k += kThreads) {
-    const i64 at = begin + k;
-    float scratch[1 + kSlots], state[kSlots + 1];
-    const float before = *open(view.value, at, 1, scratch), g = gradient_at(view, at);
-    for (int s = 0; s < kSlots; ++s) state[s] = *open(view.slots[s], at, 1, scratch + 1 + s);
-    if (view.moves(at)) {
-      float p = before;
-      formula.row(at / width)(at % width, p, g, state[K]...);
-      const bool ok = guard.passes(g);
-      if (!ok) p = before;
-      for (int s = 0; s < kSlots; ++s) state[s] = ok ? state[s] : 0.0f;
-      bad |= !Guard(true).passes(p);
-      float* const kept = open(view.value, at, 1, scratch);
-      *kept = p;
-      close(view.value, at, 1, kept);
-    }
-    for (int s = 0; s < kSlots; ++s) {
-      if (view.slots[s].storage == Storage::block8) {
-        fresh[s * stretch + k] = state[s];
-        largest[s] = LargestBits{}(largest[s], Block8Storage::magnitude(state[s]));
-      } else if (view.moves(at)) {
-        float* const kept = open(view.slots[s], at, 1, scratch + 1 + s);
-        *kept = state[s];
-        close(view.slots[s], at, 1, kept);
-      }
-    }
-  }
-  if (bad) atomicExch(&outcome->bad_weights, 1u);
-  for (int s = 0; s < kSlots; ++s) {
-    const SlotView& slot = view.slots[s];
-    if (slot.storage != Storage::block8) continue;
-    const u32 absmax = block_fold(largest[s], LargestBits{}, warps);
-    if (threadIdx.x == 0) slot.absmax[begin / stretch] = Block8Storage::from_bits(absmax);
-    for (i64 k = threadIdx.x; k < n; k += kThreads)
-      Block8Storage::encode(slot, begin + k, 1, fresh + s * stretch + k, absmax);
+/// f(row, j, e) for the N elements from `at` on: what the formula says of their row, their column, and 0 … N − 1.
+template <int N, class Formula, class F>
+__device__ void walk_rows(const Formula& formula, i64 at, i64 width, const F& f) {
+  i64 i = quotient(at, width), j = at - i * width;
+  auto row = formula.row(i);
+  for (int e = 0; e < N; ++e) {
+    f(row, j, e);
+    if (e + 1 < N && ++j == width) row = formula.row(++i), j = 0;
   }
 }
 
-/// Row sums, and the chunk's column sums (at partial + offset[entry] on) and total.
+template <class Formula, std::size_t... K>
+__global__ void __launch_bounds__(kThreads)
+    update_kernel(Table table, i64 stretches, const Formula* formulas, Outcome* outcome) {
+  constexpr int kSlots = sizeof...(K);
+  __shared__ Columns<kSlots> columns;
+  __shared__ u32 largest[kSlots + 1][kMostBlocks], moved[kMostBlocks];
+  CompactCodes* const codes = MINIMA_DYNAMIC_SHARED(CompactCodes);
+  float* const fresh = reinterpret_cast<float*>(codes + kSlots);  // [slots, stretch]
+  const CodeMap* held[kSlots + 1] = {};
+  bool bad = false;
+  for (i64 number = blockIdx.x; number < stretches; number += gridDim.x) {
+    const i64 entry = table.entry_of(number);
+    const StepView& view = table.view(entry);
+    if (view.skipped) return;
+    const Formula formula = formulas[entry];
+    const Guard guard(view.guard);
+    const bool lazy = view.skips_rows();
+    const i64 width = view.matrix.columns;
+    const u32 block = static_cast<u32>(block_of(view, kSlots)), stretch = stretch_of(block, kSlots);
+    const i64 begin = (number - table.first[entry]) * stretch, left = view.matrix.size() - begin;
+    const u32 n = left < stretch ? static_cast<u32>(left) : stretch;
+    // Which block the stretch's element k lies in: k · ⌈2²⁴/block⌉ / 2²⁴, exact below 2¹².
+    const u32 inverse = block ? ((1u << 24) + block - 1) / block : 0;
+    const auto block_at = [=](u32 k) { return k * inverse >> 24; };
+    if (threadIdx.x == 0) columns.fill(view, begin);
+    if (block) {
+      for (int s = 0; s < kSlots; ++s) {
+        for (u32 b = threadIdx.x; b < kMostBlocks; b += kThreads) largest[s][b] = 0;
+        const SlotView& slot = view.slots[s];
+        if (slot.storage == Storage::block8 && held[s] != slot.map) {
+          held[s] = slot.map;
+          constexpr u32 kPacks = sizeof(CompactCodes) / sizeof(Pack<u32, 4>);
+          const auto* from = reinterpret_cast<const Pack<u32, 4>*>(&slot.map->compact);
+          for (u32 k = threadIdx.x; k < kPacks; k += kThreads)
+            reinterpret_cast<Pack<u32, 4>*>(codes + s)[k] = from[k];
+        }
+      }
+      for (u32 b = threadIdx.x; b < kMostBlocks; b += kThreads) moved[b] = 0;
+    }
+    __syncthreads();
+    each_quad(n, columns.quads, [&]<int N>(std::integral_constant<int, N>, u32 k) {
+      const u32 b = block_at(k);
+      const auto loaded = columns.template load<N>(k, b);
+      float p[N], g[N], state[kSlots + 1][N];
+      decode(loaded.value, columns.value.storage, nullptr, p);
+      columns.decode_gradient(loaded, g);
+      for (int s = 0; s < kSlots; ++s)
+        decode(loaded.slots[s], columns.slots[s].storage, codes[s].value, state[s]);
+      const bool moves = loaded.given || !lazy;
+      if (moves) {
+        walk_rows<N>(formula, begin + k, width, [&](const auto& row, i64 j, int e) {
+          const float before = p[e];
+          row(j, p[e], g[e], state[K][e]...);
+          const bool ok = guard.passes(g[e]);
+          if (!ok) p[e] = before;
+          for (int s = 0; s < kSlots; ++s) state[s][e] = ok ? state[s][e] : 0.0f;
+          bad |= !Guard(true).passes(p[e]);
+        });
+        store(columns.value, k, p);
+        if (block && lazy) atomicExch(&moved[b], 1u);
+      }
+      for (int s = 0; s < kSlots; ++s) {
+        if (columns.slots[s].storage != Storage::block8) {
+          if (moves) store(columns.slots[s], k, state[s]);
+          continue;
+        }
+        Pack<float, N> kept;
+        u32 most = 0;
+        for (int e = 0; e < N; ++e) {
+          kept.value[e] = state[s][e];
+          const u32 each = Block8Storage::magnitude(state[s][e]);
+          most = most < each ? each : most;
+        }
+        pack_at<float, N>(fresh + s * stretch, k) = kept;
+        // Together, where the elements of all lanes lie in one block.
+        const u32 end_of_warp = k + 4 * (32 - threadIdx.x % 32);
+        const bool together = N == 4 && block % 128 == 0 && end_of_warp <= n;
+        if (together) most = warp_largest(most);
+        if (!together || threadIdx.x % 32 == 0) atomicMax(&largest[s][b], most);
+      }
+    });
+    __syncthreads();
+    if (block) {
+      // A block that holds no row to be moved keeps its bits.
+      const auto changed = [&](u32 b) { return !lazy || moved[b] != 0; };
+      for (int s = 0; s < kSlots; ++s)
+        if (columns.slots[s].storage == Storage::block8)
+          for (u32 b = threadIdx.x; b <= block_at(n - 1); b += kThreads)
+            if (changed(b)) columns.slots[s].scales()[b] = Block8Storage::from_bits(largest[s][b]);
+      each_quad(n, columns.quads, [&]<int N>(std::integral_constant<int, N>, u32 k) {
+        const u32 b = block_at(k);
+        if (!changed(b)) return;
+        for (int s = 0; s < kSlots; ++s) {
+          if (columns.slots[s].storage != Storage::block8) continue;
+          const float divisor = Block8Storage::divisor(largest[s][b]);
+          const auto values = pack_at<float, N>(fresh + s * stretch, k);
+          store_narrow<u8, N>(columns.slots[s].template at<u8>() + k, [&](int e) {
+            return codes[s].code(std::bit_cast<u32>(values.value[e] / divisor));
+          });
+        }
+      });
+    }
+    __syncthreads();  // all have read what the next stretch overwrites
+  }
+  if (bad) atomicExch(&outcome->bad_weights, 1u);
+}
+
+/// Row sums, and the chunk's column sums (at partial + offset[entry] on) and total. A thread goes down its columns, so
+/// that their sums are its own; those of rows are put together by each warp, and once at the end of all.
 template <class Pass, class Term, std::size_t... K>
-__global__ void sum_kernel(Table table, const Pass* passes, const i64* offset, float* partial,
-                           double* totals) {
-  __shared__ double warps[kThreads / 32];
+__global__ void __launch_bounds__(kThreads, 3)
+    sum_kernel(Table table, const Pass* passes, const i64* offset, float* partial, double* totals) {
+  constexpr int kSlots = sizeof...(K), kRows = static_cast<int>(detail::kChunkRows);
+  constexpr int kTogether = 4;  // rows that are loaded before the first is added
+  constexpr unsigned kWarps = kThreads / 32;
+  __shared__ Columns<kSlots> columns;
+  __shared__ double warps[kWarps], rows[kWarps][kRows];
   const i64 entry = table.entry_of(blockIdx.x), chunk = blockIdx.x - table.first[entry];
   const StepView& view = table.view(entry);
   const Pass pass = passes[entry];
   const MatrixShape& shape = view.matrix;
   const i64 per_matrix = detail::chunks_per_matrix(shape), width = shape.columns;
-  const i64 matrix = chunk / per_matrix, begin = chunk % per_matrix * detail::kChunkRows;
-  const i64 end = begin + detail::kChunkRows < shape.rows ? begin + detail::kChunkRows : shape.rows;
-  float* const columns = partial + offset[entry] + chunk * width;
+  const i64 begin = chunk % per_matrix * kRows, first = chunk / per_matrix * shape.rows + begin;
+  const int height = static_cast<int>(shape.rows - begin < kRows ? shape.rows - begin : kRows);
+  // Where its elements begin a block of block8, and what lies before the chunk's.
+  const i64 block = block_of(view, kSlots), start = first * width;
+  const i64 begin_of_block = block ? start / block * block : start, before = start - begin_of_block;
+  if (threadIdx.x == 0) columns.fill(view, begin_of_block);
+  __syncthreads();
   const Guard guard(view.guard);
+  const unsigned warp = threadIdx.x / 32;
   double total = 0;
-  if constexpr (detail::GoesToMatrix<Term>)
-    for (i64 j = threadIdx.x; j < width; j += kThreads) columns[j] = 0;
-  for (i64 i = matrix * shape.rows + begin; i < matrix * shape.rows + end; ++i) {
-    const auto row = pass.row(i);
-    double sum = 0;
-    for (i64 j = threadIdx.x; j < width; j += kThreads) {
-      const i64 at = i * width + j;
-      float scratch[1 + sizeof...(K)];
-      const float p = *open(view.value, at, 1, scratch), g = gradient_at(view, at);
-      const Term term =
-          row(j, guard.passes(g) ? g : 0.0f, p, *open(view.slots[K], at, 1, scratch + 1 + K)...);
-      if constexpr (detail::GoesToMatrix<Term>) {
-        columns[j] += term.matrix;  // the thread's own column
-        sum += static_cast<double>(term.matrix);
+  const auto add_columns = [&]<int N>(std::integral_constant<int, N>) {
+    for (i64 tile = 0; tile < width; tile += N * kThreads) {
+      const i64 j = tile + N * threadIdx.x;
+      const bool within = j < width;
+      [[maybe_unused]] float down[N] = {};
+      for (int top = 0; top < height; top += kTogether) {
+        typename Columns<kSlots>::template Loaded<N> loaded[kTogether];
+        for (int r = 0; r < kTogether; ++r) {
+          const i64 k = before + (top + r) * width + j;
+          if (within && top + r < height)
+            loaded[r] = columns.template load<N>(k, block ? quotient(k, block) : 0);
+        }
+        for (int r = 0; r < kTogether && top + r < height; ++r) {
+          [[maybe_unused]] float across = 0;
+          if (within) {
+            float p[N], g[N], state[kSlots + 1][N], all = 0;
+            decode(loaded[r].value, columns.value.storage, nullptr, p);
+            columns.decode_gradient(loaded[r], g);
+            for (int s = 0; s < kSlots; ++s)
+              decode(loaded[r].slots[s], columns.slots[s].storage,
+                     block ? view.slots[s].map->value : nullptr, state[s]);
+            const auto row = pass.row(first + top + r);
+            for (int e = 0; e < N; ++e) {
+              const Term term = row(j + e, guard.passes(g[e]) ? g[e] : 0.0f, p[e], state[K][e]...);
+              if constexpr (detail::GoesToMatrix<Term>)
+                down[e] += term.matrix, across += term.matrix;
+              if constexpr (detail::GoesToTotal<Term>) all += term.total;
+            }
+            total += static_cast<double>(all);
+          }
+          if constexpr (detail::GoesToMatrix<Term>) {
+            const double sum = warp_fold(static_cast<double>(across), Sum{});
+            double& of_row = rows[warp][top + r];
+            if (threadIdx.x % 32 == 0) of_row = tile == 0 ? sum : of_row + sum;
+          }
+        }
       }
-      if constexpr (detail::GoesToTotal<Term>) total += static_cast<double>(term.total);
+      if constexpr (detail::GoesToMatrix<Term>)
+        if (within)
+          for (int e = 0; e < N; ++e) partial[offset[entry] + chunk * width + j + e] = down[e];
     }
-    if constexpr (detail::GoesToMatrix<Term>) {
-      sum = block_fold(sum, Sum{}, warps);
-      if (threadIdx.x == 0) view.workspace.rows[i] = sum;
+  };
+  if (columns.quads && start % 4 == 0 && width % 4 == 0)
+    add_columns(std::integral_constant<int, 4>{});
+  else
+    add_columns(std::integral_constant<int, 1>{});
+  if constexpr (detail::GoesToMatrix<Term>) {
+    __syncthreads();
+    if (threadIdx.x < static_cast<unsigned>(height)) {
+      double sum = 0;
+      for (unsigned w = 0; w < kWarps; ++w) sum += rows[w][threadIdx.x];
+      view.workspace.rows[first + threadIdx.x] = sum;
     }
   }
   if constexpr (detail::GoesToTotal<Term>) {
@@ -160,20 +278,33 @@ __global__ void sum_kernel(Table table, const Pass* passes, const i64* offset, f
   }
 }
 
-/// The chunks' sums, added in their order: a thread for each column, the first block also for the total.
+/// The chunks' sums, in a fixed order: a lane for each column, each warp every eighth chunk; the first block also the
+/// total.
 template <class Term>
 __global__ void chunks_kernel(Table table, const i64* first_chunk, const i64* offset,
                               const float* partial, const double* totals) {
-  __shared__ double warps[kThreads / 32];
+  constexpr unsigned kWarps = kThreads / 32;
+  __shared__ double warps[kWarps], sums[kWarps][32];
   const i64 entry = table.entry_of(blockIdx.x), block = blockIdx.x - table.first[entry];
   const StepView& view = table.view(entry);
-  const i64 width = view.matrix.columns, chunks = detail::chunks_per_matrix(view.matrix);
-  const i64 k = block * kThreads + threadIdx.x;  // matrix and column
-  if (detail::GoesToMatrix<Term> && k < view.matrix.batch * width) {
-    const float* const from = partial + offset[entry] + k / width * chunks * width + k % width;
+  if constexpr (detail::GoesToMatrix<Term>) {
+    const i64 width = view.matrix.columns, chunks = detail::chunks_per_matrix(view.matrix);
+    const unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const i64 k = block * 32 + lane;  // matrix and column
+    const bool within = k < view.matrix.batch * width;
     double sum = 0;
-    for (i64 chunk = 0; chunk < chunks; ++chunk) sum += static_cast<double>(from[chunk * width]);
-    view.workspace.columns[k] = sum;
+    if (within) {
+      const i64 matrix = quotient(k, width);
+      const float* const from = partial + offset[entry] + matrix * (chunks - 1) * width + k;
+      for (i64 chunk = warp; chunk < chunks; chunk += kWarps)
+        sum += static_cast<double>(from[chunk * width]);
+    }
+    sums[warp][lane] = sum;
+    __syncthreads();
+    if (warp == 0 && within) {
+      for (unsigned w = 1; w < kWarps; ++w) sum += sums[w][lane];
+      view.workspace.columns[k] = sum;
+    }
   }
   if (!detail::GoesToTotal<Term> || block != 0) return;
   double total = 0;
@@ -328,7 +459,7 @@ class PassesOnGpu {
     }
     (std::make_index_sequence<K>());
     const Table columns = table(index, first, blocks, [](const StepView& view) {
-      return (view.matrix.batch * (matrix ? view.matrix.columns : 1) + kThreads - 1) / kThreads;
+      return matrix ? (view.matrix.batch * view.matrix.columns + 31) / 32 : 1;
     });
     launch(gpu_, chunks_kernel<Term>, blocks, kThreads, 0, columns, chunks.first,
            at<const i64>(offsets), partial.data<float>(), totals.data<double>());
@@ -345,18 +476,25 @@ class PassesOnGpu {
 
   template <class Formula, std::size_t K>
   void apply(const Formula& formula, std::integral_constant<std::size_t, K>) {
-    i64 blocks = 0, longest = 0;
+    i64 blocks = 0, shared = 0;
     Tensor index, first;
     const Table stretches = table(index, first, blocks, [&](const StepView& view) {
-      const i64 block = block_of(view, K), stretch = block ? block : kStretch;
-      longest = std::max(longest, block);
+      const u32 block = static_cast<u32>(block_of(view, K)), stretch = stretch_of(block, K);
+      if (block) shared = std::max(shared, shared_bytes(K, stretch));
       return (view.matrix.size() + stretch - 1) / stretch;
     });
+    const DeviceLimits& limits = limits_of(gpu_);
+    check(shared + kStaticShared <= limits.shared_bytes,
+          "optimizer: {} slots in 8 bits need {} bytes of shared memory, {} has {}; a smaller "
+          "block_size needs less",
+          K, shared + kStaticShared, to_string(place()), limits.shared_bytes);
     Tensor on = formed(formula, stretches);
+    // Codes are brought to shared memory once for all stretches of a block of threads.
+    const i64 grid = shared ? std::min(blocks, limits.multiprocessors * kBlocksAtOnce) : blocks;
     [&]<std::size_t... S>(std::index_sequence<S...>) {
-      launch(gpu_, update_kernel<detail::On<Formula>, S...>, blocks, kThreads,
-             K * static_cast<std::size_t>(longest) * sizeof(float), stretches,
-             at<const detail::On<Formula>>(on), outcome_);
+      launch(gpu_, update_kernel<detail::On<Formula>, S...>, grid, kThreads,
+             static_cast<std::size_t>(shared), stretches, blocks, at<const detail::On<Formula>>(on),
+             outcome_);
     }
     (std::make_index_sequence<K>());
   }

@@ -46,7 +46,7 @@ struct Block8Storage {
   MINIMA_HD static void encode(const SlotView& slot, i64 begin, i64 n, const float* values,
                                u32 largest) {
     u8* codes = static_cast<u8*>(slot.values) + begin;
-    const float divisor = largest == 0 ? 1.0f : from_bits(largest);
+    const float divisor = Block8Storage::divisor(largest);
 #if defined(__CUDA_ARCH__)
     for (i64 i = 0; i < n; ++i)
       codes[i] = static_cast<u8>(slot.map->code(std::bit_cast<u32>(values[i] / divisor)));
@@ -57,6 +57,8 @@ struct Block8Storage {
 
   /// |x| as bits: a maximum of integers needs no order of operations, and keeps NaN.
   MINIMA_HD static u32 magnitude(float x) { return std::bit_cast<u32>(x) & 0x7fffffffu; }
+  /// What the values of a block are divided by: 1 where all are zero.
+  MINIMA_HD static float divisor(u32 largest) { return largest == 0 ? 1.0f : from_bits(largest); }
   MINIMA_HD static float from_bits(u32 bits) { return std::bit_cast<float>(bits); }
 };
 

@@ -55,17 +55,16 @@ struct ScaledStretch {
   float scale;
 };
 
-/// Where entries are cut to ± clip_value, as in torch.nn.utils.clip_grad_value_ (NaN stays NaN),
-/// they are scaled and cut here, in scratch: a cut within the step's loop would keep GCC from
+/// x cut to ± limit, as in torch.nn.utils.clip_grad_value_: NaN stays NaN.
+MINIMA_HD float cut(float x, float limit) { return x > limit ? limit : x < -limit ? -limit : x; }
+
+/// Where entries are cut to ± clip_value, they are scaled and cut here, in scratch: a cut within the step's loop would keep GCC from
 /// vectorizing it.
 MINIMA_HD ScaledStretch open_gradient(const StepView& view, i64 begin, i64 n, float* scratch) {
   const float* g = open(view.gradient, begin, n, scratch);
   const float scale = view.gradient_scale, limit = view.clip_value;
   if (limit == 0) return {g, scale};
-  for (i64 i = 0; i < n; ++i) {
-    const float scaled = scale * g[i];
-    scratch[i] = scaled > limit ? limit : scaled < -limit ? -limit : scaled;
-  }
+  for (i64 i = 0; i < n; ++i) scratch[i] = cut(scale * g[i], limit);
   return {scratch, 1};
 }
 

@@ -41,5 +41,7 @@ struct SlotView {
 
 /// Blocks of block8 hold at most this many values, and so does a stretch that is opened at once.
 inline constexpr i64 kLongestStretch = 4096;
+/// And at least this many.
+inline constexpr i64 kSmallestBlock = 16;
 
 }  // namespace minima

@@ -87,10 +87,11 @@ void check_equal(const Tensor& found, const Tensor& expected, bool exact, bool r
   CHECK(off <= (rounded ? expected.size() / 50 + 1 : 0));
 }
 
-void compare(const std::string& spec, Gradients kind) {
+void compare(const std::string& spec, Gradients kind,
+             const std::vector<ParameterShape>& parameters = shapes()) {
   CAPTURE(spec);
   const std::string name = spec.substr(0, spec.find(':'));
-  const Model cpu(shapes()), device(shapes());
+  const Model cpu(parameters), device(parameters);
   for (const Model* model : {&cpu, &device})  // a weight in bf16 as well
     (*model)[1].value = (*model)[1].value.to(DType::bf16);
   to_device(device);
@@ -129,6 +130,49 @@ TEST_CASE("every optimizer makes on the device the steps of the CPU, over every 
         compare(spec, Gradients::rows);
         compare(spec + ":lazy_rows=true:block_size=16", Gradients::rows);
       }
+}
+
+TEST_CASE(
+    "blocks of any size and rows of any length are stepped over many stretches as on the CPU") {
+  const std::vector<ParameterShape> large{{"short.bias", {6}},     {"long.bias", {4099}},
+                                          {"odd", {85, 331}},      {"batch", {3, 5, 44}},
+                                          {"q_lin", {66, 1036}},   {"ffn.lin.weight", {36, 12}},
+                                          {"embeddings", {40, 24}}};
+  for (const char* spec : {"adamw", "adamw:state=bf16", "adafactor", "came"})
+    compare(spec, Gradients::dense, large);
+  for (const i64 block : {16, 18, 24, 128, 256, 1000, 4096})
+    for (const char* spec : {"adamw8bit", "adamw:amsgrad=true:state=block8", "came:state=block8"})
+      compare(fmt::format("{}:min_8bit_size=1:block_size={}", spec, block), Gradients::dense,
+              large);
+  compare("adamw8bit:min_8bit_size=1:lazy_rows=true", Gradients::rows, large);
+}
+
+TEST_CASE("values that do not begin at a multiple of 16 bytes are stepped as on the CPU") {
+  for (const char* spec : {"adamw", "adafactor", "adamw8bit:min_8bit_size=1"})
+    for (const bool value : {false, true}) {
+      CAPTURE(spec);
+      CAPTURE(value);
+      const Model cpu({{"w", {30, 41}}}), device({{"w", {30, 41}}});
+      const auto one_row_on = [](const Tensor& x) {
+        return Tensor::stacked({Tensor::zeros({1, 41}), x}).to(kDevice).rows(1, 30);
+      };
+      to_device(device);
+      if (value) device[0].value = one_row_on(cpu[0].value);
+      Optimizer expected = make_optimizer(spec, cpu.all()),
+                found = make_optimizer(spec, device.all());
+      for (i64 k = 0; k < 2; ++k) {
+        cpu.set_gradients(k), device.set_gradients(k);
+        if (value)
+          to_device(device);
+        else
+          device[0].gradient = one_row_on(cpu[0].gradient.values());
+        const StepReport a = expected.step({.clip_norm = 1});
+        CHECK(*found.step({.clip_norm = 1}).read().grad_norm ==
+              doctest::Approx(*a.grad_norm).epsilon(1e-12));
+      }
+      check_equal(device[0].value.to(Device{}).to(DType::f64), cpu[0].value.to(DType::f64), false,
+                  false);
+    }
 }
 
 TEST_CASE("the norm, clipping and skipping are those of the CPU, and nothing waits for them") {

@@ -168,7 +168,10 @@ TEST_CASE("votes, shuffles and counts are those of all lanes") {
 TEST_CASE("wrong launches are refused") {
   CHECK_THROWS_AS(launch(kGpu, two_barriers, 1, 1025, 0), Error);
   CHECK_THROWS_AS(launch(kGpu, two_barriers, 1, 0, 0), Error);
-  CHECK_THROWS_AS(launch(kGpu, two_barriers, 1, 32, 49 << 10), Error);
+  CHECK_THROWS_AS(launch(kGpu, two_barriers, 1, 32, 100 << 10), Error);  // more than it has
+  const Kernel unasked{dim3(1), dim3(32), 49 << 10, reinterpret_cast<const void*>(&unasked), [] {}};
+  CHECK(start(unasked, stream_of(kGpu)) == cudaErrorInvalidValue);
+  cudaGetLastError();
   CHECK_THROWS_AS(Tensor::zeros({1}, DType::f32, {Device::Kind::emulated, 3}), Error);
 }
 

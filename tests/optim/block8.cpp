@@ -68,6 +68,22 @@ TEST_CASE("on every vector unit a block gets the codes of the plain loop") {
   }
 }
 
+TEST_CASE("the compact codes are those of the whole table") {
+  for (const CodeMap* map : {&signed_code_map(), &unsigned_code_map()}) {
+    i64 wrong = 0;
+    const auto check_at = [&](u32 bits) { wrong += map->compact.code(bits) != map->code(bits); };
+    for (const u32 sign : {0u, 1u << 31}) {
+      for (u32 upper = 0; upper < 0x8000; ++upper)
+        for (u32 lower = 0; lower < 0x10000; lower += 0x1111) check_at(sign | upper << 16 | lower);
+      for (const float x : telling_values(*map)) check_at(sign | std::bit_cast<u32>(x));
+      for (const float x : {0.0f, HUGE_VALF, std::nanf(""), std::bit_cast<float>(1u)})
+        for (const u32 off : {~0u, 0u, 1u}) check_at(sign ^ (std::bit_cast<u32>(x) + off));
+    }
+    for (int code = 0; code < 256; ++code) wrong += map->compact.value[code] != map->value[code];
+    CHECK(wrong == 0);
+  }
+}
+
 TEST_CASE("on every vector unit the largest magnitude of a block is found wherever it stands") {
   std::vector<float> values(97, 1.0f);
   for (const float largest : {-2.0f, -HUGE_VALF, std::nanf("")})

@@ -196,6 +196,7 @@ cudaError_t cudaGetLastError();
 struct Machine {
   int driver = 13000, runtime = 13000, devices = 1;
   bool has_kernels = true;  ///< for its device
+  int multiprocessors = 2, shared_bytes = 99 << 10;
 };
 Machine& machine();
 
@@ -203,6 +204,11 @@ cudaError_t cudaDriverGetVersion(int* version);
 cudaError_t cudaRuntimeGetVersion(int* version);
 cudaError_t cudaGetDeviceCount(int* count);
 cudaError_t cudaSetDevice(int device);
+enum cudaDeviceAttr {
+  cudaDevAttrMultiProcessorCount = 16,
+  cudaDevAttrMaxSharedMemoryPerBlockOptin = 97
+};
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total);
 
 cudaError_t cudaMalloc(void** block, std::size_t bytes);
@@ -256,6 +262,14 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
 cudaError_t cudaGraphDestroy(cudaGraph_t graph);
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream);
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable);
+
+/// A launch of the kernel may ask for so much shared memory; of any other, for 48 KB.
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
+cudaError_t set_attribute(const void* kernel, cudaFuncAttribute attribute, int value);
+template <class... P>
+cudaError_t cudaFuncSetAttribute(void (*kernel)(P...), cudaFuncAttribute attribute, int value) {
+  return set_attribute(reinterpret_cast<const void*>(kernel), attribute, value);
+}
 
 /// What <<<…>>> does.
 cudaError_t start(Kernel kernel, cudaStream_t stream);

@@ -1,6 +1,7 @@
 /// Streams, events and graphs. Queued work runs when somebody waits for it, and then only what must: the stream's own work up to
 /// there, and what the events in it wait for.
 #include <deque>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -53,6 +54,17 @@ std::set<Stream*>& streams() {
 std::set<Event*>& events() {
   static std::set<Event*>& all = *new std::set<Event*>;
   return all;
+}
+
+/// Shared memory that kernels have asked for.
+std::map<const void*, std::size_t>& allowed() {
+  static std::map<const void*, std::size_t>& all = *new std::map<const void*, std::size_t>;
+  return all;
+}
+std::size_t allowed_shared(const void* kernel) {
+  const std::lock_guard lock(mutex);
+  const auto found = allowed().find(kernel);
+  return found == allowed().end() ? 48 << 10 : found->second;
 }
 
 std::set<GraphExec*>& executables() {
@@ -286,6 +298,13 @@ cudaError_t cudaMemsetAsync(void* block, int value, std::size_t bytes, cudaStrea
   return enqueue(stream, [=] { std::memset(block, value, bytes); });
 }
 
+cudaError_t set_attribute(const void* kernel, cudaFuncAttribute, int value) {
+  if (value < 0 || value > machine().shared_bytes) return done(cudaErrorInvalidValue);
+  const std::lock_guard lock(mutex);
+  allowed()[kernel] = static_cast<std::size_t>(value);
+  return cudaSuccess;
+}
+
 cudaError_t start(Kernel kernel, cudaStream_t stream) {
   const dim3 grid = kernel.grid, size = kernel.size;
   const bool valid = grid.x > 0 && grid.y > 0 && grid.z > 0 && grid.x <= 0x7fffffffu &&
@@ -294,7 +313,7 @@ cudaError_t start(Kernel kernel, cudaStream_t stream) {
                      u64{size.x} * size.y * size.z <= 1024;
   if (!machine().has_kernels) return done(cudaErrorNoKernelImageForDevice);
   if (!valid) return done(cudaErrorInvalidConfiguration);
-  if (kernel.shared_bytes > 48 << 10) return done(cudaErrorInvalidValue);
+  if (kernel.shared_bytes > allowed_shared(kernel.code)) return done(cudaErrorInvalidValue);
   return enqueue(stream, [kernel = std::move(kernel)] { emulated::run(kernel); });
 }
 

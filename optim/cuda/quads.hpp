@@ -1,0 +1,203 @@
+/// Four neighbouring values at a time: how the kernels of a step go between memory and registers. One access of 16 bytes
+/// keeps four times as much under way as one of 4, and how a value is stored is asked once for four.
+///
+/// A thread first loads all that it needs, as it lies in memory (`Raw`), then decodes it: no load waits for another.
+/// Where values do not lie so that four can be taken at once, and at the end of a stretch, N is 1.
+#pragma once
+
+#include "core/cuda/block.hpp"
+#include "optim/storage/open.hpp"
+
+namespace minima::MINIMA_BACKEND {
+
+/// N neighbouring numbers, read and written by one access.
+template <class T, int N>
+struct alignas(N * sizeof(T)) Pack {
+  T value[N];
+};
+template <class T, int N>
+__device__ Pack<T, N>& pack_at(T* values, i64 at) {
+  return *reinterpret_cast<Pack<T, N>*>(values + at);
+}
+/// A pointer that is read from shared memory: the compiler does not see that it leads to the device's.
+template <class T>
+__device__ T* in_device_memory(T* pointer) {
+#if defined(__CUDA_ARCH__)
+  __builtin_assume(__isGlobal(pointer));
+#endif
+  return pointer;
+}
+
+/// What a kernel needs to know of a slot for each value.
+struct Place {
+  void* values;
+  float* absmax;
+  Storage storage;
+
+  template <class T>
+  __device__ T* at() const {
+    return in_device_memory(static_cast<T*>(values));
+  }
+  __device__ float* scales() const { return in_device_memory(absmax); }
+
+  /// Of the values from `begin` on, which begin a block of block8.
+  __device__ static Place of(const SlotView& slot, i64 begin) {
+    const i64 bytes = slot.storage == Storage::fp32 ? 4 : slot.storage == Storage::bf16 ? 2 : 1;
+    const i64 block = slot.storage == Storage::block8 ? begin / slot.block_size : 0;
+    return {static_cast<char*>(slot.values) + begin * bytes, slot.absmax + block, slot.storage};
+  }
+};
+
+/// N values as they lie in memory, and the scale of their block.
+template <int N>
+struct Raw {
+  u32 words[N] = {};
+  float absmax = 0;
+};
+
+template <int N>
+__device__ Raw<N> load(const Place& from, i64 at, i64 block = 0) {
+  Raw<N> raw;
+  if (from.storage == Storage::fp32) {
+    const auto found = pack_at<u32, N>(from.at<u32>(), at);
+    for (int e = 0; e < N; ++e) raw.words[e] = found.value[e];
+  } else if (from.storage == Storage::bf16) {
+    if constexpr (N == 4) {
+      const auto found = pack_at<u32, 2>(from.at<u32>(), at / 2);
+      raw.words[0] = found.value[0], raw.words[1] = found.value[1];
+    } else {
+      raw.words[0] = from.at<u16>()[at];
+    }
+  } else {
+    if constexpr (N == 4)
+      raw.words[0] = from.at<u32>()[at / 4];
+    else
+      raw.words[0] = from.at<u8>()[at];
+    raw.absmax = from.scales()[block];
+  }
+  return raw;
+}
+
+/// `numbers`: those of the codes.
+template <int N>
+__device__ void decode(const Raw<N>& raw, Storage storage, const float* numbers,
+                       float (&values)[N]) {
+  if (storage == Storage::fp32) {
+    for (int e = 0; e < N; ++e) values[e] = std::bit_cast<float>(raw.words[e]);
+  } else if (storage == Storage::bf16) {
+    for (int e = 0; e < N; ++e)
+      values[e] =
+          std::bit_cast<float>(e % 2 ? raw.words[e / 2] & 0xffff0000u : raw.words[e / 2] << 16);
+  } else {
+    for (int e = 0; e < N; ++e) values[e] = numbers[raw.words[0] >> 8 * e & 255u] * raw.absmax;
+  }
+}
+
+/// N numbers of one or two bytes by one access: the compiler makes one of words, not of their parts.
+template <class T, int N, class F>
+__device__ void store_narrow(T* to, const F& number) {
+  constexpr int kInWord = 4 / sizeof(T);
+  if constexpr (N == 1) {
+    *to = static_cast<T>(number(0));
+  } else {
+    Pack<u32, N / kInWord> words{};
+    for (int e = 0; e < N; ++e)
+      words.value[e / kInWord] |= u32{number(e)} << 8 * sizeof(T) * (e % kInWord);
+    *reinterpret_cast<Pack<u32, N / kInWord>*>(to) = words;
+  }
+}
+
+/// In fp32 or bf16.
+template <int N>
+__device__ void store(const Place& to, i64 at, const float (&values)[N]) {
+  if (to.storage == Storage::fp32) {
+    Pack<float, N> stored;
+    for (int e = 0; e < N; ++e) stored.value[e] = values[e];
+    pack_at<float, N>(to.at<float>(), at) = stored;
+  } else {
+    store_narrow<u16, N>(to.at<u16>() + at, [&](int e) { return bf16(values[e]).bits; });
+  }
+}
+
+/// Of numbers that are not negative; in 32 bits where they fit: a GPU does not divide in 64.
+__device__ inline i64 quotient(i64 a, i64 b) {
+  if ((a | b) >> 32 == 0) return static_cast<u32>(a) / static_cast<u32>(b);
+  return a / b;
+}
+
+/// Whether four values from every fourth on can be taken at once.
+__device__ inline bool takes_quads(const SlotView& slot) {
+  const unsigned bytes = slot.storage == Storage::fp32 ? 16 : slot.storage == Storage::bf16 ? 8 : 4;
+  return reinterpret_cast<std::uintptr_t>(slot.values) % bytes == 0 &&
+         (slot.storage != Storage::block8 || slot.block_size % 4 == 0);
+}
+
+/// What is read of a view for each element, in shared memory: behind a store a view's own fields are read anew, and
+/// registers are too few.
+template <int kSlots>
+struct Columns {
+  /// N elements before they are decoded.
+  template <int N>
+  struct Loaded {
+    Raw<N> value, gradient, slots[kSlots + 1];
+    bool given;  ///< whether the gradient has their row
+  };
+
+  /// Of the elements from `begin` on, which begin a block of block8.
+  __device__ void fill(const StepView& view, i64 begin) {
+    const GradientView& g = view.gradient;
+    value = Place::of(view.value, begin), gradient = Place::of(g.values, g.ids ? 0 : begin);
+    ids = g.ids, count = g.count, row_width = g.width, first = begin;
+    scale = view.gradient_scale, limit = view.clip_value;
+    // A quad lies in one of the rows given.
+    quads = begin % 4 == 0 && takes_quads(view.value) && takes_quads(g.values) &&
+            (!ids || row_width % 4 == 0);
+    for (int s = 0; s < kSlots; ++s) {
+      slots[s] = Place::of(view.slots[s], begin);
+      quads = quads && takes_quads(view.slots[s]);
+    }
+  }
+
+  /// Elements k and on, which lie in the given block of block8; both counted from the first.
+  template <int N>
+  __device__ Loaded<N> load(i64 k, i64 block) const {
+    Loaded<N> x;
+    i64 place = k;
+    x.given = true;
+    if (ids) {
+      const i64* const rows = in_device_memory(ids);
+      const i64 row = quotient(first + k, row_width), found = count_below(rows, count, row);
+      x.given = found < count && rows[found] == row;
+      place = first + k + (found - row) * row_width;
+    }
+    x.value = MINIMA_BACKEND::load<N>(value, k);
+    if (x.given) x.gradient = MINIMA_BACKEND::load<N>(gradient, place);
+    for (int s = 0; s < kSlots; ++s) x.slots[s] = MINIMA_BACKEND::load<N>(slots[s], k, block);
+    return x;
+  }
+
+  /// The gradient as a rule sees it.
+  template <int N>
+  __device__ void decode_gradient(const Loaded<N>& x, float (&g)[N]) const {
+    decode(x.gradient, gradient.storage, nullptr, g);
+    for (int e = 0; e < N; ++e) g[e] = scale * g[e];
+    if (limit != 0)
+      for (int e = 0; e < N; ++e) g[e] = cut(g[e], limit);
+  }
+
+  Place value, gradient, slots[kSlots + 1];
+  const i64* ids;
+  i64 count, row_width, first;
+  float scale, limit;
+  bool quads;
+};
+
+/// The threads of a block over n elements: f(std::integral_constant<int, N>, k) for each k, k + 1, … k + N − 1.
+template <class F>
+__device__ void each_quad(u32 n, bool quads, const F& f) {
+  const u32 wide = quads ? n / 4 * 4 : 0;
+  for (u32 k = 4 * threadIdx.x; k < wide; k += 4 * kThreads) f(std::integral_constant<int, 4>{}, k);
+  for (u32 k = wide + threadIdx.x; k < n; k += kThreads) f(std::integral_constant<int, 1>{}, k);
+}
+
+}  // namespace minima::MINIMA_BACKEND
