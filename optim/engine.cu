@@ -63,11 +63,13 @@ void measure_as(Gpu gpu, std::span<const NormPart> parts, const OutcomeOptions& 
   for (const NormPart& part : parts)
     starts.push_back(starts.back() + (part.size + kNormChunk - 1) / kNormChunk);
   const i64 blocks = starts.back();
-  Tensor table = on_device(gpu, std::vector<NormPart>(parts.begin(), parts.end()));
-  Tensor first = on_device(gpu, starts);
   Tensor terms = Tensor::empty({blocks}, DType::f64, device_of(gpu));
-  launch(gpu, norm_kernel<N>, blocks, kThreads, 0, at<const NormPart>(table), at<const i64>(first),
-         std::ssize(parts), terms.data<double>());
+  if (blocks > 0) {
+    Tensor table = on_device(gpu, std::vector<NormPart>(parts.begin(), parts.end()));
+    Tensor first = on_device(gpu, starts);
+    launch(gpu, norm_kernel<N>, blocks, kThreads, 0, at<const NormPart>(table),
+           at<const i64>(first), std::ssize(parts), terms.data<double>());
+  }
   each_row(gpu, 1, blocks, Decide<N>{blocks, terms.data<double>(), options, outcome});
 }
 

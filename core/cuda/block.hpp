@@ -16,16 +16,16 @@ __device__ T warp_fold(T value, const Merge& merge) {
   return value;
 }
 
-/// The threads' values merged, for all of them: within each warp, then the warps in order. `warps` is shared memory for
+/// The threads' values merged, for all of them: within each warp, then the warps in order. The block has kSize threads; `warps` is shared memory for
 /// one value of each warp.
-template <class T, class Merge>
+template <unsigned kSize = kThreads, class T, class Merge>
 __device__ T block_fold(T value, const Merge& merge, T* warps) {
   value = warp_fold(value, merge);
   __syncthreads();  // the last fold's values have been read
   if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = value;
   __syncthreads();
   T result = warps[0];
-  for (unsigned warp = 1; warp < kThreads / 32; ++warp) result = merge(result, warps[warp]);
+  for (unsigned warp = 1; warp < kSize / 32; ++warp) result = merge(result, warps[warp]);
   return result;
 }
 

@@ -13,10 +13,10 @@
 namespace minima {
 namespace MINIMA_BACKEND {
 
-/// kSize threads side by side do a row: thread t of them takes the elements t, t + kSize, …
+/// A warp, or a block of kSize threads, does a row: thread t of them takes the elements t, t + kSize, …
 template <unsigned kSize>
 struct TeamOf {
-  static constexpr unsigned kRows = kThreads / kSize;  ///< that a block does
+  static constexpr i64 kWidth = kSize;
 
   __device__ static i64 rank() { return threadIdx.x % kSize; }
 
@@ -38,8 +38,8 @@ struct TeamOf {
     if constexpr (kSize == 32) {
       return warp_fold(own, merge);
     } else {
-      __shared__ Acc warps[kThreads / 32];
-      return block_fold(own, merge, warps);
+      __shared__ Acc warps[kSize / 32];
+      return block_fold<kSize>(own, merge, warps);
     }
   }
 };
@@ -64,11 +64,11 @@ struct HeldRow {
 /// A team that holds rows. Its loops are written out, so that it is known which register an element is in.
 template <class Team>
 struct Holding : Team {
-  static constexpr int kMost = HeldRow<float>::kMost, kWrittenOut = Team::kRows == 1 ? 4 : kMost;
+  static constexpr int kMost = HeldRow<float>::kMost, kWrittenOut = Team::kWidth == 32 ? kMost : 4;
 
   template <class F>
   __device__ void each(i64 n, const F& f) const {
-    constexpr i64 kSize = kThreads / Team::kRows;
+    constexpr i64 kSize = Team::kWidth;
     const auto element = [&](int k) MINIMA_INLINE {
       if (const i64 i = Team::rank() + k * kSize; i < n) f(OwnElement{i, k});
     };
@@ -118,38 +118,40 @@ __global__ void fours_kernel(F f, i64 n) {
 
 template <class Team, class F>
 __global__ void row_kernel(F f, i64 rows) {
-  const i64 row =
-      static_cast<i64>(blockIdx.x) * Team::kRows + threadIdx.x / (kThreads / Team::kRows);
+  constexpr i64 kRows = kThreads / Team::kWidth;  // of a block
+  const i64 row = blockIdx.x * kRows + threadIdx.x / Team::kWidth;
   if (row < rows) f(Team{}, row);
 }
+ row);
+ }
 
-inline constexpr i64 kWide = 512;  ///< elements, from which on a row gets a block
+ inline constexpr i64 kWide = 512;  ///< elements, from which on a row gets a block
 
-}  // namespace MINIMA_BACKEND
+ }  // namespace MINIMA_BACKEND
 
-template <AnyGpu Gpu, class F>
-void each(Gpu gpu, i64 n, const F& f, i64) {
-  using namespace MINIMA_BACKEND;
-  const auto blocks_of = [](i64 threads) { return (threads + kThreads - 1) / kThreads; };
-  if constexpr (InFours<F>)
-    launch(gpu, fours_kernel<F>, blocks_of((n + 3) / 4), kThreads, 0, f, n);
-  else
-    launch(gpu, each_kernel<F>, blocks_of(n), kThreads, 0, f, n);
-}
+ template <AnyGpu Gpu, class F>
+ void each(Gpu gpu, i64 n, const F& f, i64) {
+   using namespace MINIMA_BACKEND;
+   const auto blocks_of = [](i64 threads) { return (threads + kThreads - 1) / kThreads; };
+   if constexpr (InFours<F>)
+     launch(gpu, fours_kernel<F>, blocks_of((n + 3) / 4), kThreads, 0, f, n);
+   else
+     launch(gpu, each_kernel<F>, blocks_of(n), kThreads, 0, f, n);
+ }
 
-template <AnyGpu Gpu, class F>
-void each_row(Gpu gpu, i64 rows, i64 width, const F& f) {
-  using namespace MINIMA_BACKEND;
-  if (width >= kWide)
-    launch(gpu, row_kernel<WholeBlock, F>, rows, kThreads, 0, f, rows);
-  else
-    launch(gpu, row_kernel<Warp, F>, (rows + Warp::kRows - 1) / Warp::kRows, kThreads, 0, f, rows);
-}
+ template <AnyGpu Gpu, class F>
+ void each_row(Gpu gpu, i64 rows, i64 width, const F& f) {
+   using namespace MINIMA_BACKEND;
+   if (width >= kWide)
+     launch(gpu, row_kernel<WholeBlock, F>, rows, kThreads, 0, f, rows);
+   else
+     launch(gpu, row_kernel<Warp, F>, (32 * rows + kThreads - 1) / kThreads, kThreads, 0, f, rows);
+ }
 
-/// The loop over elements or rows for F, by its address: taking it has it written out.
-template <class F>
-constexpr auto elements_of = &each<MINIMA_BACKEND::Gpu, F>;
-template <class F>
-constexpr auto rows_of = &each_row<MINIMA_BACKEND::Gpu, F>;
+ /// The loop over elements or rows for F, by its address: taking it has it written out.
+ template <class F>
+ constexpr auto elements_of = &each<MINIMA_BACKEND::Gpu, F>;
+ template <class F>
+ constexpr auto rows_of = &each_row<MINIMA_BACKEND::Gpu, F>;
 
-}  // namespace minima
+ }  // namespace minima

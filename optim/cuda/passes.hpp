@@ -27,10 +27,13 @@ namespace MINIMA_BACKEND {
 inline constexpr u32 kStretch = 16 * kThreads, kBlock8Stretch = 8 * kThreads;
 /// Blocks of block8 in a stretch, at most.
 inline constexpr u32 kMostBlocks = kBlock8Stretch / kSmallestBlock;
-/// What an update takes of shared memory besides: kMaxSlots + 2 numbers for each block.
-inline constexpr i64 kStaticShared = (kMaxSlots + 2) * kMostBlocks * 4;
+/// What an update takes of shared memory besides: kMaxSlots + 2 numbers for each block, and what it reads of a view.
+inline constexpr i64 kStaticShared =
+    (kMaxSlots + 2) * kMostBlocks * 4 + static_cast<i64>(sizeof(Columns<kMaxSlots>));
 inline constexpr i64 kOrdinaryShared = kUnaskedShared - kStaticShared;
-inline constexpr i64 kBlocksAtOnce = 6;  ///< blocks of threads for each multiprocessor
+/// Blocks of threads for each multiprocessor, where they share codes: a few times as many as it holds at once, so that
+/// all multiprocessors end together.
+inline constexpr i64 kBlocksForEach = 32;
 
 /// Which entry of a table a block works on: k has the blocks first[k] … first[k + 1] − 1.
 __device__ inline i64 entry_of(i64 block, const i64* first, i64 count) {
@@ -315,11 +318,14 @@ __global__ void chunks_kernel(Table table, const i64* first_chunk, const i64* of
   if (threadIdx.x == 0) view.workspace.numbers[0] = total;
 }
 
+/// A matrix has one block of threads, and may have many rows.
+inline constexpr unsigned kThreadsBetween = 1024;
+
 template <class F>
-__global__ void between_kernel(Table table, F f) {
+__global__ void __launch_bounds__(kThreadsBetween) between_kernel(Table table, F f) {
   const i64 entry = table.entry_of(blockIdx.x);
   const StepView& view = table.view(entry);
-  if (!view.skipped) f(WholeBlock{}, view, blockIdx.x - table.first[entry]);
+  if (!view.skipped) f(TeamOf<kThreadsBetween>{}, view, blockIdx.x - table.first[entry]);
 }
 
 /// What a pass is for each parameter.
@@ -441,8 +447,8 @@ class PassesOnGpu {
     constexpr bool matrix = detail::GoesToMatrix<Term>;
     std::vector<i64> offset;
     i64 size = 0, blocks = 0;
-    Tensor index, first_chunk, first;
-    const Table chunks = table(index, first_chunk, blocks, [&](const StepView& view) {
+    Tensor chunk_table, column_table;
+    const Table chunks = table(chunk_table, blocks, [&](const StepView& view) {
       const i64 n = view.matrix.batch * detail::chunks_per_matrix(view.matrix);
       offset.push_back(size);
       size += matrix ? n * view.matrix.columns : 0;
@@ -458,7 +464,7 @@ class PassesOnGpu {
              totals.data<double>());
     }
     (std::make_index_sequence<K>());
-    const Table columns = table(index, first, blocks, [](const StepView& view) {
+    const Table columns = table(column_table, blocks, [](const StepView& view) {
       return matrix ? (view.matrix.batch * view.matrix.columns + 31) / 32 : 1;
     });
     launch(gpu_, chunks_kernel<Term>, blocks, kThreads, 0, columns, chunks.first,
@@ -468,17 +474,17 @@ class PassesOnGpu {
   template <class F>
   void between(const F& f) {
     i64 blocks = 0;
-    Tensor index, first;
+    Tensor memory;
     const Table matrices =
-        table(index, first, blocks, [](const StepView& view) { return view.matrix.batch; });
-    launch(gpu_, between_kernel<F>, blocks, kThreads, 0, matrices, f);
+        table(memory, blocks, [](const StepView& view) { return view.matrix.batch; });
+    launch(gpu_, between_kernel<F>, blocks, kThreadsBetween, 0, matrices, f);
   }
 
   template <class Formula, std::size_t K>
   void apply(const Formula& formula, std::integral_constant<std::size_t, K>) {
     i64 blocks = 0, shared = 0;
-    Tensor index, first;
-    const Table stretches = table(index, first, blocks, [&](const StepView& view) {
+    Tensor memory;
+    const Table stretches = table(memory, blocks, [&](const StepView& view) {
       const u32 block = static_cast<u32>(block_of(view, K)), stretch = stretch_of(block, K);
       if (block) shared = std::max(shared, shared_bytes(K, stretch));
       return (view.matrix.size() + stretch - 1) / stretch;
@@ -490,7 +496,7 @@ class PassesOnGpu {
           K, shared + kStaticShared, to_string(place()), limits.shared_bytes);
     Tensor on = formed(formula, stretches);
     // Codes are brought to shared memory once for all stretches of a block of threads.
-    const i64 grid = shared ? std::min(blocks, limits.multiprocessors * kBlocksAtOnce) : blocks;
+    const i64 grid = shared ? std::min(blocks, limits.multiprocessors * kBlocksForEach) : blocks;
     [&]<std::size_t... S>(std::index_sequence<S...>) {
       launch(gpu_, update_kernel<detail::On<Formula>, S...>, grid, kThreads,
              static_cast<std::size_t>(shared), stretches, blocks, at<const detail::On<Formula>>(on),
@@ -502,16 +508,15 @@ class PassesOnGpu {
   void copy_gradient(float* to) { each(gpu_, on_host().matrix.size(), CopyGradient{view(), to}); }
 
  private:
-  /// The chosen views with their blocks; `index` and `first` hold its memory.
+  /// The chosen views with their blocks; `memory` holds index and first.
   template <class F>
-  Table table(Tensor& index, Tensor& first, i64& blocks, const F& blocks_of) {
-    std::vector<i64> starts{0};
-    for (i64 k : index_)
-      starts.push_back(starts.back() + blocks_of(host_[static_cast<std::size_t>(k)]));
-    blocks = starts.back();
-    index = MINIMA_BACKEND::on_device(gpu_, index_);
-    first = MINIMA_BACKEND::on_device(gpu_, starts);
-    return {at<StepView>(device_), at<const i64>(index), at<const i64>(first), std::ssize(index_)};
+  Table table(Tensor& memory, i64& blocks, const F& blocks_of) {
+    std::vector<i64> both = index_;
+    both.push_back(blocks = 0);
+    for (i64 k : index_) both.push_back(blocks += blocks_of(host_[static_cast<std::size_t>(k)]));
+    memory = MINIMA_BACKEND::on_device(gpu_, both);
+    const i64 count = std::ssize(index_), *const index = at<const i64>(memory);
+    return {at<StepView>(device_), index, index + count, count};
   }
   template <class Pass>
   Tensor formed(const Pass& pass, const Table& table) {

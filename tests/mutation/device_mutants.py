@@ -4,6 +4,7 @@ wrong one, and the case of tests/device that must see it."""
 OPS = "every op on the device agrees with the CPU*"
 LARGE = "ops over several warps*"
 STEPS = "every optimizer makes on the device the steps of the CPU*"
+STRETCHES = "blocks of any size*"
 NORM = "the norm*clipping and skipping*"
 FINITE = "a value that is not finite is found*"
 NARROW = "products of numbers of two bytes*"
@@ -25,25 +26,37 @@ MUTANTS = [
      "add_weighted(n, weights[warp], x.v, task.key + tile, task.column, first + lane, x.head_dim,\n"
      "                     sums);", LARGE),
     ("some threads leave before a barrier", "optim/cuda/passes.hpp",
-     "if (!__syncthreads_or(moves)) return;", "if (!moves) return;", STEPS),
+     "    __syncthreads();  // all have", "    if (threadIdx.x < n) __syncthreads();  // all have", STEPS),
+    ("codes are made of a largest value that is not there yet", "optim/cuda/passes.hpp",
+     "    __syncthreads();\n    if (block) {", "    if (block) {", STEPS),
     # edges
     ("the last pair of lanes is not merged", "core/cuda/block.hpp", "lanes > 0;", "lanes > 1;", LARGE),
-    ("the last warp is left out", "core/cuda/block.hpp", "warp < kThreads / 32;", "warp < kThreads / 32 - 1;", LARGE),
+    ("the last warp is left out", "core/cuda/block.hpp", "warp < kSize / 32;", "warp < kSize / 32 - 1;", LARGE),
     ("the last block of elements is left out", "core/cuda/each.hpp",
      "launch(gpu, each_kernel<F>, (n + kThreads - 1) / kThreads,", "launch(gpu, each_kernel<F>, n / kThreads,", OPS),
     ("the last rows are left out", "core/cuda/each.hpp",
      "(rows + Warp::kRows - 1) / Warp::kRows", "rows / Warp::kRows", OPS),
     ("the last element of a wide row is left out", "core/cuda/each.hpp",
-     "for (i64 i = threadIdx.x; i < n; i += kThreads) f(i);", "for (i64 i = threadIdx.x; i + 1 < n; i += kThreads) f(i);",
+     "for (i64 i = threadIdx.x; i < n; i += kSize) f(i);", "for (i64 i = threadIdx.x; i + 1 < n; i += kSize) f(i);",
      LARGE),
-    ("the wrong thread owns an element", "core/cuda/each.hpp", "threadIdx.x == i % kThreads", "threadIdx.x == i % 32", LARGE),
+    ("the wrong thread owns an element", "core/cuda/each.hpp", "threadIdx.x == i % kSize", "threadIdx.x == i % 32", LARGE),
     ("attention: columns behind the head are stored", "core/ops/attention.cu",
      "    if (c + 32 * r < head_dim) to[c + 32 * r] = scale * sums[r];", "    to[c + 32 * r] = scale * sums[r];", LARGE),
     ("an entry ends one block late", "optim/cuda/passes.hpp", "count_below(first, count, block + 1)", "count_below(first, count, block)", STEPS),
     ("the last chunk of rows is left out", "optim/cuda/passes.hpp",
-     "for (i64 chunk = 0; chunk < chunks; ++chunk)", "for (i64 chunk = 0; chunk + 1 < chunks; ++chunk)", STEPS),
+     "for (i64 chunk = warp; chunk < chunks;", "for (i64 chunk = warp; chunk + 1 < chunks;", STEPS),
     ("shared memory laid out for longer blocks", "optim/cuda/passes.hpp",
-     "fresh[s * stretch + k] = state[s];", "fresh[s * kStretch + k] = state[s];", STEPS),
+     "(fresh + s * stretch, k) = kept;", "(fresh + s * kStretch, k) = kept;", STEPS),
+    ("what is over four is left out", "optim/cuda/quads.hpp",
+     "for (u32 k = wide + threadIdx.x; k < n;", "for (u32 k = wide + threadIdx.x; k + 1 < n;", STRETCHES),
+    ("four values in the row of the first", "optim/cuda/passes.hpp",
+     "if (e + 1 < N && ++j == width)", "if (e + 1 < N && ++j > width)", STRETCHES),
+    ("lanes of several blocks have one largest value", "optim/cuda/passes.hpp",
+     "block % 128 == 0", "block % 8 == 0", STRETCHES),
+    ("only the last columns of a wide row enter its sum", "optim/cuda/passes.hpp",
+     "of_row = tile == 0 ? sum : of_row + sum;", "of_row = sum;", STRETCHES),
+    ("quads wherever values lie", "optim/cuda/quads.hpp",
+     "% bytes == 0 &&\n", "% 1 == 0 &&\n", "values that do not begin*"),
     ("an id one too large passes", "core/cuda/note_outside.cu", "values[i] >= high))", "values[i] > high))", WRONG_ID),
     # masks and offsets
     ("attention: the mask of the first tile for all", "core/ops/attention.cu",
@@ -55,8 +68,6 @@ MUTANTS = [
     ("attention: the softmax forgets the largest score", "core/ops/attention.cu",
      "of_all + std::log(denominator)", "std::log(denominator)", LARGE),
     # initialization
-    ("column sums not zeroed", "optim/cuda/passes.hpp",
-     "for (i64 j = threadIdx.x; j < width; j += kThreads) columns[j] = 0;", "{}", STEPS),
     ("errors not zeroed", "core/cuda/memory.cu",
      "check_cuda(cudaMemsetAsync(wrong, 0, sizeof(WrongValue), made.stream), \"memory for errors\");", "", OPS),
     # host and device
@@ -65,8 +76,8 @@ MUTANTS = [
     ("cuBLAS has no stream", "core/cuda/memory.cu",
      "check_cublas(cublasSetStream(made.blas, made.stream), \"starting cuBLAS\");", "", OPS),
     ("a wait in every launch", "core/cuda/launch.hpp",
-     "const cudaStream_t stream = stream_of(gpu);\n#if",
-     "const cudaStream_t stream = stream_of(gpu);\n  cudaStreamSynchronize(stream);\n#if", NORM),
+     "const cudaStream_t stream = stream_of(gpu);\n",
+     "const cudaStream_t stream = stream_of(gpu);\n  cudaStreamSynchronize(stream);\n", NORM),
     ("a race for the first", "core/ops/finite.cu",
      "atomicMin(found, static_cast<unsigned long long>(i));", "*found = static_cast<unsigned long long>(i);", FINITE),
     # cuBLAS
@@ -84,11 +95,11 @@ MUTANTS = [
      "sorted[place - 1] < sorted[place]", "sorted[place - 1] <= sorted[place]", TABLE),
     ("rows merged without a limit", "core/parameter.cpp", "std::min(a.table_rows(), b.table_rows())", "Gradient::kManyRows", ADDED),
     # what stays on the device
-    ("a skipped step is made", "optim/cuda/passes.hpp", "  if (view.skipped) return;\n  const Formula", "  const Formula", NORM),
+    ("a skipped step is made", "optim/cuda/passes.hpp", "    if (view.skipped) return;\n    const Formula", "    const Formula", NORM),
     ("a skipped step advances t", "optim/cuda/passes.hpp", "if (!view.skipped) ++*view.step;", "++*view.step;", NORM),
     ("clipping forgets gradient_scale", "optim/engine.cu", "outcome->scale = scale * factor;", "outcome->scale = factor;", NORM),
     ("the last chunk of the norm runs over", "optim/engine.cu",
-     "begin + kNormChunk < part.size ? begin + kNormChunk : part.size", "begin + kNormChunk", NORM),
+     "left < kNormChunk ? left : kNormChunk", "kNormChunk", NORM),
 ]
 
 # What only ThreadSanitizer sees: the results are right here, whatever the order of threads and blocks.

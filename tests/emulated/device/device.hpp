@@ -196,7 +196,7 @@ cudaError_t cudaGetLastError();
 struct Machine {
   int driver = 13000, runtime = 13000, devices = 1;
   bool has_kernels = true;  ///< for its device
-  int multiprocessors = 2, shared_bytes = 99 << 10;
+  int multiprocessors = 1, shared_bytes = 99 << 10;
 };
 Machine& machine();
 
