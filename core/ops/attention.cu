@@ -190,7 +190,7 @@ __device__ void store(const R (&sums)[M][4], R upper, R lower, RowsAt<R> to, int
 }
 
 template <class T, int D>
-__global__ void __launch_bounds__(32 * kMostWarps)
+__global__ void __launch_bounds__(32 * most_warps<T, D>(1))
     forward_kernel(AttentionHeads<T> x, RowsAt<SumOf<T>> y, SumOf<T>* log_sum) {
   using R = SumOf<T>;
   constexpr int N = kOthers<T, D> / 8;
@@ -262,7 +262,7 @@ __global__ void __launch_bounds__(32 * kMostWarps)
 
 /// dots = rowsum(dP ⊙ P), dS = P ⊙ (dP − dots), dq = dS k · scale.
 template <class T, int D>
-__global__ void __launch_bounds__(32 * kMostWarps)
+__global__ void __launch_bounds__(32 * most_warps<T, D>(2))
     query_gradient_kernel(AttentionHeads<T> x, RowsAt<T> dy, const SumOf<T>* log_sum,
                           SumOf<T>* dots, RowsAt<SumOf<T>> dq) {
   using R = SumOf<T>;
@@ -287,49 +287,47 @@ __global__ void __launch_bounds__(32 * kMostWarps)
   const R log_sums[2] = {row_of(0) < left ? log_sum[number + row_of(0)] : R(0),
                          row_of(2) < left ? log_sum[number + row_of(2)] : R(0)};
 
-  // P and dP for the keys of a tile.
+  // Forth for the dots, back for dq; where it turns, the last tile's weights are still there.
   Sums<T, N> p, dp;
-  const auto form = [&](int key) {
-    each_sum<N>([&](int n, int e) { p[n][e] = dp[n][e] = 0; });
-    for (int part = 0; part < parts; ++part) {
-      __syncthreads();  // what lies there has been used
-      if (parts > 1) load_own(part);
-      load_keys<D>(k, 8 * N, x, task, x.k, key, part);
-      load_keys<D>(v, 8 * N, x, task, x.v, key, part);
-      if (x.dropout.rate > 0 && key / kGroup != group) {
-        group = key / kGroup;
-        draw(kept, rows, x, task, task.first, group);
-      }
-      __syncthreads();
-      if (left <= 0) continue;
-      add_product_with_transposed<D>(p, q + warp_row * kRowOf<T, D>, k);
-      add_product_with_transposed<D>(dp, g + warp_row * kRowOf<T, D>, v);
-    }
-    if (left <= 0) return;
-    each_sum<N>([&](int n, int e) {
-      const int j = key + column_of(n, e);
-      p[n][e] = j < task.keys ? math::exp(x.scale * p[n][e] - log_sums[e / 2]) : R(0);
-      if (x.dropout.rate > 0)
-        dp[n][e] = is_kept(kept[warp_row + row_of(e)], j) ? x.kept_scale * dp[n][e] : R(0);
-    });
-  };
-
-  const int last = task.keys > 0 ? (task.keys - 1) / (8 * N) * (8 * N) : -1;
   R dot[2] = {};
-  for (int key = 0; key < task.keys; key += 8 * N) {
-    form(key);
-    each_sum<N>([&](int n, int e) { dot[e / 2] += p[n][e] * dp[n][e]; });
-  }
-  MINIMA_UNROLL for (int half = 0; half < 2; ++half) {
-    dot[half] = row_fold(dot[half], Sum{});
-    if (threadIdx.x % 4 == 0 && row_of(2 * half) < left)
-      dots[number + row_of(2 * half)] = dot[half];
-  }
-
+  const int tiles = (task.keys + 8 * N - 1) / (8 * N);
   for (int part = 0; part < parts; ++part) {
     Sums<T, D / 8> sums = {};
-    for (int key = last; key >= 0; key -= 8 * N) {  // backwards: the last tile's are still there
-      if (key < last || part > 0) form(key);
+    for (int turn = part == 0 ? 0 : tiles; turn < 2 * tiles; ++turn) {
+      const int key = (turn < tiles ? turn : 2 * tiles - 1 - turn) * 8 * N;
+      if (turn != tiles || part > 0) {
+        each_sum<N>([&](int n, int e) { p[n][e] = dp[n][e] = 0; });
+        for (int of_product = 0; of_product < parts; ++of_product) {
+          __syncthreads();  // what lies there has been used
+          if (parts > 1) load_own(of_product);
+          load_keys<D>(k, 8 * N, x, task, x.k, key, of_product);
+          load_keys<D>(v, 8 * N, x, task, x.v, key, of_product);
+          if (x.dropout.rate > 0 && key / kGroup != group) {
+            group = key / kGroup;
+            draw(kept, rows, x, task, task.first, group);
+          }
+          __syncthreads();
+          if (left <= 0) continue;
+          add_product_with_transposed<D>(p, q + warp_row * kRowOf<T, D>, k);
+          add_product_with_transposed<D>(dp, g + warp_row * kRowOf<T, D>, v);
+        }
+        if (left > 0)
+          each_sum<N>([&](int n, int e) {
+            const int j = key + column_of(n, e);
+            p[n][e] = j < task.keys ? math::exp(x.scale * p[n][e] - log_sums[e / 2]) : R(0);
+            if (x.dropout.rate > 0)
+              dp[n][e] = is_kept(kept[warp_row + row_of(e)], j) ? x.kept_scale * dp[n][e] : R(0);
+          });
+      }
+      if (turn < tiles) {
+        each_sum<N>([&](int n, int e) { dot[e / 2] += p[n][e] * dp[n][e]; });
+        continue;
+      }
+      if (turn == tiles && part == 0) MINIMA_UNROLL for (int half = 0; half < 2; ++half) {
+          dot[half] = row_fold(dot[half], Sum{});
+          if (threadIdx.x % 4 == 0 && row_of(2 * half) < left)
+            dots[number + row_of(2 * half)] = dot[half];
+        }
       if (parts > 1) {
         __syncthreads();
         load_keys<D>(k, 8 * N, x, task, x.k, key, part);
@@ -347,7 +345,7 @@ __global__ void __launch_bounds__(32 * kMostWarps)
 
 /// dv = dropout(P)ᵀ dy, dk = dSᵀ q · scale.
 template <class T, int D>
-__global__ void __launch_bounds__(32 * kMostWarps)
+__global__ void __launch_bounds__(32 * most_warps<T, D>(2))
     key_gradient_kernel(AttentionHeads<T> x, RowsAt<T> dy, const SumOf<T>* log_sum,
                         const SumOf<T>* dots, RowsAt<SumOf<T>> dk, RowsAt<SumOf<T>> dv) {
   using R = SumOf<T>;

@@ -239,6 +239,57 @@ TEST_CASE("TF32 is taken where it is allowed, and nowhere else") {
   CHECK(error() < 2e-5);
 }
 
+TEST_CASE(
+    "attention is that of the CPU for texts up to borders of tiles, heads of any width, and narrow "
+    "operands") {
+  const std::vector<i64> keys{1, 17, 32, 33, 65, 7, 3}, queries{1, 17, 31, 1, 66, 0, 3};
+  const i64 heads = 2, texts = std::ssize(keys);
+  std::vector<i64> key_offsets{0}, query_offsets{0}, positions, examples;
+  for (i64 text = 0; text < texts; ++text) {
+    for (i64 i = 0; i < queries[static_cast<std::size_t>(text)]; ++i)
+      positions.push_back(3 * i % 70);
+    examples.push_back(texts - text);
+    key_offsets.push_back(key_offsets.back() + keys[static_cast<std::size_t>(text)]);
+    query_offsets.push_back(query_offsets.back() + queries[static_cast<std::size_t>(text)]);
+  }
+  const i64 key_rows = key_offsets.back(), query_rows = query_offsets.back();
+  const ops::AttentionRows rows{Tensor::from(query_offsets), Tensor::from(positions),
+                                Tensor::from(key_offsets), Tensor::from(examples)};
+  const ops::AttentionRows there{rows.query_offsets.to(kDevice), rows.query_positions.to(kDevice),
+                                 rows.key_offsets.to(kDevice), rows.example_id.to(kDevice)};
+  for (i64 head_dim : {1, 32, 36, 64, 128, 130})
+    for (DType type : {DType::f32, DType::bf16, DType::f16}) {
+      CAPTURE(head_dim);
+      CAPTURE(dtype_name(type));
+      const ops::DropoutSite dropout{head_dim == 64 ? 0 : 0.25, 7, 3};
+      const i64 dim = heads * head_dim;
+      const auto of_type = [&](i64 rows, i64 columns, const char* name) {
+        return normal({rows, columns}, name).to(DType::f32).to(type);
+      };
+      const Tensor q = of_type(query_rows, dim, "q"), kv = of_type(key_rows, 2 * dim, "kv"),
+                   dy = of_type(query_rows, dim, "dy");
+      const auto run = [&](const Tensor& q, const Tensor& kv, const Tensor& dy,
+                           const ops::AttentionRows& rows) {
+        const ops::Columns k{kv, 0, dim}, v{kv, dim, dim};
+        auto [y, log_sum] = ops::attention(q, k, v, rows, heads, dropout);
+        auto [dq, dk, dv] = ops::attention_backward(dy, q, k, v, log_sum, rows, heads, dropout);
+        return std::vector<Tensor>{y, log_sum, dq, dk, dv};
+      };
+      const auto wide = [](const Tensor& x) { return x.to(DType::f32); };
+      const auto expected = run(wide(q), wide(kv), wide(dy), rows);
+      const auto found = run(q.to(kDevice), kv.to(kDevice), dy.to(kDevice), there);
+      for (std::size_t i = 0; i < expected.size(); ++i) {
+        CAPTURE(i);
+        double largest = 0;
+        for (float x : expected[i].span<float>()) largest = std::max<double>(largest, std::abs(x));
+        const double of_largest = type == DType::f32 || i == 1 ? 2e-6
+                                  : type == DType::bf16        ? 1e-2
+                                                               : 1.5e-3;
+        check_close(found[i].to(Device{}), expected[i], {of_largest * largest, 1e-5});
+      }
+    }
+}
+
 TEST_CASE("mixed precision on the device is that of the CPU, forward and backward") {
   const auto exact = op_rows(Device{}, DType::f32), device = op_rows(kDevice, DType::f32);
   for (DType type : {DType::bf16, DType::f16}) {

@@ -12,19 +12,19 @@ ADDRESSES = "a product takes operands at any address"
 TF32 = "TF32 is taken*"
 TABLE = "the gradient of a table*"
 ADDED = "gradients of rows and dense ones*"
+TILES = "attention is that of the CPU*"
 WRONG_ID = "a wrong id on the device is an error*"
 
 MUTANTS = [
     # barriers
     ("no barrier before the warps' values are read", "core/cuda/block.hpp",
      "= value;\n  __syncthreads();\n", "= value;\n", LARGE),
-    ("attention: weights read before they are written", "core/ops/attention.cu",
-     "weights[warp][lane] = p;\n        __syncwarp();", "weights[warp][lane] = p;", LARGE),
-    ("attention: weights overwritten before they are read", "core/ops/attention.cu",
-     "add_weighted(n, weights[warp], x.v, task.key + tile, task.column, first + lane, x.head_dim,\n"
-     "                     sums);\n        __syncwarp();",
-     "add_weighted(n, weights[warp], x.v, task.key + tile, task.column, first + lane, x.head_dim,\n"
-     "                     sums);", LARGE),
+    ("attention: tiles read before they are filled", "core/ops/attention.cu",
+     "draw(kept, rows, x, task, task.first, key / kGroup);\n        __syncthreads();",
+     "draw(kept, rows, x, task, task.first, key / kGroup);", LARGE),
+    ("attention: tiles filled before they have been used", "core/ops/attention.cu",
+     "__syncthreads();  // what lies there has been used\n        if (parts > 1) load_queries",
+     "if (parts > 1) load_queries", LARGE),
     ("some threads leave before a barrier", "optim/cuda/passes.hpp",
      "    __syncthreads();  // all have", "    if (threadIdx.x < n) __syncthreads();  // all have", STEPS),
     ("codes are made of a largest value that is not there yet", "optim/cuda/passes.hpp",
@@ -41,7 +41,13 @@ MUTANTS = [
      LARGE),
     ("the wrong thread owns an element", "core/cuda/each.hpp", "threadIdx.x == i % kSize", "threadIdx.x == i % 32", LARGE),
     ("attention: columns behind the head are stored", "core/ops/attention.cu",
-     "    if (c + 32 * r < head_dim) to[c + 32 * r] = scale * sums[r];", "    to[c + 32 * r] = scale * sums[r];", LARGE),
+     "row_of(e) >= left || c >= columns) return;", "row_of(e) >= left) return;", LARGE),
+    ("attention: keys behind the text have weights", "core/ops/attention.cu",
+     "const bool there = key + column_of(n, e) < task.keys;", "const bool there = true;", LARGE),
+    ("attention: a text's last tile is left out", "core/ops/attention.cu",
+     "(warps * kWarpRows) + x.texts);", "(warps * kWarpRows) + 1);", LARGE),
+    ("attention: the dropout of the warp's own keys alone", "core/ops/attention.cu",
+     "is_kept(kept[i], task.first + warp_row + row_of(e))", "is_kept(kept[i], task.first + row_of(e))", LARGE),
     ("an entry ends one block late", "optim/cuda/passes.hpp", "count_below(first, count, block + 1)", "count_below(first, count, block)", STEPS),
     ("the last chunk of rows is left out", "optim/cuda/passes.hpp",
      "for (i64 chunk = warp; chunk < chunks;", "for (i64 chunk = warp; chunk + 1 < chunks;", STEPS),
@@ -59,14 +65,20 @@ MUTANTS = [
      "% bytes == 0 &&\n", "% 1 == 0 &&\n", "values that do not begin*"),
     ("an id one too large passes", "core/cuda/note_outside.cu", "values[i] >= high))", "values[i] > high))", WRONG_ID),
     # masks and offsets
-    ("attention: the mask of the first tile for all", "core/ops/attention.cu",
-     "p = mask.keeps(j) ? p", "p = mask.keeps(lane) ? p", LARGE),
+    ("attention: the mask of the first tiles for all", "core/ops/attention.cu",
+     "draw(kept, rows, x, task, task.first, key / kGroup)", "draw(kept, rows, x, task, task.first, 0)", LARGE),
     ("attention: keys by the queries' offsets", "core/ops/attention.cu",
-     "key = within(x.key_offsets[text], x.key_rows);", "key = within(x.query_offsets[text], x.key_rows);", LARGE),
+     "key = static_cast<int>(within(x.key_offsets[text], x.key_rows));",
+     "key = static_cast<int>(within(x.query_offsets[text], x.key_rows));", LARGE),
     ("attention: dP without its mean", "core/ops/attention.cu",
-     "ds = pair.p * (pair.dp - row_dot);", "ds = pair.p * pair.dp;", LARGE),
+     "p[n][e] *= dp[n][e] - dot[e / 2];", "p[n][e] *= dp[n][e];", LARGE),
     ("attention: the softmax forgets the largest score", "core/ops/attention.cu",
-     "of_all + std::log(denominator)", "std::log(denominator)", LARGE),
+     "largest[half] + math::log(total[half])", "math::log(total[half])", LARGE),
+    ("attention: sums stay when a larger score comes", "core/ops/attention.cu",
+     "each_sum<D / 8>([&](int m, int e) { sums[m][e] *= shrunk[e / 2]; });", "", LARGE),
+    ("a tensor core's operands in another order", "core/cuda/tile_product.hpp",
+     "{pair(upper, k), pair(lower, k), pair(upper, k + 8), pair(lower, k + 8)}",
+     "{pair(upper, k), pair(upper, k + 8), pair(lower, k), pair(lower, k + 8)}", TILES),
     # initialization
     ("errors not zeroed", "core/cuda/memory.cu",
      "check_cuda(cudaMemsetAsync(wrong, 0, sizeof(WrongValue), made.stream), \"memory for errors\");", "", OPS),
@@ -109,11 +121,9 @@ RACES = [
      "  __syncthreads();  // the last fold's values have been read\n", "", WATCHED),
     ("no barrier before the warps' values are read", "core/cuda/block.hpp",
      "= value;\n  __syncthreads();\n", "= value;\n", WATCHED),
-    ("attention: weights overwritten before they are read", "core/ops/attention.cu",
-     "add_weighted(n, weights[warp], x.v, task.key + tile, task.column, first + lane, x.head_dim,\n"
-     "                     sums);\n        __syncwarp();",
-     "add_weighted(n, weights[warp], x.v, task.key + tile, task.column, first + lane, x.head_dim,\n"
-     "                     sums);", LARGE),
+    ("attention: tiles filled before they have been used", "core/ops/attention.cu",
+     "__syncthreads();  // what lies there has been used\n        if (parts > 1) load_queries",
+     "if (parts > 1) load_queries", LARGE),
     ("every block does the elements of those behind it as well", "core/cuda/each.hpp",
      "i < n; i += stride) f(i);", "i < n; i += kThreads) f(i);", "types convert and are filled*"),
     ("many threads set a flag at once", "optim/cuda/passes.hpp",
