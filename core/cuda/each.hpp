@@ -122,36 +122,34 @@ __global__ void row_kernel(F f, i64 rows) {
   const i64 row = blockIdx.x * kRows + threadIdx.x / Team::kWidth;
   if (row < rows) f(Team{}, row);
 }
- row);
- }
 
- inline constexpr i64 kWide = 512;  ///< elements, from which on a row gets a block
+inline constexpr i64 kWide = 512;  ///< elements, from which on a row gets a block
 
- }  // namespace MINIMA_BACKEND
+}  // namespace MINIMA_BACKEND
 
- template <AnyGpu Gpu, class F>
- void each(Gpu gpu, i64 n, const F& f, i64) {
-   using namespace MINIMA_BACKEND;
-   const auto blocks_of = [](i64 threads) { return (threads + kThreads - 1) / kThreads; };
-   if constexpr (InFours<F>)
-     launch(gpu, fours_kernel<F>, blocks_of((n + 3) / 4), kThreads, 0, f, n);
-   else
-     launch(gpu, each_kernel<F>, blocks_of(n), kThreads, 0, f, n);
- }
+template <AnyGpu Gpu, class F>
+void each(Gpu gpu, i64 n, const F& f, i64) {
+  using namespace MINIMA_BACKEND;
+  const auto blocks_of = [](i64 threads) { return (threads + kThreads - 1) / kThreads; };
+  if constexpr (InFours<F>)
+    launch(gpu, fours_kernel<F>, blocks_of((n + 3) / 4), kThreads, 0, f, n);
+  else
+    launch(gpu, each_kernel<F>, blocks_of(n), kThreads, 0, f, n);
+}
 
- template <AnyGpu Gpu, class F>
- void each_row(Gpu gpu, i64 rows, i64 width, const F& f) {
-   using namespace MINIMA_BACKEND;
-   if (width >= kWide)
-     launch(gpu, row_kernel<WholeBlock, F>, rows, kThreads, 0, f, rows);
-   else
-     launch(gpu, row_kernel<Warp, F>, (32 * rows + kThreads - 1) / kThreads, kThreads, 0, f, rows);
- }
+template <AnyGpu Gpu, class F>
+void each_row(Gpu gpu, i64 rows, i64 width, const F& f) {
+  using namespace MINIMA_BACKEND;
+  if (width >= kWide)
+    launch(gpu, row_kernel<WholeBlock, F>, rows, kThreads, 0, f, rows);
+  else
+    launch(gpu, row_kernel<Warp, F>, (32 * rows + kThreads - 1) / kThreads, kThreads, 0, f, rows);
+}
 
- /// The loop over elements or rows for F, by its address: taking it has it written out.
- template <class F>
- constexpr auto elements_of = &each<MINIMA_BACKEND::Gpu, F>;
- template <class F>
- constexpr auto rows_of = &each_row<MINIMA_BACKEND::Gpu, F>;
+/// The loop over elements or rows for F, by its address: taking it has it written out.
+template <class F>
+constexpr auto elements_of = &each<MINIMA_BACKEND::Gpu, F>;
+template <class F>
+constexpr auto rows_of = &each_row<MINIMA_BACKEND::Gpu, F>;
 
- }  // namespace minima
+}  // namespace minima
