@@ -62,7 +62,7 @@ std::map<const void*, std::size_t>& allowed() {
   return all;
 }
 std::size_t allowed_shared(const void* kernel) {
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(streams_mutex);
   const auto found = allowed().find(kernel);
   return found == allowed().end() ? 48 << 10 : found->second;
 }
@@ -300,7 +300,7 @@ cudaError_t cudaMemsetAsync(void* block, int value, std::size_t bytes, cudaStrea
 
 cudaError_t set_attribute(const void* kernel, cudaFuncAttribute, int value) {
   if (value < 0 || value > machine().shared_bytes) return done(cudaErrorInvalidValue);
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(streams_mutex);
   allowed()[kernel] = static_cast<std::size_t>(value);
   return cudaSuccess;
 }
