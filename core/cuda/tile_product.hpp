@@ -87,8 +87,8 @@ template <class T>
   }
 }
 
-/// sums [16 × 8] += a [16 × 16] b [16 × 8]. A lane has, in pairs, of a the rows g, g + 8, g, g + 8 at columns 2 t, 2 t, 2 t + 8,
-/// 2 t + 8, and of b the column g at rows 2 t, 2 t + 8.
+/// sums [16 × 8] += a [16 × 16] b [16 × 8]. A lane has, in pairs, of a the rows g, g + 8, g, g + 8 at columns 2 t, 2 t,
+/// 2 t + 8, 2 t + 8, and of b the column g at rows 2 t, 2 t + 8.
 template <class T>
 __device__ void multiply_add(float (&sums)[4], const u32 (&a)[4], const u32 (&b)[2]) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800

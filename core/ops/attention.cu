@@ -25,18 +25,19 @@ constexpr int kWarpRows = 16;  ///< of a tile product
 constexpr int kMostWarps = 4;
 constexpr int kNarrowest = 32;  ///< columns of a tile
 constexpr int kGroup = 64;      ///< keys whose dropout is drawn at once
+static_assert(kGroup % (kMostWarps * kWarpRows) == 0, "a block's keys lie in one group");
 
 /// Other rows in a tile: so many that the scores and the sums fit into registers.
 template <class T, int D>
 constexpr int kOthers = sizeof(T) * D > 256 ? 16 : 32;
 
-/// What a block of so many warps has in shared memory: its own rows of one matrix or two, tiles of two matrices' other rows, and a
-/// word for each query.
+/// What a block of so many warps has in shared memory: its own rows of one matrix or two, tiles of two matrices' other
+/// rows, and a word for each query.
 template <class T, int D>
 constexpr std::size_t shared_bytes(int warps, int matrices) {
-  constexpr int kRowBytes = kRowOf<T, D> * sizeof(T);
-  const int rows = warps * kWarpRows, queries = rows > kOthers<T, D> ? rows : kOthers<T, D>;
-  return (matrices * rows + 2 * kOthers<T, D>)*kRowBytes + queries * sizeof(u64);
+  constexpr int others = kOthers<T, D>;
+  const int rows = warps * kWarpRows, queries = rows > others ? rows : others;
+  return (matrices * rows + 2 * others) * kRowOf<T, D> * sizeof(T) + queries * sizeof(u64);
 }
 
 /// The most warps whose shared memory every GPU has for every block.
@@ -45,6 +46,12 @@ constexpr int most_warps(int matrices) {
   int warps = kMostWarps;
   while (shared_bytes<T, D>(warps, matrices) > 48 << 10) warps /= 2;
   return warps;
+}
+
+/// The blocks of a gradient's kernel that shall fit into the 65536 registers of a processor: more would spill.
+template <class T, int D>
+constexpr int blocks_at_once() {
+  return 65536 / (32 * most_warps<T, D>(2) * (sizeof(T) == 8 || D > 64 ? 255 : 168));
 }
 
 /// Into how many tiles of D columns a head is cut.
@@ -100,8 +107,8 @@ int warps_for(const AttentionHeads<T>& x, i64 all, int matrices) {
   return warps;
 }
 
-/// Fills a tile of `rows` rows, D columns, with the `there` rows of a matrix from `row` on, the `columns` columns from `column` on;
-/// with zeros where there are none.
+/// Fills a tile of `rows` rows, D columns, with the `there` rows of a matrix from `row` on, the `columns` columns from
+/// `column` on; with zeros where there are none.
 template <int D, class T>
 __device__ void load(T* tile, int rows, RowsAt<T> from, int row, int there, i64 column,
                      int columns) {
@@ -262,7 +269,7 @@ __global__ void __launch_bounds__(32 * most_warps<T, D>(1))
 
 /// dots = rowsum(dP ⊙ P), dS = P ⊙ (dP − dots), dq = dS k · scale.
 template <class T, int D>
-__global__ void __launch_bounds__(32 * most_warps<T, D>(2))
+__global__ void __launch_bounds__(32 * most_warps<T, D>(2), blocks_at_once<T, D>())
     query_gradient_kernel(AttentionHeads<T> x, RowsAt<T> dy, const SumOf<T>* log_sum,
                           SumOf<T>* dots, RowsAt<SumOf<T>> dq) {
   using R = SumOf<T>;
@@ -345,7 +352,7 @@ __global__ void __launch_bounds__(32 * most_warps<T, D>(2))
 
 /// dv = dropout(P)ᵀ dy, dk = dSᵀ q · scale.
 template <class T, int D>
-__global__ void __launch_bounds__(32 * most_warps<T, D>(2))
+__global__ void __launch_bounds__(32 * most_warps<T, D>(2), blocks_at_once<T, D>())
     key_gradient_kernel(AttentionHeads<T> x, RowsAt<T> dy, const SumOf<T>* log_sum,
                         const SumOf<T>* dots, RowsAt<SumOf<T>> dk, RowsAt<SumOf<T>> dv) {
   using R = SumOf<T>;
