@@ -199,7 +199,7 @@ __global__ void __launch_bounds__(kThreads)
 /// Row sums, and the chunk's column sums (at partial + offset[entry] on) and total. A thread goes down its columns, so
 /// that their sums are its own; those of rows are put together by each warp, and once at the end of all.
 template <class Pass, class Term, std::size_t... K>
-__global__ void __launch_bounds__(kThreads, 3)
+__global__ void __launch_bounds__(kThreads, sizeof...(K) == 0 ? 3 : 2)
     sum_kernel(Table table, const Pass* passes, const i64* offset, float* partial, double* totals) {
   constexpr int kSlots = sizeof...(K), kRows = static_cast<int>(detail::kChunkRows);
   constexpr int kTogether = 4;  // rows that are loaded before the first is added
