@@ -75,22 +75,23 @@ MappedFile::~MappedFile() {
 
 void MappedFile::read(void* to, u64 count, u64 begin) const {
   static const u64 page = static_cast<u64>(sysconf(_SC_PAGESIZE));
-  for (u64 done = 0; done < count;) {
+  bool whole = true;
+  for (u64 done = 0; whole && done < count;) {
     const u64 at = begin + done, piece = std::min(kPiece - at % kPiece, count - done);
-    if (!copy_mapped(static_cast<std::byte*>(to) + done, bytes_ + at, piece))
-      fail_at_run_time(
-          "{}: bytes {} to {} cannot be read: it was cut off since it was opened, or its disk "
-          "fails",
-          path().string(), at, at + piece);
+    whole = copy_mapped(static_cast<std::byte*>(to) + done, bytes_ + at, piece);
     const u64 first = at / page * page;
     madvise(const_cast<std::byte*>(bytes_) + first, at + piece - first, MADV_DONTNEED);
     done += piece;
   }
   // Only now: what lies behind a new end, in its last page, was read as zeros.
   struct stat now {};
-  if (fstat(file_.descriptor(), &now) != 0 || static_cast<u64>(now.st_size) != size())
-    fail_at_run_time("{}: has {} bytes by now; it had {} when it was opened", path().string(),
+  if (fstat(file_.descriptor(), &now) != 0 || static_cast<u64>(now.st_size) < begin + count)
+    fail_at_run_time("{}: ends at byte {}; it had {} when it was opened", path().string(),
                      now.st_size, size());
+  if (!whole)
+    fail_at_run_time(
+        "{}: bytes {} to {} cannot be read: its disk fails, or another program wrote it anew",
+        path().string(), begin, begin + count);
 }
 
 }  // namespace minima

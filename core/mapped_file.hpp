@@ -22,7 +22,7 @@ class MappedFile {
   const std::filesystem::path& path() const { return file_.path(); }
   u64 size() const { return file_.size(); }  ///< when it was opened
   /// The bytes begin … begin+count-1, which lie within its size. Throws Error (run time) when they cannot be read, or
-  /// when the file is of another size by now.
+  /// when the file is too short by now.
   void read(void* to, u64 count, u64 begin) const;
 
  private:
