@@ -5,8 +5,6 @@ namespace {
 
 thread_local DType current = DType::f32;
 
-bool stays(const Tensor& x, DType type) { return type == DType::f32 || !x.defined(); }
-
 }  // namespace
 
 Autocast::Autocast(DType type) : before_(current) {
@@ -17,23 +15,5 @@ Autocast::Autocast(DType type) : before_(current) {
 Autocast::~Autocast() { current = before_; }
 
 DType autocast_type() { return current; }
-
-Tensor rounded(const Tensor& x, DType type) {
-  return stays(x, type) ? x : x.to(type).to(DType::f32);
-}
-
-Tensor operand(const Tensor& x, DType type) { return Kept(x, type).operand(); }
-
-Kept::Kept(const Tensor& x, DType type) : value_(stays(x, type) ? x : x.to(type)) {}
-
-Tensor Kept::wide() const {
-  const bool narrow =
-      value_.defined() && (value_.dtype() == DType::bf16 || value_.dtype() == DType::f16);
-  return narrow ? value_.to(DType::f32) : value_;
-}
-
-Tensor Kept::operand() const {
-  return value_.defined() && value_.device() != Device{} ? value_ : wide();
-}
 
 }  // namespace minima

@@ -1,7 +1,6 @@
 #include "autograd/layers.hpp"
 
 #include "autograd/autocast.hpp"
-#include "core/ops/elementwise.hpp"
 #include "core/ops/feed_forward.hpp"
 #include "core/ops/layer_norm.hpp"
 #include "core/ops/projected_attention.hpp"
@@ -12,12 +11,10 @@ namespace minima {
 
 Variable matmul(const Variable& a, const Variable& b, Transpose ta, Transpose tb) {
   const DType type = autocast_type();
-  const Kept kept_a(a.value(), type), kept_b(b.value(), type);
   return record(
-      "matmul", rounded(ops::matmul(kept_a.operand(), kept_b.operand(), ta, tb), type), {a, b},
-      [kept_a, kept_b, type, ta, tb, need_a = a.requires_grad(),
-       need_b = b.requires_grad()](const Tensor& incoming) {
-        const Tensor a = kept_a.operand(), b = kept_b.operand(), dy = operand(incoming, type);
+      "matmul", ops::matmul(a.value(type), b.value(type), ta, tb, ops::Sums::rounded), {a, b},
+      [a = a.value(type), b = b.value(type), ta, tb, need_a = a.requires_grad(),
+       need_b = b.requires_grad()](const Tensor& dy) {
         // A vector is a matrix of one row (a) or one column (b), and the gradient has that
         // dimension back.
         const Tensor left = a.rank() == 1 ? a.reshape({1, a.size()}) : a;
@@ -43,34 +40,26 @@ Variable matmul(const Variable& a, const Variable& b, Transpose ta, Transpose tb
       });
 }
 
-namespace {
-
-/// linear, where x is kept already.
-Variable linear_of(const Variable& x, const Kept& kept, const LinearWeights& weights, DType type) {
-  const auto& [w, bias] = weights;
-  const Tensor y = ops::linear(kept.operand(), operand(w.value(), type), bias.value());
-  return record("linear", rounded(y, type), {x, w, bias},
-                [kept, type, w = w.value(), need_x = x.requires_grad(), need_w = w.requires_grad(),
-                 need_bias = bias.requires_grad()](const Tensor& incoming) {
-                  const Tensor dy = operand(incoming, type);
-                  ops::LinearGradients grads;
-                  Tensor dx;
-                  if (need_x) dx = ops::linear_input_gradient(dy, operand(w, type));
-                  if (need_w && need_bias)
-                    grads = ops::linear_gradients(dy, kept.operand());
-                  else if (need_w)
-                    grads.dw = ops::linear_weight_gradient(dy, kept.operand());
-                  else if (need_bias)
-                    grads.dbias = ops::column_sums(rounded(incoming, type));
-                  return Grads{std::move(dx), std::move(grads.dw), std::move(grads.dbias)};
-                });
-}
-
-}  // namespace
-
 Variable linear(const Variable& x, const Variable& w, const Variable& bias) {
   const DType type = autocast_type();
-  return linear_of(x, Kept(x.value(), type), {w, bias}, type);
+  // What is rounded when it arrives is rounded at once.
+  const auto sums_of_dx = is_narrow(x.dtype()) ? ops::Sums::rounded : ops::Sums::kept;
+  return record("linear",
+                ops::linear(x.value(type), w.value(type), bias.value(), ops::Sums::rounded),
+                {x, w, bias},
+                [x = x.value(type), w = w.value(type), sums_of_dx, need_x = x.requires_grad(),
+                 need_w = w.requires_grad(), need_bias = bias.requires_grad()](const Tensor& dy) {
+                  ops::LinearGradients grads;
+                  Tensor dx;
+                  if (need_x) dx = ops::linear_input_gradient(dy, w, sums_of_dx);
+                  if (need_w && need_bias)
+                    grads = ops::linear_gradients(dy, x);
+                  else if (need_w)
+                    grads.dw = ops::linear_weight_gradient(dy, x);
+                  else if (need_bias)
+                    grads.dbias = ops::column_sums(dy.to(widened(dy.dtype())));
+                  return Grads{std::move(dx), std::move(grads.dw), std::move(grads.dbias)};
+                });
 }
 
 Variable layer_norm(const Variable& x, const Variable& gamma, const Variable& beta, double eps) {
@@ -93,70 +82,25 @@ Variable dropout(const Variable& x, const ops::DropoutSite& site, const Tensor& 
 Variable attention(const Variable& q, const Variable& k, const Variable& v,
                    const ops::AttentionRows& rows, i64 heads, const ops::DropoutSite& dropout) {
   const DType type = autocast_type();
-  const Kept kept_q(q.value(), type), kept_k(k.value(), type), kept_v(v.value(), type);
-  auto [y, log_sum] =
-      ops::attention(kept_q.operand(), kept_k.operand(), kept_v.operand(), rows, heads, dropout);
+  const auto taken = [type](const Variable& x) { return ops::attention_operand(x.value(type)); };
+  const Tensor as_q = taken(q), as_k = taken(k), as_v = taken(v);
+  auto [y, log_sum] = ops::attention(as_q, as_k, as_v, rows, heads, dropout);
   return record(
-      "attention", rounded(y, type), {q, k, v},
-      [kept_q, kept_k, kept_v, type, log_sum = log_sum, rows, heads, dropout](const Tensor& dy) {
-        auto [dq, dk, dv] =
-            ops::attention_backward(operand(dy, type), kept_q.operand(), kept_k.operand(),
-                                    kept_v.operand(), log_sum, rows, heads, dropout);
+      "attention", y.to(q.value(type).dtype()), {q, k, v},
+      [q = as_q, k = as_k, v = as_v, log_sum = log_sum, rows, heads, dropout](const Tensor& dy) {
+        auto [dq, dk, dv] = ops::attention_backward(ops::attention_operand(dy), q, k, v, log_sum,
+                                                    rows, heads, dropout);
         return Grads{std::move(dq), std::move(dk), std::move(dv)};
       });
 }
 
-namespace {
-
-/// Narrow: of the first product's result two bytes a number are kept, of gelu's nothing.
-Variable feed_forward(const Variable& x, const LinearWeights& first, const LinearWeights& second,
-                      DType type) {
-  const Kept kept(x.value(), type),
-      h(ops::linear(kept.operand(), operand(first.w.value(), type), first.b.value()), type);
-  const auto gelu = [h, type] { return operand(ops::unary<ops::Gelu>(h.wide()), type); };
-  const Tensor y = ops::linear(gelu(), operand(second.w.value(), type), second.b.value());
-  return record("feed_forward", rounded(y, type), {x, first.w, first.b, second.w, second.b},
-                [kept, h, gelu, type, w1 = first.w.value(), w2 = second.w.value(),
-                 need_x = x.requires_grad()](const Tensor& incoming) {
-                  const Tensor dy = operand(incoming, type);
-                  const Tensor dg = ops::linear_input_gradient(dy, operand(w2, type));
-                  const Tensor dh = operand(ops::unary_backward<ops::Gelu>(dg, h.wide()), type);
-                  Tensor dx = need_x ? ops::linear_input_gradient(dh, operand(w1, type)) : Tensor();
-                  auto of_first = ops::linear_gradients(dh, kept.operand());
-                  auto of_second = ops::linear_gradients(dy, gelu());
-                  return Grads{std::move(dx), std::move(of_first.dw), std::move(of_first.dbias),
-                               std::move(of_second.dw), std::move(of_second.dbias)};
-                });
-}
-
-/// Narrow: the sum is rounded before it is normalized, so that backward has the same.
-Variable residual_norm(const Variable& x, const Variable& residual, const Variable& gamma,
-                       const Variable& beta, double eps, const ops::DropoutSite& site,
-                       const Tensor& example_id, const Tensor& position, DType type) {
-  const auto dropped = [=](const Tensor& x) {
-    return site.rate > 0 ? ops::dropout(x, site, example_id, position) : x;
-  };
-  const Kept sum(ops::binary<ops::Add>(dropped(x.value()), residual.value()), type);
-  auto [y, mean, rstd] = ops::layer_norm(sum.wide(), gamma.value(), beta.value(), eps);
-  return record("residual_norm", std::move(y), {x, residual, gamma, beta},
-                [dropped, sum, gamma = gamma.value(), mean = mean, rstd = rstd](const Tensor& dy) {
-                  auto [dsum, dgamma, dbeta] =
-                      ops::layer_norm_backward(dy, sum.wide(), gamma, mean, rstd);
-                  Tensor dx = dropped(dsum);
-                  return Grads{std::move(dx), std::move(dsum), std::move(dgamma), std::move(dbeta)};
-                });
-}
-
-}  // namespace
-
 Variable feed_forward(const Variable& x, const LinearWeights& first, const LinearWeights& second) {
-  if (const DType type = autocast_type(); type != DType::f32)
-    return feed_forward(x, first, second, type);
-  const ops::FeedForwardWeights weights{first.w.value(), first.b.value(), second.w.value(),
+  const DType type = autocast_type();
+  const ops::FeedForwardWeights weights{first.w.value(type), first.b.value(), second.w.value(type),
                                         second.b.value()};
-  auto [y, h] = ops::feed_forward(x.value(), weights);
+  auto [y, h] = ops::feed_forward(x.value(type), weights);
   return record("feed_forward", std::move(y), {x, first.w, first.b, second.w, second.b},
-                [x = x.value(), h = h, weights, need_x = x.requires_grad()](const Tensor& dy) {
+                [x = x.value(type), h = h, weights, need_x = x.requires_grad()](const Tensor& dy) {
                   auto grads = ops::feed_forward_backward(dy, x, h, weights, need_x);
                   return Grads{std::move(grads.dx), std::move(grads.dw1), std::move(grads.db1),
                                std::move(grads.dw2), std::move(grads.db2)};
@@ -166,39 +110,52 @@ Variable feed_forward(const Variable& x, const LinearWeights& first, const Linea
 Variable residual_norm(const Variable& x, const Variable& residual, const Variable& gamma,
                        const Variable& beta, double eps, const ops::DropoutSite& site,
                        const Tensor& example_id, const Tensor& position) {
-  if (const DType type = autocast_type(); type != DType::f32)
-    return residual_norm(x, residual, gamma, beta, eps, site, example_id, position, type);
-  ops::ResidualNormResult out = ops::residual_norm(x.value(), residual.value(), gamma.value(),
-                                                   beta.value(), eps, site, example_id, position);
-  Tensor y = std::move(out.y);
+  ops::ResidualNormResult out =
+      ops::residual_norm(x.value(autocast_type()), residual.value(), gamma.value(), beta.value(),
+                         eps, site, example_id, position);
+  Tensor y = std::move(out.y), rounded = std::move(out.rounded);
   return record(
       "residual_norm", std::move(y), {x, residual, gamma, beta},
       [kept = std::move(out), gamma = gamma.value(), site, example_id, position](const Tensor& dy) {
         auto grads = ops::residual_norm_backward(dy, kept, gamma, site, example_id, position);
         return Grads{std::move(grads.dx), std::move(grads.dresidual), std::move(grads.dgamma),
                      std::move(grads.dbeta)};
-      });
+      },
+      std::move(rounded));
 }
+
+namespace {
+
+/// The weights as numbers of `type`: one after another in memory, as those of one product are best.
+ops::ProjectionWeights projections(const LinearWeights& q, const LinearWeights& k,
+                                   const LinearWeights& v, DType type) {
+  ops::ProjectionWeights weights{q.w.value(), q.b.value(), k.w.value(),
+                                 k.b.value(), v.w.value(), v.b.value()};
+  if (!is_narrow(type)) return weights;
+  const Tensor all = Tensor::stacked({weights.wq, weights.wk, weights.wv}).to(type);
+  i64 at = 0;
+  for (Tensor* w : {&weights.wq, &weights.wk, &weights.wv}) {
+    const i64 end = at + w->size(0);
+    *w = all.rows(at, end);
+    at = end;
+  }
+  return weights;
+}
+
+}  // namespace
 
 Variable projected_attention(const Variable& x, const Variable& asking, const LinearWeights& q,
                              const LinearWeights& k, const LinearWeights& v,
                              const ops::AttentionRows& rows, i64 heads,
                              const ops::DropoutSite& dropout) {
-  if (const DType type = autocast_type(); type != DType::f32) {  // x is kept once for all
-    const Kept kept(x.value(), type);
-    const bool all = !asking.value().defined();
-    return attention(all ? linear_of(x, kept, q, type) : linear(asking, q.w, q.b),
-                     linear_of(x, kept, k, type), linear_of(x, kept, v, type), rows, heads,
-                     dropout);
-  }
-  const ops::ProjectionWeights weights{q.w.value(), q.b.value(), k.w.value(),
-                                       k.b.value(), v.w.value(), v.b.value()};
+  const DType type = autocast_type();
+  const ops::ProjectionWeights weights = projections(q, k, v, type);
   ops::ProjectedAttentionResult out =
-      ops::projected_attention(x.value(), asking.value(), weights, rows, heads, dropout);
+      ops::projected_attention(x.value(type), asking.value(type), weights, rows, heads, dropout);
   Tensor y = std::move(out.y);
   return record("projected_attention", std::move(y), {x, asking, q.w, q.b, k.w, k.b, v.w, v.b},
-                [x = x.value(), asking = asking.value(), weights, kept = std::move(out), rows,
-                 heads, dropout, need_x = x.requires_grad()](const Tensor& dy) mutable {
+                [x = x.value(type), asking = asking.value(type), weights, kept = std::move(out),
+                 rows, heads, dropout, need_x = x.requires_grad()](const Tensor& dy) mutable {
                   auto grads = ops::projected_attention_backward(
                       dy, x, asking, weights, std::move(kept), rows, heads, dropout, need_x);
                   auto& [wq, bq, wk, bk, wv, bv] = grads.dweights;

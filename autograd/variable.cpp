@@ -15,6 +15,7 @@ struct Node {
   std::string_view op;
   u64 number = 0;
   Shape shape;
+  DType dtype = DType::f32;
   std::vector<std::shared_ptr<Node>> inputs;  // null where an input needs no gradient
   Backward backward;
   Gradient gradient;  // what has come in so far
@@ -72,26 +73,45 @@ NoGrad::NoGrad() : before_(std::exchange(recording, false)) {}
 NoGrad::~NoGrad() { recording = before_; }
 bool grad_enabled() { return recording; }
 
-Variable::Variable(Parameter& parameter) : value_(parameter.value) {
-  if (finding) require_finite(value_, fmt::format("the weight '{}'", parameter.name));
+Variable::Variable(Tensor value) : given_(value.dtype()) {
+  (is_narrow(given_) ? rounded_ : wide_) = std::move(value);
+}
+
+const Tensor& Variable::value() const {
+  if (!wide_.defined() && rounded_.defined()) wide_ = rounded_.to(DType::f32);
+  return wide_;
+}
+
+const Tensor& Variable::value(DType type) const {
+  if (!is_narrow(type) || !defined()) return value();
+  if (!rounded_.defined() || rounded_.dtype() != type) rounded_ = value().to(type);
+  return rounded_;
+}
+
+Variable::Variable(Parameter& parameter) : Variable(parameter.value) {
+  if (finding) require_finite(given(), fmt::format("the weight '{}'", parameter.name));
   if (!parameter.trainable || !recording) return;
   node_ = std::make_shared<Node>();
   node_->op = "parameter";
   node_->number = next_number++;
   node_->shape = parameter.value.shape();
+  node_->dtype = given_;
   node_->parameter = &parameter;
 }
 
-Variable record(OpName name, Tensor value, std::vector<Variable> inputs, Backward backward) {
+Variable record(OpName name, Tensor value, std::vector<Variable> inputs, Backward backward,
+                Tensor rounded) {
   if (finding) require_finite(value, fmt::format("the result of '{}'", name.name));
   Variable result(std::move(value));
+  if (rounded.defined()) result.rounded_ = std::move(rounded);
   observe(OpEvent::Kind::forward, name.name, result.shape(), inputs,
-          [](const Variable& x) { return x.value().defined() ? x.shape() : Shape{0}; });
+          [](const Variable& x) { return x.defined() ? x.shape() : Shape{0}; });
   if (!recording || std::ranges::none_of(inputs, &Variable::requires_grad)) return result;
   auto node = std::make_shared<Node>();
   node->op = name.name;
   node->number = next_number++;
   node->shape = result.shape();
+  node->dtype = result.given_;
   for (Variable& input : inputs) node->inputs.push_back(std::move(input.node_));
   node->backward = std::move(backward);
   result.node_ = std::move(node);
@@ -99,9 +119,9 @@ Variable record(OpName name, Tensor value, std::vector<Variable> inputs, Backwar
 }
 
 void Variable::backward() const {
-  check(value_.defined() && value_.size() == 1,
+  check(defined() && given().size() == 1,
         "backward: the value is {}, not a single number; give its gradient", shape());
-  backward(Tensor::full(shape(), 1, value_.dtype(), value_.device()));
+  backward(Tensor::full(shape(), 1, given_, given().device()));
 }
 
 void Variable::backward(const Tensor& dy) const {
@@ -122,6 +142,7 @@ void Variable::backward(const Tensor& dy) const {
     ready.pop();
     Gradient gradient = std::exchange(node->gradient, {});
     if (node->parameter) {
+      if (gradient.kind() == Gradient::Kind::dense) gradient = gradient.values().to(node->dtype);
       needing_memory([&] { node->parameter->gradient.add(std::move(gradient)); },
                      "the gradient of '{}'", node->parameter->name);
       continue;
@@ -132,7 +153,10 @@ void Variable::backward(const Tensor& dy) const {
     Grads grads;
     if (gradient)
       grads = needing_memory(
-          [&] { return std::exchange(node->backward, nullptr)(gradient.to_dense(node->shape)); },
+          [&] {
+            return std::exchange(node->backward,
+                                 nullptr)(gradient.to_dense(node->shape).to(node->dtype));
+          },
           "backward of '{}'", node->op);
     check(!gradient || grads.size() == node->inputs.size(),
           "backward of '{}': {} gradients for {} inputs", node->op, grads.size(),

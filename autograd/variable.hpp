@@ -30,14 +30,20 @@ class Variable {
  public:
   Variable() = default;
   /// A constant: no gradient flows into it.
-  Variable(Tensor value) : value_(std::move(value)) {}
+  Variable(Tensor value);
   /// A leaf: backward adds to `parameter.gradient`, if it is trainable. The parameter must outlive
   /// the graph.
   Variable(Parameter& parameter);
 
-  const Tensor& value() const { return value_; }
-  const Shape& shape() const { return value_.shape(); }
-  i64 size(int axis) const { return value_.size(axis); }
+  /// Its numbers, in f32 (or f64). Those that an op gave in bf16 or f16 are widened when first asked for.
+  const Tensor& value() const;
+  /// The same as numbers of `type`, rounded when first asked for; itself where that is f32.
+  const Tensor& value(DType type) const;
+  bool defined() const { return given().defined(); }
+  const Shape& shape() const { return given().shape(); }
+  i64 size(int axis) const { return given().size(axis); }
+  /// The type in which the op gave it, and in which its gradient comes to that op's backward.
+  DType dtype() const { return given_; }
   /// Whether a gradient flows into it.
   bool requires_grad() const { return node_ != nullptr; }
 
@@ -49,15 +55,19 @@ class Variable {
   void backward(const Tensor& dy) const;
 
  private:
-  friend Variable record(OpName, Tensor, std::vector<Variable>, Backward);
-  Tensor value_;
+  friend Variable record(OpName, Tensor, std::vector<Variable>, Backward, Tensor);
+  const Tensor& given() const { return is_narrow(given_) ? rounded_ : wide_; }
+
+  mutable Tensor wide_, rounded_;  ///< the same numbers; one or both of them
+  DType given_ = DType::f32;
   std::shared_ptr<Node> node_;
 };
 
 /// The result `value` of op `name` on `inputs`, with the function that maps its gradient to theirs.
 /// Where no input needs a gradient, or under NoGrad, it is a constant and `backward` is dropped
-/// with all that it holds.
-Variable record(OpName name, Tensor value, std::vector<Variable> inputs, Backward backward);
+/// with all that it holds. An op that has the numbers rounded too gives them along.
+Variable record(OpName name, Tensor value, std::vector<Variable> inputs, Backward backward,
+                Tensor rounded = {});
 
 /// While one lives, the thread records nothing: for evaluation.
 class NoGrad {

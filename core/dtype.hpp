@@ -2,6 +2,7 @@
 #pragma once
 
 #include <bit>
+#include <concepts>
 #include <string_view>
 
 #include "core/error.hpp"
@@ -75,6 +76,22 @@ constexpr DType dtype_of() {
 i64 element_size(DType dtype);             ///< bytes
 std::string_view dtype_name(DType dtype);  ///< "f32"
 
+/// Floats of two bytes are types of storage: arithmetic on such numbers is in f32.
+template <class T>
+concept Narrow = std::same_as<T, bf16> || std::same_as<T, f16>;
+constexpr bool is_narrow(DType dtype) { return dtype == DType::bf16 || dtype == DType::f16; }
+/// A type's, or a number as one, of the arithmetic.
+constexpr DType widened(DType dtype) { return is_narrow(dtype) ? DType::f32 : dtype; }
+template <class T>
+MINIMA_HD auto widened(T x) {
+  if constexpr (Narrow<T>)
+    return static_cast<float>(x);
+  else
+    return x;
+}
+template <class T>
+using Widened = decltype(widened(T{}));
+
 /// Calls f with a zero of the C++ type that stands for `dtype`:
 ///
 ///     visit(dtype, [](auto zero) { using T = decltype(zero); … });
@@ -106,6 +123,14 @@ decltype(auto) visit_real(std::string_view op, DType dtype, F&& f) {
   if (dtype == DType::f32) return f(float{});
   if (dtype != DType::f64) fail("{}: takes f32 or f64, not {}", op, dtype_name(dtype));
   return f(double{});
+}
+
+/// The same for ops that also take numbers stored in two bytes.
+template <class F>
+decltype(auto) visit_float(std::string_view op, DType dtype, F&& f) {
+  if (dtype == DType::bf16) return f(bf16{});
+  if (dtype == DType::f16) return f(f16{});
+  return visit_real(op, dtype, f);
 }
 
 }  // namespace minima

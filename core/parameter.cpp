@@ -13,9 +13,13 @@
 namespace minima {
 namespace {
 
-/// a ← a + b, elementwise.
+/// a ← a + b, elementwise. Narrow ones are added, and stay, in f32.
 void add_into(Tensor& a, const Tensor& b) {
   check(a.shape() == b.shape(), "gradient: {} cannot be added to {}", b.shape(), a.shape());
+  if (is_narrow(a.dtype()) || is_narrow(b.dtype())) {
+    a = ops::binary<ops::Add>(a.to(DType::f32), b.to(DType::f32));
+    return;
+  }
   if (a.device() != Device{} || b.device() != Device{}) {
     a = ops::binary<ops::Add>(a, b);
     return;

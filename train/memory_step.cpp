@@ -14,6 +14,11 @@ class Model {
   Model(const nn::EncoderConfig& config, const BatchShape& batch, const StepKind& kind)
       : config_(config), batch_(batch), kind_(kind) {}
 
+  struct Linear {
+    i64 in, out;
+    const char* name;
+  };
+
   // ---- core/ops, autograd/functions.cpp, autograd/layers.cpp
 
   Tensor column_sums(i64 rows, i64 columns) {
@@ -30,9 +35,10 @@ class Model {
 
   /// `keeps_input`: gelu; else its result: relu.
   Variable unary(const Variable& x, bool keeps_input, const char* name) {
+    const Tensor input = wide(x);
     Tensor y = tape.allocate(x.rows * x.columns, name);
     return tape.record(y, x.rows, x.columns, {x.node},
-                       [this, size = x.rows * x.columns, kept = keeps_input ? x.value : y](
+                       [this, size = x.rows * x.columns, kept = keeps_input ? input : y](
                            const Tensor&) { return Grads{tape.allocate(size)}; });
   }
 
@@ -59,6 +65,7 @@ class Model {
 
   Variable cross_entropy(const Variable& logits) {
     const i64 rows = logits.rows;
+    const Tensor numbers = wide(logits);
     Tensor loss = tape.allocate(rows);
     const Tensor logsumexp = tape.allocate(rows, "log sums");
     const Tensor divisor = tape.allocate(1, "log sums", 8);
@@ -67,29 +74,62 @@ class Model {
       tape.allocate(std::max<i64>(1, (rows + (1 << 14) - 1) >> 14), "", 8);
       loss = mean;
     }
-    return tape.record(
-        loss, 1, 1, {logits.node},
-        [this, rows, columns = logits.columns, logits = logits.value, logsumexp, divisor,
-         loss](const Tensor&) { return Grads{tape.allocate(rows * columns)}; });
+    return tape.record(loss, 1, 1, {logits.node},
+                       [this, rows, columns = logits.columns, numbers, logsumexp, divisor,
+                        loss](const Tensor&) { return Grads{tape.allocate(rows * columns)}; });
   }
 
-  // ---- autograd/autocast.hpp
+  // ---- autograd/autocast.hpp, Variable::value
 
   bool narrow() const { return kind_.precision != DType::f32; }
-  /// Kept: two bytes a number.
-  Tensor kept(i64 size, const char* name) { return tape.allocate(size, name, 2); }
-  /// rounded(x).
-  Tensor rounded(i64 size, const char* name = "") {
-    const Tensor two_bytes = tape.allocate(size, "", 2);
-    return tape.allocate(size, name);
+  /// Two bytes a number.
+  Tensor rounded(i64 size, const char* name = "") { return tape.allocate(size, name, 2); }
+  /// A product's weights as it multiplies them, kept for backward.
+  Tensor operand(const std::vector<Linear>& weights) {
+    i64 size = 0;
+    for (const Linear& w : weights) size += w.in * w.out;
+    return narrow() ? rounded(size, "rounded weights") : nullptr;
+  }
+  /// The same for its input.
+  Tensor operand(const Variable& x, const char* name) {
+    if (!narrow()) return x.value;
+    if (!x.rounded) x.rounded = rounded(x.rows * x.columns, name);
+    return x.rounded;
+  }
+  const Tensor& wide(const Variable& x) {
+    if (!x.value) x.value = tape.allocate(x.rows * x.columns);
+    return x.value;
+  }
+  /// What an op gives in two bytes a number.
+  Variable given(Variable y) const {
+    if (narrow()) y.rounded = std::exchange(y.value, nullptr);
+    y.given_rounded = narrow();
+    return y;
+  }
+
+  // ---- core/ops/matmul.hpp, on the CPU: products of two bytes a number are those of widened numbers
+
+  Tensor widened(i64 size) { return narrow() ? tape.allocate(size) : nullptr; }
+  Tensor product(i64 rows, i64 in, i64 out, const char* name = "") {
+    if (!narrow()) return tape.allocate(rows * out, name);
+    const Tensor x = widened(rows * in), w = widened(out * in), y = tape.allocate(rows * out);
+    return rounded(rows * out, name);
+  }
+  Tensor input_gradient(i64 rows, i64 in, i64 out, bool rounds = false) {
+    const Tensor dy = widened(rows * out), w = widened(out * in), dx = tape.allocate(rows * in);
+    return rounds ? rounded(rows * in) : dx;
+  }
+  struct WeightGradients {
+    Tensor w, b;
+  };
+  WeightGradients weight_gradients(i64 rows, i64 in, i64 out) {
+    const Tensor dy = widened(rows * out), x = widened(rows * in);
+    Tensor dw = tape.allocate(out * in);
+    return {std::move(dw), column_sums(rows, out)};
   }
 
   // ---- nn: layers
 
-  struct Linear {
-    i64 in, out;
-    const char* name;
-  };
   Linear linear(const std::string& path, i64 in, i64 out, const char* name) {
     parameters.push_back({path + ".weight", {out, in}});
     parameters.push_back({path + ".bias", {out}});
@@ -97,38 +137,16 @@ class Model {
   }
   /// `input`: its name among the activations.
   Variable apply(const Linear& layer, const Variable& x, const char* input) {
-    if (narrow()) return apply(layer, x, kept(x.rows * layer.in, input));
-    const i64 rows = x.rows;
-    const std::size_t weight = tape.leaf(), bias = tape.leaf();
-    return tape.record(
-        tape.allocate(rows * layer.out, layer.name), rows, layer.out, {x.node, weight, bias},
-        [this, rows, in = layer.in, out = layer.out, x = x.value](const Tensor&) {
-          return Grads{tape.allocate(rows * in), tape.allocate(out * in), column_sums(rows, out)};
-        });
-  }
-
-  /// From numbers of two bytes: the weights are there for the moment.
-  Tensor input_gradient(i64 rows, i64 in, i64 out) {
-    const Tensor w = rounded(out * in);
-    return tape.allocate(rows * in);
-  }
-
-  /// linear_of: the input is kept already, in two bytes.
-  Variable apply(const Linear& layer, const Variable& x, const Tensor& input) {
     const i64 rows = x.rows, in = layer.in, out = layer.out;
     const std::size_t weight = tape.leaf(), bias = tape.leaf();
-    const Tensor y = [&] {
-      const Tensor w = rounded(out * in), x = tape.allocate(rows * in);
-      return tape.allocate(rows * out);
-    }();
-    return tape.record(rounded(rows * out, layer.name), rows, out, {x.node, weight, bias},
-                       [this, rows, in, out, input](const Tensor&) {
-                         const Tensor dy = rounded(rows * out);
-                         Tensor dx = input_gradient(rows, in, out);
-                         const Tensor x = tape.allocate(rows * in);
-                         Tensor dw = tape.allocate(out * in);
-                         return Grads{std::move(dx), std::move(dw), column_sums(rows, out)};
-                       });
+    const Tensor from = operand(x, input), w = operand({layer});
+    return given(
+        tape.record(product(rows, in, out, layer.name), rows, out, {x.node, weight, bias},
+                    [this, rows, in, out, from, w, rounds = x.given_rounded](const Tensor&) {
+                      Tensor dx = input_gradient(rows, in, out, rounds);
+                      auto [dw, db] = weight_gradients(rows, in, out);
+                      return Grads{std::move(dx), std::move(dw), std::move(db)};
+                    }));
   }
 
   void norm(const std::string& path) {
@@ -157,163 +175,116 @@ class Model {
     const i64 rows = x.rows, in = lin1.in, hidden = lin1.out, out = lin2.out;
     std::vector<std::size_t> inputs{x.node};
     for (int i = 0; i < 4; ++i) inputs.push_back(tape.leaf());
-    if (narrow()) return narrow_feed_forward(lin1, lin2, x, std::move(inputs));
-    const Tensor h = tape.allocate(rows * hidden, lin1.name);
-    const Tensor g = tape.allocate(rows * hidden);
-    return tape.record(tape.allocate(rows * out, lin2.name), rows, out, std::move(inputs),
-                       [this, rows, in, hidden, out, x = x.value, h](const Tensor&) {
-                         const Tensor dh = tape.allocate(rows * hidden);
-                         Tensor dw2 = tape.allocate(out * hidden), db2 = column_sums(rows, out);
-                         Tensor dw1 = tape.allocate(hidden * in), db1 = column_sums(rows, hidden);
-                         return Grads{tape.allocate(rows * in), dw1, db1, dw2, db2};
-                       });
-  }
-
-  Variable narrow_feed_forward(const Linear& lin1, const Linear& lin2, const Variable& x,
-                               std::vector<std::size_t> inputs) {
-    const i64 rows = x.rows, in = lin1.in, hidden = lin1.out, out = lin2.out;
-    const Tensor input = kept(rows * in, "first norm");
-    const Tensor h = [&] {
-      const Tensor w = rounded(hidden * in), x = tape.allocate(rows * in);
-      const Tensor wide = tape.allocate(rows * hidden);
-      return kept(rows * hidden, lin1.name);
+    const Tensor from = operand(x, "first norm"), w1 = operand({lin1}), w2 = operand({lin2});
+    const Tensor h = product(rows, in, hidden, lin1.name);
+    Tensor y = [&] {
+      const Tensor g = [&] {
+        const Tensor wide_h = widened(rows * hidden), wide_g = tape.allocate(rows * hidden);
+        return narrow() ? rounded(rows * hidden) : wide_g;
+      }();
+      return product(rows, hidden, out, lin2.name);
     }();
-    const auto gelu = [this, rows, hidden, h] {
-      const Tensor wide = tape.allocate(rows * hidden), g = tape.allocate(rows * hidden);
-      return rounded(rows * hidden);
-    };
-    const Tensor y = [&] {
-      const Tensor w = rounded(out * hidden), g = gelu();
-      return tape.allocate(rows * out);
-    }();
-    return tape.record(rounded(rows * out, lin2.name), rows, out, std::move(inputs),
-                       [this, rows, in, hidden, out, input, h, gelu](const Tensor&) {
-                         const Tensor dy = rounded(rows * out);
-                         const Tensor dg = input_gradient(rows, hidden, out);
-                         const Tensor dh = [&] {
-                           const Tensor wide = tape.allocate(rows * hidden),
-                                        product = tape.allocate(rows * hidden);
-                           return rounded(rows * hidden);
-                         }();
-                         Tensor dx = input_gradient(rows, in, hidden), x = tape.allocate(rows * in);
-                         Tensor dw1 = tape.allocate(hidden * in), db1 = column_sums(rows, hidden);
-                         x = Tensor();
-                         const Tensor g = gelu();
-                         Tensor dw2 = tape.allocate(out * hidden);
-                         return Grads{dx, dw1, db1, dw2, column_sums(rows, out)};
-                       });
+    return given(tape.record(std::move(y), rows, out, std::move(inputs),
+                             [this, rows, in, hidden, out, from, w1, w2, h](const Tensor&) {
+                               Tensor g = h;  // f32: it takes h's place
+                               const Tensor dh = [&] {
+                                 if (!narrow()) return tape.allocate(rows * hidden);
+                                 const Tensor wide_h = widened(rows * hidden);
+                                 Tensor dh = [&] {
+                                   const Tensor dg = input_gradient(rows, hidden, out),
+                                                wide_dh = tape.allocate(rows * hidden);
+                                   return rounded(rows * hidden);
+                                 }();
+                                 const Tensor wide_g = tape.allocate(rows * hidden);
+                                 g = rounded(rows * hidden);
+                                 return dh;
+                               }();
+                               auto [dw2, db2] = weight_gradients(rows, hidden, out);
+                               auto [dw1, db1] = weight_gradients(rows, in, hidden);
+                               return Grads{input_gradient(rows, in, hidden), dw1, db1, dw2, db2};
+                             }));
   }
 
   Variable residual_norm(const Variable& x, const Variable& residual, double rate, const Rows& rows,
                          const char* sum_name, const char* name) {
     const i64 n = x.rows, d = x.columns;
     const std::size_t gamma = tape.leaf(), beta = tape.leaf();
-    if (narrow())
-      return narrow_residual_norm({x.node, residual.node, gamma, beta}, n, d, rate, rows, sum_name,
-                                  name);
     Tensor y = tape.allocate(n * d, name);
-    const Tensor sum = tape.allocate(n * d, sum_name), mean = tape.allocate(n, "means"),
-                 rstd = tape.allocate(n, "1/deviations");
-    return tape.record(
+    const Tensor sum = narrow() ? rounded(n * d, sum_name) : tape.allocate(n * d, sum_name),
+                 mean = tape.allocate(n, "means"), rstd = tape.allocate(n, "1/deviations"),
+                 for_products = narrow() ? rounded(n * d, name) : nullptr;
+    Variable result = tape.record(
         std::move(y), n, d, {x.node, residual.node, gamma, beta},
         [this, n, d, rate, sum, mean, rstd, positions = rows.positions,
          examples = rows.examples](const Tensor&) {
           const i64 chunks = (n + 15) / 16;
           const Tensor dresidual = tape.allocate(n * d);
-          const Tensor dx = rate > 0 ? tape.allocate(n * d) : dresidual;
+          const Tensor dx = narrow() ? rounded(n * d) : rate > 0 ? tape.allocate(n * d) : dresidual;
           const Tensor dgamma = tape.allocate(chunks * d);
           const Tensor dbeta = tape.allocate(chunks * d);
           return Grads{dx, dresidual, column_sums(chunks, d), column_sums(chunks, d)};
         });
-  }
-
-  Variable narrow_residual_norm(std::vector<std::size_t> inputs, i64 n, i64 d, double rate,
-                                const Rows& rows, const char* sum_name, const char* name) {
-    const Tensor sum = [&] {
-      const Tensor dropped = rate > 0 ? tape.allocate(n * d) : nullptr;
-      const Tensor wide = tape.allocate(n * d);
-      return kept(n * d, sum_name);
-    }();
-    const Tensor wide = tape.allocate(n * d);
-    Tensor y = tape.allocate(n * d, name);
-    const Tensor mean = tape.allocate(n, "means"), rstd = tape.allocate(n, "1/deviations");
-    return tape.record(std::move(y), n, d, std::move(inputs),
-                       [this, n, d, rate, sum, mean, rstd, positions = rows.positions,
-                        examples = rows.examples](const Tensor&) {
-                         const i64 chunks = (n + 15) / 16;
-                         Tensor dsum, dgamma, dbeta;
-                         {
-                           const Tensor wide = tape.allocate(n * d);
-                           dsum = tape.allocate(n * d);
-                           const Tensor gammas = tape.allocate(chunks * d),
-                                        betas = tape.allocate(chunks * d);
-                           dgamma = column_sums(chunks, d);
-                           dbeta = column_sums(chunks, d);
-                         }
-                         const Tensor dx = rate > 0 ? tape.allocate(n * d) : dsum;
-                         return Grads{dx, dsum, dgamma, dbeta};
-                       });
+    result.rounded = for_products;
+    return result;
   }
 
   /// `asking`: null where all rows of x ask.
   Variable projected_attention(const Variable& x, const Variable* asking, const Linear& q_lin,
                                const Linear& k_lin, const Linear& v_lin, const Rows& rows) {
-    if (narrow()) return narrow_attention(x, asking, q_lin, k_lin, v_lin, rows);
     const i64 d = x.columns, all = x.rows, asked = asking ? asking->rows : all;
     std::vector<std::size_t> inputs{x.node, asking ? asking->node : tape.leaf()};
     for (int i = 0; i < 6; ++i) inputs.push_back(tape.leaf());
-    std::vector<Tensor> kept{tape.allocate(asked * d, q_lin.name),
-                             tape.allocate(all * d, k_lin.name),
-                             tape.allocate(all * d, v_lin.name)};
-    Tensor y = tape.allocate(asked * d, "context");
-    kept.push_back(tape.allocate(config_.heads * asked, "log sums"));
-    return tape.record(
+    const Tensor w = operand({q_lin, k_lin, v_lin}), from = operand(x, "input"),
+                 from_asking = asking ? operand(*asking, "first tokens") : nullptr;
+    std::vector<Tensor> kept;
+    if (!narrow()) {
+      kept = {tape.allocate(asked * d, q_lin.name), tape.allocate(all * d, k_lin.name),
+              tape.allocate(all * d, v_lin.name)};
+    } else {
+      if (asking) kept.push_back(product(asked, d, d, q_lin.name));
+      kept.push_back(product(all, d, (asking ? 2 : 3) * d, asking ? k_lin.name : q_lin.name));
+    }
+    Tensor y;
+    {
+      const Tensor wide_qkv = widened((asked + 2 * all) * d);
+      y = tape.allocate(asked * d, narrow() ? "" : "context");
+      kept.push_back(tape.allocate(config_.heads * asked, "log sums"));
+      if (narrow()) y = rounded(asked * d, "context");
+    }
+    return given(tape.record(
         std::move(y), asked, d, std::move(inputs),
-        [this, d, all, asked, other = asking != nullptr, x = x.value,
-         x_asking = asking ? asking->value : nullptr, kept = std::move(kept),
-         offsets = rows.offsets, positions = rows.positions](const Tensor&) mutable {
-          const Tensor dqkv = tape.allocate((asked + 2 * all) * d);
+        [this, d, all, asked, w, from, from_asking, kept = std::move(kept), offsets = rows.offsets,
+         positions = rows.positions](const Tensor&) mutable {
+          Tensor dq, dkv;
+          {
+            const Tensor wide_qkv = widened((asked + 2 * all) * d);
+            if (from_asking) dq = tape.allocate(asked * d);
+            dkv = tape.allocate((from_asking ? 2 : 3) * all * d);
+            const Tensor dy = widened(asked * d);
+          }
           kept.clear();
+          if (narrow()) {
+            if (from_asking) dq = rounded(asked * d);
+            dkv = rounded((from_asking ? 2 : 3) * all * d);
+          }
           Grads grads(8);
           // Weights and biases of a product; several of them are views of one tensor.
-          const auto weights = [&](std::size_t first, i64 rows_in, std::size_t count) {
-            for (std::size_t i = 0; i < count; ++i) grads[first + 2 * i] = tape.allocate(d * d);
-            const Tensor partial =
-                tape.allocate(std::max<i64>((rows_in + 63) / 64, 1) * static_cast<i64>(count) * d);
-            for (std::size_t i = 0; i < count; ++i) grads[first + 2 * i + 1] = tape.allocate(d);
+          const auto weights = [&](std::size_t first, i64 rows_in, i64 count) {
+            const Tensor dy = widened(rows_in * count * d), x = widened(rows_in * d);
+            for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i)
+              grads[first + 2 * i] = tape.allocate(d * d);
+            const Tensor partial = tape.allocate(std::max<i64>((rows_in + 63) / 64, 1) * count * d);
+            for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i)
+              grads[first + 2 * i + 1] = tape.allocate(d);
           };
-          if (other) {
+          if (from_asking) {
             weights(2, asked, 1);
-            grads[1] = tape.allocate(asked * d);
+            grads[1] = input_gradient(asked, d, d);
           }
-          weights(other ? 4 : 2, all, other ? 2 : 3);
-          grads[0] = tape.allocate(all * d);
+          weights(from_asking ? 4 : 2, all, from_asking ? 2 : 3);
+          grads[0] = input_gradient(all, d, (from_asking ? 2 : 3) * d);
           return grads;
-        });
-  }
-
-  Variable narrow_attention(const Variable& x, const Variable* asking, const Linear& q_lin,
-                            const Linear& k_lin, const Linear& v_lin, const Rows& rows) {
-    const i64 d = x.columns, all = x.rows, asked = asking ? asking->rows : all;
-    const Tensor input = kept(all * d, "input");
-    const Variable v = apply(v_lin, x, input), k = apply(k_lin, x, input);  // as the compiler goes
-    const Variable q = asking ? apply(q_lin, *asking, "first tokens") : apply(q_lin, x, input);
-    std::vector<Tensor> qkv{kept(asked * d, q_lin.name), kept(all * d, k_lin.name),
-                            kept(all * d, v_lin.name)};
-    Tensor y, log_sum;
-    {
-      const Tensor wide = tape.allocate((asked + 2 * all) * d);
-      y = tape.allocate(asked * d);
-      log_sum = tape.allocate(config_.heads * asked, "log sums");
-    }
-    return tape.record(rounded(asked * d, "context"), asked, d, {q.node, k.node, v.node},
-                       [this, d, all, asked, qkv = std::move(qkv), log_sum, offsets = rows.offsets,
-                        positions = rows.positions](const Tensor&) {
-                         const Tensor wide = tape.allocate((asked + 2 * all) * d),
-                                      dy = rounded(asked * d);
-                         Tensor dq = tape.allocate(asked * d), dk = tape.allocate(all * d);
-                         return Grads{std::move(dq), std::move(dk), tape.allocate(all * d)};
-                       });
+        }));
   }
 
   /// `looked_up`: how many rows of the table get a gradient, each with its id.
@@ -418,13 +389,13 @@ class Model {
   Variable logits() {
     const i64 dim = config_.dim;
     const Rows rows = first_rows();
-    const Variable encoded = pooled();
+    Variable encoded = pooled();
     tape.scope = "classifier";
     const Linear pre_classifier = linear(names_.pre_classifier, dim, dim, "pre_classifier"),
                  classifier = linear("classifier", dim, config_.labels, "logits");
-    return apply(classifier,
-                 dropout(unary(apply(pre_classifier, encoded, "pooled"), false, "features"),
-                         config_.classifier_dropout, rows, "dropout"),
+    Variable x = apply(pre_classifier, std::exchange(encoded, {}), "pooled");
+    const Variable features = unary(std::exchange(x, {}), false, "features");
+    return apply(classifier, dropout(features, config_.classifier_dropout, rows, "dropout"),
                  "features");
   }
 
@@ -467,7 +438,7 @@ StepMemory predict_step(const nn::EncoderConfig& config, const BatchShape& batch
   {
     const sizes::Variable loss = [&] {
       const sizes::Variable logits = model.logits();
-      result.logits_bytes = *logits.value;
+      result.logits_bytes = *model.wide(logits);
       return model.cross_entropy(logits);
     }();
     result.activations = model.tape.kept();

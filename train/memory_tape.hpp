@@ -21,9 +21,11 @@ using Tensor = std::shared_ptr<const i64>;
 
 /// A result [rows, columns] and the node that made it.
 struct Variable {
-  Tensor value;
+  mutable Tensor value;
   i64 rows, columns;
   std::size_t node;
+  mutable Tensor rounded = nullptr;  ///< the same in two bytes a number
+  bool given_rounded = false;        ///< and not in f32
 };
 
 /// nn::PackedRows, where its tensors are not the batch's own.
@@ -57,21 +59,22 @@ class Tape {
   Variable record(Tensor value, i64 rows, i64 columns, std::vector<std::size_t> inputs,
                   Backward backward) {
     if (!recording_) backward = nullptr;
-    nodes_.push_back({std::move(inputs), std::move(backward), nullptr});
+    nodes_.push_back({std::move(inputs), std::move(backward), nullptr, *value});
     return {std::move(value), rows, columns, nodes_.size() - 1};
   }
 
   /// autograd/checkpoint.cpp. `dy` of the result is what the gradient of x depends on alone.
   Variable checkpoint(const std::function<Variable(const Variable&)>& fn, const Variable& x) {
     recording_ = false;
-    const Variable y = fn(x);
+    const Variable y = fn({x.value, x.rows, x.columns, x.node});
     recording_ = true;
-    return record(y.value, y.rows, y.columns, {x.node}, [this, fn, x](const Tensor& dy) {
-      const Variable input{x.value, x.rows, x.columns, leaf()};
-      const Variable again = fn(input);
-      backward(again, dy, input.node);
-      return Grads{std::exchange(nodes_[input.node].gradient, nullptr)};
-    });
+    return record(y.value, y.rows, y.columns, {x.node},
+                  [this, fn, from = x.value, rows = x.rows, columns = x.columns](const Tensor& dy) {
+                    const Variable input{from, rows, columns, leaf()};
+                    const Variable again = fn(input);
+                    backward(again, dy, input.node);
+                    return Grads{std::exchange(nodes_[input.node].gradient, nullptr)};
+                  });
   }
 
   /// Down to the node after `last`, or all.
@@ -81,7 +84,8 @@ class Tape {
     for (std::size_t n = nodes_.size(); n-- > (last ? *last + 1 : 0);) {
       Node& node = nodes_[n];
       if (!node.backward) continue;  // a parameter
-      const Tensor dy = std::exchange(node.gradient, nullptr);
+      const Tensor gradient = std::exchange(node.gradient, nullptr);
+      const Tensor dy = *gradient == node.bytes ? gradient : allocate(node.bytes, "", 1);
       const Grads grads = std::exchange(node.backward, nullptr)(dy);
       for (std::size_t i = 0; i < grads.size(); ++i) {
         Tensor& gradient = nodes_[node.inputs[i]].gradient;  // later ones are added to the first
@@ -111,6 +115,7 @@ class Tape {
     std::vector<std::size_t> inputs;
     Backward backward;
     Tensor gradient;
+    i64 bytes = 0;  ///< of the result; a gradient of another type is converted
   };
   struct Named {
     std::string scope, name;

@@ -170,8 +170,8 @@ template <class T, AnyGpu Gpu>
 void forward(Gpu gpu, const Columns& q, const Columns& k, const Columns& v,
              const AttentionRows& rows, i64 heads, const DropoutSite& dropout,
              AttentionResult& result) {
-  attention_forward(gpu, AttentionHeads<T>(q, k, v, rows, heads, dropout),
-                    RowsAt<Result<T>>(result.y), result.log_sum.data<Result<T>>());
+  attention_forward(gpu, AttentionHeads<T>(q, k, v, rows, heads, dropout), RowsAt<T>(result.y),
+                    result.log_sum.data<Result<T>>());
 }
 
 template <class T>
@@ -234,17 +234,23 @@ void backward(Gpu gpu, const Tensor& dy, const Columns& q, const Columns& k, con
   using R = Result<T>;
   Tensor dots = Tensor::empty_like(log_sum);
   attention_gradients(gpu, AttentionHeads<T>(q, k, v, rows, heads, dropout), RowsAt<T>{Columns(dy)},
-                      log_sum.data<R>(), dots.data<R>(), RowsAt<R>(dq), RowsAt<R>(dk),
-                      RowsAt<R>(dv));
+                      log_sum.data<R>(), dots.data<R>(), RowsAt<T>(dq), RowsAt<T>(dk),
+                      RowsAt<T>(dv));
 }
 
 }  // namespace
+
+Tensor attention_operand(const Tensor& x) {
+  const bool widen = x.defined() && x.device() == Device{};
+  return widen ? x.to(widened(x.dtype())) : x;
+}
 
 AttentionResult attention(const Columns& q, const Columns& k, const Columns& v,
                           const AttentionRows& rows, i64 heads, const DropoutSite& dropout) {
   check_arguments(q, k, v, rows, heads, dropout);
   const i64 dim = q.width, query_rows = q.x.size(0);
-  AttentionResult result{product_of(q.x, {query_rows, dim}), product_of(q.x, {heads, query_rows})};
+  AttentionResult result{Tensor::empty({query_rows, dim}, q.x.dtype(), q.x.device()),
+                         product_of(q.x, {heads, query_rows})};
   visit_operands("attention", q.x, [&](auto device, auto zero) {
     check_offsets(device, rows, query_rows, k.x.size(0));
     forward<decltype(zero)>(device, q, k, v, rows, heads, dropout, result);
@@ -256,7 +262,9 @@ AttentionGradients attention_backward(const Tensor& dy, const Columns& q, const 
                                       const Columns& v, const Tensor& log_sum,
                                       const AttentionRows& rows, i64 heads,
                                       const DropoutSite& dropout) {
-  const auto like = [](const Columns& x) { return product_of(x.x, x.shape()); };
+  const auto like = [](const Columns& x) {
+    return Tensor::empty(x.shape(), x.x.dtype(), x.x.device());
+  };
   AttentionGradients result{like(q), like(k), like(v)};
   attention_backward(dy, q, k, v, log_sum, rows, heads, dropout, result.dq, result.dk, result.dv);
   return result;

@@ -14,6 +14,7 @@
 #include "core/cuda/tile_product.hpp"
 #include "core/math.hpp"
 #include "core/ops/attention_heads.hpp"
+#include "core/ops/convert.hpp"
 #include "core/ops/row.hpp"
 
 namespace minima::ops {
@@ -172,21 +173,21 @@ __device__ R row_fold(R value, const Merge& merge) {
 }
 
 /// Rows of the warp, `left` of which there are: to ← factor[half] · sums.
-template <class R, int M>
-__device__ void store(const R (&sums)[M][4], R upper, R lower, RowsAt<R> to, int row, int left,
+template <class T, class R, int M>
+__device__ void store(const R (&sums)[M][4], R upper, R lower, RowsAt<T> to, int row, int left,
                       i64 column, i64 columns) {
-  struct alignas(2 * sizeof(R)) Pair {
-    R x[2];
+  struct alignas(2 * sizeof(T)) Pair {
+    T x[2];
   };
-  R* const start = to.row(row, column);
+  T* const start = to.row(row, column);
   const bool pairs =
-      (reinterpret_cast<std::uintptr_t>(start) | (to.stride * sizeof(R))) % sizeof(Pair) == 0;
+      (reinterpret_cast<std::uintptr_t>(start) | (to.stride * sizeof(T))) % sizeof(Pair) == 0;
   each_sum<M>([&](int m, int e) {
     const int c = column_of(m, e);
     if (e % 2 == 1 || row_of(e) >= left || c >= columns) return;
     const R factor = e == 0 ? upper : lower;
-    const Pair pair{factor * sums[m][e], factor * sums[m][e + 1]};
-    R* const at = start + row_of(e) * to.stride + c;
+    const Pair pair{converted<T>(factor * sums[m][e]), converted<T>(factor * sums[m][e + 1])};
+    T* const at = start + row_of(e) * to.stride + c;
     if (pairs && c + 1 < columns) {
       *reinterpret_cast<Pair*>(at) = pair;
     } else {
@@ -198,7 +199,7 @@ __device__ void store(const R (&sums)[M][4], R upper, R lower, RowsAt<R> to, int
 
 template <class T, int D>
 __global__ void __launch_bounds__(32 * most_warps<T, D>(1))
-    forward_kernel(AttentionHeads<T> x, RowsAt<SumOf<T>> y, SumOf<T>* log_sum) {
+    forward_kernel(AttentionHeads<T> x, RowsAt<T> y, SumOf<T>* log_sum) {
   using R = SumOf<T>;
   constexpr int N = kOthers<T, D> / 8;
   const int rows = blockDim.x / 32 * kWarpRows, warp_row = threadIdx.x / 32 * kWarpRows;
@@ -271,7 +272,7 @@ __global__ void __launch_bounds__(32 * most_warps<T, D>(1))
 template <class T, int D>
 __global__ void __launch_bounds__(32 * most_warps<T, D>(2), blocks_at_once<T, D>())
     query_gradient_kernel(AttentionHeads<T> x, RowsAt<T> dy, const SumOf<T>* log_sum,
-                          SumOf<T>* dots, RowsAt<SumOf<T>> dq) {
+                          SumOf<T>* dots, RowsAt<T> dq) {
   using R = SumOf<T>;
   constexpr int N = kOthers<T, D> / 8;
   const int rows = blockDim.x / 32 * kWarpRows, warp_row = threadIdx.x / 32 * kWarpRows;
@@ -354,7 +355,7 @@ __global__ void __launch_bounds__(32 * most_warps<T, D>(2), blocks_at_once<T, D>
 template <class T, int D>
 __global__ void __launch_bounds__(32 * most_warps<T, D>(2), blocks_at_once<T, D>())
     key_gradient_kernel(AttentionHeads<T> x, RowsAt<T> dy, const SumOf<T>* log_sum,
-                        const SumOf<T>* dots, RowsAt<SumOf<T>> dk, RowsAt<SumOf<T>> dv) {
+                        const SumOf<T>* dots, RowsAt<T> dk, RowsAt<T> dv) {
   using R = SumOf<T>;
   constexpr int N = kOthers<T, D> / 8;
   const int rows = blockDim.x / 32 * kWarpRows, warp_row = threadIdx.x / 32 * kWarpRows;
@@ -435,8 +436,7 @@ void with_columns(i64 head_dim, const F& f) {
 }  // namespace
 
 template <AnyGpu Gpu, class T>
-void attention_forward(Gpu gpu, const AttentionHeads<T>& x, RowsAt<Result<T>> y,
-                       Result<T>* log_sum) {
+void attention_forward(Gpu gpu, const AttentionHeads<T>& x, RowsAt<T> y, Result<T>* log_sum) {
   with_columns<T>(x.head_dim, [&](auto columns) {
     constexpr int D = columns;
     const int warps = warps_for<T, D>(x, x.query_rows, 1);
@@ -447,8 +447,8 @@ void attention_forward(Gpu gpu, const AttentionHeads<T>& x, RowsAt<Result<T>> y,
 
 template <AnyGpu Gpu, class T>
 void attention_gradients(Gpu gpu, const AttentionHeads<T>& x, RowsAt<T> dy,
-                         const Result<T>* log_sum, Result<T>* dots, RowsAt<Result<T>> dq,
-                         RowsAt<Result<T>> dk, RowsAt<Result<T>> dv) {
+                         const Result<T>* log_sum, Result<T>* dots, RowsAt<T> dq, RowsAt<T> dk,
+                         RowsAt<T> dv) {
   with_columns<T>(x.head_dim, [&](auto columns) {
     constexpr int D = columns;
     const int of_queries = warps_for<T, D>(x, x.query_rows, 2),

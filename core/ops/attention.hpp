@@ -9,7 +9,7 @@
 /// log of the softmax's denominator) and recomputes P in backward, so no matrix of attention
 /// weights outlives its task. A GPU takes a task in tiles (core/ops/attention.cu).
 ///
-/// On a GPU q, k, v and dy may be bf16 or f16, with sums, log_sum, y and gradients in f32. Its units for
+/// On a GPU q, k, v and dy may be bf16 or f16, like y and the gradients then, with sums and log_sum in f32. Its units for
 /// such products take both operands so: dropout(P) and dS are rounded there as well, by at most u, which
 /// is 2⁻⁸ for bf16 and 2⁻¹¹ for f16. So y is within u dropout(P) |v|, the gradients within the like; as
 /// errors of either sign add up, within 1 % (bf16) and 0.15 % (f16) of the largest in the tests. In f16,
@@ -44,6 +44,9 @@ struct AttentionResult {
   Tensor y;        ///< [query rows, dim]
   Tensor log_sum;  ///< [heads, query rows]: ln Σ exp(score)
 };
+
+/// x as attention takes it where it lies: on the CPU numbers of two bytes are widened.
+Tensor attention_operand(const Tensor& x);
 
 /// q [query rows, dim]   k, v [key rows, dim].   Throws Error when sizes, offsets or heads do not fit.
 AttentionResult attention(const Columns& q, const Columns& k, const Columns& v,

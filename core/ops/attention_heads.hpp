@@ -62,12 +62,11 @@ struct AttentionHeads {
 };
 
 template <AnyGpu Gpu, class T>
-void attention_forward(Gpu gpu, const AttentionHeads<T>& x, RowsAt<Result<T>> y,
-                       Result<T>* log_sum);
+void attention_forward(Gpu gpu, const AttentionHeads<T>& x, RowsAt<T> y, Result<T>* log_sum);
 /// `dots` [heads, query rows] is scratch.
 template <AnyGpu Gpu, class T>
 void attention_gradients(Gpu gpu, const AttentionHeads<T>& x, RowsAt<T> dy,
-                         const Result<T>* log_sum, Result<T>* dots, RowsAt<Result<T>> dq,
-                         RowsAt<Result<T>> dk, RowsAt<Result<T>> dv);
+                         const Result<T>* log_sum, Result<T>* dots, RowsAt<T> dq, RowsAt<T> dk,
+                         RowsAt<T> dv);
 
 }  // namespace minima::ops

@@ -31,17 +31,22 @@ struct DropoutRow {
     for (int k = 0; k < 4; ++k) kept[k] = static_cast<u32>(words[k]) >= threshold;
   }
 
-  /// out[i] ← keeps(i) ? scale · in[i] : 0, for n elements, 64 at a time.
-  template <class T>
-  MINIMA_HD void apply(const T* in, T* out, i64 n) const {
+  /// f(i, keeps(i)) for n elements, 64 at a time.
+  template <class F>
+  MINIMA_HD void each(i64 n, const F& f) const {
     u32 words[64];
     for (i64 begin = 0; begin < n; begin += 64) {
       Philox::words(static_cast<u64>(begin) / 64, position, example, step, key, words);
       const i64 count = n - begin < 64 ? n - begin : 64;
-#pragma omp simd  // also where out is in
-      for (i64 i = 0; i < count; ++i)
-        out[begin + i] = words[i] >= threshold ? in[begin + i] * static_cast<T>(scale) : T{0};
+#pragma omp simd  // rows do not overlap, or are the same one
+      for (i64 i = 0; i < count; ++i) f(begin + i, words[i] >= threshold);
     }
+  }
+  /// out[i] ← keeps(i) ? scale · in[i] : 0.
+  template <class T>
+  MINIMA_HD void apply(const T* in, T* out, i64 n) const {
+    each(n, [=, scale = static_cast<T>(scale)](i64 i, bool kept)
+                MINIMA_INLINE { out[i] = kept ? in[i] * scale : T{0}; });
   }
 };
 
@@ -53,11 +58,17 @@ class DropoutMask {
   DropoutMask(const char* op, const Shape& x, const DropoutSite& site, const Tensor& example_id,
               const Tensor& position);
 
-  /// out ← dropout(in), for the n elements of one row.
-  template <class Team, class T>
-  MINIMA_HD void apply(const Team& team, i64 row, const T* in, T* out, i64 n) const {
+  /// What a kept element is multiplied by.
+  template <class T>
+  MINIMA_HD T scale() const {
+    return threshold_ == 0 ? T{1} : static_cast<T>(DropoutRow::scale_of(site_.rate));
+  }
+
+  /// f(i, whether element i is kept), for the n elements of one row.
+  template <class Team, class F>
+  MINIMA_HD void each(const Team& team, i64 row, i64 n, const F& f) const {
     if (threshold_ == 0) {
-      team.each(n, [=](i64 i) MINIMA_INLINE { out[i] = in[i]; });
+      team.each(n, [=](i64 i) MINIMA_INLINE { f(i, true); });
       return;
     }
     const DropoutRow mask{site_.key,
@@ -67,11 +78,9 @@ class DropoutMask {
                           threshold_,
                           DropoutRow::scale_of(site_.rate)};
     if constexpr (std::is_same_v<Team, Alone>)
-      mask.apply(in, out, n);
+      mask.each(n, f);
     else
-      team.each(n, [=](i64 i) MINIMA_INLINE {
-        out[i] = mask.keeps(i) ? in[i] * static_cast<T>(mask.scale) : T{0};
-      });
+      team.each(n, [=](i64 i) MINIMA_INLINE { f(i, mask.keeps(i)); });
   }
 
  private:
@@ -90,7 +99,11 @@ struct DropoutRows {
 
   template <class Team>
   MINIMA_HD void operator()(const Team& team, i64 row) const {
-    mask.apply(team, row, x + row * width, y + row * width, width);
+    const T* const in = x + row * width;
+    T* const out = y + row * width;
+    mask.each(team, row, width,
+              [=, scale = mask.template scale<T>()](i64 i, bool kept)
+                  MINIMA_INLINE { out[i] = kept ? in[i] * scale : T{0}; });
   }
 };
 

@@ -3,64 +3,80 @@
 #include "core/cpu/simd.hpp"
 #include "core/on_device.hpp"
 #include "core/ops/elementwise.hpp"
+#include "core/ops/feed_forward_elements.hpp"
 #include "core/ops/matmul.hpp"
 #include "core/ops/together.hpp"
 
 namespace minima::ops {
 namespace {
 
-/// g = gelu(h), for one tile.
-template <class T>
-void gelu(const Tile& tile, i64 hidden, const T* h, T* g) {
+/// f(i) for the elements of a tile, while it is in cache.
+template <class F>
+void on_tile(const Tile& tile, i64 hidden, const F& f) {
   vectorize([&]() MINIMA_INLINE {
     for (i64 row = tile.row; row < tile.row + tile.height; ++row)
       for (i64 at = row * hidden + tile.column; at < row * hidden + tile.column + tile.width; ++at)
-        g[at] = Gelu{}(h[at]);
+        f(at);
   });
 }
 
-/// dh ← dg ⊙ gelu′(h), g = gelu(h), for one tile; dh comes in as dg, g takes the place of h.
-template <class T>
-void gelu_backward(const Tile& tile, i64 hidden, T* dh, T* h) {
-  vectorize([&]() MINIMA_INLINE {
-    for (i64 row = tile.row; row < tile.row + tile.height; ++row)
-      for (i64 at = row * hidden + tile.column; at < row * hidden + tile.column + tile.width;
-           ++at) {
-        const T x = h[at];
-        dh[at] *= Gelu{}.derivative(x);
-        h[at] = Gelu{}(x);
-      }
-  });
+Shape hidden_shape(const Tensor& x, const FeedForwardWeights& weights) {
+  return {x.shape().rows(), weights.w1.size(0)};
 }
 
 /// h = x w1ᵀ + b1, g = gelu(h).
+struct Hidden {
+  Tensor h, g;
+};
 template <class T>
-void hidden_layer(Cpu, const Tensor& x, const FeedForwardWeights& weights, Tensor& h, Tensor& g) {
-  const i64 rows = h.size(0), hidden = h.size(1), in = weights.w1.size(1);
-  gemm<T>(Transpose::no, Transpose::yes, rows, hidden, in, 1, x.data<T>(), in, weights.w1.data<T>(),
-          in, 1, h.data<T>(), hidden, filled_with(weights.b1.data<T>(), h.data<T>(), hidden),
-          [&](const Tile& tile) { gelu(tile, hidden, h.data<T>(), g.data<T>()); });
+Hidden hidden_layer(Cpu, const Tensor& x, const FeedForwardWeights& weights) {
+  if constexpr (Narrow<T>) {
+    const Tensor h = linear(x, weights.w1, weights.b1, Sums::rounded);
+    return {h, unary<Gelu>(h.to(DType::f32)).to(h.dtype())};
+  } else {
+    Tensor h = Tensor::empty(hidden_shape(x, weights), x.dtype()), g = Tensor::empty_like(h);
+    const i64 rows = h.size(0), hidden = h.size(1), in = weights.w1.size(1);
+    T *const to = h.data<T>(), *const activated = g.data<T>();
+    gemm<T>(Transpose::no, Transpose::yes, rows, hidden, in, 1, x.data<T>(), in,
+            weights.w1.data<T>(), in, 1, to, hidden, filled_with(weights.b1.data<T>(), to, hidden),
+            [=](const Tile& tile) {
+              on_tile(tile, hidden, HiddenForward<T>{to, activated});
+            });
+    return {std::move(h), std::move(g)};
+  }
 }
 template <class T, AnyGpu Gpu>
-void hidden_layer(Gpu, const Tensor& x, const FeedForwardWeights& weights, Tensor& h, Tensor& g) {
-  h = linear(x, weights.w1, weights.b1).reshape(h.shape());
-  g = unary<Gelu>(h);
+Hidden hidden_layer(Gpu gpu, const Tensor& x, const FeedForwardWeights& weights) {
+  const Tensor h = linear(x, weights.w1, weights.b1, Sums::rounded);
+  Tensor g = Tensor::empty_like(h);
+  each(gpu, h.size(), HiddenForward<T>{h.data<T>(), g.data<T>()});
+  return {h, std::move(g)};
 }
 
 /// dh = (dy w2) ⊙ gelu′(h); h ← g.
 template <class T>
-void hidden_gradient(Cpu, const Tensor& dy, const FeedForwardWeights& weights, Tensor& h,
-                     Tensor& dh) {
-  const i64 rows = h.size(0), hidden = h.size(1), out = weights.w2.size(0);
-  gemm<T>(Transpose::no, Transpose::no, rows, hidden, out, 1, dy.data<T>(), out,
-          weights.w2.data<T>(), hidden, 0, dh.data<T>(), hidden, {},
-          [&](const Tile& tile) { gelu_backward(tile, hidden, dh.data<T>(), h.data<T>()); });
+Tensor hidden_gradient(Cpu, const Tensor& dy, const FeedForwardWeights& weights, Tensor& h) {
+  if constexpr (Narrow<T>) {
+    const Tensor wide = h.to(DType::f32);
+    Tensor dh = unary_backward<Gelu>(linear_input_gradient(dy, weights.w2).reshape(h.shape()), wide)
+                    .to(h.dtype());
+    h = unary<Gelu>(wide).to(h.dtype());
+    return dh;
+  } else {
+    Tensor dh = Tensor::empty_like(h);
+    const i64 rows = h.size(0), hidden = h.size(1), out = weights.w2.size(0);
+    const HiddenBackward<T> backward{dh.data<T>(), h.data<T>()};
+    gemm<T>(Transpose::no, Transpose::no, rows, hidden, out, 1, dy.data<T>(), out,
+            weights.w2.data<T>(), hidden, 0, dh.data<T>(), hidden, {},
+            [=](const Tile& tile) { on_tile(tile, hidden, backward); });
+    return dh;
+  }
 }
 template <class T, AnyGpu Gpu>
-void hidden_gradient(Gpu, const Tensor& dy, const FeedForwardWeights& weights, Tensor& h,
-                     Tensor& dh) {
-  dh = unary_backward<Gelu>(linear_input_gradient(dy, weights.w2).reshape(h.shape()), h);
-  h = unary<Gelu>(h);
+Tensor hidden_gradient(Gpu gpu, const Tensor& dy, const FeedForwardWeights& weights, Tensor& h) {
+  Tensor dh = linear_input_gradient(dy, weights.w2, Sums::rounded).reshape(h.shape());
+  each(gpu, h.size(), HiddenBackward<T>{dh.data<T>(), h.data<T>()});
+  return dh;
 }
 
 }  // namespace
@@ -74,25 +90,25 @@ FeedForwardResult feed_forward(const Tensor& x, const FeedForwardWeights& weight
         "[hidden], [out, hidden], [out]",
         x.shape(), w1.shape(), b1.shape(), w2.shape(), b2.shape());
   check_together("feed_forward", x, w1, b1, w2, b2);
-  const i64 rows = x.shape().rows(), hidden = w1.size(0);
-  Tensor h = Tensor::empty({rows, hidden}, x.dtype(), x.device());
-  Tensor g = Tensor::empty_like(h);
-  visit_real("feed_forward", x.dtype(), [&](auto zero) {
+  Hidden hidden;
+  visit_float("feed_forward", x.dtype(), [&](auto zero) {
     on_device(x.device(),
-              [&](auto device) { hidden_layer<decltype(zero)>(device, x, weights, h, g); });
+              [&](auto device) { hidden = hidden_layer<decltype(zero)>(device, x, weights); });
   });
+  auto& [h, g] = hidden;
   std::vector<i64> sizes(x.shape().begin(), x.shape().end());
   sizes.back() = w2.size(0);
-  return {linear(g, w2, b2).reshape(Shape(sizes)), std::move(h)};
+  return {linear(g, w2, b2, Sums::rounded).reshape(Shape(sizes)),
+          h.reshape(hidden_shape(x, weights))};
 }
 
 FeedForwardGradients feed_forward_backward(const Tensor& dy, const Tensor& x, Tensor h,
                                            const FeedForwardWeights& weights, bool need_dx) {
   const Tensor& w1 = weights.w1;
-  Tensor dh = Tensor::empty_like(h);
-  visit_real("feed_forward", dy.dtype(), [&](auto zero) {
+  Tensor dh;
+  visit_float("feed_forward", dy.dtype(), [&](auto zero) {
     on_device(dy.device(),
-              [&](auto device) { hidden_gradient<decltype(zero)>(device, dy, weights, h, dh); });
+              [&](auto device) { dh = hidden_gradient<decltype(zero)>(device, dy, weights, h); });
   });
   const Tensor& g = h;
   auto [dw2, db2] = linear_gradients(dy, g);

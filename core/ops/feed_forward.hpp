@@ -8,6 +8,9 @@
 ///
 /// GELU is taken of each tile of the first product while it is in cache, and of g nothing is kept:
 /// backward makes it anew beside GELU's derivative, which needs the same exponential.
+///
+/// x, w1 and w2 may be bf16 or f16, beside biases in f32: then h, g, y and dh are rounded to that type, and the gradients of x
+/// and the weights are f32. A GPU, which stores dy w2 before it makes dh of it, rounds that too.
 #pragma once
 
 #include "core/tensor.hpp"

@@ -39,6 +39,30 @@ void require_same_type(const char* op, const Tensor& a, const Tensor& b) {
         dtype_name(a.dtype()), dtype_name(b.dtype()));
 }
 
+Tensor result_of(const Tensor& operand, const Shape& shape, Sums sums) {
+  return sums == Sums::rounded ? Tensor::empty(shape, operand.dtype(), operand.device())
+                               : product_of(operand, shape);
+}
+
+/// Calls f(device, zero of the operands' type, zero of the result's) where x lies.
+template <class F>
+void visit_product(const char* op, const Tensor& x, Sums sums, const F& f) {
+  visit_operands(op, x, [&](auto device, auto zero) {
+    if (sums == Sums::rounded)
+      f(device, zero, zero);
+    else
+      f(device, zero, Result<decltype(zero)>{});
+  });
+}
+
+/// Whether a product of x is one of widened numbers.
+bool is_widened(const Tensor& x) { return x.device() == Device{} && is_narrow(x.dtype()); }
+Tensor wide(const Tensor& x) { return x.to(DType::f32); }
+/// What was computed of the widened numbers, as it is asked for.
+Tensor given(const Tensor& result, const Tensor& operand, Sums sums) {
+  return sums == Sums::rounded ? result.to(operand.dtype()) : result;
+}
+
 /// y = x wᵀ + bias, or without one where it is null.
 template <class T>
 void multiply_and_add(Cpu, i64 rows, i64 out, i64 in, const T* x, const T* w, const T* bias, T* y) {
@@ -50,8 +74,7 @@ void multiply_and_add(Gpu gpu, i64 rows, i64 out, i64 in, const T* x, const T* w
                       R* y) {
   if (bias && linear_at_once(gpu, rows, out, in, x, w, bias, y)) return;
   if (bias) each(gpu, rows * out, RepeatRow<R>{out, bias, y});
-  gemm(gpu, Transpose::no, Transpose::yes, rows, out, in, R(1), x, in, w, in, R(bias ? 1 : 0), y,
-       out);
+  gemm(gpu, Transpose::no, Transpose::yes, rows, out, in, 1, x, in, w, in, bias ? 1 : 0, y, out);
 }
 
 template <class T>
@@ -150,11 +173,12 @@ template void gemm_serial(Transpose, Transpose, i64, i64, i64, float, const floa
 template void gemm_serial(Transpose, Transpose, i64, i64, i64, double, const double*, i64,
                           const double*, i64, double, double*, i64);
 
-Tensor matmul(const Tensor& a, const Tensor& b, Transpose ta, Transpose tb) {
+Tensor matmul(const Tensor& a, const Tensor& b, Transpose ta, Transpose tb, Sums sums) {
   require_matrix_rank("matmul", a, 1);
   require_matrix_rank("matmul", b, 1);
   check_together("matmul", a, b);
   require_same_type("matmul", a, b);
+  if (is_widened(a)) return given(matmul(wide(a), wide(b), ta, tb), a, sums);
   const Tensor left = a.rank() == 1 ? a.reshape({1, a.size()}) : a;
   const Tensor right = b.rank() == 1 ? b.reshape({b.size(), 1}) : b;
   const bool at = ta == Transpose::yes, bt = tb == Transpose::yes;
@@ -190,11 +214,11 @@ Tensor matmul(const Tensor& a, const Tensor& b, Transpose ta, Transpose tb) {
   }
   if (a.rank() > 1) sizes.push_back(m);
   if (b.rank() > 1) sizes.push_back(n);
-  Tensor y = product_of(a, Shape(sizes));
+  Tensor y = result_of(a, Shape(sizes), sums);
 
-  visit_operands("matmul", a, [&](auto device, auto zero) {
+  visit_product("matmul", a, sums, [&](auto device, auto zero, auto result) {
     using T = decltype(zero);
-    using R = Result<T>;
+    using R = decltype(result);
     for (i64 batch = 0; batch < batches; ++batch) {
       i64 rest = batch, left_at = 0, right_at = 0;
       for (int i = batch_rank; i-- > 0;) {
@@ -203,14 +227,14 @@ Tensor matmul(const Tensor& a, const Tensor& b, Transpose ta, Transpose tb) {
         left_at += index * left_stride[static_cast<std::size_t>(i)];
         right_at += index * right_stride[static_cast<std::size_t>(i)];
       }
-      gemm(device, ta, tb, m, n, k, R(1), left.data<T>() + left_at, at ? m : k,
-           right.data<T>() + right_at, bt ? k : n, R(0), y.data<R>() + batch * m * n, n);
+      gemm(device, ta, tb, m, n, k, Factor<R>(1), left.data<T>() + left_at, at ? m : k,
+           right.data<T>() + right_at, bt ? k : n, Factor<R>(0), y.data<R>() + batch * m * n, n);
     }
   });
   return y;
 }
 
-Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias) {
+Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias, Sums sums) {
   check(x.rank() >= 1 && w.rank() == 2 && x.size(-1) == w.size(1),
         "linear: x is {}, w is {}; the last size of x must equal the second of w", x.shape(),
         w.shape());
@@ -220,32 +244,36 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias) {
   const i64 rows = x.shape().rows(), in = w.size(1), out = w.size(0);
   std::vector<i64> sizes(x.shape().begin(), x.shape().end());
   sizes.back() = out;
-  Tensor y = product_of(x, Shape(sizes));
   require_same_type("linear", x, w);
-  visit_operands("linear", x, [&](auto device, auto zero) {
+  if (is_widened(x)) return given(linear(wide(x), wide(w), bias), x, sums);
+  Tensor y = result_of(x, Shape(sizes), sums);
+  visit_product("linear", x, sums, [&](auto device, auto zero, auto result) {
     using T = decltype(zero);
-    using R = Result<T>;
+    using R = decltype(result);
+    const Tensor added = bias.defined() ? bias.to(y.dtype()) : bias;
     multiply_and_add<T>(device, rows, out, in, x.data<T>(), w.data<T>(),
-                        bias.defined() ? bias.data<R>() : nullptr, y.data<R>());
+                        added.defined() ? added.data<R>() : nullptr, y.data<R>());
   });
   return y;
 }
 
-Tensor linear_input_gradient(const Tensor& dy, const Tensor& w) {
+Tensor linear_input_gradient(const Tensor& dy, const Tensor& w, Sums sums) {
+  if (is_widened(dy)) return given(linear_input_gradient(wide(dy), wide(w)), dy, sums);
   const i64 rows = dy.shape().rows(), in = w.size(1), out = w.size(0);
   std::vector<i64> sizes(dy.shape().begin(), dy.shape().end());
   sizes.back() = in;
-  Tensor dx = product_of(dy, Shape(sizes));
-  visit_operands("linear", dy, [&](auto device, auto zero) {
+  Tensor dx = result_of(dy, Shape(sizes), sums);
+  visit_product("linear", dy, sums, [&](auto device, auto zero, auto result) {
     using T = decltype(zero);
-    using R = Result<T>;
-    gemm(device, Transpose::no, Transpose::no, rows, in, out, R(1), dy.data<T>(), out, w.data<T>(),
-         in, R(0), dx.data<R>(), in);
+    using R = decltype(result);
+    gemm(device, Transpose::no, Transpose::no, rows, in, out, Factor<R>(1), dy.data<T>(), out,
+         w.data<T>(), in, Factor<R>(0), dx.data<R>(), in);
   });
   return dx;
 }
 
 Tensor linear_weight_gradient(const Tensor& dy, const Tensor& x) {
+  if (is_widened(dy)) return linear_weight_gradient(wide(dy), wide(x));
   const i64 rows = dy.shape().rows(), in = x.size(-1), out = dy.size(-1);
   Tensor dw = product_of(dy, {out, in});
   visit_operands("linear", dy, [&](auto device, auto zero) {
@@ -258,6 +286,7 @@ Tensor linear_weight_gradient(const Tensor& dy, const Tensor& x) {
 }
 
 LinearGradients linear_gradients(const Tensor& dy, const Tensor& x) {
+  if (is_widened(dy)) return linear_gradients(wide(dy), wide(x));
   LinearGradients result;
   visit_operands("linear", dy, [&](auto device, auto zero) {
     result = gradients<decltype(zero)>(device, dy, x);

@@ -36,8 +36,8 @@ cublasOperation_t as_stored(Transpose t) { return t == Transpose::yes ? CUBLAS_O
 
 /// cuBLAS is column-major: what it sees are the transposes, Cᵀ = op(B)ᵀ op(A)ᵀ.
 template <AnyGpu Gpu, class T, class R>
-void gemm(Gpu gpu, Transpose ta, Transpose tb, i64 m, i64 n, i64 k, R alpha, const T* a, i64 lda,
-          const T* b, i64 ldb, R beta, R* c, i64 ldc) {
+void gemm(Gpu gpu, Transpose ta, Transpose tb, i64 m, i64 n, i64 k, Factor<R> alpha, const T* a,
+          i64 lda, const T* b, i64 ldb, Factor<R> beta, R* c, i64 ldc) {
   const auto stride = [](i64 ld) { return std::max<i64>(ld, 1); };
   check_cublas(
       cublasGemmEx_64(blas_of(gpu), as_stored(tb), as_stored(ta), n, m, k, &alpha, b,
@@ -89,8 +89,8 @@ struct Matrix {
 };
 
 /// What the choice of an algorithm depends on.
-using Problem = std::tuple<int, cublasLtEpilogue_t, cudaDataType_t, cublasComputeType_t, i64, i64,
-                           i64, u32, u32, u32>;
+using Problem = std::tuple<int, cublasLtEpilogue_t, cudaDataType_t, cudaDataType_t,
+                           cublasComputeType_t, i64, i64, i64, u32, u32, u32>;
 using Algorithm = std::optional<cublasLtMatmulHeuristicResult_t>;
 
 Algorithm choose(cublasLtHandle_t lt, cublasLtMatmulDesc_t product, const Matrix& a,
@@ -128,7 +128,7 @@ Algorithm algorithm_for(const Problem& problem, const Choose& choose) {
 }
 
 /// d [m, n] ← op(a) op(b) over k, column-major and with nothing between columns; the epilogue reads or writes
-/// `vector`. False where there is no algorithm, and for a vector at an address that epilogues do not take.
+/// `vector`, which is of the type of d. False where there is no algorithm, and for a vector at an address that epilogues do not take.
 template <class T, class R>
 bool multiply(Gpu gpu, cublasLtEpilogue_t epilogue, cublasOperation_t ta, cublasOperation_t tb,
               i64 m, i64 n, i64 k, const T* a, const T* b, R* d, const R* vector) {
@@ -152,8 +152,8 @@ bool multiply(Gpu gpu, cublasLtEpilogue_t epilogue, cublasOperation_t ta, cublas
   set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue);
   set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, vector);
 
-  const Problem problem{gpu.index, epilogue, data_type<T>(), type,        m,
-                        n,         k,        A.alignment,    B.alignment, D.alignment};
+  const Problem problem{gpu.index, epilogue, data_type<T>(), data_type<R>(), type,       m,
+                        n,         k,        A.alignment,    B.alignment,    D.alignment};
   const Algorithm algorithm =
       algorithm_for(problem, [&] { return choose(lt, product.object, A, B, D); });
   if (!algorithm) return false;
@@ -192,6 +192,11 @@ constexpr auto all_products() {
   using MINIMA_BACKEND::Gpu;
   return std::tuple{&gemm<Gpu, T, R>, &linear_at_once<Gpu, T, R>, &gradients_at_once<Gpu, T, R>};
 }
+template <class T>
+constexpr auto rounded_products() {
+  using MINIMA_BACKEND::Gpu;
+  return std::tuple{&gemm<Gpu, T, T>, &linear_at_once<Gpu, T, T>, elements_of<RepeatRow<T>>};
+}
 template <class... T>
 constexpr auto all_elements() {
   return std::tuple{elements_of<RepeatRow<T>>..., elements_of<AddColumns<T>>...};
@@ -199,7 +204,8 @@ constexpr auto all_elements() {
 
 [[gnu::used, maybe_unused]] const auto kWrittenOut = std::tuple{
     all_products<float, float>(), all_products<double, double>(), all_products<bf16, float>(),
-    all_products<f16, float>(), all_elements<float, double>()};
+    all_products<f16, float>(),   rounded_products<bf16>(),       rounded_products<f16>(),
+    all_elements<float, double>()};
 
 }  // namespace
 }  // namespace minima::ops

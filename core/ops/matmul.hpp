@@ -45,10 +45,12 @@ void gemm(Cpu, Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const T
           const T* b, i64 ldb, T beta, T* c, i64 ldc) {
   gemm<T>(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 }
-/// There A and B may also be bf16 or f16, with C in f32.
+/// There A and B may also be bf16 or f16, with C in f32 or in their type; alpha and beta are then floats.
+template <class R>
+using Factor = std::conditional_t<std::is_same_v<R, double>, double, float>;
 template <AnyGpu Gpu, class T, class R>
-void gemm(Gpu gpu, Transpose ta, Transpose tb, i64 m, i64 n, i64 k, R alpha, const T* a, i64 lda,
-          const T* b, i64 ldb, R beta, R* c, i64 ldc);
+void gemm(Gpu gpu, Transpose ta, Transpose tb, i64 m, i64 n, i64 k, Factor<R> alpha, const T* a,
+          i64 lda, const T* b, i64 ldb, Factor<R> beta, R* c, i64 ldc);
 
 /// Bytes that a GPU's product with an epilogue may work in, for the moment: what NVIDIA recommends for its newest.
 inline constexpr i64 kProductWorkspace = i64{32} << 20;
@@ -69,27 +71,32 @@ template <class T>
 void gemm_serial(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const T* a, i64 lda,
                  const T* b, i64 ldb, T beta, T* c, i64 ldc);
 
-// On a GPU the operands of these may be bf16 or f16, with sums, results and biases in f32.
+/// The operands of the products below may also be bf16 or f16. Their sums are made in f32, on the CPU by f32 products of
+/// the widened numbers; they are given so, or each rounded once to the operands' type, which f32 and f64 are anyway.
+enum class Sums { kept, rounded };
 
 /// op(a) op(b) over the last two dimensions, as NumPy's matmul: leading dimensions broadcast, a
 /// vector stands for one row (a) or one column (b) and its dimension is dropped. Throws Error when
 /// the inner sizes differ.
 Tensor matmul(const Tensor& a, const Tensor& b, Transpose ta = Transpose::no,
-              Transpose tb = Transpose::no);
+              Transpose tb = Transpose::no, Sums sums = Sums::kept);
 
 /// y = x wᵀ + bias.   x [..., in], w [out, in], bias [out] or undefined   →   y [..., out].
-Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias);
+/// The bias of narrow operands is f32. A GPU rounds it too where the sums are to be rounded: cuBLASLt takes it in the
+/// result's type, and so do the mixed-precision products of PyTorch.
+Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias, Sums sums = Sums::kept);
 
 /// Its gradients, given dy [..., out]:   dx = dy w   dw = dyᵀ x   dbias = the column sums of dy.
-Tensor linear_input_gradient(const Tensor& dy, const Tensor& w);
+/// Those of narrow operands are f32, but for dx where it is to be rounded.
+Tensor linear_input_gradient(const Tensor& dy, const Tensor& w, Sums sums = Sums::kept);
 Tensor linear_weight_gradient(const Tensor& dy, const Tensor& x);
 struct LinearGradients {
   Tensor dw, dbias;
 };
 LinearGradients linear_gradients(const Tensor& dy, const Tensor& x);
 
-/// The sum over all but the last dimension: [..., n] → [n]. Added in chunks of fixed size, in
-/// order.
+/// The sum over all but the last dimension, of f32 or f64: [..., n] → [n]. Added in chunks of fixed
+/// size, in order.
 Tensor column_sums(const Tensor& x);
 
 }  // namespace minima::ops

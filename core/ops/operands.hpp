@@ -1,4 +1,4 @@
-/// Operands of products: f32 and f64 everywhere; on a GPU also bf16 and f16, with results in f32.
+/// Operands of products: f32 and f64 everywhere; on a GPU also bf16 and f16, with sums in f32.
 #pragma once
 
 #include "core/on_device.hpp"
@@ -22,10 +22,9 @@ void visit_operands(const char* op, const Tensor& x, const F& f) {
   });
 }
 
-/// Room for the product of an operand.
+/// Room for sums of an operand's products.
 inline Tensor product_of(const Tensor& operand, const Shape& shape) {
-  const bool narrow = operand.dtype() == DType::bf16 || operand.dtype() == DType::f16;
-  return Tensor::empty(shape, narrow ? DType::f32 : operand.dtype(), operand.device());
+  return Tensor::empty(shape, widened(operand.dtype()), operand.device());
 }
 
 }  // namespace minima::ops

@@ -25,6 +25,12 @@ Views views(const Tensor& q, const Tensor& kv) {
   return {{kv, 0, dim}, {kv, dim, dim}, {kv, 2 * dim, dim}};
 }
 
+/// Room for the gradient of such an operand, as attention gives it.
+Tensor gradient_of(const Tensor& x) {
+  const Tensor taken = attention_operand(x);
+  return taken.defined() ? Tensor::empty_like(taken) : taken;
+}
+
 }  // namespace
 
 ProjectedAttentionResult projected_attention(const Tensor& x, const Tensor& asking,
@@ -32,12 +38,12 @@ ProjectedAttentionResult projected_attention(const Tensor& x, const Tensor& aski
                                              const AttentionRows& rows, i64 heads,
                                              const DropoutSite& dropout) {
   ProjectedAttentionResult out;
-  if (asking.defined()) out.q = linear(asking, weights.wq, weights.bq);
+  if (asking.defined()) out.q = linear(asking, weights.wq, weights.bq, Sums::rounded);
   const auto [w, b] = asking.defined() ? kv(weights) : qkv(weights);
-  out.kv = linear(x, w, b);
-  const auto [q, k, v] = views(out.q, out.kv);
+  out.kv = linear(x, w, b, Sums::rounded);
+  const auto [q, k, v] = views(attention_operand(out.q), attention_operand(out.kv));
   AttentionResult result = attention(q, k, v, rows, heads, dropout);
-  out.y = std::move(result.y);
+  out.y = result.y.to(x.dtype());
   out.log_sum = std::move(result.log_sum);
   return out;
 }
@@ -48,14 +54,16 @@ ProjectedAttentionGradients projected_attention_backward(const Tensor& dy, const
                                                          ProjectedAttentionResult kept,
                                                          const AttentionRows& rows, i64 heads,
                                                          const DropoutSite& dropout, bool need_dx) {
-  const Tensor dq = asking.defined() ? Tensor::empty_like(kept.q) : Tensor();
-  const Tensor dkv = Tensor::empty_like(kept.kv);
+  Tensor dq = gradient_of(kept.q), dkv = gradient_of(kept.kv);
   {
-    const auto [q, k, v] = views(kept.q, kept.kv);
+    const auto [q, k, v] = views(attention_operand(kept.q), attention_operand(kept.kv));
     const auto [to_q, to_k, to_v] = views(dq, dkv);
-    attention_backward(dy, q, k, v, kept.log_sum, rows, heads, dropout, to_q, to_k, to_v);
+    attention_backward(attention_operand(dy), q, k, v, kept.log_sum, rows, heads, dropout, to_q,
+                       to_k, to_v);
   }
   kept = {};
+  if (dq.defined()) dq = dq.to(x.dtype());
+  dkv = dkv.to(x.dtype());
   ProjectedAttentionGradients result;
   ProjectionWeights& grads = result.dweights;
   const i64 dim = weights.wk.size(0);

@@ -8,6 +8,9 @@
 /// `asking` are the rows of x that ask; undefined, all do. The products of one input are one product
 /// with the weights stacked, which is free of charge where these lie one after another in memory
 /// (Tensor::stacked); their results stand side by side in the rows of one tensor.
+///
+/// x, asking and wq, wk, wv may be bf16 or f16, beside biases in f32: then q, k, v, y and their gradients are rounded to that
+/// type, and the gradients of x, asking and the weights are f32. Attention itself is of f32 numbers.
 #pragma once
 
 #include "core/ops/attention.hpp"

@@ -17,16 +17,21 @@ ResidualNormResult residual_norm(const Tensor& x, const Tensor& residual, const 
   check_together("residual_norm", x, residual, gamma, beta, example_id, position);
   const i64 n = x.size(0), d = x.size(1);
   const DropoutMask mask("residual_norm", x.shape(), site, example_id, position);
-  ResidualNormResult out{Tensor::empty_like(x), Tensor::empty_like(x),
-                         Tensor::empty({n}, x.dtype(), x.device()),
-                         Tensor::empty({n}, x.dtype(), x.device())};
-  visit_real("residual_norm", x.dtype(), [&](auto zero) {
-    using T = decltype(zero);
+  ResidualNormResult out{.y = Tensor::empty_like(residual),
+                         .sum = Tensor::empty_like(x),
+                         .mean = Tensor::empty({n}, residual.dtype(), x.device()),
+                         .rstd = Tensor::empty({n}, residual.dtype(), x.device()),
+                         .rounded = is_narrow(x.dtype()) ? Tensor::empty_like(x) : Tensor()};
+  visit_float("residual_norm", x.dtype(), [&](auto zero) {
+    using X = decltype(zero);
+    using T = Widened<X>;
+    X* const rounded = out.rounded.defined() ? out.rounded.data<X>() : nullptr;
     on_device(x.device(), [&](auto device) {
       each_row(device, n, d,
-               ResidualNormForward<T>{mask, d, x.data<T>(), residual.data<T>(), gamma.data<T>(),
-                                      beta.data<T>(), static_cast<T>(eps), out.sum.data<T>(),
-                                      out.y.data<T>(), out.mean.data<T>(), out.rstd.data<T>()});
+               ResidualNormForward<T, X>{mask, d, x.data<X>(), residual.data<T>(), gamma.data<T>(),
+                                         beta.data<T>(), static_cast<T>(eps), out.sum.data<X>(),
+                                         out.y.data<T>(), rounded, out.mean.data<T>(),
+                                         out.rstd.data<T>()});
     });
   });
   return out;
@@ -38,17 +43,19 @@ ResidualNormGradients residual_norm_backward(const Tensor& dy, const ResidualNor
   const i64 n = dy.size(0), d = dy.size(1), chunks = (n + kNormRows - 1) / kNormRows;
   const DropoutMask mask("residual_norm", dy.shape(), site, example_id, position);
   Tensor dresidual = Tensor::empty_like(dy);
-  Tensor dx = site.rate > 0 ? Tensor::empty_like(dy) : dresidual;
+  const bool own_dx = site.rate > 0 || is_narrow(kept.sum.dtype());
+  Tensor dx = own_dx ? Tensor::empty_like(kept.sum) : dresidual;
   Tensor dgamma = Tensor::zeros({chunks, d}, dy.dtype(), dy.device());
   Tensor dbeta = Tensor::zeros({chunks, d}, dy.dtype(), dy.device());
-  visit_real("residual_norm", dy.dtype(), [&](auto zero) {
-    using T = decltype(zero);
+  visit_float("residual_norm", kept.sum.dtype(), [&](auto zero) {
+    using X = decltype(zero);
+    using T = Widened<X>;
     on_device(dy.device(), [&](auto device) {
-      each_row(
-          device, chunks, kNormRows * d,
-          ResidualNormBackward<T>{mask, n, d, dy.data<T>(), kept.sum.data<T>(), gamma.data<T>(),
-                                  kept.mean.data<T>(), kept.rstd.data<T>(), dresidual.data<T>(),
-                                  dx.data<T>(), dgamma.data<T>(), dbeta.data<T>()});
+      each_row(device, chunks, kNormRows * d,
+               ResidualNormBackward<T, X>{mask, n, d, dy.data<T>(), kept.sum.data<X>(),
+                                          gamma.data<T>(), kept.mean.data<T>(), kept.rstd.data<T>(),
+                                          dresidual.data<T>(), own_dx ? dx.data<X>() : nullptr,
+                                          dgamma.data<T>(), dbeta.data<T>()});
     });
   });
   return {std::move(dx), std::move(dresidual), column_sums(dgamma), column_sums(dbeta)};

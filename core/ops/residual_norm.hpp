@@ -7,6 +7,9 @@
 ///
 /// A row passes through it in cache: x and residual are read once, sum and y written once. The
 /// mask of the dropout is made anew in backward (core/ops/dropout.hpp).
+///
+/// x may be bf16 or f16, beside a residual, weights and statistics in f32. Then the sum is rounded to that type before it is
+/// normalized, so that backward has the same, and y is given in both: f32 for the next residual, rounded for products.
 #pragma once
 
 #include "core/ops/dropout.hpp"
@@ -17,6 +20,7 @@ namespace minima::ops {
 struct ResidualNormResult {
   Tensor y;
   Tensor sum, mean, rstd;  ///< what backward needs
+  Tensor rounded;          ///< y in the type of x, where that is narrow
 };
 
 /// `example_id` and `position` [rows] say what each row is, for the dropout; with a rate of 0 they
@@ -26,11 +30,11 @@ ResidualNormResult residual_norm(const Tensor& x, const Tensor& residual, const 
                                  const Tensor& example_id, const Tensor& position);
 
 struct ResidualNormGradients {
-  Tensor dx, dresidual;  ///< one and the same tensor where nothing is dropped
+  Tensor dx, dresidual;  ///< one and the same tensor where nothing is dropped or rounded
   Tensor dgamma, dbeta;
 };
 
-/// dresidual, dgamma and dbeta are those of layer norm at `sum`; dx = dropout(dresidual).
+/// dresidual, dgamma and dbeta are those of layer norm at `sum`; dx = dropout(dresidual), of the type of x.
 ResidualNormGradients residual_norm_backward(const Tensor& dy, const ResidualNormResult& kept,
                                              const Tensor& gamma, const DropoutSite& site,
                                              const Tensor& example_id, const Tensor& position);

@@ -5,6 +5,7 @@
 #include "autograd/functions.hpp"
 #include "autograd/layers.hpp"
 #include "core/buffer.hpp"
+#include "core/ops/elementwise.hpp"
 #include "core/rng.hpp"
 #include "tests/support.hpp"
 
@@ -23,6 +24,8 @@ Parameter parameter(const char* name, const Shape& shape, u64 seed) {
   return {.name = name, .value = numbers(shape, seed), .gradient = {}};
 }
 
+Tensor rounded(const Tensor& x, DType type) { return x.to(type).to(DType::f32); }
+
 void check_same(const Tensor& a, const Tensor& b) {
   REQUIRE(a.shape() == b.shape());
   CHECK(std::ranges::equal(a.span<float>(), b.span<float>()));
@@ -34,7 +37,7 @@ struct Layers {
   Parameter w1 = parameter("w1", {12, 8}, 2), b1 = parameter("b1", {12}, 3);
   Parameter w2 = parameter("w2", {8, 12}, 4), b2 = parameter("b2", {8}, 5);
   Parameter wq = parameter("wq", {8, 8}, 6), wk = parameter("wk", {8, 8}, 7),
-            wv = parameter("wv", {8, 8}, 8);
+            wv = parameter("wv", {8, 8}, 8), w3 = parameter("w3", {12, 12}, 11);
   Parameter gamma = parameter("gamma", {8}, 9), beta = parameter("beta", {8}, 10);
   std::vector<Parameter*> all{&x, &w1, &b1, &w2, &b2, &wq, &wk, &wv, &gamma, &beta};
   Tensor offsets = Tensor::from(std::vector<i64>{0, 2, 5, 9});
@@ -131,23 +134,70 @@ TEST_CASE("layers in one give what their parts give, also in narrow numbers") {
 TEST_CASE("narrow numbers that wait for backward take half the bytes") {
   Layers l;
   i64 kept[2];
+  const auto result_bytes = [](const Variable& y) {
+    return y.shape().size() * element_size(y.dtype());
+  };
   for (const bool narrow : {false, true}) {
     const Autocast products(narrow ? DType::bf16 : DType::f32);
     const i64 before = memory_stats().live;
     const Variable y = linear(gelu(linear(mul(l.x, l.x), l.w1)), l.w2);
-    kept[narrow] = memory_stats().live - before - y.value().bytes();
+    kept[narrow] = memory_stats().live - before - result_bytes(y);
   }
-  // x², gelu's input and its result; the input belongs to gelu, which is no product.
+  // x², gelu's input and its result; the input belongs to gelu, which is no product. And the weights.
   CHECK(kept[0] == 4 * 9 * (8 + 12 + 12));
-  CHECK(kept[1] == 2 * 9 * (8 + 12) + 4 * 9 * 12);
+  CHECK(kept[1] == 2 * 9 * (8 + 12) + 4 * 9 * 12 + 2 * 2 * 8 * 12);
 
   for (const bool narrow : {false, true}) {
     const Autocast products(narrow ? DType::bf16 : DType::f32);
     const i64 before = memory_stats().live;
     const Variable y = feed_forward(mul(l.x, l.x), {l.w1, l.b1}, {l.w2, l.b2});
-    kept[narrow] = memory_stats().live - before - y.value().bytes();
+    kept[narrow] = memory_stats().live - before - result_bytes(y);
   }
-  CHECK(kept[1] == kept[0] / 2);
+  CHECK(kept[1] == kept[0] / 2 + 2 * 2 * 8 * 12);
+}
+
+TEST_CASE("what is rounded anyway is given in two bytes, and widened for those who ask for f32") {
+  Layers l;
+  const Autocast products(DType::bf16);
+  const Variable y = linear(l.x, l.w1, l.b1);
+  CHECK(y.dtype() == DType::bf16);
+  CHECK(y.value(DType::bf16).dtype() == DType::bf16);
+  CHECK(y.value().dtype() == DType::f32);
+  check_same(y.value(), y.value(DType::bf16).to(DType::f32));
+  CHECK(y.value().shares_storage(y.value()));  // widened once
+
+  const Variable norm = residual_norm(linear(l.x, l.wq), l.x, l.gamma, l.beta, 1e-6);
+  CHECK(norm.dtype() == DType::f32);
+  const i64 live = memory_stats().live;
+  const Tensor for_products = norm.value(DType::bf16);
+  CHECK(memory_stats().live == live);  // the norm gave it along
+  check_same(for_products.to(DType::f32), rounded(norm.value(), DType::bf16));
+}
+
+TEST_CASE("gradients of a narrow value from several sides are added in f32") {
+  Layers l;
+  const Tensor dy = numbers({9, 12}, 20);
+  const auto of = [&](bool twice) {
+    l.w1.gradient.clear();
+    const Autocast products(DType::bf16);
+    const Variable h = linear(l.x, l.w1);
+    (twice ? add(gelu(h), linear(h, l.w3)) : gelu(h)).backward(dy);
+    return l.w1.gradient.values();
+  };
+  const Tensor of_gelu = of(false), of_both = of(true);
+  CHECK(of_both.dtype() == DType::f32);
+  const Tensor h = rounded(ops::linear(rounded(l.x.value, DType::bf16),
+                                       rounded(l.w1.value, DType::bf16), {}),
+                           DType::bf16),
+               by_gelu = ops::unary_backward<ops::Gelu>(dy, h),
+               by_linear = rounded(ops::linear_input_gradient(rounded(dy, DType::bf16),
+                                                              rounded(l.w3.value, DType::bf16)),
+                                   DType::bf16);
+  const auto expected = [&](const Tensor& dh) {
+    return ops::linear_weight_gradient(rounded(dh, DType::bf16), rounded(l.x.value, DType::bf16));
+  };
+  check_same(of_gelu, expected(by_gelu));
+  check_same(of_both, expected(ops::binary<ops::Add>(by_gelu, by_linear)));
 }
 
 TEST_CASE("what a checkpoint computes again is of forward's precision") {

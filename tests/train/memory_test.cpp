@@ -170,18 +170,20 @@ TEST_CASE("a block keeps 8 dim + hidden + heads + 4 numbers for each token") {
   CHECK(predict_step(config, batch).logits_bytes == 4 * batch.texts * config.labels);
 }
 
-TEST_CASE("with products of two bytes a block keeps half, but for sums and statistics") {
+TEST_CASE("with products of two bytes a block keeps half, but for statistics, and its weights") {
   const nn::EncoderConfig config = small_config();
   const BatchShape batch = BatchShape::of_texts(7, 11);
-  const auto of_block_0 = [&](const StepKind& kind) {
+  const auto of_block = [&](const char* scope, const StepKind& kind) {
     i64 bytes = 0;
     for (const Activation& activation : predict_step(config, batch, kind).activations)
-      if (activation.scope == "block 0") bytes += activation.bytes;
+      if (activation.scope == scope) bytes += activation.bytes;
     return bytes;
   };
-  CHECK(of_block_0({.precision = DType::bf16}) ==
-        batch.tokens * (2 * (8 * config.dim + config.hidden) + 4 * (config.heads + 4)));
-  CHECK(of_block_0({.precision = DType::f16}) == of_block_0({.precision = DType::bf16}));
+  const i64 weights = 2 * (4 * config.dim + 2 * config.hidden) * config.dim;
+  CHECK(of_block("block 1", {.precision = DType::bf16}) ==
+        batch.tokens * (2 * (8 * config.dim + config.hidden) + 4 * (config.heads + 4)) + weights);
+  CHECK(of_block("block 1", {.precision = DType::f16}) ==
+        of_block("block 1", {.precision = DType::bf16}));
 }
 
 TEST_CASE("with checkpointed layers a block keeps its input alone") {

@@ -75,16 +75,29 @@ const float* opened(const Stored& x, cublasComputeType_t compute, std::vector<fl
   return copy.data();
 }
 
-void multiply(const Product& p, float alpha, float beta) {
-  check(p.ctype == CUDA_R_32F, "emulated device: results of products are f32 or f64");
-  std::vector<float> a_copy, b_copy;
+/// C's sums in f32, bias included, and each rounded once where C is narrow.
+void multiply(const Product& p, float alpha, float beta, const void* bias = nullptr) {
+  std::vector<float> a_copy, b_copy, c_copy, bias_copy;
   const float *const a = opened(p.a, p.compute, a_copy), *const b = opened(p.b, p.compute, b_copy);
-  auto* const c = static_cast<float*>(p.c);
+  const Stored stored{p.c, p.ctype, p.m, p.n, p.ldc};
+  auto* const c = narrow(p.ctype) ? const_cast<float*>(opened(stored, CUBLAS_COMPUTE_32F, c_copy))
+                                  : static_cast<float*>(p.c);
   // Column-major C = A B is row-major Cᵀ = Bᵀ Aᵀ.
-  if (p.k > 0)
-    return blas::sgemm(p.bt, p.at, p.n, p.m, p.k, alpha, b, p.b.ld, a, p.a.ld, beta, c, p.ldc);
+  if (p.k > 0) {
+    blas::sgemm(p.bt, p.at, p.n, p.m, p.k, alpha, b, p.b.ld, a, p.a.ld, beta, c, p.ldc);
+  } else {
+    for (i64 j = 0; j < p.n; ++j)
+      for (i64 i = 0; i < p.m; ++i) c[j * p.ldc + i] = beta == 0 ? 0 : beta * c[j * p.ldc + i];
+  }
+  const float* const added =
+      bias ? opened({bias, p.ctype, p.m, 1, p.m}, CUBLAS_COMPUTE_32F, bias_copy) : nullptr;
+  if (!added && !narrow(p.ctype)) return;
   for (i64 j = 0; j < p.n; ++j)
-    for (i64 i = 0; i < p.m; ++i) c[j * p.ldc + i] = beta == 0 ? 0 : beta * c[j * p.ldc + i];
+    for (i64 i = j * p.ldc; i < j * p.ldc + p.m; ++i) {
+      if (added) c[i] += added[i - j * p.ldc];
+      if (p.ctype == CUDA_R_16F) static_cast<f16*>(p.c)[i] = f16(c[i]);
+      if (p.ctype == CUDA_R_16BF) static_cast<bf16*>(p.c)[i] = bf16(c[i]);
+    }
 }
 void multiply(const Product& p, double alpha, double beta) {
   const auto *const a = static_cast<const double*>(p.a.values), *const b =
@@ -179,7 +192,7 @@ struct LtProduct {
   cudaDataType_t scale;
   cublasOperation_t ta = CUBLAS_OP_N, tb = CUBLAS_OP_N;
   cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;
-  float* vector = nullptr;
+  void* vector = nullptr;  ///< of the type of D
 };
 struct LtLayout {
   cudaDataType_t type;
@@ -306,7 +319,9 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtM
   const auto& alignment = preference->alignment;
   const bool narrow_fits =
       a->ld % 8 == 0 && b->ld % 8 == 0 && alignment[0] >= 16 && alignment[1] >= 16;
-  if (!p->supported() || (narrow(a->type) && !narrow_fits)) return CUBLAS_STATUS_NOT_SUPPORTED;
+  const bool sums_fit = product->epilogue != CUBLASLT_EPILOGUE_BGRADB || d->type == CUDA_R_32F;
+  if (!p->supported() || (narrow(a->type) && !narrow_fits) || !sums_fit)
+    return CUBLAS_STATUS_NOT_SUPPORTED;
   *found = 1;
   results[0] = {};
   results[0].workspaceSize = std::min(preference->workspace, kLtWorkspace);
@@ -345,10 +360,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t prod
                 on_device(workspace, workspace_bytes),
             "emulated device: the bias of a product reaches outside of the device's memory");
     std::memset(workspace, 0xff, workspace_bytes);
-    multiply(p, alpha, beta);
-    if (product.epilogue == CUBLASLT_EPILOGUE_BIAS)
-      for (i64 j = 0; j < p.n; ++j)
-        for (i64 i = 0; i < p.m; ++i) static_cast<float*>(p.c)[j * p.ldc + i] += product.vector[i];
+    multiply(p, alpha, beta, product.epilogue == CUBLASLT_EPILOGUE_BIAS ? product.vector : nullptr);
     if (!sums) return;
     std::vector<float> copy;
     const float* const from = opened(p.b, p.compute, copy);
@@ -356,7 +368,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t prod
       double sum = 0;
       for (i64 l = 0; l < p.k; ++l)
         sum += double{p.bt ? from[l * p.b.ld + j] : from[j * p.b.ld + l]};
-      product.vector[j] = static_cast<float>(sum);
+      static_cast<float*>(product.vector)[j] = static_cast<float>(sum);
     }
   };
   if (enqueue(stream, work) != cudaSuccess) return CUBLAS_STATUS_NOT_INITIALIZED;

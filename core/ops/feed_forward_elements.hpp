@@ -1,0 +1,48 @@
+/// What feed_forward (core/ops/feed_forward.hpp) does between its products; T is how the hidden layer is stored.
+#pragma once
+
+#include "core/each.hpp"
+#include "core/ops/convert.hpp"
+#include "core/ops/elementwise.hpp"
+
+namespace minima::ops {
+
+/// g ← gelu(h).
+template <class T>
+struct HiddenForward {
+  const T* h;
+  T* g;
+
+  MINIMA_HD static T gelu(T h) { return converted<T>(Gelu{}(widened(h))); }
+  MINIMA_HD void operator()(i64 i) const { g[i] = gelu(h[i]); }
+
+  MINIMA_HD bool in_fours() const { return Four<T>::fits(h) && Four<T>::fits(g); }
+  MINIMA_HD void four(i64 i) const {
+    auto values = Four<T>::load(h + i);
+    for (T& x : values.x) x = gelu(x);
+    values.store(g + i);
+  }
+};
+
+/// dh ← dg ⊙ gelu′(h), h ← g; dh comes in as dg.
+template <class T>
+struct HiddenBackward {
+  T *dh, *h;
+
+  MINIMA_HD static void apply(T& dh, T& h) {
+    const auto x = widened(h);
+    dh = converted<T>(widened(dh) * Gelu{}.derivative(x));
+    h = HiddenForward<T>::gelu(h);
+  }
+  MINIMA_HD void operator()(i64 i) const { apply(dh[i], h[i]); }
+
+  MINIMA_HD bool in_fours() const { return Four<T>::fits(dh) && Four<T>::fits(h); }
+  MINIMA_HD void four(i64 i) const {
+    auto gradients = Four<T>::load(dh + i), values = Four<T>::load(h + i);
+    for (int k = 0; k < 4; ++k) apply(gradients.x[k], values.x[k]);
+    gradients.store(dh + i);
+    values.store(h + i);
+  }
+};
+
+}  // namespace minima::ops
