@@ -15,7 +15,7 @@ inline Device device_of(Gpu gpu) { return {Device::Kind::MINIMA_BACKEND, gpu.ind
 struct DeviceLimits {
   i64 multiprocessors, shared_bytes;  ///< shared memory: for one block of threads, when asked for
 };
-const DeviceLimits& limits_of(Gpu gpu);
+DeviceLimits limits_of(Gpu gpu);
 
 cublasHandle_t blas_of(Gpu gpu);
 

@@ -18,7 +18,6 @@ struct Context {
   cudaStream_t stream = nullptr;
   cublasHandle_t blas = nullptr;
   WrongValue* wrong = nullptr;
-  DeviceLimits limits = {};
 };
 
 Context& context_of(Gpu gpu) {
@@ -36,13 +35,6 @@ Context& context_of(Gpu gpu) {
   check_cuda(cudaMemsetAsync(wrong, 0, sizeof(WrongValue), made.stream), "memory for errors");
   check_cublas(cublasCreate(&made.blas), "starting cuBLAS");
   check_cublas(cublasSetStream(made.blas, made.stream), "starting cuBLAS");
-  const auto limit = [&](cudaDeviceAttr which) {
-    int value = 0;
-    check_cuda(cudaDeviceGetAttribute(&value, which, gpu.index), "asking what the device has");
-    return i64{value};
-  };
-  made.limits = {limit(cudaDevAttrMultiProcessorCount),
-                 limit(cudaDevAttrMaxSharedMemoryPerBlockOptin)};
   return contexts[gpu.index] = made;
 }
 
@@ -71,7 +63,14 @@ class Relaxed {
 }  // namespace
 
 cudaStream_t stream_of(Gpu gpu) { return context_of(gpu).stream; }
-const DeviceLimits& limits_of(Gpu gpu) { return context_of(gpu).limits; }
+DeviceLimits limits_of(Gpu gpu) {
+  const auto limit = [&](cudaDeviceAttr which) {
+    int value = 0;
+    check_cuda(cudaDeviceGetAttribute(&value, which, gpu.index), "asking what the device has");
+    return i64{value};
+  };
+  return {limit(cudaDevAttrMultiProcessorCount), limit(cudaDevAttrMaxSharedMemoryPerBlockOptin)};
+}
 cublasHandle_t blas_of(Gpu gpu) { return context_of(gpu).blas; }
 WrongValue* wrong_value_of(Gpu gpu) { return context_of(gpu).wrong; }
 

@@ -105,8 +105,6 @@ __global__ void __launch_bounds__(kThreads)
     if (view.skipped) return;
     const Formula formula = formulas[entry];
     const Guard guard(view.guard);
-    const bool lazy = view.skips_rows();
-    const i64 width = view.matrix.columns;
     const u32 block = static_cast<u32>(block_of(view, kSlots)), stretch = stretch_of(block, kSlots);
     const i64 begin = (number - table.first[entry]) * stretch, left = view.matrix.size() - begin;
     const u32 n = left < stretch ? static_cast<u32>(left) : stretch;
@@ -137,9 +135,9 @@ __global__ void __launch_bounds__(kThreads)
       columns.decode_gradient(loaded, g);
       for (int s = 0; s < kSlots; ++s)
         decode(loaded.slots[s], columns.slots[s].storage, codes[s].value, state[s]);
-      const bool moves = loaded.given || !lazy;
+      const bool moves = loaded.given || !columns.lazy;
       if (moves) {
-        walk_rows<N>(formula, begin + k, width, [&](const auto& row, i64 j, int e) {
+        walk_rows<N>(formula, columns.first + k, columns.width, [&](const auto& row, i64 j, int e) {
           const float before = p[e];
           row(j, p[e], g[e], state[K][e]...);
           const bool ok = guard.passes(g[e]);
@@ -148,7 +146,7 @@ __global__ void __launch_bounds__(kThreads)
           bad |= !Guard(true).passes(p[e]);
         });
         store(columns.value, k, p);
-        if (block && lazy) atomicExch(&moved[b], 1u);
+        if (block && columns.lazy) atomicExch(&moved[b], 1u);
       }
       for (int s = 0; s < kSlots; ++s) {
         if (columns.slots[s].storage != Storage::block8) {
@@ -173,7 +171,7 @@ __global__ void __launch_bounds__(kThreads)
     __syncthreads();
     if (block) {
       // A block that holds no row to be moved keeps its bits.
-      const auto changed = [&](u32 b) { return !lazy || moved[b] != 0; };
+      const auto changed = [&](u32 b) { return !columns.lazy || moved[b] != 0; };
       for (int s = 0; s < kSlots; ++s)
         if (columns.slots[s].storage == Storage::block8)
           for (u32 b = threadIdx.x; b <= block_at(n - 1); b += kThreads)
@@ -489,7 +487,7 @@ class PassesOnGpu {
       if (block) shared = std::max(shared, shared_bytes(K, stretch));
       return (view.matrix.size() + stretch - 1) / stretch;
     });
-    const DeviceLimits& limits = limits_of(gpu_);
+    const DeviceLimits limits = limits_of(gpu_);
     check(shared + kStaticShared <= limits.shared_bytes,
           "optimizer: {} slots in 8 bits need {} bytes of shared memory, {} has {}; a smaller "
           "block_size needs less",

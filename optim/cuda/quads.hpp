@@ -147,7 +147,8 @@ struct Columns {
   __device__ void fill(const StepView& view, i64 begin) {
     const GradientView& g = view.gradient;
     value = Place::of(view.value, begin), gradient = Place::of(g.values, g.ids ? 0 : begin);
-    ids = g.ids, count = g.count, row_width = g.width, first = begin;
+    ids = g.ids, count = g.count, row_width = g.width;
+    first = begin, width = view.matrix.columns, lazy = view.skips_rows();
     scale = view.gradient_scale, limit = view.clip_value;
     // A quad lies in one of the rows given.
     quads = begin % 4 == 0 && takes_quads(view.value) && takes_quads(g.values) &&
@@ -187,9 +188,9 @@ struct Columns {
 
   Place value, gradient, slots[kSlots + 1];
   const i64* ids;
-  i64 count, row_width, first;
+  i64 count, row_width, first, width;
   float scale, limit;
-  bool quads;
+  bool quads, lazy;
 };
 
 /// The threads of a block over n elements: f(std::integral_constant<int, N>, k) for each k, k + 1, … k + N − 1.
