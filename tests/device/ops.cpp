@@ -1,11 +1,15 @@
 /// Every op on the device against the CPU, forward and backward.
+#include <numeric>
+
 #include "autograd/autocast.hpp"
 #include "autograd/functions.hpp"
 #include "autograd/layers.hpp"
 #include "core/ops/embedding.hpp"
+#include "core/ops/feed_forward.hpp"
 #include "core/ops/finite.hpp"
 #include "core/ops/layout.hpp"
 #include "core/ops/reduce.hpp"
+#include "core/ops/residual_norm.hpp"
 #include "core/rng.hpp"
 #include "tests/autograd/op_rows.hpp"
 #include "tests/device/device.hpp"
@@ -318,6 +322,66 @@ TEST_CASE("mixed precision on the device is that of the CPU, forward and backwar
       compare(exact[i], device[i], DType::f32,
               type == DType::bf16 ? Tolerance{2e-2, 1e-2} : Tolerance{3e-3, 2e-3});
   }
+}
+
+TEST_CASE(
+    "what a norm and a hidden layer store in two bytes is the CPU's, for rows of a warp and of a "
+    "block") {
+  const ops::DropoutSite site{.rate = 0.3, .key = 7, .step = 3};
+  for (const i64 d : {33, 1500})
+    for (const DType type : {DType::bf16, DType::f16}) {
+      CAPTURE(d);
+      CAPTURE(dtype_name(type));
+      const auto f32 = [](const Shape& shape, const char* name) {
+        return normal(shape, name).to(DType::f32);
+      };
+      std::vector<i64> places(37);
+      std::iota(places.begin(), places.end(), 0);
+      const Tensor x = f32({37, d}, "x").to(type), residual = f32({37, d}, "r"),
+                   gamma = f32({d}, "gamma"), beta = f32({d}, "beta"), dy = f32({37, d}, "dy"),
+                   rows = Tensor::from(places);
+      const auto norm = [&](Device device) {
+        const auto at = [&](const Tensor& t) { return t.to(device); };
+        const auto out = ops::residual_norm(at(x), at(residual), at(gamma), at(beta), 1e-5, site,
+                                            at(rows), at(rows));
+        CHECK(same_bytes(out.rounded.to(Device{}), out.y.to(type).to(Device{})));
+        const auto grads =
+            ops::residual_norm_backward(at(dy), out, at(gamma), site, at(rows), at(rows));
+        CHECK(grads.dx.dtype() == type);
+        CHECK(grads.dresidual.dtype() == DType::f32);
+        return std::vector<Tensor>{out.y,    out.sum,         out.mean,     out.rstd,
+                                   grads.dx, grads.dresidual, grads.dgamma, grads.dbeta};
+      };
+      const ops::FeedForwardWeights weights{f32({40, d}, "w1").to(type), f32({40}, "b1"),
+                                            f32({8, 40}, "w2").to(type), f32({8}, "b2")};
+      const Tensor dz = f32({37, 8}, "dz").to(type);
+      const auto net = [&](Device device) {
+        const auto at = [&](const Tensor& t) { return t.to(device); };
+        const ops::FeedForwardWeights there{at(weights.w1), at(weights.b1), at(weights.w2),
+                                            at(weights.b2)};
+        const auto [y, h] = ops::feed_forward(at(x), there);
+        CHECK(y.dtype() == type);
+        CHECK(h.dtype() == type);
+        const Tensor kept = h.clone();
+        const auto grads = ops::feed_forward_backward(at(dz), at(x), h, there, true);
+        return std::vector<Tensor>{y, kept, grads.dx, grads.dw1, grads.db1, grads.dw2, grads.db2};
+      };
+      const auto agree = [&](const auto& make) {
+        const std::vector<Tensor> expected = make(Device{}), found = make(kDevice);
+        for (std::size_t i = 0; i < expected.size(); ++i) {
+          CAPTURE(i);
+          const Tensor right = expected[i].to(DType::f64);
+          double squares = 0;
+          for (double value : right.span<double>()) squares += value * value;
+          const double rms = std::sqrt(squares / static_cast<double>(right.size())),
+                       rounding = type == DType::bf16 ? 1e-2 : 1.5e-3;
+          check_close(found[i].to(Device{}).to(DType::f64), right,
+                      {rounding * std::max(rms, 1e-3), rounding});
+        }
+      };
+      agree(norm);
+      agree(net);
+    }
 }
 
 TEST_CASE("a dropped element is the same one on every device") {
