@@ -17,6 +17,10 @@ struct alignas(N * sizeof(T)) Pack {
 };
 template <class T, int N>
 __device__ Pack<T, N>& pack_at(T* values, i64 at) {
+#if !defined(__CUDACC__)  // a GPU would stop there
+  check(reinterpret_cast<std::uintptr_t>(values + at) % sizeof(Pack<T, N>) == 0,
+        "emulated device: {} bytes at an address that is no multiple of it", sizeof(Pack<T, N>));
+#endif
   return *reinterpret_cast<Pack<T, N>*>(values + at);
 }
 /// A pointer that is read from shared memory: the compiler does not see that it leads to the device's.
@@ -70,7 +74,7 @@ __device__ Raw<N> load(const Place& from, i64 at, i64 block = 0) {
     }
   } else {
     if constexpr (N == 4)
-      raw.words[0] = from.at<u32>()[at / 4];
+      raw.words[0] = pack_at<u32, 1>(from.at<u32>(), at / 4).value[0];
     else
       raw.words[0] = from.at<u8>()[at];
     raw.absmax = from.scales()[block];
@@ -103,7 +107,7 @@ __device__ void store_narrow(T* to, const F& number) {
     Pack<u32, N / kInWord> words{};
     for (int e = 0; e < N; ++e)
       words.value[e / kInWord] |= u32{number(e)} << 8 * sizeof(T) * (e % kInWord);
-    *reinterpret_cast<Pack<u32, N / kInWord>*>(to) = words;
+    pack_at<u32, N / kInWord>(reinterpret_cast<u32*>(to), 0) = words;
   }
 }
 

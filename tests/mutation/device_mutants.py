@@ -62,7 +62,7 @@ MUTANTS = [
     ("only the last columns of a wide row enter its sum", "optim/cuda/passes.hpp",
      "of_row = tile == 0 ? sum : of_row + sum;", "of_row = sum;", STRETCHES),
     ("quads wherever values lie", "optim/cuda/quads.hpp",
-     "% bytes == 0 &&\n", "% 1 == 0 &&\n", "values that do not begin*"),
+     "% bytes == 0 &&\n", "% bytes < 16 &&\n", "values that do not begin*"),
     ("an id one too large passes", "core/cuda/note_outside.cu", "values[i] >= high))", "values[i] > high))", WRONG_ID),
     # masks and offsets
     ("attention: the mask of the first tiles for all", "core/ops/attention.cu",
