@@ -14,9 +14,11 @@ Needs: torch, transformers, tokenizers (bench/peer_pytorch.py).
 """
 
 import argparse
+import contextlib
 import json
 import os
 import queue
+import signal
 import statistics
 import subprocess
 import sys
@@ -39,7 +41,7 @@ class Peer:
         self.errors = tempfile.TemporaryFile("w+", errors="replace")
         try:
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True,
-                                            env=dict(os.environ, **(environment or {})))  # fmt: skip
+                                            start_new_session=True, env=dict(os.environ, **(environment or {})))  # fmt: skip
         except OSError as error:
             raise Failed(f"{command[0]}: {error.strerror}") from error
         self.begin, self.is_ready = time.monotonic(), False
@@ -55,7 +57,7 @@ class Peer:
         try:
             line = self.lines.get(timeout=seconds)
         except queue.Empty:
-            self.process.kill()
+            self.kill()
             raise Failed(f"no answer within {seconds:.0f} s" if self.is_ready else f"not ready after {time.monotonic() - self.begin:.0f} s") from None
         if line == "" and self.process.wait() is not None:
             self.errors.seek(0)
@@ -89,8 +91,13 @@ class Peer:
         try:
             self.process.communicate("quit\n", timeout=20)
         except (OSError, ValueError, subprocess.TimeoutExpired):
-            self.process.kill()
+            self.kill()
             self.process.wait()
+
+    def kill(self) -> None:
+        """With all that it has started: torch.compile's compilers would take the processor from who is measured next."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
 
 
 def busy_seconds() -> float:

@@ -305,9 +305,11 @@ TEST_CASE(
         CAPTURE(i);
         double largest = 0;
         for (float x : expected[i].span<float>()) largest = std::max<double>(largest, std::abs(x));
-        const double of_largest = type == DType::f32 || i == 1 ? 2e-6
-                                  : type == DType::bf16        ? 1e-2
-                                                               : 1.5e-3;
+        // log_sum is not rounded; tensor cores cut off what is small beside the largest they add.
+        const double of_largest = type == DType::f32    ? 2e-6
+                                  : i == 1              ? 2e-5
+                                  : type == DType::bf16 ? 1e-2
+                                                        : 1.5e-3;
         check_close(found[i].to(Device{}), expected[i], {of_largest * largest, 1e-5});
       }
     }
