@@ -57,20 +57,29 @@ void fill_entries(CodeMap& map) {
   }
 }
 
-/// The same from the entries.
+/// The same from the entries, but with the buckets half of one further: borders that are short binary fractions, as
+/// ties make them, are then far from a bucket's.
 void fill_compact(CodeMap& map) {
   CompactCodes& compact = map.compact;
   std::copy_n(map.value, 256, compact.value);
   std::fill_n(compact.border, 258, ~0u);
-  for (const u32 sign : {0u, 1u}) {
-    check(map.code(sign << 31) == map.code(sign << 31 | CompactCodes::kSmallest << 16),
+  for (const u32 sign : {0u, 1u << 31}) {
+    check(map.code(sign) == map.code(sign | CompactCodes::kBegin),
           "code map: a border lies below the compact table");
-    for (u32 upper = CompactCodes::kSmallest; upper <= CompactCodes::kOne; ++upper) {
-      const u32 begin = sign << 31 | upper << 16, last = begin | 0xffffu, code = map.code(begin);
-      compact.first[sign][upper - CompactCodes::kSmallest] = static_cast<u8>(code);
-      if (map.code(last) == code) continue;
-      const u32 above = (1u << 16) - (map.entry[begin >> 16] & 0xffffu);
-      compact.border[1 + map.code(last)] = upper << 16 | above;
+    for (u32 bucket = 0; bucket < CompactCodes::kBuckets; ++bucket) {
+      const u32 begin = CompactCodes::kBegin + (bucket << 16), last = begin + 0xffffu;
+      const u32 code = map.code(sign | begin), next = map.code(sign | last);
+      compact.first[sign >> 31][bucket] = static_cast<u8>(code);
+      if (next == code) continue;
+      u32 below = begin, above = last;
+      while (above - below > 1) {
+        const u32 middle = below + (above - below) / 2;
+        (map.code(sign | middle) == code ? below : above) = middle;
+      }
+      check(above - begin > 2 * CompactCodes::kDoubt && last - above > 2 * CompactCodes::kDoubt &&
+                next == (sign ? code - 1 : code + 1),
+            "code map: a border lies close to its bucket's, or a bucket has two");
+      compact.border[1 + next] = above;
     }
   }
 }

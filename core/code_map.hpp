@@ -31,21 +31,39 @@ MINIMA_HD T look_up(const T* table, u32 index) {
 /// the bits of each border whether that or the next one is meant. All smaller magnitudes are in the first bucket, all
 /// larger ones are 1.
 struct alignas(16) CompactCodes {
-  static constexpr u32 kSmallest = 0x3400u, kOne = 0x3f80u;  ///< upper halves of 2⁻²³ and 1
+  static constexpr u32 kOne = 0x3f800000u,
+                       kBegin = 0x33ff8000u;  ///< 1; the first bucket's, below 2⁻²³
+  static constexpr u32 kBuckets = ((kOne - kBegin) >> 16) + 1;
 
   float value[256];
   u32 border[258];  ///< [1 + code]: the magnitude from which on, away from 0, this code is meant
-  u8 first[2][(kOne - kSmallest + 4) / 4 * 4];  ///< of positive and of negative values
+  u8 first[2][(kBuckets + 3) / 4 * 4];  ///< of positive and of negative values
 
-  /// The code of a number by its bits: that of CodeMap.
-  MINIMA_HD u32 code(u32 bits) const {
-    constexpr u32 one = kOne << 16;
+  /// A code, and how far its number lies from the bucket's border: the difference of their bits.
+  struct Found {
+    u32 code, beyond;
+  };
+  MINIMA_HD Found find(u32 bits) const {
+    const u32 any = bits & 0x7fffffffu, magnitude = any < kOne ? any : kOne;
     const u32 negative = bits >> 31,
-              magnitude = (bits & 0x7fffffffu) < one ? bits & 0x7fffffffu : one;
-    const u32 upper = magnitude >> 16, bucket = upper > kSmallest ? upper - kSmallest : 0;
-    const u32 found = first[negative][bucket], next = found + 1 - 2 * negative;
-    return magnitude >= border[1 + next] ? next : found;
+              bucket = ((magnitude > kBegin ? magnitude : kBegin) - kBegin) >> 16;
+    const u32 code = first[negative][bucket];
+    const u32 next = code + 1 - 2 * negative, from = border[1 + next];
+    return {magnitude >= from ? next : code, magnitude - from};
   }
+  /// The code of a number by its bits: that of CodeMap.
+  MINIMA_HD u32 code(u32 bits) const { return find(bits).code; }
+
+  /// That of x/divisor, |x| ≤ divisor; `inverse` is nearly 1/divisor. A product is off by less than kDoubt in the last
+  /// place, and tells the code but close to a border: a GPU needs a dozen instructions for a division.
+  MINIMA_HD u32 code_of_quotient(float x, float divisor, float inverse) const {
+    // Where neither the inverse nor a product that matters leaves the range of floats.
+    const bool safe = divisor > 0x1p-90f && divisor < 0x1p90f;
+    const Found found = find(std::bit_cast<u32>(x * inverse));
+    if (safe && found.beyond + kDoubt > 2 * kDoubt) return found.code;
+    return code(std::bit_cast<u32>(x / divisor));
+  }
+  static constexpr u32 kDoubt = 8;
 };
 
 /// The 256 numbers of a code and its table for encoding. Plain data, for a GPU too.

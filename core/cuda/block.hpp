@@ -38,6 +38,15 @@ __device__ inline u32 warp_largest(u32 value) {
 #endif
 }
 
+/// 1/x but for the last two bits, for x between 2⁻¹²⁶ and 2¹²⁶.
+__device__ inline float about_inverse(float x) {
+#if defined(__CUDA_ARCH__)
+  return __fdividef(1.0f, x);
+#else
+  return 1 / x;
+#endif
+}
+
 struct Sum {
   template <class T>
   __device__ T operator()(T a, T b) const {

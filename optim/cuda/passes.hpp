@@ -182,9 +182,10 @@ __global__ void __launch_bounds__(kThreads)
         for (int s = 0; s < kSlots; ++s) {
           if (columns.slots[s].storage != Storage::block8) continue;
           const float divisor = Block8Storage::divisor(largest[s][b]);
+          const float inverse = about_inverse(divisor);
           const auto values = pack_at<float, N>(fresh + s * stretch, k);
           store_narrow<u8, N>(columns.slots[s].template at<u8>() + k, [&](int e) {
-            return codes[s].code(std::bit_cast<u32>(values.value[e] / divisor));
+            return codes[s].code_of_quotient(values.value[e], divisor, inverse);
           });
         }
       });

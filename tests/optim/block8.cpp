@@ -84,6 +84,25 @@ TEST_CASE("the compact codes are those of the whole table") {
   }
 }
 
+TEST_CASE("a quotient's code is told by a product, near a border by the quotient") {
+  for (const CodeMap* map : {&signed_code_map(), &unsigned_code_map()}) {
+    const std::vector<float> magnitudes = telling_values(*map);
+    for (float divisor : {1.0f, 1.7f, 0x1.fffffep-7f, 0x1.000002p5f, 3e-30f, 3e-33f, 1e-40f, 2e35f,
+                          3e38f, HUGE_VALF, std::nanf("")})
+      for (const float off : {1.0f, 1 - 0x1p-23f, 1 + 0x1p-23f}) {  // a GPU's inverse is nearly one
+        i64 wrong = 0;
+        for (const float magnitude : magnitudes)
+          for (const float sign : {1.0f, -1.0f}) {
+            const float x = std::copysign(std::min(magnitude * divisor, divisor), sign);
+            wrong += map->compact.code_of_quotient(x, divisor, off / divisor) !=
+                     map->code(std::bit_cast<u32>(x / divisor));
+          }
+        CAPTURE(divisor);
+        CHECK(wrong == 0);
+      }
+  }
+}
+
 TEST_CASE("on every vector unit the largest magnitude of a block is found wherever it stands") {
   std::vector<float> values(97, 1.0f);
   for (const float largest : {-2.0f, -HUGE_VALF, std::nanf("")})
