@@ -32,7 +32,7 @@ TEST_CASE("memory answers from sizes alone, and its measurement agrees") {
   for (const char* part : {"7,001,230,082 parameters", "14,002,460,700", "yes", "no"})
     CHECK(scale.out.find(part) != std::string::npos);
   const Answer measured = shell.minima(
-      "memory --measure --json --model tiny --vocabulary 500 --batch 4 --length 9 --threads 1");
+      "memory --measure --json --model tiny --vocabulary 500 --batch 16 --length 20 --threads 1");
   CAPTURE(measured.err);
   REQUIRE(measured.code == 0);
   const Json measurement = parse_json(measured.out, "--measure");
@@ -41,7 +41,8 @@ TEST_CASE("memory answers from sizes alone, and its measurement agrees") {
       CHECK(optimizer[bytes] == optimizer["measured"][bytes]);
   CHECK(measurement["gpu_scratch_bytes"] == 32 << 20);
   const Answer narrow = shell.minima(
-      "memory --measure --json --precision bf16 --model tiny --vocabulary 500 --batch 4 --length 9 "
+      "memory --measure --json --precision bf16 --model tiny --vocabulary 500 --batch 16 --length "
+      "20 "
       "--threads 1 --optimizers adamw");
   CAPTURE(narrow.err);
   REQUIRE(narrow.code == 0);
