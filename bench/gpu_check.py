@@ -12,7 +12,8 @@ optimizers  a step of each optimizer on its 65.8 M weights
 sanitizer   the device tests under compute-sanitizer: memcheck, racecheck, initcheck, synccheck; some of the cases
 
 `speed` stands for the four parts in the middle, which end --seconds after they have begun: with fewer rounds where time is
-short. Whoever takes part in one is started with the others, then they take turns. OUT.json and OUT.md, a table, are written
+short. The programs of a precision are started together, then they take turns. torch.compile has no part in `varied`: it
+would compile anew for length after length. OUT.json and OUT.md, a table, are written
 after each part; both name GPU, driver, date and commit. A program that fails has its error's last line there.
 
 BUILD_FOLDER needs no more than bench_train_step, bench_optimizers, tests/test_device and CMakeCache.txt. PyTorch and
@@ -181,19 +182,23 @@ def take_turns(programs: dict, options: argparse.Namespace, ready: float, clock:
     return {key: {"error": errors[key]} if key in errors else answers[key][1:] for key in programs}
 
 
-def training(programs: list[tuple[str, str]], options: argparse.Namespace, data: Path, vocab: Path, clock: Clock, share: float) -> list[dict]:
-    """A row for each (program, precision): medians over rounds."""
-    starts = {key: lambda key=key: steps_of(options, *key, data, vocab) for key in programs}
+def training(programs: tuple[str, ...], options: argparse.Namespace, data: Path, vocab: Path, clock: Clock, begin: float, end: float) -> list[dict]:
+    """A row for each precision and program: medians over rounds. The precisions one after the other, for PyTorch's step depends
+    on the processor, which a dozen programs would share. All take from `begin` to `end` of the time, as shares of it."""
     rows = []
-    for (program, precision), told in take_turns(starts, options, 0.7 * clock.left(share), clock, share).items():
-        row = {"program": program, "precision": precision}
-        if isinstance(told, dict):
-            rows.append(row | told)
-            continue
-        for key in ("median_ms", "sentences_per_s", "tokens_per_s", "gflops"):
-            if key in told[0]:
-                row[key] = statistics.median(answer[key] for answer in told)
-        rows.append(row | {"rounds": len(told), "peak_device_mb": told[-1]["peak_device_mb"]})
+    precisions = options.precisions.split(",")
+    for number, precision in enumerate(precisions):
+        share = begin + (end - begin) * (number + 1) / len(precisions)
+        starts = {(name, precision): lambda name=name: steps_of(options, name, precision, data, vocab) for name in programs}  # noqa: B023
+        for (program, _), told in take_turns(starts, options, 0.7 * clock.left(share), clock, share).items():
+            row = {"program": program, "precision": precision}
+            if isinstance(told, dict):
+                rows.append(row | told)
+                continue
+            for key in ("median_ms", "sentences_per_s", "tokens_per_s", "gflops"):
+                if key in told[0]:
+                    row[key] = statistics.median(answer[key] for answer in told)
+            rows.append(row | {"rounds": len(told), "peak_device_mb": told[-1]["peak_device_mb"]})
     for row in rows:
         ours = next((r for r in rows if r["program"] == OURS and r["precision"] == row["precision"]), {})
         if "sentences_per_s" in row and "sentences_per_s" in ours:
@@ -219,24 +224,24 @@ def optimizer_steps(options: argparse.Namespace, clock: Clock) -> dict:
             there, result["peers"] = set(), str(error)
             say(f"the public optimizers: {error}")
         for name, peers in PAIRS.items():
-            ms: dict[str, list[float]] = {name: []}
-            failed = {}
+            own, public, failed = [], {}, {}  # a public optimizer may have minima's name
             for number in range(options.rounds + 1):
                 if number > 1 and clock.left() == 0:
                     break
                 answer = ours.ask(f"run {name} {options.steps}", 60)
-                times = {name: answer["median_ms"]}
+                if number > 0:
+                    own.append(answer["median_ms"])
                 for peer in there.intersection(peers) - failed.keys():
                     try:
-                        times[peer] = theirs.ask(f"run {peer} {options.steps}", 60)["median_ms"]
+                        told = theirs.ask(f"run {peer} {options.steps}", 60)["median_ms"]
+                        if number > 0:
+                            public.setdefault(peer, []).append(told)
                     except (Failed, ValueError) as error:
                         failed[peer] = str(error)
-                for key in times if number > 0 else ():
-                    ms.setdefault(key, []).append(times[key])
-            own = statistics.median(ms.pop(name))
+            ms = statistics.median(own)
             result["rows"][name] = {
-                "ms": own, "state_bytes": answer["state_bytes"], "of_limit": answer["least_bytes"] / result["copy_gb_s"] / 1e6 / own,
-                "peers": {peer: statistics.median(times) for peer, times in ms.items()}, "failed": failed,
+                "ms": ms, "state_bytes": answer["state_bytes"], "of_limit": answer["least_bytes"] / result["copy_gb_s"] / 1e6 / ms,
+                "peers": {peer: statistics.median(times) for peer, times in public.items()}, "failed": failed,
             }  # fmt: skip
     except (Failed, ValueError) as error:
         result["error"] = str(error)
@@ -331,6 +336,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=240, help="of the parts of speed together")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=20, help="of each program in a round")
+    parser.add_argument("--precisions", default=",".join(PRECISIONS), help="of the training steps, with commas between")
     parser.add_argument("--compile", default="default", help="torch.compile's mode: default, reduce-overhead, max-autotune")
     parser.add_argument("--data", type=Path, help="a folder of labelled texts in place of the made ones")
     parser.add_argument("--vocab", type=Path, help="its uncased vocab.txt")
@@ -374,12 +380,11 @@ def main() -> None:
         write_texts(fixed, (128,))
         write_texts(varied, SST2)
         data, vocab = options.data or varied, options.vocab or varied / "vocab.txt"
-        each = lambda *programs: [(program, precision) for precision in PRECISIONS for program in programs]  # noqa: E731
         clock = Clock(options.seconds)
         measure = {
             "limits": lambda: limits(options, fixed),
-            "fixed": lambda: training(each(OURS, REPLAYED, COMPILED, EAGER), options, fixed, fixed / "vocab.txt", clock, 0.6),
-            "varied": lambda: training(each(OURS, REPLAYED, EAGER, COMPILED), options, data, vocab, clock, 0.9),
+            "fixed": lambda: training((OURS, REPLAYED, COMPILED, EAGER), options, fixed, fixed / "vocab.txt", clock, 0.05, 0.65),
+            "varied": lambda: training((OURS, REPLAYED, EAGER), options, data, vocab, clock, 0.65, 0.9),
             "optimizers": lambda: optimizer_steps(options, clock),
         }  # fmt: skip
         for part in SPEED:
