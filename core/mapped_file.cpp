@@ -23,18 +23,22 @@ constexpr u64 kPiece = u64{1} << 22;
 thread_local sigjmp_buf* volatile after_bus_error = nullptr;
 struct sigaction action_before {};
 
-void on_bus_error(int) {
+void on_bus_error(int signal, siginfo_t* info, void* context) {
   if (after_bus_error) siglongjmp(*after_bus_error, 1);
+  // It is for whom it was before.
+  if (action_before.sa_flags & SA_SIGINFO) return action_before.sa_sigaction(signal, info, context);
+  if (action_before.sa_handler != SIG_DFL && action_before.sa_handler != SIG_IGN)
+    return action_before.sa_handler(signal);
   sigaction(SIGBUS, &action_before, nullptr);
-  raise(SIGBUS);  // it is for whom it was before
+  if (info->si_code <= 0) raise(SIGBUS);  // somebody sent it; an access comes again by itself
 }
 
 /// memcpy out of a mapping; false where the system no longer has its bytes.
 bool copy_mapped(void* to, const std::byte* from, u64 count) {
   [[maybe_unused]] static const int installed = [] {
     struct sigaction action {};
-    action.sa_handler = on_bus_error;
-    action.sa_flags = SA_NODEFER;  // SIGBUS is not blocked where siglongjmp goes on
+    action.sa_sigaction = on_bus_error;
+    action.sa_flags = SA_SIGINFO | SA_NODEFER;  // SIGBUS is not blocked where siglongjmp goes on
     return sigaction(SIGBUS, &action, &action_before);
   }();
   sigjmp_buf after;
@@ -74,6 +78,9 @@ MappedFile::~MappedFile() {
 }
 
 void MappedFile::read(void* to, u64 count, u64 begin) const {
+  check(begin <= size() && count <= size() - begin,
+        "{}: {} bytes from {} on are asked for; the file has {}", path().string(), count, begin,
+        size());
   static const u64 page = static_cast<u64>(sysconf(_SC_PAGESIZE));
   bool whole = true;
   for (u64 done = 0; whole && done < count;) {

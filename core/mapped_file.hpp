@@ -10,7 +10,8 @@ namespace minima {
 ///
 /// Nobody gets a pointer into the mapping. Where another process cuts the file off (`cp` onto it; nothing here does, see
 /// write_file), or its disk fails, the system answers a touch of the mapping with SIGBUS: during a copy that is an Error,
-/// as for a read that fails, at any other time the end of the process.
+/// as for a read that fails, at any other time the end of the process. The first copy sets a handler of SIGBUS for the
+/// process, which hands on to the one before it whatever is not met by a copy.
 class MappedFile {
  public:
   /// Throws Error, with the system's reason, when it cannot be opened or mapped: a folder, a pipe or a device cannot.

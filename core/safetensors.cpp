@@ -171,6 +171,8 @@ void SafetensorsFile::read_into(Tensor& to, const std::string& name) const {
   const Entry& found = entry(name);
   check(found.shape == to.shape(), "{}: tensor '{}' is {}; {} is needed", path().string(),
         shown(name), found.shape, to.shape());
+  check(to.device() == Device{}, "{}: tensor '{}' is read into memory of the cpu, not of {}",
+        path().string(), shown(name), to_string(to.device()));
   const u64 begin = data_begin_ + found.begin;
   if (found.dtype == to.dtype()) return file_.read(to.raw(), found.end - found.begin, begin);
   check(found.dtype && is_float(*found.dtype) && is_float(to.dtype()),

@@ -25,6 +25,7 @@ struct InCublas<Result(Parameters...)> {
 // cublas_v2.h makes of most of these names such with _v2, here as well.
 inline constexpr InCublas<decltype(::cublasCreate)> cublasCreate{"cublasCreate_v2"};
 inline constexpr InCublas<decltype(::cublasSetStream)> cublasSetStream{"cublasSetStream_v2"};
+inline constexpr InCublas<decltype(::cublasSetMathMode)> cublasSetMathMode{"cublasSetMathMode"};
 inline constexpr InCublas<decltype(::cublasGetStatusString)> cublasGetStatusString{
     "cublasGetStatusString"};
 inline constexpr InCublas<decltype(::cublasGemmEx_64)> cublasGemmEx_64{"cublasGemmEx_64"};

@@ -35,6 +35,9 @@ Context& context_of(Gpu gpu) {
   check_cuda(cudaMemsetAsync(wrong, 0, sizeof(WrongValue), made.stream), "memory for errors");
   check_cublas(cublasCreate(&made.blas), "starting cuBLAS");
   check_cublas(cublasSetStream(made.blas, made.stream), "starting cuBLAS");
+  // A result of two bytes is rounded once: the parts of a sum stay in f32.
+  check_cublas(cublasSetMathMode(made.blas, CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION),
+               "starting cuBLAS");
   return contexts[gpu.index] = made;
 }
 

@@ -1,6 +1,5 @@
 #include "core/ops/matmul.hpp"
 
-#include <atomic>
 
 #include "core/cpu/blas.hpp"
 #include "core/ops/matmul_rows.hpp"
@@ -92,7 +91,7 @@ LinearGradients gradients(Gpu gpu, const Tensor& dy, const Tensor& x) {
   return {linear_weight_gradient(dy, x), column_sums(dy.to(both.dbias.dtype()))};
 }
 
-std::atomic<int> tf32_allowances = 0;
+thread_local int tf32_allowances = 0;
 
 constexpr i64 kChunk = 64;  // rows that column_sums adds up at a time
 

@@ -102,6 +102,8 @@ Algorithm choose(cublasLtHandle_t lt, cublasLtMatmulDesc_t product, const Matrix
         cublasLtMatmulPreferenceSetAttribute(preference.object, attribute, &value, sizeof(value)));
   };
   prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<u64>(kProductWorkspace));
+  // Parts of a sum are added in f32, not in the result's type, which may have two bytes.
+  prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, u32{CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE});
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, a.alignment);
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, b.alignment);
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, d.alignment);

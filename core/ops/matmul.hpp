@@ -55,8 +55,8 @@ void gemm(Gpu gpu, Transpose ta, Transpose tb, i64 m, i64 n, i64 k, Factor<R> al
 /// Bytes that a GPU's product with an epilogue may work in, for the moment: what NVIDIA recommends for its newest.
 inline constexpr i64 kProductWorkspace = i64{32} << 20;
 
-/// While one lives, GPUs may round the operands of f32 products to TF32, 10 bits of mantissa, which their tensor cores
-/// multiply several times as fast.
+/// While one lives, the thread's f32 products on GPUs may round their operands to TF32, 10 bits of mantissa, which tensor
+/// cores multiply several times as fast.
 class AllowTf32 {
  public:
   AllowTf32();

@@ -102,13 +102,14 @@ __global__ void __launch_bounds__(kThreads)
   for (i64 number = blockIdx.x; number < stretches; number += gridDim.x) {
     const i64 entry = table.entry_of(number);
     const StepView& view = table.view(entry);
-    if (view.skipped) return;
+    if (view.skipped) return;  // then all are
     const Formula formula = formulas[entry];
     const Guard guard(view.guard);
     const u32 block = static_cast<u32>(block_of(view, kSlots)), stretch = stretch_of(block, kSlots);
     const i64 begin = (number - table.first[entry]) * stretch, left = view.matrix.size() - begin;
     const u32 n = left < stretch ? static_cast<u32>(left) : stretch;
     // Which block the stretch's element k lies in: k · ⌈2²⁴/block⌉ / 2²⁴, exact below 2¹².
+    static_assert(kLongestStretch <= 1 << 12);
     const u32 inverse = block ? ((1u << 24) + block - 1) / block : 0;
     const auto block_at = [=](u32 k) { return k * inverse >> 24; };
     if (threadIdx.x == 0) columns.fill(view, begin);

@@ -13,6 +13,7 @@ namespace minima::emulated {
 
 struct Blas {
   cudaStream_t stream = nullptr;
+  cublasMath_t math = CUBLAS_DEFAULT_MATH;
 };
 
 namespace {
@@ -40,6 +41,8 @@ struct Product {
   cudaDataType_t ctype;
   i64 ldc;
   cublasComputeType_t compute;
+  /// Of a narrow C: summed up in parts, each rounded to C's type, as the real one may where nobody forbids it.
+  bool in_parts = false;
 
   /// The library refuses sizes below 0 and leading dimensions shorter than a column,
   bool valid() const {
@@ -75,6 +78,12 @@ const float* opened(const Stored& x, cublasComputeType_t compute, std::vector<fl
   return copy.data();
 }
 
+/// The number as C keeps it.
+float rounded(float x, cudaDataType_t type) {
+  if (type == CUDA_R_16F) return static_cast<float>(f16(x));
+  return type == CUDA_R_16BF ? static_cast<float>(bf16(x)) : x;
+}
+
 /// C's sums in f32, bias included, and each rounded once where C is narrow.
 void multiply(const Product& p, float alpha, float beta, const void* bias = nullptr) {
   std::vector<float> a_copy, b_copy, c_copy, bias_copy;
@@ -83,8 +92,13 @@ void multiply(const Product& p, float alpha, float beta, const void* bias = null
   auto* const c = narrow(p.ctype) ? const_cast<float*>(opened(stored, CUBLAS_COMPUTE_32F, c_copy))
                                   : static_cast<float*>(p.c);
   // Column-major C = A B is row-major Cᵀ = Bᵀ Aᵀ.
+  const i64 half = p.in_parts && narrow(p.ctype) ? p.k / 2 : 0;
+  std::vector<float> part(static_cast<std::size_t>(half > 0 ? p.ldc * p.n : 0));
+  if (half > 0)
+    blas::sgemm(p.bt, p.at, p.n, p.m, half, alpha, b, p.b.ld, a, p.a.ld, 0, part.data(), p.ldc);
   if (p.k > 0) {
-    blas::sgemm(p.bt, p.at, p.n, p.m, p.k, alpha, b, p.b.ld, a, p.a.ld, beta, c, p.ldc);
+    blas::sgemm(p.bt, p.at, p.n, p.m, p.k - half, alpha, b + half * (p.bt ? p.b.ld : 1), p.b.ld,
+                a + half * (p.at ? 1 : p.a.ld), p.a.ld, beta, c, p.ldc);
   } else {
     for (i64 j = 0; j < p.n; ++j)
       for (i64 i = 0; i < p.m; ++i) c[j * p.ldc + i] = beta == 0 ? 0 : beta * c[j * p.ldc + i];
@@ -94,6 +108,8 @@ void multiply(const Product& p, float alpha, float beta, const void* bias = null
   if (!added && !narrow(p.ctype)) return;
   for (i64 j = 0; j < p.n; ++j)
     for (i64 i = j * p.ldc; i < j * p.ldc + p.m; ++i) {
+      if (half > 0)
+        c[i] = rounded(c[i], p.ctype) + rounded(part[static_cast<std::size_t>(i)], p.ctype);
       if (added) c[i] += added[i - j * p.ldc];
       if (p.ctype == CUDA_R_16F) static_cast<f16*>(p.c)[i] = f16(c[i]);
       if (p.ctype == CUDA_R_16BF) static_cast<bf16*>(p.c)[i] = bf16(c[i]);
@@ -152,6 +168,12 @@ cublasStatus_t cublasSetStream(cublasHandle_t handle, cudaStream_t stream) {
   return CUBLAS_STATUS_SUCCESS;
 }
 
+cublasStatus_t cublasSetMathMode(cublasHandle_t handle, cublasMath_t mode) {
+  if (!handle) return CUBLAS_STATUS_NOT_INITIALIZED;
+  handle->math = mode;
+  return CUBLAS_STATUS_SUCCESS;
+}
+
 cublasStatus_t cublasGemmEx_64(cublasHandle_t handle, cublasOperation_t transa,
                                cublasOperation_t transb, i64 m, i64 n, i64 k, const void* alpha,
                                const void* a, cudaDataType_t atype, i64 lda, const void* b,
@@ -170,7 +192,8 @@ cublasStatus_t cublasGemmEx_64(cublasHandle_t handle, cublasOperation_t transa,
                         c,
                         ctype,
                         ldc,
-                        compute};
+                        compute,
+                        handle->math != CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION};
   if (!alpha || !beta || !product.valid()) return CUBLAS_STATUS_INVALID_VALUE;
   if (!product.supported()) return CUBLAS_STATUS_NOT_SUPPORTED;
   if (m == 0 || n == 0) return CUBLAS_STATUS_SUCCESS;
@@ -200,6 +223,7 @@ struct LtLayout {
 };
 struct LtPreference {
   u64 workspace = 0;
+  u32 reductions = CUBLASLT_REDUCTION_SCHEME_MASK;
   std::array<u32, 4> alignment{256, 256, 256, 256};  ///< of A, B, C and D
 };
 
@@ -300,6 +324,8 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p
                                                     const void* value, std::size_t bytes) {
   if (attribute == CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES)
     return assign(preference->workspace, value, bytes);
+  if (attribute == CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK)
+    return assign(preference->reductions, value, bytes);
   const int operand = attribute - CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES;
   return assign(preference->alignment.at(static_cast<std::size_t>(operand)), value, bytes);
 }
@@ -327,7 +353,8 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtM
   results[0].workspaceSize = std::min(preference->workspace, kLtWorkspace);
   std::ranges::copy(purpose(*product, *p), results[0].algo.data);
   results[0].algo.data[5] = u64{alignment[0]} << 32 | alignment[1];
-  results[0].algo.data[6] = u64{alignment[2]} << 32 | alignment[3];
+  const u64 in_parts = preference->reductions & ~u32{CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE};
+  results[0].algo.data[6] = in_parts << 32 | alignment[3];
   results[0].algo.data[7] = results[0].workspaceSize;
   return CUBLAS_STATUS_SUCCESS;
 }
@@ -350,6 +377,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t prod
       (product->epilogue == CUBLASLT_EPILOGUE_DEFAULT || alignment_of(product->vector) >= 16);
   if (!aligned) return CUBLAS_STATUS_INVALID_VALUE;
   p->a.values = a, p->b.values = b, p->c = d;
+  p->in_parts = algo->data[6] >> 32 != 0;
   const auto work = [p = *p, product = *product, alpha = *static_cast<const float*>(alpha),
                      beta = *static_cast<const float*>(beta), workspace, workspace_bytes] {
     require_reach(p);
