@@ -1,6 +1,5 @@
 #include "core/ops/matmul.hpp"
 
-
 #include "core/cpu/blas.hpp"
 #include "core/ops/matmul_rows.hpp"
 #include "core/ops/operands.hpp"
