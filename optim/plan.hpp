@@ -49,12 +49,13 @@ struct StorageOptions {
   std::string fp32, bf16, block8;
 
   static constexpr auto fields() {
-    return std::tuple{Field{"state", &StorageOptions::state},
-                      Field{"block_size", &StorageOptions::block_size, Range{kSmallestBlock, kLongestStretch}},
-                      Field{"min_8bit_size", &StorageOptions::min_8bit_size, Range{0, 0x1p53}},
-                      Field{"fp32", &StorageOptions::fp32},
-                      Field{"bf16", &StorageOptions::bf16},
-                      Field{"block8", &StorageOptions::block8}};
+    return std::tuple{
+        Field{"state", &StorageOptions::state},
+        Field{"block_size", &StorageOptions::block_size, Range{kSmallestBlock, kLongestStretch}},
+        Field{"min_8bit_size", &StorageOptions::min_8bit_size, Range{0, 0x1p53}},
+        Field{"fp32", &StorageOptions::fp32},
+        Field{"bf16", &StorageOptions::bf16},
+        Field{"block8", &StorageOptions::block8}};
   }
 };
 
