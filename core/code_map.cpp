@@ -33,6 +33,17 @@ void fill_values(CodeMap& map, bool with_sign) {
   std::sort(map.value, map.value + 256);
 }
 
+/// The first of the bits in (begin, last] that have another code than `begin`; `last` has, or is given.
+template <class Code>
+u32 border_between(u32 begin, u32 last, const Code& code) {
+  const u32 first = code(begin);
+  while (last - begin > 1) {
+    const u32 middle = begin + (last - begin) / 2;
+    (code(middle) == first ? begin : last) = middle;
+  }
+  return last;
+}
+
 /// One entry for each upper half of 32 bits.
 void fill_entries(CodeMap& map) {
   constexpr u32 one = 0x3f800000u;
@@ -46,14 +57,9 @@ void fill_entries(CodeMap& map) {
     const u32 begin = upper << 16, last = begin | 0xffffu, first_code = code(begin);
     check(code(last) <= first_code + 1,
           "code map: a bucket of the encoding table spans two borders");
-    // The first bits with the next code lie in (border, above].
-    u32 border = begin, above = last;
-    while (above - border > 1) {
-      const u32 middle = border + (above - border) / 2;
-      (code(middle) == first_code ? border : above) = middle;
-    }
-    map.entry[upper] =
-        (first_code << 16) + (code(last) == first_code ? 0 : (1u << 16) - (above - begin));
+    const u32 beyond =  // the border: so much of the bucket has the next code
+        code(last) == first_code ? 0 : (1u << 16) - (border_between(begin, last, code) - begin);
+    map.entry[upper] = (first_code << 16) + beyond;
   }
 }
 
@@ -71,11 +77,8 @@ void fill_compact(CodeMap& map) {
       const u32 code = map.code(sign | begin), next = map.code(sign | last);
       compact.first[sign >> 31][bucket] = static_cast<u8>(code);
       if (next == code) continue;
-      u32 below = begin, above = last;
-      while (above - below > 1) {
-        const u32 middle = below + (above - below) / 2;
-        (map.code(sign | middle) == code ? below : above) = middle;
-      }
+      const u32 above =
+          border_between(begin, last, [&](u32 magnitude) { return map.code(sign | magnitude); });
       check(above - begin > 2 * CompactCodes::kDoubt && last - above > 2 * CompactCodes::kDoubt &&
                 next == (sign ? code - 1 : code + 1),
             "code map: a border lies close to its bucket's, or a bucket has two");

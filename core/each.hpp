@@ -28,25 +28,13 @@
 #pragma once
 
 #include <concepts>
-#include <cstdint>
 
 #include "core/cpu/simd.hpp"
 #include "core/device.hpp"
 #include "core/ops/row.hpp"
+#include "core/pack.hpp"
 
 namespace minima {
-
-/// Four neighbours in memory, read or written at once.
-template <class T>
-struct alignas(4 * sizeof(T)) Four {
-  T x[4];
-
-  MINIMA_HD static bool fits(const T* at) {
-    return reinterpret_cast<std::uintptr_t>(at) % alignof(Four) == 0;
-  }
-  MINIMA_HD static Four load(const T* at) { return *reinterpret_cast<const Four*>(at); }
-  MINIMA_HD void store(T* at) const { *reinterpret_cast<Four*>(at) = *this; }
-};
 
 template <class F>
 concept InFours = requires(const F& f, i64 i) {

@@ -36,8 +36,8 @@ class NewFolders {
 /// process ends, however it ends: nothing is left in the folder, and nothing to clean up after a kill.
 class FolderLock {
  public:
-  /// Makes the folder where there is none (NewFolders). Throws Error where another process has it, named where the system knows it,
-  /// and (run time) where the folder cannot be made or written to.
+  /// Makes the folder where there is none (NewFolders). Throws Error where another process has it, named where the system
+  /// knows it, and (run time) where the folder cannot be made or written to.
   explicit FolderLock(const std::filesystem::path& folder);
   ~FolderLock();
   FolderLock(const FolderLock&) = delete;

@@ -64,10 +64,11 @@ LearningRateCurve find_learning_rate(const Objective& objective, const std::stri
   Optimizer optimizer = make_optimizer(unit, parameter_groups(objective.parameters, unit, options));
   check(optimizer.takes_schedule(),
         "find-lr: {} makes its own step size; give relative_step=false to search one", spec);
-  check_precision(options.precision, objective.parameters.front()->value.device());
   std::vector<Tensor> before;
-  for (const Parameter* parameter : objective.parameters)
+  for (const Parameter* parameter : objective.parameters) {
+    check_precision(options.precision, parameter->value.device());
     before.push_back(parameter->value.clone());
+  }
 
   LearningRateCurve curve{spec, {}, {}, {}, 0, 0, 0};
   const double ratio =

@@ -16,8 +16,8 @@ __device__ T warp_fold(T value, const Merge& merge) {
   return value;
 }
 
-/// The threads' values merged, for all of them: within each warp, then the warps in order. The block has kSize threads; `warps` is shared memory for
-/// one value of each warp.
+/// The values of a block's kSize threads merged, for all of them: within each warp, then the warps in order. `warps` is
+/// shared memory for one value of each warp.
 template <unsigned kSize = kThreads, class T, class Merge>
 __device__ T block_fold(T value, const Merge& merge, T* warps) {
   value = warp_fold(value, merge);

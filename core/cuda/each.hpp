@@ -51,7 +51,8 @@ struct OwnElement {
   MINIMA_HD operator i64() const { return i; }
 };
 
-/// A row's values in the registers of the team's threads; what is beyond kMost of a thread, which few rows have, in memory.
+/// A row's values in the registers of the team's threads; what their loops do not have written out, which few rows are
+/// long enough for, in memory.
 template <class T>
 struct HeldRow {
   static constexpr int kMost = 16;

@@ -8,29 +8,22 @@
 ///     row g + 8 (e / 2),  column 8 n + 2 t + e % 2
 #pragma once
 
-#include <bit>
 #include <cmath>
-#include <type_traits>
 
 #include "core/cuda/block.hpp"
 #include "core/dtype.hpp"
+#include "core/pack.hpp"
 
 namespace minima::MINIMA_BACKEND {
 
-template <class T>
-inline constexpr bool kNarrow = std::is_same_v<T, bf16> || std::is_same_v<T, f16>;
-/// What products of such numbers are summed up in.
-template <class T>
-using SumOf = std::conditional_t<kNarrow<T>, float, T>;
 template <class T, int N>
-using Sums = SumOf<T>[N][4];
+using Sums = Widened<T>[N][4];
 
-/// What a thread moves at a time: 16 bytes.
-struct alignas(16) Word {
-  u32 x[4];
-};
+/// Numbers that a thread moves at a time, 16 bytes.
 template <class T>
 inline constexpr int kPerWord = 16 / sizeof(T);
+template <class T>
+using Word = Pack<T, kPerWord<T>>;
 /// A word more than its numbers, so that the rows' beginnings lie in different banks.
 template <class T, int D>
 inline constexpr int kRowOf = D + kPerWord<T>;
@@ -111,10 +104,10 @@ __device__ void multiply_add(float (&sums)[4], const u32 (&a)[4], const u32 (&b)
 
 /// sums += a bᵀ, for a [16 × D] and b [8 N × D] in shared memory.
 template <int D, class T, int N>
-__device__ void add_product_with_transposed(SumOf<T> (&sums)[N][4], const T* a, const T* b) {
+__device__ void add_product_with_transposed(Widened<T> (&sums)[N][4], const T* a, const T* b) {
   constexpr int kRow = kRowOf<T, D>;
   const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
-  if constexpr (kNarrow<T>) {
+  if constexpr (Narrow<T>) {
     const auto pair = [t](const T* row, int column) {
       return *reinterpret_cast<const u32*>(row + column + 2 * t);
     };
@@ -128,14 +121,11 @@ __device__ void add_product_with_transposed(SumOf<T> (&sums)[N][4], const T* a, 
       }
     }
   } else {
-    struct alignas(16) Several {
-      T x[kPerWord<T>];
-    };
-    const auto several = [](const T* at) { return *reinterpret_cast<const Several*>(at); };
     for (int k = 0; k < D; k += kPerWord<T>) {
-      const Several upper = several(a + g * kRow + k), lower = several(a + (g + 8) * kRow + k);
+      const auto upper = Word<T>::load(a + g * kRow + k),
+                 lower = Word<T>::load(a + (g + 8) * kRow + k);
       MINIMA_UNROLL for (int n = 0; n < N; ++n) MINIMA_UNROLL for (int e = 0; e < 2; ++e) {
-        const Several column = several(b + (8 * n + 2 * t + e) * kRow + k);
+        const auto column = Word<T>::load(b + (8 * n + 2 * t + e) * kRow + k);
         MINIMA_UNROLL for (int i = 0; i < kPerWord<T>; ++i) {
           sums[n][e] = std::fma(upper.x[i], column.x[i], sums[n][e]);
           sums[n][e + 2] = std::fma(lower.x[i], column.x[i], sums[n][e + 2]);
@@ -147,10 +137,10 @@ __device__ void add_product_with_transposed(SumOf<T> (&sums)[N][4], const T* a, 
 
 /// sums [16 × D] += a b, for a [16 × 8 N], shared out as sums are, and b [8 N × D] in shared memory. Narrow: a is rounded.
 template <class T, int M, int N>
-__device__ void add_product(SumOf<T> (&sums)[M][4], const SumOf<T> (&a)[N][4], const T* b) {
+__device__ void add_product(Widened<T> (&sums)[M][4], const Widened<T> (&a)[N][4], const T* b) {
   constexpr int kRow = kRowOf<T, 8 * M>;
   const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
-  if constexpr (kNarrow<T>) {
+  if constexpr (Narrow<T>) {
     MINIMA_UNROLL for (int n = 0; n < N; n += 2) {
       const u32 of_a[4] = {rounded_pair<T>(a[n][0], a[n][1]), rounded_pair<T>(a[n][2], a[n][3]),
                            rounded_pair<T>(a[n + 1][0], a[n + 1][1]),
@@ -163,16 +153,13 @@ __device__ void add_product(SumOf<T> (&sums)[M][4], const SumOf<T> (&a)[N][4], c
       }
     }
   } else {
-    using R = SumOf<T>;
-    struct alignas(2 * sizeof(R)) Two {
-      R x[2];
-    };
+    using R = Widened<T>;
     MINIMA_UNROLL for (int n = 0; n < N; ++n) MINIMA_UNROLL for (int j = 0; j < 8; ++j) {
       const R upper = __shfl_sync(kAllLanes, a[n][j % 2], lane / 4 * 4 + j / 2),
               lower = __shfl_sync(kAllLanes, a[n][j % 2 + 2], lane / 4 * 4 + j / 2);
       const T* const row = b + (8 * n + j) * kRow + 2 * t;
       MINIMA_UNROLL for (int m = 0; m < M; ++m) {
-        const Two two = *reinterpret_cast<const Two*>(row + 8 * m);
+        const auto two = Pack<R, 2>::load(row + 8 * m);
         MINIMA_UNROLL for (int e = 0; e < 2; ++e) {
           sums[m][e] = std::fma(upper, two.x[e], sums[m][e]);
           sums[m][e + 2] = std::fma(lower, two.x[e], sums[m][e + 2]);

@@ -171,7 +171,7 @@ void forward(Gpu gpu, const Columns& q, const Columns& k, const Columns& v,
              const AttentionRows& rows, i64 heads, const DropoutSite& dropout,
              AttentionResult& result) {
   attention_forward(gpu, AttentionHeads<T>(q, k, v, rows, heads, dropout), RowsAt<T>(result.y),
-                    result.log_sum.data<Result<T>>());
+                    result.log_sum.data<Widened<T>>());
 }
 
 template <class T>
@@ -231,7 +231,7 @@ template <class T, AnyGpu Gpu>
 void backward(Gpu gpu, const Tensor& dy, const Columns& q, const Columns& k, const Columns& v,
               const Tensor& log_sum, const AttentionRows& rows, i64 heads,
               const DropoutSite& dropout, const Columns& dq, const Columns& dk, const Columns& dv) {
-  using R = Result<T>;
+  using R = Widened<T>;
   Tensor dots = Tensor::empty_like(log_sum);
   attention_gradients(gpu, AttentionHeads<T>(q, k, v, rows, heads, dropout), RowsAt<T>{Columns(dy)},
                       log_sum.data<R>(), dots.data<R>(), RowsAt<T>(dq), RowsAt<T>(dk),

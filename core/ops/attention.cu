@@ -45,7 +45,7 @@ constexpr std::size_t shared_bytes(int warps, int matrices) {
 template <class T, int D>
 constexpr int most_warps(int matrices) {
   int warps = kMostWarps;
-  while (shared_bytes<T, D>(warps, matrices) > 48 << 10) warps /= 2;
+  while (shared_bytes<T, D>(warps, matrices) > std::size_t{kUnaskedShared}) warps /= 2;
   return warps;
 }
 
@@ -114,15 +114,14 @@ template <int D, class T>
 __device__ void load(T* tile, int rows, RowsAt<T> from, int row, int there, i64 column,
                      int columns) {
   const T* const start = from.row(row, column);
-  const bool words =
-      (reinterpret_cast<std::uintptr_t>(start) | (from.stride * sizeof(T))) % 16 == 0;
+  const bool words = Word<T>::fits(start) && from.stride % kPerWord<T> == 0;
   constexpr int kWords = D / kPerWord<T>;
   for (int i = threadIdx.x; i < rows * kWords; i += blockDim.x) {
     const int r = i / kWords, c = i % kWords * kPerWord<T>;
     const T* const at = start + r * from.stride + c;
     T* const to = tile + r * kRowOf<T, D> + c;
     if (words && r < there && c + kPerWord<T> <= columns) {
-      *reinterpret_cast<Word*>(to) = *reinterpret_cast<const Word*>(at);
+      Word<T>::load(at).store(to);
     } else {
       for (int k = 0; k < kPerWord<T>; ++k) to[k] = r < there && c + k < columns ? at[k] : T();
     }
@@ -176,12 +175,9 @@ __device__ R row_fold(R value, const Merge& merge) {
 template <class T, class R, int M>
 __device__ void store(const R (&sums)[M][4], R upper, R lower, RowsAt<T> to, int row, int left,
                       i64 column, i64 columns) {
-  struct alignas(2 * sizeof(T)) Pair {
-    T x[2];
-  };
+  using Pair = Pack<T, 2>;
   T* const start = to.row(row, column);
-  const bool pairs =
-      (reinterpret_cast<std::uintptr_t>(start) | (to.stride * sizeof(T))) % sizeof(Pair) == 0;
+  const bool pairs = Pair::fits(start) && to.stride % 2 == 0;
   each_sum<M>([&](int m, int e) {
     const int c = column_of(m, e);
     if (e % 2 == 1 || row_of(e) >= left || c >= columns) return;
@@ -189,7 +185,7 @@ __device__ void store(const R (&sums)[M][4], R upper, R lower, RowsAt<T> to, int
     const Pair pair{converted<T>(factor * sums[m][e]), converted<T>(factor * sums[m][e + 1])};
     T* const at = start + row_of(e) * to.stride + c;
     if (pairs && c + 1 < columns) {
-      *reinterpret_cast<Pair*>(at) = pair;
+      pair.store(at);
     } else {
       at[0] = pair.x[0];
       if (c + 1 < columns) at[1] = pair.x[1];
@@ -199,8 +195,8 @@ __device__ void store(const R (&sums)[M][4], R upper, R lower, RowsAt<T> to, int
 
 template <class T, int D>
 __global__ void __launch_bounds__(32 * most_warps<T, D>(1))
-    forward_kernel(AttentionHeads<T> x, RowsAt<T> y, SumOf<T>* log_sum) {
-  using R = SumOf<T>;
+    forward_kernel(AttentionHeads<T> x, RowsAt<T> y, Widened<T>* log_sum) {
+  using R = Widened<T>;
   constexpr int N = kOthers<T, D> / 8;
   const int rows = blockDim.x / 32 * kWarpRows, warp_row = threadIdx.x / 32 * kWarpRows;
   const Task<T> task(x, x.query_offsets, x.query_rows, rows);
@@ -271,9 +267,9 @@ __global__ void __launch_bounds__(32 * most_warps<T, D>(1))
 /// dots = rowsum(dP ⊙ P), dS = P ⊙ (dP − dots), dq = dS k · scale.
 template <class T, int D>
 __global__ void __launch_bounds__(32 * most_warps<T, D>(2), blocks_at_once<T, D>())
-    query_gradient_kernel(AttentionHeads<T> x, RowsAt<T> dy, const SumOf<T>* log_sum,
-                          SumOf<T>* dots, RowsAt<T> dq) {
-  using R = SumOf<T>;
+    query_gradient_kernel(AttentionHeads<T> x, RowsAt<T> dy, const Widened<T>* log_sum,
+                          Widened<T>* dots, RowsAt<T> dq) {
+  using R = Widened<T>;
   constexpr int N = kOthers<T, D> / 8;
   const int rows = blockDim.x / 32 * kWarpRows, warp_row = threadIdx.x / 32 * kWarpRows;
   const Task<T> task(x, x.query_offsets, x.query_rows, rows);
@@ -354,9 +350,9 @@ __global__ void __launch_bounds__(32 * most_warps<T, D>(2), blocks_at_once<T, D>
 /// dv = dropout(P)ᵀ dy, dk = dSᵀ q · scale.
 template <class T, int D>
 __global__ void __launch_bounds__(32 * most_warps<T, D>(2), blocks_at_once<T, D>())
-    key_gradient_kernel(AttentionHeads<T> x, RowsAt<T> dy, const SumOf<T>* log_sum,
-                        const SumOf<T>* dots, RowsAt<T> dk, RowsAt<T> dv) {
-  using R = SumOf<T>;
+    key_gradient_kernel(AttentionHeads<T> x, RowsAt<T> dy, const Widened<T>* log_sum,
+                        const Widened<T>* dots, RowsAt<T> dk, RowsAt<T> dv) {
+  using R = Widened<T>;
   constexpr int N = kOthers<T, D> / 8;
   const int rows = blockDim.x / 32 * kWarpRows, warp_row = threadIdx.x / 32 * kWarpRows;
   const Task<T> task(x, x.key_offsets, x.key_rows, rows);
@@ -436,7 +432,7 @@ void with_columns(i64 head_dim, const F& f) {
 }  // namespace
 
 template <AnyGpu Gpu, class T>
-void attention_forward(Gpu gpu, const AttentionHeads<T>& x, RowsAt<T> y, Result<T>* log_sum) {
+void attention_forward(Gpu gpu, const AttentionHeads<T>& x, RowsAt<T> y, Widened<T>* log_sum) {
   with_columns<T>(x.head_dim, [&](auto columns) {
     constexpr int D = columns;
     const int warps = warps_for<T, D>(x, x.query_rows, 1);
@@ -447,7 +443,7 @@ void attention_forward(Gpu gpu, const AttentionHeads<T>& x, RowsAt<T> y, Result<
 
 template <AnyGpu Gpu, class T>
 void attention_gradients(Gpu gpu, const AttentionHeads<T>& x, RowsAt<T> dy,
-                         const Result<T>* log_sum, Result<T>* dots, RowsAt<T> dq, RowsAt<T> dk,
+                         const Widened<T>* log_sum, Widened<T>* dots, RowsAt<T> dq, RowsAt<T> dk,
                          RowsAt<T> dv) {
   with_columns<T>(x.head_dim, [&](auto columns) {
     constexpr int D = columns;
@@ -456,7 +452,7 @@ void attention_gradients(Gpu gpu, const AttentionHeads<T>& x, RowsAt<T> dy,
     launch(gpu, query_gradient_kernel<T, D>, blocks_for(x, x.query_rows, of_queries),
            32 * of_queries, shared_bytes<T, D>(of_queries, 2), x, dy, log_sum, dots, dq);
     launch(gpu, key_gradient_kernel<T, D>, blocks_for(x, x.key_rows, of_keys), 32 * of_keys,
-           shared_bytes<T, D>(of_keys, 2), x, dy, log_sum, static_cast<const Result<T>*>(dots), dk,
+           shared_bytes<T, D>(of_keys, 2), x, dy, log_sum, static_cast<const Widened<T>*>(dots), dk,
            dv);
   });
 }

@@ -38,9 +38,9 @@ struct AttentionHeads {
   RowsAt<T> q, k, v;
   const i64 *query_offsets, *query_positions, *key_offsets, *example_id;
   i64 texts, heads, head_dim, query_rows, key_rows;
-  Result<T> scale;
+  Widened<T> scale;
   DropoutSite dropout;
-  Result<T> kept_scale;
+  Widened<T> kept_scale;
 
   AttentionHeads(const Columns& q, const Columns& k, const Columns& v, const AttentionRows& rows,
                  i64 heads, const DropoutSite& dropout)
@@ -56,17 +56,17 @@ struct AttentionHeads {
         head_dim(q.width / heads),
         query_rows(q.x.size(0)),
         key_rows(k.x.size(0)),
-        scale(static_cast<Result<T>>(1 / std::sqrt(static_cast<double>(head_dim)))),
+        scale(static_cast<Widened<T>>(1 / std::sqrt(static_cast<double>(head_dim)))),
         dropout(dropout),
-        kept_scale(static_cast<Result<T>>(DropoutRow::scale_of(dropout.rate))) {}
+        kept_scale(static_cast<Widened<T>>(DropoutRow::scale_of(dropout.rate))) {}
 };
 
 template <AnyGpu Gpu, class T>
-void attention_forward(Gpu gpu, const AttentionHeads<T>& x, RowsAt<T> y, Result<T>* log_sum);
+void attention_forward(Gpu gpu, const AttentionHeads<T>& x, RowsAt<T> y, Widened<T>* log_sum);
 /// `dots` [heads, query rows] is scratch.
 template <AnyGpu Gpu, class T>
 void attention_gradients(Gpu gpu, const AttentionHeads<T>& x, RowsAt<T> dy,
-                         const Result<T>* log_sum, Result<T>* dots, RowsAt<T> dq, RowsAt<T> dk,
+                         const Widened<T>* log_sum, Widened<T>* dots, RowsAt<T> dq, RowsAt<T> dk,
                          RowsAt<T> dv);
 
 }  // namespace minima::ops

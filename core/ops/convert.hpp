@@ -9,13 +9,10 @@ namespace minima::ops {
 /// x as another type; the 16-bit floats go through float.
 template <class To, class From>
 MINIMA_HD To converted(From x) {
-  if constexpr (std::is_same_v<To, bf16> || std::is_same_v<To, f16>) {
+  if constexpr (Narrow<To>)
     return To(static_cast<float>(x));
-  } else if constexpr (std::is_same_v<From, bf16> || std::is_same_v<From, f16>) {
-    return static_cast<To>(static_cast<float>(x));
-  } else {
-    return static_cast<To>(x);
-  }
+  else
+    return static_cast<To>(widened(x));
 }
 
 template <class To, class From>

@@ -49,7 +49,7 @@ void visit_product(const char* op, const Tensor& x, Sums sums, const F& f) {
     if (sums == Sums::rounded)
       f(device, zero, zero);
     else
-      f(device, zero, Result<decltype(zero)>{});
+      f(device, zero, Widened<decltype(zero)>{});
   });
 }
 
@@ -81,7 +81,7 @@ LinearGradients gradients(Cpu, const Tensor& dy, const Tensor& x) {
 }
 template <class T, AnyGpu Gpu>
 LinearGradients gradients(Gpu gpu, const Tensor& dy, const Tensor& x) {
-  using R = Result<T>;
+  using R = Widened<T>;
   const i64 rows = dy.shape().rows(), in = x.size(-1), out = dy.size(-1);
   LinearGradients both{product_of(dy, {out, in}), product_of(dy, {out})};
   if (gradients_at_once(gpu, rows, out, in, dy.data<T>(), x.data<T>(), both.dw.data<R>(),
@@ -225,8 +225,8 @@ Tensor matmul(const Tensor& a, const Tensor& b, Transpose ta, Transpose tb, Sums
         left_at += index * left_stride[static_cast<std::size_t>(i)];
         right_at += index * right_stride[static_cast<std::size_t>(i)];
       }
-      gemm(device, ta, tb, m, n, k, Factor<R>(1), left.data<T>() + left_at, at ? m : k,
-           right.data<T>() + right_at, bt ? k : n, Factor<R>(0), y.data<R>() + batch * m * n, n);
+      gemm(device, ta, tb, m, n, k, Widened<R>(1), left.data<T>() + left_at, at ? m : k,
+           right.data<T>() + right_at, bt ? k : n, Widened<R>(0), y.data<R>() + batch * m * n, n);
     }
   });
   return y;
@@ -264,8 +264,8 @@ Tensor linear_input_gradient(const Tensor& dy, const Tensor& w, Sums sums) {
   visit_product("linear", dy, sums, [&](auto device, auto zero, auto result) {
     using T = decltype(zero);
     using R = decltype(result);
-    gemm(device, Transpose::no, Transpose::no, rows, in, out, Factor<R>(1), dy.data<T>(), out,
-         w.data<T>(), in, Factor<R>(0), dx.data<R>(), in);
+    gemm(device, Transpose::no, Transpose::no, rows, in, out, Widened<R>(1), dy.data<T>(), out,
+         w.data<T>(), in, Widened<R>(0), dx.data<R>(), in);
   });
   return dx;
 }
@@ -276,7 +276,7 @@ Tensor linear_weight_gradient(const Tensor& dy, const Tensor& x) {
   Tensor dw = product_of(dy, {out, in});
   visit_operands("linear", dy, [&](auto device, auto zero) {
     using T = decltype(zero);
-    using R = Result<T>;
+    using R = Widened<T>;
     gemm(device, Transpose::yes, Transpose::no, out, in, rows, R(1), dy.data<T>(), out, x.data<T>(),
          in, R(0), dw.data<R>(), in);
   });

@@ -36,8 +36,8 @@ cublasOperation_t as_stored(Transpose t) { return t == Transpose::yes ? CUBLAS_O
 
 /// cuBLAS is column-major: what it sees are the transposes, Cᵀ = op(B)ᵀ op(A)ᵀ.
 template <AnyGpu Gpu, class T, class R>
-void gemm(Gpu gpu, Transpose ta, Transpose tb, i64 m, i64 n, i64 k, Factor<R> alpha, const T* a,
-          i64 lda, const T* b, i64 ldb, Factor<R> beta, R* c, i64 ldc) {
+void gemm(Gpu gpu, Transpose ta, Transpose tb, i64 m, i64 n, i64 k, Widened<R> alpha, const T* a,
+          i64 lda, const T* b, i64 ldb, Widened<R> beta, R* c, i64 ldc) {
   const auto stride = [](i64 ld) { return std::max<i64>(ld, 1); };
   check_cublas(
       cublasGemmEx_64(blas_of(gpu), as_stored(tb), as_stored(ta), n, m, k, &alpha, b,
@@ -130,7 +130,8 @@ Algorithm algorithm_for(const Problem& problem, const Choose& choose) {
 }
 
 /// d [m, n] ← op(a) op(b) over k, column-major and with nothing between columns; the epilogue reads or writes
-/// `vector`, which is of the type of d. False where there is no algorithm, and for a vector at an address that epilogues do not take.
+/// `vector`, which is of the type of d. False where there is no algorithm, and for a vector at an address that epilogues do
+/// not take.
 template <class T, class R>
 bool multiply(Gpu gpu, cublasLtEpilogue_t epilogue, cublasOperation_t ta, cublasOperation_t tb,
               i64 m, i64 n, i64 k, const T* a, const T* b, R* d, const R* vector) {

@@ -46,11 +46,9 @@ void gemm(Cpu, Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const T
   gemm<T>(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 }
 /// There A and B may also be bf16 or f16, with C in f32 or in their type; alpha and beta are then floats.
-template <class R>
-using Factor = std::conditional_t<std::is_same_v<R, double>, double, float>;
 template <AnyGpu Gpu, class T, class R>
-void gemm(Gpu gpu, Transpose ta, Transpose tb, i64 m, i64 n, i64 k, Factor<R> alpha, const T* a,
-          i64 lda, const T* b, i64 ldb, Factor<R> beta, R* c, i64 ldc);
+void gemm(Gpu gpu, Transpose ta, Transpose tb, i64 m, i64 n, i64 k, Widened<R> alpha, const T* a,
+          i64 lda, const T* b, i64 ldb, Widened<R> beta, R* c, i64 ldc);
 
 /// Bytes that a GPU's product with an epilogue may work in, for the moment: what NVIDIA recommends for its newest.
 inline constexpr i64 kProductWorkspace = i64{32} << 20;

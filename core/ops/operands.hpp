@@ -6,10 +6,6 @@
 
 namespace minima::ops {
 
-/// What a product of such numbers is.
-template <class T>
-using Result = std::conditional_t<std::is_same_v<T, double>, double, float>;
-
 /// Calls f(device, zero of the operands' type) where x lies. Throws Error for a type that is not multiplied there.
 template <class F>
 void visit_operands(const char* op, const Tensor& x, const F& f) {

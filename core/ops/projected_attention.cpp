@@ -25,12 +25,6 @@ Views views(const Tensor& q, const Tensor& kv) {
   return {{kv, 0, dim}, {kv, dim, dim}, {kv, 2 * dim, dim}};
 }
 
-/// Room for the gradient of such an operand, as attention gives it.
-Tensor gradient_of(const Tensor& x) {
-  const Tensor taken = attention_operand(x);
-  return taken.defined() ? Tensor::empty_like(taken) : taken;
-}
-
 }  // namespace
 
 ProjectedAttentionResult projected_attention(const Tensor& x, const Tensor& asking,
@@ -54,9 +48,12 @@ ProjectedAttentionGradients projected_attention_backward(const Tensor& dy, const
                                                          ProjectedAttentionResult kept,
                                                          const AttentionRows& rows, i64 heads,
                                                          const DropoutSite& dropout, bool need_dx) {
-  Tensor dq = gradient_of(kept.q), dkv = gradient_of(kept.kv);
+  Tensor dq, dkv;
   {
-    const auto [q, k, v] = views(attention_operand(kept.q), attention_operand(kept.kv));
+    const Tensor taken_q = attention_operand(kept.q), taken_kv = attention_operand(kept.kv);
+    if (taken_q.defined()) dq = Tensor::empty_like(taken_q);
+    dkv = Tensor::empty_like(taken_kv);
+    const auto [q, k, v] = views(taken_q, taken_kv);
     const auto [to_q, to_k, to_v] = views(dq, dkv);
     attention_backward(attention_operand(dy), q, k, v, kept.log_sum, rows, heads, dropout, to_q,
                        to_k, to_v);

@@ -10,7 +10,8 @@
 /// (Tensor::stacked); their results stand side by side in the rows of one tensor.
 ///
 /// x, asking and wq, wk, wv may be bf16 or f16, beside biases in f32: then q, k, v, y and their gradients are rounded to that
-/// type, and the gradients of x, asking and the weights are f32. Attention itself is of f32 numbers.
+/// type, and the gradients of x, asking and the weights are f32. Attention takes them as it does where
+/// they lie (attention_operand).
 #pragma once
 
 #include "core/ops/attention.hpp"

@@ -157,11 +157,11 @@ __global__ void __launch_bounds__(kThreads)
         Pack<float, N> kept;
         u32 most = 0;
         for (int e = 0; e < N; ++e) {
-          kept.value[e] = state[s][e];
+          kept.x[e] = state[s][e];
           const u32 each = Block8Storage::magnitude(state[s][e]);
           most = most < each ? each : most;
         }
-        pack_at<float, N>(fresh + s * stretch, k) = kept;
+        kept.store(fresh + s * stretch + k);
         // Together, where the elements of all lanes lie in one block.
         const u32 end_of_warp = k + 4 * (32 - threadIdx.x % 32);
         const bool together = N == 4 && block % 128 == 0 && end_of_warp <= n;
@@ -184,9 +184,9 @@ __global__ void __launch_bounds__(kThreads)
           if (columns.slots[s].storage != Storage::block8) continue;
           const float divisor = Block8Storage::divisor(largest[s][b]);
           const float inverse = about_inverse(divisor);
-          const auto values = pack_at<float, N>(fresh + s * stretch, k);
+          const auto values = Pack<float, N>::load(fresh + s * stretch + k);
           store_narrow<u8, N>(columns.slots[s].template at<u8>() + k, [&](int e) {
-            return codes[s].code_of_quotient(values.value[e], divisor, inverse);
+            return codes[s].code_of_quotient(values.x[e], divisor, inverse);
           });
         }
       });

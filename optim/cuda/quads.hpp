@@ -6,23 +6,11 @@
 #pragma once
 
 #include "core/cuda/block.hpp"
+#include "core/pack.hpp"
 #include "optim/storage/open.hpp"
 
 namespace minima::MINIMA_BACKEND {
 
-/// N neighbouring numbers, read and written by one access.
-template <class T, int N>
-struct alignas(N * sizeof(T)) Pack {
-  T value[N];
-};
-template <class T, int N>
-__device__ Pack<T, N>& pack_at(T* values, i64 at) {
-#if !defined(__CUDACC__)  // a GPU would stop there
-  check(reinterpret_cast<std::uintptr_t>(values + at) % sizeof(Pack<T, N>) == 0,
-        "emulated device: {} bytes at an address that is no multiple of it", sizeof(Pack<T, N>));
-#endif
-  return *reinterpret_cast<Pack<T, N>*>(values + at);
-}
 /// A pointer that is read from shared memory: the compiler does not see that it leads to the device's.
 template <class T>
 __device__ T* in_device_memory(T* pointer) {
@@ -63,18 +51,18 @@ template <int N>
 __device__ Raw<N> load(const Place& from, i64 at, i64 block = 0) {
   Raw<N> raw;
   if (from.storage == Storage::fp32) {
-    const auto found = pack_at<u32, N>(from.at<u32>(), at);
-    for (int e = 0; e < N; ++e) raw.words[e] = found.value[e];
+    const auto found = Pack<u32, N>::load(from.at<u32>() + at);
+    for (int e = 0; e < N; ++e) raw.words[e] = found.x[e];
   } else if (from.storage == Storage::bf16) {
     if constexpr (N == 4) {
-      const auto found = pack_at<u32, 2>(from.at<u32>(), at / 2);
-      raw.words[0] = found.value[0], raw.words[1] = found.value[1];
+      const auto found = Pack<u32, 2>::load(from.at<u32>() + at / 2);
+      raw.words[0] = found.x[0], raw.words[1] = found.x[1];
     } else {
       raw.words[0] = from.at<u16>()[at];
     }
   } else {
     if constexpr (N == 4)
-      raw.words[0] = pack_at<u32, 1>(from.at<u32>(), at / 4).value[0];
+      raw.words[0] = Pack<u32, 1>::load(from.at<u32>() + at / 4).x[0];
     else
       raw.words[0] = from.at<u8>()[at];
     raw.absmax = from.scales()[block];
@@ -106,8 +94,8 @@ __device__ void store_narrow(T* to, const F& number) {
   } else {
     Pack<u32, N / kInWord> words{};
     for (int e = 0; e < N; ++e)
-      words.value[e / kInWord] |= u32{number(e)} << 8 * sizeof(T) * (e % kInWord);
-    pack_at<u32, N / kInWord>(reinterpret_cast<u32*>(to), 0) = words;
+      words.x[e / kInWord] |= u32{number(e)} << 8 * sizeof(T) * (e % kInWord);
+    words.store(reinterpret_cast<u32*>(to));
   }
 }
 
@@ -116,8 +104,8 @@ template <int N>
 __device__ void store(const Place& to, i64 at, const float (&values)[N]) {
   if (to.storage == Storage::fp32) {
     Pack<float, N> stored;
-    for (int e = 0; e < N; ++e) stored.value[e] = values[e];
-    pack_at<float, N>(to.at<float>(), at) = stored;
+    for (int e = 0; e < N; ++e) stored.x[e] = values[e];
+    stored.store(to.at<float>() + at);
   } else {
     store_narrow<u16, N>(to.at<u16>() + at, [&](int e) { return bf16(values[e]).bits; });
   }

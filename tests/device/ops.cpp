@@ -47,6 +47,13 @@ Results run(const OpRow& row, const std::vector<Tensor>& inputs, Device device, 
   return results;
 }
 
+double root_mean_square(const Tensor& x) {
+  const Tensor values = x.to(DType::f64);
+  double squares = 0;
+  for (double value : values.span<double>()) squares += value * value;
+  return values.size() > 0 ? std::sqrt(squares / static_cast<double>(values.size())) : 0;
+}
+
 void compare(const OpRow& cpu, const OpRow& device, DType dtype, Tolerance tolerance) {
   std::string shapes;
   for (const Tensor& input : cpu.inputs) shapes += fmt::format("{} ", input.shape());
@@ -56,11 +63,8 @@ void compare(const OpRow& cpu, const OpRow& device, DType dtype, Tolerance toler
   const Results found = run(device, cpu.inputs, kDevice, dtype);
   // A sum of many numbers is rounded by the size of its parts, though it may come out near zero.
   const auto check_values = [&](const Tensor& values, const Tensor& right) {
-    const Tensor e = right.to(DType::f64);
-    double squares = 0;
-    for (double x : e.span<double>()) squares += x * x;
-    const double rms = e.size() > 0 ? std::sqrt(squares / static_cast<double>(e.size())) : 0;
-    check_close(values, right, {tolerance.absolute * std::max(1.0, rms), tolerance.relative});
+    const double scale = std::max(1.0, root_mean_square(right));
+    check_close(values, right, {tolerance.absolute * scale, tolerance.relative});
   };
   check_values(found.y, expected.y);
   for (std::size_t i = 0; i < cpu.inputs.size(); ++i) {
@@ -373,12 +377,9 @@ TEST_CASE(
         for (std::size_t i = 0; i < expected.size(); ++i) {
           CAPTURE(i);
           const Tensor right = expected[i].to(DType::f64);
-          double squares = 0;
-          for (double value : right.span<double>()) squares += value * value;
-          const double rms = std::sqrt(squares / static_cast<double>(right.size())),
-                       rounding = type == DType::bf16 ? 1e-2 : 1.5e-3;
+          const double rounding = type == DType::bf16 ? 1e-2 : 1.5e-3;
           check_close(found[i].to(Device{}).to(DType::f64), right,
-                      {rounding * std::max(rms, 1e-3), rounding});
+                      {rounding * std::max(root_mean_square(right), 1e-3), rounding});
         }
       };
       agree(norm);
