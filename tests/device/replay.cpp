@@ -146,19 +146,23 @@ TEST_CASE("what needs the host cannot be recorded, and the device goes on afterw
 TEST_CASE("a replayed loss trains to the bits of one that is queued kernel by kernel") {
   const Batch some = test::texts({3, 40, 17, 1}), more = test::texts({12, 5});
   std::vector<std::vector<Batch>> steps;
-  for (i64 k = 0; k < 8; ++k) steps.push_back({others(k % 3 == 2 ? more : some, k)});
-  for (const Pooling pooling : {Pooling::first, Pooling::mean})
-    for (const bool checkpoint_layers : {false, true})
-      for (const DType precision : {DType::f32, DType::bf16}) {
-        if (precision == DType::bf16 && checkpoint_layers) continue;
-        const Trained expected = train(steps, false, pooling, checkpoint_layers, precision);
-        const Trained found = train(steps, true, pooling, checkpoint_layers, precision);
-        check_equal(found, expected);
-        CHECK(found.recorded == 2);
-        if (kDevice.kind != Device::Kind::emulated) continue;
-        CHECK(found.calls.back() < 12);
-        CHECK(expected.calls.back() > 100);
-      }
+  for (i64 k = 0; k < 6; ++k) steps.push_back({others(k % 3 == 1 ? more : some, k)});
+  struct Setting {
+    Pooling pooling;
+    bool checkpoint_layers;
+    DType precision;
+  };
+  for (const auto& [pooling, checkpoint_layers, precision] :
+       {Setting{Pooling::first, false, DType::f32}, Setting{Pooling::mean, false, DType::f32},
+        Setting{Pooling::first, true, DType::f32}, Setting{Pooling::first, false, DType::bf16}}) {
+    const Trained expected = train(steps, false, pooling, checkpoint_layers, precision);
+    const Trained found = train(steps, true, pooling, checkpoint_layers, precision);
+    check_equal(found, expected);
+    CHECK(found.recorded == 2);
+    if (kDevice.kind != Device::Kind::emulated) continue;
+    CHECK(found.calls.back() < 12);
+    CHECK(expected.calls.back() > 100);
+  }
 }
 
 TEST_CASE("replayed batches are accumulated, of one layout and of several") {

@@ -1,7 +1,7 @@
 /// The emulated device: enough of CUDA for the host compiler to compile and run the project's `.cu` files on any machine.
 /// For tests only; a build with -DMINIMA_EMULATED=ON compiles them with
 ///
-///     c++ -x c++ -include tests/emulated/device/device.hpp core/ops/softmax.cu …
+///     c++ -x c++ -include tests/emulated/device/device.hpp core/ops/rows.cu …
 ///
 /// It is as unkind as a GPU may be, so that a mistake shows here:
 /// - the threads of a block run in an order drawn from MINIMA_EMULATED_SEED (1), and so do the blocks; a thread runs until
