@@ -297,13 +297,14 @@ Variable linear_cross_entropy(const Variable& x, const Variable& w, const Variab
       ops::linear_cross_entropy(x.value(), w.value(), bias.value(), target,
                                 needed ? ops::Gradients::all : ops::Gradients::none);
   const Tensor loss = out.loss;
-  return record("linear_cross_entropy", loss, {x, w, bias},
-                [out = std::move(out)](const Tensor& dy) {
-                  const auto scaled = [&dy](const Tensor& gradient) {
-                    return dy.item() == 1 ? gradient : ops::binary<ops::Mul>(gradient, dy);
-                  };
-                  return Grads{scaled(out.dx), scaled(out.dw), scaled(out.dbias)};
-                });
+  return record(
+      "linear_cross_entropy", loss, {x, w, bias}, [out = std::move(out)](const Tensor& dy) {
+        const bool is_one = dy.device() == Device{} && dy.item() == 1;  // a GPU is not asked
+        const auto scaled = [&](const Tensor& gradient) {
+          return is_one ? gradient : ops::binary<ops::Mul>(gradient, dy);
+        };
+        return Grads{scaled(out.dx), scaled(out.dw), scaled(out.dbias)};
+      });
 }
 
 namespace {

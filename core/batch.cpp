@@ -1,11 +1,12 @@
 #include "core/batch.hpp"
 
+#include <algorithm>
 #include <numeric>
 
 namespace minima {
 namespace {
 
-/// The tensors of a batch in the order in which they lie, and their sizes.
+/// The tensors of a completed batch in the order in which they lie, and their sizes.
 template <class B, class F>
 void each_part(const BatchLayout& layout, B& batch, const F& f) {
   f(batch.tokens, layout.tokens);
@@ -15,23 +16,64 @@ void each_part(const BatchLayout& layout, B& batch, const F& f) {
   f(batch.offsets, layout.texts + 1);
   f(batch.text_rows, layout.texts + 1);
   f(batch.example_id, layout.texts);
-  f(batch.labels, layout.texts);
+  if (layout.chosen < 0) {
+    f(batch.labels, layout.texts);
+    return;
+  }
+  f(batch.labels, layout.chosen);
+  f(batch.chosen, layout.chosen);
+  f(batch.chosen_offsets, layout.texts + 1);
+  f(batch.chosen_positions, layout.chosen);
+  f(batch.chosen_example, layout.chosen);
+}
+
+void complete_chosen(Batch& batch) {
+  const i64 n = batch.chosen.size();
+  const auto chosen = batch.chosen.span<i64>(), offsets = batch.offsets.span<i64>();
+  batch.chosen_offsets = Tensor::empty({std::ssize(offsets)}, DType::i64);
+  std::ranges::transform(offsets, batch.chosen_offsets.data<i64>(), [&](i64 offset) {
+    return std::ranges::lower_bound(chosen, offset) - chosen.begin();
+  });
+  batch.chosen_positions = Tensor::empty({n}, DType::i64);
+  batch.chosen_example = Tensor::empty({n}, DType::i64);
+  for (i64 i = 0; i < n; ++i) {
+    const i64 row = batch.chosen.data<i64>()[i];
+    batch.chosen_positions.data<i64>()[i] = batch.positions.data<i64>()[row];
+    batch.chosen_example.data<i64>()[i] = batch.row_example.data<i64>()[row];
+  }
 }
 
 }  // namespace
 
+Batch completed(Batch batch) {
+  if (batch.row_example.defined()) return batch;
+  const i64 texts = batch.texts();
+  batch.row_example = Tensor::empty({batch.tokens.size()}, DType::i64);
+  batch.text_rows = Tensor::empty({texts + 1}, DType::i64);
+  const i64* const offsets = batch.offsets.data<i64>();
+  i64* const row = batch.row_example.data<i64>();
+  for (i64 text = 0; text < texts; ++text)
+    std::fill(row + offsets[text], row + offsets[text + 1], batch.example_id.data<i64>()[text]);
+  std::iota(batch.text_rows.data<i64>(), batch.text_rows.data<i64>() + texts + 1, 0);
+  if (batch.chosen.defined()) complete_chosen(batch);
+  return batch;
+}
+
 BatchLayout::BatchLayout(const Batch& batch)
-    : tokens(batch.tokens.size()), texts(batch.texts()), pairs(batch.token_types.defined()) {}
+    : tokens(batch.tokens.size()),
+      texts(batch.texts()),
+      chosen(batch.chosen.defined() ? batch.chosen.size() : -1),
+      pairs(batch.token_types.defined()) {}
+
+i64 BatchLayout::size() const {
+  i64 all = 0;
+  const Batch none;
+  each_part(*this, none, [&](const Tensor&, i64 n) { all += n; });
+  return all;
+}
 
 Tensor BatchLayout::numbers(const Batch& batch) const {
-  Batch whole = batch;
-  whole.row_example = Tensor::empty({tokens}, DType::i64);
-  whole.text_rows = Tensor::empty({texts + 1}, DType::i64);
-  const auto offset = batch.offsets.span<i64>(), example = batch.example_id.span<i64>();
-  i64* const row = whole.row_example.data<i64>();
-  for (std::size_t text = 0; text < example.size(); ++text)
-    std::fill(row + offset[text], row + offset[text + 1], example[text]);
-  std::iota(whole.text_rows.data<i64>(), whole.text_rows.data<i64>() + texts + 1, 0);
+  const Batch whole = completed(batch);
   Tensor result = Tensor::empty({size()}, DType::i64);
   i64 at = 0;
   each_part(*this, whole, [&](const Tensor& part, i64 n) {
@@ -56,21 +98,30 @@ Batch BatchLayout::in(const Tensor& numbers) const {
 Batch filled_up(const Batch& batch, i64 multiple) {
   const auto rounded_up = [](i64 n, i64 to) { return (n + to - 1) / to * to; };
   const i64 before = batch.texts(), tokens = batch.tokens.size();
-  const i64 more = rounded_up(before, 16) + 1 - before, all = rounded_up(tokens + more, multiple);
+  const i64 more = rounded_up(before, 16) + 1 - before;
+  const i64 chosen = batch.chosen.defined() ? batch.chosen.size() : 0,
+            more_chosen = rounded_up(chosen, 32) - chosen;
+  const i64 all = rounded_up(tokens + std::max(more, more_chosen), multiple);
   const auto longer = [](const Tensor& x, i64 size, i64 value) {
     Tensor result = Tensor::full({size}, static_cast<double>(value), DType::i64);
     result.rows(0, x.size()).copy_from(x);
     return result;
   };
+  const i64 more_labels = batch.chosen.defined() ? more_chosen : more;
   Batch filled{.tokens = longer(batch.tokens, all, 0),
                .positions = longer(batch.positions, all, 0),
                .offsets = longer(batch.offsets, before + more + 1, all),
                .example_id = longer(batch.example_id, before + more, 0),
-               .labels = longer(batch.labels, before + more, -100)};
+               .labels = longer(batch.labels, batch.labels.size() + more_labels, -100)};
   if (batch.token_types.defined()) filled.token_types = longer(batch.token_types, all, 0);
   for (i64 k = 0; k < more; ++k) {
     filled.example_id.data<i64>()[before + k] = -1 - k;
     filled.offsets.data<i64>()[before + k] = tokens + (all - tokens) * k / more;
+  }
+  if (batch.chosen.defined()) {
+    filled.chosen = longer(batch.chosen, chosen + more_chosen, 0);
+    i64* const end = filled.chosen.data<i64>() + chosen + more_chosen;
+    std::iota(end - more_chosen, end, all - more_chosen);
   }
   return filled;
 }

@@ -14,26 +14,37 @@ struct Batch {
   Tensor positions;   ///< [T] i64, each token's index within its text
   Tensor offsets;     ///< [B+1] i64, from 0 to T
   Tensor example_id;  ///< [B] i64, unique within an optimizer step; dropout masks are keyed by it
-  Tensor labels;      ///< [B] i64; −1 where there is none
+  Tensor
+      labels;  ///< what a loss compares with, i64: [B], of each text, or [M], of the chosen tokens; −1: none
   /// [T] i64, for models that tell the texts of a pair apart: 0 in the first, 1 in the second.
   /// Undefined: all 0.
   Tensor token_types = {};
+  /// [M] i64, ascending: the tokens that a loss reads, as a language model's does. Undefined: it reads whole texts.
+  Tensor chosen = {};
 
-  // What follows from the others, of a batch that a BatchLayout has laid out: no model has to form it on the host.
+  // What follows from the others, where it has been worked out (completed): no model has to do it on the host.
   Tensor row_example = {};  ///< [T] i64, the example id of each token's text
   Tensor text_rows = {};    ///< [B+1] i64: 0 … B
+  Tensor chosen_offsets =
+      {};  ///< [B+1] i64: text b has the chosen ones chosen_offsets[b] … chosen_offsets[b+1] − 1
+  Tensor chosen_positions = {};  ///< [M] i64
+  Tensor chosen_example = {};    ///< [M] i64
 
   i64 texts() const { return example_id.size(); }
   i64 length(i64 b) const { return offsets.data<i64>()[b + 1] - offsets.data<i64>()[b]; }
 };
 
-/// How the tensors of a batch lie in one stretch of numbers, which one copy brings to a device.
+/// The batch with what follows from its numbers. One that was completed lies anywhere, another on the host.
+Batch completed(Batch batch);
+
+/// How the tensors of a completed batch lie in one stretch of numbers, which one copy brings to a device.
 struct BatchLayout {
   i64 tokens = 0, texts = 0;
+  i64 chosen = -1;     ///< −1: the loss reads whole texts
   bool pairs = false;  ///< whether there are token_types
 
   explicit BatchLayout(const Batch& batch);
-  i64 size() const { return (pairs ? 4 : 3) * tokens + 4 * texts + 2; }
+  i64 size() const;
   /// The numbers [size] of a batch that lies on the host.
   Tensor numbers(const Batch& batch) const;
   /// The batch whose numbers these are, as views of them.
@@ -43,8 +54,8 @@ struct BatchLayout {
 };
 
 /// The batch, which lies on the host, and behind its texts some that no loss sees, so that shapes repeat: in all there is
-/// one text more than a multiple of 16, and a multiple of `tokens` of tokens. Their label is −100, their tokens are 0 and
-/// stand at 0.
+/// one text more than a multiple of 16, a multiple of `tokens` of tokens, and of 32 of chosen ones. Their label is −100,
+/// their tokens are 0 and stand at 0.
 Batch filled_up(const Batch& batch, i64 tokens);
 
 }  // namespace minima

@@ -198,17 +198,16 @@ void reset_peak_memory(Device device) { allocator(device).reset_peak(); }
 void release_cached_memory(Device device) { allocator(device).release_cached(); }
 
 struct MemoryPool::Blocks {
-  Allocator& owner;
+  Device device;
   Cache cache;
-  ~Blocks() { owner.take_back(cache); }
+  ~Blocks() { allocator(device).take_back(cache); }
 };
 
 namespace {
 thread_local const MemoryPool* pool_in_use = nullptr;
 }  // namespace
 
-MemoryPool::MemoryPool(Device device)
-    : device_(device), blocks_(new Blocks{allocator(device), {}}) {}
+MemoryPool::MemoryPool(Device device) : device_(device), blocks_(new Blocks{device, {}}) {}
 MemoryPool::Use::Use(const MemoryPool& pool) : before_(std::exchange(pool_in_use, &pool)) {}
 MemoryPool::Use::~Use() { pool_in_use = before_; }
 

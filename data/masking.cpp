@@ -49,7 +49,7 @@ Masking::Masking(const Vocabulary& vocabulary, const MaskingOptions& options)
   check(!ordinary_.empty(), "masking: the vocabulary has special tokens only");
 }
 
-MaskedBatch Masking::operator()(const Batch& batch, i64 step, bool in_every_text) const {
+Batch Masking::operator()(const Batch& batch, i64 step, bool in_every_text) const {
   const u64 key = stream_key(options_.seed, "masking");
   Tensor tokens = batch.tokens.clone();
   const auto continues_word = [&](i64 token) {
@@ -82,7 +82,9 @@ MaskedBatch Masking::operator()(const Batch& batch, i64 step, bool in_every_text
   });
   Batch masked = batch;
   masked.tokens = std::move(tokens);
-  return {std::move(masked), Tensor::from(rows), Tensor::from(targets)};
+  masked.chosen = Tensor::from(rows);
+  masked.labels = Tensor::from(targets);
+  return masked;
 }
 
 Batch drop_words(const Batch& batch, const Vocabulary& vocabulary, double rate, u64 seed,

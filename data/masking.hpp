@@ -24,12 +24,6 @@ struct MaskingOptions {
   u64 seed = 1;
 };
 
-struct MaskedBatch {
-  Batch batch;     ///< the same texts, their chosen tokens replaced
-  Tensor rows;     ///< [M] i64, ascending: the rows of the batch that were chosen
-  Tensor targets;  ///< [M] i64, the tokens that stood there
-};
-
 class Masking {
  public:
   /// Throws Error for a rate outside of 0 … 1, and for a vocabulary without [MASK] or of special
@@ -39,9 +33,10 @@ class Masking {
   /// Whether a token may be hidden: any but a special one.
   bool may_hide(i64 token) const { return !is_special_[static_cast<std::size_t>(token)]; }
 
-  /// `batch` itself stays as it is. A text of a few tokens may have none chosen, unless it is `in_every_text`:
-  /// then the rate is as high there as its first choice takes.
-  MaskedBatch operator()(const Batch& batch, i64 step, bool in_every_text = false) const;
+  /// The same texts, their chosen tokens replaced; the labels are what stood there. `batch` itself stays as it is. A text
+  /// of a few tokens may have none chosen, unless it is `in_every_text`: then the rate is as high there as its first
+  /// choice takes.
+  Batch operator()(const Batch& batch, i64 step, bool in_every_text = false) const;
 
  private:
   MaskingOptions options_;

@@ -28,12 +28,14 @@ struct PackedRows {
   PackedRows to(Device device) const;
 };
 
-// A batch lies on the host, and what a model needs of it goes to the device of the model's weights; or it was brought
-// there as a whole (BatchLayout).
+// A batch lies on the host, and what a model needs of it goes to the device of the model's weights; or it was completed
+// and brought there as a whole (BatchLayout).
 
 /// Every token of the batch.
 PackedRows all_rows(const Batch& batch);
 /// The first token of every text: the row that a classifier reads.
 PackedRows first_rows(const Batch& batch);
+/// The chosen tokens: the rows that a language model reads.
+PackedRows chosen_rows(const Batch& batch);
 
 }  // namespace minima::nn

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/ops/cross_entropy.hpp"
+#include "train/batched_loss.hpp"
 #include "train/model_directory.hpp"
 #include "train/splits.hpp"
 
@@ -26,19 +27,15 @@ Objective masked_language_modelling(nn::MaskedLm& model, const PretrainingData& 
         "to "
         "the vocabulary; take one of such texts, in their language and casing",
         data.train.size());
-  Objective objective{
-      .parameters = model.parameters(),
-      .batches = shuffled(data.train, options.batch, options.seed),
-      .loss =
-          [&](std::span<const i64> indices, const nn::Pass& pass) {
-            const MaskedBatch masked =
-                masking(make_batch(data.train, {indices.begin(), indices.end()}), pass.step);
-            // The step's mean is over its hidden tokens; a batch without any counts as one of loss 0.
-            return BatchLoss{model.loss(masked.batch, masked.rows, masked.targets, pass),
-                             static_cast<double>(std::max<i64>(1, masked.rows.size())),
-                             masked.batch.tokens.size()};
-          },
-      .fingerprint = fingerprint({&data.train, &data.dev})};
+  const auto make = [&](std::span<const i64> indices, const nn::Pass& pass) {
+    return masking(make_batch(data.train, {indices.begin(), indices.end()}), pass.step);
+  };
+  const auto loss = [&](const Batch& batch, const nn::Pass& pass) {
+    return model.loss(batch, pass);
+  };
+  Objective objective = batched_objective(model.parameters(), make, loss, options.round_tokens);
+  objective.batches = shuffled(data.train, options.batch, options.seed);
+  objective.fingerprint = fingerprint({&data.train, &data.dev});
   if (has_words(data.dev, masking))
     objective.evaluate = [&] { return evaluate(model, data.dev, masking); };
   if (tokenizer)
@@ -54,15 +51,15 @@ Evaluation evaluate(const nn::MaskedLm& model, const TokenizedSplit& split,
   double loss = 0;
   i64 right = 0, hidden = 0;
   for (const std::vector<i64>& indices : batches_in_order(split, evaluation_batch(split))) {
-    const MaskedBatch masked = masking(make_batch(split, indices), 0, true);
-    if (masked.rows.size() == 0) continue;
-    const Tensor logits = model.logits(masked.batch, masked.rows).value().to(Device{});
-    loss += ops::cross_entropy(logits, masked.targets, {.reduction = Reduction::sum}).loss.item();
-    for (i64 i = 0; i < masked.rows.size(); ++i) {
+    const Batch masked = masking(make_batch(split, indices), 0, true);
+    if (masked.labels.size() == 0) continue;
+    const Tensor logits = model.logits(masked).value().to(Device{});
+    loss += ops::cross_entropy(logits, masked.labels, {.reduction = Reduction::sum}).loss.item();
+    for (i64 i = 0; i < masked.labels.size(); ++i) {
       const float* row = logits.data<float>() + i * logits.size(1);
-      right += std::max_element(row, row + logits.size(1)) - row == masked.targets.data<i64>()[i];
+      right += std::max_element(row, row + logits.size(1)) - row == masked.labels.data<i64>()[i];
     }
-    hidden += masked.rows.size();
+    hidden += masked.labels.size();
   }
   check(hidden > 0,
         "evaluation: the {} texts have no token to hide: all of their words are unknown to the "

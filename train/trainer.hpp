@@ -40,7 +40,7 @@ struct TrainingOptions {
   bool checkpoint_layers = false;
 
   Precision precision = Precision::fp32;  ///< of the products, in training
-  /// Of a classifier on a GPU: batches are filled up to a multiple of so many tokens by texts that no loss sees, and what
+  /// On a GPU: batches are filled up to a multiple of so many tokens by texts that no loss sees, and what
   /// has the shapes of an earlier batch is replayed as a CUDA graph (nn/replayed_loss.hpp). 0: neither.
   i64 round_tokens = 0;
 

@@ -99,6 +99,20 @@ struct CrossEntropyBackward {
   }
 };
 
+/// How many of the targets are not to be ignored, but at least 1: one row.
+struct CountTargets {
+  i64 rows, ignore_index;
+  const i64* target;
+  double* count;
+
+  template <class Team>
+  MINIMA_HD void operator()(const Team& team, i64) const {
+    const double found = row_sum(
+        team, rows, [*this](i64 i) MINIMA_INLINE { return target[i] == ignore_index ? 0.0 : 1.0; });
+    if (team.leads()) *count = found > 1 ? found : 1;
+  }
+};
+
 /// The mean of the losses, and what their sum was divided by: one row.
 template <class T>
 struct MeanLoss {

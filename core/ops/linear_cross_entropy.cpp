@@ -2,6 +2,7 @@
 
 #include "core/on_device.hpp"
 #include "core/ops/cross_entropy.hpp"
+#include "core/ops/cross_entropy_rows.hpp"
 #include "core/ops/elementwise.hpp"
 #include "core/ops/layout.hpp"
 #include "core/ops/matmul.hpp"
@@ -11,14 +12,20 @@ namespace minima::ops {
 
 namespace {
 
-/// The sum of the losses, formed in double and in order, over `rows`; on the device of x.
-Tensor mean_of(const std::vector<Tensor>& losses, const Tensor& x, i64 rows) {
+/// How many targets count, but at least 1: [] f64, beside them.
+Tensor counted(const Tensor& target, i64 ignore_index) {
+  Tensor count = Tensor::empty({}, DType::f64, target.device());
+  on_device(target.device(), [&](auto device) {
+    each_row(device, 1, target.size(),
+             CountTargets{target.size(), ignore_index, target.data<i64>(), count.data<double>()});
+  });
+  return count;
+}
+
+/// The sum of the losses, formed in double and in order, over the count; on the device of x.
+Tensor mean_of(const std::vector<Tensor>& losses, const Tensor& x, const Tensor& count) {
   if (losses.empty()) return Tensor::zeros({}, x.dtype(), x.device());
-  if (x.device() != Device{})
-    return sum(stack(losses, 0), {}, KeepDims::no, static_cast<double>(rows));
-  double total = 0;
-  for (const Tensor& loss : losses) total += loss.item();
-  return Tensor::full({}, total / static_cast<double>(rows), x.dtype());
+  return binary<Div>(sum(stack(losses, 0).to(DType::f64)), count).to(x.dtype());
 }
 
 }  // namespace
@@ -37,8 +44,8 @@ LinearCrossEntropyOut linear_cross_entropy(const Tensor& x, const Tensor& w, con
   const i64 rows = x.size(0), width = x.size(1), classes = w.size(0);
   const i64 chunk = linear_cross_entropy_chunk(classes);
   const CrossEntropyOptions options{.reduction = Reduction::sum};
-  const Tensor share =
-      Tensor::full({}, 1 / static_cast<double>(std::max<i64>(rows, 1)), x.dtype(), x.device());
+  const Tensor count = counted(target, options.ignore_index),
+               one = Tensor::full({}, 1, x.dtype(), x.device());
 
   LinearCrossEntropyOut out;
   if (gradients == Gradients::all) {
@@ -53,11 +60,12 @@ LinearCrossEntropyOut linear_cross_entropy(const Tensor& x, const Tensor& w, con
       const i64 end = std::min(rows, begin + chunk), n = end - begin;
       const Tensor x_chunk = x.rows(begin, end), targets = target.rows(begin, end);
       Tensor z = linear(x_chunk, w, bias);
-      const CrossEntropyOut entropy = cross_entropy(z, targets, options);
+      CrossEntropyOut entropy = cross_entropy(z, targets, options);
       losses.push_back(entropy.loss);
       if (gradients == Gradients::none) continue;
 
-      cross_entropy_backward_in_place(share, z, targets, options, entropy);  // z is dz from here
+      entropy.divisor = count;
+      cross_entropy_backward_in_place(one, z, targets, options, entropy);  // z is dz from here
       on_device(x.device(), [&](auto device) {
         gemm(device, Transpose::no, Transpose::no, n, width, classes, T(1), z.data<T>(), classes,
              w.data<T>(), width, T(0), out.dx.data<T>() + begin * width, width);
@@ -67,7 +75,7 @@ LinearCrossEntropyOut linear_cross_entropy(const Tensor& x, const Tensor& w, con
       out.dbias = binary<Add>(out.dbias, column_sums(z));
     }
   });
-  out.loss = mean_of(losses, x, std::max<i64>(rows, 1));
+  out.loss = mean_of(losses, x, count);
   return out;
 }
 

@@ -48,6 +48,7 @@ constexpr auto reductions() {
                residual_norms<float, double, bf16, f16>(),
                reductions<float, SumOf, MaxOf, MinOf>(),
                reductions<double, SumOf, MaxOf, MinOf>(),
+               rows_of<CountTargets>,
                rows_of<SortTiles>,
                elements_of<MergeTiles>,
                rows_of<CountRows>,

@@ -211,12 +211,10 @@ void TrainingVerbOptions::add_to(CLI::App& verb, Texts texts) {
                   "multiplied; bf16 and fp16 (with a scaled loss), which take less memory")
       ->check(CLI::IsMember({"fp32", "tf32", "bf16", "fp16"}))
       ->capture_default_str();
-  if (texts == Texts::labelled)
-    verb.add_option(
-            "--round-tokens", training.round_tokens,
-            "on a GPU: fill batches up to a multiple of so many tokens, and replay what has "
-            "the shapes of an earlier one as a CUDA graph (0: neither)")
-        ->capture_default_str();
+  verb.add_option("--round-tokens", training.round_tokens,
+                  "on a GPU: fill batches up to a multiple of so many tokens, and replay what has "
+                  "the shapes of an earlier one as a CUDA graph (0: neither)")
+      ->capture_default_str();
   verb.add_option("--watch", training.watch,
                   "look at each tensor's update every so many steps (0: never)")
       ->capture_default_str();

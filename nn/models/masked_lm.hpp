@@ -12,12 +12,11 @@ class MaskedLm : public Module {
  public:
   explicit MaskedLm(EncoderConfig config);
 
-  /// The mean cross-entropy of `targets` [M] at the `rows` [M] (ascending) of the batch. Nothing else
-  /// of the last block, nor of the logits, is computed.
-  Variable loss(const Batch& batch, const Tensor& rows, const Tensor& targets,
-                const Pass& pass) const;
-  /// [M, V].
-  Variable logits(const Batch& batch, const Tensor& rows, const Pass& pass = {}) const;
+  /// The mean cross-entropy of the batch's labels [M] at its chosen tokens [M]; those of label −100 do not count. Nothing
+  /// else of the last block, nor of the logits, is computed.
+  Variable loss(const Batch& batch, const Pass& pass) const;
+  /// Of the chosen tokens: [M, V].
+  Variable logits(const Batch& batch, const Pass& pass = {}) const;
 
   const EncoderConfig config;
   Encoder& encoder;
@@ -26,7 +25,7 @@ class MaskedLm : public Module {
   Parameter& bias;
 
  private:
-  Variable features(const Batch& batch, const Tensor& rows, const Pass& pass) const;
+  Variable features(const Batch& batch, const Pass& pass) const;
 };
 
 }  // namespace minima::nn

@@ -41,14 +41,13 @@ TokenizedSplit some_texts(i64 texts, i64 words) {
 }
 
 /// (text, position) → the token that stands there after masking, and whether it was chosen.
-std::map<std::pair<i64, i64>, std::pair<i64, bool>> fates(const MaskedBatch& masked) {
+std::map<std::pair<i64, i64>, std::pair<i64, bool>> fates(const Batch& masked) {
   std::map<std::pair<i64, i64>, std::pair<i64, bool>> result;
-  for (i64 text = 0; text < masked.batch.texts(); ++text)
-    for (i64 row = masked.batch.offsets.data<i64>()[text];
-         row < masked.batch.offsets.data<i64>()[text + 1]; ++row)
-      result[{masked.batch.example_id.data<i64>()[text], masked.batch.positions.data<i64>()[row]}] =
-          {masked.batch.tokens.data<i64>()[row],
-           std::ranges::count(masked.rows.span<i64>(), row) > 0};
+  for (i64 text = 0; text < masked.texts(); ++text)
+    for (i64 row = masked.offsets.data<i64>()[text]; row < masked.offsets.data<i64>()[text + 1];
+         ++row)
+      result[{masked.example_id.data<i64>()[text], masked.positions.data<i64>()[row]}] = {
+          masked.tokens.data<i64>()[row], std::ranges::count(masked.chosen.span<i64>(), row) > 0};
   return result;
 }
 
@@ -63,20 +62,20 @@ std::vector<i64> all_of(const TokenizedSplit& split) {
 TEST_CASE("masking chooses its share, and of that 80, 10 and 10 in a hundred") {
   const TokenizedSplit split = some_texts(400, 40);
   const Batch batch = make_batch(split, all_of(split));
-  const MaskedBatch masked = Masking(letters(), {.rate = 0.3})(batch, 1);
-  REQUIRE(masked.rows.size() == masked.targets.size());
+  const Batch masked = Masking(letters(), {.rate = 0.3})(batch, 1);
+  REQUIRE(masked.chosen.size() == masked.labels.size());
   double ordinary = 0, hidden = 0, kept = 0;
   for (const i64 token : batch.tokens.span<i64>()) ordinary += token > 4;
   std::map<i64, i64> others;
-  for (i64 i = 0; i < masked.rows.size(); ++i) {
-    const i64 row = masked.rows.data<i64>()[i], now = masked.batch.tokens.data<i64>()[row];
-    CHECK(batch.tokens.data<i64>()[row] == masked.targets.data<i64>()[i]);
-    CHECK(masked.targets.data<i64>()[i] > 4);  // no special token is ever chosen
+  for (i64 i = 0; i < masked.chosen.size(); ++i) {
+    const i64 row = masked.chosen.data<i64>()[i], now = masked.tokens.data<i64>()[row];
+    CHECK(batch.tokens.data<i64>()[row] == masked.labels.data<i64>()[i]);
+    CHECK(masked.labels.data<i64>()[i] > 4);  // no special token is ever chosen
     hidden += now == 4;
-    kept += now == masked.targets.data<i64>()[i];
-    if (now != 4 && now != masked.targets.data<i64>()[i]) ++others[now];
+    kept += now == masked.labels.data<i64>()[i];
+    if (now != 4 && now != masked.labels.data<i64>()[i]) ++others[now];
   }
-  const double chosen = static_cast<double>(masked.rows.size());
+  const double chosen = static_cast<double>(masked.chosen.size());
   // Five standard deviations of each share.
   CHECK(chosen / ordinary == doctest::Approx(0.3).epsilon(0.05));
   CHECK(hidden / chosen == doctest::Approx(0.8).epsilon(0.03));
@@ -85,9 +84,9 @@ TEST_CASE("masking chooses its share, and of that 80, 10 and 10 in a hundred") {
   CHECK(others.begin()->first == 5);  // and no special one does
   CHECK(others.rbegin()->first == 56);
 
-  Tensor restored = masked.batch.tokens.clone();
-  for (i64 i = 0; i < masked.rows.size(); ++i)
-    restored.data<i64>()[masked.rows.data<i64>()[i]] = masked.targets.data<i64>()[i];
+  Tensor restored = masked.tokens.clone();
+  for (i64 i = 0; i < masked.chosen.size(); ++i)
+    restored.data<i64>()[masked.chosen.data<i64>()[i]] = masked.labels.data<i64>()[i];
   test::check_close(restored, batch.tokens, {0, 0});  // all others are as they were
 }
 

@@ -69,9 +69,13 @@ TEST_CASE("a copy ahead goes into no memory that queued work is still to read") 
 }
 
 TEST_CASE("the batch that its numbers give back, wherever they lie, is the batch") {
-  Batch batch = test::texts({3, 1, 9});
-  for (const bool pairs : {false, true}) {
+  for (const auto& [pairs, chosen] : {std::pair(false, false), {true, false}, {true, true}}) {
+    Batch batch = test::texts({3, 1, 9});
     if (pairs) batch.token_types = Tensor::full({13}, 1, DType::i64);
+    if (chosen) {
+      batch.chosen = Tensor::from(std::vector<i64>{1, 4, 5, 12});
+      batch.labels = Tensor::from(std::vector<i64>{21, 22, 23, 24});
+    }
     const BatchLayout layout(batch);
     for (const Device device : {Device{}, kDevice}) {
       const Batch found = layout.in(layout.numbers(batch).to(device));
@@ -88,6 +92,12 @@ TEST_CASE("the batch that its numbers give back, wherever they lie, is the batch
       check_same(found.row_example,
                  Tensor::from(std::vector<i64>{5, 5, 5, 6, 7, 7, 7, 7, 7, 7, 7, 7, 7}));
       check_same(found.text_rows, Tensor::from(std::vector<i64>{0, 1, 2, 3}));
+      CHECK(found.chosen.defined() == chosen);
+      if (!chosen) continue;
+      check_same(found.chosen, batch.chosen);
+      check_same(found.chosen_offsets, Tensor::from(std::vector<i64>{0, 1, 1, 4}));
+      check_same(found.chosen_positions, Tensor::from(std::vector<i64>{1, 0, 1, 8}));
+      check_same(found.chosen_example, Tensor::from(std::vector<i64>{5, 7, 7, 7}));
     }
   }
 }

@@ -3,6 +3,7 @@
 #include "core/ops/elementwise.hpp"
 #include "core/recording.hpp"
 #include "nn/models/classifier.hpp"
+#include "nn/models/masked_lm.hpp"
 #include "nn/replayed_loss.hpp"
 #include "tests/device/device.hpp"
 #include "tests/device/small_model.hpp"
@@ -175,34 +176,50 @@ TEST_CASE("replayed batches are accumulated, of one layout and of several") {
               train(steps, false, Pooling::first, false));
 }
 
-TEST_CASE("texts that fill a batch up change nothing") {
+TEST_CASE("what fills a batch up changes no loss and no gradient") {
   const Batch batch = test::texts({3, 40, 17, 1});
-  for (const Pooling pooling : {Pooling::first, Pooling::mean})
-    for (const i64 multiple : {64, 74, 75, 1}) {
-      const Batch filled = filled_up(batch, multiple);
-      CHECK(filled.texts() == 17);
-      CHECK(filled.tokens.size() % multiple == 0);
-      const auto gradients = [&](const Batch& of, Device device) {
-        Classifier model(test::small_model(pooling));
-        model.initialize(7);
-        model.to(device);
-        const Variable loss = cross_entropy(model(of, {.training = true, .seed = 3, .step = 2}),
-                                            of.labels.to(device));
-        loss.backward();
-        std::vector<Tensor> all{loss.value().to(Device{})};
-        for (const Parameter* parameter : model.parameters())
-          all.push_back(parameter->gradient.to_dense(parameter->value.shape()).to(Device{}));
-        return all;
-      };
-      for (const Device device : {Device{}, kDevice}) {
-        const std::vector<Tensor> expected = gradients(batch, device),
-                                  found = gradients(filled, device);
-        for (std::size_t i = 0; i < expected.size(); ++i) {
-          CAPTURE(i);
-          test::check_close(found[i], expected[i], {1e-7, 1e-5});
-        }
-      }
+  Batch masked = test::texts({3, 17});
+  masked.chosen = Tensor::from(std::vector<i64>{1, 5, 6, 19});
+  masked.labels = Tensor::from(std::vector<i64>{49, 1, 0, 7});
+  const Pass pass{.training = true, .seed = 3, .step = 2};
+  const auto check_unchanged = [](auto model, const auto& loss_of, const Batch& batch, i64 multiple,
+                                  Device device) {
+    model.initialize(7);
+    model.to(device);
+    const auto results = [&](const Batch& of) {
+      const Variable loss = loss_of(model, of);
+      loss.backward();
+      std::vector<Tensor> all{loss.value().to(Device{})};
+      for (Parameter* parameter : model.parameters())
+        all.push_back(
+            std::exchange(parameter->gradient, {}).to_dense(parameter->value.shape()).to(Device{}));
+      return all;
+    };
+    const Batch filled = filled_up(batch, multiple);
+    CHECK(filled.texts() == 17);
+    CHECK(filled.tokens.size() % multiple == 0);
+    CHECK(filled.labels.size() == (batch.chosen.defined() ? 32 : 17));
+    const std::vector<Tensor> expected = results(batch), found = results(filled);
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      CAPTURE(i);
+      test::check_close(found[i], expected[i], {1e-6, 1e-5});
     }
+  };
+  for (const Device device : {Device{}, kDevice}) {
+    for (const Pooling pooling : {Pooling::first, Pooling::mean})
+      for (const i64 multiple : {64, 74, 75, 1})
+        check_unchanged(
+            Classifier(test::small_model(pooling)),
+            [&](const Classifier& model, const Batch& of) {
+              return cross_entropy(model(of, pass), of.labels.to(device));
+            },
+            batch, multiple, device);
+    for (const i64 multiple : {64, 1})
+      check_unchanged(
+          MaskedLm(test::small_model(Pooling::first)),
+          [&](const MaskedLm& model, const Batch& of) { return model.loss(of, pass); }, masked,
+          multiple, device);
+  }
 }
 
 TEST_CASE("a loss whose memory the next one has taken has no backward any more") {

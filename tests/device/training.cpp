@@ -5,6 +5,7 @@
 #include "tests/support.hpp"
 #include "tests/train/small_task.hpp"
 #include "train/classification.hpp"
+#include "train/pretraining.hpp"
 
 using namespace minima;
 using namespace minima::test;
@@ -34,12 +35,10 @@ struct Training {
   }
 };
 
-template <class Change>
-Training train(Device device, const TrainingOptions& options, const Change& change) {
-  nn::Classifier model(small_task().config);
-  model.initialize(7);
-  model.to(device);
-  Objective objective = classification(model, small_task().data, options, &small_task().tokenizer);
+/// The objective's model takes adamw's steps; `change` is told the objective first.
+template <class Model, class Change>
+Training train(Model& model, Objective objective, const TrainingOptions& options,
+               const Change& change) {
   objective.evaluate = nullptr;
   change(objective);
   Optimizer optimizer =
@@ -57,8 +56,27 @@ Training train(Device device, const TrainingOptions& options, const Change& chan
     run.values.push_back(parameter->value.to(Device{}));
   return run;
 }
+
+template <class Change>
+Training train(Device device, const TrainingOptions& options, const Change& change) {
+  nn::Classifier model(small_task().config);
+  model.initialize(7);
+  model.to(device);
+  return train(model, classification(model, small_task().data, options, &small_task().tokenizer),
+               options, change);
+}
 Training train(Device device, const TrainingOptions& options) {
   return train(device, options, [](Objective&) {});
+}
+
+Training pretrain(Device device, const TrainingOptions& options) {
+  nn::MaskedLm model(small_task().config);
+  model.initialize(7);
+  model.to(device);
+  const Masking masking(small_task().tokenizer.vocabulary(), {.rate = 0.3});
+  const PretrainingData data{small_task().data.train, small_task().data.dev};
+  return train(model, masked_language_modelling(model, data, masking, options), options,
+               [](Objective&) {});
 }
 
 void check_same(const Training& found, const Training& expected) {
@@ -73,16 +91,14 @@ void check_near(const std::vector<double>& found, const std::vector<double>& exp
     CHECK(found[i] == doctest::Approx(expected[i]).epsilon(1e-3));
 }
 
-}  // namespace
-
-TEST_CASE("a training on the device has the losses of the CPU, and waits once in a step") {
-  const TrainingOptions options = steps(6);
+/// The losses of the CPU, one wait in a step, and few calls where shapes repeat.
+void check_on_device(const std::function<Training(Device, const TrainingOptions&)>& train) {
+  TrainingOptions options = steps(6);
   const std::vector<double> expected = train(Device{}, options).losses();
   const Training found = train(kDevice, options);
   check_near(found.losses(), expected);
-  TrainingOptions rounded = options;
-  rounded.round_tokens = 256;
-  const Training replayed = train(kDevice, rounded);
+  options.round_tokens = 256;
+  const Training replayed = train(kDevice, options);
   check_near(replayed.losses(), expected);
   if (kDevice.kind != Device::Kind::emulated) return;
   const i64 before = test::waits();
@@ -91,6 +107,17 @@ TEST_CASE("a training on the device has the losses of the CPU, and waits once in
   for (const Training* run : {&found, &replayed})
     for (std::size_t step = 2; step < run->waits.size(); ++step) CHECK(run->waits[step] == one);
   CHECK(5 * replayed.calls.back() < found.calls.back());
+}
+
+}  // namespace
+
+TEST_CASE("a training on the device has the losses of the CPU, and waits once in a step") {
+  check_on_device(
+      [](Device device, const TrainingOptions& options) { return train(device, options); });
+}
+
+TEST_CASE("a pre-training on the device has the losses of the CPU, and waits once in a step") {
+  check_on_device(pretrain);
 }
 
 TEST_CASE("in tf32 the products of a step are rounded, those around it are not") {

@@ -25,10 +25,11 @@ TEST_SUITE("golden") {
       nn::read_weights(model.parameters(), weights, match);
       const SafetensorsFile file(tensors);
 
-      const Batch batch = test::reference_batch(file, "batch.");
-      const Tensor rows = file.read("rows"), targets = file.read("targets");
-      check_close(model.logits(batch, rows).value(), file.read("logits"));
-      const Variable loss = model.loss(batch, rows, targets, {.training = true});
+      Batch batch = test::reference_batch(file, "batch.");
+      batch.chosen = file.read("rows");
+      batch.labels = file.read("targets");
+      check_close(model.logits(batch).value(), file.read("logits"));
+      const Variable loss = model.loss(batch, {.training = true});
       check_close(loss.value().reshape({1}), file.read("loss"));
       loss.backward();
       for (const Parameter* parameter : model.parameters()) {
@@ -45,11 +46,14 @@ TEST_CASE("a batch of which nothing is hidden has the loss 0 and changes no grad
   config.vocabulary = 30;
   nn::MaskedLm model(config);
   model.initialize(1);
-  const Batch batch{Tensor::from(std::vector<i64>{2, 7, 3}),
-                    Tensor::from(std::vector<i64>{0, 1, 2}), Tensor::from(std::vector<i64>{0, 3}),
-                    Tensor::from(std::vector<i64>{0}), Tensor::from(std::vector<i64>{0})};
   const Tensor none = Tensor::empty({0}, DType::i64);
-  const Variable loss = model.loss(batch, none, none, {.training = true, .step = 1});
+  const Batch batch{.tokens = Tensor::from(std::vector<i64>{2, 7, 3}),
+                    .positions = Tensor::from(std::vector<i64>{0, 1, 2}),
+                    .offsets = Tensor::from(std::vector<i64>{0, 3}),
+                    .example_id = Tensor::from(std::vector<i64>{0}),
+                    .labels = none,
+                    .chosen = none};
+  const Variable loss = model.loss(batch, {.training = true, .step = 1});
   CHECK(loss.value().item() == 0);
   loss.backward();
   for (const Parameter* parameter : model.parameters())

@@ -1,0 +1,62 @@
+#include "train/batched_loss.hpp"
+
+namespace minima {
+namespace {
+
+/// What the batch's mean is over; one of which nothing counts has the loss 0, and counts as one.
+double weight_of(const Batch& batch) {
+  return static_cast<double>(std::max<i64>(1, batch.labels.size()));
+}
+
+}  // namespace
+
+BatchedLoss::BatchedLoss(std::vector<Parameter*> parameters, Make make, Loss loss, i64 round_tokens)
+    : parameters_(std::move(parameters)),
+      make_(std::move(make)),
+      loss_(std::move(loss)),
+      round_tokens_(round_tokens) {}
+
+BatchLoss BatchedLoss::operator()(std::span<const i64> indices, const nn::Pass& pass) {
+  if (device() == Device{}) {
+    const Batch batch = make_(indices, pass);
+    return {loss_(batch, pass), weight_of(batch), batch.tokens.size()};
+  }
+  if (!begun_ || begun_->step != pass.step || !std::ranges::equal(begun_->indices, indices))
+    begin(indices, pass);
+  const Begun now = *std::exchange(begun_, std::nullopt);
+  const Tensor numbers = ahead_->take();
+  return {replayed_ ? (*replayed_)(now.layout, numbers, pass) : loss_(now.layout.in(numbers), pass),
+          now.weight, now.tokens};
+}
+
+void BatchedLoss::begin(std::span<const i64> indices, const nn::Pass& pass) {
+  if (device() == Device{}) return;
+  if (!ahead_) {
+    ahead_ = copy_ahead(device());
+    if (round_tokens_ > 0) replayed_.emplace(parameters_, loss_);
+  }
+  Batch batch = make_(indices, pass);
+  const i64 tokens = batch.tokens.size();
+  const double weight = weight_of(batch);
+  if (round_tokens_ > 0) batch = filled_up(batch, round_tokens_);
+  const BatchLayout layout(batch);
+  ahead_->begin(layout.numbers(batch));
+  begun_ = Begun{{indices.begin(), indices.end()}, pass.step, weight, tokens, layout};
+}
+
+Objective batched_objective(std::vector<Parameter*> parameters, BatchedLoss::Make make,
+                            BatchedLoss::Loss loss, i64 round_tokens) {
+  const auto batched =
+      std::make_shared<BatchedLoss>(parameters, std::move(make), std::move(loss), round_tokens);
+  Objective objective;
+  objective.parameters = std::move(parameters);
+  objective.loss = [batched](std::span<const i64> indices, const nn::Pass& pass) {
+    return (*batched)(indices, pass);
+  };
+  objective.ahead = [batched](std::span<const i64> indices, const nn::Pass& pass) {
+    batched->begin(indices, pass);
+  };
+  return objective;
+}
+
+}  // namespace minima
