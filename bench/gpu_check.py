@@ -55,6 +55,7 @@ SST2 = (7, 10, 12, 14, 16, 17, 19, 20, 22, 23, 25, 26, 28, 30, 32, 34, 36, 39, 4
 WORDS = 30_000
 PYTHON = os.environ.get("MINIMA_PYTHON", "python3")
 PRECISIONS = ("bf16", "fp32", "tf32")
+DISTILBERT = "768,6,12,3072"
 OURS, REPLAYED, EAGER, COMPILED = "minima", "minima --round-tokens 64", "PyTorch", "PyTorch, torch.compile"
 
 
@@ -287,12 +288,13 @@ def goals(result: dict) -> list[tuple[str, str, float | None, bool]]:
         limit = float(wanted.split()[1])
         found.append((goal, wanted, value, value is not None and (value >= limit if wanted[0] == "≥" else value <= limit)))
 
+    batch = result.get("batch", 64)
     for precision in PRECISIONS:
-        add(f"times torch.compile, 64 x 128, {precision}", "≥ 1.3", speed("fixed", precision, OURS, REPLAYED), speed("fixed", precision, COMPILED))
+        add(f"times torch.compile, {batch} x 128, {precision}", "≥ 1.3", speed("fixed", precision, OURS, REPLAYED), speed("fixed", precision, COMPILED))
     for precision in PRECISIONS:
         add(f"times PyTorch's default loop, SST-2's lengths, {precision}", "≥ 3", speed("varied", precision, OURS, REPLAYED), speed("varied", precision, EAGER))
     reached = max((row["gflops"] for row in rows("fixed", "bf16", OURS, REPLAYED)), default=None)
-    add("of the bf16 product's rate, 64 x 128, bf16", "≥ 0.45", reached, result.get("limits", {}).get("bf16_gflops"))
+    add(f"of the bf16 product's rate, {batch} x 128, bf16", "≥ 0.45", reached, result.get("limits", {}).get("bf16_gflops"))
     steps = result.get("optimizers", {}).get("rows", {})
     add("AdamW's step, of the copy's rate", "≥ 0.85", steps.get("adamw", {}).get("of_limit"), 1)
     add("8-bit AdamW's time over AdamW's", "≤ 0.7", steps.get("adamw8bit", {}).get("ms"), steps.get("adamw", {}).get("ms"))
@@ -315,7 +317,9 @@ def markdown(result: dict) -> str:
         lines += ["", f"At most: {told['error']}" if "error" in told else "At most: " + ", ".join(
             f"{key.replace('product_gflops', 'fp32_gflops').replace('_gflops', '')} products {value / 1000:.1f} TFLOP/s"
             if key.endswith("gflops") else f"copies {value:.0f} GB/s" for key, value in told.items()) + "."]  # fmt: skip
-    for part, case in (("fixed", "64 x 128"), ("varied", "64 texts as long as SST-2's")):
+    batch, sizes = result.get("batch", 64), result.get("sizes", DISTILBERT)
+    of_model = "" if sizes == DISTILBERT else f", model {sizes}"
+    for part, case in (("fixed", f"{batch} x 128{of_model}"), ("varied", f"{batch} texts as long as SST-2's{of_model}")):
         if part in result:
             lines += table(f"training step, {case} | precision | ms | texts/s | tokens/s | minima is, times | peak, MB | TFLOP/s", [
                 (row["program"], row["precision"], row["error"]) + 5 * ("",) if "error" in row else
@@ -358,7 +362,7 @@ def main() -> None:
     parser.add_argument("--tool-seconds", type=float, default=180, help="after which one is stopped; cases that had ended count")
     parser.add_argument("--commit", help="where the sources are no checkout")
     parser.add_argument("--device", default="cuda", help="cpu tries the script out")
-    parser.add_argument("--sizes", default="768,6,12,3072", help="dim,layers,heads,hidden of the model")
+    parser.add_argument("--sizes", default=DISTILBERT, help="dim,layers,heads,hidden of the model")
     parser.add_argument("--batch", default="64", help="texts")
     options = parser.parse_args()
     if (options.data is None) != (options.vocab is None):
@@ -372,7 +376,7 @@ def main() -> None:
         sys.exit("gpu-check: no GPU here (nvidia-smi -L lists none); nothing was checked")
     os.environ["MINIMA_BENCH_DEVICE"] = options.device
 
-    result: dict = {"about": about(options), "tests": {}}
+    result: dict = {"about": about(options), "batch": options.batch, "sizes": options.sizes, "tests": {}}
     options.out.parent.mkdir(parents=True, exist_ok=True)
 
     def save() -> None:

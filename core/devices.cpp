@@ -33,6 +33,15 @@ void require_device(Device device) {
   });
 }
 
+int compute_capability(Device device) {
+  return on_device(device, [](auto tag) {
+    if constexpr (AnyGpu<decltype(tag)>)
+      return capability_of(tag);
+    else
+      return 0;
+  });
+}
+
 Device default_device() {
   const Device gpu{Device::Kind::cuda, 0};
   try {

@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 
+#include "core/devices.hpp"
 #include "core/ops/elementwise.hpp"
 #include "core/ops/finite.hpp"
 #include "core/safetensors.hpp"
@@ -27,10 +28,15 @@ DType product_type(Precision precision) {
                                         : DType::f32;
 }
 void check_precision(Precision precision, Device device) {
-  check(precision != Precision::tf32 || device != Device{},
+  if (precision != Precision::tf32) return;
+  check(device != Device{},
         "precision tf32: only GPUs have such products, and the device is the cpu; take fp32, or a "
-        "GPU (--device "
-        "cuda)");
+        "GPU (--device cuda)");
+  const int capability = compute_capability(device);
+  check(capability >= 80,
+        "precision tf32: {} has compute capability {}.{}, and GPUs have such products from 8.0 on; "
+        "take fp32",
+        to_string(device), capability / 10, capability % 10);
 }
 
 i64 total_steps(const Batches& batches, i64 epochs, i64 accumulate) {

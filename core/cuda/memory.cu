@@ -66,13 +66,14 @@ class Relaxed {
 }  // namespace
 
 cudaStream_t stream_of(Gpu gpu) { return context_of(gpu).stream; }
+int attribute_of(Gpu gpu, cudaDeviceAttr which) {
+  int value = 0;
+  check_cuda(cudaDeviceGetAttribute(&value, which, gpu.index), "asking what the device has");
+  return value;
+}
 DeviceLimits limits_of(Gpu gpu) {
-  const auto limit = [&](cudaDeviceAttr which) {
-    int value = 0;
-    check_cuda(cudaDeviceGetAttribute(&value, which, gpu.index), "asking what the device has");
-    return i64{value};
-  };
-  return {limit(cudaDevAttrMultiProcessorCount), limit(cudaDevAttrMaxSharedMemoryPerBlockOptin)};
+  return {attribute_of(gpu, cudaDevAttrMultiProcessorCount),
+          attribute_of(gpu, cudaDevAttrMaxSharedMemoryPerBlockOptin)};
 }
 cublasHandle_t blas_of(Gpu gpu) { return context_of(gpu).blas; }
 WrongValue* wrong_value_of(Gpu gpu) { return context_of(gpu).wrong; }
@@ -125,6 +126,12 @@ void require_present(Gpu gpu) {
   check(gpu.index >= 0 && gpu.index < count, "device {}: there {} {}, counted from 0", device,
         count == 1 ? "is" : "are", count);
   launch(gpu, any_kernel, 1, 1, 0);  // a GPU for which there are no kernels is told now
+}
+
+template <>
+int capability_of(Gpu gpu) {
+  return 10 * attribute_of(gpu, cudaDevAttrComputeCapabilityMajor) +
+         attribute_of(gpu, cudaDevAttrComputeCapabilityMinor);
 }
 
 template <>

@@ -13,6 +13,10 @@ namespace minima {
 template <AnyGpu Gpu>
 void require_present(Gpu gpu);
 
+/// 90 for compute capability 9.0.
+template <AnyGpu Gpu>
+int capability_of(Gpu gpu);
+
 /// Null when the device has no more.
 template <AnyGpu Gpu>
 std::byte* obtain(Gpu gpu, i64 bytes);

@@ -145,6 +145,13 @@ TEST_CASE("in tf32 the products of a step are rounded, those around it are not")
     CHECK(rounded[i] == doctest::Approx(exact[i]).epsilon(1e-2));
   CHECK_THROWS_WITH_AS(train(Device{}, options), doctest::Contains("precision tf32: only GPUs"),
                        Error);
+  if (kDevice.kind != Device::Kind::emulated) return;
+  emulated::machine().capability = 75;
+  CHECK_THROWS_WITH_AS(train(kDevice, options),
+                       "precision tf32: emulated has compute capability 7.5, and GPUs have such "
+                       "products from 8.0 on; take fp32",
+                       Error);
+  emulated::machine() = {};
 }
 
 TEST_CASE("batches that are brought ahead change no bit of a training") {

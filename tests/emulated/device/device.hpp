@@ -196,7 +196,7 @@ cudaError_t cudaGetLastError();
 struct Machine {
   int driver = 13000, runtime = 13000, devices = 1;
   bool has_kernels = true;  ///< for its device
-  int multiprocessors = 1, shared_bytes = 99 << 10;
+  int multiprocessors = 1, shared_bytes = 99 << 10, capability = 80;
 };
 Machine& machine();
 
@@ -206,6 +206,8 @@ cudaError_t cudaGetDeviceCount(int* count);
 cudaError_t cudaSetDevice(int device);
 enum cudaDeviceAttr {
   cudaDevAttrMultiProcessorCount = 16,
+  cudaDevAttrComputeCapabilityMajor = 75,
+  cudaDevAttrComputeCapabilityMinor = 76,
   cudaDevAttrMaxSharedMemoryPerBlockOptin = 97
 };
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);

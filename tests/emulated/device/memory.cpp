@@ -170,8 +170,11 @@ cudaError_t cudaGetDeviceCount(int* count) {
 }
 cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess : cudaErrorInvalidDevice; }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
-  *value = attribute == cudaDevAttrMultiProcessorCount ? machine().multiprocessors
-                                                       : machine().shared_bytes;
+  const Machine& m = machine();
+  *value = attribute == cudaDevAttrMultiProcessorCount      ? m.multiprocessors
+           : attribute == cudaDevAttrComputeCapabilityMajor ? m.capability / 10
+           : attribute == cudaDevAttrComputeCapabilityMinor ? m.capability % 10
+                                                            : m.shared_bytes;
   return cudaSuccess;
 }
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
