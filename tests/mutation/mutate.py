@@ -5,6 +5,7 @@
     ./run mutate came clip  those whose file or description contains one of the words
     ./run mutate --device   those of kernels (device_mutants.py), for the emulated device's; words may follow
     ./run mutate --races    races in kernels, for the same tests under ThreadSanitizer
+    mutate.py --check       whether each text that a mistake replaces is there once: a test
 
   MINIMA_MUTATE=DIR  keep the copy and its build there, for the next call
   MINIMA_JOBS=N      compile so many files at once (default: one for each processor)
@@ -91,14 +92,21 @@ class Copy:
         return " ".join(cases[-1].split()) if cases else f"(it ended with {done.returncode})"
 
 
+def check_texts(mistakes):
+    for what, file, old, new, *_ in mistakes:
+        replaced((ROOT / file).read_text(), old, new, f"{file} ({what})")
+
+
 def main(words):
+    if words == ["--check"]:
+        check_texts([*mutants.MUTANTS, *device_mutants.MUTANTS, *device_mutants.RACES])
+        return
     device, races = "--device" in words, "--races" in words
     words = [w for w in words if w not in ("--device", "--races")]
     known = (device_mutants.RACES if races else device_mutants.MUTANTS if device
              else [(*m, "*") for m in mutants.MUTANTS])
     chosen = [m for m in known if not words or any(w in m[0] or w in m[1] for w in words)]
-    for what, file, old, new, _ in known:  # all of them, before the long part
-        replaced((ROOT / file).read_text(), old, new, f"{file} ({what})")
+    check_texts(known)  # before the long part
     with tempfile.TemporaryDirectory(prefix="minima-mutate-") as folder:
         copy = Copy(Path(os.environ.get("MINIMA_MUTATE", folder)), "test_device" if device or races else "test_optim",
                     *(["-DMINIMA_SANITIZE=thread"] if races else []))
