@@ -93,63 +93,51 @@ struct Adafactor {
     Options o;
     template <class Team>
     MINIMA_HD void operator()(const Team& team, const StepView& x, i64 matrix) const {
-      const RunningMeans means = running_means(x, 0, matrix);
-      means.update(team, x.workspace, beta2(o, x));
-      means.inverse_roots(team, x.workspace.r[0], x.workspace.c[0]);
-      if (matrix == 0 && team.leads())
-        weight_rms(x) = static_cast<float>(root_mean_square(x.workspace.numbers[0], x));
+      factored_moment(team, x, matrix, beta2(o, x), weight_rms(x));
     }
   };
 
   /// Last pass: p, and m where it is kept.
   struct Move {
-    Options o;
+    FactoredUpdate update;
+    float step_size, decay, beta1, one_minus_beta1;
 
-    struct Row {
-      FactoredUpdate::Row update;
-      float step_size, decay, beta1, one_minus_beta1;
-
-      template <class T>
-      MINIMA_HD void operator()(i64 j, T& p, T g) const {
-        p = p - decay * p - step_size * update(j, g);
-      }
-      template <class T>
-      MINIMA_HD void operator()(i64 j, T& p, T g, T& m) const {
-        m = beta1 * m + one_minus_beta1 * (step_size * update(j, g));
-        p = p - decay * p - m;
-      }
-      template <class F>
-      void constants(const F& f) {
-        update.constants(f), f("α/clip", step_size), f("λα", decay), f("β₁", beta1);
-        f("(1 − β₁)", one_minus_beta1);
-      }
-    };
-    struct Of {
-      FactoredUpdate::Of update;
-      float step_size, decay, beta1, one_minus_beta1;
-      MINIMA_HD Row row(i64 i) const {
-        return {update.row(i), step_size, decay, beta1, one_minus_beta1};
-      }
-    };
-    MINIMA_HD Of on(const StepView& x) const {
+    MINIMA_HD static Move prepare(const Options& o, const StepView& x) {
       const auto f = [](double value) { return static_cast<float>(value); };
       const double step = alpha(o, x), b1 = o.beta1 ? *o.beta1 : 0;
-      return {FactoredUpdate{}.on(x), f(step / clip_divisor(x, o.clip_threshold)),
-              f(o.weight_decay * step), f(b1), f(1 - b1)};
+      return {{},
+              f(step / clip_divisor(x, o.clip_threshold)),
+              f(o.weight_decay * step),
+              f(b1),
+              f(1 - b1)};
+    }
+    template <class T>
+    MINIMA_HD void operator()(const MatrixRow& row, i64 j, T& p, T g) const {
+      p = p - decay * p - step_size * update(row, j, g);
+    }
+    template <class T>
+    MINIMA_HD void operator()(const MatrixRow& row, i64 j, T& p, T g, T& m) const {
+      m = beta1 * m + one_minus_beta1 * (step_size * update(row, j, g));
+      p = p - decay * p - m;
+    }
+    template <class F>
+    void constants(const F& f, MatrixRow& row) {
+      update.constants(f, row), f("α/clip", step_size), f("λα", decay), f("β₁", beta1);
+      f("(1 − β₁)", one_minus_beta1);
     }
   };
 };
 
 template <class Passes>
 void Adafactor::step(const Options& o, Passes& passes) {
-  passes.sums(Squares{static_cast<float>(o.eps1)});
+  passes.sums(pass<Squares>(o.eps1));
   passes.between(Means{o});
-  passes.sums(SquareOf<FactoredUpdate>{});
+  passes.sums(pass<SquareOf<FactoredUpdate>>(o));
   passes.tell([&](const StepView& x) { note(o, x); });
   if (o.beta1)
-    passes.apply(Move{o}, first_slots<1>);
+    passes.apply(pass<Move>(o), first_slots<1>);
   else
-    passes.apply(Move{o}, first_slots<0>);
+    passes.apply(pass<Move>(o), first_slots<0>);
 }
 
 }  // namespace minima

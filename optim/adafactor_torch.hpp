@@ -65,74 +65,56 @@ struct AdafactorTorch {
     MINIMA_HD void operator()(const Team& team, const StepView& x, i64 matrix) const {
       const RunningMeans means = running_means(x, 0, matrix);
       means.update(team, x.workspace, 1 - w(o, x));
-      means.moment(team, eps1(o, x), x.workspace.r[0], x.workspace.c[0]);
+      means.moment(team, eps1(o, x), x.workspace.factors);
       if (matrix == 0 && team.leads()) weight_rms(x) = root_mean_square(x.workspace.numbers[0], x);
     }
   };
 
   /// u = g/√max(v, ε₁²)
   struct Update {
-    Options o;
-    struct Row {
-      float r;
-      const float* c;
-      float floor;
-      template <class T>
-      MINIMA_HD T operator()(i64 j, T g) const {
-        using std::sqrt;
-        const T v = named("v", larger(T(r * T(c[j])), T(floor)));
-        return named("u", T(g / sqrt(v)));
-      }
-      template <class F>
-      void constants(const F& f) {
-        f("R/max(mean(R), ε₁)", r), f("ε₁²", floor);
-      }
-    };
-    struct Of {
-      Factors factors;
-      float floor;
-      MINIMA_HD Row row(i64 i) const { return {factors.r[i], factors.column(i), floor}; }
-    };
-    MINIMA_HD Of on(const StepView& x) const {
-      return {factors_of(x), static_cast<float>(eps1(o, x) * eps1(o, x))};
+    float floor;
+    MINIMA_HD static Update prepare(const Options& o, const StepView& x) {
+      return {static_cast<float>(eps1(o, x) * eps1(o, x))};
+    }
+    template <class T>
+    MINIMA_HD T operator()(const MatrixRow& row, i64 j, T g) const {
+      using std::sqrt;
+      const T v = named("v", larger(T(row.r[0] * T(row.c[0][j])), T(floor)));
+      return named("u", T(g / sqrt(v)));
+    }
+    template <class F>
+    void constants(const F& f, MatrixRow& row) {
+      f("R/max(mean(R), ε₁)", row.r[0]), f("ε₁²", floor);
     }
   };
 
   /// Last pass.
   struct Move {
-    Options o;
-    struct Row {
-      Update::Row update;
-      float keep, step_size;
-      template <class T>
-      MINIMA_HD void operator()(i64 j, T& p, T g) const {
-        p = keep * p - step_size * update(j, g);
-      }
-      template <class F>
-      void constants(const F& f) {
-        update.constants(f), f("(1 − lr·λ)", keep), f("α/clip", step_size);
-      }
-    };
-    struct Of {
-      Update::Of update;
-      float keep, step_size;
-      MINIMA_HD Row row(i64 i) const { return {update.row(i), keep, step_size}; }
-    };
-    MINIMA_HD Of on(const StepView& x) const {
+    Update update;
+    float keep, step_size;
+    MINIMA_HD static Move prepare(const Options& o, const StepView& x) {
       const double direction = o.maximize ? -1 : 1;
-      return {Update{o}.on(x), static_cast<float>(1 - o.lr * o.weight_decay),
+      return {Update::prepare(o, x), static_cast<float>(1 - o.lr * o.weight_decay),
               static_cast<float>(direction * alpha(o, x) / clip_divisor(x, o.d))};
+    }
+    template <class T>
+    MINIMA_HD void operator()(const MatrixRow& row, i64 j, T& p, T g) const {
+      p = keep * p - step_size * update(row, j, g);
+    }
+    template <class F>
+    void constants(const F& f, MatrixRow& row) {
+      update.constants(f, row), f("(1 − lr·λ)", keep), f("α/clip", step_size);
     }
   };
 };
 
 template <class Passes>
 void AdafactorTorch::step(const Options& o, Passes& passes) {
-  passes.sums(Squares{0});
+  passes.sums(pass<Squares>(0.0));
   passes.between(Means{o});
-  passes.sums(SquareOf<Update>{{o}});
+  passes.sums(pass<SquareOf<Update>>(o));
   passes.tell([&](const StepView& x) { note(o, x); });
-  passes.apply(Move{o}, first_slots<0>);
+  passes.apply(pass<Move>(o), first_slots<0>);
 }
 
 }  // namespace minima

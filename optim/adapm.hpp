@@ -168,59 +168,49 @@ struct AdaPm {
       const RunningMeans means =
           running_means(x, static_cast<std::size_t>(x.mean_count - 2), matrix);
       means.update(team, x.workspace, beta2);
-      means.moment(team, 0, x.workspace.r[0], x.workspace.c[0]);
+      means.moment(team, 0, x.workspace.factors);
     }
   };
 
+  /// What the last pass needs of the options, and e [rows, columns]; null: g, or m.
+  struct Numbers {
+    double lr, beta1, beta2, eps, weight_decay;
+    const float* estimate;
+  };
   /// The last pass. Slots: m where kAverages, v unless kFactored.
   template <bool kAverages, bool kFactored>
   struct Move {
-    double lr, beta1, beta2, eps, weight_decay;
-    const float* estimate;  ///< e [rows, columns]; null: g, or m
+    AdamMoments moments;
+    float keep;
+    const float* estimate;
+    i64 width;
 
-    struct Row {
-      AdamMoments moments;
-      float keep, r;
-      const float *c, *estimate;
-
-      template <class T, class... S>
-      MINIMA_HD void operator()(i64 j, T& p, T g, S&... slots) const {
-        T unused(0), *const slot[] = {&slots..., &unused};
-        T e = estimate ? T(estimate[j]) : g;
-        if constexpr (kAverages) {
-          T& m = *slot[0];
-          m = moments.beta1 * m + moments.one_minus_beta1 * g;
-          e = m;
-        }
-        T v = *slot[kAverages ? 1 : 0];
-        if constexpr (kFactored) {
-          v = r * T(c[j]);
-        } else {
-          v = moments.beta2 * v + moments.one_minus_beta2 * g * g;
-          *slot[kAverages ? 1 : 0] = v;
-        }
-        p = keep * p - moments.update(e, v);
+    MINIMA_HD static Move prepare(const Numbers& o, const StepView& x) {
+      return {AdamMoments(o.lr, kAverages ? o.beta1 : 0, o.beta2, o.eps, x.t),
+              static_cast<float>(1 - o.lr * o.weight_decay), o.estimate, x.matrix.columns};
+    }
+    template <class T, class... S>
+    MINIMA_HD void operator()(const MatrixRow& row, i64 j, T& p, T g, S&... slots) const {
+      T unused(0), *const slot[] = {&slots..., &unused};
+      T e = estimate ? T(estimate[row.i * width + j]) : g;
+      if constexpr (kAverages) {
+        T& m = *slot[0];
+        m = moments.beta1 * m + moments.one_minus_beta1 * g;
+        e = m;
       }
-      template <class F>
-      void constants(const F& f) {
-        moments.constants(f), f("(1 − lr·λ)", keep);
-        if constexpr (kFactored) f("R/mean(R)", r);
+      T v = *slot[kAverages ? 1 : 0];
+      if constexpr (kFactored) {
+        v = row.r[0] * T(row.c[0][j]);
+      } else {
+        v = moments.beta2 * v + moments.one_minus_beta2 * g * g;
+        *slot[kAverages ? 1 : 0] = v;
       }
-    };
-    struct Of {
-      AdamMoments moments;
-      float keep;
-      Factors factors;  ///< of v, where kFactored
-      const float* estimate;
-      i64 width;
-      MINIMA_HD Row row(i64 i) const {
-        return {moments, keep, kFactored ? factors.r[i] : 0.0f,
-                kFactored ? factors.column(i) : nullptr, estimate ? estimate + i * width : nullptr};
-      }
-    };
-    MINIMA_HD Of on(const StepView& x) const {
-      return {AdamMoments(lr, kAverages ? beta1 : 0, beta2, eps, x.t),
-              static_cast<float>(1 - lr * weight_decay), factors_of(x), estimate, x.matrix.columns};
+      p = keep * p - moments.update(e, v);
+    }
+    template <class F>
+    void constants(const F& f, MatrixRow& row) {
+      moments.constants(f), f("(1 − lr·λ)", keep);
+      if constexpr (kFactored) f("R/mean(R)", row.r[0]);
     }
   };
 };
@@ -302,17 +292,18 @@ void AdaPm::step(const Options& o, Passes& passes) {
     }
     const bool factored = kind == -2 || kind == 1 || kind == 3;
     if (factored) {
-      of_kind.sums(Squares{1e-30f});
+      of_kind.sums(pass<Squares>(1e-30));
       of_kind.between(Means{o.beta2});
       of_kind.tell([](const StepView& x) {
         note_means(x, running_means(x, static_cast<std::size_t>(x.mean_count - 2)), "R", "C");
       });
     }
     const auto move = [&]<bool kAverages, bool kFactored>() {
-      of_kind.apply(
-          Move<kAverages, kFactored>{o.lr, o.beta1, o.beta2, o.eps, o.weight_decay,
-                                     estimate.defined() ? estimate.data<float>() : nullptr},
-          first_slots<(kAverages ? 1 : 0) + (kFactored ? 0 : 1)>);
+      const Numbers numbers{o.lr,           o.beta1,
+                            o.beta2,        o.eps,
+                            o.weight_decay, estimate.defined() ? estimate.data<float>() : nullptr};
+      of_kind.apply(pass<Move<kAverages, kFactored>>(numbers),
+                    first_slots<(kAverages ? 1 : 0) + (kFactored ? 0 : 1)>);
     };
     const bool averages = kind == 0 || kind == 1;
     if (averages && factored)

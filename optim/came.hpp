@@ -48,69 +48,45 @@ struct Came {
     Options o;
     template <class Team>
     MINIMA_HD void operator()(const Team& team, const StepView& x, i64 matrix) const {
-      const RunningMeans means = running_means(x, 0, matrix);
-      means.update(team, x.workspace, o.beta2);
-      means.inverse_roots(team, x.workspace.r[0], x.workspace.c[0]);
-      if (matrix == 0 && team.leads())
-        *x.means[x.matrix.vector ? 1 : 4] =
-            static_cast<float>(root_mean_square(x.workspace.numbers[0], x));
+      factored_moment(team, x, matrix, o.beta2, *x.means[x.matrix.vector ? 1 : 4]);
     }
   };
 
   /// The clipped u, and m fresh from it.
   struct Momentum {
-    Options o;
-    struct Row {
-      FactoredUpdate::Row update;
-      float inverse_clip, beta1, one_minus_beta1;
+    FactoredUpdate update;
+    float inverse_clip, beta1, one_minus_beta1;
 
-      template <class T>
-      MINIMA_HD T clipped(i64 j, T g) const {
-        return named("clipped u", T(inverse_clip * update(j, g)));
-      }
-      template <class T>
-      MINIMA_HD T fresh(T u, T m) const {
-        return beta1 * m + one_minus_beta1 * u;
-      }
-      template <class F>
-      void constants(const F& f) {
-        update.constants(f), f("1/clip", inverse_clip), f("β₁", beta1);
-        f("(1 − β₁)", one_minus_beta1);
-      }
-    };
-    struct Of {
-      FactoredUpdate::Of update;
-      float inverse_clip, beta1, one_minus_beta1;
-      MINIMA_HD Row row(i64 i) const {
-        return {update.row(i), inverse_clip, beta1, one_minus_beta1};
-      }
-    };
-    MINIMA_HD Of on(const StepView& x) const {
+    MINIMA_HD static Momentum prepare(const Options& o, const StepView& x) {
       const auto f = [](double value) { return static_cast<float>(value); };
-      return {FactoredUpdate{}.on(x), f(1 / clip_divisor(x, o.clip_threshold)), f(o.beta1),
-              f(1 - o.beta1)};
+      return {{}, f(1 / clip_divisor(x, o.clip_threshold)), f(o.beta1), f(1 - o.beta1)};
+    }
+    template <class T>
+    MINIMA_HD T clipped(const MatrixRow& row, i64 j, T g) const {
+      return named("clipped u", T(inverse_clip * update(row, j, g)));
+    }
+    template <class T>
+    MINIMA_HD T fresh(T u, T m) const {
+      return beta1 * m + one_minus_beta1 * u;
+    }
+    template <class F>
+    void constants(const F& f, MatrixRow& row) {
+      update.constants(f, row), f("1/clip", inverse_clip), f("β₁", beta1);
+      f("(1 − β₁)", one_minus_beta1);
     }
   };
 
   /// Third pass: (u − m)² + ε₂ by rows and columns.
   struct Instability {
-    using Adds = Term;
-    Options o;
-    struct Row {
-      Momentum::Row momentum;
-      float eps2;
-      MINIMA_HD Term operator()(i64 j, float g, float, float m) const {
-        const float u = momentum.clipped(j, g), difference = u - momentum.fresh(u, m);
-        return {difference * difference + eps2};
-      }
-    };
-    struct Of {
-      Momentum::Of momentum;
-      float eps2;
-      MINIMA_HD Row row(i64 i) const { return {momentum.row(i), eps2}; }
-    };
-    MINIMA_HD Of on(const StepView& x) const {
-      return {Momentum{o}.on(x), static_cast<float>(o.eps2)};
+    Momentum momentum;
+    float eps2;
+
+    MINIMA_HD static Instability prepare(const Options& o, const StepView& x) {
+      return {Momentum::prepare(o, x), static_cast<float>(o.eps2)};
+    }
+    MINIMA_HD Term operator()(const MatrixRow& row, i64 j, float g, float, float m) const {
+      const float u = momentum.clipped(row, j, g), difference = u - momentum.fresh(u, m);
+      return {difference * difference + eps2};
     }
   };
 
@@ -119,66 +95,55 @@ struct Came {
     Options o;
     template <class Team>
     MINIMA_HD void operator()(const Team& team, const StepView& x, i64 matrix) const {
-      float *const r = x.workspace.r[1], *const c = x.workspace.c[1];
+      const Factors& to = x.workspace.factors;
       if (x.matrix.vector) {
-        if (team.leads()) *r = 1;
-        return team.each(x.matrix.columns, [c](i64 j) MINIMA_INLINE { c[j] = 1; });
+        if (team.leads()) *to.r[1] = 1;
+        return team.each(x.matrix.columns, [c = to.c[1]](i64 j) MINIMA_INLINE { c[j] = 1; });
       }
       const RunningMeans instability = running_means(x, 2, matrix);
       instability.update(team, x.workspace, o.beta3);
-      instability.inverse_roots(team, r, c);
+      instability.inverse_roots(team, to, 1);
     }
   };
 
   /// Last pass: m and p.
   struct Move {
-    Options o;
-    struct Row {
-      Momentum::Row momentum;
-      float r;
-      const float* c;
-      float lr, keep;
-      template <class T>
-      MINIMA_HD void operator()(i64 j, T& p, T g, T& m) const {
-        m = momentum.fresh(momentum.clipped(j, g), m);
-        p = keep * p - lr * named("d", T(T(c[j]) * m * r));
-      }
-      template <class F>
-      void constants(const F& f) {
-        momentum.constants(f), f("√(mean(U)/U)", r), f("lr", lr), f("(1 − lr·λ)", keep);
-      }
-    };
-    struct Of {
-      Momentum::Of momentum;
-      Factors confidence;
-      float lr, keep;
-      MINIMA_HD Row row(i64 i) const {
-        return {momentum.row(i), confidence.r[i], confidence.column(i), lr, keep};
-      }
-    };
-    MINIMA_HD Of on(const StepView& x) const {
-      return {Momentum{o}.on(x), factors_of(x, 1), static_cast<float>(o.lr),
+    Momentum momentum;
+    float lr, keep;
+
+    MINIMA_HD static Move prepare(const Options& o, const StepView& x) {
+      return {Momentum::prepare(o, x), static_cast<float>(o.lr),
               static_cast<float>(1 - o.lr * o.weight_decay)};
+    }
+    template <class T>
+    MINIMA_HD void operator()(const MatrixRow& row, i64 j, T& p, T g, T& m) const {
+      m = momentum.fresh(momentum.clipped(row, j, g), m);
+      p = keep * p - lr * named("d", T(T(row.c[1][j]) * m * row.r[1]));
+    }
+    template <class F>
+    void constants(const F& f, MatrixRow& row) {
+      momentum.constants(f, row), f("√(mean(U)/U)", row.r[1]), f("lr", lr);
+      f("(1 − lr·λ)", keep);
     }
   };
 };
 
 template <class Passes>
 void Came::step(const Options& o, Passes& passes) {
-  passes.sums(Squares{static_cast<float>(o.eps1)});
+  passes.sums(pass<Squares>(o.eps1));
   passes.between(Means{o});
   passes.tell([](const StepView& x) { note_means(x, running_means(x, 0), "R", "C"); });
-  passes.sums(SquareOf<FactoredUpdate>{});
+  passes.sums(pass<SquareOf<FactoredUpdate>>(o));
   passes.tell([&](const StepView& x) { note_clip(x, o.clip_threshold); });
   passes.by_kind([](const StepView& x) { return x.matrix.vector ? 0 : 1; },
                  [&](auto& of_kind, int matrices) {
-                   if (matrices) of_kind.sums(Instability{o}, first_slots<1>);
+                   if (matrices) of_kind.sums(pass<Instability>(o), first_slots<1>);
                  });
   passes.between(Confidence{o});
   passes.tell([](const StepView& x) {
     if (!x.matrix.vector) note_means(x, running_means(x, 2), "U", "S");
   });
-  passes.apply(Move{o}, first_slots<1>);
+  passes.apply(pass<Move>(o), first_slots<1>);
 }
 
 }  // namespace minima

@@ -7,9 +7,9 @@ namespace minima {
 /// A parameter is one task, so that its gradient stays in the cache between passes; only the passes of a
 /// very large one (an embedding) are cut up. The largest come first, for an even load. So many run
 /// side by side that their temporaries together are no larger than the largest parameter.
-void detail::step_matrices(std::span<const StepView> views, const void* options,
-                           void (*step)(const void* options, const StepView& view),
-                           i64 (*temporary)(const void* options, const StepView& view)) {
+void detail::step_matrices(std::span<const StepView> views,
+                           const std::function<void(const StepView& view)>& step,
+                           const std::function<i64(const StepView& view)>& temporary) {
   constexpr i64 kVeryLarge = i64{4} << 20;
   std::vector<const StepView*> tasks;
   for (const StepView& view : views)
@@ -21,12 +21,12 @@ void detail::step_matrices(std::span<const StepView> views, const void* options,
   for (auto first = tasks.begin(), last = first; first != tasks.end(); first = last) {
     i64 taken = 0;
     while (last != tasks.end() && (last == first || size(*first) < kVeryLarge)) {
-      const i64 more = temporary ? temporary(options, **last) : 0;
+      const i64 more = temporary(**last);
       if (last != first && taken + more > allowed) break;
       taken += more;
       ++last;
     }
-    parallel_for(last - first, [&](i64 i) { step(options, *first[i]); });
+    parallel_for(last - first, [&](i64 i) { step(*first[i]); });
   }
 }
 

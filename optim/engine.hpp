@@ -48,43 +48,18 @@ class AnyRule {
 
 namespace detail {
 
-/// The formula of an elementwise rule, as the loop wants it: one row without factors.
-template <class R>
-struct SameForAllRows {
-  R rule;
-  struct Row {
-    R rule;
-    template <class T, class... S>
-    MINIMA_HD void operator()(i64, T& p, T g, S&... state) const {
-      rule(p, g, state...);
-    }
-    template <class F>
-    requires requires(R r, const F& f) { r.constants(f); }
-    void constants(const F& f) { rule.constants(f); }
-  };
-  MINIMA_HD Row row(i64) const { return {rule}; }
-};
-template <class R>
-struct Prepared {
-  typename R::Options options;
-  MINIMA_HD SameForAllRows<R> on(const StepView& view) const {
-    return {R::prepare(options, view.t)};
-  }
-};
-
-template <class R, std::size_t... K>
-constexpr bool takes_slots(std::index_sequence<K...>) {
-  return std::is_invocable_v<const R&, float&, float, decltype(std::declval<float&>() += K)...>;
-}
-
 /// f(first_slots<count>); false where the rule's operator() does not take so many.
-template <class R, std::size_t K = 0, class F>
-bool with_slots(std::size_t count, const F& f) {
-  if constexpr (K <= kMaxSlots) {
-    if (K != count) return with_slots<R, K + 1>(count, f);
-    if constexpr (takes_slots<R>(std::make_index_sequence<K>())) return f(first_slots<K>), true;
+template <class R, class F, std::size_t... K>
+bool with_slots(std::size_t count, const F& f, std::index_sequence<K...> slots = {}) {
+  if constexpr (sizeof...(K) > kMaxSlots) {
+    return false;
+  } else {
+    if (sizeof...(K) != count) return with_slots<R>(count, f, first_slots<sizeof...(K) + 1>);
+    constexpr bool takes =
+        std::is_invocable_v<const R&, float&, float, decltype(std::declval<float&>() += K)...>;
+    if constexpr (takes) f(slots);
+    return takes;
   }
-  return false;
 }
 
 /// One step of R by passes over its parameters (optim/matrix_pass.hpp).
@@ -92,16 +67,15 @@ template <class R, class Passes>
 void make_passes(const typename R::Options& options, Passes& passes) {
   if constexpr (ElementwiseRule<R>)
     with_slots<R>(R::slots(options).size(),
-                  [&](auto slots) { passes.apply(Prepared<R>{options}, slots); });
+                  [&](auto slots) { passes.apply(pass<R>(options), slots); });
   else
     R::step(options, passes);
 }
 
-/// Calls step(options, view) for each. `temporary` tells the elements of temporaries that it makes; may
-/// be null.
-void step_matrices(std::span<const StepView> views, const void* options,
-                   void (*step)(const void* options, const StepView& view),
-                   i64 (*temporary)(const void* options, const StepView& view));
+/// Calls step(view) for each. `temporary` tells the elements of temporaries that it makes.
+void step_matrices(std::span<const StepView> views,
+                   const std::function<void(const StepView& view)>& step,
+                   const std::function<i64(const StepView& view)>& temporary);
 
 }  // namespace detail
 
@@ -149,32 +123,26 @@ class RuleRunner final : public AnyRule {
   void step(std::span<const StepView> views, double lr_factor) const override {
     const Options options = scaled(lr_factor);
     if constexpr (ElementwiseRule<R>) {
-      detail::with_slots<R>(
-          R::slots(options).size(), [&]<std::size_t K>(std::integral_constant<std::size_t, K>) {
-            std::vector<detail::SameForAllRows<R>> rules;
-            rules.reserve(views.size());
-            std::vector<FormulaStep> steps;
-            for (const StepView& view : views)
-              steps.push_back(
-                  {&view,
-                   {view.slots.data(), K},
-                   view.skips_rows() ? view.gradient.width : view.shape.size(),
-                   any_formula<K>(rules.emplace_back(detail::Prepared<R>{options}.on(view)))});
-            run(steps);
-          });
+      detail::with_slots<R>(R::slots(options).size(), [&](auto slots) {
+        std::vector<FormulaStep> steps;
+        for (const StepView& view : views)
+          steps.push_back(formula_step(view,
+                                       view.skips_rows() ? view.gradient.width : view.shape.size(),
+                                       R::prepare(options, view.t), slots));
+        run(steps);
+      });
     } else {
-      i64 (*temporary)(const void*, const StepView&) = nullptr;
-      if constexpr (requires(const StepView& view) { R::temporary(options, view); })
-        temporary = [](const void* o, const StepView& view) {
-          return R::temporary(*static_cast<const Options*>(o), view);
-        };
       detail::step_matrices(
-          views, &options,
-          [](const void* o, const StepView& view) {
+          views,
+          [&](const StepView& view) {
             PassesOnCpu passes(view);
-            detail::make_passes<R>(*static_cast<const Options*>(o), passes);
+            R::step(options, passes);
           },
-          temporary);
+          [&](const StepView& view) -> i64 {
+            if constexpr (requires { R::temporary(options, view); })
+              return R::temporary(options, view);
+            return 0;
+          });
     }
   }
 

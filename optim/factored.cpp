@@ -36,12 +36,14 @@ void for_moment(float* R, float* C, const MatrixShape& shape,
                 const std::function<void(double)>& f) {
   std::vector<float> r(static_cast<std::size_t>(shape.batch * shape.rows));
   std::vector<float> c(static_cast<std::size_t>(shape.batch * shape.columns));
+  const Factors factors{{r.data(), r.data()}, {c.data(), c.data()}, shape.rows, shape.columns};
   for (i64 k = 0; k < shape.batch; ++k)
-    RunningMeans{R, C, shape, k}.moment(ops::Alone{}, 0, r.data(), c.data());
-  const Factors factors{r.data(), c.data(), shape.rows, shape.columns};
-  for (i64 i = 0; i < shape.batch * shape.rows; ++i)
+    RunningMeans{R, C, shape, k}.moment(ops::Alone{}, 0, factors);
+  for (i64 i = 0; i < shape.batch * shape.rows; ++i) {
+    const MatrixRow row = factors.row(i);
     for (i64 j = 0; j < shape.columns; ++j)
-      f(static_cast<double>(factors.r[i]) * static_cast<double>(factors.column(i)[j]));
+      f(static_cast<double>(row.r[0]) * static_cast<double>(row.c[0][j]));
+  }
 }
 
 }  // namespace minima

@@ -11,19 +11,6 @@
 
 namespace minima {
 
-/// A factor for each row and each column, as the functors of a pass see them.
-struct Factors {
-  const float *r, *c;
-  i64 rows, columns;
-  /// Those of row i's matrix: nearly always the first, and a GPU is slow at a division.
-  MINIMA_HD const float* column(i64 i) const { return i < rows ? c : c + i / rows * columns; }
-};
-
-/// The first or second factors of a parameter's workspace.
-MINIMA_HD Factors factors_of(const StepView& view, std::size_t which = 0) {
-  return {view.workspace.r[which], view.workspace.c[which], view.matrix.rows, view.matrix.columns};
-}
-
 /// The running means of matrix k of a parameter, in the memory of their slots; R null for a vector.
 struct RunningMeans {
   float *R, *C;
@@ -52,10 +39,11 @@ struct RunningMeans {
     move(column_means(), sums.columns + k * shape.columns, shape.columns, R ? shape.rows : 1);
   }
 
-  /// r = √(mean(R)/R), c = √(1/C): what divides by the root of the moment.
+  /// r = √(mean(R)/R), c = √(1/C): what divides by the root of the moment. The factors `which`.
   template <class Team>
-  MINIMA_HD void inverse_roots(const Team& team, float* r, float* c) const {
+  MINIMA_HD void inverse_roots(const Team& team, const Factors& to, std::size_t which) const {
     using std::sqrt;
+    float *const r = to.r[which], *const c = to.c[which];
     if (R) {
       const double mean = mean_of_rows(team);
       team.each(shape.rows, [R = row_means(), r = r + k * shape.rows, mean](i64 i) MINIMA_INLINE {
@@ -70,7 +58,8 @@ struct RunningMeans {
 
   /// r = R/max(mean(R), floor), c = C: the moment itself.
   template <class Team>
-  MINIMA_HD void moment(const Team& team, double floor, float* r, float* c) const {
+  MINIMA_HD void moment(const Team& team, double floor, const Factors& to) const {
+    float *const r = to.r[0], *const c = to.c[0];
     if (R) {
       const double mean = larger(mean_of_rows(team), floor);
       team.each(shape.rows, [R = row_means(), r = r + k * shape.rows, mean](i64 i) MINIMA_INLINE {
@@ -103,58 +92,60 @@ void for_moment(float* R, float* C, const MatrixShape& shape, const std::functio
 
 /// A pass: g² + ε₁ by rows and columns, and p² in all.
 struct Squares {
-  using Adds = Terms;
   float eps1;
-  MINIMA_HD Squares on(const StepView&) const { return *this; }
-  MINIMA_HD Squares row(i64) const { return *this; }
-  MINIMA_HD Terms operator()(i64, float g, float p) const { return {g * g + eps1, p * p}; }
+  MINIMA_HD static Squares prepare(double eps1, const StepView&) {
+    return {static_cast<float>(eps1)};
+  }
+  MINIMA_HD Terms operator()(const MatrixRow&, i64, float g, float p) const {
+    return {g * g + eps1, p * p};
+  }
 };
 
-/// A pass: the square of Update's u in all. Its row(i) gives u by (j, g).
+/// A pass: the square of Update's u in all.
 template <class Update>
 struct SquareOf {
-  using Adds = Total;
-  Update update = {};
-  template <class U>
-  struct Of {
-    U update;
-    struct Row {
-      decltype(std::declval<U>().row(0)) update;
-      MINIMA_HD Total operator()(i64 j, float g, float) const {
-        const float u = update(j, g);
-        return {u * u};
-      }
-    };
-    MINIMA_HD Row row(i64 i) const { return {update.row(i)}; }
-  };
-  MINIMA_HD auto on(const StepView& view) const { return Of<detail::On<Update>>{update.on(view)}; }
+  Update update;
+  template <class O>
+  MINIMA_HD static SquareOf prepare(const O& o, const StepView& x) {
+    return {Update::prepare(o, x)};
+  }
+  MINIMA_HD Total operator()(const MatrixRow& row, i64 j, float g, float) const {
+    const float u = update(row, j, g);
+    return {u * u};
+  }
 };
 
 /// u = g · √(mean(R)/R) · √(1/C), before it is clipped: Adafactor's and CAME's.
 struct FactoredUpdate {
-  struct Row {
-    float r;
-    const float* c;
-    template <class T>
-    MINIMA_HD T operator()(i64 j, T g) const {
-      return named("u", T(T(c[j]) * g * r));
-    }
-    template <class F>
-    void constants(const F& f) {
-      f("√(mean(R)/R)", r);
-    }
-  };
-  struct Of {
-    Factors factors;
-    MINIMA_HD Row row(i64 i) const { return {factors.r[i], factors.column(i)}; }
-  };
-  MINIMA_HD Of on(const StepView& view) const { return {factors_of(view)}; }
+  template <class O>
+  MINIMA_HD static FactoredUpdate prepare(const O&, const StepView&) {
+    return {};
+  }
+  template <class T>
+  MINIMA_HD T operator()(const MatrixRow& row, i64 j, T g) const {
+    return named("u", T(T(row.c[0][j]) * g * row.r[0]));
+  }
+  template <class F>
+  void constants(const F& f, MatrixRow& row) {
+    f("√(mean(R)/R)", row.r[0]);
+  }
 };
 
 /// RMS(x) from the sum of x² over a parameter.
 MINIMA_HD double root_mean_square(double squares, const StepView& view) {
   using std::sqrt;
   return sqrt(squares / static_cast<double>(view.matrix.size()));
+}
+
+/// After the pass Squares: R, C and what divides by the root of their moment; RMS(p).
+template <class Team>
+MINIMA_HD void factored_moment(const Team& team, const StepView& x, i64 matrix, double beta2,
+                               float& weight_rms) {
+  const RunningMeans means = running_means(x, 0, matrix);
+  means.update(team, x.workspace, beta2);
+  means.inverse_roots(team, x.workspace.factors, 0);
+  if (matrix == 0 && team.leads())
+    weight_rms = static_cast<float>(root_mean_square(x.workspace.numbers[0], x));
 }
 
 /// max(1, RMS(u)/threshold), by which an update is divided, after the pass SquareOf<u>.

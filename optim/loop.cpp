@@ -68,7 +68,7 @@ void trace_element(const FormulaStep& step) {
   float scratch = 0;
   const float p0 = *open(view.value, at, 1, &scratch);
   const float raw = *open(view.gradient, at, 1, &scratch);
-  const auto run = [&](Trace& trace, const ConstantMarks* marks) {
+  const auto run = [&](Trace& trace, const NameConstant& name) {
     TracedElement x{trace.input("p", p0), trace.input("g", raw), {}};
     if (view.gradient_scale != 1) x.g = named("g", Traced(view.gradient_scale) * x.g);
     const float limit = view.clip_value;
@@ -77,25 +77,26 @@ void trace_element(const FormulaStep& step) {
     for (std::size_t k = 0; k < step.slots.size(); ++k)
       x.s[k] =
           trace.input(std::string(step.slots[k].letter), *open(step.slots[k], at, 1, &scratch));
-    step.formula.trace(step.formula.formula, at / step.width, at % step.width, x, marks);
+    step.trace(at / step.width, at % step.width, x, name);
     for (std::size_t k = 0; k < step.slots.size(); ++k)
       trace.name(x.s[k], std::string(step.slots[k].letter));
     trace.name(x.p, "p");
   };
-  run(view.probe->trace, nullptr);
+  run(view.probe->trace, [](const char*, float&) {});
   Trace marked;
   std::vector<float> marks;
   std::vector<Trace::Constant> constants;
-  const ConstantMarks mark{&marks, &constants};
-  run(marked, &mark);
+  run(marked, [&](const char* letter, float& constant) {
+    constants.push_back({letter, constant});
+    constant = marks.emplace_back(4194304.0f + static_cast<float>(marks.size()));
+  });
   view.probe->trace.take_letters(marked, marks, std::move(constants));
 }
 
 }  // namespace
 
-void detail::run_pieces(const StepView& view, std::span<const SlotView> slots, i64 width, i64 begin,
-                        i64 end, Access access, void (*call)(const void* f, const Piece& piece),
-                        const void* f) {
+void for_pieces(const StepView& view, std::span<const SlotView> slots, i64 width, i64 begin,
+                i64 end, Access access, const std::function<void(const Piece&)>& f) {
   const i64 block = block_of(slots), stretch = block ? block : kLongestStretch;
   const i64 longest = block ? block8::loops().piece : stretch;
   // Rows of scratch are a little apart from a power of two, so that they do not meet in the cache.
@@ -113,7 +114,7 @@ void detail::run_pieces(const StepView& view, std::span<const SlotView> slots, i
       Piece piece{i, j, count, p + done, g.values + done, g.scale, Guard(view.guard), {}};
       for (std::size_t k = 0; k < slots.size(); ++k)
         piece.s[k] = open_fast(slots[k], at + done, count, scratch_of(k) + done);
-      if (access == Access::read || view.moves(at + done)) call(f, piece);
+      if (access == Access::read || view.moves(at + done)) f(piece);
     }
     if (access == Access::read) continue;
     if (const i64 next = std::min(stretch, end - at - n); block && next > 0) {
@@ -124,11 +125,6 @@ void detail::run_pieces(const StepView& view, std::span<const SlotView> slots, i
     close_fast(view.value, at, n, scratch);
     for (std::size_t k = 0; k < slots.size(); ++k) close_fast(slots[k], at, n, scratch_of(k));
   }
-}
-
-void ConstantMarks::operator()(const char* letter, float& constant) const {
-  constants->push_back({letter, constant});
-  constant = marks->emplace_back(4194304.0f + static_cast<float>(marks->size()));
 }
 
 void run(std::span<const FormulaStep> steps) {
@@ -145,9 +141,7 @@ void run(std::span<const FormulaStep> steps) {
   parallel_for(static_cast<i64>(tasks.size()), [&](i64 i) {
     const auto& [step, stretch] = tasks[static_cast<std::size_t>(i)];
     for_pieces(*step->view, step->slots, step->width, stretch.begin, stretch.end, Access::write,
-               [formula = &step->formula](const Piece& piece) {
-                 formula->update(formula->formula, piece);
-               });
+               step->update);
   });
 }
 

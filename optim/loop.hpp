@@ -2,15 +2,16 @@
 /// piece, and closes it. All of that is compiled once, in loop.cpp. Of a formula only this is
 /// compiled, for each vector unit: a loop over the floats of one piece.
 ///
-/// A *formula* has `row(i)`, which gives what changes row i of the parameter as a matrix: a functor
-/// at(j, p, g, slot values…), all but g by reference, and a template on their type, so that a probe
-/// can trace one element. What depends on the row is looked up once for it.
+/// A *formula* is an elementwise rule, formula(p, g, slot values…), or what a matrix rule applies,
+/// formula(row, j, p, g, slot values…) for column j of a MatrixRow, which is looked up once for all of its
+/// columns. All but g come by reference, and it is a template on their type, so that a probe can trace
+/// one element.
 #pragma once
 
 #include <bit>
+#include <functional>
 #include <span>
 #include <utility>
-#include <vector>
 
 #include "core/cpu/simd.hpp"
 #include "optim/rule.hpp"
@@ -48,23 +49,11 @@ struct Piece {
 
 enum class Access { read, write };
 
-namespace detail {
-void run_pieces(const StepView& view, std::span<const SlotView> slots, i64 width, i64 begin,
-                i64 end, Access access, void (*call)(const void* f, const Piece& piece),
-                const void* f);
-}  // namespace detail
-
 /// Calls f(piece) for the elements begin … end-1 of a parameter seen as rows of `width`, on the
 /// calling thread. To write, begin must be a multiple of the blocks of block8; rows that do not move
 /// are left out.
-template <class F>
 void for_pieces(const StepView& view, std::span<const SlotView> slots, i64 width, i64 begin,
-                i64 end, Access access, const F& f) {
-  detail::run_pieces(
-      view, slots, width, begin, end, access,
-      [](const void* function, const Piece& piece) { (*static_cast<const F*>(function))(piece); },
-      &f);
-}
+                i64 end, Access access, const std::function<void(const Piece&)>& f);
 
 /// One element's numbers as Traced scalars.
 struct TracedElement {
@@ -72,77 +61,70 @@ struct TracedElement {
   std::array<Traced, kMaxSlots> s;
 };
 
-/// Takes the letters of a formula's constants, and puts a mark in place of each, by which it is known
-/// again in the trace.
-struct ConstantMarks {
-  std::vector<float>* marks;
-  std::vector<Trace::Constant>* constants;
-  void operator()(const char* letter, float& constant) const;
-};
-
-/// A formula, type-erased.
-struct AnyFormula {
-  const void* formula;
-  void (*update)(const void* formula, const Piece& piece);
-  void (*trace)(const void* formula, i64 i, i64 j, TracedElement& x, const ConstantMarks* marks);
-};
-
-namespace detail {
-
-template <class Formula, std::size_t... K>
-void update_piece(const Formula& formula, const Piece& piece, std::index_sequence<K...>) {
-  vectorize([&]() MINIMA_INLINE {
-    const auto row = formula.row(piece.i);
-    float* const p = piece.p;
-    const float *const g = piece.g, scale = piece.scale;
-    const Guard guard = piece.guard;
-    const std::array<float*, sizeof...(K)> s{piece.s[K]...};
-    const i64 j = piece.j, n = piece.n;
-#pragma GCC ivdep
-    for (i64 k = 0; k < n; ++k) {
-      const float gradient = scale * g[k], before = p[k];
-      float weight = before;
-      std::array<float, sizeof...(K)> state{s[K][k]...};
-      row(j + k, weight, gradient, state[K]...);
-      const bool ok = guard.passes(gradient);
-      p[k] = select(ok, weight, before);
-      ((s[K][k] = ok ? state[K] : 0.0f), ...);
-    }
-  });
-}
-
-template <class Formula, std::size_t... K>
-void trace_element(const Formula& formula, i64 i, i64 j, TracedElement& x,
-                   const ConstantMarks* marks, std::index_sequence<K...>) {
-  auto row = formula.row(i);
-  if constexpr (requires { row.constants(*marks); })
-    if (marks) row.constants(*marks);
-  row(j, x.p, x.g, x.s[K]...);
-}
-
-}  // namespace detail
-
-/// Of a formula on K slots.
-template <std::size_t K, class Formula>
-AnyFormula any_formula(const Formula& formula) {
-  return {&formula,
-          [](const void* f, const Piece& piece) {
-            detail::update_piece(*static_cast<const Formula*>(f), piece,
-                                 std::make_index_sequence<K>());
-          },
-          [](const void* f, i64 i, i64 j, TracedElement& x, const ConstantMarks* marks) {
-            detail::trace_element(*static_cast<const Formula*>(f), i, j, x, marks,
-                                  std::make_index_sequence<K>());
-          }};
-}
+/// What a formula's `constants` calls with each of them, and its letter. It may change the constant.
+using NameConstant = std::function<void(const char* letter, float& constant)>;
 
 /// A formula and what it changes.
 struct FormulaStep {
   const StepView* view;
   std::span<const SlotView> slots;
   i64 width;
-  AnyFormula formula;
+  std::function<void(const Piece& piece)> update;
+  std::function<void(i64 i, i64 j, TracedElement& x, const NameConstant& name)> trace;
 };
+
+/// What a formula is told of row i: an elementwise rule nothing.
+template <class Formula>
+MINIMA_HD MatrixRow row_for(const Factors& factors, i64 i) {
+  if constexpr (ElementwiseRule<Formula>)
+    return {};
+  else
+    return factors.row(i);
+}
+
+template <class Formula, class T, class... S>
+MINIMA_HD void apply_formula(const Formula& formula, const MatrixRow& row, i64 j, T& p, T g,
+                             S&... state) {
+  if constexpr (ElementwiseRule<Formula>)
+    formula(p, g, state...);
+  else
+    formula(row, j, p, g, state...);
+}
+
+/// The step of a formula on the slots K of a parameter, which is seen as rows of `width`.
+template <class Formula, std::size_t... K>
+FormulaStep formula_step(const StepView& view, i64 width, const Formula& formula,
+                         std::index_sequence<K...>) {
+  const auto update = [&view, formula](const Piece& piece) {
+    vectorize([&]() MINIMA_INLINE {
+      const Formula local = formula;  // copies, which no store can change
+      const MatrixRow row = row_for<Formula>(view.workspace.factors, piece.i);
+      float* const p = piece.p;
+      const float *const g = piece.g, scale = piece.scale;
+      const Guard guard = piece.guard;
+      const std::array<float*, sizeof...(K)> s{piece.s[K]...};
+      const i64 j = piece.j, n = piece.n;
+#pragma GCC ivdep
+      for (i64 k = 0; k < n; ++k) {
+        const float gradient = scale * g[k], before = p[k];
+        float weight = before;
+        std::array<float, sizeof...(K)> state{s[K][k]...};
+        apply_formula(local, row, j + k, weight, gradient, state[K]...);
+        const bool ok = guard.passes(gradient);
+        p[k] = select(ok, weight, before);
+        ((s[K][k] = ok ? state[K] : 0.0f), ...);
+      }
+    });
+  };
+  const auto trace = [&view, formula](i64 i, i64 j, TracedElement& x, const NameConstant& name) {
+    Formula local = formula;
+    MatrixRow row = row_for<Formula>(view.workspace.factors, i);
+    if constexpr (requires { local.constants(name); }) local.constants(name);
+    if constexpr (requires { local.constants(name, row); }) local.constants(name, row);
+    apply_formula(local, row, j, x.p, x.g, x.s[K]...);
+  };
+  return {&view, {view.slots.data(), sizeof...(K)}, width, update, trace};
+}
 
 /// Makes the steps, all together one list of tasks, which are cut by shapes and storages alone; shows
 /// a probe its element.

@@ -21,8 +21,10 @@ PassesOnCpu::PassesOnCpu(const StepView& view)
   view_.workspace = {sums + Workspace::kNumbers,
                      sums + Workspace::kNumbers + rows,
                      sums,
-                     {factors, factors + rows + columns},
-                     {factors + rows, factors + 2 * rows + columns}};
+                     {{factors, factors + rows + columns},
+                      {factors + rows, factors + 2 * rows + columns},
+                      view.matrix.rows,
+                      view.matrix.columns}};
 }
 
 void PassesOnCpu::copy_gradient(float* to) const {
@@ -50,8 +52,7 @@ void for_row_chunks(const MatrixShape& shape, const std::function<void(i64, i64,
 }
 
 void detail::matrix_sums(const StepView& view, std::size_t slots, bool matrix, bool total,
-                         const void* pass,
-                         PieceSums (*sum)(const void* pass, const Piece& piece, float* columns)) {
+                         const std::function<PieceSums(const Piece& piece, float* columns)>& sum) {
   const MatrixShape& shape = view.matrix;
   const Workspace& to = view.workspace;
   const i64 width = shape.columns, per_matrix = chunks_per_matrix(shape);
@@ -68,7 +69,7 @@ void detail::matrix_sums(const StepView& view, std::size_t slots, bool matrix, b
     double of_chunk = 0;
     for_pieces(view, {view.slots.data(), slots}, width, first * width, last * width, Access::read,
                [&](const Piece& piece) {
-                 const PieceSums each = sum(pass, piece, columns ? columns + piece.j : nullptr);
+                 const PieceSums each = sum(piece, columns ? columns + piece.j : nullptr);
                  if (columns) to.rows[piece.i] += each.row;
                  of_chunk += each.total;
                });

@@ -3,22 +3,25 @@
 /// parameter, whose gradient stays in the cache between them, or that of optim/cuda/passes.hpp over all
 /// parameters at once, each pass one launch.
 ///
-///     passes.sums(Squares{eps1});                 // sums over rows, columns, everything
-///     passes.between(Means{o});                   // what is made of them, by a team for each matrix
-///     passes.sums(SquareOf<Update>{});            // one sum over everything
-///     passes.apply(Move{o}, first_slots<1>);      // changes the value and the first dense slot
+///     passes.sums(pass<Squares>(eps1));               // sums over rows, columns, everything
+///     passes.between(Means{o});                       // what is made of them, by a team for each matrix
+///     passes.sums(pass<SquareOf<Update>>(o));         // one sum over everything
+///     passes.apply(pass<Move>(o), first_slots<1>);    // changes the value and the first dense slot
 ///
-/// Each of these is a named type of plain data. `on(view)` gives what it is for one parameter: there it
-/// takes what earlier passes left in view.workspace. `row(i)` of that gives a functor of the column j, the
-/// gradient g (scaled), the weight p and the values of the dense slots that were asked for. A sum says what
-/// an element `Adds`: a Term to its row and column, a Total to the sum of all, Terms to each.
-/// What is applied is a formula (optim/loop.hpp). What stands between is called with (team, view, matrix); a
-/// team is that of core/each.hpp. A pass reads the gradient once and makes no temporary of the tensor's
+/// Each of these is a named type of plain data. A pass has, like an elementwise rule, `prepare(options, view)`:
+/// its constants for one parameter, where it takes what earlier passes left in view.workspace. It is called
+/// for each element, with the values of the dense slots that were asked for: to sum,
+///
+///     pass(row, j, g, p, slot values…)                the gradient g scaled
+///
+/// which gives what the element adds, a Term to its row and column, a Total to the sum of all, Terms to
+/// each; to apply, as a formula (optim/loop.hpp). What stands between is called with (team, view, matrix);
+/// a team is that of core/each.hpp. A pass reads the gradient once and makes no temporary of the tensor's
 /// size. Sums are formed in chunks of 32 rows, and the chunks' sums are added in their order: the bits do
 /// not depend on the number of threads.
 #pragma once
 
-#include <functional>
+#include <type_traits>
 #include <vector>
 
 #include "core/device.hpp"
@@ -38,9 +41,25 @@ struct Terms {
   float matrix, total;
 };
 
-/// How many dense slots a pass sees.
+/// The dense slots that a pass sees.
 template <std::size_t K>
-inline constexpr std::integral_constant<std::size_t, K> first_slots{};
+inline constexpr std::make_index_sequence<K> first_slots{};
+
+/// A pass with its options, before it is known for which parameter.
+template <class P, class O>
+struct PassOf {
+  O options;
+  MINIMA_HD P on(const StepView& view) const {
+    if constexpr (ElementwiseRule<P>)
+      return P::prepare(options, view.t);
+    else
+      return P::prepare(options, view);
+  }
+};
+template <class P, class O>
+PassOf<P, O> pass(const O& options) {
+  return {options};
+}
 
 namespace detail {
 
@@ -50,9 +69,10 @@ MINIMA_HD i64 chunks_per_matrix(const MatrixShape& shape) {
   return (shape.rows + kChunkRows - 1) / kChunkRows;
 }
 
-template <class Pass>
-using On = decltype(std::declval<const Pass&>().on(std::declval<const StepView&>()));
-
+/// What a pass over the slots K adds for an element.
+template <class P, std::size_t... K>
+using Added = std::invoke_result_t<const P&, const MatrixRow&, i64, float, float,
+                                   decltype(static_cast<float>(K))...>;
 template <class Term>
 concept GoesToMatrix = requires(Term term) {
   term.matrix;
@@ -67,16 +87,16 @@ struct PieceSums {
 };
 
 /// Adds to `columns`, from the piece's first on, where the pass has such sums.
-template <class Pass, std::size_t... K>
-PieceSums sum_piece(const Pass& pass, const Piece& piece, float* columns,
-                    std::index_sequence<K...>) {
+template <std::size_t... K, class P>
+PieceSums sum_piece(const P& pass, const Factors& factors, const Piece& piece, float* columns) {
   PieceSums sums;
   vectorize([&]() MINIMA_INLINE {
-    const auto row = pass.row(piece.i);
-    const Piece x = piece;  // a copy, which no store can change
+    const P local = pass;  // copies, which no store can change
+    const Piece x = piece;
+    const MatrixRow row = factors.row(x.i);
     float rows[ops::kLanes] = {}, totals[ops::kLanes] = {};
     const auto add = [&](i64 k, i64 lane) MINIMA_INLINE {
-      const auto term = row(x.j + k, x.gradient(k), x.p[k], x.s[K][k]...);
+      const auto term = local(row, x.j + k, x.gradient(k), x.p[k], x.s[K][k]...);
       if constexpr (requires { term.matrix; }) {
         columns[k] += term.matrix;
         rows[lane] += term.matrix;
@@ -99,8 +119,8 @@ PieceSums sum_piece(const Pass& pass, const Piece& piece, float* columns,
 }
 
 /// Leaves in the workspace what `sum` says of each piece.
-void matrix_sums(const StepView& view, std::size_t slots, bool matrix, bool total, const void* pass,
-                 PieceSums (*sum)(const void* pass, const Piece& piece, float* columns));
+void matrix_sums(const StepView& view, std::size_t slots, bool matrix, bool total,
+                 const std::function<PieceSums(const Piece& piece, float* columns)>& sum);
 
 }  // namespace detail
 
@@ -126,14 +146,13 @@ class PassesOnCpu {
     f(*this, kind(view_));
   }
 
-  template <class Pass, std::size_t K = 0>
-  void sums(const Pass& pass, std::integral_constant<std::size_t, K> = {}) {
-    using Term = typename Pass::Adds;
-    const auto on = pass.on(view_);
-    detail::matrix_sums(view_, K, detail::GoesToMatrix<Term>, detail::GoesToTotal<Term>, &on,
-                        [](const void* f, const Piece& piece, float* columns) {
-                          return detail::sum_piece(*static_cast<const detail::On<Pass>*>(f), piece,
-                                                   columns, std::make_index_sequence<K>());
+  template <class P, class O, std::size_t... K>
+  void sums(const PassOf<P, O>& pass, std::index_sequence<K...> = {}) {
+    using Term = detail::Added<P, K...>;
+    detail::matrix_sums(view_, sizeof...(K), detail::GoesToMatrix<Term>, detail::GoesToTotal<Term>,
+                        [this, on = pass.on(view_)](const Piece& piece, float* columns) {
+                          return detail::sum_piece<K...>(on, view_.workspace.factors, piece,
+                                                         columns);
                         });
   }
   template <class F>
@@ -141,11 +160,9 @@ class PassesOnCpu {
     for (i64 matrix = 0; matrix < view_.matrix.batch; ++matrix)
       vectorize([&]() MINIMA_INLINE { f(ops::Alone{}, view_, matrix); });
   }
-  template <class Formula, std::size_t K>
-  void apply(const Formula& formula, std::integral_constant<std::size_t, K>) {
-    const auto on = formula.on(view_);
-    const FormulaStep step{
-        &view_, {view_.slots.data(), K}, view_.matrix.columns, any_formula<K>(on)};
+  template <class P, class O, std::size_t... K>
+  void apply(const PassOf<P, O>& pass, std::index_sequence<K...> slots) {
+    const FormulaStep step = formula_step(view_, view_.matrix.columns, pass.on(view_), slots);
     run({&step, 1});
   }
   /// The gradient, scaled and guarded.

@@ -36,11 +36,30 @@ struct MatrixShape {
   bool vector = true;
 };
 
+/// One row of a parameter, its factors and those of its matrix's columns, of two moments.
+struct MatrixRow {
+  i64 i;
+  std::array<float, 2> r;
+  std::array<const float*, 2> c;
+};
+
+/// A factor for each row [batch·rows] and each column [batch·columns], of two moments.
+struct Factors {
+  std::array<float*, 2> r, c;
+  i64 rows, columns;
+
+  MINIMA_HD MatrixRow row(i64 i) const {
+    // Nearly always the first matrix, and a GPU is slow at a division.
+    const i64 first = i < rows ? 0 : i / rows * columns;
+    return {i, {r[0][i], r[1][i]}, {c[0] + first, c[1] + first}};
+  }
+};
+
 /// What the passes of a matrix rule (optim/matrix_pass.hpp) leave for one another.
 struct Workspace {
   double *rows, *columns;  ///< sums of the last pass that had them: [batch·rows], [batch·columns]
   double* numbers;  ///< [kNumbers]; the first is the sum of all of the last pass that had one
-  std::array<float*, 2> r, c;  ///< factors of rows and columns, of two moments
+  Factors factors;
 
   static constexpr i64 kNumbers = 2;
 };

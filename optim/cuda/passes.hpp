@@ -78,14 +78,14 @@ MINIMA_HD float gradient_at(const StepView& view, i64 at) {
   return raw.scale * *raw.values;
 }
 
-/// f(row, j, e) for the N elements from `at` on: what the formula says of their row, their column, and 0 … N − 1.
+/// f(row, j, e) for the N elements from `at` on: what Formula is told of their row, their column, and 0 … N − 1.
 template <int N, class Formula, class F>
-__device__ void walk_rows(const Formula& formula, i64 at, i64 width, const F& f) {
+__device__ void walk_rows(const Factors& factors, i64 at, i64 width, const F& f) {
   i64 i = quotient(at, width), j = at - i * width;
-  auto row = formula.row(i);
+  MatrixRow row = row_for<Formula>(factors, i);
   for (int e = 0; e < N; ++e) {
     f(row, j, e);
-    if (e + 1 < N && ++j == width) row = formula.row(++i), j = 0;
+    if (e + 1 < N && ++j == width) row = row_for<Formula>(factors, ++i), j = 0;
   }
 }
 
@@ -104,6 +104,7 @@ __global__ void __launch_bounds__(kThreads)
     const StepView& view = table.view(entry);
     if (view.skipped) return;  // then all are
     const Formula formula = formulas[entry];
+    const Factors factors = view.workspace.factors;
     const Guard guard(view.guard);
     const u32 block = static_cast<u32>(block_of(view, kSlots)), stretch = stretch_of(block, kSlots);
     const i64 begin = (number - table.first[entry]) * stretch, left = view.matrix.size() - begin;
@@ -138,14 +139,15 @@ __global__ void __launch_bounds__(kThreads)
         decode(loaded.slots[s], columns.slots[s].storage, codes[s].value, state[s]);
       const bool moves = loaded.given || !columns.lazy;
       if (moves) {
-        walk_rows<N>(formula, columns.first + k, columns.width, [&](const auto& row, i64 j, int e) {
+        const auto change = [&](const MatrixRow& row, i64 j, int e) {
           const float before = p[e];
-          row(j, p[e], g[e], state[K][e]...);
+          apply_formula(formula, row, j, p[e], g[e], state[K][e]...);
           const bool ok = guard.passes(g[e]);
           if (!ok) p[e] = before;
           for (int s = 0; s < kSlots; ++s) state[s][e] = ok ? state[s][e] : 0.0f;
           bad |= !Guard(true).passes(p[e]);
-        });
+        };
+        walk_rows<N, Formula>(factors, columns.first + k, columns.width, change);
         store(columns.value, k, p);
         if (block && columns.lazy) atomicExch(&moved[b], 1u);
       }
@@ -196,11 +198,12 @@ __global__ void __launch_bounds__(kThreads)
   if (bad) atomicExch(&outcome->bad_weights, 1u);
 }
 
-/// Row sums, and the chunk's column sums (at partial + offset[entry] on) and total. A thread goes down its columns, so
+/// MatrixRow sums, and the chunk's column sums (at partial + offset[entry] on) and total. A thread goes down its columns, so
 /// that their sums are its own; those of rows are put together by each warp, and once at the end of all.
-template <class Pass, class Term, std::size_t... K>
+template <class P, std::size_t... K>
 __global__ void __launch_bounds__(kThreads, sizeof...(K) == 0 ? 3 : 2)
-    sum_kernel(Table table, const Pass* passes, const i64* offset, float* partial, double* totals) {
+    sum_kernel(Table table, const P* passes, const i64* offset, float* partial, double* totals) {
+  using Term = detail::Added<P, K...>;
   constexpr int kSlots = sizeof...(K), kRows = static_cast<int>(detail::kChunkRows);
   constexpr int kTogether = 4;  // rows that are loaded before the first is added
   constexpr unsigned kWarps = kThreads / 32;
@@ -208,7 +211,8 @@ __global__ void __launch_bounds__(kThreads, sizeof...(K) == 0 ? 3 : 2)
   __shared__ double warps[kWarps], rows[kWarps][kRows];
   const i64 entry = table.entry_of(blockIdx.x), chunk = blockIdx.x - table.first[entry];
   const StepView& view = table.view(entry);
-  const Pass pass = passes[entry];
+  const P pass = passes[entry];
+  const Factors factors = view.workspace.factors;
   const MatrixShape& shape = view.matrix;
   const i64 per_matrix = detail::chunks_per_matrix(shape), width = shape.columns;
   const i64 begin = chunk % per_matrix * kRows, first = chunk / per_matrix * shape.rows + begin;
@@ -242,9 +246,10 @@ __global__ void __launch_bounds__(kThreads, sizeof...(K) == 0 ? 3 : 2)
             for (int s = 0; s < kSlots; ++s)
               decode(loaded[r].slots[s], columns.slots[s].storage,
                      block ? view.slots[s].map->value : nullptr, state[s]);
-            const auto row = pass.row(first + top + r);
+            const MatrixRow row = factors.row(first + top + r);
             for (int e = 0; e < N; ++e) {
-              const Term term = row(j + e, guard.passes(g[e]) ? g[e] : 0.0f, p[e], state[K][e]...);
+              const float used = guard.passes(g[e]) ? g[e] : 0.0f;
+              const Term term = pass(row, j + e, used, p[e], state[K][e]...);
               if constexpr (detail::GoesToMatrix<Term>)
                 down[e] += term.matrix, across += term.matrix;
               if constexpr (detail::GoesToTotal<Term>) all += term.total;
@@ -329,11 +334,11 @@ __global__ void __launch_bounds__(kThreadsBetween) between_kernel(Table table, F
 }
 
 /// What a pass is for each parameter.
-template <class Pass>
+template <class P, class O>
 struct FormOn {
-  Pass pass;
+  PassOf<P, O> pass;
   Table table;
-  detail::On<Pass>* result;
+  P* result;
   MINIMA_HD void operator()(i64 k) const { result[k] = pass.on(table.views[table.index[k]]); }
 };
 
@@ -394,7 +399,9 @@ class PassesOnGpu {
         Workspace& space = view.workspace;
         space.rows = take(sums, r), space.columns = take(sums, c);
         space.numbers = take(sums, Workspace::kNumbers);
-        for (std::size_t k : {0, 1}) space.r[k] = take(factors, r), space.c[k] = take(factors, c);
+        Factors& each = space.factors;
+        each.rows = view.matrix.rows, each.columns = view.matrix.columns;
+        for (std::size_t k : {0, 1}) each.r[k] = take(factors, r), each.c[k] = take(factors, c);
       }
     }
     device_ = MINIMA_BACKEND::on_device(gpu, host_);
@@ -441,9 +448,9 @@ class PassesOnGpu {
     index_ = all;
   }
 
-  template <class Pass, std::size_t K = 0>
-  void sums(const Pass& pass, std::integral_constant<std::size_t, K> = {}) {
-    using Term = typename Pass::Adds;
+  template <class P, class O, std::size_t... K>
+  void sums(const PassOf<P, O>& pass, std::index_sequence<K...> = {}) {
+    using Term = detail::Added<P, K...>;
     constexpr bool matrix = detail::GoesToMatrix<Term>;
     std::vector<i64> offset;
     i64 size = 0, blocks = 0;
@@ -458,12 +465,8 @@ class PassesOnGpu {
     Tensor partial = Tensor::empty({size}, DType::f32, place());
     Tensor totals = Tensor::empty({blocks}, DType::f64, place());
     Tensor on = formed(pass, chunks);
-    [&]<std::size_t... S>(std::index_sequence<S...>) {
-      launch(gpu_, sum_kernel<detail::On<Pass>, Term, S...>, blocks, kThreads, 0, chunks,
-             at<const detail::On<Pass>>(on), at<const i64>(offsets), partial.data<float>(),
-             totals.data<double>());
-    }
-    (std::make_index_sequence<K>());
+    launch(gpu_, sum_kernel<P, K...>, blocks, kThreads, 0, chunks, at<const P>(on),
+           at<const i64>(offsets), partial.data<float>(), totals.data<double>());
     const Table columns = table(column_table, blocks, [](const StepView& view) {
       return matrix ? (view.matrix.batch * view.matrix.columns + 31) / 32 : 1;
     });
@@ -480,29 +483,26 @@ class PassesOnGpu {
     launch(gpu_, between_kernel<F>, blocks, kThreadsBetween, 0, matrices, f);
   }
 
-  template <class Formula, std::size_t K>
-  void apply(const Formula& formula, std::integral_constant<std::size_t, K>) {
+  template <class P, class O, std::size_t... K>
+  void apply(const PassOf<P, O>& pass, std::index_sequence<K...>) {
+    constexpr std::size_t slots = sizeof...(K);
     i64 blocks = 0, shared = 0;
     Tensor memory;
     const Table stretches = table(memory, blocks, [&](const StepView& view) {
-      const u32 block = static_cast<u32>(block_of(view, K)), stretch = stretch_of(block, K);
-      if (block) shared = std::max(shared, shared_bytes(K, stretch));
+      const u32 block = static_cast<u32>(block_of(view, slots)), stretch = stretch_of(block, slots);
+      if (block) shared = std::max(shared, shared_bytes(slots, stretch));
       return (view.matrix.size() + stretch - 1) / stretch;
     });
     const DeviceLimits limits = limits_of(gpu_);
     check(shared + kStaticShared <= limits.shared_bytes,
           "optimizer: {} slots in 8 bits need {} bytes of shared memory, {} has {}; a smaller "
           "block_size needs less",
-          K, shared + kStaticShared, to_string(place()), limits.shared_bytes);
-    Tensor on = formed(formula, stretches);
+          slots, shared + kStaticShared, to_string(place()), limits.shared_bytes);
+    Tensor on = formed(pass, stretches);
     // Codes are brought to shared memory once for all stretches of a block of threads.
     const i64 grid = shared ? std::min(blocks, limits.multiprocessors * kBlocksForEach) : blocks;
-    [&]<std::size_t... S>(std::index_sequence<S...>) {
-      launch(gpu_, update_kernel<detail::On<Formula>, S...>, grid, kThreads,
-             static_cast<std::size_t>(shared), stretches, blocks, at<const detail::On<Formula>>(on),
-             outcome_);
-    }
-    (std::make_index_sequence<K>());
+    launch(gpu_, update_kernel<P, K...>, grid, kThreads, static_cast<std::size_t>(shared),
+           stretches, blocks, at<const P>(on), outcome_);
   }
 
   void copy_gradient(float* to) { each(gpu_, on_host().matrix.size(), CopyGradient{view(), to}); }
@@ -518,11 +518,10 @@ class PassesOnGpu {
     const i64 count = std::ssize(index_), *const index = at<const i64>(memory);
     return {at<StepView>(device_), index, index + count, count};
   }
-  template <class Pass>
-  Tensor formed(const Pass& pass, const Table& table) {
-    using On = detail::On<Pass>;
-    Tensor on = Tensor::empty({table.count * static_cast<i64>(sizeof(On))}, DType::u8, place());
-    each(gpu_, table.count, FormOn<Pass>{pass, table, at<On>(on)});
+  template <class P, class O>
+  Tensor formed(const PassOf<P, O>& pass, const Table& table) {
+    Tensor on = Tensor::empty({table.count * static_cast<i64>(sizeof(P))}, DType::u8, place());
+    each(gpu_, table.count, FormOn<P, O>{pass, table, at<P>(on)});
     return on;
   }
 

@@ -167,17 +167,15 @@ struct RowNormalized {
     }
   };
   struct Square {
-    using Adds = Term;
-    MINIMA_HD Square on(const StepView&) const { return *this; }
-    MINIMA_HD Square row(i64) const { return *this; }
-    MINIMA_HD Term operator()(i64, float g, float) const { return {g * g}; }
+    MINIMA_HD static Square prepare(const Options&, const StepView&) { return {}; }
+    MINIMA_HD Term operator()(const MatrixRow&, i64, float g, float) const { return {g * g}; }
   };
   /// R, and the step size of each row.
   struct Rows {
     Options o;
     template <class Team>
     MINIMA_HD void operator()(const Team& team, const StepView& x, i64 matrix) const {
-      float *const R = x.means[0], *const step = x.workspace.r[0];
+      float *const R = x.means[0], *const step = x.workspace.factors.r[0];
       team.each(x.matrix.rows, [&](i64 row) MINIMA_INLINE {
         const i64 i = matrix * x.matrix.rows + row;
         R[i] = static_cast<float>(o.beta2 * static_cast<double>(R[i]) +
@@ -187,21 +185,13 @@ struct RowNormalized {
     }
   };
   struct Move {
-    Options o;
-    struct Row {
-      float step, keep;
-      template <class T>
-      MINIMA_HD void operator()(i64, T& p, T g) const {
-        p = keep * p - step * g;
-      }
-    };
-    struct Of {
-      const float* step;
-      float keep;
-      MINIMA_HD Row row(i64 i) const { return {step[i], keep}; }
-    };
-    MINIMA_HD Of on(const StepView& x) const {
-      return {x.workspace.r[0], static_cast<float>(1 - o.lr * o.weight_decay)};
+    float keep;
+    MINIMA_HD static Move prepare(const Options& o, const StepView&) {
+      return {static_cast<float>(1 - o.lr * o.weight_decay)};
+    }
+    template <class T>
+    MINIMA_HD void operator()(const MatrixRow& row, i64, T& p, T g) const {
+      p = keep * p - row.r[0] * g;
     }
   };
   static std::vector<Slot> slots(const Options&, const ParameterShape& parameter) {
@@ -210,9 +200,9 @@ struct RowNormalized {
   }
   template <class Passes>
   static void step(const Options& o, Passes& passes) {
-    passes.sums(Square{});
+    passes.sums(pass<Square>(o));
     passes.between(Rows{o});
-    passes.apply(Move{o}, first_slots<0>);
+    passes.apply(pass<Move>(o), first_slots<0>);
   }
 };
 
