@@ -1,34 +1,32 @@
 #include "optim/loop.hpp"
 
+#include "core/code_map.hpp"
 #include "core/cpu/threads.hpp"
-#include "optim/storage/open.hpp"
 
 namespace minima {
 namespace {
 
-float* open_fast(const SlotView& slot, i64 begin, i64 n, float* scratch) {
-  float* values = nullptr;
-  vectorize([&]() MINIMA_INLINE { values = open(slot, begin, n, scratch); });
-  return values;
-}
-
-void close_fast(const SlotView& slot, i64 begin, i64 n, const float* values) {
-  if (slot.storage == Storage::fp32) return;
-  vectorize([&]() MINIMA_INLINE { close(slot, begin, n, values); });
+/// Rows that are not given are filled in as zeros, in scratch: no dense gradient is made.
+const float* open_gradient(const GradientView& gradient, i64 begin, i64 n, float* scratch) {
+  if (!gradient.ids) return open_slot(gradient.values, begin, n, scratch);
+  std::fill_n(scratch, n, 0.0f);
+  const i64 width = gradient.width;
+  const i64* row = gradient.ids + count_below(gradient.ids, gradient.count, begin / width);
+  for (; row < gradient.ids + gradient.count && *row * width < begin + n; ++row) {
+    const i64 from = std::max(begin, *row * width), to = std::min(begin + n, (*row + 1) * width);
+    const i64 source = (row - gradient.ids) * width + from - *row * width;
+    float* const target = scratch + (from - begin);
+    const float* const values = open_slot(gradient.values, source, to - from, target);
+    if (values != target) std::copy_n(values, to - from, target);
+  }
+  return scratch;
 }
 
 /// While one block is encoded, memory would stand idle.
 void prefetch(const SlotView& slot, i64 begin, i64 n) {
-  const i64 bytes = slot.storage == Storage::fp32 ? 4 : slot.storage == Storage::bf16 ? 2 : 1;
+  const i64 bytes = bytes_each(slot.storage);
   const char* const from = static_cast<const char*>(slot.values) + begin * bytes;
   for (i64 i = 0; i < n * bytes; i += 64) __builtin_prefetch(from + i, 1);
-}
-
-/// The blocks of the slots in block8, which are all of one size; 0 without such a slot.
-i64 block_of(std::span<const SlotView> slots) {
-  for (const SlotView& slot : slots)
-    if (slot.storage == Storage::block8) return slot.block_size;
-  return 0;
 }
 
 struct Stretch {
@@ -37,9 +35,9 @@ struct Stretch {
 
 /// What a step changes, cut into tasks: everything, or the given rows (in block8 with the rest of
 /// their blocks, which stay as they are).
-std::vector<Stretch> moved_stretches(const StepView& view, std::span<const SlotView> slots) {
+std::vector<Stretch> moved_stretches(const StepView& view, std::size_t slots) {
   std::vector<Stretch> result;
-  const i64 size = view.shape.size(), block = std::max<i64>(1, block_of(slots));
+  const i64 size = view.shape.size(), block = std::max<i64>(1, view.block_size(slots));
   const i64 task = (32768 + block - 1) / block * block;
   if (!view.skips_rows()) {
     for (i64 begin = 0; begin < size; begin += task)
@@ -66,20 +64,20 @@ void trace_element(const FormulaStep& step) {
   if (!view.probe || view.probe->element < 0) return;
   const i64 at = view.probe->element;
   float scratch = 0;
-  const float p0 = *open(view.value, at, 1, &scratch);
-  const float raw = *open(view.gradient, at, 1, &scratch);
+  const float p0 = *open_slot(view.value, at, 1, &scratch);
+  const float raw = *open_gradient(view.gradient, at, 1, &scratch);
   const auto run = [&](Trace& trace, const NameConstant& name) {
     TracedElement x{trace.input("p", p0), trace.input("g", raw), {}};
     if (view.gradient_scale != 1) x.g = named("g", Traced(view.gradient_scale) * x.g);
     const float limit = view.clip_value;
     if (limit > 0 && (x.g.value > limit || x.g.value < -limit))
       x.g = trace.input("g", x.g.value > 0 ? limit : -limit);
-    for (std::size_t k = 0; k < step.slots.size(); ++k)
-      x.s[k] =
-          trace.input(std::string(step.slots[k].letter), *open(step.slots[k], at, 1, &scratch));
+    for (std::size_t k = 0; k < step.slots; ++k)
+      x.s[k] = trace.input(std::string(view.slots[k].letter),
+                           *open_slot(view.slots[k], at, 1, &scratch));
     step.trace(at / step.width, at % step.width, x, name);
-    for (std::size_t k = 0; k < step.slots.size(); ++k)
-      trace.name(x.s[k], std::string(step.slots[k].letter));
+    for (std::size_t k = 0; k < step.slots; ++k)
+      trace.name(x.s[k], std::string(view.slots[k].letter));
     trace.name(x.p, "p");
   };
   run(view.probe->trace, [](const char*, float&) {});
@@ -95,9 +93,9 @@ void trace_element(const FormulaStep& step) {
 
 }  // namespace
 
-void for_pieces(const StepView& view, std::span<const SlotView> slots, i64 width, i64 begin,
-                i64 end, Access access, const std::function<void(const Piece&)>& f) {
-  const i64 block = block_of(slots), stretch = block ? block : kLongestStretch;
+void for_pieces(const StepView& view, std::size_t slots, i64 width, i64 begin, i64 end,
+                Access access, const std::function<void(const Piece&)>& f) {
+  const i64 block = view.block_size(slots), stretch = block ? block : kLongestStretch;
   const i64 longest = block ? block8::loops().piece : stretch;
   // Rows of scratch are a little apart from a power of two, so that they do not meet in the cache.
   const i64 pitch = (stretch + 15) / 16 * 16 + 80;
@@ -105,25 +103,32 @@ void for_pieces(const StepView& view, std::span<const SlotView> slots, i64 width
   const auto scratch_of = [&](std::size_t k) { return scratch + static_cast<i64>(2 + k) * pitch; };
   for (i64 at = begin, n; at < end; at += n) {
     n = std::min(end - at, block ? block - at % block : stretch);
-    float* const p = open_fast(view.value, at, n, scratch);
-    ScaledStretch g{};
-    vectorize([&]() MINIMA_INLINE { g = open_gradient(view, at, n, scratch + pitch); });
+    float *const p = open_slot(view.value, at, n, scratch), *const cuts = scratch + pitch;
+    const float* g = open_gradient(view.gradient, at, n, cuts);
+    float scale = view.gradient_scale;
+    if (const float limit = view.clip_value; limit > 0) {
+      // Here, for a cut within the step's loop would keep GCC from vectorizing it.
+      vectorize([=]() MINIMA_INLINE {
+        for (i64 i = 0; i < n; ++i) cuts[i] = cut(scale * g[i], limit);
+      });
+      g = cuts, scale = 1;
+    }
     for (i64 done = 0, count; done < n; done += count) {
       const i64 i = (at + done) / width, j = (at + done) % width;
       count = std::min({longest, n - done, width - j});
-      Piece piece{i, j, count, p + done, g.values + done, g.scale, Guard(view.guard), {}};
-      for (std::size_t k = 0; k < slots.size(); ++k)
-        piece.s[k] = open_fast(slots[k], at + done, count, scratch_of(k) + done);
+      Piece piece{i, j, count, p + done, g + done, scale, Guard(view.guard), {}};
+      for (std::size_t k = 0; k < slots; ++k)
+        piece.s[k] = open_slot(view.slots[k], at + done, count, scratch_of(k) + done);
       if (access == Access::read || view.moves(at + done)) f(piece);
     }
     if (access == Access::read) continue;
     if (const i64 next = std::min(stretch, end - at - n); block && next > 0) {
       prefetch(view.value, at + n, next);
       if (!view.gradient.ids) prefetch(view.gradient.values, at + n, next);
-      for (const SlotView& slot : slots) prefetch(slot, at + n, next);
+      for (std::size_t k = 0; k < slots; ++k) prefetch(view.slots[k], at + n, next);
     }
-    close_fast(view.value, at, n, scratch);
-    for (std::size_t k = 0; k < slots.size(); ++k) close_fast(slots[k], at, n, scratch_of(k));
+    close_slot(view.value, at, n, scratch);
+    for (std::size_t k = 0; k < slots; ++k) close_slot(view.slots[k], at, n, scratch_of(k));
   }
 }
 

@@ -26,6 +26,9 @@ struct Guard {
   u32 limit;
 };
 
+/// x cut to ± limit, as in torch.nn.utils.clip_grad_value_: NaN stays NaN.
+MINIMA_HD float cut(float x, float limit) { return x > limit ? limit : x < -limit ? -limit : x; }
+
 /// ok ? a : b by bits. From a plain choice GCC makes masked stores, which are slow in AVX2.
 MINIMA_HD float select(bool ok, float a, float b) {
   const u32 mask = 0u - static_cast<u32>(ok);
@@ -49,11 +52,11 @@ struct Piece {
 
 enum class Access { read, write };
 
-/// Calls f(piece) for the elements begin … end-1 of a parameter seen as rows of `width`, on the
-/// calling thread. To write, begin must be a multiple of the blocks of block8; rows that do not move
+/// Calls f(piece) for the elements begin … end-1 of a parameter seen as rows of `width`, with the first
+/// `slots` of its slots, on the calling thread. To write, begin must be a multiple of the blocks of block8; rows that do not move
 /// are left out.
-void for_pieces(const StepView& view, std::span<const SlotView> slots, i64 width, i64 begin,
-                i64 end, Access access, const std::function<void(const Piece&)>& f);
+void for_pieces(const StepView& view, std::size_t slots, i64 width, i64 begin, i64 end,
+                Access access, const std::function<void(const Piece&)>& f);
 
 /// One element's numbers as Traced scalars.
 struct TracedElement {
@@ -67,7 +70,7 @@ using NameConstant = std::function<void(const char* letter, float& constant)>;
 /// A formula and what it changes.
 struct FormulaStep {
   const StepView* view;
-  std::span<const SlotView> slots;
+  std::size_t slots;  ///< of the view's, the first
   i64 width;
   std::function<void(const Piece& piece)> update;
   std::function<void(i64 i, i64 j, TracedElement& x, const NameConstant& name)> trace;
@@ -123,7 +126,7 @@ FormulaStep formula_step(const StepView& view, i64 width, const Formula& formula
     if constexpr (requires { local.constants(name, row); }) local.constants(name, row);
     apply_formula(local, row, j, x.p, x.g, x.s[K]...);
   };
-  return {&view, {view.slots.data(), sizeof...(K)}, width, update, trace};
+  return {&view, sizeof...(K), width, update, trace};
 }
 
 /// Makes the steps, all together one list of tasks, which are cut by shapes and storages alone; shows

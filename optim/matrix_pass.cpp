@@ -30,7 +30,7 @@ PassesOnCpu::PassesOnCpu(const StepView& view)
 void PassesOnCpu::copy_gradient(float* to) const {
   const i64 width = view_.matrix.columns;
   for_row_chunks(view_.matrix, [&](i64, i64 first, i64 last) {
-    for_pieces(view_, {}, width, first * width, last * width, Access::read, [&](const Piece& x) {
+    for_pieces(view_, 0, width, first * width, last * width, Access::read, [&](const Piece& x) {
       float* const at = to + x.i * width + x.j;
       for (i64 k = 0; k < x.n; ++k) at[k] = x.gradient(k);
     });
@@ -67,7 +67,7 @@ void detail::matrix_sums(const StepView& view, std::size_t slots, bool matrix, b
   for_row_chunks(shape, [&](i64 chunk, i64 first, i64 last) {
     float* const columns = matrix ? partial.data<float>() + chunk * width : nullptr;
     double of_chunk = 0;
-    for_pieces(view, {view.slots.data(), slots}, width, first * width, last * width, Access::read,
+    for_pieces(view, slots, width, first * width, last * width, Access::read,
                [&](const Piece& piece) {
                  const PieceSums each = sum(piece, columns ? columns + piece.j : nullptr);
                  if (columns) to.rows[piece.i] += each.row;

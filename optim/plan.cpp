@@ -7,19 +7,6 @@
 namespace minima {
 namespace {
 
-i64 bytes_each(Storage storage) {
-  switch (storage) {
-    case Storage::bf16:
-      return 2;
-    case Storage::block8:
-      return 1;
-    case Storage::fp32:
-    case Storage::i32:
-      break;
-  }
-  return 4;
-}
-
 /// The one place that decides: a storage and the reason.
 std::pair<Storage, std::string> storage_for(const PlannedSlot& planned, const Slot& slot,
                                             const StorageOptions& o) {
@@ -53,7 +40,7 @@ bool matches(const std::string& name, const std::string& pattern) {
 }
 
 i64 PlannedSlot::scales() const {
-  return storage == Storage::block8 ? Block8Storage::scales(elements(), block_size) : 0;
+  return storage == Storage::block8 ? block8::scales(elements(), block_size) : 0;
 }
 
 i64 PlannedSlot::bytes() const { return elements() * bytes_each(storage) + scales() * 4; }

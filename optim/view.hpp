@@ -88,6 +88,12 @@ struct StepView {
   Workspace workspace = {};
   Probe* probe = nullptr;  ///< null unless somebody looks on; the host's
 
+  /// Values in a block of the first `count` slots, those of block8 all being of one size; 0: none is in block8.
+  MINIMA_HD i64 block_size(std::size_t count) const {
+    for (std::size_t k = 0; k < count; ++k)
+      if (slots[k].storage == Storage::block8) return slots[k].block_size;
+    return 0;
+  }
   MINIMA_HD bool skips_rows() const { return lazy_rows && gradient.ids; }
   /// Whether the row of the table that element `at` lies in is changed.
   MINIMA_HD bool moves(i64 at) const {

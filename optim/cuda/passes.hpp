@@ -50,13 +50,6 @@ struct Table {
   __device__ const StepView& view(i64 entry) const { return views[index[entry]]; }
 };
 
-/// The blocks of the slots in block8, which are all of one size; 0 without such a slot.
-MINIMA_HD i64 block_of(const StepView& view, std::size_t slots) {
-  for (std::size_t k = 0; k < slots; ++k)
-    if (view.slots[k].storage == Storage::block8) return view.slots[k].block_size;
-  return 0;
-}
-
 /// Shared memory of an update where slots are in block8: of each its codes and its fresh values.
 MINIMA_HD i64 shared_bytes(std::size_t slots, u32 stretch) {
   return static_cast<i64>(slots * (sizeof(CompactCodes) + stretch * sizeof(float)));
@@ -69,13 +62,6 @@ MINIMA_HD u32 stretch_of(u32 block, std::size_t slots) {
   u32 stretch = kBlock8Stretch / block * block;
   while (stretch > block && !fit(stretch)) stretch -= block;
   return stretch > block ? stretch : block;
-}
-
-/// The scaled gradient of one element.
-MINIMA_HD float gradient_at(const StepView& view, i64 at) {
-  float scratch = 0;
-  const ScaledStretch raw = open_gradient(view, at, 1, &scratch);
-  return raw.scale * *raw.values;
 }
 
 /// f(row, j, e) for the N elements from `at` on: what Formula is told of their row, their column, and 0 … N − 1.
@@ -106,7 +92,8 @@ __global__ void __launch_bounds__(kThreads)
     const Formula formula = formulas[entry];
     const Factors factors = view.workspace.factors;
     const Guard guard(view.guard);
-    const u32 block = static_cast<u32>(block_of(view, kSlots)), stretch = stretch_of(block, kSlots);
+    const u32 block = static_cast<u32>(view.block_size(kSlots)),
+              stretch = stretch_of(block, kSlots);
     const i64 begin = (number - table.first[entry]) * stretch, left = view.matrix.size() - begin;
     const u32 n = left < stretch ? static_cast<u32>(left) : stretch;
     // Which block the stretch's element k lies in: k · ⌈2²⁴/block⌉ / 2²⁴, exact below 2¹².
@@ -160,7 +147,7 @@ __global__ void __launch_bounds__(kThreads)
         u32 most = 0;
         for (int e = 0; e < N; ++e) {
           kept.x[e] = state[s][e];
-          const u32 each = Block8Storage::magnitude(state[s][e]);
+          const u32 each = block8::magnitude(state[s][e]);
           most = most < each ? each : most;
         }
         kept.store(fresh + s * stretch + k);
@@ -178,13 +165,13 @@ __global__ void __launch_bounds__(kThreads)
       for (int s = 0; s < kSlots; ++s)
         if (columns.slots[s].storage == Storage::block8)
           for (u32 b = threadIdx.x; b <= block_at(n - 1); b += kThreads)
-            if (changed(b)) columns.slots[s].scales()[b] = Block8Storage::from_bits(largest[s][b]);
+            if (changed(b)) columns.slots[s].scales()[b] = std::bit_cast<float>(largest[s][b]);
       each_quad(n, columns.quads, [&]<int N>(std::integral_constant<int, N>, u32 k) {
         const u32 b = block_at(k);
         if (!changed(b)) return;
         for (int s = 0; s < kSlots; ++s) {
           if (columns.slots[s].storage != Storage::block8) continue;
-          const float divisor = Block8Storage::divisor(largest[s][b]);
+          const float divisor = block8::divisor(largest[s][b]);
           const float inverse = about_inverse(divisor);
           const auto values = Pack<float, N>::load(fresh + s * stretch + k);
           store_narrow<u8, N>(columns.slots[s].template at<u8>() + k, [&](int e) {
@@ -218,7 +205,7 @@ __global__ void __launch_bounds__(kThreads, sizeof...(K) == 0 ? 3 : 2)
   const i64 begin = chunk % per_matrix * kRows, first = chunk / per_matrix * shape.rows + begin;
   const int height = static_cast<int>(shape.rows - begin < kRows ? shape.rows - begin : kRows);
   // Where its elements begin a block of block8, and what lies before the chunk's.
-  const i64 block = block_of(view, kSlots), start = first * width;
+  const i64 block = view.block_size(kSlots), start = first * width;
   const i64 begin_of_block = block ? start / block * block : start, before = start - begin_of_block;
   if (threadIdx.x == 0) columns.fill(view, begin_of_block);
   __syncthreads();
@@ -359,9 +346,12 @@ struct Begin {
 struct CopyGradient {
   const StepView* view;
   float* to;
-  MINIMA_HD void operator()(i64 at) const {
-    const float g = gradient_at(*view, at);
-    to[at] = Guard(view->guard).passes(g) ? g : 0.0f;
+  __device__ void operator()(i64 at) const {
+    Columns<0> columns;
+    columns.fill(*view, 0);
+    float g[1];
+    columns.decode_gradient(columns.load<1>(at, 0), g);
+    to[at] = Guard(view->guard).passes(g[0]) ? g[0] : 0.0f;
   }
 };
 
@@ -489,7 +479,8 @@ class PassesOnGpu {
     i64 blocks = 0, shared = 0;
     Tensor memory;
     const Table stretches = table(memory, blocks, [&](const StepView& view) {
-      const u32 block = static_cast<u32>(block_of(view, slots)), stretch = stretch_of(block, slots);
+      const u32 block = static_cast<u32>(view.block_size(slots)),
+                stretch = stretch_of(block, slots);
       if (block) shared = std::max(shared, shared_bytes(slots, stretch));
       return (view.matrix.size() + stretch - 1) / stretch;
     });

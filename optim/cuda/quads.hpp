@@ -7,7 +7,8 @@
 
 #include "core/cuda/block.hpp"
 #include "core/pack.hpp"
-#include "optim/storage/open.hpp"
+#include "optim/loop.hpp"
+#include "optim/storage/block8.hpp"
 
 namespace minima::MINIMA_BACKEND {
 
@@ -34,9 +35,9 @@ struct Place {
 
   /// Of the values from `begin` on, which begin a block of block8.
   __device__ static Place of(const SlotView& slot, i64 begin) {
-    const i64 bytes = slot.storage == Storage::fp32 ? 4 : slot.storage == Storage::bf16 ? 2 : 1;
     const i64 block = slot.storage == Storage::block8 ? begin / slot.block_size : 0;
-    return {static_cast<char*>(slot.values) + begin * bytes, slot.absmax + block, slot.storage};
+    return {static_cast<char*>(slot.values) + begin * bytes_each(slot.storage), slot.absmax + block,
+            slot.storage};
   }
 };
 
@@ -119,7 +120,7 @@ __device__ inline i64 quotient(i64 a, i64 b) {
 
 /// Whether four values from every fourth on can be taken at once.
 __device__ inline bool takes_quads(const SlotView& slot) {
-  const unsigned bytes = slot.storage == Storage::fp32 ? 16 : slot.storage == Storage::bf16 ? 8 : 4;
+  const auto bytes = static_cast<std::uintptr_t>(4 * bytes_each(slot.storage));
   return reinterpret_cast<std::uintptr_t>(slot.values) % bytes == 0 &&
          (slot.storage != Storage::block8 || slot.block_size % 4 == 0);
 }

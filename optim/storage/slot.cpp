@@ -3,7 +3,7 @@
 #include <map>
 #include <mutex>
 
-#include "optim/storage/open.hpp"
+#include "core/code_map.hpp"
 
 namespace minima {
 namespace {
@@ -80,7 +80,7 @@ Tensor read_slot(const SlotView& slot, const Shape& shape) {
   Tensor result = Tensor::empty(shape);
   for_stretches(slot, shape.size(), [&](i64 at, i64 n) {
     float* const to = result.data<float>() + at;
-    const float* const values = open(slot, at, n, to);
+    const float* const values = open_slot(slot, at, n, to);
     if (values != to) std::copy(values, values + n, to);
   });
   return result;
@@ -92,7 +92,7 @@ void write_slot(const SlotView& slot, const Tensor& values) {
     if (slot.storage == Storage::fp32)
       std::copy(from, from + n, static_cast<float*>(slot.values) + at);
     else
-      close(slot, at, n, from);
+      close_slot(slot, at, n, from);
   });
 }
 

@@ -1,8 +1,8 @@
 /// How the values of a slot are kept between steps. A rule never knows: it computes on floats.
 ///
-/// A storage is a struct of two functions on a stretch of a slot. `open` gives floats to compute
-/// on: the slot's own memory where that holds floats, else `scratch`, filled. `close` stores them.
-/// A new storage is one file like storage/bf16.hpp, a name here, and a line in `with_storage`.
+/// On a CPU a stretch of a slot is opened, which gives floats to compute on, and closed, which stores
+/// them; a GPU goes value by value (optim/cuda/quads.hpp). A new storage is a name here and a case in
+/// each of these.
 #pragma once
 
 #include <array>
@@ -14,8 +14,8 @@
 namespace minima {
 
 enum class Storage : u8 {
-  fp32,    ///< 4 bytes a value (storage/fp32.hpp)
-  bf16,    ///< 2 bytes, rounded to nearest even (storage/bf16.hpp)
+  fp32,    ///< 4 bytes a value: the floats themselves
+  bf16,    ///< 2 bytes: the upper half of a float, rounded to nearest even
   block8,  ///< 1 byte, and a float for each block (storage/block8.hpp)
   i32,     ///< a counter: the slot `step`
 };
@@ -27,7 +27,12 @@ inline std::string_view storage_name(Storage s) {
 /// Those that can be asked for.
 inline std::span<const std::string_view> choices(Storage) { return {kStorageNames.data(), 3}; }
 
-struct CodeMap;  // storage/block8.hpp
+/// Bytes of a value.
+MINIMA_HD i64 bytes_each(Storage storage) {
+  return storage == Storage::block8 ? 1 : storage == Storage::bf16 ? 2 : 4;
+}
+
+struct CodeMap;  // core/code_map.hpp
 
 /// One array in memory as a kernel sees it: plain data, so that it can be handed to a GPU.
 struct SlotView {
@@ -43,5 +48,11 @@ struct SlotView {
 inline constexpr i64 kLongestStretch = 4096;
 /// And at least this many.
 inline constexpr i64 kSmallestBlock = 16;
+
+/// The n values from `begin` on: in the slot's own memory where that holds floats, else in `scratch`.
+/// Those of block8 lie in one block.
+float* open_slot(const SlotView& slot, i64 begin, i64 n, float* scratch);
+/// Stores what was opened so; of block8 a whole block, whose scale it sets.
+void close_slot(const SlotView& slot, i64 begin, i64 n, const float* values);
 
 }  // namespace minima

@@ -425,7 +425,7 @@ TEST_SUITE("golden") {
       const SlotView slot{Storage::block8, codes.data(), scales.data<float>(), block,
                           with_sign ? &signed_code_map() : &unsigned_code_map()};
       for (i64 at = 0; at < n; at += block)
-        Block8Storage::close(slot, at, std::min(block, n - at), x.data<float>() + at);
+        close_slot(slot, at, std::min(block, n - at), x.data<float>() + at);
       for (i64 i = 0; i < absmax.size(); ++i)
         CHECK(scales.data<float>()[i] == absmax.data<float>()[i]);
       for (i64 i = 0; i < n; ++i) {
@@ -448,7 +448,7 @@ TEST_SUITE("golden") {
       std::vector<float> scratch(static_cast<std::size_t>(block));
       for (i64 at = 0; at < n; at += block) {
         const i64 length = std::min(block, n - at);
-        const float* decoded = Block8Storage::open(slot, at, length, scratch.data());
+        const float* decoded = open_slot(slot, at, length, scratch.data());
         for (i64 i = 0; i < length; ++i) CHECK(decoded[i] == dq.data<float>()[at + i]);
       }
     }

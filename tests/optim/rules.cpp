@@ -142,8 +142,8 @@ TEST_CASE("what is stored in a block is within half a step of the code, and zero
   const SlotView slot{Storage::block8, codes.data(), absmax, block, &signed_code_map()};
   for (i64 at = 0; at < n; at += block) {
     const i64 length = std::min(block, n - at);
-    Block8Storage::close(slot, at, length, values.data() + at);
-    const float* decoded = Block8Storage::open(slot, at, length, scratch.data());
+    close_slot(slot, at, length, values.data() + at);
+    const float* decoded = open_slot(slot, at, length, scratch.data());
     for (i64 i = 0; i < length; ++i) {
       const float wanted = values[static_cast<std::size_t>(at + i)];
       CHECK(std::abs(decoded[i] - wanted) <= 0.008f * absmax[at / block]);
