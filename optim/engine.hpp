@@ -103,7 +103,10 @@ class RuleRunner final : public AnyRule {
       return R::slots(options_, parameter);
     }
   }
-  bool keeps_step() const override { return minima::keeps_step<R>(); }
+  bool keeps_step() const override {
+    if constexpr (requires { R::keeps_step(options_); }) return R::keeps_step(options_);
+    return true;
+  }
   bool takes_schedule() const override {
     if constexpr (requires { R::takes_schedule(options_); }) return R::takes_schedule(options_);
     return true;

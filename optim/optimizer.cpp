@@ -136,7 +136,8 @@ StepReport make_step(Cpu, std::span<Group> groups, const StepOptions& options) {
     step_views(group, options, scale, report, [&](std::span<const StepView> views) {
       group.rule->step(views, options.lr_factor);
     });
-    for (StepView& view : group.views) ++*view.step;
+    for (StepView& view : group.views)
+      if (view.step) ++*view.step;
   }
   return report;
 }
@@ -209,22 +210,12 @@ struct Optimizer::Impl {
   StatePlan plan;
   std::vector<StoredSlot> memory;  ///< of each planned slot
   Device device;
-  // Of each entry, where the rule keeps none in its state: here, and for a GPU there.
-  std::vector<i32> own_steps;
-  Tensor own_steps_there;
-
-  bool keeps_step() const { return spec.rule->keeps_step(); }
-  i32* step_of(std::size_t entry) {
-    const Entry& e = entries[entry];
-    if (keeps_step()) return memory[e.first_slot + e.slot_count].values.data<i32>();
-    return (device == Device{} ? own_steps.data() : own_steps_there.data<i32>()) + entry;
-  }
 
   void add(Parameter& parameter, std::size_t group) {
     std::vector<PlannedSlot> slots =
         plan_slots({parameter.name, parameter.value.shape()}, *rules[group], spec.storage);
-    entries.push_back(
-        {&parameter, group, plan.slots.size(), slots.size() - (keeps_step() ? 1 : 0)});
+    entries.push_back({&parameter, group, plan.slots.size(),
+                       slots.size() - (rules[group]->keeps_step() ? 1 : 0)});
     check(entries.back().slot_count <= kMaxSlots, "{}: {} slots; the engine takes {}", spec.name,
           entries.back().slot_count, kMaxSlots);
     if (entries.size() == 1) device = parameter.value.device();
@@ -265,8 +256,10 @@ struct Optimizer::Impl {
       slot = stored.view(planned);
       slot.letter = planned.letter;
     }
-    view.step = step_of(index);
-    if (device == Device{}) view.t = *view.step + 1;
+    if (rules[entry.group]->keeps_step()) {
+      view.step = memory[entry.first_slot + entry.slot_count].values.data<i32>();
+      if (device == Device{}) view.t = *view.step + 1;
+    }
     view.clip_value = static_cast<float>(options.clip_value);
     view.guard = spec.guard();
     view.lazy_rows = spec.engine.lazy_rows;
@@ -298,9 +291,6 @@ Optimizer make_optimizer(const std::string& spec, const std::vector<ParameterGro
       impl->add(*parameter, impl->rules.size() - 1);
     }
   }
-  impl->own_steps.resize(impl->entries.size());
-  if (impl->device != Device{})
-    impl->own_steps_there = Tensor::from(impl->own_steps).to(impl->device);
   return Optimizer(std::move(impl));
 }
 
@@ -406,8 +396,7 @@ std::vector<NamedTensor> Optimizer::tensors() const {
   return result;
 }
 
-void Optimizer::assign(const std::map<std::string, Tensor>& tensors,
-                       const std::vector<std::string>& not_stepped) {
+void Optimizer::assign(const std::map<std::string, Tensor>& tensors) {
   std::map<std::string, Tensor> own;
   for (const auto& [name, tensor] : this->tensors()) own.emplace(name, tensor);
   std::string faults;
@@ -431,20 +420,6 @@ void Optimizer::assign(const std::map<std::string, Tensor>& tensors,
     Tensor target = tensor;
     target.copy_from(tensors.at(name));
   }
-  for (std::size_t i = 0; i < impl_->entries.size(); ++i)
-    impl_->own_steps[i] = std::ranges::count(not_stepped, impl_->entries[i].parameter->name) == 0;
-  if (impl_->own_steps_there.defined())
-    impl_->own_steps_there.copy_from(Tensor::from(impl_->own_steps));
-}
-
-std::vector<std::string> Optimizer::not_stepped() const {
-  std::vector<std::string> names;
-  if (impl_->keeps_step()) return names;
-  const Tensor there = impl_->own_steps_there.to(Device{});
-  const i32* const steps = there.defined() ? there.data<i32>() : impl_->own_steps.data();
-  for (std::size_t i = 0; i < impl_->entries.size(); ++i)
-    if (steps[i] == 0) names.push_back(impl_->entries[i].parameter->name);
-  return names;
 }
 
 std::vector<ParameterShape> Optimizer::parameters() const {

@@ -119,11 +119,7 @@ class Optimizer {
   std::vector<NamedTensor> tensors() const;
   /// Takes over the values of `tensors`. Throws one Error that lists every name missing or too many
   /// and every other shape or type; then nothing has changed.
-  /// Parameters named in `not_stepped` begin with their first step; it matters to a rule that keeps no
-  /// step count.
-  void assign(const std::map<std::string, Tensor>& tensors,
-              const std::vector<std::string>& not_stepped = {});
-  std::vector<std::string> not_stepped() const;
+  void assign(const std::map<std::string, Tensor>& tensors);
 
   /// Writes tensors() with the options in the metadata, atomically.
   void save(const std::filesystem::path& path) const;

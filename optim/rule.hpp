@@ -12,7 +12,7 @@
 /// and, where wanted,
 ///
 ///     static void validate(const Options&);                     throws Error for an illegal mix
-///     static constexpr bool keeps_step = false;                 where no constant depends on t
+///     static bool keeps_step(const Options&);                   false where no constant depends on t
 ///     template <class F> void constants(const F& f);            f("β₁", beta1); …: names for a trace
 ///
 /// The scalar T is `float` in the kernel (CPU with every storage, CUDA), `double` in a reference,
@@ -103,11 +103,5 @@ template <class R>
 concept MatrixRule = requires(const typename R::Options& options, const ParameterShape& parameter) {
   { R::slots(options, parameter) } -> std::convertible_to<std::vector<Slot>>;
 };
-
-template <class R>
-constexpr bool keeps_step() {
-  if constexpr (requires { R::keeps_step; }) return R::keeps_step;
-  return true;
-}
 
 }  // namespace minima

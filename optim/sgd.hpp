@@ -12,7 +12,6 @@ namespace minima {
 
 struct Sgd {
   static constexpr std::string_view name = "sgd";
-  static constexpr bool keeps_step = false;
 
   struct Options {
     double lr = 1e-3, momentum = 0, dampening = 0;
@@ -42,6 +41,8 @@ struct Sgd {
     if (o.momentum == 0) return {};
     return {{"momentum_buffer", "b"}};
   }
+
+  static bool keeps_step(const Options& o) { return o.momentum != 0 && o.dampening != 0; }
 
   MINIMA_HD static Sgd prepare(const Options& o, i64 t) {
     Sgd rule;

@@ -46,7 +46,6 @@ void Optimizer::save(const std::filesystem::path& path) const {
   for (NamedTensor& slot : all) slot.tensor = slot.tensor.to(Device{});
   Json options = this->options();
   options["slots"] = decoding(state());
-  options["not_stepped"] = not_stepped();
   save_safetensors(path, all,
                    {{"format", kFormat},
                     {"optimizer", name()},
@@ -71,11 +70,8 @@ SavedState read_state(const std::filesystem::path& path) {
       checksum(state.tensors, metadata("optimizer") + metadata("options")) == metadata("checksum"),
       "{}: damaged: its checksum does not fit; use an earlier checkpoint", path.string());
   state.options = parse_json(metadata("options"), path.string());
-  for (const auto& [key, type] :
-       {std::pair{"not_stepped", Json::value_t::array}, std::pair{"slots", Json::value_t::object}})
-    check(state.options.is_object() && state.options.contains(key) &&
-              state.options[key].type() == type,
-          "{}: damaged: its options lack '{}'; use an earlier checkpoint", path.string(), key);
+  check(state.options.is_object() && state.options.value("slots", Json()).is_object(),
+        "{}: damaged: its options lack 'slots'; use an earlier checkpoint", path.string());
   return state;
 }
 
@@ -91,10 +87,7 @@ void Optimizer::load(const std::filesystem::path& path) {
           found->value("storage", "") != slot["storage"],
           "{}: '{}' is stored as {} there, as {} here; make the optimizer with the file's storage",
           path.string(), key, found->dump(), slot.dump());
-  std::vector<std::string> not_stepped;
-  for (const Json& name : state.options["not_stepped"])
-    if (name.is_string()) not_stepped.push_back(name);
-  assign(state.tensors, not_stepped);
+  assign(state.tensors);
 }
 
 }  // namespace minima

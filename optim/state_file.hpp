@@ -13,7 +13,7 @@ namespace minima {
 /// A state as Optimizer::save wrote it.
 struct SavedState {
   std::string optimizer;
-  /// Optimizer::options(); "slots": of each key its storage, sign and block_size; "not_stepped".
+  /// Optimizer::options(); "slots": of each key its storage, sign and block_size.
   Json options;
   std::map<std::string, Tensor> tensors;  ///< see Optimizer::tensors
 };

@@ -76,7 +76,7 @@ struct StepView {
   std::array<float*, kMaxSlots> means = {};  ///< those of another shape, in the rule's order: fp32
   std::array<i64, kMaxSlots> mean_sizes = {};
   int slot_count = 0, mean_count = 0;
-  i32* step = nullptr;  ///< the steps made so far
+  i32* step = nullptr;  ///< the steps made so far; null where the rule does not keep them
   i64 t = 1;
   float clip_value = 0;      ///< the gradient's entries are cut to ± this; 0: they are not
   float gradient_scale = 1;  ///< multiplies the gradient: unscaling and clipping in one

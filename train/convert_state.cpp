@@ -146,20 +146,19 @@ class Conversion {
           "the same model",
           old_.name, old_.entries.size(), new_.name, new_.entries.size());
     std::vector<SlotConversion> result;
-    bool any = false;
     for (const PlannedSlot& slot : to_.state().slots) {
       const State::Entry &source = old_.entries.at(slot.parameter),
                          &target = new_.entries.at(slot.parameter);
       if (slot.storage == Storage::i32) {
+        // SGD tells its first step apart, which is behind a momentum that went over.
+        const bool behind = new_.family == "sgd" && result.back().how != How::afresh;
         Tensor step = target.step;
-        step.copy_from(Tensor::scalar(static_cast<i32>(t_of(source, target))));
+        step.copy_from(
+            Tensor::scalar(static_cast<i32>(std::max<i64>(behind, t_of(source, target)))));
         continue;
       }
       result.push_back(convert(slot, source, target));
-      any = any || result.back().how != How::afresh;
     }
-    // Rules that keep no step tell their first one apart; it is behind them.
-    if (any) note_steps();
     return result;
   }
 
@@ -282,14 +281,6 @@ class Conversion {
       to_.set_values(target, factor == 1 ? values : scaled(values.clone(), factor));
     }
     return result;
-  }
-
-  void note_steps() {
-    for (const auto& [name, entry] : new_.entries)
-      if (entry.step.defined()) return;
-    std::map<std::string, Tensor> state;
-    for (const auto& [key, tensor] : new_.tensors) state.emplace(key, tensor.clone());
-    to_.assign(state);
   }
 
   const Optimizer& from_;

@@ -337,6 +337,7 @@ struct Begin {
     StepView& view = views[k];
     view.gradient_scale = static_cast<float>(outcome->scale);
     view.skipped = outcome->skipped;
+    if (!view.step) return;
     view.t = *view.step + 1;
     if (!view.skipped) ++*view.step;
   }

@@ -117,7 +117,6 @@ namespace {
 /// From outside of the tree: RMSProp (Tieleman, Hinton 2012), with a momentum that it may do without.
 struct RmsProp {
   static constexpr std::string_view name = "rmsprop";
-  static constexpr bool keeps_step = false;
   struct Options {
     double lr = 1e-2, alpha = 0.99, eps = 1e-8, momentum = 0;
     static constexpr auto fields() {
@@ -132,6 +131,7 @@ struct RmsProp {
     if (o.momentum > 0) slots.push_back({"momentum_buffer", "b"});
     return slots;
   }
+  static bool keeps_step(const Options&) { return false; }
   static RmsProp prepare(const Options& o, i64) {
     const auto f = [](double x) { return static_cast<float>(x); };
     return {f(o.lr), f(o.alpha), f(1 - o.alpha), f(o.eps), f(o.momentum)};

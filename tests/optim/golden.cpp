@@ -252,10 +252,13 @@ class Replay {
       std::string from = fmt::format("s.{}.{}.", t, slot.parameter);
       const bool eight = c.contains("blocksize") && slot.slot != "step";
       from += eight ? library_key(slot.slot) : slot.slot;
+      if (slot.slot == "step") {  // torch's SGD keeps none
+        const i64 step = file.contains(from) ? static_cast<i64>(file.read(from).item()) : t;
+        result.emplace(slot.key(), Tensor::scalar(static_cast<i32>(step)));
+        continue;
+      }
       Tensor x = file.read(from);
-      if (slot.slot == "step") {
-        result.emplace(slot.key(), Tensor::scalar(static_cast<i32>(x.item())));
-      } else if (slot.storage == Storage::block8) {
+      if (slot.storage == Storage::block8) {
         result.emplace(slot.key() + ".codes", x);
         result.emplace(slot.key() + ".absmax", absmax(t, slot));
       } else if (x.dtype() == DType::u8) {  // cpu_lut: kept decoded

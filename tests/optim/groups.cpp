@@ -9,12 +9,12 @@ namespace {
 
 struct Bare {
   static constexpr std::string_view name = "bare_sgd";
-  static constexpr bool keeps_step = false;
   struct Options {
     double lr = 0.1;
     static constexpr auto fields() { return std::tuple{Field{"lr", &Options::lr, nonnegative}}; }
   };
   static std::vector<Slot> slots(const Options&) { return {}; }
+  static bool keeps_step(const Options&) { return false; }
   MINIMA_HD static Bare prepare(const Options& o, i64) { return {static_cast<float>(o.lr)}; }
   template <class T>
   MINIMA_HD void operator()(T& p, T g) const {
