@@ -62,11 +62,12 @@ struct Adafactor {
 
   static bool takes_schedule(const Options& o) { return !o.relative_step; }
 
-  static std::vector<Slot> slots(const Options& o, const ParameterShape& parameter);
-
-  template <class Passes>
-  static void step(const Options& o, Passes& passes);
-  static void note(const Options& o, const StepView& x);
+  static std::vector<Slot> slots(const Options& o, const ParameterShape& parameter) {
+    std::vector<Slot> slots = factored_slots("exp_avg_sq", parameter.shape, "R", "C");
+    slots.push_back({"RMS", "RMS(p)", Sign::nonnegative, Shape{}});
+    if (o.beta1) slots.push_back({"exp_avg", "m"});
+    return slots;
+  }
 
   MINIMA_HD static double beta2(const Options& o, const StepView& x) {
     using std::pow;
@@ -126,18 +127,25 @@ struct Adafactor {
       f("(1 − β₁)", one_minus_beta1);
     }
   };
-};
 
-template <class Passes>
-void Adafactor::step(const Options& o, Passes& passes) {
-  passes.sums(pass<Squares>(o.eps1));
-  passes.between(Means{o});
-  passes.sums(pass<SquareOf<FactoredUpdate>>(o));
-  passes.tell([&](const StepView& x) { note(o, x); });
-  if (o.beta1)
-    passes.apply(pass<Move>(o), first_slots<1>);
-  else
-    passes.apply(pass<Move>(o), first_slots<0>);
-}
+  template <class Passes>
+  static void step(const Options& o, Passes& passes) {
+    passes.sums(pass<Squares>(o.eps1));
+    passes.between(Means{o});
+    passes.sums(pass<SquareOf<FactoredUpdate>>(o));
+    passes.tell([&](const StepView& x) {
+      x.note("β₂", "1 − t^decay_rate", beta2(o, x));
+      note_means(x, running_means(x, 0), "R", "C");
+      x.note("RMS(p)", "before the step", static_cast<double>(weight_rms(x)));
+      x.note("s", o.relative_step ? "the relative step min(10⁻², 1/√t)" : "lr", base(o, x));
+      x.note("α", o.scale_parameter ? "s · max(ε₂, RMS(p))" : "s", alpha(o, x));
+      note_clip(x, o.clip_threshold);
+    });
+    if (o.beta1)
+      passes.apply(pass<Move>(o), first_slots<1>);
+    else
+      passes.apply(pass<Move>(o), first_slots<0>);
+  }
+};
 
 }  // namespace minima

@@ -38,10 +38,14 @@ struct AdafactorTorch {
     }
   };
 
-  static std::vector<Slot> slots(const Options& o, const ParameterShape& parameter);
-  template <class Passes>
-  static void step(const Options& o, Passes& passes);
-  static void note(const Options& o, const StepView& x);
+  static std::vector<Slot> slots(const Options&, const ParameterShape& parameter) {
+    if (parameter.shape.rank() < 2) return {{"variance", "v", Sign::nonnegative, parameter.shape}};
+    std::vector<i64> rows(parameter.shape.begin(), parameter.shape.end()), columns = rows;
+    rows.back() = 1;
+    columns[columns.size() - 2] = 1;
+    return {{"row_var", "R", Sign::nonnegative, Shape(std::span<const i64>(rows))},
+            {"col_var", "C", Sign::nonnegative, Shape(std::span<const i64>(columns))}};
+  }
 
   MINIMA_HD static double w(const Options& o, const StepView& x) {
     using std::pow;
@@ -106,15 +110,21 @@ struct AdafactorTorch {
       update.constants(f, row), f("(1 − lr·λ)", keep), f("α/clip", step_size);
     }
   };
-};
 
-template <class Passes>
-void AdafactorTorch::step(const Options& o, Passes& passes) {
-  passes.sums(pass<Squares>(0.0));
-  passes.between(Means{o});
-  passes.sums(pass<SquareOf<Update>>(o));
-  passes.tell([&](const StepView& x) { note(o, x); });
-  passes.apply(pass<Move>(o), first_slots<0>);
-}
+  template <class Passes>
+  static void step(const Options& o, Passes& passes) {
+    passes.sums(pass<Squares>(0.0));
+    passes.between(Means{o});
+    passes.sums(pass<SquareOf<Update>>(o));
+    passes.tell([&](const StepView& x) {
+      x.note("w", "t^beta2_decay", w(o, x));
+      note_means(x, running_means(x, 0), "R", x.matrix.vector ? "v" : "C");
+      x.note("RMS(p)", "before the step", weight_rms(x));
+      x.note("α", "max(ε₂, RMS(p)) · min(lr, 1/√t)", alpha(o, x));
+      note_clip(x, o.d);
+    });
+    passes.apply(pass<Move>(o), first_slots<0>);
+  }
+};
 
 }  // namespace minima

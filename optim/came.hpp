@@ -39,9 +39,15 @@ struct Came {
     }
   };
 
-  static std::vector<Slot> slots(const Options& o, const ParameterShape& parameter);
-  template <class Passes>
-  static void step(const Options& o, Passes& passes);
+  static std::vector<Slot> slots(const Options&, const ParameterShape& parameter) {
+    std::vector<Slot> slots = factored_slots("exp_avg_sq", parameter.shape, "R", "C");
+    slots.insert(slots.begin(), {"exp_avg", "m"});
+    if (parameter.shape.rank() >= 2)
+      std::ranges::copy(factored_slots("exp_avg_res", parameter.shape, "U", "S"),
+                        std::back_inserter(slots));
+    slots.push_back({"RMS", "RMS(p)", Sign::nonnegative, Shape{}});
+    return slots;
+  }
 
   /// After the first pass: R, C and what divides by the root of their moment; RMS(p).
   struct Means {
@@ -126,24 +132,24 @@ struct Came {
       f("(1 − lr·λ)", keep);
     }
   };
-};
 
-template <class Passes>
-void Came::step(const Options& o, Passes& passes) {
-  passes.sums(pass<Squares>(o.eps1));
-  passes.between(Means{o});
-  passes.tell([](const StepView& x) { note_means(x, running_means(x, 0), "R", "C"); });
-  passes.sums(pass<SquareOf<FactoredUpdate>>(o));
-  passes.tell([&](const StepView& x) { note_clip(x, o.clip_threshold); });
-  passes.by_kind([](const StepView& x) { return x.matrix.vector ? 0 : 1; },
-                 [&](auto& of_kind, int matrices) {
-                   if (matrices) of_kind.sums(pass<Instability>(o), first_slots<1>);
-                 });
-  passes.between(Confidence{o});
-  passes.tell([](const StepView& x) {
-    if (!x.matrix.vector) note_means(x, running_means(x, 2), "U", "S");
-  });
-  passes.apply(pass<Move>(o), first_slots<1>);
-}
+  template <class Passes>
+  static void step(const Options& o, Passes& passes) {
+    passes.sums(pass<Squares>(o.eps1));
+    passes.between(Means{o});
+    passes.tell([](const StepView& x) { note_means(x, running_means(x, 0), "R", "C"); });
+    passes.sums(pass<SquareOf<FactoredUpdate>>(o));
+    passes.tell([&](const StepView& x) { note_clip(x, o.clip_threshold); });
+    passes.by_kind([](const StepView& x) { return x.matrix.vector ? 0 : 1; },
+                   [&](auto& of_kind, int matrices) {
+                     if (matrices) of_kind.sums(pass<Instability>(o), first_slots<1>);
+                   });
+    passes.between(Confidence{o});
+    passes.tell([](const StepView& x) {
+      if (!x.matrix.vector) note_means(x, running_means(x, 2), "U", "S");
+    });
+    passes.apply(pass<Move>(o), first_slots<1>);
+  }
+};
 
 }  // namespace minima

@@ -1,7 +1,7 @@
 #include <cmath>
 
 #include "optim/cuda/passes.hpp"
-#include "optim/norms.hpp"
+#include "optim/clip.hpp"
 #include "optim/rules.hpp"
 
 namespace minima {

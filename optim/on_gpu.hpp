@@ -6,8 +6,8 @@
 #include <span>
 
 #include "core/device.hpp"
+#include "optim/clip.hpp"
 #include "optim/engine.hpp"
-#include "optim/norms.hpp"
 
 namespace minima {
 
