@@ -1,9 +1,7 @@
 #include "optim/clip.hpp"
 
-#include <cmath>
-#include <vector>
-
 #include "core/cpu/simd.hpp"
+#include "core/dtype.hpp"
 #include "core/on_device.hpp"
 #include "core/ops/row.hpp"
 #include "core/ops/together.hpp"
@@ -13,80 +11,80 @@
 namespace minima {
 namespace {
 
-struct Task {
-  const Tensor* values;
-  i64 begin, end;
-};
-
 template <class N>
-double fold(std::span<Parameter* const> parameters, const N& norm) {
+double fold(std::span<const NormPart> parts, const N& norm) {
   constexpr i64 kChunk = 65536;
+  struct Task {
+    const SlotView* x;
+    i64 begin, n;
+  };
   std::vector<Task> tasks;
-  for (const Parameter* parameter : parameters) {
-    if (!parameter->gradient) continue;
-    const Tensor& values = parameter->gradient.values();
-    require_cpu("global_norm", values.device());
-    for (i64 begin = 0; begin < values.size(); begin += kChunk)
-      tasks.push_back({&values, begin, std::min(values.size(), begin + kChunk)});
-  }
+  for (const NormPart& part : parts)
+    for (i64 begin = 0; begin < part.size; begin += kChunk)
+      tasks.push_back({&part.values, begin, std::min(kChunk, part.size - begin)});
   std::vector<double> results(tasks.size());
   parallel_for(static_cast<i64>(tasks.size()), [&](i64 i) {
-    const Task& task = tasks[static_cast<std::size_t>(i)];
-    const auto run = [&]<class T>(const T* x) {
+    const auto [x, begin, n] = tasks[static_cast<std::size_t>(i)];
+    double& result = results[static_cast<std::size_t>(i)];
+    const auto run = [&, n = n]<class T>(const T* values) {
       vectorize([&]() MINIMA_INLINE {
-        const i64 n = task.end - task.begin;
-        results[static_cast<std::size_t>(i)] =
-            ops::row_fold(n, 0.0, norm, [&](i64 j) MINIMA_INLINE {
-              return norm.term(static_cast<double>(static_cast<float>(x[j])));
-            });
+        result = ops::row_fold(n, 0.0, norm, [&](i64 j) MINIMA_INLINE {
+          return norm.term(static_cast<double>(static_cast<float>(values[j])));
+        });
       });
     };
-    if (task.values->dtype() == DType::bf16)
-      run(task.values->data<bf16>() + task.begin);
+    if (x->storage == Storage::bf16)
+      run(static_cast<const bf16*>(x->values) + begin);
     else
-      run(task.values->data<float>() + task.begin);
+      run(static_cast<const float*>(x->values) + begin);
   });
   double sum = 0;
   for (double result : results) sum = norm(sum, result);
   return norm.finish(sum);
 }
 
-double norm_on(Cpu, std::span<Parameter* const> parameters, Norm norm) {
+double norm_on(Cpu, Device, std::span<const NormPart> parts, Norm norm) {
   switch (norm) {
     case Norm::l1:
-      return fold(parameters, AbsoluteTerms{});
+      return fold(parts, AbsoluteTerms{});
     case Norm::maximum:
-      return fold(parameters, LargestTerm{});
+      return fold(parts, LargestTerm{});
     case Norm::l2:
       break;
   }
-  return fold(parameters, SquareTerms{});
+  return fold(parts, SquareTerms{});
 }
 
 template <AnyGpu Gpu>
-double norm_on(Gpu gpu, std::span<Parameter* const> parameters, Norm norm) {
-  std::vector<NormPart> parts;
-  std::vector<Tensor> together;
-  for (const Parameter* parameter : parameters)
-    if (parameter->gradient) {
-      const Tensor& values = together.emplace_back(parameter->gradient.values());
-      ops::check_together("global_norm", together.front(), values);
-      parts.push_back({float_view(values, "gradient", parameter->name), values.size()});
-    }
-  Tensor outcome = Tensor::empty({sizeof(Outcome)}, DType::u8, together.front().device());
+double norm_on(Gpu gpu, Device device, std::span<const NormPart> parts, Norm norm) {
+  Tensor outcome = Tensor::empty({sizeof(Outcome)}, DType::u8, device);
   measure(gpu, parts, norm, {}, reinterpret_cast<Outcome*>(outcome.raw()));
   return read_outcome(outcome).norm;
 }
 
 }  // namespace
 
+std::vector<NormPart> norm_parts(std::span<Parameter* const> parameters) {
+  std::vector<NormPart> parts;
+  Tensor first;
+  for (const Parameter* parameter : parameters) {
+    if (!parameter->gradient) continue;
+    const Tensor& values = parameter->gradient.values();
+    if (!first.defined()) first = values;
+    ops::check_together("global_norm", first, values);
+    parts.push_back({float_view(values, "gradient", parameter->name), values.size()});
+  }
+  return parts;
+}
+
 double global_norm(std::span<Parameter* const> parameters, Norm norm, double scale) {
+  const std::vector<NormPart> parts = norm_parts(parameters);
   const auto first = std::ranges::find_if(
       parameters, [](const Parameter* parameter) { return bool(parameter->gradient); });
   if (first == parameters.end()) return 0;
-  return on_device((*first)->gradient.values().device(), [&](auto device) {
-    return std::abs(scale) * norm_on(device, parameters, norm);
-  });
+  const Device device = (*first)->gradient.values().device();
+  return on_device(
+      device, [&](auto where) { return std::abs(scale) * norm_on(where, device, parts, norm); });
 }
 
 }  // namespace minima

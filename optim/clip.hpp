@@ -9,8 +9,10 @@
 
 #include <cmath>
 #include <span>
+#include <vector>
 
 #include "core/parameter.hpp"
+#include "optim/storage/storage.hpp"
 
 namespace minima {
 
@@ -42,6 +44,44 @@ struct LargestTerm {
   MINIMA_HD double operator()(double a, double b) const { return b > a || b != b ? b : a; }
   MINIMA_HD double finish(double largest) const { return largest; }
 };
+
+/// What becomes of a step; on a GPU, in its memory.
+struct Outcome {
+  double norm = 0;   ///< of the gradient, scaled
+  double scale = 1;  ///< multiplies every gradient: unscaling and clipping in one
+  double loss = 0;   ///< that of the options
+  u16 clipped = 0,
+      skipped = 0;           ///< 1: yes. With no gap before what follows: a copy reads every byte
+  unsigned bad_weights = 0;  ///< 1: some weight is inf or NaN now
+};
+
+struct OutcomeOptions {
+  double gradient_scale = 1, clip_norm = 0;
+  bool skip_non_finite = false;
+  const double* loss = nullptr;  ///< in a GPU's memory; null: none
+};
+
+/// That of a gradient with this norm before it is scaled.
+MINIMA_HD Outcome outcome_of(double norm, const OutcomeOptions& options) {
+  Outcome outcome;
+  const double scale = options.gradient_scale;
+  outcome.norm = (scale < 0 ? -scale : scale) * norm;
+  outcome.loss = options.loss ? *options.loss : 0;
+  const bool finite = outcome.norm - outcome.norm == 0 && outcome.loss - outcome.loss == 0;
+  outcome.skipped = options.skip_non_finite && !finite;
+  const double factor = options.clip_norm > 0 ? clip_factor(outcome.norm, options.clip_norm) : 1.0;
+  outcome.clipped = factor != 1 && !outcome.skipped;
+  outcome.scale = scale * factor;
+  return outcome;
+}
+
+/// An array whose entries enter a norm.
+struct NormPart {
+  SlotView values;
+  i64 size;
+};
+/// Those of all gradients that there are.
+std::vector<NormPart> norm_parts(std::span<Parameter* const> parameters);
 
 /// The norm over all gradients that there are, each entry times `scale`; the same bits for any
 /// number of threads. 0 when there are none; NaN when an entry is. Waits for a GPU.

@@ -42,17 +42,7 @@ struct Decide {
     const N norm;
     const double found = norm.finish(
         team.fold(count, 0.0, norm, [terms = terms](i64 k) MINIMA_INLINE { return terms[k]; }));
-    if (!team.leads()) return;
-    const double scale = options.gradient_scale;
-    outcome->norm = (scale < 0 ? -scale : scale) * found;
-    outcome->loss = options.loss ? *options.loss : 0;
-    const bool finite = outcome->norm - outcome->norm == 0 && outcome->loss - outcome->loss == 0;
-    outcome->skipped = options.skip_non_finite && !finite;
-    const double factor =
-        options.clip_norm > 0 ? clip_factor(outcome->norm, options.clip_norm) : 1.0;
-    outcome->clipped = factor != 1 && !outcome->skipped;
-    outcome->scale = scale * factor;
-    outcome->bad_weights = 0;
+    if (team.leads()) *outcome = outcome_of(found, options);
   }
 };
 

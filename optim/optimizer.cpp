@@ -113,27 +113,30 @@ void step_views(Group& group, const StepOptions& options, double scale, StepRepo
   report.watch_seconds += all.seconds() - stepping;
 }
 
+std::vector<Parameter*> parameters_of(std::span<const Group> groups) {
+  std::vector<Parameter*> all;
+  for (const Group& group : groups) std::ranges::copy(group.parameters, std::back_inserter(all));
+  return all;
+}
+
+void take(const Outcome& outcome, StepReport& report) {
+  if (report.measured) report.grad_norm = outcome.norm;
+  if (report.has_loss) report.loss = outcome.loss;
+  report.clipped = outcome.clipped, report.skipped = outcome.skipped;
+  report.bad_weights = outcome.bad_weights != 0;
+}
+
 StepReport make_step(Cpu, std::span<Group> groups, const StepOptions& options) {
   StepReport report;
-  double scale = options.gradient_scale;
-  if (measures_norm(options)) {
-    std::vector<Parameter*> all;
-    for (const Group& group : groups) std::ranges::copy(group.parameters, std::back_inserter(all));
-    const double norm = global_norm(all, Norm::l2, options.gradient_scale);
-    report.grad_norm = norm;
-    if (options.skip_non_finite && !std::isfinite(norm)) {
-      report.skipped = true;
-      return report;
-    }
-    if (options.clip_norm > 0) {
-      const double factor = clip_factor(norm, options.clip_norm);
-      report.clipped = factor != 1;
-      scale *= factor;
-    }
-  }
+  report.measured = measures_norm(options);
+  const Outcome outcome =
+      outcome_of(report.measured ? global_norm(parameters_of(groups)) : 0,
+                 {options.gradient_scale, options.clip_norm, options.skip_non_finite});
+  take(outcome, report);
+  if (outcome.skipped) return report;
   for (Group& group : groups) {
-    for (StepView& view : group.views) view.gradient_scale = static_cast<float>(scale);
-    step_views(group, options, scale, report, [&](std::span<const StepView> views) {
+    for (StepView& view : group.views) view.gradient_scale = static_cast<float>(outcome.scale);
+    step_views(group, options, outcome.scale, report, [&](std::span<const StepView> views) {
       group.rule->step(views, options.lr_factor);
     });
     for (StepView& view : group.views)
@@ -147,25 +150,16 @@ StepReport make_step(Gpu gpu, std::span<Group> groups, const StepOptions& option
   StepReport report;
   report.measured = measures_norm(options);
   report.has_loss = options.loss.defined();
-  std::vector<NormPart> parts;
-  for (const Group& group : groups)
-    for (const StepView& view : group.views) {
-      const GradientView& gradient = view.gradient;
-      if (report.measured)
-        parts.push_back(
-            {gradient.values, gradient.ids ? gradient.count * gradient.width : view.shape.size()});
-      if (!report.on_gpu.defined())
-        report.on_gpu =
-            Tensor::empty({sizeof(Outcome)}, DType::u8, group.parameters.front()->value.device());
-    }
-  if (!report.on_gpu.defined()) {  // there is nothing to change
+  const std::vector<Parameter*> all = parameters_of(groups);
+  if (all.empty()) {  // there is nothing to change
     if (report.has_loss) report.loss = options.loss.item();
     return report;
   }
+  report.on_gpu = Tensor::empty({sizeof(Outcome)}, DType::u8, all.front()->value.device());
   auto* const outcome = reinterpret_cast<Outcome*>(report.on_gpu.raw());
-  measure(gpu, parts, Norm::l2,
+  measure(gpu, report.measured ? norm_parts(all) : std::vector<NormPart>(), Norm::l2,
           {options.gradient_scale, options.clip_norm, options.skip_non_finite,
-           options.loss.defined() ? options.loss.data<double>() : nullptr},
+           report.has_loss ? options.loss.data<double>() : nullptr},
           outcome);
   double scale = 0;
   if (options.watch) {
@@ -327,10 +321,7 @@ StepReport Optimizer::step(const StepOptions& options) {
 
 StepReport& StepReport::read() {
   if (!on_gpu.defined()) return *this;
-  const Outcome outcome = read_outcome(on_gpu);
-  if (measured) grad_norm = outcome.norm;
-  if (has_loss) loss = outcome.loss;
-  clipped = outcome.clipped, skipped = outcome.skipped, bad_weights = outcome.bad_weights != 0;
+  take(read_outcome(on_gpu), *this);
   on_gpu = Tensor();
   return *this;
 }
