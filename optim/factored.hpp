@@ -43,33 +43,39 @@ struct RunningMeans {
   template <class Team>
   MINIMA_HD void inverse_roots(const Team& team, const Factors& to, std::size_t which) const {
     using std::sqrt;
-    float *const r = to.r[which], *const c = to.c[which];
-    if (R) {
-      const double mean = mean_of_rows(team);
-      team.each(shape.rows, [R = row_means(), r = r + k * shape.rows, mean](i64 i) MINIMA_INLINE {
-        r[i] = static_cast<float>(sqrt(mean / static_cast<double>(R[i])));
-      });
-    } else if (team.leads()) {
-      r[k] = 1;
-    }
-    team.each(shape.columns, [C = column_means(), c = c + k * shape.columns](i64 j)
-                                 MINIMA_INLINE { c[j] = 1 / sqrt(C[j]); });
+    factors(
+        team, to, which,
+        [](double mean, float R) MINIMA_INLINE { return sqrt(mean / static_cast<double>(R)); },
+        [](float C) MINIMA_INLINE { return 1 / sqrt(C); });
   }
 
   /// r = R/max(mean(R), floor), c = C: the moment itself.
   template <class Team>
   MINIMA_HD void moment(const Team& team, double floor, const Factors& to) const {
-    float *const r = to.r[0], *const c = to.c[0];
+    factors(
+        team, to, 0,
+        [floor](double mean, float R) MINIMA_INLINE {
+          const double of = larger(mean, floor);
+          return of > 0 ? static_cast<double>(R) / of : 0.0;
+        },
+        [](float C) MINIMA_INLINE { return C; });
+  }
+
+ private:
+  /// r = of_row(mean(R), R), of a vector 1, and c = of_column(C).
+  template <class Team, class OfRow, class OfColumn>
+  MINIMA_HD void factors(const Team& team, const Factors& to, std::size_t which,
+                         const OfRow& of_row, const OfColumn& of_column) const {
+    float *const r = to.r[which] + k * shape.rows, *const c = to.c[which] + k * shape.columns;
     if (R) {
-      const double mean = larger(mean_of_rows(team), floor);
-      team.each(shape.rows, [R = row_means(), r = r + k * shape.rows, mean](i64 i) MINIMA_INLINE {
-        r[i] = mean > 0 ? static_cast<float>(static_cast<double>(R[i]) / mean) : 0.0f;
-      });
+      const double mean = mean_of_rows(team);
+      team.each(shape.rows, [=, R = row_means()](i64 i)
+                                MINIMA_INLINE { r[i] = static_cast<float>(of_row(mean, R[i])); });
     } else if (team.leads()) {
-      r[k] = 1;
+      *r = 1;
     }
-    team.each(shape.columns, [C = column_means(), c = c + k * shape.columns](i64 j)
-                                 MINIMA_INLINE { c[j] = C[j]; });
+    team.each(shape.columns,
+              [=, C = column_means()](i64 j) MINIMA_INLINE { c[j] = of_column(C[j]); });
   }
 };
 

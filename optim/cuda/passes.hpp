@@ -174,7 +174,7 @@ __global__ void __launch_bounds__(kThreads)
           const float divisor = block8::divisor(largest[s][b]);
           const float inverse = about_inverse(divisor);
           const auto values = Pack<float, N>::load(fresh + s * stretch + k);
-          store_narrow<u8, N>(columns.slots[s].template at<u8>() + k, [&](int e) {
+          store_words<u8, N>(columns.slots[s].template at<u8>() + k, [&](int e) {
             return codes[s].code_of_quotient(values.x[e], divisor, inverse);
           });
         }

@@ -48,24 +48,39 @@ struct Raw {
   float absmax = 0;
 };
 
+/// N numbers of T by one access: of words, not of their parts.
+template <class T, int N>
+__device__ void load_words(const T* from, u32* words) {
+  if constexpr (N * sizeof(T) < 4) {
+    words[0] = *from;
+  } else {
+    constexpr int kWords = N * sizeof(T) / 4;
+    const auto found = Pack<u32, kWords>::load(reinterpret_cast<const u32*>(from));
+    for (int w = 0; w < kWords; ++w) words[w] = found.x[w];
+  }
+}
+template <class T, int N, class F>
+__device__ void store_words(T* to, const F& number) {
+  if constexpr (N * sizeof(T) < 4) {
+    *to = static_cast<T>(number(0));
+  } else {
+    constexpr int kInWord = 4 / sizeof(T);
+    Pack<u32, N / kInWord> words{};
+    for (int e = 0; e < N; ++e)
+      words.x[e / kInWord] |= u32{number(e)} << 8 * sizeof(T) * (e % kInWord);
+    words.store(reinterpret_cast<u32*>(to));
+  }
+}
+
 template <int N>
 __device__ Raw<N> load(const Place& from, i64 at, i64 block = 0) {
   Raw<N> raw;
   if (from.storage == Storage::fp32) {
-    const auto found = Pack<u32, N>::load(from.at<u32>() + at);
-    for (int e = 0; e < N; ++e) raw.words[e] = found.x[e];
+    load_words<u32, N>(from.at<u32>() + at, raw.words);
   } else if (from.storage == Storage::bf16) {
-    if constexpr (N == 4) {
-      const auto found = Pack<u32, 2>::load(from.at<u32>() + at / 2);
-      raw.words[0] = found.x[0], raw.words[1] = found.x[1];
-    } else {
-      raw.words[0] = from.at<u16>()[at];
-    }
+    load_words<u16, N>(from.at<u16>() + at, raw.words);
   } else {
-    if constexpr (N == 4)
-      raw.words[0] = Pack<u32, 1>::load(from.at<u32>() + at / 4).x[0];
-    else
-      raw.words[0] = from.at<u8>()[at];
+    load_words<u8, N>(from.at<u8>() + at, raw.words);
     raw.absmax = from.scales()[block];
   }
   return raw;
@@ -86,30 +101,13 @@ __device__ void decode(const Raw<N>& raw, Storage storage, const float* numbers,
   }
 }
 
-/// N numbers of one or two bytes by one access: the compiler makes one of words, not of their parts.
-template <class T, int N, class F>
-__device__ void store_narrow(T* to, const F& number) {
-  constexpr int kInWord = 4 / sizeof(T);
-  if constexpr (N == 1) {
-    *to = static_cast<T>(number(0));
-  } else {
-    Pack<u32, N / kInWord> words{};
-    for (int e = 0; e < N; ++e)
-      words.x[e / kInWord] |= u32{number(e)} << 8 * sizeof(T) * (e % kInWord);
-    words.store(reinterpret_cast<u32*>(to));
-  }
-}
-
 /// In fp32 or bf16.
 template <int N>
 __device__ void store(const Place& to, i64 at, const float (&values)[N]) {
-  if (to.storage == Storage::fp32) {
-    Pack<float, N> stored;
-    for (int e = 0; e < N; ++e) stored.x[e] = values[e];
-    stored.store(to.at<float>() + at);
-  } else {
-    store_narrow<u16, N>(to.at<u16>() + at, [&](int e) { return bf16(values[e]).bits; });
-  }
+  if (to.storage == Storage::fp32)
+    store_words<u32, N>(to.at<u32>() + at, [&](int e) { return std::bit_cast<u32>(values[e]); });
+  else
+    store_words<u16, N>(to.at<u16>() + at, [&](int e) { return bf16(values[e]).bits; });
 }
 
 /// Of numbers that are not negative; in 32 bits where they fit: a GPU does not divide in 64.
