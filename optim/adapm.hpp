@@ -25,6 +25,7 @@
 #include "core/tensor.hpp"
 #include "optim/adam.hpp"
 #include "optim/factored.hpp"
+#include "optim/plan.hpp"
 
 namespace minima {
 
@@ -53,16 +54,37 @@ struct AdaPm {
     }
   };
 
-  static std::vector<Slot> slots(const Options& o, const ParameterShape& parameter);
+  enum class Momentum { full, none, low_rank };
+  static Momentum momentum_of(const Options& o, const std::string& name, const Shape& shape) {
+    if (shape.rank() < 2 || matches(name, o.full)) return Momentum::full;
+    if (matches(name, o.none)) return Momentum::none;
+    if (shape.rank() != 2 || !matches(name, o.low_rank)) return Momentum::full;
+    return o.rank == 0 ? Momentum::none : Momentum::low_rank;
+  }
+  static i64 rank_of(const Options& o, const Shape& shape) {
+    return std::min({o.rank, shape[0], shape[1]});
+  }
+
+  static std::vector<Slot> slots(const Options& o, const ParameterShape& parameter) {
+    const Shape& shape = parameter.shape;
+    const Momentum momentum = momentum_of(o, parameter.name, shape);
+    std::vector<Slot> slots{{"exp_avg_sq", "v", Sign::nonnegative}};
+    if (o.factored && shape.rank() >= 2) slots = factored_slots("exp_avg_sq", shape, "R", "C");
+    if (momentum == Momentum::full) slots.insert(slots.begin(), {"exp_avg", "m"});
+    if (momentum == Momentum::low_rank) {
+      const auto [n, m] = std::minmax({shape[0], shape[1]});
+      const i64 r = rank_of(o, shape);
+      slots.insert(slots.begin(),
+                   {{"basis", "Q", Sign::any, Shape{n, r}}, {"coef", "C", Sign::any, Shape{r, m}}});
+    }
+    return slots;
+  }
   template <class Passes>
   static void step(const Options& o, Passes& passes);
   /// Of the low rank a step makes e, and some factors.
-  static i64 temporary(const Options& o, const StepView& view);
-
-  enum class Momentum { full, none, low_rank };
-  static Momentum momentum_of(const Options& o, const std::string& name, const Shape& shape);
-  static i64 rank_of(const Options& o, const Shape& shape) {
-    return std::min({o.rank, shape[0], shape[1]});
+  static i64 temporary(const Options& o, const StepView& view) {
+    if (momentum_of(o, std::string(view.name), view.shape) != Momentum::low_rank) return 0;
+    return view.shape.size() + 3 * rank_of(o, view.shape) * (view.shape[0] + view.shape[1]);
   }
 
   /// Entry (i, j) of W where row i of C is zero: splitmix64 of the place, as a number in [−1, 1).
@@ -125,25 +147,17 @@ struct AdaPm {
     }
   };
 
-  /// 1/(1 − β₁ᵗ), for the whole parameter.
-  struct Correction {
-    double beta1;
-    template <class Team>
-    MINIMA_HD void operator()(const Team& team, const StepView& x, i64) const {
-      if (team.leads()) x.workspace.numbers[1] = 1 / (1 - integer_power(beta1, x.t));
-    }
-  };
-
   /// C′ = β₁ (Q′ᵀ Q) C + (1 − β₁) Q′ᵀ g, of which `kept` is the first part and D comes in as Q′ᵀ g;
   /// D ← C′/(1 − β₁ᵗ) − Q′ᵀ g.
   struct Coefficients {
     const StepView* view;
-    float one_minus_beta1;
+    double beta1;
     const float* kept;
     float *C, *D;
     MINIMA_HD void operator()(i64 i) const {
-      const float next = kept[i] + one_minus_beta1 * D[i];
-      D[i] = next * static_cast<float>(view->workspace.numbers[1]) - D[i];
+      const float next = kept[i] + static_cast<float>(1 - beta1) * D[i];
+      const double correction = 1 / (1 - integer_power(beta1, view->t));
+      D[i] = next * static_cast<float>(correction) - D[i];
       if (!view->skipped) C[i] = next;
     }
   };
@@ -177,8 +191,8 @@ struct AdaPm {
     double lr, beta1, beta2, eps, weight_decay;
     const float* estimate;
   };
-  /// The last pass. Slots: m where kAverages, v unless kFactored.
-  template <bool kAverages, bool kFactored>
+  /// The last pass. Slots: m with full momentum, v unless kFactored.
+  template <bool kFactored>
   struct Move {
     AdamMoments moments;
     float keep;
@@ -186,12 +200,13 @@ struct AdaPm {
     i64 width;
 
     MINIMA_HD static Move prepare(const Numbers& o, const StepView& x) {
-      return {AdamMoments(o.lr, kAverages ? o.beta1 : 0, o.beta2, o.eps, x.t),
+      return {AdamMoments(o.lr, o.beta1, o.beta2, o.eps, x.t),
               static_cast<float>(1 - o.lr * o.weight_decay), o.estimate, x.matrix.columns};
     }
     template <class T, class... S>
     MINIMA_HD void operator()(const MatrixRow& row, i64 j, T& p, T g, S&... slots) const {
       T unused(0), *const slot[] = {&slots..., &unused};
+      constexpr bool kAverages = sizeof...(S) == (kFactored ? 1 : 2);
       T e = estimate ? T(estimate[row.i * width + j]) : g;
       if constexpr (kAverages) {
         T& m = *slot[0];
@@ -255,8 +270,7 @@ Tensor AdaPm::low_rank_estimate(const Options& o, Passes& passes) {
   gemm(Transpose::yes, Transpose::no, r, r, n, 1, next, r, Q, r, 0, qq);
   gemm(Transpose::yes, as_is, r, m, n, 1, next, r, G, width, 0, D);
   gemm(Transpose::no, Transpose::no, r, m, r, b1, qq, r, C, m, 0, kept.data<float>());
-  passes.between(Correction{o.beta1});
-  each(device, r * m, Coefficients{passes.view(), one_minus_b1, kept.data<float>(), C, D}, 1);
+  each(device, r * m, Coefficients{passes.view(), o.beta1, kept.data<float>(), C, D}, 1);
   each(device, n * r, Basis{passes.view(), next, Q}, 1);
   if (flip)
     gemm(Transpose::yes, Transpose::yes, rows, width, r, 1, D, m, next, r, 1, G);
@@ -267,22 +281,17 @@ Tensor AdaPm::low_rank_estimate(const Options& o, Passes& passes) {
 
 template <class Passes>
 void AdaPm::step(const Options& o, Passes& passes) {
-  // Those of low rank come one by one: each makes a copy of its gradient.
+  // Twice the momentum, and 1 where factored. Those of low rank come one by one: each makes a copy of its gradient.
   const auto kind_of = [&](const StepView& x) {
-    const int factored = o.factored && !x.matrix.vector;
-    switch (momentum_of(o, std::string(x.name), x.shape)) {
-      case Momentum::low_rank:
-        return -1 - factored;
-      case Momentum::none:
-        return 2 + factored;
-      case Momentum::full:
-        break;
-    }
-    return factored;
+    const int kind = 2 * static_cast<int>(momentum_of(o, std::string(x.name), x.shape)) +
+                     (o.factored && !x.matrix.vector);
+    return kind < 4 ? kind : -kind;
   };
   passes.by_kind(kind_of, [&](auto& of_kind, int kind) {
+    const auto momentum = static_cast<Momentum>(std::abs(kind) / 2);
+    const bool factored = kind % 2 != 0, full = momentum == Momentum::full;
     Tensor estimate;
-    if (kind < 0) {
+    if (momentum == Momentum::low_rank) {
       estimate = low_rank_estimate(o, of_kind);
       of_kind.tell([&](const StepView& x) {
         if (const i64 at = x.probe->element; at >= 0)
@@ -290,30 +299,18 @@ void AdaPm::step(const Options& o, Passes& passes) {
                  static_cast<double>(estimate.data<float>()[at]));
       });
     }
-    const bool factored = kind == -2 || kind == 1 || kind == 3;
-    if (factored) {
-      of_kind.sums(pass<Squares>(1e-30));
-      of_kind.between(Means{o.beta2});
-      of_kind.tell([](const StepView& x) {
-        note_means(x, running_means(x, static_cast<std::size_t>(x.mean_count - 2)), "R", "C");
-      });
-    }
-    const auto move = [&]<bool kAverages, bool kFactored>() {
-      const Numbers numbers{o.lr,           o.beta1,
-                            o.beta2,        o.eps,
-                            o.weight_decay, estimate.defined() ? estimate.data<float>() : nullptr};
-      of_kind.apply(pass<Move<kAverages, kFactored>>(numbers),
-                    first_slots<(kAverages ? 1 : 0) + (kFactored ? 0 : 1)>);
-    };
-    const bool averages = kind == 0 || kind == 1;
-    if (averages && factored)
-      move.template operator()<true, true>();
-    else if (averages)
-      move.template operator()<true, false>();
-    else if (factored)
-      move.template operator()<false, true>();
-    else
-      move.template operator()<false, false>();
+    const Numbers numbers{o.lr,           full ? o.beta1 : 0,
+                          o.beta2,        o.eps,
+                          o.weight_decay, estimate.defined() ? estimate.data<float>() : nullptr};
+    if (!factored && full) return of_kind.apply(pass<Move<false>>(numbers), first_slots<2>);
+    if (!factored) return of_kind.apply(pass<Move<false>>(numbers), first_slots<1>);
+    of_kind.sums(pass<Squares>(1e-30));
+    of_kind.between(Means{o.beta2});
+    of_kind.tell([](const StepView& x) {
+      note_means(x, running_means(x, static_cast<std::size_t>(x.mean_count - 2)), "R", "C");
+    });
+    if (full) return of_kind.apply(pass<Move<true>>(numbers), first_slots<1>);
+    of_kind.apply(pass<Move<true>>(numbers), first_slots<0>);
   });
 }
 
