@@ -444,9 +444,8 @@ class PassesOnGpu {
     using Term = detail::Added<P, K...>;
     constexpr bool matrix = detail::GoesToMatrix<Term>;
     std::vector<i64> offset;
-    i64 size = 0, blocks = 0;
-    Tensor chunk_table, column_table;
-    const Table chunks = table(chunk_table, blocks, [&](const StepView& view) {
+    i64 size = 0;
+    const Share chunks = share([&](const StepView& view) {
       const i64 n = view.matrix.batch * detail::chunks_per_matrix(view.matrix);
       offset.push_back(size);
       size += matrix ? n * view.matrix.columns : 0;
@@ -454,32 +453,29 @@ class PassesOnGpu {
     });
     Tensor offsets = MINIMA_BACKEND::on_device(gpu_, offset);
     Tensor partial = Tensor::empty({size}, DType::f32, place());
-    Tensor totals = Tensor::empty({blocks}, DType::f64, place());
-    Tensor on = formed(pass, chunks);
-    launch(gpu_, sum_kernel<P, K...>, blocks, kThreads, 0, chunks, at<const P>(on),
+    Tensor totals = Tensor::empty({chunks.blocks}, DType::f64, place());
+    Tensor on = formed(pass, chunks.table);
+    launch(gpu_, sum_kernel<P, K...>, chunks.blocks, kThreads, 0, chunks.table, at<const P>(on),
            at<const i64>(offsets), partial.data<float>(), totals.data<double>());
-    const Table columns = table(column_table, blocks, [](const StepView& view) {
+    const Share columns = share([](const StepView& view) {
       return matrix ? (view.matrix.batch * view.matrix.columns + 31) / 32 : 1;
     });
-    launch(gpu_, chunks_kernel<Term>, blocks, kThreads, 0, columns, chunks.first,
-           at<const i64>(offsets), partial.data<float>(), totals.data<double>());
+    launch(gpu_, chunks_kernel<Term>, columns.blocks, kThreads, 0, columns.table,
+           chunks.table.first, at<const i64>(offsets), partial.data<float>(),
+           totals.data<double>());
   }
 
   template <class F>
   void between(const F& f) {
-    i64 blocks = 0;
-    Tensor memory;
-    const Table matrices =
-        table(memory, blocks, [](const StepView& view) { return view.matrix.batch; });
-    launch(gpu_, between_kernel<F>, blocks, kThreadsBetween, 0, matrices, f);
+    const Share matrices = share([](const StepView& view) { return view.matrix.batch; });
+    launch(gpu_, between_kernel<F>, matrices.blocks, kThreadsBetween, 0, matrices.table, f);
   }
 
   template <class P, class O, std::size_t... K>
   void apply(const PassOf<P, O>& pass, std::index_sequence<K...>) {
     constexpr std::size_t slots = sizeof...(K);
-    i64 blocks = 0, shared = 0;
-    Tensor memory;
-    const Table stretches = table(memory, blocks, [&](const StepView& view) {
+    i64 shared = 0;
+    const Share stretches = share([&](const StepView& view) {
       const u32 block = static_cast<u32>(view.block_size(slots)),
                 stretch = stretch_of(block, slots);
       if (block) shared = std::max(shared, shared_bytes(slots, stretch));
@@ -490,25 +486,32 @@ class PassesOnGpu {
           "optimizer: {} slots in 8 bits need {} bytes of shared memory, {} has {}; a smaller "
           "block_size needs less",
           slots, shared + kStaticShared, to_string(place()), limits.shared_bytes);
-    Tensor on = formed(pass, stretches);
+    Tensor on = formed(pass, stretches.table);
     // Codes are brought to shared memory once for all stretches of a block of threads.
-    const i64 grid = shared ? std::min(blocks, limits.multiprocessors * kBlocksForEach) : blocks;
+    const i64 grid = shared ? std::min(stretches.blocks, limits.multiprocessors * kBlocksForEach)
+                            : stretches.blocks;
     launch(gpu_, update_kernel<P, K...>, grid, kThreads, static_cast<std::size_t>(shared),
-           stretches, blocks, at<const P>(on), outcome_);
+           stretches.table, stretches.blocks, at<const P>(on), outcome_);
   }
 
   void copy_gradient(float* to) { each(gpu_, on_host().matrix.size(), CopyGradient{view(), to}); }
 
  private:
-  /// The chosen views with their blocks; `memory` holds index and first.
+  /// Blocks of threads, shared out among the chosen views; `memory` is the table's.
+  struct Share {
+    i64 blocks;
+    Tensor memory;
+    Table table;
+  };
   template <class F>
-  Table table(Tensor& memory, i64& blocks, const F& blocks_of) {
+  Share share(const F& blocks_of) {
     std::vector<i64> both = index_;
-    both.push_back(blocks = 0);
+    i64 blocks = 0;
+    both.push_back(0);
     for (i64 k : index_) both.push_back(blocks += blocks_of(host_[static_cast<std::size_t>(k)]));
-    memory = MINIMA_BACKEND::on_device(gpu_, both);
+    Tensor memory = MINIMA_BACKEND::on_device(gpu_, both);
     const i64 count = std::ssize(index_), *const index = at<const i64>(memory);
-    return {at<StepView>(device_), index, index + count, count};
+    return {blocks, memory, {at<StepView>(device_), index, index + count, count}};
   }
   template <class P, class O>
   Tensor formed(const PassOf<P, O>& pass, const Table& table) {
