@@ -5,7 +5,6 @@
 #include "core/on_device.hpp"
 #include "core/ops/row.hpp"
 #include "core/ops/together.hpp"
-#include "optim/on_gpu.hpp"
 #include "optim/storage/slot.hpp"
 
 namespace minima {
@@ -43,7 +42,7 @@ double fold(std::span<const NormPart> parts, const N& norm) {
   return norm.finish(sum);
 }
 
-double norm_on(Cpu, Device, std::span<const NormPart> parts, Norm norm) {
+double norm_of(std::span<const NormPart> parts, Norm norm) {
   switch (norm) {
     case Norm::l1:
       return fold(parts, AbsoluteTerms{});
@@ -53,13 +52,6 @@ double norm_on(Cpu, Device, std::span<const NormPart> parts, Norm norm) {
       break;
   }
   return fold(parts, SquareTerms{});
-}
-
-template <AnyGpu Gpu>
-double norm_on(Gpu gpu, Device device, std::span<const NormPart> parts, Norm norm) {
-  Tensor outcome = Tensor::empty({sizeof(Outcome)}, DType::u8, device);
-  measure(gpu, parts, norm, {}, reinterpret_cast<Outcome*>(outcome.raw()));
-  return read_outcome(outcome).norm;
 }
 
 }  // namespace
@@ -77,14 +69,26 @@ std::vector<NormPart> norm_parts(std::span<Parameter* const> parameters) {
   return parts;
 }
 
+void measure(Cpu, std::span<const NormPart> parts, Norm norm, const OutcomeOptions& options,
+             Outcome* outcome) {
+  *outcome = outcome_of(norm_of(parts, norm), options);
+}
+
 double global_norm(std::span<Parameter* const> parameters, Norm norm, double scale) {
   const std::vector<NormPart> parts = norm_parts(parameters);
   const auto first = std::ranges::find_if(
       parameters, [](const Parameter* parameter) { return bool(parameter->gradient); });
   if (first == parameters.end()) return 0;
   const Device device = (*first)->gradient.values().device();
-  return on_device(
-      device, [&](auto where) { return std::abs(scale) * norm_on(where, device, parts, norm); });
+  return std::abs(scale) * on_device(device, [&]<class Where>(Where where) {
+           if constexpr (AnyGpu<Where>) {
+             Tensor outcome = Tensor::empty({sizeof(Outcome)}, DType::u8, device);
+             measure(where, parts, norm, {}, reinterpret_cast<Outcome*>(outcome.raw()));
+             return read_outcome(outcome).norm;
+           } else {
+             return norm_of(parts, norm);
+           }
+         });
 }
 
 }  // namespace minima

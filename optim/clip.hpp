@@ -11,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include "core/device.hpp"
 #include "core/parameter.hpp"
 #include "optim/storage/storage.hpp"
 
@@ -82,6 +83,19 @@ struct NormPart {
 };
 /// Those of all gradients that there are.
 std::vector<NormPart> norm_parts(std::span<Parameter* const> parameters);
+
+/// *outcome ← that of the norm of all parts as one vector. Does not wait for a GPU.
+void measure(Cpu, std::span<const NormPart> parts, Norm norm, const OutcomeOptions& options,
+             Outcome* outcome);
+template <AnyGpu Gpu>
+void measure(Gpu gpu, std::span<const NormPart> parts, Norm norm, const OutcomeOptions& options,
+             Outcome* outcome);
+
+/// The outcome that a tensor of bytes holds. Waits for a GPU.
+inline Outcome read_outcome(const Tensor& there) {
+  const Tensor here = there.to(Device{});
+  return *reinterpret_cast<const Outcome*>(here.raw());
+}
 
 /// The norm over all gradients that there are, each entry times `scale`; the same bits for any
 /// number of threads. 0 when there are none; NaN when an entry is. Waits for a GPU.

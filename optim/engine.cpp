@@ -4,6 +4,14 @@
 
 namespace minima {
 
+void step(Cpu, const AnyRule& rule, std::span<StepView> views, double lr_factor, Outcome* outcome) {
+  if (outcome->skipped) return;
+  for (StepView& view : views) view.gradient_scale = static_cast<float>(outcome->scale);
+  rule.step(views, lr_factor);
+  for (StepView& view : views)
+    if (view.step) ++*view.step;
+}
+
 /// A parameter is one task, so that its gradient stays in the cache between passes; only the passes of a
 /// very large one (an embedding) are cut up. The largest come first, for an even load. So many run
 /// side by side that their temporaries together are no larger than the largest parameter.

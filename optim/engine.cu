@@ -93,7 +93,7 @@ void measure(Gpu gpu, std::span<const NormPart> parts, Norm norm, const OutcomeO
 }
 
 template <>
-void step(Gpu gpu, const AnyRule& rule, std::span<const StepView> views, double lr_factor,
+void step(Gpu gpu, const AnyRule& rule, std::span<StepView> views, double lr_factor,
           Outcome* outcome) {
   const auto found = steps_on_gpu().find(typeid(rule));
   check(found != steps_on_gpu().end(),

@@ -8,6 +8,7 @@
 
 #include <memory>
 
+#include "optim/clip.hpp"
 #include "optim/matrix_pass.hpp"
 
 namespace minima {
@@ -46,6 +47,13 @@ class AnyRule {
   virtual std::unique_ptr<AnyRule> clone() const = 0;
 };
 
+/// One step of all views unless outcome->skipped, their gradients times outcome->scale. Does not wait for a
+/// GPU.
+void step(Cpu, const AnyRule& rule, std::span<StepView> views, double lr_factor, Outcome* outcome);
+template <AnyGpu Gpu>
+void step(Gpu gpu, const AnyRule& rule, std::span<StepView> views, double lr_factor,
+          Outcome* outcome);
+
 namespace detail {
 
 /// f(first_slots<count>); false where the rule's operator() does not take so many.
@@ -72,7 +80,7 @@ void make_passes(const typename R::Options& options, Passes& passes) {
     R::step(options, passes);
 }
 
-/// Calls step(view) for each. `temporary` tells the elements of temporaries that it makes.
+/// Calls step(view) for each, several side by side; `temporary` tells the elements of temporaries that it makes.
 void step_matrices(std::span<const StepView> views,
                    const std::function<void(const StepView& view)>& step,
                    const std::function<i64(const StepView& view)>& temporary);

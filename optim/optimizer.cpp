@@ -9,7 +9,6 @@
 #include "core/ops/together.hpp"
 #include "core/stopwatch.hpp"
 #include "optim/clip.hpp"
-#include "optim/on_gpu.hpp"
 #include "optim/registry.hpp"
 #include "optim/storage/slot.hpp"
 
@@ -92,31 +91,21 @@ struct Group {
   std::vector<StepView> views;
 };
 
-bool measures_norm(const StepOptions& options) {
-  return options.clip_norm > 0 || options.measure_norm || options.skip_non_finite;
-}
-
 /// Calls step(views) for all, or, where they are watched, for each.
 template <class Step>
 void step_views(Group& group, const StepOptions& options, double scale, StepReport& report,
                 const Step& step) {
-  if (!options.watch) return step(std::span<const StepView>(group.views));
+  if (!options.watch) return step(std::span(group.views));
   const Stopwatch all;
   double stepping = 0;
   for (std::size_t i = 0; i < group.views.size(); ++i)
     report.tensors.push_back(watched_step(*group.rule, *group.parameters[i], group.views[i], scale,
                                           options.lr_factor, [&] {
                                             const Stopwatch clock;
-                                            step(std::span<const StepView>(&group.views[i], 1));
+                                            step(std::span(&group.views[i], 1));
                                             stepping += clock.seconds();
                                           }));
   report.watch_seconds += all.seconds() - stepping;
-}
-
-std::vector<Parameter*> parameters_of(std::span<const Group> groups) {
-  std::vector<Parameter*> all;
-  for (const Group& group : groups) std::ranges::copy(group.parameters, std::back_inserter(all));
-  return all;
 }
 
 void take(const Outcome& outcome, StepReport& report) {
@@ -126,50 +115,32 @@ void take(const Outcome& outcome, StepReport& report) {
   report.bad_weights = outcome.bad_weights != 0;
 }
 
-StepReport make_step(Cpu, std::span<Group> groups, const StepOptions& options) {
+template <class Where>
+StepReport make_step(Where where, Device device, std::span<Group> groups,
+                     const StepOptions& options) {
   StepReport report;
-  report.measured = measures_norm(options);
-  const Outcome outcome =
-      outcome_of(report.measured ? global_norm(parameters_of(groups)) : 0,
-                 {options.gradient_scale, options.clip_norm, options.skip_non_finite});
-  take(outcome, report);
-  if (outcome.skipped) return report;
-  for (Group& group : groups) {
-    for (StepView& view : group.views) view.gradient_scale = static_cast<float>(outcome.scale);
-    step_views(group, options, outcome.scale, report, [&](std::span<const StepView> views) {
-      group.rule->step(views, options.lr_factor);
-    });
-    for (StepView& view : group.views)
-      if (view.step) ++*view.step;
-  }
-  return report;
-}
-
-template <AnyGpu Gpu>
-StepReport make_step(Gpu gpu, std::span<Group> groups, const StepOptions& options) {
-  StepReport report;
-  report.measured = measures_norm(options);
+  report.measured = options.clip_norm > 0 || options.measure_norm || options.skip_non_finite;
   report.has_loss = options.loss.defined();
-  const std::vector<Parameter*> all = parameters_of(groups);
-  if (all.empty()) {  // there is nothing to change
-    if (report.has_loss) report.loss = options.loss.item();
-    return report;
+  std::vector<Parameter*> measured;
+  for (const Group& group : groups)
+    if (report.measured) std::ranges::copy(group.parameters, std::back_inserter(measured));
+  Outcome here, *outcome = &here;
+  if constexpr (AnyGpu<Where>) {
+    report.on_gpu = Tensor::empty({sizeof(Outcome)}, DType::u8, device);
+    outcome = reinterpret_cast<Outcome*>(report.on_gpu.raw());
   }
-  report.on_gpu = Tensor::empty({sizeof(Outcome)}, DType::u8, all.front()->value.device());
-  auto* const outcome = reinterpret_cast<Outcome*>(report.on_gpu.raw());
-  measure(gpu, report.measured ? norm_parts(all) : std::vector<NormPart>(), Norm::l2,
+  measure(where, norm_parts(measured), Norm::l2,
           {options.gradient_scale, options.clip_norm, options.skip_non_finite,
            report.has_loss ? options.loss.data<double>() : nullptr},
           outcome);
-  double scale = 0;
-  if (options.watch) {
-    const Outcome measured = read_outcome(report.on_gpu);
-    if (measured.skipped) return report;
-    scale = measured.scale;
-  }
+  if (!report.on_gpu.defined())
+    take(here, report);
+  else if (options.watch)
+    here = read_outcome(report.on_gpu);
+  if (here.skipped) return report;
   for (Group& group : groups)
-    step_views(group, options, scale, report, [&](std::span<const StepView> views) {
-      if (!views.empty()) step(gpu, *group.rule, views, options.lr_factor, outcome);
+    step_views(group, options, here.scale, report, [&](std::span<StepView> views) {
+      if (!views.empty()) step(where, *group.rule, views, options.lr_factor, outcome);
     });
   return report;
 }
@@ -316,7 +287,8 @@ StepReport Optimizer::step(const StepOptions& options) {
     groups[entry.group].parameters.push_back(entry.parameter);
     groups[entry.group].views.push_back(impl.view(i, options));
   }
-  return on_device(impl.device, [&](auto device) { return make_step(device, groups, options); });
+  return on_device(impl.device,
+                   [&](auto where) { return make_step(where, impl.device, groups, options); });
 }
 
 StepReport& StepReport::read() {

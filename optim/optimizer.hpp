@@ -22,8 +22,8 @@
 #include "core/safetensors.hpp"
 #include "optim/groups.hpp"
 #include "optim/plan.hpp"
-#include "optim/probe.hpp"
 #include "optim/state_file.hpp"
+#include "optim/traced.hpp"
 
 namespace minima {
 

@@ -45,21 +45,9 @@ i64 PlannedSlot::scales() const {
 
 i64 PlannedSlot::bytes() const { return elements() * bytes_each(storage) + scales() * 4; }
 
-i64 StatePlan::elements() const {
+i64 StatePlan::sum(i64 (PlannedSlot::*count)() const) const {
   i64 sum = 0;
-  for (const PlannedSlot& slot : slots) sum += slot.elements();
-  return sum;
-}
-
-i64 StatePlan::scales() const {
-  i64 sum = 0;
-  for (const PlannedSlot& slot : slots) sum += slot.scales();
-  return sum;
-}
-
-i64 StatePlan::bytes() const {
-  i64 sum = 0;
-  for (const PlannedSlot& slot : slots) sum += slot.bytes();
+  for (const PlannedSlot& slot : slots) sum += (slot.*count)();
   return sum;
 }
 
@@ -79,26 +67,22 @@ std::vector<PlannedSlot> plan_slots(const ParameterShape& parameter, const AnyRu
                                     const StorageOptions& options) {
   std::vector<PlannedSlot> result;
   for (const Slot& slot : rule.slots(parameter)) {
-    PlannedSlot planned;
-    planned.parameter = parameter.name;
-    planned.slot = slot.name;
-    planned.letter = slot.letter;
-    planned.shape = slot.shape.value_or(parameter.shape);
-    planned.dense = !slot.shape;
-    planned.sign = slot.sign;
+    PlannedSlot planned{.parameter = parameter.name,
+                        .slot = slot.name,
+                        .letter = slot.letter,
+                        .shape = slot.shape.value_or(parameter.shape),
+                        .dense = !slot.shape,
+                        .sign = slot.sign};
     std::tie(planned.storage, planned.reason) = storage_for(planned, slot, options);
     if (planned.storage == Storage::block8) planned.block_size = options.block_size;
     result.push_back(std::move(planned));
   }
-  if (rule.keeps_step()) {
-    PlannedSlot step;
-    step.parameter = parameter.name;
-    step.slot = "step";
-    step.dense = false;
-    step.storage = Storage::i32;
-    step.reason = "a counter";
-    result.push_back(std::move(step));
-  }
+  if (rule.keeps_step())
+    result.push_back({.parameter = parameter.name,
+                      .slot = "step",
+                      .dense = false,
+                      .storage = Storage::i32,
+                      .reason = "a counter"});
   return result;
 }
 

@@ -15,13 +15,14 @@ namespace minima {
 
 /// One slot of one parameter.
 struct PlannedSlot {
-  std::string parameter, slot, letter;
-  Shape shape;
+  std::string parameter = {}, slot = {}, letter = {};
+  Shape shape = {};
   bool dense = true;  ///< a value for each element of the parameter, which any storage may hold
   Storage storage = Storage::fp32;
   Sign sign = Sign::any;
   i64 block_size = 0;  ///< block8 only
-  std::string reason;  ///< why this storage: "block8 asked for", "2,304 elements, below 4,096", …
+  std::string reason =
+      {};  ///< why this storage: "block8 asked for", "2,304 elements, below 4,096", …
 
   std::string key() const { return parameter + "/" + slot; }
   i64 elements() const { return shape.size(); }
@@ -32,11 +33,15 @@ struct PlannedSlot {
 /// All slots, parameter by parameter, `step` included where the optimizer keeps one.
 struct StatePlan {
   std::vector<PlannedSlot> slots;
-  i64 elements() const;
-  i64 scales() const;
-  i64 bytes() const;  ///< without the two shared code maps of block8 (2,048 bytes)
+  i64 elements() const { return sum(&PlannedSlot::elements); }
+  i64 scales() const { return sum(&PlannedSlot::scales); }
+  /// Without the two shared code maps of block8 (2,048 bytes).
+  i64 bytes() const { return sum(&PlannedSlot::bytes); }
   /// The table as text: parameter, slot, shape, storage, bytes, reason; then the sums.
   std::string table() const;
+
+ private:
+  i64 sum(i64 (PlannedSlot::*count)() const) const;
 };
 
 /// How state is stored, the same options for every optimizer. `fp32`, `bf16` and `block8` override

@@ -45,14 +45,9 @@ struct Sgd {
   static bool keeps_step(const Options& o) { return o.momentum != 0 && o.dampening != 0; }
 
   MINIMA_HD static Sgd prepare(const Options& o, i64 t) {
-    Sgd rule;
-    rule.lr = static_cast<float>(o.lr);
-    rule.weight_decay = static_cast<float>(o.weight_decay);
-    rule.momentum = static_cast<float>(o.momentum);
-    rule.one_minus_dampening = t == 1 ? 1.0f : static_cast<float>(1 - o.dampening);
-    rule.nesterov = o.nesterov;
-    rule.maximize = o.maximize;
-    return rule;
+    const auto f = [](double x) { return static_cast<float>(x); };
+    return {f(o.lr),    f(o.weight_decay), f(o.momentum), f(t == 1 ? 1 : 1 - o.dampening),
+            o.nesterov, o.maximize};
   }
 
   template <class T>

@@ -7,8 +7,8 @@
 
 #include "core/search.hpp"
 #include "core/shape.hpp"
-#include "optim/probe.hpp"
 #include "optim/storage/storage.hpp"
+#include "optim/traced.hpp"
 
 namespace minima {
 

@@ -17,7 +17,7 @@
 #include "core/search.hpp"
 #include "core/tensor.hpp"
 #include "optim/cuda/quads.hpp"
-#include "optim/on_gpu.hpp"
+#include "optim/engine.hpp"
 
 namespace minima {
 namespace MINIMA_BACKEND {

@@ -37,11 +37,11 @@ struct CodeMap;  // core/code_map.hpp
 /// One array in memory as a kernel sees it: plain data, so that it can be handed to a GPU.
 struct SlotView {
   Storage storage = Storage::fp32;
-  void* values = nullptr;                   ///< floats, bf16, or codes
-  float* absmax = nullptr;                  ///< block8: the largest |value| of each block
-  i64 block_size = 0;                       ///< block8
-  const CodeMap* map = nullptr;             ///< block8
-  std::string_view name = {}, letter = {};  ///< as in Slot (optim/rule.hpp)
+  void* values = nullptr;        ///< floats, bf16, or codes
+  float* absmax = nullptr;       ///< block8: the largest |value| of each block
+  i64 block_size = 0;            ///< block8
+  const CodeMap* map = nullptr;  ///< block8
+  std::string_view letter = {};  ///< as in Slot (optim/rule.hpp)
 };
 
 /// Blocks of block8 hold at most this many values, and so does a stretch that is opened at once.
