@@ -71,9 +71,6 @@ using OptionValues = std::vector<std::pair<std::string, OptionValue>>;
 
 std::vector<std::string> option_names(const OptionValues& options);
 
-/// The candidate with the fewest edits from `word`.
-std::string nearest(std::string_view word, const std::vector<std::string>& candidates);
-
 namespace detail {
 
 double parse_number(std::string_view owner, std::string_view name, const std::string& text);

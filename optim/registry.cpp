@@ -2,6 +2,7 @@
 
 #include <mutex>
 
+#include "core/nearest.hpp"
 #include "optim/rules.hpp"
 
 namespace minima {

@@ -6,6 +6,7 @@
 #include <numbers>
 
 #include "core/error.hpp"
+#include "core/nearest.hpp"
 
 namespace minima {
 namespace {

@@ -4,7 +4,7 @@
 #include <charconv>
 #include <set>
 
-#include "optim/options.hpp"
+#include "core/nearest.hpp"
 #include "train/checkpoint.hpp"
 #include "train/task.hpp"
 #include "train/trainer.hpp"

@@ -3,6 +3,7 @@
 
 #include <climits>
 
+#include "core/nearest.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/verbs.hpp"
 

@@ -4,10 +4,10 @@
 #include <cstring>
 
 #include "core/error.hpp"
+#include "core/nearest.hpp"
 #include "core/utf8.hpp"
 #include "examples/minima/configuration.hpp"
 #include "examples/minima/verbs.hpp"
-#include "optim/options.hpp"
 
 namespace {
 
