@@ -107,7 +107,7 @@ Variable mean_pool(const Variable& x, const Tensor& offsets);
 Variable cross_entropy(const Variable& logits, const Tensor& target,
                        const CrossEntropyOptions& options = {});
 /// The mean cross-entropy of the logits x wᵀ + bias, which never exist all at once; the loss of a
-/// language model (core/ops/linear_cross_entropy.hpp).
+/// language model (core/ops/linear_cross_entropy.hpp). Targets of −100 do not count.
 Variable linear_cross_entropy(const Variable& x, const Variable& w, const Variable& bias,
                               const Tensor& target);
 /// Cross-entropy of the probabilities `target` against logits, elementwise; then the reduction.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Everything that only a GPU can tell, in one go; `./run gpu-check` builds for the GPU at hand and calls it.
+"""Everything that only a GPU can tell, in one go; `./run gpu-check` builds it, for every GPU, and calls it.
 
     gpu_check.py BUILD_FOLDER [--out runs/gpu-check] [--only tests,limits,fixed,varied,optimizers,sanitizer] [--seconds 240]
 

@@ -46,16 +46,17 @@ void complete_chosen(Batch& batch) {
 }  // namespace
 
 Batch completed(Batch batch) {
-  if (batch.row_example.defined()) return batch;
-  const i64 texts = batch.texts();
-  batch.row_example = Tensor::empty({batch.tokens.size()}, DType::i64);
-  batch.text_rows = Tensor::empty({texts + 1}, DType::i64);
-  const i64* const offsets = batch.offsets.data<i64>();
-  i64* const row = batch.row_example.data<i64>();
-  for (i64 text = 0; text < texts; ++text)
-    std::fill(row + offsets[text], row + offsets[text + 1], batch.example_id.data<i64>()[text]);
-  std::iota(batch.text_rows.data<i64>(), batch.text_rows.data<i64>() + texts + 1, 0);
-  if (batch.chosen.defined()) complete_chosen(batch);
+  if (!batch.row_example.defined()) {
+    const i64 texts = batch.texts();
+    batch.row_example = Tensor::empty({batch.tokens.size()}, DType::i64);
+    batch.text_rows = Tensor::empty({texts + 1}, DType::i64);
+    const i64* const offsets = batch.offsets.data<i64>();
+    i64* const row = batch.row_example.data<i64>();
+    for (i64 text = 0; text < texts; ++text)
+      std::fill(row + offsets[text], row + offsets[text + 1], batch.example_id.data<i64>()[text]);
+    std::iota(batch.text_rows.data<i64>(), batch.text_rows.data<i64>() + texts + 1, 0);
+  }
+  if (batch.chosen.defined() && !batch.chosen_offsets.defined()) complete_chosen(batch);
   return batch;
 }
 
@@ -100,7 +101,7 @@ Batch filled_up(const Batch& batch, i64 multiple) {
   const i64 before = batch.texts(), tokens = batch.tokens.size();
   const i64 more = rounded_up(before, 16) + 1 - before;
   const i64 chosen = batch.chosen.defined() ? batch.chosen.size() : 0,
-            more_chosen = rounded_up(chosen, 32) - chosen;
+            more_chosen = rounded_up(chosen, multiple) - chosen;
   const i64 all = rounded_up(tokens + std::max(more, more_chosen), multiple);
   const auto longer = [](const Tensor& x, i64 size, i64 value) {
     Tensor result = Tensor::full({size}, static_cast<double>(value), DType::i64);

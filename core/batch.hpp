@@ -14,15 +14,15 @@ struct Batch {
   Tensor positions;   ///< [T] i64, each token's index within its text
   Tensor offsets;     ///< [B+1] i64, from 0 to T
   Tensor example_id;  ///< [B] i64, unique within an optimizer step; dropout masks are keyed by it
-  Tensor
-      labels;  ///< what a loss compares with, i64: [B], of each text, or [M], of the chosen tokens; −1: none
+  /// What a loss compares with, i64: [B], of each text, or [M], of the chosen tokens. −1: there is none; −100: not counted.
+  Tensor labels;
   /// [T] i64, for models that tell the texts of a pair apart: 0 in the first, 1 in the second.
   /// Undefined: all 0.
   Tensor token_types = {};
   /// [M] i64, ascending: the tokens that a loss reads, as a language model's does. Undefined: it reads whole texts.
   Tensor chosen = {};
 
-  // What follows from the others, where it has been worked out (completed): no model has to do it on the host.
+  // What follows from the others, as completed() works it out; models do where it is missing, on the host.
   Tensor row_example = {};  ///< [T] i64, the example id of each token's text
   Tensor text_rows = {};    ///< [B+1] i64: 0 … B
   Tensor chosen_offsets =
@@ -34,7 +34,7 @@ struct Batch {
   i64 length(i64 b) const { return offsets.data<i64>()[b + 1] - offsets.data<i64>()[b]; }
 };
 
-/// The batch with what follows from its numbers. One that was completed lies anywhere, another on the host.
+/// The batch with what follows from its numbers. What is missing of that is worked out on the host, where it must lie then.
 Batch completed(Batch batch);
 
 /// How the tensors of a completed batch lie in one stretch of numbers, which one copy brings to a device.
@@ -54,8 +54,8 @@ struct BatchLayout {
 };
 
 /// The batch, which lies on the host, and behind its texts some that no loss sees, so that shapes repeat: in all there is
-/// one text more than a multiple of 16, a multiple of `tokens` of tokens, and of 32 of chosen ones. Their label is −100,
-/// their tokens are 0 and stand at 0.
-Batch filled_up(const Batch& batch, i64 tokens);
+/// one text more than a multiple of 16, and `multiple` divides the tokens, and the chosen ones. The further labels are
+/// −100, the further tokens 0, at position 0.
+Batch filled_up(const Batch& batch, i64 multiple);
 
 }  // namespace minima

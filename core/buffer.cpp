@@ -4,6 +4,7 @@
 
 #include <bit>
 #include <cstdlib>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <new>
@@ -198,16 +199,19 @@ void reset_peak_memory(Device device) { allocator(device).reset_peak(); }
 void release_cached_memory(Device device) { allocator(device).release_cached(); }
 
 struct MemoryPool::Blocks {
-  Device device;
+  std::function<void(Cache&)> take_back;
   Cache cache;
-  ~Blocks() { allocator(device).take_back(cache); }
+  ~Blocks() { take_back(cache); }
 };
 
 namespace {
 thread_local const MemoryPool* pool_in_use = nullptr;
 }  // namespace
 
-MemoryPool::MemoryPool(Device device) : device_(device), blocks_(new Blocks{device, {}}) {}
+MemoryPool::MemoryPool(Device device)
+    : device_(device),
+      blocks_(
+          new Blocks{[&owner = allocator(device)](Cache& cache) { owner.take_back(cache); }, {}}) {}
 MemoryPool::Use::Use(const MemoryPool& pool) : before_(std::exchange(pool_in_use, &pool)) {}
 MemoryPool::Use::~Use() { pool_in_use = before_; }
 

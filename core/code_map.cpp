@@ -33,7 +33,7 @@ void fill_values(CodeMap& map, bool with_sign) {
   std::sort(map.value, map.value + 256);
 }
 
-/// The first of the bits in (begin, last] that have another code than `begin`; `last` has, or is given.
+/// The first of the bits in (begin, last] that have another code than `begin`; `last` where none before it has.
 template <class Code>
 u32 border_between(u32 begin, u32 last, const Code& code) {
   const u32 first = code(begin);

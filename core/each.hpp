@@ -17,7 +17,7 @@
 /// by which `held(n, row)`, read once into a GPU's registers, gives row[i].
 ///
 /// Functors are named types of plain pointers and numbers: they are handed to a GPU by value. For each
-/// of them the `.cu` file of the op says that the loop is to be written out.
+/// of them core/ops/rows.cu or elements.cu says that the loop is to be written out.
 ///
 /// Where the bytes moved decide, a functor of `each` also offers
 ///

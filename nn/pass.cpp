@@ -16,7 +16,10 @@ PackedRows first_rows(const Batch& batch) {
 }
 
 PackedRows chosen_rows(const Batch& batch) {
-  check(batch.chosen.defined(), "a batch of {} texts has no chosen tokens", batch.texts());
+  check(batch.chosen.defined(),
+        "language model: the batch of {} texts does not say which tokens are read; hide some "
+        "(data/masking.hpp), or set `chosen`",
+        batch.texts());
   const Batch whole = completed(batch);
   return {whole.chosen_offsets, whole.example_id, whole.chosen_positions, whole.chosen_example};
 }

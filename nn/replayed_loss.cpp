@@ -1,5 +1,7 @@
 #include "nn/replayed_loss.hpp"
 
+#include <algorithm>
+#include <limits>
 #include <map>
 #include <optional>
 #include <tuple>
@@ -28,6 +30,7 @@ struct ReplayedLoss::State {
     Tensor loss;                           // what comes out
     Grads gradients;
     std::optional<Recording> forward, backward;
+    u64 turn = 0;  ///< of its last replay
   };
 
   std::vector<Parameter*> parameters;
@@ -40,6 +43,17 @@ struct ReplayedLoss::State {
     std::vector<const std::byte*> all;
     for (const Parameter* parameter : parameters) all.push_back(parameter->value.raw());
     return all;
+  }
+
+  i64 count() const {
+    return std::ranges::count_if(recorded, [](const auto& each) { return !!each.second.backward; });
+  }
+
+  void forget_one() {
+    const auto turn_of = [](const auto& each) {
+      return each.second.backward ? each.second.turn : std::numeric_limits<u64>::max();
+    };
+    recorded.erase(std::ranges::min_element(recorded, {}, turn_of));
   }
 
   void record(Recorded& to, const BatchLayout& layout, Pass pass) {
@@ -67,10 +81,7 @@ ReplayedLoss::ReplayedLoss(std::vector<Parameter*> parameters, Function loss) {
   state_.reset(new State{std::move(parameters), std::move(loss), MemoryPool(device)});
 }
 
-i64 ReplayedLoss::recorded() const {
-  return std::ranges::count_if(state_->recorded,
-                               [](const auto& each) { return each.second.backward.has_value(); });
-}
+i64 ReplayedLoss::recorded() const { return state_->count(); }
 
 Variable ReplayedLoss::operator()(const BatchLayout& layout, const Tensor& numbers,
                                   const Pass& pass) {
@@ -81,9 +92,11 @@ Variable ReplayedLoss::operator()(const BatchLayout& layout, const Tensor& numbe
   State::Recorded& recorded = place->second;
   if (!recorded.backward || recorded.values != state.addresses()) {
     recorded = {};
+    if (state.count() == kMostRecorded) state.forget_one();
     state.record(recorded, layout, pass);
   }
 
+  recorded.turn = ++state.turn;
   // Gradients of the step's earlier batches may lie where a replay writes.
   for (Parameter* parameter : state.parameters) parameter->gradient.unshare();
   recorded.numbers.copy_from(numbers);
@@ -92,7 +105,7 @@ Variable ReplayedLoss::operator()(const BatchLayout& layout, const Tensor& numbe
   std::vector<Variable> leaves;
   for (Parameter* parameter : state.parameters) leaves.emplace_back(*parameter);
   return minima::record("checkpoint", recorded.loss.clone(), std::move(leaves),
-                        [kept = state_, &recorded, turn = ++state.turn](const Tensor& dy) {
+                        [kept = state_, &recorded, turn = state.turn](const Tensor& dy) {
                           check(turn == kept->turn,
                                 "replayed loss: backward comes after the next forward pass, which "
                                 "has overwritten what it needs; take the losses one by one");

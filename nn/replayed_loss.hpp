@@ -9,7 +9,7 @@
 ///
 /// The first batch of a layout is computed kernel by kernel, which brings the memory that is needed and has the libraries
 /// load their code; the second is recorded. All layouts share the memory of one batch, but each has a gradient of its own
-/// for every parameter.
+/// for every parameter: of more than kMostRecorded layouts the one that has not been asked for longest is forgotten.
 #pragma once
 
 #include <functional>
@@ -33,6 +33,7 @@ class ReplayedLoss {
   /// single ops (autograd/observer.hpp).
   Variable operator()(const BatchLayout& layout, const Tensor& numbers, const Pass& pass);
 
+  static constexpr i64 kMostRecorded = 32;
   i64 recorded() const;  ///< layouts
 
  private:

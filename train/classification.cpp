@@ -2,7 +2,7 @@
 
 #include "autograd/functions.hpp"
 #include "data/masking.hpp"
-#include "train/batched_loss.hpp"
+#include "train/batched_objective.hpp"
 #include "train/model_directory.hpp"
 
 namespace minima {

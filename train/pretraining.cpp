@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "core/ops/cross_entropy.hpp"
-#include "train/batched_loss.hpp"
+#include "train/batched_objective.hpp"
 #include "train/model_directory.hpp"
 #include "train/splits.hpp"
 

@@ -1,5 +1,5 @@
 /// The loops of core/each.hpp on a GPU. Included by `.cu` files, which end in a line that has them
-/// written out for the functors of their op:
+/// written out for the functors of ops:
 ///
 ///     [[gnu::used, maybe_unused]] const auto kWrittenOut = std::tuple{rows_of<Softmax<float>>, …};
 #pragma once

@@ -1,4 +1,4 @@
-/// The ops that work element by element, on a GPU: their loops written out for the types that they take; the elementwise
+/// All other ops of one loop, which work element by element, on a GPU: their loops written out for the types that they take; the elementwise
 /// ones are those of the lists in core/ops/elementwise.hpp.
 #include "core/cuda/each.hpp"
 #include "core/ops/convert.hpp"

@@ -22,7 +22,7 @@ Tensor counted(const Tensor& target, i64 ignore_index) {
   return count;
 }
 
-/// The sum of the losses, formed in double and in order, over the count; on the device of x.
+/// The sum of the losses, formed in double, over the count; on the device of x.
 Tensor mean_of(const std::vector<Tensor>& losses, const Tensor& x, const Tensor& count) {
   if (losses.empty()) return Tensor::zeros({}, x.dtype(), x.device());
   return binary<Div>(sum(stack(losses, 0).to(DType::f64)), count).to(x.dtype());

@@ -1,4 +1,4 @@
-/// The ops that work by rows, lines or sorted places, on a GPU: their loops written out for the types that they take.
+/// The ops that work by rows, or sum over some, on a GPU: their loops written out for the types that they take.
 #include "core/cuda/each.hpp"
 #include "core/ops/cross_entropy_rows.hpp"
 #include "core/ops/dropout_rows.hpp"

@@ -33,7 +33,9 @@ TEST_CASE("linear_cross_entropy is the linear layer and cross_entropy one after 
   const i64 classes = 20'000, chunk = linear_cross_entropy_chunk(classes);
   for (const i64 rows : {i64{1}, chunk, 2 * chunk + 3}) {
     const Tensor x = normal({rows, 6}, "x"), w = normal({classes, 6}, "w"),
-                 bias = normal({classes}, "bias"), targets = some_targets(rows, classes);
+                 bias = normal({classes}, "bias");
+    Tensor targets = some_targets(rows, classes);
+    if (rows > 1) targets.data<i64>()[1] = targets.data<i64>()[rows - 1] = -100;  // not counted
     const Tensor logits = linear(x, w, bias);
     const CrossEntropyOut whole = cross_entropy(logits, targets, {});
     const Tensor dz = cross_entropy_backward(Tensor::scalar(1.0f), logits, targets, {}, whole);
@@ -60,13 +62,19 @@ TEST_CASE("linear_cross_entropy never holds the logits of all rows") {
   CHECK(memory_stats().peak - before < rows * classes * 4 / 5);
 }
 
-TEST_CASE("linear_cross_entropy of no rows is 0, and so are its gradients") {
+TEST_CASE(
+    "linear_cross_entropy of no rows, or of none that counts, is 0, and so are its gradients") {
   const Tensor w = normal({5, 3}, "w"), bias = normal({5}, "bias");
   const LinearCrossEntropyOut out =
       linear_cross_entropy(Tensor::zeros({0, 3}), w, bias, some_targets(0, 5), Gradients::all);
-  CHECK(out.loss.item() == 0);
-  check_close(out.dw, Tensor::zeros({5, 3}), {0, 0});
-  check_close(out.dbias, Tensor::zeros({5}), {0, 0});
+  const auto check_zero = [](const LinearCrossEntropyOut& out) {
+    CHECK(out.loss.item() == 0);
+    check_close(out.dw, Tensor::zeros({5, 3}), {0, 0});
+    check_close(out.dbias, Tensor::zeros({5}), {0, 0});
+  };
+  check_zero(out);
+  check_zero(linear_cross_entropy(normal({2, 3}, "x"), w, bias,
+                                  Tensor::from(std::vector<i64>{-100, -100}), Gradients::all));
 }
 
 TEST_CASE("linear_cross_entropy names what does not fit") {

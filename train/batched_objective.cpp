@@ -1,4 +1,10 @@
-#include "train/batched_loss.hpp"
+#include "train/batched_objective.hpp"
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+
+#include "core/copy_ahead.hpp"
 
 namespace minima {
 namespace {
@@ -8,9 +14,37 @@ double weight_of(const Batch& batch) {
   return static_cast<double>(std::max<i64>(1, batch.labels.size()));
 }
 
-}  // namespace
+class BatchedLoss {
+ public:
+  BatchedLoss(std::vector<Parameter*> parameters, MakeBatch make, nn::ReplayedLoss::Function loss,
+              i64 round_tokens);
 
-BatchedLoss::BatchedLoss(std::vector<Parameter*> parameters, Make make, Loss loss, i64 round_tokens)
+  BatchLoss operator()(std::span<const i64> indices, const nn::Pass& pass);
+  /// Begins to bring the next batch to a GPU.
+  void begin(std::span<const i64> indices, const nn::Pass& pass);
+
+ private:
+  struct Begun {
+    std::vector<i64> indices;
+    i64 step;
+    double weight;
+    i64 tokens;  ///< those of the texts alone
+    BatchLayout layout;
+  };
+
+  Device device() const { return parameters_.front()->value.device(); }
+
+  std::vector<Parameter*> parameters_;
+  MakeBatch make_;
+  nn::ReplayedLoss::Function loss_;
+  i64 round_tokens_;
+  std::unique_ptr<CopyAhead> ahead_;  ///< on a GPU, from the first batch on
+  std::optional<Begun> begun_;
+  std::optional<nn::ReplayedLoss> replayed_;
+};
+
+BatchedLoss::BatchedLoss(std::vector<Parameter*> parameters, MakeBatch make,
+                         nn::ReplayedLoss::Function loss, i64 round_tokens)
     : parameters_(std::move(parameters)),
       make_(std::move(make)),
       loss_(std::move(loss)),
@@ -44,8 +78,10 @@ void BatchedLoss::begin(std::span<const i64> indices, const nn::Pass& pass) {
   begun_ = Begun{{indices.begin(), indices.end()}, pass.step, weight, tokens, layout};
 }
 
-Objective batched_objective(std::vector<Parameter*> parameters, BatchedLoss::Make make,
-                            BatchedLoss::Loss loss, i64 round_tokens) {
+}  // namespace
+
+Objective batched_objective(std::vector<Parameter*> parameters, MakeBatch make,
+                            nn::ReplayedLoss::Function loss, i64 round_tokens) {
   const auto batched =
       std::make_shared<BatchedLoss>(parameters, std::move(make), std::move(loss), round_tokens);
   Objective objective;
