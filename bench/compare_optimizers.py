@@ -18,7 +18,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from compare_pytorch import HERE, Peer, busy_seconds, own_seconds
+from turns import HERE, Peer, seconds_elsewhere
 
 # Ours, and the peers that compute the same.
 PAIRS = {
@@ -51,8 +51,7 @@ def main() -> None:
 
     def round_of(steps: int) -> tuple[dict, dict, float]:
         """Milliseconds of ours and of theirs, and how many cores other processes kept busy."""
-        processes = [ours.process.pid, theirs.process.pid]
-        before, own_before = busy_seconds(), sum(map(own_seconds, processes))
+        before = seconds_elsewhere([ours, theirs])
         minima, peers, clock = {}, {}, 0.0
         for name, counterparts in pairs.items():
             minima[name] = ours.ask(f"run {name} {steps}")
@@ -60,8 +59,7 @@ def main() -> None:
             for peer in counterparts:
                 peers[peer] = theirs.ask(f"run {peer} {steps}")
                 clock += sum(peers[peer]["ms"]) / 1e3
-        others = busy_seconds() - before - (sum(map(own_seconds, processes)) - own_before)
-        return minima, peers, others / clock
+        return minima, peers, (seconds_elsewhere([ours, theirs]) - before) / clock
 
     round_of(1)  # warms up
     rounds = []

@@ -39,7 +39,7 @@ import time
 from pathlib import Path
 
 from compare_optimizers import PAIRS
-from compare_pytorch import HERE, Failed, Peer
+from turns import HERE, Failed, Peer
 
 SPEED = ("limits", "fixed", "varied", "optimizers")
 PARTS = ("tests", *SPEED, "sanitizer")

@@ -2,7 +2,7 @@
 """The opponent of the README's training-speed claim: the same classifier, trained by plain PyTorch.
 
 The README says how fast `minima` trains a small text classifier on a CPU next to PyTorch. This is PyTorch's side: DistilBERT
-as `transformers` builds it (SDPA attention, train mode), fused AdamW without decay on biases and layer norms, gradients
+as `transformers` builds it (SDPA attention, train mode) or, with --model, what a model directory holds, fused AdamW without decay on biases and layer norms, gradients
 clipped to norm 1. Texts are tokenized before the clock starts. A timed step is everything from a list of token ids to new
 weights: pad, forward, backward, clip, update, zero_grad. For a GPU batches are padded before the clock starts, in pinned
 memory, as a DataLoader's workers would; a batch without padding has no mask, which allows faster attention.
@@ -38,7 +38,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from peer_text import read_tsv
+from peer_text import directory_tokenizer, read_tsv
 
 WINDOW = 32  # batches sorted together when bucketed
 T = TypeVar("T")
@@ -96,12 +96,8 @@ class Example:
     label: int
 
 
-def read_examples(folder: Path, vocab: Path, max_length: int) -> list[Example]:
-    from tokenizers import BertWordPieceTokenizer
-
+def read_examples(folder: Path, tokenizer) -> list[Example]:
     labels, texts = read_tsv(folder / "train.tsv")
-    tokenizer = BertWordPieceTokenizer(str(vocab), lowercase=True)
-    tokenizer.enable_truncation(max_length)
     return [Example(torch.tensor(e.ids), int(label)) for e, label in zip(tokenizer.encode_batch(texts), labels)]
 
 
@@ -119,25 +115,45 @@ def batches(examples: list[Example], size: int, bucketed: bool, seed: int) -> It
         yield from epoch
 
 
+# Models
+
+def vocabulary_tokenizer(args: argparse.Namespace):
+    from tokenizers import BertWordPieceTokenizer
+
+    tokenizer = BertWordPieceTokenizer(str(args.vocab), lowercase=True)
+    tokenizer.enable_truncation(args.max_length)
+    return tokenizer
+
+
+def from_scratch(args: argparse.Namespace, labels: int) -> nn.Module:
+    from transformers import DistilBertConfig, DistilBertForSequenceClassification
+
+    return DistilBertForSequenceClassification(DistilBertConfig(
+        vocab_size=sum(1 for _ in args.vocab.open(encoding="utf-8")),
+        dim=args.dim, n_layers=args.layers, n_heads=args.heads, hidden_dim=args.hidden,
+        dropout=args.dropout, attention_dropout=args.dropout, seq_classif_dropout=args.dropout,
+        num_labels=labels, attn_implementation="sdpa",
+    ))  # fmt: skip
+
+
+def pretrained(args: argparse.Namespace, labels: int) -> nn.Module:
+    from transformers import AutoModelForSequenceClassification
+
+    return AutoModelForSequenceClassification.from_pretrained(args.model, num_labels=labels, attn_implementation="sdpa")
+
+
 # Training
 
 class Trainer:
     def __init__(self, args: argparse.Namespace) -> None:
-        from transformers import DistilBertConfig, DistilBertForSequenceClassification
-
         torch.manual_seed(args.seed)
         torch.set_num_threads(args.threads)
-        examples = read_examples(args.data, args.vocab, args.max_length)
-        config = DistilBertConfig(
-            vocab_size=sum(1 for _ in args.vocab.open(encoding="utf-8")),
-            dim=args.dim, n_layers=args.layers, n_heads=args.heads, hidden_dim=args.hidden,
-            dropout=args.dropout, attention_dropout=args.dropout, seq_classif_dropout=args.dropout,
-            num_labels=1 + max(e.label for e in examples), attn_implementation="sdpa",
-        )
+        examples = read_examples(args.data, directory_tokenizer(args.model, args.max_length) if args.model else vocabulary_tokenizer(args))
+        labels = 1 + max(e.label for e in examples)
         self.device = torch.device(args.device)
         self.narrow = args.precision == "bf16"
         torch.set_float32_matmul_precision("high" if args.precision == "tf32" else "highest")
-        self.model = DistilBertForSequenceClassification(config).train().to(self.device)
+        self.model = (pretrained(args, labels) if args.model else from_scratch(args, labels)).train().to(self.device)
         self.forward = torch.compile(self.model, mode=args.compile) if args.compile else self.model
         self.optimizer = OPTIMIZERS[args.optimizer](decay_groups(self.model, 0.01), args.lr)
         warmup = max(1, args.warmup_steps)
@@ -147,7 +163,7 @@ class Trainer:
         self.describe = {
             "peer": "pytorch", "torch": torch.__version__, "cpu": torch.backends.cpu.get_cpu_capability(),
             "device": args.device, "threads": torch.get_num_threads(), "batching": args.batching, "optimizer": args.optimizer,
-            "precision": args.precision, "compiled": args.compile or "no", "batch": args.batch, "dim": args.dim, "layers": args.layers, "heads": args.heads, "hidden": args.hidden,
+            "precision": args.precision, "compiled": args.compile or "no", "batch": args.batch,
             "parameters": sum(p.numel() for p in self.model.parameters()),
         }
 
@@ -262,7 +278,9 @@ def positive(text: str) -> int:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Time training steps of a DistilBERT classifier in plain PyTorch.")
     parser.add_argument("--data", type=Path, required=True, help="folder with train.tsv, header label<TAB>text")
-    parser.add_argument("--vocab", type=Path, required=True, help="uncased WordPiece vocabulary, one entry a line")
+    model = parser.add_mutually_exclusive_group(required=True)
+    model.add_argument("--vocab", type=Path, help="uncased WordPiece vocabulary, one entry a line, of a model from scratch")
+    model.add_argument("--model", type=Path, help="model directory, to be fine-tuned; it has sizes and dropout of its own")
     parser.add_argument("--dim", type=positive, default=256)
     parser.add_argument("--layers", type=positive, default=4)
     parser.add_argument("--heads", type=positive, default=4)

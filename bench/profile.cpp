@@ -1,6 +1,6 @@
 /// Where a training step's time goes, op by op, beside what the machine can do at most.
 ///
-///     profile DATA_DIRECTORY VOCABULARY [dim layers heads hidden batch threads [steps]]
+///     profile DATA_DIRECTORY VOCABULARY|MODEL_DIRECTORY [dim layers heads hidden batch threads [steps]]
 ///
 /// Columns: milliseconds of a step, forward and backward; the share of the step; arithmetic, and as
 /// a share of the peak (of registers alone); traffic, each operand and result counted once, and as a

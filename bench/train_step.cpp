@@ -1,8 +1,8 @@
-/// The training step of the README's speed claim, for bench/compare_pytorch.py and bench/gpu_check.py to alternate with
+/// The training step of the README's speed claim, for bench/speed.py and bench/gpu_check.py to alternate with
 /// PyTorch's: prints "ready", then answers each line `run N` on standard input with one JSON line about N further steps,
 /// and `limits` with one about what this machine can do at most.
 ///
-///     train_step DATA_DIRECTORY VOCABULARY [dim layers heads hidden batch threads [precision [round_tokens]]]
+///     train_step DATA_DIRECTORY VOCABULARY|MODEL_DIRECTORY [dim layers heads hidden batch threads [precision [round_tokens]]]
 ///
 /// A step is what the Trainer's is: the Accelerator's, over the batches and the loss of `minima train`. Precision and
 /// round_tokens (0) are those of `minima train`. The rate rises during the first 100 steps; no tensor is watched.

@@ -1,25 +1,28 @@
-/// The training job of the speed benchmarks: a DistilBERT-style classifier on a folder of labelled
-/// texts, every dropout rate 0.1, AdamW, gradients clipped to norm 1.
+/// The training job of the speed benchmarks: a DistilBERT-style classifier with an uncased vocabulary, or a model directory,
+/// on a folder of labelled texts; every dropout rate 0.1, AdamW, gradients clipped to norm 1.
 #pragma once
 
 #include "autograd/functions.hpp"
 #include "bench/device.hpp"
 #include "core/cpu/threads.hpp"
 #include "optim/optimizer.hpp"
-#include "train/classification.hpp"
+#include "train/task.hpp"
 
 namespace minima::bench {
 
 class TrainingJob {
  public:
   static constexpr const char* kArguments =
-      "DATA_DIRECTORY VOCABULARY [dim layers heads hidden batch threads]";
+      "DATA_DIRECTORY VOCABULARY|MODEL_DIRECTORY [dim layers heads hidden batch threads]";
 
   TrainingJob(int argc, char** argv)
       : batch_size_(number(argc, argv, 7, 32)),
-        data(read(argv[1], argv[2])),
-        model(config(argc, argv)),
-        optimizer(start()) {
+        task_(prepare(options(argc, argv))),
+        model_(task_.new_model(1)),
+        data(task_.data),
+        model(*model_),
+        parameters(model.parameters()),
+        optimizer(make_optimizer("adamw:lr=5e-4", decay_groups(parameters))) {
     set_threads(static_cast<int>(number(argc, argv, 8, 2)));
   }
 
@@ -63,39 +66,38 @@ class TrainingJob {
   }
 
  private:
-  TrainingData read(const char* data, const char* vocabulary) {
-    const Tokenizer tokenizer(Vocabulary::read(vocabulary), Casing::uncased);
-    const Dataset dataset = load_dataset(data, 1);
-    vocabulary_ = tokenizer.vocabulary().size();
-    labels_ = static_cast<i64>(dataset.label_names.size());
-    return {tokenize(tokenizer, dataset.train, 128), {}, {}};
-  }
-  nn::EncoderConfig config(int argc, char** argv) const {
-    nn::EncoderConfig config = nn::preset("distilbert-base");
-    config.dim = number(argc, argv, 3, 256);
-    config.layers = number(argc, argv, 4, 4);
-    config.heads = number(argc, argv, 5, 4);
-    config.hidden = number(argc, argv, 6, 1024);
-    config.classifier_dropout = 0.1;
-    config.vocabulary = vocabulary_;
-    config.labels = labels_;
-    return config;
-  }
-  Optimizer start() {
-    model.initialize(1);
-    model.to(bench::device());
-    parameters = model.parameters();
-    return make_optimizer("adamw:lr=5e-4", decay_groups(parameters));
+  static TaskOptions options(int argc, char** argv) {
+    TaskOptions options{
+        .data = argv[1], .dropout = 0.1, .max_length = 128, .device = bench::device()};
+    const bool pretrained = is_pretrained(argv[2]);
+    if (pretrained) {
+      options.model = argv[2];
+    } else {
+      options.model = "distilbert-base";
+      options.vocab_file = argv[2];
+      options.casing = Casing::uncased;
+    }
+    const auto size = [&](int i, i64 from_scratch) -> std::optional<i64> {
+      const i64 n = number(argc, argv, i, pretrained ? 0 : from_scratch);  // 0: the model's own
+      return n == 0 ? std::nullopt : std::optional(n);
+    };
+    options.dim = size(3, 256);
+    options.layers = size(4, 4);
+    options.heads = size(5, 4);
+    options.hidden = size(6, 1024);
+    return options;
   }
 
-  i64 batch_size_, vocabulary_ = 0, labels_ = 0;
+  i64 batch_size_;
   i64 epoch_ = -1, step_ = 0;
   std::vector<std::vector<i64>> batches_;
   std::size_t next_ = 0;
+  Task task_;
+  std::unique_ptr<nn::Classifier> model_;
 
  public:  // in the order in which they are made
-  TrainingData data;
-  nn::Classifier model;
+  const TrainingData& data;
+  nn::Classifier& model;
   std::vector<Parameter*> parameters;
   Optimizer optimizer;
 };

@@ -2,7 +2,7 @@
 
     python tests/peers/bench.py MINIMA
 
-compare_predict.py ends well where both programs give the same labels (a cased model, texts longer than it takes) and ends
+speed.py's prediction ends well where both programs give the same labels (a cased model, texts longer than it takes) and ends
 with 1 where one label is another; pretrain_accuracy.py uses what is recorded only for the same program, command and data;
 peer_finetune.py trains the directory's model with its own tokenizer.
 """
@@ -46,29 +46,32 @@ def splits(folder: Path, rows: int) -> Path:
 
 
 def check_predict(minima: str, home: Path) -> Path:
-    data = splits(home / "set", 60)
+    data = splits(home / "agnews", 60)
     subprocess.run([minima, "train", "--data", data, "--model", "tiny", "--pooling", "first", "--cased", "--max-length", "24",
                     "--epochs", "3", "--lr", "5e-3", "--threads", "1", "--out", home / "run"], check=True, capture_output=True)  # fmt: skip
     model = home / "run" / "final"
-    options = ["--model", model, "--data", data / "test.tsv", "--threads", 1, "--batch", 7, "--rounds", 1]
-    same = script("compare_predict.py", "--minima", minima, *options)
+    options = ["--only", "predict", "--model", model, "--data", home, "--threads", 1, "--rounds", 1, "--busy", 99]
+    same = script("speed.py", "--minima", minima, *options)
     assert same.returncode == 0, same.stderr
-    result = json.loads(same.stdout.splitlines()[-1])
+    result = json.loads(same.stdout.splitlines()[-1])["rows"]["predict"]
     assert result["labels_differ"] == 0, result
     wrong = program(home / "wrong", f"""import subprocess, sys
-labels = subprocess.run(["{minima}", *sys.argv[1:]], stdout=subprocess.PIPE, check=True).stdout.decode().split()
-labels[3] = str(1 - int(labels[3]))
-print("\\n".join(labels))
+said = subprocess.run(["{minima}", *sys.argv[1:]], stdout=subprocess.PIPE, check=True).stdout.decode()
+if sys.argv[1] == "predict":
+    labels = said.split()
+    labels[3] = str(1 - int(labels[3]))
+    said = "\\n".join(labels)
+print(said)
 """)
-    other = script("compare_predict.py", "--minima", wrong, *options)
+    other = script("speed.py", "--minima", wrong, *options)
     assert other.returncode == 1, other
-    assert json.loads(other.stdout.splitlines()[-1])["no_ties"] == 1, other.stdout
+    assert json.loads(other.stdout.splitlines()[-1])["rows"]["predict"]["no_ties"] == 1, other.stdout
     return model
 
 
 def check_finetune(model: Path, home: Path) -> None:
     """Capitals tell the label, and an uncased tokenizer would not see them."""
-    options = ["--model", model, "--data", home / "set", "--threads", 1, "--epochs", 1, "--lr", "1e-6"]
+    options = ["--model", model, "--data", home / "agnews", "--threads", 1, "--epochs", 1, "--lr", "1e-6"]
     done = script("peer_finetune.py", *options)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["test"] == 100, done.stdout

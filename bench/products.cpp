@@ -1,0 +1,157 @@
+/// What it costs that the bits are the same for any number of threads: a training step's products in fixed tiles
+/// (core/ops/matmul.hpp), against OpenBLAS's own calls, which split a product by the number of its threads.
+///
+///     products [dim layers heads hidden tokens texts [threads [rounds]]]
+///
+/// Each shape of the step's linear layers, forward and both gradients; the last layer has `texts` rows, but for keys and
+/// values. The two take turns; medians over rounds. `other bits`: whether a run on one thread gives other results. Prints a
+/// table, then a JSON line.
+#include <dlfcn.h>
+
+#include <cstring>
+
+#include "bench/device.hpp"
+#include "core/cpu/blas.hpp"
+#include "core/cpu/threads.hpp"
+#include "core/stopwatch.hpp"
+#include "train/metrics.hpp"
+
+using namespace minima;
+using ops::Transpose;
+
+namespace {
+
+struct Product {
+  const char* name;
+  i64 count;  ///< in a step
+  Transpose ta, tb;
+  i64 m, n, k;
+
+  double flop() const { return 2e0 * static_cast<double>(m * n) * static_cast<double>(k); }
+};
+
+/// y = x wᵀ, dx = dy w, dw = dyᵀ x.
+void add_linear(std::vector<Product>& products, i64 count, i64 rows, i64 in, i64 out) {
+  products.push_back({"y = x wT", count, Transpose::no, Transpose::yes, rows, out, in});
+  products.push_back({"dx = dy w", count, Transpose::no, Transpose::no, rows, in, out});
+  products.push_back({"dw = dyT x", count, Transpose::yes, Transpose::no, out, in, rows});
+}
+
+/// OpenBLAS as it is without minima: products on as many threads as it is told.
+class OwnThreads {
+ public:
+  OwnThreads() {
+    void* library = dlopen(blas::info().library.c_str(), RTLD_NOW | RTLD_LOCAL);
+    check(library != nullptr, "products: {} cannot be opened again", blas::info().library);
+    const std::string prefix = dlsym(library, "cblas_sgemm") ? "" : "scipy_";
+    sgemm_ = reinterpret_cast<Sgemm>(dlsym(library, (prefix + "cblas_sgemm").c_str()));
+    set_threads_ =
+        reinterpret_cast<SetThreads>(dlsym(library, (prefix + "openblas_set_num_threads").c_str()));
+    check(sgemm_ && set_threads_, "products: {} has no threads of its own", blas::info().library);
+  }
+  void set_threads(int n) const { set_threads_(n); }
+  void operator()(const Product& p, const Tensor& a, const Tensor& b, Tensor& c) const {
+    const bool at = p.ta == Transpose::yes, bt = p.tb == Transpose::yes;
+    const auto size = [](i64 n) { return static_cast<int>(n); };
+    constexpr int kRowMajor = 101, kNo = 111, kYes = 112;
+    sgemm_(kRowMajor, at ? kYes : kNo, bt ? kYes : kNo, size(p.m), size(p.n), size(p.k), 1,
+           a.data<float>(), size(at ? p.m : p.k), b.data<float>(), size(bt ? p.k : p.n), 0,
+           c.data<float>(), size(p.n));
+  }
+
+ private:
+  using Sgemm = void (*)(int, int, int, int, int, int, float, const float*, int, const float*, int,
+                         float, float*, int);
+  using SetThreads = void (*)(int);
+  Sgemm sgemm_;
+  SetThreads set_threads_;
+};
+
+void in_tiles(const Product& p, const Tensor& a, const Tensor& b, Tensor& c) {
+  const bool at = p.ta == Transpose::yes, bt = p.tb == Transpose::yes;
+  ops::gemm<float>(p.ta, p.tb, p.m, p.n, p.k, 1, a.data<float>(), at ? p.m : p.k, b.data<float>(),
+                   bt ? p.k : p.n, 0, c.data<float>(), p.n);
+}
+
+/// Milliseconds of a call, of as many as take some twentieths of a second; the first, in which threads wake, do not count.
+template <class F>
+double milliseconds(const F& f) {
+  constexpr double kWarm = 0.02, kTimed = 0.06;
+  for (const Stopwatch clock; clock.seconds() < kWarm;) f();
+  const Stopwatch clock;
+  i64 calls = 0;
+  do {
+    f();
+    ++calls;
+  } while (clock.seconds() < kTimed);
+  return 1000 * clock.seconds() / static_cast<double>(calls);
+}
+
+bool equal_bits(const Tensor& a, const Tensor& b) {
+  return std::memcmp(a.data<float>(), b.data<float>(), static_cast<std::size_t>(a.bytes())) == 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  const auto number = [&](int i, i64 fallback) {
+    return argc > i ? std::stoll(argv[i]) : fallback;
+  };
+  const i64 dim = number(1, 256), layers = number(2, 4), hidden = number(4, 1024),
+            tokens = number(5, 800), texts = number(6, 32), rounds = number(8, 5);
+  const int all = static_cast<int>(number(7, 2));
+  std::vector<Product> products;
+  add_linear(products, layers - 1, tokens, dim, 3 * dim);
+  add_linear(products, 1, tokens, dim, 2 * dim);
+  for (const auto& [count, rows] : {std::pair{layers - 1, tokens}, std::pair{i64{1}, texts}}) {
+    if (rows == texts) add_linear(products, count, rows, dim, dim);  // queries
+    add_linear(products, count, rows, dim, dim);
+    add_linear(products, count, rows, dim, hidden);
+    add_linear(products, count, rows, hidden, dim);
+  }
+
+  const OwnThreads own;
+  double tiles_ms = 0, own_ms = 0, flop = 0;
+  i64 tiles_differ = 0, own_differ = 0;
+  fmt::print("{:<12} {:>5} {:>6} {:>6} {:>6} {:>9} {:>9} {:>9} {:>6}  {}\n", "", "times", "m", "n",
+             "k", "tiles ms", "own ms", "GFLOP/s", "cost", "other bits on one thread");
+  for (const Product& p : products) {
+    const Tensor a = bench::noise(p.m, p.k), b = bench::noise(p.k, p.n);  // of any order
+    Tensor c = Tensor::empty({p.m, p.n}), one = Tensor::empty_like(c);
+    std::vector<double> tiles, in_own;
+    for (i64 round = 0; round < rounds; ++round) {
+      own.set_threads(1);
+      tiles.push_back(milliseconds([&] { in_tiles(p, a, b, c); }));
+      own.set_threads(all);
+      in_own.push_back(milliseconds([&] { own(p, a, b, c); }));
+    }
+    own.set_threads(1);
+    own(p, a, b, one);
+    const bool own_changes = !equal_bits(c, one);
+    in_tiles(p, a, b, c);
+    set_threads(1);
+    in_tiles(p, a, b, one);
+    set_threads(all);
+    const bool tiles_change = !equal_bits(c, one);
+    tiles_differ += tiles_change;
+    own_differ += own_changes;
+
+    const auto times = static_cast<double>(p.count);
+    const double ours = median(tiles), theirs = median(in_own);
+    tiles_ms += times * ours;
+    own_ms += times * theirs;
+    flop += times * p.flop();
+    fmt::print("{:<12} {:>5} {:>6} {:>6} {:>6} {:>9.3f} {:>9.3f} {:>9.0f} {:>5.1f}%  {}{}\n",
+               p.name, p.count, p.m, p.n, p.k, ours, theirs, p.flop() / ours / 1e6,
+               100 * (ours / theirs - 1), tiles_change ? "tiles " : "", own_changes ? "own" : "");
+  }
+  fmt::print("a step: {:.1f} ms in tiles, {:.1f} by OpenBLAS's own threads: {:+.1f} %\n", tiles_ms,
+             own_ms, 100 * (tiles_ms / own_ms - 1));
+  const Json result{{"tiles_ms", tiles_ms},         {"own_ms", own_ms},
+                    {"gflop", flop / 1e9},          {"shapes", std::ssize(products)},
+                    {"tiles_differ", tiles_differ}, {"own_differ", own_differ}};
+  fmt::print("{}\n", result.dump());
+} catch (const Error& error) {
+  fmt::print(stderr, "products: {}\n", error.what());
+  return 2;
+}

@@ -1,0 +1,133 @@
+"""Programs that take turns, so that whatever else the machine does meets all of them alike."""
+
+import contextlib
+import json
+import os
+import queue
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Protocol
+
+HERE = Path(__file__).resolve().parent
+
+
+class Failed(SystemExit):
+    """Why a program has no answer: the last line of what it wrote to standard error. Ends a script that does not catch it."""
+
+
+class Peer:
+    """A program that says "ready" and then answers each line with one of JSON. Starting one does not wait for it."""
+
+    def __init__(self, command: list[str], environment: dict[str, str] | None = None):
+        self.errors = tempfile.TemporaryFile("w+", errors="replace")
+        try:
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True,
+                                            start_new_session=True, env=dict(os.environ, **(environment or {})))  # fmt: skip
+        except OSError as error:
+            raise Failed(f"{command[0]}: {error.strerror}") from error
+        self.begin, self.is_ready = time.monotonic(), False
+        self.lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self) -> None:
+        for line in self.process.stdout:
+            self.lines.put(line.strip())
+        self.lines.put("")  # the end
+
+    def next_line(self, seconds: float | None) -> str:
+        try:
+            line = self.lines.get(timeout=seconds)
+        except queue.Empty:
+            self.kill()
+            raise Failed(f"no answer within {seconds:.0f} s" if self.is_ready else f"not ready after {time.monotonic() - self.begin:.0f} s") from None
+        if line == "" and self.process.wait() is not None:
+            self.errors.seek(0)
+            said = [text.strip() for text in self.errors if text.strip()]
+            raise Failed(said[-1][:300] if said else f"ended with status {self.process.returncode} and said nothing")
+        return line
+
+    def await_ready(self, seconds: float | None = None) -> None:
+        end = time.monotonic() + (seconds or 0)
+        while not self.is_ready:
+            left = None if seconds is None else max(0.01, end - time.monotonic())
+            self.is_ready = self.next_line(left) == "ready"
+
+    def ask(self, line: str, seconds: float | None = None):
+        self.await_ready(seconds)
+        try:
+            self.process.stdin.write(line + "\n")
+            self.process.stdin.flush()
+        except OSError:
+            pass  # it has ended, and the next line says so
+        answer = json.loads(self.next_line(seconds))
+        if isinstance(answer, dict) and "error" in answer:
+            raise Failed(f"{line}: {answer['error']}")
+        return answer
+
+    def run(self, steps: int, seconds: float | None = None) -> dict:
+        return self.ask(f"run {steps}", seconds)
+
+    def processor_seconds(self) -> float:
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def quit(self) -> None:
+        """Waits for its end, after which it holds no memory of a GPU."""
+        try:
+            self.process.communicate("quit\n", timeout=20)
+        except (OSError, ValueError, subprocess.TimeoutExpired):
+            self.kill()
+            self.process.wait()
+
+    def kill(self) -> None:
+        """With all that it has started: torch.compile's compilers would take the processor from who is measured next."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+
+def seconds_elsewhere(peers: list[Peer]) -> float:
+    """Processor time that all but these, this script, and programs that it has waited for, have had so far."""
+    fields = [int(x) for x in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    all_seconds = (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
+    own = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return all_seconds - sum(usage.ru_utime + usage.ru_stime for usage in own) - sum(peer.processor_seconds() for peer in peers)
+
+
+class Runs(Protocol):
+    def run(self, steps: int) -> dict: ...
+
+
+def busy_elsewhere(peers: list[Peer], work) -> tuple[object, float]:
+    """What work() gives, and how many cores others used meanwhile."""
+    start, before = time.monotonic(), seconds_elsewhere(peers)
+    result = work()
+    return result, (seconds_elsewhere(peers) - before) / (time.monotonic() - start)
+
+
+def in_turns(programs: dict[str, Runs], rounds: int, steps: int, busy: float, patience: float = 0) -> list[dict[str, dict]]:
+    """What the programs answer, round after round. The first round warms up and does not count. One in which others used more than
+    `busy` of a core is repeated, until twice as many are done as are asked for; then the least busy are taken. Each waits until the
+    others are quiet, `patience` seconds at most."""
+    peers = [program for program in programs.values() if isinstance(program, Peer)]
+    for peer in peers:
+        peer.await_ready()
+    done: list[tuple[float, dict[str, dict]]] = []
+    for turn in range(1 + 2 * rounds):
+        end = time.monotonic() + patience
+        while turn > 0 and time.monotonic() < end and busy_elsewhere(peers, lambda: time.sleep(2))[1] > busy:
+            pass
+        answers, others = busy_elsewhere(peers, lambda: {name: program.run(steps) for name, program in programs.items()})
+        if turn == 0:
+            continue
+        print(f"round {turn}: others used {others:.2f} cores", file=sys.stderr, flush=True)
+        done.append((others, answers))
+        if sum(used <= busy for used, _ in done) == rounds:
+            break
+    done.sort(key=lambda each: each[0])
+    return [answers | {"others": used} for used, answers in done[:rounds]]
