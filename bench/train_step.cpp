@@ -6,8 +6,7 @@
 ///
 /// A step is what the Trainer's is: the Accelerator's, over the batches and the loss of `minima train`. Precision and
 /// round_tokens (0) are those of `minima train`. The rate rises during the first 100 steps; no tensor is watched.
-#include <sys/resource.h>
-
+#include <fstream>
 #include <iostream>
 #include <numeric>
 
@@ -19,11 +18,12 @@ using namespace minima;
 
 namespace {
 
-/// The process's largest resident size so far, in MB of 2^20 bytes.
+/// The process's largest resident size so far, in MB of 2^20 bytes. (getrusage would count the one that has started it, too.)
 double peak_rss_mb() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) / 1024;
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("VmHWM:")) return std::stod(line.substr(6)) / 1024;
+  return 0;
 }
 
 Precision precision_named(const std::string& name) {

@@ -68,7 +68,7 @@ class TrainingJob {
  private:
   static TaskOptions options(int argc, char** argv) {
     TaskOptions options{
-        .data = argv[1], .dropout = 0.1, .max_length = 128, .device = bench::device()};
+        .data = argv[1], .dropout = 0.1, .max_length = 512, .device = bench::device()};
     const bool pretrained = is_pretrained(argv[2]);
     if (pretrained) {
       options.model = argv[2];
