@@ -2,7 +2,7 @@
 ///
 ///     profile DATA_DIRECTORY VOCABULARY|MODEL_DIRECTORY [dim layers heads hidden batch threads [steps]]
 ///
-/// Columns: milliseconds of a step, forward and backward; the share of the step; arithmetic, and as
+/// Prints a Markdown table. Columns: milliseconds of a step, forward and backward; the share of the step; arithmetic, and as
 /// a share of the peak (of registers alone); traffic, each operand and result counted once, and as a
 /// share of the memory's bandwidth. Products are bound by the first, all else by the second; above
 /// 100 % of the bandwidth the cache helped. `gradients` adds up where a value was used twice.
@@ -164,14 +164,15 @@ int main(int argc, char** argv) try {
   const double n = static_cast<double>(steps);
   fmt::print("{:.0f} tokens a step; peak {:.0f} GFLOP/s, memory {:.1f} GB/s; {} allocations\n\n",
              static_cast<double>(tokens) / n, peak / 1e9, bandwidth / 1e9, allocations);
-  fmt::print("{:<34} {:>8} {:>8} {:>6} {:>8} {:>6} {:>8} {:>6}\n", "", "forward", "backward",
-             "share", "GFLOP", "peak", "MB", "memory");
+  fmt::print("| {:<38} | {:>8} | {:>8} | {:>6} | {:>8} | {:>6} | {:>8} | {:>6} |\n", "ms of a step",
+             "forward", "backward", "share", "GFLOP", "peak", "MB", "memory");
+  fmt::print("|---|---|---|---|---|---|---|---|\n");
   for (const auto& [name, line] : lines) {
     const double seconds = line.forward + line.backward;
     const auto share = [&](double x) { return x > 0 ? fmt::format("{:.0f} %", 100 * x) : "–"; };
     const auto amount = [](double x) { return x > 0 ? fmt::format("{:.2f}", x) : "–"; };
-    fmt::print("{:<34} {:>8.2f} {:>8.2f} {:>6} {:>8} {:>6} {:>8.1f} {:>6}\n", name,
-               1000 * line.forward / n, 1000 * line.backward / n,
+    fmt::print("| {:<38} | {:>8.2f} | {:>8.2f} | {:>6} | {:>8} | {:>6} | {:>8.1f} | {:>6} |\n",
+               name, 1000 * line.forward / n, 1000 * line.backward / n,
                share(seconds / (all.forward + all.backward)), amount(line.flop / n / 1e9),
                share(line.flop / seconds / peak), line.bytes / n / 1e6,
                share(line.bytes / seconds / bandwidth));
