@@ -72,6 +72,7 @@ def steps(options: argparse.Namespace, **sizes: int) -> tuple[float, float]:
         peer = Peer([str(options.build / "bench_train_step"), str(data), str(data / "vocab.txt"), *words])
         try:
             peer.run(2)
+            peer.spread()
             answers = [peer.run(1) for _ in range(2 if options.quick else 8)]
         finally:
             peer.quit()

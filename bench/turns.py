@@ -73,6 +73,13 @@ class Peer:
     def run(self, steps: int, seconds: float | None = None) -> dict:
         return self.ask(f"run {steps}", seconds)
 
+    def spread(self) -> None:
+        """Gives each thread a core: while others keep all of them busy, the system may leave two threads on one."""
+        cores = sorted(os.sched_getaffinity(0))
+        threads = sorted(int(name) for name in os.listdir(f"/proc/{self.process.pid}/task"))
+        for i, thread in enumerate(threads):
+            os.sched_setaffinity(thread, {cores[i % len(cores)]})
+
     def processor_seconds(self) -> float:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
