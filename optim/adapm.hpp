@@ -20,6 +20,8 @@
 /// and what matches nothing keep full momentum. Of rank 0, low_rank is none; of rank min(n, m), full.
 #pragma once
 
+#include <tuple>
+
 #include "core/each.hpp"
 #include "core/ops/matmul.hpp"
 #include "core/tensor.hpp"
@@ -197,30 +199,28 @@ struct AdaPm {
     AdamMoments moments;
     float keep;
     const float* estimate;
-    i64 width;
 
     MINIMA_HD static Move prepare(const Numbers& o, const StepView& x) {
       return {AdamMoments(o.lr, o.beta1, o.beta2, o.eps, x.t),
-              static_cast<float>(1 - o.lr * o.weight_decay), o.estimate, x.matrix.columns};
+              static_cast<float>(1 - o.lr * o.weight_decay), o.estimate};
     }
     template <class T, class... S>
     MINIMA_HD void operator()(const MatrixRow& row, i64 j, T& p, T g, S&... slots) const {
-      T unused(0), *const slot[] = {&slots..., &unused};
       constexpr bool kAverages = sizeof...(S) == (kFactored ? 1 : 2);
-      T e = estimate ? T(estimate[row.i * width + j]) : g;
+      const auto slot = std::tie(slots...);
+      T e = estimate ? T(estimate[row.begin + j]) : g;
       if constexpr (kAverages) {
-        T& m = *slot[0];
+        T& m = std::get<0>(slot);
         m = moments.beta1 * m + moments.one_minus_beta1 * g;
         e = m;
       }
-      T v = *slot[kAverages ? 1 : 0];
       if constexpr (kFactored) {
-        v = row.r[0] * T(row.c[0][j]);
+        p = keep * p - moments.update(e, row.r[0] * T(row.c[0][j]));
       } else {
+        T& v = std::get<sizeof...(S) - 1>(slot);
         v = moments.beta2 * v + moments.one_minus_beta2 * g * g;
-        *slot[kAverages ? 1 : 0] = v;
+        p = keep * p - moments.update(e, v);
       }
-      p = keep * p - moments.update(e, v);
     }
     template <class F>
     void constants(const F& f, MatrixRow& row) {

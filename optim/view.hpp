@@ -38,7 +38,7 @@ struct MatrixShape {
 
 /// One row of a parameter, its factors and those of its matrix's columns, of two moments.
 struct MatrixRow {
-  i64 i;
+  i64 begin;  ///< its first element among all
   std::array<float, 2> r;
   std::array<const float*, 2> c;
 };
@@ -51,7 +51,7 @@ struct Factors {
   MINIMA_HD MatrixRow row(i64 i) const {
     // Nearly always the first matrix, and a GPU is slow at a division.
     const i64 first = i < rows ? 0 : i / rows * columns;
-    return {i, {r[0][i], r[1][i]}, {c[0] + first, c[1] + first}};
+    return {i * columns, {r[0][i], r[1][i]}, {c[0] + first, c[1] + first}};
   }
 };
 

@@ -96,6 +96,8 @@ std::vector<OpRow> large_rows(Device device) {
     rows.push_back({op, std::move(inputs), std::move(function)});
   };
   for (i64 n : {33, 1500}) {
+    add("linear_cross_entropy", {normal({n, 4}, "x"), normal({6, 4}, "w"), normal({6}, "b")},
+        [=](const In& in) { return linear_cross_entropy(in[0], in[1], in[2], ids(n, 6, "t")); });
     add("softmax", {normal({20, n}, "x")}, [](const In& in) { return softmax(in[0], -1); });
     add("log_softmax", {normal({9, n}, "x")}, [](const In& in) { return log_softmax(in[0], -1); });
     add("layer_norm", {normal({37, n}, "x"), normal({n}, "gamma"), normal({n}, "beta")},

@@ -24,7 +24,7 @@ def main():
         if found:
             symbols.append((found[2], int(found[1], 16)))
     moved = run - dict(symbols)[RUN]  # where the program was loaded
-    kernels = [(found[1], at) for name, at in symbols if "[clone" not in name and (found := KERNEL.fullmatch(name))]
+    kernels = [(found[1], at) for name, at in symbols if "[clone" not in name and "{lambda" not in name and (found := KERNEL.fullmatch(name))]
     idle = sorted(name for name, at in kernels if at + moved not in ran)
     for name in idle:
         print("never ran:", name.replace("minima::", "").replace("emulated::", ""))
