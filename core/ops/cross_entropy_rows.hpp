@@ -21,6 +21,13 @@ struct Classes {
     return weight ? row_sum(team, count, [w = weight](i64 c) MINIMA_INLINE { return w[c]; })
                   : static_cast<double>(count);
   }
+  /// Σ_i w_t of the targets that count.
+  template <class Team>
+  MINIMA_HD double target_weight(const Team& team, i64 rows, const i64* target) const {
+    return row_sum(team, rows, [*this, target](i64 i) MINIMA_INLINE {
+      return counts(target[i]) ? weight_of(target[i]) : 0.0;
+    });
+  }
   /// Σ_c w_c x_c.
   template <class Team>
   MINIMA_HD double weighted_sum(const Team& team, const T* x) const {
@@ -99,16 +106,16 @@ struct CrossEntropyBackward {
   }
 };
 
-/// How many of the targets are not to be ignored, but at least 1: one row.
+/// How many targets count, but at least 1: one row.
 struct CountTargets {
-  i64 rows, ignore_index;
+  Classes<float> classes;  ///< without weights
+  i64 rows;
   const i64* target;
   double* count;
 
   template <class Team>
   MINIMA_HD void operator()(const Team& team, i64) const {
-    const double found = row_sum(
-        team, rows, [*this](i64 i) MINIMA_INLINE { return target[i] == ignore_index ? 0.0 : 1.0; });
+    const double found = classes.target_weight(team, rows, target);
     if (team.leads()) *count = found > 1 ? found : 1;
   }
 };
@@ -126,9 +133,7 @@ struct MeanLoss {
   template <class Team>
   MINIMA_HD void operator()(const Team& team, i64) const {
     const double sum = row_sum(team, rows, [*this](i64 i) MINIMA_INLINE { return loss[i]; });
-    const double weights = row_sum(team, rows, [*this](i64 i) MINIMA_INLINE {
-      return classes.counts(target[i]) ? classes.weight_of(target[i]) : 0.0;
-    });
+    const double weights = classes.target_weight(team, rows, target);
     if (!team.leads()) return;
     *divisor = weights;
     *mean = static_cast<T>(sum / weights);

@@ -13,11 +13,14 @@ namespace minima::ops {
 namespace {
 
 /// How many targets count, but at least 1: [] f64, beside them.
-Tensor counted(const Tensor& target, i64 ignore_index) {
+Tensor counted(const Tensor& target, i64 classes, i64 ignore_index) {
   Tensor count = Tensor::empty({}, DType::f64, target.device());
   on_device(target.device(), [&](auto device) {
     each_row(device, 1, target.size(),
-             CountTargets{target.size(), ignore_index, target.data<i64>(), count.data<double>()});
+             CountTargets{{classes, ignore_index, 0, nullptr},
+                          target.size(),
+                          target.data<i64>(),
+                          count.data<double>()});
   });
   return count;
 }
@@ -44,7 +47,7 @@ LinearCrossEntropyOut linear_cross_entropy(const Tensor& x, const Tensor& w, con
   const i64 rows = x.size(0), width = x.size(1), classes = w.size(0);
   const i64 chunk = linear_cross_entropy_chunk(classes);
   const CrossEntropyOptions options{.reduction = Reduction::sum};
-  const Tensor count = counted(target, options.ignore_index),
+  const Tensor count = counted(target, classes, options.ignore_index),
                one = Tensor::full({}, 1, x.dtype(), x.device());
 
   LinearCrossEntropyOut out;

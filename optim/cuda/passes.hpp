@@ -107,10 +107,11 @@ __global__ void __launch_bounds__(kThreads)
         const SlotView& slot = view.slots[s];
         if (slot.storage == Storage::block8 && held[s] != slot.map) {
           held[s] = slot.map;
-          constexpr u32 kPacks = sizeof(CompactCodes) / sizeof(Pack<u32, 4>);
-          const auto* from = reinterpret_cast<const Pack<u32, 4>*>(&slot.map->compact);
-          for (u32 k = threadIdx.x; k < kPacks; k += kThreads)
-            reinterpret_cast<Pack<u32, 4>*>(codes + s)[k] = from[k];
+          constexpr u32 kWords = sizeof(CompactCodes) / sizeof(u32);
+          const auto* from = reinterpret_cast<const u32*>(&slot.map->compact);
+          auto* to = reinterpret_cast<u32*>(codes + s);
+          for (u32 k = 4 * threadIdx.x; k < kWords; k += 4 * kThreads)
+            Four<u32>::load(from + k).store(to + k);
         }
       }
       for (u32 b = threadIdx.x; b < kMostBlocks; b += kThreads) moved[b] = 0;
