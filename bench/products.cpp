@@ -1,5 +1,5 @@
-/// What it costs that the bits are the same for any number of threads: a training step's products in fixed tiles
-/// (core/ops/matmul.hpp), against OpenBLAS's own calls, which split a product by the number of its threads.
+/// What it costs that the bits are the same for any number of threads: a training step's products as minima makes
+/// them (core/ops/matmul.hpp), against OpenBLAS's own calls, which split a product by the number of its threads.
 ///
 ///     products [dim layers heads hidden tokens texts [threads [rounds]]]
 ///
@@ -66,7 +66,7 @@ class OwnThreads {
   SetThreads set_threads_;
 };
 
-void in_tiles(const Product& p, const Tensor& a, const Tensor& b, Tensor& c) {
+void by_minima(const Product& p, const Tensor& a, const Tensor& b, Tensor& c) {
   const bool at = p.ta == Transpose::yes, bt = p.tb == Transpose::yes;
   ops::gemm<float>(p.ta, p.tb, p.m, p.n, p.k, 1, a.data<float>(), at ? p.m : p.k, b.data<float>(),
                    bt ? p.k : p.n, 0, c.data<float>(), p.n);
@@ -109,45 +109,49 @@ int main(int argc, char** argv) try {
 
   set_threads(all);
   const OwnThreads own;
-  double tiles_ms = 0, own_ms = 0, flop = 0;
-  i64 tiles_differ = 0, own_differ = 0;
-  fmt::print("{:<12} {:>5} {:>6} {:>6} {:>6} {:>9} {:>9} {:>9} {:>6}  {}\n", "", "times", "m", "n",
-             "k", "tiles ms", "own ms", "GFLOP/s", "cost", "other bits on one thread");
+  double minima_ms = 0, openblas_ms = 0, flop = 0;
+  i64 minima_differs = 0, openblas_differs = 0;
+  fmt::print("{:<12} {:>5} {:>6} {:>6} {:>6} {:>9} {:>9} {:>9} {:>6}  {}\n", "ms", "times", "m",
+             "n", "k", "minima", "OpenBLAS", "GFLOP/s", "cost", "other bits on one thread");
   for (const Product& p : products) {
     const Tensor a = bench::noise(p.m, p.k), b = bench::noise(p.k, p.n);  // of any order
     Tensor c = Tensor::empty({p.m, p.n}), one = Tensor::empty_like(c);
-    std::vector<double> tiles, in_own;
+    std::vector<double> by_us, by_them;
     for (i64 round = 0; round < rounds; ++round) {
       own.set_threads(1);
-      tiles.push_back(milliseconds([&] { in_tiles(p, a, b, c); }));
+      by_us.push_back(milliseconds([&] { by_minima(p, a, b, c); }));
       own.set_threads(all);
-      in_own.push_back(milliseconds([&] { own(p, a, b, c); }));
+      by_them.push_back(milliseconds([&] { own(p, a, b, c); }));
     }
     own.set_threads(1);
     own(p, a, b, one);
-    const bool own_changes = !equal_bits(c, one);
-    in_tiles(p, a, b, c);
+    const bool theirs_changes = !equal_bits(c, one);
+    by_minima(p, a, b, c);
     parallel_for(2, [&](i64 task) {
-      if (task == 0) in_tiles(p, a, b, one);  // within a task nothing is split
+      if (task == 0) by_minima(p, a, b, one);  // within a task nothing is split
     });
-    const bool tiles_change = !equal_bits(c, one);
-    tiles_differ += tiles_change;
-    own_differ += own_changes;
+    const bool ours_changes = !equal_bits(c, one);
+    minima_differs += ours_changes;
+    openblas_differs += theirs_changes;
 
     const auto times = static_cast<double>(p.count);
-    const double ours = std::ranges::min(tiles), theirs = std::ranges::min(in_own);
-    tiles_ms += times * ours;
-    own_ms += times * theirs;
+    const double ours = std::ranges::min(by_us), theirs = std::ranges::min(by_them);
+    minima_ms += times * ours;
+    openblas_ms += times * theirs;
     flop += times * p.flop();
     fmt::print("{:<12} {:>5} {:>6} {:>6} {:>6} {:>9.3f} {:>9.3f} {:>9.0f} {:>5.1f}%  {}{}\n",
                p.name, p.count, p.m, p.n, p.k, ours, theirs, p.flop() / ours / 1e6,
-               100 * (ours / theirs - 1), tiles_change ? "tiles " : "", own_changes ? "own" : "");
+               100 * (ours / theirs - 1), ours_changes ? "minima " : "",
+               theirs_changes ? "OpenBLAS" : "");
   }
-  fmt::print("a step: {:.1f} ms in tiles, {:.1f} by OpenBLAS's own threads: {:+.1f} %\n", tiles_ms,
-             own_ms, 100 * (tiles_ms / own_ms - 1));
-  const Json result{{"tiles_ms", tiles_ms},         {"own_ms", own_ms},
-                    {"gflop", flop / 1e9},          {"shapes", std::ssize(products)},
-                    {"tiles_differ", tiles_differ}, {"own_differ", own_differ}};
+  fmt::print("a step: {:.1f} ms by minima, {:.1f} by OpenBLAS's own threads: {:+.1f} %\n",
+             minima_ms, openblas_ms, 100 * (minima_ms / openblas_ms - 1));
+  const Json result{{"minima_ms", minima_ms},
+                    {"openblas_ms", openblas_ms},
+                    {"gflop", flop / 1e9},
+                    {"shapes", std::ssize(products)},
+                    {"minima_differs", minima_differs},
+                    {"openblas_differs", openblas_differs}};
   fmt::print("{}\n", result.dump());
 } catch (const Error& error) {
   fmt::print(stderr, "products: {}\n", error.what());

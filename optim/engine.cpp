@@ -6,7 +6,10 @@ namespace minima {
 
 void step(Cpu, const AnyRule& rule, std::span<StepView> views, double lr_factor, Outcome* outcome) {
   if (outcome->skipped) return;
-  for (StepView& view : views) view.gradient_scale = static_cast<float>(outcome->scale);
+  for (StepView& view : views) {
+    view.gradient_scale = static_cast<float>(outcome->scale);
+    view.bad_weights = &outcome->bad_weights;
+  }
   rule.step(views, lr_factor);
   for (StepView& view : views)
     if (view.step) ++*view.step;

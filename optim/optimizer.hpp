@@ -70,8 +70,8 @@ struct StepReport {
   std::optional<double> grad_norm;  ///< after gradient_scale, before clipping; where measured
   bool clipped = false;
   bool skipped = false;
-  std::optional<double> loss;  ///< that of the options
-  bool bad_weights = false;    ///< after a step on a GPU: a weight that it moved is inf or NaN
+  std::optional<double> loss;         ///< that of the options
+  bool bad_weights = false;           ///< a weight that the step moved is inf or NaN
   std::vector<TensorReport> tensors;  ///< of every parameter that was stepped; where watched
   double watch_seconds = 0;           ///< what watching took beside the step
 

@@ -85,6 +85,8 @@ struct StepView {
   /// Only the rows of a gradient of rows are moved, as in torch.optim.SparseAdam.
   bool lazy_rows = false;
   bool skipped = false;  ///< on a GPU, which alone knows it: nothing is to change
+  unsigned* bad_weights =
+      nullptr;  ///< on the CPU: becomes 1 where a weight that is moved is inf or NaN
   Workspace workspace = {};
   Probe* probe = nullptr;  ///< null unless somebody looks on; the host's
 

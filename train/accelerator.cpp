@@ -182,9 +182,8 @@ StepRecord Accelerator::step() {
   if (scales() && report.skipped) scale_ /= 2;
   if (good_steps_ == kGoodSteps) scale_ *= 2, good_steps_ = 0;
   for (Parameter* parameter : parameters_) parameter->gradient.clear();
-  // A GPU has looked at them while it moved them.
-  if (report.bad_weights || parameters_.front()->value.device() == Device{})
-    refuse_bad_weights("after");
+  // The step has looked at them while it moved them.
+  if (report.bad_weights) refuse_bad_weights("after");
   StepRecord record{step_,
                     epoch_,
                     loss_ / weight_,

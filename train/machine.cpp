@@ -132,6 +132,7 @@ MachineInfo describe_machine() {
           widest_vector_unit(),
           vector_unit(),
           blas::info(),
+          ops::products_in_blocks(),
           huge_pages(),
           gpus()};
 }
@@ -148,6 +149,7 @@ Json MachineInfo::to_json() const {
             {"version", blas.version},
             {"core", blas.core},
             {"core_by_user", blas.core_by_user}}},
+          {"products", in_blocks ? "minima" : "OpenBLAS"},
           {"huge_pages", huge_pages},
           {"cuda", cuda}};
 }
@@ -216,8 +218,8 @@ double worst_product_error() {
           return double{b.data<float>()[tb ? j * k + p : p * n + j]};
         };
         Tensor c = Tensor::zeros({m, n});
-        blas::sgemm(ta, tb, m, n, k, 1, a.data<float>(), ta ? m : k, b.data<float>(), tb ? k : n, 0,
-                    c.data<float>(), n);
+        ops::gemm<float>(ops::Transpose{ta}, ops::Transpose{tb}, m, n, k, 1, a.data<float>(),
+                         ta ? m : k, b.data<float>(), tb ? k : n, 0, c.data<float>(), n);
         for (i64 i = 0; i < m; ++i) {
           for (i64 j = 0; j < n; ++j) {
             double sum = 0, magnitude = 0;

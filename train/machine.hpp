@@ -16,6 +16,7 @@ struct MachineInfo {
   i64 memory;                    ///< bytes installed
   VectorUnit widest_unit, unit;  ///< the processor's, and the one in use
   blas::Info blas;
+  bool in_blocks;  ///< products of f32 are made by minima, not by OpenBLAS (core/ops/matmul.hpp)
   std::string huge_pages;  ///< "always", "madvise" or "never"; "unknown" where the system is silent
   std::string cuda;        ///< what its driver finds
 
@@ -37,7 +38,7 @@ double measure_gflops(int threads);
 /// each element. In place, as optimizers work: writing to a third array would also read it, unseen, into the cache.
 double measure_bandwidth();
 
-/// The worst |error| of an element of products by OpenBLAS, over odd sizes and all transposes, as a
+/// The worst |error| of an element of products (by OpenBLAS, but for in_blocks), over odd sizes and all transposes, as a
 /// multiple of Σ|a||b|·2⁻²⁴. Right kernels stay below 20; some builds miscompute on some
 /// processors.
 double worst_product_error();

@@ -44,7 +44,10 @@ Library load() {
   library.info.core_by_user = choose_core();
 
   std::vector<std::string> candidates{"libopenblas.so.0", "libopenblas.so"};
-  if (const char* path = std::getenv("MINIMA_BLAS")) candidates = {path};
+  if (const char* path = std::getenv("MINIMA_BLAS")) {
+    library.info.library_by_user = true;
+    candidates = {path};
+  }
   void* handle = nullptr;
   std::string reasons;
   for (const std::string& name : candidates) {

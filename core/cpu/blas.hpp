@@ -15,10 +15,11 @@
 namespace minima::blas {
 
 struct Info {
-  std::string library;        ///< the path it was loaded from
-  std::string version;        ///< "OpenBLAS 0.3.21 …"
-  std::string core;           ///< the kernel it uses: "SkylakeX", "Haswell", "Prescott", …
-  bool core_by_user = false;  ///< OPENBLAS_CORETYPE was set before the program started
+  std::string library;           ///< the path it was loaded from
+  std::string version;           ///< "OpenBLAS 0.3.21 …"
+  std::string core;              ///< the kernel it uses: "SkylakeX", "Haswell", "Prescott", …
+  bool core_by_user = false;     ///< OPENBLAS_CORETYPE was set before the program started
+  bool library_by_user = false;  ///< MINIMA_BLAS was set
 };
 
 /// Throws Error, saying what to install, when no library can be loaded.

@@ -12,19 +12,6 @@ namespace {
 
 thread_local bool in_task = false;
 
-/// Waits until `value` is no longer `old`: looks again and again for a moment (a sleeping thread takes tens of microseconds
-/// to come back), then sleeps.
-template <class T>
-void wait_for_change(const std::atomic<T>& value, T old) {
-  for (int look = 0; look < 4000; ++look) {
-    if (value.load() != old) return;
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#endif
-  }
-  value.wait(old);
-}
-
 /// One call of run_tasks. A worker may come late and hold it after the caller has gone on; it then finds no task left and
 /// never touches `f`.
 struct Job {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 
 #include "core/types.hpp"
 
@@ -37,6 +38,19 @@ void parallel_for(i64 tasks, const F& f) {
 template <class F>
 void parallel_chunks(i64 n, i64 chunk, const F& f) {
   parallel_for((n + chunk - 1) / chunk, [&](i64 i) { f(i * chunk, std::min(n, (i + 1) * chunk)); });
+}
+
+/// Waits until `value` is no longer `old` and whoever changed it has notified: looks again and again for a moment (a sleeping thread takes tens of microseconds
+/// to come back), then sleeps.
+template <class T>
+void wait_for_change(const std::atomic<T>& value, T old) {
+  for (int look = 0; look < 4000; ++look) {
+    if (value.load() != old) return;
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+  }
+  value.wait(old);
 }
 
 }  // namespace minima

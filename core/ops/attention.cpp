@@ -10,6 +10,7 @@
 #include "core/ops/row.hpp"
 #include "core/ops/small_product.hpp"
 #include "core/ops/together.hpp"
+#include "core/ops/transpose.hpp"
 
 namespace minima::ops {
 namespace {
@@ -74,10 +75,9 @@ MINIMA_HD DropoutRow mask_of(const DropoutSite& site, const Task& task, i64 quer
 
 /// to [columns, ld] ← the transpose of from [rows, columns], with zeros behind each row.
 template <class T>
-void transpose(i64 rows, i64 columns, const T* from, i64 from_ld, T* to, i64 ld) {
+void padded_transpose(i64 rows, i64 columns, const T* from, i64 from_ld, T* to, i64 ld) {
   vectorize([&]() MINIMA_INLINE {
-    for (i64 i = 0; i < rows; ++i)
-      for (i64 j = 0; j < columns; ++j) to[j * ld + i] = from[i * from_ld + j];
+    transpose(rows, columns, from, from_ld, to, ld);
     for (i64 j = 0; j < columns; ++j)
       for (i64 i = rows; i < ld; ++i) to[j * ld + i] = 0;
   });
@@ -147,7 +147,7 @@ void forward(Cpu, const Columns& q, const Columns& k, const Columns& v, const At
     const i64 n = padded(task.keys), column = task.column;
     Scratch<T> scratch((head_dim + kQueries) * n);
     T *k_transposed = scratch.take(head_dim * n), *p = scratch.take(kQueries * n);
-    transpose(task.keys, head_dim, K(task.key, column), K.stride, k_transposed, n);
+    padded_transpose(task.keys, head_dim, K(task.key, column), K.stride, k_transposed, n);
     for (i64 query = task.query; query < task.query + task.queries; query += kQueries) {
       const i64 m = std::min(kQueries, task.query + task.queries - query);
       small_product<T>(m, n, head_dim, scale, {Q(query, column), Q.stride, 1}, k_transposed, n, p,
@@ -189,8 +189,8 @@ void backward(Cpu, const Tensor& dy, const Columns& q, const Columns& k, const C
     T *k_transposed = scratch.take(head_dim * n), *v_transposed = scratch.take(head_dim * n);
     T *p = scratch.take(kQueries * n), *dp = scratch.take(kQueries * n);
     T* const dropped = dropout.rate > 0 ? scratch.take(kQueries * n) : p;  // P after dropout
-    transpose(task.keys, head_dim, K(task.key, column), K.stride, k_transposed, n);
-    transpose(task.keys, head_dim, V(task.key, column), V.stride, v_transposed, n);
+    padded_transpose(task.keys, head_dim, K(task.key, column), K.stride, k_transposed, n);
+    padded_transpose(task.keys, head_dim, V(task.key, column), V.stride, v_transposed, n);
     for (i64 query = task.query; query < task.query + task.queries; query += kQueries) {
       const i64 m = std::min(kQueries, task.query + task.queries - query);
       const Store store = query == task.query ? Store::overwrite : Store::add;

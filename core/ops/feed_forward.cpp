@@ -38,8 +38,7 @@ Hidden hidden_layer(Cpu, const Tensor& x, const FeedForwardWeights& weights) {
     const i64 rows = h.size(0), hidden = h.size(1), in = weights.w1.size(1);
     T *const to = h.data<T>(), *const activated = g.data<T>();
     gemm<T>(Transpose::no, Transpose::yes, rows, hidden, in, 1, x.data<T>(), in,
-            weights.w1.data<T>(), in, 1, to, hidden, filled_with(weights.b1.data<T>(), to, hidden),
-            [=](const Tile& tile) {
+            weights.w1.data<T>(), in, 0, to, hidden, weights.b1.data<T>(), [=](const Tile& tile) {
               on_tile(tile, hidden, HiddenForward<T>{to, activated});
             });
     return {std::move(h), std::move(g)};
@@ -67,7 +66,7 @@ Tensor hidden_gradient(Cpu, const Tensor& dy, const FeedForwardWeights& weights,
     const i64 rows = h.size(0), hidden = h.size(1), out = weights.w2.size(0);
     const HiddenBackward<T> backward{dh.data<T>(), h.data<T>()};
     gemm<T>(Transpose::no, Transpose::no, rows, hidden, out, 1, dy.data<T>(), out,
-            weights.w2.data<T>(), hidden, 0, dh.data<T>(), hidden, {},
+            weights.w2.data<T>(), hidden, 0, dh.data<T>(), hidden, nullptr,
             [=](const Tile& tile) { on_tile(tile, hidden, backward); });
     return dh;
   }

@@ -31,8 +31,10 @@ struct HiddenBackward {
 
   MINIMA_HD static void apply(T& dh, T& h) {
     const auto x = widened(h);
-    dh = converted<T>(widened(dh) * Gelu{}.derivative(x));
-    h = HiddenForward<T>::gelu(h);
+    const auto gradient = widened(dh) * Gelu{}.derivative(x), g = Gelu{}(x);
+    dh = converted<T>(
+        gradient);  // h might lie there, for all that a compiler knows: not before g is made
+    h = converted<T>(g);
   }
   MINIMA_HD void operator()(i64 i) const { apply(dh[i], h[i]); }
 

@@ -1,6 +1,7 @@
 #include "core/ops/matmul.hpp"
 
 #include "core/cpu/blas.hpp"
+#include "core/ops/blocked_product.hpp"
 #include "core/ops/matmul_rows.hpp"
 #include "core/ops/operands.hpp"
 #include "core/ops/together.hpp"
@@ -64,8 +65,7 @@ Tensor given(const Tensor& result, const Tensor& operand, Sums sums) {
 /// y = x wᵀ + bias, or without one where it is null.
 template <class T>
 void multiply_and_add(Cpu, i64 rows, i64 out, i64 in, const T* x, const T* w, const T* bias, T* y) {
-  gemm<T>(Transpose::no, Transpose::yes, rows, out, in, 1, x, in, w, in, bias ? 1 : 0, y, out,
-          bias ? filled_with(bias, y, out) : OnTile());
+  gemm<T>(Transpose::no, Transpose::yes, rows, out, in, 1, x, in, w, in, 0, y, out, bias);
 }
 template <class T, AnyGpu Gpu, class R>
 void multiply_and_add(Gpu gpu, i64 rows, i64 out, i64 in, const T* x, const T* w, const R* bias,
@@ -119,6 +119,11 @@ void add_columns(Gpu gpu, i64 rows, i64 columns, const T* from, T* sums) {
 
 }  // namespace
 
+bool products_in_blocks() {
+  static const bool blas_by_user = blas::info().core_by_user || blas::info().library_by_user;
+  return vector_unit() == VectorUnit::avx2 && !blas_by_user;
+}
+
 AllowTf32::AllowTf32() { ++tf32_allowances; }
 AllowTf32::~AllowTf32() { --tf32_allowances; }
 bool tf32_allowed() { return tf32_allowances > 0; }
@@ -147,25 +152,31 @@ void gemm_serial(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const
 
 template <class T>
 void gemm(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const T* a, i64 lda, const T* b,
-          i64 ldb, T beta, T* c, i64 ldc, const OnTile& before, const OnTile& behind) {
+          i64 ldb, T beta, T* c, i64 ldc, const T* row, const OnTile& behind) {
   if (m == 0 || n == 0) return;
+  if constexpr (std::is_same_v<T, float>)
+    if (k > 0 && products_in_blocks())
+      return blocked_product(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, row, behind);
   const auto [tile_m, tile_n] = tile_grid(m, n, k);
   const i64 down = (m + tile_m - 1) / tile_m, across = (n + tile_n - 1) / tile_n;
   parallel_for(down * across, [&](i64 tile) {
     const i64 i = tile / across * tile_m, j = tile % across * tile_n;
     const i64 height = std::min(tile_m, m - i), width = std::min(tile_n, n - j);
     const Tile here{i, j, height, width};
-    if (before) before(here);
+    // Before, not behind: OpenBLAS, told to overwrite, would zero C and add as well.
+    if (row)
+      for (i64 y = i; y < i + height; ++y) std::copy_n(row + j, width, c + y * ldc + j);
     gemm_serial(ta, tb, height, width, k, alpha, ta == Transpose::yes ? a + i : a + i * lda, lda,
-                tb == Transpose::yes ? b + j * ldb : b + j, ldb, beta, c + i * ldc + j, ldc);
+                tb == Transpose::yes ? b + j * ldb : b + j, ldb, row ? T{1} : beta, c + i * ldc + j,
+                ldc);
     if (behind) behind(here);
   });
 }
 
 template void gemm(Transpose, Transpose, i64, i64, i64, float, const float*, i64, const float*, i64,
-                   float, float*, i64, const OnTile&, const OnTile&);
+                   float, float*, i64, const float*, const OnTile&);
 template void gemm(Transpose, Transpose, i64, i64, i64, double, const double*, i64, const double*,
-                   i64, double, double*, i64, const OnTile&, const OnTile&);
+                   i64, double, double*, i64, const double*, const OnTile&);
 template void gemm_serial(Transpose, Transpose, i64, i64, i64, float, const float*, i64,
                           const float*, i64, float, float*, i64);
 template void gemm_serial(Transpose, Transpose, i64, i64, i64, double, const double*, i64,

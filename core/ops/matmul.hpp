@@ -1,8 +1,9 @@
 /// Matrix products.
 ///
-/// One large product is cut into a grid of tiles that depends on its shape alone; each tile is one
-/// single-threaded BLAS call. So the bits do not depend on the number of threads (a library's own
-/// threading changes them), and both cores are busy also for small products. f64 has a plain loop.
+/// The bits of a product do not depend on the number of threads, and all cores are busy also for small ones. On AVX2
+/// processors a product of f32 is made in blocks (core/ops/blocked_product.hpp). Elsewhere it is cut into a grid of tiles
+/// that depends on its shape alone, each one single-threaded call of OpenBLAS, whose own threading would change bits; its
+/// AVX-512 kernels reach the processor's peak. f64 has a plain loop.
 #pragma once
 
 #include <algorithm>
@@ -19,25 +20,19 @@ enum class Transpose { no, yes };
 struct Tile {
   i64 row, column, height, width;
 };
-/// What the thread that computes a tile does before (fills C, where beta is not 0) or behind it,
-/// while the tile is in cache.
+/// What the thread that computes a tile does behind it, while the tile is in cache.
 using OnTile = std::function<void(const Tile&)>;
 
-/// For `before`: each row of C becomes `row`, to which a product with beta = 1 is then added. Faster
-/// than adding it behind: OpenBLAS, told to overwrite, would zero C and add as well.
-template <class T>
-OnTile filled_with(const T* row, T* c, i64 ldc) {
-  return [=](const Tile& tile) {
-    for (i64 i = tile.row; i < tile.row + tile.height; ++i)
-      std::copy_n(row + tile.column, tile.width, c + i * ldc + tile.column);
-  };
-}
+/// Whether products of f32 are made in blocks: on AVX2, unless the user has chosen an OpenBLAS (MINIMA_BLAS) or one of its
+/// kernels (OPENBLAS_CORETYPE).
+bool products_in_blocks();
 
-/// C ← alpha · op(A) op(B) + beta · C, on all threads. Row-major; op(A) is [m, k], op(B) is [k, n];
-/// `lda`, `ldb`, `ldc` are the lengths of the stored rows. With beta = 0, C is not read.
+/// C ← alpha · op(A) op(B) + beta · C, on all threads; with a `row` [n], which is then the base instead of beta · C, each row
+/// of C is that plus the product's. Row-major; op(A) is [m, k], op(B) is [k, n]; `lda`, `ldb`, `ldc` are the lengths of
+/// the stored rows. With beta = 0 or a row, C is not read.
 template <class T>
 void gemm(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const T* a, i64 lda, const T* b,
-          i64 ldb, T beta, T* c, i64 ldc, const OnTile& before = {}, const OnTile& behind = {});
+          i64 ldb, T beta, T* c, i64 ldc, const T* row = nullptr, const OnTile& behind = {});
 
 /// The same by a device's library, without tiles: queued on a GPU (core/ops/matmul.cu).
 template <class T>

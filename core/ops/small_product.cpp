@@ -1,47 +1,17 @@
 #include "core/ops/small_product.hpp"
 
-#include <cmath>
-
 #include "core/cpu/simd.hpp"
 
 namespace minima::ops {
 namespace {
 
-/// R rows and W columns of the result, which stay in registers: with 6 × 16 floats, twelve AVX2
-/// registers, the sums keep both multipliers busy.
-template <int R, int W, class T>
-MINIMA_HD void block(i64 depth, T alpha, const Strided<T>& a, const T* b, i64 ldb, T* c, i64 ldc,
-                     Store store) {
-  T sum[R][W] = {};
-  for (i64 p = 0; p < depth; ++p)
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const T x = a.at[r * a.row + p * a.column];
-#pragma omp simd
-      for (int j = 0; j < W; ++j) sum[r][j] = std::fma(x, b[p * ldb + j], sum[r][j]);
-    }
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-    T* const to = c + r * ldc;
-    if (store == Store::add) {
-#pragma omp simd
-      for (int j = 0; j < W; ++j) to[j] += alpha * sum[r][j];
-    } else {
-#pragma omp simd
-      for (int j = 0; j < W; ++j) to[j] = alpha * sum[r][j];
-    }
-  }
-}
-
-/// W columns of the result: rows by sixes, the rest one by one.
+/// W columns of the result.
 template <int W, class T>
 MINIMA_HD void columns(i64 m, i64 depth, T alpha, Strided<T> a, const T* b, i64 ldb, T* c, i64 ldc,
                        Store store) {
-  constexpr int R = 6;
-  i64 i = 0;
-  for (; i + R <= m; i += R, a.at += R * a.row, c += R * ldc)
-    block<R, W>(depth, alpha, a, b, ldb, c, ldc, store);
-  for (; i < m; ++i, a.at += a.row, c += ldc) block<1, W>(depth, alpha, a, b, ldb, c, ldc, store);
+  for (i64 i = 0; i < m; i += kBlockRows, a.at += kBlockRows * a.row, c += kBlockRows * ldc)
+    product_rows<W>(std::min(kBlockRows, m - i), depth, alpha, a, b, ldb,
+                    store == Store::add ? Base<T>{c, ldc} : Base<T>{}, c, ldc);
 }
 
 }  // namespace

@@ -2,16 +2,9 @@
 /// has two to five of them for each text and head, too small for a library's call to pay.
 #pragma once
 
-#include "core/types.hpp"
+#include "core/ops/product_block.hpp"
 
 namespace minima::ops {
-
-/// An operand of any layout: element (i, j) is at[i · row + j · column]. A transpose swaps the steps.
-template <class T>
-struct Strided {
-  const T* at;
-  i64 row, column;
-};
 
 enum class Store { overwrite, add };
 

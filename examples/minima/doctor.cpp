@@ -27,7 +27,7 @@ Measurements measure(int threads) {
 std::vector<std::string> warnings(const MachineInfo& machine, const Measurements& measured) {
   std::vector<std::string> list;
   const VectorUnit kernel = blas::vector_unit_of(machine.blas.core);
-  if (kernel < machine.widest_unit) {
+  if (!machine.in_blocks && kernel < machine.widest_unit) {
     const std::string what =
         fmt::format("OpenBLAS computes with its kernel '{}' ({}), the processor has {}; ",
                     machine.blas.core, name(kernel), name(machine.widest_unit));
@@ -74,7 +74,10 @@ void print(const MachineInfo& machine, const Measurements& measured) {
   row("BLAS", blas.library);
   row("", fmt::format("{}, kernel {}{}", blas.version, blas.core,
                       blas.core_by_user ? " (by OPENBLAS_CORETYPE)" : ""));
-  row("products", "1 thread: " + speed(measured.gemm_one, measured.peak_one));
+  row("products", machine.in_blocks
+                      ? "by minima's own AVX2 code (by OpenBLAS if you name one with MINIMA_BLAS)"
+                      : "by OpenBLAS");
+  row("", "1 thread: " + speed(measured.gemm_one, measured.peak_one));
   if (machine.threads > 1)
     row("",
         fmt::format("{} threads: ", machine.threads) + speed(measured.gemm_all, measured.peak_all));

@@ -2,6 +2,7 @@
 #include "core/cpu/blas.hpp"
 
 #include "core/cpu/threads.hpp"
+#include "core/ops/blocked_product.hpp"
 #include "core/ops/matmul.hpp"
 #include "core/rng.hpp"
 #include "tests/support.hpp"
@@ -39,7 +40,9 @@ std::vector<Case> cases() {
                                 {17, 19, 23},
                                 {100, 101, 103},
                                 {257, 31, 64},
-                                {33, 300, 127}})
+                                {33, 300, 127},
+                                {7, 43, 700},     // several chunks of k
+                                {5, 300, 4500}})  // several parts of B
     for (Transpose ta : {Transpose::no, Transpose::yes})
       for (Transpose tb : {Transpose::no, Transpose::yes}) list.push_back({ta, tb, m, n, k});
   return list;
@@ -59,9 +62,9 @@ TEST_CASE("OpenBLAS uses the processor's vector unit, unless the user chose its 
 }
 
 TEST_CASE(
-    "products equal those of a plain loop in f64, for odd sizes, transposes, alpha and beta, and "
-    "each "
-    "tile is finished once") {
+    "products equal those of a plain loop in f64, for odd sizes, transposes, alpha, beta and a "
+    "row, "
+    "and each tile is finished once") {
   constexpr i64 kGap = 3;  // between rows: an operand may be a part of a wider matrix
   for (const auto& [ta, tb, m, n, k] : cases()) {
     CAPTURE(m);
@@ -73,29 +76,32 @@ TEST_CASE(
               ldb = (tb == Transpose::yes ? k : n) + kGap;
     const std::vector<float> a = random((ta == Transpose::yes ? k : m) * lda, 1),
                              b = random((tb == Transpose::yes ? n : k) * ldb, 2),
-                             bias = random(n, 3);
+                             row = random(n, 3);
     const i64 ldc = n + kGap;
     const std::vector<float> before = random(m * ldc, 4);
-    std::vector<float> c = before;
-    ops::gemm<float>(ta, tb, m, n, k, 0.5f, a.data(), lda, b.data(), ldb, 2, c.data(), ldc, {},
-                     [&](const ops::Tile& tile) {
-                       for (i64 i = tile.row; i < tile.row + tile.height; ++i)
-                         for (i64 j = tile.column; j < tile.column + tile.width; ++j)
-                           c[static_cast<std::size_t>(i * ldc + j)] +=
-                               bias[static_cast<std::size_t>(j)];
-                     });
-    std::vector<double> expected(before.begin(), before.end());
+    std::vector<double> scaled(before.begin(), before.end()), on_row = scaled;
     for (i64 i = 0; i < m; ++i) {
       for (i64 j = 0; j < n; ++j) {
         double sum = 0;
         for (i64 p = 0; p < k; ++p) sum += at(a, ta, lda, i, p) * at(b, tb, ldb, p, j);
-        double& element = expected[static_cast<std::size_t>(i * ldc + j)];
-        element = 0.5 * sum + 2 * element + double{bias[static_cast<std::size_t>(j)]};
+        const auto here = static_cast<std::size_t>(i * ldc + j);
+        scaled[here] = 0.5 * sum + 2 * scaled[here] + 1;
+        on_row[here] = 0.5 * sum + double{row[static_cast<std::size_t>(j)]} + 1;
       }
     }
-    // Beyond a row's n elements nothing may change.
-    test::check_close(Tensor::from(c), Tensor::from(expected),
-                      {2e-7 * static_cast<double>(k + 8), 0});
+    for (const auto product : {&ops::gemm<float>, &ops::blocked_product})
+      for (const bool with_row : {false, true}) {
+        std::vector<float> c = before;
+        product(ta, tb, m, n, k, 0.5f, a.data(), lda, b.data(), ldb, 2, c.data(), ldc,
+                with_row ? row.data() : nullptr, [&](const ops::Tile& tile) {
+                  for (i64 i = tile.row; i < tile.row + tile.height; ++i)
+                    for (i64 j = tile.column; j < tile.column + tile.width; ++j)
+                      c[static_cast<std::size_t>(i * ldc + j)] += 1;
+                });
+        // Beyond a row's n elements nothing may change.
+        test::check_close(Tensor::from(c), Tensor::from(with_row ? on_row : scaled),
+                          {2e-7 * static_cast<double>(k + 8), 0});
+      }
   }
 }
 
@@ -134,4 +140,18 @@ TEST_CASE("products have the same bits on one, two and three threads") {
     }
   }
   set_threads(before);
+}
+
+TEST_CASE(
+    "an element of a blocked product has the same bits in a product of other rows and columns") {
+  constexpr i64 m = 211, n = 83, k = 300, row = 200, column = 50, rows = 11, columns = 33;
+  const std::vector<float> a = random(m * k, 1), b = random(k * n, 2);
+  std::vector<float> all(m * n), some(rows * columns);
+  ops::blocked_product(Transpose::no, Transpose::no, m, n, k, 1, a.data(), k, b.data(), n, 0,
+                       all.data(), n, nullptr, {});
+  ops::blocked_product(Transpose::no, Transpose::no, rows, columns, k, 1, a.data() + row * k, k,
+                       b.data() + column, n, 0, some.data(), columns, nullptr, {});
+  for (std::size_t i = 0; i < rows; ++i)
+    for (std::size_t j = 0; j < columns; ++j)
+      REQUIRE(some[i * columns + j] == all[(row + i) * n + column + j]);
 }

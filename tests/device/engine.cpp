@@ -240,17 +240,21 @@ TEST_CASE("the norm of more parts than a warp takes is that of the CPU") {
 
 TEST_CASE("low-rank momentum of wide and of tall matrices is that of the CPU") {
   const std::vector<ParameterShape> wide{{"wide", {1100, 1030}}, {"flat", {3, 1100}}};
-  const std::string spec = "adapm:low_rank=wide|flat:rank=2";
-  const Model cpu(wide), device(wide);
-  to_device(device);
-  Optimizer expected = make_optimizer(spec, cpu.all()), found = make_optimizer(spec, device.all());
-  for (i64 k = 0; k < 2; ++k) {
-    cpu.set_gradients(k), device.set_gradients(k), to_device(device);
-    expected.step(), found.step();
+  for (const std::string spec :
+       {"adapm:low_rank=wide|flat:rank=2", "adapm:low_rank=wide|flat:rank=2:factored=true"}) {
+    CAPTURE(spec);
+    const Model cpu(wide), device(wide);
+    to_device(device);
+    Optimizer expected = make_optimizer(spec, cpu.all()),
+              found = make_optimizer(spec, device.all());
+    for (i64 k = 0; k < 2; ++k) {
+      cpu.set_gradients(k), device.set_gradients(k), to_device(device);
+      expected.step(), found.step();
+    }
+    for (std::size_t i = 0; i < cpu.parameters.size(); ++i)
+      check_equal(device[i].value.to(Device{}).to(DType::f64), cpu[i].value.to(DType::f64), false,
+                  false);
   }
-  for (std::size_t i = 0; i < cpu.parameters.size(); ++i)
-    check_equal(device[i].value.to(Device{}).to(DType::f64), cpu[i].value.to(DType::f64), false,
-                false);
 }
 
 TEST_CASE("a weight that is not finite any more is told by the step that made it so") {

@@ -1,0 +1,261 @@
+#include "core/ops/blocked_product.hpp"
+
+#include <atomic>
+#include <cstring>
+#include <vector>
+
+#include "core/cpu/simd.hpp"
+#include "core/ops/product_block.hpp"
+#include "core/ops/transpose.hpp"
+
+namespace minima::ops {
+namespace {
+
+constexpr i64 kDepth =
+    256;  // rows of B, added up in registers: a panel has 16 KB, for the first cache
+constexpr i64 kRowsAtOnce = 96;  // of A, which every panel is multiplied by: 98 KB, for the second,
+constexpr i64 kColumnsAtOnce = 512;  // with a tile of C
+constexpr i64 kPacked = 1 << 20;     // numbers of B that are packed at a time: 4 MB, for the third
+constexpr i64 kPackedDepth = 4096;   // and rows
+/// Rows that are fetched early: each may lie on a page of its own, where the processor foresees nothing.
+constexpr i64 kAhead = 8;
+constexpr double kWorthATask = 5e5;  // multiply-adds
+
+i64 divided_up(i64 x, i64 by) { return (x + by - 1) / by; }
+i64 rounded_up(i64 x, i64 unit) { return divided_up(x, unit) * unit; }
+/// The length of n's fewest parts of about `most`, all but the last alike and of whole units.
+i64 even_part(i64 n, i64 most, i64 unit) {
+  return rounded_up(divided_up(n, divided_up(n, most)), unit);
+}
+
+struct Range {
+  i64 begin, end;
+  i64 size() const { return end - begin; }
+};
+/// Part i of [0, n), cut into `parts` of whole units.
+Range part_of(i64 n, i64 unit, i64 parts, i64 i) {
+  const i64 units = divided_up(n, unit);
+  return {i * units / parts * unit, std::min(n, (i + 1) * units / parts * unit)};
+}
+
+/// Memory of the calling thread, whole cache lines; it only grows.
+float* scratch(std::vector<float>& own, i64 n) {
+  constexpr std::size_t kLine = 64 / sizeof(float);
+  if (own.size() < static_cast<std::size_t>(n) + kLine)
+    own.resize(static_cast<std::size_t>(n) + kLine);
+  return own.data() + -reinterpret_cast<std::uintptr_t>(own.data()) / sizeof(float) % kLine;
+}
+
+/// An operand as gemm() takes it.
+struct Matrix {
+  Transpose transpose;
+  const float* at;
+  i64 ld;
+
+  /// Element (i, j) of the operand, and what follows it in memory.
+  const float* from(i64 i, i64 j) const {
+    return transpose == Transpose::yes ? at + j * ld + i : at + i * ld + j;
+  }
+};
+
+/// A part of op(B) as the blocks read it: chunks of rows, of each chunk panels of 16 columns, [rows, 16].
+struct PackedB {
+  float* at;
+  Range rows, columns;
+  i64 depth;  ///< rows of a chunk; the last may have fewer
+
+  i64 chunks() const { return divided_up(rows.size(), depth); }
+  i64 panels() const { return divided_up(columns.size(), kBlockColumns); }
+  Range chunk(i64 i) const {
+    return {rows.begin + i * depth, std::min(rows.end, rows.begin + (i + 1) * depth)};
+  }
+  float* panel(i64 i, i64 panel) const {
+    return at + (i * depth * panels() + panel * chunk(i).size()) * kBlockColumns;
+  }
+
+  /// Fills one panel of each chunk, with zeros where B has ended.
+  void fill(const Matrix& b, i64 number) const {
+    const i64 column = columns.begin + number * kBlockColumns,
+              width = std::min(kBlockColumns, columns.end - column);
+    for (i64 i = 0; i < chunks(); ++i) {
+      const Range from = chunk(i);
+      float* const to = panel(i, number);
+      if (width < kBlockColumns) std::fill_n(to, from.size() * kBlockColumns, 0.0f);
+      vectorize([&]() MINIMA_INLINE {
+        const float* const source = b.from(from.begin, column);
+        if (b.transpose == Transpose::yes)
+          transpose(width, from.size(), source, b.ld, to, kBlockColumns);
+        else if (width < kBlockColumns)
+          for (i64 p = 0; p < from.size(); ++p)
+            std::copy_n(source + p * b.ld, width, to + p * kBlockColumns);
+        else
+          for (i64 p = 0; p < from.size(); ++p) {
+            if (p + kAhead < from.size()) __builtin_prefetch(source + (p + kAhead) * b.ld);
+            std::memcpy(to + p * kBlockColumns, source + p * b.ld, kBlockColumns * sizeof(float));
+          }
+      });
+    }
+  }
+};
+
+/// Rows of op(A), at the columns that a chunk of B has as rows. A that is not transposed is read where it is.
+class RowsOfA {
+ public:
+  RowsOfA(const Matrix& a, Range rows, Range columns)
+      : transposed_(a.transpose == Transpose::yes),
+        at_(a.from(rows.begin, columns.begin)),
+        ld_(a.ld),
+        step_(kBlockRows * (transposed_ ? columns.size() : a.ld)) {
+    if (transposed_) pack(rows.size(), columns.size());
+  }
+
+  /// f(how to see six rows from `at` on, where the first six begin, the way from six rows to the next), always inlined.
+  template <class F>
+  MINIMA_HD void visit(const F& f) const {
+    if (transposed_)
+      f(
+          [](const float* at) MINIMA_INLINE {
+            return Strided<float>{at, 1, kBlockRows};
+          },
+          at_, step_);
+    else
+      f(
+          [ld = ld_](const float* at) MINIMA_INLINE {
+            return Strided<float>{at, ld, 1};
+          },
+          at_, step_);
+  }
+
+ private:
+  /// Six columns of the stored matrix after six: [rows / 6, depth, 6].
+  void pack(i64 rows, i64 depth) {
+    static thread_local std::vector<float> own;
+    float* const packed = scratch(own, rounded_up(rows, kBlockRows) * depth);
+    vectorize([=, from = at_, ld = ld_]() MINIMA_INLINE {
+      const i64 whole = rows / kBlockRows * kBlockRows;
+      for (i64 p = 0; p < depth; ++p) {
+        const float* const row = from + p * ld;
+        if (p + kAhead < depth)
+          for (i64 i = 0; i < rows; i += 16) __builtin_prefetch(row + kAhead * ld + i);
+        float* to = packed + p * kBlockRows;
+        for (i64 i = 0; i < whole; i += kBlockRows, to += kBlockRows * depth)
+          std::memcpy(to, row + i, kBlockRows * sizeof(float));
+        for (i64 i = whole; i < rows; ++i) to[i - whole] = row[i];
+      }
+    });
+    at_ = packed;
+  }
+
+  bool transposed_;
+  const float* at_;
+  i64 ld_, step_;
+};
+
+/// `rows` rows and 16 columns of C ← base + alpha · A · one panel. See: how to see six rows of A.
+template <class See>
+void multiply_by_panel(i64 rows, i64 depth, float alpha, const See& see, const float* a, i64 step,
+                       const float* panel, Base<float> base, float* c, i64 ldc) {
+  vectorize([=]() MINIMA_INLINE {
+    for (i64 row = 0; row < rows; row += kBlockRows)
+      product_rows<kBlockColumns>(std::min(kBlockRows, rows - row), depth, alpha,
+                                  see(a + row / kBlockRows * step), panel, kBlockColumns,
+                                  {base.at ? base.at + row * base.ld : nullptr, base.ld},
+                                  c + row * ldc, ldc);
+  });
+}
+
+/// C's rows and columns of `tile` ← base + alpha · rows · the chunk's panels. The base begins where the tile does.
+void multiply(const RowsOfA& rows, const PackedB& b, i64 chunk, const Tile& tile, float alpha,
+              Base<float> base, float* c, i64 ldc) {
+  const i64 depth = b.chunk(chunk).size();
+  rows.visit([&](const auto& see, const float* a, i64 step) {
+    for (i64 column = 0; column < tile.width; column += kBlockColumns) {
+      const float* const panel =
+          b.panel(chunk, (tile.column + column - b.columns.begin) / kBlockColumns);
+      const Base<float> from{base.at ? base.at + column : nullptr, base.ld};
+      float* const to = c + tile.row * ldc + tile.column + column;
+      const i64 width = tile.width - column;
+      if (width >= kBlockColumns) {
+        multiply_by_panel(tile.height, depth, alpha, see, a, step, panel, from, to, ldc);
+        continue;
+      }
+      float whole[kRowsAtOnce * kBlockColumns];
+      multiply_by_panel(tile.height, depth, alpha, see, a, step, panel, {}, whole, kBlockColumns);
+      for (i64 i = 0; i < tile.height; ++i)
+        for (i64 j = 0; j < width; ++j) {
+          const float sum = whole[i * kBlockColumns + j];
+          to[i * ldc + j] = from.at ? from.at[i * from.ld + j] + sum : sum;
+        }
+    }
+  });
+}
+
+/// How C's part over the packed columns is cut: only time depends on it.
+struct Cut {
+  i64 packs, down, across;  ///< tasks that pack; tiles
+
+  Cut(i64 m, const PackedB& b) {
+    const double work =
+        static_cast<double>(m * b.columns.size()) * static_cast<double>(b.rows.size());
+    const auto tasks = static_cast<i64>(std::clamp(work / kWorthATask, 1.0, 4.0 * threads()));
+    packs = std::min(tasks, b.panels());
+    down = std::max(divided_up(m, kRowsAtOnce), std::min(tasks, divided_up(m, kRowsAtOnce / 2)));
+    across = std::max(std::clamp(divided_up(tasks, down), i64{1}, divided_up(b.panels(), 4)),
+                      divided_up(b.columns.size(), kColumnsAtOnce));
+    down = std::min(rounded_up(down * across, threads()) / across, divided_up(m, kBlockRows));
+  }
+};
+
+}  // namespace
+
+void blocked_product(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, float alpha, const float* a,
+                     i64 lda, const float* b, i64 ldb, float beta, float* c, i64 ldc,
+                     const float* row, const OnTile& behind) {
+  const Matrix A{ta, a, lda}, B{tb, b, ldb};
+  const i64 depth = even_part(k, kDepth, 8);
+  const i64 height = std::min(k, kPackedDepth / depth * depth);
+  const i64 width = even_part(n, std::max<i64>(kPacked / height, 256), kBlockColumns);
+  static thread_local std::vector<float> own;
+  float* const memory = scratch(own, rounded_up(height, depth) * width);
+
+  for (i64 left = 0; left < n; left += width) {
+    for (i64 top = 0; top < k; top += height) {
+      const PackedB packed{
+          memory, {top, std::min(k, top + height)}, {left, std::min(n, left + width)}, depth};
+      const Cut cut(m, packed);
+      std::atomic<i64> unpacked = cut.packs;
+      parallel_for(cut.packs + cut.down * cut.across, [&](i64 task) {
+        if (task < cut.packs) {
+          const Range panels = part_of(packed.panels(), 1, cut.packs, task);
+          for (i64 panel = panels.begin; panel < panels.end; ++panel) packed.fill(B, panel);
+          if (--unpacked == 0) unpacked.notify_all();
+          return;
+        }
+        task -= cut.packs;
+        const Range rows = part_of(m, kBlockRows, cut.down, task / cut.across),
+                    columns = part_of(packed.columns.size(), kBlockColumns, cut.across,
+                                      task % cut.across);
+        const Tile tile{rows.begin, left + columns.begin, rows.size(), columns.size()};
+        float* const first = c + tile.row * ldc + tile.column;
+        Base<float> base{first, ldc};
+        if (top == 0 && row)
+          base = {row + tile.column, 0};
+        else if (top == 0 && beta == 0)
+          base = {};
+        else if (top == 0 && beta != 1)
+          for (i64 i = 0; i < tile.height; ++i)
+            for (i64 j = 0; j < tile.width; ++j) first[i * ldc + j] *= beta;
+        // Tasks are begun in order, so whoever packs is at work.
+        for (i64 left_over = unpacked; left_over > 0; left_over = unpacked)
+          wait_for_change(unpacked, left_over);
+        for (i64 chunk = 0; chunk < packed.chunks(); ++chunk) {
+          multiply(RowsOfA(A, rows, packed.chunk(chunk)), packed, chunk, tile, alpha, base, c, ldc);
+          base = {first, ldc};
+        }
+        if (packed.rows.end == k && behind) behind(tile);
+      });
+    }
+  }
+}
+
+}  // namespace minima::ops
