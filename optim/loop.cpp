@@ -24,15 +24,15 @@ const float* open_gradient(const GradientView& gradient, i64 begin, i64 n, float
   return scratch;
 }
 
-/// Whether all are finite; in whole numbers, whose largest GCC finds by vectors.
-bool finite(const float* x, i64 n) {
+/// Whether the bits of all magnitudes are less than the limit; whole numbers, whose largest GCC finds by vectors.
+bool below(u32 limit, const float* x, i64 n) {
   u32 largest = 0;
   vectorize([&, x, n]() MINIMA_INLINE {
     u32 most = 0;
     for (i64 i = 0; i < n; ++i) most = std::max(most, std::bit_cast<u32>(x[i]) & 0x7fffffffu);
     largest = most;
   });
-  return largest < 0x7f800000u;
+  return largest < limit;
 }
 
 /// While one block is encoded, memory would stand idle.
@@ -135,7 +135,7 @@ void for_pieces(const StepView& view, std::size_t slots, i64 width, i64 begin, i
       if (access == Access::read || view.moves(at + done)) f(piece);
     }
     if (access == Access::read) continue;
-    if (view.bad_weights && !finite(p, n))
+    if (view.bad_weights && !below(weight_limit(view.value.storage), p, n))
       std::atomic_ref(*view.bad_weights).store(1, std::memory_order_relaxed);
     if (const i64 next = std::min(stretch, end - at - n); block && next > 0) {
       prefetch(view.value, at + n, next);

@@ -142,7 +142,7 @@ StepReport make_step(Where where, Device device, std::span<Group> groups,
     step_views(group, options, here.scale, report, [&](std::span<StepView> views) {
       if (!views.empty()) step(where, *group.rule, views, options.lr_factor, outcome);
     });
-  report.bad_weights = here.bad_weights != 0;
+  if constexpr (!AnyGpu<Where>) report.bad_weights = here.bad_weights != 0;
   return report;
 }
 

@@ -70,8 +70,9 @@ struct StepReport {
   std::optional<double> grad_norm;  ///< after gradient_scale, before clipping; where measured
   bool clipped = false;
   bool skipped = false;
-  std::optional<double> loss;         ///< that of the options
-  bool bad_weights = false;           ///< a weight that the step moved is inf or NaN
+  std::optional<double> loss;  ///< that of the options
+  bool bad_weights =
+      false;  ///< a weight that the step moved is inf or NaN (on a GPU: before it is rounded to bf16)
   std::vector<TensorReport> tensors;  ///< of every parameter that was stepped; where watched
   double watch_seconds = 0;           ///< what watching took beside the step
 

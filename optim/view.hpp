@@ -15,6 +15,12 @@ namespace minima {
 /// No rule keeps more slots of either kind for a parameter.
 inline constexpr std::size_t kMaxSlots = 6;
 
+/// The least bits of a magnitude that is no finite weight of this storage any more: bf16 rounds to infinity before f32
+/// ends.
+MINIMA_HD u32 weight_limit(Storage storage) {
+  return storage == Storage::bf16 ? 0x7f7f8000u : 0x7f800000u;
+}
+
 /// A gradient: dense, or the rows `ids` (ascending) of a table whose other rows are zero; on a GPU the last
 /// ids may be behind the table.
 struct GradientView {
@@ -85,8 +91,8 @@ struct StepView {
   /// Only the rows of a gradient of rows are moved, as in torch.optim.SparseAdam.
   bool lazy_rows = false;
   bool skipped = false;  ///< on a GPU, which alone knows it: nothing is to change
-  unsigned* bad_weights =
-      nullptr;  ///< on the CPU: becomes 1 where a weight that is moved is inf or NaN
+  /// On the CPU: becomes 1 where a weight that is moved is inf or NaN.
+  unsigned* bad_weights = nullptr;
   Workspace workspace = {};
   Probe* probe = nullptr;  ///< null unless somebody looks on; the host's
 

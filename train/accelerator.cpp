@@ -182,8 +182,8 @@ StepRecord Accelerator::step() {
   if (scales() && report.skipped) scale_ /= 2;
   if (good_steps_ == kGoodSteps) scale_ *= 2, good_steps_ = 0;
   for (Parameter* parameter : parameters_) parameter->gradient.clear();
-  // The step has looked at them while it moved them.
-  if (report.bad_weights) refuse_bad_weights("after");
+  // A step looks at the weights while it moves them. One that is skipped has not: perhaps they are why.
+  if (report.bad_weights || report.skipped) refuse_bad_weights("after");
   StepRecord record{step_,
                     epoch_,
                     loss_ / weight_,

@@ -148,7 +148,8 @@ Json MachineInfo::to_json() const {
            {{"library", blas.library},
             {"version", blas.version},
             {"core", blas.core},
-            {"core_by_user", blas.core_by_user}}},
+            {"core_by_user", blas.core_by_user},
+            {"library_by_user", blas.library_by_user}}},
           {"products", in_blocks ? "minima" : "OpenBLAS"},
           {"huge_pages", huge_pages},
           {"cuda", cuda}};
@@ -206,7 +207,8 @@ double measure_bandwidth() {
 double worst_product_error() {
   RandomSequence random(1, "worst_product_error");
   double worst = 0;
-  for (const auto& [m, n, k] : {std::array<i64, 3>{1, 67, 129}, {97, 1, 64}, {101, 103, 107}}) {
+  for (const auto& [m, n, k] :
+       {std::array<i64, 3>{1, 67, 129}, {97, 1, 64}, {101, 103, 107}, {13, 35, 600}}) {
     const Tensor a = random_matrix(m, k, random), b = random_matrix(k, n, random);
     for (const bool ta : {false, true}) {
       for (const bool tb : {false, true}) {

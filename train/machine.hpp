@@ -38,7 +38,7 @@ double measure_gflops(int threads);
 /// each element. In place, as optimizers work: writing to a third array would also read it, unseen, into the cache.
 double measure_bandwidth();
 
-/// The worst |error| of an element of products (by OpenBLAS, but for in_blocks), over odd sizes and all transposes, as a
+/// The worst |error| of an element of products as ops::gemm makes them, over odd sizes and all transposes, as a
 /// multiple of Σ|a||b|·2⁻²⁴. Right kernels stay below 20; some builds miscompute on some
 /// processors.
 double worst_product_error();

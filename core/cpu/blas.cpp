@@ -55,6 +55,8 @@ Library load() {
     if (handle) break;
     reasons += fmt::format("\n  {}", dlerror());
   }
+  // For it alone: a program that this one starts would take it for the user's choice.
+  if (!library.info.core_by_user) unsetenv("OPENBLAS_CORETYPE");
   if (!handle)
     fail_at_run_time(
         "blas: OpenBLAS cannot be loaded; install libopenblas0-pthread, or name a library with "

@@ -25,8 +25,9 @@ void run_tasks(i64 tasks, void (*call)(const void* f, i64 i), const void* f);
 
 }  // namespace detail
 
-/// Calls f(i) for each i < tasks, on all threads, and returns when all are done. `f` must not depend on the order.
-/// What a task throws is thrown here, after the others have ended. Within a task it runs on the calling thread alone.
+/// Calls f(i) for each i < tasks, on all threads, and returns when all are done. Tasks are begun in rising order; one may
+/// wait for an earlier one that waits for nobody and cannot throw, and must not depend on the order otherwise. What a task
+/// throws is thrown here, after the others have ended. Within a task it runs on the calling thread alone.
 template <class F>
 void parallel_for(i64 tasks, const F& f) {
   if (tasks == 1) return f(i64{0});
@@ -40,8 +41,8 @@ void parallel_chunks(i64 n, i64 chunk, const F& f) {
   parallel_for((n + chunk - 1) / chunk, [&](i64 i) { f(i * chunk, std::min(n, (i + 1) * chunk)); });
 }
 
-/// Waits until `value` is no longer `old` and whoever changed it has notified: looks again and again for a moment (a sleeping thread takes tens of microseconds
-/// to come back), then sleeps.
+/// Waits until `value` is no longer `old`: looks again and again for a moment (a sleeping thread takes tens of microseconds
+/// to come back), then sleeps until whoever changed it notifies.
 template <class T>
 void wait_for_change(const std::atomic<T>& value, T old) {
   for (int look = 0; look < 4000; ++look) {

@@ -11,15 +11,16 @@
 namespace minima::ops {
 namespace {
 
-constexpr i64 kDepth =
-    256;  // rows of B, added up in registers: a panel has 16 KB, for the first cache
-constexpr i64 kRowsAtOnce = 96;  // of A, which every panel is multiplied by: 98 KB, for the second,
-constexpr i64 kColumnsAtOnce = 512;  // with a tile of C
-constexpr i64 kPacked = 1 << 20;     // numbers of B that are packed at a time: 4 MB, for the third
-constexpr i64 kPackedDepth = 4096;   // and rows
+/// Rows of B whose products are added up in registers: a panel of them has 16 KB, for the first cache.
+constexpr i64 kDepth = 256;
+/// Rows of A that meet a panel while it is there, and columns of their tile of C: 98 and 197 KB, for the second.
+constexpr i64 kRowsAtOnce = 96, kColumnsAtOnce = 512;
+/// Numbers of B that are packed at a time, 4 MB, for the third; and of how many rows at most.
+constexpr i64 kPacked = 1 << 20, kPackedDepth = 4096;
 /// Rows that are fetched early: each may lie on a page of its own, where the processor foresees nothing.
 constexpr i64 kAhead = 8;
-constexpr double kWorthATask = 5e5;  // multiply-adds
+/// Multiply-adds that are worth a task.
+constexpr double kWorthATask = 5e5;
 
 i64 divided_up(i64 x, i64 by) { return (x + by - 1) / by; }
 i64 rounded_up(i64 x, i64 unit) { return divided_up(x, unit) * unit; }
@@ -74,7 +75,7 @@ struct PackedB {
   }
 
   /// Fills one panel of each chunk, with zeros where B has ended.
-  void fill(const Matrix& b, i64 number) const {
+  void fill(const Matrix& b, i64 number) const noexcept {
     const i64 column = columns.begin + number * kBlockColumns,
               width = std::min(kBlockColumns, columns.end - column);
     for (i64 i = 0; i < chunks(); ++i) {
@@ -109,9 +110,9 @@ class RowsOfA {
     if (transposed_) pack(rows.size(), columns.size());
   }
 
-  /// f(how to see six rows from `at` on, where the first six begin, the way from six rows to the next), always inlined.
+  /// f(how to see six rows that begin at an address, where the first six begin, the way from six rows to the next).
   template <class F>
-  MINIMA_HD void visit(const F& f) const {
+  void visit(const F& f) const {
     if (transposed_)
       f(
           [](const float* at) MINIMA_INLINE {
@@ -193,16 +194,19 @@ void multiply(const RowsOfA& rows, const PackedB& b, i64 chunk, const Tile& tile
 /// How C's part over the packed columns is cut: only time depends on it.
 struct Cut {
   i64 packs, down, across;  ///< tasks that pack; tiles
+  bool small;               ///< not worth a second thread
 
   Cut(i64 m, const PackedB& b) {
     const double work =
         static_cast<double>(m * b.columns.size()) * static_cast<double>(b.rows.size());
     const auto tasks = static_cast<i64>(std::clamp(work / kWorthATask, 1.0, 4.0 * threads()));
+    small = tasks == 1;
     packs = std::min(tasks, b.panels());
     down = std::max(divided_up(m, kRowsAtOnce), std::min(tasks, divided_up(m, kRowsAtOnce / 2)));
     across = std::max(std::clamp(divided_up(tasks, down), i64{1}, divided_up(b.panels(), 4)),
                       divided_up(b.columns.size(), kColumnsAtOnce));
-    down = std::min(rounded_up(down * across, threads()) / across, divided_up(m, kBlockRows));
+    if (!small)
+      down = std::min(rounded_up(down * across, threads()) / across, divided_up(m, kBlockRows));
   }
 };
 
@@ -216,7 +220,7 @@ void blocked_product(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, float alph
   const i64 height = std::min(k, kPackedDepth / depth * depth);
   const i64 width = even_part(n, std::max<i64>(kPacked / height, 256), kBlockColumns);
   static thread_local std::vector<float> own;
-  float* const memory = scratch(own, rounded_up(height, depth) * width);
+  float* const memory = scratch(own, height * width);
 
   for (i64 left = 0; left < n; left += width) {
     for (i64 top = 0; top < k; top += height) {
@@ -224,7 +228,7 @@ void blocked_product(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, float alph
           memory, {top, std::min(k, top + height)}, {left, std::min(n, left + width)}, depth};
       const Cut cut(m, packed);
       std::atomic<i64> unpacked = cut.packs;
-      parallel_for(cut.packs + cut.down * cut.across, [&](i64 task) {
+      const auto run = [&](i64 task) {
         if (task < cut.packs) {
           const Range panels = part_of(packed.panels(), 1, cut.packs, task);
           for (i64 panel = panels.begin; panel < panels.end; ++panel) packed.fill(B, panel);
@@ -245,7 +249,7 @@ void blocked_product(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, float alph
         else if (top == 0 && beta != 1)
           for (i64 i = 0; i < tile.height; ++i)
             for (i64 j = 0; j < tile.width; ++j) first[i * ldc + j] *= beta;
-        // Tasks are begun in order, so whoever packs is at work.
+        // Packing comes first and has no need of anybody, so whoever packs is at work.
         for (i64 left_over = unpacked; left_over > 0; left_over = unpacked)
           wait_for_change(unpacked, left_over);
         for (i64 chunk = 0; chunk < packed.chunks(); ++chunk) {
@@ -253,7 +257,12 @@ void blocked_product(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, float alph
           base = {first, ldc};
         }
         if (packed.rows.end == k && behind) behind(tile);
-      });
+      };
+      const i64 tasks = cut.packs + cut.down * cut.across;
+      if (cut.small)
+        for (i64 task = 0; task < tasks; ++task) run(task);
+      else
+        parallel_for(tasks, run);
     }
   }
 }

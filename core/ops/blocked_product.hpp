@@ -9,7 +9,7 @@
 namespace minima::ops {
 
 /// gemm() of core/ops/matmul.hpp. An element's bits depend on k and on its own row and column alone, not on the sizes of the
-/// matrices or on threads. Takes k > 0.
+/// matrices or on threads. Takes m, n, k > 0.
 void blocked_product(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, float alpha, const float* a,
                      i64 lda, const float* b, i64 ldb, float beta, float* c, i64 ldc,
                      const float* row, const OnTile& behind);

@@ -31,9 +31,10 @@ struct HiddenBackward {
 
   MINIMA_HD static void apply(T& dh, T& h) {
     const auto x = widened(h);
+    // Both before either is stored: for all that a compiler knows dh and h are one place, and it would take the exponential
+    // twice.
     const auto gradient = widened(dh) * Gelu{}.derivative(x), g = Gelu{}(x);
-    dh = converted<T>(
-        gradient);  // h might lie there, for all that a compiler knows: not before g is made
+    dh = converted<T>(gradient);
     h = converted<T>(g);
   }
   MINIMA_HD void operator()(i64 i) const { apply(dh[i], h[i]); }

@@ -1,5 +1,7 @@
 #include "core/ops/matmul.hpp"
 
+#include <algorithm>
+
 #include "core/cpu/blas.hpp"
 #include "core/ops/blocked_product.hpp"
 #include "core/ops/matmul_rows.hpp"
@@ -157,6 +159,12 @@ void gemm(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const T* a, 
   if constexpr (std::is_same_v<T, float>)
     if (k > 0 && products_in_blocks())
       return blocked_product(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, row, behind);
+  tiled_product(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, row, behind);
+}
+
+template <class T>
+void tiled_product(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const T* a, i64 lda,
+                   const T* b, i64 ldb, T beta, T* c, i64 ldc, const T* row, const OnTile& behind) {
   const auto [tile_m, tile_n] = tile_grid(m, n, k);
   const i64 down = (m + tile_m - 1) / tile_m, across = (n + tile_n - 1) / tile_n;
   parallel_for(down * across, [&](i64 tile) {
@@ -177,6 +185,8 @@ template void gemm(Transpose, Transpose, i64, i64, i64, float, const float*, i64
                    float, float*, i64, const float*, const OnTile&);
 template void gemm(Transpose, Transpose, i64, i64, i64, double, const double*, i64, const double*,
                    i64, double, double*, i64, const double*, const OnTile&);
+template void tiled_product(Transpose, Transpose, i64, i64, i64, float, const float*, i64,
+                            const float*, i64, float, float*, i64, const float*, const OnTile&);
 template void gemm_serial(Transpose, Transpose, i64, i64, i64, float, const float*, i64,
                           const float*, i64, float, float*, i64);
 template void gemm_serial(Transpose, Transpose, i64, i64, i64, double, const double*, i64,

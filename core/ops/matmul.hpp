@@ -6,7 +6,6 @@
 /// AVX-512 kernels reach the processor's peak. f64 has a plain loop.
 #pragma once
 
-#include <algorithm>
 #include <functional>
 
 #include "core/tensor.hpp"
@@ -20,7 +19,7 @@ enum class Transpose { no, yes };
 struct Tile {
   i64 row, column, height, width;
 };
-/// What the thread that computes a tile does behind it, while the tile is in cache.
+/// What the thread that computes a tile does behind it, while the tile is in cache. It makes no product itself.
 using OnTile = std::function<void(const Tile&)>;
 
 /// Whether products of f32 are made in blocks: on AVX2, unless the user has chosen an OpenBLAS (MINIMA_BLAS) or one of its
@@ -33,6 +32,11 @@ bool products_in_blocks();
 template <class T>
 void gemm(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const T* a, i64 lda, const T* b,
           i64 ldb, T beta, T* c, i64 ldc, const T* row = nullptr, const OnTile& behind = {});
+
+/// The same in tiles, whichever way gemm takes.
+template <class T>
+void tiled_product(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const T* a, i64 lda,
+                   const T* b, i64 ldb, T beta, T* c, i64 ldc, const T* row, const OnTile& behind);
 
 /// The same by a device's library, without tiles: queued on a GPU (core/ops/matmul.cu).
 template <class T>

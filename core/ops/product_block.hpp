@@ -26,7 +26,7 @@ struct Base {
 inline constexpr i64 kBlockRows = 6, kBlockColumns = 16;
 
 /// R rows and W columns of C ← base + alpha · A B; the base may be C itself. Every element adds up its products in rising order of
-/// p, by fused multiply-adds.   A [R, depth], B [depth, W] with rows of `ldb`, C [R, W] with rows of `ldc`.
+/// p, by fused multiply-adds; depth > 0.   A [R, depth], B [depth, W] with rows of `ldb`, C [R, W] with rows of `ldc`.
 template <int R, int W, class T>
 MINIMA_HD void product_block(i64 depth, T alpha, const Strided<T>& a, const T* b, i64 ldb,
                              Base<T> base, T* c, i64 ldc) {

@@ -27,22 +27,23 @@ Measurements measure(int threads) {
 std::vector<std::string> warnings(const MachineInfo& machine, const Measurements& measured) {
   std::vector<std::string> list;
   const VectorUnit kernel = blas::vector_unit_of(machine.blas.core);
-  if (!machine.in_blocks && kernel < machine.widest_unit) {
-    const std::string what =
-        fmt::format("OpenBLAS computes with its kernel '{}' ({}), the processor has {}; ",
-                    machine.blas.core, name(kernel), name(machine.widest_unit));
-    if (machine.blas.core_by_user)
-      list.push_back(what + "OPENBLAS_CORETYPE is set: unset it");
-    else if (machine.unit < machine.widest_unit)
-      list.push_back(what + "MINIMA_VECTOR_UNIT is set: unset it");
-    else
-      list.push_back(what +
-                     "install a newer OpenBLAS, or name another library with MINIMA_BLAS=path");
+  const std::string another = "name another OpenBLAS with MINIMA_BLAS=path";
+  if (machine.unit < machine.widest_unit) {
+    list.push_back(
+        fmt::format("the processor has {}, and {} is used; MINIMA_VECTOR_UNIT is set: unset it",
+                    name(machine.widest_unit), name(machine.unit)));
+  } else if (!machine.in_blocks && kernel < machine.widest_unit) {
+    list.push_back(
+        fmt::format("OpenBLAS computes with its kernel '{}' ({}), the processor has {}; {}",
+                    machine.blas.core, name(kernel), name(machine.widest_unit),
+                    machine.blas.core_by_user ? "OPENBLAS_CORETYPE is set: unset it"
+                                              : "install a newer OpenBLAS, or " + another));
   } else if (measured.gemm_one < 0.6 * measured.peak_one) {
     list.push_back(fmt::format(
         "products reach {:.0f} % of the arithmetic's peak; 80 % and more are usual: is other work "
-        "running here? if not, name another OpenBLAS with MINIMA_BLAS=path",
-        100 * measured.gemm_one / measured.peak_one));
+        "running here? if not, {}",
+        100 * measured.gemm_one / measured.peak_one,
+        machine.in_blocks ? "compare with OpenBLAS: MINIMA_BLAS=libopenblas.so.0" : another));
   }
   if (machine.threads > machine.cores)
     list.push_back(
@@ -74,9 +75,7 @@ void print(const MachineInfo& machine, const Measurements& measured) {
   row("BLAS", blas.library);
   row("", fmt::format("{}, kernel {}{}", blas.version, blas.core,
                       blas.core_by_user ? " (by OPENBLAS_CORETYPE)" : ""));
-  row("products", machine.in_blocks
-                      ? "by minima's own AVX2 code (by OpenBLAS if you name one with MINIMA_BLAS)"
-                      : "by OpenBLAS");
+  row("products", machine.in_blocks ? "by minima's own AVX2 code" : "by OpenBLAS");
   row("", "1 thread: " + speed(measured.gemm_one, measured.peak_one));
   if (machine.threads > 1)
     row("",
@@ -118,9 +117,12 @@ void doctor(const CommonOptions& common) {
   }
   if (!(measured.product_error <= kProductErrorLimit))
     fail_at_run_time(
-        "doctor: the kernel '{}' of {} computes wrong products (error {:.3g} roundings, limit {}); "
+        "doctor: {} computes wrong products (error {:.3g} roundings, limit {}); "
         "choose another kernel with OPENBLAS_CORETYPE or another library with MINIMA_BLAS=path",
-        machine.blas.core, machine.blas.library, measured.product_error, kProductErrorLimit);
+        machine.in_blocks
+            ? "minima's AVX2 code"
+            : fmt::format("the kernel '{}' of {}", machine.blas.core, machine.blas.library),
+        measured.product_error, kProductErrorLimit);
 }
 
 }  // namespace

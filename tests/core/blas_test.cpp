@@ -89,7 +89,7 @@ TEST_CASE(
         on_row[here] = 0.5 * sum + double{row[static_cast<std::size_t>(j)]} + 1;
       }
     }
-    for (const auto product : {&ops::gemm<float>, &ops::blocked_product})
+    for (const auto product : {&ops::tiled_product<float>, &ops::blocked_product})
       for (const bool with_row : {false, true}) {
         std::vector<float> c = before;
         product(ta, tb, m, n, k, 0.5f, a.data(), lda, b.data(), ldb, 2, c.data(), ldc,
@@ -114,31 +114,37 @@ TEST_CASE("with beta 0 a product does not read what it overwrites") {
   ops::gemm<float>(Transpose::no, Transpose::no, 2, 2, 0, 1, a.data(), 3, b.data(), 2, 0, c.data(),
                    2);
   for (float value : c) CHECK(value == 0);
+  ops::gemm<float>(Transpose::no, Transpose::no, 2, 2, 0, 1, a.data(), 3, b.data(), 2, 0, c.data(),
+                   2, b.data());
+  for (std::size_t i = 0; i < 4; ++i) CHECK(c[i] == b[i % 2]);
 }
 
 TEST_CASE("products have the same bits on one, two and three threads") {
   const int before = threads();
   RandomSequence sizes(7, "sizes");
-  for (int i = 0; i < 60; ++i) {
-    const i64 m = 1 + static_cast<i64>(sizes.below(400)),
-              n = 1 + static_cast<i64>(sizes.below(400)),
-              k = 1 + static_cast<i64>(sizes.below(300));
-    const Transpose ta{i % 2 == 0 ? Transpose::no : Transpose::yes},
-        tb{i / 2 % 2 == 0 ? Transpose::no : Transpose::yes};
-    CAPTURE(m);
-    CAPTURE(n);
-    CAPTURE(k);
-    const std::vector<float> a = random(m * k, 1), b = random(k * n, 2);
-    std::vector<float> first;
-    for (int count : {1, 2, 3}) {
-      set_threads(count);
-      std::vector<float> c(static_cast<std::size_t>(m * n));
-      ops::gemm<float>(ta, tb, m, n, k, 1, a.data(), ta == Transpose::yes ? m : k, b.data(),
-                       tb == Transpose::yes ? k : n, 0, c.data(), n);
-      if (count == 1) first = c;
-      CHECK(c == first);
+  std::vector<std::array<i64, 3>> list{{20, 5000, 300}, {30, 40, 4500}};  // several parts of B
+  for (int i = 0; i < 60; ++i)
+    list.push_back({1 + static_cast<i64>(sizes.below(400)), 1 + static_cast<i64>(sizes.below(400)),
+                    1 + static_cast<i64>(sizes.below(300))});
+  for (const auto product : {&ops::tiled_product<float>, &ops::blocked_product})
+    for (std::size_t i = 0; i < list.size(); ++i) {
+      const auto [m, n, k] = list[i];
+      const Transpose ta{i % 2 == 0 ? Transpose::no : Transpose::yes},
+          tb{i / 2 % 2 == 0 ? Transpose::no : Transpose::yes};
+      CAPTURE(m);
+      CAPTURE(n);
+      CAPTURE(k);
+      const std::vector<float> a = random(m * k, 1), b = random(k * n, 2), row = random(n, 3);
+      std::vector<float> first;
+      for (int count : {1, 2, 3}) {
+        set_threads(count);
+        std::vector<float> c(static_cast<std::size_t>(m * n));
+        product(ta, tb, m, n, k, 0.3f, a.data(), ta == Transpose::yes ? m : k, b.data(),
+                tb == Transpose::yes ? k : n, 0, c.data(), n, row.data(), {});
+        if (count == 1) first = c;
+        CHECK(c == first);
+      }
     }
-  }
   set_threads(before);
 }
 
@@ -147,9 +153,9 @@ TEST_CASE(
   constexpr i64 m = 211, n = 83, k = 300, row = 200, column = 50, rows = 11, columns = 33;
   const std::vector<float> a = random(m * k, 1), b = random(k * n, 2);
   std::vector<float> all(m * n), some(rows * columns);
-  ops::blocked_product(Transpose::no, Transpose::no, m, n, k, 1, a.data(), k, b.data(), n, 0,
+  ops::blocked_product(Transpose::no, Transpose::no, m, n, k, 0.3f, a.data(), k, b.data(), n, 0,
                        all.data(), n, nullptr, {});
-  ops::blocked_product(Transpose::no, Transpose::no, rows, columns, k, 1, a.data() + row * k, k,
+  ops::blocked_product(Transpose::no, Transpose::no, rows, columns, k, 0.3f, a.data() + row * k, k,
                        b.data() + column, n, 0, some.data(), columns, nullptr, {});
   for (std::size_t i = 0; i < rows; ++i)
     for (std::size_t j = 0; j < columns; ++j)

@@ -55,6 +55,10 @@ TEST_CASE("a step whose gradient overflowed changes nothing") {
   for (const std::string& name : optimizer_names()) check_overflow(name);
 }
 
+TEST_CASE("a weight that is not finite after a step is told by it") {
+  for (const std::string& name : optimizer_names()) check_bad_weights(name);
+}
+
 TEST_CASE("an entry that is not finite leaves its weight alone under the guard") {
   for (const std::string& name : optimizer_names()) check_guard(name);
 }

@@ -305,6 +305,26 @@ inline void check_overflow(const std::string& name) {
   });
 }
 
+/// A weight that is not finite after a step is told by it, watched or not, in f32 and in bf16, of any group.
+inline void check_bad_weights(const std::string& name) {
+  for_specs(name, [](const std::string& spec) {
+    for (const bool watch : {false, true})
+      for (const DType type : {DType::f32, DType::bf16}) {
+        const Model model(conformance_shapes());
+        Parameter& last = *model.all().back();
+        last.value = last.value.to(type);
+        Optimizer optimizer = make_optimizer(spec, model.all());
+        const auto stepped = [&](i64 k) {
+          model.set_gradients(k);
+          return optimizer.step({.watch = watch}).bad_weights;
+        };
+        CHECK_FALSE(stepped(0));
+        last.value.fill(HUGE_VAL);
+        CHECK(stepped(1));
+      }
+  });
+}
+
 /// Under the guard, an entry that is not finite leaves its weight alone and is zero in the state
 /// that is kept for each element; everything else stays finite.
 inline void check_guard(const std::string& name) {
@@ -398,7 +418,7 @@ inline void check_conformance(const std::string& name) {
   CAPTURE(name);
   check_bytes(name), check_descends(name), check_resumes(name), check_groups(name);
   check_schedule(name), check_stands_still(name), check_skips(name), check_overflow(name);
-  check_guard(name), check_rows(name), check_refusals(name);
+  check_bad_weights(name), check_guard(name), check_rows(name), check_refusals(name);
 }
 
 }  // namespace minima::test

@@ -235,14 +235,19 @@ TEST_CASE("what is not finite ends training in its step, and the op or the tenso
   CHECK(gradient.find("in step 6") != std::string::npos);
   CHECK(gradient.find("of 'sqrt'") != std::string::npos);
 
-  Line line;
-  Optimizer optimizer = make_optimizer("sgd:lr=0.02", line.objective().parameters);
-  Trainer trainer(line.objective(), optimizer, line_options());
-  trainer.callbacks.push_back({.step = [&](const StepRecord& record, i64) {
-    if (record.step == 3) line.slope.value.fill(kInfinity);
-  }});
-  CHECK_THROWS_WITH_AS(trainer.run(),
-                       doctest::Contains("the weight 'slope' is not finite at element 0"), Error);
+  for (const NonFinite policy : {NonFinite::stop, NonFinite::skip, NonFinite::lower_scale}) {
+    CAPTURE(static_cast<int>(policy));
+    Line line;
+    Optimizer optimizer = make_optimizer("sgd:lr=0.02", line.objective().parameters);
+    TrainingOptions options = line_options();
+    options.non_finite = policy;
+    Trainer trainer(line.objective(), optimizer, options);
+    trainer.callbacks.push_back({.step = [&](const StepRecord& record, i64) {
+      if (record.step == 3) line.slope.value.fill(kInfinity);
+    }});
+    CHECK_THROWS_WITH_AS(trainer.run(),
+                         doctest::Contains("the weight 'slope' is not finite at element 0"), Error);
+  }
 }
 
 TEST_CASE("weights that an update makes infinite are found in that step") {
