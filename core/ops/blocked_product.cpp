@@ -48,7 +48,7 @@ float* scratch(std::vector<float>& own, i64 n) {
 }
 
 /// An operand as gemm() takes it.
-struct Matrix {
+struct Operand {
   Transpose transpose;
   const float* at;
   i64 ld;
@@ -75,7 +75,7 @@ struct PackedB {
   }
 
   /// Fills one panel of each chunk, with zeros where B has ended.
-  void fill(const Matrix& b, i64 number) const noexcept {
+  void fill(const Operand& b, i64 number) const noexcept {
     const i64 column = columns.begin + number * kBlockColumns,
               width = std::min(kBlockColumns, columns.end - column);
     for (i64 i = 0; i < chunks(); ++i) {
@@ -102,7 +102,7 @@ struct PackedB {
 /// Rows of op(A), at the columns that a chunk of B has as rows. A that is not transposed is read where it is.
 class RowsOfA {
  public:
-  RowsOfA(const Matrix& a, Range rows, Range columns)
+  RowsOfA(const Operand& a, Range rows, Range columns)
       : transposed_(a.transpose == Transpose::yes),
         at_(a.from(rows.begin, columns.begin)),
         ld_(a.ld),
@@ -215,7 +215,7 @@ struct Cut {
 void blocked_product(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, float alpha, const float* a,
                      i64 lda, const float* b, i64 ldb, float beta, float* c, i64 ldc,
                      const float* row, const OnTile& behind) {
-  const Matrix A{ta, a, lda}, B{tb, b, ldb};
+  const Operand A{ta, a, lda}, B{tb, b, ldb};
   const i64 depth = even_part(k, kDepth, 8);
   const i64 height = std::min(k, kPackedDepth / depth * depth);
   const i64 width = even_part(n, std::max<i64>(kPacked / height, 256), kBlockColumns);
