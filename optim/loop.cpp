@@ -24,17 +24,6 @@ const float* open_gradient(const GradientView& gradient, i64 begin, i64 n, float
   return scratch;
 }
 
-/// Whether the bits of all magnitudes are less than the limit; whole numbers, whose largest GCC finds by vectors.
-bool below(u32 limit, const float* x, i64 n) {
-  u32 largest = 0;
-  vectorize([&, x, n]() MINIMA_INLINE {
-    u32 most = 0;
-    for (i64 i = 0; i < n; ++i) most = std::max(most, std::bit_cast<u32>(x[i]) & 0x7fffffffu);
-    largest = most;
-  });
-  return largest < limit;
-}
-
 /// While one block is encoded, memory would stand idle.
 void prefetch(const SlotView& slot, i64 begin, i64 n) {
   const i64 bytes = bytes_each(slot.storage);
@@ -135,7 +124,7 @@ void for_pieces(const StepView& view, std::size_t slots, i64 width, i64 begin, i
       if (access == Access::read || view.moves(at + done)) f(piece);
     }
     if (access == Access::read) continue;
-    if (view.bad_weights && !below(weight_limit(view.value.storage), p, n))
+    if (view.bad_weights && block8::loops().largest(p, n) >= weight_limit(view.value.storage))
       std::atomic_ref(*view.bad_weights).store(1, std::memory_order_relaxed);
     if (const i64 next = std::min(stretch, end - at - n); block && next > 0) {
       prefetch(view.value, at + n, next);
