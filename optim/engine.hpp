@@ -15,7 +15,7 @@ namespace minima {
 
 /// What every optimizer takes beside its rule's and the storage's options.
 struct EngineOptions {
-  /// Where a gradient's entry is inf or NaN: leave that weight alone and make its state zero.
+  /// Where a gradient's entry is NaN, or its square inf (from 2⁶⁴ on): leave that weight alone and make its state zero.
   /// Unless given, on for state=block8, where one such entry would spoil a whole block, and off
   /// elsewhere.
   std::optional<bool> non_finite_guard;

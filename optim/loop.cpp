@@ -31,6 +31,47 @@ void prefetch(const SlotView& slot, i64 begin, i64 n) {
   for (i64 i = 0; i < n * bytes; i += 64) __builtin_prefetch(from + i, 1);
 }
 
+/// Whether every bit is: what is not zero nearly always begins so.
+bool all_zero(const float* values, i64 n) {
+  u32 any = std::bit_cast<u32>(values[0]);
+  if (any == 0)
+    vectorize([&]() MINIMA_INLINE {
+      for (i64 i = 0; i < n; ++i) any |= std::bit_cast<u32>(values[i]);
+    });
+  return any == 0;
+}
+
+/// Whether the first slots are known to be zero from `at` on; n becomes the number of elements of which that holds alike.
+bool known_zero(const StepView& view, std::size_t slots, i64 at, i64& n) {
+  if (!view.zero_slots || slots == 0) return false;
+  const auto zero = [&](i64 unit) { return view.zero_slots[unit] >= slots; };
+  const i64 unit = view.unit(), first = at / unit;
+  i64 next = first + 1;
+  while (next * unit < at + n && zero(next) == zero(first)) ++next;
+  n = std::min(n, next * unit - at);
+  return zero(first);
+}
+
+/// Stores the state of n elements, `values` of each slot, and notes where it is zero. What was zero and still is
+/// lies there already: of an embedding's rows that no text has had yet, AdamW moves 8 bytes a weight and not 24.
+void close_state(const StepView& view, std::span<float* const> values, i64 begin, i64 n,
+                 bool was_zero) {
+  const i64 unit = view.zero_slots ? view.unit() : n;
+  for (i64 done = 0, count; done < n; done += count) {
+    count = std::min(n - done, unit);
+    const bool zero = view.zero_slots && std::ranges::all_of(values, [&](const float* slot) {
+                        return all_zero(slot + done, count);
+                      });
+    if (view.zero_slots) {
+      u8& known = view.zero_slots[(begin + done) / unit];
+      known = zero ? std::max(known, static_cast<u8>(values.size())) : u8{0};
+    }
+    if (zero && was_zero) continue;
+    for (std::size_t k = 0; k < values.size(); ++k)
+      close_slot(view.slots[k], begin + done, count, values[k] + done);
+  }
+}
+
 struct Stretch {
   i64 begin, end;
 };
@@ -40,7 +81,7 @@ struct Stretch {
 std::vector<Stretch> moved_stretches(const StepView& view, std::size_t slots) {
   std::vector<Stretch> result;
   const i64 size = view.shape.size(), block = std::max<i64>(1, view.block_size(slots));
-  const i64 task = (32768 + block - 1) / block * block;
+  const i64 unit = view.unit(), task = (32768 + unit - 1) / unit * unit;
   if (!view.skips_rows()) {
     for (i64 begin = 0; begin < size; begin += task)
       result.push_back({begin, std::min(size, begin + task)});
@@ -97,7 +138,8 @@ void trace_element(const FormulaStep& step) {
 
 void for_pieces(const StepView& view, std::size_t slots, i64 width, i64 begin, i64 end,
                 Access access, const std::function<void(const Piece&)>& f) {
-  const i64 block = view.block_size(slots), stretch = block ? block : kLongestStretch;
+  const i64 block = view.block_size(slots), unit = view.unit();
+  const i64 stretch = block ? block : kLongestStretch / unit * unit;
   const i64 longest = block ? block8::loops().piece : stretch;
   // Rows of scratch are a little apart from a power of two, so that they do not meet in the cache.
   const i64 pitch = (stretch + 15) / 16 * 16 + 80;
@@ -105,6 +147,14 @@ void for_pieces(const StepView& view, std::size_t slots, i64 width, i64 begin, i
   const auto scratch_of = [&](std::size_t k) { return scratch + static_cast<i64>(2 + k) * pitch; };
   for (i64 at = begin, n; at < end; at += n) {
     n = std::min(end - at, block ? block - at % block : stretch);
+    // Sums are formed by pieces, which must be the same whatever is known.
+    const bool was_zero = access == Access::write && known_zero(view, slots, at, n);
+    std::array<float*, kMaxSlots> state{};
+    for (std::size_t k = 0; k < slots; ++k) {
+      const bool in_place = view.slots[k].storage == Storage::fp32 && !was_zero;
+      state[k] = in_place ? static_cast<float*>(view.slots[k].values) + at : scratch_of(k);
+      if (was_zero) std::fill_n(state[k], n, 0.0f);
+    }
     float *const p = open_slot(view.value, at, n, scratch), *const cuts = scratch + pitch;
     const float* g = open_gradient(view.gradient, at, n, cuts);
     float scale = view.gradient_scale;
@@ -120,7 +170,8 @@ void for_pieces(const StepView& view, std::size_t slots, i64 width, i64 begin, i
       count = std::min({longest, n - done, width - j});
       Piece piece{i, j, count, p + done, g + done, scale, Guard(view.guard), {}};
       for (std::size_t k = 0; k < slots; ++k)
-        piece.s[k] = open_slot(view.slots[k], at + done, count, scratch_of(k) + done);
+        piece.s[k] = was_zero ? state[k] + done
+                              : open_slot(view.slots[k], at + done, count, state[k] + done);
       if (access == Access::read || view.moves(at + done)) f(piece);
     }
     if (access == Access::read) continue;
@@ -129,10 +180,11 @@ void for_pieces(const StepView& view, std::size_t slots, i64 width, i64 begin, i
     if (const i64 next = std::min(stretch, end - at - n); block && next > 0) {
       prefetch(view.value, at + n, next);
       if (!view.gradient.ids) prefetch(view.gradient.values, at + n, next);
-      for (std::size_t k = 0; k < slots; ++k) prefetch(view.slots[k], at + n, next);
+      if (!was_zero)
+        for (std::size_t k = 0; k < slots; ++k) prefetch(view.slots[k], at + n, next);
     }
-    close_slot(view.value, at, n, scratch);
-    for (std::size_t k = 0; k < slots; ++k) close_slot(view.slots[k], at, n, scratch_of(k));
+    close_slot(view.value, at, n, p);
+    close_state(view, {state.data(), slots}, at, n, was_zero);
   }
 }
 

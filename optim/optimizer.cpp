@@ -166,6 +166,7 @@ struct Optimizer::Impl {
   struct Entry {
     Parameter* parameter;
     std::size_t group, first_slot, slot_count;  ///< in `memory` and `plan`; without `step`
+    std::vector<u8> zero_slots = {};            ///< of StepView; empty: nothing is known
   };
 
   explicit Impl(OptimizerSpec resolved) : spec(std::move(resolved)) {}
@@ -196,7 +197,7 @@ struct Optimizer::Impl {
   }
 
   StepView view(std::size_t index, const StepOptions& options) {
-    const Entry& entry = entries[index];
+    Entry& entry = entries[index];
     Parameter& parameter = *entry.parameter;
     check(
         parameter.value.device() == device,
@@ -230,7 +231,17 @@ struct Optimizer::Impl {
     view.guard = spec.guard();
     view.lazy_rows = spec.engine.lazy_rows;
     view.probe = options.probed == &parameter ? options.probe : nullptr;
+    if (device == Device{} && view.slot_count > 0 && !view.skips_rows()) {
+      const i64 unit = view.unit();
+      entry.zero_slots.resize(static_cast<std::size_t>((view.shape.size() + unit - 1) / unit));
+      view.zero_slots = entry.zero_slots.data();
+    }
     return view;
+  }
+
+  /// Before somebody else may write to the state.
+  void forget_zeros() {
+    for (Entry& entry : entries) entry.zero_slots.clear();
   }
 
   /// Where a planned slot is among all of them.
@@ -257,6 +268,7 @@ Optimizer make_optimizer(const std::string& spec, const std::vector<ParameterGro
       impl->add(*parameter, impl->rules.size() - 1);
     }
   }
+  check_overrides(impl->spec.name, impl->plan, impl->spec.storage);
   return Optimizer(std::move(impl));
 }
 
@@ -332,6 +344,7 @@ Tensor Optimizer::values(const PlannedSlot& slot) const {
 }
 
 void Optimizer::set_values(const PlannedSlot& slot, const Tensor& values) {
+  impl_->forget_zeros();
   const std::size_t index = impl_->index_of(slot);
   StoredSlot& stored = impl_->memory[index];
   const PlannedSlot& planned = state().slots[index];
@@ -346,6 +359,7 @@ void Optimizer::set_values(const PlannedSlot& slot, const Tensor& values) {
 }
 
 std::vector<NamedTensor> Optimizer::tensors() const {
+  impl_->forget_zeros();
   std::vector<NamedTensor> result;
   for (std::size_t s = 0; s < impl_->memory.size(); ++s) {
     const std::string key = state().slots[s].key();

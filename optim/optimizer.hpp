@@ -70,9 +70,8 @@ struct StepReport {
   std::optional<double> grad_norm;  ///< after gradient_scale, before clipping; where measured
   bool clipped = false;
   bool skipped = false;
-  std::optional<double> loss;  ///< that of the options
-  bool bad_weights =
-      false;  ///< a weight that the step moved is inf or NaN (on a GPU: before it is rounded to bf16)
+  std::optional<double> loss;         ///< that of the options
+  bool bad_weights = false;           ///< a weight that the step moved is inf or NaN
   std::vector<TensorReport> tensors;  ///< of every parameter that was stepped; where watched
   double watch_seconds = 0;           ///< what watching took beside the step
 
@@ -116,7 +115,8 @@ class Optimizer {
   void set_values(const PlannedSlot& slot, const Tensor& values);
 
   /// The state under its keys in a file: `<parameter>/<slot>`, in block8 `….codes` and `….absmax`,
-  /// and `<parameter>/step`. Slots share their memory with the optimizer.
+  /// and `<parameter>/step`. Slots share their memory with the optimizer; to change them
+  /// between steps, ask for them anew or call assign().
   std::vector<NamedTensor> tensors() const;
   /// Takes over the values of `tensors`. Throws one Error that lists every name missing or too many
   /// and every other shape or type; then nothing has changed.

@@ -61,7 +61,12 @@ i64 parse_choice(std::string_view owner, std::string_view name, const std::strin
 }
 
 void check_range(std::string_view owner, std::string_view name, double value, const Range& range) {
-  if (range.holds(value)) return;
+  if (range.holds(value)) {
+    const auto used = static_cast<float>(value);  // by what computes
+    check(std::isfinite(used) && (used != 0 || value == 0),
+          "{}: {} is {}; in 32 bits, as steps are computed, that is {}", owner, name, value, used);
+    return;
+  }
   std::string wanted;
   if (range.least > 0 && range.least < 1e-300)
     wanted = "above 0";

@@ -1,5 +1,8 @@
 #include "optim/plan.hpp"
 
+#include <algorithm>
+#include <array>
+
 #include "core/dtype.hpp"
 #include "optim/registry.hpp"
 #include "optim/storage/block8.hpp"
@@ -7,13 +10,15 @@
 namespace minima {
 namespace {
 
+std::array<std::pair<Storage, const std::string&>, 3> overrides(const StorageOptions& o) {
+  return {{{Storage::fp32, o.fp32}, {Storage::bf16, o.bf16}, {Storage::block8, o.block8}}};
+}
+
 /// The one place that decides: a storage and the reason.
 std::pair<Storage, std::string> storage_for(const PlannedSlot& planned, const Slot& slot,
                                             const StorageOptions& o) {
   if (slot.shape) return {Storage::fp32, "a sum over many elements"};
-  const std::pair<Storage, const std::string&> overrides[] = {
-      {Storage::fp32, o.fp32}, {Storage::bf16, o.bf16}, {Storage::block8, o.block8}};
-  for (const auto& [storage, pattern] : overrides)
+  for (const auto& [storage, pattern] : overrides(o))
     if (matches(planned.key(), pattern))
       return {storage, fmt::format("{}={}", storage_name(storage), pattern)};
   if (o.state == Storage::block8 && planned.elements() < o.min_8bit_size)
@@ -63,6 +68,21 @@ std::string StatePlan::table() const {
                             elements(), scales(), bytes());
 }
 
+void check_overrides(const std::string& owner, const StatePlan& plan,
+                     const StorageOptions& options) {
+  const auto chosen = [&](const std::string& pattern) {
+    return std::ranges::any_of(plan.slots, [&](const PlannedSlot& slot) {
+      return slot.dense && matches(slot.key(), pattern);
+    });
+  };
+  const auto example = std::ranges::find(plan.slots, true, &PlannedSlot::dense);
+  for (const auto& [storage, pattern] : overrides(options))
+    check(pattern.empty() || chosen(pattern), "{}: {}={} matches no slot{}", owner,
+          storage_name(storage), pattern,
+          example == plan.slots.end() ? " that could be stored otherwise"
+                                      : "; they are named like '" + example->key() + "'");
+}
+
 std::vector<PlannedSlot> plan_slots(const ParameterShape& parameter, const AnyRule& rule,
                                     const StorageOptions& options) {
   std::vector<PlannedSlot> result;
@@ -92,6 +112,7 @@ StatePlan plan_state(const std::string& spec, const std::vector<ParameterShape>&
   for (const ParameterShape& parameter : parameters)
     for (PlannedSlot& slot : plan_slots(parameter, *resolved.rule, resolved.storage))
       plan.slots.push_back(std::move(slot));
+  check_overrides(resolved.name, plan, resolved.storage);
   return plan;
 }
 

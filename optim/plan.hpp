@@ -45,8 +45,8 @@ struct StatePlan {
 };
 
 /// How state is stored, the same options for every optimizer. `fp32`, `bf16` and `block8` override
-/// by name: a slot whose key `<parameter>/<slot>` matches the pattern ("embeddings|^classifier",
-/// "exp_avg$"; see matches) is stored so, whatever its size.
+/// by name, the first that matches in this order: a slot whose key `<parameter>/<slot>` matches the pattern
+/// ("embeddings|^classifier", "exp_avg$"; see matches) is stored so, whatever its size.
 struct StorageOptions {
   Storage state = Storage::fp32;
   i64 block_size = 256;      ///< elements that share a scale in block8, 16 to 4,096
@@ -65,6 +65,10 @@ struct StorageOptions {
 };
 
 class AnyRule;
+
+/// Throws Error where an override by name matches no slot that it could change: a misspelled one would go unnoticed.
+void check_overrides(const std::string& owner, const StatePlan& plan,
+                     const StorageOptions& options);
 
 /// The slots of one parameter under a rule, `step` last.
 std::vector<PlannedSlot> plan_slots(const ParameterShape& parameter, const AnyRule& rule,

@@ -86,11 +86,14 @@ struct StepView {
   i64 t = 1;
   float clip_value = 0;      ///< the gradient's entries are cut to ± this; 0: they are not
   float gradient_scale = 1;  ///< multiplies the gradient: unscaling and clipping in one
-  /// Where a gradient's entry is not finite, its weight stays and its state becomes zero.
+  /// Where a gradient's entry or its square is not finite, its weight stays and its state becomes zero.
   bool guard = false;
   /// Only the rows of a gradient of rows are moved, as in torch.optim.SparseAdam.
   bool lazy_rows = false;
   bool skipped = false;  ///< on a GPU, which alone knows it: nothing is to change
+  /// On the CPU, for each unit of elements: how many of the first slots are known to be zero there; null: nothing is
+  /// known. Those are not read, and written only when they are zero no more.
+  u8* zero_slots = nullptr;
   /// On the CPU: becomes 1 where a weight that is moved is inf or NaN.
   unsigned* bad_weights = nullptr;
   Workspace workspace = {};
@@ -101,6 +104,11 @@ struct StepView {
     for (std::size_t k = 0; k < count; ++k)
       if (slots[k].storage == Storage::block8) return slots[k].block_size;
     return 0;
+  }
+  /// Elements in a unit of zero_slots: a block, or about a row of an embedding.
+  i64 unit() const {
+    const i64 block = block_size(static_cast<std::size_t>(slot_count));
+    return block ? block : 256;
   }
   MINIMA_HD bool skips_rows() const { return lazy_rows && gradient.ids; }
   /// Whether the row of the table that element `at` lies in is changed.

@@ -7,7 +7,7 @@
 /// it stays scalar. Because this is a template, a loop around code that is written outside of this
 /// project (an optimizer's rule, say) gets the same three versions. Sources are compiled without
 /// contraction to FMA, so the three give the same bits; where a fused multiply-add is meant,
-/// `std::fma` says so.
+/// `std::fma` says so. Under the address sanitizer the plain loop stands for all three.
 #pragma once
 
 #include "core/cpu/threads.hpp"
@@ -33,7 +33,7 @@ void call_base(const F& f) {
   f();
 }
 
-#if defined(__x86_64__) && !defined(__CUDACC__)
+#if defined(__x86_64__) && !defined(__CUDACC__) && !defined(__SANITIZE_ADDRESS__)
 template <class F>
 [[gnu::target("avx2,fma,bmi,bmi2,f16c")]] void call_avx2(const F& f) {
   f();
@@ -51,7 +51,7 @@ call_avx512(const F& f) {
 
 template <class F>
 void vectorize(const F& f) {
-#if defined(__x86_64__) && !defined(__CUDACC__)
+#if defined(__x86_64__) && !defined(__CUDACC__) && !defined(__SANITIZE_ADDRESS__)
   switch (vector_unit()) {
     case VectorUnit::avx512:
       return detail::call_avx512(f);

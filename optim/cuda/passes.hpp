@@ -133,9 +133,9 @@ __global__ void __launch_bounds__(kThreads)
           const bool ok = guard.passes(g[e]);
           if (!ok) p[e] = before;
           for (int s = 0; s < kSlots; ++s) state[s][e] = ok ? state[s][e] : 0.0f;
-          bad |= !Guard(true).passes(p[e]);
         };
         walk_rows<N, Formula>(factors, columns.first + k, columns.width, change);
+        for (int e = 0; e < N; ++e) bad |= block8::magnitude(p[e]) >= columns.bad_weight;
         store(columns.value, k, p);
         if (block && columns.lazy) atomicExch(&moved[b], 1u);
       }

@@ -141,6 +141,7 @@ struct Columns {
     ids = g.ids, count = g.count, row_width = g.width;
     first = begin, width = view.matrix.columns, lazy = view.skips_rows();
     scale = view.gradient_scale, limit = view.clip_value;
+    bad_weight = weight_limit(view.value.storage);
     // A quad lies in one of the rows given.
     quads = begin % 4 == 0 && takes_quads(view.value) && takes_quads(g.values) &&
             (!ids || row_width % 4 == 0);
@@ -181,6 +182,7 @@ struct Columns {
   const i64* ids;
   i64 count, row_width, first, width;
   float scale, limit;
+  u32 bad_weight;  ///< the least magnitude that is no finite weight, as bits
   bool quads, lazy;
 };
 

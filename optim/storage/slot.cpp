@@ -87,13 +87,8 @@ Tensor read_slot(const SlotView& slot, const Shape& shape) {
 }
 
 void write_slot(const SlotView& slot, const Tensor& values) {
-  for_stretches(slot, values.size(), [&](i64 at, i64 n) {
-    const float* const from = values.data<float>() + at;
-    if (slot.storage == Storage::fp32)
-      std::copy(from, from + n, static_cast<float*>(slot.values) + at);
-    else
-      close_slot(slot, at, n, from);
-  });
+  for_stretches(slot, values.size(),
+                [&](i64 at, i64 n) { close_slot(slot, at, n, values.data<float>() + at); });
 }
 
 }  // namespace minima

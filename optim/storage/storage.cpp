@@ -1,5 +1,7 @@
 #include "optim/storage/storage.hpp"
 
+#include <algorithm>
+
 #include "core/dtype.hpp"
 #include "optim/storage/block8.hpp"
 
@@ -33,6 +35,8 @@ void close_slot(const SlotView& slot, i64 begin, i64 n, const float* values) {
     slot.absmax[begin / slot.block_size] = std::bit_cast<float>(largest);
     block8::loops().encode(*slot.map, values, n, block8::divisor(largest),
                            static_cast<u8*>(slot.values) + begin);
+  } else if (float* const to = static_cast<float*>(slot.values) + begin; values != to) {
+    std::copy_n(values, n, to);
   }
 }
 

@@ -52,7 +52,7 @@ inline constexpr i64 kSmallestBlock = 16;
 /// The n values from `begin` on: in the slot's own memory where that holds floats, else in `scratch`.
 /// Those of block8 lie in one block.
 float* open_slot(const SlotView& slot, i64 begin, i64 n, float* scratch);
-/// Stores what was opened so; of block8 a whole block, whose scale it sets.
+/// Stores values, where they do not lie there already; of block8 a whole block, whose scale it sets.
 void close_slot(const SlotView& slot, i64 begin, i64 n, const float* values);
 
 }  // namespace minima

@@ -63,6 +63,28 @@ TEST_CASE("an entry that is not finite leaves its weight alone under the guard")
   for (const std::string& name : optimizer_names()) check_guard(name);
 }
 
+TEST_CASE("under the guard a gradient whose square overflows is as one that is not a number") {
+  for (const char* spec : {"adam", "adamw", "adamw:amsgrad=true"})
+    for (const char* state : {"fp32", "bf16", "block8"}) {
+      const std::string guarded =
+          fmt::format("{}:non_finite_guard=true:state={}:min_8bit_size=1", spec, state);
+      CAPTURE(guarded);
+      const Model large({{"w", {20, 30}}}), unknown({{"w", {20, 30}}});
+      Optimizer a = make_optimizer(guarded, large.all()),
+                b = make_optimizer(guarded, unknown.all());
+      for (int k = 0; k < 3; ++k) {
+        large.set_gradients(k), unknown.set_gradients(k);
+        if (k == 1) {
+          large[0].gradient.mutable_values().span<float>()[7] = 1e30f;
+          unknown[0].gradient.mutable_values().span<float>()[7] = std::nanf("");
+        }
+        a.step(), b.step();
+      }
+      check_same(large, unknown);
+      check_same_state(a, b);
+    }
+}
+
 TEST_CASE("without the guard a gradient that is not a number reaches the weight") {
   const Model model({{"v", {8}}});
   Optimizer plain = make_optimizer("adamw", model.all());

@@ -54,6 +54,14 @@ TEST_CASE("a value that cannot be read or is out of range is refused") {
   CHECK(error_of("adamw:lr=1:lr=2").ends_with("lr is given twice"));
 }
 
+TEST_CASE("a number that is infinite or nothing in 32 bits is refused") {
+  const Model model({{"w", {4, 4}}});
+  for (const char* option : {"lr=1e39", "eps=1e-50", "weight_decay=1e300"})
+    CHECK_THROWS_WITH_AS(make_optimizer(std::string("adamw:") + option, model.all()),
+                         doctest::Contains("; in 32 bits, as steps are computed, that is "), Error);
+  CHECK_NOTHROW(make_optimizer("adamw:lr=3e38:eps=1e-45", model.all()));
+}
+
 TEST_CASE("an illegal mix of options is refused with the ways out") {
   CHECK(error_of("adafactor:lr=1e-3") ==
         "adafactor: lr=0.001 together with relative_step, which makes its own step size; leave lr "

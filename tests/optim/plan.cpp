@@ -80,6 +80,21 @@ TEST_CASE(
   set_threads(before);
 }
 
+TEST_CASE("an override that matches no slot is refused, with a name of one") {
+  const std::vector<ParameterShape> shapes{{"embeddings", {100, 50}}, {"bias", {50}}};
+  const Model model(shapes);
+  for (const char* option : {"fp32=embedings", "bf16=step", "block8=exp_avg_row"}) {
+    const std::string spec = std::string("adamw8bit:") + option;
+    const std::string words = std::string("adamw8bit: ") + option +
+                              " matches no slot; they are named like 'embeddings/exp_avg'";
+    CHECK_THROWS_WITH_AS(make_optimizer(spec, model.all()), words.c_str(), Error);
+    CHECK_THROWS_WITH_AS(plan_state(spec, shapes), words.c_str(), Error);
+  }
+  CHECK_THROWS_WITH_AS(plan_state("sgd:momentum=0:fp32=embeddings", shapes),
+                       "sgd: fp32=embeddings matches no slot that could be stored otherwise",
+                       Error);
+}
+
 TEST_CASE("a slot's storage follows size, overrides and kind, and the plan says why") {
   const std::vector<ParameterShape> shapes{
       {"embeddings.weight", {100, 50}}, {"lin.weight", {64, 64}}, {"lin.bias", {64}}};

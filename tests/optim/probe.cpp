@@ -163,6 +163,40 @@ TEST_CASE("lazy rows in blocks that hold several rows leave the others' weights 
           (row != 3));
 }
 
+TEST_CASE("state that is written where all was zero moves the next step") {
+  for (const char* state : {"fp32", "bf16", "block8"})
+    for (const bool by_value : {true, false}) {
+      CAPTURE(state);
+      CAPTURE(by_value);
+      const Model model({{"w", {20, 256}}});
+      Optimizer optimizer =
+          make_optimizer(std::string("adamw:weight_decay=0:state=") + state, model.all());
+      const auto step = [&] {
+        model[0].gradient =
+            Gradient::rows(Tensor::from(std::vector<i64>{1}), random_tensor({1, 256}, "row"));
+        optimizer.step();
+      };
+      step(), step();  // the second knows that the other rows' state is zero
+      const Tensor start = model[0].value.clone();
+      Tensor momentum = Tensor::zeros({20, 256});
+      momentum.rows(7, 8).fill(1);
+      if (by_value) {
+        optimizer.set_values(optimizer.state().slots[0], momentum);
+      } else {
+        Optimizer other =
+            make_optimizer(std::string("adamw:weight_decay=0:state=") + state, model.all());
+        other.set_values(other.state().slots[0], momentum);
+        std::map<std::string, Tensor> tensors;
+        for (const auto& [name, tensor] : other.tensors()) tensors.emplace(name, tensor);
+        optimizer.assign(tensors);
+      }
+      step();
+      for (i64 row : {0, 7})
+        CHECK(same_bits(model[0].value.rows(row, row + 1).clone(),
+                        start.rows(row, row + 1).clone()) == (row != 7));
+    }
+}
+
 TEST_CASE("values and set_values are the state, decoded and encoded") {
   for (const char* state : {"fp32", "bf16", "block8"}) {
     CAPTURE(state);
