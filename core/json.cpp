@@ -1,5 +1,6 @@
 #include "core/json.hpp"
 
+#include <algorithm>
 #include <limits>
 #include <set>
 
@@ -27,9 +28,19 @@ AnyJson parse(std::string_view text, std::string_view source) {
         text.find('\0'));
   try {
     return AnyJson::parse(text, watch);
-  } catch (const typename AnyJson::exception& error) {
-    constexpr std::size_t kMost = 300;  // it may quote the file
-    fail("{}: not valid JSON: {}", source, shown(error.what(), kMost));
+  } catch (const typename AnyJson::parse_error& error) {
+    // `byte` counts what was read until it made no sense; beyond the end it is one more.
+    check(error.byte <= text.size(), "{}: not valid JSON: it ends too early", source);
+    const std::string_view read = text.substr(0, error.byte);
+    const std::string_view line = read.substr(read.rfind('\n') + 1);  // npos + 1 is 0
+    constexpr std::size_t kMost = 40;
+    fail("{}: not valid JSON: line {}, column {}, after '{}'", source,
+         1 + std::ranges::count(read, '\n'), line.size(),
+         shown(line.substr(line.size() - std::min(line.size(), kMost))));
+  } catch (const typename AnyJson::exception& error) {  // a number too large
+    constexpr std::size_t kMost = 300;                  // it quotes the number
+    const std::string_view what = error.what();
+    fail("{}: not valid JSON: {}", source, shown(what.substr(what.find("] ") + 2), kMost));
   }
 }
 

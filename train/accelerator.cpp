@@ -53,7 +53,9 @@ Accelerator::Accelerator(AcceleratorOptions options)
   check(options_.accumulate > 0 && options_.accumulate <= 1'000'000,
         "accumulate is {} batches; it must lie between 1 and 1,000,000", options_.accumulate);
   check(options_.warmup >= 0 && options_.warmup < 1,
-        "warmup is {}, a share of all steps; it must be at least 0 and below 1", options_.warmup);
+        "warmup is {}, a share of all steps; it must be at least 0 and below 1 (of 600 steps 30 "
+        "are 0.05)",
+        options_.warmup);
   check(options_.watch >= 0, "watch is {}; it must be at least 0 (0: never)", options_.watch);
   if (options_.precision == Precision::fp16) scale_ = kFirstLossScale;
 }
@@ -137,7 +139,7 @@ StepRecord Accelerator::step() {
   tf32_.reset();
   const bool just_changed = changed_at_ > 0 && step_ - changed_at_ < kWatchedAfterSwitch;
   const bool watched = (options_.watch > 0 && (step_ + 1) % options_.watch == 0) || just_changed;
-  double lr_factor = schedule_.factor(step_) * plateau_.factor();
+  double lr_factor = optimizer_->takes_schedule() ? schedule_.factor(step_) * plateau_.factor() : 1;
   if (const i64 since = step_ - changed_at_; since < restart_warmup_)
     lr_factor *= static_cast<double>(since + 1) / static_cast<double>(restart_warmup_);
   ++step_;
@@ -163,9 +165,7 @@ StepRecord Accelerator::step() {
   {
     time_.move(report.watch_seconds, TimeSpent::Part::steps, TimeSpent::Part::logging);
     const TimeSpent::During watching(time_, TimeSpent::Part::logging);
-    for (const Alarm& alarm :
-         watch_.observe(step_, optimizer_->takes_schedule() ? lr_factor : 1, report))
-      ring(alarm);
+    for (const Alarm& alarm : watch_.observe(step_, lr_factor, report)) ring(alarm);
   }
   if (report.skipped && options_.non_finite == NonFinite::stop && !scales())
     fail_at_run_time(
@@ -257,8 +257,10 @@ void Accelerator::write(const Json& line) {
   log_->write(line);
 }
 
-SwitchRecord Accelerator::change_optimizer(Optimizer next) {
-  SwitchRecord record{step_, optimizer_->name(), next.name(), 0, convert_state(*optimizer_, next)};
+SwitchRecord Accelerator::change_optimizer(Optimizer next, std::string spec) {
+  if (spec.empty()) spec = next.name();
+  SwitchRecord record{step_, optimizer_->name(), std::move(spec), 0,
+                      convert_state(*optimizer_, next)};
   *optimizer_ = std::move(next);
   // One that makes its own step size heeds no warm-up.
   record.warmup = restart_warmup_ =

@@ -149,8 +149,8 @@ class Accelerator {
 
   /// Takes note of how good the model is by now: for the log, and for a schedule that goes by a metric (plateau).
   EvaluationRecord observe(const Evaluation& evaluation);
-  /// Trains on with another optimizer, which takes over what state it can.
-  SwitchRecord change_optimizer(Optimizer next);
+  /// Trains on with another optimizer, which takes over what state it can. `spec` is what the log calls it; empty: its name.
+  SwitchRecord change_optimizer(Optimizer next, std::string spec = "");
 
   /// The last steps, of which none was taken (see NonFinite).
   i64 skipped_in_row() const { return skipped_in_row_; }

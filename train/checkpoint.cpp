@@ -195,6 +195,10 @@ Json read_run(const fs::path& run, const std::function<void(const std::string&)>
     if (say) say(fmt::format("{}; {} has kept what it said", problem, folder.string()));
     return std::move(state["run"]);
   }
+  for (const char* up : {"..", "../.."})  // from final/ and checkpoints/step-N/
+    check(fs::exists(file) || !fs::exists(run / up / "run.json"),
+          "{}: is a folder within a run's; give that: {}", run.string(),
+          (run / up).lexically_normal().string());
   fail("{}", problem);
 }
 

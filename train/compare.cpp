@@ -9,6 +9,7 @@
 #include "train/finetuning.hpp"
 #include "train/machine.hpp"
 #include "train/report.hpp"
+#include "train/report/parts.hpp"
 
 namespace minima {
 namespace {
@@ -304,7 +305,7 @@ std::string comparison_table(const Json& comparison) {
     runs[spec].push_back(&run);
   }
   const double mb = 1.0 / (1 << 20);
-  const std::vector<Column> columns = {
+  std::vector<Column> columns = {
       {"optimizer",
        [](const auto& of) { return of.front()->at("spec").template get<std::string>(); }},
       count("state elements", "/state_elements"),
@@ -316,6 +317,9 @@ std::string comparison_table(const Json& comparison) {
       number("test %", "/test/accuracy", 100, 1),
       number("test F1", "/test/macro_f1", 100, 1),
       number("test loss", "/test/loss", 1, 3)};
+  const auto skipped = [](const Json& run) { return report::number(run, "/skipped") > 0; };
+  if (std::ranges::any_of(comparison["runs"], skipped))
+    columns.push_back(number("skipped steps", "/skipped", 1, 0));
 
   std::vector<std::vector<std::string>> lines(1);
   for (const Column& column : columns) lines[0].push_back(column.head);

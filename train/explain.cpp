@@ -109,7 +109,8 @@ Json Explanation::step(const Tensor& gradient) {
 
 std::string describe(const Json& step) {
   const auto text = [](const Json& number) {
-    return fmt::format("{}", static_cast<float>(number.get<double>()));
+    const auto value = static_cast<float>(number.get<double>());
+    return std::isnan(value) ? "nan" : fmt::format("{}", value);  // of either sign
   };
   std::string result = fmt::format("step {} of {}, element {} of {}\n", step["t"].get<i64>(),
                                    step["optimizer"].get<std::string>(), step["element"].get<i64>(),

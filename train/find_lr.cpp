@@ -48,7 +48,7 @@ std::optional<double> learning_rate(const std::string& spec) {
 void refuse_own_rates(const std::vector<GroupPattern>& groups, const char* what) {
   for (const GroupPattern& group : groups)
     for (const auto& [key, value] : parse_options(group.options))
-      check(key != "lr",
+      check(key != "lr" || value == "none",
             "{} and --group {}:lr={} exclude one another: the group would keep its learning rate "
             "at each that is tried; leave its lr out",
             what, group.pattern, value);

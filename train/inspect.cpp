@@ -14,7 +14,10 @@ namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 std::filesystem::path file_of(const std::filesystem::path& path) {
-  return std::filesystem::is_directory(path) ? path / "optimizer.safetensors" : path;
+  constexpr const char* kName = "optimizer.safetensors";
+  if (!std::filesystem::is_directory(path)) return path;
+  const auto final_state = path / "final" / kName;
+  return std::filesystem::exists(final_state) ? final_state : path / kName;
 }
 
 /// The slot of one entry of "slots". `where` names file and key.
@@ -91,7 +94,10 @@ class DifferenceSum {
     const double finite = static_cast<double>(d.count - d.non_finite);
     d.rms = finite > 0 ? std::sqrt(squares_ / finite) : 0;
     d.relative_rms = squares_ == 0 ? 0 : std::sqrt(squares_ / aa_);
-    if (aa_ > 0 && bb_ > 0) d.cosine = ab_ / (std::sqrt(aa_) * std::sqrt(bb_));
+    if (aa_ > 0 && bb_ > 0) {
+      d.cosine = ab_ / (std::sqrt(aa_) * std::sqrt(bb_));
+      d.scaled_rms = std::sqrt(std::max(0.0, 1 - d.cosine * d.cosine));
+    }
     if (a_ != 0) d.scale = b_ / a_;
     return d;
   }

@@ -21,7 +21,7 @@ namespace minima {
 /// A verified file of state.
 class StateFile {
  public:
-  /// Reads `path`, or `optimizer.safetensors` in that folder. Throws Error when it is no optimizer's
+  /// Reads `path`, or `optimizer.safetensors` in that folder or in its final/. Throws Error when it is no optimizer's
   /// state, is damaged, or has slots and tensors that do not fit one another.
   explicit StateFile(const std::filesystem::path& path);
 
@@ -75,7 +75,9 @@ struct Difference {
   double rms = 0, relative_rms = 0;      ///< of b − a; over the RMS of a
   double cosine = NAN;                   ///< of the angle between a and b; NaN where one is 0
   double scale = NAN;                    ///< sum of b over sum of a
-  i64 lost = 0;                          ///< a is not 0, b is
+  /// relative_rms of the multiple of b that is nearest to a: √(1 − cosine²).
+  double scaled_rms = NAN;
+  i64 lost = 0;  ///< a is not 0, b is
 };
 Difference difference(const Tensor& a, const Tensor& b);
 

@@ -23,10 +23,10 @@ namespace minima {
 
 /// One optimizer step.
 struct StepRecord {
-  i64 step, epoch;  ///< from 1
-  double loss, lr_factor, grad_norm;
-  bool clipped;         ///< by its norm
-  double milliseconds;  ///< batches, forward, backward and update
+  i64 step, epoch;                    ///< from 1
+  double loss, lr_factor, grad_norm;  ///< the second is 1 where the optimizer takes no schedule
+  bool clipped;                       ///< by its norm
+  double milliseconds;                ///< batches, forward, backward and update
   i64 texts, tokens;
   std::vector<TensorReport> tensors;  ///< where it was watched
   bool skipped = false;               ///< the loss or the gradient was not finite

@@ -18,6 +18,16 @@ std::string report_page(const std::string& title, const std::string& content) {
       html::escaped(title), kReportStyle, content);
 }
 
+std::string skipped_steps(const Json& run) {
+  const double skipped = report::number(run, "/skipped"),
+               first = report::number(run, "/first_skipped");
+  if (!(skipped > 0)) return "";
+  return fmt::format("{} of {} {} skipped (loss or gradient not finite){}", skipped,
+                     report::counted(report::at(run, "/train_loss").size(), "step"),
+                     skipped == 1 ? "was" : "were",
+                     first > 0 ? fmt::format(", the first at step {}", first) : "");
+}
+
 std::vector<std::string> what_it_lacks(const Json& comparison) {
   std::vector<std::string> all;
   for (const char* key : {"/failed", "/unfinished"})
@@ -27,6 +37,10 @@ std::vector<std::string> what_it_lacks(const Json& comparison) {
                                 report::plain(report::at(run, "/seed")),
                                 error.empty() ? "has not ended" : "failed: " + error));
     }
+  for (const Json& run : report::at(comparison, "/runs"))
+    if (const std::string skipped = skipped_steps(run); !skipped.empty())
+      all.push_back(fmt::format("{} with seed {}: {}", report::text(run, "/spec"),
+                                report::plain(report::at(run, "/seed")), skipped));
   for (const Json& log : report::at(comparison, "/damaged")) {
     const double lines = report::number(log, "/lines");
     all.push_back(fmt::format("{}: {} damaged and left out", report::text(log, "/file"),

@@ -22,9 +22,12 @@ namespace minima {
 /// and of many labels the rare ones are counted together.
 std::string report_html(const Json& comparison);
 
-/// The runs and the lines of logs that it lacks: "sgd with seed 1 failed: the loss is inf …", "lion with seed 2 has not
-/// ended", "runs/mine/metrics.jsonl: 3 lines are damaged and left out".
+/// The runs, steps and lines of logs that it lacks: "sgd with seed 1 failed: the loss is inf …", "lion with seed 2 has not
+/// ended", "came with seed 1: 3 of 96 steps were skipped …", "runs/mine/metrics.jsonl: 3 lines are damaged and left out".
 std::vector<std::string> what_it_lacks(const Json& comparison);
+
+/// Of a run's record: "11 of 12 steps were skipped (loss or gradient not finite), the first at step 2"; empty where none was.
+std::string skipped_steps(const Json& run);
 
 /// A page of the same kind around any content: the report's style sheet, no script, no network.
 std::string report_page(const std::string& title, const std::string& content);

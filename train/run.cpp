@@ -53,6 +53,16 @@ std::string with_defaults(const std::string& spec, Start start) {
   return fmt::format("{}:lr={:.15g}{}", spec, start == Start::scratch ? lr : lr / 10, extra);
 }
 
+GroupPattern with_defaults(GroupPattern group) {
+  bool relative = false, rate = false;
+  for (const auto& [key, value] : parse_options(group.options)) {
+    relative |= key == "relative_step" && value == "true";
+    rate |= key == "lr";
+  }
+  if (relative && !rate) group.options += ":lr=none";
+  return group;
+}
+
 i64 default_epochs(i64 training_texts) {
   return std::clamp<i64>((25000 + training_texts / 2) / std::max<i64>(training_texts, 1), 3, 20);
 }

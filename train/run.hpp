@@ -16,6 +16,10 @@ enum class Start { scratch, pretrained };
 /// fine-tune one. A spec with its own lr stays as it is.
 std::string with_defaults(const std::string& spec, Start start = Start::scratch);
 
+/// The same of a group: one with a relative step takes no learning rate, "relative_step=true" →
+/// "relative_step=true:lr=none".
+GroupPattern with_defaults(GroupPattern group);
+
 /// Passes over the training texts that suit training from scratch: as many as show the model about
 /// 25,000 texts, from 3 to 20. Little text needs more passes; more of them over-fit.
 i64 default_epochs(i64 training_texts);
@@ -28,8 +32,8 @@ struct Run {
   /// "state_bytes_predicted", "step_ms" (median), "tokens_per_second", "peak_bytes", "seconds",
   /// "best_epoch", "dev", "test", "train_loss", "grad_norm", "lr_factor", "clipped" (each step's),
   /// "clipped_share", "watched": {"steps", "tensors": [{"name", "ratio", "step_size",
-  /// "update_clipped"}]}, "alarms", "switches", "skipped" (steps), "epochs", "worst" (train/worst.hpp), and with a directory
-  /// "state" (train/state_use.hpp)}.
+  /// "update_clipped"}]}, "alarms", "switches", "skipped" (steps), "first_skipped", "epochs", "worst"
+  /// (train/worst.hpp), and with a directory "state" (train/state_use.hpp)}.
   Json record = {};
 };
 

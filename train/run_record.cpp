@@ -99,6 +99,8 @@ Json describe_training(const TrainingRecords& records) {
   for (const EvaluationRecord& record : records.evaluations) epochs.push_back(to_json(record));
   for (const Alarm& alarm : records.alarms) alarms.push_back(alarm.to_json());
   for (const SwitchRecord& record : records.switches) switches.push_back(record.to_json());
+  const auto skipped = std::ranges::find(records.steps, true, &StepRecord::skipped);
+  const Json first_skipped = skipped == records.steps.end() ? Json() : Json(skipped->step);
   return {{"step_ms", median(milliseconds)},
           {"tokens_per_second", tokens / seconds},
           {"train_loss", losses},
@@ -106,6 +108,7 @@ Json describe_training(const TrainingRecords& records) {
           {"lr_factor", factors},
           {"clipped", std::move(clipped)},
           {"skipped", std::ranges::count(records.steps, true, &StepRecord::skipped)},
+          {"first_skipped", first_skipped},
           {"clipped_share", clipped_steps / static_cast<double>(records.steps.size())},
           {"watched", describe_watched(records.steps)},
           {"epochs", std::move(epochs)},

@@ -28,11 +28,11 @@ std::map<i64, std::string> by_step(const std::vector<OptimizerSwitch>& switches,
 /// What a switch did.
 struct SwitchRecord {
   i64 step;              ///< steps taken before it
-  std::string from, to;  ///< names
+  std::string from, to;  ///< the old one's name, the new one's spec
   i64 warmup;            ///< steps over which the learning rate rises again; 0: none
   std::vector<SlotConversion> slots;
 
-  /// "after step 500: adamw → lion, the learning rate rises again over 25 steps", and the table of slots.
+  /// "after step 500: adamw → lion:lr=0.0002, the learning rate rises again over 25 steps", and the table of slots.
   std::string text() const;
   Json to_json() const;
   /// What to_json gave. Throws Error or Json::exception for JSON of another form.

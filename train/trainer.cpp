@@ -125,8 +125,14 @@ void validate(const TrainingOptions& options) {
 
 Json validate_optimizer(const std::string& spec, const TrainingOptions& options) {
   std::vector<ParameterGroup> empty{{{}, ""}};
-  for (const GroupPattern& group : options.groups) empty.push_back({{}, group.options});
-  return make_optimizer(spec, empty).options();
+  Optimizer optimizer = make_optimizer(spec, empty);
+  for (const GroupPattern& group : options.groups) try {
+      empty.push_back({{}, group.options});
+      optimizer = make_optimizer(spec, empty);
+    } catch (const Error& error) {
+      fail("group '{}': {}", group.pattern, error.what());
+    }
+  return optimizer.options();
 }
 
 Json to_json(const TrainingOptions& options) {
@@ -226,6 +232,7 @@ TrainingResult Trainer::run() {
     if (!resumed) accelerator_.log_to(directory_);
     board_.emplace(directory_, accelerator_.steps() + 1);
   }
+  tell_of_unheeded_schedule();
   std::optional<Stop> stop;
   while (!stop) {
     if (InterruptRequests::received()) {
@@ -321,11 +328,21 @@ void Trainer::change_optimizer_if_due() {
   if (due == switches_.end() || accelerator_.changed_at() == step) return;
   save();
   const SwitchRecord record = accelerator_.change_optimizer(
-      make_optimizer(due->second, parameter_groups(objective_.parameters, due->second, options_)));
+      make_optimizer(due->second, parameter_groups(objective_.parameters, due->second, options_)),
+      due->second);
   result_.switches.push_back(record);
   tell([&](const Callback& callback) {
     if (callback.switched) callback.switched(record);
+    if (callback.optimizer) callback.optimizer(due->second);
   });
+  tell_of_unheeded_schedule();
+}
+
+void Trainer::tell_of_unheeded_schedule() {
+  const bool steady = options_.schedule == "constant" && options_.warmup == 0;
+  if (!optimizer_.takes_schedule() && !steady)
+    say(fmt::format("{} makes its own step size: schedule and warm-up have no effect",
+                    optimizer_.name()));
 }
 
 void Trainer::evaluate() {
@@ -460,6 +477,9 @@ void Trainer::restore(const Checkpoint& checkpoint) {
           changed_at);
     const std::string& spec = switches_.at(changed_at);
     optimizer_ = make_optimizer(spec, parameter_groups(objective_.parameters, spec, options_));
+    tell([&](const Callback& callback) {
+      if (callback.optimizer) callback.optimizer(spec);
+    });
   }
   accelerator_.resume(checkpoint);
   evaluated_at_ = state.at("evaluated_at").get<i64>();

@@ -101,6 +101,7 @@ struct Callback {
   std::function<void(const EvaluationRecord&)> evaluation = {};
   std::function<void(const Alarm&)> alarm = {};
   std::function<void(const SwitchRecord&)> switched = {};
+  std::function<void(const std::string& spec)> optimizer = {};  ///< it trains on with another
   std::function<void(const std::filesystem::path& folder)> checkpoint = {};  ///< one was written
   std::function<void(const std::string&)> say =
       {};  ///< what the user should know: "going on from …"
@@ -140,6 +141,7 @@ class Trainer {
 
  private:
   void change_optimizer_if_due();
+  void tell_of_unheeded_schedule();
   /// Whether a step was taken with it.
   bool train_on_next_batch();
   void evaluate();

@@ -42,7 +42,7 @@ struct Alarm {
 class Watch {
  public:
   /// What rings in this step. Ratios are compared at the full learning rate: divided by
-  /// `lr_factor`, unless that is 0 or the optimizer takes no schedule (give 1).
+  /// `lr_factor`, unless that is 0.
   std::vector<Alarm> observe(i64 step, double lr_factor, const StepReport& report);
   /// Forgets which ratios were usual: another optimizer has other steps. The gradient's norm is the
   /// model's and stays.

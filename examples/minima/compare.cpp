@@ -30,6 +30,7 @@ struct CompareVerb {
   void run() {
     common.apply();
     training.resolve(common);
+    comparison.optimizers = split_specs("--optimizers", comparison.optimizers);
     for (std::string& spec : comparison.optimizers) spec = training.resolve_spec(spec);
     comparison.training = training.training;
     resolved_specs(comparison);  // refuses a wrong one before anything is loaded
@@ -74,7 +75,6 @@ void add_compare(CLI::App& app) {
   options->training.add_to(verb);
   verb.add_option("--optimizers", options->comparison.optimizers,
                   "optimizers with their options: adamw,adafactor:lr=1e-2:relative_step=false,sgd")
-      ->delimiter(',')
       ->capture_default_str();
   verb.add_option("--seeds", options->comparison.seeds, "runs per optimizer, with seed, seed+1, …")
       ->capture_default_str();

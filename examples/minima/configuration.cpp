@@ -145,8 +145,8 @@ std::vector<std::string> with_configuration(const CLI::App& app, std::vector<std
   std::vector<std::string> added;
   for (const auto& [name, value] : file.items()) {
     const std::vector<std::string> names = names_of(*verb);
-    check(std::ranges::count(names, name) == 1, "{}: no option '{}'; did you mean '{}'?", source,
-          name, nearest(name, names));
+    check(std::ranges::count(names, name) == 1, "{}: no option '{}'{}", source, name,
+          did_you_mean(name, names));
     const auto own = value_of(words, name);
     const std::string kept = text_of(value);
     check(!resumes || !is_path(name, kept) || std::filesystem::exists(kept),

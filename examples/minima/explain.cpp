@@ -1,6 +1,8 @@
 /// minima explain: a step of an optimizer, number by number.
 #include "train/explain.hpp"
 
+#include <charconv>
+
 #include "core/rng.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/verbs.hpp"
@@ -19,11 +21,15 @@ std::vector<std::string> split(const std::string& text, char separator) {
   return parts;
 }
 
-i64 whole_number(const std::string& option, const std::string& text, i64 most) {
-  const double x = detail::parse_number("explain", option, text);
-  check(x >= 0 && x <= static_cast<double>(most) && x == std::floor(x),
-        "explain: {} is '{}'; it must be a whole number from 0 to {}", option, text, most);
-  return static_cast<i64>(x);
+/// `part` of `text`.
+i64 whole_number(const std::string& option, const std::string& text, const std::string& part,
+                 i64 most) {
+  i64 x = -1;
+  const char* const end = part.data() + part.size();
+  const auto [rest, error] = std::from_chars(part.data(), end, x);
+  check(error == std::errc() && rest == end && x >= 0 && x <= most,
+        "explain: {} is '{}'; '{}' must be a whole number from 0 to {}", option, text, part, most);
+  return x;
 }
 
 /// "1,2;3,4": rows with semicolons between, one row alone a vector.
@@ -70,7 +76,7 @@ struct ExplainVerb {
     std::vector<i64> sizes;
     double count = 1;
     for (const std::string& size : split(shape, 'x')) {
-      sizes.push_back(whole_number("--shape", size, 1 << 20));
+      sizes.push_back(whole_number("--shape", shape, size, 1 << 20));
       count *= static_cast<double>(sizes.back());
     }
     check(sizes.size() <= 2 && count >= 1 && count <= (1 << 24),
@@ -95,7 +101,7 @@ struct ExplainVerb {
     i64 at = 0;
     for (std::size_t k = 0; k < parts.size(); ++k) {
       const i64 most = parts.size() == 1 ? sizes.size() : sizes[static_cast<int>(k)];
-      at = at * most + whole_number("--element", parts[k], most - 1);
+      at = at * most + whole_number("--element", element, parts[k], most - 1);
     }
     return at;
   }
@@ -110,6 +116,9 @@ struct ExplainVerb {
     options.element = element_of(value.shape());
     const Shape sizes = value.shape();
     Explanation explanation(optimizer, value, options);
+    if (lr_factor != 1 && !explanation.optimizer().takes_schedule())
+      fmt::print(stderr, "note: {} makes its own step size: --lr-factor has no effect\n",
+                 explanation.optimizer().name());
     Json document = {{"spec", optimizer},
                      {"options", explanation.optimizer().options()},
                      {"steps", Json::array()}};
@@ -129,7 +138,9 @@ struct ExplainVerb {
 void add_explain(CLI::App& app) {
   CLI::App& verb = *app.add_subcommand("explain", "every number of an optimizer's step");
   const auto options = std::make_shared<ExplainVerb>();
-  verb.add_option("optimizer", options->optimizer, "with its options: adamw:lr=0.1:state=block8")
+  verb.add_option(
+          "optimizer", options->optimizer,
+          "with its options: adamw:lr=0.1:state=block8 (min_8bit_size is 1 here, else 4096)")
       ->capture_default_str();
   verb.add_option("--weight", options->weight, "numbers before the step: 0.5 or 1,2;3,4");
   verb.add_option("--gradient", options->gradients,

@@ -19,6 +19,11 @@ std::string bars(const std::vector<i64>& numbers) {
   return text;
 }
 
+constexpr const char* kRelative =
+    "relative: the largest |b − a| / max(|a|, |b|) of an entry; 100 %: one is 0, above: their "
+    "signs "
+    "differ";
+
 std::string number(double x) { return std::isnan(x) ? "-" : fmt::format("{:.3g}", x); }
 std::string percent(double share) {
   if (std::isnan(share)) return "-";
@@ -84,10 +89,15 @@ Json to_json(const CodeUse& use) {
 }
 
 Json to_json(const Difference& d) {
-  return {{"elements", d.count},  {"non_finite", d.non_finite},
-          {"max_abs", d.max_abs}, {"max_relative", d.max_relative},
-          {"rms", d.rms},         {"relative_rms", d.relative_rms},
-          {"cosine", d.cosine},   {"scale", d.scale},
+  return {{"elements", d.count},
+          {"non_finite", d.non_finite},
+          {"max_abs", d.max_abs},
+          {"max_relative", d.max_relative},
+          {"rms", d.rms},
+          {"relative_rms", d.relative_rms},
+          {"cosine", d.cosine},
+          {"scale", d.scale},
+          {"scaled_rms", d.scaled_rms},
           {"lost", d.lost}};
 }
 
@@ -145,8 +155,8 @@ struct InspectVerb {
       for (const PlannedSlot& each : state->plan.slots)
         if (!std::ranges::count(names, each.slot)) names.push_back(each.slot);
     check(slot.empty() || std::ranges::count(names, slot),
-          "inspect: {} has no slot named '{}'; did you mean '{}'? It has: {}", file, slot,
-          nearest(slot, names), fmt::join(names, ", "));
+          "inspect: {} has no slot named '{}'{} It has: {}", file, slot, did_you_mean(slot, names),
+          fmt::join(names, ", "));
     check(any || (parameter.empty() && slot.empty()),
           "inspect: {} keeps no state{} of a parameter whose name contains '{}'", file,
           slot.empty() ? "" : fmt::format(" '{}'", slot), parameter);
@@ -259,19 +269,24 @@ struct InspectVerb {
                  number(use.max), ""});
     table.print();
     if (reference.empty()) return;
-    fmt::print("\nV against the whole second moment of {}, with that training's own β₂\n",
-               reference);
-    Columns errors(
-        {"slots", "of", "error/RMS", "cosine", "sum over sum", "largest error", "relative", ""});
+    fmt::print(
+        "\nV against the whole second moment of {}, with that training's own β₂; scaled: the "
+        "multiple of V that is\nnearest, which leaves out bias corrections (Adam keeps its v "
+        "without: 1 − β₂ᵗ of the moment)\n",
+        reference);
+    Columns errors({"slots", "of", "scaled error/RMS", "cosine", "sum over sum", "error/RMS",
+                    "largest error", "relative", ""});
     for (const FactorUse& use : all)
       if (use.full.empty())
-        errors.add(
-            {use.parameter + "/" + use.row, "-", "-", "-", "-", "-", "-", "no whole moment there"});
+        errors.add({use.parameter + "/" + use.row, "-", "-", "-", "-", "-", "-", "-",
+                    "no whole moment there"});
       else
-        errors.add({use.parameter + "/" + use.row, use.full, percent(use.error.relative_rms),
-                    number(use.error.cosine), number(use.error.scale), number(use.error.max_abs),
+        errors.add({use.parameter + "/" + use.row, use.full, percent(use.error.scaled_rms),
+                    number(use.error.cosine), number(use.error.scale),
+                    percent(use.error.relative_rms), number(use.error.max_abs),
                     percent(use.error.max_relative), ""});
     errors.print();
+    fmt::print("{}\n", kRelative);
   }
 
   // ---- two states
@@ -306,7 +321,10 @@ struct InspectVerb {
       row.push_back("");
       table.add(std::move(row));
     }
-    if (!table.empty()) table.print();
+    if (!table.empty()) {
+      table.print();
+      fmt::print("{}\n", kRelative);
+    }
     if (counters) fmt::print("step: {} of {} differ\n", other_counters, counters);
   }
 
@@ -430,7 +448,7 @@ void add_inspect(CLI::App& app) {
       "inspect", "what an optimizer's state holds, tensor by tensor; or two states compared");
   const auto options = std::make_shared<InspectVerb>();
   InspectVerb& o = *options;
-  verb.add_option("state", o.file, "optimizer.safetensors, or the folder that holds it")
+  verb.add_option("state", o.file, "optimizer.safetensors, the folder that holds it, or a run's")
       ->required();
   CLI::Option* other = verb.add_option("other", o.other, "a second state, to compare with");
   verb.add_option("--against", o.against,

@@ -29,24 +29,27 @@ std::string describe(const CLI::App& app, const CLI::ParseError& error, int argc
     if (((!unknown || message.find(word) == std::string::npos) && !no_verb) ||
         word == verb->get_name() || std::ranges::count(names, word))
       continue;
-    message += fmt::format("; did you mean {}?", minima::nearest(word, names));
+    message += minima::did_you_mean(word, names);
     break;
   }
   return message + fmt::format(" (minima {}--help lists what there is)",
                                verb == &app ? "" : verb->get_name() + " ");
 }
 
-/// Refuses whole numbers that CLI11 would bend: it reads −1 as 2⁶⁴ − 1 where no sign is taken, and
-/// what is too large as the largest there is.
-void refuse_bent_numbers(CLI::App& app) {
+/// Refuses what CLI11 would bend: it reads an empty text as 0, or as not given, −1 as 2⁶⁴ − 1 where
+/// no sign is taken, a whole number too large as the largest there is, and 1e-400 as 0.
+void refuse_bent_values(CLI::App& app) {
   for (CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; }))
     for (CLI::Option* option : verb->get_options()) {
-      const bool is_unsigned = option->get_type_name() == "UINT";
-      if (!is_unsigned && option->get_type_name() != "INT") continue;
-      option->check([is_unsigned](const std::string& text) -> std::string {
+      if (option->get_items_expected_max() == 0) continue;  // a flag
+      option->check([type = option->get_type_name()](const std::string& text) -> std::string {
+        if (text.empty()) return "is empty; leave it out or give a value";
         errno = 0;
-        std::strtoll(text.c_str(), nullptr, 0);
-        const bool bent = errno == ERANGE || (is_unsigned && text.starts_with('-'));
+        if (type == "FLOAT")
+          std::strtod(text.c_str(), nullptr);
+        else if (type == "INT" || type == "UINT")
+          std::strtoll(text.c_str(), nullptr, 0);
+        const bool bent = errno == ERANGE || (type == "UINT" && text.starts_with('-'));
         return bent ? fmt::format("{} is out of range", text) : "";
       });
     }
@@ -71,7 +74,7 @@ int main(int argc, char** argv) {
   minima::add_explain(app);
   minima::add_convert(app);
   minima::add_doctor(app);
-  refuse_bent_numbers(app);
+  refuse_bent_values(app);
   try {
     for (int i = 1; i < argc; ++i)  // they are written into records, which are UTF-8
       minima::check(minima::find_invalid_utf8(argv[i]) == std::string::npos,

@@ -8,14 +8,25 @@
 namespace minima {
 namespace {
 
-constexpr double kMega = 1 << 20, kGiga = 1 << 30;
+constexpr double kGiga = 1 << 30;
 
 /// Memories that are sold, in GB of 2³⁰ bytes.
 constexpr i64 kDevices[] = {4, 8, 16, 24, 32, 48, 64, 80, 96, 128, 141, 192};
 
-std::string megabytes(i64 bytes) {
-  return fmt::format("{:.1f}", static_cast<double>(bytes) / kMega);
-}
+/// What sizes are printed in: MB of 2²⁰ bytes, or KB of 2¹⁰ for a step that is small.
+class Unit {
+ public:
+  explicit Unit(const StepMemory& step)
+      : small_(step.parameter_bytes + step.activation_bytes < 10 << 20) {}
+  const char* name() const { return small_ ? "KB" : "MB"; }
+  const char* size() const { return small_ ? "2^10" : "2^20"; }
+  std::string operator()(i64 bytes) const {
+    return fmt::format("{:.1f}", static_cast<double>(bytes) / (small_ ? 1 << 10 : 1 << 20));
+  }
+
+ private:
+  bool small_;
+};
 
 /// Every optimizer that there is, and some in fewer bits or with other slots.
 std::vector<std::string> default_optimizers() {
@@ -99,6 +110,9 @@ struct MemoryVerb {
                                       {"tokens", tokens.value_or(1)}})
       check(value > 0 && value <= kMost, "memory: --{} is {}; it must lie between 1 and {}", name,
             value, kMost);
+    check(!tokens || !length || *length <= *tokens,
+          "memory: --length is {}, --tokens {}: a text of that length needs a batch of as many",
+          length.value_or(0), tokens.value_or(0));
     return tokens ? BatchShape::of_tokens(*tokens, of_each)
                   : BatchShape::of_texts(batch.value_or(32), of_each);
   }
@@ -196,15 +210,17 @@ struct MemoryVerb {
     fmt::print(
         "{}: {} parameters in {} tensors: dim {}, {} layers, {} heads, hidden {}, vocabulary {}, "
         "{} positions, {} labels\nbatch: {} texts, {} tokens, the longest text {}; products in {}; "
-        "MB = 2^20 bytes\n\n",
+        "{} = {} bytes\n\n",
         scale.empty() ? model : "an encoder for " + scale, grouped(step.parameter_count),
         step.parameters.size(), config.dim, config.layers, config.heads, config.hidden,
         grouped(config.vocabulary), config.positions, config.labels, grouped(step.batch.texts),
-        grouped(step.batch.tokens), step.batch.longest, precision);
+        grouped(step.batch.tokens), step.batch.longest, precision, Unit(step).name(),
+        Unit(step).size());
   }
 
   static void print_activations(const StepMemory& step) {
-    fmt::print("kept from forward to backward      MB\n");
+    const Unit size(step);
+    fmt::print("kept from forward to backward      {}\n", size.name());
     const std::vector<Scope> scopes = by_scope(step.activations);
     for (std::size_t first = 0; first < scopes.size();) {
       std::size_t last = first;  // blocks that keep the same are one line
@@ -213,25 +229,26 @@ struct MemoryVerb {
       i64 rest = 0;
       for (const auto& [name, bytes] : scopes[first].tensors)
         if (20 * bytes >= scopes[first].bytes)
-          parts.push_back(fmt::format("{} {}", name, megabytes(bytes)));
+          parts.push_back(fmt::format("{} {}", name, size(bytes)));
         else
           rest += bytes;
-      if (rest > 0) parts.push_back("the rest " + megabytes(rest));
+      if (rest > 0) parts.push_back("the rest " + size(rest));
       const auto number = [&](std::size_t k) {
         return scopes[k].name.substr(scopes[k].name.find(' ') + 1);
       };
       fmt::print("  {:<24} {:>10}  {}\n",
                  first == last ? scopes[first].name
                                : fmt::format("blocks {} to {}, each", number(first), number(last)),
-                 megabytes(scopes[first].bytes), fmt::join(parts, ", "));
+                 size(scopes[first].bytes), fmt::join(parts, ", "));
       first = last + 1;
     }
     fmt::print("  {:<24} {:>10}  (the logits among them: {} bytes)\n\n", "all",
-               megabytes(step.activation_bytes), grouped(step.logits_bytes));
+               size(step.activation_bytes), grouped(step.logits_bytes));
   }
 
   void print_optimizers(const nn::EncoderConfig& config, const StepMemory& step,
                         const std::vector<OptimizerMemory>& all) const {
+    const Unit size(step);
     std::size_t width = 9;
     for (const OptimizerMemory& of : all) width = std::max(width, of.spec.size());
     fmt::print("{:<{}} {:>18} {:>13} {:>10} | {:>10} {:>10} {:>10} {:>11} {:>10} {:>10}  {}\n",
@@ -242,24 +259,25 @@ struct MemoryVerb {
       fmt::print("{:<{}} {:>18} {:>13} {:>10.1f} | {:>10} {:>10} {:>10} {:>11} {:>10} {:>10}  {}\n",
                  of.spec, width, grouped(of.state.elements()), grouped(of.state.scales()),
                  100 * static_cast<double>(of.momentum) / static_cast<double>(step.parameter_count),
-                 megabytes(step.parameter_bytes), megabytes(step.gradient_bytes),
-                 megabytes(of.state.bytes()), megabytes(step.activation_bytes),
-                 megabytes(of.sum_bytes), megabytes(of.peak_bytes), fit(of.peak_bytes));
+                 size(step.parameter_bytes), size(step.gradient_bytes), size(of.state.bytes()),
+                 size(step.activation_bytes), size(of.sum_bytes), size(of.peak_bytes),
+                 fit(of.peak_bytes));
     fmt::print(
         "\nstate elements: the values of all slots, and a step count for each tensor where the "
         "optimizer keeps one; 8-bit\n  state has a scale for each block beside them (the two code "
         "maps, 2,048 bytes in all, are not counted)\n"
         "momentum: what a first moment takes of the state, in % of AdamW's\n"
         "gradients: fp32; of the embeddings only the rows that the batch looks up, if no token "
-        "occurs twice (dense: {} MB)\n"
+        "occurs twice (dense: {} {})\n"
         "peak: of one training step, in which activations go while gradients come{}{}. Training\n  "
-        "keeps the best weights as well from the end of the first epoch on: {} MB more. On a GPU "
+        "keeps the best weights as well from the end of the first epoch on: {} {} more. On a GPU "
         "ops "
-        "hold up to\n  {} MB more for the moment\n",
-        megabytes(step.parameter_bytes),
+        "hold up to\n  {} {} more for the moment\n",
+        size(step.parameter_bytes), size.name(),
         kind.checkpoint_layers ? ", and a block's activations come back for it" : "",
         kind.precision == DType::f32 ? "" : ", and a product's operands are fp32 for the moment",
-        megabytes(step.parameter_bytes), megabytes(gpu_scratch_bytes(config, step.batch)));
+        size(step.parameter_bytes), size.name(), size(gpu_scratch_bytes(config, step.batch)),
+        size.name());
   }
 
   static void print_measured(const StepMemory& step, const OptimizerMemory& of,
@@ -296,6 +314,7 @@ struct MemoryVerb {
 
   void run() {
     common.apply();
+    optimizers = split_specs("--optimizers", optimizers);
     check_mix();
     kind.precision = product_type(choice_of<Precision>(precision));
     const nn::EncoderConfig sizes = config();
@@ -357,8 +376,7 @@ void add_memory(CLI::App& app) {
       ->check(CLI::IsMember({"fp32", "tf32", "bf16", "fp16"}))
       ->capture_default_str();
   verb.add_option("--optimizers", o.optimizers,
-                  "optimizers with their options: adamw,came:state=block8 (default: all)")
-      ->delimiter(',');
+                  "optimizers with their options: adamw,came:state=block8 (default: all)");
   verb.add_option("--state-table", o.state_table,
                   "of one optimizer: every tensor of its state, how it is stored and why");
   verb.add_option("--fits", o.fits, "memory in GB: say of each optimizer whether a step fits");

@@ -154,11 +154,11 @@ void TrainingVerbOptions::add_to(CLI::App& verb, Texts texts) {
   verb.add_option("--tokens", tokens, "tokens of a batch, instead of --batch");
   verb.add_option("--schedule", training.schedule,
                   "of the learning rate, with its options: linear, cosine:minimum=0.1, "
-                  "one_cycle:pct_start=0.3, plateau:patience=2, …")
+                  "one_cycle:pct_start=0.3, plateau:patience=2, … (optim/schedule.hpp has all)")
       ->capture_default_str();
-  verb.add_option(
-          "--warmup", training.warmup,
-          "share of the steps over which the learning rate rises (one_cycle: its pct_start)")
+  verb.add_option("--warmup", training.warmup,
+                  "share of the steps over which the learning rate rises (one_cycle takes none, it "
+                  "has pct_start)")
       ->capture_default_str();
   verb.add_option("--clip", training.clip_norm, "greatest norm of the gradient (0: not clipped)")
       ->capture_default_str();
@@ -244,13 +244,38 @@ void TrainingVerbOptions::resolve(const CommonOptions& common) {
   task.casing = chosen_casing(cased, uncased);
   training.freeze = CLI::detail::split(freeze, ',');
   std::erase(training.freeze, "");
-  for (const std::string& group : groups) training.groups.push_back(GroupPattern::parse(group));
+  for (const std::string& group : groups)
+    training.groups.push_back(with_defaults(GroupPattern::parse(group)));
   validate(training);
+  check(parse_schedule(training.schedule).takes_warmup() ||
+            training.warmup == TrainingOptions{}.warmup,
+        "--schedule {} and --warmup {} exclude one another: it rises by itself, over its pct_start",
+        training.schedule, training.warmup);
 }
 
 std::string TrainingVerbOptions::resolve_spec(const std::string& spec) const {
   return with_defaults(lazy_rows ? spec + ":lazy_rows=true" : spec,
                        is_pretrained(task.model) ? Start::pretrained : Start::scratch);
+}
+
+std::string with_option(const std::string& optimizer, const std::string& name,
+                        const std::string& value) {
+  for (const auto& [given, of_spec] : parse_spec(optimizer).second)
+    check(given != name, "--{0} {1} and --optimizer {2} give {0} twice; leave one out", name, value,
+          optimizer);
+  return fmt::format("{}:{}={}", optimizer, name, value);
+}
+
+std::vector<std::string> split_specs(const std::string& option,
+                                     const std::vector<std::string>& words) {
+  std::vector<std::string> specs;
+  for (const std::string& word : words)
+    for (std::size_t at = 0, comma; at <= word.size(); at = comma + 1) {
+      comma = std::min(word.find(',', at), word.size());
+      check(comma > at, "{} '{}' has an empty entry; write adamw,lion", option, word);
+      specs.push_back(word.substr(at, comma - at));
+    }
+  return specs;
 }
 
 Task TrainingVerbOptions::load() {

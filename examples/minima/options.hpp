@@ -78,6 +78,14 @@ struct TrainingVerbOptions {
   Task load();
 };
 
+/// "adamw" and ":lr=0.1" of --lr. Throws Error where the optimizer's options have `name` already.
+std::string with_option(const std::string& optimizer, const std::string& name,
+                        const std::string& value);
+
+/// "adamw,lion", in one word or several: each spec. Throws Error for an empty one.
+std::vector<std::string> split_specs(const std::string& option,
+                                     const std::vector<std::string>& words);
+
 /// The value of that name; one there is.
 template <class Choice>
 Choice choice_of(const std::string& name) {

@@ -8,6 +8,8 @@
 #include "train/finetuning.hpp"
 #include "train/model_directory.hpp"
 #include "train/pretraining.hpp"
+#include "train/report.hpp"
+#include "train/run_record.hpp"
 
 namespace minima {
 namespace {
@@ -24,7 +26,8 @@ struct PretrainVerb {
   std::string resumed;
 
   std::string spec() const {
-    return training.resolve_spec(lr ? fmt::format("{}:lr={}", optimizer, *lr) : optimizer);
+    return training.resolve_spec(lr ? with_option(optimizer, "lr", fmt::format("{}", *lr))
+                                    : optimizer);
   }
 
   std::unique_ptr<nn::MaskedLm> new_model(const Task& task) const {
@@ -109,6 +112,8 @@ struct PretrainVerb {
       if (result.best) report["dev"] = result.dev().to_json();
       return fmt::print("{}\n", report.dump());
     }
+    if (const std::string skipped = skipped_steps(describe_training(result)); !skipped.empty())
+      fmt::print("{}\n", skipped);
     if (result.best)
       fmt::print("dev loss {:.3f}, perplexity {:.1f}, {:.1f} % of the hidden tokens told rightly\n",
                  result.dev().loss, result.dev().score("perplexity"),

@@ -67,6 +67,7 @@ Callback Progress::callback() {
           .evaluation = [this](const EvaluationRecord& record) { evaluation(record); },
           .alarm = [this](const Alarm& one) { alarm(one); },
           .switched = [this](const SwitchRecord& record) { say(record.text()); },
+          .optimizer = [this](const std::string& spec) { what_ = spec; },
           .say = [this](const std::string& text) { say(text + "\n"); }};
 }
 

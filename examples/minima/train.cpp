@@ -5,6 +5,7 @@
 #include "examples/minima/verbs.hpp"
 #include "train/find_lr.hpp"
 #include "train/finetuning.hpp"
+#include "train/report.hpp"
 
 namespace minima {
 namespace {
@@ -21,8 +22,8 @@ struct TrainVerb {
   /// --lr and --state are options of the optimizer, written beside it for convenience.
   std::string spec() const {
     std::string text = optimizer;
-    if (lr) text += fmt::format(":lr={}", *lr);
-    if (!state.empty()) text += ":state=" + state;
+    if (lr) text = with_option(text, "lr", fmt::format("{}", *lr));
+    if (!state.empty()) text = with_option(text, "state", state);
     return training.resolve_spec(text);
   }
 
@@ -73,6 +74,8 @@ struct TrainVerb {
         "the loop {:.2f} %\n",
         done.result.time["seconds"].get<double>(), percent("steps"), percent("evaluation"),
         percent("checkpoints"), percent("logging"), percent("loop"));
+    if (const std::string skipped = skipped_steps(done.record); !skipped.empty())
+      fmt::print("\n{}\n", skipped);
     fmt::print(
         "\nbest epoch {}: dev accuracy {:.1f} %, test accuracy {:.1f} %, macro-F1 {:.1f} %, loss "
         "{:.3f}\n\n{}\nmodel: {}\nreport: {}\n",
@@ -102,13 +105,9 @@ void TrainVerb::find_learning_rates() {
             option, way_out);
   refuse_own_rates(training.training.groups, "--find-lr");
   std::vector<std::string> specs;
-  for (std::size_t at = 0; at <= optimizer.size();) {
-    const std::size_t comma = std::min(optimizer.find(',', at), optimizer.size());
-    std::string text = optimizer.substr(at, comma - at);
-    if (!state.empty()) text += ":state=" + state;
-    specs.push_back(training.resolve_spec(text));
+  for (const std::string& one : split_specs("--optimizer", {optimizer})) {
+    specs.push_back(training.resolve_spec(state.empty() ? one : with_option(one, "state", state)));
     validate_optimizer(specs.back(), training.training);
-    at = comma + 1;
   }
   const auto directory = output_folder("find-lr", common);
   const FolderLock lock(directory);

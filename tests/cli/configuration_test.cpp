@@ -15,6 +15,8 @@ TEST_CASE(
   shell.write("kind.json", R"({"epochs": {"a": 1}})");
   shell.write("flag.json", R"({"cased": "yes"})");
   shell.write("value.json", R"({"epochs": "many"})");
+  shell.write("broken.json", "{\n  \"epochs\": tru}");
+  shell.write("short.json", "{\"epochs\": 3");
   struct Refusal {
     const char* arguments;
     std::vector<std::string> words;
@@ -30,6 +32,9 @@ TEST_CASE(
       {"train --batch=-1", {"batch", "positive"}},
       {"train --accumulate 0", {"accumulate is 0", "between 1"}},
       {"train --warmup 1", {"warmup is 1", "below 1"}},
+      {"train --warmup 3", {"warmup is 3", "of 600 steps 30 are 0.05"}},
+      {"train --schedule one_cycle --warmup 0.5", {"one_cycle", "--warmup 0.5", "pct_start"}},
+      {"pretrain --schedule one_cycle --warmup 0", {"one_cycle", "--warmup 0", "pct_start"}},
       {"train --warmup=-0.1", {"warmup is -0.1", "at least 0"}},
       {"train --clip=-1", {"clip is -1", "0: not clipped"}},
       {"train --clip-value=-1", {"clip-value is -1", "0: not cut"}},
@@ -51,7 +56,13 @@ TEST_CASE(
       {"train --optimizer adamw:lrr=1", {"lrr", "lr"}},
       {"train --optimizer adafactor:lr=1e-3", {"relative_step"}},
       {"train --optimizer adamw --state int4", {"int4", "block8"}},
-      {"train --optimizer adamw:lr=1e-3 --lr 1e-2", {"lr", "twice"}},
+      {"train --optimizer adamw:lr=1e-3 --lr 1e-2",
+       {"--lr 0.01", "--optimizer adamw:lr=1e-3", "twice", "leave one out"}},
+      {"pretrain --optimizer adamw:lr=1e-3 --lr 1e-2", {"--lr 0.01", "--optimizer adamw:lr=1e-3"}},
+      {"train --optimizer adamw:state=bf16 --state fp32", {"--state fp32", "state=bf16", "twice"}},
+      {"train --optimizer ADAMW", {"'ADAMW'", "'adamw'"}},
+      {"train --lr 1e-400", {"--lr", "1e-400 is out of range"}},
+      {"train --clip 1e400", {"--clip", "1e400 is out of range"}},
       {"train --lr=-1", {"lr", "-1"}},
       {"train --lr nan", {"lr", "nan"}},
       {"train --switch 50%", {"an optimizer must follow", "50%:adamw8bit"}},
@@ -59,7 +70,8 @@ TEST_CASE(
       {"train --switch 50%:adamv", {"adamv", "adamw"}},
       {"train --switch 0:adamw", {"at least 1"}},
       {"train --group bias", {"group 'bias'", "options"}},
-      {"train --group bias:lrr=1", {"lrr", "lr"}},
+      {"train --group bias:lrr=1", {"group 'bias'", "lrr", "lr"}},
+      {"train --group bias:eps=1 --group classifier:lr=-1", {"group 'classifier'", "lr is -1"}},
       {"train --dropout 1", {"dropout is 1", "below 1"}},
       {"train --heads 3", {"3 heads", "128"}},
       {"train --layers 0", {"layers is 0", "from 1"}},
@@ -77,6 +89,9 @@ TEST_CASE(
       {"train --config kind.json", {"kind.json", "'epochs'", "a number, a word"}},
       {"train --config flag.json", {"flag.json", "'cased'", "true or false"}},
       {"train --config value.json", {"--epochs", "many"}},
+      {"train --config broken.json",
+       {"broken.json: not valid JSON: line 2, column 16, after '  \"epochs\": tru}'"}},
+      {"train --config short.json", {"short.json: not valid JSON: it ends too early"}},
       {"train --find-lr --lr 1", {"--find-lr", "--lr", "exclude"}},
       {"train --find-lr --switch 5:adamw", {"--find-lr", "--switch", "exclude"}},
       {"train --find-lr --accumulate 2", {"--find-lr", "--accumulate", "exclude"}},
@@ -100,9 +115,11 @@ TEST_CASE(
       {"compare --optimizers adamw,adamw", {"adamw", "same options"}},
       {"compare --optimizers adamw:lr=1e-3,sgd,adamw",
        {"'adamw:lr=1e-3' and 'adamw:lr=0.001'", "same options", "leave one out"}},
+      {"compare --optimizers adamw,,lion", {"--optimizers 'adamw,,lion'", "empty"}},
+      {"train --find-lr --optimizer adamw,", {"--optimizer 'adamw,'", "empty"}},
       {"compare --optimizers adamw,adafactorr", {"adafactorr", "adafactor"}},
       {"compare --optimizers adafactor:lr=1e-3", {"relative_step"}},
-      {"compare --lr 1", {"--lr", "did you mean"}},
+      {"compare --lr 1", {"--lr. (minima compare --help"}},
   };
   CHECK(table.size() >= 40);
   for (const Refusal& refusal : table) {
@@ -110,10 +127,28 @@ TEST_CASE(
     check_refused(shell, arguments, refusal.words);
     CHECK(read_file(shell.folder / "err").find("nowhere.tsv") == std::string::npos);
   }
-  check_refused(shell, "trian", {"did you mean train?"}, "");
+  check_refused(shell, "trian", {"did you mean 'train'?"}, "");
+  check_refused(shell, "memory extra", {"not expected: extra. (minima memory --help"}, "");
   check_refused(shell, "train --vocabulary 10", {"10"});
   check_refused(shell, "train --resume a --out b", {"--resume", "--out", "exclude"}, "");
   check_refused(shell, "train --resume nowhere", {"nowhere/run.json", "cannot be opened"}, "");
+}
+
+TEST_CASE("an empty text is no value of any option") {
+  const Shell shell;
+  for (const char* option : {"--warmup", "--clip", "--clip-value", "--epochs", "--steps", "--batch",
+                             "--tokens", "--minutes", "--seed", "--freeze", "--lr", "--state",
+                             "--optimizer", "--schedule", "--model", "--dim", "--group", "--out"})
+    check_refused(shell, std::string("train --data nowhere.tsv ") + option + " ''",
+                  {std::string(option) + ": is empty; leave it out or give a value"}, "");
+  for (const char* arguments :
+       {"memory --scale ''", "memory --state-table ''", "memory --fits ''", "memory --dim ''",
+        "explain ''", "explain --weight ''", "explain --lr-factor ''", "inspect ''", "eval '' ''",
+        "compare --optimizers ''", "compare --seeds ''", "report ''", "data ''", "predict ''",
+        "tokenize --vocab ''", "convert '' ''"})
+    check_refused(shell, arguments, {": is empty; leave it out or give a value"}, "");
+  shell.write("empty.json", R"({"clip": ""})");
+  check_refused(shell, "train --data nowhere.tsv --config empty.json", {"--clip"}, "");
 }
 
 TEST_CASE(

@@ -16,6 +16,14 @@ TEST_CASE("explain shows a step with its formulas, and refuses what does not fit
   CHECK(step["lines"][0]["letters"] == "β₁ * m + (1 − β₁) * g");
   const Answer text = shell.minima("explain adamw:lr=0.1 --weight 0.5 --gradient 0.2");
   CHECK(text.out.find("= 0.9 * 0 + 0.1 * 0.2") != std::string::npos);
+  const Answer own = shell.minima("explain adafactor --weight '1,2;3,4' --lr-factor 0.5");
+  CHECK(own.code == 0);
+  CHECK(own.err == "note: adafactor makes its own step size: --lr-factor has no effect\n");
+  CHECK(shell.minima("explain adamw --shape 3x").err.find("--shape is '3x'; '' must be") !=
+        std::string::npos);
+  const Answer nan =
+      shell.minima("explain adafactor:eps1=0 --weight '0,0;0,0' --gradient '0,0;0,0'");
+  CHECK(nan.out.find("= nan\n") != std::string::npos);
   for (const char* wrong :
        {"--weight 1,2 --gradient 1", "--element 3", "--shape 0x3", "--shape 2x", "--weight 1,x",
         "--weight '1,2;3'", "--steps 0", "--weight 1 --shape 3"}) {

@@ -35,6 +35,11 @@ TEST_CASE("inspect opens the state that train wrote, compares two, and refuses w
   const Answer two = shell.minima("inspect whole/final eight/final");
   CHECK(two.code == 0);
   CHECK(two.out.find("fp32, block8") != std::string::npos);
+  CHECK(two.out.find("relative: the largest |b − a|") != std::string::npos);
+  CHECK(shell.minima("inspect whole").out == shell.minima("inspect whole/final").out);
+  const Answer within = shell.minima("train --resume whole/final");
+  CHECK(within.code == 2);
+  CHECK(within.err == "minima: whole/final: is a folder within a run's; give that: whole/\n");
 
   const std::string state = read_file(shell.folder / "whole/final/optimizer.safetensors");
   shell.write("short.safetensors", state.substr(0, state.size() / 2));

@@ -49,6 +49,11 @@ TEST_CASE("memory answers from sizes alone, and its measurement agrees") {
   const Json halved = parse_json(narrow.out, "--precision");
   CHECK(halved["activation_bytes"] < measurement["activation_bytes"]);
   CHECK(halved["optimizers"][0]["peak_bytes"] == halved["optimizers"][0]["measured"]["peak_bytes"]);
+  const Answer small = shell.minima(
+      "memory --model tiny --dim 16 --hidden 16 --vocabulary 500 --length 16 --optimizers "
+      "adafactor");
+  CHECK(small.out.find("KB = 2^10 bytes") != std::string::npos);
+  CHECK(small.out.find(" 0.0 ") == small.out.find(" 0.0 |"));  // its share of momentum
   const Answer table = shell.minima("memory --model tiny --state-table adamw8bit");
   CHECK(table.out.find("under 4096 elements") != std::string::npos);
 }
@@ -90,6 +95,7 @@ TEST_CASE("memory refuses what it cannot count, in one line") {
   refused("--batch 0", {"--batch is 0"});
   refused("--batch 2 --tokens 100", {"--batch", "--tokens"});
   refused("--batch 1000000 --length 512", {"512000000", "16777216"});
+  refused("--tokens 64 --length 128", {"--length is 128", "--tokens 64"});
   refused("--length 513", {"513", "512", "--positions"});
   refused("--optimizers adamww", {"adamww", "'adamw'"});
   refused("--optimizers adamw:lrr=1", {"lrr", "lr"});

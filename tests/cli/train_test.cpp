@@ -188,12 +188,55 @@ TEST_CASE("an optimizer is changed in mid-training, and it is said what became o
                                      "'embeddings|bias:lr=1e-4' --switch 50%:adafactor --out run");
   CAPTURE(answer.err);
   CHECK(answer.code == 0);
-  CHECK(answer.err.find("after step 3: adamw → adafactor") != std::string::npos);
+  CHECK(answer.err.find(
+            "after step 3: adamw → adafactor:lazy_rows=true:lr=0.03:relative_step=false") !=
+        std::string::npos);
+  CHECK(answer.err.find("adafactor:lazy_rows=true:lr=0.03:relative_step=false  epoch 1") !=
+        std::string::npos);
   CHECK(answer.err.find("row means") != std::string::npos);
   CHECK(shell.exists("run/checkpoints/step-3/optimizer.safetensors"));
   CHECK(shell.exists("run/checkpoints/step-3/model.safetensors"));
   CHECK(read_file(shell.folder / "run/report.html").find("Changes of the optimizer") !=
         std::string::npos);
+}
+
+TEST_CASE("steps that were skipped are counted at the end, in tables and in reports") {
+  const Shell shell;
+  const std::string wild =
+      " --non-finite skip --warmup 0 --clip 0 --model tiny --threads 1 "
+      "--max-length 16 --steps 6";
+  const Answer train = shell.minima("train --optimizer sgd:lr=1e38 --out one" + wild);
+  CAPTURE(train.err);
+  REQUIRE(train.code == 0);
+  const std::string told =
+      "of 6 steps were skipped (loss or gradient not finite), the first at step ";
+  CHECK(train.out.find(told) != std::string::npos);
+  const Answer both = shell.minima("compare --optimizers sgd:lr=1e38,sgd --out two" + wild);
+  CAPTURE(both.err);
+  REQUIRE(both.code == 0);
+  CHECK(both.err.find("minima: sgd:lr=1e38 with seed 1: ") != std::string::npos);
+  CHECK(both.err.find(told) != std::string::npos);
+  CHECK(both.out.find("skipped steps") != std::string::npos);
+  CHECK(read_file(shell.folder / "two/report.html").find(told) != std::string::npos);
+}
+
+TEST_CASE("it is said of an optimizer that takes no schedule, and its factor is 1") {
+  const Shell shell;
+  const std::string heeds_none = "makes its own step size: schedule and warm-up have no effect";
+  const Answer answer = shell.minima(std::string("train --out run --optimizer ") +
+                                     "adafactor:relative_step=true" + kTiny);
+  CAPTURE(answer.err);
+  REQUIRE(answer.code == 0);
+  CHECK(answer.err.find("adafactor " + heeds_none) != std::string::npos);
+  CHECK(read_file(shell.folder / "run/metrics.jsonl").find("\"lr_factor\":1.0,") !=
+        std::string::npos);
+  CHECK(read_file(shell.folder / "run/metrics.jsonl").find("\"lr_factor\":0") == std::string::npos);
+  const Answer other = shell.minima(std::string("train --out other --optimizer adafactor --group "
+                                                "classifier:relative_step=true") +
+                                    kTiny);
+  CAPTURE(other.err);
+  CHECK(other.code == 0);
+  CHECK(other.err.find(heeds_none) == std::string::npos);
 }
 
 TEST_CASE("a wrong switch, group or number of batches is refused before anything is written") {

@@ -143,6 +143,10 @@ TEST_CASE("JSON that is none is refused with its source") {
   for (const char* text : {"", "{", "{\"a\":}", "[1,]", "nul", "{\"a\":1} x", "\"\xff\"", "1e999"})
     CHECK_MESSAGE(contains(error_of([&] { parse_json(text, "x.json"); }), "x.json: not valid JSON"),
                   text);
+  CHECK(error_of([] { parse_json("{\n\"a\": tru}", "x.json"); }) ==
+        "x.json: not valid JSON: line 2, column 9, after '\"a\": tru}'");
+  CHECK(error_of([] { parse_json("[1e999]", "x.json"); }) ==
+        "x.json: not valid JSON: number overflow parsing '1e999'");
   CHECK(contains(error_of([] { parse_json(std::string(10'000, '['), "x"); }),
                  "nested deeper than 256"));
 }

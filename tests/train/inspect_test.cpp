@@ -65,6 +65,8 @@ TEST_CASE("statistics count what is not finite and put magnitudes into half deca
 
 TEST_CASE("differences are largest, relative, RMS and an angle") {
   const auto tensor = [](std::vector<float> x) { return Tensor::from(x); };
+  // The multiple of (2, 2) nearest to (1, 0) is (1/2, 1/2).
+  CHECK(difference(tensor({1, 0}), tensor({2, 2})).scaled_rms == doctest::Approx(std::sqrt(0.5)));
   const Difference d = difference(tensor({3, 0, 4, 1, NAN, 0}), tensor({3, 1, 2, 0, 1, 0}));
   CHECK(d.count == 6);
   CHECK(d.non_finite == 1);
@@ -203,6 +205,13 @@ TEST_CASE("factors are multiplied out and held against the whole second moment")
     CHECK(off.error.max_abs == 1);
     CHECK(off.error.rms == doctest::Approx(std::sqrt(1.0 / 6)));
     CHECK(off.error.scale == doctest::Approx(12.0 / 13));
+
+    // As Adam keeps it, without bias correction: far off as it stands, the same but for its scale.
+    whole.set("exp_avg_sq", {0.005f, 0.01f, 0.015f, 0.015f, 0.03f, 0.045f});
+    const StateFile early = whole.saved("early");
+    const FactorUse scaled = factor_use(state, state.plan.slots, &early).at(0);
+    CHECK(scaled.error.relative_rms == doctest::Approx(99));
+    CHECK(scaled.error.scaled_rms < 1e-6);
   }
   Made wrong("adamw", {3, 2}), made("adafactor", {2, 3});
   const StateFile turned = wrong.saved("turned"), state = made.saved();

@@ -250,6 +250,30 @@ TEST_CASE("what is not finite ends training in its step, and the op or the tenso
   }
 }
 
+TEST_CASE("it is told with what options training goes on after a switch, in a resumed run too") {
+  const test::RunFolder folder;
+  TrainingOptions options = line_options();
+  options.switches = {OptimizerSwitch::parse("3:sgd:lr=0.01")};
+  for (const bool resumed : {false, true}) {
+    Line line;
+    Optimizer optimizer = make_optimizer("sgd:lr=0.02", line.objective().parameters);
+    Trainer trainer(line.objective(), optimizer, options, folder.path);
+    std::vector<std::string> told;
+    trainer.callbacks.push_back(
+        {.step =
+             [&](const StepRecord& record, i64) {
+               if (!resumed && record.step == 5) trainer.stop();
+             },
+         .optimizer = [&](const std::string& spec) { told.push_back(spec); }});
+    CHECK(trainer.resume() == resumed);
+    const TrainingResult result = trainer.run();
+    CHECK(told == std::vector<std::string>{"sgd:lr=0.01"});
+    REQUIRE(result.switches.size() == 1);
+    CHECK(result.switches[0].to == "sgd:lr=0.01");
+    CHECK(result.switches[0].text().starts_with("after step 3: sgd → sgd:lr=0.01"));
+  }
+}
+
 TEST_CASE("weights that an update makes infinite are found in that step") {
   Line line;
   Optimizer optimizer = make_optimizer("sgd:lr=1e38", line.objective().parameters);
