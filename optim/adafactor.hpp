@@ -122,7 +122,7 @@ struct Adafactor {
       p = p - decay * p - m;
     }
     template <class F>
-    void constants(const F& f, MatrixRow& row) {
+    void constants(const F& f, ElementRow& row) {
       update.constants(f, row), f("α/clip", step_size), f("λα", decay), f("β₁", beta1);
       f("(1 − β₁)", one_minus_beta1);
     }

@@ -87,8 +87,8 @@ struct AdafactorTorch {
       return named("u", T(g / sqrt(v)));
     }
     template <class F>
-    void constants(const F& f, MatrixRow& row) {
-      f("R/max(mean(R), ε₁)", row.r[0]), f("ε₁²", floor);
+    void constants(const F& f, ElementRow& row) {
+      f("R/max(mean(R), ε₁)", row.r[0]), f("C", row.columns[0]), f("ε₁²", floor);
     }
   };
 
@@ -106,7 +106,7 @@ struct AdafactorTorch {
       p = keep * p - step_size * update(row, j, g);
     }
     template <class F>
-    void constants(const F& f, MatrixRow& row) {
+    void constants(const F& f, ElementRow& row) {
       update.constants(f, row), f("(1 − lr·λ)", keep), f("α/clip", step_size);
     }
   };

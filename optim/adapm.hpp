@@ -223,9 +223,9 @@ struct AdaPm {
       }
     }
     template <class F>
-    void constants(const F& f, MatrixRow& row) {
+    void constants(const F& f, ElementRow& row) {
       moments.constants(f), f("(1 − lr·λ)", keep);
-      if constexpr (kFactored) f("R/mean(R)", row.r[0]);
+      if constexpr (kFactored) f("R/mean(R)", row.r[0]), f("C", row.columns[0]);
     }
   };
 };

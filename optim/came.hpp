@@ -76,7 +76,7 @@ struct Came {
       return beta1 * m + one_minus_beta1 * u;
     }
     template <class F>
-    void constants(const F& f, MatrixRow& row) {
+    void constants(const F& f, ElementRow& row) {
       update.constants(f, row), f("1/clip", inverse_clip), f("β₁", beta1);
       f("(1 − β₁)", one_minus_beta1);
     }
@@ -127,9 +127,9 @@ struct Came {
       p = keep * p - lr * named("d", T(T(row.c[1][j]) * m * row.r[1]));
     }
     template <class F>
-    void constants(const F& f, MatrixRow& row) {
-      momentum.constants(f, row), f("√(mean(U)/U)", row.r[1]), f("lr", lr);
-      f("(1 − lr·λ)", keep);
+    void constants(const F& f, ElementRow& row) {
+      momentum.constants(f, row), f("√(mean(U)/U)", row.r[1]), f("√(1/S)", row.columns[1]);
+      f("lr", lr), f("(1 − lr·λ)", keep);
     }
   };
 

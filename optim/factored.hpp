@@ -132,8 +132,8 @@ struct FactoredUpdate {
     return named("u", T(T(row.c[0][j]) * g * row.r[0]));
   }
   template <class F>
-  void constants(const F& f, MatrixRow& row) {
-    f("√(mean(R)/R)", row.r[0]);
+  void constants(const F& f, ElementRow& row) {
+    f("√(mean(R)/R)", row.r[0]), f("√(1/C)", row.columns[0]);
   }
 };
 

@@ -112,9 +112,8 @@ void trace_element(const FormulaStep& step) {
   const auto run = [&](Trace& trace, const NameConstant& name) {
     TracedElement x{trace.input("p", p0), trace.input("g", raw), {}};
     if (view.gradient_scale != 1) x.g = named("g", Traced(view.gradient_scale) * x.g);
-    const float limit = view.clip_value;
-    if (limit > 0 && (x.g.value > limit || x.g.value < -limit))
-      x.g = trace.input("g", x.g.value > 0 ? limit : -limit);
+    if (const float limit = view.clip_value; limit > 0)
+      x.g = named("g", Trace::record("cut", x.g, limit, cut(x.g.value, limit)));
     for (std::size_t k = 0; k < step.slots; ++k)
       x.s[k] = trace.input(std::string(view.slots[k].letter),
                            *open_slot(view.slots[k], at, 1, &scratch));

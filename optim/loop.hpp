@@ -121,10 +121,14 @@ FormulaStep formula_step(const StepView& view, i64 width, const Formula& formula
   };
   const auto trace = [&view, formula](i64 i, i64 j, TracedElement& x, const NameConstant& name) {
     Formula local = formula;
-    MatrixRow row = row_for<Formula>(view.workspace.factors, i);
-    if constexpr (requires { local.constants(name); }) local.constants(name);
-    if constexpr (requires { local.constants(name, row); }) local.constants(name, row);
-    apply_formula(local, row, j, x.p, x.g, x.s[K]...);
+    if constexpr (ElementwiseRule<Formula>) {
+      if constexpr (requires { local.constants(name); }) local.constants(name);
+      apply_formula(local, MatrixRow{}, j, x.p, x.g, x.s[K]...);
+    } else {
+      ElementRow row(view.workspace.factors.row(i), j);
+      if constexpr (requires { local.constants(name, row); }) local.constants(name, row);
+      apply_formula(local, row, 0, x.p, x.g, x.s[K]...);
+    }
   };
   return {&view, sizeof...(K), width, update, trace};
 }

@@ -45,7 +45,7 @@ void set(std::string_view owner, AnyRule& rule, const std::string& name, const s
   OptionValues all = rule.options();
   (std::ranges::copy(option_values(others), std::back_inserter(all)), ...);
   const std::vector<std::string> known = option_names(all);
-  fail("{}: no option named '{}'; did you mean '{}'? It has: {}", owner, name, nearest(name, known),
+  fail("{}: no option named '{}'{} It has: {}", owner, name, did_you_mean(name, known),
        fmt::join(known, ", "));
 }
 
@@ -80,7 +80,7 @@ OptimizerSpec resolve(const std::string& spec) {
     result.rule->validate();
     return result;
   }
-  fail("no optimizer named '{}'; did you mean '{}'? There are: {}", name, nearest(name, names),
+  fail("no optimizer named '{}'{} There are: {}", name, did_you_mean(name, names),
        fmt::join(names, ", "));
 }
 

@@ -90,8 +90,8 @@ const std::vector<Kind>& kinds() {
 const Kind& find_kind(const std::string& name) {
   const auto found = std::ranges::find(kinds(), name, &Kind::name);
   if (found != kinds().end()) return *found;
-  fail("no schedule named '{}'; did you mean '{}'? There are: {}", name,
-       nearest(name, schedule_names()), fmt::join(schedule_names(), ", "));
+  fail("no schedule named '{}'{} There are: {}", name, did_you_mean(name, schedule_names()),
+       fmt::join(schedule_names(), ", "));
 }
 
 }  // namespace
@@ -110,9 +110,8 @@ Schedule parse_schedule(const std::string& spec) {
   Schedule schedule{.kind = name};
   for (const auto& [option, text] : options) {
     check(!known.empty(), "{}: no option named '{}'; this schedule has none", name, option);
-    check(std::ranges::count(known, option) == 1,
-          "{}: no option named '{}'; did you mean '{}'? It has: {}", name, option,
-          nearest(option, known), fmt::join(known, ", "));
+    check(std::ranges::count(known, option) == 1, "{}: no option named '{}'{} It has: {}", name,
+          option, did_you_mean(option, known), fmt::join(known, ", "));
     if (name == "plateau")
       set_option(schedule.plateau, name, option, text);
     else

@@ -6,7 +6,7 @@ namespace minima {
 
 std::string Trace::expression(const Traced& x, Spelling spelling, int strength, bool expand) const {
   const auto number = [&](float value) {
-    std::string text = fmt::format("{}", value);
+    std::string text = std::isnan(value) ? "nan" : fmt::format("{}", value);
     return value < 0 && strength > 0 ? "(" + text + ")" : text;
   };
   if (x.node < 0) return number(x.value);
@@ -18,7 +18,8 @@ std::string Trace::expression(const Traced& x, Spelling spelling, int strength, 
   };
   if (node.operation == "sqrt" || node.operation == "sign")
     return fmt::format("{}({})", node.operation, part(node.a, 0));
-  if (node.operation == "max") return fmt::format("max({}, {})", part(node.a, 0), part(node.b, 0));
+  if (node.operation == "max" || node.operation == "cut")
+    return fmt::format("{}({}, {})", node.operation, part(node.a, 0), part(node.b, 0));
   if (node.operation == "neg") return fmt::format("-{}", part(node.a, 3));
   const int own = node.operation == "+" || node.operation == "-" ? 1 : 2;
   const bool associative = node.operation == "+" || node.operation == "*";

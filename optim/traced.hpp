@@ -41,7 +41,7 @@ class Trace {
  public:
   struct Node {
     std::string_view
-        operation;  ///< "+", "-", "*", "/", "sqrt", "sign", "max", "neg"; empty: an input
+        operation;  ///< "+", "-", "*", "/", "sqrt", "sign", "max", "cut", "neg"; empty: an input
     Traced a, b;
     float value;
     std::string name;  ///< of an input, or given by name()

@@ -265,6 +265,18 @@ TEST_CASE("a weight that is not finite any more is told by the step that made it
   CHECK(optimizer.step().read().bad_weights);
 }
 
+TEST_CASE(
+    "a weight that bf16 rounds to infinity is told by the step, though its 32 bits were finite") {
+  for (const DType type : {DType::f32, DType::bf16}) {
+    const Model model({{"w", {70, 40}}});
+    model[0].value = Tensor::full({70, 40}, 3.38953e38).to(type);
+    model[0].gradient = Tensor::full({70, 40}, -8e35);
+    to_device(model);
+    Optimizer optimizer = make_optimizer("sgd:lr=1", model.all());
+    CHECK(optimizer.step().read().bad_weights == (type == DType::bf16));
+  }
+}
+
 TEST_CASE("a watched step on the device reports what the CPU's does") {
   bool clipped = false;
   for (const std::string spec :
