@@ -88,7 +88,7 @@ struct AdafactorTorch {
     }
     template <class F>
     void constants(const F& f, ElementRow& row) {
-      f("R/max(mean(R), ε₁)", row.r[0]), f("C", row.columns[0]), f("ε₁²", floor);
+      f("R/max(mean(R), ε₁)", row.r[0]), f("ε₁²", floor);
     }
   };
 

@@ -225,7 +225,7 @@ struct AdaPm {
     template <class F>
     void constants(const F& f, ElementRow& row) {
       moments.constants(f), f("(1 − lr·λ)", keep);
-      if constexpr (kFactored) f("R/mean(R)", row.r[0]), f("C", row.columns[0]);
+      if constexpr (kFactored) f("R/mean(R)", row.r[0]);
     }
   };
 };
