@@ -116,10 +116,16 @@ MUTANTS = [
      "        for (float& each : state)\n"
      "          each = std::bit_cast<float>(std::bit_cast<u32>(each) & 0xffff0000u);\n"
      "        apply_formula(local, row, j + k, weight, gradient, state[K]...);"),
+    ("state that is zero no more is not written", "optim/loop.cpp",
+     "if (zero && was_zero) continue;", "if (was_zero) continue;"),
+    ("what is known to be zero outlives what is written there", "optim/optimizer.cpp",
+     "for (Entry& entry : entries) entry.zero_slots.clear();", ""),
+    ("the guard lets through what overflows when squared", "optim/loop.hpp",
+     "on ? 0x5f800000u : ~0u", "on ? 0x7f800000u : ~0u"),
     ("the guard dropped", "optim/loop.hpp", "const bool ok = guard.passes(gradient);", "const bool ok = true;"),
     ("lazy rows ignored", "optim/view.hpp",
      "bool skips_rows() const { return lazy_rows && gradient.ids; }", "bool skips_rows() const { return false; }"),
-    ("clip_value not applied", "optim/loop.cpp", "view.clip_value; limit > 0)", "view.clip_value; limit < 0)"),
+    ("clip_value not applied", "optim/loop.cpp", "view.clip_value; limit > 0) {", "view.clip_value; limit < 0) {"),
     ("the cut before the scaling", "optim/loop.cpp",
      "cuts[i] = cut(scale * g[i], limit);", "cuts[i] = scale * cut(g[i], limit);"),
     ("lr_factor ignored", "optim/engine.hpp",
