@@ -41,13 +41,17 @@ bool all_zero(const float* values, i64 n) {
   return any == 0;
 }
 
+/// Of zeros so many are computed with at a time that weights, gradient and state stay in the first cache.
+constexpr i64 kZeroStretch = 512;
+
 /// Whether the first slots are known to be zero from `at` on; n becomes the number of elements of which that holds alike.
 bool known_zero(const StepView& view, std::size_t slots, i64 at, i64& n) {
   if (!view.zero_slots || slots == 0) return false;
   const auto zero = [&](i64 unit) { return view.zero_slots[unit] >= slots; };
   const i64 unit = view.unit(), first = at / unit;
   i64 next = first + 1;
-  while (next * unit < at + n && zero(next) == zero(first)) ++next;
+  const i64 end = zero(first) ? std::min(at + n, first * unit + kZeroStretch) : at + n;
+  while (next * unit < end && zero(next) == zero(first)) ++next;
   n = std::min(n, next * unit - at);
   return zero(first);
 }
