@@ -36,6 +36,7 @@ std::string spec_of(const Json& c) {
                                                         {"Adafactor(HF)", "adafactor"},
                                                         {"CAME", "came"},
                                                         {"Adafactor(torch)", "adafactor-torch"},
+                                                        {"Lion", "lion"},
                                                         {"AdaPM(minima)", "adapm"}};
   const auto name = names.find(c["optimizer"]);
   if (name == names.end()) return "";
@@ -294,7 +295,10 @@ class Replay {
                               .total = hyper["schedule"]["num_training_steps"]};
       options.lr_factor = schedule.factor(t - 1);
     }
-    if (hyper.contains("clip")) options.clip_norm = hyper["clip"]["max_norm"];
+    if (hyper.contains("clip")) {
+      options.clip_norm = hyper["clip"].value("max_norm", 0.0);
+      options.clip_value = hyper["clip"].value("clip_value", 0.0);
+    }
     const StepReport report = optimizer.step(options);
     if (file.contains("gnorm") && report.grad_norm)
       CHECK(*report.grad_norm ==
@@ -302,14 +306,13 @@ class Replay {
   }
 
   void compare(i64 t) {
-    std::map<std::string, std::pair<Tensor, Tensor>> rounded;
     std::map<std::string, Tensor> own;
     for (const NamedTensor& x : optimizer.tensors()) own.emplace(x.name, x.tensor);
     own = without_bases(std::move(own));
     if (bins)
       for (const PlannedSlot& slot : optimizer.state().slots)
         for (const auto& p : model.parameters)
-          if (slot.parameter == p->name && slot.slot != "step" && quantized(*p))
+          if (slot.parameter == p->name && slot.slot != "step" && quantized(*p) && p->gradient)
             rounded[slot.key()] = round_by_bins(own.at(slot.key()), slot.sign == Sign::any,
                                                 c["blocksize"].get<i64>());
 
@@ -359,6 +362,7 @@ class Replay {
   bool bins;
   GoldenModel model;
   Optimizer optimizer;
+  std::map<std::string, std::pair<Tensor, Tensor>> rounded = {};  ///< by bins, when it was last stepped
 };
 
 std::filesystem::path beside_manifest(const std::string& file) {
