@@ -142,7 +142,9 @@ void trace_element(const FormulaStep& step) {
 void for_pieces(const StepView& view, std::size_t slots, i64 width, i64 begin, i64 end,
                 Access access, const std::function<void(const Piece&)>& f) {
   const i64 block = view.block_size(slots), unit = view.unit();
-  const i64 stretch = block ? block : kLongestStretch / unit * unit;
+  const i64 stretch = block                    ? block
+                      : access == Access::read ? kLongestStretch  // sums are formed by pieces
+                                               : kLongestStretch / unit * unit;
   const i64 longest = block ? block8::loops().piece : stretch;
   // Rows of scratch are a little apart from a power of two, so that they do not meet in the cache.
   const i64 pitch = (stretch + 15) / 16 * 16 + 80;
@@ -150,7 +152,6 @@ void for_pieces(const StepView& view, std::size_t slots, i64 width, i64 begin, i
   const auto scratch_of = [&](std::size_t k) { return scratch + static_cast<i64>(2 + k) * pitch; };
   for (i64 at = begin, n; at < end; at += n) {
     n = std::min(end - at, block ? block - at % block : stretch);
-    // Sums are formed by pieces, which must be the same whatever is known.
     const bool was_zero = access == Access::write && known_zero(view, slots, at, n);
     std::array<float*, kMaxSlots> state{};
     for (std::size_t k = 0; k < slots; ++k) {

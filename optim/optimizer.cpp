@@ -235,6 +235,8 @@ struct Optimizer::Impl {
       const i64 unit = view.unit();
       entry.zero_slots.resize(static_cast<std::size_t>((view.shape.size() + unit - 1) / unit));
       view.zero_slots = entry.zero_slots.data();
+    } else {
+      entry.zero_slots.clear();  // of what is moved nothing is noted
     }
     return view;
   }
@@ -268,7 +270,7 @@ Optimizer make_optimizer(const std::string& spec, const std::vector<ParameterGro
       impl->add(*parameter, impl->rules.size() - 1);
     }
   }
-  check_overrides(impl->spec.name, impl->plan, impl->spec.storage);
+  if (!impl->entries.empty()) check_overrides(impl->spec.name, impl->plan, impl->spec.storage);
   return Optimizer(std::move(impl));
 }
 

@@ -112,7 +112,7 @@ StatePlan plan_state(const std::string& spec, const std::vector<ParameterShape>&
   for (const ParameterShape& parameter : parameters)
     for (PlannedSlot& slot : plan_slots(parameter, *resolved.rule, resolved.storage))
       plan.slots.push_back(std::move(slot));
-  check_overrides(resolved.name, plan, resolved.storage);
+  if (!parameters.empty()) check_overrides(resolved.name, plan, resolved.storage);
   return plan;
 }
 
