@@ -194,6 +194,8 @@ Trainer::Trainer(Objective objective, Optimizer& optimizer, TrainingOptions opti
   accelerator_.prepare(objective_.parameters, optimizer_, objective_.batches,
                        minima::total_steps(objective_.batches, options_));
   switches_ = by_step(options_.switches, total_steps());
+  for (const auto& [step, spec] : switches_)  // refuses now what fits no parameter
+    plan_state(spec, optimizer_.parameters());
   accelerator_.on_alarm = [this](const Alarm& alarm) {
     tell([&](const Callback& callback) {
       if (callback.alarm) callback.alarm(alarm);

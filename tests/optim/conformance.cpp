@@ -97,6 +97,22 @@ TEST_CASE("a gradient of rows is the dense gradient with zeros elsewhere, bit fo
   for (const std::string& name : optimizer_names()) check_rows(name);
 }
 
+TEST_CASE("gradients may be dense and of rows in turns") {
+  for (const std::string& name : optimizer_names()) check_turns(name);
+}
+
+TEST_CASE("the first step is one of 32 bits whatever state is stored in, by blocks of any size") {
+  for (const std::string name : {"adamw", "adafactor:beta1=0.9", "lion"}) {
+    const Model narrow({{"w", {24, 5000}}}), wide({{"w", {24, 5000}}});
+    Optimizer a = make_optimizer(name + ":state=block8:block_size=100", narrow.all()),
+              b = make_optimizer(name, wide.all());
+    narrow.set_gradients(0), wide.set_gradients(0);
+    a.step(), b.step();
+    CAPTURE(name);
+    check_same(narrow, wide);
+  }
+}
+
 TEST_CASE("every optimizer refuses bad options by name") {
   for (const std::string& name : optimizer_names()) check_refusals(name);
 }

@@ -392,6 +392,33 @@ inline void check_rows(const std::string& name) {
   });
 }
 
+/// Dense gradients, with rows of zeros in them, and gradients of rows may come in turns: with lazy rows too, no bit depends
+/// on what the optimizer knows of its state.
+inline void check_turns(const std::string& name) {
+  for (const char* state : {"fp32", "bf16", "block8"})
+    for (const bool lazy : {false, true}) {
+      const std::string spec =
+          fmt::format("{}:state={}:min_8bit_size=1:block_size=100:lazy_rows={}", name, state, lazy);
+      CAPTURE(spec);
+      const std::vector<ParameterShape> table{{"table", {30, 300}}};
+      const Model knowing(table), asking(table);
+      Optimizer a = make_optimizer(spec, knowing.all()), b = make_optimizer(spec, asking.all());
+      for (int k = 0; k < 6; ++k) {
+        const Gradient rows = Gradient::rows(Tensor::from<i64>({3, 7 + k % 3, 20}),
+                                             random_tensor({3, 300}, fmt::format("g{}", k)));
+        for (const Model* model : {&knowing, &asking})
+          if (k % 2)
+            (*model)[0].gradient = rows;
+          else
+            (*model)[0].gradient = rows.to_dense({30, 300});
+        b.tensors();
+        a.step(), b.step();
+      }
+      check_same(knowing, asking);
+      check_same_state(a, b);
+    }
+}
+
 /// Bad options are refused, each with its name, its value and what it may be; a misspelled one with
 /// the nearest.
 inline void check_refusals(const std::string& name) {
@@ -422,7 +449,8 @@ inline void check_conformance(const std::string& name) {
   CAPTURE(name);
   check_bytes(name), check_descends(name), check_resumes(name), check_groups(name);
   check_schedule(name), check_stands_still(name), check_skips(name), check_overflow(name);
-  check_bad_weights(name), check_guard(name), check_rows(name), check_refusals(name);
+  check_bad_weights(name), check_guard(name), check_rows(name), check_turns(name);
+  check_refusals(name);
 }
 
 }  // namespace minima::test
