@@ -173,6 +173,10 @@ std::vector<ParameterGroup> parameter_groups(const std::vector<Parameter*>& para
                                              const TrainingOptions& options) {
   std::vector<Parameter*> trained;
   std::ranges::copy_if(parameters, std::back_inserter(trained), &Parameter::trainable);
+  std::vector<ParameterShape> shapes;
+  for (const Parameter* parameter : trained)
+    shapes.push_back({parameter->name, parameter->value.shape()});
+  plan_state(spec, shapes);  // refuses an override of storage that matches no slot
   return decay_by_layer(group_by_pattern(decay_groups(trained, spec), options.groups), spec,
                         options.layer_decay);
 }
@@ -195,7 +199,7 @@ Trainer::Trainer(Objective objective, Optimizer& optimizer, TrainingOptions opti
                        minima::total_steps(objective_.batches, options_));
   switches_ = by_step(options_.switches, total_steps());
   for (const auto& [step, spec] : switches_)  // refuses now what fits no parameter
-    plan_state(spec, optimizer_.parameters());
+    parameter_groups(objective_.parameters, spec, options_);
   accelerator_.on_alarm = [this](const Alarm& alarm) {
     tell([&](const Callback& callback) {
       if (callback.alarm) callback.alarm(alarm);
