@@ -97,6 +97,7 @@ class RuleRunner final : public AnyRule {
     return set_option(options_, owner, option, text);
   }
   void validate() const override {
+    check_floats(options_, R::name);
     if constexpr (requires { R::validate(options_); }) R::validate(options_);
   }
   OptionValues options() const override { return option_values(options_); }

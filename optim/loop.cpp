@@ -31,7 +31,7 @@ void prefetch(const SlotView& slot, i64 begin, i64 n) {
   for (i64 i = 0; i < n * bytes; i += 64) __builtin_prefetch(from + i, 1);
 }
 
-/// Whether every bit is: what is not zero nearly always begins so.
+/// Whether every bit is 0. The first value is looked at alone: what is not zero seldom begins with one.
 bool all_zero(const float* values, i64 n) {
   u32 any = std::bit_cast<u32>(values[0]);
   if (any == 0)

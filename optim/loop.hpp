@@ -53,8 +53,8 @@ struct Piece {
 enum class Access { read, write };
 
 /// Calls f(piece) for the elements begin … end-1 of a parameter seen as rows of `width`, with the first
-/// `slots` of its slots, on the calling thread. To write, begin must be a multiple of the blocks of
-/// block8; rows that do not move are left out.
+/// `slots` of its slots, on the calling thread. To write, begin must be a multiple of
+/// view.unit(), or with lazy rows of the blocks of block8; rows that do not move are left out.
 void for_pieces(const StepView& view, std::size_t slots, i64 width, i64 begin, i64 end,
                 Access access, const std::function<void(const Piece&)>& f);
 

@@ -116,7 +116,8 @@ class Optimizer {
 
   /// The state under its keys in a file: `<parameter>/<slot>`, in block8 `….codes` and `….absmax`,
   /// and `<parameter>/step`. Slots share their memory with the optimizer; to change them
-  /// between steps, ask for them anew or call assign().
+  /// between steps, ask for them anew each time or call assign(): what is known of them (that they are zero) is
+  /// forgotten by this call. Not for two threads at once.
   std::vector<NamedTensor> tensors() const;
   /// Takes over the values of `tensors`. Throws one Error that lists every name missing or too many
   /// and every other shape or type; then nothing has changed.

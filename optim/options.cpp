@@ -61,12 +61,7 @@ i64 parse_choice(std::string_view owner, std::string_view name, const std::strin
 }
 
 void check_range(std::string_view owner, std::string_view name, double value, const Range& range) {
-  if (range.holds(value)) {
-    const auto used = static_cast<float>(value);  // by what computes
-    check(std::isfinite(used) && (used != 0 || value == 0),
-          "{}: {} is {}; in 32 bits, as steps are computed, that is {}", owner, name, value, used);
-    return;
-  }
+  if (range.holds(value)) return;
   std::string wanted;
   if (range.least > 0 && range.least < 1e-300)
     wanted = "above 0";
@@ -76,6 +71,18 @@ void check_range(std::string_view owner, std::string_view name, double value, co
     wanted += fmt::format("{}{} {}", wanted.empty() ? "" : " and ",
                           range.inclusive ? "at most" : "below", range.most);
   fail("{}: {} is {}; it must be {}", owner, name, value, wanted);
+}
+
+void check_float(std::string_view owner, std::string_view name, double value, const Range& range) {
+  using Limits = std::numeric_limits<float>;
+  const double magnitude = std::abs(value);
+  if (magnitude <= static_cast<double>(Limits::max())) {
+    const auto used = static_cast<double>(static_cast<float>(value));
+    if (range.holds(used) && (used != 0 || value == 0)) return;
+    fail("{}: {} is {}; in 32 bits, as steps are computed, that is {}", owner, name, value, used);
+  }
+  fail("{}: {} is {}; steps are computed in 32 bits, whose largest number is {}", owner, name,
+       value, Limits::max());
 }
 
 }  // namespace detail

@@ -78,6 +78,7 @@ bool parse_bool(std::string_view owner, std::string_view name, const std::string
 i64 parse_choice(std::string_view owner, std::string_view name, const std::string& text,
                  std::span<const std::string_view> choices);
 void check_range(std::string_view owner, std::string_view name, double value, const Range& range);
+void check_float(std::string_view owner, std::string_view name, double value, const Range& range);
 
 template <class T>
 inline constexpr bool is_optional = false;
@@ -142,6 +143,19 @@ void check_options(const Options& options, std::string_view owner) {
     } else if constexpr (std::is_arithmetic_v<Value>) {
       detail::check_range(owner, field.name, static_cast<double>(value), field.range);
     }
+  };
+  std::apply([&](const auto&... field) { (check_field(field, options.*field.member), ...); },
+             Options::fields());
+}
+
+/// Throws Error for a number that is another one to what computes in 32 bits: 0, or out of its range.
+template <class Options>
+void check_floats(const Options& options, std::string_view owner) {
+  const auto check_field = [&]<class Value>(const auto& field, const Value& value) {
+    if constexpr (std::is_same_v<Value, double>)
+      detail::check_float(owner, field.name, value, field.range);
+    else if constexpr (std::is_same_v<Value, std::optional<double>>)
+      if (value) detail::check_float(owner, field.name, *value, field.range);
   };
   std::apply([&](const auto&... field) { (check_field(field, options.*field.member), ...); },
              Options::fields());

@@ -14,13 +14,16 @@ std::array<std::pair<Storage, const std::string&>, 3> overrides(const StorageOpt
   return {{{Storage::fp32, o.fp32}, {Storage::bf16, o.bf16}, {Storage::block8, o.block8}}};
 }
 
+std::string reason_of(Storage storage, const std::string& pattern) {
+  return fmt::format("{}={}", storage_name(storage), pattern);
+}
+
 /// The one place that decides: a storage and the reason.
 std::pair<Storage, std::string> storage_for(const PlannedSlot& planned, const Slot& slot,
                                             const StorageOptions& o) {
   if (slot.shape) return {Storage::fp32, "a sum over many elements"};
   for (const auto& [storage, pattern] : overrides(o))
-    if (matches(planned.key(), pattern))
-      return {storage, fmt::format("{}={}", storage_name(storage), pattern)};
+    if (matches(planned.key(), pattern)) return {storage, reason_of(storage, pattern)};
   if (o.state == Storage::block8 && planned.elements() < o.min_8bit_size)
     return {Storage::fp32, fmt::format("under {} elements", o.min_8bit_size)};
   return {o.state, fmt::format("state={}", storage_name(o.state))};
@@ -70,15 +73,13 @@ std::string StatePlan::table() const {
 
 void check_overrides(const std::string& owner, const StatePlan& plan,
                      const StorageOptions& options) {
-  const auto chosen = [&](const std::string& pattern) {
-    return std::ranges::any_of(plan.slots, [&](const PlannedSlot& slot) {
-      return slot.dense && matches(slot.key(), pattern);
-    });
+  const auto chosen = [&](const std::string& by) {
+    return std::ranges::count(plan.slots, by, &PlannedSlot::reason) > 0;
   };
   const auto example = std::ranges::find(plan.slots, true, &PlannedSlot::dense);
   for (const auto& [storage, pattern] : overrides(options))
-    check(pattern.empty() || chosen(pattern), "{}: {}={} matches no slot{}", owner,
-          storage_name(storage), pattern,
+    check(pattern.empty() || chosen(reason_of(storage, pattern)), "{}: {} decides over no slot{}",
+          owner, reason_of(storage, pattern),
           example == plan.slots.end() ? " that could be stored otherwise"
                                       : "; they are named like '" + example->key() + "'");
 }

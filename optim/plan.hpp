@@ -66,7 +66,7 @@ struct StorageOptions {
 
 class AnyRule;
 
-/// Throws Error where an override by name matches no slot that it could change: a misspelled one would go unnoticed.
+/// Throws Error where an override by name decides over no slot: a misspelled one would go unnoticed.
 void check_overrides(const std::string& owner, const StatePlan& plan,
                      const StorageOptions& options);
 

@@ -36,7 +36,9 @@ std::string with_factor(const std::string& options, const std::string& spec, dou
   auto [name, of_spec] = parse_spec(spec);
   const std::string* lr = find(own, "lr") ? find(own, "lr") : find(of_spec, "lr");
   check(lr != nullptr && *lr != "none",
-        "layer-decay: '{}' has no learning rate to multiply; give it one: lr=…", spec);
+        "layer-decay: '{}' has no learning rate to multiply; give it one: "
+        "lr=…, with relative_step=false",
+        spec);
   const double scaled = factor * detail::parse_number(name, "lr", *lr);
   std::string text = fmt::format("lr={}", scaled);
   for (const auto& [key, value] : own)

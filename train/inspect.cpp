@@ -16,8 +16,9 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 std::filesystem::path file_of(const std::filesystem::path& path) {
   constexpr const char* kName = "optimizer.safetensors";
   if (!std::filesystem::is_directory(path)) return path;
-  const auto final_state = path / "final" / kName;
-  return std::filesystem::exists(final_state) ? final_state : path / kName;
+  const auto of_run = path / "final" / kName;
+  return !std::filesystem::exists(path / kName) && std::filesystem::exists(of_run) ? of_run
+                                                                                   : path / kName;
 }
 
 /// The slot of one entry of "slots". `where` names file and key.

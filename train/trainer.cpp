@@ -126,12 +126,14 @@ void validate(const TrainingOptions& options) {
 Json validate_optimizer(const std::string& spec, const TrainingOptions& options) {
   std::vector<ParameterGroup> empty{{{}, ""}};
   Optimizer optimizer = make_optimizer(spec, empty);
-  for (const GroupPattern& group : options.groups) try {
-      empty.push_back({{}, group.options});
+  for (const GroupPattern& group : options.groups) {
+    empty.push_back({{}, group.options});
+    try {
       optimizer = make_optimizer(spec, empty);
     } catch (const Error& error) {
       fail("group '{}': {}", group.pattern, error.what());
     }
+  }
   return optimizer.options();
 }
 

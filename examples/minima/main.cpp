@@ -1,5 +1,6 @@
 /// The program `minima`. Exit codes: 0 done, 1 failed at run time, 2 bad usage or input.
 #include <cerrno>
+#include <cmath>
 #include <csignal>
 #include <cstring>
 
@@ -45,11 +46,14 @@ void refuse_bent_values(CLI::App& app) {
       option->check([type = option->get_type_name()](const std::string& text) -> std::string {
         if (text.empty()) return "is empty; leave it out or give a value";
         errno = 0;
-        if (type == "FLOAT")
-          std::strtod(text.c_str(), nullptr);
-        else if (type == "INT" || type == "UINT")
+        bool bent = false;
+        if (type == "FLOAT") {
+          const double x = std::strtod(text.c_str(), nullptr);
+          bent = errno == ERANGE && (x == 0 || std::isinf(x));
+        } else if (type == "INT" || type == "UINT") {
           std::strtoll(text.c_str(), nullptr, 0);
-        const bool bent = errno == ERANGE || (type == "UINT" && text.starts_with('-'));
+          bent = errno == ERANGE || (type == "UINT" && text.starts_with('-'));
+        }
         return bent ? fmt::format("{} is out of range", text) : "";
       });
     }

@@ -78,7 +78,7 @@ struct TrainingVerbOptions {
   Task load();
 };
 
-/// "adamw" and ":lr=0.1" of --lr. Throws Error where the optimizer's options have `name` already.
+/// "adamw" → "adamw:lr=0.1", for an option such as --lr. Throws Error where the optimizer's options have `name` already.
 std::string with_option(const std::string& optimizer, const std::string& name,
                         const std::string& value);
 

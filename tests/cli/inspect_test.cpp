@@ -36,7 +36,9 @@ TEST_CASE("inspect opens the state that train wrote, compares two, and refuses w
   CHECK(two.code == 0);
   CHECK(two.out.find("fp32, block8") != std::string::npos);
   CHECK(two.out.find("relative: the largest |b − a|") != std::string::npos);
-  CHECK(shell.minima("inspect whole").out == shell.minima("inspect whole/final").out);
+  const Answer run = shell.minima("inspect whole");
+  CHECK(run.code == 0);
+  CHECK(run.out == shell.minima("inspect whole/final").out);
   const Answer within = shell.minima("train --resume whole/final");
   CHECK(within.code == 2);
   CHECK(within.err == "minima: whole/final: is a folder within a run's; give that: whole/\n");

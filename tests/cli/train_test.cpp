@@ -263,17 +263,18 @@ TEST_CASE("a wrong switch, group or number of batches is refused before anything
   check_refused(shell, train + " --watch=-1", {"watch is -1"});
   check_refused(shell, train + " --clip-value=-1", {"clip-value is -1"});
   // What the data and the model must be known for is refused after they are loaded.
-  for (const auto& [option, word] :
-       {std::pair("train --switch 99999:lion", "before the last"),
-        std::pair("train --group nowhere:lr=1", "'nowhere'"),
-        std::pair("compare --group nowhere:lr=1", "'nowhere'"),
-        std::pair("train --optimizer adamw8bit:fp32=embedings", "fp32=embedings matches no slot"),
-        std::pair("compare --optimizers adamw8bit:fp32=embedings",
-                  "fp32=embedings matches no slot"),
-        std::pair("train --switch 50%:adamw8bit:fp32=embedings", "fp32=embedings matches no slot"),
-        std::pair("train --tokens 5 --steps 3", "a batch holds 5"),
-        std::pair("compare --tokens 5 --steps 3", "a batch holds 5"),
-        std::pair("pretrain --tokens 5 --steps 3", "holds 5")}) {
+  for (const auto& [option, word] : {std::pair("train --switch 99999:lion", "before the last"),
+                                     std::pair("train --group nowhere:lr=1", "'nowhere'"),
+                                     std::pair("compare --group nowhere:lr=1", "'nowhere'"),
+                                     std::pair("train --optimizer adamw8bit:fp32=embedings",
+                                               "fp32=embedings decides over no slot"),
+                                     std::pair("compare --optimizers adamw8bit:fp32=embedings",
+                                               "fp32=embedings decides over no slot"),
+                                     std::pair("train --switch 50%:adamw8bit:fp32=embedings",
+                                               "fp32=embedings decides over no slot"),
+                                     std::pair("train --tokens 5 --steps 3", "a batch holds 5"),
+                                     std::pair("compare --tokens 5 --steps 3", "a batch holds 5"),
+                                     std::pair("pretrain --tokens 5 --steps 3", "holds 5")}) {
     std::string arguments = option + std::string(kTiny);
     if (const auto steps = arguments.find("--steps"); steps != std::string::npos)
       arguments.erase(arguments.find(" --epochs 1"), 11);

@@ -28,16 +28,12 @@ const Json& manifest() {
 
 /// The command line's spec for a case; empty for an optimizer that does not exist here yet.
 std::string spec_of(const Json& c) {
-  static const std::map<std::string, std::string> names{{"SGD", "sgd"},
-                                                        {"Adam", "adam"},
-                                                        {"AdamW", "adamw"},
-                                                        {"AdamW8bit", "adamw8bit"},
-                                                        {"Adam8bit", "adam8bit"},
-                                                        {"Adafactor(HF)", "adafactor"},
-                                                        {"CAME", "came"},
-                                                        {"Adafactor(torch)", "adafactor-torch"},
-                                                        {"Lion", "lion"},
-                                                        {"AdaPM(minima)", "adapm"}};
+  static const std::map<std::string, std::string> names{
+      {"SGD", "sgd"},           {"Adam", "adam"},
+      {"AdamW", "adamw"},       {"AdamW8bit", "adamw8bit"},
+      {"Adam8bit", "adam8bit"}, {"Adafactor(HF)", "adafactor"},
+      {"CAME", "came"},         {"Adafactor(torch)", "adafactor-torch"},
+      {"Lion", "lion"},         {"AdaPM(minima)", "adapm"}};
   const auto name = names.find(c["optimizer"]);
   if (name == names.end()) return "";
   std::string spec = name->second;
@@ -362,7 +358,8 @@ class Replay {
   bool bins;
   GoldenModel model;
   Optimizer optimizer;
-  std::map<std::string, std::pair<Tensor, Tensor>> rounded = {};  ///< by bins, when it was last stepped
+  std::map<std::string, std::pair<Tensor, Tensor>> rounded =
+      {};  ///< by bins, when it was last stepped
 };
 
 std::filesystem::path beside_manifest(const std::string& file) {

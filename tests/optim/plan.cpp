@@ -83,15 +83,17 @@ TEST_CASE(
 TEST_CASE("an override that matches no slot is refused, with a name of one") {
   const std::vector<ParameterShape> shapes{{"embeddings", {100, 50}}, {"bias", {50}}};
   const Model model(shapes);
-  for (const char* option : {"fp32=embedings", "bf16=step", "block8=exp_avg_row"}) {
+  for (const char* option :
+       {"fp32=embedings", "bf16=step", "block8=exp_avg_row", "fp32=embeddings:bf16=embeddings"}) {
     const std::string spec = std::string("adamw8bit:") + option;
-    const std::string words = std::string("adamw8bit: ") + option +
-                              " matches no slot; they are named like 'embeddings/exp_avg'";
+    const std::string last = std::string(option).substr(std::string(option).rfind(':') + 1);
+    const std::string words =
+        "adamw8bit: " + last + " decides over no slot; they are named like 'embeddings/exp_avg'";
     CHECK_THROWS_WITH_AS(make_optimizer(spec, model.all()), words.c_str(), Error);
     CHECK_THROWS_WITH_AS(plan_state(spec, shapes), words.c_str(), Error);
   }
   CHECK_THROWS_WITH_AS(plan_state("sgd:momentum=0:fp32=embeddings", shapes),
-                       "sgd: fp32=embeddings matches no slot that could be stored otherwise",
+                       "sgd: fp32=embeddings decides over no slot that could be stored otherwise",
                        Error);
 }
 

@@ -85,7 +85,7 @@ TEST_CASE("layer decay says what it cannot multiply") {
   CHECK_THROWS_WITH_AS(
       decay_by_layer(groups, "adafactor:relative_step=true", 0.9),
       "layer-decay: 'adafactor:relative_step=true' has no learning rate to multiply; give it one: "
-      "lr=…",
+      "lr=…, with relative_step=false",
       Error);
   CHECK_THROWS_WITH_AS(decay_by_layer(groups, "adamw:lr=1", 0),
                        "layer-decay is 0; it must be above 0 and at most 1", Error);
