@@ -33,7 +33,7 @@ void call_base(const F& f) {
   f();
 }
 
-#if defined(__x86_64__) && !defined(__CUDACC__) && !defined(__SANITIZE_ADDRESS__)
+#if defined(__x86_64__) && !defined(__CUDACC__)
 template <class F>
 [[gnu::target("avx2,fma,bmi,bmi2,f16c")]] void call_avx2(const F& f) {
   f();
