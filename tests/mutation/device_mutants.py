@@ -108,7 +108,6 @@ MUTANTS = [
     # what stays on the device
     ("a skipped step is made", "optim/cuda/passes.hpp", "    if (view.skipped) return;  // then all are\n", "", NORM),
     ("a skipped step advances t", "optim/cuda/passes.hpp", "if (!view.skipped) ++*view.step;", "++*view.step;", NORM),
-    ("clipping forgets gradient_scale", "optim/clip.hpp", "outcome.scale = scale * factor;", "outcome.scale = factor;", NORM),
     ("the last chunk of the norm runs over", "optim/engine.cu",
      "left < kNormChunk ? left : kNormChunk", "kNormChunk", NORM),
 ]
