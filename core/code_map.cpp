@@ -63,26 +63,34 @@ void fill_entries(CodeMap& map) {
   }
 }
 
-/// The same from the entries, but with the buckets half of one further: borders that are short binary fractions, as
-/// ties make them, are then far from a bucket's.
+/// The same from the entries, for the buckets of CompactCodes.
 void fill_compact(CodeMap& map) {
   CompactCodes& compact = map.compact;
-  std::copy_n(map.value, 256, compact.value);
-  std::fill_n(compact.border, 258, ~0u);
+  static_assert(CompactCodes::bucket(CompactCodes::kOne + CompactCodes::kDoubt) <
+                CompactCodes::kNumbers);
+  for (u32 code = 0; code < 256; ++code)
+    compact.word[CompactCodes::kNumbers + code] = std::bit_cast<u32>(map.value[code]);
   for (const u32 sign : {0u, 1u << 31}) {
-    check(map.code(sign) == map.code(sign | CompactCodes::kBegin),
-          "code map: a border lies below the compact table");
-    for (u32 bucket = 0; bucket < CompactCodes::kBuckets; ++bucket) {
-      const u32 begin = CompactCodes::kBegin + (bucket << 16), last = begin + 0xffffu;
-      const u32 code = map.code(sign | begin), next = map.code(sign | last);
-      compact.first[sign >> 31][bucket] = static_cast<u8>(code);
-      if (next == code) continue;
-      const u32 above =
-          border_between(begin, last, [&](u32 magnitude) { return map.code(sign | magnitude); });
-      check(above - begin > 2 * CompactCodes::kDoubt && last - above > 2 * CompactCodes::kDoubt &&
-                next == (sign ? code - 1 : code + 1),
-            "code map: a border lies close to its bucket's, or a bucket has two");
-      compact.border[1 + next] = above;
+    const auto code = [&](u32 bits) -> u32 {
+      const u32 found =
+          map.code(std::bit_cast<u32>(std::bit_cast<float>(bits) / CompactCodes::kScale));
+      return sign ? 255u - found : found;
+    };
+    const u32 end = sign | (CompactCodes::kOne + CompactCodes::kDoubt);
+    for (u32 begin = sign, next; begin < end; begin = next) {
+      const u32 bucket = CompactCodes::bucket(begin);
+      const auto leaves = [=](u32 bits) { return CompactCodes::bucket(bits) != bucket; };
+      next = border_between(begin, begin + (1u << 17), leaves);
+      const u32 last = next - 1, first_code = code(begin);
+      // Far behind the bucket where it has no border.
+      u32 border = last + (1u << 22);
+      if (code(last) != first_code) {
+        border = border_between(begin, last, code);
+        check(code(last) == first_code + 1 && border - begin > 2 * CompactCodes::kDoubt &&
+                  last - border > 2 * CompactCodes::kDoubt,
+              "code map: a border lies close to its bucket's, or a bucket has two");
+      }
+      compact.word[bucket] = ((first_code + 1) << 24) - border;
     }
   }
 }

@@ -27,43 +27,92 @@ MINIMA_HD T look_up(const T* table, u32 index) {
   return *reinterpret_cast<const T*>(reinterpret_cast<const char*>(table) + offset);
 }
 
-/// The same codes by tables of 8 KB, which a GPU holds in each processor's own memory. A bucket says its first code, and
-/// the bits of each border whether that or the next one is meant. All smaller magnitudes are in the first bucket, all
-/// larger ones are 1.
-struct alignas(16) CompactCodes {
-  static constexpr u32 kOne = 0x3f800000u,
-                       kBegin = 0x33ff8000u;  ///< 1; the first bucket's, below 2⁻²³
-  static constexpr u32 kBuckets = ((kOne - kBegin) >> 16) + 1;
-
-  float value[256];
-  u32 border[258];  ///< [1 + code]: the magnitude from which on, away from 0, this code is meant
-  u8 first[2][(kBuckets + 3) / 4 * 4];  ///< of positive and of negative values
-
-  /// A code, and how far its number lies from the bucket's border: the difference of their bits.
-  struct Found {
-    u32 code, beyond;
-  };
-  MINIMA_HD Found find(u32 bits) const {
-    const u32 any = bits & 0x7fffffffu, magnitude = any < kOne ? any : kOne;
-    const u32 negative = bits >> 31,
-              bucket = ((magnitude > kBegin ? magnitude : kBegin) - kBegin) >> 16;
-    const u32 code = first[negative][bucket];
-    const u32 next = code + 1 - 2 * negative, from = border[1 + next];
-    return {magnitude >= from ? next : code, magnitude - from};
+/// Four of the eight bytes of two words, b's the upper ones, by the four digits of `choice`; a digit with 8 added: ones or
+/// zeros, as that byte's first bit is. One instruction of a GPU.
+MINIMA_HD u32 bytes_of(u32 a, u32 b, u32 choice) {
+#if defined(__CUDA_ARCH__)
+  u32 chosen;
+  asm("prmt.b32 %0, %1, %2, %3;" : "=r"(chosen) : "r"(a), "r"(b), "r"(choice));
+  return chosen;
+#else
+  u32 chosen = 0;
+  for (int k = 0; k < 4; ++k) {
+    const u32 digit = choice >> 4 * k & 15u, word = digit & 4u ? b : a,
+              byte = word >> 8 * (digit & 3u) & 255u;
+    chosen |= (digit < 8 ? byte : byte >> 7 ? 255u : 0u) << 8 * k;
   }
-  /// The code of a number by its bits: that of CodeMap.
-  MINIMA_HD u32 code(u32 bits) const { return find(bits).code; }
+  return chosen;
+#endif
+}
 
-  /// That of x/divisor, |x| ≤ divisor; `inverse` is nearly 1/divisor. A product is off by less than kDoubt in the last
-  /// place, and tells the code but close to a border: a GPU needs a dozen instructions for a division.
-  MINIMA_HD u32 code_of_quotient(float x, float divisor, float inverse) const {
-    // Where neither the inverse nor a product that matters leaves the range of floats.
-    const bool safe = divisor > 0x1p-90f && divisor < 0x1p90f;
-    const Found found = find(std::bit_cast<u32>(x * inverse));
-    if (safe && found.beyond + kDoubt > 2 * kDoubt) return found.code;
-    return code(std::bit_cast<u32>(x / divisor));
+/// The first bytes of N words as one word; and for each a byte of ones where its first bit is set.
+template <int N>
+MINIMA_HD u32 first_bytes(const u32 (&words)[N]) {
+  static_assert(N == 1 || N == 4);
+  if constexpr (N == 1)
+    return words[0] >> 24;
+  else
+    return bytes_of(bytes_of(words[0], words[1], 0x73), bytes_of(words[2], words[3], 0x73), 0x5410);
+}
+template <int N>
+MINIMA_HD u32 first_bits(const u32 (&words)[N]) {
+  static_assert(N == 1 || N == 4);
+  if constexpr (N == 1)
+    return words[0] >> 31 ? 255u : 0u;
+  else
+    return bytes_of(bytes_of(words[0], words[1], 0x73), bytes_of(words[2], words[3], 0x73), 0xdc98);
+}
+
+/// The same codes by a table of 16 KB, which a GPU holds in each processor's own memory. It takes quotients times 2⁻¹⁰³:
+/// those from 2⁻²³ to 1 then have the least exponents of normal numbers, smaller ones are denormal, and the three bits
+/// behind the sign are 0. Nine times the bits, modulo 2³², thus still begin with the sign, and their upper twelve pick a
+/// bucket of 2²⁰/9 numbers: no more than lie between two borders, even of the unsigned map.
+struct alignas(16) CompactCodes {
+  static constexpr float kScale = 0x1p-103f;
+  static constexpr u32 kOne = 24u << 23;  ///< the bits of 1 · kScale
+
+  /// Borders that are short binary fractions, as ties make them, are far from a bucket's.
+  MINIMA_HD static constexpr u32 bucket(u32 bits) { return (bits * 9 + 0x84000u) >> 20; }
+
+  u32 word[4096];  ///< of each bucket
+
+  /// The numbers themselves: their bits lie where there are no buckets, behind that of 1.
+  static constexpr u32 kNumbers = 0x6c2;
+  MINIMA_HD float operator[](u32 code) const { return std::bit_cast<float>(word[kNumbers + code]); }
+
+  /// The upper eight bits are the code, of negative numbers 255 − code; the others how far the number lies beyond its
+  /// bucket's border, modulo 2²⁴.
+  MINIMA_HD u32 find(u32 bits) const { return word[bucket(bits)] + bits; }
+
+  /// The codes of x/divisor as the bytes of a word, |x| ≤ divisor; `inverse` is nearly kScale/divisor. A product is off by
+  /// less than kDoubt in the last place, and tells the code but close to a border: a GPU needs a dozen instructions for a
+  /// division.
+  template <int N>
+  MINIMA_HD u32 codes_of_quotients(const float (&x)[N], float divisor, float inverse) const {
+    // Where neither the inverse nor a product that matters leaves the range of normal numbers.
+    const bool safe = divisor > 0x1p-100f && divisor < 0x1p22f;
+    u32 bits[N], found[N], closest = ~0u;
+    for (int e = 0; e < N; ++e) {
+      bits[e] = std::bit_cast<u32>(x[e] * inverse);
+      found[e] = find(bits[e]);
+      const u32 beyond = (found[e] + kDoubt) << 8;
+      closest = beyond < closest ? beyond : closest;
+    }
+    if (!safe || closest < 2 * kDoubt << 8)
+      for (int e = 0; e < N; ++e) {
+        bits[e] = scaled(std::bit_cast<u32>(x[e] / divisor));
+        found[e] = find(bits[e]);
+      }
+    return first_bytes(found) ^ first_bits(bits);
   }
   static constexpr u32 kDoubt = 8;
+
+  /// The bits of a number times kScale; those of numbers beyond ±1, and of NaN, are those of ±1.
+  MINIMA_HD static u32 scaled(u32 bits) {
+    constexpr u32 one = 0x3f800000u, least = one - kOne;
+    const u32 any = bits & 0x7fffffffu, magnitude = any < one ? any : one;
+    return (bits & 0x80000000u) | ((magnitude > least ? magnitude : least) - least);
+  }
 };
 
 /// The 256 numbers of a code and its table for encoding. Plain data, for a GPU too.

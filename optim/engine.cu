@@ -23,7 +23,7 @@ __global__ void norm_kernel(const NormPart* parts, const i64* first, i64 count, 
   double sums[4] = {};
   each_quad(n, takes_quads(slot), [&]<int W>(std::integral_constant<int, W>, u32 k) {
     float x[W];
-    decode(load<W>(values, k), values.storage, nullptr, x);
+    decode(load<W>(values, k), values.storage, x);
     for (int e = 0; e < W; ++e) sums[e] = norm(sums[e], norm.term(static_cast<double>(x[e])));
   });
   const double sum = block_fold(norm(norm(sums[0], sums[1]), norm(sums[2], sums[3])), norm, warps);

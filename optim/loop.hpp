@@ -22,6 +22,7 @@ namespace minima {
 /// Whether a gradient's entry may be used: always, or, where `guard` is on, if it and its square are finite: below 2⁶⁴.
 struct Guard {
   MINIMA_HD explicit Guard(bool on) : limit(on ? 0x5f800000u : ~0u) {}
+  MINIMA_HD bool on() const { return limit != ~0u; }
   MINIMA_HD bool passes(float g) const { return (std::bit_cast<u32>(g) & 0x7fffffffu) < limit; }
   u32 limit;
 };

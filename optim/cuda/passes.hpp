@@ -24,16 +24,22 @@ namespace MINIMA_BACKEND {
 
 /// Values that a block of threads updates at a time, without block8 and with it; with it in whole blocks, so that it
 /// can be less, or one block more.
-inline constexpr u32 kStretch = 16 * kThreads, kBlock8Stretch = 8 * kThreads;
+inline constexpr u32 kStretch = 16 * kThreads, kBlock8Stretch = 8 * kThreads,
+                     kLeastStretch = 4 * kThreads;
 /// Blocks of block8 in a stretch, at most.
 inline constexpr u32 kMostBlocks = kBlock8Stretch / kSmallestBlock;
-/// What an update takes of shared memory besides: kMaxSlots + 2 numbers for each block, and what it reads of a view.
-inline constexpr i64 kStaticShared =
-    (kMaxSlots + 2) * kMostBlocks * 4 + static_cast<i64>(sizeof(Columns<kMaxSlots>));
-inline constexpr i64 kOrdinaryShared = kUnaskedShared - kStaticShared;
 /// Blocks of threads for each multiprocessor, where they share codes: a few times as many as it holds at once, so that
 /// all multiprocessors end together.
-inline constexpr i64 kBlocksForEach = 32;
+#ifndef MINIMA_8BIT_GRID
+#define MINIMA_8BIT_GRID 12
+#endif
+#ifndef MINIMA_8BIT_BLOCKS
+#define MINIMA_8BIT_BLOCKS 3
+#endif
+inline constexpr i64 kBlocksForEach = MINIMA_8BIT_GRID;
+
+/// A block of so many values a warp holds in its registers: eight for a lane.
+inline constexpr u32 kWarpBlock = 256;
 
 /// Which entry of a table a block works on: k has the blocks first[k] … first[k + 1] − 1.
 __device__ inline i64 entry_of(i64 block, const i64* first, i64 count) {
@@ -50,17 +56,23 @@ struct Table {
   __device__ const StepView& view(i64 entry) const { return views[index[entry]]; }
 };
 
-/// Shared memory of an update where slots are in block8: of each its codes and its fresh values.
-MINIMA_HD i64 shared_bytes(std::size_t slots, u32 stretch) {
+/// Shared memory of an update where slots are in block8: of each its codes and its fresh values, and its numbers for each
+/// block; what an update reads of a view.
+MINIMA_HD i64 asked_shared(std::size_t slots, u32 stretch) {
   return static_cast<i64>(slots * (sizeof(CompactCodes) + stretch * sizeof(float)));
 }
+MINIMA_HD i64 static_shared(std::size_t slots) {
+  return static_cast<i64>((slots + 2) * kMostBlocks * sizeof(u32) + sizeof(Columns<kMaxSlots>));
+}
 
-/// The values of a stretch, where slots are in blocks of so many; as many as fit in what every GPU has.
+/// The values of a stretch, where slots are in blocks of so many; as many as fit in what every GPU has, but some for each
+/// thread.
 MINIMA_HD u32 stretch_of(u32 block, std::size_t slots) {
   if (block == 0) return kStretch;
-  const auto fit = [=](u32 stretch) { return shared_bytes(slots, stretch) <= kOrdinaryShared; };
+  const u32 least = block < kLeastStretch ? kLeastStretch : block;
   u32 stretch = kBlock8Stretch / block * block;
-  while (stretch > block && !fit(stretch)) stretch -= block;
+  while (stretch > least && asked_shared(slots, stretch) + static_shared(slots) > kUnaskedShared)
+    stretch -= block;
   return stretch > block ? stretch : block;
 }
 
@@ -75,115 +87,204 @@ __device__ void walk_rows(const Factors& factors, i64 at, i64 width, const F& f)
   }
 }
 
+/// The update of neighbouring stretches of one parameter. Elements and blocks are counted from the first of them.
 template <class Formula, std::size_t... K>
-__global__ void __launch_bounds__(kThreads)
-    update_kernel(Table table, i64 stretches, const Formula* formulas, Outcome* outcome) {
-  constexpr int kSlots = sizeof...(K);
-  __shared__ Columns<kSlots> columns;
-  __shared__ u32 largest[kSlots + 1][kMostBlocks], moved[kMostBlocks];
-  CompactCodes* const codes = MINIMA_DYNAMIC_SHARED(CompactCodes);
-  float* const fresh = reinterpret_cast<float*>(codes + kSlots);  // [slots, stretch]
-  const CodeMap* held[kSlots + 1] = {};
-  bool bad = false;
-  for (i64 number = blockIdx.x; number < stretches; number += gridDim.x) {
-    const i64 entry = table.entry_of(number);
-    const StepView& view = table.view(entry);
-    if (view.skipped) return;  // then all are
-    const Formula formula = formulas[entry];
-    const Factors factors = view.workspace.factors;
-    const Guard guard(view.guard);
-    const u32 block = static_cast<u32>(view.block_size(kSlots)),
-              stretch = stretch_of(block, kSlots);
-    const i64 begin = (number - table.first[entry]) * stretch, left = view.matrix.size() - begin;
-    const u32 n = left < stretch ? static_cast<u32>(left) : stretch;
+struct Update {
+  static constexpr int kSlots = sizeof...(K);
+  template <int N>
+  using State = float[kSlots + 1][N];
+
+  /// What passes through shared memory: of each block of a stretch the largest magnitudes and whether it has moved, of each
+  /// slot the fresh values.
+  struct Shared {
+    u32 largest[kSlots + 1][kMostBlocks], moved[kMostBlocks];
+  };
+
+  const Columns<kSlots>& columns;
+  const Formula formula;
+  const Factors factors;
+  const Guard guard;
+  const CompactCodes* codes;  ///< of each slot
+  Outcome* outcome;
+
+  /// Of N elements from k on, which are decoded: what the formula makes of them. Stores the weights.
+  template <int N>
+  __device__ __forceinline__ void advance(i64 k, Storage storage, float (&p)[N],
+                                          const float (&g)[N], State<N>& state) const {
+    float before[N];
+    for (int e = 0; e < N; ++e) before[e] = p[e];
+    const auto change = [&](const MatrixRow& row, i64 j, int e) {
+      apply_formula(formula, row, j, p[e], g[e], state[K][e]...);
+    };
+    walk_rows<N, Formula>(factors, columns.first + k, columns.width, change);
+    if (guard.on())
+      for (int e = 0; e < N; ++e) {
+        if (guard.passes(g[e])) continue;
+        p[e] = before[e];
+        for (int s = 0; s < kSlots; ++s) state[s][e] = 0;
+      }
+    bool bad = false;
+    for (int e = 0; e < N; ++e) bad |= !(std::abs(p[e]) < columns.end_of_weights);
+    if (bad) atomicExch(&outcome->bad_weights, 1u);
+    store(columns.value.as(storage), k, p);
+  }
+
+  /// A block of kWarpBlock values, which a warp has in its registers, each lane two quads.
+  __device__ __forceinline__ void block_of_warp(u32 b) const {
+    constexpr int kQuads = kWarpBlock / 128;
+    const u32 lane = threadIdx.x % 32;
+    const auto place = [=](int q) { return b * kWarpBlock + 128 * q + 4 * lane; };
+    Raw<4> value[kQuads], gradient[kQuads], slots[kQuads][kSlots + 1];
+    for (int q = 0; q < kQuads; ++q) {
+      value[q] = load<4>(columns.value.as(Storage::fp32), place(q));
+      gradient[q] = load<4>(columns.gradient.as(Storage::fp32), place(q));
+      for (int s = 0; s < kSlots; ++s)
+        slots[q][s] = load<4>(columns.slots[s].as(Storage::block8), place(q), b);
+    }
+    State<4> state[kQuads];
+    for (int q = 0; q < kQuads; ++q) {
+      float p[4], g[4];
+      decode(value[q], Storage::fp32, p);
+      decode(gradient[q], Storage::fp32, g);
+      for (float& each : g) each = columns.scale * each;
+      for (int s = 0; s < kSlots; ++s) decode(slots[q][s], Storage::block8, codes[s], state[q][s]);
+      advance(place(q), Storage::fp32, p, g, state[q]);
+    }
+    for (int s = 0; s < kSlots; ++s) {
+      u32 most = 0;
+      for (int q = 0; q < kQuads; ++q) most = std::max(most, largest_of(state[q][s]));
+      most = warp_largest(most);
+      if (lane == 0) columns.slots[s].scales()[b] = std::bit_cast<float>(most);
+      for (int q = 0; q < kQuads; ++q)
+        store_codes(columns.slots[s], place(q), codes[s], state[q][s], most);
+    }
+  }
+
+  /// The elements of a stretch, of any storages; block: how many a block of block8 has, 0: nothing is in block8. Then all
+  /// threads wait for one another: the fresh values lie in shared memory, until their blocks' largest are known.
+  __device__ __forceinline__ void stretch(u32 at, u32 length, u32 block, Shared& shared,
+                                          float* fresh, u32 slot_length) const {
     // Which block the stretch's element k lies in: k · ⌈2²⁴/block⌉ / 2²⁴, exact below 2¹².
     static_assert(kLongestStretch <= 1 << 12);
     const u32 inverse = block ? ((1u << 24) + block - 1) / block : 0;
     const auto block_at = [=](u32 k) { return k * inverse >> 24; };
-    if (threadIdx.x == 0) columns.fill(view, begin);
+    const u32 blocks_before = block ? at / block : 0;
     if (block) {
-      for (int s = 0; s < kSlots; ++s) {
-        for (u32 b = threadIdx.x; b < kMostBlocks; b += kThreads) largest[s][b] = 0;
-        const SlotView& slot = view.slots[s];
-        if (slot.storage == Storage::block8 && held[s] != slot.map) {
-          held[s] = slot.map;
-          constexpr u32 kWords = sizeof(CompactCodes) / sizeof(u32);
-          const auto* from = reinterpret_cast<const u32*>(&slot.map->compact);
-          auto* to = reinterpret_cast<u32*>(codes + s);
-          for (u32 k = 4 * threadIdx.x; k < kWords; k += 4 * kThreads)
-            Four<u32>::load(from + k).store(to + k);
-        }
+      for (u32 b = threadIdx.x; b < kMostBlocks; b += kThreads) {
+        for (int s = 0; s < kSlots; ++s) shared.largest[s][b] = 0;
+        shared.moved[b] = 0;
       }
-      for (u32 b = threadIdx.x; b < kMostBlocks; b += kThreads) moved[b] = 0;
+      __syncthreads();
     }
-    __syncthreads();
-    each_quad(n, columns.quads, [&]<int N>(std::integral_constant<int, N>, u32 k) {
+    each_quad(length, columns.quads, [&]<int N>(std::integral_constant<int, N>, u32 k) {
       const u32 b = block_at(k);
-      const auto loaded = columns.template load<N>(k, b);
-      float p[N], g[N], state[kSlots + 1][N];
-      decode(loaded.value, columns.value.storage, nullptr, p);
+      const auto loaded = columns.template load<N>(at + k, blocks_before + b);
+      float p[N], g[N];
+      State<N> state;
+      decode(loaded.value, columns.value.storage, p);
       columns.decode_gradient(loaded, g);
       for (int s = 0; s < kSlots; ++s)
-        decode(loaded.slots[s], columns.slots[s].storage, codes[s].value, state[s]);
+        decode(loaded.slots[s], columns.slots[s].storage, codes[s], state[s]);
       const bool moves = loaded.given || !columns.lazy;
       if (moves) {
-        const auto change = [&](const MatrixRow& row, i64 j, int e) {
-          const float before = p[e];
-          apply_formula(formula, row, j, p[e], g[e], state[K][e]...);
-          const bool ok = guard.passes(g[e]);
-          if (!ok) p[e] = before;
-          for (int s = 0; s < kSlots; ++s) state[s][e] = ok ? state[s][e] : 0.0f;
-        };
-        walk_rows<N, Formula>(factors, columns.first + k, columns.width, change);
-        for (int e = 0; e < N; ++e) bad |= block8::magnitude(p[e]) >= columns.bad_weight;
-        store(columns.value, k, p);
-        if (block && columns.lazy) atomicExch(&moved[b], 1u);
+        advance(at + k, columns.value.storage, p, g, state);
+        if (block && columns.lazy) atomicExch(&shared.moved[b], 1u);
       }
       for (int s = 0; s < kSlots; ++s) {
         if (columns.slots[s].storage != Storage::block8) {
-          if (moves) store(columns.slots[s], k, state[s]);
+          if (moves) store(columns.slots[s], at + k, state[s]);
           continue;
         }
         Pack<float, N> kept;
-        u32 most = 0;
-        for (int e = 0; e < N; ++e) {
-          kept.x[e] = state[s][e];
-          const u32 each = block8::magnitude(state[s][e]);
-          most = most < each ? each : most;
-        }
-        kept.store(fresh + s * stretch + k);
+        for (int e = 0; e < N; ++e) kept.x[e] = state[s][e];
+        kept.store(fresh + s * slot_length + k);
         // Together, where the elements of all lanes lie in one block.
         const u32 end_of_warp = k + 4 * (32 - threadIdx.x % 32);
-        const bool together = N == 4 && block % 128 == 0 && end_of_warp <= n;
-        if (together) most = warp_largest(most);
-        if (!together || threadIdx.x % 32 == 0) atomicMax(&largest[s][b], most);
+        const bool together = N == 4 && block % 128 == 0 && end_of_warp <= length;
+        const u32 own = largest_of(state[s]), most = together ? warp_largest(own) : own;
+        if (!together || threadIdx.x % 32 == 0) atomicMax(&shared.largest[s][b], most);
       }
     });
+    if (!block) return;
     __syncthreads();
-    if (block) {
-      // A block that holds no row to be moved keeps its bits.
-      const auto changed = [&](u32 b) { return !columns.lazy || moved[b] != 0; };
-      for (int s = 0; s < kSlots; ++s)
-        if (columns.slots[s].storage == Storage::block8)
-          for (u32 b = threadIdx.x; b <= block_at(n - 1); b += kThreads)
-            if (changed(b)) columns.slots[s].scales()[b] = std::bit_cast<float>(largest[s][b]);
-      each_quad(n, columns.quads, [&]<int N>(std::integral_constant<int, N>, u32 k) {
-        const u32 b = block_at(k);
-        if (!changed(b)) return;
-        for (int s = 0; s < kSlots; ++s) {
-          if (columns.slots[s].storage != Storage::block8) continue;
-          const float divisor = block8::divisor(largest[s][b]);
-          const float inverse = about_inverse(divisor);
-          const auto values = Pack<float, N>::load(fresh + s * stretch + k);
-          store_words<u8, N>(columns.slots[s].template at<u8>() + k, [&](int e) {
-            return codes[s].code_of_quotient(values.x[e], divisor, inverse);
-          });
-        }
-      });
-    }
+    // A block that holds no row to be moved keeps its bits.
+    const auto changed = [&](u32 b) { return !columns.lazy || shared.moved[b] != 0; };
+    for (int s = 0; s < kSlots; ++s)
+      if (columns.slots[s].storage == Storage::block8)
+        for (u32 b = threadIdx.x; b <= block_at(length - 1); b += kThreads)
+          if (changed(b))
+            columns.slots[s].scales()[blocks_before + b] =
+                std::bit_cast<float>(shared.largest[s][b]);
+    each_quad(length, columns.quads, [&]<int N>(std::integral_constant<int, N>, u32 k) {
+      const u32 b = block_at(k);
+      if (!changed(b)) return;
+      for (int s = 0; s < kSlots; ++s) {
+        if (columns.slots[s].storage != Storage::block8) continue;
+        const auto values = Pack<float, N>::load(fresh + s * slot_length + k);
+        store_codes(columns.slots[s], at + k, codes[s], values.x, shared.largest[s][b]);
+      }
+    });
     __syncthreads();  // all have read what the next stretch overwrites
   }
-  if (bad) atomicExch(&outcome->bad_weights, 1u);
+};
+
+/// How many blocks of threads are to run on a multiprocessor at least: as many as no kernel spills registers for.
+template <class Formula, std::size_t kSlots, bool kInBlocks>
+inline constexpr unsigned kAtOnce =
+    !kInBlocks || kSlots > 2 || !ElementwiseRule<Formula> ? 1 : MINIMA_8BIT_BLOCKS;
+
+/// The update of a launch; kInBlocks: of one in which a slot is in block8. The others need fewer registers.
+template <class Formula, bool kInBlocks, std::size_t... K>
+__global__ void __launch_bounds__(kThreads, kAtOnce<Formula, sizeof...(K), kInBlocks>)
+    update_kernel(Table table, i64 stretches, const Formula* formulas, Outcome* outcome) {
+  constexpr int kSlots = sizeof...(K);
+  __shared__ Columns<kSlots> columns;
+  __shared__ typename Update<Formula, K...>::Shared shared;
+  CompactCodes* const codes = MINIMA_DYNAMIC_SHARED(CompactCodes);
+  float* const fresh = reinterpret_cast<float*>(codes + kSlots);  // [slots, stretch]
+  const CodeMap* held[kSlots + 1] = {};
+  // A block of threads has neighbouring stretches; those that lie in one parameter it does together.
+  const auto first_of = [=](i64 b) { return kInBlocks ? quotient(b * stretches, gridDim.x) : b; };
+  const i64 end = first_of(blockIdx.x + i64{1});
+  for (i64 number = first_of(blockIdx.x), next; number < end; number = next) {
+    const i64 entry = table.entry_of(number), end_of_entry = table.first[entry + 1];
+    next = kInBlocks && end_of_entry < end ? end_of_entry : end;
+    const StepView& view = table.view(entry);
+    if (view.skipped) return;  // then all are
+    const u32 block = kInBlocks ? static_cast<u32>(view.block_size(kSlots)) : 0,
+              stretch = stretch_of(block, kSlots);
+    const i64 begin = (number - table.first[entry]) * stretch, left = view.matrix.size() - begin,
+              wanted = (next - number) * stretch;
+    const u32 n = static_cast<u32>(left < wanted ? left : wanted);
+    if (threadIdx.x == 0) columns.fill(view, begin);
+    for (int s = 0; s < kSlots && block; ++s) {
+      const SlotView& slot = view.slots[s];
+      if (slot.storage != Storage::block8 || held[s] == slot.map) continue;
+      held[s] = slot.map;
+      constexpr u32 kWords = sizeof(CompactCodes) / sizeof(u32);
+      const auto* from = reinterpret_cast<const u32*>(&slot.map->compact);
+      auto* to = reinterpret_cast<u32*>(codes + s);
+      for (u32 k = 4 * threadIdx.x; k < kWords; k += 4 * kThreads)
+        Four<u32>::load(from + k).store(to + k);
+    }
+    __syncthreads();
+    const Update<Formula, K...> update{columns,           formulas[entry], view.workspace.factors,
+                                       Guard(view.guard), codes,           outcome};
+    if constexpr (kInBlocks) {
+      u32 at = 0;
+      if (block == kWarpBlock && columns.plain) {
+        const u32 blocks = n / kWarpBlock;
+        for (u32 b = threadIdx.x / 32; b < blocks; b += kThreads / 32) update.block_of_warp(b);
+        at = blocks * kWarpBlock;
+      }
+      const u32 most = block ? stretch : n;
+      for (; at < n; at += most)
+        update.stretch(at, n - at < most ? n - at : most, block, shared, fresh, stretch);
+    } else {
+      update.stretch(0, n, 0, shared, fresh, stretch);
+    }
+    if (next < end) __syncthreads();  // all have read what the next parameter overwrites
+  }
 }
 
 /// MatrixRow sums, and the chunk's column sums (at partial + offset[entry] on) and total. A thread goes down its columns, so
@@ -229,7 +330,7 @@ __global__ void __launch_bounds__(kThreads, sizeof...(K) == 0 ? 3 : 2)
           [[maybe_unused]] float across = 0;
           if (within) {
             float p[N], g[N], state[kSlots + 1][N], all = 0;
-            decode(loaded[r].value, columns.value.storage, nullptr, p);
+            decode(loaded[r].value, columns.value.storage, p);
             columns.decode_gradient(loaded[r], g);
             for (int s = 0; s < kSlots; ++s)
               decode(loaded[r].slots[s], columns.slots[s].storage,
@@ -479,20 +580,21 @@ class PassesOnGpu {
     const Share stretches = share([&](const StepView& view) {
       const u32 block = static_cast<u32>(view.block_size(slots)),
                 stretch = stretch_of(block, slots);
-      if (block) shared = std::max(shared, shared_bytes(slots, stretch));
+      if (block) shared = std::max(shared, asked_shared(slots, stretch));
       return (view.matrix.size() + stretch - 1) / stretch;
     });
     const DeviceLimits limits = limits_of(gpu_);
-    check(shared + kStaticShared <= limits.shared_bytes,
+    check(shared + static_shared(slots) <= limits.shared_bytes,
           "optimizer: {} slots in 8 bits need {} bytes of shared memory, {} has {}; a smaller "
           "block_size needs less",
-          slots, shared + kStaticShared, to_string(place()), limits.shared_bytes);
+          slots, shared + static_shared(slots), to_string(place()), limits.shared_bytes);
     Tensor on = formed(pass, stretches.table);
     // Codes are brought to shared memory once for all stretches of a block of threads.
     const i64 grid = shared ? std::min(stretches.blocks, limits.multiprocessors * kBlocksForEach)
                             : stretches.blocks;
-    launch(gpu_, update_kernel<P, K...>, grid, kThreads, static_cast<std::size_t>(shared),
-           stretches.table, stretches.blocks, at<const P>(on), outcome_);
+    launch(gpu_, shared ? update_kernel<P, (slots > 0), K...> : update_kernel<P, false, K...>, grid,
+           kThreads, static_cast<std::size_t>(shared), stretches.table, stretches.blocks,
+           at<const P>(on), outcome_);
   }
 
   void copy_gradient(float* to) { each(gpu_, on_host().matrix.size(), CopyGradient{view(), to}); }

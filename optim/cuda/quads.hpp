@@ -21,6 +21,12 @@ __device__ T* in_device_memory(T* pointer) {
   return pointer;
 }
 
+/// Of numbers that are not negative; in 32 bits where they fit: a GPU does not divide in 64.
+__device__ inline i64 quotient(i64 a, i64 b) {
+  if ((a | b) >> 32 == 0) return static_cast<u32>(a) / static_cast<u32>(b);
+  return a / b;
+}
+
 /// What a kernel needs to know of a slot for each value.
 struct Place {
   void* values;
@@ -32,10 +38,12 @@ struct Place {
     return in_device_memory(static_cast<T*>(values));
   }
   __device__ float* scales() const { return in_device_memory(absmax); }
+  /// The same where it is known how values are stored, so that it is not asked.
+  __device__ Place as(Storage known) const { return {values, absmax, known}; }
 
   /// Of the values from `begin` on, which begin a block of block8.
   __device__ static Place of(const SlotView& slot, i64 begin) {
-    const i64 block = slot.storage == Storage::block8 ? begin / slot.block_size : 0;
+    const i64 block = slot.storage == Storage::block8 ? quotient(begin, slot.block_size) : 0;
     return {static_cast<char*>(slot.values) + begin * bytes_each(slot.storage), slot.absmax + block,
             slot.storage};
   }
@@ -87,8 +95,8 @@ __device__ Raw<N> load(const Place& from, i64 at, i64 block = 0) {
 }
 
 /// `numbers`: those of the codes.
-template <int N>
-__device__ void decode(const Raw<N>& raw, Storage storage, const float* numbers,
+template <int N, class Numbers>
+__device__ void decode(const Raw<N>& raw, Storage storage, const Numbers& numbers,
                        float (&values)[N]) {
   if (storage == Storage::fp32) {
     for (int e = 0; e < N; ++e) values[e] = std::bit_cast<float>(raw.words[e]);
@@ -101,6 +109,12 @@ __device__ void decode(const Raw<N>& raw, Storage storage, const float* numbers,
   }
 }
 
+/// Not in block8.
+template <int N>
+__device__ void decode(const Raw<N>& raw, Storage storage, float (&values)[N]) {
+  decode<N, const float*>(raw, storage, nullptr, values);
+}
+
 /// In fp32 or bf16.
 template <int N>
 __device__ void store(const Place& to, i64 at, const float (&values)[N]) {
@@ -110,10 +124,24 @@ __device__ void store(const Place& to, i64 at, const float (&values)[N]) {
     store_words<u16, N>(to.at<u16>() + at, [&](int e) { return bf16(values[e]).bits; });
 }
 
-/// Of numbers that are not negative; in 32 bits where they fit: a GPU does not divide in 64.
-__device__ inline i64 quotient(i64 a, i64 b) {
-  if ((a | b) >> 32 == 0) return static_cast<u32>(a) / static_cast<u32>(b);
-  return a / b;
+template <int N>
+__device__ u32 largest_of(const float (&values)[N]) {
+  u32 most = 0;
+  for (float value : values) {
+    const u32 each = block8::magnitude(value);
+    most = most < each ? each : most;
+  }
+  return most;
+}
+
+/// In block8: the codes of values in a block whose largest magnitude this is.
+template <int N>
+__device__ void store_codes(const Place& to, i64 at, const CompactCodes& map,
+                            const float (&values)[N], u32 largest) {
+  const float divisor = block8::divisor(largest),
+              inverse = about_inverse(divisor) * CompactCodes::kScale;
+  const u32 codes = map.codes_of_quotients(values, divisor, inverse);
+  store_words<u8, N>(to.at<u8>() + at, [=](int e) { return codes >> 8 * e & 255u; });
 }
 
 /// Whether four values from every fourth on can be taken at once.
@@ -141,14 +169,18 @@ struct Columns {
     ids = g.ids, count = g.count, row_width = g.width;
     first = begin, width = view.matrix.columns, lazy = view.skips_rows();
     scale = view.gradient_scale, limit = view.clip_value;
-    bad_weight = weight_limit(view.value.storage);
+    end_of_weights = std::bit_cast<float>(weight_limit(view.value.storage));
+    plain = !ids && limit == 0 && view.value.storage == Storage::fp32 &&
+            g.values.storage == Storage::fp32;
     // A quad lies in one of the rows given.
     quads = begin % 4 == 0 && takes_quads(view.value) && takes_quads(g.values) &&
             (!ids || row_width % 4 == 0);
     for (int s = 0; s < kSlots; ++s) {
       slots[s] = Place::of(view.slots[s], begin);
       quads = quads && takes_quads(view.slots[s]);
+      plain = plain && slots[s].storage == Storage::block8;
     }
+    plain = plain && quads;
   }
 
   /// Elements k and on, which lie in the given block of block8; both counted from the first.
@@ -172,7 +204,7 @@ struct Columns {
   /// The gradient as a rule sees it.
   template <int N>
   __device__ void decode_gradient(const Loaded<N>& x, float (&g)[N]) const {
-    decode(x.gradient, gradient.storage, nullptr, g);
+    decode(x.gradient, gradient.storage, g);
     for (int e = 0; e < N; ++e) g[e] = scale * g[e];
     if (limit != 0)
       for (int e = 0; e < N; ++e) g[e] = cut(g[e], limit);
@@ -182,8 +214,9 @@ struct Columns {
   const i64* ids;
   i64 count, row_width, first, width;
   float scale, limit;
-  u32 bad_weight;  ///< the least magnitude that is no finite weight, as bits
+  float end_of_weights;  ///< the least magnitude that is no finite weight
   bool quads, lazy;
+  bool plain;  ///< quads of fp32 with a dense gradient that is not cut, and all slots in block8
 };
 
 /// The threads of a block over n elements: f(std::integral_constant<int, N>, k) for each k, k + 1, … k + N − 1.

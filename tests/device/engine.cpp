@@ -348,7 +348,7 @@ TEST_CASE("blocks of 8-bit state for which the GPU has too little shared memory 
   model.set_gradients(0), to_device(model);
   emulated::machine().shared_bytes = 48 << 10;
   CHECK_THROWS_WITH_AS(optimizer.step(),
-                       "optimizer: 3 slots in 8 bits need 77376 bytes of shared memory, emulated "
+                       "optimizer: 3 slots in 8 bits need 101136 bytes of shared memory, emulated "
                        "has 49152; a smaller block_size needs less",
                        Error);
   emulated::machine() = {};

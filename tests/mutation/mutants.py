@@ -99,6 +99,8 @@ MUTANTS = [
     # block8
     ("the sign rule dropped", "core/code_map.cpp",
      "if (!with_sign || std::signbit(map.value[code]) == negative) return code;", "return code;"),
+    ("a product tells the codes at borders too", "core/code_map.hpp",
+     "!safe || closest < 2 * kDoubt << 8", "!safe"),
     ("a tie goes down", "core/code_map.cpp",
      "x == midpoint ? below + below % 2", "x == midpoint ? below"),
     ("a block of zeros divided by zero", "optim/storage/block8.hpp",

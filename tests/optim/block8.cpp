@@ -68,34 +68,38 @@ TEST_CASE("on every vector unit a block gets the codes of the plain loop") {
   }
 }
 
-TEST_CASE("the compact codes are those of the whole table") {
-  for (const CodeMap* map : {&signed_code_map(), &unsigned_code_map()}) {
-    i64 wrong = 0;
-    const auto check_at = [&](u32 bits) { wrong += map->compact.code(bits) != map->code(bits); };
+TEST_CASE("the compact codes are those of the whole table, for every number from 2^-24 to 1") {
+  constexpr u32 one = 0x3f800000u, low = 0x33800000u;
+  for (const CodeMap* map : {&signed_code_map(), &unsigned_code_map()})
     for (const u32 sign : {0u, 1u << 31}) {
-      for (u32 upper = 0; upper < 0x8000; ++upper)
-        for (u32 lower = 0; lower < 0x10000; lower += 0x1111) check_at(sign | upper << 16 | lower);
-      for (const float x : telling_values(*map)) check_at(sign | std::bit_cast<u32>(x));
-      for (const float x : {0.0f, HUGE_VALF, std::nanf(""), std::bit_cast<float>(1u)})
-        for (const u32 off : {~0u, 0u, 1u}) check_at(sign ^ (std::bit_cast<u32>(x) + off));
+      i64 wrong = 0;
+      const auto check_at = [&](u32 magnitude) {
+        float x[4];
+        for (u32 e = 0; e < 4; ++e) x[e] = std::bit_cast<float>(sign | (magnitude + e));
+        const u32 codes = map->compact.codes_of_quotients(x, 1.0f, CompactCodes::kScale);
+        for (u32 e = 0; e < 4; ++e)
+          wrong += (codes >> 8 * e & 255u) != map->code(std::bit_cast<u32>(x[e]));
+      };
+      for (u32 magnitude = 0; magnitude < low; magnitude += 4099) check_at(magnitude);
+      for (u32 magnitude = low; magnitude <= one - 4; magnitude += 4) check_at(magnitude);
+      check_at(one - 3);
+      CHECK(wrong == 0);
     }
-    for (int code = 0; code < 256; ++code) wrong += map->compact.value[code] != map->value[code];
-    CHECK(wrong == 0);
-  }
 }
 
 TEST_CASE("a quotient's code is told by a product, near a border by the quotient") {
   for (const CodeMap* map : {&signed_code_map(), &unsigned_code_map()}) {
     const std::vector<float> magnitudes = telling_values(*map);
-    for (float divisor : {1.0f, 1.7f, 0x1.fffffep-7f, 0x1.000002p5f, 3e-30f, 3e-33f, 1e-40f, 2e35f,
-                          3e38f, HUGE_VALF, std::nanf("")})
+    for (float divisor : {1.0f, 1.7f, 0x1.fffffep-7f, 0x1.000002p5f, 0x1.fffffep21f, 0x1p22f,
+                          1e-30f, 3e-33f, 1e-40f, 2e35f, 3e38f, HUGE_VALF, std::nanf("")})
       for (const float off : {1.0f, 1 - 0x1p-23f, 1 + 0x1p-23f}) {  // a GPU's inverse is nearly one
         i64 wrong = 0;
         for (const float magnitude : magnitudes)
           for (const float sign : {1.0f, -1.0f}) {
-            const float x = std::copysign(std::min(magnitude * divisor, divisor), sign);
-            wrong += map->compact.code_of_quotient(x, divisor, off / divisor) !=
-                     map->code(std::bit_cast<u32>(x / divisor));
+            const float x[1] = {std::copysign(std::min(magnitude * divisor, divisor), sign)};
+            wrong +=
+                map->compact.codes_of_quotients(x, divisor, off / divisor * CompactCodes::kScale) !=
+                map->code(std::bit_cast<u32>(x[0] / divisor));
           }
         CAPTURE(divisor);
         CHECK(wrong == 0);
