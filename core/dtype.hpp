@@ -17,10 +17,14 @@ struct bf16 {
   u16 bits = 0;
   bf16() = default;
   MINIMA_HD explicit bf16(float x) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800  // has an instruction for it
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+#else
     const u32 b = std::bit_cast<u32>(x);
     bits = (b & 0x7fffffffu) > 0x7f800000u
                ? static_cast<u16>((b >> 16) | 0x40u)
                : static_cast<u16>((b + 0x7fffu + ((b >> 16) & 1)) >> 16);
+#endif
   }
   MINIMA_HD explicit operator float() const { return std::bit_cast<float>(u32{bits} << 16); }
 };

@@ -13,16 +13,24 @@
 ///     team.fold(n, start, merge, f)         the f(i) merged, in an order that n determines
 ///     team.leads()                          whether this thread is the one to store what all know
 ///
-/// and, for rows that are gone over several times, `team.holding()`: a team whose each and fold call f with an `auto i`,
-/// by which `held(n, row)`, read once into a GPU's registers, gives row[i].
+///     team.held(n, row)                     what is row[i] at i; on a GPU read into registers
+///     team.blank(n, row)                    the same, not read: to be written to
+///     team.store(n, held)                   writes it where it came from
+///
+/// Rows that are held are indexed by what `each` and `fold` call f with, an `auto i`. On a GPU they are in registers where
+/// the functor offers
+///
+///     f.held()                              the length of its rows
+///     F::kHolders                           how many threads are to hold one: 32 or 256; 0: they lie in memory
 ///
 /// Functors are named types of plain pointers and numbers: they are handed to a GPU by value. For each
 /// of them core/ops/rows.cu or elements.cu says that the loop is to be written out.
 ///
 /// Where the bytes moved decide, a functor of `each` also offers
 ///
-///     f.in_fours()                          whether its elements lie so that four are moved at once
-///     f.four(i)                             f(i) … f(i + 3), for i a multiple of 4
+///     F::kPack                              how many elements it moves at once
+///     f.in_packs()                          whether they lie so that it can
+///     f.pack(i)                             f(i) … f(i + kPack − 1), for i a multiple of kPack
 ///
 /// which a GPU's thread then takes; a CPU's loop is vectorized anyway.
 #pragma once
@@ -37,10 +45,20 @@
 namespace minima {
 
 template <class F>
-concept InFours = requires(const F& f, i64 i) {
-  { f.in_fours() } -> std::same_as<bool>;
-  f.four(i);
+concept InPacks = requires(const F& f, i64 i) {
+  { f.in_packs() } -> std::same_as<bool>;
+  f.pack(i);
 };
+
+/// Of wider numbers too few fit into registers.
+template <class T>
+inline constexpr bool kHeld = sizeof(T) <= 4;
+
+template <class F>
+concept HoldsRows = requires(const F& f) {
+  { f.held() } -> std::same_as<i64>;
+}
+&&(F::kHolders > 0);
 
 template <class F>
 void each(Cpu, i64 n, const F& f, i64 work = 1) {

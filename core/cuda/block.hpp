@@ -2,17 +2,27 @@
 #pragma once
 
 #include "core/cuda/launch.hpp"
+#include "core/ops/row.hpp"
 
 namespace minima::MINIMA_BACKEND {
 
 inline constexpr unsigned kThreads = 256;  ///< of a block
 inline constexpr unsigned kAllLanes = 0xffffffffu;
 
+/// The value of the lane whose number differs by the bits of `lanes`.
+template <class T>
+__device__ T across(T value, int lanes) {
+  return __shfl_xor_sync(kAllLanes, value, lanes);
+}
+template <class T>
+__device__ ops::TwoSums<T> across(ops::TwoSums<T> value, int lanes) {
+  return {across(value.first, lanes), across(value.second, lanes)};
+}
+
 /// The lanes' values merged, for all of them: by halves, so `merge` must not mind the order.
 template <class T, class Merge>
 __device__ T warp_fold(T value, const Merge& merge) {
-  for (int lanes = 16; lanes > 0; lanes /= 2)
-    value = merge(value, __shfl_xor_sync(kAllLanes, value, lanes));
+  for (int lanes = 16; lanes > 0; lanes /= 2) value = merge(value, across(value, lanes));
   return value;
 }
 

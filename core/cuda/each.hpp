@@ -17,6 +17,7 @@ namespace MINIMA_BACKEND {
 template <unsigned kSize>
 struct TeamOf {
   static constexpr i64 kWidth = kSize;
+  static constexpr unsigned kBlocks = 1;
 
   __device__ static i64 rank() { return threadIdx.x % kSize; }
 
@@ -32,6 +33,17 @@ struct TeamOf {
   __device__ bool owns(i64 i) const { return rank() == i % kSize; }
   __device__ bool leads() const { return owns(0); }
 
+  template <class T>
+  __device__ T* held(i64, T* row) const {
+    return row;
+  }
+  template <class T>
+  __device__ T* blank(i64, T* row) const {
+    return row;
+  }
+  template <class T>
+  __device__ void store(i64, const T*) const {}
+
  protected:
   template <class Acc, class Merge>
   __device__ static Acc merged(Acc own, const Merge& merge) {
@@ -44,60 +56,102 @@ struct TeamOf {
   }
 };
 
-/// An element by its index, and as the k-th of those that its thread takes.
+using Warp = TeamOf<32>;
+using WholeBlock = TeamOf<kThreads>;
+
+inline constexpr i64 kMostHeld = 1024;  ///< numbers of a row in a team's registers
+
+/// The k-th of the elements that a thread takes.
 struct OwnElement {
-  i64 i;
   int k;
-  MINIMA_HD operator i64() const { return i; }
 };
 
-/// A row's values in the registers of the team's threads; what their loops do not have written out, which few rows are
-/// long enough for, in memory.
-template <class T>
+template <class T, int kFours>
 struct HeldRow {
-  static constexpr int kMost = 16;
-  const T* row;
-  T own[kMost];
+  T* row;
+  Four<std::remove_const_t<T>> own[kFours];
 
-  __device__ T operator[](OwnElement at) const { return at.k < kMost ? own[at.k] : row[at.i]; }
+  __device__ auto& operator[](OwnElement at) { return own[at.k / 4].x[at.k % 4]; }
+  __device__ const auto& operator[](OwnElement at) const { return own[at.k / 4].x[at.k % 4]; }
 };
 
-/// A team that holds rows. Its loops are written out, so that it is known which register an element is in.
-template <class Team>
-struct Holding : Team {
-  static constexpr int kMost = HeldRow<float>::kMost, kWrittenOut = Team::kWidth == 32 ? kMost : 4;
+/// A team that has rows of n ≤ kMostHeld numbers, n a multiple of 4, in its threads' registers: thread t the four from 4t on,
+/// those from 4 (t + kSize) on, … What a thread does to an element, all have written out.
+template <unsigned kSize>
+struct Holding : TeamOf<kSize> {
+  static constexpr unsigned kBlocks = kSize == 32 ? 2 : 4;
+  static constexpr int kFours = kMostHeld / 4 / kSize;
+  template <class T>
+  using Row = HeldRow<T, kFours>;
 
   template <class F>
   __device__ void each(i64 n, const F& f) const {
-    constexpr i64 kSize = Team::kWidth;
-    const auto element = [&](int k) MINIMA_INLINE {
-      if (const i64 i = Team::rank() + k * kSize; i < n) f(OwnElement{i, k});
-    };
-    [&]<int... k>(std::integer_sequence<int, k...>) MINIMA_INLINE { (element(k), ...); }
-    (std::make_integer_sequence<int, kWrittenOut>());
-    for (i64 i = Team::rank() + kWrittenOut * kSize; i < n; i += kSize) f(OwnElement{i, kMost});
+    each_four(n, [&](int, int k) MINIMA_INLINE { four(k, f); });
   }
   template <class Acc, class Merge, class F>
   __device__ Acc fold(i64 n, Acc start, const Merge& merge, const F& f) const {
     each(n, [&](OwnElement i) MINIMA_INLINE { start = merge(start, f(i)); });
-    return Team::merged(start, merge);
+    return this->merged(start, merge);
   }
+
   template <class T>
-  __device__ HeldRow<T> held(i64 n, const T* row) const {
-    HeldRow<T> result;
+  __device__ Row<T> blank(i64, T* row) const {
+    Row<T> result;
     result.row = row;
-    each(n, [&](OwnElement i) MINIMA_INLINE {
-      if (i.k < kMost) result.own[i.k] = row[i];
-    });
     return result;
   }
-};
+  template <class T>
+  __device__ Row<T> held(i64 n, T* row) const {
+    Row<T> result = blank(n, row);
+    if (result.own[0].fits(row))
+      each_four(n,
+                [&](int i, int k) MINIMA_INLINE { result.own[k] = result.own[k].load(row + i); });
+    else
+      each_four(n, [&](int i, int k) MINIMA_INLINE {
+        MINIMA_UNROLL for (int e = 0; e < 4; ++e) result.own[k].x[e] = row[i + e];
+      });
+    return result;
+  }
+  /// Rows that are written are those of tensors made for it, which lie as memory was allocated.
+  template <class T>
+  __device__ void store(i64 n, const Row<T>& values) const {
+    each_four(n, [&](int i, int k) MINIMA_INLINE { values.own[k].store(values.row + i); });
+  }
 
-struct Warp : TeamOf<32> {
-  __device__ Holding<Warp> holding() const { return {}; }
-};
-struct WholeBlock : TeamOf<kThreads> {
-  __device__ Holding<WholeBlock> holding() const { return {}; }
+  /// f(i, whether i is kept), where keep_four(i, kept) says so of i, i + 16, i + 32 and i + 48 at once, for i mod 64 < 16: a
+  /// lane asks for one of these sixteen, and hears of its own four from the others.
+  template <class KeepFour, class F>
+  __device__ void each_kept(i64 n, const KeepFour& keep_four, const F& f) const {
+    const int lane = threadIdx.x % 32;
+    each_four<32>(n, [&](int i, int k) MINIMA_INLINE {
+      bool kept[4];
+      keep_four(i - i % 64 + lane % 16, kept);
+      u32 own = 0;
+      MINIMA_UNROLL for (int word = 0; word < 4; ++word) {
+        const u32 all = __ballot_sync(kAllLanes, kept[word]);
+        if (lane % 16 / 4 == word) own = all >> (lane / 16 * 16 + lane % 4 * 4);
+      }
+      four(k, [&](OwnElement at) MINIMA_INLINE { f(at, (own >> at.k % 4 & 1) != 0); });
+    });
+  }
+
+ private:
+  /// f(i, k), where i is the first of the k-th four of this thread, for those within the row: or for all of which some thread
+  /// of the `together` beside it has one within.
+  template <int together = 1, class F>
+  __device__ static void each_four(i64 n, const F& f) {
+    const int own = 4 * static_cast<int>(TeamOf<kSize>::rank()), there = static_cast<int>(n);
+    const auto one = [&](int k) MINIMA_INLINE {
+      const int i = own + k * 4 * static_cast<int>(kSize);
+      if (i - own % (4 * together) < there) f(i, k);
+    };
+    [&]<int... k>(std::integer_sequence<int, k...>) MINIMA_INLINE { (one(k), ...); }
+    (std::make_integer_sequence<int, kFours>());
+  }
+  template <class F>
+  __device__ static void four(int k, const F& f) {
+    MINIMA_UNROLL for (int e = 0; e < 4; ++e) f(OwnElement{4 * k + e});
+  }
 };
 
 template <class F>
@@ -106,21 +160,21 @@ __global__ void each_kernel(F f, i64 n) {
   for (i64 i = static_cast<i64>(blockIdx.x) * kThreads + threadIdx.x; i < n; i += stride) f(i);
 }
 
-/// A thread does four elements.
-template <InFours F>
-__global__ void fours_kernel(F f, i64 n) {
-  const i64 i = 4 * (static_cast<i64>(blockIdx.x) * kThreads + threadIdx.x);
-  if (i + 4 <= n && f.in_fours()) {
-    f.four(i);
+/// A thread does a pack of elements.
+template <InPacks F>
+__global__ void packs_kernel(F f, i64 n) {
+  const i64 i = F::kPack * (static_cast<i64>(blockIdx.x) * kThreads + threadIdx.x);
+  if (i + F::kPack <= n && f.in_packs()) {
+    f.pack(i);
   } else {
-    for (i64 k = i; k < i + 4 && k < n; ++k) f(k);
+    for (i64 k = i; k < i + F::kPack && k < n; ++k) f(k);
   }
 }
 
 template <class Team, class F>
-__global__ void row_kernel(F f, i64 rows) {
+__global__ void __launch_bounds__(kThreads, Team::kBlocks) row_kernel(F f, i64 rows) {
   constexpr i64 kRows = kThreads / Team::kWidth;  // of a block
-  const i64 row = blockIdx.x * kRows + threadIdx.x / Team::kWidth;
+  const i64 row = kRows == 1 ? blockIdx.x : blockIdx.x * kRows + threadIdx.x / Team::kWidth;
   if (row < rows) f(Team{}, row);
 }
 
@@ -132,8 +186,8 @@ template <AnyGpu Gpu, class F>
 void each(Gpu gpu, i64 n, const F& f, i64) {
   using namespace MINIMA_BACKEND;
   const auto blocks_of = [](i64 threads) { return (threads + kThreads - 1) / kThreads; };
-  if constexpr (InFours<F>)
-    launch(gpu, fours_kernel<F>, blocks_of((n + 3) / 4), kThreads, 0, f, n);
+  if constexpr (InPacks<F>)
+    launch(gpu, packs_kernel<F>, blocks_of((n + F::kPack - 1) / F::kPack), kThreads, 0, f, n);
   else
     launch(gpu, each_kernel<F>, blocks_of(n), kThreads, 0, f, n);
 }
@@ -141,10 +195,20 @@ void each(Gpu gpu, i64 n, const F& f, i64) {
 template <AnyGpu Gpu, class F>
 void each_row(Gpu gpu, i64 rows, i64 width, const F& f) {
   using namespace MINIMA_BACKEND;
-  if (width >= kWide)
-    launch(gpu, row_kernel<WholeBlock, F>, rows, kThreads, 0, f, rows);
-  else
-    launch(gpu, row_kernel<Warp, F>, (32 * rows + kThreads - 1) / kThreads, kThreads, 0, f, rows);
+  const auto start = [&]<class Team>(Team) {
+    constexpr i64 kRows = kThreads / Team::kWidth;
+    launch(gpu, row_kernel<Team, F>, (rows + kRows - 1) / kRows, kThreads, 0, f, rows);
+  };
+  if constexpr (HoldsRows<F>) {
+    if (const i64 n = f.held(); n % 4 == 0 && n <= kMostHeld)
+      start(Holding<F::kHolders>{});
+    else
+      start(WholeBlock{});
+  } else if (width >= kWide) {
+    start(WholeBlock{});
+  } else {
+    start(Warp{});
+  }
 }
 
 /// The loop over elements or rows for F, by its address: taking it has it written out.

@@ -17,11 +17,12 @@ MINIMA_HD To converted(From x) {
 
 template <class To, class From>
 struct Convert {
+  static constexpr i64 kPack = 4;
   const From* from;
   To* to;
   MINIMA_HD void operator()(i64 i) const { to[i] = converted<To>(from[i]); }
-  MINIMA_HD bool in_fours() const { return Four<From>::fits(from) && Four<To>::fits(to); }
-  MINIMA_HD void four(i64 i) const {
+  MINIMA_HD bool in_packs() const { return Four<From>::fits(from) && Four<To>::fits(to); }
+  MINIMA_HD void pack(i64 i) const {
     const auto values = Four<From>::load(from + i);
     Four<To> result;
     for (int k = 0; k < 4; ++k) result.x[k] = converted<To>(values.x[k]);

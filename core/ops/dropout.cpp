@@ -8,7 +8,9 @@ namespace minima::ops {
 
 DropoutMask::DropoutMask(const char* op, const Shape& x, const DropoutSite& site,
                          const Tensor& example_id, const Tensor& position)
-    : site_(site), threshold_(DropoutRow::threshold_of(site.rate)) {
+    : site_(site),
+      threshold_(DropoutRow::threshold_of(site.rate)),
+      scale_(threshold_ == 0 ? 1 : DropoutRow::scale_of(site.rate)) {
   check(site.rate >= 0 && site.rate < 1, "{}: rate {} must be at least 0 and below 1", op,
         site.rate);
   if (site.rate == 0) return;

@@ -61,14 +61,14 @@ class DropoutMask {
   /// What a kept element is multiplied by.
   template <class T>
   MINIMA_HD T scale() const {
-    return threshold_ == 0 ? T{1} : static_cast<T>(DropoutRow::scale_of(site_.rate));
+    return static_cast<T>(scale_);
   }
 
   /// f(i, whether element i is kept), for the n elements of one row.
   template <class Team, class F>
   MINIMA_HD void each(const Team& team, i64 row, i64 n, const F& f) const {
     if (threshold_ == 0) {
-      team.each(n, [=](i64 i) MINIMA_INLINE { f(i, true); });
+      team.each(n, [&](auto i) MINIMA_INLINE { f(i, true); });
       return;
     }
     const DropoutRow mask{site_.key,
@@ -76,34 +76,41 @@ class DropoutMask {
                           static_cast<u64>(example_[row]),
                           static_cast<u64>(site_.step_now()),
                           threshold_,
-                          DropoutRow::scale_of(site_.rate)};
+                          scale_};
     if constexpr (std::is_same_v<Team, Alone>)
       mask.each(n, f);
+    else if constexpr (requires { Team::kFours; })
+      team.each_kept(
+          n, [&](i64 i, bool(&kept)[4]) MINIMA_INLINE { mask.keep_four(i, kept); }, f);
     else
-      team.each(n, [=](i64 i) MINIMA_INLINE { f(i, mask.keeps(i)); });
+      team.each(n, [&](i64 i) MINIMA_INLINE { f(i, mask.keeps(i)); });
   }
 
  private:
   DropoutSite site_;
   u32 threshold_;
+  float scale_;
   const i64 *example_ = nullptr, *position_ = nullptr;
 };
 
 /// A row of dropout.
 template <class T>
 struct DropoutRows {
+  static constexpr unsigned kHolders = kHeld<T> ? 32 : 0;
   DropoutMask mask;
   i64 width;
   const T* x;
   T* y;
 
+  i64 held() const { return width; }
   template <class Team>
   MINIMA_HD void operator()(const Team& team, i64 row) const {
-    const T* const in = x + row * width;
-    T* const out = y + row * width;
+    const auto in = team.held(width, x + row * width);
+    auto out = team.blank(width, y + row * width);
     mask.each(team, row, width,
-              [=, scale = mask.template scale<T>()](i64 i, bool kept)
+              [&, scale = mask.template scale<T>()](auto i, bool kept)
                   MINIMA_INLINE { out[i] = kept ? in[i] * scale : T{0}; });
+    team.store(width, out);
   }
 };
 

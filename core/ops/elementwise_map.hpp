@@ -56,6 +56,7 @@ using Operands = std::array<const T*, N>;
 /// out[k] = op of the operands' elements that belong to it.
 template <class Op, class T, std::size_t N>
 struct Map {
+  static constexpr i64 kPack = 4;
   Walk<N> walk;
   T* out;
   Operands<T, N> in;
@@ -75,12 +76,12 @@ struct Map {
   }
 
   /// Where no operand is broadcast.
-  MINIMA_HD bool in_fours() const {
+  MINIMA_HD bool in_packs() const {
     bool all = walk.rank == 1 && Four<T>::fits(out);
     for (std::size_t n = 0; n < N; ++n) all = all && walk.steps[n][0] == 1 && Four<T>::fits(in[n]);
     return all;
   }
-  MINIMA_HD void four(i64 k) const {
+  MINIMA_HD void pack(i64 k) const {
     Four<T> x[N], result;
     for (std::size_t n = 0; n < N; ++n) x[n] = Four<T>::load(in[n] + k);
     for (int i = 0; i < 4; ++i) {

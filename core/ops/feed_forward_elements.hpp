@@ -10,15 +10,16 @@ namespace minima::ops {
 /// g ← gelu(h).
 template <class T>
 struct HiddenForward {
+  static constexpr i64 kPack = 16 / sizeof(T);
   const T* h;
   T* g;
 
   MINIMA_HD static T gelu(T h) { return converted<T>(Gelu{}(widened(h))); }
   MINIMA_HD void operator()(i64 i) const { g[i] = gelu(h[i]); }
 
-  MINIMA_HD bool in_fours() const { return Four<T>::fits(h) && Four<T>::fits(g); }
-  MINIMA_HD void four(i64 i) const {
-    auto values = Four<T>::load(h + i);
+  MINIMA_HD bool in_packs() const { return Pack<T, kPack>::fits(h) && Pack<T, kPack>::fits(g); }
+  MINIMA_HD void pack(i64 i) const {
+    auto values = Pack<T, kPack>::load(h + i);
     for (T& x : values.x) x = gelu(x);
     values.store(g + i);
   }
@@ -27,6 +28,7 @@ struct HiddenForward {
 /// dh ← dg ⊙ gelu′(h), h ← g; dh comes in as dg.
 template <class T>
 struct HiddenBackward {
+  static constexpr i64 kPack = 16 / sizeof(T);
   T *dh, *h;
 
   MINIMA_HD static void apply(T& dh, T& h) {
@@ -39,10 +41,10 @@ struct HiddenBackward {
   }
   MINIMA_HD void operator()(i64 i) const { apply(dh[i], h[i]); }
 
-  MINIMA_HD bool in_fours() const { return Four<T>::fits(dh) && Four<T>::fits(h); }
-  MINIMA_HD void four(i64 i) const {
-    auto gradients = Four<T>::load(dh + i), values = Four<T>::load(h + i);
-    for (int k = 0; k < 4; ++k) apply(gradients.x[k], values.x[k]);
+  MINIMA_HD bool in_packs() const { return Pack<T, kPack>::fits(dh) && Pack<T, kPack>::fits(h); }
+  MINIMA_HD void pack(i64 i) const {
+    auto gradients = Pack<T, kPack>::load(dh + i), values = Pack<T, kPack>::load(h + i);
+    for (int k = 0; k < kPack; ++k) apply(gradients.x[k], values.x[k]);
     gradients.store(dh + i);
     values.store(h + i);
   }

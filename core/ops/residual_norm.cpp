@@ -52,10 +52,11 @@ ResidualNormGradients residual_norm_backward(const Tensor& dy, const ResidualNor
     using T = Widened<X>;
     on_device(dy.device(), [&](auto device) {
       each_row(device, chunks, kNormRows * d,
-               ResidualNormBackward<T, X>{mask, n, d, dy.data<T>(), kept.sum.data<X>(),
-                                          gamma.data<T>(), kept.mean.data<T>(), kept.rstd.data<T>(),
-                                          dresidual.data<T>(), own_dx ? dx.data<X>() : nullptr,
-                                          dgamma.data<T>(), dbeta.data<T>()});
+               ResidualNormBackward<T, X>{
+                   mask,
+                   {n, d, dy.data<T>(), kept.sum.data<X>(), gamma.data<T>(), kept.mean.data<T>(),
+                    kept.rstd.data<T>(), dresidual.data<T>(), dgamma.data<T>(), dbeta.data<T>()},
+                   own_dx ? dx.data<X>() : nullptr});
     });
   });
   return {std::move(dx), std::move(dresidual), column_sums(dgamma), column_sums(dbeta)};

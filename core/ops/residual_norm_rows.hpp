@@ -6,11 +6,16 @@
 #include "core/ops/dropout_rows.hpp"
 #include "core/ops/layer_norm_row.hpp"
 
+#if !defined(MINIMA_NORM_FORWARD_THREADS)  // 256: to be measured
+#define MINIMA_NORM_FORWARD_THREADS 32
+#endif
+
 namespace minima::ops {
 
-/// A row of numbers that are written twice: as T and as X.
-template <class T, class X>
+/// A row of numbers that are written twice: as they are and rounded.
+template <class Wide, class Rounded>
 struct StoredTwice {
+  template <class T, class X>
   struct Element {
     T& wide;
     X& rounded;
@@ -19,13 +24,17 @@ struct StoredTwice {
       rounded = converted<X>(value);
     }
   };
-  T* wide;
-  X* rounded;
-  MINIMA_HD Element operator[](i64 i) const { return {wide[i], rounded[i]}; }
+  Wide wide;
+  Rounded rounded;
+  template <class At>
+  MINIMA_HD auto operator[](At i) {
+    return Element{wide[i], rounded[i]};
+  }
 };
 
 template <class T, class X>
 struct ResidualNormForward {
+  static constexpr unsigned kHolders = kHeld<T> ? MINIMA_NORM_FORWARD_THREADS : 0;
   DropoutMask mask;
   i64 d;
   const X* x;
@@ -36,52 +45,52 @@ struct ResidualNormForward {
   X* rounded;  ///< y once more, where X is narrow
   T *mean, *rstd;
 
+  i64 held() const { return d; }
   template <class Team>
   MINIMA_HD void operator()(const Team& team, i64 row) const {
-    const X* const in = x + row * d;
-    const T* const from = residual + row * d;
-    X* const to = sum + row * d;
-    mask.each(team, row, d, [=, scale = mask.template scale<T>()](i64 i, bool kept) MINIMA_INLINE {
+    const auto in = team.held(d, x + row * d);
+    const auto from = team.held(d, residual + row * d);
+    auto to = team.blank(d, sum + row * d);
+    mask.each(team, row, d, [&, scale = mask.template scale<T>()](auto i, bool kept) MINIMA_INLINE {
       to[i] = converted<X>((kept ? widened(in[i]) * scale : T{0}) + from[i]);
     });
-    const auto [average, inverse] = normalize_row(team, d, to, gamma, beta, eps, out(row));
+    team.store(d, to);
+    auto out = team.blank(d, y + row * d);
+    RowMoments<T> moments;
+    if constexpr (Narrow<X>) {
+      StoredTwice twice{out, team.blank(d, rounded + row * d)};
+      moments = normalize_row(team, d, to, gamma, beta, eps, twice);
+      team.store(d, twice.wide);
+      team.store(d, twice.rounded);
+    } else {
+      moments = normalize_row(team, d, to, gamma, beta, eps, out);
+      team.store(d, out);
+    }
     if (!team.leads()) return;
-    mean[row] = average;
-    rstd[row] = inverse;
-  }
-  MINIMA_HD auto out(i64 row) const {
-    if constexpr (Narrow<X>)
-      return StoredTwice<T, X>{y + row * d, rounded + row * d};
-    else
-      return y + row * d;
+    mean[row] = moments.mean;
+    rstd[row] = moments.rstd;
   }
 };
 
-/// Of a chunk of rows; dgamma and dbeta [chunks, d] come in as zeros. Without dx, for where it is dresidual.
+/// Of a chunk of rows. Without dx, for where it is dresidual, which the norm calls its dx.
 template <class T, class X>
 struct ResidualNormBackward {
+  static constexpr unsigned kHolders = LayerNormBackward<T, X>::kHolders;
   DropoutMask mask;
-  i64 rows, d;
-  const T* dy;
-  const X* sum;
-  const T *gamma, *mean, *rstd;
-  T* dresidual;
+  LayerNormBackward<T, X> norm;
   X* dx;
-  T *dgamma, *dbeta;
 
+  i64 held() const { return norm.d; }
   template <class Team>
   MINIMA_HD void operator()(const Team& team, i64 chunk) const {
-    for (i64 row = chunk * kNormRows; row < rows && row < (chunk + 1) * kNormRows; ++row) {
-      T* const of_sum = dresidual + row * d;
-      normalize_row_backward<Team, X, T>(team, d, dy + row * d, sum + row * d, gamma,
-                                         {mean[row], rstd[row]}, of_sum, dgamma + chunk * d,
-                                         dbeta + chunk * d);
-      if (!dx) continue;
-      X* const to = dx + row * d;
-      mask.each(team, row, d,
-                [=, scale = mask.template scale<T>()](i64 i, bool kept)
+    norm.each_of(team, chunk, [&](i64 row, const auto& of_sum) MINIMA_INLINE {
+      if (!dx) return;
+      auto to = team.blank(norm.d, dx + row * norm.d);
+      mask.each(team, row, norm.d,
+                [&, scale = mask.template scale<T>()](auto i, bool kept)
                     MINIMA_INLINE { to[i] = converted<X>(kept ? of_sum[i] * scale : T{0}); });
-    }
+      team.store(norm.d, to);
+    });
   }
 };
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <limits>
+#include <type_traits>
 
 #include "core/types.hpp"
 
@@ -68,11 +69,16 @@ struct Alone {
   }
   MINIMA_HD bool owns(i64) const { return true; }
   MINIMA_HD bool leads() const { return true; }
-  MINIMA_HD Alone holding() const { return {}; }
   template <class T>
-  MINIMA_HD const T* held(i64, const T* row) const {
+  MINIMA_HD T* held(i64, T* row) const {
     return row;
   }
+  template <class T>
+  MINIMA_HD T* blank(i64, T* row) const {
+    return row;
+  }
+  template <class T>
+  MINIMA_HD void store(i64, const T*) const {}
 };
 
 /// Σ f(i), i < n, in double.
@@ -93,6 +99,25 @@ MINIMA_HD T row_sum_as(const Team& team, i64 n, const F& f) {
 template <class T, class F>
 MINIMA_HD T row_sum_as(i64 n, const F& f) {
   return row_sum_as<T>(Alone{}, n, f);
+}
+
+/// Σ f(i) and Σ g(i) in T itself; where several threads have to wait for one another, they do so once for both.
+template <class T>
+struct TwoSums {
+  T first, second;
+  MINIMA_HD friend TwoSums operator+(TwoSums a, TwoSums b) {
+    return {a.first + b.first, a.second + b.second};
+  }
+};
+template <class T, class Team, class F, class G>
+MINIMA_HD TwoSums<T> row_sums_as(const Team& team, i64 n, const F& f, const G& g) {
+  if constexpr (std::is_same_v<Team, Alone>)
+    return {row_sum_as<T>(n, f), row_sum_as<T>(n, g)};
+  else
+    return team.fold(
+        n, TwoSums<T>{}, Plus{}, [&](auto i) __attribute__((always_inline)) {
+          return TwoSums<T>{f(i), g(i)};
+        });
 }
 
 /// max x[i], i < n; −∞ where n is 0.

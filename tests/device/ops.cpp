@@ -390,12 +390,61 @@ TEST_CASE(
 }
 
 TEST_CASE("a dropped element is the same one on every device") {
-  const Tensor x = Tensor::full({3, 200}, 1), example = Tensor::from(std::vector<i64>{4, 4, 9}),
+  const Tensor example = Tensor::from(std::vector<i64>{4, 4, 9}),
                position = Tensor::from(std::vector<i64>{0, 1, 0});
-  const Tensor expected = ops::dropout(x, {0.4, 12, 3}, example, position);
-  const Tensor found =
-      ops::dropout(x.to(kDevice), {0.4, 12, 3}, example.to(kDevice), position.to(kDevice));
-  CHECK(std::ranges::equal(found.to(Device{}).span<float>(), expected.span<float>()));
+  for (const i64 width : {1, 4, 60, 64, 68, 200, 201, 768, 1024, 1028}) {
+    CAPTURE(width);
+    const Tensor x = Tensor::full({3, width}, 1);
+    const Tensor expected = ops::dropout(x, {0.4, 12, 3}, example, position);
+    const Tensor found =
+        ops::dropout(x.to(kDevice), {0.4, 12, 3}, example.to(kDevice), position.to(kDevice));
+    CHECK(std::ranges::equal(found.to(Device{}).span<float>(), expected.span<float>()));
+  }
+}
+
+TEST_CASE("a norm of rows of any width, at any address, is that of the CPU") {
+  const i64 rows = 19;  // of two chunks
+  std::vector<i64> places(rows);
+  std::iota(places.begin(), places.end(), 0);
+  const Tensor where = Tensor::from(places), where_there = where.to(kDevice);
+  for (const i64 d : {1, 4, 31, 32, 33, 124, 128, 132, 511, 512, 513, 768, 1020, 1024, 1028, 4097})
+    for (const DType type : {DType::f32, DType::bf16})
+      for (const double rate : {0.0, 0.3}) {
+        CAPTURE(d);
+        CAPTURE(dtype_name(type));
+        CAPTURE(rate);
+        const ops::DropoutSite site{.rate = rate, .key = 7, .step = 3};
+        // `off` numbers behind the start of what was allocated
+        const auto norm = [&](Device device, i64 off) {
+          const auto at = [&](const Shape& shape, const char* name, DType type) {
+            const Tensor x = normal(shape, name).to(DType::f32).to(type).to(device);
+            const Tensor room = Tensor::empty({x.size() + off}, type, device);
+            Tensor moved = room.rows(off, off + x.size()).reshape(shape);
+            moved.copy_from(x);
+            return moved;
+          };
+          const Tensor gamma = at({d}, "gamma", DType::f32);
+          const Tensor& ids = device == Device{} ? where : where_there;
+          const auto out =
+              ops::residual_norm(at({rows, d}, "x", type), at({rows, d}, "r", DType::f32), gamma,
+                                 at({d}, "beta", DType::f32), 1e-5, site, ids, ids);
+          const auto grads = ops::residual_norm_backward(at({rows, d}, "dy", DType::f32), out,
+                                                         gamma, site, ids, ids);
+          return std::vector<Tensor>{out.sum,  out.y,           out.mean,     out.rstd,
+                                     grads.dx, grads.dresidual, grads.dgamma, grads.dbeta};
+        };
+        const auto expected = norm(Device{}, 0), found = norm(kDevice, 0),
+                   elsewhere = norm(kDevice, 1);
+        CHECK(same_bytes(found[0], expected[0]));
+        for (std::size_t i = 0; i < expected.size(); ++i) {
+          CAPTURE(i);
+          CHECK(same_bytes(elsewhere[i], found[i].to(Device{})));
+          const Tensor right = expected[i].to(DType::f64);
+          const double rounding = type == DType::bf16 ? 1e-2 : 2e-5;
+          check_close(found[i].to(Device{}).to(DType::f64), right,
+                      {rounding * std::max(root_mean_square(right), 1e-3), rounding});
+        }
+      }
 }
 
 TEST_CASE("types convert and are filled on the device as on the CPU") {

@@ -36,7 +36,7 @@ MUTANTS = [
     ("the last block of elements is left out", "core/cuda/each.hpp",
      "return (threads + kThreads - 1) / kThreads;", "return threads / kThreads;", OPS),
     ("the last rows are left out", "core/cuda/each.hpp",
-     "(32 * rows + kThreads - 1) / kThreads", "32 * rows / kThreads", OPS),
+     "(rows + kRows - 1) / kRows", "rows / kRows", OPS),
     ("the last element of a row is left out", "core/cuda/each.hpp",
      "for (i64 i = rank(); i < n; i += kSize) f(i);", "for (i64 i = rank(); i + 1 < n; i += kSize) f(i);", LARGE),
     ("the wrong thread owns an element", "core/cuda/each.hpp", "rank() == i % kSize", "rank() == i % 32", LARGE),
