@@ -57,8 +57,8 @@ inline constexpr bool kHeld = sizeof(T) <= 4;
 template <class F>
 concept HoldsRows = requires(const F& f) {
   { f.held() } -> std::same_as<i64>;
-}
-&&(F::kHolders > 0);
+  requires(F::kHolders != 0);
+};
 
 template <class F>
 void each(Cpu, i64 n, const F& f, i64 work = 1) {

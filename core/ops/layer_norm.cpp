@@ -31,8 +31,8 @@ LayerNormGradients layer_norm_backward(const Tensor& dy, const Tensor& x, const 
   const i64 rows = x.shape().rows(), d = x.size(-1);
   const i64 chunks = (rows + kNormRows - 1) / kNormRows;
   Tensor dx = Tensor::empty_like(x);
-  Tensor dgamma = Tensor::zeros({chunks, d}, x.dtype(), x.device());
-  Tensor dbeta = Tensor::zeros({chunks, d}, x.dtype(), x.device());
+  Tensor dgamma = Tensor::empty({chunks, d}, x.dtype(), x.device());
+  Tensor dbeta = Tensor::empty({chunks, d}, x.dtype(), x.device());
   visit_real("layer_norm", x.dtype(), [&](auto zero) {
     using T = decltype(zero);
     on_device(x.device(), [&](auto device) {

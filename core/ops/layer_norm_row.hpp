@@ -72,7 +72,7 @@ struct LayerNormForward {
   }
 };
 
-/// Of a chunk of rows, whose row of dgamma and dbeta [chunks, d] comes in as zeros. X is how x is stored.
+/// Of a chunk of rows, a row of dgamma and dbeta [chunks, d]. X is how x is stored.
 template <class T, class X = T>
 struct LayerNormBackward {
   static constexpr unsigned kHolders = kHeld<T> ? 256 : 0;
@@ -93,7 +93,8 @@ struct LayerNormBackward {
   MINIMA_HD void each_of(const Team& team, i64 chunk, const Then& then) const {
     const i64 first = chunk * kNormRows, end = first + kNormRows < rows ? first + kNormRows : rows;
     const auto scale = team.held(d, gamma);
-    auto of_gamma = team.held(d, dgamma + chunk * d), of_beta = team.held(d, dbeta + chunk * d);
+    auto of_gamma = team.blank(d, dgamma + chunk * d), of_beta = team.blank(d, dbeta + chunk * d);
+    team.each(d, [&](auto i) MINIMA_INLINE { of_gamma[i] = of_beta[i] = 0; });
     auto next_dy = team.held(d, dy + first * d);
     auto next_x = team.held(d, x + first * d);
     for (i64 row = first; row < end; ++row) {

@@ -96,10 +96,12 @@ thread_local int tf32_allowances = 0;
 
 constexpr i64 kChunk = 64;  // rows that column_sums adds up at a time
 
-/// sums [chunks, columns], zeros, ← the sums of each chunk of rows; the first row ← the sum of all.
+/// total [columns] ← the sum of all rows; on the way `sums` [chunks, columns], those of each chunk.
 template <class T>
-void add_columns(Cpu, i64 rows, i64 columns, const T* from, T* sums) {
+void add_columns(Cpu, i64 rows, i64 columns, const T* from, T* sums, T* total) {
   const i64 chunks = (rows + kChunk - 1) / kChunk;
+  std::fill_n(sums, chunks * columns, T{0});
+  std::fill_n(total, columns, T{0});
   const auto add_rows = [columns](T* to, const T* rows_of, i64 count) MINIMA_INLINE {
     for (i64 row = 0; row < count; ++row)
       for (i64 j = 0; j < columns; ++j) to[j] += rows_of[row * columns + j];
@@ -110,13 +112,13 @@ void add_columns(Cpu, i64 rows, i64 columns, const T* from, T* sums) {
                std::min(kChunk, rows - chunk * kChunk));
     });
   });
-  vectorize([&]() MINIMA_INLINE { add_rows(sums, sums + columns, chunks - 1); });
+  vectorize([&]() MINIMA_INLINE { add_rows(total, sums, chunks); });
 }
 template <AnyGpu Gpu, class T>
-void add_columns(Gpu gpu, i64 rows, i64 columns, const T* from, T* sums) {
+void add_columns(Gpu gpu, i64 rows, i64 columns, const T* from, T* sums, T* total) {
   const i64 chunks = (rows + kChunk - 1) / kChunk;
   each(gpu, chunks * columns, AddColumns<T>{rows, columns, kChunk, from, sums});
-  each(gpu, columns, AddColumns<T>{chunks - 1, columns, chunks, sums + columns, sums});
+  each(gpu, columns, AddColumns<T>{chunks, columns, chunks, sums, total});
 }
 
 }  // namespace
@@ -316,14 +318,15 @@ LinearGradients linear_gradients(const Tensor& dy, const Tensor& x) {
 Tensor column_sums(const Tensor& x) {
   const i64 rows = x.shape().rows(), columns = x.size(-1);
   const i64 chunks = std::max<i64>((rows + kChunk - 1) / kChunk, 1);
-  Tensor partial = Tensor::zeros({chunks, columns}, x.dtype(), x.device());
+  Tensor partial = Tensor::empty({chunks, columns}, x.dtype(), x.device());
+  Tensor total = Tensor::empty({columns}, x.dtype(), x.device());
   visit_real("column_sums", x.dtype(), [&](auto zero) {
     using T = decltype(zero);
     on_device(x.device(), [&](auto device) {
-      if (rows > 0) add_columns(device, rows, columns, x.data<T>(), partial.data<T>());
+      add_columns(device, rows, columns, x.data<T>(), partial.data<T>(), total.data<T>());
     });
   });
-  return partial.rows(0, 1).reshape({columns}).clone();
+  return total;
 }
 
 }  // namespace minima::ops

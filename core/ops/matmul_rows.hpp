@@ -14,7 +14,7 @@ struct RepeatRow {
   MINIMA_HD void operator()(i64 k) const { to[k] = row[k % n]; }
 };
 
-/// sums [chunks, columns] += the rows of each chunk of x [rows, columns], in order. k counts the sums.
+/// sums [chunks, columns] ← those of the rows of each chunk of x [rows, columns], in order. k counts the sums.
 template <class T>
 struct AddColumns {
   i64 rows, columns, chunk;
@@ -26,7 +26,7 @@ struct AddColumns {
     const i64 n = rows - first < chunk ? rows - first : chunk;
     const T* const column = x + first * columns + k % columns;
     constexpr i64 kAtOnce = 16;  // loads under way
-    T sum = sums[k], next[kAtOnce];
+    T sum = 0, next[kAtOnce];
     i64 row = 0;
     for (; row + kAtOnce <= n; row += kAtOnce) {
       for (i64 i = 0; i < kAtOnce; ++i) next[i] = column[(row + i) * columns];

@@ -45,8 +45,8 @@ ResidualNormGradients residual_norm_backward(const Tensor& dy, const ResidualNor
   Tensor dresidual = Tensor::empty_like(dy);
   const bool own_dx = site.rate > 0 || is_narrow(kept.sum.dtype());
   Tensor dx = own_dx ? Tensor::empty_like(kept.sum) : dresidual;
-  Tensor dgamma = Tensor::zeros({chunks, d}, dy.dtype(), dy.device());
-  Tensor dbeta = Tensor::zeros({chunks, d}, dy.dtype(), dy.device());
+  Tensor dgamma = Tensor::empty({chunks, d}, dy.dtype(), dy.device());
+  Tensor dbeta = Tensor::empty({chunks, d}, dy.dtype(), dy.device());
   visit_float("residual_norm", kept.sum.dtype(), [&](auto zero) {
     using X = decltype(zero);
     using T = Widened<X>;
