@@ -96,6 +96,16 @@ MINIMA_HD float inverse(float x) {
 #endif
 }
 
+/// a / b for b ≥ 1.
+MINIMA_HD float quotient(float a, float b) {
+#if defined(__CUDA_ARCH__)
+  return a * inverse(b);
+#else
+  return a / b;
+#endif
+}
+MINIMA_HD double quotient(double a, double b) { return a / b; }
+
 /// The normal distribution function Φ(x), given e^(−x²/2), which whoever differentiates it needs
 /// anyway. For float Φ(−t) = e^(−t²/2) p(1/(1 + 0.295 t)) for t ≥ 0: relative error below 4 ulp
 /// besides that of the given factor.

@@ -26,7 +26,7 @@ __device__ T warp_fold(T value, const Merge& merge) {
   return value;
 }
 
-/// The values of a block's kSize threads merged, for all of them: within each warp, then the warps in order. `warps` is
+/// The values of a block's threads, at most kSize, merged, for all of them: within each warp, then the warps in order. `warps` is
 /// shared memory for one value of each warp.
 template <unsigned kSize = kThreads, class T, class Merge>
 __device__ T block_fold(T value, const Merge& merge, T* warps) {
@@ -35,7 +35,8 @@ __device__ T block_fold(T value, const Merge& merge, T* warps) {
   if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = value;
   __syncthreads();
   T result = warps[0];
-  for (unsigned warp = 1; warp < kSize / 32; ++warp) result = merge(result, warps[warp]);
+  MINIMA_UNROLL for (unsigned warp = 1; warp < kSize / 32; ++warp) if (32 * warp < blockDim.x)
+      result = merge(result, warps[warp]);
   return result;
 }
 

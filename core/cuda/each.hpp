@@ -76,7 +76,8 @@ struct HeldRow {
 };
 
 /// A team that has rows of n ≤ kMostHeld numbers, n a multiple of 4, in its threads' registers: thread t the four from 4t on,
-/// those from 4 (t + kSize) on, … What a thread does to an element, all have written out.
+/// those from 4 (t + kSize) on, … What a thread does to an element, all have written out. A block has only as many warps
+/// as have some.
 template <unsigned kSize>
 struct Holding : TeamOf<kSize> {
   static constexpr unsigned kBlocks = kSize == 32 ? 2 : 4;
@@ -195,13 +196,13 @@ void each(Gpu gpu, i64 n, const F& f, i64) {
 template <AnyGpu Gpu, class F>
 void each_row(Gpu gpu, i64 rows, i64 width, const F& f) {
   using namespace MINIMA_BACKEND;
-  const auto start = [&]<class Team>(Team) {
+  const auto start = [&]<class Team>(Team, unsigned threads = kThreads) {
     constexpr i64 kRows = kThreads / Team::kWidth;
-    launch(gpu, row_kernel<Team, F>, (rows + kRows - 1) / kRows, kThreads, 0, f, rows);
+    launch(gpu, row_kernel<Team, F>, (rows + kRows - 1) / kRows, threads, 0, f, rows);
   };
   if constexpr (HoldsRows<F>) {
     if (const i64 n = f.held(); n % 4 == 0 && n <= kMostHeld)
-      start(Holding<F::kHolders>{});
+      start(Holding<F::kHolders>{}, F::kHolders == 32 ? kThreads : (n + 127) / 128 * 32);
     else
       start(WholeBlock{});
   } else if (width >= kWide) {

@@ -5,6 +5,7 @@
 
 #include "core/dtype.hpp"
 #include "core/each.hpp"
+#include "core/math.hpp"
 
 namespace minima::ops {
 
@@ -41,7 +42,8 @@ MINIMA_HD void normalize_row_backward(const Team& team, i64 d, const DY& dy, con
   const auto g = [&](auto i) MINIMA_INLINE { return dy[i] * gamma[i]; };
   const auto gx = [&](auto i) MINIMA_INLINE { return dy[i] * gamma[i] * normalized(i); };
   const auto sums = row_sums_as<T>(team, d, g, gx);
-  const T mean_g = sums.first / static_cast<T>(d), mean_gx = sums.second / static_cast<T>(d);
+  const T mean_g = math::quotient(sums.first, static_cast<T>(d)),
+          mean_gx = math::quotient(sums.second, static_cast<T>(d));
   team.each(d, [&](auto i) MINIMA_INLINE {
     const T own = normalized(i);
     dx[i] = rstd * (dy[i] * gamma[i] - mean_g - own * mean_gx);

@@ -10,6 +10,7 @@ FINITE = "a value that is not finite is found*"
 NARROW = "products of numbers of two bytes*"
 ADDRESSES = "a product takes operands at any address"
 TF32 = "TF32 is taken*"
+HELD = "a norm of rows of any width*"
 TABLE = "the gradient of a table*"
 ADDED = "gradients of rows and dense ones*"
 TILES = "attention is that of the CPU*"
@@ -32,13 +33,17 @@ MUTANTS = [
      "    if (!block) return;\n    __syncthreads();", "    if (!block) return;", STEPS),
     # edges
     ("the last pair of lanes is not merged", "core/cuda/block.hpp", "lanes > 0;", "lanes > 1;", LARGE),
-    ("the last warp is left out", "core/cuda/block.hpp", "warp < kSize / 32;", "warp < kSize / 32 - 1;", LARGE),
+    ("the last warp is left out", "core/cuda/block.hpp", "32 * warp < blockDim.x", "32 * warp + 32 < blockDim.x", LARGE),
     ("the last block of elements is left out", "core/cuda/each.hpp",
      "return (threads + kThreads - 1) / kThreads;", "return threads / kThreads;", OPS),
     ("the last rows are left out", "core/cuda/each.hpp",
      "(rows + kRows - 1) / kRows", "rows / kRows", OPS),
     ("the last element of a row is left out", "core/cuda/each.hpp",
      "for (i64 i = rank(); i < n; i += kSize) f(i);", "for (i64 i = rank(); i + 1 < n; i += kSize) f(i);", LARGE),
+    ("dropout of another lane's four", "core/cuda/each.hpp", "lane / 16 * 16 + lane % 4 * 4", "lane / 16 * 16 + lane % 4", HELD),
+    ("the last four of a row are left out", "core/cuda/each.hpp", "% (4 * together) < there", "% (4 * together) + 4 < there", HELD),
+    ("four at once from where one lies", "core/cuda/each.hpp", "if (result.own[0].fits(row))", "if (n > 0)", HELD),
+    ("a block without its last warp", "core/cuda/each.hpp", "(n + 127) / 128 * 32", "n / 128 * 32", HELD),
     ("the wrong thread owns an element", "core/cuda/each.hpp", "rank() == i % kSize", "rank() == i % 32", LARGE),
     ("attention: columns behind the head are stored", "core/ops/attention.cu",
      "row_of(e) >= left || c >= columns) return;", "row_of(e) >= left) return;", LARGE),
