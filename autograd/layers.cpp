@@ -84,14 +84,13 @@ Variable attention(const Variable& q, const Variable& k, const Variable& v,
   const DType type = autocast_type();
   const auto taken = [type](const Variable& x) { return ops::attention_operand(x.value(type)); };
   const Tensor as_q = taken(q), as_k = taken(k), as_v = taken(v);
-  auto [y, log_sum] = ops::attention(as_q, as_k, as_v, rows, heads, dropout);
-  return record(
-      "attention", y.to(q.value(type).dtype()), {q, k, v},
-      [q = as_q, k = as_k, v = as_v, log_sum = log_sum, rows, heads, dropout](const Tensor& dy) {
-        auto [dq, dk, dv] = ops::attention_backward(ops::attention_operand(dy), q, k, v, log_sum,
-                                                    rows, heads, dropout);
-        return Grads{std::move(dq), std::move(dk), std::move(dv)};
-      });
+  const ops::AttentionResult out = ops::attention(as_q, as_k, as_v, rows, heads, dropout);
+  return record("attention", out.y.to(q.value(type).dtype()), {q, k, v},
+                [q = as_q, k = as_k, v = as_v, out, rows, heads, dropout](const Tensor& dy) {
+                  auto [dq, dk, dv] = ops::attention_backward(ops::attention_operand(dy), q, k, v,
+                                                              out, rows, heads, dropout);
+                  return Grads{std::move(dq), std::move(dk), std::move(dv)};
+                });
 }
 
 Variable feed_forward(const Variable& x, const LinearWeights& first, const LinearWeights& second) {
@@ -152,7 +151,7 @@ Variable projected_attention(const Variable& x, const Variable& asking, const Li
   const ops::ProjectionWeights weights = projections(q, k, v, type);
   ops::ProjectedAttentionResult out =
       ops::projected_attention(x.value(type), asking.value(type), weights, rows, heads, dropout);
-  Tensor y = std::move(out.y);
+  Tensor y = out.y;
   return record("projected_attention", std::move(y), {x, asking, q.w, q.b, k.w, k.b, v.w, v.b},
                 [x = x.value(type), asking = asking.value(type), weights, kept = std::move(out),
                  rows, heads, dropout, need_x = x.requires_grad()](const Tensor& dy) mutable {

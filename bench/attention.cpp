@@ -82,9 +82,8 @@ int main(int argc, char** argv) try {
       };
       const double forward =
           seconds([&] { return ops::attention(q, k, v, of.rows, heads, dropout); });
-      const double backward = seconds([&] {
-        return ops::attention_backward(dy, q, k, v, result.log_sum, of.rows, heads, dropout);
-      });
+      const double backward = seconds(
+          [&] { return ops::attention_backward(dy, q, k, v, result, of.rows, heads, dropout); });
       const double flop = of.pairs * static_cast<double>(dim);
       const i64 longest = *std::max_element(lengths.begin(), lengths.end());
       fmt::print("{:>8} {:>8} {:>6} {:>12.4f} {:>12.4f} {:>10.0f} {:>10.0f}\n", of.tokens, longest,

@@ -1,8 +1,8 @@
 /// Products of small matrices in a GPU's shared memory, by the 32 lanes of a warp together: of f32 and f64 by fused
 /// multiply-adds, of bf16 and f16 with sums in f32 by its units for such products (tensor cores), which all GPUs from
-/// compute capability 8.0 on have. Included by `.cu` files.
+/// compute capability 8.0 on have; of f32 too where its operands may be rounded (Operands::tf32). Included by `.cu` files.
 ///
-/// A matrix in shared memory has D columns in rows of kRowOf<T, D> numbers. Sums [16 × 8 N] are shared out among the lanes:
+/// A matrix in shared memory has D columns, a multiple of 32, in rows of kRowOf<T, D> numbers. Sums [16 × 8 N] are shared out among the lanes:
 /// with g = lane / 4 and t = lane % 4, sums[n][e] of a lane stands in
 ///
 ///     row g + 8 (e / 2),  column 8 n + 2 t + e % 2
@@ -17,7 +17,10 @@
 namespace minima::MINIMA_BACKEND {
 
 template <class T, int N>
-using Sums = Widened<T>[N][4];
+using TileSums = Widened<T>[N][4];
+
+/// What products are taken of: the numbers themselves, or, of f32, what TF32 leaves of them: ten bits behind the leading one.
+enum class Operands { exact, tf32 };
 
 /// Numbers that a thread moves at a time, 16 bytes.
 template <class T>
@@ -100,24 +103,125 @@ __device__ void multiply_add(float (&sums)[4], const u32 (&a)[4], const u32 (&b)
 #endif
 }
 
+/// What lies so in b in memory: the shares of two neighbouring b.
+struct TwoShares {
+  u32 first[2], second[2];
+};
+
+/// The lane's share of a matrix [16 × 16] in shared memory, whose rows begin kRow numbers apart, as multiply_add takes a.
+template <int kRow, class T>
+__device__ void load_share(u32 (&share)[4], const T* matrix) {
+  const int lane = threadIdx.x % 32;
+#if defined(__CUDA_ARCH__)
+  const auto at =
+      static_cast<u32>(__cvta_generic_to_shared(matrix + lane % 16 * kRow + lane / 16 * 8));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(share[0]), "=r"(share[1]), "=r"(share[2]), "=r"(share[3])
+               : "r"(at)
+               : "memory");
+#else
+  const T* const own = matrix + lane / 4 * kRow + lane % 4 * 2;
+  for (int i = 0; i < 4; ++i) {
+    const T* const two = own + i % 2 * 8 * kRow + i / 2 * 8;
+    share[i] = packed(two[0], two[1]);
+  }
+#endif
+}
+/// As b is taken, twice: of the columns up to 8, and of those behind.
+template <int kRow, class T>
+__device__ TwoShares load_shares(const T* matrix) {
+  const int lane = threadIdx.x % 32;
+  TwoShares x;
+#if defined(__CUDA_ARCH__)
+  const auto at =
+      static_cast<u32>(__cvta_generic_to_shared(matrix + lane % 16 * kRow + lane / 16 * 8));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(x.first[0]), "=r"(x.first[1]), "=r"(x.second[0]), "=r"(x.second[1])
+               : "r"(at)
+               : "memory");
+#else
+  const T* const own = matrix + lane % 4 * 2 * kRow + lane / 4;
+  for (int i = 0; i < 2; ++i) {
+    const T* const two = own + 8 * i * kRow;
+    x.first[i] = packed(two[0], two[kRow]);
+    x.second[i] = packed(two[8], two[kRow + 8]);
+  }
+#endif
+  return x;
+}
+/// And of the matrix transposed, so that its rows are columns of b.
+template <int kRow, class T>
+__device__ TwoShares load_transposed_shares(const T* matrix) {
+  u32 share[4];
+  load_share<kRow>(share, matrix);
+  return {{share[0], share[2]}, {share[1], share[3]}};
+}
+
+/// What TF32 leaves of x.
+__device__ inline u32 tf32_of(float x) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  u32 bits;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+  return bits;
+#else
+  const u32 bits = std::bit_cast<u32>(x);
+  return x == x ? (bits + 0x1000u) & 0xffffe000u : bits;
+#endif
+}
+
+/// sums [16 × 8] += a [16 × 8] b [8 × 8], of TF32. A lane has of a the rows g, g + 8, g, g + 8 at columns t, t, t + 4, t + 4,
+/// and of b the column g at rows t, t + 4.
+__device__ inline void multiply_add_tf32(float (&sums)[4], const u32 (&a)[4], const u32 (&b)[2]) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+  const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+  for (int from = 0; from < 8; ++from) {  // a column of a, a row of b
+    const auto from_lane = [&](u32 value, int other) {
+      return std::bit_cast<float>(__shfl_sync(kAllLanes, value, other));
+    };
+    const int high = from / 4;
+    const float rows[2] = {from_lane(a[2 * high], 4 * g + from % 4),
+                           from_lane(a[2 * high + 1], 4 * g + from % 4)};
+    const float columns[2] = {from_lane(b[high], 8 * t + from % 4),
+                              from_lane(b[high], 8 * t + 4 + from % 4)};
+    for (int e = 0; e < 4; ++e) sums[e] += rows[e / 2] * columns[e % 2];
+  }
+#endif
+}
+
 // ---- products
 
 /// sums += a bᵀ, for a [16 × D] and b [8 N × D] in shared memory.
-template <int D, class T, int N>
+template <int D, Operands kOperands = Operands::exact, class T, int N>
 __device__ void add_product_with_transposed(Widened<T> (&sums)[N][4], const T* a, const T* b) {
   constexpr int kRow = kRowOf<T, D>;
   const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
   if constexpr (Narrow<T>) {
-    const auto pair = [t](const T* row, int column) {
-      return *reinterpret_cast<const u32*>(row + column + 2 * t);
-    };
     MINIMA_UNROLL for (int k = 0; k < D; k += 16) {
-      const T *const upper = a + g * kRow, *const lower = upper + 8 * kRow;
-      const u32 of_a[4] = {pair(upper, k), pair(lower, k), pair(upper, k + 8), pair(lower, k + 8)};
+      u32 of_a[4];
+      load_share<kRow>(of_a, a + k);
+      MINIMA_UNROLL for (int n = 0; n < N; n += 2) {
+        const TwoShares of_b = load_transposed_shares<kRow>(b + 8 * n * kRow + k);
+        multiply_add<T>(sums[n], of_a, of_b.first);
+        multiply_add<T>(sums[n + 1], of_a, of_b.second);
+      }
+    }
+  } else if constexpr (kOperands == Operands::tf32) {
+    // Which eight columns are multiplied at once is free; these lie in different banks.
+    MINIMA_UNROLL for (int step = 0; step < D / 8; ++step) {
+      const int column = step / 4 * 32 + step % 4 * 4 + t % 2 * 2 + t / 2 * 16;
+      const auto pair = [&](const T* row) { return Pack<T, 2>::load(row + column); };
+      const auto upper = pair(a + g * kRow), lower = pair(a + (g + 8) * kRow);
+      const u32 of_a[4] = {tf32_of(upper.x[0]), tf32_of(lower.x[0]), tf32_of(upper.x[1]),
+                           tf32_of(lower.x[1])};
       MINIMA_UNROLL for (int n = 0; n < N; ++n) {
-        const T* const column = b + (8 * n + g) * kRow;
-        const u32 of_b[2] = {pair(column, k), pair(column, k + 8)};
-        multiply_add<T>(sums[n], of_a, of_b);
+        const auto two = pair(b + (8 * n + g) * kRow);
+        const u32 of_b[2] = {tf32_of(two.x[0]), tf32_of(two.x[1])};
+        multiply_add_tf32(sums[n], of_a, of_b);
       }
     }
   } else {
@@ -136,7 +240,7 @@ __device__ void add_product_with_transposed(Widened<T> (&sums)[N][4], const T* a
 }
 
 /// sums [16 × D] += a b, for a [16 × 8 N], shared out as sums are, and b [8 N × D] in shared memory. Narrow: a is rounded.
-template <class T, int M, int N>
+template <class T, Operands kOperands = Operands::exact, int M, int N>
 __device__ void add_product(Widened<T> (&sums)[M][4], const Widened<T> (&a)[N][4], const T* b) {
   constexpr int kRow = kRowOf<T, 8 * M>;
   const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
@@ -145,11 +249,20 @@ __device__ void add_product(Widened<T> (&sums)[M][4], const Widened<T> (&a)[N][4
       const u32 of_a[4] = {rounded_pair<T>(a[n][0], a[n][1]), rounded_pair<T>(a[n][2], a[n][3]),
                            rounded_pair<T>(a[n + 1][0], a[n + 1][1]),
                            rounded_pair<T>(a[n + 1][2], a[n + 1][3])};
+      MINIMA_UNROLL for (int m = 0; m < M; m += 2) {
+        const TwoShares of_b = load_shares<kRow>(b + 8 * n * kRow + 8 * m);
+        multiply_add<T>(sums[m], of_a, of_b.first);
+        multiply_add<T>(sums[m + 1], of_a, of_b.second);
+      }
+    }
+  } else if constexpr (kOperands == Operands::tf32) {
+    // Its columns 2 t and 2 t + 1 stand for t and t + 4.
+    MINIMA_UNROLL for (int n = 0; n < N; ++n) {
+      const u32 of_a[4] = {tf32_of(a[n][0]), tf32_of(a[n][2]), tf32_of(a[n][1]), tf32_of(a[n][3])};
       const T* const rows = b + (8 * n + 2 * t) * kRow + g;
       MINIMA_UNROLL for (int m = 0; m < M; ++m) {
-        const T* const at = rows + 8 * m;
-        const u32 of_b[2] = {packed(at[0], at[kRow]), packed(at[8 * kRow], at[9 * kRow])};
-        multiply_add<T>(sums[m], of_a, of_b);
+        const u32 of_b[2] = {tf32_of(rows[8 * m]), tf32_of(rows[8 * m + kRow])};
+        multiply_add_tf32(sums[m], of_a, of_b);
       }
     }
   } else {

@@ -176,12 +176,12 @@ void forward(Gpu gpu, const Columns& q, const Columns& k, const Columns& v,
 
 template <class T>
 void backward(Cpu, const Tensor& dy, const Columns& q, const Columns& k, const Columns& v,
-              const Tensor& log_sum, const AttentionRows& rows, i64 heads,
+              const AttentionResult& result, const AttentionRows& rows, i64 heads,
               const DropoutSite& dropout, const Columns& dq, const Columns& dk, const Columns& dv) {
   const i64 dim = q.width, head_dim = dim / heads, query_rows = q.x.size(0);
   const i64* positions = rows.query_positions.data<i64>();
   const Matrix<T> Q(q), K(k), V(v), dY{Columns(dy)}, dQ(dq), dK(dk), dV(dv);
-  const T* sums = log_sum.data<T>();
+  const T* sums = result.log_sum.data<T>();
   const T scale = static_cast<T>(1 / std::sqrt(static_cast<double>(head_dim)));
   for_each_task(rows, heads, dim, [&](const Task& task) {
     const i64 n = padded(task.keys), column = task.column;
@@ -229,13 +229,13 @@ void backward(Cpu, const Tensor& dy, const Columns& q, const Columns& k, const C
 }
 template <class T, AnyGpu Gpu>
 void backward(Gpu gpu, const Tensor& dy, const Columns& q, const Columns& k, const Columns& v,
-              const Tensor& log_sum, const AttentionRows& rows, i64 heads,
+              const AttentionResult& result, const AttentionRows& rows, i64 heads,
               const DropoutSite& dropout, const Columns& dq, const Columns& dk, const Columns& dv) {
   using R = Widened<T>;
-  Tensor dots = Tensor::empty_like(log_sum);
+  Tensor dots = Tensor::empty_like(result.log_sum);
   attention_gradients(gpu, AttentionHeads<T>(q, k, v, rows, heads, dropout), RowsAt<T>{Columns(dy)},
-                      log_sum.data<R>(), dots.data<R>(), RowsAt<T>(dq), RowsAt<T>(dk),
-                      RowsAt<T>(dv));
+                      RowsAt<T>{Columns(result.y)}, result.log_sum.data<R>(), dots.data<R>(),
+                      RowsAt<T>(dq), RowsAt<T>(dk), RowsAt<T>(dv));
 }
 
 }  // namespace
@@ -259,22 +259,22 @@ AttentionResult attention(const Columns& q, const Columns& k, const Columns& v,
 }
 
 AttentionGradients attention_backward(const Tensor& dy, const Columns& q, const Columns& k,
-                                      const Columns& v, const Tensor& log_sum,
+                                      const Columns& v, const AttentionResult& result,
                                       const AttentionRows& rows, i64 heads,
                                       const DropoutSite& dropout) {
   const auto like = [](const Columns& x) {
     return Tensor::empty(x.shape(), x.x.dtype(), x.x.device());
   };
-  AttentionGradients result{like(q), like(k), like(v)};
-  attention_backward(dy, q, k, v, log_sum, rows, heads, dropout, result.dq, result.dk, result.dv);
-  return result;
+  AttentionGradients grads{like(q), like(k), like(v)};
+  attention_backward(dy, q, k, v, result, rows, heads, dropout, grads.dq, grads.dk, grads.dv);
+  return grads;
 }
 
 void attention_backward(const Tensor& dy, const Columns& q, const Columns& k, const Columns& v,
-                        const Tensor& log_sum, const AttentionRows& rows, i64 heads,
+                        const AttentionResult& result, const AttentionRows& rows, i64 heads,
                         const DropoutSite& dropout, Columns dq, Columns dk, Columns dv) {
   visit_operands("attention", q.x, [&](auto device, auto zero) {
-    backward<decltype(zero)>(device, dy, q, k, v, log_sum, rows, heads, dropout, dq, dk, dv);
+    backward<decltype(zero)>(device, dy, q, k, v, result, rows, heads, dropout, dq, dk, dv);
   });
 }
 

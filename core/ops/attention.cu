@@ -3,7 +3,7 @@
 ///
 ///   forward          the rows are queries, the others keys; the softmax is formed as they pass (Milakov and Gimelshein 2018,
 ///                    arXiv:1805.02867; Dao et al. 2022, arXiv:2205.14135)
-///   query_gradient   the same: first the sums rowsum(dP ⊙ P), then dq
+///   query_gradient   the same, after the sums rowsum(dP ⊙ P), taken as rowsum(dy ⊙ y)
 ///   key_gradient     the rows are keys, the others queries; everything stands transposed
 ///
 /// Heads of 33 to 128 columns fit into tiles of 64 or 128; wider ones are taken part by part, 32 columns at a time, with the
@@ -11,10 +11,12 @@
 #include <limits>
 #include <tuple>
 
+#include "core/cuda/async_copy.hpp"
 #include "core/cuda/tile_product.hpp"
 #include "core/math.hpp"
 #include "core/ops/attention_heads.hpp"
 #include "core/ops/convert.hpp"
+#include "core/ops/matmul.hpp"
 #include "core/ops/row.hpp"
 
 namespace minima::ops {
@@ -30,30 +32,48 @@ static_assert(kGroup % (kMostWarps * kWarpRows) == 0, "a block's keys lie in one
 
 /// Other rows in a tile: so many that the scores and the sums fit into registers.
 template <class T, int D>
-constexpr int kOthers = sizeof(T) * D > 256 ? 16 : 32;
+constexpr int kOthers = sizeof(T) * D < 256 ? 32 : 16;
 
-/// What a block of so many warps has in shared memory: its own rows of one matrix or two, tiles of two matrices' other
-/// rows, and a word for each query.
-template <class T, int D>
-constexpr std::size_t shared_bytes(int warps, int matrices) {
-  constexpr int others = kOthers<T, D>;
-  const int rows = warps * kWarpRows, queries = rows > others ? rows : others;
-  return (matrices * rows + 2 * others) * kRowOf<T, D> * sizeof(T) + queries * sizeof(u64);
-}
+/// Bytes of shared memory that every GPU gives a block which asks for them.
+constexpr int kMostShared = 64 << 10;
 
-/// The most warps whose shared memory every GPU has for every block.
+/// What a block has in shared memory: its own rows of one matrix or two, and, twice, so that one can be filled while the
+/// other is used, a tile of two matrices' other rows with what a gradient needs for each of them.
 template <class T, int D>
-constexpr int most_warps(int matrices) {
-  int warps = kMostWarps;
-  while (shared_bytes<T, D>(warps, matrices) > std::size_t{kUnaskedShared}) warps /= 2;
-  return warps;
-}
+struct Shared {
+  using R = Widened<T>;
+  static constexpr int kRow = kRowOf<T, D>, kRows = kOthers<T, D>;
 
-/// The blocks of a gradient's kernel that shall fit into the 65536 registers of a processor: more would spill.
-template <class T, int D>
-constexpr int blocks_at_once() {
-  return 65536 / (32 * most_warps<T, D>(2) * (sizeof(T) == 8 || D > 64 ? 255 : 168));
-}
+  struct Tile {
+    alignas(16) T first[kRows * kRow];
+    alignas(16) T second[kRows * kRow];
+    R log_sum[kRows], dots[kRows];
+    u64 kept[kRows];
+  };
+
+  static constexpr int bytes(int warps, int matrices) {
+    return 2 * sizeof(Tile) + sizeof(T) * kRow * kWarpRows * warps * matrices;
+  }
+  /// The most warps whose shared memory every GPU has for every block.
+  static constexpr int most_warps(int matrices) {
+    int warps = kMostWarps;
+    while (bytes(warps, matrices) > kMostShared) warps /= 2;
+    return warps;
+  }
+  /// The blocks of a gradient's kernel that shall fit into the 65536 registers of a processor: more would spill.
+  static constexpr int blocks_at_once() {
+    return 65536 / (32 * most_warps(2) * (sizeof(T) == 8 || D > 64 ? 255 : 168));
+  }
+
+  __device__ Shared() : tiles(MINIMA_DYNAMIC_SHARED(Tile)), own(reinterpret_cast<T*>(tiles + 2)) {}
+  __device__ Tile& tile(int number) const { return tiles[number % 2]; }
+  __device__ T* own_rows(int matrix) const {
+    return own + matrix * static_cast<int>(blockDim.x) / 32 * kWarpRows * kRow;
+  }
+
+  Tile* tiles;
+  T* own;
+};
 
 /// Into how many tiles of D columns a head is cut.
 template <int D>
@@ -103,47 +123,80 @@ i64 blocks_for(const AttentionHeads<T>& x, i64 all, int warps) {
 /// So many warps that a text of average length fills them.
 template <class T, int D>
 int warps_for(const AttentionHeads<T>& x, i64 all, int matrices) {
-  int warps = most_warps<T, D>(matrices);
+  int warps = Shared<T, D>::most_warps(matrices);
   while (warps > 1 && all <= warps / 2 * kWarpRows * x.texts) warps /= 2;
   return warps;
 }
 
-/// Fills a tile of `rows` rows, D columns, with the `there` rows of a matrix from `row` on, the `columns` columns from
-/// `column` on; with zeros where there are none.
+/// Starts to fill a tile of `rows` rows, D columns, with the `there` rows of a matrix from `row` on, the `columns` columns
+/// from `column` on; with zeros where there are none.
 template <int D, class T>
-__device__ void load(T* tile, int rows, RowsAt<T> from, int row, int there, i64 column,
-                     int columns) {
+__device__ void fetch(AsyncCopies& copies, T* tile, int rows, RowsAt<T> from, int row, int there,
+                      i64 column, int columns) {
   const T* const start = from.row(row, column);
   const bool words = Word<T>::fits(start) && from.stride % kPerWord<T> == 0;
   constexpr int kWords = D / kPerWord<T>;
-  for (int i = threadIdx.x; i < rows * kWords; i += blockDim.x) {
-    const int r = i / kWords, c = i % kWords * kPerWord<T>;
-    const T* const at = start + r * from.stride + c;
-    T* const to = tile + r * kRowOf<T, D> + c;
-    if (words && r < there && c + kPerWord<T> <= columns) {
-      Word<T>::load(at).store(to);
+  static_assert(32 % kWords == 0);
+  const int column_here = threadIdx.x % kWords * kPerWord<T>, step = blockDim.x / kWords;
+  const bool word = words && column_here + kPerWord<T> <= columns;
+  int r = threadIdx.x / kWords;
+  T* to = tile + r * kRowOf<T, D> + column_here;
+  const T* at = start + r * from.stride + column_here;
+  for (; r < rows; r += step, to += step * kRowOf<T, D>, at += step * from.stride) {
+    if (word && r < there) {
+      copies.start<kPerWord<T>>(to, at);
     } else {
-      for (int k = 0; k < kPerWord<T>; ++k) to[k] = r < there && c + k < columns ? at[k] : T();
+      for (int k = 0; k < kPerWord<T>; ++k)
+        to[k] = r < there && column_here + k < columns ? at[k] : T();
     }
   }
 }
 
 /// The text's queries (of q, dy) or keys (of k, v) from `first` on, the head's columns from D · part on.
 template <int D, class T>
-__device__ void load_queries(T* tile, int rows, const AttentionHeads<T>& x, const Task<T>& task,
-                             RowsAt<T> from, int first, int part) {
-  load<D>(tile, rows, from, task.query + first, task.queries - first,
-          task.head * x.head_dim + D * part, static_cast<int>(x.head_dim) - D * part);
+__device__ void fetch_queries(AsyncCopies& copies, T* tile, int rows, const AttentionHeads<T>& x,
+                              const Task<T>& task, RowsAt<T> from, int first, int part) {
+  fetch<D>(copies, tile, rows, from, task.query + first, task.queries - first,
+           task.head * x.head_dim + D * part, static_cast<int>(x.head_dim) - D * part);
 }
 template <int D, class T>
-__device__ void load_keys(T* tile, int rows, const AttentionHeads<T>& x, const Task<T>& task,
-                          RowsAt<T> from, int first, int part) {
-  load<D>(tile, rows, from, task.key + first, task.keys - first, task.head * x.head_dim + D * part,
-          static_cast<int>(x.head_dim) - D * part);
+__device__ void fetch_keys(AsyncCopies& copies, T* tile, int rows, const AttentionHeads<T>& x,
+                           const Task<T>& task, RowsAt<T> from, int first, int part) {
+  fetch<D>(copies, tile, rows, from, task.key + first, task.keys - first,
+           task.head * x.head_dim + D * part, static_cast<int>(x.head_dim) - D * part);
 }
 
-/// Which keys of a group dropout keeps for each of `rows` queries from `first` on: a bit each, in a word for each query. A warp
-/// draws for two queries at a time, a lane for four keys.
+template <class T>
+__device__ DropoutRow mask_of(const AttentionHeads<T>& x, const Task<T>& task, int query) {
+  return head_mask(x.dropout, task.head, task.example, x.query_positions[task.query + query]);
+}
+
+/// Which keys of a group dropout keeps for the lane's two rows, queries of a tile's: bit 16 (e / 2) + 2 n + e % 2 for its sum
+/// (n, e). One drawing says it of keys 16 apart, and those are the lane's own.
+template <class T>
+__device__ u32 draw_own(const AttentionHeads<T>& x, const Task<T>& task, int warp_row, int left,
+                        int group) {
+  u32 bits = 0;
+  for (int half = 0; half < 2; ++half) {
+    const int row = row_of(2 * half);
+    if (row >= left) continue;
+    const DropoutRow mask = mask_of(x, task, task.first + warp_row + row);
+    for (int i = 0; i < 4; ++i) {  // of the first 16 keys the lane has four
+      bool keeps[4];
+      mask.keep_four(i64{group} * kGroup + column_of(i / 2, i % 2), keeps);
+      for (int k = 0; k < 4; ++k) bits |= u32{keeps[k]} << (16 * half + 4 * k + i);
+    }
+  }
+  return bits;
+}
+/// The same of the tile that begins with `key`: bits for its own n.
+__device__ inline u32 of_tile(u32 bits, int key) { return bits >> (key % kGroup / 8 * 2); }
+__device__ inline bool is_kept_own(u32 bits, int n, int e) {
+  return bits & 1u << (e / 2 * 16 + n * 2 + e % 2);
+}
+
+/// The same for each of `rows` queries from `first` on, in a word for each. A warp draws for two queries at a time, a lane for
+/// four keys.
 template <class T>
 __device__ void draw(u64* kept, int rows, const AttentionHeads<T>& x, const Task<T>& task,
                      int first, int group) {
@@ -151,9 +204,7 @@ __device__ void draw(u64* kept, int rows, const AttentionHeads<T>& x, const Task
   for (int pair = threadIdx.x / 32 * 2; pair < rows; pair += blockDim.x / 16) {
     const int query = first + pair + half;
     bool keeps[4] = {};
-    if (query < task.queries)
-      head_mask(x.dropout, task.head, task.example, x.query_positions[task.query + query])
-          .keep_four(i64{group} * kGroup + lane, keeps);
+    if (query < task.queries) mask_of(x, task, query).keep_four(i64{group} * kGroup + lane, keeps);
     u64 word = 0;
     MINIMA_UNROLL for (int k = 0; k < 4; ++k) {
       const unsigned both = __ballot_sync(kAllLanes, keeps[k]);
@@ -163,6 +214,32 @@ __device__ void draw(u64* kept, int rows, const AttentionHeads<T>& x, const Task
   }
 }
 __device__ inline bool is_kept(u64 word, int key) { return word >> (key % kGroup) & 1; }
+
+/// The powers by which scores become weights: of e, or, where the products are no more exact, of 2, which a GPU has an
+/// instruction for. Scores, their maxima and the logarithms of sums are in `unit`s then.
+template <class T, Operands kOperands>
+struct Powers {
+  using R = Widened<T>;
+#if defined(__CUDA_ARCH__)
+  static constexpr bool kOfTwo = Narrow<T> || kOperands == Operands::tf32;
+#else
+  static constexpr bool kOfTwo = false;
+#endif
+  static constexpr R unit = kOfTwo ? 1.44269504f : 1;
+
+  __device__ static R of(R x) {
+#if defined(__CUDA_ARCH__)
+    if constexpr (kOfTwo) {
+      R power;
+      asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
+      return power;
+    }
+#endif
+    return math::exp(x);
+  }
+  /// That of scale · score − offset.
+  __device__ static R of(R score, R scale, R offset) { return of(std::fma(score, scale, -offset)); }
+};
 
 /// The values of the four lanes that share a row merged, for all of them.
 template <class R, class Merge>
@@ -193,154 +270,203 @@ __device__ void store(const R (&sums)[M][4], R upper, R lower, RowsAt<T> to, int
   });
 }
 
-template <class T, int D>
-__global__ void __launch_bounds__(32 * most_warps<T, D>(1))
+/// step(i) for each of the steps, with what fetch(i) asks for there, for all threads of the block: while one is taken the
+/// next is fetched, where a head is not in parts.
+template <class Fetch, class Step>
+__device__ void for_each_step(int parts, int steps, AsyncCopies& copies, const Fetch& fetch,
+                              const Step& step) {
+  if (parts == 1 && steps > 0) fetch(0);
+  for (int i = 0; i < steps; ++i) {
+    if (parts > 1) {
+      __syncthreads();  // what lies there has been used
+      fetch(i);
+    }
+    copies.wait();
+    __syncthreads();
+    if (parts == 1 && i + 1 < steps) fetch(i + 1);
+    step(i);
+  }
+}
+
+template <class T, int D, Operands kOperands>
+__global__ void __launch_bounds__(32 * Shared<T, D>::most_warps(1))
     forward_kernel(AttentionHeads<T> x, RowsAt<T> y, Widened<T>* log_sum) {
   using R = Widened<T>;
-  constexpr int N = kOthers<T, D> / 8;
+  using Power = Powers<T, kOperands>;
+  constexpr int kKeys = kOthers<T, D>, N = kKeys / 8;
   const int rows = blockDim.x / 32 * kWarpRows, warp_row = threadIdx.x / 32 * kWarpRows;
   const Task<T> task(x, x.query_offsets, x.query_rows, rows);
   if (task.first >= task.queries) return;
   const int left = task.queries - task.first - warp_row;  // of the warp's rows; maybe none
   const int parts = parts_of<D>(x.head_dim);
+  const int steps = (task.keys + kKeys - 1) / kKeys * parts;
 
-  T *const q = MINIMA_DYNAMIC_SHARED(T), *const k = q + rows * kRowOf<T, D>,
-           *const v = k + 8 * N * kRowOf<T, D>;
-  u64* const kept = reinterpret_cast<u64*>(v + 8 * N * kRowOf<T, D>);
-
-  if (parts == 1) load_queries<D>(q, rows, x, task, x.q, task.first, 0);
+  const R scale = x.scale * Power::unit;
+  const Shared<T, D> shared;
+  T* const q = shared.own_rows(0);
+  AsyncCopies copies;
   for (int part = 0; part < parts; ++part) {
-    Sums<T, D / 8> sums = {};
+    // A step takes a tile of keys, one part of the scores after the other.
+    const auto fetch_for = [&](int step) {
+      const int number = step / parts, of_product = step % parts;
+      if (parts > 1 || step == 0)
+        fetch_queries<D>(copies, q, rows, x, task, x.q, task.first, of_product);
+      fetch_keys<D>(copies, shared.tile(step).first, kKeys, x, task, x.k, number * kKeys,
+                    of_product);
+      if (of_product == 0)
+        fetch_keys<D>(copies, shared.tile(number).second, kKeys, x, task, x.v, number * kKeys,
+                      part);
+    };
+    TileSums<T, D / 8> sums = {};
+    TileSums<T, N> p;
     R largest[2] = {-std::numeric_limits<R>::infinity(), -std::numeric_limits<R>::infinity()};
     R total[2] = {};
-    for (int key = 0; key < task.keys; key += 8 * N) {
-      Sums<T, N> p = {};
-      for (int of_product = 0; of_product < parts; ++of_product) {
-        __syncthreads();  // what lies there has been used
-        if (parts > 1) load_queries<D>(q, rows, x, task, x.q, task.first, of_product);
-        load_keys<D>(k, 8 * N, x, task, x.k, key, of_product);
-        if (of_product == 0) load_keys<D>(v, 8 * N, x, task, x.v, key, part);
-        if (of_product == 0 && x.dropout.rate > 0 && key % kGroup == 0)
-          draw(kept, rows, x, task, task.first, key / kGroup);
-        __syncthreads();
-        if (left > 0) add_product_with_transposed<D>(p, q + warp_row * kRowOf<T, D>, k);
+    u32 kept = ~0u;
+    for_each_step(parts, steps, copies, fetch_for, [&](int step) {
+      if (left <= 0) return;
+      const int key = step / parts * kKeys, of_product = step % parts;
+      if (of_product == 0) {
+        each_sum<N>([&](int n, int e) { p[n][e] = 0; });
+        if (x.dropout.rate > 0 && key % kGroup == 0)
+          kept = draw_own(x, task, warp_row, left, key / kGroup);
       }
-      if (left <= 0) continue;
-      R now[2] = {largest[0], largest[1]};
-      each_sum<N>([&](int n, int e) {
-        const bool there = key + column_of(n, e) < task.keys;
-        p[n][e] = there ? x.scale * p[n][e] : -std::numeric_limits<R>::infinity();
-        now[e / 2] = Larger{}(now[e / 2], p[n][e]);
-      });
+      add_product_with_transposed<D, kOperands>(p, q + warp_row * kRowOf<T, D>,
+                                                shared.tile(step).first);
+      if (of_product + 1 < parts) return;
+      if (key + kKeys > task.keys)
+        each_sum<N>([&](int n, int e) {
+          if (key + column_of(n, e) >= task.keys) p[n][e] = -std::numeric_limits<R>::infinity();
+        });
+      R now[2] = {p[0][0], p[0][2]};
+      each_sum<N>([&](int n, int e) { now[e / 2] = std::fmax(now[e / 2], p[n][e]); });
       R shrunk[2];
       MINIMA_UNROLL for (int half = 0; half < 2; ++half) {
-        now[half] = row_fold(now[half], Larger{});
-        shrunk[half] = math::exp(largest[half] - now[half]);
+        now[half] = std::fmax(largest[half], scale * row_fold(now[half], Larger{}));
+        shrunk[half] = Power::of(largest[half] - now[half]);
         largest[half] = now[half];
         total[half] *= shrunk[half];
       }
       each_sum<D / 8>([&](int m, int e) { sums[m][e] *= shrunk[e / 2]; });
+      const u32 kept_here = of_tile(kept, key);
       each_sum<N>([&](int n, int e) {
-        p[n][e] = math::exp(p[n][e] - now[e / 2]);
-        total[e / 2] += p[n][e];
-        if (x.dropout.rate > 0)
-          p[n][e] = is_kept(kept[warp_row + row_of(e)], key + column_of(n, e))
-                        ? x.kept_scale * p[n][e]
-                        : R(0);
+        const R weight = Power::of(p[n][e], scale, now[e / 2]);
+        total[e / 2] += weight;
+        p[n][e] = is_kept_own(kept_here, n, e) ? weight : R(0);
       });
-      add_product<T>(sums, p, v);
-    }
+      add_product<T, kOperands>(sums, p, shared.tile(step / parts).second);
+    });
     if (left <= 0) continue;
     MINIMA_UNROLL for (int half = 0; half < 2; ++half) {
       total[half] = row_fold(total[half], Sum{});
       const int row = row_of(2 * half);
       if (part == 0 && threadIdx.x % 4 == 0 && row < left)
         log_sum[task.number(x, task.first + warp_row + row)] =
-            largest[half] + math::log(total[half]);
+            largest[half] / Power::unit + math::log(total[half]);
     }
-    const auto inverse = [](R x) { return x == 0 ? R(0) : 1 / x; };  // 0: there are no keys
-    store(sums, inverse(total[0]), inverse(total[1]), y, task.query + task.first + warp_row, left,
+    const auto factor = [&](R total) {
+      return total == 0 ? R(0) : x.kept_scale / total;
+    };  // 0: no keys
+    store(sums, factor(total[0]), factor(total[1]), y, task.query + task.first + warp_row, left,
           task.head * x.head_dim + D * part, x.head_dim - D * part);
   }
 }
 
-/// dots = rowsum(dP ⊙ P), dS = P ⊙ (dP − dots), dq = dS k · scale.
-template <class T, int D>
-__global__ void __launch_bounds__(32 * most_warps<T, D>(2), blocks_at_once<T, D>())
-    query_gradient_kernel(AttentionHeads<T> x, RowsAt<T> dy, const Widened<T>* log_sum,
+/// dots = rowsum(dy ⊙ y), for the two rows of the lane.
+template <class T>
+__device__ void sum_dots(const AttentionHeads<T>& x, const Task<T>& task, RowsAt<T> dy, RowsAt<T> y,
+                         int warp_row, int left, Widened<T>* dots, Widened<T> (&dot)[2]) {
+  const i64 column = task.head * x.head_dim;
+  for (int half = 0; half < 2; ++half) {
+    const int row = row_of(2 * half), query = task.first + warp_row + row;
+    dot[half] = 0;
+    if (row < left) {
+      const T *const g = dy.row(task.query + query, column), *const of_y =
+                                                                 y.row(task.query + query, column);
+      const bool words = Word<T>::fits(g) && Word<T>::fits(of_y) && x.head_dim % kPerWord<T> == 0;
+      const int width = words ? kPerWord<T> : 1;
+      for (int c = threadIdx.x % 4 * width; c < x.head_dim; c += 4 * width) {
+        const auto add = [&](T a, T b) { dot[half] += widened(a) * widened(b); };
+        if (words) {
+          const auto a = Word<T>::load(g + c), b = Word<T>::load(of_y + c);
+          for (int k = 0; k < kPerWord<T>; ++k) add(a.x[k], b.x[k]);
+        } else {
+          add(g[c], of_y[c]);
+        }
+      }
+    }
+    dot[half] = row_fold(dot[half], Sum{});
+    if (threadIdx.x % 4 == 0 && row < left) dots[task.number(x, query)] = dot[half];
+  }
+}
+
+/// dots, dS = P ⊙ (dP − dots), dq = dS k · scale.
+template <class T, int D, Operands kOperands>
+__global__ void __launch_bounds__(32 * Shared<T, D>::most_warps(2), Shared<T, D>::blocks_at_once())
+    query_gradient_kernel(AttentionHeads<T> x, RowsAt<T> dy, RowsAt<T> y, const Widened<T>* log_sum,
                           Widened<T>* dots, RowsAt<T> dq) {
   using R = Widened<T>;
-  constexpr int N = kOthers<T, D> / 8;
+  using Power = Powers<T, kOperands>;
+  constexpr int kKeys = kOthers<T, D>, N = kKeys / 8;
   const int rows = blockDim.x / 32 * kWarpRows, warp_row = threadIdx.x / 32 * kWarpRows;
   const Task<T> task(x, x.query_offsets, x.query_rows, rows);
   if (task.first >= task.queries) return;
   const int left = task.queries - task.first - warp_row;
-  const int parts = parts_of<D>(x.head_dim);
+  // A step takes a tile of keys, one part of the scores after the other; then, of several, that of dq.
+  const int parts = parts_of<D>(x.head_dim), turns = parts > 1 ? parts + 1 : 1;
+  const int steps = (task.keys + kKeys - 1) / kKeys * turns;
 
-  T *const q = MINIMA_DYNAMIC_SHARED(T), *const g = q + rows * kRowOf<T, D>,
-           *const k = g + rows * kRowOf<T, D>, *const v = k + 8 * N * kRowOf<T, D>;
-  u64* const kept = reinterpret_cast<u64*>(v + 8 * N * kRowOf<T, D>);
-  int group = -1;  // whose dropout has been drawn
-
-  const auto load_own = [&](int part) {
-    load_queries<D>(q, rows, x, task, x.q, task.first, part);
-    load_queries<D>(g, rows, x, task, dy, task.first, part);
-  };
-  if (parts == 1) load_own(0);
-  const i64 number = task.number(x, task.first + warp_row);  // of the warp's first row
-  const R log_sums[2] = {row_of(0) < left ? log_sum[number + row_of(0)] : R(0),
-                         row_of(2) < left ? log_sum[number + row_of(2)] : R(0)};
-
-  // Forth for the dots, back for dq; where it turns, the last tile's weights are still there.
-  Sums<T, N> p, dp;
-  R dot[2] = {};
-  const int tiles = (task.keys + 8 * N - 1) / (8 * N);
+  const R scale = x.scale * Power::unit;
+  const Shared<T, D> shared;
+  T *const q = shared.own_rows(0), *const g = shared.own_rows(1);
+  AsyncCopies copies;
+  R dot[2] = {}, log_sums[2] = {};
   for (int part = 0; part < parts; ++part) {
-    Sums<T, D / 8> sums = {};
-    for (int turn = part == 0 ? 0 : tiles; turn < 2 * tiles; ++turn) {
-      const int key = (turn < tiles ? turn : 2 * tiles - 1 - turn) * 8 * N;
-      if (turn != tiles || part > 0) {
+    const auto fetch_for = [&](int step) {
+      const int key = step / turns * kKeys, turn = step % turns;
+      if (turn < parts && (parts > 1 || step == 0)) {
+        fetch_queries<D>(copies, q, rows, x, task, x.q, task.first, turn);
+        fetch_queries<D>(copies, g, rows, x, task, dy, task.first, turn);
+      }
+      fetch_keys<D>(copies, shared.tile(step).first, kKeys, x, task, x.k, key,
+                    turn < parts ? turn : part);
+      if (turn < parts)
+        fetch_keys<D>(copies, shared.tile(step).second, kKeys, x, task, x.v, key, turn);
+      if (step > 0 || part > 0) return;
+      // While the first copies are under way.
+      sum_dots(x, task, dy, y, warp_row, left, dots, dot);
+      const i64 number = task.number(x, task.first + warp_row);  // of the warp's first row
+      for (int half = 0; half < 2; ++half)
+        log_sums[half] =
+            row_of(2 * half) < left ? log_sum[number + row_of(2 * half)] * Power::unit : R(0);
+    };
+    TileSums<T, D / 8> sums = {};
+    TileSums<T, N> p, dp;
+    u32 kept = ~0u;
+    for_each_step(parts, steps, copies, fetch_for, [&](int step) {
+      if (left <= 0) return;
+      const int key = step / turns * kKeys, turn = step % turns;
+      const T *const k = shared.tile(step).first, *const v = shared.tile(step).second;
+      if (turn == 0) {
         each_sum<N>([&](int n, int e) { p[n][e] = dp[n][e] = 0; });
-        for (int of_product = 0; of_product < parts; ++of_product) {
-          __syncthreads();  // what lies there has been used
-          if (parts > 1) load_own(of_product);
-          load_keys<D>(k, 8 * N, x, task, x.k, key, of_product);
-          load_keys<D>(v, 8 * N, x, task, x.v, key, of_product);
-          if (x.dropout.rate > 0 && key / kGroup != group) {
-            group = key / kGroup;
-            draw(kept, rows, x, task, task.first, group);
-          }
-          __syncthreads();
-          if (left <= 0) continue;
-          add_product_with_transposed<D>(p, q + warp_row * kRowOf<T, D>, k);
-          add_product_with_transposed<D>(dp, g + warp_row * kRowOf<T, D>, v);
-        }
-        if (left > 0)
-          each_sum<N>([&](int n, int e) {
-            const int j = key + column_of(n, e);
-            p[n][e] = j < task.keys ? math::exp(x.scale * p[n][e] - log_sums[e / 2]) : R(0);
-            if (x.dropout.rate > 0)
-              dp[n][e] = is_kept(kept[warp_row + row_of(e)], j) ? x.kept_scale * dp[n][e] : R(0);
-          });
+        if (x.dropout.rate > 0 && key % kGroup == 0)
+          kept = draw_own(x, task, warp_row, left, key / kGroup);
       }
-      if (turn < tiles) {
-        each_sum<N>([&](int n, int e) { dot[e / 2] += p[n][e] * dp[n][e]; });
-        continue;
+      if (turn < parts) {
+        add_product_with_transposed<D, kOperands>(p, q + warp_row * kRowOf<T, D>, k);
+        add_product_with_transposed<D, kOperands>(dp, g + warp_row * kRowOf<T, D>, v);
       }
-      if (turn == tiles && part == 0) MINIMA_UNROLL for (int half = 0; half < 2; ++half) {
-          dot[half] = row_fold(dot[half], Sum{});
-          if (threadIdx.x % 4 == 0 && row_of(2 * half) < left)
-            dots[number + row_of(2 * half)] = dot[half];
-        }
-      if (parts > 1) {
-        __syncthreads();
-        load_keys<D>(k, 8 * N, x, task, x.k, key, part);
-        __syncthreads();
-      }
-      if (left <= 0) continue;
-      each_sum<N>([&](int n, int e) { p[n][e] *= dp[n][e] - dot[e / 2]; });
-      add_product<T>(sums, p, k);
-    }
+      if (turn + 1 < turns) return;
+      const u32 kept_here = of_tile(kept, key);
+      each_sum<N>([&](int n, int e) {
+        const R gradient = is_kept_own(kept_here, n, e) ? x.kept_scale * dp[n][e] : R(0);
+        p[n][e] = Power::of(p[n][e], scale, log_sums[e / 2]) * (gradient - dot[e / 2]);
+      });
+      if (key + kKeys > task.keys)
+        each_sum<N>([&](int n, int e) {
+          if (key + column_of(n, e) >= task.keys) p[n][e] = 0;
+        });
+      add_product<T, kOperands>(sums, p, k);
+    });
     if (left > 0)
       store(sums, x.scale, x.scale, dq, task.query + task.first + warp_row, left,
             task.head * x.head_dim + D * part, x.head_dim - D * part);
@@ -348,73 +474,76 @@ __global__ void __launch_bounds__(32 * most_warps<T, D>(2), blocks_at_once<T, D>
 }
 
 /// dv = dropout(P)ᵀ dy, dk = dSᵀ q · scale.
-template <class T, int D>
-__global__ void __launch_bounds__(32 * most_warps<T, D>(2), blocks_at_once<T, D>())
+template <class T, int D, Operands kOperands>
+__global__ void __launch_bounds__(32 * Shared<T, D>::most_warps(2), Shared<T, D>::blocks_at_once())
     key_gradient_kernel(AttentionHeads<T> x, RowsAt<T> dy, const Widened<T>* log_sum,
                         const Widened<T>* dots, RowsAt<T> dk, RowsAt<T> dv) {
   using R = Widened<T>;
-  constexpr int N = kOthers<T, D> / 8;
+  using Power = Powers<T, kOperands>;
+  constexpr int kQueries = kOthers<T, D>, N = kQueries / 8;
   const int rows = blockDim.x / 32 * kWarpRows, warp_row = threadIdx.x / 32 * kWarpRows;
   const Task<T> task(x, x.key_offsets, x.key_rows, rows);
   if (task.first >= task.keys) return;
   const int left = task.keys - task.first - warp_row;
-  const int parts = parts_of<D>(x.head_dim);
+  const int parts = parts_of<D>(x.head_dim), turns = parts > 1 ? parts + 1 : 1;
+  const int steps = (task.queries + kQueries - 1) / kQueries * turns;
 
-  T *const k = MINIMA_DYNAMIC_SHARED(T), *const v = k + rows * kRowOf<T, D>,
-           *const q = v + rows * kRowOf<T, D>, *const g = q + 8 * N * kRowOf<T, D>;
-  u64* const kept = reinterpret_cast<u64*>(g + 8 * N * kRowOf<T, D>);
-
-  const auto load_own = [&](int part) {
-    load_keys<D>(k, rows, x, task, x.k, task.first, part);
-    load_keys<D>(v, rows, x, task, x.v, task.first, part);
-  };
-  const auto load_others = [&](int query, int part) {
-    load_queries<D>(q, 8 * N, x, task, x.q, query, part);
-    load_queries<D>(g, 8 * N, x, task, dy, query, part);
-  };
-  if (parts == 1) load_own(0);
+  const R scale = x.scale * Power::unit;
+  const Shared<T, D> shared;
+  T *const k = shared.own_rows(0), *const v = shared.own_rows(1);
+  AsyncCopies copies;
   for (int part = 0; part < parts; ++part) {
-    Sums<T, D / 8> of_keys = {}, of_values = {};
-    for (int query = 0; query < task.queries; query += 8 * N) {
-      Sums<T, N> p = {}, dp = {};  // transposed
-      for (int of_product = 0; of_product < parts; ++of_product) {
-        __syncthreads();  // what lies there has been used
-        if (parts > 1) load_own(of_product);
-        load_others(query, of_product);
-        if (of_product == 0 && x.dropout.rate > 0)
-          draw(kept, 8 * N, x, task, query, task.first / kGroup);
-        __syncthreads();
-        if (left <= 0) continue;
-        add_product_with_transposed<D>(p, k + warp_row * kRowOf<T, D>, q);
-        add_product_with_transposed<D>(dp, v + warp_row * kRowOf<T, D>, g);
+    const auto fetch_for = [&](int step) {
+      const int number = step / turns, query = number * kQueries, turn = step % turns;
+      const int of_product = turn < parts ? turn : part;
+      if (turn < parts && (parts > 1 || step == 0)) {
+        fetch_keys<D>(copies, k, rows, x, task, x.k, task.first, turn);
+        fetch_keys<D>(copies, v, rows, x, task, x.v, task.first, turn);
       }
-      if (parts > 1) {
-        __syncthreads();
-        load_others(query, part);
-        __syncthreads();
+      fetch_queries<D>(copies, shared.tile(step).first, kQueries, x, task, x.q, query, of_product);
+      fetch_queries<D>(copies, shared.tile(step).second, kQueries, x, task, dy, query, of_product);
+      if (turn > 0) return;
+      auto& tile = shared.tile(number);
+      if (const int i = threadIdx.x; i < kQueries) {
+        const i64 at = task.number(x, query + i);
+        if (query + i < task.queries) {
+          copies.start<1>(tile.log_sum + i, log_sum + at);
+          copies.start<1>(tile.dots + i, dots + at);
+        } else {  // whose weight is 0
+          tile.log_sum[i] = std::numeric_limits<R>::infinity();
+          tile.dots[i] = 0;
+        }
+        if (x.dropout.rate == 0) tile.kept[i] = ~u64{0};
       }
-      if (left <= 0) continue;
+      if (x.dropout.rate > 0) draw(tile.kept, kQueries, x, task, query, task.first / kGroup);
+    };
+    TileSums<T, D / 8> of_keys = {}, of_values = {};
+    TileSums<T, N> p, dp;  // transposed
+    for_each_step(parts, steps, copies, fetch_for, [&](int step) {
+      if (left <= 0) return;
+      const int turn = step % turns;
+      const T *const q = shared.tile(step).first, *const g = shared.tile(step).second;
+      if (turn == 0) each_sum<N>([&](int n, int e) { p[n][e] = dp[n][e] = 0; });
+      if (turn < parts) {
+        add_product_with_transposed<D, kOperands>(p, k + warp_row * kRowOf<T, D>, q);
+        add_product_with_transposed<D, kOperands>(dp, v + warp_row * kRowOf<T, D>, g);
+      }
+      if (turn + 1 < turns) return;
+      const auto& tile = shared.tile(step / turns);
       each_sum<N>([&](int n, int e) {
         const int i = column_of(n, e);
-        const bool there = query + i < task.queries;
-        const i64 number = task.number(x, query + i);
-        const R weight = there ? math::exp(x.scale * p[n][e] - log_sum[number]) : R(0);
-        R gradient = dp[n][e];
-        p[n][e] = weight;
-        if (x.dropout.rate > 0) {
-          const bool keep = is_kept(kept[i], task.first + warp_row + row_of(e));
-          p[n][e] = keep ? x.kept_scale * weight : R(0);
-          gradient = keep ? x.kept_scale * gradient : R(0);
-        }
-        dp[n][e] = there ? weight * (gradient - dots[number]) : R(0);
+        const R weight = Power::of(p[n][e], scale, tile.log_sum[i] * Power::unit);
+        const bool keep = is_kept(tile.kept[i], task.first + warp_row + row_of(e));
+        p[n][e] = keep ? weight : R(0);
+        dp[n][e] = weight * ((keep ? x.kept_scale * dp[n][e] : R(0)) - tile.dots[i]);
       });
-      add_product<T>(of_values, p, g);
-      add_product<T>(of_keys, dp, q);
-    }
+      add_product<T, kOperands>(of_values, p, g);
+      add_product<T, kOperands>(of_keys, dp, q);
+    });
     if (left <= 0) continue;
     const int row = task.key + task.first + warp_row, column = task.head * x.head_dim + D * part,
               columns = x.head_dim - D * part;
-    store(of_values, R(1), R(1), dv, row, left, column, columns);
+    store(of_values, x.kept_scale, x.kept_scale, dv, row, left, column, columns);
     store(of_keys, x.scale, x.scale, dk, row, left, column, columns);
   }
 }
@@ -429,6 +558,14 @@ void with_columns(i64 head_dim, const F& f) {
   f(std::integral_constant<int, kNarrowest>{});
 }
 
+/// And with what its products are taken of.
+template <class T, class F>
+void with_operands(const F& f) {
+  if constexpr (std::is_same_v<T, float>)
+    if (tf32_allowed()) return f(std::integral_constant<Operands, Operands::tf32>{});
+  f(std::integral_constant<Operands, Operands::exact>{});
+}
+
 }  // namespace
 
 template <AnyGpu Gpu, class T>
@@ -436,24 +573,30 @@ void attention_forward(Gpu gpu, const AttentionHeads<T>& x, RowsAt<T> y, Widened
   with_columns<T>(x.head_dim, [&](auto columns) {
     constexpr int D = columns;
     const int warps = warps_for<T, D>(x, x.query_rows, 1);
-    launch(gpu, forward_kernel<T, D>, blocks_for(x, x.query_rows, warps), 32 * warps,
-           shared_bytes<T, D>(warps, 1), x, y, log_sum);
+    with_operands<T>([&](auto operands) {
+      constexpr Operands kOperands = operands;
+      launch(gpu, forward_kernel<T, D, kOperands>, blocks_for(x, x.query_rows, warps), 32 * warps,
+             Shared<T, D>::bytes(warps, 1), x, y, log_sum);
+    });
   });
 }
 
 template <AnyGpu Gpu, class T>
-void attention_gradients(Gpu gpu, const AttentionHeads<T>& x, RowsAt<T> dy,
+void attention_gradients(Gpu gpu, const AttentionHeads<T>& x, RowsAt<T> dy, RowsAt<T> y,
                          const Widened<T>* log_sum, Widened<T>* dots, RowsAt<T> dq, RowsAt<T> dk,
                          RowsAt<T> dv) {
   with_columns<T>(x.head_dim, [&](auto columns) {
     constexpr int D = columns;
     const int of_queries = warps_for<T, D>(x, x.query_rows, 2),
               of_keys = warps_for<T, D>(x, x.key_rows, 2);
-    launch(gpu, query_gradient_kernel<T, D>, blocks_for(x, x.query_rows, of_queries),
-           32 * of_queries, shared_bytes<T, D>(of_queries, 2), x, dy, log_sum, dots, dq);
-    launch(gpu, key_gradient_kernel<T, D>, blocks_for(x, x.key_rows, of_keys), 32 * of_keys,
-           shared_bytes<T, D>(of_keys, 2), x, dy, log_sum, static_cast<const Widened<T>*>(dots), dk,
-           dv);
+    with_operands<T>([&](auto operands) {
+      constexpr Operands kOperands = operands;
+      launch(gpu, query_gradient_kernel<T, D, kOperands>, blocks_for(x, x.query_rows, of_queries),
+             32 * of_queries, Shared<T, D>::bytes(of_queries, 2), x, dy, y, log_sum, dots, dq);
+      launch(gpu, key_gradient_kernel<T, D, kOperands>, blocks_for(x, x.key_rows, of_keys),
+             32 * of_keys, Shared<T, D>::bytes(of_keys, 2), x, dy, log_sum,
+             static_cast<const Widened<T>*>(dots), dk, dv);
+    });
   });
 }
 

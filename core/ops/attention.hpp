@@ -60,16 +60,16 @@ struct AttentionGradients {
 ///
 ///     dv = P̃ᵀ dy
 ///     dP = dropout(dy vᵀ)                           the mask of P̃
-///     dS = P ⊙ (dP − rowsum(dP ⊙ P))
+///     dS = P ⊙ (dP − rowsum(dP ⊙ P))                rowsum(dP ⊙ P) = rowsum(dy ⊙ y)
 ///     dq = dS k / √head_dim
 ///     dk = dSᵀ q / √head_dim
 AttentionGradients attention_backward(const Tensor& dy, const Columns& q, const Columns& k,
-                                      const Columns& v, const Tensor& log_sum,
+                                      const Columns& v, const AttentionResult& result,
                                       const AttentionRows& rows, i64 heads,
                                       const DropoutSite& dropout);
 /// The same into columns that there are.
 void attention_backward(const Tensor& dy, const Columns& q, const Columns& k, const Columns& v,
-                        const Tensor& log_sum, const AttentionRows& rows, i64 heads,
+                        const AttentionResult& result, const AttentionRows& rows, i64 heads,
                         const DropoutSite& dropout, Columns dq, Columns dk, Columns dv);
 
 }  // namespace minima::ops

@@ -65,7 +65,7 @@ template <AnyGpu Gpu, class T>
 void attention_forward(Gpu gpu, const AttentionHeads<T>& x, RowsAt<T> y, Widened<T>* log_sum);
 /// `dots` [heads, query rows] is scratch.
 template <AnyGpu Gpu, class T>
-void attention_gradients(Gpu gpu, const AttentionHeads<T>& x, RowsAt<T> dy,
+void attention_gradients(Gpu gpu, const AttentionHeads<T>& x, RowsAt<T> dy, RowsAt<T> y,
                          const Widened<T>* log_sum, Widened<T>* dots, RowsAt<T> dq, RowsAt<T> dk,
                          RowsAt<T> dv);
 

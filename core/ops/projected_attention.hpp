@@ -23,8 +23,7 @@ struct ProjectionWeights {
 };
 
 struct ProjectedAttentionResult {
-  Tensor y;
-  // What backward needs:
+  Tensor y;        ///< backward needs it too, as what takes it does, and these:
   Tensor q;        ///< [asking rows, dim] where `asking` is given
   Tensor kv;       ///< [rows, 2 dim]; where all ask, qkv [rows, 3 dim]
   Tensor log_sum;  ///< of attention
