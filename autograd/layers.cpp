@@ -8,6 +8,12 @@
 #include "core/ops/residual_norm.hpp"
 
 namespace minima {
+namespace {
+
+/// Of the first input, which is x, where its gradient is a product.
+Tensor product_so_far(const Tensor& x) { return gradient_so_far(0, widened(x.dtype())); }
+
+}  // namespace
 
 Variable matmul(const Variable& a, const Variable& b, Transpose ta, Transpose tb) {
   const DType type = autocast_type();
@@ -100,7 +106,8 @@ Variable feed_forward(const Variable& x, const LinearWeights& first, const Linea
   auto [y, h] = ops::feed_forward(x.value(type), weights);
   return record("feed_forward", std::move(y), {x, first.w, first.b, second.w, second.b},
                 [x = x.value(type), h = h, weights, need_x = x.requires_grad()](const Tensor& dy) {
-                  auto grads = ops::feed_forward_backward(dy, x, h, weights, need_x);
+                  auto grads = ops::feed_forward_backward(dy, x, h, weights, need_x,
+                                                          need_x ? product_so_far(x) : Tensor());
                   return Grads{std::move(grads.dx), std::move(grads.dw1), std::move(grads.db1),
                                std::move(grads.dw2), std::move(grads.db2)};
                 });
@@ -156,7 +163,8 @@ Variable projected_attention(const Variable& x, const Variable& asking, const Li
                 [x = x.value(type), asking = asking.value(type), weights, kept = std::move(out),
                  rows, heads, dropout, need_x = x.requires_grad()](const Tensor& dy) mutable {
                   auto grads = ops::projected_attention_backward(
-                      dy, x, asking, weights, std::move(kept), rows, heads, dropout, need_x);
+                      dy, x, asking, weights, std::move(kept), rows, heads, dropout, need_x,
+                      need_x ? product_so_far(x) : Tensor());
                   auto& [wq, bq, wk, bk, wv, bv] = grads.dweights;
                   return Grads{std::move(grads.dx), std::move(grads.dasking),
                                std::move(wq),       std::move(bq),

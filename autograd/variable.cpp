@@ -42,6 +42,14 @@ thread_local bool recording = true;
 thread_local bool finding = false;  ///< values that are not finite
 std::atomic<u64> next_number{0};
 thread_local const Observed::Observer* observer = nullptr;
+thread_local Node* going_back = nullptr;  ///< whose backward is being called
+
+/// Another node for as long as this lives.
+struct GoingBack {
+  explicit GoingBack(Node* node) : before(std::exchange(going_back, node)) {}
+  ~GoingBack() { going_back = before; }
+  Node* before;
+};
 
 /// `shape_of(input)` for each input.
 template <class Inputs, class F>
@@ -99,6 +107,15 @@ Variable::Variable(Parameter& parameter) : Variable(parameter.value) {
   node_->parameter = &parameter;
 }
 
+Tensor gradient_so_far(std::size_t i, DType type) {
+  const std::shared_ptr<Node>& input = going_back->inputs[i];
+  if (!input || input->parameter) return {};
+  Gradient& gradient = input->gradient;
+  const bool taken = gradient.kind() == Gradient::Kind::dense &&
+                     gradient.values().dtype() == type && gradient.values().unique();
+  return taken ? std::exchange(gradient, {}).values() : Tensor();
+}
+
 Variable record(OpName name, Tensor value, std::vector<Variable> inputs, Backward backward,
                 Tensor rounded) {
   if (finding) require_finite(value, fmt::format("the result of '{}'", name.name));
@@ -154,8 +171,9 @@ void Variable::backward(const Tensor& dy) const {
     if (gradient)
       grads = needing_memory(
           [&] {
-            return std::exchange(node->backward,
-                                 nullptr)(gradient.to_dense(node->shape).to(node->dtype));
+            const Backward backward = std::exchange(node->backward, nullptr);
+            const GoingBack scope(node.get());
+            return backward(gradient.to_dense(node->shape).to(node->dtype));
           },
           "backward of '{}'", node->op);
     check(!gradient || grads.size() == node->inputs.size(),

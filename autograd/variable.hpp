@@ -23,6 +23,10 @@ namespace minima {
 using Grads = std::vector<Gradient>;
 /// Maps the gradient of an op's result to those of its inputs.
 using Backward = std::function<Grads(const Tensor& dy)>;
+/// In a Backward: what other ops have given as the gradient of input i, taken over by this one, so that what it gives is
+/// added where a product is formed, without a pass of its own. Undefined where there is none, or none of that type that may
+/// be overwritten.
+Tensor gradient_so_far(std::size_t i, DType type);
 
 struct Node;
 

@@ -102,7 +102,8 @@ FeedForwardResult feed_forward(const Tensor& x, const FeedForwardWeights& weight
 }
 
 FeedForwardGradients feed_forward_backward(const Tensor& dy, const Tensor& x, Tensor h,
-                                           const FeedForwardWeights& weights, bool need_dx) {
+                                           const FeedForwardWeights& weights, bool need_dx,
+                                           Tensor so_far) {
   const Tensor& w1 = weights.w1;
   Tensor dh;
   visit_float("feed_forward", dy.dtype(), [&](auto zero) {
@@ -112,7 +113,11 @@ FeedForwardGradients feed_forward_backward(const Tensor& dy, const Tensor& x, Te
   const Tensor& g = h;
   auto [dw2, db2] = linear_gradients(dy, g);
   auto [dw1, db1] = linear_gradients(dh, x);
-  Tensor dx = need_dx ? linear_input_gradient(dh, w1).reshape(x.shape()) : Tensor();
+  Tensor dx;
+  if (need_dx) {
+    if (so_far.defined()) so_far = so_far.reshape({dh.size(0), w1.size(1)});
+    dx = linear_input_gradient(dh, w1, Sums::kept, std::move(so_far)).reshape(x.shape());
+  }
   return {std::move(dx), std::move(dw1), std::move(db1), std::move(dw2), std::move(db2)};
 }
 

@@ -39,8 +39,9 @@ struct FeedForwardGradients {
 ///     dh = (dy w2) ⊙ gelu′(h)
 ///     dw1 = dhᵀ x      db1 = the column sums of dh      dx = dh w1
 ///
-/// `h` is overwritten with g.
+/// `h` is overwritten with g, and `so_far` is added to dx (linear_input_gradient).
 FeedForwardGradients feed_forward_backward(const Tensor& dy, const Tensor& x, Tensor h,
-                                           const FeedForwardWeights& weights, bool need_dx);
+                                           const FeedForwardWeights& weights, bool need_dx,
+                                           Tensor so_far = {});
 
 }  // namespace minima::ops

@@ -278,17 +278,21 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias, Sums sums) {
   return y;
 }
 
-Tensor linear_input_gradient(const Tensor& dy, const Tensor& w, Sums sums) {
-  if (is_widened(dy)) return given(linear_input_gradient(wide(dy), wide(w)), dy, sums);
+Tensor linear_input_gradient(const Tensor& dy, const Tensor& w, Sums sums, Tensor so_far) {
+  if (is_widened(dy))
+    return given(linear_input_gradient(wide(dy), wide(w), Sums::kept, std::move(so_far)), dy, sums);
   const i64 rows = dy.shape().rows(), in = w.size(1), out = w.size(0);
   std::vector<i64> sizes(dy.shape().begin(), dy.shape().end());
   sizes.back() = in;
-  Tensor dx = result_of(dy, Shape(sizes), sums);
+  const bool adds = so_far.defined();
+  check(!adds || so_far.shape() == Shape(sizes), "linear: {} cannot be added to {}", Shape(sizes),
+        so_far.shape());
+  Tensor dx = adds ? std::move(so_far) : result_of(dy, Shape(sizes), sums);
   visit_product("linear", dy, sums, [&](auto device, auto zero, auto result) {
     using T = decltype(zero);
     using R = decltype(result);
     gemm(device, Transpose::no, Transpose::no, rows, in, out, Widened<R>(1), dy.data<T>(), out,
-         w.data<T>(), in, Widened<R>(0), dx.data<R>(), in);
+         w.data<T>(), in, Widened<R>(adds ? 1 : 0), dx.data<R>(), in);
   });
   return dx;
 }

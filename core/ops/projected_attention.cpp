@@ -42,12 +42,10 @@ ProjectedAttentionResult projected_attention(const Tensor& x, const Tensor& aski
   return out;
 }
 
-ProjectedAttentionGradients projected_attention_backward(const Tensor& dy, const Tensor& x,
-                                                         const Tensor& asking,
-                                                         const ProjectionWeights& weights,
-                                                         ProjectedAttentionResult kept,
-                                                         const AttentionRows& rows, i64 heads,
-                                                         const DropoutSite& dropout, bool need_dx) {
+ProjectedAttentionGradients projected_attention_backward(
+    const Tensor& dy, const Tensor& x, const Tensor& asking, const ProjectionWeights& weights,
+    ProjectedAttentionResult kept, const AttentionRows& rows, i64 heads, const DropoutSite& dropout,
+    bool need_dx, Tensor so_far) {
   Tensor dq, dkv;
   {
     const Tensor taken_q = attention_operand(kept.q), taken_kv = attention_operand(kept.kv);
@@ -80,7 +78,8 @@ ProjectedAttentionGradients projected_attention_backward(const Tensor& dy, const
   next(grads.wk, grads.bk);
   next(grads.wv, grads.bv);
   if (need_dx)
-    result.dx = linear_input_gradient(dkv, (asking.defined() ? kv(weights) : qkv(weights)).w);
+    result.dx = linear_input_gradient(dkv, (asking.defined() ? kv(weights) : qkv(weights)).w,
+                                      Sums::kept, std::move(so_far));
   return result;
 }
 

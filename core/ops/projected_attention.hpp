@@ -46,12 +46,10 @@ struct ProjectedAttentionGradients {
 ///     dwq = dqᵀ asking      dwk = dkᵀ x      dwv = dvᵀ x      dbq, dbk, dbv: their column sums
 ///     dx = dk wk + dv wv    dasking = dq wq, which is added to dx where all rows ask
 ///
-/// What comes out of one product are views of one tensor.
-ProjectedAttentionGradients projected_attention_backward(const Tensor& dy, const Tensor& x,
-                                                         const Tensor& asking,
-                                                         const ProjectionWeights& weights,
-                                                         ProjectedAttentionResult kept,
-                                                         const AttentionRows& rows, i64 heads,
-                                                         const DropoutSite& dropout, bool need_dx);
+/// What comes out of one product are views of one tensor. `so_far` is added to dx (linear_input_gradient).
+ProjectedAttentionGradients projected_attention_backward(
+    const Tensor& dy, const Tensor& x, const Tensor& asking, const ProjectionWeights& weights,
+    ProjectedAttentionResult kept, const AttentionRows& rows, i64 heads, const DropoutSite& dropout,
+    bool need_dx, Tensor so_far = {});
 
 }  // namespace minima::ops
