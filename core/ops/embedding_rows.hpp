@@ -105,13 +105,34 @@ struct SumOfPlaces {
   const T* dy;
   T* values;
 
-  MINIMA_HD void operator()(i64 k) const {
+  MINIMA_HD void operator()(i64 k) const { add<1>(k); }
+
+  static constexpr i64 kPack = 4;
+  MINIMA_HD bool in_packs() const {
+    return width % kPack == 0 && Pack<T, kPack>::fits(dy) && Pack<T, kPack>::fits(values);
+  }
+  MINIMA_HD void pack(i64 k) const { add<kPack>(k); }
+
+ private:
+  /// Of N values of a row.
+  template <i64 N>
+  MINIMA_HD void add(i64 k) const {
+    using Values = Pack<T, N>;
     const i64 u = k / width, row = rows[u];
-    T sum = 0;
-    if (row < entries)
-      for (i64 p = first[u]; p < places && sorted[p] == row; ++p)
-        sum += dy[order[p] * width + k % width];
-    values[k] = sum;
+    Values sum{};
+    constexpr i64 kAtOnce = 4;  // loads under way
+    for (i64 p = row < entries ? first[u] : places; p < places; p += kAtOnce) {
+      Values next[kAtOnce] = {};
+      bool more = false;
+      for (i64 i = 0; i < kAtOnce; ++i) {
+        more = p + i < places && sorted[p + i] == row;
+        if (more) next[i] = Values::load(dy + order[p + i] * width + k % width);
+      }
+      for (i64 i = 0; i < kAtOnce; ++i)
+        for (i64 e = 0; e < N; ++e) sum.x[e] += next[i].x[e];
+      if (!more) break;
+    }
+    sum.store(values + k);
   }
 };
 

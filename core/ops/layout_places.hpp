@@ -43,9 +43,18 @@ struct SelectRows {
   const i64* ids;
   Bits* y;
 
-  MINIMA_HD void operator()(i64 k) const {
+  MINIMA_HD void operator()(i64 k) const { y[k] = *source(k); }
+
+  static constexpr i64 kPack = 16 / sizeof(Bits);
+  MINIMA_HD bool in_packs() const {
+    return inner % kPack == 0 && Pack<Bits, kPack>::fits(x) && Pack<Bits, kPack>::fits(y);
+  }
+  MINIMA_HD void pack(i64 k) const { Pack<Bits, kPack>::load(source(k)).store(y + k); }
+
+ private:
+  MINIMA_HD const Bits* source(i64 k) const {
     const i64 row = k / inner;
-    y[k] = x[(row / m * n + place(ids[row % m], n)) * inner + k % inner];
+    return x + (row / m * n + place(ids[row % m], n)) * inner + k % inner;
   }
 };
 
