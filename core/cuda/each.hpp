@@ -17,7 +17,6 @@ namespace MINIMA_BACKEND {
 template <unsigned kSize>
 struct TeamOf {
   static constexpr i64 kWidth = kSize;
-  static constexpr unsigned kBlocks = 1;
 
   __device__ static i64 rank() { return threadIdx.x % kSize; }
 
@@ -80,7 +79,7 @@ struct HeldRow {
 /// as have some.
 template <unsigned kSize>
 struct Holding : TeamOf<kSize> {
-  static constexpr unsigned kBlocks = kSize == 32 ? 2 : 4;
+  static constexpr unsigned kBlocks = kSize == 32 ? 2 : 4;  // for which a processor has registers
   static constexpr int kFours = kMostHeld / 4 / kSize;
   template <class T>
   using Row = HeldRow<T, kFours>;
@@ -173,10 +172,18 @@ __global__ void packs_kernel(F f, i64 n) {
 }
 
 template <class Team, class F>
-__global__ void __launch_bounds__(kThreads, Team::kBlocks) row_kernel(F f, i64 rows) {
+__device__ void one_row(const F& f, i64 rows) {
   constexpr i64 kRows = kThreads / Team::kWidth;  // of a block
   const i64 row = kRows == 1 ? blockIdx.x : blockIdx.x * kRows + threadIdx.x / Team::kWidth;
   if (row < rows) f(Team{}, row);
+}
+template <class Team, class F>
+__global__ void row_kernel(F f, i64 rows) {
+  one_row<Team>(f, rows);
+}
+template <class Team, class F>
+__global__ void __launch_bounds__(kThreads, Team::kBlocks) held_row_kernel(F f, i64 rows) {
+  one_row<Team>(f, rows);
 }
 
 inline constexpr i64 kWide = 512;  ///< elements, from which on a row gets a block
@@ -196,20 +203,16 @@ void each(Gpu gpu, i64 n, const F& f, i64) {
 template <AnyGpu Gpu, class F>
 void each_row(Gpu gpu, i64 rows, i64 width, const F& f) {
   using namespace MINIMA_BACKEND;
-  const auto start = [&]<class Team>(Team, unsigned threads = kThreads) {
-    constexpr i64 kRows = kThreads / Team::kWidth;
-    launch(gpu, row_kernel<Team, F>, (rows + kRows - 1) / kRows, threads, 0, f, rows);
-  };
+  const auto blocks_of = [rows](i64 width) { return (width * rows + kThreads - 1) / kThreads; };
   if constexpr (HoldsRows<F>) {
+    using Held = Holding<F::kHolders>;
     if (const i64 n = f.held(); n % 4 == 0 && n <= kMostHeld)
-      start(Holding<F::kHolders>{}, F::kHolders == 32 ? kThreads : (n + 127) / 128 * 32);
-    else
-      start(WholeBlock{});
-  } else if (width >= kWide) {
-    start(WholeBlock{});
-  } else {
-    start(Warp{});
+      return launch(gpu, held_row_kernel<Held, F>, blocks_of(Held::kWidth),
+                    Held::kWidth == 32 ? kThreads : (n + 127) / 128 * 32, 0, f, rows);
+  } else if (width < kWide) {
+    return launch(gpu, row_kernel<Warp, F>, blocks_of(32), kThreads, 0, f, rows);
   }
+  launch(gpu, row_kernel<WholeBlock, F>, rows, kThreads, 0, f, rows);
 }
 
 /// The loop over elements or rows for F, by its address: taking it has it written out.

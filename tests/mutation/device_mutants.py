@@ -37,7 +37,7 @@ MUTANTS = [
     ("the last block of elements is left out", "core/cuda/each.hpp",
      "return (threads + kThreads - 1) / kThreads;", "return threads / kThreads;", OPS),
     ("the last rows are left out", "core/cuda/each.hpp",
-     "(rows + kRows - 1) / kRows", "rows / kRows", OPS),
+     "(width * rows + kThreads - 1) / kThreads", "width * rows / kThreads", OPS),
     ("the last element of a row is left out", "core/cuda/each.hpp",
      "for (i64 i = rank(); i < n; i += kSize) f(i);", "for (i64 i = rank(); i + 1 < n; i += kSize) f(i);", LARGE),
     ("dropout of another lane's four", "core/cuda/each.hpp", "lane / 16 * 16 + lane % 4 * 4", "lane / 16 * 16 + lane % 4", HELD),
