@@ -60,9 +60,13 @@ struct Shared {
     while (bytes(warps, matrices) > kMostShared) warps /= 2;
     return warps;
   }
-  /// The blocks of a gradient's kernel that shall fit into the 65536 registers of a processor: more would spill.
-  static constexpr int blocks_at_once() {
+  /// The blocks that shall fit into the 65536 registers of a processor, of a gradient's kernel and of forward's: of more, some
+  /// would spill.
+  static constexpr int gradient_blocks() {
     return 65536 / (32 * most_warps(2) * (sizeof(T) == 8 || D > 64 ? 255 : 168));
+  }
+  static constexpr int forward_blocks() {
+    return 65536 / (32 * most_warps(1) * (sizeof(T) == 8 ? 255 : D == 64 ? 128 : 168));
   }
 
   __device__ Shared() : tiles(MINIMA_DYNAMIC_SHARED(Tile)), own(reinterpret_cast<T*>(tiles + 2)) {}
@@ -128,59 +132,61 @@ int warps_for(const AttentionHeads<T>& x, i64 all, int matrices) {
   return warps;
 }
 
-/// Starts to fill a tile of `rows` rows, D columns, with the `there` rows of a matrix from `row` on, the `columns` columns
-/// from `column` on; with zeros where there are none.
-template <int D, class T>
-__device__ void fetch(AsyncCopies& copies, T* tile, int rows, RowsAt<T> from, int row, int there,
-                      i64 column, int columns) {
-  const T* const start = from.row(row, column);
-  const bool words = Word<T>::fits(start) && from.stride % kPerWord<T> == 0;
-  constexpr int kWords = D / kPerWord<T>;
-  static_assert(32 % kWords == 0);
-  const int column_here = threadIdx.x % kWords * kPerWord<T>, step = blockDim.x / kWords;
-  const bool word = words && column_here + kPerWord<T> <= columns;
-  int r = threadIdx.x / kWords;
-  T* to = tile + r * kRowOf<T, D> + column_here;
-  const T* at = start + r * from.stride + column_here;
-  for (; r < rows; r += step, to += step * kRowOf<T, D>, at += step * from.stride) {
-    if (word && r < there) {
-      copies.start<kPerWord<T>>(to, at);
-    } else {
-      for (int k = 0; k < kPerWord<T>; ++k)
-        to[k] = r < there && column_here + k < columns ? at[k] : T();
+/// A text's rows of a matrix, the columns of a head.
+template <class T, int D>
+struct HeadRows {
+  const T* at;
+  int stride, rows, columns;
+
+  __device__ HeadRows(RowsAt<T> from, int first, int rows, i64 head, i64 head_dim)
+      : at(from.row(first, head * head_dim)),
+        stride(static_cast<int>(from.stride)),
+        rows(rows),
+        columns(static_cast<int>(head_dim)) {}
+
+  /// Starts to fill a tile of `count` rows, D columns, with those from `first` on, of the head's columns those from D · part
+  /// on; with zeros where there are none.
+  __device__ void fetch(AsyncCopies& copies, T* tile, int count, int first, int part) const {
+    constexpr int kWords = D / kPerWord<T>;
+    static_assert(32 % kWords == 0);
+    const int own = threadIdx.x % kWords * kPerWord<T>, step = blockDim.x / kWords;
+    const int column = D * part + own;
+    const bool word =
+        column + kPerWord<T> <= columns && stride % kPerWord<T> == 0 && Word<T>::fits(at);
+    for (int r = threadIdx.x / kWords; r < count; r += step) {
+      const T* const from = at + static_cast<i64>(first + r) * stride + column;
+      T* const to = tile + r * kRowOf<T, D> + own;
+      const bool there = first + r < rows;
+      if (word && there) {
+        copies.start<kPerWord<T>>(to, from);
+      } else {
+        for (int k = 0; k < kPerWord<T>; ++k) to[k] = there && column + k < columns ? from[k] : T();
+      }
     }
   }
-}
-
-/// The text's queries (of q, dy) or keys (of k, v) from `first` on, the head's columns from D · part on.
+};
+/// Of q, dy or y; of k or v.
 template <int D, class T>
-__device__ void fetch_queries(AsyncCopies& copies, T* tile, int rows, const AttentionHeads<T>& x,
-                              const Task<T>& task, RowsAt<T> from, int first, int part) {
-  fetch<D>(copies, tile, rows, from, task.query + first, task.queries - first,
-           task.head * x.head_dim + D * part, static_cast<int>(x.head_dim) - D * part);
+__device__ HeadRows<T, D> queries_of(const AttentionHeads<T>& x, const Task<T>& task,
+                                     RowsAt<T> from) {
+  return {from, task.query, task.queries, task.head, x.head_dim};
 }
 template <int D, class T>
-__device__ void fetch_keys(AsyncCopies& copies, T* tile, int rows, const AttentionHeads<T>& x,
-                           const Task<T>& task, RowsAt<T> from, int first, int part) {
-  fetch<D>(copies, tile, rows, from, task.key + first, task.keys - first,
-           task.head * x.head_dim + D * part, static_cast<int>(x.head_dim) - D * part);
+__device__ HeadRows<T, D> keys_of(const AttentionHeads<T>& x, const Task<T>& task, RowsAt<T> from) {
+  return {from, task.key, task.keys, task.head, x.head_dim};
 }
 
+/// Which keys of a group dropout keeps for the lane's two rows, the queries from `first` on, `left` of which there are: bit
+/// 16 (e / 2) + 2 n + e % 2 for its sum (n, e). One drawing says it of keys 16 apart, and those are the lane's own.
 template <class T>
-__device__ DropoutRow mask_of(const AttentionHeads<T>& x, const Task<T>& task, int query) {
-  return head_mask(x.dropout, task.head, task.example, x.query_positions[task.query + query]);
-}
-
-/// Which keys of a group dropout keeps for the lane's two rows, queries of a tile's: bit 16 (e / 2) + 2 n + e % 2 for its sum
-/// (n, e). One drawing says it of keys 16 apart, and those are the lane's own.
-template <class T>
-__device__ u32 draw_own(const AttentionHeads<T>& x, const Task<T>& task, int warp_row, int left,
+__device__ u32 draw_own(const AttentionHeads<T>& x, const Task<T>& task, int first, int left,
                         int group) {
+  DropoutRow mask = head_mask(x.dropout, task.head, task.example, 0);
   u32 bits = 0;
   for (int half = 0; half < 2; ++half) {
     const int row = row_of(2 * half);
     if (row >= left) continue;
-    const DropoutRow mask = mask_of(x, task, task.first + warp_row + row);
+    mask.position = static_cast<u64>(x.query_positions[task.query + first + row]);
     for (int i = 0; i < 4; ++i) {  // of the first 16 keys the lane has four
       bool keeps[4];
       mask.keep_four(i64{group} * kGroup + column_of(i / 2, i % 2), keeps);
@@ -200,11 +206,15 @@ __device__ inline bool is_kept_own(u32 bits, int n, int e) {
 template <class T>
 __device__ void draw(u64* kept, int rows, const AttentionHeads<T>& x, const Task<T>& task,
                      int first, int group) {
+  DropoutRow mask = head_mask(x.dropout, task.head, task.example, 0);
   const int half = threadIdx.x % 32 / 16, lane = threadIdx.x % 16;
   for (int pair = threadIdx.x / 32 * 2; pair < rows; pair += blockDim.x / 16) {
     const int query = first + pair + half;
     bool keeps[4] = {};
-    if (query < task.queries) mask_of(x, task, query).keep_four(i64{group} * kGroup + lane, keeps);
+    if (query < task.queries) {
+      mask.position = static_cast<u64>(x.query_positions[task.query + query]);
+      mask.keep_four(i64{group} * kGroup + lane, keeps);
+    }
     u64 word = 0;
     MINIMA_UNROLL for (int k = 0; k < 4; ++k) {
       const unsigned both = __ballot_sync(kAllLanes, keeps[k]);
@@ -253,21 +263,20 @@ template <class T, class R, int M>
 __device__ void store(const R (&sums)[M][4], R upper, R lower, RowsAt<T> to, int row, int left,
                       i64 column, i64 columns) {
   using Pair = Pack<T, 2>;
-  T* const start = to.row(row, column);
-  const bool pairs = Pair::fits(start) && to.stride % 2 == 0;
-  each_sum<M>([&](int m, int e) {
-    const int c = column_of(m, e);
-    if (e % 2 == 1 || row_of(e) >= left || c >= columns) return;
-    const R factor = e == 0 ? upper : lower;
-    const Pair pair{converted<T>(factor * sums[m][e]), converted<T>(factor * sums[m][e + 1])};
-    T* const at = start + row_of(e) * to.stride + c;
-    if (pairs && c + 1 < columns) {
-      pair.store(at);
+  const bool pairs = columns >= 8 * M && Pair::fits(to.row(row, column)) && to.stride % 2 == 0;
+  MINIMA_UNROLL for (int half = 0; half < 2; ++half) {
+    if (row_of(2 * half) >= left) continue;
+    const R factor = half == 0 ? upper : lower;
+    T* const at = to.row(row + row_of(2 * half), column) + column_of(0, 0);
+    const auto number = [&](int m, int e) { return converted<T>(factor * sums[m][2 * half + e]); };
+    if (pairs) {
+      MINIMA_UNROLL for (int m = 0; m < M; ++m) Pair{number(m, 0), number(m, 1)}.store(at + 8 * m);
     } else {
-      at[0] = pair.x[0];
-      if (c + 1 < columns) at[1] = pair.x[1];
+      MINIMA_UNROLL for (int m = 0; m < M; ++m)
+          MINIMA_UNROLL for (int e = 0; e < 2; ++e) if (column_of(m, e) < columns) at[8 * m + e] =
+              number(m, e);
     }
-  });
+  }
 }
 
 /// step(i) for each of the steps, with what fetch(i) asks for there, for all threads of the block: while one is taken the
@@ -289,7 +298,7 @@ __device__ void for_each_step(int parts, int steps, AsyncCopies& copies, const F
 }
 
 template <class T, int D, Operands kOperands>
-__global__ void __launch_bounds__(32 * Shared<T, D>::most_warps(1))
+__global__ void __launch_bounds__(32 * Shared<T, D>::most_warps(1), Shared<T, D>::forward_blocks())
     forward_kernel(AttentionHeads<T> x, RowsAt<T> y, Widened<T>* log_sum) {
   using R = Widened<T>;
   using Power = Powers<T, kOperands>;
@@ -302,6 +311,7 @@ __global__ void __launch_bounds__(32 * Shared<T, D>::most_warps(1))
   const int steps = (task.keys + kKeys - 1) / kKeys * parts;
 
   const R scale = x.scale * Power::unit;
+  const bool drops = x.dropout.rate > 0;
   const Shared<T, D> shared;
   T* const q = shared.own_rows(0);
   AsyncCopies copies;
@@ -310,12 +320,12 @@ __global__ void __launch_bounds__(32 * Shared<T, D>::most_warps(1))
     const auto fetch_for = [&](int step) {
       const int number = step / parts, of_product = step % parts;
       if (parts > 1 || step == 0)
-        fetch_queries<D>(copies, q, rows, x, task, x.q, task.first, of_product);
-      fetch_keys<D>(copies, shared.tile(step).first, kKeys, x, task, x.k, number * kKeys,
-                    of_product);
+        queries_of<D>(x, task, x.q).fetch(copies, q, rows, task.first, of_product);
+      keys_of<D>(x, task, x.k)
+          .fetch(copies, shared.tile(step).first, kKeys, number * kKeys, of_product);
       if (of_product == 0)
-        fetch_keys<D>(copies, shared.tile(number).second, kKeys, x, task, x.v, number * kKeys,
-                      part);
+        keys_of<D>(x, task, x.v)
+            .fetch(copies, shared.tile(number).second, kKeys, number * kKeys, part);
     };
     TileSums<T, D / 8> sums = {};
     TileSums<T, N> p;
@@ -327,8 +337,8 @@ __global__ void __launch_bounds__(32 * Shared<T, D>::most_warps(1))
       const int key = step / parts * kKeys, of_product = step % parts;
       if (of_product == 0) {
         each_sum<N>([&](int n, int e) { p[n][e] = 0; });
-        if (x.dropout.rate > 0 && key % kGroup == 0)
-          kept = draw_own(x, task, warp_row, left, key / kGroup);
+        if (drops && key % kGroup == 0)
+          kept = draw_own(x, task, task.first + warp_row, left, key / kGroup);
       }
       add_product_with_transposed<D, kOperands>(p, q + warp_row * kRowOf<T, D>,
                                                 shared.tile(step).first);
@@ -401,7 +411,7 @@ __device__ void sum_dots(const AttentionHeads<T>& x, const Task<T>& task, RowsAt
 
 /// dots, dS = P ⊙ (dP − dots), dq = dS k · scale.
 template <class T, int D, Operands kOperands>
-__global__ void __launch_bounds__(32 * Shared<T, D>::most_warps(2), Shared<T, D>::blocks_at_once())
+__global__ void __launch_bounds__(32 * Shared<T, D>::most_warps(2), Shared<T, D>::gradient_blocks())
     query_gradient_kernel(AttentionHeads<T> x, RowsAt<T> dy, RowsAt<T> y, const Widened<T>* log_sum,
                           Widened<T>* dots, RowsAt<T> dq) {
   using R = Widened<T>;
@@ -416,6 +426,7 @@ __global__ void __launch_bounds__(32 * Shared<T, D>::most_warps(2), Shared<T, D>
   const int steps = (task.keys + kKeys - 1) / kKeys * turns;
 
   const R scale = x.scale * Power::unit;
+  const bool drops = x.dropout.rate > 0;
   const Shared<T, D> shared;
   T *const q = shared.own_rows(0), *const g = shared.own_rows(1);
   AsyncCopies copies;
@@ -424,13 +435,13 @@ __global__ void __launch_bounds__(32 * Shared<T, D>::most_warps(2), Shared<T, D>
     const auto fetch_for = [&](int step) {
       const int key = step / turns * kKeys, turn = step % turns;
       if (turn < parts && (parts > 1 || step == 0)) {
-        fetch_queries<D>(copies, q, rows, x, task, x.q, task.first, turn);
-        fetch_queries<D>(copies, g, rows, x, task, dy, task.first, turn);
+        queries_of<D>(x, task, x.q).fetch(copies, q, rows, task.first, turn);
+        queries_of<D>(x, task, dy).fetch(copies, g, rows, task.first, turn);
       }
-      fetch_keys<D>(copies, shared.tile(step).first, kKeys, x, task, x.k, key,
-                    turn < parts ? turn : part);
+      keys_of<D>(x, task, x.k)
+          .fetch(copies, shared.tile(step).first, kKeys, key, turn < parts ? turn : part);
       if (turn < parts)
-        fetch_keys<D>(copies, shared.tile(step).second, kKeys, x, task, x.v, key, turn);
+        keys_of<D>(x, task, x.v).fetch(copies, shared.tile(step).second, kKeys, key, turn);
       if (step > 0 || part > 0) return;
       // While the first copies are under way.
       sum_dots(x, task, dy, y, warp_row, left, dots, dot);
@@ -448,8 +459,8 @@ __global__ void __launch_bounds__(32 * Shared<T, D>::most_warps(2), Shared<T, D>
       const T *const k = shared.tile(step).first, *const v = shared.tile(step).second;
       if (turn == 0) {
         each_sum<N>([&](int n, int e) { p[n][e] = dp[n][e] = 0; });
-        if (x.dropout.rate > 0 && key % kGroup == 0)
-          kept = draw_own(x, task, warp_row, left, key / kGroup);
+        if (drops && key % kGroup == 0)
+          kept = draw_own(x, task, task.first + warp_row, left, key / kGroup);
       }
       if (turn < parts) {
         add_product_with_transposed<D, kOperands>(p, q + warp_row * kRowOf<T, D>, k);
@@ -475,7 +486,7 @@ __global__ void __launch_bounds__(32 * Shared<T, D>::most_warps(2), Shared<T, D>
 
 /// dv = dropout(P)ᵀ dy, dk = dSᵀ q · scale.
 template <class T, int D, Operands kOperands>
-__global__ void __launch_bounds__(32 * Shared<T, D>::most_warps(2), Shared<T, D>::blocks_at_once())
+__global__ void __launch_bounds__(32 * Shared<T, D>::most_warps(2), Shared<T, D>::gradient_blocks())
     key_gradient_kernel(AttentionHeads<T> x, RowsAt<T> dy, const Widened<T>* log_sum,
                         const Widened<T>* dots, RowsAt<T> dk, RowsAt<T> dv) {
   using R = Widened<T>;
@@ -489,6 +500,7 @@ __global__ void __launch_bounds__(32 * Shared<T, D>::most_warps(2), Shared<T, D>
   const int steps = (task.queries + kQueries - 1) / kQueries * turns;
 
   const R scale = x.scale * Power::unit;
+  const bool drops = x.dropout.rate > 0;
   const Shared<T, D> shared;
   T *const k = shared.own_rows(0), *const v = shared.own_rows(1);
   AsyncCopies copies;
@@ -497,11 +509,13 @@ __global__ void __launch_bounds__(32 * Shared<T, D>::most_warps(2), Shared<T, D>
       const int number = step / turns, query = number * kQueries, turn = step % turns;
       const int of_product = turn < parts ? turn : part;
       if (turn < parts && (parts > 1 || step == 0)) {
-        fetch_keys<D>(copies, k, rows, x, task, x.k, task.first, turn);
-        fetch_keys<D>(copies, v, rows, x, task, x.v, task.first, turn);
+        keys_of<D>(x, task, x.k).fetch(copies, k, rows, task.first, turn);
+        keys_of<D>(x, task, x.v).fetch(copies, v, rows, task.first, turn);
       }
-      fetch_queries<D>(copies, shared.tile(step).first, kQueries, x, task, x.q, query, of_product);
-      fetch_queries<D>(copies, shared.tile(step).second, kQueries, x, task, dy, query, of_product);
+      queries_of<D>(x, task, x.q)
+          .fetch(copies, shared.tile(step).first, kQueries, query, of_product);
+      queries_of<D>(x, task, dy)
+          .fetch(copies, shared.tile(step).second, kQueries, query, of_product);
       if (turn > 0) return;
       auto& tile = shared.tile(number);
       if (const int i = threadIdx.x; i < kQueries) {
@@ -513,9 +527,9 @@ __global__ void __launch_bounds__(32 * Shared<T, D>::most_warps(2), Shared<T, D>
           tile.log_sum[i] = std::numeric_limits<R>::infinity();
           tile.dots[i] = 0;
         }
-        if (x.dropout.rate == 0) tile.kept[i] = ~u64{0};
+        if (!drops) tile.kept[i] = ~u64{0};
       }
-      if (x.dropout.rate > 0) draw(tile.kept, kQueries, x, task, query, task.first / kGroup);
+      if (drops) draw(tile.kept, kQueries, x, task, query, task.first / kGroup);
     };
     TileSums<T, D / 8> of_keys = {}, of_values = {};
     TileSums<T, N> p, dp;  // transposed

@@ -6,10 +6,6 @@
 #include "core/ops/dropout_rows.hpp"
 #include "core/ops/layer_norm_row.hpp"
 
-#if !defined(MINIMA_NORM_FORWARD_THREADS)  // 256: to be measured
-#define MINIMA_NORM_FORWARD_THREADS 32
-#endif
-
 namespace minima::ops {
 
 /// A row of numbers that are written twice: as they are and rounded.
@@ -34,7 +30,7 @@ struct StoredTwice {
 
 template <class T, class X>
 struct ResidualNormForward {
-  static constexpr unsigned kHolders = kHeld<T> ? MINIMA_NORM_FORWARD_THREADS : 0;
+  static constexpr unsigned kHolders = kHeld<T> ? 32 : 0;
   DropoutMask mask;
   i64 d;
   const X* x;
