@@ -47,7 +47,7 @@ PARTS = ("tests", *SPEED, "sanitizer")
 SLOW = "every optimizer*,state made*,the norm of more*,low-rank*"
 TOOLS = {
     "memcheck": "*",
-    "racecheck": "every op on*,ops over several warps*,the gradient of a table*,the norm* clipping*,a training pass*",
+    "racecheck": "every op on*,attention*,ops over several warps*,the gradient of a table*,the norm* clipping*,a training pass*",
     "initcheck": "*",
     "synccheck": "*",
 }

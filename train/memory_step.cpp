@@ -115,10 +115,13 @@ class Model {
     const Tensor x = widened(rows * in), w = widened(out * in), y = tape.allocate(rows * out);
     return rounded(rows * out, name);
   }
-  Tensor input_gradient(i64 rows, i64 in, i64 out, bool rounds = false) {
-    const Tensor dy = widened(rows * out), w = widened(out * in), dx = tape.allocate(rows * in);
+  Tensor input_gradient(i64 rows, i64 in, i64 out, bool rounds = false, Tensor so_far = nullptr) {
+    const Tensor dy = widened(rows * out), w = widened(out * in);
+    const Tensor dx = so_far ? std::move(so_far) : tape.allocate(rows * in);
     return rounds ? rounded(rows * in) : dx;
   }
+  /// Of x, where its gradient is a product.
+  Tensor product_so_far(std::size_t x, i64 size) { return tape.gradient_so_far(x, 4 * size); }
   struct WeightGradients {
     Tensor w, b;
   };
@@ -184,25 +187,28 @@ class Model {
       }();
       return product(rows, hidden, out, lin2.name);
     }();
-    return given(tape.record(std::move(y), rows, out, std::move(inputs),
-                             [this, rows, in, hidden, out, from, w1, w2, h](const Tensor&) {
-                               Tensor g = h;  // f32: it takes h's place
-                               const Tensor dh = [&] {
-                                 if (!narrow()) return tape.allocate(rows * hidden);
-                                 const Tensor wide_h = widened(rows * hidden);
-                                 Tensor dh = [&] {
-                                   const Tensor dg = input_gradient(rows, hidden, out),
-                                                wide_dh = tape.allocate(rows * hidden);
-                                   return rounded(rows * hidden);
-                                 }();
-                                 const Tensor wide_g = tape.allocate(rows * hidden);
-                                 g = rounded(rows * hidden);
-                                 return dh;
-                               }();
-                               auto [dw2, db2] = weight_gradients(rows, hidden, out);
-                               auto [dw1, db1] = weight_gradients(rows, in, hidden);
-                               return Grads{input_gradient(rows, in, hidden), dw1, db1, dw2, db2};
-                             }));
+    return given(
+        tape.record(std::move(y), rows, out, std::move(inputs),
+                    [this, rows, in, hidden, out, from, w1, w2, h, node = x.node](const Tensor&) {
+                      Tensor so_far = product_so_far(node, rows * in);
+                      Tensor g = h;  // f32: it takes h's place
+                      const Tensor dh = [&] {
+                        if (!narrow()) return tape.allocate(rows * hidden);
+                        const Tensor wide_h = widened(rows * hidden);
+                        Tensor dh = [&] {
+                          const Tensor dg = input_gradient(rows, hidden, out),
+                                       wide_dh = tape.allocate(rows * hidden);
+                          return rounded(rows * hidden);
+                        }();
+                        const Tensor wide_g = tape.allocate(rows * hidden);
+                        g = rounded(rows * hidden);
+                        return dh;
+                      }();
+                      auto [dw2, db2] = weight_gradients(rows, hidden, out);
+                      auto [dw1, db1] = weight_gradients(rows, in, hidden);
+                      return Grads{input_gradient(rows, in, hidden, false, std::move(so_far)), dw1,
+                                   db1, dw2, db2};
+                    }));
   }
 
   Variable residual_norm(const Variable& x, const Variable& residual, double rate, const Rows& rows,
@@ -250,11 +256,13 @@ class Model {
       y = tape.allocate(asked * d, narrow() ? "" : "context");
       kept.push_back(tape.allocate(config_.heads * asked, "log sums"));
       if (narrow()) y = rounded(asked * d, "context");
+      kept.push_back(y);
     }
     return given(tape.record(
         std::move(y), asked, d, std::move(inputs),
         [this, d, all, asked, w, from, from_asking, kept = std::move(kept), offsets = rows.offsets,
-         positions = rows.positions](const Tensor&) mutable {
+         positions = rows.positions, node = x.node](const Tensor&) mutable {
+          Tensor so_far = product_so_far(node, all * d);
           Tensor dq, dkv;
           {
             const Tensor wide_qkv = widened((asked + 2 * all) * d);
@@ -282,7 +290,7 @@ class Model {
             grads[1] = input_gradient(asked, d, d);
           }
           weights(from_asking ? 4 : 2, all, from_asking ? 2 : 3);
-          grads[0] = input_gradient(all, d, (from_asking ? 2 : 3) * d);
+          grads[0] = input_gradient(all, d, (from_asking ? 2 : 3) * d, false, std::move(so_far));
           return grads;
         }));
   }

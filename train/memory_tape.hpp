@@ -56,6 +56,13 @@ class Tape {
     nodes_.emplace_back();
     return nodes_.size() - 1;
   }
+  /// gradient_so_far(): where it is dense, of so many bytes, and nobody else's.
+  Tensor gradient_so_far(std::size_t input, i64 bytes) {
+    Node& node = nodes_[input];
+    const bool taken =
+        node.backward && node.gradient && node.gradient.use_count() == 1 && *node.gradient == bytes;
+    return taken ? std::exchange(node.gradient, nullptr) : nullptr;
+  }
   Variable record(Tensor value, i64 rows, i64 columns, std::vector<std::size_t> inputs,
                   Backward backward) {
     if (!recording_) backward = nullptr;

@@ -272,9 +272,9 @@ __device__ void store(const R (&sums)[M][4], R upper, R lower, RowsAt<T> to, int
     if (pairs) {
       MINIMA_UNROLL for (int m = 0; m < M; ++m) Pair{number(m, 0), number(m, 1)}.store(at + 8 * m);
     } else {
-      MINIMA_UNROLL for (int m = 0; m < M; ++m)
-          MINIMA_UNROLL for (int e = 0; e < 2; ++e) if (column_of(m, e) < columns) at[8 * m + e] =
-              number(m, e);
+      each_sum<M>([&](int m, int e) {
+        if (e / 2 == half && column_of(m, e) < columns) at[8 * m + e % 2] = number(m, e % 2);
+      });
     }
   }
 }
@@ -373,9 +373,7 @@ __global__ void __launch_bounds__(32 * Shared<T, D>::most_warps(1), Shared<T, D>
         log_sum[task.number(x, task.first + warp_row + row)] =
             largest[half] / Power::unit + math::log(total[half]);
     }
-    const auto factor = [&](R total) {
-      return total == 0 ? R(0) : x.kept_scale / total;
-    };  // 0: no keys
+    const auto factor = [&](R sum) { return sum == 0 ? R(0) : x.kept_scale / sum; };  // 0: no keys
     store(sums, factor(total[0]), factor(total[1]), y, task.query + task.first + warp_row, left,
           task.head * x.head_dim + D * part, x.head_dim - D * part);
   }
@@ -390,8 +388,8 @@ __device__ void sum_dots(const AttentionHeads<T>& x, const Task<T>& task, RowsAt
     const int row = row_of(2 * half), query = task.first + warp_row + row;
     dot[half] = 0;
     if (row < left) {
-      const T *const g = dy.row(task.query + query, column), *const of_y =
-                                                                 y.row(task.query + query, column);
+      const T* const g = dy.row(task.query + query, column);
+      const T* const of_y = y.row(task.query + query, column);
       const bool words = Word<T>::fits(g) && Word<T>::fits(of_y) && x.head_dim % kPerWord<T> == 0;
       const int width = words ? kPerWord<T> : 1;
       for (int c = threadIdx.x % 4 * width; c < x.head_dim; c += 4 * width) {

@@ -53,8 +53,8 @@ ProjectedAttentionGradients projected_attention_backward(
     dkv = Tensor::empty_like(taken_kv);
     const auto [q, k, v] = views(taken_q, taken_kv);
     const auto [to_q, to_k, to_v] = views(dq, dkv);
-    attention_backward(attention_operand(dy), q, k, v, {attention_operand(kept.y), kept.log_sum},
-                       rows, heads, dropout, to_q, to_k, to_v);
+    attention_backward(attention_operand(dy), q, k, v, {kept.y, kept.log_sum}, rows, heads, dropout,
+                       to_q, to_k, to_v);
   }
   kept = {};
   if (dq.defined()) dq = dq.to(x.dtype());

@@ -291,6 +291,8 @@ TEST_CASE(
   for (i64 head_dim : {1, 32, 36, 64, 128, 130})
     for (const auto& [type, tf32] : {std::pair{DType::f32, false}, std::pair{DType::f32, true},
                                      std::pair{DType::bf16, false}, std::pair{DType::f16, false}}) {
+      // What a tile's width decides is the same for all operands; the others need not see all widths.
+      if ((tf32 && head_dim % 32 != 0) || (type == DType::f16 && head_dim < 64)) continue;
       CAPTURE(head_dim);
       CAPTURE(dtype_name(type));
       CAPTURE(tf32);
@@ -344,7 +346,7 @@ TEST_CASE(
     "what a norm and a hidden layer store in two bytes is the CPU's, for rows of a warp and of a "
     "block") {
   const ops::DropoutSite site{.rate = 0.3, .key = 7, .step = 3};
-  for (const i64 d : {33, 1500})
+  for (const i64 d : {33, 132, 1500})
     for (const DType type : {DType::bf16, DType::f16}) {
       CAPTURE(d);
       CAPTURE(dtype_name(type));
