@@ -23,12 +23,14 @@ namespace minima {
 using Grads = std::vector<Gradient>;
 /// Maps the gradient of an op's result to those of its inputs.
 using Backward = std::function<Grads(const Tensor& dy)>;
-/// In a Backward: what other ops have given as the gradient of input i, taken over by this one, so that what it gives is
-/// added where a product is formed, without a pass of its own. Undefined where there is none, or none of that type that may
-/// be overwritten.
-Tensor gradient_so_far(std::size_t i, DType type);
 
 struct Node;
+
+/// For a Backward: the gradient that input i has from other ops so far, taken from it. The Backward must give it back, with
+/// its own added: so a product adds to it as it is formed (ops::linear_input_gradient), and no pass is made for the sum.
+/// Undefined where there is none yet, where it is not dense or of another type, and where somebody else holds its numbers.
+/// Throws Error outside of a Backward.
+Tensor gradient_so_far(std::size_t i, DType type);
 
 class Variable {
  public:

@@ -25,7 +25,7 @@ MINIMA_HD float polynomial(float x, float c0, Rest... rest) {
 
 }  // namespace detail
 
-/// eˣ. Below −87.3 the result is 0 instead of subnormal; above 88.7 it is infinite; NaN stays NaN.
+/// eˣ. Below about −87.3 the result is 0 instead of subnormal; above 88.7 it is infinite; NaN stays NaN.
 MINIMA_HD float exp(float x) {
 #if defined(__CUDA_ARCH__)
   // A GPU has 2ᵗ, flushed to 0 for t < −126; what t = x log₂ e lost by rounding is made up for.

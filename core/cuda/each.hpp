@@ -94,6 +94,8 @@ struct Holding : TeamOf<kSize> {
     return this->merged(start, merge);
   }
 
+  bool owns(i64) const = delete;  // a thread has four neighbours
+
   template <class T>
   __device__ Row<T> blank(i64, T* row) const {
     Row<T> result;
@@ -186,7 +188,9 @@ __global__ void __launch_bounds__(kThreads, Team::kBlocks) held_row_kernel(F f, 
   one_row<Team>(f, rows);
 }
 
-inline constexpr i64 kWide = 512;  ///< elements, from which on a row gets a block
+/// Elements, from which on a row gets a block; one that could be held but for their number gets it in any case, which spares
+/// kernels.
+inline constexpr i64 kWide = 512;
 
 }  // namespace MINIMA_BACKEND
 
@@ -206,7 +210,7 @@ void each_row(Gpu gpu, i64 rows, i64 width, const F& f) {
   const auto blocks_of = [rows](i64 width) { return (width * rows + kThreads - 1) / kThreads; };
   if constexpr (HoldsRows<F>) {
     using Held = Holding<F::kHolders>;
-    if (const i64 n = f.held(); n % 4 == 0 && n <= kMostHeld)
+    if (const i64 n = f.held(); n > 0 && n % 4 == 0 && n <= kMostHeld)
       return launch(gpu, held_row_kernel<Held, F>, blocks_of(Held::kWidth),
                     Held::kWidth == 32 ? kThreads : (n + 127) / 128 * 32, 0, f, rows);
   } else if (width < kWide) {

@@ -230,22 +230,21 @@ __device__ inline bool is_kept(u64 word, int key) { return word >> (key % kGroup
 template <class T, Operands kOperands>
 struct Powers {
   using R = Widened<T>;
-#if defined(__CUDA_ARCH__)
   static constexpr bool kOfTwo = Narrow<T> || kOperands == Operands::tf32;
-#else
-  static constexpr bool kOfTwo = false;
-#endif
   static constexpr R unit = kOfTwo ? 1.44269504f : 1;
 
   __device__ static R of(R x) {
-#if defined(__CUDA_ARCH__)
     if constexpr (kOfTwo) {
+#if defined(__CUDA_ARCH__)
       R power;
       asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
       return power;
-    }
+#else
+      return std::exp2(x);
 #endif
-    return math::exp(x);
+    } else {
+      return math::exp(x);
+    }
   }
   /// That of scale · score − offset.
   __device__ static R of(R score, R scale, R offset) { return of(std::fma(score, scale, -offset)); }
@@ -521,7 +520,7 @@ __global__ void __launch_bounds__(32 * Shared<T, D>::most_warps(2), Shared<T, D>
         if (query + i < task.queries) {
           copies.start<1>(tile.log_sum + i, log_sum + at);
           copies.start<1>(tile.dots + i, dots + at);
-        } else {  // whose weight is 0
+        } else {  // whose weight is 0, where no key is infinite
           tile.log_sum[i] = std::numeric_limits<R>::infinity();
           tile.dots[i] = 0;
         }

@@ -6,14 +6,17 @@
 /// Heads lie side by side in a row: head h of a row of `dim` numbers is [h·dim/heads,
 /// (h+1)·dim/heads). Queries and keys may be different rows: the last layer of a classifier asks
 /// for one query per text. One text and head is one task; it keeps one number per query row (the
-/// log of the softmax's denominator) and recomputes P in backward, so no matrix of attention
-/// weights outlives its task. A GPU takes a task in tiles (core/ops/attention.cu).
+/// log of the softmax's denominator) and recomputes P in backward, which on a GPU takes y as well, so
+/// no matrix of attention weights outlives its task. A GPU takes a task in tiles (core/ops/attention.cu).
 ///
 /// On a GPU q, k, v and dy may be bf16 or f16, like y and the gradients then, with sums and log_sum in f32. Its units for
 /// such products take both operands so: dropout(P) and dS are rounded there as well, by at most u, which
 /// is 2⁻⁸ for bf16 and 2⁻¹¹ for f16. So y is within u dropout(P) |v|, the gradients within the like; as
 /// errors of either sign add up, within 1 % (bf16) and 0.15 % (f16) of the largest in the tests. In f16,
-/// dy vᵀ must stay below 65504, as a loss scale sees to.
+/// dy vᵀ must stay below 65504, as a loss scale sees to. There rowsum(dP ⊙ P) is formed as rowsum(dy ⊙ y), of y as it is
+/// stored: it is off by up to u |dy| |y|, which adds as much times P |k| to dq, and times P |q| to dk.
+///
+/// With AllowTf32 (core/ops/matmul.hpp) a GPU rounds the operands of these products too, to ten bits behind the leading one.
 #pragma once
 
 #include "core/ops/dropout.hpp"

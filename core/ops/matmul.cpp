@@ -285,8 +285,8 @@ Tensor linear_input_gradient(const Tensor& dy, const Tensor& w, Sums sums, Tenso
   std::vector<i64> sizes(dy.shape().begin(), dy.shape().end());
   sizes.back() = in;
   const bool adds = so_far.defined();
-  check(!adds || so_far.shape() == Shape(sizes), "linear: {} cannot be added to {}", Shape(sizes),
-        so_far.shape());
+  check(!adds || (so_far.shape() == Shape(sizes) && sums == Sums::kept),
+        "linear: {} cannot be added to {}", Shape(sizes), so_far.shape());
   Tensor dx = adds ? std::move(so_far) : result_of(dy, Shape(sizes), sums);
   visit_product("linear", dy, sums, [&](auto device, auto zero, auto result) {
     using T = decltype(zero);

@@ -84,8 +84,8 @@ Tensor matmul(const Tensor& a, const Tensor& b, Transpose ta = Transpose::no,
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias, Sums sums = Sums::kept);
 
 /// Its gradients, given dy [..., out]:   dx = dy w   dw = dyᵀ x   dbias = the column sums of dy.
-/// Those of narrow operands are f32, but for dx where it is to be rounded. `so_far`, of the shape and type of dx, is added to
-/// it, and is where it is formed.
+/// Those of narrow operands are f32, but for dx where it is to be rounded. `so_far`, of the shape and type of a dx that is
+/// not, is added to it, and is where it is formed.
 Tensor linear_input_gradient(const Tensor& dy, const Tensor& w, Sums sums = Sums::kept,
                              Tensor so_far = {});
 Tensor linear_weight_gradient(const Tensor& dy, const Tensor& x);

@@ -23,7 +23,8 @@ struct ProjectionWeights {
 };
 
 struct ProjectedAttentionResult {
-  Tensor y;        ///< backward needs it too, as what takes it does, and these:
+  Tensor y;
+  // What backward needs, besides y:
   Tensor q;        ///< [asking rows, dim] where `asking` is given
   Tensor kv;       ///< [rows, 2 dim]; where all ask, qkv [rows, 3 dim]
   Tensor log_sum;  ///< of attention

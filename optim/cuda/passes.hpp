@@ -88,8 +88,7 @@ struct Update {
   template <int N>
   using State = float[kSlots + 1][N];
 
-  /// What passes through shared memory: of each block of a stretch the largest magnitudes and whether it has moved, of each
-  /// slot the fresh values.
+  /// What a block of threads tells itself of each block of a stretch: the largest magnitudes, and whether it has moved.
   struct Shared {
     u32 largest[kSlots + 1][kMostBlocks], moved[kMostBlocks];
   };

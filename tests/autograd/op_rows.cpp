@@ -184,6 +184,13 @@ std::vector<OpRow> op_rows(Device device, DType dtype) {
           [=](const In& in) {
             return feed_forward(in[0], {in[1], in[2]}, {in[3], in[4]});
           });
+  // A product is added to what another op has given as its input's gradient before.
+  add_row("feed_forward",
+          {uniform({2, 3, 4}), uniform({5, 4}), uniform({5}), uniform({4, 5}), uniform({4})},
+          [=](const In& in) {
+            const Variable x = gelu(in[0]), y = feed_forward(x, {in[1], in[2]}, {in[3], in[4]});
+            return mul(x, x) + y;
+          });
   for (double rate : {0.0, 0.4})
     add_row("residual_norm", {uniform({4, 5}), uniform({4, 5}), uniform({5}), uniform({5})},
             [=](const In& in) {
@@ -200,11 +207,12 @@ std::vector<OpRow> op_rows(Device device, DType dtype) {
       const ops::AttentionRows all{ids({0, 2, 5}), ids({0, 1, 0, 1, 2}), ids({0, 2, 5}),
                                    ids({11, 12})};
       const ops::AttentionRows first{ids({0, 1, 2}), ids({0, 0}), ids({0, 2, 5}), ids({11, 12})};
-      // Where all rows ask, the second input is another layer's.
-      const Variable y = projected_attention(in[0], first_only ? in[1] : Variable(), {in[2], in[3]},
-                                             {in[4], in[5]}, {in[6], in[7]},
-                                             first_only ? first : all, 2, {0.4, 7, 3});
-      return first_only ? y : y + sum(in[1]);
+      // Where all rows ask, the second input is another layer's, and x's gradient has a part before.
+      const Variable x = gelu(in[0]);
+      const Variable y =
+          projected_attention(x, first_only ? in[1] : Variable(), {in[2], in[3]}, {in[4], in[5]},
+                              {in[6], in[7]}, first_only ? first : all, 2, {0.4, 7, 3});
+      return first_only ? y : mul(x, x) + y + sum(in[1]);
     });
   }
   add_row("checkpoint", {uniform({3, 4}), uniform({4, 4})}, [=](const In& in) {

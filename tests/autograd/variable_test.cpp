@@ -40,6 +40,18 @@ TEST_CASE("a gradient that two leaves share is not overwritten by what is added 
   check_close(b.gradient.values(), vector({1, 1}));
 }
 
+TEST_CASE("what a product adds to its input's gradient reaches no other that shares the tensor") {
+  const auto parameter = [](const char* name, const Shape& shape) {
+    return Parameter{name, Tensor::full(shape, 0.5), {}};
+  };
+  Parameter a = parameter("a", {2, 2}), b = parameter("b", {2, 2}), w1 = parameter("w1", {3, 2}),
+            b1 = parameter("b1", {3}), w2 = parameter("w2", {2, 3}), b2 = parameter("b2", {2});
+  const Variable x = square(Variable(a)), other = square(Variable(b));
+  const Variable y = feed_forward(x, {Variable(w1), Variable(b1)}, {Variable(w2), Variable(b2)});
+  sum((x + other) + y).backward();  // its gradient is one tensor for x and for other
+  check_close(b.gradient.values(), Tensor::full({2, 2}, 1));
+}
+
 TEST_CASE("under NoGrad nothing is recorded, and afterwards everything is again") {
   Parameter w{"w", vector({1, 2}), {}};
   {

@@ -85,6 +85,8 @@ MUTANTS = [
      "(gradient - dot[e / 2])", "gradient", LARGE),
     ("attention: the softmax forgets the largest score", "core/ops/attention.cu",
      "largest[half] / Power::unit + math::log(total[half])", "math::log(total[half])", LARGE),
+    ("attention: logarithms of sums in other units than the scores", "core/ops/attention.cu",
+     "tile.log_sum[i] * Power::unit", "tile.log_sum[i]", TILES),
     ("attention: sums stay when a larger score comes", "core/ops/attention.cu",
      "each_sum<D / 8>([&](int m, int e) { sums[m][e] *= shrunk[e / 2]; });", "", LARGE),
     ("a tensor core's operands in another order", "core/cuda/tile_product.hpp",
