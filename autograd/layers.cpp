@@ -10,8 +10,10 @@
 namespace minima {
 namespace {
 
-/// Of the first input, which is x, where its gradient is a product.
-Tensor product_so_far(const Tensor& x) { return gradient_so_far(0, widened(x.dtype())); }
+/// Of the first input, which is x, where it needs a gradient, which is a product.
+Tensor product_so_far(const Tensor& x, bool need_x) {
+  return need_x ? gradient_so_far(0, widened(x.dtype())) : Tensor();
+}
 
 }  // namespace
 
@@ -107,7 +109,7 @@ Variable feed_forward(const Variable& x, const LinearWeights& first, const Linea
   return record("feed_forward", std::move(y), {x, first.w, first.b, second.w, second.b},
                 [x = x.value(type), h = h, weights, need_x = x.requires_grad()](const Tensor& dy) {
                   auto grads = ops::feed_forward_backward(dy, x, h, weights, need_x,
-                                                          need_x ? product_so_far(x) : Tensor());
+                                                          product_so_far(x, need_x));
                   return Grads{std::move(grads.dx), std::move(grads.dw1), std::move(grads.db1),
                                std::move(grads.dw2), std::move(grads.db2)};
                 });
@@ -164,7 +166,7 @@ Variable projected_attention(const Variable& x, const Variable& asking, const Li
                  rows, heads, dropout, need_x = x.requires_grad()](const Tensor& dy) mutable {
                   auto grads = ops::projected_attention_backward(
                       dy, x, asking, weights, std::move(kept), rows, heads, dropout, need_x,
-                      need_x ? product_so_far(x) : Tensor());
+                      product_so_far(x, need_x));
                   auto& [wq, bq, wk, bk, wv, bv] = grads.dweights;
                   return Grads{std::move(grads.dx), std::move(grads.dasking),
                                std::move(wq),       std::move(bq),

@@ -253,8 +253,8 @@ struct Powers {
 /// The values of the four lanes that share a row merged, for all of them.
 template <class R, class Merge>
 __device__ R row_fold(R value, const Merge& merge) {
-  value = merge(value, __shfl_xor_sync(kAllLanes, value, 1));
-  return merge(value, __shfl_xor_sync(kAllLanes, value, 2));
+  value = merge(value, across(value, 1));
+  return merge(value, across(value, 2));
 }
 
 /// Rows of the warp, `left` of which there are: to ← factor[half] · sums.
