@@ -25,17 +25,26 @@ MINIMA_HD float polynomial(float x, float c0, Rest... rest) {
 
 }  // namespace detail
 
+/// 2ˣ. A GPU has it, off by 2 ulp, and flushed to 0 for x < −126.
+MINIMA_HD float exp2(float x) {
+#if defined(__CUDA_ARCH__)
+  float power;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
+  return power;
+#else
+  return std::exp2(x);
+#endif
+}
+
 /// eˣ. Below about −87.3 the result is 0 instead of subnormal; above 88.7 it is infinite; NaN stays NaN.
 MINIMA_HD float exp(float x) {
 #if defined(__CUDA_ARCH__)
-  // A GPU has 2ᵗ, flushed to 0 for t < −126; what t = x log₂ e lost by rounding is made up for.
+  // 2ᵗ, where what t = x log₂ e lost by rounding is made up for.
   constexpr float kLog2e = 1.44269504f, kRest = 1.92596303e-8f, kLn2 = 0.693147181f;
   const float clamped = x < -88.0f ? -88.0f : (x > 88.8f ? 88.8f : x);
   const float t = clamped * kLog2e;
   const float lost = std::fma(clamped, kRest, std::fma(clamped, kLog2e, -t));
-  float power;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(t));
-  return power * std::fma(lost, kLn2, 1.0f);
+  return exp2(t) * std::fma(lost, kLn2, 1.0f);
 #else
   // x = n ln 2 + r with |r| ≤ ln 2 / 2; adding 1.5·2²³ rounds to a whole number in the low bits.
   constexpr float kRound = 12582912.0f;

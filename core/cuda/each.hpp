@@ -15,7 +15,7 @@ namespace MINIMA_BACKEND {
 
 /// A warp, or a block of kSize threads, does a row: thread t of them takes the elements t, t + kSize, …
 template <unsigned kSize>
-struct TeamOf {
+struct TeamOf : ops::InMemory {
   static constexpr i64 kWidth = kSize;
 
   __device__ static i64 rank() { return threadIdx.x % kSize; }
@@ -31,17 +31,6 @@ struct TeamOf {
   }
   __device__ bool owns(i64 i) const { return rank() == i % kSize; }
   __device__ bool leads() const { return owns(0); }
-
-  template <class T>
-  __device__ T* held(i64, T* row) const {
-    return row;
-  }
-  template <class T>
-  __device__ T* blank(i64, T* row) const {
-    return row;
-  }
-  template <class T>
-  __device__ void store(i64, const T*) const {}
 
  protected:
   template <class Acc, class Merge>

@@ -234,17 +234,10 @@ struct Powers {
   static constexpr R unit = kOfTwo ? 1.44269504f : 1;
 
   __device__ static R of(R x) {
-    if constexpr (kOfTwo) {
-#if defined(__CUDA_ARCH__)
-      R power;
-      asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
-      return power;
-#else
-      return std::exp2(x);
-#endif
-    } else {
+    if constexpr (kOfTwo)
+      return math::exp2(x);
+    else
       return math::exp(x);
-    }
   }
   /// That of scale · score − offset.
   __device__ static R of(R score, R scale, R offset) { return of(std::fma(score, scale, -offset)); }

@@ -56,8 +56,22 @@ struct Smaller {
 /// An offset that is wrong has been refused, or will be (core/cuda/wrong_value.hpp); till then it does no harm.
 MINIMA_HD i64 within(i64 offset, i64 n) { return offset < 0 ? 0 : offset > n ? n : offset; }
 
-/// A team of one (core/each.hpp): a thread of the CPU.
-struct Alone {
+/// Of a team (core/each.hpp) that leaves rows where they are.
+struct InMemory {
+  template <class T>
+  MINIMA_HD T* held(i64, T* row) const {
+    return row;
+  }
+  template <class T>
+  MINIMA_HD T* blank(i64, T* row) const {
+    return row;
+  }
+  template <class T>
+  MINIMA_HD void store(i64, const T*) const {}
+};
+
+/// A team of one: a thread of the CPU.
+struct Alone : InMemory {
   template <class F>
   MINIMA_HD void each(i64 n, const F& f) const {
 #pragma omp simd  // rows do not overlap, or are the same one
@@ -69,16 +83,6 @@ struct Alone {
   }
   MINIMA_HD bool owns(i64) const { return true; }
   MINIMA_HD bool leads() const { return true; }
-  template <class T>
-  MINIMA_HD T* held(i64, T* row) const {
-    return row;
-  }
-  template <class T>
-  MINIMA_HD T* blank(i64, T* row) const {
-    return row;
-  }
-  template <class T>
-  MINIMA_HD void store(i64, const T*) const {}
 };
 
 /// Σ f(i), i < n, in double.
