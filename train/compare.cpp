@@ -1,5 +1,7 @@
 #include "train/compare.hpp"
 
+#include <xxhash.h>
+
 #include <cmath>
 
 #include "core/file.hpp"
@@ -40,11 +42,18 @@ Json describe_model(const Task& task) {
           {"config", task.config.to_json()}};
 }
 
-/// A folder name for a run: "adamw-seed1", "adamw-lr=1e-3-seed1".
-std::string folder_name(std::string spec, u64 seed) {
-  std::ranges::replace_if(
-      spec, [](char c) { return c == ':' || c == '/' || c == '|'; }, '-');
-  return fmt::format("{}-seed{}", spec, seed);
+/// A folder name for a run: "adamw-seed1", "adamw-lr=1e-3-seed1". What no folder can be named, or in so many letters, is
+/// told apart by a checksum.
+std::string folder_name(const std::string& spec, u64 seed) {
+  constexpr std::size_t kLongest = 100;
+  std::string name = spec.substr(0, kLongest);
+  std::ranges::replace(name, ':', '-');
+  const auto unfit = [](char c) { return c == '/' || c == '|' || c == '\n'; };
+  if (std::ranges::any_of(name, unfit) || spec.size() > kLongest) {
+    std::ranges::replace_if(name, unfit, '-');
+    name += fmt::format("-{:08x}", static_cast<u32>(XXH3_64bits(spec.data(), spec.size())));
+  }
+  return fmt::format("{}-seed{}", name, seed);
 }
 
 /// One column of the table: its head, and the text for all runs of one optimizer.
@@ -103,10 +112,16 @@ std::vector<std::string> resolved_specs(const ComparisonOptions& options) {
   for (const std::string& optimizer : options.optimizers) {
     specs.push_back(with_defaults(optimizer));
     Json all = validate_optimizer(specs.back(), options.training);
+    if (options.rates > 1) {
+      check(learning_rate(specs.back()) != 0.0,
+            "compare: --tune tries multiples of a learning rate; that of '{}' is 0", optimizer);
+      for (Json& group : all["groups"]) group["options"].erase("lr");
+    }
     const auto same = std::ranges::find(resolved, all);
     check(same == resolved.end(),
-          "compare: '{}' and '{}' are one optimizer with the same options; leave one out",
-          same == resolved.end() ? "" : options.optimizers[same - resolved.begin()], optimizer);
+          "compare: '{}' and '{}' are one optimizer with the same options{}; leave one out",
+          same == resolved.end() ? "" : options.optimizers[same - resolved.begin()], optimizer,
+          options.rates > 1 ? " but the learning rate, which --tune searches" : "");
     resolved.push_back(std::move(all));
   }
   return specs;
@@ -326,6 +341,12 @@ std::string comparison_table(const Json& comparison) {
   for (const std::string& spec : specs) {
     lines.emplace_back();
     for (const Column& column : columns) lines.back().push_back(column.text(runs[spec]));
+  }
+  for (const Json& failed : report::at(comparison, "/failed")) {
+    const auto spec = report::text(failed, "/spec");
+    if (!runs.try_emplace(spec).second) continue;
+    lines.emplace_back(columns.size(), "–");
+    lines.back()[0] = spec, lines.back()[1] = "failed";
   }
   std::string text;
   for (const std::vector<std::string>& line : lines) {

@@ -46,7 +46,8 @@ const EvaluationRecord* best_of(std::span<const EvaluationRecord> evaluations, s
   if (std::ranges::none_of(evaluations, has)) metric = "loss";
   const EvaluationRecord* best = nullptr;
   for (const EvaluationRecord& record : evaluations)
-    if (has(record) && (best == nullptr || is_better(record.dev, best->dev, metric)))
+    if (has(record) &&
+        (best ? is_better(record.dev, best->dev, metric) : tells(record.dev, metric)))
       best = &record;
   return best;
 }

@@ -285,6 +285,11 @@ TrainingResult Trainer::run() {
     // After saving: a run that goes on has not been evaluated here, and has the bits of one that never stopped.
     if (stop) evaluate();
   }
+  if (*stop != Stop::interrupted && !result_.best && !result_.evaluations.empty())
+    fail_at_run_time(
+        "train: the loss on dev was {} after step {}, and never finite before: the weights are too "
+        "large; lower the learning rate or clip the gradients",
+        result_.evaluations.back().dev.loss, accelerator_.steps());
   if (*stop != Stop::interrupted && result_.best)
     for (std::size_t i = 0; i < best_values_.size(); ++i)
       objective_.parameters[i]->value.copy_from(best_values_[i]);
@@ -366,7 +371,8 @@ void Trainer::evaluate() {
           "train: the loss on dev is {} after step {}, though every weight is finite: they are too "
           "large; lower the learning rate or clip the gradients",
           record.dev.loss, record.step);
-    if (!result_.best || is_better(record.dev, result_.best_dev, options_.metric)) {
+    if (result_.best ? is_better(record.dev, result_.best_dev, options_.metric)
+                     : tells(record.dev, options_.metric)) {
       result_.best = result_.evaluations.size();
       result_.best_dev = record.dev;
       best_values_ = copy_values(objective_.parameters);

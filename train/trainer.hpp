@@ -82,7 +82,7 @@ std::string_view stop_name(Stop stop);
 
 struct TrainingResult : TrainingRecords {
   /// Of `evaluations`: the best by the metric (of equals, the lower loss); the model is left with its weights.
-  /// None where nothing was evaluated.
+  /// None where nothing was evaluated. One whose loss or metric is not finite is none.
   std::optional<std::size_t> best;
   Evaluation best_dev{ConfusionMatrix(0),
                       0};  ///< of that evaluation, its confusion matrix included
@@ -125,7 +125,8 @@ class Trainer {
   bool resume();
 
   /// Trains. The same seed gives the same bits, for any number of threads, and whether or not it was interrupted and
-  /// resumed. Throws Error (run time) in the step in which the loss or the gradient stops being a number.
+  /// resumed. Throws Error (run time) in the step in which the loss or the gradient stops being a number; where such steps are
+  /// skipped, at the end if the loss on dev was never one.
   TrainingResult run();
 
   /// For callbacks: ends training after the step at hand, evaluates or saves after it.

@@ -37,13 +37,23 @@ std::string describe(const CLI::App& app, const CLI::ParseError& error, int argc
                                verb == &app ? "" : verb->get_name() + " ");
 }
 
+/// "010" → "10": CLI11 takes a zero in front for the base 8.
+std::string decimal(std::string number) {
+  const auto digit = [](char c) { return c >= '0' && c <= '9'; };
+  const std::size_t at = number.starts_with('-') || number.starts_with('+');
+  while (at + 1 < number.size() && number[at] == '0' && digit(number[at + 1])) number.erase(at, 1);
+  return number;
+}
+
 /// Refuses what CLI11 would bend: it reads an empty text as 0, or as not given, −1 as 2⁶⁴ − 1 where
 /// no sign is taken, a whole number too large as the largest there is, and 1e-400 as 0.
 void refuse_bent_values(CLI::App& app) {
   for (CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; }))
     for (CLI::Option* option : verb->get_options()) {
       if (option->get_items_expected_max() == 0) continue;  // a flag
-      option->check([type = option->get_type_name()](const std::string& text) -> std::string {
+      const std::string type = option->get_type_name();
+      if (type == "INT" || type == "UINT") option->transform(decimal);
+      option->check([type](const std::string& text) -> std::string {
         if (text.empty()) return "is empty; leave it out or give a value";
         errno = 0;
         bool bent = false;

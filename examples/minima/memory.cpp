@@ -280,6 +280,18 @@ struct MemoryVerb {
         size.name());
   }
 
+  /// Says on standard error where training takes an optimizer with options that need other memory: SGD with momentum.
+  static void tell_of_defaults(const std::string& spec, const OptimizerMemory& of,
+                               const StepMemory& step) {
+    const std::string trained = with_defaults(spec);
+    const i64 bytes = predict_optimizer(trained, step).state.bytes();
+    if (bytes != of.state.bytes())
+      fmt::print(stderr,
+                 "note: where no option is given, train and compare take {} as {}, whose state is "
+                 "{} bytes\n",
+                 spec, trained, grouped(bytes));
+  }
+
   static void print_measured(const StepMemory& step, const OptimizerMemory& of,
                              const MeasuredMemory& measured) {
     fmt::print("\n{}, bytes        {:>15} {:>15}\n", of.spec, "predicted", "measured");
@@ -320,9 +332,13 @@ struct MemoryVerb {
     const nn::EncoderConfig sizes = config();
     const StepMemory step = predict_step(sizes, batch_shape(sizes), kind);
     if (!state_table.empty()) return tell_state_table(step);
-    if (optimizers.empty()) optimizers = default_optimizers();
+    const bool asked = !optimizers.empty();
+    if (!asked) optimizers = default_optimizers();
     std::vector<OptimizerMemory> all;
-    for (const std::string& spec : optimizers) all.push_back(predict_optimizer(spec, step));
+    for (const std::string& spec : optimizers) {
+      all.push_back(predict_optimizer(spec, step));
+      if (asked) tell_of_defaults(spec, all.back(), step);
+    }
 
     Json json = to_json(sizes, step);
     if (!common.json) {

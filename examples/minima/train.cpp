@@ -27,12 +27,21 @@ struct TrainVerb {
     return training.resolve_spec(text);
   }
 
+  /// Whether a spec leaves the storage of its state as it is for most.
+  static bool makes_in_fp32(const std::string& spec) {
+    const auto given = parse_spec(spec).second;
+    return std::ranges::none_of(given, [](const auto& one) { return one.first == "state"; }) &&
+           validate_optimizer(spec, {})["storage"]["state"] == "fp32";
+  }
+
   void find_learning_rates();
 
   void run() {
     common.apply();
     for (const std::string& text : switches) {
       OptimizerSwitch next = OptimizerSwitch::parse(text);
+      if (!state.empty() && makes_in_fp32(next.spec))
+        next.spec = with_option(next.spec, "state", state);
       next.spec = training.resolve_spec(next.spec);
       training.training.switches.push_back(std::move(next));
     }
@@ -144,7 +153,8 @@ void add_train(CLI::App& app) {
       ->capture_default_str();
   verb.add_option("--lr", options->lr, "learning rate");
   verb.add_option("--state", options->state,
-                  "storage of the optimizer's state: fp32, bf16, block8");
+                  "storage of the optimizer's state, and of that of a --switch which says nothing "
+                  "else: fp32, bf16, block8");
   verb.add_option("--switch", options->switches,
                   "another optimizer after a step or a share of all: 50%:adafactor (repeatable)")
       ->allow_extra_args(false);

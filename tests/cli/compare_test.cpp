@@ -82,3 +82,30 @@ TEST_CASE("report refuses what is no comparison, naming the file") {
     CHECK(answer.err.find("junk/comparison.json") != std::string::npos);
   }
 }
+
+TEST_CASE("every optimizer of a comparison has its own folder, whatever its spec") {
+  const Shell shell;
+  std::string names = "embeddings";
+  for (int i = 0; i < 40; ++i) names += "|embeddings";
+  const Answer answer = shell.minima(
+      "compare --json --out run --optimizers "
+      "'adamw8bit:fp32=weight/exp_avg,adamw8bit:fp32=weight|exp_avg,"
+      "adamw8bit:fp32=" +
+      names + "'" + kTiny);
+  CAPTURE(answer.err);
+  REQUIRE(answer.code == 0);
+  CHECK(parse_json(answer.out, "compare --json")["runs"].size() == 3);
+  const std::filesystem::directory_iterator all(shell.folder / "run");
+  CHECK(std::count_if(begin(all), end(all), [](const auto& one) {
+          return std::filesystem::exists(one.path() / "record.json");
+        }) == 3);
+}
+
+TEST_CASE("an optimizer that failed has a line in the table of a comparison") {
+  const Shell shell;
+  const Answer answer =
+      shell.minima(std::string("compare --out run --optimizers sgd:lr=1e30,adamw") + kTiny);
+  CHECK(answer.code == 0);
+  CHECK(answer.err.find("sgd:lr=1e30 with seed 1 failed: ") != std::string::npos);
+  CHECK(answer.out.find("sgd:lr=1e30             failed") != std::string::npos);
+}

@@ -27,6 +27,13 @@ TEST_CASE("memory answers from sizes alone, and its measurement agrees") {
   CHECK(optimizers["adapm:factored=true"]["state_saving"] >= 0.95);
   CHECK(optimizers.contains("came:state=block8"));
 
+  for (const auto& [sgd, note] : {std::pair("sgd", true), std::pair("sgd:momentum=0", false)}) {
+    const Answer answer = shell.minima("memory --model tiny --optimizers " + std::string(sgd));
+    CAPTURE(sgd);
+    CHECK((answer.err.find("take sgd as sgd:lr=0.1:momentum=0.9, whose state is") !=
+           std::string::npos) == note);
+  }
+
   const Answer scale = shell.minima("memory --scale 7b --optimizers adamw,adamw8bit --fits 100");
   CHECK(scale.code == 0);
   for (const char* part : {"7,001,230,082 parameters", "14,002,460,700", "yes", "no"})

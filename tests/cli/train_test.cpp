@@ -204,17 +204,17 @@ TEST_CASE("steps that were skipped are counted at the end, in tables and in repo
   const Shell shell;
   const std::string wild =
       " --non-finite skip --warmup 0 --clip 0 --model tiny --threads 1 "
-      "--max-length 16 --steps 6";
-  const Answer train = shell.minima("train --optimizer sgd:lr=1e38 --out one" + wild);
+      "--max-length 16 --steps 6 --evaluate-every 1";  // the first is finite
+  const Answer train = shell.minima("train --optimizer sgd:lr=1e10 --out one" + wild);
   CAPTURE(train.err);
   REQUIRE(train.code == 0);
   const std::string told =
       "of 6 steps were skipped (loss or gradient not finite), the first at step ";
   CHECK(train.out.find(told) != std::string::npos);
-  const Answer both = shell.minima("compare --optimizers sgd:lr=1e38,sgd --out two" + wild);
+  const Answer both = shell.minima("compare --optimizers sgd:lr=1e10,sgd --out two" + wild);
   CAPTURE(both.err);
   REQUIRE(both.code == 0);
-  CHECK(both.err.find("minima: sgd:lr=1e38 with seed 1: ") != std::string::npos);
+  CHECK(both.err.find("minima: sgd:lr=1e10 with seed 1: ") != std::string::npos);
   CHECK(both.err.find(told) != std::string::npos);
   CHECK(both.out.find("skipped steps") != std::string::npos);
   CHECK(read_file(shell.folder / "two/report.html").find(told) != std::string::npos);
@@ -250,6 +250,29 @@ TEST_CASE("storage is overridden by name, also of an optimizer that comes later"
     CHECK(answer.code == 0);
     std::filesystem::remove_all(shell.folder / "run");
   }
+}
+
+TEST_CASE("--state is that of a later optimizer too, unless it names another") {
+  const Shell shell;
+  const Answer answer = shell.minima(std::string("train --state block8 --switch 2:lion "
+                                                 "--switch 4:adamw8bit --switch 6:came:state=bf16 "
+                                                 "--out run") +
+                                     kTiny);
+  CAPTURE(answer.err);
+  REQUIRE(answer.code == 0);
+  for (const char* change : {"adamw → lion:state=block8:lr=0.0002", "lion → adamw8bit:lr=0.001",
+                             "adamw8bit → came:state=bf16:lr=0.0001"})
+    CHECK(answer.err.find(change) != std::string::npos);
+}
+
+TEST_CASE("whole numbers are decimal, with zeros in front too") {
+  const Shell shell;
+  const Answer answer = shell.minima(std::string("train --batch 010 --seed 08 --out run") + kTiny);
+  CAPTURE(answer.err);
+  REQUIRE(answer.code == 0);
+  const Json run = read_json(shell.folder / "run/run.json");
+  CHECK(run["training"]["batch"] == "10 texts");
+  CHECK(run["training"]["seed"] == 8);
 }
 
 TEST_CASE("a wrong switch, group or number of batches is refused before anything is written") {

@@ -163,6 +163,21 @@ TEST_CASE(
     }
 }
 
+TEST_CASE("a run none of whose evaluations was finite fails, and says so") {
+  TrainingOptions options = line_options();
+  options.non_finite = NonFinite::skip;
+  Line line;
+  Objective objective = line.objective();
+  objective.evaluate = [evaluate = objective.evaluate] {
+    Evaluation evaluation = evaluate();
+    evaluation.loss = NAN;
+    return evaluation;
+  };
+  Optimizer optimizer = make_optimizer("sgd:lr=0.001", objective.parameters);
+  CHECK_THROWS_WITH_AS(Trainer(objective, optimizer, options).run(),
+                       doctest::Contains("never finite before: the weights are too large"), Error);
+}
+
 TEST_CASE(
     "a run that was stopped before its end goes on from there; one that ended stays as it is") {
   const test::RunFolder folder;
