@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <map>
+#include <memory>
 #include <mutex>
 
 #include "core/error.hpp"
@@ -14,9 +15,9 @@ namespace minima::emulated {
 namespace {
 
 constexpr std::size_t kAlignment = 256,
-                      kGuard = 256;  // bytes behind each block that stay as they were
-constexpr std::size_t kPage = 4096;
-constexpr int kPoison = 0xff;  // NaN in every float type, −1 in every integer
+                      kGuard = 256;     // bytes behind each block that stay as they were
+constexpr std::size_t kPage = 2 << 20;  // a large one: opening and closing takes time by the page
+constexpr int kPoison = 0xff;           // NaN in every float type, −1 in every integer
 
 class Arena {
  public:
@@ -24,11 +25,13 @@ class Arena {
     if (const char* bytes = std::getenv("MINIMA_EMULATED_MEMORY"))
       capacity_ = std::strtoull(bytes, nullptr, 10);
     addresses_ = 2 * capacity_ + (std::size_t{1} << 30);
+    std::size_t bytes = addresses_ + kPage;
     void* found =
-        mmap(nullptr, addresses_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (found == MAP_FAILED)
       fail_at_run_time("emulated device: {} bytes of addresses cannot be had", addresses_);
-    base_ = static_cast<std::byte*>(found);
+    base_ = static_cast<std::byte*>(std::align(kPage, addresses_, found, bytes));
+    madvise(base_, addresses_, MADV_HUGEPAGE);  // where the system has none, it only takes longer
     free_[0] = addresses_;
   }
 
