@@ -27,7 +27,7 @@
 #include "core/tensor.hpp"
 #include "optim/adam.hpp"
 #include "optim/factored.hpp"
-#include "optim/plan.hpp"
+#include "optim/storage/plan.hpp"
 
 namespace minima {
 

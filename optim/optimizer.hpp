@@ -9,7 +9,7 @@
 ///     optimizer.save("optimizer.safetensors");
 ///
 /// What an optimizer is made of: a *rule* (the formula: optim/rule.hpp), a *storage* for each slot
-/// of its state (optim/plan.hpp), and the engine that runs one over the other (optim/engine.hpp).
+/// of its state (optim/storage/plan.hpp), and the engine that runs one over the other (optim/engine/engine.hpp).
 #pragma once
 
 #include <filesystem>
@@ -20,10 +20,10 @@
 #include <vector>
 
 #include "core/safetensors.hpp"
+#include "optim/engine/state_file.hpp"
+#include "optim/engine/traced.hpp"
 #include "optim/groups.hpp"
-#include "optim/plan.hpp"
-#include "optim/state_file.hpp"
-#include "optim/traced.hpp"
+#include "optim/storage/plan.hpp"
 
 namespace minima {
 

@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "optim/engine.hpp"
-#include "optim/plan.hpp"
+#include "optim/engine/engine.hpp"
+#include "optim/storage/plan.hpp"
 
 namespace minima {
 

@@ -12,8 +12,8 @@
 #include <array>
 #include <map>
 
+#include "optim/engine/state_file.hpp"
 #include "optim/optimizer.hpp"
-#include "optim/state_file.hpp"
 #include "optim/storage/slot.hpp"
 
 namespace minima {

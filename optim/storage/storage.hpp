@@ -1,7 +1,7 @@
 /// How the values of a slot are kept between steps. A rule never knows: it computes on floats.
 ///
 /// On a CPU a stretch of a slot is opened, which gives floats to compute on, and closed, which stores
-/// them; a GPU goes value by value (optim/cuda/quads.hpp). A new storage is a name here and a case in
+/// them; a GPU goes value by value (optim/engine/cuda/quads.hpp). A new storage is a name here and a case in
 /// each of these.
 #pragma once
 

@@ -7,7 +7,7 @@
 
 #include "core/cuda/block.hpp"
 #include "core/pack.hpp"
-#include "optim/loop.hpp"
+#include "optim/engine/loop.hpp"
 #include "optim/storage/block8.hpp"
 
 namespace minima::MINIMA_BACKEND {

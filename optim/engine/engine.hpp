@@ -3,13 +3,13 @@
 ///
 /// `RuleRunner<R>` is all that a rule needs to become an optimizer; register_rule<R>()
 /// (optim/registry.hpp) instantiates it. Of a rule from outside this tree it makes as much as of one
-/// within: the loop around its formula (optim/loop.hpp), for every vector unit.
+/// within: the loop around its formula (optim/engine/loop.hpp), for every vector unit.
 #pragma once
 
 #include <memory>
 
 #include "optim/clip.hpp"
-#include "optim/matrix_pass.hpp"
+#include "optim/engine/matrix_pass.hpp"
 
 namespace minima {
 
@@ -70,7 +70,7 @@ bool with_slots(std::size_t count, const F& f, std::index_sequence<K...> slots =
   }
 }
 
-/// One step of R by passes over its parameters (optim/matrix_pass.hpp).
+/// One step of R by passes over its parameters (optim/engine/matrix_pass.hpp).
 template <class R, class Passes>
 void make_passes(const typename R::Options& options, Passes& passes) {
   if constexpr (ElementwiseRule<R>)

@@ -1,4 +1,4 @@
-#include "optim/traced.hpp"
+#include "optim/engine/traced.hpp"
 
 #include <algorithm>
 

@@ -1,4 +1,4 @@
-#include "optim/plan.hpp"
+#include "optim/storage/plan.hpp"
 
 #include <algorithm>
 #include <array>

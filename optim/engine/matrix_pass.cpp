@@ -1,4 +1,4 @@
-#include "optim/matrix_pass.hpp"
+#include "optim/engine/matrix_pass.hpp"
 
 #include <numeric>
 

@@ -16,8 +16,8 @@
 #include "core/cuda/memory.hpp"
 #include "core/search.hpp"
 #include "core/tensor.hpp"
-#include "optim/cuda/quads.hpp"
-#include "optim/engine.hpp"
+#include "optim/engine/cuda/quads.hpp"
+#include "optim/engine/engine.hpp"
 
 namespace minima {
 namespace MINIMA_BACKEND {

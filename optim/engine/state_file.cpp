@@ -1,4 +1,4 @@
-#include "optim/state_file.hpp"
+#include "optim/engine/state_file.hpp"
 
 #include <xxhash.h>
 

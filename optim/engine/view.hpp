@@ -7,8 +7,8 @@
 
 #include "core/search.hpp"
 #include "core/shape.hpp"
+#include "optim/engine/traced.hpp"
 #include "optim/storage/storage.hpp"
-#include "optim/traced.hpp"
 
 namespace minima {
 
@@ -70,7 +70,7 @@ struct Factors {
   }
 };
 
-/// What the passes of a matrix rule (optim/matrix_pass.hpp) leave for one another.
+/// What the passes of a matrix rule (optim/engine/matrix_pass.hpp) leave for one another.
 struct Workspace {
   double *rows, *columns;  ///< sums of the last pass that had them: [batch·rows], [batch·columns]
   double* numbers;  ///< [kNumbers]; the first is the sum of all of the last pass that had one

@@ -1,7 +1,7 @@
 #include <cmath>
 
-#include "optim/cuda/passes.hpp"
 #include "optim/clip.hpp"
+#include "optim/engine/cuda/passes.hpp"
 #include "optim/rules.hpp"
 
 namespace minima {
@@ -98,7 +98,7 @@ void step(Gpu gpu, const AnyRule& rule, std::span<StepView> views, double lr_fac
   const auto found = steps_on_gpu().find(typeid(rule));
   check(found != steps_on_gpu().end(),
         "optimizer: this rule has no kernel; a program with a rule of its own calls "
-        "register_rule_on_gpu in a .cu file (optim/cuda/passes.hpp)");
+        "register_rule_on_gpu in a .cu file (optim/engine/cuda/passes.hpp)");
   if (!views.empty()) found->second(gpu, rule, views, lr_factor, outcome);
 }
 
