@@ -2,7 +2,7 @@
 
 #include "core/buffer.hpp"
 #include "core/cpu/threads.hpp"
-#include "optim/storage/block8.hpp"
+#include "core/code_map.hpp"
 #include "tests/optim/support.hpp"
 
 using namespace minima;
