@@ -7,7 +7,7 @@
 
 #include <cmath>
 
-#include "optim/matrix_pass.hpp"
+#include "optim/engine/matrix_pass.hpp"
 
 namespace minima {
 

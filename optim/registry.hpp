@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "optim/engine.hpp"
-#include "optim/plan.hpp"
+#include "optim/engine/engine.hpp"
+#include "optim/storage/plan.hpp"
 
 namespace minima {
 
@@ -38,7 +38,5 @@ struct OptimizerSpec {
 
 /// Throws Error as make_optimizer does.
 OptimizerSpec resolve(const std::string& spec);
-
-std::vector<std::string> optimizer_names();
 
 }  // namespace minima

@@ -16,14 +16,14 @@
 ///     template <class F> void constants(const F& f);            f("β₁", beta1); …: names for a trace
 ///
 /// The scalar T is `float` in the kernel (CPU with every storage, CUDA), `double` in a reference,
-/// and `Traced` (optim/traced.hpp) where a step is explained: the formula stands once. Hence:
+/// and `Traced` (optim/engine/traced.hpp) where a step is explained: the formula stands once. Hence:
 /// members and operator() are MINIMA_HD, `using std::sqrt;` stands before an unqualified `sqrt`,
 /// and a condition tests an option, not a T (`larger` and `sign` are there for that). Constants are formed in double and rounded once:
 /// 1 − 0.999 formed in float is off by 1.3e-5.
 ///
 /// A *matrix* rule (Adafactor) needs sums over rows, columns or the whole tensor. It has
 /// `slots(options, parameter)`, which sees name and shape, and, instead of prepare and operator(), the
-/// passes of a step (optim/matrix_pass.hpp):
+/// passes of a step (optim/engine/matrix_pass.hpp):
 ///
 ///     template <class Passes>
 ///     static void step(const Options&, Passes& passes);

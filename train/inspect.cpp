@@ -5,7 +5,7 @@
 #include <optional>
 
 #include "optim/factored.hpp"
-#include "optim/storage/block8.hpp"
+#include "core/code_map.hpp"
 #include "optim/storage/slot.hpp"
 
 namespace minima {

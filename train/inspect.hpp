@@ -13,7 +13,6 @@
 #include <map>
 
 #include "optim/optimizer.hpp"
-#include "optim/state_file.hpp"
 #include "optim/storage/slot.hpp"
 
 namespace minima {

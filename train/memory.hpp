@@ -4,7 +4,7 @@
 ///     OptimizerMemory adamw = predict_optimizer("adamw", step);
 ///     adamw.peak_bytes;                            // the most that a training step holds at once
 ///
-/// Four things are held. *Weights* and the optimizer's *state* (optim/plan.hpp) stay. *Activations*
+/// Four things are held. *Weights* and the optimizer's *state* (optim/storage/plan.hpp) stay. *Activations*
 /// are what forward keeps for backward, and *gradients* are what backward leaves for the optimizer:
 /// the one shrinks while the other grows, so the peak of a step is below the sum of all four. To
 /// find it, the step is run on sizes: each op of autograd and each layer of the model has a
@@ -36,7 +36,7 @@
 #pragma once
 
 #include "nn/models/classifier.hpp"
-#include "optim/plan.hpp"
+#include "optim/storage/plan.hpp"
 
 namespace minima {
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "core/tensor.hpp"
-#include "optim/plan.hpp"
+#include "optim/storage/plan.hpp"
 
 namespace minima {
 

@@ -3,7 +3,7 @@
 #include "tests/optim/conformance.hpp"
 
 #include "optim/clip.hpp"
-#include "optim/matrix_pass.hpp"
+#include "optim/engine/matrix_pass.hpp"
 #include "optim/registry.hpp"
 
 using namespace minima;

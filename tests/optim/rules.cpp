@@ -4,11 +4,10 @@
 
 #include "core/code_map.hpp"
 #include "optim/adamw.hpp"
+#include "optim/engine/traced.hpp"
 #include "optim/lion.hpp"
 #include "optim/registry.hpp"
 #include "optim/sgd.hpp"
-#include "optim/storage/block8.hpp"
-#include "optim/traced.hpp"
 #include "tests/optim/support.hpp"
 
 using namespace minima;

@@ -1,4 +1,4 @@
-#include "optim/loop.hpp"
+#include "optim/engine/loop.hpp"
 
 #include <atomic>
 

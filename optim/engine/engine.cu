@@ -1,7 +1,7 @@
 #include <cmath>
 
-#include "optim/cuda/passes.hpp"
 #include "optim/clip.hpp"
+#include "optim/engine/cuda/passes.hpp"
 #include "optim/rules.hpp"
 
 namespace minima {
@@ -82,14 +82,7 @@ using namespace MINIMA_BACKEND;
 template <>
 void measure(Gpu gpu, std::span<const NormPart> parts, Norm norm, const OutcomeOptions& options,
              Outcome* outcome) {
-  switch (norm) {
-    case Norm::l1:
-      return measure_as<AbsoluteTerms>(gpu, parts, options, outcome);
-    case Norm::maximum:
-      return measure_as<LargestTerm>(gpu, parts, options, outcome);
-    case Norm::l2:
-      return measure_as<SquareTerms>(gpu, parts, options, outcome);
-  }
+  with_norm(norm, [&]<class N>(const N&) { measure_as<N>(gpu, parts, options, outcome); });
 }
 
 template <>
@@ -98,7 +91,7 @@ void step(Gpu gpu, const AnyRule& rule, std::span<StepView> views, double lr_fac
   const auto found = steps_on_gpu().find(typeid(rule));
   check(found != steps_on_gpu().end(),
         "optimizer: this rule has no kernel; a program with a rule of its own calls "
-        "register_rule_on_gpu in a .cu file (optim/cuda/passes.hpp)");
+        "register_rule_on_gpu in a .cu file (optim/engine/cuda/passes.hpp)");
   if (!views.empty()) found->second(gpu, rule, views, lr_factor, outcome);
 }
 

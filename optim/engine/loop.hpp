@@ -14,8 +14,8 @@
 #include <utility>
 
 #include "core/cpu/simd.hpp"
+#include "optim/engine/view.hpp"
 #include "optim/rule.hpp"
-#include "optim/view.hpp"
 
 namespace minima {
 

@@ -1,6 +1,6 @@
 /// Passes over a parameter for rules that keep means of rows and columns in place of every element
 /// (Adafactor, CAME). A step of such a rule is a template on what makes the passes: `PassesOnCpu` over one
-/// parameter, whose gradient stays in the cache between them, or that of optim/cuda/passes.hpp over all
+/// parameter, whose gradient stays in the cache between them, or that of optim/engine/cuda/passes.hpp over all
 /// parameters at once, each pass one launch.
 ///
 ///     passes.sums(pass<Squares>(eps1));               // sums over rows, columns, everything
@@ -15,7 +15,7 @@
 ///     pass(row, j, g, p, slot values…)                the gradient g scaled
 ///
 /// which gives what the element adds, a Term to its row and column, a Total to the sum of all, Terms to
-/// each; to apply, as a formula (optim/loop.hpp). What stands between is called with (team, view, matrix);
+/// each; to apply, as a formula (optim/engine/loop.hpp). What stands between is called with (team, view, matrix);
 /// a team is that of core/each.hpp. A pass reads the gradient once and makes no temporary of the tensor's
 /// size. Sums are formed in chunks of 32 rows, and the chunks' sums are added in their order: the bits do
 /// not depend on the number of threads.
@@ -26,7 +26,7 @@
 
 #include "core/device.hpp"
 #include "core/ops/row.hpp"
-#include "optim/loop.hpp"
+#include "optim/engine/loop.hpp"
 
 namespace minima {
 
@@ -173,9 +173,5 @@ class PassesOnCpu {
   std::vector<double> sums_;
   std::vector<float> factors_;
 };
-
-/// Calls f(chunk, first row, row after the last) for every chunk of 32 rows, counted over the batch, on
-/// all threads.
-void for_row_chunks(const MatrixShape& shape, const std::function<void(i64, i64, i64)>& f);
 
 }  // namespace minima

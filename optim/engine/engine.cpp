@@ -1,4 +1,4 @@
-#include "optim/engine.hpp"
+#include "optim/engine/engine.hpp"
 
 #include "core/cpu/threads.hpp"
 
