@@ -135,7 +135,11 @@ struct Adafactor {
       x.note("β₂", "1 − t^decay_rate", beta2(o, x));
       note_means(x, running_means(x, 0), "R", "C");
       x.note("RMS(p)", "before the step", static_cast<double>(weight_rms(x)));
-      x.note("s", o.relative_step ? "the relative step min(10⁻², 1/√t)" : "lr", base(o, x));
+      x.note("s",
+             !o.relative_step ? "lr"
+             : o.warmup_init  ? "the relative step min(10⁻⁶ t, 1/√t)"
+                              : "the relative step min(10⁻², 1/√t)",
+             base(o, x));
       x.note("α", o.scale_parameter ? "s · max(ε₂, RMS(p))" : "s", alpha(o, x));
       note_clip(x, o.clip_threshold);
     });

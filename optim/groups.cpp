@@ -65,9 +65,15 @@ std::vector<ParameterGroup> group_by_pattern(const std::vector<ParameterGroup>& 
     for (ParameterGroup& part : parts)
       if (!part.parameters.empty()) result.push_back(std::move(part));
   }
-  for (std::size_t k = 0; k < patterns.size(); ++k)
-    check(used[k], "group '{}': no parameter is left that its pattern matches",
-          patterns[k].pattern);
+  std::vector<std::string> names;
+  for (const ParameterGroup& group : groups)
+    for (const Parameter* parameter : group.parameters) names.push_back(parameter->name);
+  for (std::size_t k = 0; k < patterns.size(); ++k) {
+    const std::string& pattern = patterns[k].pattern;
+    check(used[k], "group '{}': no parameter is left that its pattern matches", pattern);
+    const auto idle = unmatched(pattern, names);
+    check(!idle, "group '{}': '{}' matches no parameter", pattern, idle.value_or(""));
+  }
   return result;
 }
 

@@ -56,7 +56,7 @@ Tensor parse_values(const std::string& option, const std::string& text) {
 struct ExplainVerb {
   std::string optimizer = "adamw", weight, shape, element = "0";
   std::vector<std::string> gradients;
-  i64 steps = 1;
+  std::optional<i64> steps;  ///< else one for each gradient
   u64 seed = 1;
   bool json = false;
   ExplainOptions options;
@@ -107,8 +107,11 @@ struct ExplainVerb {
   }
 
   void run() {
-    check(steps >= 1 && steps <= 100'000,
-          "explain: --steps is {}; it must lie between 1 and 100,000", steps);
+    const auto given = static_cast<i64>(gradients.size());
+    const i64 count = steps.value_or(std::max<i64>(given, 1));
+    check(count >= 1 && count <= 100'000,
+          "explain: --steps is {}; it must lie between 1 and 100,000", count);
+    check(given <= count, "explain: --steps is {}, and --gradient is given {} times", count, given);
     const double lr_factor = options.step.lr_factor;
     check(lr_factor >= 0 && std::isfinite(lr_factor),
           "explain: --lr-factor is {}; it must be a number of at least 0", lr_factor);
@@ -122,7 +125,7 @@ struct ExplainVerb {
     Json document = {{"spec", optimizer},
                      {"options", explanation.optimizer().options()},
                      {"steps", Json::array()}};
-    for (i64 k = 0; k < std::max<i64>(steps, static_cast<i64>(gradients.size())); ++k) {
+    for (i64 k = 0; k < count; ++k) {
       Json step = explanation.step(gradient(k, sizes));
       if (json)
         document["steps"].push_back(std::move(step));
@@ -148,7 +151,7 @@ void add_explain(CLI::App& app) {
   verb.add_option("--shape", options->shape, "random numbers instead: N or NxM");
   verb.add_option("--element", options->element, "which one is explained: 3, or row and column 0,3")
       ->capture_default_str();
-  verb.add_option("--steps", options->steps, "how many")->capture_default_str();
+  verb.add_option("--steps", options->steps, "how many (default: one, or one for each --gradient)");
   verb.add_option("--name", options->options.name, "the parameter's name (adapm chooses by it)")
       ->capture_default_str();
   verb.add_option("--clip", options->options.step.clip_norm, "largest norm of the gradient");

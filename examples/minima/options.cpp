@@ -242,8 +242,7 @@ void TrainingVerbOptions::resolve(const CommonOptions& common) {
   if (minutes) training.minutes = *minutes;
   if (!pooling.empty()) task.pooling = pooling == "mean" ? nn::Pooling::mean : nn::Pooling::first;
   task.casing = chosen_casing(cased, uncased);
-  training.freeze = CLI::detail::split(freeze, ',');
-  std::erase(training.freeze, "");
+  if (!freeze.empty()) training.freeze = split_specs("--freeze", {freeze});
   for (const std::string& group : groups)
     training.groups.push_back(with_defaults(GroupPattern::parse(group)));
   validate(training);
@@ -272,7 +271,7 @@ std::vector<std::string> split_specs(const std::string& option,
   for (const std::string& word : words)
     for (std::size_t at = 0, comma; at <= word.size(); at = comma + 1) {
       comma = std::min(word.find(',', at), word.size());
-      check(comma > at, "{} '{}' has an empty entry; write adamw,lion", option, word);
+      check(comma > at, "{} '{}' has an empty entry; leave out what is not needed", option, word);
       specs.push_back(word.substr(at, comma - at));
     }
   return specs;

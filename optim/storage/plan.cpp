@@ -17,6 +17,16 @@ std::string reason_of(Storage storage, const std::string& pattern) {
   return fmt::format("{}={}", storage_name(storage), pattern);
 }
 
+std::vector<std::string> alternatives(const std::string& pattern) {
+  std::vector<std::string> all(1);
+  for (const char c : pattern)
+    if (c == '|')
+      all.emplace_back();
+    else
+      all.back() += c;
+  return all;
+}
+
 /// The one place that decides: a storage and the reason.
 std::pair<Storage, std::string> storage_for(const PlannedSlot& planned, const Slot& slot,
                                             const StorageOptions& o) {
@@ -36,14 +46,18 @@ bool matches(const std::string& name, const std::string& pattern) {
         text, [](char c) { return c == '/' || c == '^' || c == '$'; }, '.');
     return text;
   };
-  const std::string parts = dotted("^" + name + "$"), wanted = dotted(pattern);
-  for (std::size_t begin = 0; begin < wanted.size();) {
-    const std::size_t end = std::min(wanted.find('|', begin), wanted.size());
-    if (end > begin && parts.find(wanted.substr(begin, end - begin)) != std::string::npos)
-      return true;
-    begin = end + 1;
-  }
-  return false;
+  const std::string parts = dotted("^" + name + "$");
+  return std::ranges::any_of(alternatives(pattern), [&](const std::string& wanted) {
+    return !wanted.empty() && parts.find(dotted(wanted)) != std::string::npos;
+  });
+}
+
+std::optional<std::string> unmatched(const std::string& pattern,
+                                     const std::vector<std::string>& names) {
+  for (const std::string& one : alternatives(pattern))
+    if (std::ranges::none_of(names, [&](const std::string& name) { return matches(name, one); }))
+      return one;
+  return {};
 }
 
 i64 PlannedSlot::scales() const {
@@ -75,12 +89,18 @@ void check_overrides(const std::string& owner, const StatePlan& plan,
   const auto chosen = [&](const std::string& by) {
     return std::ranges::count(plan.slots, by, &PlannedSlot::reason) > 0;
   };
-  const auto example = std::ranges::find(plan.slots, true, &PlannedSlot::dense);
-  for (const auto& [storage, pattern] : overrides(options))
-    check(pattern.empty() || chosen(reason_of(storage, pattern)), "{}: {} decides over no slot{}",
-          owner, reason_of(storage, pattern),
-          example == plan.slots.end() ? " that could be stored otherwise"
-                                      : "; they are named like '" + example->key() + "'");
+  std::vector<std::string> keys;
+  for (const PlannedSlot& slot : plan.slots)
+    if (slot.dense) keys.push_back(slot.key());
+  const std::string example = keys.empty() ? " that could be stored otherwise"
+                                           : "; they are named like '" + keys.front() + "'";
+  for (const auto& [storage, pattern] : overrides(options)) {
+    if (pattern.empty()) continue;
+    const std::string option = reason_of(storage, pattern);
+    check(chosen(option), "{}: {} decides over no slot{}", owner, option, example);
+    const auto idle = unmatched(pattern, keys);
+    check(!idle, "{}: '{}' in {} matches no slot{}", owner, idle.value_or(""), option, example);
+  }
 }
 
 std::vector<PlannedSlot> plan_slots(const ParameterShape& parameter, const AnyRule& rule,

@@ -65,7 +65,7 @@ struct StorageOptions {
 
 class AnyRule;
 
-/// Throws Error where an override by name decides over no slot: a misspelled one would go unnoticed.
+/// Throws Error where an override by name decides over no slot, or one of its alternatives matches none.
 void check_overrides(const std::string& owner, const StatePlan& plan,
                      const StorageOptions& options);
 
@@ -82,5 +82,8 @@ StatePlan plan_state(const std::string& spec, const std::vector<ParameterShape>&
 /// "classifier" also finds `pre_classifier.weight`, "^classifier" does not. An empty pattern matches
 /// nothing.
 bool matches(const std::string& name, const std::string& pattern);
+/// The first of the alternatives that none of the names contains, which is to be refused: a misspelled one would go unnoticed.
+std::optional<std::string> unmatched(const std::string& pattern,
+                                     const std::vector<std::string>& names);
 
 }  // namespace minima

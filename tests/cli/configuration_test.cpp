@@ -119,6 +119,7 @@ TEST_CASE(
        {"'adamw:lr=0.1'", "but the learning rate", "leave one out"}},
       {"compare --tune 3 --optimizers adamw:lr=0", {"'adamw:lr=0' is 0", "--tune"}},
       {"compare --optimizers adamw,,lion", {"--optimizers 'adamw,,lion'", "empty"}},
+      {"train --freeze embeddings,", {"--freeze 'embeddings,'", "empty"}},
       {"train --find-lr --optimizer adamw,", {"--optimizer 'adamw,'", "empty"}},
       {"compare --optimizers adamw,adafactorr", {"adafactorr", "adafactor"}},
       {"compare --optimizers adafactor:lr=1e-3", {"relative_step"}},

@@ -19,14 +19,18 @@ TEST_CASE("explain shows a step with its formulas, and refuses what does not fit
   const Answer own = shell.minima("explain adafactor --weight '1,2;3,4' --lr-factor 0.5");
   CHECK(own.code == 0);
   CHECK(own.err == "note: adafactor makes its own step size: --lr-factor has no effect\n");
+  const Answer warming =
+      shell.minima("explain adafactor:warmup_init=true --gradient 1 --gradient 2 --json");
+  CHECK(parse_json(warming.out, "explain --json")["steps"].size() == 2);
+  CHECK(warming.out.find("the relative step min(10⁻⁶ t, 1/√t)") != std::string::npos);
   CHECK(shell.minima("explain adamw --shape 3x").err.find("--shape is '3x'; '' must be") !=
         std::string::npos);
   const Answer nan =
       shell.minima("explain adafactor:eps1=0 --weight '0,0;0,0' --gradient '0,0;0,0'");
   CHECK(nan.out.find("= nan\n") != std::string::npos);
-  for (const char* wrong :
-       {"--weight 1,2 --gradient 1", "--element 3", "--shape 0x3", "--shape 2x", "--weight 1,x",
-        "--weight '1,2;3'", "--steps 0", "--weight 1 --shape 3"}) {
+  for (const char* wrong : {"--weight 1,2 --gradient 1", "--element 3", "--shape 0x3", "--shape 2x",
+                            "--weight 1,x", "--weight '1,2;3'", "--steps 0", "--weight 1 --shape 3",
+                            "--steps 1 --gradient 1 --gradient 2"}) {
     CAPTURE(wrong);
     CHECK(shell.minima(std::string("explain adamw ") + wrong).code == 2);
   }

@@ -1,8 +1,8 @@
 #include "optim/storage/plan.hpp"
 
 #include "core/buffer.hpp"
-#include "core/cpu/threads.hpp"
 #include "core/code_map.hpp"
+#include "core/cpu/threads.hpp"
 #include "tests/optim/support.hpp"
 
 using namespace minima;
@@ -91,6 +91,14 @@ TEST_CASE("an override that matches no slot is refused, with a name of one") {
         "adamw8bit: " + last + " decides over no slot; they are named like 'embeddings/exp_avg'";
     CHECK_THROWS_WITH_AS(make_optimizer(spec, model.all()), words.c_str(), Error);
     CHECK_THROWS_WITH_AS(plan_state(spec, shapes), words.c_str(), Error);
+  }
+  for (const std::string idle : {"nowhere", ""}) {
+    const std::string option = "fp32=embeddings|" + idle;
+    CHECK_THROWS_WITH_AS(plan_state("adamw8bit:" + option, shapes),
+                         ("adamw8bit: '" + idle + "' in " + option +
+                          " matches no slot; they are named like 'embeddings/exp_avg'")
+                             .c_str(),
+                         Error);
   }
   CHECK_THROWS_WITH_AS(plan_state("sgd:momentum=0:fp32=embeddings", shapes),
                        "sgd: fp32=embeddings decides over no slot that could be stored otherwise",
