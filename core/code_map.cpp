@@ -139,7 +139,7 @@ u32 plain_largest(const float* values, i64 n) {
   u32 largest = 0;
   vectorize([&]() MINIMA_INLINE {
     for (i64 i = 0; i < n; ++i) {
-      const u32 each = std::bit_cast<u32>(values[i]) & 0x7fffffffu;
+      const u32 each = magnitude(values[i]);
       largest = each > largest ? each : largest;
     }
   });

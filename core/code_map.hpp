@@ -138,9 +138,15 @@ u8 nearest_code(const CodeMap& map, float x);
 /// The same with the sign rule: the definition, which the tables are made from.
 u8 slot_code(const CodeMap& map, float x);
 
-/// The loops over a block on a CPU.
+/// A block of values that share a scale, their largest magnitude.
 namespace block8 {
 
+/// |x| as bits: a maximum of integers needs no order of operations, and keeps NaN.
+MINIMA_HD u32 magnitude(float x) { return std::bit_cast<u32>(x) & 0x7fffffffu; }
+/// What the values of a block are divided by, whose largest magnitude is this: 1 where all are zero.
+MINIMA_HD float divisor(u32 largest) { return largest == 0 ? 1.0f : std::bit_cast<float>(largest); }
+
+/// The loops over a block on a CPU.
 struct Loops {
   /// The largest |value|, as bits.
   u32 (*largest)(const float* values, i64 n);

@@ -115,6 +115,12 @@ void check_layout(const std::map<std::string, SafetensorsFile::Entry>& entries,
 
 }  // namespace
 
+std::map<std::string, Tensor> by_name(const std::vector<NamedTensor>& tensors) {
+  std::map<std::string, Tensor> result;
+  for (const auto& [name, tensor] : tensors) result.emplace(name, tensor);
+  return result;
+}
+
 bool is_float(DType dtype) {
   return dtype != DType::i64 && dtype != DType::i32 && dtype != DType::u8;
 }

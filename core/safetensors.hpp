@@ -19,6 +19,7 @@ struct NamedTensor {
   std::string name;
   Tensor tensor;
 };
+std::map<std::string, Tensor> by_name(const std::vector<NamedTensor>& tensors);
 
 /// Whether it is one of F64, F32, BF16 and F16.
 bool is_float(DType dtype);

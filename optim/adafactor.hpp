@@ -60,8 +60,6 @@ struct Adafactor {
           "relative_step=true and no lr");
   }
 
-  static bool takes_schedule(const Options& o) { return !o.relative_step; }
-
   static std::vector<Slot> slots(const Options& o, const ParameterShape& parameter) {
     std::vector<Slot> slots = factored_slots("exp_avg_sq", parameter.shape, "R", "C");
     slots.push_back({"RMS", "RMS(p)", Sign::nonnegative, Shape{}});
@@ -89,7 +87,7 @@ struct Adafactor {
            (o.scale_parameter ? larger(o.eps2, static_cast<double>(weight_rms(x))) : 1);
   }
 
-  /// After the first pass: R, C and what divides by the root of their moment; RMS(p).
+  /// After the first pass.
   struct Means {
     Options o;
     template <class Team>

@@ -81,11 +81,9 @@ struct AdaPm {
     }
     return slots;
   }
-  template <class Passes>
-  static void step(const Options& o, Passes& passes);
   /// Of the low rank a step makes e, and some factors.
   static i64 temporary(const Options& o, const StepView& view) {
-    if (momentum_of(o, std::string(view.name), view.shape) != Momentum::low_rank) return 0;
+    if (momentum_of(o, view.parameter->name, view.shape) != Momentum::low_rank) return 0;
     return view.shape.size() + 3 * rank_of(o, view.shape) * (view.shape[0] + view.shape[1]);
   }
 
@@ -174,7 +172,54 @@ struct AdaPm {
 
   /// Advances basis and coef of one parameter, and gives the estimate e [rows, columns].
   template <class Passes>
-  static Tensor low_rank_estimate(const Options& o, Passes& passes);
+  static Tensor low_rank_estimate(const Options& o, Passes& passes) {
+    using ops::Transpose;
+    const StepView& view = passes.on_host();
+    const i64 rows = view.shape[0], width = view.shape[1], r = rank_of(o, view.shape);
+    const bool flip = rows > width;
+    const i64 n = std::min(rows, width), m = std::max(rows, width);
+    const Transpose as_is = flip ? Transpose::yes : Transpose::no;  // of g, as [n, m]
+    const float b1 = static_cast<float>(o.beta1), one_minus_b1 = static_cast<float>(1 - o.beta1);
+    float *const Q = view.means[0], *const C = view.means[1];
+    const auto device = passes.device();
+    const auto gemm = [&](Transpose ta, Transpose tb, i64 height, i64 across, i64 inner,
+                          float alpha, const float* a, i64 lda, const float* b, i64 ldb, float beta,
+                          float* c) {
+      ops::gemm(device, ta, tb, height, across, inner, alpha, a, lda, b, ldb, beta, c, across);
+    };
+    const auto room = [&](i64 height, i64 across) {
+      return Tensor::empty({height, across}, DType::f32, passes.place());
+    };
+    Tensor estimate = room(rows, width);
+    float* const G = estimate.data<float>();
+    passes.copy_gradient(G);
+
+    // Y = β₁ Q (C Wᵀ) + (1 − β₁) g Wᵀ
+    Tensor W = room(r, m), CW = room(r, r), Y = room(n, r);
+    float *const w = W.data<float>(), *const cw = CW.data<float>(), *const next = Y.data<float>();
+    each_row(device, r, m, Directions{m, C, w});
+    gemm(Transpose::no, Transpose::yes, r, r, m, 1, C, m, w, m, 0, cw);
+    gemm(as_is, Transpose::yes, n, r, m, one_minus_b1, G, width, w, m, 0, next);
+    gemm(Transpose::no, Transpose::no, n, r, r, b1, Q, r, cw, r, 1, next);
+    {
+      Tensor columns = Tensor::empty({r, n}, DType::f64, passes.place());
+      each_row(device, 1, n, Orthonormalize{n, r, next, columns.data<double>()});  // Q′
+    }
+
+    // C′ = β₁ (Q′ᵀ Q) C + (1 − β₁) Q′ᵀ g;   e = g + Q′ D
+    Tensor QQ = room(r, r), Qg = room(r, m), kept = room(r, m);
+    float *const qq = QQ.data<float>(), *const D = Qg.data<float>();
+    gemm(Transpose::yes, Transpose::no, r, r, n, 1, next, r, Q, r, 0, qq);
+    gemm(Transpose::yes, as_is, r, m, n, 1, next, r, G, width, 0, D);
+    gemm(Transpose::no, Transpose::no, r, m, r, b1, qq, r, C, m, 0, kept.data<float>());
+    each(device, r * m, Coefficients{passes.view(), o.beta1, kept.data<float>(), C, D}, 1);
+    each(device, n * r, Basis{passes.view(), next, Q}, 1);
+    if (flip)
+      gemm(Transpose::yes, Transpose::yes, rows, width, r, 1, D, m, next, r, 1, G);
+    else
+      gemm(Transpose::no, Transpose::no, rows, width, r, 1, next, r, D, m, 1, G);
+    return estimate;
+  }
 
   /// After the pass that sums up g²: R, C and their moment.
   struct Means {
@@ -211,14 +256,14 @@ struct AdaPm {
       T e = estimate ? T(estimate[row.begin + j]) : g;
       if constexpr (kAverages) {
         T& m = std::get<0>(slot);
-        m = moments.beta1 * m + moments.one_minus_beta1 * g;
+        moments.average(m, g);
         e = m;
       }
       if constexpr (kFactored) {
         p = keep * p - moments.update(e, row.r[0] * T(row.c[0][j]));
       } else {
         T& v = std::get<sizeof...(S) - 1>(slot);
-        v = moments.beta2 * v + moments.one_minus_beta2 * g * g;
+        moments.square(v, g);
         p = keep * p - moments.update(e, v);
       }
     }
@@ -228,90 +273,41 @@ struct AdaPm {
       if constexpr (kFactored) f("R/mean(R)", row.r[0]);
     }
   };
-};
 
-template <class Passes>
-Tensor AdaPm::low_rank_estimate(const Options& o, Passes& passes) {
-  using ops::Transpose;
-  const StepView& view = passes.on_host();
-  const i64 rows = view.shape[0], width = view.shape[1], r = rank_of(o, view.shape);
-  const bool flip = rows > width;
-  const i64 n = std::min(rows, width), m = std::max(rows, width);
-  const Transpose as_is = flip ? Transpose::yes : Transpose::no;  // of g, as [n, m]
-  const float b1 = static_cast<float>(o.beta1), one_minus_b1 = static_cast<float>(1 - o.beta1);
-  float *const Q = view.means[0], *const C = view.means[1];
-  const auto device = passes.device();
-  const auto gemm = [&](Transpose ta, Transpose tb, i64 height, i64 across, i64 inner, float alpha,
-                        const float* a, i64 lda, const float* b, i64 ldb, float beta, float* c) {
-    ops::gemm(device, ta, tb, height, across, inner, alpha, a, lda, b, ldb, beta, c, across);
-  };
-  const auto room = [&](i64 height, i64 across) {
-    return Tensor::empty({height, across}, DType::f32, passes.place());
-  };
-  Tensor estimate = room(rows, width);
-  float* const G = estimate.data<float>();
-  passes.copy_gradient(G);
-
-  // Y = β₁ Q (C Wᵀ) + (1 − β₁) g Wᵀ
-  Tensor W = room(r, m), CW = room(r, r), Y = room(n, r);
-  float *const w = W.data<float>(), *const cw = CW.data<float>(), *const next = Y.data<float>();
-  each_row(device, r, m, Directions{m, C, w});
-  gemm(Transpose::no, Transpose::yes, r, r, m, 1, C, m, w, m, 0, cw);
-  gemm(as_is, Transpose::yes, n, r, m, one_minus_b1, G, width, w, m, 0, next);
-  gemm(Transpose::no, Transpose::no, n, r, r, b1, Q, r, cw, r, 1, next);
-  {
-    Tensor columns = Tensor::empty({r, n}, DType::f64, passes.place());
-    each_row(device, 1, n, Orthonormalize{n, r, next, columns.data<double>()});  // Q′
-  }
-
-  // C′ = β₁ (Q′ᵀ Q) C + (1 − β₁) Q′ᵀ g;   e = g + Q′ D
-  Tensor QQ = room(r, r), Qg = room(r, m), kept = room(r, m);
-  float *const qq = QQ.data<float>(), *const D = Qg.data<float>();
-  gemm(Transpose::yes, Transpose::no, r, r, n, 1, next, r, Q, r, 0, qq);
-  gemm(Transpose::yes, as_is, r, m, n, 1, next, r, G, width, 0, D);
-  gemm(Transpose::no, Transpose::no, r, m, r, b1, qq, r, C, m, 0, kept.data<float>());
-  each(device, r * m, Coefficients{passes.view(), o.beta1, kept.data<float>(), C, D}, 1);
-  each(device, n * r, Basis{passes.view(), next, Q}, 1);
-  if (flip)
-    gemm(Transpose::yes, Transpose::yes, rows, width, r, 1, D, m, next, r, 1, G);
-  else
-    gemm(Transpose::no, Transpose::no, rows, width, r, 1, next, r, D, m, 1, G);
-  return estimate;
-}
-
-template <class Passes>
-void AdaPm::step(const Options& o, Passes& passes) {
-  // Twice the momentum, and 1 where factored. Those of low rank come one by one: each makes a copy of its gradient.
-  const auto kind_of = [&](const StepView& x) {
-    const int kind = 2 * static_cast<int>(momentum_of(o, std::string(x.name), x.shape)) +
-                     (o.factored && !x.matrix.vector);
-    return kind < 4 ? kind : -kind;
-  };
-  passes.by_kind(kind_of, [&](auto& of_kind, int kind) {
-    const auto momentum = static_cast<Momentum>(std::abs(kind) / 2);
-    const bool factored = kind % 2 != 0, full = momentum == Momentum::full;
-    Tensor estimate;
-    if (momentum == Momentum::low_rank) {
-      estimate = low_rank_estimate(o, of_kind);
-      of_kind.tell([&](const StepView& x) {
-        if (const i64 at = x.probe->element; at >= 0)
-          x.note("e", "Q′C′/(1 − β₁ᵗ) + (g − Q′Q′ᵀg)",
-                 static_cast<double>(estimate.data<float>()[at]));
+  template <class Passes>
+  static void step(const Options& o, Passes& passes) {
+    // Twice the momentum, and 1 where factored. Those of low rank come one by one: each makes a copy of its gradient.
+    const auto kind_of = [&](const StepView& x) {
+      const int kind = 2 * static_cast<int>(momentum_of(o, x.parameter->name, x.shape)) +
+                       (o.factored && !x.matrix.vector);
+      return kind < 4 ? kind : -kind;
+    };
+    passes.by_kind(kind_of, [&](auto& of_kind, int kind) {
+      const auto momentum = static_cast<Momentum>(std::abs(kind) / 2);
+      const bool factored = kind % 2 != 0, full = momentum == Momentum::full;
+      Tensor estimate;
+      if (momentum == Momentum::low_rank) {
+        estimate = low_rank_estimate(o, of_kind);
+        of_kind.tell([&](const StepView& x) {
+          if (const i64 at = x.probe->element; at >= 0)
+            x.note("e", "Q′C′/(1 − β₁ᵗ) + (g − Q′Q′ᵀg)",
+                   static_cast<double>(estimate.data<float>()[at]));
+        });
+      }
+      const Numbers numbers{o.lr,           full ? o.beta1 : 0,
+                            o.beta2,        o.eps,
+                            o.weight_decay, estimate.defined() ? estimate.data<float>() : nullptr};
+      if (!factored && full) return of_kind.apply(pass<Move<false>>(numbers), first_slots<2>);
+      if (!factored) return of_kind.apply(pass<Move<false>>(numbers), first_slots<1>);
+      of_kind.sums(pass<Squares>(1e-30));
+      of_kind.between(Means{o.beta2});
+      of_kind.tell([](const StepView& x) {
+        note_means(x, running_means(x, static_cast<std::size_t>(x.mean_count - 2)), "R", "C");
       });
-    }
-    const Numbers numbers{o.lr,           full ? o.beta1 : 0,
-                          o.beta2,        o.eps,
-                          o.weight_decay, estimate.defined() ? estimate.data<float>() : nullptr};
-    if (!factored && full) return of_kind.apply(pass<Move<false>>(numbers), first_slots<2>);
-    if (!factored) return of_kind.apply(pass<Move<false>>(numbers), first_slots<1>);
-    of_kind.sums(pass<Squares>(1e-30));
-    of_kind.between(Means{o.beta2});
-    of_kind.tell([](const StepView& x) {
-      note_means(x, running_means(x, static_cast<std::size_t>(x.mean_count - 2)), "R", "C");
+      if (full) return of_kind.apply(pass<Move<true>>(numbers), first_slots<1>);
+      of_kind.apply(pass<Move<true>>(numbers), first_slots<0>);
     });
-    if (full) return of_kind.apply(pass<Move<true>>(numbers), first_slots<1>);
-    of_kind.apply(pass<Move<true>>(numbers), first_slots<0>);
-  });
-}
+  }
+};
 
 }  // namespace minima

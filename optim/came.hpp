@@ -49,7 +49,7 @@ struct Came {
     return slots;
   }
 
-  /// After the first pass: R, C and what divides by the root of their moment; RMS(p).
+  /// After the first pass.
   struct Means {
     Options o;
     template <class Team>

@@ -43,15 +43,7 @@ double fold(std::span<const NormPart> parts, const N& norm) {
 }
 
 double norm_of(std::span<const NormPart> parts, Norm norm) {
-  switch (norm) {
-    case Norm::l1:
-      return fold(parts, AbsoluteTerms{});
-    case Norm::maximum:
-      return fold(parts, LargestTerm{});
-    case Norm::l2:
-      break;
-  }
-  return fold(parts, SquareTerms{});
+  return with_norm(norm, [&](const auto& terms) { return fold(parts, terms); });
 }
 
 }  // namespace

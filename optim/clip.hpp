@@ -26,33 +26,40 @@ MINIMA_HD double clip_factor(double norm, double max_norm) {
 }
 
 /// What a norm adds up for one entry, how, and what is made of the sum: the same on every device.
-struct AbsoluteTerms {
-  MINIMA_HD double term(double x) const { return x < 0 ? -x : x; }
-  MINIMA_HD double operator()(double a, double b) const { return a + b; }
-  MINIMA_HD double finish(double sum) const { return sum; }
-};
-struct SquareTerms {
-  MINIMA_HD double term(double x) const { return x * x; }
-  MINIMA_HD double operator()(double a, double b) const { return a + b; }
+template <Norm kNorm>
+struct NormTerms {
+  MINIMA_HD double term(double x) const { return kNorm == Norm::l2 ? x * x : x < 0 ? -x : x; }
+  MINIMA_HD double operator()(double a, double b) const {
+    // NaN stays, whichever side it comes from.
+    return kNorm == Norm::maximum ? (b > a || b != b ? b : a) : a + b;
+  }
   MINIMA_HD double finish(double sum) const {
     using std::sqrt;
-    return sqrt(sum);
+    return kNorm == Norm::l2 ? sqrt(sum) : sum;
   }
 };
-/// NaN stays, whichever side it comes from.
-struct LargestTerm {
-  MINIMA_HD double term(double x) const { return x < 0 ? -x : x; }
-  MINIMA_HD double operator()(double a, double b) const { return b > a || b != b ? b : a; }
-  MINIMA_HD double finish(double largest) const { return largest; }
-};
+
+/// f(NormTerms<norm>{})
+template <class F>
+auto with_norm(Norm norm, const F& f) {
+  switch (norm) {
+    case Norm::l1:
+      return f(NormTerms<Norm::l1>{});
+    case Norm::maximum:
+      return f(NormTerms<Norm::maximum>{});
+    case Norm::l2:
+      break;
+  }
+  return f(NormTerms<Norm::l2>{});
+}
 
 /// What becomes of a step; on a GPU, in its memory.
 struct Outcome {
   double norm = 0;   ///< of the gradient, scaled
   double scale = 1;  ///< multiplies every gradient: unscaling and clipping in one
   double loss = 0;   ///< that of the options
-  u16 clipped = 0,
-      skipped = 0;           ///< 1: yes. With no gap before what follows: a copy reads every byte
+  /// 1: yes. With no gap before what follows: a copy reads every byte.
+  u16 clipped = 0, skipped = 0;
   unsigned bad_weights = 0;  ///< 1: some weight is inf or NaN now
 };
 

@@ -1,4 +1,4 @@
-/// Groups: parameters that share options which stand over those of the optimizer's spec.
+/// Groups: parameters that share options.
 ///
 ///     make_optimizer("adamw:lr=5e-4", decay_groups(model.parameters()));
 #pragma once
@@ -10,8 +10,8 @@
 
 namespace minima {
 
-/// Parameters that share options. `options` are written as on the command line
-/// ("lr=1e-3:weight_decay=0") and stand over those of the optimizer's spec.
+/// `options` are written as on the command line ("lr=1e-3:weight_decay=0") and stand over those of
+/// the optimizer's spec.
 struct ParameterGroup {
   std::vector<Parameter*> parameters;
   std::string options;
@@ -36,9 +36,5 @@ struct GroupPattern {
 /// parameter is left for.
 std::vector<ParameterGroup> group_by_pattern(const std::vector<ParameterGroup>& groups,
                                              const std::vector<GroupPattern>& patterns);
-inline std::vector<ParameterGroup> group_by_pattern(const std::vector<Parameter*>& parameters,
-                                                    const std::vector<GroupPattern>& patterns) {
-  return group_by_pattern(std::vector<ParameterGroup>{{parameters, ""}}, patterns);
-}
 
 }  // namespace minima

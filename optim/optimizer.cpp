@@ -61,12 +61,13 @@ double root_mean_square(const Tensor& x, i64 size) {
 
 /// A step of one parameter, with what it did. `step` makes it.
 template <class Step>
-TensorReport watched_step(const AnyRule& rule, const Parameter& parameter, StepView& view,
-                          double scale, double lr_factor, const Step& step) {
+TensorReport watched_step(const AnyRule& rule, StepView& view, double scale, double lr_factor,
+                          const Step& step) {
   Probe own;
   if (!view.probe) view.probe = &own;
+  const Parameter& parameter = *view.parameter;
   const i64 size = view.shape.size();
-  TensorReport report{std::string(view.name), 0, 0, 0, std::nan(""), false};
+  TensorReport report{parameter.name, 0, 0, 0, std::nan(""), false};
   report.gradient_rms = root_mean_square(parameter.gradient.values(), size) * std::abs(scale);
   report.weight_rms = root_mean_square(parameter.value, size);
   const Tensor before = parameter.value.clone().to(DType::f32);
@@ -76,10 +77,8 @@ TensorReport watched_step(const AnyRule& rule, const Parameter& parameter, StepV
   const Note *const alpha = view.probe->find("α"), *const clip = view.probe->find("clip");
   if (alpha)
     report.step_size = alpha->value;
-  else
-    for (const auto& [name, value] : rule.options())
-      if (const double* lr = std::get_if<double>(&value); lr && name == "lr")
-        report.step_size = *lr * lr_factor;
+  else if (const std::optional<double> lr = rule.lr())
+    report.step_size = *lr * lr_factor;
   report.update_clipped = clip && clip->value > 1;
   return report;
 }
@@ -87,7 +86,6 @@ TensorReport watched_step(const AnyRule& rule, const Parameter& parameter, StepV
 /// What a step changes by one rule.
 struct Group {
   const AnyRule* rule;
-  std::vector<Parameter*> parameters;
   std::vector<StepView> views;
 };
 
@@ -98,13 +96,12 @@ void step_views(Group& group, const StepOptions& options, double scale, StepRepo
   if (!options.watch) return step(std::span(group.views));
   const Stopwatch all;
   double stepping = 0;
-  for (std::size_t i = 0; i < group.views.size(); ++i)
-    report.tensors.push_back(watched_step(*group.rule, *group.parameters[i], group.views[i], scale,
-                                          options.lr_factor, [&] {
-                                            const Stopwatch clock;
-                                            step(std::span(&group.views[i], 1));
-                                            stepping += clock.seconds();
-                                          }));
+  for (StepView& view : group.views)
+    report.tensors.push_back(watched_step(*group.rule, view, scale, options.lr_factor, [&] {
+      const Stopwatch clock;
+      step(std::span(&view, 1));
+      stepping += clock.seconds();
+    }));
   report.watch_seconds += all.seconds() - stepping;
 }
 
@@ -123,7 +120,8 @@ StepReport make_step(Where where, Device device, std::span<Group> groups,
   report.has_loss = options.loss.defined();
   std::vector<Parameter*> measured;
   for (const Group& group : groups)
-    if (report.measured) std::ranges::copy(group.parameters, std::back_inserter(measured));
+    if (report.measured)
+      std::ranges::transform(group.views, std::back_inserter(measured), &StepView::parameter);
   Outcome here, *outcome = &here;
   if constexpr (AnyGpu<Where>) {
     report.on_gpu = Tensor::empty({sizeof(Outcome)}, DType::u8, device);
@@ -133,30 +131,20 @@ StepReport make_step(Where where, Device device, std::span<Group> groups,
           {options.gradient_scale, options.clip_norm, options.skip_non_finite,
            report.has_loss ? options.loss.data<double>() : nullptr},
           outcome);
-  if (!report.on_gpu.defined())
-    take(here, report);
-  else if (options.watch)
-    here = read_outcome(report.on_gpu);
-  if (here.skipped) return report;
-  for (Group& group : groups)
-    step_views(group, options, here.scale, report, [&](std::span<StepView> views) {
-      if (!views.empty()) step(where, *group.rule, views, options.lr_factor, outcome);
-    });
-  if constexpr (!AnyGpu<Where>) report.bad_weights = here.bad_weights != 0;
+  if (report.on_gpu.defined() && options.watch) here = read_outcome(report.on_gpu);
+  if (!here.skipped)
+    for (Group& group : groups)
+      step_views(group, options, here.scale, report, [&](std::span<StepView> views) {
+        if (!views.empty()) step(where, *group.rule, views, options.lr_factor, outcome);
+      });
+  if (!report.on_gpu.defined()) take(here, report);
   return report;
 }
 
 Json to_json(const OptionValues& options) {
   Json json = Json::object();
   for (const auto& [name, value] : options)
-    std::visit(
-        [&, &name = name](const auto& each) {
-          if constexpr (std::is_same_v<decltype(each), const std::monostate&>)
-            json[name] = nullptr;
-          else
-            json[name] = each;
-        },
-        value);
+    json[name] = std::visit([](const auto& each) { return Json(each); }, value);
   return json;
 }
 
@@ -205,7 +193,7 @@ struct Optimizer::Impl {
         "the optimizer",
         parameter.name, to_string(parameter.value.device()), to_string(device));
     StepView view;
-    view.name = parameter.name;
+    view.parameter = &parameter;
     view.shape = parameter.value.shape();
     view.matrix = MatrixShape(view.shape);
     view.value = float_view(parameter.value, "value", parameter.name);
@@ -275,14 +263,13 @@ Optimizer make_optimizer(const std::string& spec, const std::vector<ParameterGro
 }
 
 StepReport Optimizer::step(const StepOptions& options) {
-  check(options.clip_norm >= 0, "optimizer: clip_norm is {}; it must be at least 0, which is off",
-        options.clip_norm);
+  for (const auto& [name, value] :
+       {std::pair{"clip_norm", options.clip_norm}, {"clip_value", options.clip_value}})
+    check(value >= 0, "optimizer: {} is {}; it must be at least 0, which is off", name, value);
   check(options.lr_factor >= 0 && std::isfinite(options.lr_factor) &&
             std::isfinite(options.gradient_scale),
         "optimizer: lr_factor is {}, gradient_scale {}; the first must be at least 0, both finite",
         options.lr_factor, options.gradient_scale);
-  check(options.clip_value >= 0, "optimizer: clip_value is {}; it must be at least 0, which is off",
-        options.clip_value);
   Impl& impl = *impl_;
   check(
       !options.loss.defined() || (options.loss.size() == 1 && options.loss.device() != Device{} &&
@@ -295,11 +282,10 @@ StepReport Optimizer::step(const StepOptions& options) {
         to_string(impl.device));
   // Views check every gradient, before anything changes.
   std::vector<Group> groups;
-  for (const auto& rule : impl.rules) groups.push_back({rule.get(), {}, {}});
+  for (const auto& rule : impl.rules) groups.push_back({rule.get(), {}});
   for (std::size_t i = 0; i < impl.entries.size(); ++i) {
     const Impl::Entry& entry = impl.entries[i];
     if (!entry.parameter->trainable || !entry.parameter->gradient) continue;
-    groups[entry.group].parameters.push_back(entry.parameter);
     groups[entry.group].views.push_back(impl.view(i, options));
   }
   return on_device(impl.device,
@@ -332,9 +318,7 @@ Json Optimizer::options() const {
 }
 
 bool Optimizer::takes_schedule() const {
-  for (const auto& rule : impl_->rules)
-    if (rule->takes_schedule()) return true;
-  return false;
+  return std::ranges::any_of(impl_->rules, [](const auto& rule) { return rule->lr().has_value(); });
 }
 
 Tensor Optimizer::values(const PlannedSlot& slot) const {
@@ -377,8 +361,7 @@ std::vector<NamedTensor> Optimizer::tensors() const {
 }
 
 void Optimizer::assign(const std::map<std::string, Tensor>& tensors) {
-  std::map<std::string, Tensor> own;
-  for (const auto& [name, tensor] : this->tensors()) own.emplace(name, tensor);
+  std::map<std::string, Tensor> own = by_name(this->tensors());
   std::string faults;
   const auto describe = [](const Tensor& x) {
     return fmt::format("{} {}", dtype_name(x.dtype()), x.shape());
@@ -396,10 +379,7 @@ void Optimizer::assign(const std::map<std::string, Tensor>& tensors) {
   check(faults.empty(),
         "optimizer state: it belongs to another model, optimizer or storage than this {}:{}",
         this->name(), faults);
-  for (const auto& [name, tensor] : own) {
-    Tensor target = tensor;
-    target.copy_from(tensors.at(name));
-  }
+  for (auto& [name, tensor] : own) tensor.copy_from(tensors.at(name));
 }
 
 std::vector<ParameterShape> Optimizer::parameters() const {

@@ -7,9 +7,6 @@
 ///       …                                        // clear the gradients
 ///     }
 ///     optimizer.save("optimizer.safetensors");
-///
-/// What an optimizer is made of: a *rule* (the formula: optim/rule.hpp), a *storage* for each slot
-/// of its state (optim/storage/plan.hpp), and the engine that runs one over the other (optim/engine/engine.hpp).
 #pragma once
 
 #include <filesystem>
@@ -19,8 +16,8 @@
 #include <string>
 #include <vector>
 
+#include "core/json.hpp"
 #include "core/safetensors.hpp"
-#include "optim/engine/state_file.hpp"
 #include "optim/engine/traced.hpp"
 #include "optim/groups.hpp"
 #include "optim/storage/plan.hpp"
@@ -62,8 +59,8 @@ struct TensorReport {
   double weight_rms;    ///< before the step
   double update_rms;    ///< of the change
   double step_size;     ///< lr of this step; for Adafactor its α
-  bool
-      update_clipped;  ///< the rule cut the update by its own threshold (clip_threshold, d; not on a GPU)
+  /// The rule cut the update by its own threshold (clip_threshold, d; not on a GPU).
+  bool update_clipped;
 };
 
 struct StepReport {
@@ -151,5 +148,16 @@ inline Optimizer make_optimizer(const std::string& spec,
 
 /// Every name that make_optimizer takes.
 std::vector<std::string> optimizer_names();
+
+/// A state as Optimizer::save wrote it.
+struct SavedState {
+  std::string optimizer;
+  /// Optimizer::options(); "slots": of each key its storage, sign and block_size.
+  Json options;
+  std::map<std::string, Tensor> tensors;  ///< see Optimizer::tensors
+};
+
+/// Reads it without its model. Throws Error when the file is damaged or no optimizer's state.
+SavedState read_state(const std::filesystem::path& path);
 
 }  // namespace minima

@@ -60,6 +60,8 @@ i64 parse_choice(std::string_view owner, std::string_view name, const std::strin
   return found - choices.begin();
 }
 
+}  // namespace detail
+
 void check_range(std::string_view owner, std::string_view name, double value, const Range& range) {
   if (range.holds(value)) return;
   std::string wanted;
@@ -85,5 +87,4 @@ void check_float(std::string_view owner, std::string_view name, double value, co
        value, Limits::max());
 }
 
-}  // namespace detail
 }  // namespace minima

@@ -66,10 +66,15 @@ std::pair<std::string, OptionList> parse_spec(const std::string& spec);
 OptionList parse_options(const std::string& text);
 
 /// An option's value, whatever its type; the first stands for "none".
-using OptionValue = std::variant<std::monostate, bool, i64, double, std::string>;
+using OptionValue = std::variant<std::nullptr_t, bool, i64, double, std::string>;
 using OptionValues = std::vector<std::pair<std::string, OptionValue>>;
 
 std::vector<std::string> option_names(const OptionValues& options);
+
+/// Throws Error for a number out of its range.
+void check_range(std::string_view owner, std::string_view name, double value, const Range& range);
+/// Throws Error for a number that is another one to what computes in 32 bits: 0, or out of its range.
+void check_float(std::string_view owner, std::string_view name, double value, const Range& range);
 
 namespace detail {
 
@@ -77,8 +82,6 @@ double parse_number(std::string_view owner, std::string_view name, const std::st
 bool parse_bool(std::string_view owner, std::string_view name, const std::string& text);
 i64 parse_choice(std::string_view owner, std::string_view name, const std::string& text,
                  std::span<const std::string_view> choices);
-void check_range(std::string_view owner, std::string_view name, double value, const Range& range);
-void check_float(std::string_view owner, std::string_view name, double value, const Range& range);
 
 template <class T>
 inline constexpr bool is_optional = false;
@@ -108,6 +111,16 @@ void parse_value(std::string_view owner, std::string_view name, const Range& ran
 }
 
 template <class Value>
+std::optional<double> number_in(const Value& value) {
+  if constexpr (is_optional<Value>)
+    return value ? number_in(*value) : std::nullopt;
+  else if constexpr (std::is_arithmetic_v<Value>)
+    return static_cast<double>(value);
+  else
+    return std::nullopt;
+}
+
+template <class Value>
 OptionValue plain_value(const Value& value) {
   if constexpr (is_optional<Value>) {
     return value ? plain_value(*value) : OptionValue();
@@ -120,55 +133,43 @@ OptionValue plain_value(const Value& value) {
 
 }  // namespace detail
 
+/// Calls f(field, value) for each field of `options`.
+template <class Options, class F>
+void for_fields(Options& options, const F& f) {
+  std::apply([&](const auto&... field) { (f(field, options.*field.member), ...); },
+             Options::fields());
+}
+
 /// Sets the option `name` from text. False when there is none of that name; throws Error, naming
 /// `owner`, for a value that cannot be read or is out of range.
 template <class Options>
 bool set_option(Options& options, std::string_view owner, std::string_view name,
                 const std::string& text) {
-  const auto try_field = [&](const auto& field) {
-    if (field.name != name) return false;
-    detail::parse_value(owner, name, field.range, text, options.*field.member);
-    return true;
-  };
-  return std::apply([&](const auto&... field) { return (try_field(field) || ...); },
-                    Options::fields());
+  bool found = false;
+  for_fields(options, [&](const auto& field, auto& value) {
+    if (field.name != name) return;
+    detail::parse_value(owner, name, field.range, text, value);
+    found = true;
+  });
+  return found;
 }
 
-/// Throws Error for a number out of its range, which code may have set without set_option.
+/// Checks every number, which code may have set without set_option, by check_range or check_float.
 template <class Options>
-void check_options(const Options& options, std::string_view owner) {
-  const auto check_field = [&]<class Value>(const auto& field, const Value& value) {
-    if constexpr (detail::is_optional<Value>) {
-      if (value) detail::check_range(owner, field.name, static_cast<double>(*value), field.range);
-    } else if constexpr (std::is_arithmetic_v<Value>) {
-      detail::check_range(owner, field.name, static_cast<double>(value), field.range);
-    }
-  };
-  std::apply([&](const auto&... field) { (check_field(field, options.*field.member), ...); },
-             Options::fields());
-}
-
-/// Throws Error for a number that is another one to what computes in 32 bits: 0, or out of its range.
-template <class Options>
-void check_floats(const Options& options, std::string_view owner) {
-  const auto check_field = [&]<class Value>(const auto& field, const Value& value) {
-    if constexpr (std::is_same_v<Value, double>)
-      detail::check_float(owner, field.name, value, field.range);
-    else if constexpr (std::is_same_v<Value, std::optional<double>>)
-      if (value) detail::check_float(owner, field.name, *value, field.range);
-  };
-  std::apply([&](const auto&... field) { (check_field(field, options.*field.member), ...); },
-             Options::fields());
+void check_options(const Options& options, std::string_view owner,
+                   decltype(check_range)& check_number = check_range) {
+  for_fields(options, [&](const auto& field, const auto& value) {
+    if (const std::optional<double> number = detail::number_in(value))
+      check_number(owner, field.name, *number, field.range);
+  });
 }
 
 template <class Options>
 OptionValues option_values(const Options& options) {
   OptionValues values;
-  std::apply(
-      [&](const auto&... field) {
-        (values.emplace_back(field.name, detail::plain_value(options.*field.member)), ...);
-      },
-      Options::fields());
+  for_fields(options, [&](const auto& field, const auto& value) {
+    values.emplace_back(field.name, detail::plain_value(value));
+  });
   return values;
 }
 

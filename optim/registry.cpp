@@ -3,6 +3,7 @@
 #include <mutex>
 
 #include "core/nearest.hpp"
+#include "optim/optimizer.hpp"
 #include "optim/rules.hpp"
 
 namespace minima {

@@ -39,6 +39,4 @@ struct OptimizerSpec {
 /// Throws Error as make_optimizer does.
 OptimizerSpec resolve(const std::string& spec);
 
-std::vector<std::string> optimizer_names();
-
 }  // namespace minima

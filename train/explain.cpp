@@ -35,8 +35,7 @@ Json Explanation::step(const Tensor& gradient) {
   const i64 at = options_.element;
   const auto stored = [&] {
     Json slots = Json::array();
-    std::map<std::string, Tensor> tensors;
-    for (const NamedTensor& x : optimizer_.tensors()) tensors.emplace(x.name, x.tensor);
+    const auto tensors = by_name(optimizer_.tensors());
     for (const PlannedSlot& slot : optimizer_.state().slots) {
       if (slot.storage == Storage::i32) continue;
       Json json = {{"slot", slot.slot},

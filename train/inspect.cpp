@@ -4,8 +4,8 @@
 #include <cmath>
 #include <optional>
 
+#include "core/code_map.hpp"
 #include "optim/factored.hpp"
-#include "optim/storage/block8.hpp"
 #include "optim/storage/slot.hpp"
 
 namespace minima {

@@ -12,7 +12,6 @@
 #include <array>
 #include <map>
 
-#include "optim/engine/state_file.hpp"
 #include "optim/optimizer.hpp"
 #include "optim/storage/slot.hpp"
 

@@ -82,14 +82,7 @@ using namespace MINIMA_BACKEND;
 template <>
 void measure(Gpu gpu, std::span<const NormPart> parts, Norm norm, const OutcomeOptions& options,
              Outcome* outcome) {
-  switch (norm) {
-    case Norm::l1:
-      return measure_as<AbsoluteTerms>(gpu, parts, options, outcome);
-    case Norm::maximum:
-      return measure_as<LargestTerm>(gpu, parts, options, outcome);
-    case Norm::l2:
-      return measure_as<SquareTerms>(gpu, parts, options, outcome);
-  }
+  with_norm(norm, [&]<class N>(const N&) { measure_as<N>(gpu, parts, options, outcome); });
 }
 
 template <>

@@ -41,7 +41,8 @@ class AnyRule {
   virtual OptionValues options() const = 0;
   virtual std::vector<Slot> slots(const ParameterShape& parameter) const = 0;
   virtual bool keeps_step() const = 0;
-  virtual bool takes_schedule() const = 0;
+  /// None where a rule makes its own step size: a schedule has no effect.
+  virtual std::optional<double> lr() const = 0;
   /// One step of all `views`, which lie on the CPU, with `lr_factor` on the learning rate.
   virtual void step(std::span<const StepView> views, double lr_factor) const = 0;
   virtual std::unique_ptr<AnyRule> clone() const = 0;
@@ -70,16 +71,6 @@ bool with_slots(std::size_t count, const F& f, std::index_sequence<K...> slots =
   }
 }
 
-/// One step of R by passes over its parameters (optim/engine/matrix_pass.hpp).
-template <class R, class Passes>
-void make_passes(const typename R::Options& options, Passes& passes) {
-  if constexpr (ElementwiseRule<R>)
-    with_slots<R>(R::slots(options).size(),
-                  [&](auto slots) { passes.apply(pass<R>(options), slots); });
-  else
-    R::step(options, passes);
-}
-
 /// Calls step(view) for each, several side by side; `temporary` tells the elements of temporaries that it makes.
 void step_matrices(std::span<const StepView> views,
                    const std::function<void(const StepView& view)>& step,
@@ -97,7 +88,7 @@ class RuleRunner final : public AnyRule {
     return set_option(options_, owner, option, text);
   }
   void validate() const override {
-    check_floats(options_, R::name);
+    check_options(options_, R::name, check_float);
     if constexpr (requires { R::validate(options_); }) R::validate(options_);
   }
   OptionValues options() const override { return option_values(options_); }
@@ -116,10 +107,7 @@ class RuleRunner final : public AnyRule {
     if constexpr (requires { R::keeps_step(options_); }) return R::keeps_step(options_);
     return true;
   }
-  bool takes_schedule() const override {
-    if constexpr (requires { R::takes_schedule(options_); }) return R::takes_schedule(options_);
-    return true;
-  }
+  std::optional<double> lr() const override { return options_.lr; }
   std::unique_ptr<AnyRule> clone() const override { return std::make_unique<RuleRunner>(*this); }
 
   /// Those of a step, with this factor on the learning rate.

@@ -6,38 +6,12 @@
 #include "core/tensor.hpp"
 
 namespace minima {
+namespace {
 
-PassesOnCpu::PassesOnCpu(const StepView& view)
-    : view_(view),
-      sums_(static_cast<std::size_t>(Workspace::kNumbers +
-                                     view.matrix.batch * (view.matrix.rows + view.matrix.columns))),
-      factors_(static_cast<std::size_t>(2 * view.matrix.batch *
-                                        (view.matrix.rows + view.matrix.columns)),
-               1.0f) {
-  const i64 rows = view.matrix.batch * view.matrix.rows,
-            columns = view.matrix.batch * view.matrix.columns;
-  double* const sums = sums_.data();
-  float* const factors = factors_.data();
-  view_.workspace = {sums + Workspace::kNumbers,
-                     sums + Workspace::kNumbers + rows,
-                     sums,
-                     {{factors, factors + rows + columns},
-                      {factors + rows, factors + 2 * rows + columns},
-                      view.matrix.rows,
-                      view.matrix.columns}};
-}
-
-void PassesOnCpu::copy_gradient(float* to) const {
-  const i64 width = view_.matrix.columns;
-  for_row_chunks(view_.matrix, [&](i64, i64 first, i64 last) {
-    for_pieces(view_, 0, width, first * width, last * width, Access::read, [&](const Piece& x) {
-      float* const at = to + x.i * width + x.j;
-      for (i64 k = 0; k < x.n; ++k) at[k] = x.gradient(k);
-    });
-  });
-}
-
-void for_row_chunks(const MatrixShape& shape, const std::function<void(i64, i64, i64)>& f) {
+/// Calls f(chunk, first row, row after the last) for every chunk of 32 rows, counted over the batch, on
+/// all threads.
+template <class F>
+void for_row_chunks(const MatrixShape& shape, const F& f) {
   const i64 per_matrix = detail::chunks_per_matrix(shape), rows = detail::kChunkRows;
   // Small chunks go together in one task.
   const i64 together =
@@ -48,6 +22,27 @@ void for_row_chunks(const MatrixShape& shape, const std::function<void(i64, i64,
       f(chunk, matrix * shape.rows + first,
         matrix * shape.rows + std::min(shape.rows, first + rows));
     }
+  });
+}
+
+}  // namespace
+
+PassesOnCpu::PassesOnCpu(const StepView& view)
+    : view_(view),
+      sums_(static_cast<std::size_t>(Workspace::sums_for(view.matrix))),
+      factors_(static_cast<std::size_t>(Workspace::factors_for(view.matrix)), 1.0f) {
+  double* sums = sums_.data();
+  float* factors = factors_.data();
+  view_.workspace = Workspace::take(view.matrix, sums, factors);
+}
+
+void PassesOnCpu::copy_gradient(float* to) const {
+  const i64 width = view_.matrix.columns;
+  for_row_chunks(view_.matrix, [&](i64, i64 first, i64 last) {
+    for_pieces(view_, 0, width, first * width, last * width, Access::read, [&](const Piece& x) {
+      float* const at = to + x.i * width + x.j;
+      for (i64 k = 0; k < x.n; ++k) at[k] = x.gradient(k);
+    });
   });
 }
 

@@ -174,8 +174,4 @@ class PassesOnCpu {
   std::vector<float> factors_;
 };
 
-/// Calls f(chunk, first row, row after the last) for every chunk of 32 rows, counted over the batch, on
-/// all threads.
-void for_row_chunks(const MatrixShape& shape, const std::function<void(i64, i64, i64)>& f);
-
 }  // namespace minima

@@ -1,5 +1,3 @@
-#include "optim/engine/state_file.hpp"
-
 #include <xxhash.h>
 
 #include "optim/optimizer.hpp"
@@ -21,12 +19,6 @@ std::string checksum(const std::map<std::string, Tensor>& tensors, const std::st
   const XXH128_hash_t hash = XXH3_128bits_digest(state);
   XXH3_freeState(state);
   return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
-}
-
-std::map<std::string, Tensor> by_name(const std::vector<NamedTensor>& tensors) {
-  std::map<std::string, Tensor> result;
-  for (const auto& [name, tensor] : tensors) result.emplace(name, tensor);
-  return result;
 }
 
 /// All that decoding needs, so that `inspect` reads a state without its model.

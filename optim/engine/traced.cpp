@@ -39,15 +39,13 @@ void Trace::take_letters(const Trace& other, const std::vector<float>& marks,
   std::vector<Traced> letters;
   for (const Constant& constant : constants_)
     letters.push_back(input(constant.letter, constant.value));
-  const auto replace = [&](Traced& operand, const Traced& marked) {
-    if (operand.node >= 0) return;
-    const auto found = std::ranges::find(marks, marked.value);
-    if (found != marks.end()) operand = letters[static_cast<std::size_t>(found - marks.begin())];
-  };
-  for (std::size_t i = 0; i < other.nodes_.size(); ++i) {
-    replace(nodes_[i].a, other.nodes_[i].a);
-    replace(nodes_[i].b, other.nodes_[i].b);
-  }
+  for (std::size_t i = 0; i < other.nodes_.size(); ++i)
+    for (Traced Node::*operand : {&Node::a, &Node::b}) {
+      const Traced& marked = other.nodes_[i].*operand;
+      const auto found = std::ranges::find(marks, marked.value);
+      if (marked.node < 0 && found != marks.end())
+        nodes_[i].*operand = letters[static_cast<std::size_t>(found - marks.begin())];
+    }
 }
 
 }  // namespace minima

@@ -28,9 +28,6 @@ struct Traced {
   float value = 0;
   Trace* trace = nullptr;
   int node = -1;  ///< in trace
-
-  friend bool operator<(const Traced& a, const Traced& b) { return a.value < b.value; }
-  friend bool operator>(const Traced& a, const Traced& b) { return a.value > b.value; }
 };
 
 /// How an expression is written: its inputs and constants by name where they have one, or by value.
@@ -40,8 +37,8 @@ enum class Spelling { letters, numbers };
 class Trace {
  public:
   struct Node {
-    std::string_view
-        operation;  ///< "+", "-", "*", "/", "sqrt", "sign", "max", "cut", "neg"; empty: an input
+    /// "+", "-", "*", "/", "sqrt", "sign", "max", "cut", "neg"; empty: an input.
+    std::string_view operation;
     Traced a, b;
     float value;
     std::string name;  ///< of an input, or given by name()
@@ -61,7 +58,6 @@ class Trace {
   void name(const Traced& x, std::string text) {
     if (x.node >= 0 && !at(x).operation.empty()) at(x).name = std::move(text);
   }
-  const std::vector<Node>& nodes() const { return nodes_; }
   const std::vector<Constant>& constants() const { return constants_; }
 
   /// The formula of x down to inputs and named values; parentheses where they are needed.

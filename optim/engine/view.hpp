@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
+#include "core/parameter.hpp"
 #include "core/search.hpp"
 #include "core/shape.hpp"
 #include "optim/engine/traced.hpp"
@@ -77,18 +79,32 @@ struct Workspace {
   Factors factors;
 
   static constexpr i64 kNumbers = 2;
+
+  /// How many sums and factors there are for a parameter.
+  static i64 sums_for(const MatrixShape& m) { return kNumbers + m.batch * (m.rows + m.columns); }
+  static i64 factors_for(const MatrixShape& m) { return 2 * m.batch * (m.rows + m.columns); }
+  /// The workspace for a parameter, from the beginning of this memory, which then begins behind it.
+  static Workspace take(const MatrixShape& m, double*& sums, float*& factors) {
+    const auto next = [](auto*& from, i64 n) { return std::exchange(from, from + n); };
+    const i64 r = m.batch * m.rows, c = m.batch * m.columns;
+    Workspace result{
+        next(sums, r), next(sums, c), next(sums, kNumbers), {{}, {}, m.rows, m.columns}};
+    for (std::size_t k : {0, 1})
+      result.factors.r[k] = next(factors, r), result.factors.c[k] = next(factors, c);
+    return result;
+  }
 };
 
 /// One parameter in one step.
 struct StepView {
-  std::string_view name;
+  Parameter* parameter = nullptr;  ///< the host's; kernels know only the pointers into its arrays
   Shape shape;
   MatrixShape matrix;
   SlotView value;  ///< fp32 or bf16
   GradientView gradient;
-  std::array<SlotView, kMaxSlots>
-      slots;  ///< those with a value for each element, in the rule's order
-  std::array<float*, kMaxSlots> means = {};  ///< those of another shape, in the rule's order: fp32
+  /// In the rule's order: those with a value for each element, and those of another shape, in fp32.
+  std::array<SlotView, kMaxSlots> slots;
+  std::array<float*, kMaxSlots> means = {};
   std::array<i64, kMaxSlots> mean_sizes = {};
   int slot_count = 0, mean_count = 0;
   i32* step = nullptr;  ///< the steps made so far; null where the rule does not keep them

@@ -5,7 +5,6 @@
 
 #include "core/dtype.hpp"
 #include "optim/registry.hpp"
-#include "optim/storage/block8.hpp"
 
 namespace minima {
 namespace {
@@ -48,7 +47,7 @@ bool matches(const std::string& name, const std::string& pattern) {
 }
 
 i64 PlannedSlot::scales() const {
-  return storage == Storage::block8 ? block8::scales(elements(), block_size) : 0;
+  return storage == Storage::block8 ? (elements() + block_size - 1) / block_size : 0;
 }
 
 i64 PlannedSlot::bytes() const { return elements() * bytes_each(storage) + scales() * 4; }

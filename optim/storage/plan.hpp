@@ -20,9 +20,8 @@ struct PlannedSlot {
   bool dense = true;  ///< a value for each element of the parameter, which any storage may hold
   Storage storage = Storage::fp32;
   Sign sign = Sign::any;
-  i64 block_size = 0;  ///< block8 only
-  std::string reason =
-      {};  ///< why this storage: "block8 asked for", "2,304 elements, below 4,096", …
+  i64 block_size = 0;       ///< block8 only
+  std::string reason = {};  ///< why this storage: "state=block8", "under 4096 elements", …
 
   std::string key() const { return parameter + "/" + slot; }
   i64 elements() const { return shape.size(); }

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "core/code_map.hpp"
 #include "core/dtype.hpp"
-#include "optim/storage/block8.hpp"
 
 namespace minima {
 

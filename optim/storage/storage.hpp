@@ -3,6 +3,11 @@
 /// On a CPU a stretch of a slot is opened, which gives floats to compute on, and closed, which stores
 /// them; a GPU goes value by value (optim/engine/cuda/quads.hpp). A new storage is a name here and a case in
 /// each of these.
+///
+/// block8 (Dettmers, Lewis, Shleifer, Zettlemoyer 2022, arXiv:2110.02861): the flattened tensor is cut into
+/// blocks (256 values; the last may be shorter). A block keeps its largest magnitude, `absmax`, and for each
+/// value x the code of x/absmax: the index of the nearest number of a CodeMap (core/code_map.hpp). Decoding
+/// is map[code] · absmax. A block of zeros has absmax 0 and the codes of 0: zero stays zero.
 #pragma once
 
 #include <array>
@@ -16,7 +21,7 @@ namespace minima {
 enum class Storage : u8 {
   fp32,    ///< 4 bytes a value: the floats themselves
   bf16,    ///< 2 bytes: the upper half of a float, rounded to nearest even
-  block8,  ///< 1 byte, and a float for each block (storage/block8.hpp)
+  block8,  ///< 1 byte, and a float for each block
   i32,     ///< a counter: the slot `step`
 };
 

@@ -103,15 +103,15 @@ MUTANTS = [
      "!safe || closest < 2 * kDoubt << 8", "!safe"),
     ("a tie goes down", "core/code_map.cpp",
      "x == midpoint ? below + below % 2", "x == midpoint ? below"),
-    ("a block of zeros divided by zero", "optim/storage/block8.hpp",
+    ("a block of zeros divided by zero", "core/code_map.hpp",
      "largest == 0 ? 1.0f : std::bit_cast<float>(largest)", "std::bit_cast<float>(largest)"),
     ("the absmax of the wrong block", "optim/storage/storage.cpp",
      "const float absmax = slot.absmax[begin / slot.block_size];",
      "const float absmax = slot.absmax[begin / slot.block_size / 2];"),
     ("nonnegative slots in the signed code", "optim/storage/slot.cpp",
      "sign == Sign::any ? signed_code_map() : unsigned_code_map()", "signed_code_map()"),
-    ("the scale of a short last block forgotten in the plan", "optim/storage/block8.hpp",
-     "(elements + block_size - 1) / block_size", "std::max(i64{1}, elements / block_size)"),
+    ("the scale of a short last block forgotten in the plan", "optim/storage/plan.cpp",
+     "(elements() + block_size - 1) / block_size", "std::max(i64{1}, elements() / block_size)"),
     # the engine
     ("quantized before the weight moves", "optim/engine/loop.hpp",
      "        apply_formula(local, row, j + k, weight, gradient, state[K]...);",
@@ -141,13 +141,12 @@ MUTANTS = [
      "      continue;\n"
      "    }\n"),
     ("a skipped step advances t", "optim/optimizer.cpp",
-     "  if (here.skipped) return report;\n",
-     "  if (here.skipped) {\n"
+     "  if (!here.skipped)\n",
+     "  if (here.skipped)\n"
      "    for (Group& group : groups)\n"
      "      for (StepView& view : group.views)\n"
      "        if (view.step) ++*view.step;\n"
-     "    return report;\n"
-     "  }\n"),
+     "  if (!here.skipped)\n"),
     ("a skipped step is made", "optim/clip.hpp",
      "outcome.skipped = options.skip_non_finite && !finite;", "outcome.skipped = 0 * finite;"),
     ("clipping forgets gradient_scale", "optim/clip.hpp", "outcome.scale = scale * factor;", "outcome.scale = factor;"),

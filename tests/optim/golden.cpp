@@ -3,6 +3,7 @@
 #include <cmath>
 #include <set>
 
+#include "core/code_map.hpp"
 #include "core/file.hpp"
 #include "core/json.hpp"
 #include "core/ops/matmul.hpp"
@@ -10,7 +11,6 @@
 #include "optim/clip.hpp"
 #include "optim/optimizer.hpp"
 #include "optim/schedule.hpp"
-#include "optim/storage/block8.hpp"
 #include "tests/support.hpp"
 
 namespace minima {
@@ -302,9 +302,7 @@ class Replay {
   }
 
   void compare(i64 t) {
-    std::map<std::string, Tensor> own;
-    for (const NamedTensor& x : optimizer.tensors()) own.emplace(x.name, x.tensor);
-    own = without_bases(std::move(own));
+    std::map<std::string, Tensor> own = without_bases(by_name(optimizer.tensors()));
     if (bins)
       for (const PlannedSlot& slot : optimizer.state().slots)
         for (const auto& p : model.parameters)

@@ -78,8 +78,8 @@ TEST_CASE("a pattern is a piece of the name, unless it says where a part begins 
 
   Parameter before = parameter("pre_classifier.weight", {2, 2}),
             last = parameter("classifier.weight", {2, 2});
-  const auto groups = group_by_pattern(std::vector<Parameter*>{&before, &last},
-                                       {GroupPattern::parse("^classifier:lr=1")});
+  const auto groups =
+      group_by_pattern({{{&before, &last}, ""}}, {GroupPattern::parse("^classifier:lr=1")});
   const Optimizer optimizer = make_optimizer("adamw:lr=0.5", groups);
   CHECK(options_of(optimizer, "classifier.weight")["lr"] == 1);
   CHECK(options_of(optimizer, "pre_classifier.weight")["lr"] == 0.5);
@@ -91,12 +91,13 @@ TEST_CASE("a pattern without options or without parameters is refused by name") 
     CHECK_THROWS_WITH_AS(GroupPattern::parse(wrong), doctest::Contains("a pattern and options"),
                          Error);
   CHECK_THROWS_WITH_AS(GroupPattern::parse("bias:lr"), doctest::Contains("name=value"), Error);
-  CHECK_THROWS_WITH_AS(group_by_pattern(model.all(), {{"encoder", "lr=1"}}),
+  CHECK_THROWS_WITH_AS(group_by_pattern({{model.all(), ""}}, {{"encoder", "lr=1"}}),
                        doctest::Contains("'encoder'"), Error);
-  CHECK_THROWS_WITH_AS(group_by_pattern(model.all(), {{"bias|weight", "lr=1"}, {"bias", "lr=2"}}),
-                       doctest::Contains("'bias'"), Error);
   CHECK_THROWS_WITH_AS(
-      make_optimizer("adamw", group_by_pattern(model.all(), {{"bias", "betas=1"}})),
+      group_by_pattern({{model.all(), ""}}, {{"bias|weight", "lr=1"}, {"bias", "lr=2"}}),
+      doctest::Contains("'bias'"), Error);
+  CHECK_THROWS_WITH_AS(
+      make_optimizer("adamw", group_by_pattern({{model.all(), ""}}, {{"bias", "betas=1"}})),
       doctest::Contains("betas"), Error);
 }
 

@@ -1,8 +1,8 @@
 #include "optim/storage/plan.hpp"
 
 #include "core/buffer.hpp"
+#include "core/code_map.hpp"
 #include "core/cpu/threads.hpp"
-#include "optim/storage/block8.hpp"
 #include "tests/optim/support.hpp"
 
 using namespace minima;

@@ -186,9 +186,7 @@ TEST_CASE("state that is written where all was zero moves the next step") {
         Optimizer other =
             make_optimizer(std::string("adamw:weight_decay=0:state=") + state, model.all());
         other.set_values(other.state().slots[0], momentum);
-        std::map<std::string, Tensor> tensors;
-        for (const auto& [name, tensor] : other.tensors()) tensors.emplace(name, tensor);
-        optimizer.assign(tensors);
+        optimizer.assign(by_name(other.tensors()));
       }
       step();
       for (i64 row : {0, 7})

@@ -8,7 +8,6 @@
 #include "optim/lion.hpp"
 #include "optim/registry.hpp"
 #include "optim/sgd.hpp"
-#include "optim/storage/block8.hpp"
 #include "tests/optim/support.hpp"
 
 using namespace minima;

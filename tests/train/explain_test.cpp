@@ -42,8 +42,7 @@ TEST_CASE("an explained step is the optimizer's step, bit for bit, in fp32, bf16
         same(step["lines"].back()["letter"] == "p" ? step["lines"].back()["value"]
                                                    : step["value"]["after"],
              parameter.value.data<float>()[element]);
-        std::map<std::string, Tensor> tensors;
-        for (const NamedTensor& x : optimizer.tensors()) tensors.emplace(x.name, x.tensor);
+        const auto tensors = by_name(optimizer.tensors());
         for (const Json& slot : step["slots"]) {
           const std::string key = "w/" + slot["slot"].get<std::string>();
           CAPTURE(key);

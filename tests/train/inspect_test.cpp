@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include "core/file.hpp"
-#include "optim/storage/block8.hpp"
 #include "tests/support.hpp"
 
 namespace minima {

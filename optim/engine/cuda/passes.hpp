@@ -467,29 +467,21 @@ class PassesOnGpu {
   /// Steps all views, whose workspaces are made here where the rule has need of them.
   PassesOnGpu(Gpu gpu, std::span<const StepView> views, bool workspaces, Outcome* outcome)
       : gpu_(gpu), outcome_(outcome), host_(views.begin(), views.end()) {
-    i64 rows = 0, columns = 0;
-    const i64 count = std::ssize(host_);
     if (workspaces) {
-      for (const StepView& view : host_)
-        rows += view.matrix.batch * view.matrix.rows,
-            columns += view.matrix.batch * view.matrix.columns;
-      sums_ = Tensor::empty({rows + columns + count * Workspace::kNumbers}, DType::f64, place());
-      factors_ = Tensor::empty({2 * (rows + columns)}, DType::f32, place());
-      double* sums = sums_.data<double>();
-      float* factors = factors_.data<float>();
-      const auto take = [](auto*& from, i64 n) { return std::exchange(from, from + n); };
-      for (StepView& view : host_) {
-        const i64 r = view.matrix.batch * view.matrix.rows,
-                  c = view.matrix.batch * view.matrix.columns;
-        Workspace& space = view.workspace;
-        space.rows = take(sums, r), space.columns = take(sums, c);
-        space.numbers = take(sums, Workspace::kNumbers);
-        Factors& each = space.factors;
-        each.rows = view.matrix.rows, each.columns = view.matrix.columns;
-        for (std::size_t k : {0, 1}) each.r[k] = take(factors, r), each.c[k] = take(factors, c);
+      i64 sums = 0, factors = 0;
+      for (const StepView& view : host_) {
+        sums += Workspace::sums_for(view.matrix);
+        factors += Workspace::factors_for(view.matrix);
       }
+      sums_ = Tensor::empty({sums}, DType::f64, place());
+      factors_ = Tensor::empty({factors}, DType::f32, place());
+      double* free_sums = sums_.data<double>();
+      float* free_factors = factors_.data<float>();
+      for (StepView& view : host_)
+        view.workspace = Workspace::take(view.matrix, free_sums, free_factors);
     }
     device_ = MINIMA_BACKEND::on_device(gpu, host_);
+    const i64 count = std::ssize(host_);
     for (i64 k = 0; k < count; ++k)
       if (host_[static_cast<std::size_t>(k)].matrix.size() > 0) index_.push_back(k);
     each(gpu_, count, Begin{at<StepView>(device_), outcome_});
@@ -632,7 +624,12 @@ template <class R>
 void step_of_rule(Gpu gpu, const AnyRule& rule, std::span<const StepView> views, double lr_factor,
                   Outcome* outcome) {
   PassesOnGpu passes(gpu, views, MatrixRule<R>, outcome);
-  detail::make_passes<R>(static_cast<const RuleRunner<R>&>(rule).scaled(lr_factor), passes);
+  const typename R::Options options = static_cast<const RuleRunner<R>&>(rule).scaled(lr_factor);
+  if constexpr (ElementwiseRule<R>)
+    detail::with_slots<R>(R::slots(options).size(),
+                          [&](auto slots) { passes.apply(pass<R>(options), slots); });
+  else
+    R::step(options, passes);
 }
 
 }  // namespace MINIMA_BACKEND

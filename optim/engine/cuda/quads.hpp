@@ -5,10 +5,10 @@
 /// Where values do not lie so that four can be taken at once, and at the end of a stretch, N is 1.
 #pragma once
 
+#include "core/code_map.hpp"
 #include "core/cuda/block.hpp"
 #include "core/pack.hpp"
 #include "optim/engine/loop.hpp"
-#include "optim/storage/block8.hpp"
 
 namespace minima::MINIMA_BACKEND {
 
