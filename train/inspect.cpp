@@ -4,8 +4,8 @@
 #include <cmath>
 #include <optional>
 
-#include "optim/factored.hpp"
 #include "core/code_map.hpp"
+#include "optim/factored.hpp"
 #include "optim/storage/slot.hpp"
 
 namespace minima {
