@@ -192,6 +192,38 @@ TEST_CASE("a text for a message is one line of what can be seen") {
   CHECK(shown("\u4E2D\u6587\u4E2D", 4) == "\u4E2D\u6587\u2026");
 }
 
+TEST_CASE("a column that is label and text at once, or both texts, is refused by name") {
+  const auto refused = [](const std::string& text, Format format, const ReadOptions& options,
+                          const std::string& words) {
+    const std::string message = test::error_of([&] { open_rows(text, format, "x", options); });
+    CAPTURE(message);
+    CHECK(test::contains(message, words));
+  };
+  const std::string object = R"({"label": "a", "text": "b", "more": "c"})";
+  for (const auto& [format, text] : {std::pair{Format::tsv, std::string("label\ttext\tmore\n")},
+                                     {Format::csv, "label,text,more\n"},
+                                     {Format::jsonl, object}}) {
+    refused(text, format, {.text_column = "text,label"}, "'label' is both the label and a text");
+    refused(text, format, {.label_column = "text"}, "'text' is both the label and a text");
+    refused(text, format, {.pair_column = "label"}, "'label' is both the label and a second text");
+    refused(text, format, {.pair_column = "more,text"}, "'text' is both the text and the second");
+    CHECK_NOTHROW(open_rows(text, format, "x", {.text_column = "text,more"}));
+    CHECK_NOTHROW(open_rows(text, format, "x", {.label_column = "more", .pair_column = "label"}));
+    CHECK_NOTHROW(open_rows(text, format, "x", {.label_column = "", .text_column = "label"}));
+  }
+  for (const Format format : {Format::tsv, Format::csv}) {
+    const std::string text = format == Format::tsv ? "a\tb\tc\n" : "a,b,c\n";
+    ReadOptions options = {.label_column = "1", .text_column = "1", .no_header = true};
+    refused(text, format, options, "column '1' is both the label and a text");
+    options.label_column = "label";  // the first column
+    refused(text, format, options, "column '1' is both the label and a text");
+    options = {.pair_column = "1", .no_header = true};
+    refused(text, format, options, "column '1' is both the label and a second text");
+    options = {.text_column = "2", .pair_column = "02,2", .no_header = true};
+    refused(text, format, options, "");
+  }
+}
+
 TEST_CASE("a file is read the same through a small window as at once") {
   const test::Folder folder;
   std::string text = "label,text\n";
