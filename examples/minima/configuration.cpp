@@ -5,6 +5,7 @@
 #include <set>
 
 #include "core/nearest.hpp"
+#include "examples/minima/terminal.hpp"
 #include "train/checkpoint.hpp"
 #include "train/task.hpp"
 #include "train/trainer.hpp"
@@ -129,7 +130,7 @@ std::vector<std::string> with_configuration(const CLI::App& app, std::vector<std
   const std::string source = resumes ? *resumed + "/run.json" : *config;
   Json file;
   if (resumes) {
-    file = read_run(*resumed, [](const std::string& text) { fmt::print(stderr, "{}\n", text); });
+    file = read_run(*resumed, [](const std::string& text) { print_note("{}\n", text); });
     file = Json(file["arguments"]);
     check(file.is_object(),
           "{}: keeps no options: its run is one of a comparison; go on with that: minima compare "

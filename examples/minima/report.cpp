@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 
 #include "core/file.hpp"
+#include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"
 #include "train/collect.hpp"
 #include "train/compare.hpp"
@@ -35,11 +36,11 @@ struct ReportVerb {
       std::filesystem::create_directories(folder, refused);
       write_report(all, folder);
     }
-    for (const std::string& one : what_it_lacks(all)) fmt::print(stderr, "minima: {}\n", one);
+    for (const std::string& one : what_it_lacks(all)) print_note("minima: {}\n", one);
     if (json)
       fmt::print("{}\n", all.dump());
     else
-      fmt::print("{}\nreport: {}\n", comparison_table(all), all["report"].get<std::string>());
+      print_text("{}\nreport: {}\n", comparison_table(all), all["report"].get<std::string>());
   }
 };
 

@@ -186,10 +186,20 @@ TEST_CASE("lines of a stream are taken as they are, up to the greatest length") 
 }
 
 TEST_CASE("a text for a message is one line of what can be seen") {
-  CHECK(shown("a\tb\nc\r\x01\x7F") == "a\tb\\nc\\r\\u0001\\u007f");
+  CHECK(shown("a\tb\nc\r\x01\x7F") == "a\tb\\nc\\r\\x01\\x7f");
   CHECK(shown("caf\xE9 caf\u00E9") == "caf\uFFFD caf\u00E9");
   CHECK(shown("abcdef", 3) == "abc\u2026");
   CHECK(shown("\u4E2D\u6587\u4E2D", 4) == "\u4E2D\u6587\u2026");
+}
+
+TEST_CASE(
+    "a terminal is shown what it would obey: controls, and marks of the writing's direction") {
+  CHECK(visible("a\tb\n\x1B[2J\r\x7F\u009B") == "a\tb\n\\x1b[2J\\x0d\\x7f\\x9b");
+  CHECK(visible("\u200E\u200F\u202A\u202E\u2066\u2069") ==
+        "\\u200e\\u200f\\u202a\\u202e\\u2066\\u2069");
+  CHECK(visible("\u00A0\u2010\u202F\u2065\u206A caf\xE9") ==
+        "\u00A0\u2010\u202F\u2065\u206A caf\uFFFD");
+  CHECK(shown("\u202E") == "\\u202e");
 }
 
 TEST_CASE("a column that is label and text at once, or both texts, is refused by name") {
