@@ -55,4 +55,10 @@ Json read_run(const std::filesystem::path& run, const std::function<void(const s
 /// mix with its own or write over.
 void refuse_earlier_run(const std::filesystem::path& run);
 
+/// Throws Error for a run.json, comparison.json or page (.html) that is there and was not written by this program.
+void refuse_foreign(const std::filesystem::path& file);
+
+/// Throws Error where a run's folder has an earlier run, or such a file of another's.
+void refuse_used_folder(const std::filesystem::path& run);
+
 }  // namespace minima

@@ -103,7 +103,7 @@ struct RunFolder {
       : resumes(!resumed.empty()),
         path(resumes ? std::filesystem::path(resumed) : output_folder(verb, common)),
         lock(path) {
-    if (!resumes) refuse_earlier_run(path);
+    if (!resumes) refuse_used_folder(path);
   }
   /// Whether the resumed run has ended, which it says.
   bool tell_ended(const CommonOptions& common) const;

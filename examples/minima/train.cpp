@@ -112,6 +112,10 @@ void TrainVerb::find_learning_rates() {
   }
   const auto directory = output_folder("find-lr", common);
   const FolderLock lock(directory);
+  for (const char* file : {"learning_rates.json", "learning_rates.html"})
+    check(!is_there(directory / file),
+          "{}: has the curves of an earlier search; name another folder, or remove this one first",
+          directory.string());
   const Task task = training.load();
   std::vector<LearningRateCurve> curves;
   Json all = Json::array();

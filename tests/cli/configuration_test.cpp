@@ -170,6 +170,45 @@ TEST_CASE(
   CHECK(std::filesystem::is_empty(shell.folder / "old/final"));
 }
 
+TEST_CASE("what this program has not written it does not replace") {
+  const Shell shell;
+  const auto stays = [&](const std::string& arguments, const std::string& file) {
+    CAPTURE(arguments);
+    const Answer answer = shell.minima(arguments);
+    CAPTURE(answer.err);
+    CHECK(answer.code == 2);
+    CHECK(std::ranges::count(answer.err, '\n') == 1);
+    CHECK(answer.err.find(file + ": was not written by this program") != std::string::npos);
+    CHECK(read_file(shell.folder / file) == "mine");
+  };
+  REQUIRE(shell.minima(std::string("train --out one") + kTiny).code == 0);
+  for (const std::string name : {"run.json", "report.html", "comparison.json"}) {
+    const std::string own = "own-" + name, file = own + "/" + name;
+    std::filesystem::create_directory(shell.folder / own);
+    shell.write(file, "mine");
+    if (name != "run.json") stays("report one --out " + own, file);
+    for (const std::string verb : {"train", "pretrain", "compare"})
+      if (name != "comparison.json") stays(verb + " --data nowhere.tsv --out " + own, file);
+  }
+  std::filesystem::create_directory(shell.folder / "one/report");
+  shell.write("one/report.html", "mine");
+  stays("report one", "one/report.html");
+  // Its own are replaced: a report of the same runs, a run that has not taken a step.
+  for (int i = 0; i < 2; ++i) CHECK(shell.minima("report one --out page").code == 0);
+  std::filesystem::create_directory(shell.folder / "begun");
+  std::filesystem::copy_file(shell.folder / "one/run.json", shell.folder / "begun/run.json");
+  CHECK(shell.minima(std::string("train --out begun") + kTiny).code == 0);
+
+  const std::string search = std::string("train --find-lr --out curves") + kTiny;
+  const std::string without_epochs =
+      search.substr(0, search.find(" --epochs 1")) + search.substr(search.find(" --epochs 1") + 11);
+  REQUIRE(shell.minima(without_epochs).code == 0);
+  const std::string curves = read_file(shell.folder / "curves/learning_rates.json");
+  check_refused(shell, without_epochs + " --optimizer sgd",
+                {"curves: has the curves of an earlier search"}, "");
+  CHECK(read_file(shell.folder / "curves/learning_rates.json") == curves);
+}
+
 TEST_CASE(
     "a folder with the name of a preset is not taken for it, and it is said how it would be") {
   const Shell shell;
