@@ -152,6 +152,13 @@ std::string damage(const fs::path& checkpoint) {
   return "";
 }
 
+std::optional<fs::path> newest_whole_checkpoint(const fs::path& run) {
+  for (const i64 step : steps_of(run / "checkpoints"))
+    if (fs::path folder = folder_of(run / "checkpoints", step); damage(folder).empty())
+      return folder;
+  return {};
+}
+
 std::optional<Checkpoint> newest_checkpoint(const fs::path& run,
                                             const std::function<void(const std::string&)>& say) {
   const fs::path checkpoints = run / "checkpoints";

@@ -47,6 +47,9 @@ std::string damage(const std::filesystem::path& checkpoint);
 std::optional<Checkpoint> newest_checkpoint(const std::filesystem::path& run,
                                             const std::function<void(const std::string&)>& say);
 
+/// The folder of the newest whole checkpoint; none where there is none. Nothing is changed.
+std::optional<std::filesystem::path> newest_whole_checkpoint(const std::filesystem::path& run);
+
 /// What RUN/run.json says; where that is damaged or gone, what the newest whole checkpoint has kept of it, which is told
 /// to `say`. Throws Error where neither tells the run's options.
 Json read_run(const std::filesystem::path& run, const std::function<void(const std::string&)>& say);
