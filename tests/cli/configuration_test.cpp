@@ -152,6 +152,26 @@ TEST_CASE("an empty text is no value of any option") {
 }
 
 TEST_CASE(
+    "a number of a configuration file is read as the command line reads it, as it is written") {
+  const Shell shell;
+  const auto refused = [&](const std::string& options, const std::vector<std::string>& words) {
+    shell.write("options.json", options);
+    check_refused(shell, "train --data nowhere.tsv --config options.json", words);
+  };
+  refused(R"({"lr": 1e-400})", {"--lr: 1e-400 is out of range"});
+  refused(R"({"lr":-1e-400})", {"--lr: -1e-400 is out of range"});
+  refused(R"({"lr": 1e400})", {"options.json", "1e400"});
+  refused(R"({"epochs": 1e1})", {"--epochs", "1e1"});
+  refused(R"({"epochs": 99999999999999999999})", {"--epochs: 99999999999999999999 is out of"});
+  refused(R"({"json": 1})", {"'json'", "true or false"});
+  refused(R"({"epochs": 01})", {"options.json: not valid JSON"});
+  refused("12", {"options.json: is no JSON object"});
+  // What only looks like a number stays, and so does the rest.
+  refused(R"({"lr": 1e-3, "group": ["a\"-1e-400:lr=1", "b:lr=1e-400"], "steps": 0})",
+          {"--steps is 0"});
+}
+
+TEST_CASE(
     "a folder that cannot be written to or has an earlier run is refused before anything is "
     "loaded") {
   const Shell shell;
