@@ -35,8 +35,12 @@ bool exchange(const fs::path& a, const fs::path& b) {
 
 }  // namespace
 
+fs::path replaced_of(const fs::path& folder) {
+  return part_of(folder).replace_extension(".minima-replaced");
+}
+
 void write_folder(const fs::path& folder, const std::function<void(const fs::path&)>& fill) {
-  const fs::path part = part_of(folder), old = fs::path(part).replace_extension(".minima-replaced");
+  const fs::path part = part_of(folder), old = replaced_of(folder);
   std::optional<FolderLock> replaced;  // in the end it is `part`, until it is removed
   if (fs::exists(folder)) replaced.emplace(folder);
   const NewFolders above(part.parent_path(), folder);

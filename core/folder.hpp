@@ -8,10 +8,13 @@
 
 namespace minima {
 
+/// The name beside `folder` that it has for a moment while another takes its place.
+std::filesystem::path replaced_of(const std::filesystem::path& folder);
+
 /// Fills the folder part_of(folder), which then takes the place of `folder`: the files of the old one
 /// go, and are never mixed with the new ones. `fill` leaves its files on the disk, as write_file does;
 /// where it throws, the old folder stays, and no folder above that was made for it. The two change names
-/// in one step; where the file system cannot, the old one is FOLDER.minima-replaced for a moment, which a
+/// in one step; where the file system cannot, the old one is replaced_of(folder) for a moment, which a
 /// kill right then leaves. What a kill has left is removed by the next call. Both are locked all the
 /// while: throws Error where another process has one of them, and (run time) when the disk refuses; where
 /// it refused a new name only, the new files stay in part_of(folder).

@@ -70,23 +70,50 @@ inline std::size_t find_invalid_utf8(std::string_view text) {
   return std::string_view::npos;
 }
 
-/// A text for a message: on one line, at most about `most` bytes of it, cut between characters.
-/// Control characters other than tabs are written as JSON writes them; what is not UTF-8 becomes
-/// U+FFFD.
+/// Whether a terminal obeys a character rather than show it: control characters (C0, DEL, C1), and
+/// what turns the direction of the text around it.
+inline bool steers_a_terminal(char32_t point) {
+  return point < 0x20 || (point >= 0x7F && point < 0xA0) || point == 0x200E || point == 0x200F ||
+         (point >= 0x202A && point <= 0x202E) || (point >= 0x2066 && point <= 0x2069);
+}
+
+/// Appends a character, or how it is written where a terminal would obey it, "\x1b", "\u202e"; a tab
+/// stays.
+inline void append_visible(std::string& text, char32_t point) {
+  if (point == '\t' || !steers_a_terminal(point))
+    append_utf8(text, point);
+  else if (point < 0x100)
+    text += fmt::format("\\x{:02x}", static_cast<u32>(point));
+  else
+    text += fmt::format("\\u{:04x}", static_cast<u32>(point));
+}
+
+/// A text of several lines for a terminal: all of it is shown, nothing obeyed. What is not UTF-8
+/// becomes U+FFFD.
+inline std::string visible(std::string_view text) {
+  std::string result;
+  while (!text.empty()) {
+    const CodePoint point = decode_utf8(text);
+    if (point.value == '\n')
+      result += '\n';
+    else
+      append_visible(result, point.value);
+    text.remove_prefix(static_cast<std::size_t>(point.bytes));
+  }
+  return result;
+}
+
+/// The same for a message: on one line, at most about `most` bytes of it, cut between characters.
 inline std::string shown(std::string_view text, std::size_t most = 120) {
   std::string result;
   while (!text.empty() && result.size() < most) {
     const CodePoint point = decode_utf8(text);
-    const bool control =
-        (point.value < 0x20 && point.value != '\t') || (point.value >= 0x7F && point.value < 0xA0);
     if (point.value == '\n')
       result += "\\n";
     else if (point.value == '\r')
       result += "\\r";
-    else if (control)
-      result += fmt::format("\\u{:04x}", static_cast<u32>(point.value));
     else
-      append_utf8(result, point.value);
+      append_visible(result, point.value);
     text.remove_prefix(static_cast<std::size_t>(point.bytes));
   }
   if (!text.empty()) result += "\u2026";

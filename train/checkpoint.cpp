@@ -152,6 +152,13 @@ std::string damage(const fs::path& checkpoint) {
   return "";
 }
 
+std::optional<fs::path> newest_whole_checkpoint(const fs::path& run) {
+  for (const i64 step : steps_of(run / "checkpoints"))
+    if (fs::path folder = folder_of(run / "checkpoints", step); damage(folder).empty())
+      return folder;
+  return {};
+}
+
 std::optional<Checkpoint> newest_checkpoint(const fs::path& run,
                                             const std::function<void(const std::string&)>& say) {
   const fs::path checkpoints = run / "checkpoints";
@@ -200,6 +207,32 @@ Json read_run(const fs::path& run, const std::function<void(const std::string&)>
           "{}: is a folder within a run's; give that: {}", run.string(),
           (run / up).lexically_normal().string());
   fail("{}", problem);
+}
+
+void refuse_foreign(const fs::path& file) {
+  const auto is_own = [&] {
+    try {
+      if (file.extension() == ".html")
+        return read_file(file).find("<title>minima: ") != std::string::npos;
+      const Json json = read_json(file);
+      const std::vector<const char*> keys =
+          file.filename() == "run.json"
+              ? std::vector{"arguments"}
+              : std::vector{"data", "model", "training", "runs", "failed"};
+      return std::ranges::all_of(keys, [&](const char* key) { return json.contains(key); });
+    } catch (const Error&) {
+      return false;
+    }
+  };
+  check(!is_there(file) || is_own(),
+        "{}: was not written by this program, which would replace it; name another folder, or "
+        "remove this file first",
+        file.string());
+}
+
+void refuse_used_folder(const fs::path& run) {
+  refuse_earlier_run(run);
+  for (const char* name : {"run.json", "report.html"}) refuse_foreign(run / name);
 }
 
 void refuse_earlier_run(const fs::path& run) {

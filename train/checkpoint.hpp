@@ -47,6 +47,9 @@ std::string damage(const std::filesystem::path& checkpoint);
 std::optional<Checkpoint> newest_checkpoint(const std::filesystem::path& run,
                                             const std::function<void(const std::string&)>& say);
 
+/// The folder of the newest whole checkpoint; none where there is none. Nothing is changed.
+std::optional<std::filesystem::path> newest_whole_checkpoint(const std::filesystem::path& run);
+
 /// What RUN/run.json says; where that is damaged or gone, what the newest whole checkpoint has kept of it, which is told
 /// to `say`. Throws Error where neither tells the run's options.
 Json read_run(const std::filesystem::path& run, const std::function<void(const std::string&)>& say);
@@ -54,5 +57,11 @@ Json read_run(const std::filesystem::path& run, const std::function<void(const s
 /// Throws Error where a run's folder has checkpoints, a final model, a comparison or a log already, which a new run would
 /// mix with its own or write over.
 void refuse_earlier_run(const std::filesystem::path& run);
+
+/// Throws Error for a run.json, comparison.json or page (.html) that is there and was not written by this program.
+void refuse_foreign(const std::filesystem::path& file);
+
+/// Throws Error where a run's folder has an earlier run, or such a file of another's.
+void refuse_used_folder(const std::filesystem::path& run);
 
 }  // namespace minima

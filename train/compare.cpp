@@ -186,7 +186,7 @@ Json compare(const Task& task, const ComparisonOptions& options,
         unfinished.push_back(
             {{"spec", variant}, {"seed", options.training.seed + static_cast<u64>(i)}});
   if (!options.directory.empty() && !options.resume) {
-    refuse_earlier_run(options.directory);
+    refuse_used_folder(options.directory);
     std::filesystem::create_directories(options.directory);
     write_file(options.directory / "run.json",
                Json{{"arguments", options.arguments}}.dump(2) + "\n");

@@ -93,6 +93,18 @@ void check_place(const fs::path& to) {
   }
 }
 
+/// Throws Error where a folder that would be removed holds what no conversion has left there.
+void check_left_by_kill(const fs::path& folder) {
+  std::set<fs::path> own = {"config.json", "model.safetensors"};
+  own.insert(std::begin(kTokenizerFiles), std::end(kTokenizerFiles));
+  for (const fs::path& whole : std::set(own)) own.insert(part_of(whole));
+  std::error_code none;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, none))
+    check(own.contains(entry.path().filename()) && fs::is_regular_file(entry.symlink_status()),
+          "{}: was not left by a conversion, and its folder would be removed; move it away, or {}",
+          entry.path().string(), kPlaces);
+}
+
 /// What of a model's directory is none of its weights, its config.json and its tokenizer: folders end with '/'.
 std::vector<std::string> others_in(const fs::path& directory, const ModelWeights& weights) {
   std::set<std::string> known(std::begin(kTokenizerFiles), std::end(kTokenizerFiles));
@@ -138,6 +150,7 @@ ConvertReport convert_weights(const fs::path& from, const fs::path& to,
                                                    : ".";
   ConvertReport report;
   report.weights = to_file ? to : to / "model.safetensors";
+  for (const fs::path& left : {part_of(to), replaced_of(to)}) check_left_by_kill(left);
   if (is_there(part_of(to))) report.replaced = part_of(to);
   Json config;
   if (!to_file) {

@@ -5,20 +5,38 @@
 #include <optional>
 
 #include "core/code_map.hpp"
+#include "core/file.hpp"
 #include "optim/factored.hpp"
 #include "optim/storage/slot.hpp"
+#include "train/checkpoint.hpp"
 
 namespace minima {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-std::filesystem::path file_of(const std::filesystem::path& path) {
+namespace fs = std::filesystem;
+
+/// Where a model directory, a run's folder or a stopped run's newest whole checkpoint has the state.
+std::optional<fs::path> state_in(const fs::path& folder) {
   constexpr const char* kName = "optimizer.safetensors";
-  if (!std::filesystem::is_directory(path)) return path;
-  const auto of_run = path / "final" / kName;
-  return !std::filesystem::exists(path / kName) && std::filesystem::exists(of_run) ? of_run
-                                                                                   : path / kName;
+  for (const fs::path& file : {folder / kName, folder / "final" / kName})
+    if (is_there(file)) return file;
+  if (const auto checkpoint = newest_whole_checkpoint(folder)) return *checkpoint / kName;
+  return {};
+}
+
+fs::path file_of(const fs::path& path) {
+  if (!fs::is_directory(path)) return path;
+  if (const auto file = state_in(path)) return *file;
+  std::vector<std::string> runs;
+  for (const fs::directory_entry& entry : fs::directory_iterator(path))
+    if (entry.is_directory() && state_in(entry)) runs.push_back(entry.path().string());
+  std::ranges::sort(runs);
+  check(runs.empty(), "{}: holds the folders of runs; name one of them: {}", path.string(),
+        fmt::join(runs, ", "));
+  fail("{}: has no optimizer.safetensors, neither there nor in final/ or a whole checkpoint",
+       path.string());
 }
 
 /// The slot of one entry of "slots". `where` names file and key.

@@ -20,8 +20,9 @@ namespace minima {
 /// A verified file of state.
 class StateFile {
  public:
-  /// Reads `path`, or `optimizer.safetensors` in that folder or in its final/. Throws Error when it is no optimizer's
-  /// state, is damaged, or has slots and tensors that do not fit one another.
+  /// Reads `path`, or `optimizer.safetensors` in that folder, in its final/ or, of a run that was stopped, in its newest
+  /// whole checkpoint. Throws Error when it is no optimizer's state, is damaged, or has slots and tensors that do not fit
+  /// one another; for a folder without one it names the runs in it.
   explicit StateFile(const std::filesystem::path& path);
 
   /// A slot's values, decoded to fp32.

@@ -202,7 +202,7 @@ Json scores_of_classes(const Evaluation& evaluation, const std::vector<std::stri
 std::string table(const Evaluation& evaluation, const std::vector<std::string>& label_names) {
   const ConfusionMatrix& m = evaluation.confusion;
   const auto name = [&](i64 label) {
-    return shortened(label_names[static_cast<std::size_t>(label)], 16);
+    return shortened(shown(label_names[static_cast<std::size_t>(label)], std::string::npos), 16);
   };
   std::string text = fmt::format("{:<16} {:>9} {:>7} {:>7} {:>6}\n", "class", "precision", "recall",
                                  "F1", "texts");

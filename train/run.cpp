@@ -76,7 +76,7 @@ Json begin_run(const RunDirectory& directory, const Task& task, const Json& more
   run["arguments"] = directory.arguments;
   std::error_code refused;  // run.json itself says why it cannot be written
   if (!directory.resume) {
-    refuse_earlier_run(directory.path);
+    refuse_used_folder(directory.path);
     std::filesystem::create_directories(directory.path, refused);
   } else {
     try {  // what may be another, such as the minutes, is as it is now

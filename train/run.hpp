@@ -47,7 +47,7 @@ struct RunDirectory {
 };
 
 /// Begins a run's folder with its run.json: the task, `more` and directory.arguments. That of a resumed run stays, but for the
-/// options that it goes on with, and is written anew where it was damaged or gone. Returns what it says. Throws Error for a folder with an earlier run (refuse_earlier_run).
+/// options that it goes on with, and is written anew where it was damaged or gone. Returns what it says. Throws Error for a folder that is used already (refuse_used_folder).
 Json begin_run(const RunDirectory& directory, const Task& task, const Json& more);
 /// Adds why and after what time it ended to a run's run.json, before final/ is written.
 void end_run(const std::filesystem::path& directory, Json run, const TrainingResult& result);

@@ -52,6 +52,7 @@ JsonLinesReader::JsonLinesReader(Lines lines, const ReadOptions& options)
   check(!options.no_header,
         "{}: JSON Lines have no header to do without; --no-header is for tables", source_);
   if (!options.pair_column.empty()) pair_keys_ = split(options.pair_column, ',');
+  check_apart(options.label_column, text_keys_, pair_keys_);
 }
 
 bool JsonLinesReader::read(Row& row) {

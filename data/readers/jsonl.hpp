@@ -9,7 +9,7 @@ namespace minima {
 
 class JsonLinesReader : public RowReader {
  public:
-  /// Throws Error for an empty file, and for options of tables.
+  /// Throws Error for options of tables, and for a key that is label and text at once.
   JsonLinesReader(Lines lines, const ReadOptions& options);
 
  protected:

@@ -1,5 +1,7 @@
 #include "data/readers/reader.hpp"
 
+#include <algorithm>
+
 #include "core/file.hpp"
 #include "core/utf8.hpp"
 #include "data/readers/jsonl.hpp"
@@ -45,6 +47,22 @@ std::string RowReader::expected() const {
   return options_.label_column.empty()
              ? fmt::format("'{}'", options_.text_column)
              : fmt::format("'{}' and '{}'", options_.label_column, options_.text_column);
+}
+
+void RowReader::check_apart(const std::string& label, const std::vector<std::string>& text,
+                            const std::vector<std::string>& pair) const {
+  const auto both = [&](const std::string& column, const char* one, const char* other) {
+    fail(
+        "{}: column '{}' is both {} and {}; name another with --text-column, --label-column or "
+        "--pair-column",
+        source_, shown(column), one, other);
+  };
+  for (const std::string& column : text)
+    if (column == label) both(column, "the label", "a text, and tells the answer");
+  for (const std::string& column : pair) {
+    if (column == label) both(column, "the label", "a second text, and tells the answer");
+    if (std::ranges::count(text, column) > 0) both(column, "the text", "the second text");
+  }
 }
 
 Format format_of(const std::filesystem::path& path) {

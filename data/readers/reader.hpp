@@ -50,6 +50,10 @@ class RowReader {
   virtual bool read(Row& row) = 0;
   /// "'label' and 'text'": the columns that are read, for messages.
   std::string expected() const;
+  /// Throws Error for a column that is label and text at once, of which a model would read its
+  /// answer, or both texts of a pair. `label` is empty where labels are not read.
+  void check_apart(const std::string& label, const std::vector<std::string>& text,
+                   const std::vector<std::string>& pair) const;
   ReadOptions options_;
   const std::string source_;  ///< names the file in messages
 

@@ -42,6 +42,17 @@ void TableReader::begin() {
   } else {
     text_ = indices_of(options_.text_column, "text-column");
   }
+  check_apart(labelled_ ? name_of(label_) : "", names_of(text_), names_of(pair_));
+}
+
+std::string TableReader::name_of(std::size_t index) const {
+  return options_.no_header ? std::to_string(index + 1) : header_[index];
+}
+
+std::vector<std::string> TableReader::names_of(const Indices& indices) const {
+  std::vector<std::string> names;
+  for (const std::size_t index : indices) names.push_back(name_of(index));
+  return names;
 }
 
 bool TableReader::has_names(const std::vector<std::string>& fields) const {

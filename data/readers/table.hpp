@@ -29,7 +29,7 @@ class TableReader : public RowReader {
   bool read(Row& row) override;
 
   /// Reads the header; the first thing that a constructor of a derived class does. Throws Error for
-  /// an empty file, and one without the columns asked for.
+  /// an empty file, one without the columns asked for, and a column that is label and text at once.
   void begin();
 
   Lines lines_;
@@ -41,6 +41,9 @@ class TableReader : public RowReader {
   bool has_names(const std::vector<std::string>& fields) const;
   std::size_t index_of(const std::string& column, const char* option) const;
   Indices indices_of(const std::string& columns, const char* option) const;
+  /// As an option names them: by the header, or by their number.
+  std::string name_of(std::size_t index) const;
+  std::vector<std::string> names_of(const Indices& indices) const;
   Indices all_but(const Indices& others) const;
 
   std::vector<std::string> header_, fields_;

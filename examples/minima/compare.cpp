@@ -1,6 +1,7 @@
 /// minima compare: the main job (train/compare.hpp).
 #include "examples/minima/options.hpp"
 #include "examples/minima/progress.hpp"
+#include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"
 #include "train/report.hpp"
 
@@ -44,20 +45,20 @@ struct CompareVerb {
     common.tell(folder.path);
     Progress progress;
     Json result = compare_or_stop(task, progress);
-    for (const std::string& one : what_it_lacks(result)) fmt::print(stderr, "minima: {}\n", one);
+    for (const std::string& one : what_it_lacks(result)) print_note("minima: {}\n", one);
     result["arguments"] = comparison.arguments;
     if (common.json) return fmt::print("{}\n", result.dump());
 
     const Json &data = result["data"], &model = result["model"];
-    fmt::print(
+    print_text(
         "\n{}: {} training, {} dev, {} test texts, {} classes; model {}: {} parameters; state: MB "
         "= 2^20 bytes\n\n{}\n",
         data["name"].get<std::string>(), data["train"].get<i64>(), data["dev"].get<i64>(),
         data["test"].get<i64>(), data["labels"].size(), model["name"].get<std::string>(),
         model["parameters"].get<i64>(), comparison_table(result));
     if (const std::string tuning = tuning_table(result); !tuning.empty())
-      fmt::print("{}\n", tuning);
-    fmt::print("bag of words (naive Bayes): dev {:.1f} %, test {:.1f} %\nreport: {}\n",
+      print_text("{}\n", tuning);
+    print_text("bag of words (naive Bayes): dev {:.1f} %, test {:.1f} %\nreport: {}\n",
                100 * data["bag_of_words"]["dev"].get<double>(),
                100 * data["bag_of_words"]["test"].get<double>(),
                result["report"].get<std::string>());

@@ -4,7 +4,9 @@
 #include <charconv>
 #include <set>
 
+#include "core/file.hpp"
 #include "core/nearest.hpp"
+#include "examples/minima/terminal.hpp"
 #include "train/checkpoint.hpp"
 #include "train/task.hpp"
 #include "train/trainer.hpp"
@@ -44,6 +46,24 @@ std::optional<std::string> value_of(const std::vector<std::string>& words,
     return i + 1 < words.size() && !words[i + 1].starts_with("--") ? words[i + 1] : "";
   }
   return {};
+}
+
+/// The JSON in a file, its numbers as strings, as they are written: so they are read as those of the command line are.
+/// The JSON library would make 0 of 1e-400, and 10.0 of 1e1.
+Json read_as_written(const std::string& source) {
+  const std::string text = read_file(source);
+  parse_json(text, source);  // refuses what is no JSON, and no number
+  std::string quoted;
+  bool in_string = false;
+  for (std::size_t at = 0, length; at < text.size(); at += length) {
+    length = 1;
+    if (in_string && text[at] == '\\') length = 2;
+    if (text[at] == '"') in_string = !in_string;
+    const bool number = !in_string && (text[at] == '-' || (text[at] >= '0' && text[at] <= '9'));
+    if (number) length = text.find_first_not_of("+-.0123456789Ee", at) - at;
+    quoted += (number ? "\"" : "") + text.substr(at, length) + (number ? "\"" : "");
+  }
+  return parse_json(quoted, source);
 }
 
 std::string text_of(const Json& value) {
@@ -129,7 +149,7 @@ std::vector<std::string> with_configuration(const CLI::App& app, std::vector<std
   const std::string source = resumes ? *resumed + "/run.json" : *config;
   Json file;
   if (resumes) {
-    file = read_run(*resumed, [](const std::string& text) { fmt::print(stderr, "{}\n", text); });
+    file = read_run(*resumed, [](const std::string& text) { print_note("{}\n", text); });
     file = Json(file["arguments"]);
     check(file.is_object(),
           "{}: keeps no options: its run is one of a comparison; go on with that: minima compare "
@@ -137,7 +157,7 @@ std::vector<std::string> with_configuration(const CLI::App& app, std::vector<std
           source, std::filesystem::absolute(*resumed).lexically_normal().parent_path().string());
     refuse_other_verb(app, *verb, file, *resumed);
   } else {
-    file = read_json(source);
+    file = read_as_written(source);
     if (file.is_object() && file.contains("arguments"))  // a run.json
       file = Json(file["arguments"]);
   }

@@ -1,5 +1,6 @@
 /// minima convert: a model's weights in another form (train/convert_weights.hpp).
 #include "examples/minima/options.hpp"
+#include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"
 #include "train/convert_weights.hpp"
 
@@ -26,18 +27,18 @@ struct ConvertVerb {
       options.dtype = dtype == "f32" ? DType::f32 : dtype == "bf16" ? DType::bf16 : DType::f16;
     const ConvertReport report = convert();
     if (json) return fmt::print("{}\n", report.to_json().dump());
-    fmt::print("{}: {} tensors, {} values, {:.1f} MB\n", report.weights.string(), report.tensors,
+    print_text("{}: {} tensors, {} values, {:.1f} MB\n", report.weights.string(), report.tensors,
                report.elements, static_cast<double>(report.bytes) / (1 << 20));
-    if (!report.left_out.empty()) fmt::print("left out: {}\n", fmt::join(report.left_out, ", "));
+    if (!report.left_out.empty()) print_text("left out: {}\n", fmt::join(report.left_out, ", "));
     if (!report.not_copied.empty())
-      fmt::print("not copied: {}\n", fmt::join(report.not_copied, ", "));
+      print_text("not copied: {}\n", fmt::join(report.not_copied, ", "));
     if (!report.replaced.empty())
-      fmt::print("replaced: {}, which a conversion that was killed had left\n",
+      print_text("replaced: {}, which a conversion that was killed had left\n",
                  report.replaced.string());
     if (report.became_infinite > 0)
-      fmt::print(stderr, "minima: warning: {} values became infinite\n", report.became_infinite);
+      print_note("minima: warning: {} values became infinite\n", report.became_infinite);
     if (report.became_zero > 0)
-      fmt::print(stderr, "minima: warning: {} values became zero\n", report.became_zero);
+      print_note("minima: warning: {} values became zero\n", report.became_zero);
   }
 };
 

@@ -5,6 +5,7 @@
 #include "data/statistics.hpp"
 #include "data/tokenizer_files.hpp"
 #include "examples/minima/options.hpp"
+#include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"
 
 namespace minima {
@@ -147,38 +148,38 @@ struct DataVerb {
 
   void print_part(const Part& part, const Statistics& statistics) const {
     const SplitStatistics& s = statistics.split(part.split);
-    fmt::print("{} ({}): {} rows", part.name, part.file, s.rows);
-    if (s.pairs > 0) fmt::print(", {} of them pairs", s.pairs);
-    if (s.empty > 0) fmt::print(", {} without a word", s.empty);
+    print_text("{} ({}): {} rows", part.name, part.file, s.rows);
+    if (s.pairs > 0) print_text(", {} of them pairs", s.pairs);
+    if (s.empty > 0) print_text(", {} without a word", s.empty);
     if (part.skipped > 0)
-      fmt::print(", {} bad ones skipped ({})", part.skipped, part.first_skipped);
-    fmt::print("{}{}\n", part.note.empty() ? "" : "; ", part.note);
-    fmt::print("\n  {:>9} {:>7}  label\n", "rows", "share");
+      print_text(", {} bad ones skipped ({})", part.skipped, part.first_skipped);
+    print_text("{}{}\n", part.note.empty() ? "" : "; ", part.note);
+    print_text("\n  {:>9} {:>7}  label\n", "rows", "share");
     const auto all = classes(s);
     constexpr std::size_t kShown = 60;
     for (std::size_t i = 0; i < std::min(all.size(), kShown); ++i)
-      fmt::print("  {:>9} {:>5.1f} %  {} {}\n", all[i].second,
+      print_text("  {:>9} {:>5.1f} %  {} {}\n", all[i].second,
                  100 * static_cast<double>(all[i].second) / static_cast<double>(s.rows),
                  all[i].first, name_of(all[i].first));
-    if (all.size() > kShown) fmt::print("  and {} more\n", all.size() - kShown);
-    fmt::print("  balance {:.3f} (1: equal shares)\n\n  {:<10}", s.balance(), "length");
-    for (const auto& [name, percent] : kPercentiles) fmt::print(" {:>7}", name);
-    fmt::print(" {:>8}\n", "mean");
+    if (all.size() > kShown) print_text("  and {} more\n", all.size() - kShown);
+    print_text("  balance {:.3f} (1: equal shares)\n\n  {:<10}", s.balance(), "length");
+    for (const auto& [name, percent] : kPercentiles) print_text(" {:>7}", name);
+    print_text(" {:>8}\n", "mean");
     const auto line = [](const char* what, const Lengths& lengths) {
       if (lengths.count() == 0) return;
-      fmt::print("  {:<10}", what);
+      print_text("  {:<10}", what);
       for (const auto& [name, percent] : kPercentiles)
-        fmt::print(" {:>7}", lengths.percentile(percent));
-      fmt::print(" {:>8.1f}\n", lengths.mean());
+        print_text(" {:>7}", lengths.percentile(percent));
+      print_text(" {:>8.1f}\n", lengths.mean());
     };
     line("characters", s.characters);
     line("words", s.words);
     line("tokens", s.tokens);
     if (s.tokens.count() > 0)
-      fmt::print("  [UNK]: {:.3f} % of the tokens\n",
+      print_text("  [UNK]: {:.3f} % of the tokens\n",
                  100 * static_cast<double>(s.unknown) /
                      (s.tokens.mean() * static_cast<double>(s.tokens.count())));
-    fmt::print("\n  rows whose text an earlier row has: {}, ignoring case and punctuation {}\n\n",
+    print_text("\n  rows whose text an earlier row has: {}, ignoring case and punctuation {}\n\n",
                statistics.exact().within(part.split), statistics.normalized().within(part.split));
   }
 
@@ -193,16 +194,16 @@ struct DataVerb {
     for (const Part& part : parts) print_part(part, statistics);
     for (const auto& [split, other] : kShared)
       if (parts.size() > 1)
-        fmt::print("rows of {} whose text is in {}: {}, ignoring case and punctuation {}\n",
+        print_text("rows of {} whose text is in {}: {}, ignoring case and punctuation {}\n",
                    kSplits[split], kSplits[other], statistics.exact().shared(split, other),
                    statistics.normalized().shared(split, other));
     const auto exact = statistics.exact().conflicts(), near = statistics.normalized().conflicts();
-    fmt::print(
+    print_text(
         "texts with more than one label: {} ({} rows), ignoring case and punctuation {} ({} "
         "rows)\n",
         exact.texts, exact.rows, near.texts, near.rows);
     if (statistics.exact().one_in() > 1)
-      fmt::print("(repeated texts are estimated from one text in {})\n",
+      print_text("(repeated texts are estimated from one text in {})\n",
                  statistics.exact().one_in());
   }
 };

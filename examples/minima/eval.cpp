@@ -5,6 +5,7 @@
 #include "data/classes.hpp"
 #include "data/readers/notes.hpp"
 #include "examples/minima/options.hpp"
+#include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"
 #include "train/classification.hpp"
 #include "train/model_directory.hpp"
@@ -31,7 +32,7 @@ struct EvalVerb {
     }
     std::string remark;
     Classes result = classes_beside(std::move(named), labels, remark);
-    if (!remark.empty()) fmt::print(stderr, "{}\n", remark);
+    if (!remark.empty()) print_note("{}\n", remark);
     return result;
   }
 
@@ -40,7 +41,7 @@ struct EvalVerb {
     const TextClassifier classifier = load_model(model);
     const std::vector<std::string>& names = classifier.label_names;
     classifier.model->to(common.place());
-    for (const std::string& note : classifier.notes) fmt::print(stderr, "{}\n", note);
+    for (const std::string& note : classifier.notes) print_note("{}\n", note);
     tell_of_pairs(classifier, model, !read.pair_column.empty(), "--pair-column");
 
     Evaluation result{ConfusionMatrix(classifier.model->config.labels), 0};
@@ -64,7 +65,7 @@ struct EvalVerb {
       if (texts.size() == kTexts) evaluate_texts();
     }
     evaluate_texts();
-    for (const std::string& note : notes(*rows)) fmt::print(stderr, "{}: {}\n", data, note);
+    for (const std::string& note : notes(*rows)) print_note("{}: {}\n", data, note);
     const i64 count = result.confusion.total();
     if (common.json) {
       Json json = result.to_json();
@@ -72,7 +73,7 @@ struct EvalVerb {
       json["classes"] = scores_of_classes(result, names);
       return fmt::print("{}\n", json.dump());
     }
-    fmt::print("{} texts: accuracy {:.2f} %, macro-F1 {:.2f} %, MCC {:.3f}, loss {:.4f}\n\n{}",
+    print_text("{} texts: accuracy {:.2f} %, macro-F1 {:.2f} %, MCC {:.3f}, loss {:.4f}\n\n{}",
                count, 100 * result.accuracy(), 100 * result.macro_f1(), result.score("mcc"),
                result.loss, table(result, names));
   }

@@ -5,6 +5,7 @@
 
 #include "core/rng.hpp"
 #include "examples/minima/options.hpp"
+#include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"
 #include "optim/options.hpp"
 
@@ -120,7 +121,7 @@ struct ExplainVerb {
     const Shape sizes = value.shape();
     Explanation explanation(optimizer, value, options);
     if (lr_factor != 1 && !explanation.optimizer().takes_schedule())
-      fmt::print(stderr, "note: {} makes its own step size: --lr-factor has no effect\n",
+      print_note("note: {} makes its own step size: --lr-factor has no effect\n",
                  explanation.optimizer().name());
     Json document = {{"spec", optimizer},
                      {"options", explanation.optimizer().options()},

@@ -5,6 +5,7 @@
 
 #include "core/nearest.hpp"
 #include "examples/minima/options.hpp"
+#include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"
 
 namespace minima {
@@ -41,6 +42,7 @@ class Columns {
  public:
   explicit Columns(std::vector<std::string> head) { add(std::move(head)); }
   void add(std::vector<std::string> row) {
+    for (std::string& cell : row) cell = shown(cell, std::string::npos);
     widths_.resize(std::max(widths_.size(), row.size()));
     for (std::size_t i = 0; i < row.size(); ++i) widths_[i] = std::max(widths_[i], width(row[i]));
     rows_.push_back(std::move(row));
@@ -51,7 +53,7 @@ class Columns {
       for (std::size_t i = 1; i + 1 < row.size(); ++i)
         line += fmt::format("  {:>{}}", row[i], widths_[i]);
       if (!row.back().empty()) line += "  " + row.back();
-      fmt::print("{}\n", line);
+      print_text("{}\n", line);
     }
   }
   bool empty() const { return rows_.size() == 1; }
@@ -201,7 +203,7 @@ struct InspectVerb {
       if (slot->storage == Storage::i32) counters[slot->slot].push_back(s.max);
     for (const auto& [name, values] : counters) {
       const auto [least, most] = std::ranges::minmax(values);
-      fmt::print("{}: of {} parameters, {}\n", name, values.size(),
+      print_text("{}: of {} parameters, {}\n", name, values.size(),
                  least == most ? fmt::format("{}", least) : fmt::format("{} to {}", least, most));
     }
   }
@@ -223,7 +225,8 @@ struct InspectVerb {
   }
 
   static void print_totals(const Json& totals) {
-    Columns table({"\nsum", "tensors", "elements", "block scales", "bytes", ""});
+    print_text("\n");
+    Columns table({"sum", "tensors", "elements", "block scales", "bytes", ""});
     for (const auto& [name, sum] : totals.items())
       table.add({name, sum["tensors"].dump(), sum["elements"].dump(), sum["scales"].dump(),
                  sum["bytes"].dump(), ""});
@@ -232,7 +235,7 @@ struct InspectVerb {
 
   static void print_codes(const std::vector<std::pair<std::string, CodeUse>>& all) {
     if (all.empty()) return;
-    fmt::print(
+    print_text(
         "\n8 bits: codes in use of 256; share at ±absmax and at 0; error: of rounding, over RMS, "
         "as "
         "expected from the codes;\nworst block: of the largest absmax/median of |x|\n");
@@ -251,7 +254,7 @@ struct InspectVerb {
 
   static void print_factors(const std::vector<FactorUse>& all, const std::string& reference) {
     if (all.empty()) return;
-    fmt::print(
+    print_text(
         "\nfactored: V = R·C/mean(R) from row means R and column means C; means apart: of R and of "
         "C, "
         "equal but for rounding\n");
@@ -268,7 +271,7 @@ struct InspectVerb {
                  number(use.max), ""});
     table.print();
     if (reference.empty()) return;
-    fmt::print(
+    print_text(
         "\nV against the whole second moment of {}, with that training's own β₂; scaled: the "
         "multiple of V that is\nnearest, which leaves out bias corrections (Adam keeps its v "
         "without: 1 − β₂ᵗ of the moment)\n",
@@ -285,7 +288,7 @@ struct InspectVerb {
                     percent(use.error.relative_rms), number(use.error.max_abs),
                     percent(use.error.max_relative), ""});
     errors.print();
-    fmt::print("{}\n", kRelative);
+    print_text("{}\n", kRelative);
   }
 
   // ---- two states
@@ -322,9 +325,9 @@ struct InspectVerb {
     }
     if (!table.empty()) {
       table.print();
-      fmt::print("{}\n", kRelative);
+      print_text("{}\n", kRelative);
     }
-    if (counters) fmt::print("step: {} of {} differ\n", other_counters, counters);
+    if (counters) print_text("step: {} of {} differ\n", other_counters, counters);
   }
 
   void compare_two() const {
@@ -338,11 +341,11 @@ struct InspectVerb {
       document.update(to_json(comparison));
       return fmt::print("{}\n", document.dump());
     }
-    fmt::print("A: {}, {}\nB: {}, {}\n\nB − A\n", a.path.string(), a.saved.optimizer,
+    print_text("A: {}, {}\nB: {}, {}\n\nB − A\n", a.path.string(), a.saved.optimizer,
                b.path.string(), b.saved.optimizer);
     print_common(comparison);
     const auto list = [](const char* what, const std::vector<std::string>& keys) {
-      if (!keys.empty()) fmt::print("\n{}:\n  {}\n", what, fmt::join(keys, "\n  "));
+      if (!keys.empty()) print_text("\n{}:\n  {}\n", what, fmt::join(keys, "\n  "));
     };
     list("only in A", comparison.only_a);
     list("only in B", comparison.only_b);
@@ -424,17 +427,17 @@ struct InspectVerb {
       }
       return fmt::print("{}\n", document.dump());
     }
-    fmt::print("{}: the state of {}\n\n", state.path.string(), state.saved.optimizer);
+    print_text("{}: the state of {}\n\n", state.path.string(), state.saved.optimizer);
     print_slots(all);
     print_totals(totals(slots));
     print_codes(codes);
     print_factors(factors, reference ? reference->path.string() : "");
     if (reference && !errors.common.empty()) {
-      fmt::print("\nerror against {}\n", reference->path.string());
+      print_text("\nerror against {}\n", reference->path.string());
       print_common(errors, rounding);
     }
     if (!errors.reshaped.empty())
-      fmt::print("\nof other shapes there:\n  {}\n", fmt::join(errors.reshaped, "\n  "));
+      print_text("\nof other shapes there:\n  {}\n", fmt::join(errors.reshaped, "\n  "));
   }
 
   void run() const { other.empty() ? inspect_one() : compare_two(); }

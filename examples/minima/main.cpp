@@ -8,6 +8,7 @@
 #include "core/nearest.hpp"
 #include "core/utf8.hpp"
 #include "examples/minima/configuration.hpp"
+#include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"
 
 namespace {
@@ -69,9 +70,15 @@ void refuse_bent_values(CLI::App& app) {
     }
 }
 
+/// On one line, whatever names of others are in it.
+void print_error(const std::string& message) {
+  minima::print_note("minima: {}\n", minima::shown(message, std::string::npos));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  minima::hold_closed_streams();
   std::signal(SIGXFSZ, SIG_IGN);  // a file too large is a write that fails, and leaves nothing
   CLI::App app("minima: train small text classifiers and compare the optimizers that train them");
   app.require_subcommand(1);
@@ -103,7 +110,7 @@ int main(int argc, char** argv) {
   } catch (const CLI::Success& help) {
     return app.exit(help);
   } catch (const CLI::ParseError& error) {
-    fmt::print(stderr, "minima: {}\n", describe(app, error, argc, argv));
+    print_error(describe(app, error, argc, argv));
     return 2;
   } catch (const minima::Error& error) {
     const auto trains = [&] {
@@ -111,14 +118,16 @@ int main(int argc, char** argv) {
         return verb->get_option_no_throw("--checkpoint-layers") != nullptr;
       });
     };
-    fmt::print(stderr, "minima: {}{}\n", error.what(),
-               error.fault != minima::Fault::memory || !trains()
-                   ? ""
-                   : ": --batch or --tokens, --max-length, --checkpoint-layers, --state block8, "
-                     "--precision bf16 (minima memory counts what each saves)");
+    const bool wants_less = error.fault == minima::Fault::memory && trains();
+    print_error(error.what() +
+                std::string(wants_less
+                                ? ": --batch or --tokens, --max-length, --checkpoint-layers, "
+                                  "--state block8, --precision bf16 (minima memory counts what "
+                                  "each saves)"
+                                : ""));
     return error.fault == minima::Fault::input ? 2 : 1;
   } catch (const std::exception& error) {
-    fmt::print(stderr, "minima: {}\n", error.what());
+    print_error(error.what());
     return 1;
   }
 }

@@ -4,6 +4,7 @@
 #include "core/grouped.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/verbs.hpp"
+#include "train/model_directory.hpp"
 
 namespace minima {
 namespace {
@@ -77,6 +78,7 @@ struct MemoryVerb {
     const std::vector<std::string> presets = nn::preset_names();
     if (std::ranges::count(presets, model)) return nn::preset(model);
     std::filesystem::path file = model;
+    refuse_run_folder(file);
     if (std::filesystem::is_directory(file))
       file /= "config.json";
     else

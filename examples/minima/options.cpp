@@ -7,6 +7,7 @@
 #include "core/cpu/threads.hpp"
 #include "core/devices.hpp"
 #include "examples/minima/configuration.hpp"
+#include "examples/minima/terminal.hpp"
 
 namespace minima {
 void CommonOptions::add_to(CLI::App& verb) {
@@ -38,8 +39,8 @@ Json CommonOptions::arguments() const { return arguments_of(*verb); }
 
 void CommonOptions::tell(const std::filesystem::path& run) const {
   const std::string changed = changed_options(*verb);
-  fmt::print(stderr, "options: {}; all are in {}\n",
-             changed.empty() ? "as they are by default" : changed, (run / "run.json").string());
+  print_note("options: {}; all are in {}\n", changed.empty() ? "as they are by default" : changed,
+             (run / "run.json").string());
 }
 
 void CommonOptions::apply() const {
@@ -84,8 +85,8 @@ void tell_of_pairs(const TextClassifier& classifier, const std::string& model, b
   const nn::EncoderConfig& config = classifier.model->config;
   if (pairs) config.check_pairs(model);
   if (config.pairs && !pairs)
-    fmt::print(stderr, "note: {} has learned from pairs of texts, and is given single ones ({})\n",
-               model, option);
+    print_note("note: {} has learned from pairs of texts, and is given single ones ({})\n", model,
+               option);
 }
 
 std::pair<std::string_view, std::string_view> pair_of(const std::string& verb, const Lines& input) {
@@ -100,8 +101,7 @@ std::pair<std::string_view, std::string_view> pair_of(const std::string& verb, c
 void tell_of_unknown(const Task& task) {
   constexpr double kMany = 0.1;  // natural text and a vocabulary of its language: under 0.01
   if (task.unknown < kMany) return;
-  fmt::print(
-      stderr,
+  print_note(
       "minima: warning: {:.0f} % of the tokens to learn from are {}: the vocabulary does not "
       "know these words; is it of their language and casing?\n",
       100 * task.unknown, task.tokenizer.vocabulary().names().unk);
@@ -110,8 +110,7 @@ void tell_of_unknown(const Task& task) {
 void tell_of_overlaps(const Task& task) {
   const auto& [dev_in_train, test_in_train, test_in_dev] = task.overlaps;
   if (dev_in_train + test_in_train + test_in_dev == 0) return;
-  fmt::print(
-      stderr,
+  print_note(
       "minima: warning: {} of {} dev texts and {} of {} test texts are training texts too, and {} "
       "test texts are dev texts: what is measured on them flatters the model\n",
       dev_in_train, task.dataset.dev.size(), test_in_train, task.dataset.test.size(), test_in_dev);
@@ -226,8 +225,7 @@ void TrainingVerbOptions::resolve(const CommonOptions& common) {
   check(!batch || !tokens,
         "--batch and --tokens exclude one another: give the size of a batch in texts or in tokens");
   if (is_preset(task.model) && std::filesystem::is_directory(task.model))
-    fmt::print(stderr, "--model {0} is the preset; the folder of that name is --model ./{0}\n",
-               task.model);
+    print_note("--model {0} is the preset; the folder of that name is --model ./{0}\n", task.model);
   training.batch = tokens ? BatchSize::of_tokens(*tokens) : BatchSize::of_texts(batch.value_or(32));
   training.seed = common.seed;
   task.device = common.place();
@@ -279,8 +277,8 @@ std::vector<std::string> split_specs(const std::string& option,
 
 Task TrainingVerbOptions::load() {
   Task loaded = prepare(task);
-  fmt::print(stderr, "{}\n", loaded.dataset.origin);
-  for (const std::string& note : loaded.notes) fmt::print(stderr, "{}: {}\n", task.model, note);
+  print_note("{}\n", loaded.dataset.origin);
+  for (const std::string& note : loaded.notes) print_note("{}: {}\n", task.model, note);
   tell_of_unknown(loaded);
   tell_of_overlaps(loaded);
   if (!epochs) training.epochs = loaded.pretrained ? 3 : default_epochs(loaded.data.train.size());
@@ -310,7 +308,7 @@ bool RunFolder::tell_ended(const CommonOptions& common) const {
   if (common.json)
     fmt::print("{}\n", Json{{"model", model}, {"stop", stop_name(Stop::finished)}}.dump());
   else
-    fmt::print(
+    print_text(
         "{0} has ended: {1}; its model is {2}\nto train that further, begin a run with --model "
         "{2}\n",
         path.string(), stop_name(Stop::finished), model);
@@ -318,7 +316,7 @@ bool RunFolder::tell_ended(const CommonOptions& common) const {
 }
 
 void die_of_interrupt(const std::string& message) {
-  fmt::print(stderr, "{}\n", message);
+  print_note("{}\n", message);
   std::fflush(nullptr);
   std::signal(SIGINT, SIG_DFL);
   std::raise(SIGINT);

@@ -97,13 +97,17 @@ Choice choice_of(const std::string& name) {
 std::filesystem::path output_folder(const std::string& verb, const CommonOptions& common);
 
 /// The folder of a run, which this process has for itself: that of `resumed`, else output_folder. Throws Error, before
-/// anything is loaded, where another process has it, where it cannot be written, and where it has an earlier run.
+/// anything is loaded, where another process has it, where it cannot be written, where it has an earlier run, and where the
+/// run would replace a file of another's.
 struct RunFolder {
   RunFolder(const std::string& verb, const CommonOptions& common, const std::string& resumed)
       : resumes(!resumed.empty()),
         path(resumes ? std::filesystem::path(resumed) : output_folder(verb, common)),
         lock(path) {
-    if (!resumes) refuse_earlier_run(path);
+    if (resumes)
+      refuse_foreign(path / "report.html");
+    else
+      refuse_used_folder(path);
   }
   /// Whether the resumed run has ended, which it says.
   bool tell_ended(const CommonOptions& common) const;

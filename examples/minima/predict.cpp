@@ -7,6 +7,7 @@
 
 #include "data/readers/lines.hpp"
 #include "examples/minima/options.hpp"
+#include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"
 #include "train/classification.hpp"
 #include "train/model_directory.hpp"
@@ -49,7 +50,7 @@ struct PredictVerb {
       const i64 best = std::max_element(row, row + labels) - row;
       const std::string& name = classifier.label_names[static_cast<std::size_t>(best)];
       if (!common.json) {
-        fmt::print("{}\n", name);
+        fmt::print("{}\n", isatty(STDOUT_FILENO) ? visible(name) : name);
         continue;
       }
       double sum = 0;
@@ -69,7 +70,7 @@ struct PredictVerb {
     common.apply();
     const TextClassifier classifier = load_model(model);
     classifier.model->to(common.place());
-    for (const std::string& note : classifier.notes) fmt::print(stderr, "{}\n", note);
+    for (const std::string& note : classifier.notes) print_note("{}\n", note);
     tell_of_pairs(classifier, model, pairs, "--pairs, text<TAB>text");
     Lines input = Lines::of_stream(STDIN_FILENO, "standard input");
     std::vector<Example> lines;

@@ -4,6 +4,7 @@
 #include "data/texts.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/progress.hpp"
+#include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"
 #include "train/finetuning.hpp"
 #include "train/model_directory.hpp"
@@ -38,7 +39,7 @@ struct PretrainVerb {
       return model;
     }
     auto [model, notes] = pretrained_masked_lm(*task.pretrained, task.config, common.seed);
-    for (const std::string& note : notes) fmt::print(stderr, "{}\n", note);
+    for (const std::string& note : notes) print_note("{}\n", note);
     model->to(common.place());
     return std::move(model);
   }
@@ -70,12 +71,11 @@ struct PretrainVerb {
     freeze(model.parameters(), training.training.freeze);
     const Objective objective =
         masked_language_modelling(model, data, hide, training.training, &task.tokenizer);
-    fmt::print(stderr, "{}\n{} parameters, {} texts of {} tokens\n", task.dataset.origin,
+    print_note("{}\n{} parameters, {} texts of {} tokens\n", task.dataset.origin,
                model.parameter_count(), data.train.size(), data.train.tokens.size());
     tell_of_unknown(task);
     if (data.dev.size() > 0 && !objective.evaluate)
-      fmt::print(
-          stderr,
+      print_note(
           "minima: warning: nothing is evaluated: the {} dev texts have no token to hide, all of "
           "their words are unknown to the vocabulary\n",
           data.dev.size());
@@ -113,12 +113,12 @@ struct PretrainVerb {
       return fmt::print("{}\n", report.dump());
     }
     if (const std::string skipped = skipped_steps(describe_training(result)); !skipped.empty())
-      fmt::print("{}\n", skipped);
+      print_text("{}\n", skipped);
     if (result.best)
-      fmt::print("dev loss {:.3f}, perplexity {:.1f}, {:.1f} % of the hidden tokens told rightly\n",
+      print_text("dev loss {:.3f}, perplexity {:.1f}, {:.1f} % of the hidden tokens told rightly\n",
                  result.dev().loss, result.dev().score("perplexity"),
                  100 * result.dev().accuracy());
-    fmt::print("model: {}\n", final_model.string());
+    print_text("model: {}\n", final_model.string());
   }
 };
 

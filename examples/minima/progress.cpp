@@ -5,6 +5,8 @@
 
 #include <cstdlib>
 
+#include "examples/minima/terminal.hpp"
+
 namespace minima {
 namespace {
 
@@ -76,9 +78,10 @@ void Progress::step(const StepRecord& record, i64 total) {
   if (!terminal_ || (clock_.seconds() - drawn_ < 0.1 && record.step != total)) return;
   drawn_ = clock_.seconds();
   const double rate = static_cast<double>(record.step - steps_before_) / drawn_;
-  fmt::print(stderr, "\r\033[K{}{}{}", coloured_ ? "\033[36m" : "",
-             progress_line(what_, record, total, rate, terminal_width()),
-             coloured_ ? "\033[0m" : "");
+  write_to_standard_error(
+      fmt::format("\r\033[K{}{}{}", coloured_ ? "\033[36m" : "",
+                  visible(progress_line(what_, record, total, rate, terminal_width())),
+                  coloured_ ? "\033[0m" : ""));
 }
 
 void Progress::alarm(const Alarm& alarm) {
@@ -99,7 +102,8 @@ void Progress::evaluation(const EvaluationRecord& record) {
 }
 
 void Progress::say(const std::string& text) {
-  fmt::print(stderr, "{}{}  {}", terminal_ ? "\r\033[K" : "", what_, text);
+  if (terminal_) write_to_standard_error("\r\033[K");
+  print_note("{}  {}", what_, text);
 }
 
 }  // namespace minima

@@ -4,7 +4,10 @@
 #include <CLI/CLI.hpp>
 
 #include "core/file.hpp"
+#include "core/folder.hpp"
+#include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"
+#include "train/checkpoint.hpp"
 #include "train/collect.hpp"
 #include "train/compare.hpp"
 
@@ -26,20 +29,21 @@ struct ReportVerb {
     Json all = collect_runs({runs.begin(), runs.end()});
     if (out.empty() && runs.size() == 1) {  // the run's own page: it is no comparison
       const auto page = std::filesystem::path(runs[0]) / "report.html";
+      refuse_foreign(page);
       all["report"] = page.string();
       write_file(page, report_html(all));
     } else {
       const auto folder =
           out.empty() ? std::filesystem::path(runs[0]) / "report" : std::filesystem::path(out);
-      std::error_code refused;  // the file itself says why it cannot be written
-      std::filesystem::create_directories(folder, refused);
+      for (const char* file : {"comparison.json", "report.html"}) refuse_foreign(folder / file);
+      const NewFolders made(folder, folder);
       write_report(all, folder);
     }
-    for (const std::string& one : what_it_lacks(all)) fmt::print(stderr, "minima: {}\n", one);
+    for (const std::string& one : what_it_lacks(all)) print_note("minima: {}\n", one);
     if (json)
       fmt::print("{}\n", all.dump());
     else
-      fmt::print("{}\nreport: {}\n", comparison_table(all), all["report"].get<std::string>());
+      print_text("{}\nreport: {}\n", comparison_table(all), all["report"].get<std::string>());
   }
 };
 

@@ -7,6 +7,7 @@
 #include "data/readers/lines.hpp"
 #include "data/tokenizer_files.hpp"
 #include "examples/minima/options.hpp"
+#include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"
 
 namespace minima {
@@ -71,6 +72,7 @@ struct TokenizeVerb {
 
     std::string out;
     const auto answer = [&] {
+      if (isatty(STDOUT_FILENO)) out = visible(out);
       std::fwrite(out.data(), 1, out.size(), stdout);
       if (std::fflush(stdout) != 0) fail_at_run_time("tokenize: standard output cannot be written");
       out.clear();

@@ -2,6 +2,7 @@
 #include "core/file.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/progress.hpp"
+#include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"
 #include "train/find_lr.hpp"
 #include "train/finetuning.hpp"
@@ -73,26 +74,26 @@ struct TrainVerb {
       return fmt::print("{}\n", record.dump());
     }
     if (done.result.stop != Stop::finished)
-      fmt::print("\nstopped in epoch {}: {}\n", done.result.epoch, stop_name(done.result.stop));
+      print_text("\nstopped in epoch {}: {}\n", done.result.epoch, stop_name(done.result.stop));
     const auto percent = [&](const char* part) {
       return 100 * done.result.time[part].get<double>();
     };
-    fmt::print(
+    print_text(
         "\ntime {:.1f} s: steps {:.2f} %, evaluation {:.2f} %, checkpoints {:.2f} %, logging "
         "{:.2f} %, "
         "the loop {:.2f} %\n",
         done.result.time["seconds"].get<double>(), percent("steps"), percent("evaluation"),
         percent("checkpoints"), percent("logging"), percent("loop"));
     if (const std::string skipped = skipped_steps(done.record); !skipped.empty())
-      fmt::print("\n{}\n", skipped);
-    fmt::print(
+      print_text("\n{}\n", skipped);
+    print_text(
         "\nbest epoch {}: dev accuracy {:.1f} %, test accuracy {:.1f} %, macro-F1 {:.1f} %, loss "
         "{:.3f}\n\n{}\nmodel: {}\nreport: {}\n",
         done.result.best_epoch(), 100 * done.result.dev().accuracy(), 100 * done.test.accuracy(),
         100 * done.test.macro_f1(), done.test.loss, table(done.test, task.dataset.label_names),
         (directory.path / "final").string(), report["report"].get<std::string>());
     if (const std::string warning = task.config.export_warning(); !warning.empty())
-      fmt::print("note: {}\n", warning);
+      print_text("note: {}\n", warning);
   }
 };
 
@@ -120,6 +121,10 @@ void TrainVerb::find_learning_rates() {
   }
   const auto directory = output_folder("find-lr", common);
   const FolderLock lock(directory);
+  for (const char* file : {"learning_rates.json", "learning_rates.html"})
+    check(!is_there(directory / file),
+          "{}: has the curves of an earlier search; name another folder, or remove this one first",
+          directory.string());
   const Task task = training.load();
   std::vector<LearningRateCurve> curves;
   Json all = Json::array();
@@ -130,14 +135,14 @@ void TrainVerb::find_learning_rates() {
         find_learning_rate(classification(*model, task.data, training.training, &task.tokenizer),
                            spec, training.training));
     all.push_back(curves.back().to_json());
-    if (!common.json) fmt::print("{}\n", curves.back().text());
+    if (!common.json) print_text("{}\n", curves.back().text());
   }
   write_file(directory / "learning_rates.json", all.dump(1) + "\n");
   write_file(directory / "learning_rates.html", find_lr_page(curves));
   if (common.json)
     fmt::print("{}\n", all.dump());
   else
-    fmt::print("curves: {}\n", (directory / "learning_rates.html").string());
+    print_text("curves: {}\n", (directory / "learning_rates.html").string());
 }
 
 }  // namespace

@@ -54,6 +54,8 @@ TEST_CASE("report shows what there is of a stopped comparison, and names the run
   CHECK(shell.minima(compare).code == 2);
   CHECK_FALSE(shell.exists("both"));
   REQUIRE(shell.minima(std::string("compare --out both --optimizers adamw,sgd") + kTiny).code == 0);
+  check_refused(shell, "inspect both",
+                {"both: holds the folders of runs", "both/adamw", "both/sgd"}, "");
   // As it is between its two runs.
   Json json = read_json(shell.folder / "both/comparison.json");
   json["unfinished"] = Json::array({{{"spec", "sgd"}, {"seed", 1}}});

@@ -156,6 +156,26 @@ TEST_CASE("an empty text is no value of any option") {
 }
 
 TEST_CASE(
+    "a number of a configuration file is read as the command line reads it, as it is written") {
+  const Shell shell;
+  const auto refused = [&](const std::string& options, const std::vector<std::string>& words) {
+    shell.write("options.json", options);
+    check_refused(shell, "train --data nowhere.tsv --config options.json", words);
+  };
+  refused(R"({"lr": 1e-400})", {"--lr: 1e-400 is out of range"});
+  refused(R"({"lr":-1e-400})", {"--lr: -1e-400 is out of range"});
+  refused(R"({"lr": 1e400})", {"options.json", "1e400"});
+  refused(R"({"epochs": 1e1})", {"--epochs", "1e1"});
+  refused(R"({"epochs": 99999999999999999999})", {"--epochs: 99999999999999999999 is out of"});
+  refused(R"({"json": 1})", {"'json'", "true or false"});
+  refused(R"({"epochs": 01})", {"options.json: not valid JSON"});
+  refused("12", {"options.json: is no JSON object"});
+  // What only looks like a number stays, and so does the rest.
+  refused(R"({"lr": 1e-3, "group": ["a\"-1e-400:lr=1", "b:lr=1e-400"], "steps": 0})",
+          {"--steps is 0"});
+}
+
+TEST_CASE(
     "a folder that cannot be written to or has an earlier run is refused before anything is "
     "loaded") {
   const Shell shell;
@@ -172,6 +192,46 @@ TEST_CASE(
                     " --out old");
   }
   CHECK(std::filesystem::is_empty(shell.folder / "old/final"));
+}
+
+TEST_CASE("what this program has not written it does not replace") {
+  const Shell shell;
+  const auto stays = [&](const std::string& arguments, const std::string& file) {
+    CAPTURE(arguments);
+    const Answer answer = shell.minima(arguments);
+    CAPTURE(answer.err);
+    CHECK(answer.code == 2);
+    CHECK(std::ranges::count(answer.err, '\n') == 1);
+    CHECK(answer.err.find(file + ": was not written by this program") != std::string::npos);
+    CHECK(read_file(shell.folder / file) == "mine");
+  };
+  REQUIRE(shell.minima(std::string("train --out one") + kTiny).code == 0);
+  for (const std::string name : {"run.json", "report.html", "comparison.json"}) {
+    const std::string own = "own-" + name, file = own + "/" + name;
+    std::filesystem::create_directory(shell.folder / own);
+    shell.write(file, "mine");
+    if (name != "run.json") stays("report one --out " + own, file);
+    for (const std::string verb : {"train", "pretrain", "compare"})
+      if (name != "comparison.json") stays(verb + " --data nowhere.tsv --out " + own, file);
+  }
+  std::filesystem::create_directory(shell.folder / "one/report");
+  shell.write("one/report.html", "mine");
+  stays("report one", "one/report.html");
+  stays("train --resume one", "one/report.html");
+  // Its own are replaced: a report of the same runs, a run that has not taken a step.
+  for (int i = 0; i < 2; ++i) CHECK(shell.minima("report one --out page").code == 0);
+  std::filesystem::create_directory(shell.folder / "begun");
+  std::filesystem::copy_file(shell.folder / "one/run.json", shell.folder / "begun/run.json");
+  CHECK(shell.minima(std::string("train --out begun") + kTiny).code == 0);
+
+  const std::string search = std::string("train --find-lr --out curves") + kTiny;
+  const std::string without_epochs =
+      search.substr(0, search.find(" --epochs 1")) + search.substr(search.find(" --epochs 1") + 11);
+  REQUIRE(shell.minima(without_epochs).code == 0);
+  const std::string curves = read_file(shell.folder / "curves/learning_rates.json");
+  check_refused(shell, without_epochs + " --optimizer sgd",
+                {"curves: has the curves of an earlier search"}, "");
+  CHECK(read_file(shell.folder / "curves/learning_rates.json") == curves);
 }
 
 TEST_CASE(

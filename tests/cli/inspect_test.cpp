@@ -53,6 +53,8 @@ TEST_CASE("inspect opens the state that train wrote, compares two, and refuses w
         {"inspect bent.safetensors", "checksum"},
         {"inspect whole/final/model.safetensors", "not an optimizer's state"},
         {"inspect nowhere", "nowhere"},
+        {"inspect .", "./eight, ./whole"},
+        {"memory --model whole", "whole: is a run's folder; its model is whole/final"},
         {"inspect whole/final --slot exp_avg_sqr", "did you mean 'exp_avg_sq'?"},
         {"inspect whole/final --parameter nothing", "nothing"},
         {"inspect whole/final --against eight/final", "fp32"}}) {

@@ -210,12 +210,16 @@ TEST_CASE("Ctrl-C saves and stops, and the run is as if it had not been") {
   CHECK(first.err.find("train --resume run") != std::string::npos);
   CHECK_FALSE(shell.exists("run/final"));
   CHECK(shell.minima("report run --out page").code == 0);  // of what there is so far
+  const Answer inspected = shell.minima("inspect run");    // its newest checkpoint, which it names
+  CHECK(inspected.code == 0);
+  CHECK(inspected.out.find("run/checkpoints/step-") == 0);
   CHECK(shell.minima("report run --out run").err.find("is the folder of a run") !=
         std::string::npos);
   CHECK(read_file(shell.folder / "page/report.html").find("has taken") != std::string::npos);
   shell.write("taken", "");
-  CHECK(shell.minima("report run --out taken").err.find("taken/comparison.json") !=
-        std::string::npos);
+  for (const std::string place : {"taken", "taken/x"})
+    CHECK(shell.minima("report run --out " + place).err ==
+          "minima: " + place + ": cannot be created: Not a directory\n");
   REQUIRE(shell.minima("train --resume run").code == 0);
   REQUIRE(shell.minima("train" + epochs + " --out whole").code == 0);
   CHECK(read_file(shell.folder / "run/final/model.safetensors") ==

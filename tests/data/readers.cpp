@@ -186,10 +186,52 @@ TEST_CASE("lines of a stream are taken as they are, up to the greatest length") 
 }
 
 TEST_CASE("a text for a message is one line of what can be seen") {
-  CHECK(shown("a\tb\nc\r\x01\x7F") == "a\tb\\nc\\r\\u0001\\u007f");
+  CHECK(shown("a\tb\nc\r\x01\x7F") == "a\tb\\nc\\r\\x01\\x7f");
   CHECK(shown("caf\xE9 caf\u00E9") == "caf\uFFFD caf\u00E9");
   CHECK(shown("abcdef", 3) == "abc\u2026");
   CHECK(shown("\u4E2D\u6587\u4E2D", 4) == "\u4E2D\u6587\u2026");
+}
+
+TEST_CASE(
+    "a terminal is shown what it would obey: controls, and marks of the writing's direction") {
+  CHECK(visible("a\tb\n\x1B[2J\r\x7F\u009B") == "a\tb\n\\x1b[2J\\x0d\\x7f\\x9b");
+  CHECK(visible("\u200E\u200F\u202A\u202E\u2066\u2069") ==
+        "\\u200e\\u200f\\u202a\\u202e\\u2066\\u2069");
+  CHECK(visible("\u00A0\u2010\u202F\u2065\u206A caf\xE9") ==
+        "\u00A0\u2010\u202F\u2065\u206A caf\uFFFD");
+  CHECK(shown("\u202E") == "\\u202e");
+}
+
+TEST_CASE("a column that is label and text at once, or both texts, is refused by name") {
+  const auto refused = [](const std::string& text, Format format, const ReadOptions& options,
+                          const std::string& words) {
+    const std::string message = test::error_of([&] { open_rows(text, format, "x", options); });
+    CAPTURE(message);
+    CHECK(test::contains(message, words));
+  };
+  const std::string object = R"({"label": "a", "text": "b", "more": "c"})";
+  for (const auto& [format, text] : {std::pair{Format::tsv, std::string("label\ttext\tmore\n")},
+                                     {Format::csv, "label,text,more\n"},
+                                     {Format::jsonl, object}}) {
+    refused(text, format, {.text_column = "text,label"}, "'label' is both the label and a text");
+    refused(text, format, {.label_column = "text"}, "'text' is both the label and a text");
+    refused(text, format, {.pair_column = "label"}, "'label' is both the label and a second text");
+    refused(text, format, {.pair_column = "more,text"}, "'text' is both the text and the second");
+    CHECK_NOTHROW(open_rows(text, format, "x", {.text_column = "text,more"}));
+    CHECK_NOTHROW(open_rows(text, format, "x", {.label_column = "more", .pair_column = "label"}));
+    CHECK_NOTHROW(open_rows(text, format, "x", {.label_column = "", .text_column = "label"}));
+  }
+  for (const Format format : {Format::tsv, Format::csv}) {
+    const std::string text = format == Format::tsv ? "a\tb\tc\n" : "a,b,c\n";
+    ReadOptions options = {.label_column = "1", .text_column = "1", .no_header = true};
+    refused(text, format, options, "column '1' is both the label and a text");
+    options.label_column = "label";  // the first column
+    refused(text, format, options, "column '1' is both the label and a text");
+    options = {.pair_column = "1", .no_header = true};
+    refused(text, format, options, "column '1' is both the label and a second text");
+    options = {.text_column = "2", .pair_column = "02,2", .no_header = true};
+    refused(text, format, options, "");
+  }
 }
 
 TEST_CASE("a file is read the same through a small window as at once") {

@@ -4,6 +4,7 @@
 #include <csignal>
 
 #include "core/file.hpp"
+#include "core/folder.hpp"
 #include "core/json.hpp"
 #include "core/model_weights.hpp"
 #include "data/batcher.hpp"
@@ -233,6 +234,24 @@ TEST_CASE(
         folder / "new.safetensors.minima-part");
   CHECK_FALSE(std::filesystem::exists(folder / "new.safetensors.minima-part"));
   CHECK(convert_weights(directory.path(), folder / "other.safetensors", {}).replaced.empty());
+}
+
+TEST_CASE("a folder beside the new one is removed only where a conversion can have left it") {
+  const DrawnModel directory(nn::Architecture::distilbert);
+  const std::filesystem::path folder = directory.folder.path(), to = folder / "to";
+  for (const std::filesystem::path& beside : {part_of(to), replaced_of(to)})
+    for (const char* foreign : {"notes.txt", "optimizer.safetensors", "vocab.txt/deep"}) {
+      const std::filesystem::path file = beside / foreign;
+      std::filesystem::create_directories(file.parent_path());
+      write_file(beside / "config.json", "{}");
+      write_file(file, "mine");
+      const std::string message = error_of([&] { convert_weights(directory.path(), to, {}); });
+      CHECK(contains(message, beside.string() + "/"));
+      CHECK(contains(message, "was not left by a conversion"));
+      CHECK(read_file(file) == "mine");
+      CHECK_FALSE(std::filesystem::exists(to));
+      std::filesystem::remove_all(beside);
+    }
 }
 
 TEST_CASE("the folders above a new folder and a new file are made, and stay where it does") {
