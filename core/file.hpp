@@ -19,7 +19,7 @@ bool is_there(const std::filesystem::path& path);
 std::string ending(const std::filesystem::path& path);
 
 /// The name beside `path` that it has while it is written: PATH.minima-part, a name that nobody but this program gives,
-/// so that what has it may be replaced.
+/// so that what has it may be replaced. (minima convert, which writes among a user's own files, looks first.)
 std::filesystem::path part_of(const std::filesystem::path& path);
 
 /// Locks (flock) the file or folder that is open under the name `path`, until it is closed or the process ends, however

@@ -73,8 +73,9 @@ inline std::size_t find_invalid_utf8(std::string_view text) {
 /// Whether a terminal obeys a character rather than show it: control characters (C0, DEL, C1), and
 /// what turns the direction of the text around it.
 inline bool steers_a_terminal(char32_t point) {
-  return point < 0x20 || (point >= 0x7F && point < 0xA0) || point == 0x200E || point == 0x200F ||
-         (point >= 0x202A && point <= 0x202E) || (point >= 0x2066 && point <= 0x2069);
+  return point < 0x20 || (point >= 0x7F && point < 0xA0) || point == 0x061C || point == 0x200E ||
+         point == 0x200F || (point >= 0x202A && point <= 0x202E) ||
+         (point >= 0x2066 && point <= 0x2069);
 }
 
 /// Appends a character, or how it is written where a terminal would obey it, "\x1b", "\u202e"; a tab

@@ -87,7 +87,7 @@ struct Adafactor {
            (o.scale_parameter ? larger(o.eps2, static_cast<double>(weight_rms(x))) : 1);
   }
 
-  /// After the first pass.
+  /// After the first pass: R, C and their moment; RMS(p).
   struct Means {
     Options o;
     template <class Team>

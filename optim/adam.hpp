@@ -23,16 +23,16 @@ struct AdamMoments {
         root_correction2(static_cast<float>(1 / std::sqrt(1 - integer_power(beta2, t)))) {}
 
   template <class T>
-  MINIMA_HD void average(T& m, T g) const {
+  MINIMA_HD void average(T g, T& m) const {
     m = beta1 * m + one_minus_beta1 * g;
   }
   template <class T>
-  MINIMA_HD void square(T& v, T g) const {
+  MINIMA_HD void average_square(T g, T& v) const {
     v = beta2 * v + one_minus_beta2 * g * g;
   }
   template <class T>
   MINIMA_HD void accumulate(T g, T& m, T& v) const {
-    average(m, g), square(v, g);
+    average(g, m), average_square(g, v);
   }
 
   /// lr · m̂ / (√v̂ + ε). √v̂ is a product with 1/√(1 − β₂ᵗ): one division less for each element.

@@ -256,14 +256,14 @@ struct AdaPm {
       T e = estimate ? T(estimate[row.begin + j]) : g;
       if constexpr (kAverages) {
         T& m = std::get<0>(slot);
-        moments.average(m, g);
+        moments.average(g, m);
         e = m;
       }
       if constexpr (kFactored) {
         p = keep * p - moments.update(e, row.r[0] * T(row.c[0][j]));
       } else {
         T& v = std::get<sizeof...(S) - 1>(slot);
-        moments.square(v, g);
+        moments.average_square(g, v);
         p = keep * p - moments.update(e, v);
       }
     }

@@ -49,7 +49,7 @@ struct Came {
     return slots;
   }
 
-  /// After the first pass.
+  /// After the first pass: R, C and their moment; RMS(p).
   struct Means {
     Options o;
     template <class Team>

@@ -32,8 +32,8 @@ struct GroupPattern {
 };
 
 /// Splits each group by the first pattern that a parameter's name matches; the pattern's options
-/// stand over the group's, which keeps what matches none. Throws Error for a pattern, or an alternative in it, that no
-/// parameter is left for.
+/// stand over the group's, which keeps what matches none. Throws Error for a pattern that no parameter is left for, and
+/// for an alternative in it that matches none.
 std::vector<ParameterGroup> group_by_pattern(const std::vector<ParameterGroup>& groups,
                                              const std::vector<GroupPattern>& patterns);
 

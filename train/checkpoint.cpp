@@ -225,8 +225,8 @@ void refuse_foreign(const fs::path& file) {
     }
   };
   check(!is_there(file) || is_own(),
-        "{}: was not written by this program, which would replace it; name another folder, or "
-        "remove this file first",
+        "{}: was not written by this program, or is damaged, and would be replaced; name another "
+        "folder, or remove this file first",
         file.string());
 }
 

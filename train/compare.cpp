@@ -42,8 +42,8 @@ Json describe_model(const Task& task) {
           {"config", task.config.to_json()}};
 }
 
-/// A folder name for a run: "adamw-seed1", "adamw-lr=1e-3-seed1". What no folder can be named, or in so many letters, is
-/// told apart by a checksum.
+/// A folder name for a run: "adamw-seed1", "adamw-lr=1e-3-seed1". Where letters had to be replaced or the name
+/// cut, a checksum of the spec is appended.
 std::string folder_name(const std::string& spec, u64 seed) {
   constexpr std::size_t kLongest = 100;
   std::string name = spec.substr(0, kLongest);
@@ -166,120 +166,158 @@ std::vector<std::string> at_rates(const std::string& spec, i64 n) {
   return specs;
 }
 
+class Comparison {
+ public:
+  Comparison(const Task& task, const ComparisonOptions& options, const ComparisonObserver& observer)
+      : task_(task), options_(options), observer_(observer), specs_(resolved_specs(options)) {
+    // A name that no parameter has is refused before anything is written.
+    const auto model = task.new_model(options.training.seed);
+    freeze(model->parameters(), options.training.freeze);
+    for (const std::string& spec : specs_)
+      parameter_groups(model->parameters(), spec, options.training);
+    result_ = describe_comparison(task, options.training, options.seeds);
+    for (const std::string& spec : specs_)
+      for (const std::string& variant : at_rates(spec, options.rates))
+        for (i64 i = 0; i < options.seeds; ++i)
+          unfinished_.push_back({{"spec", variant}, {"seed", seed(i)}});
+  }
+
+  Json run() {
+    begin_folder();
+    if (options_.rates > 1) result_["tuning"] = Json::array();
+    for (const std::string& spec : specs_)
+      for (Json& run : options_.rates > 1 ? tune(spec) : train_all_seeds(spec))
+        result_["runs"].push_back(std::move(run));
+    if (result_["runs"].empty()) {
+      write_so_far();
+      const Json& failed = result_["failed"];
+      fail_at_run_time("{}", failed.empty() ? "compare: no run has a finite score on dev"
+                                            : failed[0]["error"].get<std::string>());
+    }
+    // Seed by seed, as they were compared.
+    std::ranges::stable_sort(result_["runs"].get_ref<Json::array_t&>(), {},
+                             [](const Json& run) { return run["seed"].get<u64>(); });
+    if (!options_.directory.empty()) write_report(result_, options_.directory);
+    return std::move(result_);
+  }
+
+ private:
+  u64 seed(i64 i) const { return options_.training.seed + static_cast<u64>(i); }
+
+  void begin_folder() const {
+    if (options_.directory.empty() || options_.resume) return;
+    refuse_used_folder(options_.directory);
+    std::filesystem::create_directories(options_.directory);
+    write_file(options_.directory / "run.json",
+               Json{{"arguments", options_.arguments}}.dump(2) + "\n");
+  }
+
+  /// What there is should the comparison be stopped.
+  void write_so_far() const {
+    if (options_.directory.empty()) return;
+    Json so_far = result_;
+    so_far.update({{"runs", ended_}, {"unfinished", unfinished_}});
+    write_report(so_far, options_.directory);
+  }
+
+  /// The runs of an optimizer that have not failed.
+  std::vector<Json> train_all_seeds(const std::string& spec) {
+    std::vector<Json> runs;
+    for (i64 i = 0; i < options_.seeds; ++i) {
+      const auto folder = options_.directory.empty()
+                              ? options_.directory
+                              : options_.directory / folder_name(spec, seed(i));
+      std::optional<Json> run = ended_before(folder);
+      if (!run) run = train(spec, seed(i), folder);
+      if (run) {
+        ended_.push_back(*run);
+        runs.push_back(std::move(*run));
+      }
+      unfinished_.erase(std::ranges::find(unfinished_, Json{{"spec", spec}, {"seed", seed(i)}}));
+    }
+    return runs;
+  }
+
+  static std::filesystem::path record_of(const std::filesystem::path& folder) {
+    return folder / "record.json";  // there when the run has ended
+  }
+
+  /// The record of a run that the resumed comparison has finished.
+  std::optional<Json> ended_before(const std::filesystem::path& folder) const {
+    if (!options_.resume || !std::filesystem::exists(record_of(folder))) return {};
+    try {
+      return read_json(record_of(folder));
+    } catch (const Error& error) {
+      if (observer_.training.say)
+        observer_.training.say(fmt::format("{}: that run is taken as not ended", error.what()));
+      return {};
+    }
+  }
+
+  /// None for a run that failed, which is noted.
+  std::optional<Json> train(const std::string& spec, u64 seed,
+                            const std::filesystem::path& folder) {
+    write_so_far();
+    if (observer_.begin) observer_.begin(spec, seed);
+    TrainingOptions training = options_.training;
+    training.seed = seed;
+    const bool begun = options_.resume && std::filesystem::exists(folder / "run.json");
+    try {
+      Run run = run_training(task_, spec, training, {folder, begun}, observer_.training);
+      if (run.result.stop == Stop::interrupted)
+        fail_at_run_time("interrupted; the run is saved in {}", folder.string());
+      if (!folder.empty()) write_file(record_of(folder), run.record.dump() + "\n");
+      return std::move(run.record);
+    } catch (const Error& error) {
+      if (error.fault == Fault::input || InterruptRequests::received()) throw;
+      result_["failed"].push_back({{"spec", spec}, {"seed", seed}, {"error", error.what()}});
+      if (options_.rates > 1) result_["failed"].back()["tried"] = true;
+      return {};
+    }
+  }
+
+  /// The runs at the learning rate that is best on dev; none where each failed once.
+  std::vector<Json> tune(const std::string& spec) {
+    const std::string metric =
+        options_.training.metric == "f1" ? "macro_f1" : options_.training.metric;
+    std::vector<Json> best;
+    double best_score = 0, worst_score = 0;
+    Json tried = Json::array();
+    for (const std::string& variant : at_rates(spec, options_.rates)) {
+      std::vector<Json> runs = train_all_seeds(variant);
+      tried.push_back({{"spec", variant}, {"score", nullptr}});
+      if (std::ssize(runs) < options_.seeds) continue;
+      std::vector<double> scores;
+      for (const Json& run : runs) scores.push_back(number_at(run["dev"], metric.c_str()));
+      const double score = mean(scores);
+      if (!std::isfinite(score)) continue;
+      tried.back()["score"] = score;
+      const auto better = [&](double a, double b) {
+        return higher_is_better(metric) ? a > b : a < b;
+      };
+      if (best.empty()) best_score = worst_score = score;
+      if (better(worst_score, score)) worst_score = score;
+      if (best.empty() || better(score, best_score)) best = std::move(runs), best_score = score;
+    }
+    result_["tuning"].push_back({{"spec", best.empty() ? Json(spec) : best.front()["spec"]},
+                                 {"metric", metric},
+                                 {"tried", std::move(tried)},
+                                 {"spread", std::abs(best_score - worst_score)}});
+    return best;
+  }
+
+  const Task& task_;
+  const ComparisonOptions& options_;
+  const ComparisonObserver& observer_;
+  const std::vector<std::string> specs_;
+  Json result_, ended_ = Json::array(), unfinished_ = Json::array();
+};
+
 }  // namespace
 
 Json compare(const Task& task, const ComparisonOptions& options,
              const ComparisonObserver& observer) {
-  const std::vector<std::string> specs = resolved_specs(options);
-  {  // and a name that no parameter has, before anything is written
-    const auto model = task.new_model(options.training.seed);
-    freeze(model->parameters(), options.training.freeze);
-    for (const std::string& spec : specs)
-      parameter_groups(model->parameters(), spec, options.training);
-  }
-  Json result = describe_comparison(task, options.training, options.seeds);
-  const std::string metric = options.training.metric == "f1" ? "macro_f1" : options.training.metric;
-  Json ended = Json::array(), unfinished = Json::array();
-  for (const std::string& spec : specs)
-    for (const std::string& variant : at_rates(spec, options.rates))
-      for (i64 i = 0; i < options.seeds; ++i)
-        unfinished.push_back(
-            {{"spec", variant}, {"seed", options.training.seed + static_cast<u64>(i)}});
-  if (!options.directory.empty() && !options.resume) {
-    refuse_used_folder(options.directory);
-    std::filesystem::create_directories(options.directory);
-    write_file(options.directory / "run.json",
-               Json{{"arguments", options.arguments}}.dump(2) + "\n");
-  }
-  const auto write_so_far = [&] {  // what there is should the comparison be stopped
-    if (options.directory.empty()) return;
-    Json so_far = result;
-    so_far.update({{"runs", ended}, {"unfinished", unfinished}});
-    write_report(so_far, options.directory);
-  };
-  const auto train_all_seeds = [&](const std::string& spec) {
-    std::vector<Json> runs;
-    for (i64 i = 0; i < options.seeds; ++i) {
-      TrainingOptions training = options.training;
-      training.seed += static_cast<u64>(i);
-      const auto directory = options.directory.empty()
-                                 ? options.directory
-                                 : options.directory / folder_name(spec, training.seed);
-      const auto record = directory / "record.json";  // there when the run has ended
-      const auto here = std::find(unfinished.begin(), unfinished.end(),
-                                  Json{{"spec", spec}, {"seed", training.seed}});
-      if (options.resume && std::filesystem::exists(record)) try {
-          runs.push_back(read_json(record));
-          ended.push_back(runs.back());
-          unfinished.erase(here);
-          continue;
-        } catch (const Error& error) {
-          if (observer.training.say)
-            observer.training.say(fmt::format("{}: that run is taken as not ended", error.what()));
-        }
-      write_so_far();
-      if (observer.begin) observer.begin(spec, training.seed);
-      const bool begun = options.resume && std::filesystem::exists(directory / "run.json");
-      try {
-        Run run = run_training(task, spec, training, {directory, begun}, observer.training);
-        if (run.result.stop == Stop::interrupted)
-          fail_at_run_time("interrupted; the run is saved in {}", directory.string());
-        if (!directory.empty()) write_file(record, run.record.dump() + "\n");
-        runs.push_back(std::move(run.record));
-        ended.push_back(runs.back());
-      } catch (const Error& error) {
-        if (error.fault == Fault::input || InterruptRequests::received()) throw;
-        result["failed"].push_back(
-            {{"spec", spec}, {"seed", training.seed}, {"error", error.what()}});
-      }
-      unfinished.erase(here);
-    }
-    return runs;
-  };
-  if (options.rates > 1) result["tuning"] = Json::array();
-  for (const std::string& spec : specs) {
-    std::vector<Json> best;
-    std::vector<double> scores;
-    double best_score = 0;
-    Json tried = Json::array();
-    for (const std::string& variant : at_rates(spec, options.rates)) {
-      std::vector<Json> runs = train_all_seeds(variant);
-      if (options.rates == 1) {  // whatever it reached
-        best = std::move(runs);
-        continue;
-      }
-      // A rate that fails once is none to use.
-      double score = std::ssize(runs) < options.seeds ? std::nan("") : 0;
-      for (const Json& run : runs)
-        score += number_at(run["dev"], metric.c_str()) / static_cast<double>(runs.size());
-      const bool tells = std::isfinite(score);
-      tried.push_back({{"spec", variant}, {"score", tells ? Json(score) : Json()}});
-      if (!tells) continue;
-      const bool better = higher_is_better(metric) ? score > best_score : score < best_score;
-      if (scores.empty() || better) best = std::move(runs), best_score = score;
-      scores.push_back(score);
-    }
-    if (options.rates > 1) {
-      const auto spread =
-          scores.empty() ? 0.0 : std::ranges::max(scores) - std::ranges::min(scores);
-      result["tuning"].push_back({{"spec", best.empty() ? Json(spec) : best.front()["spec"]},
-                                  {"metric", metric},
-                                  {"tried", std::move(tried)},
-                                  {"spread", spread}});
-    }
-    for (Json& run : best) result["runs"].push_back(std::move(run));
-  }
-  if (result["runs"].empty()) {
-    write_so_far();
-    const Json& failed = result["failed"];
-    fail_at_run_time("{}", failed[0]["error"].get<std::string>());
-  }
-  // Seed by seed, as they were compared.
-  std::stable_sort(result["runs"].begin(), result["runs"].end(), [](const Json& a, const Json& b) {
-    return a["seed"].get<u64>() < b["seed"].get<u64>();
-  });
-  if (!options.directory.empty()) write_report(result, options.directory);
-  return result;
+  return Comparison(task, options, observer).run();
 }
 
 std::string tuning_table(const Json& comparison) {
@@ -332,12 +370,17 @@ std::string comparison_table(const Json& comparison) {
     lines.emplace_back();
     for (const Column& column : columns) lines.back().push_back(column.text(runs[spec]));
   }
-  for (const Json& failed : report::at(comparison, "/failed")) {
-    const auto spec = report::text(failed, "/spec");
-    if (!runs.try_emplace(spec).second) continue;
+  const auto add_failed = [&](const Json& entry) {
+    const auto spec = report::text(entry, "/spec");
+    if (!runs.try_emplace(spec).second) return;
     lines.emplace_back(columns.size(), "–");
     lines.back()[0] = spec, lines.back()[1] = "failed";
-  }
+  };
+  for (const Json& failed : report::at(comparison, "/failed"))
+    if (!failed.contains("tried")) add_failed(failed);
+  const auto scoreless = [](const Json& tried) { return report::at(tried, "/score").is_null(); };
+  for (const Json& tuned : report::at(comparison, "/tuning"))
+    if (std::ranges::all_of(report::at(tuned, "/tried"), scoreless)) add_failed(tuned);
   std::string text;
   for (const std::vector<std::string>& line : lines) {
     for (std::size_t c = 0; c < columns.size(); ++c) {

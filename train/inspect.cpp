@@ -29,9 +29,12 @@ std::optional<fs::path> state_in(const fs::path& folder) {
 fs::path file_of(const fs::path& path) {
   if (!fs::is_directory(path)) return path;
   if (const auto file = state_in(path)) return *file;
+  const auto looks_like_a_run = [](const fs::path& folder) {  // nothing of it is read
+    return is_there(folder / "final") || is_there(folder / "checkpoints");
+  };
   std::vector<std::string> runs;
   for (const fs::directory_entry& entry : fs::directory_iterator(path))
-    if (entry.is_directory() && state_in(entry)) runs.push_back(entry.path().string());
+    if (looks_like_a_run(entry)) runs.push_back(entry.path().string());
   std::ranges::sort(runs);
   check(runs.empty(), "{}: holds the folders of runs; name one of them: {}", path.string(),
         fmt::join(runs, ", "));

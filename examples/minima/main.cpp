@@ -70,10 +70,7 @@ void refuse_bent_values(CLI::App& app) {
     }
 }
 
-/// On one line, whatever names of others are in it.
-void print_error(const std::string& message) {
-  minima::print_note("minima: {}\n", minima::shown(message, std::string::npos));
-}
+void print_error(const std::string& message) { minima::print_note("minima: {}\n", message); }
 
 }  // namespace
 

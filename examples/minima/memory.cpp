@@ -288,10 +288,8 @@ struct MemoryVerb {
     const std::string trained = with_defaults(spec);
     const i64 bytes = predict_optimizer(trained, step).state.bytes();
     if (bytes != of.state.bytes())
-      fmt::print(stderr,
-                 "note: where no option is given, train and compare take {} as {}, whose state is "
-                 "{} bytes\n",
-                 spec, trained, grouped(bytes));
+      print_note("note: train and compare take {} as {}, whose state is {} bytes\n", spec, trained,
+                 grouped(bytes));
   }
 
   static void print_measured(const StepMemory& step, const OptimizerMemory& of,

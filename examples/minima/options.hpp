@@ -104,10 +104,8 @@ struct RunFolder {
       : resumes(!resumed.empty()),
         path(resumes ? std::filesystem::path(resumed) : output_folder(verb, common)),
         lock(path) {
-    if (resumes)
-      refuse_foreign(path / "report.html");
-    else
-      refuse_used_folder(path);
+    if (!resumes) refuse_used_folder(path);
+    for (const char* name : {"report.html", "comparison.json"}) refuse_foreign(path / name);
   }
   /// Whether the resumed run has ended, which it says.
   bool tell_ended(const CommonOptions& common) const;

@@ -50,7 +50,7 @@ struct PredictVerb {
       const i64 best = std::max_element(row, row + labels) - row;
       const std::string& name = classifier.label_names[static_cast<std::size_t>(best)];
       if (!common.json) {
-        fmt::print("{}\n", isatty(STDOUT_FILENO) ? visible(name) : name);
+        fmt::print("{}\n", for_output(name));
         continue;
       }
       double sum = 0;

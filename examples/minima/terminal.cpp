@@ -1,6 +1,7 @@
 #include "examples/minima/terminal.hpp"
 
 #include <fcntl.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <cstdio>
@@ -16,6 +17,10 @@ void write_to_standard_error(const std::string& text) {
   const auto before = std::signal(SIGPIPE, SIG_IGN);
   std::fwrite(text.data(), 1, text.size(), stderr);
   std::signal(SIGPIPE, before);
+}
+
+std::string for_output(const std::string& text) {
+  return isatty(STDOUT_FILENO) ? visible(text) : text;
 }
 
 }  // namespace minima

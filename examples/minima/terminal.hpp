@@ -16,6 +16,9 @@ void hold_closed_streams();
 /// reader, is lost: nobody's work ends for a line about it.
 void write_to_standard_error(const std::string& text);
 
+/// An answer that people and machines read: visible where standard output is a terminal, else as it is.
+std::string for_output(const std::string& text);
+
 /// A note, a warning, how work goes on, on standard error.
 template <class... Args>
 void print_note(fmt::format_string<Args...> format, Args&&... args) {

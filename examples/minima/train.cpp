@@ -28,8 +28,8 @@ struct TrainVerb {
     return training.resolve_spec(text);
   }
 
-  /// Whether a spec leaves the storage of its state as it is for most.
-  static bool makes_in_fp32(const std::string& spec) {
+  /// Whether a spec neither names a storage nor, as adamw8bit does, implies one.
+  static bool leaves_storage_open(const std::string& spec) {
     const auto given = parse_spec(spec).second;
     return std::ranges::none_of(given, [](const auto& one) { return one.first == "state"; }) &&
            validate_optimizer(spec, {})["storage"]["state"] == "fp32";
@@ -41,9 +41,9 @@ struct TrainVerb {
     common.apply();
     for (const std::string& text : switches) {
       OptimizerSwitch next = OptimizerSwitch::parse(text);
-      if (!state.empty() && makes_in_fp32(next.spec))
-        next.spec = with_option(next.spec, "state", state);
       next.spec = training.resolve_spec(next.spec);
+      if (!state.empty() && leaves_storage_open(next.spec))
+        next.spec = with_option(next.spec, "state", state);
       training.training.switches.push_back(std::move(next));
     }
     training.resolve(common);

@@ -28,6 +28,7 @@ TEST_CASE("what surroundings lack is said before anything is loaded") {
         shell.minima(fmt::format("train{} --out run {}", kTiny, option), "", setting);
     CHECK((answer.code == 1 || answer.code == 2));
     CHECK(std::ranges::count(answer.err, '\n') <= 2);
+    CHECK(answer.err.find("\\n") == std::string::npos);  // a list has lines
     CHECK(answer.err.starts_with("minima: "));
     CHECK_FALSE(shell.exists("run"));
   }
@@ -188,7 +189,8 @@ TEST_CASE("a standard error that cannot be written costs no work, and no exit co
   };
   for (const Gone& gone :
        {Gone{"{", "2>&- >log", "}"}, Gone{"{", "2>/dev/full >log", "}"},
-        Gone{"{ sleep 0.2;", "2>&1 >log", "} | true"}}) {  // whose reader is gone
+        // A pipe whose reader is gone.
+        Gone{"{ rm -f pipe; mkfifo pipe; exec 3<>pipe 4>pipe 3<&-;", "2>&4 >log", "}"}}) {
     CAPTURE(gone.redirected);
     std::filesystem::remove_all(shell.folder / "run");
     const auto code_of = [&](const std::string& arguments) {
@@ -199,6 +201,7 @@ TEST_CASE("a standard error that cannot be written costs no work, and no exit co
     CHECK(code_of(std::string("train --out run") + kTiny) == "0\n");
     CHECK(shell.exists("run/final/model.safetensors"));
     CHECK(read_file(shell.folder / "log").find("\nmodel: run/final\n") != std::string::npos);
+    CHECK(code_of("memory --model tiny --optimizers sgd") == "0\n");  // which has a note
     CHECK(code_of("nosuch") == "2\n");
     CHECK(code_of("inspect nowhere") == "2\n");
     // No file of the run has taken the number of a closed stream, and its lines.
@@ -314,12 +317,14 @@ TEST_CASE("--state is that of a later optimizer too, unless it names another") {
   const Shell shell;
   const Answer answer = shell.minima(std::string("train --state block8 --switch 2:lion "
                                                  "--switch 4:adamw8bit --switch 6:came:state=bf16 "
+                                                 "--switch 8:sgd:nesterov=true "
                                                  "--out run") +
                                      kTiny);
   CAPTURE(answer.err);
   REQUIRE(answer.code == 0);
-  for (const char* change : {"adamw → lion:state=block8:lr=0.0002", "lion → adamw8bit:lr=0.001",
-                             "adamw8bit → came:state=bf16:lr=0.0001"})
+  for (const char* change : {"adamw → lion:lr=0.0002:state=block8", "lion → adamw8bit:lr=0.001",
+                             "adamw8bit → came:state=bf16:lr=0.0001",
+                             "came → sgd:nesterov=true:lr=0.1:momentum=0.9:state=block8"})
     CHECK(answer.err.find(change) != std::string::npos);
 }
 

@@ -195,8 +195,8 @@ TEST_CASE("a text for a message is one line of what can be seen") {
 TEST_CASE(
     "a terminal is shown what it would obey: controls, and marks of the writing's direction") {
   CHECK(visible("a\tb\n\x1B[2J\r\x7F\u009B") == "a\tb\n\\x1b[2J\\x0d\\x7f\\x9b");
-  CHECK(visible("\u200E\u200F\u202A\u202E\u2066\u2069") ==
-        "\\u200e\\u200f\\u202a\\u202e\\u2066\\u2069");
+  CHECK(visible("\u061C\u200E\u200F\u202A\u202E\u2066\u2069") ==
+        "\\u061c\\u200e\\u200f\\u202a\\u202e\\u2066\\u2069");
   CHECK(visible("\u00A0\u2010\u202F\u2065\u206A caf\xE9") ==
         "\u00A0\u2010\u202F\u2065\u206A caf\uFFFD");
   CHECK(shown("\u202E") == "\\u202e");
@@ -230,7 +230,7 @@ TEST_CASE("a column that is label and text at once, or both texts, is refused by
     options = {.pair_column = "1", .no_header = true};
     refused(text, format, options, "column '1' is both the label and a second text");
     options = {.text_column = "2", .pair_column = "02,2", .no_header = true};
-    refused(text, format, options, "");
+    refused(text, format, options, "column '2' is both the text and the second text");
   }
 }
 

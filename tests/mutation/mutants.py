@@ -155,10 +155,10 @@ MUTANTS = [
     ("the clip factor above 1", "optim/clip.hpp",
      "return factor < 1 || factor != factor ? factor : 1;", "return factor;"),
     # files
-    ("the checksum not checked", "optim/engine/state_file.cpp",
+    ("the checksum not checked", "optim/state_file.cpp",
      "checksum(state.tensors, metadata(\"optimizer\") + metadata(\"options\")) == metadata(\"checksum\")",
      "!metadata(\"checksum\").empty()"),
-    ("a state of another optimizer accepted", "optim/engine/state_file.cpp",
+    ("a state of another optimizer accepted", "optim/state_file.cpp",
      "check(state.optimizer == name(), ", "check(!state.optimizer.empty(), "),
     ("names that are too many accepted", "optim/optimizer.cpp",
      "if (!own.contains(name)) faults +=", "if (false) faults +="),

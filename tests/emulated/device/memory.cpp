@@ -24,7 +24,7 @@ class Arena {
   Arena() {
     if (const char* bytes = std::getenv("MINIMA_EMULATED_MEMORY"))
       capacity_ = std::strtoull(bytes, nullptr, 10);
-    addresses_ = 2 * capacity_ + (std::size_t{1} << 30);
+    addresses_ = (2 * capacity_ + (std::size_t{1} << 30)) / kPage * kPage;
     std::size_t bytes = addresses_ + kPage;
     void* found =
         mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

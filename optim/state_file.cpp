@@ -1,3 +1,4 @@
+/// optimizer.safetensors: how optimizer.hpp saves state and reads it.
 #include <xxhash.h>
 
 #include "optim/optimizer.hpp"
