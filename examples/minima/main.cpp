@@ -31,6 +31,7 @@ std::string describe(const CLI::App& app, const CLI::ParseError& error, int argc
     if (((!unknown || message.find(word) == std::string::npos) && !no_verb) ||
         word == verb->get_name() || std::ranges::count(names, word))
       continue;
+    if (no_verb && !word.starts_with('-')) message = fmt::format("there is no verb '{}'", word);
     message += minima::did_you_mean(word, names);
     break;
   }

@@ -131,7 +131,8 @@ TEST_CASE(
     check_refused(shell, arguments, refusal.words);
     CHECK(read_file(shell.folder / "err").find("nowhere.tsv") == std::string::npos);
   }
-  check_refused(shell, "trian", {"did you mean 'train'?"}, "");
+  check_refused(shell, "trian", {"there is no verb 'trian'", "did you mean 'train'?"}, "");
+  check_refused(shell, "nosuch", {"there is no verb 'nosuch'"}, "");
   check_refused(shell, "memory extra", {"not expected: extra. (minima memory --help"}, "");
   check_refused(shell, "train --vocabulary 10", {"10"});
   check_refused(shell, "train --resume a --out b", {"--resume", "--out", "exclude"}, "");

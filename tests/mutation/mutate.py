@@ -42,13 +42,15 @@ def write(path, text):
 def copy_tree(to):
     listed = subprocess.run(["git", "-C", ROOT, "ls-files", "-z", "-co", "--exclude-standard"],
                             check=True, capture_output=True).stdout
-    for name in listed.decode().split("\0"):
-        if name and (ROOT / name).is_file():
-            text = (ROOT / name).read_bytes()
-            for file, old, new in CHEAP:
-                if name == file:
-                    text = text.replace(old.encode(), new.encode())
-            write(to / name, text)
+    names = {name for name in listed.decode().split("\0") if name and (ROOT / name).is_file()}
+    for left in [path for path in to.rglob("*") if path.is_file() and str(path.relative_to(to)) not in names]:
+        left.unlink()  # of a kept copy: what the tree has no longer
+    for name in names:
+        text = (ROOT / name).read_bytes()
+        for file, old, new in CHEAP:
+            if name == file:
+                text = text.replace(old.encode(), new.encode())
+        write(to / name, text)
 
 
 def replaced(text, old, new, where):
