@@ -59,17 +59,23 @@ def replaced(text, old, new, where):
     return text.replace(old, new)
 
 
+# Of each kind of mistakes: the program of tests, and with what it is built.
+KINDS = {"optim": ("test_optim", "-DMINIMA_EMULATED=OFF"), "device": ("test_device", "-DMINIMA_EMULATED=ON"),
+         "races": ("test_device", "-DMINIMA_SANITIZE=thread")}
+
+
 class Copy:
     """The tree's copy, its build folder and the program of tests."""
 
-    def __init__(self, folder, program, *options):
-        self.tree, self.build, self.program = folder / "tree", folder / "build", program
+    def __init__(self, folder, kind):
+        self.tree, self.build = folder / "tree", folder / f"build-{kind}"
+        self.program, option = KINDS[kind]
         copy_tree(self.tree)
         if (self.build / "build.ninja").exists():
             return
         ccache = ["-DCMAKE_CXX_COMPILER_LAUNCHER=ccache"] if shutil.which("ccache") else []
         subprocess.run(["cmake", "-S", self.tree, "-B", self.build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Cheap",
-                        "-DCMAKE_CXX_FLAGS_CHEAP=-O1", "-DMINIMA_CUDA=OFF", *options, *ccache],
+                        "-DCMAKE_CXX_FLAGS_CHEAP=-O1", "-DMINIMA_CUDA=OFF", option, *ccache],
                        check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def compile(self):
@@ -103,15 +109,14 @@ def main(words):
     if words == ["--check"]:
         check_texts([*mutants.MUTANTS, *device_mutants.MUTANTS, *device_mutants.RACES])
         return
-    device, races = "--device" in words, "--races" in words
+    kind = "races" if "--races" in words else "device" if "--device" in words else "optim"
     words = [w for w in words if w not in ("--device", "--races")]
-    known = (device_mutants.RACES if races else device_mutants.MUTANTS if device
-             else [(*m, "*") for m in mutants.MUTANTS])
+    known = {"races": device_mutants.RACES, "device": device_mutants.MUTANTS,
+             "optim": [(*m, "*") for m in mutants.MUTANTS]}[kind]
     chosen = [m for m in known if not words or any(w in m[0] or w in m[1] for w in words)]
     check_texts(known)  # before the long part
     with tempfile.TemporaryDirectory(prefix="minima-mutate-") as folder:
-        copy = Copy(Path(os.environ.get("MINIMA_MUTATE", folder)), "test_device" if device or races else "test_optim",
-                    *(["-DMINIMA_SANITIZE=thread"] if races else []))
+        copy = Copy(Path(os.environ.get("MINIMA_MUTATE", folder)), kind)
         print(f"mutate: building the copy in {copy.build}", file=sys.stderr)
         trouble = copy.compile()
         if trouble:
