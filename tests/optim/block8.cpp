@@ -88,6 +88,15 @@ TEST_CASE("the compact codes are those of the whole table, at every border and b
     }
 }
 
+TEST_CASE("halfway between two numbers the even code is taken") {
+  for (const CodeMap* map : {&signed_code_map(), &unsigned_code_map()})
+    for (int below = 0; below < 255; ++below) {
+      CAPTURE(below);
+      const float x = (map->value[below] + map->value[below + 1]) * 0.5f;
+      CHECK(nearest_code(*map, x) == (below % 2 == 0 ? below : below + 1));
+    }
+}
+
 TEST_CASE("a quotient's code is told by a product, near a border by the quotient") {
   for (const CodeMap* map : {&signed_code_map(), &unsigned_code_map()}) {
     const std::vector<float> magnitudes = telling_values(*map);
