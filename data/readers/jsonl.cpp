@@ -1,6 +1,7 @@
 #include "data/readers/jsonl.hpp"
 
 #include "core/json.hpp"
+#include "core/split.hpp"
 #include "core/utf8.hpp"
 
 namespace minima {

@@ -11,16 +11,6 @@
 
 namespace minima {
 
-std::vector<std::string> split(std::string_view text, char separator) {
-  std::vector<std::string> parts;
-  for (std::size_t at = 0; at <= text.size();) {
-    const std::size_t end = std::min(text.find(separator, at), text.size());
-    parts.emplace_back(text.substr(at, end - at));
-    at = end + 1;
-  }
-  return parts;
-}
-
 Lines::Lines(const std::filesystem::path& path) : source_(path.string()) {
   std::error_code none;
   check(!std::filesystem::is_directory(path, none), "{}: is a folder, not a file", source_);

@@ -35,9 +35,6 @@ template <class... Args>
       fmt::format("{}:{}: {}", source, line, fmt::format(format, std::forward<Args>(args)...)));
 }
 
-/// The parts of `text` between separators; one more than there are separators.
-std::vector<std::string> split(std::string_view text, char separator);
-
 /// A line ends with LF or CRLF. Files and text at hand are UTF-8; a byte order mark is left out.
 ///
 ///     Lines lines("texts.txt");

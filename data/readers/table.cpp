@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "core/split.hpp"
 #include "core/utf8.hpp"
 #include "data/whole_number.hpp"
 

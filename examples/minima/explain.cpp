@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "core/rng.hpp"
+#include "core/split.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"
@@ -11,16 +12,6 @@
 
 namespace minima {
 namespace {
-
-std::vector<std::string> split(const std::string& text, char separator) {
-  std::vector<std::string> parts(1);
-  for (char c : text)
-    if (c == separator)
-      parts.emplace_back();
-    else
-      parts.back() += c;
-  return parts;
-}
 
 /// `part` of `text`.
 i64 whole_number(const std::string& option, const std::string& text, const std::string& part,

@@ -3,6 +3,7 @@
 
 #include "core/grouped.hpp"
 #include "examples/minima/options.hpp"
+#include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"
 #include "train/model_directory.hpp"
 

@@ -104,8 +104,10 @@ struct RunFolder {
       : resumes(!resumed.empty()),
         path(resumes ? std::filesystem::path(resumed) : output_folder(verb, common)),
         lock(path) {
-    if (!resumes) refuse_used_folder(path);
-    for (const char* name : {"report.html", "comparison.json"}) refuse_foreign(path / name);
+    if (!resumes)
+      refuse_used_folder(path);
+    else
+      for (const char* name : {"report.html", "comparison.json"}) refuse_foreign(path / name);
   }
   /// Whether the resumed run has ended, which it says.
   bool tell_ended(const CommonOptions& common) const;

@@ -19,8 +19,6 @@ void write_to_standard_error(const std::string& text) {
   std::signal(SIGPIPE, before);
 }
 
-std::string for_output(const std::string& text) {
-  return isatty(STDOUT_FILENO) ? visible(text) : text;
-}
+std::string for_output(std::string text) { return isatty(STDOUT_FILENO) ? visible(text) : text; }
 
 }  // namespace minima

@@ -17,7 +17,7 @@ void hold_closed_streams();
 void write_to_standard_error(const std::string& text);
 
 /// An answer that people and machines read: visible where standard output is a terminal, else as it is.
-std::string for_output(const std::string& text);
+std::string for_output(std::string text);
 
 /// A note, a warning, how work goes on, on standard error.
 template <class... Args>

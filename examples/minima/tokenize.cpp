@@ -72,7 +72,7 @@ struct TokenizeVerb {
 
     std::string out;
     const auto answer = [&] {
-      if (!json) out = for_output(out);
+      if (!json) out = for_output(std::move(out));
       std::fwrite(out.data(), 1, out.size(), stdout);
       if (std::fflush(stdout) != 0) fail_at_run_time("tokenize: standard output cannot be written");
       out.clear();

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "core/dtype.hpp"
+#include "core/split.hpp"
 #include "optim/registry.hpp"
 
 namespace minima {
@@ -15,16 +16,6 @@ std::array<std::pair<Storage, const std::string&>, 3> overrides(const StorageOpt
 
 std::string reason_of(Storage storage, const std::string& pattern) {
   return fmt::format("{}={}", storage_name(storage), pattern);
-}
-
-std::vector<std::string> alternatives(const std::string& pattern) {
-  std::vector<std::string> all(1);
-  for (const char c : pattern)
-    if (c == '|')
-      all.emplace_back();
-    else
-      all.back() += c;
-  return all;
 }
 
 /// The one place that decides: a storage and the reason.
@@ -47,14 +38,14 @@ bool matches(const std::string& name, const std::string& pattern) {
     return text;
   };
   const std::string parts = dotted("^" + name + "$");
-  return std::ranges::any_of(alternatives(pattern), [&](const std::string& wanted) {
+  return std::ranges::any_of(split(pattern, '|'), [&](const std::string& wanted) {
     return !wanted.empty() && parts.find(dotted(wanted)) != std::string::npos;
   });
 }
 
 std::optional<std::string> unmatched(const std::string& pattern,
                                      const std::vector<std::string>& names) {
-  for (const std::string& one : alternatives(pattern))
+  for (const std::string& one : split(pattern, '|'))
     if (std::ranges::none_of(names, [&](const std::string& name) { return matches(name, one); }))
       return one;
   return {};
