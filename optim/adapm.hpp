@@ -260,7 +260,7 @@ struct AdaPm {
         e = m;
       }
       if constexpr (kFactored) {
-        p = keep * p - moments.update(e, row.r[0] * T(row.c[0][j]));
+        p = keep * p - moments.update(e, named("v", T(row.r[0] * T(row.c[0][j]))));
       } else {
         T& v = std::get<sizeof...(S) - 1>(slot);
         moments.average_square(g, v);
@@ -270,7 +270,7 @@ struct AdaPm {
     template <class F>
     void constants(const F& f, ElementRow& row) {
       moments.constants(f), f("(1 − lr·λ)", keep);
-      if constexpr (kFactored) f("R/mean(R)", row.r[0]);
+      if constexpr (kFactored) f("R/mean(R)", row.r[0]), f("C", row.columns[0]);
     }
   };
 
@@ -302,7 +302,8 @@ struct AdaPm {
       of_kind.sums(pass<Squares>(1e-30));
       of_kind.between(Means{o.beta2});
       of_kind.tell([](const StepView& x) {
-        note_means(x, running_means(x, static_cast<std::size_t>(x.mean_count - 2)), "R", "C");
+        note_means(x, running_means(x, static_cast<std::size_t>(x.mean_count - 2)),
+                   {"R", "C", "β₂", "(1 − β₂)", "g² + 10⁻³⁰"});
       });
       if (full) return of_kind.apply(pass<Move<true>>(numbers), first_slots<1>);
       of_kind.apply(pass<Move<true>>(numbers), first_slots<0>);

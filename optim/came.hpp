@@ -137,7 +137,10 @@ struct Came {
   static void step(const Options& o, Passes& passes) {
     passes.sums(pass<Squares>(o.eps1));
     passes.between(Means{o});
-    passes.tell([](const StepView& x) { note_means(x, running_means(x, 0), "R", "C"); });
+    passes.tell([&](const StepView& x) {
+      x.note("β₂", "", o.beta2);
+      note_means(x, running_means(x, 0), {"R", "C", "β₂", "(1 − β₂)", "g² + ε₁"});
+    });
     passes.sums(pass<SquareOf<FactoredUpdate>>(o));
     passes.tell([&](const StepView& x) { note_clip(x, o.clip_threshold); });
     passes.by_kind([](const StepView& x) { return x.matrix.vector ? 0 : 1; },
@@ -145,8 +148,10 @@ struct Came {
                      if (matrices) of_kind.sums(pass<Instability>(o), first_slots<1>);
                    });
     passes.between(Confidence{o});
-    passes.tell([](const StepView& x) {
-      if (!x.matrix.vector) note_means(x, running_means(x, 2), "U", "S");
+    passes.tell([&](const StepView& x) {
+      if (x.matrix.vector) return;
+      x.note("β₃", "", o.beta3);
+      note_means(x, running_means(x, 2), {"U", "S", "β₃", "(1 − β₃)", "(clipped u − m)² + ε₂"});
     });
     passes.apply(pass<Move>(o), first_slots<1>);
   }

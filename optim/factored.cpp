@@ -2,20 +2,26 @@
 
 namespace minima {
 
-void note_means(const StepView& view, const RunningMeans& means, const char* row_letter,
-                const char* column_letter) {
+void note_means(const StepView& view, const RunningMeans& means, const MeanLetters& letters) {
   if (view.probe->element < 0) return;
   const i64 row = view.probe->element / view.matrix.columns;
-  const i64 column = view.probe->element % view.matrix.columns;
   RunningMeans here = means;
   here.k = row / view.matrix.rows;
-  if (means.R) {
-    view.note(row_letter, "the running mean of its row", static_cast<double>(means.R[row]));
-    view.note(fmt::format("mean({})", row_letter), "over all rows",
-              here.mean_of_rows(ops::Alone{}));
-  }
-  view.note(column_letter, means.R ? "the running mean of its column" : "its own running mean",
-            static_cast<double>(here.column_means()[column]));
+  const i64 column = here.k * view.matrix.columns + view.probe->element % view.matrix.columns;
+  const auto note = [&](const std::string& mean, const std::string& of, double sum, i64 count,
+                        const char* letter, float value) {
+    view.note(mean, of, sum / static_cast<double>(count));
+    view.note(letter, fmt::format("{} {} + {} {}", letters.keep, letter, letters.take, mean),
+              static_cast<double>(value));
+  };
+  const std::string square = letters.square, of = "of " + square;
+  if (!means.R)
+    return note(square, "", view.workspace.columns[column], 1, letters.column, means.C[column]);
+  note(fmt::format("row mean ({})", letters.row), of, view.workspace.rows[row], view.matrix.columns,
+       letters.row, means.R[row]);
+  view.note(fmt::format("mean({})", letters.row), "over all rows", here.mean_of_rows(ops::Alone{}));
+  note(fmt::format("col mean ({})", letters.column), of, view.workspace.columns[column],
+       view.matrix.rows, letters.column, means.C[column]);
 }
 
 void note_clip(const StepView& view, double threshold) {

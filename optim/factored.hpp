@@ -85,9 +85,12 @@ MINIMA_HD RunningMeans running_means(const StepView& view, std::size_t first, i6
   return {view.means[first], view.means[first + 1], view.matrix, k};
 }
 
-/// Tells a probe of those of its element.
-void note_means(const StepView& view, const RunningMeans& means, const char* row_letter,
-                const char* column_letter);
+/// How a formula writes them: R ← keep R + take mean of `square` over a row.
+struct MeanLetters {
+  const char *row, *column, *keep, *take, *square;
+};
+/// Tells a probe of those of its element, and what they were made from: the last pass's sums.
+void note_means(const StepView& view, const RunningMeans& means, const MeanLetters& letters);
 
 /// The slots of running means, `<name>_row` and `<name>_col`; of a vector's whole moment, `name`.
 std::vector<Slot> factored_slots(const std::string& name, const Shape& parameter,

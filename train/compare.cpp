@@ -339,6 +339,20 @@ std::string tuning_table(const Json& comparison) {
   return text;
 }
 
+std::vector<std::string> failed_optimizers(const Json& comparison) {
+  std::vector<std::string> specs;
+  const auto add = [&](const Json& entry) {
+    const auto spec = report::text(entry, "/spec");
+    if (std::ranges::find(specs, spec) == specs.end()) specs.push_back(spec);
+  };
+  for (const Json& failed : report::at(comparison, "/failed"))
+    if (!failed.contains("tried")) add(failed);
+  const auto scoreless = [](const Json& tried) { return report::at(tried, "/score").is_null(); };
+  for (const Json& tuned : report::at(comparison, "/tuning"))
+    if (std::ranges::all_of(report::at(tuned, "/tried"), scoreless)) add(tuned);
+  return specs;
+}
+
 std::string comparison_table(const Json& comparison) {
   std::vector<std::string> specs;
   std::map<std::string, std::vector<const Json*>> runs;
@@ -370,17 +384,11 @@ std::string comparison_table(const Json& comparison) {
     lines.emplace_back();
     for (const Column& column : columns) lines.back().push_back(column.text(runs[spec]));
   }
-  const auto add_failed = [&](const Json& entry) {
-    const auto spec = report::text(entry, "/spec");
-    if (!runs.try_emplace(spec).second) return;
+  for (const std::string& spec : failed_optimizers(comparison)) {
+    if (!runs.try_emplace(spec).second) continue;
     lines.emplace_back(columns.size(), "–");
     lines.back()[0] = spec, lines.back()[1] = "failed";
-  };
-  for (const Json& failed : report::at(comparison, "/failed"))
-    if (!failed.contains("tried")) add_failed(failed);
-  const auto scoreless = [](const Json& tried) { return report::at(tried, "/score").is_null(); };
-  for (const Json& tuned : report::at(comparison, "/tuning"))
-    if (std::ranges::all_of(report::at(tuned, "/tried"), scoreless)) add_failed(tuned);
+  }
   std::string text;
   for (const std::vector<std::string>& line : lines) {
     for (std::size_t c = 0; c < columns.size(); ++c) {

@@ -45,6 +45,9 @@ Json compare(const Task& task, const ComparisonOptions& options,
 /// What tuning tried: a line per optimizer, each rate with its score; empty where nothing was tuned.
 std::string tuning_table(const Json& comparison);
 
+/// The specs of those of which a run failed, or with which tuning had no score at any rate; each once.
+std::vector<std::string> failed_optimizers(const Json& comparison);
+
 /// The runs of a comparison as a table: one line per optimizer, mean ± deviation over seeds; "failed" for one without a run.
 std::string comparison_table(const Json& comparison);
 

@@ -130,12 +130,16 @@ std::string describe(const Json& step) {
                      text(step["clip_norm"]), text(step["clip_factor"])));
   if (step["clip_value"].get<double>() > 0)
     line("cutting", fmt::format("each entry to ± {}, after scaling", text(step["clip_value"])));
-  for (const Json& constant : step["constants"])
-    line(constant["letter"], "= " + text(constant["value"]));
   for (const Json& note : step["notes"])
     line(note["letter"], fmt::format("= {}{}{}", text(note["value"]),
                                      note["formula"].get<std::string>().empty() ? "" : "   ",
                                      note["formula"].get<std::string>()));
+  const auto noted = [&](const Json& letter) {
+    return std::ranges::any_of(step["notes"],
+                               [&](const Json& note) { return note["letter"] == letter; });
+  };
+  for (const Json& constant : step["constants"])
+    if (!noted(constant["letter"])) line(constant["letter"], "= " + text(constant["value"]));
   for (const Json& each : step["lines"]) {
     line(each["letter"], "← " + each["letters"].get<std::string>());
     if (each["numbers"] != each["letters"]) line("", "= " + each["numbers"].get<std::string>());

@@ -47,8 +47,15 @@ struct CompareVerb {
     Json result = compare_or_stop(task, progress);
     for (const std::string& one : what_it_lacks(result)) print_note("minima: {}\n", one);
     result["arguments"] = comparison.arguments;
-    if (common.json) return fmt::print("{}\n", result.dump());
+    if (common.json)
+      fmt::print("{}\n", result.dump());
+    else
+      print(result);
+    if (const std::vector<std::string> failed = failed_optimizers(result); !failed.empty())
+      fail_at_run_time("compare: runs of {} failed; all others are done", fmt::join(failed, ", "));
+  }
 
+  static void print(const Json& result) {
     const Json &data = result["data"], &model = result["model"];
     print_text(
         "\n{}: {} training, {} dev, {} test texts, {} classes; model {}: {} parameters; state: MB "

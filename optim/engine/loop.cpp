@@ -114,6 +114,7 @@ void trace_element(const FormulaStep& step) {
   const float p0 = *open_slot(view.value, at, 1, &scratch);
   const float raw = *open_gradient(view.gradient, at, 1, &scratch);
   const auto run = [&](Trace& trace, const NameConstant& name) {
+    const Trace::OfConstants too(trace);
     TracedElement x{trace.input("p", p0), trace.input("g", raw), {}};
     if (view.gradient_scale != 1) x.g = named("g", Traced(view.gradient_scale) * x.g);
     if (const float limit = view.clip_value; limit > 0)

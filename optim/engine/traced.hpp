@@ -84,11 +84,21 @@ class Trace {
                     std::vector<Constant> constants);
 
   static Traced record(std::string_view operation, const Traced& a, const Traced& b, float value) {
-    Trace* trace = a.trace ? a.trace : b.trace;
+    Trace* trace = a.trace ? a.trace : b.trace ? b.trace : of_constants_;
     return trace ? trace->add({operation, a, b, value, {}}) : Traced(value);
   }
 
+  /// While it lives, what this thread makes of constants alone goes into a trace too.
+  class OfConstants {
+   public:
+    explicit OfConstants(Trace& trace) { of_constants_ = &trace; }
+    ~OfConstants() { of_constants_ = nullptr; }
+    OfConstants(const OfConstants&) = delete;
+  };
+
  private:
+  static inline thread_local Trace* of_constants_ = nullptr;
+
   Node& at(const Traced& x) { return nodes_[static_cast<std::size_t>(x.node)]; }
   Traced add(Node node) {
     Traced x(node.value);

@@ -144,7 +144,7 @@ struct StepView {
   }
 
   /// Tells a probe of a number that is one for the whole parameter, with its formula.
-  void note(const std::string& letter, const char* formula, double value) const {
+  void note(const std::string& letter, const std::string& formula, double value) const {
     if (probe) probe->notes.push_back({letter, formula, value});
   }
 };

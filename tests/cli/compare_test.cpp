@@ -107,7 +107,8 @@ TEST_CASE("an optimizer that failed has a line in the table of a comparison") {
   const Shell shell;
   const Answer answer =
       shell.minima(std::string("compare --out run --optimizers sgd:lr=1e30,adamw") + kTiny);
-  CHECK(answer.code == 0);
+  CHECK(answer.code == 1);
   CHECK(answer.err.find("sgd:lr=1e30 with seed 1 failed: ") != std::string::npos);
+  CHECK(answer.err.ends_with("minima: compare: runs of sgd:lr=1e30 failed; all others are done\n"));
   CHECK(answer.out.find("sgd:lr=1e30             failed") != std::string::npos);
 }

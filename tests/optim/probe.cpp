@@ -57,21 +57,59 @@ TEST_CASE("constants are named by their letters, also where two have the same va
   CHECK(lines[3].value == model[0].value.data<float>()[0]);
 }
 
-TEST_CASE("a matrix rule tells of its sums, and they are the state's") {
+TEST_CASE("a matrix rule tells of its means, and they are the state's") {
+  struct Means {
+    const char *spec, *row, *column;
+    double beta;
+    std::size_t slot;  ///< of the row's; the column's is the next
+  };
+  for (const Means& of : {Means{"adafactor", "R", "C", -1, 0},
+                          {"came", "R", "C", 0.999, 1},
+                          {"came", "U", "S", 0.9999, 3},
+                          {"adapm:factored=true", "R", "C", 0.999, 1},
+                          {"adafactor-torch", "R", "C", -1, 0}}) {
+    CAPTURE(of.spec);
+    const Model model({{"w", {2, 6, 5}}});
+    Optimizer optimizer = make_optimizer(of.spec, model.all());
+    float row = 0, column = 0;
+    for (int t = 1; t <= 3; ++t) {
+      model.set_gradients(t);
+      Probe probe;
+      probe.element = (6 + 2) * 5 + 3;  // of the second matrix
+      optimizer.step({.probed = &model[0], .probe = &probe});
+      const auto value = [&](const std::string& letter) {
+        CAPTURE(letter);
+        REQUIRE(probe.find(letter));
+        return probe.find(letter)->value;
+      };
+      const double beta = of.beta >= 0 ? of.beta : 1 - std::pow(t, -0.8);
+      const auto moves = [&](float& mean, const std::string& letter, const std::string& over,
+                             std::size_t slot, i64 at) {
+        mean = static_cast<float>(beta * static_cast<double>(mean) +
+                                  (1 - beta) * value(over + " (" + letter + ")"));
+        CHECK(value(letter) == static_cast<double>(mean));
+        CHECK(mean == optimizer.values(optimizer.state().slots[slot]).data<float>()[at]);
+      };
+      moves(row, of.row, "row mean", of.slot, 6 + 2);
+      moves(column, of.column, "col mean", of.slot + 1, 5 + 3);
+    }
+  }
+}
+
+TEST_CASE("the mean over a row that is told of is that of its squares") {
   const Model model({{"w", {6, 5}}});
-  Optimizer optimizer = make_optimizer("adafactor", model.all());
+  Optimizer optimizer = make_optimizer("adafactor:eps1=0.25", model.all());
   model.set_gradients(0);
+  double squares = 0;
+  for (i64 j = 0; j < 5; ++j)
+    squares +=
+        std::pow(static_cast<double>(model[0].gradient.values().data<float>()[2 * 5 + j]), 2);
   Probe probe;
   probe.element = 2 * 5 + 3;
   optimizer.step({.probed = &model[0], .probe = &probe});
-  const auto value = [&](const char* letter) {
-    REQUIRE(probe.find(letter));
-    return static_cast<float>(probe.find(letter)->value);
-  };
-  CHECK(value("R") == optimizer.values(optimizer.state().slots[0]).data<float>()[2]);
-  CHECK(value("C") == optimizer.values(optimizer.state().slots[1]).data<float>()[3]);
-  CHECK(value("β₂") == 0);
-  CHECK(value("clip") >= 1);
+  CHECK(probe.find("row mean (R)")->value == doctest::Approx(squares / 5 + 0.25).epsilon(1e-6));
+  CHECK(probe.find("β₂")->value == 0);
+  CHECK(probe.find("clip")->value >= 1);
 }
 
 TEST_CASE("a watched step has the bits of any other, and reports what it did") {

@@ -1,9 +1,8 @@
-#include <unistd.h>
-
 #include <filesystem>
 #include <fstream>
 
 #include "core/file.hpp"
+#include "tests/data/files.hpp"
 #include "tests/optim/support.hpp"
 
 using namespace minima;
@@ -11,10 +10,9 @@ using namespace minima::test;
 
 namespace {
 
-const std::filesystem::path& file() {
-  static const auto path =
-      std::filesystem::temp_directory_path() / "minima-optimizer-state.safetensors";
-  return path;
+std::filesystem::path file() {
+  static const Folder folder;
+  return std::filesystem::path(folder.path()) / "state.safetensors";
 }
 
 std::string load_error(Optimizer& optimizer) {
@@ -173,18 +171,15 @@ TEST_CASE("a gradient that does not fit stops the step before anything changes")
 TEST_CASE("a state of other blocks is refused, also where there are as many of them") {
   const Model model({{"w", {64, 64}}});
   model.set_gradients(0);
-  const std::filesystem::path path = std::filesystem::temp_directory_path() /
-                                     fmt::format("minima-blocks-{}.safetensors", getpid());
   Optimizer writer = make_optimizer("adamw8bit:block_size=260", model.all());
   writer.step();
-  writer.save(path);
+  writer.save(file());
   Optimizer reader = make_optimizer("adamw8bit:block_size=256", model.all());
   REQUIRE(reader.scales() == writer.scales());
-  CHECK_THROWS_WITH_AS(reader.load(path), doctest::Contains("w/exp_avg"), Error);
+  CHECK_THROWS_WITH_AS(reader.load(file()), doctest::Contains("w/exp_avg"), Error);
   for (const NamedTensor& x : reader.tensors())
     if (x.name == "w/step") CHECK(x.tensor.item() == 0);
   Optimizer same = make_optimizer("adamw8bit:block_size=260", model.all());
-  same.load(path);
+  same.load(file());
   check_same_state(same, writer);
-  std::filesystem::remove(path);
 }
