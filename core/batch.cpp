@@ -27,9 +27,24 @@ void each_part(const BatchLayout& layout, B& batch, const F& f) {
   f(batch.chosen_example, layout.chosen);
 }
 
+void check_texts(const Batch& batch) {
+  const i64 tokens = batch.tokens.size(), texts = batch.texts();
+  check(batch.positions.size() == tokens && batch.offsets.size() == texts + 1,
+        "batch: {} tokens with {} positions, {} texts with {} offsets; each token has one, and "
+        "offsets are one more than texts",
+        tokens, batch.positions.size(), texts, batch.offsets.size());
+  const auto offsets = batch.offsets.span<i64>();
+  check(offsets.front() == 0 && offsets.back() == tokens && std::ranges::is_sorted(offsets),
+        "batch: offsets must rise from 0 to the {} tokens", tokens);
+}
+
 void complete_chosen(Batch& batch) {
   const i64 n = batch.chosen.size();
   const auto chosen = batch.chosen.span<i64>(), offsets = batch.offsets.span<i64>();
+  check(n == 0 || (chosen.front() >= 0 && chosen.back() < batch.tokens.size() &&
+                   std::ranges::is_sorted(chosen)),
+        "batch: the chosen tokens must rise, from 0 to less than the {} tokens",
+        batch.tokens.size());
   batch.chosen_offsets = Tensor::empty({std::ssize(offsets)}, DType::i64);
   std::ranges::transform(offsets, batch.chosen_offsets.data<i64>(), [&](i64 offset) {
     return std::ranges::lower_bound(chosen, offset) - chosen.begin();
@@ -47,6 +62,7 @@ void complete_chosen(Batch& batch) {
 
 Batch completed(Batch batch) {
   if (!batch.row_example.defined()) {
+    check_texts(batch);
     const i64 texts = batch.texts();
     batch.row_example = Tensor::empty({batch.tokens.size()}, DType::i64);
     batch.text_rows = Tensor::empty({texts + 1}, DType::i64);

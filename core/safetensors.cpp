@@ -4,6 +4,7 @@
 #include <set>
 
 #include "core/json.hpp"
+#include "core/utf8.hpp"
 
 namespace minima {
 namespace {
@@ -199,6 +200,8 @@ void save_safetensors(const std::filesystem::path& path, const std::vector<Tenso
   std::vector<const TensorSource*> order;
   std::set<std::string> names;
   for (const TensorSource& source : tensors) {
+    check(find_invalid_utf8(source.name) == std::string::npos,
+          "{}: the name '{}' of a tensor is not valid UTF-8", path.string(), shown(source.name));
     check(names.insert(source.name).second, "{}: two tensors are named '{}'", path.string(),
           source.name);
     order.push_back(&source);

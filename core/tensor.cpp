@@ -79,7 +79,8 @@ Tensor Tensor::rows(i64 begin, i64 end) const {
 }
 
 Tensor Tensor::stacked(const std::vector<Tensor>& parts) {
-  const Tensor& first = parts.at(0);
+  check(!parts.empty(), "stacked: there are no parts");
+  const Tensor& first = parts[0];
   i64 rows = 0;
   bool adjacent = true;
   for (const Tensor& part : parts) {
@@ -146,6 +147,7 @@ void Tensor::fill(double value) {
 }
 
 void Tensor::copy_from(const Tensor& source) {
+  check(defined() && source.defined(), "copy: a tensor is undefined; it was never given a value");
   check(source.shape() == shape_ && source.dtype() == dtype_, "copy: {} {} into {} {}",
         source.shape(), dtype_name(source.dtype()), shape_, dtype_name(dtype_));
   if (bytes() == 0) return;

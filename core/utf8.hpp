@@ -1,8 +1,9 @@
-/// UTF-8: decoding one code point at a time, where a text is not valid, and text for messages.
+/// UTF-8: decoding one code point at a time, where a text is not valid, characters in bytes, and text for messages.
 #pragma once
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <string_view>
@@ -68,6 +69,20 @@ inline std::size_t find_invalid_utf8(std::string_view text) {
     at += static_cast<std::size_t>(point.bytes);
   }
   return std::string_view::npos;
+}
+
+/// Whether a byte of valid UTF-8 begins a character.
+inline bool begins_character(char byte) { return (static_cast<u8>(byte) & 0xC0) != 0x80; }
+
+inline i64 count_characters(std::string_view text) {
+  return std::ranges::count_if(text, begins_character);
+}
+
+/// As much of the text's beginning as fits into so many bytes without a character cut in two.
+inline std::string_view first_bytes(std::string_view text, std::size_t most) {
+  if (text.size() <= most) return text;
+  while (most > 0 && !begins_character(text[most])) --most;
+  return text.substr(0, most);
 }
 
 /// Whether a terminal obeys a character rather than show it: control characters (C0, DEL, C1), and

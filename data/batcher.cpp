@@ -112,7 +112,11 @@ std::vector<std::vector<i64>> batches_in_order(const TokenizedSplit& split, Batc
 Batch make_batch(const TokenizedSplit& split, const std::vector<i64>& indices) {
   const i64 texts = std::ssize(indices);
   i64 total = 0;
-  for (const i64 i : indices) total += split.length(i);
+  for (const i64 i : indices) {
+    check(i >= 0 && i < split.size(), "batch: there is no text {}; the data have {}", i,
+          split.size());
+    total += split.length(i);
+  }
   Batch batch{.tokens = Tensor::empty({total}, DType::i64),
               .positions = Tensor::empty({total}, DType::i64),
               .offsets = Tensor::empty({texts + 1}, DType::i64),

@@ -40,8 +40,7 @@ void Statistics::add(const Row& row, int split) {
         label_numbers_.size(), shown(row.label));
 
   i64 characters = 0;
-  for (const std::string* text : {&row.text, &row.pair})
-    characters += std::ranges::count_if(*text, [](char byte) { return (byte & 0xC0) != 0x80; });
+  for (const std::string* text : {&row.text, &row.pair}) characters += count_characters(*text);
   s.characters.add(characters);
   const std::string both = row.pair.empty() ? row.text : row.text + '\t' + row.pair;
   const std::string words = without_case_and_punctuation(both);

@@ -62,8 +62,7 @@ void Tokenizer::tokenize(std::string_view text, std::vector<Token>& tokens) cons
     for (std::size_t at = 0; known && at < word.bytes.size();) {
       const auto [id, bytes] = vocabulary_.longest_match(word.bytes.substr(at), at > 0);
       const std::string_view piece = word.bytes.substr(at, bytes);
-      const i32 characters = static_cast<i32>(
-          std::ranges::count_if(piece, [](char byte) { return (byte & 0xC0) != 0x80; }));
+      const auto characters = static_cast<i32>(count_characters(piece));
       known = id >= 0;
       if (known) tokens.push_back({id, word.characters(character, character + characters - 1)});
       character += characters;

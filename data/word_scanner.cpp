@@ -109,8 +109,7 @@ bool WordScanner::take_added_token() {
   if (!next_added_.token) return false;
   const std::string& token = next_added_.token->text;
   const i32 first = static_cast<i32>(at_ - surplus_);
-  const auto characters =
-      std::ranges::count_if(token, [](char byte) { return (byte & 0xC0) != 0x80; });
+  const i64 characters = count_characters(token);
   word_ = {.added = next_added_.token->id, .whole = {first, first + static_cast<i32>(characters)}};
   at_ += token.size();
   surplus_ += token.size() - static_cast<std::size_t>(characters);
@@ -239,9 +238,7 @@ void WordScanner::cut_added_tokens() {
   const auto advanced = [&](Place from, std::size_t to) {
     const std::string_view between =
         std::string_view(normalized_).substr(from.byte, to - from.byte);
-    const auto characters =
-        std::ranges::count_if(between, [](char byte) { return (byte & 0xC0) != 0x80; });
-    return Place{to, from.character + static_cast<std::size_t>(characters)};
+    return Place{to, from.character + static_cast<std::size_t>(count_characters(between))};
   };
   const std::vector<Found> words = std::exchange(found_, {});
   auto word = words.begin();

@@ -89,6 +89,7 @@ Variable ReplayedLoss::operator()(const BatchLayout& layout, const Tensor& numbe
   if (!grad_enabled() || observed()) return state.loss(layout.in(numbers), pass);
   const auto [place, is_new] = state.recorded.try_emplace(key_of(layout, pass));
   if (is_new) return state.loss(layout.in(numbers), pass);
+  const u64 turn = ++state.turn;  // no earlier loss may go back into what is made or forgotten now
   State::Recorded& recorded = place->second;
   if (!recorded.backward || recorded.values != state.addresses()) {
     recorded = {};
@@ -96,7 +97,7 @@ Variable ReplayedLoss::operator()(const BatchLayout& layout, const Tensor& numbe
     state.record(recorded, layout, pass);
   }
 
-  recorded.turn = ++state.turn;
+  recorded.turn = turn;
   // Gradients of the step's earlier batches may lie where a replay writes.
   for (Parameter* parameter : state.parameters) parameter->gradient.unshare();
   recorded.numbers.copy_from(numbers);
@@ -105,7 +106,7 @@ Variable ReplayedLoss::operator()(const BatchLayout& layout, const Tensor& numbe
   std::vector<Variable> leaves;
   for (Parameter* parameter : state.parameters) leaves.emplace_back(*parameter);
   return minima::record("checkpoint", recorded.loss.clone(), std::move(leaves),
-                        [kept = state_, &recorded, turn = state.turn](const Tensor& dy) {
+                        [kept = state_, &recorded, turn](const Tensor& dy) {
                           check(turn == kept->turn,
                                 "replayed loss: backward comes after the next forward pass, which "
                                 "has overwritten what it needs; take the losses one by one");

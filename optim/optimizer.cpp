@@ -8,6 +8,7 @@
 #include "core/ops/elementwise.hpp"
 #include "core/ops/together.hpp"
 #include "core/stopwatch.hpp"
+#include "core/utf8.hpp"
 #include "optim/clip.hpp"
 #include "optim/registry.hpp"
 #include "optim/storage/slot.hpp"
@@ -153,6 +154,7 @@ Json to_json(const OptionValues& options) {
 struct Optimizer::Impl {
   struct Entry {
     Parameter* parameter;
+    Shape shape;                                ///< the value's, which the state was made for
     std::size_t group, first_slot, slot_count;  ///< in `memory` and `plan`; without `step`
     std::vector<u8> zero_slots = {};            ///< of StepView; empty: nothing is known
   };
@@ -167,9 +169,12 @@ struct Optimizer::Impl {
   Device device;
 
   void add(Parameter& parameter, std::size_t group) {
+    check(parameter.value.defined(), "optimizer: '{}' has no value yet", parameter.name);
+    float_view(parameter.value, "value", parameter.name);  // refuses other types
+    const Shape shape = parameter.value.shape();
     std::vector<PlannedSlot> slots =
-        plan_slots({parameter.name, parameter.value.shape()}, *rules[group], spec.storage);
-    entries.push_back({&parameter, group, plan.slots.size(),
+        plan_slots({parameter.name, shape}, *rules[group], spec.storage);
+    entries.push_back({&parameter, shape, group, plan.slots.size(),
                        slots.size() - (rules[group]->keeps_step() ? 1 : 0)});
     check(entries.back().slot_count <= kMaxSlots, "{}: {} slots; the engine takes {}", spec.name,
           entries.back().slot_count, kMaxSlots);
@@ -192,9 +197,12 @@ struct Optimizer::Impl {
         "optimizer: '{}' lies on {}, its state on {}; bring a model to its device first, then make "
         "the optimizer",
         parameter.name, to_string(parameter.value.device()), to_string(device));
+    check(parameter.value.shape() == entry.shape,
+          "optimizer: '{}' is {}, its state was made for {}; make the optimizer anew",
+          parameter.name, parameter.value.shape(), entry.shape);
     StepView view;
     view.parameter = &parameter;
-    view.shape = parameter.value.shape();
+    view.shape = entry.shape;
     view.matrix = MatrixShape(view.shape);
     view.value = float_view(parameter.value, "value", parameter.name);
     view.gradient = gradient_view(parameter);
@@ -253,6 +261,8 @@ Optimizer make_optimizer(const std::string& spec, const std::vector<ParameterGro
   for (const ParameterGroup& group : groups) {
     impl->rules.push_back(impl->spec.rule_of_group(group.options));
     for (Parameter* parameter : group.parameters) {
+      check(find_invalid_utf8(parameter->name) == std::string::npos,
+            "optimizer: the name '{}' of a parameter is not valid UTF-8", shown(parameter->name));
       check(names.insert(parameter->name).second,
             "optimizer: two parameters are named '{}'; state is kept by name", parameter->name);
       impl->add(*parameter, impl->rules.size() - 1);
@@ -280,6 +290,11 @@ StepReport Optimizer::step(const StepOptions& options) {
   check(!options.probe || impl.device == Device{},
         "optimizer: a probe looks on where it computes, on the cpu; the parameters lie on {}",
         to_string(impl.device));
+  check(!options.probe || !options.probed || options.probe->element < options.probed->value.size(),
+        "optimizer: a probe looks at element {} of '{}', which is {}",
+        options.probe ? options.probe->element : -1,
+        options.probed ? options.probed->name : std::string(),
+        options.probed ? options.probed->value.shape() : Shape{});
   // Views check every gradient, before anything changes.
   std::vector<Group> groups;
   for (const auto& rule : impl.rules) groups.push_back({rule.get(), {}});
@@ -379,6 +394,11 @@ void Optimizer::assign(const std::map<std::string, Tensor>& tensors) {
   check(faults.empty(),
         "optimizer state: it belongs to another model, optimizer or storage than this {}:{}",
         this->name(), faults);
+  for (const PlannedSlot& slot : state().slots)
+    if (slot.storage == Storage::i32) {
+      const i64 steps = tensors.at(slot.key()).to(Device{}).data<i32>()[0];
+      check(steps >= 0, "optimizer state: {} is {}; it counts steps", slot.key(), steps);
+    }
   for (auto& [name, tensor] : own) tensor.copy_from(tensors.at(name));
 }
 

@@ -137,9 +137,9 @@ class Optimizer {
 /// The optimizer that `spec` names, in the command line's syntax: a name, then options separated by
 /// colons: `adamw`, `adamw:lr=3e-5:state=block8`, `adafactor:lr=1e-3:relative_step=false`,
 /// `adamw8bit:fp32=embeddings`. Options are the rule's own, those of StorageOptions and of
-/// EngineOptions. State is allocated at once, zero, on the device of the parameters, which must be one. Throws Error for an unknown name or option
-/// (naming the nearest and the list), a value out of range, an illegal mix, or two parameters of
-/// one name.
+/// EngineOptions. State is allocated at once, zero, on the device of the parameters, which must be one; they must outlive
+/// the optimizer, stay where they are and keep their shapes. Throws Error for an unknown name or option (naming the nearest
+/// and the list), a value out of range, an illegal mix, a parameter without a value in f32 or bf16, or two of one name.
 Optimizer make_optimizer(const std::string& spec, const std::vector<ParameterGroup>& groups);
 inline Optimizer make_optimizer(const std::string& spec,
                                 const std::vector<Parameter*>& parameters) {

@@ -31,6 +31,8 @@ OptionList parse_options(const std::string& text) {
 
 std::pair<std::string, OptionList> parse_spec(const std::string& spec) {
   const std::size_t colon = std::min(spec.find(':'), spec.size());
+  check(colon + 1 != spec.size(), "'{}' ends with a colon; options follow it, as in adamw:lr=1e-3",
+        spec);
   return {spec.substr(0, colon),
           parse_options(colon < spec.size() ? spec.substr(colon + 1) : std::string())};
 }

@@ -103,6 +103,8 @@ void parse_value(std::string_view owner, std::string_view name, const Range& ran
   } else {
     const double number = parse_number(owner, name, text);
     check_range(owner, name, number, range);
+    static_assert(std::is_same_v<Value, double> || std::is_same_v<Value, i64>,
+                  "an option is a bool, i64, double, std::string or enum, or std::optional of one");
     if constexpr (std::is_integral_v<Value>)
       check(std::trunc(number) == number && std::abs(number) <= 0x1p53,
             "{}: {} is {}; it must be a whole number", owner, name, text);

@@ -53,6 +53,15 @@ void set(std::string_view owner, AnyRule& rule, const std::string& name, const s
 }  // namespace
 
 void register_optimizer(std::string name, std::unique_ptr<AnyRule> rule, std::string defaults) {
+  check(!name.empty() && name.find_first_of(":, \t\n") == std::string::npos,
+        "optimizers: '{}' cannot be asked for by name; it must have no colon, comma or blank",
+        name);
+  std::vector<std::string> taken = option_names(option_values(StorageOptions{}));
+  std::ranges::copy(option_names(option_values(EngineOptions{})), std::back_inserter(taken));
+  for (const std::string& option : option_names(rule->options()))
+    check(std::ranges::count(taken, option) == 0,
+          "optimizers: every optimizer has the option '{}'; give that of '{}' another name", option,
+          name);
   std::lock_guard lock(mutex);
   for (const Registration& known : registry())
     check(known.name != name, "optimizers: the name '{}' is taken; give the rule another", name);

@@ -134,6 +134,7 @@ void Schedule::validate() const {
 
 double Schedule::factor(i64 k) const {
   validate();
+  check(k >= 0, "{}: there is no step {}", kind, k);
   if (k < warmup) return static_cast<double>(k) / static_cast<double>(warmup);
   const i64 j = k - warmup;
   return find_kind(kind).curve(

@@ -40,6 +40,7 @@ void check_precision(Precision precision, Device device) {
 }
 
 i64 total_steps(const Batches& batches, i64 epochs, i64 accumulate) {
+  check(accumulate > 0, "accumulate is {} batches; there must be at least one", accumulate);
   i64 steps = 0;
   for (i64 epoch = 0; epoch < epochs; ++epoch)
     steps += quotient_up(std::ssize(batches(epoch)), accumulate);
@@ -66,6 +67,8 @@ double Accelerator::greatest_scale() const {
 
 void Accelerator::prepare(std::vector<Parameter*> parameters, Optimizer& optimizer, Batches batches,
                           i64 steps) {
+  check(optimizer_ == nullptr,
+        "accelerator: prepare was called before; another training takes another accelerator");
   check(steps > 0, "accelerator: {} steps; there must be at least one", steps);
   for (const Parameter* parameter : parameters)
     check_precision(options_.precision, parameter->value.device());
@@ -392,10 +395,7 @@ void Accelerator::restore(const Json& state) {
   };
   const i64 step = count("step", total_), epoch = count("epoch", total_),
             changed_at = count("changed_at", step), rise = count("restart_warmup", total_);
-  if (epoch > 0) {
-    const i64 batches = std::ssize(batches_(epoch - 1));
-    count("batch", batches);
-  }
+  count("batch", epoch > 0 ? std::ssize(batches_(epoch - 1)) : 0);
   // Checkpoints of earlier versions count at the greatest scale too, without end; the next step forgets it.
   const i64 good = count("good_steps", step), skipped = count("skipped_in_row", kMostSkipped);
   const double scale = state["scale"].get<double>();
@@ -415,6 +415,7 @@ void Accelerator::restore(const Json& state) {
   weight_sum_ = state["weight_sum"].get<double>();
   bad_ = false;
   epoch_ = epoch;
+  batches_now_.clear();  // of no epoch, before the first
   if (epoch > 0) begin_epoch(epoch);
   place_ = step_place_ = state["batch"].get<std::size_t>();
   weight_ = loss_ = 0;

@@ -6,6 +6,7 @@
 
 #include "core/file.hpp"
 #include "core/grouped.hpp"
+#include "core/utf8.hpp"
 #include "data/naive_bayes.hpp"
 #include "train/find_lr.hpp"
 #include "train/finetuning.hpp"
@@ -92,10 +93,9 @@ Column count(const char* head, std::string pointer) {
           }};
 }
 
-/// Columns a terminal shows: characters, not bytes.
+/// Columns a terminal shows.
 std::size_t width_of(const std::string& text) {
-  return static_cast<std::size_t>(std::ranges::count_if(
-      text, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+  return static_cast<std::size_t>(count_characters(text));
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "train/explain.hpp"
 
+#include "core/utf8.hpp"
 #include "optim/clip.hpp"
 #include "optim/options.hpp"
 
@@ -115,11 +116,8 @@ std::string describe(const Json& step) {
                                    step["optimizer"].get<std::string>(), step["element"].get<i64>(),
                                    step["shape"].dump());
   const auto line = [&](const std::string& letter, const std::string& right) {
-    // Columns by characters, not bytes: letters are in UTF-8.
-    i64 width = 0;
-    for (char c : letter) width += (static_cast<unsigned char>(c) & 0xC0) != 0x80;
-    result += fmt::format("  {}{} {}\n", letter,
-                          std::string(static_cast<std::size_t>(std::max<i64>(0, 14 - width)), ' '),
+    const i64 blanks = std::max<i64>(0, 14 - count_characters(letter));
+    result += fmt::format("  {}{} {}\n", letter, std::string(static_cast<std::size_t>(blanks), ' '),
                           right);
   };
   line("p", "= " + text(step["value"]["before"]) + "   the weight");

@@ -1,8 +1,10 @@
 #include "train/finetuning.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <map>
+#include <set>
 
 #include "optim/options.hpp"
 
@@ -49,18 +51,18 @@ std::string with_factor(const std::string& options, const std::string& spec, dou
 }  // namespace
 
 void freeze(const std::vector<Parameter*>& parameters, const std::vector<std::string>& patterns) {
+  std::set<Parameter*> frozen;
   for (const std::string& pattern : patterns) {
-    i64 frozen = 0;
-    for (Parameter* parameter : parameters)
-      if (has_parts(parameter->name, pattern)) {
-        parameter->trainable = false;
-        ++frozen;
-      }
-    check(frozen > 0, "freeze: no parameter's name has the part '{}'; the first is '{}'", pattern,
+    const auto meant = [&](const Parameter* each) { return has_parts(each->name, pattern); };
+    check(std::ranges::any_of(parameters, meant),
+          "freeze: no parameter's name has the part '{}'; the first is '{}'", pattern,
           parameters.empty() ? "" : parameters.front()->name);
+    std::ranges::copy_if(parameters, std::inserter(frozen, frozen.end()), meant);
   }
-  check(patterns.empty() || std::ranges::any_of(parameters, &Parameter::trainable),
+  const auto trains = [&](Parameter* each) { return each->trainable && !frozen.contains(each); };
+  check(patterns.empty() || std::ranges::any_of(parameters, trains),
         "freeze: nothing is left to train");
+  for (Parameter* parameter : frozen) parameter->trainable = false;
 }
 
 std::vector<ParameterGroup> decay_by_layer(const std::vector<ParameterGroup>& groups,

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "core/grouped.hpp"
+#include "core/utf8.hpp"
 
 namespace minima::html {
 namespace {
@@ -17,13 +18,11 @@ std::string typeset(std::string number) {
   return number;
 }
 
-bool starts_character(char byte) { return (static_cast<unsigned char>(byte) & 0xc0) != 0x80; }
-
 /// The byte at which character `index` starts.
 std::size_t byte_of(std::string_view text, std::size_t index) {
   std::size_t at = 0;
   for (; at < text.size(); ++at)
-    if (starts_character(text[at]) && index-- == 0) break;
+    if (begins_character(text[at]) && index-- == 0) break;
   return at;
 }
 
@@ -59,7 +58,7 @@ std::string escaped(std::string_view text) {
 }
 
 std::string shortened(std::string_view text, std::size_t width) {
-  const auto length = static_cast<std::size_t>(std::ranges::count_if(text, starts_character));
+  const auto length = static_cast<std::size_t>(std::ranges::count_if(text, begins_character));
   if (length <= width) return std::string(text);
   const std::size_t head = (width - 1) / 2, tail = width - 1 - head;
   return fmt::format("{}…{}", text.substr(0, byte_of(text, head)),

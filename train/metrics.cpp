@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "core/error.hpp"
+#include "core/utf8.hpp"
 
 namespace minima {
 namespace {
@@ -27,12 +28,10 @@ i64 predictions(const ConfusionMatrix& m, i64 label) {
   return sum;
 }
 
-/// Names are cut by bytes at a character's border, so that columns stay in line.
+/// By bytes, so that columns stay in line.
 std::string shortened(const std::string& name, std::size_t width) {
   if (name.size() <= width) return name;
-  std::size_t cut = width - 1;
-  while (cut > 0 && (static_cast<unsigned char>(name[cut]) & 0xc0) == 0x80) --cut;
-  return name.substr(0, cut) + "~";
+  return std::string(first_bytes(name, width - 1)) + "~";
 }
 
 }  // namespace

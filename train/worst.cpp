@@ -2,17 +2,16 @@
 
 #include <cmath>
 
+#include "core/utf8.hpp"
+
 namespace minima {
 namespace {
 
 constexpr std::size_t kMostBytes = 400;
 
-/// Cut at a character's border.
 std::string shortened(const std::string& text) {
   if (text.size() <= kMostBytes) return text;
-  std::size_t cut = kMostBytes;
-  while (cut > 0 && (static_cast<unsigned char>(text[cut]) & 0xc0) == 0x80) --cut;
-  return text.substr(0, cut) + " …";
+  return std::string(first_bytes(text, kMostBytes)) + " …";
 }
 
 }  // namespace

@@ -13,7 +13,8 @@
 
 namespace minima {
 
-/// How many threads compute, the caller included; as many as the machine has cores until set.
+/// How many threads compute, the caller included; as many as the machine has cores until set. Fewer do where the system
+/// starts no more.
 int threads();
 /// Not within a task.
 void set_threads(int n);
@@ -27,7 +28,7 @@ void run_tasks(i64 tasks, void (*call)(const void* f, i64 i), const void* f);
 
 /// Calls f(i) for each i < tasks, on all threads, and returns when all are done. Tasks are begun in rising order; one may
 /// wait for an earlier one that waits for nobody and cannot throw, and must not depend on the order otherwise. What a task
-/// throws is thrown here, after the others have ended. Within a task it runs on the calling thread alone.
+/// throws is thrown here, after the others that were begun have ended. Within a task it runs on the calling thread alone.
 template <class F>
 void parallel_for(i64 tasks, const F& f) {
   if (tasks == 1) return f(i64{0});

@@ -1,5 +1,6 @@
 #include "core/ops/reduce.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/on_device.hpp"
@@ -157,7 +158,8 @@ Tensor amin(const Tensor& x, const Dims& dims, KeepDims keep) {
 }
 
 Tensor var(const Tensor& x, const Dims& dims, i64 correction, KeepDims keep) {
-  const auto count = static_cast<double>(reduced_count("var", x.shape(), dims) - correction);
+  const auto count =
+      static_cast<double>(std::max(reduced_count("var", x.shape(), dims) - correction, i64{0}));
   const Tensor centered = binary<Sub>(x, mean(x, dims, KeepDims::yes));
   return reduce_over("var", SumOf{count}, unary<Square>(centered), dims, keep);
 }
@@ -193,7 +195,8 @@ Tensor extremum_backward(const Tensor& dy, const Tensor& x, const Tensor& y, con
 }
 
 Tensor var_backward(const Tensor& dy, const Tensor& x, const Dims& dims, i64 correction) {
-  const auto count = static_cast<double>(reduced_count("var", x.shape(), dims) - correction);
+  const auto count =
+      static_cast<double>(std::max(reduced_count("var", x.shape(), dims) - correction, i64{0}));
   const Tensor centered = binary<Sub>(x, mean(x, dims, KeepDims::yes));
   const Tensor scale = binary<Mul>(kept(dy, x.shape(), dims), scalar_like(x, 2 / count));
   return binary<Mul>(centered, scale);

@@ -13,19 +13,23 @@
 namespace minima {
 namespace {
 
+constexpr i64 kMostElements = 1 << 24;
+
 /// `part` of `text`.
 i64 whole_number(const std::string& option, const std::string& text, const std::string& part,
-                 i64 most) {
+                 i64 least, i64 most) {
   i64 x = -1;
   const char* const end = part.data() + part.size();
   const auto [rest, error] = std::from_chars(part.data(), end, x);
-  check(error == std::errc() && rest == end && x >= 0 && x <= most,
-        "explain: {} is '{}'; '{}' must be a whole number from 0 to {}", option, text, part, most);
+  check(error == std::errc() && rest == end && x >= least && x <= most,
+        "explain: {} is '{}'; '{}' must be a whole number from {} to {}", option, text, part, least,
+        most);
   return x;
 }
 
-/// "1,2;3,4": rows with semicolons between, one row alone a vector.
+/// "1,2;3,4": rows with semicolons between, one row alone a vector. A gradient may also be nan, inf or -inf.
 Tensor parse_values(const std::string& option, const std::string& text) {
+  const bool gradient = option == "--gradient";
   std::vector<float> values;
   const std::vector<std::string> rows = split(text, ';');
   std::size_t columns = 0;
@@ -36,6 +40,10 @@ Tensor parse_values(const std::string& option, const std::string& text) {
           "explain: {} has a row of {} numbers after one of {}; rows are as long as each other",
           option, numbers.size(), columns);
     for (const std::string& number : numbers) {
+      if (gradient && (number == "nan" || number == "inf" || number == "-inf")) {
+        values.push_back(std::strtof(number.c_str(), nullptr));
+        continue;
+      }
       values.push_back(static_cast<float>(detail::parse_number("explain", option, number)));
       check(std::isfinite(values.back()), "explain: {} is '{}'; a float holds at most 3.4e38",
             option, number);
@@ -68,11 +76,12 @@ struct ExplainVerb {
     std::vector<i64> sizes;
     double count = 1;
     for (const std::string& size : split(shape, 'x')) {
-      sizes.push_back(whole_number("--shape", shape, size, 1 << 20));
+      sizes.push_back(whole_number("--shape", shape, size, 1, kMostElements));
       count *= static_cast<double>(sizes.back());
     }
-    check(sizes.size() <= 2 && count >= 1 && count <= (1 << 24),
-          "explain: --shape is '{}'; it must be N or NxM, of 1 to {} elements", shape, 1 << 24);
+    check(sizes.size() <= 2 && count <= kMostElements,
+          "explain: --shape is '{}'; it must be N or NxM, of 1 to {} elements", shape,
+          kMostElements);
     return random(Shape(std::span<const i64>(sizes)), "weight", 1);
   }
 
@@ -93,7 +102,7 @@ struct ExplainVerb {
     i64 at = 0;
     for (std::size_t k = 0; k < parts.size(); ++k) {
       const i64 most = parts.size() == 1 ? sizes.size() : sizes[static_cast<int>(k)];
-      at = at * most + whole_number("--element", element, parts[k], most - 1);
+      at = at * most + whole_number("--element", element, parts[k], 0, most - 1);
     }
     return at;
   }

@@ -4,6 +4,7 @@
 #include <climits>
 
 #include "core/nearest.hpp"
+#include "core/utf8.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"
@@ -31,10 +32,9 @@ std::string percent(double share) {
                               : fmt::format("{:.0f} %", 100 * share);
 }
 
-/// Characters on a terminal: the bytes that begin one in UTF-8.
+/// Columns on a terminal.
 std::size_t width(const std::string& text) {
-  return static_cast<std::size_t>(
-      std::ranges::count_if(text, [](char c) { return (c & 0xc0) != 0x80; }));
+  return static_cast<std::size_t>(count_characters(text));
 }
 
 /// Text in columns: the first to the left, all but the last of the others to the right.

@@ -56,6 +56,7 @@ Variable Encoder::operator()(const Batch& batch, const Pass& pass, const Queries
 }
 
 std::vector<Variable> Encoder::hidden_states(const Batch& batch, const Pass& pass) const {
+  const Autocast products(pass.precision);
   const PackedRows rows = all_rows(batch).to(embeddings.word_embeddings.weight.value.device());
   std::vector<Variable> states{embeddings(batch, rows, pass)};
   for (const TransformerBlock* block : layer) states.push_back((*block)(states.back(), rows, pass));

@@ -96,8 +96,13 @@ class RuleRunner final : public AnyRule {
     if constexpr (ElementwiseRule<R>) {
       const std::vector<Slot> slots = R::slots(options_);
       check(detail::with_slots<R>(slots.size(), [](auto) {}),
-            "{}: slots() names {} slots, a number that its operator() does not take", R::name,
-            slots.size());
+            "{}: slots() names {} slots, a number that its operator() does not take (it is const, "
+            "and has at most {})",
+            R::name, slots.size(), kMaxSlots);
+      for (const Slot& slot : slots)
+        check(!slot.shape,
+              "{}: slot '{}' has a shape of its own, which only a matrix rule may keep", R::name,
+              slot.name);
       return slots;
     } else {
       return R::slots(options_, parameter);

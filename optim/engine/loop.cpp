@@ -113,12 +113,17 @@ void trace_element(const FormulaStep& step) {
   float scratch = 0;
   const float p0 = *open_slot(view.value, at, 1, &scratch);
   const float raw = *open_gradient(view.gradient, at, 1, &scratch);
+  const float scaled = view.gradient_scale * raw, limit = view.clip_value;
+  const float gradient = limit > 0 ? cut(scaled, limit) : scaled;
+  const auto p_stays = [&](const char* why) { view.note("p", why, static_cast<double>(p0)); };
+  if (!view.moves(at)) return p_stays("stays, with its state: its row is not given");
+  if (!Guard(view.guard).passes(gradient))
+    return p_stays("stays, and its state becomes 0: g or its square is not finite");
   const auto run = [&](Trace& trace, const NameConstant& name) {
     const Trace::OfConstants too(trace);
     TracedElement x{trace.input("p", p0), trace.input("g", raw), {}};
     if (view.gradient_scale != 1) x.g = named("g", Traced(view.gradient_scale) * x.g);
-    if (const float limit = view.clip_value; limit > 0)
-      x.g = named("g", Trace::record("cut", x.g, limit, cut(x.g.value, limit)));
+    if (limit > 0) x.g = named("g", Trace::record("cut", x.g, limit, gradient));
     for (std::size_t k = 0; k < step.slots; ++k)
       x.s[k] = trace.input(std::string(view.slots[k].letter),
                            *open_slot(view.slots[k], at, 1, &scratch));

@@ -7,7 +7,7 @@ namespace minima {
 std::string Trace::expression(const Traced& x, Spelling spelling, int strength, bool expand) const {
   const auto number = [&](float value) {
     std::string text = std::isnan(value) ? "nan" : fmt::format("{}", value);
-    return value < 0 && strength > 0 ? "(" + text + ")" : text;
+    return std::signbit(value) && strength > 0 ? "(" + text + ")" : text;
   };
   if (x.node < 0) return number(x.value);
   const Node& node = nodes_[static_cast<std::size_t>(x.node)];

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 
 #include "core/dtype.hpp"
 #include "core/split.hpp"
@@ -114,6 +115,10 @@ std::vector<PlannedSlot> plan_slots(const ParameterShape& parameter, const AnyRu
                       .dense = false,
                       .storage = Storage::i32,
                       .reason = "a counter"});
+  std::set<std::string> names;
+  for (const PlannedSlot& slot : result)
+    check(names.insert(slot.slot).second, "'{}' has two slots named '{}'; state is kept by name",
+          parameter.name, slot.slot);
   return result;
 }
 

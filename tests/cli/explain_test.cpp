@@ -28,6 +28,9 @@ TEST_CASE("explain shows a step with its formulas, and refuses what does not fit
   const Answer nan =
       shell.minima("explain adafactor:eps1=0 --weight '0,0;0,0' --gradient '0,0;0,0'");
   CHECK(nan.out.find("= nan\n") != std::string::npos);
+  const Answer guarded = shell.minima("explain adamw8bit --gradient=-inf");
+  CHECK(guarded.out.find("g              = -inf") != std::string::npos);
+  CHECK(guarded.out.find("p              = 0.5   stays") != std::string::npos);
   for (const char* wrong : {"--weight 1,2 --gradient 1", "--element 3", "--shape 0x3", "--shape 2x",
                             "--weight 1,x", "--weight '1,2;3'", "--steps 0", "--weight 1 --shape 3",
                             "--steps 1 --gradient 1 --gradient 2"}) {

@@ -51,6 +51,11 @@ TEST_CASE("misuse of a tensor is refused with both values") {
         "tensor: its elements are f32, not f64; convert with to()");
   CHECK(error_of([] { (void)Tensor().data<float>(); }) ==
         "tensor: undefined; it was never given a value");
+  CHECK(error_of([] { (void)Tensor().clone(); }).starts_with("copy: a tensor is undefined"));
+  CHECK(error_of([] {
+          Tensor::zeros({}).copy_from(Tensor());
+        }).starts_with("copy: a tensor is undefined"));
+  CHECK(error_of([] { (void)Tensor::stacked({}); }) == "stacked: there are no parts");
   CHECK(error_of([&] {
           (void)x.reshape({4, 2});
         }) == "reshape: [4, 2] does not hold the 6 elements of [2, 3]");

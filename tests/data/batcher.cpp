@@ -150,6 +150,29 @@ TEST_CASE("ids are kept in two bytes, and in four from the first that needs them
   CHECK(other[3] == 65'536);
 }
 
+TEST_CASE("a batch of texts that there are not, or whose parts do not fit, is refused") {
+  CHECK_THROWS_WITH_AS(make_batch(split(), {0, 100'000'000}),
+                       doctest::Contains("there is no text 100000000"), Error);
+  CHECK_THROWS_AS(make_batch(split(), {-1}), Error);
+  const Batch good = make_batch(split(), {0, 1});
+  const i64 tokens = good.tokens.size();
+  CHECK_NOTHROW(completed(good));
+  for (const std::vector<i64>& offsets : std::vector<std::vector<i64>>{{0, 1'000'000, tokens},
+                                                                       {0, 2, 1, tokens},
+                                                                       {1, 2, tokens},
+                                                                       {0, tokens},
+                                                                       {0, 2, tokens - 1}}) {
+    Batch bad = good;
+    bad.offsets = Tensor::from(offsets);
+    CHECK_THROWS_AS(completed(bad), Error);
+  }
+  for (const std::vector<i64>& chosen : std::vector<std::vector<i64>>{{tokens}, {-1, 0}, {2, 1}}) {
+    Batch bad = good;
+    bad.chosen = Tensor::from(chosen);
+    CHECK_THROWS_AS(completed(bad), Error);
+  }
+}
+
 TEST_CASE("a batch size without sense, or too small for a text, is refused") {
   CHECK_THROWS_AS(batches_in_order(split(), {}), Error);
   CHECK_THROWS_AS(batches_in_order(split(), {.texts = 8, .tokens = 100}), Error);

@@ -32,6 +32,10 @@ TEST_CASE("an unknown optimizer or option is refused by name, with the nearest a
   CHECK(error_of("adamw", "state=block8").starts_with("adamw: no option named 'state'"));
 }
 
+TEST_CASE("a spec that ends with a colon is refused") {
+  CHECK(error_of("adamw:") == "'adamw:' ends with a colon; options follow it, as in adamw:lr=1e-3");
+}
+
 TEST_CASE("a value that cannot be read or is out of range is refused") {
   CHECK(error_of("adamw:lr=-1") == "adamw: lr is -1; it must be at least 0");
   CHECK(error_of("adamw:lr=fast") ==

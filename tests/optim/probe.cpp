@@ -96,6 +96,28 @@ TEST_CASE("a matrix rule tells of its means, and they are the state's") {
   }
 }
 
+TEST_CASE(
+    "of an element that the guard or a row that is not given leaves alone no formula is shown") {
+  const Model model({{"w", {4, 3}}});
+  for (const bool guarded : {true, false}) {
+    const Tensor before = model[0].value.clone();
+    Optimizer optimizer = make_optimizer(
+        guarded ? "adamw:non_finite_guard=true" : "adamw:lazy_rows=true", model.all());
+    if (guarded)
+      model[0].gradient = Tensor::full({4, 3}, 1e30);
+    else
+      model[0].gradient = Gradient::rows(Tensor::from<i64>({2}), Tensor::full({1, 3}, 1));
+    Probe probe;
+    probe.element = 4;
+    optimizer.step({.probed = &model[0], .probe = &probe});
+    CHECK(probe.trace.lines().empty());
+    REQUIRE(probe.find("p"));
+    CHECK(probe.find("p")->formula.starts_with("stays"));
+    CHECK(probe.find("p")->value == static_cast<double>(before.data<float>()[4]));
+    CHECK(model[0].value.data<float>()[4] == before.data<float>()[4]);
+  }
+}
+
 TEST_CASE("the mean over a row that is told of is that of its squares") {
   const Model model({{"w", {6, 5}}});
   Optimizer optimizer = make_optimizer("adafactor:eps1=0.25", model.all());

@@ -191,6 +191,53 @@ TEST_CASE("a rule from outside the tree is an optimizer like the others") {
 
 namespace {
 
+/// A slot of one number in all, which only matrix rules may keep.
+struct Shaped {
+  static constexpr std::string_view name = "shaped";
+  struct Options {
+    double lr = 1;
+    static constexpr auto fields() { return std::tuple{Field{"lr", &Options::lr, nonnegative}}; }
+  };
+  static std::vector<Slot> slots(const Options&) { return {{"product", "μ", Sign::any, Shape{}}}; }
+  static Shaped prepare(const Options&, i64) { return {}; }
+  template <class T>
+  MINIMA_HD void operator()(T& p, T g, T& product) const {
+    p = p - g * product;
+  }
+};
+
+/// An option that every optimizer has.
+struct Hiding {
+  static constexpr std::string_view name = "hiding";
+  struct Options {
+    double lr = 1, state = 0;
+    static constexpr auto fields() {
+      return std::tuple{Field{"lr", &Options::lr, nonnegative}, Field{"state", &Options::state}};
+    }
+  };
+  static std::vector<Slot> slots(const Options&) { return {}; }
+  static Hiding prepare(const Options&, i64) { return {}; }
+  template <class T>
+  MINIMA_HD void operator()(T& p, T g) const {
+    p = p - g;
+  }
+};
+
+/// A slot of the name that the engine's count has.
+struct Twice {
+  static constexpr std::string_view name = "twice";
+  struct Options {
+    double lr = 1;
+    static constexpr auto fields() { return std::tuple{Field{"lr", &Options::lr, nonnegative}}; }
+  };
+  static std::vector<Slot> slots(const Options&) { return {{"step"}}; }
+  static Twice prepare(const Options&, i64) { return {}; }
+  template <class T>
+  MINIMA_HD void operator()(T& p, T g, T&) const {
+    p = p - g;
+  }
+};
+
 /// Names one slot and takes none.
 struct Forgetful {
   static constexpr std::string_view name = "forgetful";
@@ -211,4 +258,14 @@ struct Forgetful {
 TEST_CASE("a rule whose formula does not take the slots that it names is refused") {
   CHECK_THROWS_WITH_AS(RuleRunner<Forgetful>().slots({"x", {4}}),
                        doctest::Contains("a number that its operator() does not take"), Error);
+  CHECK_THROWS_WITH_AS(RuleRunner<Shaped>().slots({"x", {4}}),
+                       doctest::Contains("'product' has a shape of its own"), Error);
+}
+
+TEST_CASE("a rule that could not be asked for, or whose options or slots collide, is refused") {
+  CHECK_THROWS_WITH_AS(register_optimizer("a:b", std::make_unique<RuleRunner<Forgetful>>()),
+                       doctest::Contains("no colon"), Error);
+  CHECK_THROWS_WITH_AS(register_rule<Hiding>(), doctest::Contains("option 'state'"), Error);
+  CHECK_THROWS_WITH_AS(plan_slots({"x", {4}}, RuleRunner<Twice>(), {}),
+                       doctest::Contains("two slots named 'step'"), Error);
 }

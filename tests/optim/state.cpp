@@ -140,12 +140,52 @@ TEST_CASE("a file that is no optimizer's state, or of another format, is refused
   check_same_state(optimizer, reference);
 }
 
+TEST_CASE("a state that counts steps below 0 is refused, and nothing changes") {
+  const Model model({{"w", {4, 3}}}), same({{"w", {4, 3}}});
+  Optimizer optimizer = stepped("adamw", model);
+  const Optimizer reference = stepped("adamw", same);
+  std::map<std::string, Tensor> state;
+  for (const NamedTensor& x : optimizer.tensors()) state.emplace(x.name, x.tensor.clone());
+  state.at("w/step").data<i32>()[0] = -1;
+  CHECK_THROWS_WITH_AS(optimizer.assign(state), "optimizer state: w/step is -1; it counts steps",
+                       Error);
+  check_same_state(optimizer, reference);
+}
+
+TEST_CASE("a parameter without a value, or whose shape is no longer its state's, is refused") {
+  Parameter w;
+  w.name = "w";
+  CHECK_THROWS_WITH_AS(make_optimizer("adamw", std::vector<Parameter*>{&w}),
+                       "optimizer: 'w' has no value yet", Error);
+  w.value = Tensor::zeros({2, 2}, DType::i64);
+  CHECK_THROWS_WITH_AS(make_optimizer("adamw", std::vector<Parameter*>{&w}),
+                       doctest::Contains("must be f32 or bf16"), Error);
+  w.value = Tensor::zeros({2, 2});
+  Optimizer optimizer = make_optimizer("adamw", std::vector<Parameter*>{&w});
+  for (const Shape& other : {Shape{2000, 2000}, Shape{1, 2}, Shape{4}}) {
+    w.value = Tensor::zeros(other), w.gradient = Tensor::zeros(other);
+    CHECK_THROWS_WITH_AS(optimizer.step(), doctest::Contains("its state was made for [2, 2]"),
+                         Error);
+  }
+}
+
+TEST_CASE("a name that is not UTF-8 is refused") {
+  const Model model({{"\xff", {2}}});
+  CHECK_THROWS_WITH_AS(make_optimizer("adamw", model.all()), doctest::Contains("not valid UTF-8"),
+                       Error);
+  CHECK_THROWS_WITH_AS(save_safetensors(file(), {{"\xff", Tensor::zeros({2})}}),
+                       doctest::Contains("not valid UTF-8"), Error);
+}
+
 TEST_CASE("a step whose options are refused changes nothing") {
   const Model model({{"w", {4, 3}}}), same({{"w", {4, 3}}});
   Optimizer optimizer = stepped("adamw", model);
   const Optimizer reference = stepped("adamw", same);
   CHECK_THROWS_AS(optimizer.step({.clip_norm = -1}), Error);
   CHECK_THROWS_AS(optimizer.step({.clip_value = -1}), Error);
+  Probe beyond;
+  beyond.element = 12;
+  CHECK_THROWS_AS(optimizer.step({.probed = &model[0], .probe = &beyond}), Error);
   check_same(model, same);
   check_same_state(optimizer, reference);
 }

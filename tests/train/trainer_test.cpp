@@ -430,6 +430,36 @@ TEST_CASE("fp16 scales the loss: half of it after an overflow, twice after a tho
                        Error);
 }
 
+TEST_CASE("an accelerator goes back to the start, and is prepared once") {
+  Line line;
+  Optimizer optimizer = make_optimizer("adamw:lr=0.02", line.objective().parameters);
+  const Batches batches = [](i64 epoch) {
+    return std::vector<std::vector<i64>>{{10 * epoch}, {10 * epoch + 1}, {10 * epoch + 2}};
+  };
+  Accelerator accelerator({.schedule = "constant", .warmup = 0});
+  accelerator.prepare({&line.slope}, optimizer, batches, 9);
+  Json start = accelerator.state();
+  const auto drawn = [&](i64 n) {
+    std::vector<i64> all;
+    for (i64 i = 0; i < n; ++i) {
+      accelerator.next();
+      all.push_back(accelerator.indices()[0]);
+      accelerator.backward(line.objective().loss(accelerator.indices(), accelerator.pass()).loss);
+      accelerator.step();
+    }
+    return all;
+  };
+  const std::vector<i64> first = drawn(5);
+  CHECK(first == std::vector<i64>{0, 1, 2, 10, 11});
+  accelerator.restore(start);
+  CHECK(drawn(5) == first);
+  start["batch"] = 2;
+  CHECK_THROWS_WITH_AS(accelerator.restore(start), doctest::Contains("batch is 2"), Error);
+  CHECK_THROWS_WITH_AS(accelerator.prepare({&line.slope}, optimizer, batches, 9),
+                       doctest::Contains("prepare was called before"), Error);
+  CHECK_THROWS_AS(total_steps(batches, 3, 0), Error);
+}
+
 TEST_CASE("bf16 keeps half of the activations, and trains as well as fp32") {
   double accuracy[2] = {};
   i64 kept[2] = {};

@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "core/utf8.hpp"
 #include "train/html.hpp"
 
 namespace minima::chart {
@@ -60,7 +61,7 @@ std::string image(const Label& label, double height, const std::string& content)
 double width_of(std::string_view text) {
   double width = 0;
   for (const char c : text) {
-    if ((c & 0xc0) == 0x80) continue;  // within a character
+    if (!begins_character(c)) continue;
     width += std::string_view("mwMW%@").find(c) != std::string_view::npos          ? 14.6
              : std::string_view("iljtfr.,:;'| ").find(c) != std::string_view::npos ? 6.2
                                                                                    : 9.7;
