@@ -263,10 +263,14 @@ class Comparison {
     training.seed = seed;
     const bool begun = options_.resume && std::filesystem::exists(folder / "run.json");
     try {
-      Run run = run_training(task_, spec, training, {folder, begun}, observer_.training);
+      RunDirectory directory(folder, begun);
+      if (!folder.empty())
+        directory.report = [&](const Json& record) {
+          write_file(record_of(folder), record.dump() + "\n");
+        };
+      Run run = run_training(task_, spec, training, directory, observer_.training);
       if (run.result.stop == Stop::interrupted)
         fail_at_run_time("interrupted; the run is saved in {}", folder.string());
-      if (!folder.empty()) write_file(record_of(folder), run.record.dump() + "\n");
       return std::move(run.record);
     } catch (const Error& error) {
       if (error.fault == Fault::input || InterruptRequests::received()) throw;

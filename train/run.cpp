@@ -103,7 +103,6 @@ bool has_ended(const std::filesystem::path& directory) {
 Run run_training(const Task& task, const std::string& spec, const TrainingOptions& options,
                  const RunDirectory& run_directory, const Callback& callback) {
   const std::filesystem::path& directory = run_directory.path;
-  reset_peak_memory(task.device);
   const i64 live_before = memory_stats(task.device).live;
   std::unique_ptr<nn::Classifier> model = task.new_model(options.seed);
   const std::vector<Parameter*> parameters = model->parameters();
@@ -129,6 +128,13 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
   }
 
   trainer.callbacks.push_back(callback);
+  // An evaluation, whose batches may be larger than training's, is no part of the steps' peak.
+  i64 peak = 0;
+  const auto begin_peak = [&] { reset_peak_memory(task.device); };
+  trainer.callbacks.push_back(
+      {.step = [&](const StepRecord&,
+                   i64) { peak = std::max(peak, memory_stats(task.device).peak); },
+       .evaluation = [&](const EvaluationRecord&) { begin_peak(); }});
   if (run_directory.resume) {
     trainer.resume();
     for (const char* told : {"comparison.json", "report.html"}) {  // of how it stood before
@@ -136,6 +142,7 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
       std::filesystem::remove(directory / told, ignored);
     }
   }
+  begin_peak();
   TrainingResult result = trainer.run();
   Run run{.model = std::move(model), .result = std::move(result)};
   if (run.result.stop == Stop::interrupted) return run;
@@ -143,13 +150,12 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
   const Tensor logits = predict(*run.model, task.data.test);
   run.test = evaluate(logits, task.data.test);
   record["final_optimizer"] = optimizer.name();
-  record["peak_bytes"] = memory_stats(task.device).peak - live_before;
+  if (peak > 0) record["peak_bytes"] = peak - live_before;  // this process has taken a step
   record.update(describe(run.result));
   record["test"] = run.test.to_json();
   record["worst"] = to_json(worst_errors(logits, task.data.test, kWorst), task.dataset.test,
                             task.dataset.label_names);
   if (!directory.empty()) {
-    end_run(directory, trainer.run_json, run.result);
     trainer.log({{"best_epoch", run.result.best_epoch()}, {"test", run.test.to_json()}});
     write_folder(directory / "final", [&](const std::filesystem::path& folder) {
       save_model(folder, task.tokenizer, task.max_length, *run.model);
@@ -158,6 +164,8 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
     record["state"] = describe_state(StateFile(directory / "final"));
   }
   run.record = std::move(record);
+  if (run_directory.report) run_directory.report(run.record);
+  if (!directory.empty()) end_run(directory, trainer.run_json, run.result);
   return run;
 }
 

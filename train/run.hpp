@@ -29,7 +29,7 @@ struct Run {
   TrainingResult result;
   Evaluation test{ConfusionMatrix(0), 0};  ///< of those weights
   /// {"optimizer", "spec", "options", "seed", "state_elements", "scales", "state_bytes",
-  /// "state_bytes_predicted", "step_ms" (median), "tokens_per_second", "peak_bytes", "seconds",
+  /// "state_bytes_predicted", "step_ms" (median), "tokens_per_second", "peak_bytes" (held at once in a step), "seconds",
   /// "best_epoch", "dev", "test", "train_loss", "grad_norm", "lr_factor", "clipped" (each step's),
   /// "clipped_share", "watched": {"steps", "tensors": [{"name", "ratio", "step_size",
   /// "update_clipped"}]}, "alarms", "switches", "skipped" (steps), "first_skipped", "epochs", "worst"
@@ -44,12 +44,15 @@ struct RunDirectory {
   std::filesystem::path path;  ///< empty: nothing is written
   bool resume;                 ///< go on with the run that is there
   Json arguments;              ///< of the program, for run.json: what --resume starts with
+  /// Writes what the caller makes of the record. Before that the run has not ended (has_ended): one that is killed
+  /// here is resumed.
+  std::function<void(const Json& record)> report = {};
 };
 
 /// Begins a run's folder with its run.json: the task, `more` and directory.arguments. That of a resumed run stays, but for the
 /// options that it goes on with, and is written anew where it was damaged or gone. Returns what it says. Throws Error for a folder that is used already (refuse_used_folder).
 Json begin_run(const RunDirectory& directory, const Task& task, const Json& more);
-/// Adds why and after what time it ended to a run's run.json, before final/ is written.
+/// Adds why and after what time it ended to a run's run.json, when all else is written.
 void end_run(const std::filesystem::path& directory, Json run, const TrainingResult& result);
 /// Whether a run has taken all its steps and written its model: nothing is left to resume.
 bool has_ended(const std::filesystem::path& directory);

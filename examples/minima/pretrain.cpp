@@ -95,11 +95,11 @@ struct PretrainVerb {
     if (directory.resume) trainer.resume();
     const TrainingResult result = trainer.run();
     if (result.stop == Stop::interrupted) die_of_interrupt("pretrain", directory.path);
-    end_run(directory.path, trainer.run_json, result);
     const std::filesystem::path final_model = directory.path / "final";
     write_folder(final_model, [&](const std::filesystem::path& to) {
       save_model(to, task.tokenizer, task.max_length, model);
     });
+    end_run(directory.path, trainer.run_json, result);
 
     if (common.json) {
       Json report = {{"model", final_model.string()},

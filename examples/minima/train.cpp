@@ -52,19 +52,22 @@ struct TrainVerb {
     validate_optimizer(resolved, training.training);  // before anything is loaded
     const RunFolder folder("train", common, resumed);
     if (folder.tell_ended(common)) return;
-    const RunDirectory directory{folder.path, folder.resumes, common.arguments()};
+    RunDirectory directory{folder.path, folder.resumes, common.arguments()};
     const Task task = training.load();
 
     common.tell(directory.path);
     Progress progress;
     progress.begin(resolved);
     const InterruptRequests ctrl_c;
+    Json report;
+    directory.report = [&](const Json& record) {
+      report = describe_comparison(task, training.training, 1);
+      report["runs"].push_back(record);
+      write_report(report, directory.path);
+    };
     const Run done =
         run_training(task, resolved, training.training, directory, progress.callback());
     if (done.result.stop == Stop::interrupted) die_of_interrupt("train", directory.path);
-    Json report = describe_comparison(task, training.training, 1);
-    report["runs"].push_back(done.record);
-    write_report(report, directory.path);
     if (common.json) {
       Json record = done.record;
       record["model"] = (directory.path / "final").string();

@@ -93,6 +93,27 @@ TEST_CASE("a run that has ended is not trained again: that is said, and every fi
   }
 }
 
+TEST_CASE("a run that was stopped between its model and its report is finished") {
+  const Shell shell;
+  REQUIRE(shell.minima(std::string("train") + kTiny + " --out run").code == 0);
+  const auto scores = [&] {
+    const Json run = read_json(shell.folder / "run/comparison.json")["runs"][0];
+    return Json{run["test"], run["dev"], run["worst"]};
+  };
+  const Json before = scores();
+  const std::string weights = read_file(shell.folder / "run/final/model.safetensors");
+  Json run = read_json(shell.folder / "run/run.json");
+  run.erase("stop"), run.erase("time");
+  write_file(shell.folder / "run/run.json", run.dump());
+  for (const char* file : {"run/comparison.json", "run/report.html"})
+    std::filesystem::remove(shell.folder / file);
+  CHECK(shell.minima("train --resume run").code == 0);
+  CHECK(scores() == before);
+  CHECK(std::filesystem::exists(shell.folder / "run/report.html"));
+  CHECK(read_file(shell.folder / "run/final/model.safetensors") == weights);
+  CHECK(shell.minima("train --resume run").out.find("has ended") != std::string::npos);
+}
+
 TEST_CASE("the minutes of a resumed run may be others, or none, and are kept") {
   const Shell shell;
   const std::string train = std::string("train") + kTiny;

@@ -177,6 +177,21 @@ TEST_CASE("a learning rate that blows up ends in an error that names the step") 
                        doctest::Contains(" in step "), Error);
 }
 
+TEST_CASE("the peak of memory is that of steps, whatever is evaluated") {
+  Task task = small_task();
+  const auto peak = [&](i64 texts) {
+    TrainingOptions options = short_training();
+    options.batch = BatchSize::of_texts(texts);
+    return run_training(task, "adamw", options, {}).record["peak_bytes"].get<i64>();
+  };
+  const i64 one = peak(1), many = peak(16);
+  CHECK(one < many);
+  task.data.dev = task.data.test = task.data.train;  // more texts than a step has
+  task.dataset.dev = task.dataset.test = task.dataset.train;
+  CHECK(peak(1) == one);
+  CHECK(peak(16) == many);
+}
+
 TEST_CASE("the number of steps is known before training, by texts and by tokens") {
   for (const BatchSize batch : {BatchSize::of_texts(17), BatchSize::of_tokens(200)}) {
     TrainingOptions options = short_training();
