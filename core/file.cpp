@@ -193,6 +193,9 @@ void AppendFile::append(std::string_view bytes) {
     bytes.remove_prefix(static_cast<std::size_t>(put));
     size_ += static_cast<u64>(put);
   }
+  struct stat status {};
+  if (fstat(fd_, &status) == 0 && status.st_nlink == 0)
+    fail_at_run_time("{}: was removed while it was written", path_.string());
 }
 
 u64 AppendFile::flush() {

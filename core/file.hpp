@@ -70,6 +70,7 @@ class AppendFile {
   AppendFile(const AppendFile&) = delete;
   AppendFile& operator=(const AppendFile&) = delete;
 
+  /// Throws Error (run time) where the disk refuses, and where the file was removed meanwhile.
   void append(std::string_view bytes);
   /// Its size, all of which is on the disk by then.
   u64 flush();

@@ -10,6 +10,7 @@
 #include "core/error.hpp"
 #include "core/file.hpp"
 #include "core/rng.hpp"
+#include "core/utf8.hpp"
 #include "data/builtin.hpp"
 #include "data/classes.hpp"
 #include "data/readers/debian.hpp"
@@ -65,6 +66,12 @@ void check_seen_in_training(const Dataset& dataset, const std::vector<Example>& 
     if (!seen[split[i].label]) refuse_unseen(source.file, source.rows[i]);
 }
 
+/// Without those at its ends.
+std::string without_blanks(const std::string& text) {
+  const std::size_t first = text.find_first_not_of(" \t"), last = text.find_last_not_of(" \t");
+  return first == std::string::npos ? "" : text.substr(first, last - first + 1);
+}
+
 Dataset assemble(std::string name, std::string origin, const Classes& classes, Source train,
                  Source dev, Source test) {
   Dataset dataset;
@@ -78,6 +85,11 @@ Dataset assemble(std::string name, std::string origin, const Classes& classes, S
   check_seen_in_training(dataset, dataset.test, test);
   dataset.origin = fmt::format("{}: {} train, {} dev, {} test", origin, dataset.train.size(),
                                dataset.dev.size(), dataset.test.size());
+  std::map<std::string, std::string> alike;
+  for (const std::string& name : dataset.label_names)
+    if (const auto [other, is_new] = alike.try_emplace(without_blanks(name), name); !is_new)
+      dataset.origin += fmt::format("; labels '{}' and '{}' differ in blanks alone",
+                                    shown(other->second), shown(name));
   for (const Source* source : {&train, &dev, &test})
     for (const std::string& remark : source->remarks)
       dataset.origin += fmt::format("; {}: {}", source->file, remark);

@@ -43,10 +43,12 @@ struct AdamMoments {
     return step_size * m / denominator;
   }
 
+  /// `averages`: whether there is an m.
   template <class F>
-  void constants(const F& f) {
-    f("β₁", beta1), f("(1 − β₁)", one_minus_beta1), f("β₂", beta2), f("(1 − β₂)", one_minus_beta2);
-    f("ε", eps), f("lr/(1 − β₁ᵗ)", step_size), f("1/√(1 − β₂ᵗ)", root_correction2);
+  void constants(const F& f, bool averages = true) {
+    if (averages) f("β₁", beta1), f("(1 − β₁)", one_minus_beta1);
+    f("β₂", beta2), f("(1 − β₂)", one_minus_beta2), f("ε", eps);
+    f(averages ? "lr/(1 − β₁ᵗ)" : "lr", step_size), f("1/√(1 − β₂ᵗ)", root_correction2);
   }
 
   float beta1, one_minus_beta1, beta2, one_minus_beta2, eps, step_size, root_correction2;

@@ -1,7 +1,9 @@
 #include "train/convert_state.hpp"
 
 #include <algorithm>
+#include <set>
 
+#include "core/split.hpp"
 #include "optim/factored.hpp"
 
 namespace minima {
@@ -159,6 +161,17 @@ class Conversion {
       }
       result.push_back(convert(slot, source, target));
     }
+    std::set<std::pair<std::string, std::string>> used;
+    for (const SlotConversion& each : result)
+      for (std::string& slot : split(each.from, ',')) {
+        slot.erase(0, slot.find_first_not_of(' '));
+        used.emplace(each.parameter, std::move(slot));
+      }
+    for (const auto& [parameter, entry] : old_.entries)
+      for (const auto& [slot, planned] : entry.slots)
+        if (!used.contains({parameter, slot}) &&
+            meaning_of(old_.family, slot) != Meaning::recomputed)
+          result.push_back({parameter, "", slot, How::dropped});
     return result;
   }
 
@@ -298,6 +311,8 @@ std::string_view how_name(How how) {
       return "re-encoded";
     case How::converted:
       return "converted";
+    case How::dropped:
+      return "dropped";
     case How::afresh:
       break;
   }
@@ -313,7 +328,8 @@ std::string table(const std::vector<SlotConversion>& conversions) {
   for (const SlotConversion& c : conversions) {
     std::string how(how_name(c.how));
     if (!c.note.empty()) how += ": " + c.note;
-    const std::array<std::string, 3> line{c.slot, c.from.empty() ? "–" : c.from, how};
+    const std::array<std::string, 3> line{c.slot.empty() ? "–" : c.slot,
+                                          c.from.empty() ? "–" : c.from, how};
     const auto found = std::ranges::find(lines, line, &decltype(lines)::value_type::first);
     if (found == lines.end())
       lines.emplace_back(line, 1);

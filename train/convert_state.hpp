@@ -34,8 +34,9 @@ struct SlotConversion {
     re_encoded,  ///< the same numbers, rounded for another storage
     converted,   ///< by the formula that `note` gives
     afresh,      ///< zero; `note` says why
+    dropped,     ///< the old one's, for which the new one has no use
   };
-  std::string parameter, slot;  ///< of the new optimizer
+  std::string parameter, slot;  ///< of the new optimizer; no slot where dropped
   std::string from;             ///< the old one's slot; empty where afresh
   How how = How::afresh;
   std::string note = {};
@@ -43,8 +44,8 @@ struct SlotConversion {
 };
 
 /// Fills the state of `to`, which has made no step, from that of `from`. One entry for each slot of
-/// `to` but the step counts, which go over where the second moment does. Throws Error when the two
-/// do not have the same parameters.
+/// `to` but the step counts, which go over where the second moment does, and one for each of `from`
+/// that nothing was made of. Throws Error when the two do not have the same parameters.
 std::vector<SlotConversion> convert_state(const Optimizer& from, Optimizer& to);
 
 /// A line for each slot, origin and way, with the number of tensors.

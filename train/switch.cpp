@@ -74,7 +74,7 @@ SwitchRecord SwitchRecord::from_json(const Json& json) {
   using How = SlotConversion::How;
   for (const Json& slot : json.at("slots")) {
     How how = How::afresh;
-    for (const How known : {How::copied, How::re_encoded, How::converted})
+    for (const How known : {How::copied, How::re_encoded, How::converted, How::dropped})
       if (slot.at("how").get<std::string>() == how_name(known)) how = known;
     record.slots.push_back({slot.at("parameter").get<std::string>(),
                             slot.at("slot").get<std::string>(), slot.at("from").get<std::string>(),

@@ -115,9 +115,11 @@ std::unique_ptr<nn::Classifier> Task::new_model(u64 seed) const {
   return model;
 }
 
-Task prepare(const TaskOptions& options) {
+Task prepare(const TaskOptions& options, const std::function<void(const Dataset&)>& loaded) {
   check_options(options);  // before anything is loaded
-  return prepare(options, load_dataset(options.data, options.split_seed, options.read));
+  Dataset dataset = load_dataset(options.data, options.split_seed, options.read);
+  if (loaded) loaded(dataset);
+  return prepare(options, std::move(dataset));
 }
 
 Task prepare(const TaskOptions& options, Dataset dataset) {

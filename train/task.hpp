@@ -1,6 +1,7 @@
 /// A task: labelled texts, tokenized, and the sizes of a classifier for them.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -57,8 +58,9 @@ bool is_preset(const std::string& model);
 bool is_pretrained(const std::string& model);
 
 /// Loads, makes the vocabulary, tokenizes. Throws Error for options that do not fit one another,
-/// and as load_dataset does.
-Task prepare(const TaskOptions& options);
+/// and as load_dataset does. `loaded` is called before the vocabulary is made.
+Task prepare(const TaskOptions& options,
+             const std::function<void(const Dataset& dataset)>& loaded = {});
 /// The same of texts that are loaded already.
 Task prepare(const TaskOptions& options, Dataset dataset);
 

@@ -92,6 +92,8 @@ bool Lines::next() {
   if (size > kMaxLineBytes)
     bad_row(source_, number_, "the line has {} bytes, more than {}; is this a file of text?", size,
             kMaxLineBytes);
+  check(is_stream_ || number_ > 1 || !line_.starts_with("\x1f\x8b"),
+        "{}: is compressed; unpack it first (gzip -dk)", source_);
   if (const std::size_t at = is_stream_ ? line_.npos : find_invalid_utf8(line_); at != line_.npos)
     bad_row(source_, number_,
             "byte {} of the line, 0x{:02X}, is not valid UTF-8; convert the file to UTF-8", at + 1,

@@ -85,6 +85,7 @@ std::size_t TableReader::index_of(const std::string& column, const char* option)
 
 TableReader::Indices TableReader::indices_of(const std::string& columns, const char* option) const {
   Indices result;
+  if (std::ranges::count(header_, columns) == 1) return {index_of(columns, option)};
   for (const std::string& column : split(columns, ',')) result.push_back(index_of(column, option));
   return result;
 }

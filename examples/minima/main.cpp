@@ -3,6 +3,8 @@
 #include <cmath>
 #include <csignal>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 
 #include "core/error.hpp"
 #include "core/nearest.hpp"
@@ -124,6 +126,12 @@ int main(int argc, char** argv) {
                                   "each saves)"
                                 : ""));
     return error.fault == minima::Fault::input ? 2 : 1;
+  } catch (const std::filesystem::filesystem_error& error) {
+    print_error(error.what());
+    return 1;
+  } catch (const std::system_error& error) {  // of fmt::print
+    print_error("standard output cannot be written: " + error.code().message());
+    return 1;
   } catch (const std::exception& error) {
     print_error(error.what());
     return 1;

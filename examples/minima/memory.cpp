@@ -150,21 +150,22 @@ struct MemoryVerb {
     Json slots = Json::object();
     for (const PlannedSlot& slot : of.state.slots)
       slots[slot.slot] = slots.value(slot.slot, i64{0}) + slot.elements();
-    return {{"name", of.spec},
-            {"state_elements", of.state.elements()},
-            {"scales", of.state.scales()},
-            {"state_bytes", of.state.bytes()},
-            {"slots", std::move(slots)},
-            {"momentum_elements", of.momentum},
-            {"momentum_saving",
-             1 - static_cast<double>(of.momentum) / static_cast<double>(step.parameter_count)},
-            {"state_saving",
-             1 - static_cast<double>(of.state.elements()) /
-                     static_cast<double>(2 * step.parameter_count + std::ssize(step.parameters))},
-            {"temporary_bytes", of.temporary_bytes},
-            {"sum_bytes", of.sum_bytes},
-            {"peak_bytes", of.peak_bytes},
-            {"fits", fit(of.peak_bytes)}};
+    return {
+        {"name", of.spec},
+        {"state_elements", of.state.elements()},
+        {"scales", of.state.scales()},
+        {"state_bytes", of.state.bytes()},
+        {"slots", std::move(slots)},
+        {"momentum_elements", of.momentum},
+        {"momentum_saving",
+         1 - static_cast<double>(of.momentum) / static_cast<double>(step.parameter_count)},
+        {"state_saving",  // of the bytes that AdamW's takes in fp32
+         1 - static_cast<double>(of.state.bytes()) /
+                 static_cast<double>(4 * (2 * step.parameter_count + std::ssize(step.parameters)))},
+        {"temporary_bytes", of.temporary_bytes},
+        {"sum_bytes", of.sum_bytes},
+        {"peak_bytes", of.peak_bytes},
+        {"fits", fit(of.peak_bytes + step.parameter_bytes)}};
   }
 
   static Json to_json(const MeasuredMemory& measured) {
@@ -264,7 +265,7 @@ struct MemoryVerb {
                  100 * static_cast<double>(of.momentum) / static_cast<double>(step.parameter_count),
                  size(step.parameter_bytes), size(step.gradient_bytes), size(of.state.bytes()),
                  size(step.activation_bytes), size(of.sum_bytes), size(of.peak_bytes),
-                 fit(of.peak_bytes));
+                 fit(of.peak_bytes + step.parameter_bytes));
     fmt::print(
         "\nstate elements: the values of all slots, and a step count for each tensor where the "
         "optimizer keeps one; 8-bit\n  state has a scale for each block beside them (the two code "
@@ -272,15 +273,14 @@ struct MemoryVerb {
         "momentum: what a first moment takes of the state, in % of AdamW's\n"
         "gradients: fp32; of the embeddings only the rows that the batch looks up, if no token "
         "occurs twice (dense: {} {})\n"
-        "peak: of one training step, in which activations go while gradients come{}{}. Training\n  "
-        "keeps the best weights as well from the end of the first epoch on: {} {} more. On a GPU "
-        "ops "
-        "hold up to\n  {} {} more for the moment\n",
+        "peak: of one training step, in which activations go while gradients come{}{}\n"
+        "{}: the peak and, from the end of the first epoch on, the best weights, which training "
+        "keeps: {} {} more. On a GPU\n  ops hold up to {} {} more for the moment\n",
         size(step.parameter_bytes), size.name(),
         kind.checkpoint_layers ? ", and a block's activations come back for it" : "",
         kind.precision == DType::f32 ? "" : ", and a product's operands are fp32 for the moment",
-        size(step.parameter_bytes), size.name(), size(gpu_scratch_bytes(config, step.batch)),
-        size.name());
+        fits ? fmt::format("in {} GB?", *fits) : "fits into", size(step.parameter_bytes),
+        size.name(), size(gpu_scratch_bytes(config, step.batch)), size.name());
   }
 
   /// Says on standard error where training takes an optimizer with options that need other memory: SGD with momentum.

@@ -125,6 +125,10 @@ void TrainingVerbOptions::add_to(CLI::App& verb, Texts texts) {
                 ".tsv, .csv or .jsonl")
       ->capture_default_str();
   add_read_options(verb, task.read, texts);
+  if (texts == Texts::labelled)
+    verb.add_option("--split-seed", task.split_seed,
+                    "draws which rows of a single file are dev and test")
+        ->capture_default_str();
   verb.add_option("--model", task.model,
                   "from scratch: tiny, small, medium, distilbert-base, distilbert-base-cased, or a "
                   "config.json; a model directory (DistilBERT or BERT) is trained on")
@@ -276,8 +280,13 @@ std::vector<std::string> split_specs(const std::string& option,
 }
 
 Task TrainingVerbOptions::load() {
-  Task loaded = prepare(task);
-  print_note("{}\n", loaded.dataset.origin);
+  // Many texts take a while to tokenize; few are told of when nothing can be refused any more.
+  const auto tell = [](const Dataset& data) { print_note("{}\n", data.origin); };
+  const auto many = [](const Dataset& data) { return data.train.size() > 50'000; };
+  Task loaded = prepare(task, [&](const Dataset& data) {
+    if (many(data)) tell(data);
+  });
+  if (!many(loaded.dataset)) tell(loaded.dataset);
   for (const std::string& note : loaded.notes) print_note("{}: {}\n", task.model, note);
   tell_of_unknown(loaded);
   tell_of_overlaps(loaded);

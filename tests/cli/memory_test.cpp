@@ -25,7 +25,18 @@ TEST_CASE("memory answers from sizes alone, and its measurement agrees") {
   CHECK(optimizers["came"]["state_elements"] == 66'078'048);
   CHECK(optimizers["adapm"]["momentum_saving"] >= 0.9);
   CHECK(optimizers["adapm:factored=true"]["state_saving"] >= 0.95);
+  CHECK(optimizers["adamw8bit"]["state_saving"] >= 0.74);
   CHECK(optimizers.contains("came:state=block8"));
+  // What fits is the peak with the best weights, which training keeps.
+  const double peak = optimizers["adamw"]["peak_bytes"].get<double>();
+  const double held = peak + json["parameter_bytes"].get<double>();
+  const auto fits = [&](double bytes) {
+    const Answer asked =
+        shell.minima(fmt::format("memory --json --optimizers adamw --fits {}", bytes / (1 << 30)));
+    return parse_json(asked.out, "memory --fits")["optimizers"][0]["fits"].get<std::string>();
+  };
+  CHECK(fits(held + 1e6) == "yes");
+  CHECK(fits(held - 1e6) == "no");
 
   for (const auto& [sgd, note] : {std::pair("sgd", true), std::pair("sgd:momentum=0", false)}) {
     const Answer answer = shell.minima("memory --model tiny --optimizers " + std::string(sgd));

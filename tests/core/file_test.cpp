@@ -154,3 +154,12 @@ TEST_CASE("JSON that is none is refused with its source") {
 TEST_CASE("JSON keeps the order of its keys") {
   CHECK(parse_json(R"({"z":1,"a":2})", "x").dump() == R"({"z":1,"a":2})");
 }
+
+TEST_CASE("a log that was removed while it is written is not written on without a word") {
+  const test::Folder folder;
+  const std::filesystem::path path = std::filesystem::path(folder.path()) / "log";
+  AppendFile log(path, 0);
+  log.append("a line\n");
+  std::filesystem::remove(path);
+  CHECK(contains(error_of([&] { log.append("another\n"); }), "was removed"));
+}

@@ -79,6 +79,17 @@ TEST_CASE("without labels.txt the classes are the training labels, numbers in th
   CHECK(load_dataset(folder.path(), 1).label_names == std::vector<std::string>{"-1", "9", "ham"});
 }
 
+TEST_CASE("labels that differ in blanks alone are told of") {
+  test::Folder folder;
+  good(folder);
+  folder.write("train.tsv", table("1\ta\n 1\tb\n2\tc\n"));
+  folder.write("dev.tsv", table("1\td\n"));
+  folder.write("test.tsv", table("2\te\n"));
+  const Dataset dataset = load_dataset(folder.path(), 1);
+  CHECK(dataset.label_names.size() == 3);
+  CHECK(test::contains(dataset.origin, "labels ' 1' and '1' differ in blanks alone"));
+}
+
 TEST_CASE("bad data are refused with file, line and reason") {
   test::Folder folder;
   SUBCASE("nothing there") { CHECK(test::contains(error_of_loading("/none"), "no '/none'")); }

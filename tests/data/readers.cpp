@@ -1,6 +1,7 @@
 #include <unistd.h>
 
 #include "core/utf8.hpp"
+#include "data/dataset.hpp"
 #include "data/readers/debian.hpp"
 #include "data/readers/lines.hpp"
 #include "data/readers/reader.hpp"
@@ -200,6 +201,21 @@ TEST_CASE(
   CHECK(visible("\u00A0\u2010\u202F\u2065\u206A caf\xE9") ==
         "\u00A0\u2010\u202F\u2065\u206A caf\uFFFD");
   CHECK(shown("\u202E") == "\\u202e");
+}
+
+TEST_CASE("a column whose name holds a comma is named by it, and several are still joined") {
+  ReadOptions options;
+  options.text_column = "title, long";
+  const auto text = [&](const std::string& table) { return csv(table, options).at(0).text; };
+  CHECK(text("label,\"title, long\",body\na,one,two\n") == "one");
+  options.text_column = "title,body";
+  CHECK(text("label,title,body\na,one,two\n") == "one two");
+}
+
+TEST_CASE("a compressed file is refused as what it is") {
+  test::Folder folder;
+  const std::string path = folder.write("texts.tsv", "\x1f\x8b\x08 and more");
+  CHECK(test::contains(test::error_of([&] { load_dataset(path, 1); }), "is compressed"));
 }
 
 TEST_CASE("a column that is label and text at once, or both texts, is refused by name") {

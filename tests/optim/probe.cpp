@@ -118,6 +118,19 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("a step without a mean of its own tells of no β₁ that it does not use") {
+  const Model model({{"q_lin", {4, 3}}});
+  Optimizer optimizer = make_optimizer("adapm:none=q_lin", model.all());
+  model.set_gradients(0);
+  Probe probe;
+  probe.element = 4;
+  optimizer.step({.probed = &model[0], .probe = &probe});
+  for (const Trace::Constant& constant : probe.trace.constants()) {
+    CHECK(constant.letter != "β₁");
+    CHECK(constant.letter != "lr/(1 − β₁ᵗ)");
+  }
+}
+
 TEST_CASE("the mean over a row that is told of is that of its squares") {
   const Model model({{"w", {6, 5}}});
   Optimizer optimizer = make_optimizer("adafactor:eps1=0.25", model.all());

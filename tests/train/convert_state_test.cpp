@@ -2,6 +2,7 @@
 #include "train/convert_state.hpp"
 
 #include <random>
+#include <set>
 
 #include "tests/support.hpp"
 
@@ -58,6 +59,25 @@ i64 steps_of(const Optimizer& optimizer, const std::string& parameter) {
 }
 
 }  // namespace
+
+TEST_CASE("what the new optimizer has no use for is told of") {
+  Model model;
+  Optimizer adam = make_optimizer("adamw:amsgrad=true", model.all());
+  model.steps(adam, 2);
+  Optimizer next = make_optimizer("adafactor", model.all());
+  const auto dropped = [](const std::vector<SlotConversion>& list) {
+    std::set<std::string> slots;
+    for (const SlotConversion& c : list)
+      if (c.how == How::dropped) slots.insert(c.from);
+    return slots;
+  };
+  const std::vector<SlotConversion> list = convert_state(adam, next);
+  CHECK(dropped(list) == std::set<std::string>{"exp_avg", "max_exp_avg_sq"});
+  CHECK(table(list).find("max_exp_avg_sq") != std::string::npos);
+  model.steps(next, 1);
+  Optimizer again = make_optimizer("adafactor:beta1=0.9", model.all());
+  CHECK(dropped(convert_state(next, again)).empty());  // its RMS is computed anew
+}
 
 TEST_CASE("Adam's state goes to 8 bits within the code's resolution, and back bit for bit") {
   Model model;
@@ -200,6 +220,7 @@ TEST_CASE("what has no sound conversion starts afresh, and it is said why") {
   model.steps(sgd, 3);
   Optimizer adamw = make_optimizer("adamw", model.all());
   for (const SlotConversion& c : convert_state(sgd, adamw)) {
+    if (c.how == How::dropped) continue;
     CHECK(c.how == How::afresh);
     CHECK(c.needs_warmup);
     CHECK(c.note.find("second moment") != std::string::npos);
@@ -209,7 +230,7 @@ TEST_CASE("what has no sound conversion starts afresh, and it is said why") {
   for (const float x : average.span<float>()) CHECK(x == 0);
 
   Optimizer plain = make_optimizer("sgd", model.all());
-  CHECK(convert_state(sgd, plain).empty());
+  for (const SlotConversion& c : convert_state(sgd, plain)) CHECK(c.how == How::dropped);
   CHECK(table({}).find("no state") != std::string::npos);
 
   Optimizer endless = make_optimizer("sgd:momentum=1", model.all());
