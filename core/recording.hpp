@@ -2,7 +2,7 @@
 ///
 ///     const MemoryPool pool(x.device());
 ///     Tensor y;
-///     const Recording recording(pool, [&] { y = ops::softmax(x); });   // nothing is computed yet
+///     const Recording recording(pool, [&] { y = ops::softmax(x, 1); });   // nothing is computed yet
 ///     x.copy_from(…);
 ///     recording.replay();                                              // y is that of the new x
 ///

@@ -2,8 +2,9 @@
 ///
 ///     class FeedForward : public Module {
 ///      public:
-///       FeedForward(i64 dim, i64 hidden)
-///           : lin1(child<Linear>("lin1", dim, hidden)), lin2(child<Linear>("lin2", hidden, dim)) {}
+///       FeedForward(i64 dim, i64 hidden, double deviation)  // of the initial weights
+///           : lin1(child<Linear>("lin1", dim, hidden, deviation)),
+///             lin2(child<Linear>("lin2", hidden, dim, deviation)) {}
 ///       Variable operator()(const Variable& x) const { return lin2(gelu(lin1(x))); }
 ///       Linear &lin1, &lin2;
 ///     };

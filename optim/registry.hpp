@@ -1,9 +1,11 @@
 /// The list of optimizers, and the way from a spec ("adamw:lr=3e-5:state=block8") to a rule with
 /// its options.
 ///
-/// A rule outside this tree joins with one line, before the first optimizer is made from its name:
+/// A rule outside this tree joins with one line of a .cpp file, before the first optimizer is made from its name:
 ///
 ///     minima::register_rule<MyRule>();
+///
+/// and, to make its steps on a GPU too, with one of a .cu file (optim/engine/cuda/passes.hpp).
 #pragma once
 
 #include <memory>

@@ -3,8 +3,9 @@
 /// An *elementwise* rule changes one number by its gradient and its own state. It is a struct with
 ///
 ///     static constexpr std::string_view name;                   as on the command line
-///     struct Options { …; fields() };                           see optim/options.hpp; one of them is `lr`
-///     static std::vector<Slot> slots(const Options&);           the state it keeps
+///     struct Options { …; fields() };                           see optim/options.hpp; one of them is `lr`,
+///                                                               a double or an optional<double>
+///     static std::vector<Slot> slots(const Options&);           the state it keeps, at most six
 ///     static R prepare(const Options&, i64 t);                  its constants for step t (from 1)
 ///     template <class T>
 ///     void operator()(T& p, T g, T& m, …) const;                the formula; T& for each slot
@@ -17,9 +18,12 @@
 ///
 /// The scalar T is `float` in the kernel (CPU with every storage, CUDA), `double` in a reference,
 /// and `Traced` (optim/engine/traced.hpp) where a step is explained: the formula stands once. Hence:
-/// members and operator() are MINIMA_HD, `using std::sqrt;` stands before an unqualified `sqrt`,
-/// and a condition tests an option, not a T (`larger` and `sign` are there for that). Constants are formed in double and rounded once:
-/// 1 − 0.999 formed in float is off by 1.3e-5.
+/// members and operator() are MINIMA_HD. A formula has + − * /, `sqrt` and `abs` (after `using std::sqrt;`),
+/// `sign`, `larger`, `smaller` and `named`; T, float members, and literals that are floats or whole numbers
+/// (with 0.9 the kernel would compute in 64 bits: it does not compile); and a condition tests an option, not
+/// a T. Constants are formed in double and rounded once: 1 − 0.999 formed in float is off by 1.3e-5. They follow
+/// from t and the options: what depends on all steps before (NAdam's product of momenta) takes a matrix
+/// rule, with a slot of `Shape{}` like Adafactor's RMS.
 ///
 /// A *matrix* rule (Adafactor) needs sums over rows, columns or the whole tensor. It has
 /// `slots(options, parameter)`, which sees name and shape, and, instead of prepare and operator(), the
@@ -33,7 +37,7 @@
 /// The contract of both: t belongs to the parameter and is advanced by the engine; state starts at
 /// zero; a rule computes with fresh state, and rounding for storage comes after the weight has
 /// moved; schedules act on Options::lr; clipping, unscaling and non-finite gradients are the
-/// engine's.
+/// engine's, whose guard leaves such an entry's weight alone and makes all its slots zero.
 #pragma once
 
 #include <cmath>
@@ -60,7 +64,7 @@ struct ParameterShape {
 enum class Sign : u8 { any, nonnegative };
 
 /// One named array of state. Names are PyTorch's: `exp_avg`, `exp_avg_sq`, `momentum_buffer`; the
-/// letter is the paper's, and what a trace prints.
+/// letter is the paper's, and what a trace prints: without one it shows no line of the slot.
 struct Slot {
   std::string name, letter = {};
   Sign sign = Sign::any;
@@ -77,7 +81,7 @@ MINIMA_HD double integer_power(double x, i64 t) {
   return result;
 }
 
-/// −1, 0 or 1; and the larger of two. Functions, so that a trace shows them.
+/// −1, 0 or 1; the larger and the smaller of two. Functions, so that a trace shows them.
 template <class T>
 MINIMA_HD T sign(T x) {
   return static_cast<T>((x > 0) - (x < 0));
@@ -85,6 +89,10 @@ MINIMA_HD T sign(T x) {
 template <class T>
 MINIMA_HD T larger(T a, T b) {
   return a < b ? b : a;
+}
+template <class T>
+MINIMA_HD T smaller(T a, T b) {
+  return b < a ? b : a;
 }
 
 /// Gives an intermediate result a name in a trace; elsewhere it is x.

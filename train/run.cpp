@@ -3,7 +3,7 @@
 #include "core/cpu/threads.hpp"
 #include "core/file.hpp"
 #include "core/folder.hpp"
-#include "optim/options.hpp"
+#include "optim/registry.hpp"
 #include "train/finetuning.hpp"
 #include "train/model_directory.hpp"
 #include "train/run_record.hpp"
@@ -49,8 +49,9 @@ std::string with_defaults(const std::string& spec, Start start) {
                                                                    {"lion", 0.0002},
                                                                    {"came", 0.0001}};
   const auto rate = rates.find(name);
-  const double lr = rate == rates.end() ? 0.001 : rate->second;
-  return fmt::format("{}:lr={:.15g}{}", spec, start == Start::scratch ? lr : lr / 10, extra);
+  const std::optional<double> lr = rate == rates.end() ? resolve(name).rule->lr() : rate->second;
+  if (!lr) return spec;
+  return fmt::format("{}:lr={:.15g}{}", spec, start == Start::scratch ? *lr : *lr / 10, extra);
 }
 
 GroupPattern with_defaults(GroupPattern group) {

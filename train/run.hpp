@@ -12,8 +12,9 @@ namespace minima {
 enum class Start { scratch, pretrained };
 
 /// The optimizer's spec with what the user did not say: a learning rate (and momentum for SGD) that
-/// suits training a small encoder from scratch, "adamw" → "adamw:lr=0.001", or a tenth of that to
-/// fine-tune one. A spec with its own lr stays as it is.
+/// suits training a small encoder from scratch, "lion" → "lion:lr=0.0002", or a tenth of that to
+/// fine-tune one. What has no such rate here goes by its own default. A spec with its own lr stays as it is.
+/// Throws Error for an optimizer that there is not.
 std::string with_defaults(const std::string& spec, Start start = Start::scratch);
 
 /// The same of a group: one with a relative step takes no learning rate, "relative_step=true" →

@@ -64,8 +64,4 @@ endforeach()
 # The last one also in the form that a driver compiles for GPUs to come.
 string(REGEX REPLACE "-real$" "" CMAKE_CUDA_ARCHITECTURES "${CMAKE_CUDA_ARCHITECTURES}")
 enable_language(CUDA)
-set(CMAKE_CUDA_STANDARD 20)
-if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
-  set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)  # which nvcc 12 has, and CMake 3.25 does not know of
-endif()
 message(STATUS "CUDA ${CUDAToolkit_VERSION}, for compute capabilities ${CMAKE_CUDA_ARCHITECTURES}")

@@ -16,9 +16,9 @@ std::string Trace::expression(const Traced& x, Spelling spelling, int strength, 
   const auto part = [&](const Traced& operand, int least) {
     return expression(operand, spelling, least, false);
   };
-  if (node.operation == "sqrt" || node.operation == "sign")
+  if (node.operation == "sqrt" || node.operation == "abs" || node.operation == "sign")
     return fmt::format("{}({})", node.operation, part(node.a, 0));
-  if (node.operation == "max" || node.operation == "cut")
+  if (node.operation == "max" || node.operation == "min" || node.operation == "cut")
     return fmt::format("{}({}, {})", node.operation, part(node.a, 0), part(node.b, 0));
   if (node.operation == "neg") return fmt::format("-{}", part(node.a, 3));
   const int own = node.operation == "+" || node.operation == "-" ? 1 : 2;

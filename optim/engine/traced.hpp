@@ -7,10 +7,12 @@
 ///     Sgd::prepare(options, 1)(p, g, b);
 ///     trace.expression(p);     // "p - 0.1 * (0.9 * b + 1 * (g + 0 * p))"
 ///
-/// A constant is a Traced without a trace, so that a rule's float members convert.
+/// A constant is a Traced without a trace, so that a rule's float members convert; a double does not, with which
+/// a kernel would compute in 64 bits.
 #pragma once
 
 #include <cmath>
+#include <concepts>
 #include <string>
 #include <vector>
 
@@ -24,6 +26,8 @@ class Trace;
 struct Traced {
   Traced() = default;
   Traced(float x) : value(x) {}  // implicit: the constants of a rule are floats
+  template <std::same_as<double> Double>
+  Traced(Double) = delete;  // write 0.9f; 1 and 2 are as good as floats
 
   float value = 0;
   Trace* trace = nullptr;
@@ -37,7 +41,7 @@ enum class Spelling { letters, numbers };
 class Trace {
  public:
   struct Node {
-    /// "+", "-", "*", "/", "sqrt", "sign", "max", "cut", "neg"; empty: an input.
+    /// "+", "-", "*", "/", "neg", or a function: "sqrt", "abs", "sign", "max", "min", "cut"; empty: an input.
     std::string_view operation;
     Traced a, b;
     float value;
@@ -127,11 +131,15 @@ inline Traced operator/(const Traced& a, const Traced& b) {
 }
 inline Traced operator-(const Traced& a) { return Trace::record("neg", a, {}, -a.value); }
 inline Traced sqrt(const Traced& a) { return Trace::record("sqrt", a, {}, std::sqrt(a.value)); }
+inline Traced abs(const Traced& a) { return Trace::record("abs", a, {}, std::abs(a.value)); }
 inline Traced sign(const Traced& a) {
   return Trace::record("sign", a, {}, static_cast<float>((a.value > 0) - (a.value < 0)));
 }
 inline Traced larger(const Traced& a, const Traced& b) {
   return Trace::record("max", a, b, a.value < b.value ? b.value : a.value);
+}
+inline Traced smaller(const Traced& a, const Traced& b) {
+  return Trace::record("min", a, b, b.value < a.value ? b.value : a.value);
 }
 inline Traced named(const char* name, const Traced& x) {
   if (x.trace) x.trace->name(x, name);

@@ -2,8 +2,10 @@
 #include <vector>
 
 #include "optim/clip.hpp"
+#include "optim/registry.hpp"
 #include "tests/device/device.hpp"
 #include "tests/optim/conformance.hpp"
+#include "tests/optim/cut_momentum.hpp"
 
 using namespace minima;
 using namespace minima::test;
@@ -66,7 +68,7 @@ Tensor decoded(const Optimizer& optimizer, const PlannedSlot& slot) {
 /// Whether the sums of rows and columns enter, whose order differs.
 bool sums(const std::string& name) {
   return !default_options(name).contains("amsgrad") && name != "sgd" && name != "lion" &&
-         name != "adamw8bit" && name != "adam8bit";
+         name != "adamw8bit" && name != "adam8bit" && name != "cut_momentum";
 }
 
 /// Of fp32 values: bits where all maths is elementwise, but for those of NaN, which processors make differently; else
@@ -136,6 +138,13 @@ TEST_CASE("every optimizer makes on the device the steps of the CPU, over every 
         compare(spec, Gradients::rows);
         compare(spec + ":lazy_rows=true:block_size=16", Gradients::rows);
       }
+}
+
+TEST_CASE("a rule from outside of the tree, registered in a .cu file, makes the steps of the CPU") {
+  register_rule<CutMomentum>();
+  for (const char* state : {"fp32", "bf16", "block8"})
+    compare(fmt::format("cut_momentum:non_finite_guard=true:min_8bit_size=100:state={}", state),
+            Gradients::dense);
 }
 
 TEST_CASE(

@@ -8,6 +8,7 @@
 #include "optim/lion.hpp"
 #include "optim/registry.hpp"
 #include "optim/sgd.hpp"
+#include "tests/optim/cut_momentum.hpp"
 #include "tests/optim/support.hpp"
 
 using namespace minima;
@@ -68,6 +69,8 @@ TEST_CASE("a traced step has the kernel's bits, and the double reference is near
   check_scalars<AdamW, 3>("adamw:lr=0.1:amsgrad=true:maximize=true",
                           {.lr = 0.1, .amsgrad = true, .maximize = true});
   check_scalars<Lion, 1>("lion:weight_decay=0.1", {.weight_decay = 0.1});
+  register_rule<CutMomentum>();
+  check_scalars<CutMomentum, 1>("cut_momentum:limit=0.5", {.limit = 0.5});
 }
 
 TEST_CASE("a trace prints the formula that was computed") {
@@ -82,6 +85,14 @@ TEST_CASE("a trace prints the formula that was computed") {
   const Traced a = trace.input("a", 4), c = trace.input("c", 2);
   CHECK(trace.expression(a - (c - a)) == "a - (c - a)");
   CHECK(trace.expression(sqrt(a * (a + c)) / -c) == "sqrt(a * (a + c)) / -c");
+  CHECK(trace.expression(smaller(abs(c - a), larger(a, c))) == "min(abs(c - a), max(a, c))");
+}
+
+TEST_CASE(
+    "a formula takes whole numbers and floats, and no double, which a kernel would compute with") {
+  static_assert(requires(Traced x) { 1 - x, 0.5f * x; });
+  static_assert(std::is_convertible_v<float, Traced> && std::is_convertible_v<int, Traced>);
+  static_assert(!std::is_convertible_v<double, Traced>);
 }
 
 TEST_CASE("constants are formed in double and rounded once") {

@@ -3,6 +3,8 @@
 
 #include "core/cpu/threads.hpp"
 #include "core/file.hpp"
+#include "optim/registry.hpp"
+#include "tests/optim/cut_momentum.hpp"
 #include "tests/support.hpp"
 #include "tests/train/small_task.hpp"
 #include "train/compare.hpp"
@@ -38,6 +40,19 @@ TEST_CASE(
     }
   }
   set_threads(before);
+}
+
+TEST_CASE(
+    "a learning rate that nobody gave is that of a small encoder, or of a rule from outside its "
+    "own") {
+  register_rule<test::CutMomentum>();
+  CHECK(with_defaults("lion") == "lion:lr=0.0002");
+  CHECK(with_defaults("adamw:state=bf16") == "adamw:state=bf16:lr=0.001");
+  CHECK(with_defaults("adamw", Start::pretrained) == "adamw:lr=0.0001");
+  CHECK(with_defaults("cut_momentum:beta=0.5") == "cut_momentum:beta=0.5:lr=0.125");
+  CHECK(with_defaults("cut_momentum", Start::pretrained) == "cut_momentum:lr=0.0125");
+  CHECK(with_defaults("cut_momentum:lr=2") == "cut_momentum:lr=2");
+  CHECK_THROWS_AS(with_defaults("nobody"), Error);
 }
 
 TEST_CASE("another seed gives other weights, order and dropout") {

@@ -1,7 +1,8 @@
 /// The passes of a step on a GPU, over all parameters at once. Included by `.cu` files; a program with a rule
-/// of its own says in one of them
+/// of its own, in a header, says
 ///
-///     register_rule_on_gpu<MyRule>();          // beside register_rule<MyRule>()
+///     register_rule<MyRule>();                 // in a .cpp file: nvcc makes no loops for vector units, nor traces
+///     register_rule_on_gpu<MyRule>();          // in a .cu file
 ///
 /// A launch works on a table of views. Its blocks are shared out among the parameters: each update gets a
 /// stretch (whole blocks of block8, else kStretch values), each sum a chunk of 32 rows of a matrix, and what
