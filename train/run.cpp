@@ -34,24 +34,32 @@ Json describe(const TrainingResult& result) {
 
 }  // namespace
 
-std::string with_defaults(const std::string& spec, Start start) {
+std::string with_defaults(const std::string& spec, Start start, std::optional<double> lr) {
   const auto [name, options] = parse_spec(spec);
-  const auto given = [&, &options = options](const char* key) {
-    return std::ranges::any_of(options, [&](const auto& option) { return option.first == key; });
+  const std::map<std::string, std::string> given(options.begin(), options.end());
+  const auto is = [&](const char* option, const char* value) {
+    const auto found = given.find(option);
+    return found != given.end() && found->second == value;
   };
-  if (given("lr") || given("relative_step")) return spec;
+  // A step size of its own, which Adafactor has unless something else is said, takes no rate.
+  const bool relative = is("relative_step", "true") || is("warmup_init", "true");
+  if (given.contains("lr") || (relative && !lr)) return spec;
+  if (!lr) {
+    static const std::map<std::string, double, std::less<>> rates = {{"sgd", 0.1},
+                                                                     {"adafactor", 0.03},
+                                                                     {"adafactor-torch", 0.03},
+                                                                     {"lion", 0.0002},
+                                                                     {"came", 0.0001}};
+    const auto rate = rates.find(name);
+    lr = rate == rates.end() ? resolve(name).rule->lr() : rate->second;
+    if (!lr) return spec;
+    if (start == Start::pretrained) *lr /= 10;
+  }
   std::string extra;
-  if (name == "adafactor") extra = ":relative_step=false";
-  if (name == "sgd" && !given("momentum")) extra = ":momentum=0.9";
-  static const std::map<std::string, double, std::less<>> rates = {{"sgd", 0.1},
-                                                                   {"adafactor", 0.03},
-                                                                   {"adafactor-torch", 0.03},
-                                                                   {"lion", 0.0002},
-                                                                   {"came", 0.0001}};
-  const auto rate = rates.find(name);
-  const std::optional<double> lr = rate == rates.end() ? resolve(name).rule->lr() : rate->second;
-  if (!lr) return spec;
-  return fmt::format("{}:lr={:.15g}{}", spec, start == Start::scratch ? *lr : *lr / 10, extra);
+  if (name == "adafactor" && !relative && !given.contains("relative_step"))
+    extra = ":relative_step=false";
+  if (name == "sgd" && !given.contains("momentum")) extra = ":momentum=0.9";
+  return fmt::format("{}:lr={:.15g}{}", spec, *lr, extra);
 }
 
 GroupPattern with_defaults(GroupPattern group) {

@@ -11,11 +11,12 @@ namespace minima {
 /// What training starts from: random weights, or those of a pre-trained encoder.
 enum class Start { scratch, pretrained };
 
-/// The optimizer's spec with what the user did not say: a learning rate (and momentum for SGD) that
-/// suits training a small encoder from scratch, "lion" → "lion:lr=0.0002", or a tenth of that to
-/// fine-tune one. What has no such rate here goes by its own default. A spec with its own lr stays as it is.
-/// Throws Error for an optimizer that there is not.
-std::string with_defaults(const std::string& spec, Start start = Start::scratch);
+/// The optimizer's spec with what the user did not say: a learning rate (with momentum for SGD and without a relative
+/// step for Adafactor) that suits training a small encoder from scratch, "lion" → "lion:lr=0.0002", or a tenth of that to
+/// fine-tune one; what has no such rate here goes by its own default. `lr` takes its place, and changes nothing else. A spec
+/// with an lr in it stays as it is. Throws Error for an optimizer that there is not.
+std::string with_defaults(const std::string& spec, Start start = Start::scratch,
+                          std::optional<double> lr = {});
 
 /// The same of a group: one with a relative step takes no learning rate, "relative_step=true" →
 /// "relative_step=true:lr=none".

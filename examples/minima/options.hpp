@@ -71,14 +71,18 @@ struct TrainingVerbOptions {
   void add_to(CLI::App& verb, Texts texts = Texts::labelled);
   /// The options as `prepare` and run_training take them. Throws Error for a mix that makes no sense.
   void resolve(const CommonOptions& common);
-  /// `spec` with the learning rate that suits it, and with --lazy-rows.
-  std::string resolve_spec(const std::string& spec) const;
+  /// `spec` with --lazy-rows, and with `lr`, or the learning rate that suits it (with_defaults). Throws Error where it has an
+  /// lr already.
+  std::string resolve_spec(const std::string& spec, std::optional<double> lr = {}) const;
   /// Loads the task, says what it is, and chooses the number of epochs by its size where none was given. Throws Error where
   /// its texts do not fit the batches, or a switch comes after the last step.
   Task load();
 };
 
-/// "adamw" → "adamw:lr=0.1", for an option such as --lr. Throws Error where the optimizer's options have `name` already.
+/// Says on standard error where SGD's own rate leaves it without the momentum that it has else.
+void tell_of_momentum(const std::string& spec);
+
+/// "adamw" → "adamw:state=bf16", for an option such as --state. Throws Error where the optimizer's options have `name` already.
 std::string with_option(const std::string& optimizer, const std::string& name,
                         const std::string& value);
 

@@ -26,10 +26,7 @@ struct PretrainVerb {
   std::optional<double> lr;
   std::string resumed;
 
-  std::string spec() const {
-    return training.resolve_spec(lr ? with_option(optimizer, "lr", fmt::format("{}", *lr))
-                                    : optimizer);
-  }
+  std::string spec() const { return training.resolve_spec(optimizer, lr); }
 
   std::unique_ptr<nn::MaskedLm> new_model(const Task& task) const {
     if (!task.pretrained) {

@@ -23,9 +23,8 @@ struct TrainVerb {
   /// --lr and --state are options of the optimizer, written beside it for convenience.
   std::string spec() const {
     std::string text = optimizer;
-    if (lr) text = with_option(text, "lr", fmt::format("{}", *lr));
     if (!state.empty()) text = with_option(text, "state", state);
-    return training.resolve_spec(text);
+    return training.resolve_spec(text, lr);
   }
 
   /// Whether a spec neither names a storage nor, as adamw8bit does, implies one.
@@ -56,6 +55,7 @@ struct TrainVerb {
     const Task task = training.load();
 
     common.tell(directory.path);
+    tell_of_momentum(resolved);
     Progress progress;
     progress.begin(resolved);
     const InterruptRequests ctrl_c;

@@ -53,6 +53,17 @@ TEST_CASE(
   CHECK(with_defaults("cut_momentum", Start::pretrained) == "cut_momentum:lr=0.0125");
   CHECK(with_defaults("cut_momentum:lr=2") == "cut_momentum:lr=2");
   CHECK_THROWS_AS(with_defaults("nobody"), Error);
+  // A rate beside the spec makes no other optimizer of it; one in it is all that was asked for.
+  CHECK(with_defaults("sgd") == "sgd:lr=0.1:momentum=0.9");
+  CHECK(with_defaults("sgd", Start::pretrained, 2) == "sgd:lr=2:momentum=0.9");
+  CHECK(with_defaults("sgd:momentum=0", Start::scratch, 2) == "sgd:momentum=0:lr=2");
+  CHECK(with_defaults("sgd:lr=2") == "sgd:lr=2");
+  CHECK(with_defaults("adafactor") == "adafactor:lr=0.03:relative_step=false");
+  CHECK(with_defaults("adafactor", Start::scratch, 2) == "adafactor:lr=2:relative_step=false");
+  CHECK(with_defaults("adafactor:relative_step=false") == "adafactor:relative_step=false:lr=0.03");
+  for (const char* own :
+       {"adafactor:relative_step=true", "adafactor:warmup_init=true", "adafactor:lr=2"})
+    CHECK(with_defaults(own) == own);
 }
 
 TEST_CASE("another seed gives other weights, order and dropout") {
