@@ -272,6 +272,8 @@ TEST_CASE("steps that were skipped are counted at the end, in tables and in repo
   const std::string told =
       "of 6 steps were skipped (loss or gradient not finite), the first at step ";
   CHECK(train.out.find(told) != std::string::npos);
+  CHECK(train.err.find("loss nan") != std::string::npos);
+  CHECK(train.err.find("-nan") == std::string::npos);
   const Answer both = shell.minima("compare --optimizers sgd:lr=1e10,sgd --out two" + wild);
   CAPTURE(both.err);
   REQUIRE(both.code == 0);
