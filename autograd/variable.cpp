@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "autograd/observer.hpp"
+#include "core/grouped.hpp"
 #include "core/ops/finite.hpp"
 
 namespace minima {
@@ -64,8 +65,10 @@ void observe(OpEvent::Kind kind, std::string_view op, const Shape& result, const
 /// Throws Error where a value is not finite: "the result of 'exp' [2, 3] holds inf at element 4".
 void require_finite(const Tensor& value, const std::string& what) {
   if (const i64 at = ops::first_non_finite(value); at >= 0)
-    fail_at_run_time("{} {} holds {} at element {}", what, value.shape(),
-                     value.reshape({value.size()}).rows(at, at + 1).to(DType::f64).item(), at);
+    fail_at_run_time(
+        "{} {} holds {} at element {}", what, value.shape(),
+        without_sign_of_nan(value.reshape({value.size()}).rows(at, at + 1).to(DType::f64).item()),
+        at);
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 /// Numbers as they are read: 66,078,048.
 #pragma once
 
+#include <cmath>
+#include <limits>
 #include <string>
 #include <string_view>
 
@@ -18,5 +20,10 @@ inline std::string grouped(std::string_view plain) {
   return number;
 }
 inline std::string grouped(i64 number) { return grouped(std::to_string(number)); }
+
+/// The number, without a sign where it is none: x86 gives 0/0 and ∞ − ∞ one, and fmt prints "-nan".
+inline double without_sign_of_nan(double number) {
+  return std::isnan(number) ? std::numeric_limits<double>::quiet_NaN() : number;
+}
 
 }  // namespace minima

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/devices.hpp"
+#include "core/grouped.hpp"
 #include "core/ops/elementwise.hpp"
 #include "core/ops/finite.hpp"
 #include "core/safetensors.hpp"
@@ -115,7 +116,7 @@ void Accelerator::backward(const Variable& loss, double weight, i64 tokens) {
   tokens_ += tokens;
   const Device device = loss.value().device();
   if (device == Device{}) {
-    loss_ += weight * loss.value().item();
+    loss_ = without_sign_of_nan(loss_ + weight * loss.value().item());
     bad_ |= !std::isfinite(loss_);
     if (bad_ && options_.non_finite == NonFinite::stop) refuse_bad_loss(step_ + 1);
     if (bad_) return;
@@ -157,7 +158,7 @@ StepRecord Accelerator::step() {
                                .loss = std::exchange(loss_there_, {}),
                                .watch = watched});
     report.read();  // a GPU's step is waited for here, and nowhere before
-    loss_ = report.loss.value_or(loss_);
+    loss_ = without_sign_of_nan(report.loss.value_or(loss_));
     bad_ = !std::isfinite(loss_);
   }
   if (bad_) {
@@ -174,7 +175,7 @@ StepRecord Accelerator::step() {
     fail_at_run_time(
         "train: the norm of the gradient is {} in step {}{}; a lower learning rate or a longer "
         "warm-up may help",
-        report.grad_norm.value_or(0), step_, origin_of_non_finite());
+        without_sign_of_nan(report.grad_norm.value_or(0)), step_, origin_of_non_finite());
   skipped_in_row_ = report.skipped ? skipped_in_row_ + 1 : 0;
   if (skipped_in_row_ > kMostSkipped)
     fail_at_run_time("train: {} steps in a row were skipped, the last is {}{}", skipped_in_row_,
@@ -216,7 +217,8 @@ EvaluationRecord Accelerator::observe(const Evaluation& evaluation) {
   if (schedule_.kind == "plateau")
     plateau_.step(schedule_.plateau.mode == ReduceOnPlateau::Mode::min ? evaluation.loss
                                                                        : evaluation.accuracy());
-  EvaluationRecord record{epoch_, step_, loss_sum_ / weight_sum_, evaluation, seconds()};
+  EvaluationRecord record{epoch_, step_, without_sign_of_nan(loss_sum_ / weight_sum_), evaluation,
+                          seconds()};
   loss_sum_ = weight_sum_ = 0;
   if (log_) {
     const TimeSpent::During logging(time_, TimeSpent::Part::logging);

@@ -60,6 +60,13 @@ struct Rule {
   double y;
 };
 
+/// An upright line where something happened, of style `style`; its name stands at the top.
+struct Mark {
+  std::string name;
+  int style = 0;
+  double x;
+};
+
 /// One thing measured several times: `points`, and their mean with deviations.
 struct Cloud {
   std::string name;
@@ -85,7 +92,8 @@ struct HeatRow {
 
 /// Curves over x, named at their right ends.
 std::string lines(const Label& label, const Axis& x, const Axis& y,
-                  const std::vector<Series>& series, const std::vector<Rule>& rules = {});
+                  const std::vector<Series>& series, const std::vector<Rule>& rules = {},
+                  const std::vector<Mark>& marks = {});
 
 /// Points in the plane, each cloud named beside its mean.
 std::string scatter(const Label& label, const Axis& x, const Axis& y,

@@ -1,6 +1,7 @@
 #include "train/classification.hpp"
 
 #include "autograd/functions.hpp"
+#include "core/grouped.hpp"
 #include "data/masking.hpp"
 #include "train/batched_objective.hpp"
 #include "train/model_directory.hpp"
@@ -55,7 +56,7 @@ Evaluation evaluate(const Tensor& logits, const TokenizedSplit& split) {
                   std::max_element(row, row + labels) - row);
   }
   const double loss = cross_entropy(logits, Tensor::from(split.labels)).value().item();
-  return {std::move(confusion), loss};
+  return {std::move(confusion), without_sign_of_nan(loss)};
 }
 
 }  // namespace minima

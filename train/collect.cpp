@@ -4,6 +4,8 @@
 #include <set>
 
 #include "core/error.hpp"
+#include "train/report.hpp"
+#include "train/report/parts.hpp"
 #include "train/run_record.hpp"
 
 namespace minima {
@@ -36,18 +38,37 @@ std::set<std::string> differences(const Json& a, const Json& b) {
   return keys;
 }
 
-/// The spec, and what differs from the first group and from others of the spec: "adamw:lr=0.001 (epochs 3, steps 93)".
-std::string name_of(const Group& group, const std::vector<Group>& all) {
+/// A value as one gives it to the program: "50%:adafactor", "bias:lr=1e-5", "none" of an empty list.
+std::string as_given(const Json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_array()) {
+    std::vector<std::string> all;
+    for (const Json& one : value) all.push_back(as_given(one));
+    return all.empty() ? "none" : fmt::format("{}", fmt::join(all, " "));
+  }
+  if (value.contains("share")) {  // a switch
+    const double steps = report::number(value, "/steps");
+    return (steps > 0 ? fmt::format("{}:", steps)
+                      : fmt::format("{:.6g}%:", 100 * report::number(value, "/share"))) +
+           report::text(value, "/spec");
+  }
+  if (value.contains("pattern"))  // a group
+    return report::text(value, "/pattern") + ":" + report::text(value, "/options");
+  return value.dump();
+}
+
+/// What differs from the first group and from others of the spec: " (epochs 3, steps 93)"; empty where nothing does.
+std::string what_differs(const Group& group, const std::vector<Group>& all) {
   std::set<std::string> keys = differences(group.configuration, all.front().configuration);
   for (const Group& other : all)
     if (other.spec == group.spec) keys.merge(differences(group.configuration, other.configuration));
   std::string text;
   for (const std::string& key : keys) {
-    const Json& value = group.configuration[key];
-    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", key,
-                        value.is_string() ? value.get<std::string>() : value.dump());
+    const std::string name = key == "switches" ? "switch" : key == "groups" ? "group" : key;
+    text +=
+        fmt::format("{}{} {}", text.empty() ? "" : ", ", name, as_given(group.configuration[key]));
   }
-  return text.empty() ? group.spec : fmt::format("{} ({})", group.spec, text);
+  return text.empty() ? "" : fmt::format(" ({})", text);
 }
 
 }  // namespace
@@ -106,9 +127,10 @@ Json collect_runs(const std::vector<std::filesystem::path>& folders) {
       all["training"]["note"] = "the runs differ in their options; these are the first folder's";
   }
   for (const Group& group : groups) {
-    const std::string name = name_of(group, groups);
+    const std::string more = what_differs(group, groups);
     for (Json run : group.runs) {
-      run["spec"] = name;
+      if (!more.empty()) run["name"] = run_name(run) + more;
+      run["spec"] = group.spec + more;
       all["runs"].push_back(std::move(run));
     }
   }

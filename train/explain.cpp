@@ -1,5 +1,6 @@
 #include "train/explain.hpp"
 
+#include "core/grouped.hpp"
 #include "core/utf8.hpp"
 #include "optim/clip.hpp"
 #include "optim/options.hpp"
@@ -109,8 +110,7 @@ Json Explanation::step(const Tensor& gradient) {
 
 std::string describe(const Json& step) {
   const auto text = [](const Json& number) {
-    const auto value = static_cast<float>(number.get<double>());
-    return std::isnan(value) ? "nan" : fmt::format("{}", value);  // of either sign
+    return fmt::format("{}", static_cast<float>(without_sign_of_nan(number.get<double>())));
   };
   std::string result = fmt::format("step {} of {}, element {} of {}\n", step["t"].get<i64>(),
                                    step["optimizer"].get<std::string>(), step["element"].get<i64>(),

@@ -7,6 +7,7 @@
 #include "train/chart.hpp"
 #include "train/html.hpp"
 #include "train/report.hpp"
+#include "train/report/parts.hpp"
 
 namespace minima {
 namespace {
@@ -134,14 +135,14 @@ LearningRateCurve find_learning_rate(const Objective& objective, const std::stri
 std::string LearningRateCurve::text() const {
   constexpr std::size_t kLines = 20;
   constexpr double kWidth = 48;
-  const auto [low, high] = std::ranges::minmax(smoothed);
+  const double low = std::ranges::min(smoothed), high = ceiling({*this});
   std::string lines =
       fmt::format("{}: suggested lr {:.2g} (steepest at {:.2g}, lowest at {:.2g})\n", spec,
                   suggestion, steepest, lowest);
   const std::size_t every = std::max<std::size_t>(1, (rates.size() + kLines - 1) / kLines);
   for (std::size_t i = 0; i < rates.size(); i += every) {
     std::string bar;
-    const double share = high > low ? (smoothed[i] - low) / (high - low) : 0;
+    const double share = high > low ? std::min(1.0, (smoothed[i] - low) / (high - low)) : 0;
     for (int cell = 0; cell < std::lround(kWidth * share); ++cell) bar += "█";
     lines += fmt::format("  {:8.2g}  {:7.3f}  {}\n", rates[i], smoothed[i], bar);
   }
@@ -154,30 +155,49 @@ Json LearningRateCurve::to_json() const {
       {"steepest", steepest}, {"lowest", lowest}, {"suggestion", suggestion}};
 }
 
+double ceiling(const std::vector<LearningRateCurve>& curves) {
+  double highest = 0, fall = 0;
+  for (const LearningRateCurve& curve : curves) {
+    const auto lowest = std::ranges::min_element(curve.smoothed);
+    const double before = *std::max_element(curve.smoothed.begin(), lowest + 1);
+    highest = std::max(highest, before);
+    fall = std::max(fall, before - *lowest);
+  }
+  return highest + fall;
+}
+
 std::string find_lr_page(const std::vector<LearningRateCurve>& curves) {
   std::vector<chart::Series> series;
   std::string rows, words;
+  const double most = ceiling(curves);
   for (const LearningRateCurve& curve : curves) {
     chart::Series one;
     one.name = curve.spec.substr(0, curve.spec.find(':'));
     one.style = static_cast<int>(series.size());
-    for (std::size_t i = 0; i < curve.rates.size(); ++i)
-      one.line.push_back({curve.rates[i], curve.smoothed[i]});
+    for (std::size_t i = 0; i < curve.rates.size(); ++i) {
+      one.line.push_back({curve.rates[i], std::min(curve.smoothed[i], most)});
+      if (curve.smoothed[i] > most) break;
+    }
     series.push_back(std::move(one));
     words += fmt::format("{} suggests {:.2g}. ", curve.spec, curve.suggestion);
     rows += fmt::format(
         "<tr><th scope=\"row\">{}</th><td>{:.2g}</td><td>{:.2g}</td><td>{:.2g}</td></tr>\n",
         html::escaped(curve.spec), curve.suggestion, curve.steepest, curve.lowest);
   }
-  return report_page("minima: learning rates",
-                     "<h1>Learning rates</h1>\n<figure>" +
+  return report_page(
+      "minima: learning rates",
+      "<h1>Learning rates</h1>\n" +
+          report::figure("Loss while the learning rate rises",
                          chart::lines({"find-lr", "Loss while the learning rate rises", words},
                                       {.title = "learning rate", .scale = chart::Scale::log},
-                                      {.title = "loss, smoothed"}, series) +
-                         "</figure>\n<table>\n<thead><tr><th scope=\"col\">optimizer</th><th "
-                         "scope=\"col\">suggested</th><th scope=\"col\">steepest</th><th "
-                         "scope=\"col\">lowest</th></tr></thead>\n<tbody>\n" +
-                         rows + "</tbody>\n</table>\n");
+                                      {.title = "loss, smoothed"}, series),
+                         fmt::format("A curve ends where it passes {:.3g}: from there on it "
+                                     "only blows up.",
+                                     most)) +
+          "<table>\n<thead><tr><th scope=\"col\">optimizer</th><th "
+          "scope=\"col\">suggested</th><th scope=\"col\">steepest</th><th "
+          "scope=\"col\">lowest</th></tr></thead>\n<tbody>\n" +
+          rows + "</tbody>\n</table>\n");
 }
 
 }  // namespace minima

@@ -26,6 +26,12 @@ std::size_t byte_of(std::string_view text, std::size_t index) {
   return at;
 }
 
+/// With how many characters both begin.
+std::size_t characters_in_common(std::string_view a, std::string_view b) {
+  const auto end = static_cast<std::size_t>(std::ranges::mismatch(a, b).in1 - a.begin());
+  return static_cast<std::size_t>(std::ranges::count_if(a.substr(0, end), begins_character));
+}
+
 }  // namespace
 
 std::string escaped(std::string_view text) {
@@ -63,6 +69,27 @@ std::string shortened(std::string_view text, std::size_t width) {
   const std::size_t head = (width - 1) / 2, tail = width - 1 - head;
   return fmt::format("{}…{}", text.substr(0, byte_of(text, head)),
                      text.substr(byte_of(text, length - tail)));
+}
+
+std::vector<std::string> shortened(const std::vector<std::string>& texts, std::size_t width) {
+  std::vector<std::string> out;
+  for (const std::string& text : texts) out.push_back(shortened(text, width));
+  const std::vector<std::string> alike = out;
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    std::size_t same = 0;  // characters that it begins with as the nearest of its twins does
+    for (std::size_t k = 0; k < texts.size(); ++k)
+      if (alike[k] == alike[i] && texts[k] != texts[i])
+        same = std::max(same, characters_in_common(texts[i], texts[k]));
+    if (same == 0) continue;
+    // A third of the width for the beginning, then what stands around the difference.
+    const std::size_t head = width / 3, around = width - head - 2, before = around / 2;
+    const std::size_t from = std::max(same, before) - before;
+    const std::string_view text = texts[i];
+    out[i] = fmt::format("{}…{}…", text.substr(0, byte_of(text, head)),
+                         text.substr(byte_of(text, from))
+                             .substr(0, byte_of(text, from + around) - byte_of(text, from)));
+  }
+  return out;
 }
 
 std::string fixed(double value, int decimals) {

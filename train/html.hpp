@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace minima::html {
 
@@ -15,6 +16,8 @@ std::string escaped(std::string_view text);
 /// At most `width` characters of UTF-8 text, the middle cut out where there are more: names that
 /// differ do so at an end ("adamw:lr=1e-3", "adamw:lr=1e-4").
 std::string shortened(std::string_view text, std::size_t width);
+/// The same of several, and where that would make two of them one, with the place where they differ.
+std::vector<std::string> shortened(const std::vector<std::string>& texts, std::size_t width);
 
 /// Numbers, with a true minus sign and a comma between thousands; kMissing unless finite.
 std::string fixed(double value, int decimals);          ///< 12,345.68

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "core/grouped.hpp"
 #include "core/ops/cross_entropy.hpp"
 #include "train/batched_objective.hpp"
 #include "train/model_directory.hpp"
@@ -66,9 +67,10 @@ Evaluation evaluate(const nn::MaskedLm& model, const TokenizedSplit& split,
         "vocabulary",
         split.size());
   const double n = static_cast<double>(hidden);
+  loss = without_sign_of_nan(loss / n);
   return {ConfusionMatrix(0),
-          loss / n,
-          {{"accuracy", static_cast<double>(right) / n}, {"perplexity", std::exp(loss / n)}}};
+          loss,
+          {{"accuracy", static_cast<double>(right) / n}, {"perplexity", std::exp(loss)}}};
 }
 
 }  // namespace minima

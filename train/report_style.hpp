@@ -50,6 +50,7 @@ thead th { vertical-align: bottom; font-weight: 600; border-bottom-color: var(--
 th[scope=row] { text-align: left; font-weight: 600 }
 .unit, .spread { display: block; color: var(--soft); font-weight: 400; font-size: .92em; white-space: nowrap }
 .numbers { width: 100% }
+.numbers th, .numbers td { padding: .4rem .3rem }
 .numbers td { white-space: nowrap }
 .numbers th:first-child, .matrix th:first-child { position: sticky; left: 0; background: var(--paper) }
 .numbers th:first-child { text-align: left }
@@ -60,7 +61,7 @@ th[scope=row] { text-align: left; font-weight: 600 }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 2rem 2.5rem }
 .maps { grid-template-columns: repeat(auto-fill, minmax(min(100%, 26rem), 1fr)) } h3 + .maps { margin-top: .8rem }
 figure { margin: 0; min-width: 0; break-inside: avoid }
-section > h3 { margin-top: 1.4rem }
+section > h3 { margin-top: 1.4rem } h1 + figure, figure + table { margin-top: 1.2rem }
 figure h3 { margin-bottom: .5rem }
 figcaption { margin-top: .3rem; max-width: 46em }
 .chart { display: block; width: 100%; height: auto; font-family: var(--sans) }
@@ -71,6 +72,7 @@ figcaption { margin-top: .3rem; max-width: 46em }
 .middle { text-anchor: middle } .chart .end { text-anchor: end }
 .grid { stroke: var(--hair) } .axis { stroke: var(--soft) }
 .rule { stroke: var(--soft); stroke-dasharray: 1 3 }
+.event { stroke: var(--c); stroke-dasharray: 2 2 }
 .line { fill: none; stroke: var(--c); stroke-width: 2; stroke-dasharray: var(--d); stroke-linejoin: round }
 .raw { fill: none; stroke: var(--c); opacity: .28; stroke-width: .8 }
 .band { fill: var(--c); opacity: .14 }

@@ -257,8 +257,12 @@ TEST_CASE("an optimizer is changed in mid-training, and it is said what became o
   CHECK(answer.err.find("row means") != std::string::npos);
   CHECK(shell.exists("run/checkpoints/step-3/optimizer.safetensors"));
   CHECK(shell.exists("run/checkpoints/step-3/model.safetensors"));
-  CHECK(read_file(shell.folder / "run/report.html").find("Changes of the optimizer") !=
-        std::string::npos);
+  const std::string page = read_file(shell.folder / "run/report.html");
+  CHECK(page.find("Changes of the optimizer") != std::string::npos);
+  CHECK(page.find("<h1>adamw → adafactor on ") != std::string::npos);
+  CHECK(page.find("adafactor, at the end of adamw → adafactor: ") != std::string::npos);
+  const Answer report = shell.minima("report run");
+  CHECK(report.out.find("adamw:lazy_rows=true:lr=0.001 → adafactor ") != std::string::npos);
 }
 
 TEST_CASE("steps that were skipped are counted at the end, in tables and in reports") {
@@ -272,6 +276,8 @@ TEST_CASE("steps that were skipped are counted at the end, in tables and in repo
   const std::string told =
       "of 6 steps were skipped (loss or gradient not finite), the first at step ";
   CHECK(train.out.find(told) != std::string::npos);
+  CHECK(train.err.find("loss nan") != std::string::npos);
+  CHECK(train.err.find("-nan") == std::string::npos);
   const Answer both = shell.minima("compare --optimizers sgd:lr=1e10,sgd --out two" + wild);
   CAPTURE(both.err);
   REQUIRE(both.code == 0);

@@ -83,6 +83,39 @@ TEST_CASE("runs of another model or another optimizer say what is not as in the 
                                  "adamw (dim 256, parameters 99): 1", "lion (clip_norm 0): 1"});
 }
 
+TEST_CASE("options that differ are said as one gives them, and a name also says what came later") {
+  const test::Folder home;
+  const auto changed = [](const Json& when, const std::string& spec) {
+    return [=](Json& json) {
+      json["training"]["switches"] = Json::array({when});
+      json["training"]["groups"] = Json::array({{{"pattern", "bias"}, {"options", "lr=1e-5"}}});
+      json["runs"][0]["switches"] = Json::array({{{"step", 20}, {"to", spec}}});
+    };
+  };
+  const fs::path plain = folder_of(home, "plain", 1,
+                                   [](Json&json) {
+                                     json["training"]["switches"] = Json::array();
+                                     json["training"]["groups"] = Json::array();
+                                   }),
+                 half = folder_of(home, "half", 1,
+                                  changed({{"steps", 0}, {"share", 0.5}, {"spec", "lion:lr=1e-3"}},
+                                          "lion:lr=1e-3")),
+                 later =
+                     folder_of(home, "later", 1,
+                               changed({{"steps", 30}, {"share", 0.0}, {"spec", "sgd"}}, "sgd"));
+  const std::string of_half = "(group bias:lr=1e-5, switch 50%:lion:lr=1e-3)",
+                    of_later = "(group bias:lr=1e-5, switch 30:sgd)";
+  CHECK(entries({plain, half, later}) ==
+        std::vector<std::string>{"adamw (group none, switch none): 1", "adamw " + of_half + ": 1",
+                                 "adamw " + of_later + ": 1"});
+  const std::string table = comparison_table(collect_runs({plain, half, later}));
+  CHECK(table.find("adamw → lion " + of_half) != std::string::npos);
+  CHECK(table.find("adamw → sgd " + of_later) != std::string::npos);
+  CHECK(
+      report_html(collect_runs({plain, half})).find("<h1>adamw and adamw → lion on sample</h1>") !=
+      std::string::npos);
+}
+
 TEST_CASE("a folder that is named twice is refused, by whatever path") {
   const test::Folder home;
   const fs::path a = folder_of(home, "a", 1), b = folder_of(home, "b", 2);

@@ -9,6 +9,7 @@
 #include "tests/support.hpp"
 #include "tests/train/sample_comparison.hpp"
 #include "train/chart.hpp"
+#include "train/compare.hpp"
 #include "train/html.hpp"
 
 using namespace minima;
@@ -409,11 +410,69 @@ TEST_CASE("a change of the optimizer is shown with what became of each slot") {
       {{"step", 20}, {"from", "adamw"}, {"to", "lion"}, {"warmup", 10}, {"slots", {row, row}}}};
   const std::string page = report_html(json);
   check_page(page);
-  CHECK(
-      contains(page, "adamw, after step 20: adamw → lion; the learning rate rises again over 10"));
+  CHECK(contains(page,
+                 "<caption>after step 20: adamw → lion; the learning rate rises again over 10"));
+  Json beside = sample_comparison({"adamw", "sgd"}, {.seeds = 1}, {"a", "b"});
+  beside["runs"][0]["switches"] = json["runs"][0]["switches"];
+  CHECK(contains(report_html(beside), "<caption>adamw → lion, after step 20: adamw → lion;"));
   CHECK(contains(page,
                  "<th scope=\"row\">exp_avg</th><td>–</td><td>afresh: &lt;why&gt;</td>"
                  "<td>2</td>"));
+}
+
+TEST_CASE("a run that changed its optimizer is called by both, and its state by the last") {
+  Json json = sample_comparison({"adamw:lr=1e-4", "adamw:lr=1e-3"}, {.seeds = 1}, {"a", "b", "c"});
+  Json& run = json["runs"][0];
+  run["final_optimizer"] = "adafactor";
+  run["switches"] = Json::array({{{"step", 20}, {"from", "adamw"}, {"to", "adafactor:lr=0.03"}}});
+  const Json beside = json;
+  json["runs"].erase(1);
+  const std::string page = report_html(json);
+  check_page(page);
+  for (const std::string shown :
+       {"<h1>adamw → adafactor on sample</h1>", "<strong>adamw → adafactor</strong> reached",
+        "of state before the change and", ">adamw → adafactor</text>",
+        "adafactor, at the end of adamw → adafactor: 514\u00a0KB",
+        "learning rate and state are those before the change."}) {
+    CAPTURE(shown);
+    CHECK(contains(page, shown));
+  }
+  // A line in each chart over steps: loss, norm, clipped, step size.
+  CHECK(count(page, "class=\"event\"") == 4);
+  CHECK(count(page, ">→ adafactor</text>") == 4);
+  CHECK(count(page, "; → adafactor after step 20<") == 4);
+  CHECK(contains(comparison_table(json), "adamw:lr=1e-4 → adafactor "));
+
+  // Beside others: what all are measured against is adamw alone; names say no more than they must.
+  const std::string both = report_html(beside);
+  CHECK(contains(both, "<h1>adamw → adafactor and adamw on sample</h1>"));
+  CHECK(contains(
+      both, "<strong>adamw → adafactor</strong> kept before the change 400\u00a0% of adamw’s"));
+  Json alike = beside;
+  for (const char* key : {"switches", "final_optimizer"})
+    alike["runs"][1][key] = alike["runs"][0][key];
+  CHECK(contains(report_html(alike),
+                 "<h1>adamw:lr=1e-4 → adafactor and adamw:lr=1e-3 → adafactor on sample</h1>"));
+}
+
+TEST_CASE("the names of changes at one step stand one below another, within the plot") {
+  const std::string svg =
+      chart::lines({"c", "a", "b"}, {"step"}, {}, {{.name = "s", .line = {{0, 1}, {100, 2}}}}, {},
+                   {{"→ lion", 0, 50}, {"→ sgd", 1, 50}, {"→ came", 2, 99}, {"→ no", 3, 400}});
+  CHECK(contains(svg, "y=\"39.0\" class=\"name\">→ lion<"));
+  CHECK(contains(svg, "y=\"56.0\" class=\"name\">→ sgd<"));
+  CHECK(contains(svg, "class=\"name end\">→ came<"));
+  CHECK_FALSE(contains(svg, ">→ no<"));
+}
+
+TEST_CASE("a long name is short in the table, and whole for the pointer and aloud") {
+  const std::string name = "adamw:lr=0.01:weight_decay=0.1:beta1=0.95:eps=1e-7";
+  const std::string page =
+      report_html(sample_comparison({"adamw:lr=0.001", name}, {.seeds = 1}, {"a", "b", "c"}));
+  check_page(page);
+  CHECK(contains(page, "title=\"" + name + "\" aria-label=\"" + name + "\""));
+  CHECK_FALSE(contains(page, "</svg>" + name + "</th>"));
+  CHECK(contains(page, "</svg>adamw:lr=0.001</th>"));  // short as it is
 }
 
 TEST_CASE("a chart leaves a gap where a number is missing, and keeps a spike when thinned") {
@@ -465,4 +524,7 @@ TEST_CASE("numbers are typeset for reading") {
   CHECK(html::escaped("a<b>&\"'\x01") == "a&lt;b&gt;&amp;&quot;&#39;\uFFFD");
   CHECK(html::shortened("adamw:lr=1e-3", 20) == "adamw:lr=1e-3");
   CHECK(html::shortened("ääääöööö", 5) == "ää…öö");
+  using Names = std::vector<std::string>;
+  CHECK(html::shortened(Names{"lion", "ääää switch 25%:lion öööö", "ääää switch 50%:lion öööö"},
+                        12) == Names{"lion", "ääää…ch 25%…", "ääää…ch 50%…"});
 }

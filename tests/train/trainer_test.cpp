@@ -573,6 +573,25 @@ TEST_CASE("Matthews' coefficient and scores by name") {
   CHECK(same.mcc() == 0);
 }
 
+TEST_CASE("a loss that blows up does not flatten the curve of a search for a learning rate") {
+  LearningRateCurve curve{"adamw", {}, {}, {1.79, 1.80, 1.75, 1.71, 1.78, 4, 15}, 0, 0, 0};
+  for (std::size_t i = 0; i < curve.smoothed.size(); ++i)
+    curve.rates.push_back(std::pow(10, static_cast<double>(i) - 6));
+  CHECK(ceiling({curve}) == doctest::Approx(1.89));
+  const std::string page = find_lr_page({curve});
+  CHECK(page.find(">1.90</text>") != std::string::npos);
+  CHECK(page.find(">2.00</text>") == std::string::npos);
+  CHECK(page.find("A curve ends where it passes 1.89") != std::string::npos);
+  // Of 48 cells: (1.75 − 1.71) / (1.89 − 1.71), and all of what is beyond.
+  const auto cells = [](int n) {
+    std::string text;
+    while (n-- > 0) text += "█";
+    return text + "\n";
+  };
+  CHECK(curve.text().find("1.750  " + cells(11)) != std::string::npos);
+  CHECK(curve.text().find("15.000  " + cells(48)) != std::string::npos);
+}
+
 TEST_CASE("the search for a learning rate leaves the weights alone and suggests one that trains") {
   TrainingOptions options{.epochs = 1, .batch = BatchSize::of_texts(16)};
   nn::Classifier model(small_task().config);

@@ -156,6 +156,24 @@ Box Frame::place_rule_name(const Rule& rule, const std::vector<Point>& points) c
   return best;
 }
 
+std::string Frame::mark_lines(const std::vector<Mark>& marks) const {
+  std::string out;
+  std::vector<Box> taken;
+  for (const Mark& mark : marks) {
+    const double at = x(mark.x), width = width_of(mark.name) + 8;
+    if (!(left <= at && at <= right)) continue;  // NaN neither
+    const bool before = at + width > right;
+    Box box{before ? at - width : at, top, before ? at : at + width, top + kLineHeight};
+    while (std::ranges::any_of(taken, [&](const Box& t) { return t.meets(box); }))
+      box.top += kLineHeight, box.bottom += kLineHeight;
+    taken.push_back(box);
+    out += group(mark.style, segment("event", at, top, at, bottom) +
+                                 text(before ? at - 4 : at + 4, box.bottom - 4,
+                                      before ? "name end" : "name", mark.name));
+  }
+  return out;
+}
+
 std::string Frame::rule_name(const Rule& rule, const Box& place) const {
   const bool at_end = place.left > left + 4;
   return text(at_end ? right - 4 : place.left, place.bottom - 4, at_end ? "halo end" : "halo",

@@ -79,6 +79,8 @@ struct Frame {
   std::string rule_line(const Rule& rule) const;
   /// For the rule's name at one of its ends, over or under it: where the fewest of `points` are.
   Box place_rule_name(const Rule& rule, const std::vector<Point>& points) const;
+  /// The marks within the plot, their names beside one another or one below another.
+  std::string mark_lines(const std::vector<Mark>& marks) const;
   std::string rule_name(const Rule& rule, const Box& place) const;
 };
 

@@ -12,9 +12,10 @@ std::string bars(const Label& label, const std::vector<Bar>& bars) {
   Range range;
   double widest_name = 0, widest_text = 0;
   range.include(0);
+  const std::vector<std::string> names = shown(bars);
+  for (const std::string& name : names) widest_name = std::max(widest_name, width_of(name));
   for (const Bar& bar : bars) {
     range.include(bar.value + bar.deviation);
-    widest_name = std::max(widest_name, width_of(shown(bar.name)));
     widest_text = std::max(widest_text, width_of(bar.text));
   }
   const double left = margin_for(widest_name);
@@ -22,9 +23,10 @@ std::string bars(const Label& label, const std::vector<Bar>& bars) {
   const double unit = range.high > 0 ? (right - left) / range.high : 0;
   std::string out;
   double middle = kTop + kRow / 2;
-  for (const Bar& bar : bars) {
-    std::string content = marker("mark", bar.style, 6, middle) +
-                          text(left - 8, middle + 4, "name end", shown(bar.name));
+  for (std::size_t i = 0; i < bars.size(); ++i) {
+    const Bar& bar = bars[i];
+    std::string content =
+        marker("mark", bar.style, 6, middle) + text(left - 8, middle + 4, "name end", names[i]);
     double end = left;
     if (std::isfinite(bar.value)) {
       end += unit * bar.value;

@@ -5,7 +5,6 @@
 #include <array>
 
 #include "core/utf8.hpp"
-#include "train/html.hpp"
 
 namespace minima::chart {
 namespace {
@@ -68,8 +67,6 @@ double width_of(std::string_view text) {
   }
   return width;
 }
-
-std::string shown(const std::string& name) { return html::shortened(name, kNameWidth); }
 
 double margin_for(double widest_name) { return 26 + widest_name; }
 

@@ -3,8 +3,10 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "train/chart.hpp"
+#include "train/html.hpp"
 
 namespace minima::chart {
 
@@ -18,7 +20,14 @@ int style_class(int style);
 /// How wide text may become: in a wide typeface, in the larger type of narrow screens.
 double width_of(std::string_view text);
 /// A name as it is shown.
-std::string shown(const std::string& name);
+inline std::string shown(const std::string& name) { return html::shortened(name, kNameWidth); }
+/// The names of what stands in one chart, apart from one another.
+template <class Named>
+std::vector<std::string> shown(const std::vector<Named>& all) {
+  std::vector<std::string> names;
+  for (const Named& one : all) names.push_back(one.name);
+  return html::shortened(names, kNameWidth);
+}
 /// What stands for a marker and the longest of the names beside a plot.
 double margin_for(double widest_name);
 

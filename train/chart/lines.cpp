@@ -102,12 +102,14 @@ std::string markers(const Frame& frame, const Series& series) {
 }  // namespace
 
 std::string lines(const Label& label, const Axis& x, const Axis& y,
-                  const std::vector<Series>& series, const std::vector<Rule>& rules) {
+                  const std::vector<Series>& series, const std::vector<Rule>& rules,
+                  const std::vector<Mark>& marks) {
   Range x_range, y_range, raw_range;
   std::vector<Point> points;
   double widest = 0;
+  const std::vector<std::string> shown_names = shown(series);
+  for (const std::string& name : shown_names) widest = std::max(widest, width_of(name));
   for (const Series& s : series) {
-    widest = std::max(widest, width_of(shown(s.name)));
     for (const Point& p : s.line) x_range.include(p.x), y_range.include(p.y);
     points.insert(points.end(), s.line.begin(), s.line.end());
     for (const Interval& i : s.band) y_range.include(i.low), y_range.include(i.high);
@@ -144,11 +146,15 @@ std::string lines(const Label& label, const Axis& x, const Axis& y,
     if (std::isfinite(end.y))
       content += segment("leader", frame.x(end.x) + 2, ends[i], frame.right + 8, names[i]);
     content += marker("mark", s.style, frame.right + 13, names[i]);
-    content += text(frame.right + 22, names[i] + 4, "name", shown(s.name));
+    content += text(frame.right + 22, names[i] + 4, "name", shown_names[i]);
     out += group(s.style, content);
   }
   for (const Rule& rule : rules) out += frame.rule_name(rule, frame.place_rule_name(rule, points));
-  return image(label, kHeight, out);
+  out += frame.mark_lines(marks);
+  Label told = label;
+  for (const Mark& mark : marks)
+    told.description += fmt::format("; {} after {} {}", mark.name, x.title, mark.x);
+  return image(told, kHeight, out);
 }
 
 }  // namespace minima::chart

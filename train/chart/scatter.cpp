@@ -67,7 +67,9 @@ std::string scatter(const Label& label, const Axis& x, const Axis& y,
       const double at_x = frame.x(c.mean.x), at_y = frame.y(c.mean.y);
       taken.push_back({at_x - 6, at_y - 6, at_x + 6, at_y + 6});
     }
-  for (const Cloud& c : clouds) {
+  const std::vector<std::string> names = shown(clouds);
+  for (std::size_t i = 0; i < clouds.size(); ++i) {
+    const Cloud& c = clouds[i];
     if (!visible(c)) continue;
     const double at_x = frame.x(c.mean.x), at_y = frame.y(c.mean.y);
     std::string content;
@@ -83,11 +85,10 @@ std::string scatter(const Label& label, const Axis& x, const Axis& y,
           content += fmt::format("<circle class=\"dot\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"2\"/>",
                                  frame.x(p.x), frame.y(p.y));
     content += marker("mark mean", c.style, at_x, at_y, c.mean.tip);
-    const std::string name = shown(c.name);
-    const Box place = place_name(frame, at_x, at_y, width_of(name), taken);
+    const Box place = place_name(frame, at_x, at_y, width_of(names[i]), taken);
     const bool before = place.right <= at_x;
     content += text(before ? place.right : place.left, (place.top + place.bottom) / 2 + 4,
-                    before ? "name end" : "name", name);
+                    before ? "name end" : "name", names[i]);
     out += group(c.style, content);
   }
   return image(label, kHeight, out + rule_names);

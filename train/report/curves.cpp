@@ -26,6 +26,7 @@ std::string loss_chart(const Comparison& comparison) {
                       reach > 0 ? over_seeds(raw).line : std::vector<chart::Point>{},
                       std::move(curve.band)});
   }
+  const std::vector<chart::Mark> marks = change_marks(comparison);
   const std::string smoothing =
       reach > 0 ? fmt::format("Mean over {} steps, the raw values thin behind it.", 2 * reach + 1)
                 : "";
@@ -33,8 +34,8 @@ std::string loss_chart(const Comparison& comparison) {
       "Training loss",
       chart::lines({"loss", "Training loss by step", "After the last step: " + ends(series, 3)},
                    {"step", chart::Scale::linear, chart::Ticks::whole},
-                   {"cross-entropy, nats", scale_for(values, 200)}, series),
-      smoothing + bands_caption(comparison));
+                   {"cross-entropy, nats", scale_for(values, 200)}, series, {}, marks),
+      smoothing + bands_caption(comparison) + marks_caption(marks));
 }
 
 /// A score of the evaluations on dev.
@@ -92,13 +93,15 @@ std::string score_chart(const Comparison& comparison, const Score& score) {
   const double yardstick = *score.yardstick ? number(comparison.json, score.yardstick) : kNaN;
   if (std::isfinite(yardstick))
     rules.push_back({"bag of words " + percent(yardstick), 100 * yardstick});
-  return figure(
-      score.heading,
-      chart::lines({score.id, fmt::format("{} by {}", score.heading, unit_of_x),
-                    "At the end: " + ends(series, score.decimals)},
-                   {unit_of_x, chart::Scale::linear, chart::Ticks::whole},
-                   {score.unit, chart::Scale::linear}, series, rules),
-      (by_epoch ? "After each epoch." : "At each evaluation.") + bands_caption(comparison));
+  const std::vector<chart::Mark> marks =
+      by_epoch ? std::vector<chart::Mark>{} : change_marks(comparison);
+  return figure(score.heading,
+                chart::lines({score.id, fmt::format("{} by {}", score.heading, unit_of_x),
+                              "At the end: " + ends(series, score.decimals)},
+                             {unit_of_x, chart::Scale::linear, chart::Ticks::whole},
+                             {score.unit, chart::Scale::linear}, series, rules, marks),
+                (by_epoch ? "After each epoch." : "At each evaluation.") +
+                    bands_caption(comparison) + marks_caption(marks));
 }
 
 std::string trade_off_chart(const Comparison& comparison) {

@@ -4,10 +4,13 @@
 
 #include <cmath>
 
+#include "train/report.hpp"
+
 namespace minima::report {
 namespace {
 
-constexpr std::size_t kListed = 40;  // values of an array that are written out
+constexpr std::size_t kListed = 40;   // values of an array that are written out
+constexpr std::size_t kRowHead = 18;  // characters of a name, as in charts: a dozen columns follow
 
 std::string spaced(std::string key) {
   std::ranges::replace(key, '_', ' ');
@@ -40,20 +43,46 @@ Comparison read(const Json& json) {
   Comparison comparison{json, {}};
   std::vector<Entry>& entries = comparison.entries;
   for (const Json& run : at(json, "/runs")) {
-    const std::string name = text(run, "/optimizer");
-    const std::string spec = at(run, "/spec").is_string() ? text(run, "/spec") : name;
+    const std::string first = text(run, "/optimizer");
+    const std::string spec = at(run, "/spec").is_string() ? text(run, "/spec") : first;
     auto entry = std::ranges::find(entries, spec, &Entry::spec);
-    if (entry == entries.end())
-      entry = entries.insert(entry, {name, spec, static_cast<int>(entries.size()), {}});
+    if (entry == entries.end()) {
+      const std::string name = first.empty() ? "" : with_changes(first, run);
+      entry = entries.insert(entry, {name, name, spec, static_cast<int>(entries.size()), {}});
+    }
     entry->runs.push_back(&run);
     comparison.seeds = std::max(comparison.seeds, entry->runs.size());
   }
   // One optimizer with several sets of options: the name alone would not tell them apart.
-  std::vector<std::string> names;
-  for (const Entry& entry : entries) names.push_back(entry.name);
   for (Entry& entry : entries)
-    if (entry.name.empty() || std::ranges::count(names, entry.name) > 1) entry.name = entry.spec;
+    if (entry.optimizer.empty() ||
+        std::ranges::count(entries, entry.optimizer, &Entry::optimizer) > 1)
+      entry.name = run_name(*entry.runs.front());
   return comparison;
+}
+
+std::string with_changes(std::string first, const Json& run) {
+  for (const Json& change : at(run, "/switches")) {
+    const std::string to = text(change, "/to");
+    if (!to.empty()) first += " → " + to.substr(0, to.find(':'));
+  }
+  return first;
+}
+
+std::string_view before_change(const Entry& entry) {
+  return at(*entry.runs.front(), "/switches").empty() ? "" : " before the change";
+}
+
+std::vector<chart::Mark> change_marks(const Comparison& comparison) {
+  std::vector<chart::Mark> marks;
+  for (const Entry& entry : comparison.entries)
+    for (const Json& change : at(*entry.runs.front(), "/switches")) {
+      const std::string to = text(change, "/to");
+      const double step = number(change, "/step");
+      if (std::isfinite(step))
+        marks.push_back({"→ " + to.substr(0, to.find(':')), entry.style, step});
+    }
+  return marks;
 }
 
 std::string part_of(const std::string& tensor) {
@@ -172,6 +201,20 @@ std::string figure(std::string_view heading, const std::string& image, const std
                      image, escaped(caption));
 }
 
+std::vector<std::string> row_heads(const Comparison& comparison) {
+  std::vector<std::string> names, heads;
+  for (const Entry& entry : comparison.entries) names.push_back(entry.name);
+  const std::vector<std::string> shown = html::shortened(names, kRowHead);
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const std::string whole = escaped(names[i]);
+    heads.push_back(fmt::format(
+        "<th scope=\"row\"{}>{}{}</th>",
+        shown[i] == names[i] ? "" : fmt::format(" title=\"{0}\" aria-label=\"{0}\"", whole),
+        chart::swatch(comparison.entries[i].style), escaped(shown[i])));
+  }
+  return heads;
+}
+
 std::string scrolling(std::string_view name, const std::string& content) {
   return fmt::format(
       "<div class=\"wide\" role=\"region\" tabindex=\"0\" aria-label=\"{}\">\n{}</div>\n",
@@ -222,6 +265,10 @@ std::string definitions(const Json& object, std::string_view large) {
     }
   }
   return out + "</dl>\n" + after;
+}
+
+std::string marks_caption(const std::vector<chart::Mark>& marks) {
+  return marks.empty() ? "" : " Upright: where the optimizer was changed.";
 }
 
 std::string bands_caption(const Comparison& comparison) {

@@ -29,7 +29,9 @@ std::string text(const Json& json, const char* path);
 
 /// The runs of one optimizer with one set of options; they differ in their seeds.
 struct Entry {
-  std::string name, spec;
+  std::string name;       ///< no other entry's: "adamw", "adamw → lion", "adamw:lr=1e-3"
+  std::string optimizer;  ///< "adamw", "adamw → lion"
+  std::string spec;
   int style;
   std::vector<const Json*> runs;
 };
@@ -41,6 +43,13 @@ struct Comparison {
 };
 
 Comparison read(const Json& json);
+
+/// `first`, and the optimizers that this run changed to: "adamw → adafactor".
+std::string with_changes(std::string first, const Json& run);
+/// Of what is recorded before training (state, options), where it was of another optimizer then; else empty.
+std::string_view before_change(const Entry& entry);
+/// The changes of the optimizer, for charts over steps.
+std::vector<chart::Mark> change_marks(const Comparison& comparison);
 
 /// The part of the model that a tensor belongs to: "layer 0", "embeddings", "classifier".
 std::string part_of(const std::string& tensor);
@@ -82,9 +91,12 @@ std::string with_deviation(const Summary& s, int decimals);
 /// "adamw 0.312, adafactor 0.354": each series at its last point.
 std::string ends(const std::vector<chart::Series>& series, int decimals);
 std::string bands_caption(const Comparison& comparison);
+std::string marks_caption(const std::vector<chart::Mark>& marks);
 
 std::string section(std::string_view id, std::string_view heading, const std::string& content);
 std::string figure(std::string_view heading, const std::string& image, const std::string& caption);
+/// The head of each entry's row, its name: short, and whole for the pointer and aloud.
+std::vector<std::string> row_heads(const Comparison& comparison);
 /// A wide thing that scrolls by itself, also by keyboard.
 std::string scrolling(std::string_view name, const std::string& content);
 std::string details(std::string_view summary, const std::string& content);

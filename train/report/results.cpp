@@ -103,9 +103,10 @@ std::string results(const Comparison& comparison) {
     out += fmt::format("<th scope=\"col\">{}<span class=\"unit\">{}</span></th>", column.heading,
                        column.unit);
   out += "</tr></thead>\n<tbody>\n";
-  for (const Entry& entry : comparison.entries) {
-    out += fmt::format("<tr><th scope=\"row\">{}{}</th><td>{}</td>", chart::swatch(entry.style),
-                       escaped(entry.name), learning_rate(entry));
+  const std::vector<std::string> heads = row_heads(comparison);
+  for (std::size_t i = 0; i < heads.size(); ++i) {
+    const Entry& entry = comparison.entries[i];
+    out += fmt::format("<tr>{}<td>{}</td>", heads[i], learning_rate(entry));
     for (const Column& column : shown) out += cell(entry, column);
     out += "</tr>\n";
   }
@@ -133,6 +134,9 @@ std::string notes(const Comparison& comparison) {
       " test texts; for a difference the root of both squared, an upper bound, as the texts are the"
       " same.";
   if (comparison.seeds == 1) out += " One seed leaves s unknown.";
+  if (std::ranges::any_of(comparison.entries,
+                          [](const Entry& entry) { return !before_change(entry).empty(); }))
+    out += " Where the optimizer was changed, learning rate and state are those before the change.";
   if (!differing.empty())
     out += " State differs from its prediction: " + joined(differing) + ".";
   else if (predicted)

@@ -28,10 +28,10 @@ std::string every_run(const Comparison& comparison) {
                                                       {"of the loop", "/time/loop"}};
   for (const auto& [heading, path] : rows) out += fmt::format("<th scope=\"col\">{}</th>", heading);
   out += "</tr></thead>\n<tbody>\n";
-  for (const Entry& entry : comparison.entries)
-    for (const Json* run : entry.runs) {
-      out += fmt::format("<tr><th scope=\"row\">{}</th><td>{}</td>", escaped(entry.name),
-                         escaped(plain(at(*run, "/seed"))));
+  const std::vector<std::string> heads = row_heads(comparison);
+  for (std::size_t i = 0; i < heads.size(); ++i)
+    for (const Json* run : comparison.entries[i].runs) {
+      out += fmt::format("<tr>{}<td>{}</td>", heads[i], escaped(plain(at(*run, "/seed"))));
       for (const auto& [heading, path] : rows) {
         const double value = number(*run, path);
         out += fmt::format("<td>{}</td>",

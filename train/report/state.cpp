@@ -69,6 +69,14 @@ std::string sized(double bytes) {
   return megabytes(bytes);
 }
 
+/// Whose state it is: that of the optimizer at the end.
+std::string owner(const Entry& entry) {
+  const std::string last = text(*entry.runs.front(), "/final_optimizer");
+  return last.empty() || before_change(entry).empty()
+             ? entry.name
+             : fmt::format("{}, at the end of {}", last, entry.name);
+}
+
 std::string memory_tables(const Comparison& comparison) {
   std::string out;
   for (const Entry& entry : comparison.entries) {
@@ -76,8 +84,8 @@ std::string memory_tables(const Comparison& comparison) {
     if (grid.cells.empty()) continue;
     double all = 0;
     for (const auto& [place, cell] : grid.cells) all += sum(cell);
-    out += scrolling("State of " + entry.name,
-                     table(grid, entry.name + ": " + sized(all), sum, sized));
+    out += scrolling("State of " + owner(entry),
+                     table(grid, owner(entry) + ": " + sized(all), sum, sized));
   }
   return out;
 }
@@ -90,9 +98,9 @@ std::string error_tables(const Comparison& comparison, const char* key) {
     std::vector<double> all;
     for (const auto& [place, cell] : grid.cells) all.insert(all.end(), cell.begin(), cell.end());
     const auto in_percent = [](double share) { return significant(100 * share, 3) + "\u00a0%"; };
-    out += scrolling("Errors of " + entry.name,
+    out += scrolling("Errors of " + owner(entry),
                      table(
-                         grid, fmt::format("{}: median {}", entry.name, in_percent(median(all))),
+                         grid, fmt::format("{}: median {}", owner(entry), in_percent(median(all))),
                          [](const std::vector<double>& cell) { return median(cell); }, in_percent));
   }
   return out;

@@ -11,9 +11,7 @@ namespace {
 
 /// What the others are measured against: adamw, or else the first.
 const Entry& baseline(const Comparison& comparison) {
-  const auto adamw = std::ranges::find_if(comparison.entries, [](const Entry& entry) {
-    return entry.spec == "adamw" || entry.spec.starts_with("adamw:");
-  });
+  const auto adamw = std::ranges::find(comparison.entries, "adamw", &Entry::optimizer);
   return adamw == comparison.entries.end() ? comparison.entries.front() : *adamw;
 }
 
@@ -66,9 +64,9 @@ std::string state_in_words(const Entry& entry, const Entry& base) {
   const double base_bytes = summarize(base, "/state_bytes").mean;
   if (!std::isfinite(bytes) || !std::isfinite(base_bytes)) return {};
   if (base_bytes == 0)
-    return fmt::format("kept {} of state where {} keeps none and ", megabytes(bytes),
-                       escaped(base.name));
-  return fmt::format("kept {}\u00a0% of {}’s state ({} of {}) and ",
+    return fmt::format("kept{} {} of state where {} keeps none and ", before_change(entry),
+                       megabytes(bytes), escaped(base.name));
+  return fmt::format("kept{} {}\u00a0% of {}’s state ({} of {}) and ", before_change(entry),
                      significant(100 * bytes / base_bytes, 2), escaped(base.name),
                      significant(bytes / kMegabyte), megabytes(base_bytes));
 }
@@ -89,17 +87,17 @@ std::string single_finding(const Entry& entry) {
   const Summary test = summarize(entry, "/test/accuracy", 100);
   if (test.count == 0)  // a log of a run that has not ended, or of a loop of one's own
     return fmt::format(
-        "<strong>{}</strong> has taken {}: {} % accuracy on dev, {} of state and {} ms a "
+        "<strong>{}</strong> has taken {}: {} % accuracy on dev, {} of state{} and {} ms a "
         "step.",
         escaped(entry.name), counted(at(*entry.runs.front(), "/train_loss").size(), "step"),
         with_deviation(summarize(entry, "/dev/accuracy", 100), 1),
-        megabytes(summarize(entry, "/state_bytes").mean),
+        megabytes(summarize(entry, "/state_bytes").mean), before_change(entry),
         significant(summarize(entry, "/step_ms").mean));
   return fmt::format(
-      "<strong>{}</strong> reached {}\u00a0% test accuracy with {} of state and {}\u00a0ms a "
+      "<strong>{}</strong> reached {}\u00a0% test accuracy with {} of state{} and {}\u00a0ms a "
       "step.",
       escaped(entry.name), with_deviation(test, 1),
-      megabytes(summarize(entry, "/state_bytes").mean),
+      megabytes(summarize(entry, "/state_bytes").mean), before_change(entry),
       significant(summarize(entry, "/step_ms").mean));
 }
 

@@ -39,12 +39,14 @@ std::string step_chart(const Comparison& comparison, const chart::Label& label, 
   if (raw_behind) axis.scale = scale_for(all, 30);
   std::string smoothing;
   if (reach > 0) smoothing = fmt::format(" Mean over {} steps.", 2 * reach + 1);
+  const std::vector<chart::Mark> marks = change_marks(comparison);
   chart::Label described = label;
   described.description += ends(series, 3);
-  return figure(heading,
-                chart::lines(described, {"step", chart::Scale::linear, chart::Ticks::whole}, axis,
-                             series, rules),
-                caption + smoothing + (raw_behind ? bands_caption(comparison) : ""));
+  return figure(
+      heading,
+      chart::lines(described, {"step", chart::Scale::linear, chart::Ticks::whole}, axis, series,
+                   rules, marks),
+      caption + smoothing + (raw_behind ? bands_caption(comparison) : "") + marks_caption(marks));
 }
 
 double clipped_steps(const Comparison& comparison) {
@@ -134,6 +136,7 @@ std::string step_size_chart(const Comparison& comparison) {
                       {"step-size", "Learning rate by step", "At the end, in percent: "},
                       "/lr_factor", 100, {"% of the full rate"}, false, "Learning rate",
                       "What the schedule makes of it.");
+  const std::vector<chart::Mark> marks = change_marks(comparison);
   std::vector<std::string> last;
   for (const chart::Series& s : series)
     last.push_back(s.name + " " + significant(s.line.empty() ? kNaN : s.line.back().y));
@@ -141,8 +144,9 @@ std::string step_size_chart(const Comparison& comparison) {
       "Step size",
       chart::lines({"step-size", "Step size by step", "At the end: " + joined(last)},
                    {"step", chart::Scale::linear, chart::Ticks::whole},
-                   {"median over tensors", scale_for(all, 30)}, series),
-      "The learning rate of the step; of Adafactor its own α, which grows with the weights.");
+                   {"median over tensors", scale_for(all, 30)}, series, {}, marks),
+      "The learning rate of the step; of Adafactor its own α, which grows with the weights." +
+          marks_caption(marks));
 }
 
 std::string per_tensor_table(const Entry& entry, const Watched& watched) {
@@ -286,11 +290,12 @@ std::string switch_list(const Comparison& comparison) {
       }
       const double warmup = number(record, "/warmup");
       std::string table = fmt::format(
-          "<table class=\"numbers words\">\n<caption>{}, after step {}: {} → "
+          "<table class=\"numbers words\">\n<caption>{}after step {}: {} → "
           "{}{}</caption>\n<thead><tr>"
           "<th scope=\"col\">Slot</th><th scope=\"col\">From</th><th scope=\"col\">How</th>"
           "<th scope=\"col\">Tensors</th></tr></thead>\n<tbody>\n",
-          escaped(entry.name), fixed(number(record, "/step"), 0), escaped(text(record, "/from")),
+          comparison.entries.size() > 1 ? escaped(entry.name) + ", " : "",
+          fixed(number(record, "/step"), 0), escaped(text(record, "/from")),
           escaped(text(record, "/to")),
           warmup > 0
               ? fmt::format("; the learning rate rises again over {} steps", fixed(warmup, 0))
