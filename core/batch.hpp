@@ -35,7 +35,7 @@ struct Batch {
 };
 
 /// The batch with what follows from its numbers. What is missing of that is worked out on the host, where it must lie then.
-/// Throws Error where its parts do not fit together.
+/// Throws Error where its tokens, positions, offsets and chosen do not fit together.
 Batch completed(Batch batch);
 
 /// How the tensors of a completed batch lie in one stretch of numbers, which one copy brings to a device.

@@ -177,6 +177,7 @@ AppendFile::AppendFile(const std::filesystem::path& path, u64 keep)
   if (fd_ < 0) refused(reason());
   struct stat status {};
   if (fstat(fd_, &status) != 0) refused(reason());
+  has_name_ = status.st_nlink > 0;
   if (static_cast<u64>(status.st_size) < keep)
     refused(fmt::format("it has {} bytes, of which {} were to be kept", status.st_size, keep));
   if (ftruncate(fd_, static_cast<off_t>(keep)) != 0 || lseek(fd_, 0, SEEK_END) < 0)
@@ -194,7 +195,7 @@ void AppendFile::append(std::string_view bytes) {
     size_ += static_cast<u64>(put);
   }
   struct stat status {};
-  if (fstat(fd_, &status) == 0 && status.st_nlink == 0)
+  if (has_name_ && fstat(fd_, &status) == 0 && status.st_nlink == 0)
     fail_at_run_time("{}: was removed while it was written", path_.string());
 }
 

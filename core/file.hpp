@@ -79,6 +79,7 @@ class AppendFile {
   std::filesystem::path path_;
   int fd_;
   u64 size_;
+  bool has_name_ = true;  ///< not all file systems count names
 };
 
 /// The same as the first write_file, for content that is produced piece by piece through `append`.

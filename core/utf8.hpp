@@ -74,12 +74,12 @@ inline std::size_t find_invalid_utf8(std::string_view text) {
 /// Whether a byte of valid UTF-8 begins a character.
 inline bool begins_character(char byte) { return (static_cast<u8>(byte) & 0xC0) != 0x80; }
 
-inline i64 count_characters(std::string_view text) {
-  return std::ranges::count_if(text, begins_character);
+inline std::size_t count_characters(std::string_view text) {
+  return static_cast<std::size_t>(std::ranges::count_if(text, begins_character));
 }
 
 /// As much of the text's beginning as fits into so many bytes without a character cut in two.
-inline std::string_view first_bytes(std::string_view text, std::size_t most) {
+inline std::string_view cut_to_bytes(std::string_view text, std::size_t most) {
   if (text.size() <= most) return text;
   while (most > 0 && !begins_character(text[most])) --most;
   return text.substr(0, most);

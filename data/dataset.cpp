@@ -86,10 +86,10 @@ Dataset assemble(std::string name, std::string origin, const Classes& classes, S
   dataset.origin = fmt::format("{}: {} train, {} dev, {} test", origin, dataset.train.size(),
                                dataset.dev.size(), dataset.test.size());
   std::map<std::string, std::string> alike;
-  for (const std::string& name : dataset.label_names)
-    if (const auto [other, is_new] = alike.try_emplace(without_blanks(name), name); !is_new)
+  for (const std::string& label : dataset.label_names)
+    if (const auto [other, is_new] = alike.try_emplace(without_blanks(label), label); !is_new)
       dataset.origin += fmt::format("; labels '{}' and '{}' differ in blanks alone",
-                                    shown(other->second), shown(name));
+                                    shown(other->second), shown(label));
   for (const Source* source : {&train, &dev, &test})
     for (const std::string& remark : source->remarks)
       dataset.origin += fmt::format("; {}: {}", source->file, remark);

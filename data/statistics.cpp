@@ -40,7 +40,8 @@ void Statistics::add(const Row& row, int split) {
         label_numbers_.size(), shown(row.label));
 
   i64 characters = 0;
-  for (const std::string* text : {&row.text, &row.pair}) characters += count_characters(*text);
+  for (const std::string* text : {&row.text, &row.pair})
+    characters += static_cast<i64>(count_characters(*text));
   s.characters.add(characters);
   const std::string both = row.pair.empty() ? row.text : row.text + '\t' + row.pair;
   const std::string words = without_case_and_punctuation(both);

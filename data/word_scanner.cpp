@@ -109,10 +109,10 @@ bool WordScanner::take_added_token() {
   if (!next_added_.token) return false;
   const std::string& token = next_added_.token->text;
   const i32 first = static_cast<i32>(at_ - surplus_);
-  const i64 characters = count_characters(token);
+  const std::size_t characters = count_characters(token);
   word_ = {.added = next_added_.token->id, .whole = {first, first + static_cast<i32>(characters)}};
   at_ += token.size();
-  surplus_ += token.size() - static_cast<std::size_t>(characters);
+  surplus_ += token.size() - characters;
   seek_added_token();
   return true;
 }
@@ -238,7 +238,7 @@ void WordScanner::cut_added_tokens() {
   const auto advanced = [&](Place from, std::size_t to) {
     const std::string_view between =
         std::string_view(normalized_).substr(from.byte, to - from.byte);
-    return Place{to, from.character + static_cast<std::size_t>(count_characters(between))};
+    return Place{to, from.character + count_characters(between)};
   };
   const std::vector<Found> words = std::exchange(found_, {});
   auto word = words.begin();

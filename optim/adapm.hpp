@@ -237,7 +237,6 @@ struct AdaPm {
   struct Numbers {
     double lr, beta1, beta2, eps, weight_decay;
     const float* estimate;
-    bool averages;
   };
   /// The last pass. Slots: m with full momentum, v unless kFactored.
   template <bool kFactored>
@@ -245,11 +244,10 @@ struct AdaPm {
     AdamMoments moments;
     float keep;
     const float* estimate;
-    bool averages;
 
     MINIMA_HD static Move prepare(const Numbers& o, const StepView& x) {
       return {AdamMoments(o.lr, o.beta1, o.beta2, o.eps, x.t),
-              static_cast<float>(1 - o.lr * o.weight_decay), o.estimate, o.averages};
+              static_cast<float>(1 - o.lr * o.weight_decay), o.estimate};
     }
     template <class T, class... S>
     MINIMA_HD void operator()(const MatrixRow& row, i64 j, T& p, T g, S&... slots) const {
@@ -271,7 +269,7 @@ struct AdaPm {
     }
     template <class F>
     void constants(const F& f, ElementRow& row) {
-      moments.constants(f, averages), f("(1 − lr·λ)", keep);
+      moments.constants(f), f("(1 − lr·λ)", keep);
       if constexpr (kFactored) f("R/mean(R)", row.r[0]), f("C", row.columns[0]);
     }
   };
@@ -297,10 +295,9 @@ struct AdaPm {
                    static_cast<double>(estimate.data<float>()[at]));
         });
       }
-      const Numbers numbers{
-          o.lr,  full ? o.beta1 : 0, o.beta2,
-          o.eps, o.weight_decay,     estimate.defined() ? estimate.data<float>() : nullptr,
-          full};
+      const Numbers numbers{o.lr,           full ? o.beta1 : 0,
+                            o.beta2,        o.eps,
+                            o.weight_decay, estimate.defined() ? estimate.data<float>() : nullptr};
       if (!factored && full) return of_kind.apply(pass<Move<false>>(numbers), first_slots<2>);
       if (!factored) return of_kind.apply(pass<Move<false>>(numbers), first_slots<1>);
       of_kind.sums(pass<Squares>(1e-30));

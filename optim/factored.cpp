@@ -11,12 +11,13 @@ void note_means(const StepView& view, const RunningMeans& means, const MeanLette
   const auto note = [&](const std::string& mean, const std::string& of, double sum, i64 count,
                         const char* letter, float value) {
     view.note(mean, of, sum / static_cast<double>(count));
-    view.note(letter, fmt::format("{} {} + {} {}", letters.keep, letter, letters.take, mean),
+    view.note(letter, fmt::format("{} {} + {} · {}", letters.keep, letter, letters.take, mean),
               static_cast<double>(value));
   };
   const std::string square = letters.square, of = "of " + square;
   if (!means.R)
-    return note(square, "", view.workspace.columns[column], 1, letters.column, means.C[column]);
+    return note("(" + square + ")", "", view.workspace.columns[column], 1, letters.column,
+                means.C[column]);
   note(fmt::format("row mean ({})", letters.row), of, view.workspace.rows[row], view.matrix.columns,
        letters.row, means.R[row]);
   view.note(fmt::format("mean({})", letters.row), "over all rows", here.mean_of_rows(ops::Alone{}));

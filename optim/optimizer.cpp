@@ -290,11 +290,10 @@ StepReport Optimizer::step(const StepOptions& options) {
   check(!options.probe || impl.device == Device{},
         "optimizer: a probe looks on where it computes, on the cpu; the parameters lie on {}",
         to_string(impl.device));
-  check(!options.probe || !options.probed || options.probe->element < options.probed->value.size(),
-        "optimizer: a probe looks at element {} of '{}', which is {}",
-        options.probe ? options.probe->element : -1,
-        options.probed ? options.probed->name : std::string(),
-        options.probed ? options.probed->value.shape() : Shape{});
+  if (options.probe && options.probed)
+    check(options.probe->element < options.probed->value.size(),
+          "optimizer: a probe looks at element {} of '{}', which is {}", options.probe->element,
+          options.probed->name, options.probed->value.shape());
   // Views check every gradient, before anything changes.
   std::vector<Group> groups;
   for (const auto& rule : impl.rules) groups.push_back({rule.get(), {}});

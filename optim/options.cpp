@@ -37,6 +37,11 @@ std::pair<std::string, OptionList> parse_spec(const std::string& spec) {
           parse_options(colon < spec.size() ? spec.substr(colon + 1) : std::string())};
 }
 
+bool has_option(const std::string& spec, std::string_view option) {
+  return std::ranges::any_of(parse_spec(spec).second,
+                             [&](const auto& given) { return given.first == option; });
+}
+
 namespace detail {
 
 double parse_number(std::string_view owner, std::string_view name, const std::string& text) {

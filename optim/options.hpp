@@ -64,6 +64,8 @@ using OptionList = std::vector<std::pair<std::string, std::string>>;
 std::pair<std::string, OptionList> parse_spec(const std::string& spec);
 /// The same without the name: "lr=1e-3:weight_decay=0".
 OptionList parse_options(const std::string& text);
+/// Whether a spec gives this option.
+bool has_option(const std::string& spec, std::string_view option);
 
 /// An option's value, whatever its type; the first stands for "none".
 using OptionValue = std::variant<std::nullptr_t, bool, i64, double, std::string>;

@@ -74,13 +74,13 @@ void Accelerator::prepare(std::vector<Parameter*> parameters, Optimizer& optimiz
   for (const Parameter* parameter : parameters)
     check_precision(options_.precision, parameter->value.device());
   parameters_ = std::move(parameters);
-  optimizer_ = &optimizer;
   batches_ = std::move(batches);
   total_ = schedule_.total = steps;
   if (schedule_.takes_warmup())
     schedule_.warmup = std::llround(options_.warmup * static_cast<double>(steps));
   for (Parameter* parameter : parameters_) parameter->gradient.clear();
   time_.restart();
+  optimizer_ = &optimizer;
 }
 
 void Accelerator::begin_epoch(i64 epoch) {

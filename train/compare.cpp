@@ -93,11 +93,6 @@ Column count(const char* head, std::string pointer) {
           }};
 }
 
-/// Columns a terminal shows.
-std::size_t width_of(const std::string& text) {
-  return static_cast<std::size_t>(count_characters(text));
-}
-
 }  // namespace
 
 std::vector<std::string> resolved_specs(const ComparisonOptions& options) {
@@ -396,8 +391,8 @@ std::string comparison_table(const Json& comparison) {
   for (const std::vector<std::string>& line : lines) {
     for (std::size_t c = 0; c < columns.size(); ++c) {
       std::size_t width = 0;
-      for (const auto& other : lines) width = std::max(width, width_of(other[c]));
-      const std::string pad(width - width_of(line[c]), ' ');
+      for (const auto& other : lines) width = std::max(width, count_characters(other[c]));
+      const std::string pad(width - count_characters(line[c]), ' ');
       text += c == 0 ? line[c] + pad : "  " + pad + line[c];
     }
     text += "\n";

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <set>
 
-#include "core/split.hpp"
 #include "optim/factored.hpp"
 
 namespace minima {
@@ -161,16 +160,9 @@ class Conversion {
       }
       result.push_back(convert(slot, source, target));
     }
-    std::set<std::pair<std::string, std::string>> used;
-    for (const SlotConversion& each : result)
-      for (std::string& slot : split(each.from, ',')) {
-        slot.erase(0, slot.find_first_not_of(' '));
-        used.emplace(each.parameter, std::move(slot));
-      }
     for (const auto& [parameter, entry] : old_.entries)
       for (const auto& [slot, planned] : entry.slots)
-        if (!used.contains({parameter, slot}) &&
-            meaning_of(old_.family, slot) != Meaning::recomputed)
+        if (!used_.contains(&planned) && meaning_of(old_.family, slot) != Meaning::recomputed)
           result.push_back({parameter, "", slot, How::dropped});
     return result;
   }
@@ -246,6 +238,7 @@ class Conversion {
           const PlannedSlot* columns = old_.find(source, Meaning::columns);
           to_.set_values(slot, product(from_.values(*rows), from_.values(*columns), slot.shape,
                                        factor(Meaning::rows)));
+          used_.insert({rows, columns});
           return {slot.parameter, slot.slot, rows->slot + ", " + columns->slot, How::converted,
                   "R C / mean(R)" + times(factor(Meaning::rows))};
         }
@@ -256,6 +249,7 @@ class Conversion {
           return copy(*same_factor, slot, factor(meaning));
         if (const PlannedSlot* square = old_.find(source, Meaning::square)) {
           const double quotient = factor(Meaning::square);
+          used_.insert(square);
           to_.set_values(slot, means(from_.values(*square), meaning, slot.shape, quotient));
           return {slot.parameter, slot.slot, square->slot, How::converted,
                   (meaning == Meaning::rows ? "row means" : "column means") + times(quotient)};
@@ -274,6 +268,7 @@ class Conversion {
   }
 
   SlotConversion copy(const PlannedSlot& source, const PlannedSlot& target, double factor) {
+    used_.insert(&source);
     SlotConversion result{target.parameter, target.slot, source.slot};
     const bool same_storage = source.storage == target.storage &&
                               source.block_size == target.block_size && source.sign == target.sign;
@@ -299,6 +294,7 @@ class Conversion {
   const Optimizer& from_;
   Optimizer& to_;
   State old_, new_;
+  std::set<const PlannedSlot*> used_;  ///< of old_
 };
 
 }  // namespace

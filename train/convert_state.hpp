@@ -45,7 +45,7 @@ struct SlotConversion {
 
 /// Fills the state of `to`, which has made no step, from that of `from`. One entry for each slot of
 /// `to` but the step counts, which go over where the second moment does, and one for each of `from`
-/// that nothing was made of. Throws Error when the two do not have the same parameters.
+/// that nothing was made of, unless it is computed anew in each step. Throws Error when the two do not have the same parameters.
 std::vector<SlotConversion> convert_state(const Optimizer& from, Optimizer& to);
 
 /// A line for each slot, origin and way, with the number of tensors.

@@ -116,9 +116,8 @@ std::string describe(const Json& step) {
                                    step["optimizer"].get<std::string>(), step["element"].get<i64>(),
                                    step["shape"].dump());
   const auto line = [&](const std::string& letter, const std::string& right) {
-    const i64 blanks = std::max<i64>(0, 14 - count_characters(letter));
-    result += fmt::format("  {}{} {}\n", letter, std::string(static_cast<std::size_t>(blanks), ' '),
-                          right);
+    const std::size_t width = std::min<std::size_t>(14, count_characters(letter));
+    result += fmt::format("  {}{} {}\n", letter, std::string(14 - width, ' '), right);
   };
   line("p", "= " + text(step["value"]["before"]) + "   the weight");
   line("g", "= " + text(step["gradient"]) + "   its gradient");

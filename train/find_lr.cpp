@@ -135,7 +135,7 @@ LearningRateCurve find_learning_rate(const Objective& objective, const std::stri
 std::string LearningRateCurve::text() const {
   constexpr std::size_t kLines = 20;
   constexpr double kWidth = 48;
-  const double low = std::ranges::min(smoothed), high = ceiling({*this});
+  const double low = std::ranges::min(smoothed), high = highest_drawn({*this});
   std::string lines =
       fmt::format("{}: suggested lr {:.2g} (steepest at {:.2g}, lowest at {:.2g})\n", spec,
                   suggestion, steepest, lowest);
@@ -155,7 +155,7 @@ Json LearningRateCurve::to_json() const {
       {"steepest", steepest}, {"lowest", lowest}, {"suggestion", suggestion}};
 }
 
-double ceiling(const std::vector<LearningRateCurve>& curves) {
+double highest_drawn(const std::vector<LearningRateCurve>& curves) {
   double highest = 0, fall = 0;
   for (const LearningRateCurve& curve : curves) {
     const auto lowest = std::ranges::min_element(curve.smoothed);
@@ -169,14 +169,17 @@ double ceiling(const std::vector<LearningRateCurve>& curves) {
 std::string find_lr_page(const std::vector<LearningRateCurve>& curves) {
   std::vector<chart::Series> series;
   std::string rows, words;
-  const double most = ceiling(curves);
+  bool cut = false;
+  const double most = highest_drawn(curves);
   for (const LearningRateCurve& curve : curves) {
     chart::Series one;
     one.name = curve.spec.substr(0, curve.spec.find(':'));
     one.style = static_cast<int>(series.size());
     for (std::size_t i = 0; i < curve.rates.size(); ++i) {
       one.line.push_back({curve.rates[i], std::min(curve.smoothed[i], most)});
-      if (curve.smoothed[i] > most) break;
+      if (curve.smoothed[i] <= most) continue;
+      cut = true;
+      break;
     }
     series.push_back(std::move(one));
     words += fmt::format("{} suggests {:.2g}. ", curve.spec, curve.suggestion);
@@ -191,9 +194,10 @@ std::string find_lr_page(const std::vector<LearningRateCurve>& curves) {
                          chart::lines({"find-lr", "Loss while the learning rate rises", words},
                                       {.title = "learning rate", .scale = chart::Scale::log},
                                       {.title = "loss, smoothed"}, series),
-                         fmt::format("A curve ends where it passes {:.3g}: from there on it "
-                                     "only blows up.",
-                                     most)) +
+                         cut ? fmt::format("A curve ends where it passes {:.3g}: from there on it "
+                                           "only blows up.",
+                                           most)
+                             : "") +
           "<table>\n<thead><tr><th scope=\"col\">optimizer</th><th "
           "scope=\"col\">suggested</th><th scope=\"col\">steepest</th><th "
           "scope=\"col\">lowest</th></tr></thead>\n<tbody>\n" +

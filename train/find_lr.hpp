@@ -44,7 +44,7 @@ void refuse_own_rates(const std::vector<GroupPattern>& groups, const char* what)
 
 /// The loss up to which curves are drawn: as far above those before the lowest one as that is below them. Where a curve blows
 /// up it does by so much that nothing else could be seen.
-double ceiling(const std::vector<LearningRateCurve>& curves);
+double highest_drawn(const std::vector<LearningRateCurve>& curves);
 
 /// A page with the curves of several optimizers.
 std::string find_lr_page(const std::vector<LearningRateCurve>& curves);

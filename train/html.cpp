@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "core/grouped.hpp"
 #include "core/utf8.hpp"
@@ -26,10 +27,27 @@ std::size_t byte_of(std::string_view text, std::size_t index) {
   return at;
 }
 
+/// `count` characters of a text from the character `from` on, or as many as there are.
+std::string characters(std::string_view text, std::size_t from, std::size_t count) {
+  text.remove_prefix(byte_of(text, from));
+  return std::string(text.substr(0, byte_of(text, count)));
+}
+
 /// With how many characters both begin.
 std::size_t characters_in_common(std::string_view a, std::string_view b) {
-  const auto end = static_cast<std::size_t>(std::ranges::mismatch(a, b).in1 - a.begin());
-  return static_cast<std::size_t>(std::ranges::count_if(a.substr(0, end), begins_character));
+  auto end = static_cast<std::size_t>(std::ranges::mismatch(a, b).in1 - a.begin());
+  while (end > 0 && end < a.size() && !begins_character(a[end])) --end;
+  return count_characters(a.substr(0, end));
+}
+
+/// Of a text of more than `width` characters its beginning and what stands around the character `at`.
+std::string shortened_to(std::string_view text, std::size_t width, std::size_t at) {
+  const std::size_t head = width / 3, around = width - head - 2, length = count_characters(text);
+  const std::size_t from = std::max(at, around / 2) - around / 2;
+  if (from <= head + 1) return characters(text, 0, width - 1) + "…";
+  if (from + around + 1 >= length)
+    return characters(text, 0, head) + "…" + characters(text, length - around - 1, around + 1);
+  return characters(text, 0, head) + "…" + characters(text, from, around) + "…";
 }
 
 }  // namespace
@@ -64,11 +82,10 @@ std::string escaped(std::string_view text) {
 }
 
 std::string shortened(std::string_view text, std::size_t width) {
-  const auto length = static_cast<std::size_t>(std::ranges::count_if(text, begins_character));
+  const std::size_t length = count_characters(text);
   if (length <= width) return std::string(text);
   const std::size_t head = (width - 1) / 2, tail = width - 1 - head;
-  return fmt::format("{}…{}", text.substr(0, byte_of(text, head)),
-                     text.substr(byte_of(text, length - tail)));
+  return characters(text, 0, head) + "…" + characters(text, length - tail, tail);
 }
 
 std::vector<std::string> shortened(const std::vector<std::string>& texts, std::size_t width) {
@@ -80,15 +97,15 @@ std::vector<std::string> shortened(const std::vector<std::string>& texts, std::s
     for (std::size_t k = 0; k < texts.size(); ++k)
       if (alike[k] == alike[i] && texts[k] != texts[i])
         same = std::max(same, characters_in_common(texts[i], texts[k]));
-    if (same == 0) continue;
-    // A third of the width for the beginning, then what stands around the difference.
-    const std::size_t head = width / 3, around = width - head - 2, before = around / 2;
-    const std::size_t from = std::max(same, before) - before;
-    const std::string_view text = texts[i];
-    out[i] = fmt::format("{}…{}…", text.substr(0, byte_of(text, head)),
-                         text.substr(byte_of(text, from))
-                             .substr(0, byte_of(text, from + around) - byte_of(text, from)));
+    if (same > 0) out[i] = shortened_to(texts[i], width, same);
   }
+  // Where they differ in more than one place that may not tell them apart: they are counted.
+  std::map<std::string, std::string> meant;  // what a short name stands for
+  for (std::size_t i = 0; i < texts.size(); ++i)
+    for (int k = 2; meant.try_emplace(out[i], texts[i]).first->second != texts[i]; ++k) {
+      const std::string number = fmt::format("…({})", k);
+      out[i] = characters(texts[i], 0, width - count_characters(number)) + number;
+    }
   return out;
 }
 

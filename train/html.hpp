@@ -16,7 +16,8 @@ std::string escaped(std::string_view text);
 /// At most `width` characters of UTF-8 text, the middle cut out where there are more: names that
 /// differ do so at an end ("adamw:lr=1e-3", "adamw:lr=1e-4").
 std::string shortened(std::string_view text, std::size_t width);
-/// The same of several, and where that would make two of them one, with the place where they differ.
+/// The same of several: different ones stay different. Where their ends are alike the place is shown where they differ, and
+/// where that does not suffice they are counted.
 std::vector<std::string> shortened(const std::vector<std::string>& texts, std::size_t width);
 
 /// Numbers, with a true minus sign and a comma between thousands; kMissing unless finite.

@@ -31,7 +31,7 @@ i64 predictions(const ConfusionMatrix& m, i64 label) {
 /// By bytes, so that columns stay in line.
 std::string shortened(const std::string& name, std::size_t width) {
   if (name.size() <= width) return name;
-  return std::string(first_bytes(name, width - 1)) + "~";
+  return std::string(cut_to_bytes(name, width - 1)) + "~";
 }
 
 }  // namespace

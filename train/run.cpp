@@ -43,7 +43,10 @@ std::string with_defaults(const std::string& spec, Start start, std::optional<do
   };
   // A step size of its own, which Adafactor has unless something else is said, takes no rate.
   const bool relative = is("relative_step", "true") || is("warmup_init", "true");
+  check(!lr || !given.contains("lr"), "--lr {} and --optimizer {} give lr twice; leave one out",
+        lr.value_or(0), spec);
   if (given.contains("lr") || (relative && !lr)) return spec;
+  std::string rate_text = lr ? fmt::format("{}", *lr) : "";
   if (!lr) {
     static const std::map<std::string, double, std::less<>> rates = {{"sgd", 0.1},
                                                                      {"adafactor", 0.03},
@@ -53,13 +56,13 @@ std::string with_defaults(const std::string& spec, Start start, std::optional<do
     const auto rate = rates.find(name);
     lr = rate == rates.end() ? resolve(name).rule->lr() : rate->second;
     if (!lr) return spec;
-    if (start == Start::pretrained) *lr /= 10;
+    rate_text = fmt::format("{:.15g}", start == Start::pretrained ? *lr / 10 : *lr);
   }
   std::string extra;
   if (name == "adafactor" && !relative && !given.contains("relative_step"))
     extra = ":relative_step=false";
   if (name == "sgd" && !given.contains("momentum")) extra = ":momentum=0.9";
-  return fmt::format("{}:lr={:.15g}{}", spec, *lr, extra);
+  return fmt::format("{}:lr={}{}", spec, rate_text, extra);
 }
 
 GroupPattern with_defaults(GroupPattern group) {
@@ -137,13 +140,16 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
   }
 
   trainer.callbacks.push_back(callback);
-  // An evaluation, whose batches may be larger than training's, is no part of the steps' peak.
-  i64 peak = 0;
+  // No part of the steps' peak: an evaluation, whose batches may be larger than training's, and what changes the optimizer
+  // or writes a checkpoint.
+  std::optional<i64> peak;
   const auto begin_peak = [&] { reset_peak_memory(task.device); };
   trainer.callbacks.push_back(
       {.step = [&](const StepRecord&,
-                   i64) { peak = std::max(peak, memory_stats(task.device).peak); },
-       .evaluation = [&](const EvaluationRecord&) { begin_peak(); }});
+                   i64) { peak = std::max(peak.value_or(0), memory_stats(task.device).peak); },
+       .evaluation = [&](const EvaluationRecord&) { begin_peak(); },
+       .switched = [&](const SwitchRecord&) { begin_peak(); },
+       .checkpoint = [&](const std::filesystem::path&) { begin_peak(); }});
   if (run_directory.resume) {
     trainer.resume();
     for (const char* told : {"comparison.json", "report.html"}) {  // of how it stood before
@@ -159,7 +165,7 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
   const Tensor logits = predict(*run.model, task.data.test);
   run.test = evaluate(logits, task.data.test);
   record["final_optimizer"] = optimizer.name();
-  if (peak > 0) record["peak_bytes"] = peak - live_before;  // this process has taken a step
+  if (peak) record["peak_bytes"] = *peak - live_before;  // this process has taken a step
   record.update(describe(run.result));
   record["test"] = run.test.to_json();
   record["worst"] = to_json(worst_errors(logits, task.data.test, kWorst), task.dataset.test,

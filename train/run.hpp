@@ -14,7 +14,7 @@ enum class Start { scratch, pretrained };
 /// The optimizer's spec with what the user did not say: a learning rate (with momentum for SGD and without a relative
 /// step for Adafactor) that suits training a small encoder from scratch, "lion" → "lion:lr=0.0002", or a tenth of that to
 /// fine-tune one; what has no such rate here goes by its own default. `lr` takes its place, and changes nothing else. A spec
-/// with an lr in it stays as it is. Throws Error for an optimizer that there is not.
+/// with an lr in it stays as it is. Throws Error for an optimizer that there is not, and for an lr in it and beside it.
 std::string with_defaults(const std::string& spec, Start start = Start::scratch,
                           std::optional<double> lr = {});
 

@@ -11,7 +11,7 @@ constexpr std::size_t kMostBytes = 400;
 
 std::string shortened(const std::string& text) {
   if (text.size() <= kMostBytes) return text;
-  return std::string(first_bytes(text, kMostBytes)) + " …";
+  return std::string(cut_to_bytes(text, kMostBytes)) + " …";
 }
 
 }  // namespace

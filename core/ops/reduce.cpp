@@ -157,9 +157,12 @@ Tensor amin(const Tensor& x, const Dims& dims, KeepDims keep) {
   return reduce_over("amin", MinOf{}, x, dims, keep);
 }
 
+static double var_divisor(const Tensor& x, const Dims& dims, i64 correction) {
+  return static_cast<double>(std::max(reduced_count("var", x.shape(), dims) - correction, i64{0}));
+}
+
 Tensor var(const Tensor& x, const Dims& dims, i64 correction, KeepDims keep) {
-  const auto count =
-      static_cast<double>(std::max(reduced_count("var", x.shape(), dims) - correction, i64{0}));
+  const double count = var_divisor(x, dims, correction);
   const Tensor centered = binary<Sub>(x, mean(x, dims, KeepDims::yes));
   return reduce_over("var", SumOf{count}, unary<Square>(centered), dims, keep);
 }
@@ -195,8 +198,7 @@ Tensor extremum_backward(const Tensor& dy, const Tensor& x, const Tensor& y, con
 }
 
 Tensor var_backward(const Tensor& dy, const Tensor& x, const Dims& dims, i64 correction) {
-  const auto count =
-      static_cast<double>(std::max(reduced_count("var", x.shape(), dims) - correction, i64{0}));
+  const double count = var_divisor(x, dims, correction);
   const Tensor centered = binary<Sub>(x, mean(x, dims, KeepDims::yes));
   const Tensor scale = binary<Mul>(kept(dy, x.shape(), dims), scalar_like(x, 2 / count));
   return binary<Mul>(centered, scale);

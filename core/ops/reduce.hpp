@@ -23,7 +23,7 @@ Tensor mean(const Tensor& x, const Dims& dims = {}, KeepDims keep = KeepDims::no
 Tensor amax(const Tensor& x, const Dims& dims = {}, KeepDims keep = KeepDims::no);
 Tensor amin(const Tensor& x, const Dims& dims = {}, KeepDims keep = KeepDims::no);
 /// Σ (x − mean)² / (n − correction): correction 0 for the population's variance, 1 for a sample's. The divisor is at least
-/// 0, where the result is inf or NaN.
+/// 0; divided by 0 the result is inf or NaN.
 Tensor var(const Tensor& x, const Dims& dims = {}, i64 correction = 1,
            KeepDims keep = KeepDims::no);
 /// ln Σ eˣ, formed as m + ln Σ e^(x−m) with the maximum m.

@@ -1,5 +1,7 @@
 #include "data/readers/jsonl.hpp"
 
+#include <utility>
+
 #include "core/json.hpp"
 #include "core/split.hpp"
 #include "core/utf8.hpp"
@@ -73,6 +75,11 @@ bool JsonLinesReader::read(Row& row) {
   }
   if (!object.is_object())
     bad_row(source_, number, "the line holds {}, not a JSON object", object.type_name());
+  if (std::exchange(is_first_, false)) {
+    if (object.contains(options_.text_column)) text_keys_ = {options_.text_column};
+    if (!pair_keys_.empty() && object.contains(options_.pair_column))
+      pair_keys_ = {options_.pair_column};
+  }
   const Line line{lines_, object};
   row = {line.label(options_.label_column), line.text(text_keys_), number, line.text(pair_keys_)};
   return true;

@@ -17,6 +17,7 @@ class JsonLinesReader : public RowReader {
 
  private:
   Lines lines_;
+  bool is_first_ = true;  ///< it says whether a key holds a comma
   std::vector<std::string> text_keys_, pair_keys_;
 };
 

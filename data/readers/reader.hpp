@@ -17,8 +17,8 @@ namespace minima {
 /// Which columns of a table, or keys of JSON objects, are read, and what becomes of bad rows.
 struct ReadOptions {
   std::string label_column = "label";  ///< empty: labels are not read
-  std::string text_column =
-      "text";  ///< several, joined by a space: "title,description", unless one has this name
+  /// Several are joined by a space: "title,description", unless there is one of this name.
+  std::string text_column = "text";
   std::string pair_column = {};  ///< the second text of a pair; several as above
   /// The first row of a table is no header but a row. Columns are named by numbers from 1; unless
   /// others are given the label is the first, and the text all that is not the label or the pair.

@@ -32,11 +32,6 @@ std::string percent(double share) {
                               : fmt::format("{:.0f} %", 100 * share);
 }
 
-/// Columns on a terminal.
-std::size_t width(const std::string& text) {
-  return static_cast<std::size_t>(count_characters(text));
-}
-
 /// Text in columns: the first to the left, all but the last of the others to the right.
 class Columns {
  public:
@@ -44,7 +39,8 @@ class Columns {
   void add(std::vector<std::string> row) {
     for (std::string& cell : row) cell = shown(cell, std::string::npos);
     widths_.resize(std::max(widths_.size(), row.size()));
-    for (std::size_t i = 0; i < row.size(); ++i) widths_[i] = std::max(widths_[i], width(row[i]));
+    for (std::size_t i = 0; i < row.size(); ++i)
+      widths_[i] = std::max(widths_[i], count_characters(row[i]));
     rows_.push_back(std::move(row));
   }
   void print() const {

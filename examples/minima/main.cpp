@@ -129,8 +129,10 @@ int main(int argc, char** argv) {
   } catch (const std::filesystem::filesystem_error& error) {
     print_error(error.what());
     return 1;
-  } catch (const std::system_error& error) {  // of fmt::print
-    print_error("standard output cannot be written: " + error.code().message());
+  } catch (const std::system_error& error) {
+    const bool of_print = std::string_view(error.what()).starts_with("cannot write to file");
+    print_error(of_print ? "standard output cannot be written: " + error.code().message()
+                         : error.what());
     return 1;
   } catch (const std::exception& error) {
     print_error(error.what());

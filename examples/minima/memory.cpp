@@ -396,7 +396,7 @@ void add_memory(CLI::App& app) {
                   "optimizers with their options: adamw,came:state=block8 (default: all)");
   verb.add_option("--state-table", o.state_table,
                   "of one optimizer: every tensor of its state, how it is stored and why");
-  verb.add_option("--fits", o.fits, "memory in GB: say of each optimizer whether a step fits");
+  verb.add_option("--fits", o.fits, "memory in GB: say of each optimizer whether training fits");
   verb.add_flag("--measure", o.measure,
                 "allocate, take one real step for each optimizer, and compare");
   verb.add_option("--threads", o.common.threads, "threads that compute (0: all cores)");

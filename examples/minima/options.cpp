@@ -256,17 +256,12 @@ void TrainingVerbOptions::resolve(const CommonOptions& common) {
 
 std::string TrainingVerbOptions::resolve_spec(const std::string& spec,
                                               std::optional<double> lr) const {
-  if (lr) with_option(spec, "lr", fmt::format("{}", *lr));  // refuses two
   return with_defaults(lazy_rows ? spec + ":lazy_rows=true" : spec,
                        is_pretrained(task.model) ? Start::pretrained : Start::scratch, lr);
 }
 
 void tell_of_momentum(const std::string& spec) {
-  const auto [name, options] = parse_spec(spec);
-  const auto given = [&, &options = options](const char* key) {
-    return std::ranges::any_of(options, [&](const auto& option) { return option.first == key; });
-  };
-  if (name == "sgd" && given("lr") && !given("momentum"))
+  if (parse_spec(spec).first == "sgd" && has_option(spec, "lr") && !has_option(spec, "momentum"))
     print_note("note: {} has no momentum; sgd without lr, or with --lr, has 0.9\n", spec);
 }
 

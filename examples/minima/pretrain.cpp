@@ -85,6 +85,7 @@ struct PretrainVerb {
                                   {"optimizer", rule.options()},
                                   {"training", to_json(training.training)}});
     common.tell(directory.path);
+    tell_of_momentum(resolved);
     Progress progress;
     progress.begin(resolved);
     trainer.callbacks.push_back(progress.callback());

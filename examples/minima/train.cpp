@@ -29,9 +29,7 @@ struct TrainVerb {
 
   /// Whether a spec neither names a storage nor, as adamw8bit does, implies one.
   static bool leaves_storage_open(const std::string& spec) {
-    const auto given = parse_spec(spec).second;
-    return std::ranges::none_of(given, [](const auto& one) { return one.first == "state"; }) &&
-           validate_optimizer(spec, {})["storage"]["state"] == "fp32";
+    return !has_option(spec, "state") && validate_optimizer(spec, {})["storage"]["state"] == "fp32";
   }
 
   void find_learning_rates();
@@ -56,6 +54,7 @@ struct TrainVerb {
 
     common.tell(directory.path);
     tell_of_momentum(resolved);
+    for (const OptimizerSwitch& next : training.training.switches) tell_of_momentum(next.spec);
     Progress progress;
     progress.begin(resolved);
     const InterruptRequests ctrl_c;

@@ -14,6 +14,7 @@
 #include <cmath>
 #include <concepts>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/error.hpp"
@@ -95,9 +96,12 @@ class Trace {
   /// While it lives, what this thread makes of constants alone goes into a trace too.
   class OfConstants {
    public:
-    explicit OfConstants(Trace& trace) { of_constants_ = &trace; }
-    ~OfConstants() { of_constants_ = nullptr; }
+    explicit OfConstants(Trace& trace) : before_(std::exchange(of_constants_, &trace)) {}
+    ~OfConstants() { of_constants_ = before_; }
     OfConstants(const OfConstants&) = delete;
+
+   private:
+    Trace* before_;
   };
 
  private:

@@ -577,7 +577,7 @@ TEST_CASE("a loss that blows up does not flatten the curve of a search for a lea
   LearningRateCurve curve{"adamw", {}, {}, {1.79, 1.80, 1.75, 1.71, 1.78, 4, 15}, 0, 0, 0};
   for (std::size_t i = 0; i < curve.smoothed.size(); ++i)
     curve.rates.push_back(std::pow(10, static_cast<double>(i) - 6));
-  CHECK(ceiling({curve}) == doctest::Approx(1.89));
+  CHECK(highest_drawn({curve}) == doctest::Approx(1.89));
   const std::string page = find_lr_page({curve});
   CHECK(page.find(">1.90</text>") != std::string::npos);
   CHECK(page.find(">2.00</text>") == std::string::npos);

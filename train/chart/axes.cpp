@@ -166,10 +166,13 @@ std::string Frame::mark_lines(const std::vector<Mark>& marks) const {
     Box box{before ? at - width : at, top, before ? at : at + width, top + kLineHeight};
     while (std::ranges::any_of(taken, [&](const Box& t) { return t.meets(box); }))
       box.top += kLineHeight, box.bottom += kLineHeight;
-    taken.push_back(box);
-    out += group(mark.style, segment("event", at, top, at, bottom) +
-                                 text(before ? at - 4 : at + 4, box.bottom - 4,
-                                      before ? "name end" : "name", mark.name));
+    std::string drawn = segment("event", at, top, at, bottom);
+    if (box.bottom <= bottom) {  // else there is no room for the name
+      taken.push_back(box);
+      drawn +=
+          text(before ? at - 4 : at + 4, box.bottom - 4, before ? "name end" : "name", mark.name);
+    }
+    out += group(mark.style, drawn);
   }
   return out;
 }

@@ -277,9 +277,12 @@ std::string switch_list(const Comparison& comparison) {
     for (const Json& record : at(*entry.runs.front(), "/switches")) {
       std::vector<std::pair<std::vector<std::string>, std::size_t>> lines;
       for (const Json& slot : at(record, "/slots")) {
-        const std::string note = text(slot, "/note"), from = text(slot, "/from");
-        const std::vector<std::string> line{text(slot, "/slot"),
-                                            from.empty() ? std::string(kMissing) : from,
+        const std::string note = text(slot, "/note");
+        const auto named = [&](const char* path) {
+          const std::string name = text(slot, path);
+          return name.empty() ? std::string(kMissing) : name;
+        };
+        const std::vector<std::string> line{named("/slot"), named("/from"),
                                             text(slot, "/how") + (note.empty() ? "" : ": " + note)};
         const auto found =
             std::ranges::find_if(lines, [&](const auto& known) { return known.first == line; });
