@@ -317,6 +317,10 @@ std::filesystem::path output_folder(const std::string& verb, const CommonOptions
   return free;
 }
 
+std::string RunFolder::spec_or(const std::string& resolved) const {
+  return resumes ? read_run(path, nullptr).value("spec", resolved) : resolved;
+}
+
 bool RunFolder::tell_ended(const CommonOptions& common) const {
   if (!resumes || !has_ended(path)) return false;
   const std::string model = (path / "final").string();

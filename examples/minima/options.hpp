@@ -113,6 +113,8 @@ struct RunFolder {
     else
       for (const char* name : {"report.html", "comparison.json"}) refuse_foreign(path / name);
   }
+  /// The optimizer's spec: that of the resumed run, which another version may have completed otherwise.
+  std::string spec_or(const std::string& resolved) const;
   /// Whether the resumed run has ended, which it says.
   bool tell_ended(const CommonOptions& common) const;
   const bool resumes;

@@ -46,11 +46,12 @@ struct PretrainVerb {
     training.resolve(common);
     if (!training.epochs) training.training.epochs = kEpochs;
     training.training.metric = "";  // the last model is kept: no score tells what it is good for
-    const std::string resolved = spec();
+    std::string resolved = spec();
     validate_optimizer(resolved, training.training);
     masking.seed = common.seed;
     const RunFolder folder("pretrain", common, resumed);
     if (folder.tell_ended(common)) return;
+    resolved = folder.spec_or(resolved);
     const RunDirectory directory{folder.path, folder.resumes, common.arguments()};
 
     const Task task =

@@ -45,10 +45,11 @@ struct TrainVerb {
     }
     training.resolve(common);
     if (find_lr) return find_learning_rates();
-    const std::string resolved = spec();
+    std::string resolved = spec();
     validate_optimizer(resolved, training.training);  // before anything is loaded
     const RunFolder folder("train", common, resumed);
     if (folder.tell_ended(common)) return;
+    resolved = folder.spec_or(resolved);
     RunDirectory directory{folder.path, folder.resumes, common.arguments()};
     const Task task = training.load();
 

@@ -93,6 +93,23 @@ TEST_CASE("a run that has ended is not trained again: that is said, and every fi
   }
 }
 
+TEST_CASE("a resumed run keeps the optimizer that it was begun with") {
+  const Shell shell;
+  const std::string train = std::string("train") + kTiny + " --optimizer sgd:lr=0.05 --out ";
+  REQUIRE(shell.minima(train + "whole").code == 0);
+  REQUIRE(shell.minima(train + "run --minutes 0.000001").code == 0);
+  Json run = read_json(shell.folder / "run/run.json");
+  // As versions wrote it for which --lr left SGD without momentum.
+  run["arguments"]["optimizer"] = "sgd";
+  run["arguments"]["lr"] = "0.05";
+  write_file(shell.folder / "run/run.json", run.dump());
+  const Answer resumed = shell.minima("train --resume run --minutes 0");
+  CAPTURE(resumed.err);
+  REQUIRE(resumed.code == 0);
+  CHECK(read_file(shell.folder / "run/final/model.safetensors") ==
+        read_file(shell.folder / "whole/final/model.safetensors"));
+}
+
 TEST_CASE("a run that was stopped between its model and its report is finished") {
   const Shell shell;
   REQUIRE(shell.minima(std::string("train") + kTiny + " --out run").code == 0);

@@ -1,3 +1,4 @@
+#include <cmath>
 #include <functional>
 #include <map>
 
@@ -112,6 +113,16 @@ TEST_CASE("the variance of numbers far from 0 does not cancel") {
   Tensor x = Tensor::empty({1000});
   for (i64 i = 0; i < 1000; ++i) x.data<float>()[i] = 1000.0f + static_cast<float>(i % 2);
   CHECK(var(x, {}, 0).item() == doctest::Approx(0.25).epsilon(1e-5));
+}
+
+TEST_CASE("a variance whose divisor is 0 or less is infinite or no number, as torch's") {
+  const Tensor x = Tensor::from(std::vector<float>{1, 2, 3}), same = Tensor::full({3}, 2);
+  for (const i64 correction : {3, 5}) {
+    CHECK(std::isinf(var(x, {}, correction).item()));
+    CHECK(std::isnan(var(same, {}, correction).item()));
+    CHECK_FALSE(
+        std::isfinite(var_backward(Tensor::scalar(1.0f), x, {}, correction).data<float>()[0]));
+  }
 }
 
 TEST_CASE("sums over nothing are 0, extrema of nothing an error") {

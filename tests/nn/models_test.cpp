@@ -1,3 +1,4 @@
+#include <cstring>
 #include <set>
 
 #include "autograd/functions.hpp"
@@ -120,6 +121,24 @@ TEST_CASE(
     CAPTURE(parameter->name);
     test::check_close(short_cut.at(parameter->name),
                       parameter->gradient.to_dense(parameter->value.shape()), {1e-6, 1e-4});
+  }
+}
+
+TEST_CASE("hidden states are of the precision asked for, as the output is") {
+  nn::EncoderConfig config = nn::preset("tiny");
+  config.vocabulary = 9;
+  nn::Classifier model(config);
+  model.initialize(1);
+  const Batch batch{.tokens = test::ids({1, 2, 3}),
+                    .positions = test::ids({0, 1, 2}),
+                    .offsets = test::ids({0, 3}),
+                    .example_id = test::ids({0}),
+                    .labels = test::ids({0})};
+  for (const DType precision : {DType::f32, DType::bf16}) {
+    const nn::Pass pass{.precision = precision};
+    const Tensor output = model.encoder(batch, pass).value(),
+                 last = model.encoder.hidden_states(batch, pass).back().value();
+    CHECK(std::memcmp(output.raw(), last.raw(), static_cast<std::size_t>(output.bytes())) == 0);
   }
 }
 

@@ -118,6 +118,36 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("a vector's second moment is told of with what it is made of") {
+  const Model model({{"w", {5}}});
+  Optimizer optimizer = make_optimizer("adafactor:eps1=0.25", model.all());
+  for (int t = 1; t <= 2; ++t) {
+    model.set_gradients(t);
+    const auto g = static_cast<double>(model[0].gradient.values().data<float>()[3]);
+    Probe probe;
+    probe.element = 3;
+    optimizer.step({.probed = &model[0], .probe = &probe});
+    REQUIRE(probe.find("(g² + ε₁)"));
+    CHECK(probe.find("(g² + ε₁)")->value == doctest::Approx(g * g + 0.25).epsilon(1e-6));
+    CHECK(probe.find("C")->formula == "β₂ C + (1 − β₂) · (g² + ε₁)");
+    CHECK(probe.find("C")->value ==
+          static_cast<double>(optimizer.values(optimizer.state().slots[0]).data<float>()[3]));
+  }
+}
+
+TEST_CASE("what a formula makes of constants alone has letters too") {
+  const Model model({{"w", {4, 3}}});
+  Optimizer optimizer = make_optimizer("adapm:factored=true", model.all());
+  model.set_gradients(0);
+  Probe probe;
+  probe.element = 4;
+  optimizer.step({.probed = &model[0], .probe = &probe});
+  const std::vector<Trace::Line> lines = probe.trace.lines();
+  const auto v = std::ranges::find(lines, "v", &Trace::Line::name);
+  REQUIRE(v != lines.end());
+  CHECK(v->letters == "R/mean(R) * C");
+}
+
 TEST_CASE("a step without a mean of its own tells of no β₁ that it does not use") {
   const Model model({{"q_lin", {4, 3}}});
   Optimizer optimizer = make_optimizer("adapm:none=q_lin", model.all());

@@ -63,6 +63,10 @@ TEST_CASE("one_cycle rises, falls and ends, in two phases and in three") {
                 {1 - 0.975 * 0.4 / 1.4, 0.025, 0.025});
 }
 
+TEST_CASE("there is no step below 0") {
+  CHECK_THROWS_WITH_AS(parse_schedule("linear").factor(-1), "linear: there is no step -1", Error);
+}
+
 TEST_CASE("a schedule's spec is refused with the option, its value and what it may be") {
   CHECK(refusal("linaer") ==
         "no schedule named 'linaer'; did you mean 'linear'? There are: constant, linear, cosine, "

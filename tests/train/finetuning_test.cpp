@@ -1,5 +1,6 @@
 #include "train/finetuning.hpp"
 
+#include <algorithm>
 #include <map>
 
 #include "nn/models/classifier.hpp"
@@ -41,6 +42,8 @@ TEST_CASE("freezing refuses what no name has, and leaves something to train") {
                        Error);
   CHECK_THROWS_WITH_AS(freeze(model.parameters(), {"distilbert", "pre_classifier", "classifier"}),
                        "freeze: nothing is left to train", Error);
+  CHECK_THROWS_AS(freeze(model.parameters(), {"embeddings", "nowhere"}), Error);
+  CHECK(std::ranges::all_of(model.parameters(), &Parameter::trainable));
 }
 
 TEST_CASE("each layer learns at its share of the rate of the layer above, in both architectures") {
