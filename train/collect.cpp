@@ -4,7 +4,6 @@
 #include <set>
 
 #include "core/error.hpp"
-#include "train/report.hpp"
 #include "train/report/parts.hpp"
 #include "train/run_record.hpp"
 
@@ -129,7 +128,7 @@ Json collect_runs(const std::vector<std::filesystem::path>& folders) {
   for (const Group& group : groups) {
     const std::string more = what_differs(group, groups);
     for (Json run : group.runs) {
-      if (!more.empty()) run["name"] = run_name(run) + more;
+      if (!more.empty()) run["name"] = report::run_name(run) + more;
       run["spec"] = group.spec + more;
       all["runs"].push_back(std::move(run));
     }

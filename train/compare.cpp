@@ -362,7 +362,7 @@ std::string comparison_table(const Json& comparison) {
   }
   const double mb = 1.0 / (1 << 20);
   std::vector<Column> columns = {
-      {"optimizer", [](const auto& of) { return run_name(*of.front()); }},
+      {"optimizer", [](const auto& of) { return report::run_name(*of.front()); }},
       count("state elements", "/state_elements"),
       count("state bytes", "/state_bytes"),
       number("step ms", "/step_ms", 1, 2),

@@ -19,9 +19,7 @@ std::unique_ptr<Parameter> make_parameter(const std::string& name, Tensor value,
 }
 
 std::string quantizing(const std::string& spec) {
-  for (const auto& [name, value] : parse_spec(spec).second)
-    if (name == "min_8bit_size") return spec;
-  return spec + ":min_8bit_size=1";
+  return has_option(spec, "min_8bit_size") ? spec : spec + ":min_8bit_size=1";
 }
 
 double number(float x) { return static_cast<double>(x); }

@@ -173,7 +173,7 @@ std::string find_lr_page(const std::vector<LearningRateCurve>& curves) {
   const double most = highest_drawn(curves);
   for (const LearningRateCurve& curve : curves) {
     chart::Series one;
-    one.name = curve.spec.substr(0, curve.spec.find(':'));
+    one.name = report::without_options(curve.spec);
     one.style = static_cast<int>(series.size());
     for (std::size_t i = 0; i < curve.rates.size(); ++i) {
       one.line.push_back({curve.rates[i], std::min(curve.smoothed[i], most)});

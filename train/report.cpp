@@ -18,12 +18,6 @@ std::string report_page(const std::string& title, const std::string& content) {
       html::escaped(title), kReportStyle, content);
 }
 
-std::string run_name(const Json& run) {
-  const std::string name = report::text(run, "/name"), spec = report::text(run, "/spec");
-  if (!name.empty()) return name;
-  return report::with_changes(spec.empty() ? report::text(run, "/optimizer") : spec, run);
-}
-
 std::string skipped_steps(const Json& run) {
   const double skipped = report::number(run, "/skipped"),
                first = report::number(run, "/first_skipped");
@@ -45,7 +39,7 @@ std::vector<std::string> what_it_lacks(const Json& comparison) {
     }
   for (const Json& run : report::at(comparison, "/runs"))
     if (const std::string skipped = skipped_steps(run); !skipped.empty())
-      all.push_back(fmt::format("{} with seed {}: {}", run_name(run),
+      all.push_back(fmt::format("{} with seed {}: {}", report::run_name(run),
                                 report::plain(report::at(run, "/seed")), skipped));
   for (const Json& log : report::at(comparison, "/damaged")) {
     const double lines = report::number(log, "/lines");

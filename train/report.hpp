@@ -17,7 +17,7 @@ namespace minima {
 /// The page for the result of `minima compare`: {"data", "model", "training", "machine", "runs"}.
 ///
 /// Runs with the same "spec" are seeds of one entry and are shown as mean ± standard deviation
-/// (n − 1). An entry is called by its optimizer, "adamw", "adamw → adafactor", or run_name where that is another's too. What is missing or not finite is shown as "–"; strings are escaped. Below 2 MB for
+/// (n − 1). An entry is called by its optimizer, "adamw", "adamw → adafactor", or report::run_name where that is another's too. What is missing or not finite is shown as "–"; strings are escaped. Below 2 MB for
 /// eight optimizers with five seeds and 10,000 steps each: curves are thinned to what can be seen,
 /// and of many labels the rare ones are counted together.
 std::string report_html(const Json& comparison);
@@ -25,10 +25,6 @@ std::string report_html(const Json& comparison);
 /// The runs, steps and lines of logs that it lacks: "sgd with seed 1 failed: the loss is inf …", "lion with seed 2 has not
 /// ended", "came with seed 1: 3 of 96 steps were skipped …", "runs/mine/metrics.jsonl: 3 lines are damaged and left out".
 std::vector<std::string> what_it_lacks(const Json& comparison);
-
-/// Of a run's record: what it is called beside others, "adamw:lr=0.001", with those that it changed to, "adamw:lr=0.001 →
-/// adafactor"; where collect_runs has given it one, its "name".
-std::string run_name(const Json& run);
 
 /// Of a run's record: "11 of 12 steps were skipped (loss or gradient not finite), the first at step 2"; empty where none was.
 std::string skipped_steps(const Json& run);

@@ -138,8 +138,9 @@ struct MemoryVerb {
 
   // ---- answers
 
-  std::string fit(i64 bytes) const {
-    const double needed = static_cast<double>(bytes) / kGiga;
+  /// What a step needs at its peak, and the best weights, which training keeps.
+  std::string fit(const StepMemory& step, const OptimizerMemory& of) const {
+    const double needed = static_cast<double>(of.peak_bytes + step.parameter_bytes) / kGiga;
     if (fits) return needed <= *fits ? "yes" : "no";
     for (i64 device : kDevices)
       if (needed <= static_cast<double>(device)) return fmt::format("{} GB", device);
@@ -165,7 +166,7 @@ struct MemoryVerb {
         {"temporary_bytes", of.temporary_bytes},
         {"sum_bytes", of.sum_bytes},
         {"peak_bytes", of.peak_bytes},
-        {"fits", fit(of.peak_bytes + step.parameter_bytes)}};
+        {"fits", fit(step, of)}};
   }
 
   static Json to_json(const MeasuredMemory& measured) {
@@ -253,19 +254,19 @@ struct MemoryVerb {
   void print_optimizers(const nn::EncoderConfig& config, const StepMemory& step,
                         const std::vector<OptimizerMemory>& all) const {
     const Unit size(step);
+    const std::string question = fits ? fmt::format("in {} GB?", *fits) : "fits into";
     std::size_t width = 9;
     for (const OptimizerMemory& of : all) width = std::max(width, of.spec.size());
     fmt::print("{:<{}} {:>18} {:>13} {:>10} | {:>10} {:>10} {:>10} {:>11} {:>10} {:>10}  {}\n",
                "optimizer", width, "state elements", "block scales", "momentum %", "weights",
-               "gradients", "state", "activations", "sum", "peak",
-               fits ? fmt::format("in {} GB?", *fits) : "fits into");
+               "gradients", "state", "activations", "sum", "peak", question);
     for (const OptimizerMemory& of : all)
       fmt::print("{:<{}} {:>18} {:>13} {:>10.1f} | {:>10} {:>10} {:>10} {:>11} {:>10} {:>10}  {}\n",
                  of.spec, width, grouped(of.state.elements()), grouped(of.state.scales()),
                  100 * static_cast<double>(of.momentum) / static_cast<double>(step.parameter_count),
                  size(step.parameter_bytes), size(step.gradient_bytes), size(of.state.bytes()),
                  size(step.activation_bytes), size(of.sum_bytes), size(of.peak_bytes),
-                 fit(of.peak_bytes + step.parameter_bytes));
+                 fit(step, of));
     fmt::print(
         "\nstate elements: the values of all slots, and a step count for each tensor where the "
         "optimizer keeps one; 8-bit\n  state has a scale for each block beside them (the two code "
@@ -279,8 +280,8 @@ struct MemoryVerb {
         size(step.parameter_bytes), size.name(),
         kind.checkpoint_layers ? ", and a block's activations come back for it" : "",
         kind.precision == DType::f32 ? "" : ", and a product's operands are fp32 for the moment",
-        fits ? fmt::format("in {} GB?", *fits) : "fits into", size(step.parameter_bytes),
-        size.name(), size(gpu_scratch_bytes(config, step.batch)), size.name());
+        question, size(step.parameter_bytes), size.name(),
+        size(gpu_scratch_bytes(config, step.batch)), size.name());
   }
 
   /// Says on standard error where training takes an optimizer with options that need other memory: SGD with momentum.

@@ -267,9 +267,8 @@ void tell_of_momentum(const std::string& spec) {
 
 std::string with_option(const std::string& optimizer, const std::string& name,
                         const std::string& value) {
-  for (const auto& [given, of_spec] : parse_spec(optimizer).second)
-    check(given != name, "--{0} {1} and --optimizer {2} give {0} twice; leave one out", name, value,
-          optimizer);
+  check(!has_option(optimizer, name), "--{0} {1} and --optimizer {2} give {0} twice; leave one out",
+        name, value, optimizer);
   return fmt::format("{}:{}={}", optimizer, name, value);
 }
 

@@ -4,13 +4,12 @@
 
 #include <cmath>
 
-#include "train/report.hpp"
+#include "train/chart/drawing.hpp"
 
 namespace minima::report {
 namespace {
 
-constexpr std::size_t kListed = 40;   // values of an array that are written out
-constexpr std::size_t kRowHead = 18;  // characters of a name, as in charts: a dozen columns follow
+constexpr std::size_t kListed = 40;  // values of an array that are written out
 
 std::string spaced(std::string key) {
   std::ranges::replace(key, '_', ' ');
@@ -61,10 +60,18 @@ Comparison read(const Json& json) {
   return comparison;
 }
 
+std::string without_options(const std::string& spec) { return spec.substr(0, spec.find(':')); }
+
+std::string run_name(const Json& run) {
+  const std::string name = text(run, "/name"), spec = text(run, "/spec");
+  if (!name.empty()) return name;
+  return with_changes(spec.empty() ? text(run, "/optimizer") : spec, run);
+}
+
 std::string with_changes(std::string first, const Json& run) {
   for (const Json& change : at(run, "/switches")) {
     const std::string to = text(change, "/to");
-    if (!to.empty()) first += " → " + to.substr(0, to.find(':'));
+    if (!to.empty()) first += " → " + without_options(to);
   }
   return first;
 }
@@ -79,8 +86,7 @@ std::vector<chart::Mark> change_marks(const Comparison& comparison) {
     for (const Json& change : at(*entry.runs.front(), "/switches")) {
       const std::string to = text(change, "/to");
       const double step = number(change, "/step");
-      if (std::isfinite(step))
-        marks.push_back({"→ " + to.substr(0, to.find(':')), entry.style, step});
+      if (std::isfinite(step)) marks.push_back({"→ " + without_options(to), entry.style, step});
     }
   return marks;
 }
@@ -202,15 +208,16 @@ std::string figure(std::string_view heading, const std::string& image, const std
 }
 
 std::vector<std::string> row_heads(const Comparison& comparison) {
-  std::vector<std::string> names, heads;
-  for (const Entry& entry : comparison.entries) names.push_back(entry.name);
-  const std::vector<std::string> shown = html::shortened(names, kRowHead);
-  for (std::size_t i = 0; i < names.size(); ++i) {
-    const std::string whole = escaped(names[i]);
-    heads.push_back(fmt::format(
-        "<th scope=\"row\"{}>{}{}</th>",
-        shown[i] == names[i] ? "" : fmt::format(" title=\"{0}\" aria-label=\"{0}\"", whole),
-        chart::swatch(comparison.entries[i].style), escaped(shown[i])));
+  std::vector<std::string> heads;
+  const std::vector<std::string> shown = chart::shown(comparison.entries);
+  for (std::size_t i = 0; i < shown.size(); ++i) {
+    const Entry& entry = comparison.entries[i];
+    heads.push_back(
+        fmt::format("<th scope=\"row\"{}>{}{}</th>",
+                    shown[i] == entry.name
+                        ? ""
+                        : fmt::format(" title=\"{0}\" aria-label=\"{0}\"", escaped(entry.name)),
+                    chart::swatch(entry.style), escaped(shown[i])));
   }
   return heads;
 }

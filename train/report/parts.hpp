@@ -44,6 +44,11 @@ struct Comparison {
 
 Comparison read(const Json& json);
 
+/// "adamw:lr=1e-3" → "adamw".
+std::string without_options(const std::string& spec);
+/// Of a run's record: what it is called beside others, "adamw:lr=0.001", with those that it changed to, "adamw:lr=0.001 →
+/// adafactor"; where collect_runs has given it one, its "name".
+std::string run_name(const Json& run);
 /// `first`, and the optimizers that this run changed to: "adamw → adafactor".
 std::string with_changes(std::string first, const Json& run);
 /// Of what is recorded before training (state, options), where it was of another optimizer then; else empty.
