@@ -8,6 +8,7 @@
 /// table, then a JSON line.
 #include <dlfcn.h>
 
+#include <cstdlib>
 #include <cstring>
 
 #include "bench/device.hpp"
@@ -97,6 +98,9 @@ int main(int argc, char** argv) try {
   const i64 dim = number(1, 256), layers = number(2, 4), hidden = number(4, 1024),
             tokens = number(5, 800), texts = number(6, 32), rounds = number(8, 5);
   const int all = static_cast<int>(number(7, 2));
+  // OpenBLAS reads it where it is loaded: its threads are to sleep soon after a call. By default they look for work for
+  // some 20 ms, and one that holds a core then leaves the other to both of ours.
+  setenv("OPENBLAS_THREAD_TIMEOUT", "4", 0);
   std::vector<Product> products;
   add_linear(products, layers - 1, tokens, dim, 3 * dim);
   add_linear(products, 1, tokens, dim, 2 * dim);

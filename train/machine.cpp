@@ -11,6 +11,7 @@
 
 #include "core/ops/matmul.hpp"
 #include "core/rng.hpp"
+#include "core/version.hpp"
 
 namespace minima {
 namespace {
@@ -125,7 +126,8 @@ Tensor random_matrix(i64 rows, i64 columns, RandomSequence& random) {
 MachineInfo describe_machine() {
   struct sysinfo system {};
   sysinfo(&system);
-  return {processor_name(),
+  return {version(),
+          processor_name(),
           cores(),
           threads(),
           static_cast<i64>(system.totalram) * system.mem_unit,
@@ -138,7 +140,8 @@ MachineInfo describe_machine() {
 }
 
 Json MachineInfo::to_json() const {
-  return {{"processor", processor},
+  return {{"minima", minima},
+          {"processor", processor},
           {"cores", cores},
           {"threads", threads},
           {"memory", memory},

@@ -10,6 +10,7 @@
 namespace minima {
 
 struct MachineInfo {
+  std::string minima;            ///< the program's own version
   std::string processor;         ///< its model name
   int cores;                     ///< that this process may run on
   int threads;                   ///< that compute

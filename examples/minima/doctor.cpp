@@ -64,6 +64,7 @@ void print(const MachineInfo& machine, const Measurements& measured) {
                        peak);
   };
   const blas::Info& blas = machine.blas;
+  row("minima", machine.minima);
   row("processor",
       fmt::format("{}, {} core{}, {:.1f} GB of memory", machine.processor, machine.cores,
                   machine.cores == 1 ? "" : "s", static_cast<double>(machine.memory) / (1 << 30)));

@@ -9,6 +9,7 @@
 #include "core/error.hpp"
 #include "core/nearest.hpp"
 #include "core/utf8.hpp"
+#include "core/version.hpp"
 #include "examples/minima/configuration.hpp"
 #include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"
@@ -81,6 +82,7 @@ int main(int argc, char** argv) {
   minima::hold_closed_streams();
   std::signal(SIGXFSZ, SIG_IGN);  // a file too large is a write that fails, and leaves nothing
   CLI::App app("minima: train small text classifiers and compare the optimizers that train them");
+  app.set_version_flag("--version", fmt::format("minima {}", minima::version()));
   app.require_subcommand(1);
   minima::add_compare(app);
   minima::add_train(app);

@@ -21,6 +21,8 @@ TEST_CASE("compare prints the table, and with --json the documented fields") {
         "tokens_per_second", "peak_bytes", "dev", "test", "train_loss"})
     CHECK(json["runs"][0].contains(key));
   CHECK(shell.exists("run/report.html"));
+  CHECK(shell.minima("--version").out ==
+        "minima " + json["machine"]["minima"].get<std::string>() + "\n");
   const Answer table = shell.minima(std::string("compare --out run2") + kTiny);
   CHECK(table.out.find("adamw8bit") != std::string::npos);
   CHECK(table.out.find("bag of words") != std::string::npos);
