@@ -80,3 +80,20 @@ TEST_CASE("mean, deviation and median are the textbook's") {
   CHECK(median({5, 1, 9}) == 5);
   CHECK(median({4, 1, 2, 9}) == 3);
 }
+
+TEST_CASE("Matthews' coefficient and scores by name") {
+  ConfusionMatrix two(
+      2);  // scikit-learn: matthews_corrcoef = 0.4780914437337574 for tp 6, fn 2, fp 1, tn 3
+  two.add(1, 1, 6), two.add(1, 0, 2), two.add(0, 1, 1), two.add(0, 0, 3);
+  CHECK(two.mcc() == doctest::Approx((6 * 3 - 1 * 2) / std::sqrt(7.0 * 8 * 4 * 5)));
+  const Evaluation evaluation{two, 0.5};
+  CHECK(evaluation.score("mcc") == two.mcc());
+  CHECK(evaluation.score("f1") == two.macro_f1());
+  CHECK(evaluation.score("loss") == 0.5);
+  CHECK_THROWS_WITH_AS(evaluation.score("recall"), doctest::Contains("accuracy"), Error);
+  const Evaluation read = Evaluation::from_json(evaluation.to_json());
+  CHECK(read.to_json() == evaluation.to_json());
+  ConfusionMatrix same(3);
+  same.add(0, 0, 5), same.add(1, 0, 5);
+  CHECK(same.mcc() == 0);
+}

@@ -1,0 +1,90 @@
+/// The Accelerator by itself: fp16's scale, and its state.
+#include "train/accelerator.hpp"
+
+#include "autograd/autocast.hpp"
+#include "autograd/layers.hpp"
+#include "tests/support.hpp"
+#include "tests/train/line.hpp"
+
+using namespace minima;
+using test::Line, test::times;
+
+TEST_CASE("fp16 scales the loss: half of it after an overflow, twice after a thousand good steps") {
+  // The gradient of the product is 2 · scale; above 65,504 it is infinite.
+  struct Product {
+    Parameter w{.name = "w", .value = Tensor::full({1, 2}, 1), .gradient = {}};
+    Optimizer optimizer = make_optimizer("sgd:lr=1e-4", {&w});
+    Accelerator accelerator{{.schedule = "constant", .warmup = 0, .precision = Precision::fp16}};
+    std::vector<StepRecord> steps;
+
+    Product() {
+      accelerator.prepare(
+          {&w}, optimizer, [](i64) { return std::vector<std::vector<i64>>{{0}}; }, 1010);
+    }
+    void run(i64 until) {
+      while (accelerator.steps() < until && accelerator.next()) {
+        const Autocast narrow(accelerator.pass().precision);
+        accelerator.backward(times(sum(linear(Tensor::full({1, 2}, 0.1), w)), 2));
+        steps.push_back(accelerator.step());
+      }
+    }
+  };
+  Product whole;
+  whole.run(1010);
+  std::vector<i64> skipped;
+  for (const StepRecord& step : whole.steps)
+    if (step.skipped) skipped.push_back(step.step);
+  CHECK(skipped ==
+        std::vector<i64>{1, 2, 1003});  // at 2¹⁶ and 2¹⁵; steps 3 to 1002 are good at 2¹⁴
+  CHECK(whole.steps[0].scale == 65536);
+  CHECK(whole.steps[2].scale == 16384);
+  CHECK(whole.steps[1002].scale == 32768);
+  CHECK(whole.steps[1003].scale == 16384);
+  CHECK(whole.steps[5].grad_norm == doctest::Approx(2 * 0.1 * std::sqrt(2)).epsilon(1e-3));
+
+  for (const i64 at : {1, 500, 1002}) {
+    CAPTURE(at);
+    Product first, second;
+    first.run(at);
+    second.w.value.copy_from(first.w.value);
+    second.accelerator.restore(first.accelerator.state());
+    second.run(1010);
+    CHECK(second.w.value.data<float>()[0] == whole.w.value.data<float>()[0]);
+    CHECK(second.steps.back().scale == whole.steps.back().scale);
+  }
+  Accelerator other({.schedule = "constant", .warmup = 0});
+  other.prepare(
+      {&whole.w}, whole.optimizer, [](i64) { return std::vector<std::vector<i64>>{{0}}; }, 1010);
+  CHECK_THROWS_WITH_AS(other.restore(whole.accelerator.state()), doctest::Contains("precision"),
+                       Error);
+}
+
+TEST_CASE("an accelerator goes back to the start, and is prepared once") {
+  Line line;
+  Optimizer optimizer = make_optimizer("adamw:lr=0.02", line.objective().parameters);
+  const Batches batches = [](i64 epoch) {
+    return std::vector<std::vector<i64>>{{10 * epoch}, {10 * epoch + 1}, {10 * epoch + 2}};
+  };
+  Accelerator accelerator({.schedule = "constant", .warmup = 0});
+  accelerator.prepare({&line.slope}, optimizer, batches, 9);
+  Json start = accelerator.state();
+  const auto drawn = [&](i64 n) {
+    std::vector<i64> all;
+    for (i64 i = 0; i < n; ++i) {
+      accelerator.next();
+      all.push_back(accelerator.indices()[0]);
+      accelerator.backward(line.objective().loss(accelerator.indices(), accelerator.pass()).loss);
+      accelerator.step();
+    }
+    return all;
+  };
+  const std::vector<i64> first = drawn(5);
+  CHECK(first == std::vector<i64>{0, 1, 2, 10, 11});
+  accelerator.restore(start);
+  CHECK(drawn(5) == first);
+  start["batch"] = 2;
+  CHECK_THROWS_WITH_AS(accelerator.restore(start), doctest::Contains("batch is 2"), Error);
+  CHECK_THROWS_WITH_AS(accelerator.prepare({&line.slope}, optimizer, batches, 9),
+                       doctest::Contains("prepare was called before"), Error);
+  CHECK_THROWS_AS(total_steps(batches, 3, 0), Error);
+}

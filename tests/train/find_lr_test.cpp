@@ -1,0 +1,61 @@
+#include "train/find_lr.hpp"
+
+#include "tests/support.hpp"
+#include "tests/train/small_task.hpp"
+
+using namespace minima;
+using test::small_task;
+
+TEST_CASE("a loss that blows up does not flatten the curve of a search for a learning rate") {
+  LearningRateCurve curve{"adamw", {}, {}, {1.79, 1.80, 1.75, 1.71, 1.78, 4, 15}, 0, 0, 0};
+  for (std::size_t i = 0; i < curve.smoothed.size(); ++i)
+    curve.rates.push_back(std::pow(10, static_cast<double>(i) - 6));
+  CHECK(highest_drawn({curve}) == doctest::Approx(1.89));
+  const std::string page = find_lr_page({curve});
+  CHECK(page.find(">1.90</text>") != std::string::npos);
+  CHECK(page.find(">2.00</text>") == std::string::npos);
+  CHECK(page.find("A curve ends where it passes 1.89") != std::string::npos);
+  // Of 48 cells: (1.75 − 1.71) / (1.89 − 1.71), and all of what is beyond.
+  const auto cells = [](int n) {
+    std::string text;
+    while (n-- > 0) text += "█";
+    return text + "\n";
+  };
+  CHECK(curve.text().find("1.750  " + cells(11)) != std::string::npos);
+  CHECK(curve.text().find("15.000  " + cells(48)) != std::string::npos);
+}
+
+TEST_CASE("the search for a learning rate leaves the weights alone and suggests one that trains") {
+  TrainingOptions options{.epochs = 1, .batch = BatchSize::of_texts(16)};
+  nn::Classifier model(small_task().config);
+  model.initialize(1);
+  const std::vector<float> before = test::values_of(model.parameters());
+  const Objective objective = classification(model, small_task().data, options);
+  for (const std::string spec :
+       {"adamw", "sgd:momentum=0.9", "adafactor:relative_step=false:lr=1"}) {
+    CAPTURE(spec);
+    const LearningRateCurve curve = find_learning_rate(objective, spec, options);
+    CHECK(test::values_of(model.parameters()) == before);
+    CHECK(curve.suggestion > 1e-6);
+    CHECK(curve.suggestion < curve.lowest);
+    CHECK(curve.rates.size() == curve.smoothed.size());
+    CHECK(curve.text().find("suggested lr") != std::string::npos);
+  }
+  // In the precision that training will have; the first gradients of fp16 may overflow and lower its scale.
+  const LearningRateCurve wide = find_learning_rate(objective, "adamw", options);
+  for (const Precision precision : {Precision::bf16, Precision::fp16}) {
+    options.precision = precision;
+    const LearningRateCurve narrow = find_learning_rate(objective, "adamw", options);
+    CHECK(test::values_of(model.parameters()) == before);
+    CHECK(narrow.losses != wide.losses);
+    CHECK(narrow.losses[0] == doctest::Approx(wide.losses[0]).epsilon(0.01));
+    CHECK(narrow.rates.size() > 50);
+    CHECK(narrow.suggestion / wide.suggestion == doctest::Approx(1).epsilon(9));
+  }
+  options.precision = Precision::fp32;
+  CHECK_THROWS_WITH_AS(find_learning_rate(objective, "adafactor", options),
+                       doctest::Contains("relative_step"), Error);
+  CHECK(with_learning_rate("adamw:lr=1:eps=1e-6", 0.5) == "adamw:eps=1e-6:lr=0.5");
+  CHECK(learning_rate("adamw:lr=2e-3") == 2e-3);
+  CHECK_FALSE(learning_rate("adafactor"));
+}
