@@ -35,7 +35,12 @@ std::string describe(const CLI::App& app, const CLI::ParseError& error, int argc
         word == verb->get_name() || std::ranges::count(names, word))
       continue;
     if (no_verb && !word.starts_with('-')) message = fmt::format("there is no verb '{}'", word);
-    message += minima::did_you_mean(word, names);
+    std::error_code none;
+    if (unknown && std::filesystem::exists(word, none) &&
+        verb->get_description().find("of standard input") != std::string::npos)
+      message += fmt::format(". Lines come by standard input: < {}", word);
+    else
+      message += minima::did_you_mean(word, names);
     break;
   }
   return message + fmt::format(" (minima {}--help lists what there is)",
