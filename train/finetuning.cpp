@@ -4,15 +4,15 @@
 #include <charconv>
 #include <cmath>
 #include <map>
-#include <set>
 
 #include "optim/options.hpp"
 
 namespace minima {
 namespace {
 
-bool has_parts(const std::string& name, const std::string& pattern) {
-  return ("." + name + ".").find("." + pattern + ".") != std::string::npos;
+/// Whether `parts` are whole parts of the name, between its points.
+bool has_parts(const std::string& name, const std::string& parts) {
+  return ("." + name + ".").find("." + parts + ".") != std::string::npos;
 }
 
 /// l of "….layer.l.…"; −1 of the embeddings; none of a head.
@@ -50,19 +50,28 @@ std::string with_factor(const std::string& options, const std::string& spec, dou
 
 }  // namespace
 
-void freeze(const std::vector<Parameter*>& parameters, const std::vector<std::string>& patterns) {
-  std::set<Parameter*> frozen;
-  for (const std::string& pattern : patterns) {
-    const auto meant = [&](const Parameter* each) { return has_parts(each->name, pattern); };
-    check(std::ranges::any_of(parameters, meant),
+bool freezes(const std::vector<std::string>& patterns, const std::string& name) {
+  return std::ranges::any_of(patterns, [&](const auto& each) { return has_parts(name, each); });
+}
+
+void check_freezing(const std::vector<std::string>& patterns,
+                    const std::vector<std::string>& names) {
+  for (const std::string& pattern : patterns)
+    check(std::ranges::any_of(names, [&](const auto& name) { return has_parts(name, pattern); }),
           "freeze: no parameter's name has the part '{}'; the first is '{}'", pattern,
-          parameters.empty() ? "" : parameters.front()->name);
-    std::ranges::copy_if(parameters, std::inserter(frozen, frozen.end()), meant);
-  }
-  const auto trains = [&](Parameter* each) { return each->trainable && !frozen.contains(each); };
+          names.empty() ? "" : names.front());
+}
+
+void freeze(const std::vector<Parameter*>& parameters, const std::vector<std::string>& patterns) {
+  std::vector<std::string> names;
+  for (const Parameter* parameter : parameters) names.push_back(parameter->name);
+  check_freezing(patterns, names);
+  const auto trains = [&](const Parameter* each) {
+    return each->trainable && !freezes(patterns, each->name);
+  };
   check(patterns.empty() || std::ranges::any_of(parameters, trains),
         "freeze: nothing is left to train");
-  for (Parameter* parameter : frozen) parameter->trainable = false;
+  for (Parameter* parameter : parameters) parameter->trainable = trains(parameter);
 }
 
 std::vector<ParameterGroup> decay_by_layer(const std::vector<ParameterGroup>& groups,

@@ -16,6 +16,10 @@ namespace minima {
 /// below the lowest layer that trains is not even computed in the backward pass. Throws Error for a
 /// pattern that no name has, and when nothing would be left to train.
 void freeze(const std::vector<Parameter*>& parameters, const std::vector<std::string>& patterns);
+/// Whether it keeps a parameter of that name as it is, and what it throws for a pattern that none of the names has.
+bool freezes(const std::vector<std::string>& patterns, const std::string& name);
+void check_freezing(const std::vector<std::string>& patterns,
+                    const std::vector<std::string>& names);
 
 /// Splits groups by layer: the learning rate of a layer is `decay` times that of the one above it.
 /// Above all are the heads, below all the embeddings: of L layers, layer l has

@@ -9,6 +9,7 @@
 #include "core/cpu/threads.hpp"
 #include "core/ops/matmul.hpp"
 #include "optim/optimizer.hpp"
+#include "train/finetuning.hpp"
 
 namespace minima {
 namespace {
@@ -78,10 +79,10 @@ OptimizerMemory predict_optimizer(const std::string& spec, const StepMemory& ste
   static const std::set<std::string> kMomentum{"exp_avg", "momentum_buffer", "basis", "coef"};
   OptimizerMemory result;
   result.spec = spec;
-  result.state = plan_state(spec, step.parameters);
+  result.state = plan_state(spec, step.trained);
   for (const PlannedSlot& slot : result.state.slots)
     if (kMomentum.contains(slot.slot)) result.momentum += slot.elements();
-  result.temporary_bytes = temporary_bytes(result.state, step.parameters);
+  result.temporary_bytes = temporary_bytes(result.state, step.trained);
   const i64 state = result.state.bytes();
   result.sum_bytes = step.parameter_bytes + step.gradient_bytes + state + step.activation_bytes;
   result.peak_bytes = step.parameter_bytes + state +
@@ -104,7 +105,10 @@ MeasuredMemory measure_step(const nn::EncoderConfig& config, const BatchShape& s
   model.initialize(1);
   const std::vector<Parameter*> parameters = model.parameters();
   measured.parameter_bytes = grown();
-  Optimizer optimizer = make_optimizer(spec, parameters);
+  freeze(parameters, kind.freeze);
+  std::vector<Parameter*> trained;
+  std::ranges::copy_if(parameters, std::back_inserter(trained), &Parameter::trainable);
+  Optimizer optimizer = make_optimizer(spec, trained);
   measured.state_bytes = grown();
   measured.state_elements = optimizer.state_elements();
 
@@ -118,7 +122,7 @@ MeasuredMemory measure_step(const nn::EncoderConfig& config, const BatchShape& s
   const Variable loss = cross_entropy(model(batch, pass), batch.labels);
   measured.activation_bytes = grown();
   loss.backward();
-  for (const Parameter* parameter : parameters)
+  for (const Parameter* parameter : trained)
     measured.gradient_bytes +=
         parameter->gradient.values().bytes() +
         (parameter->gradient.ids().defined() ? parameter->gradient.ids().bytes() : 0);

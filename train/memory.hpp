@@ -63,7 +63,8 @@ struct Activation {
 struct StepMemory {
   BatchShape batch;
   std::vector<ParameterShape> parameters;  ///< of the model, in its order
-  i64 parameter_count = 0;
+  std::vector<ParameterShape> trained;     ///< those that are not frozen; of them there is state
+  i64 parameter_count = 0, trained_count = 0;
   i64 parameter_bytes = 0;
   std::vector<Activation> activations;
   i64 activation_bytes = 0;
@@ -76,15 +77,16 @@ struct StepMemory {
 
 /// How the step is done.
 struct StepKind {
-  bool checkpoint_layers = false;  ///< see nn::Pass
-  DType precision = DType::f32;    ///< of products
+  bool checkpoint_layers = false;        ///< see nn::Pass
+  DType precision = DType::f32;          ///< of products
+  std::vector<std::string> freeze = {};  ///< see freeze, train/finetuning.hpp
 };
 
 StepMemory predict_step(const nn::EncoderConfig& config, const BatchShape& batch,
                         const StepKind& kind = {});
 /// What predict_step and measure_step refuse: throws Error when a size of the config is out of range
 /// (check_sizes), or the batch's is: not positive, more than 2²⁴ tokens, or longer texts than the
-/// model has positions.
+/// model has positions. They refuse what freeze does, too.
 void check_step(const nn::EncoderConfig& config, const BatchShape& batch);
 
 /// What ops on a GPU may hold for the moment, beyond the peak: a product its workspace (core/ops/matmul.hpp), or

@@ -1,6 +1,7 @@
 /// predict_step: a step is run on sizes. Each op and layer is written as its original is, with the same lifetimes.
 #include <optional>
 
+#include "train/finetuning.hpp"
 #include "train/memory.hpp"
 #include "train/memory_tape.hpp"
 
@@ -14,7 +15,11 @@ class Model {
   Model(const nn::EncoderConfig& config, const BatchShape& batch, const StepKind& kind)
       : config_(config), batch_(batch), kind_(kind) {}
 
-  struct Linear {
+  /// Whether its weight and its bias train.
+  struct Trained {
+    bool weight, bias;
+  };
+  struct Linear : Trained {
     i64 in, out;
     const char* name;
   };
@@ -125,40 +130,50 @@ class Model {
   struct WeightGradients {
     Tensor w, b;
   };
-  WeightGradients weight_gradients(i64 rows, i64 in, i64 out) {
-    const Tensor dy = widened(rows * out), x = widened(rows * in);
-    Tensor dw = tape.allocate(out * in);
-    return {std::move(dw), column_sums(rows, out)};
+  WeightGradients weight_gradients(i64 rows, i64 in, i64 out, Trained of = {true, true}) {
+    if (!of.weight && !of.bias) return {};
+    const Tensor dy = widened(rows * out), x = of.weight ? widened(rows * in) : nullptr;
+    Tensor dw = of.weight ? tape.allocate(out * in) : nullptr;
+    return {std::move(dw), of.bias ? column_sums(rows, out) : nullptr};
   }
 
   // ---- nn: layers
 
+  /// Notes the parameter; whether it trains.
+  bool add_parameter(const std::string& name, const Shape& shape) {
+    parameters.push_back({name, shape});
+    const bool trains = !freezes(kind_.freeze, name);
+    if (trains) trained.push_back(parameters.back());
+    return trains;
+  }
+  std::size_t leaf(bool trains) { return trains ? tape.leaf() : kNoNode; }
+
   Linear linear(const std::string& path, i64 in, i64 out, const char* name) {
-    parameters.push_back({path + ".weight", {out, in}});
-    parameters.push_back({path + ".bias", {out}});
-    return {in, out, name};
+    const bool weight = add_parameter(path + ".weight", {out, in}),
+               bias = add_parameter(path + ".bias", {out});
+    return {{weight, bias}, in, out, name};
   }
   /// `input`: its name among the activations.
   Variable apply(const Linear& layer, const Variable& x, const char* input) {
     const i64 rows = x.rows, in = layer.in, out = layer.out;
-    const std::size_t weight = tape.leaf(), bias = tape.leaf();
+    const std::size_t weight = leaf(layer.weight), bias = leaf(layer.bias);
     const Tensor from = operand(x, input), w = operand({layer});
-    return given(
-        tape.record(product(rows, in, out, layer.name), rows, out, {x.node, weight, bias},
-                    [this, rows, in, out, from, w, rounds = x.given_rounded](const Tensor&) {
-                      Tensor dx = input_gradient(rows, in, out, rounds);
-                      auto [dw, db] = weight_gradients(rows, in, out);
-                      return Grads{std::move(dx), std::move(dw), std::move(db)};
-                    }));
+    return given(tape.record(product(rows, in, out, layer.name), rows, out, {x.node, weight, bias},
+                             [this, rows, in, out, from, w, rounds = x.given_rounded,
+                              trained = layer, need_x = x.node != kNoNode](const Tensor&) {
+                               Tensor dx = need_x ? input_gradient(rows, in, out, rounds) : nullptr;
+                               auto [dw, db] = weight_gradients(rows, in, out, trained);
+                               return Grads{std::move(dx), std::move(dw), std::move(db)};
+                             }));
   }
 
-  void norm(const std::string& path) {
-    parameters.push_back({path + ".weight", {config_.dim}});
-    parameters.push_back({path + ".bias", {config_.dim}});
+  Trained norm(const std::string& path) {
+    const bool weight = add_parameter(path + ".weight", {config_.dim});
+    return {weight, add_parameter(path + ".bias", {config_.dim})};
   }
-  Variable apply_norm(const Variable& x, const char* name) {
+  Variable apply_norm(Trained norm, const Variable& x, const char* name) {
     const i64 rows = x.rows, d = x.columns;
-    const std::size_t gamma = tape.leaf(), beta = tape.leaf();
+    const std::size_t gamma = leaf(norm.weight), beta = leaf(norm.bias);
     Tensor y = tape.allocate(rows * d, name);
     const Tensor mean = tape.allocate(rows, "means"), rstd = tape.allocate(rows, "1/deviations");
     return tape.record(
@@ -176,8 +191,8 @@ class Model {
 
   Variable feed_forward(const Linear& lin1, const Linear& lin2, const Variable& x) {
     const i64 rows = x.rows, in = lin1.in, hidden = lin1.out, out = lin2.out;
-    std::vector<std::size_t> inputs{x.node};
-    for (int i = 0; i < 4; ++i) inputs.push_back(tape.leaf());
+    const std::vector<std::size_t> inputs{x.node, leaf(lin1.weight), leaf(lin1.bias),
+                                          leaf(lin2.weight), leaf(lin2.bias)};
     const Tensor from = operand(x, "first norm"), w1 = operand({lin1}), w2 = operand({lin2});
     const Tensor h = product(rows, in, hidden, lin1.name);
     Tensor y = [&] {
@@ -188,7 +203,7 @@ class Model {
       return product(rows, hidden, out, lin2.name);
     }();
     return given(
-        tape.record(std::move(y), rows, out, std::move(inputs),
+        tape.record(std::move(y), rows, out, inputs,
                     [this, rows, in, hidden, out, from, w1, w2, h, node = x.node](const Tensor&) {
                       Tensor so_far = product_so_far(node, rows * in);
                       Tensor g = h;  // f32: it takes h's place
@@ -206,15 +221,17 @@ class Model {
                       }();
                       auto [dw2, db2] = weight_gradients(rows, hidden, out);
                       auto [dw1, db1] = weight_gradients(rows, in, hidden);
-                      return Grads{input_gradient(rows, in, hidden, false, std::move(so_far)), dw1,
-                                   db1, dw2, db2};
+                      Tensor dx;
+                      if (node != kNoNode)
+                        dx = input_gradient(rows, in, hidden, false, std::move(so_far));
+                      return Grads{dx, dw1, db1, dw2, db2};
                     }));
   }
 
-  Variable residual_norm(const Variable& x, const Variable& residual, double rate, const Rows& rows,
-                         const char* sum_name, const char* name) {
+  Variable residual_norm(Trained norm, const Variable& x, const Variable& residual, double rate,
+                         const Rows& rows, const char* sum_name, const char* name) {
     const i64 n = x.rows, d = x.columns;
-    const std::size_t gamma = tape.leaf(), beta = tape.leaf();
+    const std::size_t gamma = leaf(norm.weight), beta = leaf(norm.bias);
     Tensor y = tape.allocate(n * d, name);
     const Tensor sum = narrow() ? rounded(n * d, sum_name) : tape.allocate(n * d, sum_name),
                  mean = tape.allocate(n, "means"), rstd = tape.allocate(n, "1/deviations"),
@@ -238,8 +255,11 @@ class Model {
   Variable projected_attention(const Variable& x, const Variable* asking, const Linear& q_lin,
                                const Linear& k_lin, const Linear& v_lin, const Rows& rows) {
     const i64 d = x.columns, all = x.rows, asked = asking ? asking->rows : all;
-    std::vector<std::size_t> inputs{x.node, asking ? asking->node : tape.leaf()};
-    for (int i = 0; i < 6; ++i) inputs.push_back(tape.leaf());
+    std::vector<std::size_t> inputs{x.node, asking ? asking->node : kNoNode};
+    for (const Linear* layer : {&q_lin, &k_lin, &v_lin}) {
+      inputs.push_back(leaf(layer->weight));
+      inputs.push_back(leaf(layer->bias));
+    }
     const Tensor w = operand({q_lin, k_lin, v_lin}), from = operand(x, "input"),
                  from_asking = asking ? operand(*asking, "first tokens") : nullptr;
     std::vector<Tensor> kept;
@@ -287,18 +307,19 @@ class Model {
           };
           if (from_asking) {
             weights(2, asked, 1);
-            grads[1] = input_gradient(asked, d, d);
+            if (node != kNoNode) grads[1] = input_gradient(asked, d, d);
           }
           weights(from_asking ? 4 : 2, all, from_asking ? 2 : 3);
-          grads[0] = input_gradient(all, d, (from_asking ? 2 : 3) * d, false, std::move(so_far));
+          if (node != kNoNode)
+            grads[0] = input_gradient(all, d, (from_asking ? 2 : 3) * d, false, std::move(so_far));
           return grads;
         }));
   }
 
   /// `looked_up`: how many rows of the table get a gradient, each with its id.
-  Variable embedding(i64 looked_up, const Tensor& ids = nullptr) {
+  Variable embedding(bool trains, i64 looked_up, const Tensor& ids = nullptr) {
     const i64 d = config_.dim;
-    return tape.record(tape.allocate(batch_.tokens * d), batch_.tokens, d, {tape.leaf()},
+    return tape.record(tape.allocate(batch_.tokens * d), batch_.tokens, d, {leaf(trains)},
                        [this, looked_up, d, ids](const Tensor&) {
                          return Grads{tape.allocate(looked_up * (d + 2))};  // an id is two floats
                        });
@@ -309,23 +330,25 @@ class Model {
   Variable embeddings(const Rows& rows) {
     const std::string path = fmt::format("{}.embeddings.", names_.model_type);
     const bool typed = config_.architecture == nn::Architecture::bert;
-    parameters.push_back({path + "word_embeddings.weight", {config_.vocabulary, config_.dim}});
-    parameters.push_back({path + "position_embeddings.weight", {config_.positions, config_.dim}});
-    if (typed)
-      parameters.push_back(
-          {path + "token_type_embeddings.weight", {config_.token_types, config_.dim}});
-    norm(path + "LayerNorm");
-    const i64 words = std::min(batch_.tokens, config_.vocabulary - 1);  // [PAD] gets no gradient
-    Variable sum = add(embedding(words), embedding(batch_.longest), "sum");
+    const auto table = [&](const char* name, i64 size) {
+      return add_parameter(path + name, {size, config_.dim});
+    };
+    const bool words = table("word_embeddings.weight", config_.vocabulary),
+               positions = table("position_embeddings.weight", config_.positions),
+               types = typed && table("token_type_embeddings.weight", config_.token_types);
+    const Trained layer_norm = norm(path + "LayerNorm");
+    Variable sum = add(embedding(words, std::min(batch_.tokens, config_.vocabulary - 1)),
+                       embedding(positions, batch_.longest), "sum");  // [PAD] gets no gradient
     if (typed) {
-      const Tensor types = tape.allocate(batch_.tokens, "token types", 8);  // all 0
-      sum = add(sum, embedding(1, types), "sum");
+      const Tensor ids = tape.allocate(batch_.tokens, "token types", 8);  // all 0
+      sum = add(sum, embedding(types, 1, ids), "sum");
     }
-    return dropout(apply_norm(sum, "norm"), config_.dropout, rows, "output");
+    return dropout(apply_norm(layer_norm, sum, "norm"), config_.dropout, rows, "output");
   }
 
   struct Block {
     Linear q_lin, k_lin, v_lin, out_lin, lin1, lin2;
+    Trained attention_norm, output_norm;
   };
   Block block(const std::string& path) {
     const i64 dim = config_.dim, hidden = config_.hidden;
@@ -337,10 +360,10 @@ class Model {
     block.k_lin = linear(attention + names.key, dim, dim, "keys");
     block.v_lin = linear(attention + names.value, dim, dim, "values");
     block.out_lin = linear(attention + names.attention_output, dim, dim, "out_lin");
-    norm(path + "." + names.attention_norm);
+    block.attention_norm = norm(path + "." + names.attention_norm);
     block.lin1 = linear(ffn + "." + names.lin1, dim, hidden, "lin1");
     block.lin2 = linear(ffn + "." + names.lin2, hidden, dim, "lin2");
-    norm(path + "." + names.output_norm);
+    block.output_norm = norm(path + "." + names.output_norm);
     return block;
   }
   /// Of all tokens, or of those that are `asked` for: the first of each text.
@@ -356,10 +379,10 @@ class Model {
                    "context");
     };
     const Variable h =
-        residual_norm(attend(), asking ? *asking : x, config_.attention_output_dropout, asked_rows,
-                      "first sum", "first norm");
-    return residual_norm(feed_forward(block.lin1, block.lin2, h), h, config_.dropout, asked_rows,
-                         "second sum", "output");
+        residual_norm(block.attention_norm, attend(), asking ? *asking : x,
+                      config_.attention_output_dropout, asked_rows, "first sum", "first norm");
+    return residual_norm(block.output_norm, feed_forward(block.lin1, block.lin2, h), h,
+                         config_.dropout, asked_rows, "second sum", "output");
   }
 
   Variable encoder(const Rows* asked) {
@@ -408,7 +431,7 @@ class Model {
   }
 
   Tape tape;
-  std::vector<ParameterShape> parameters;
+  std::vector<ParameterShape> parameters, trained;
 
  private:
   const nn::EncoderConfig& config_;
@@ -446,6 +469,10 @@ StepMemory predict_step(const nn::EncoderConfig& config, const BatchShape& batch
   {
     const sizes::Variable loss = [&] {
       const sizes::Variable logits = model.logits();
+      std::vector<std::string> names;
+      for (const ParameterShape& parameter : model.parameters) names.push_back(parameter.name);
+      check_freezing(kind.freeze, names);
+      check(!model.trained.empty(), "freeze: nothing is left to train");
       result.logits_bytes = *model.wide(logits);
       return model.cross_entropy(logits);
     }();
@@ -460,8 +487,11 @@ StepMemory predict_step(const nn::EncoderConfig& config, const BatchShape& batch
   }
   result.working_peak = allocator.peak;
   result.parameters = std::move(model.parameters);
+  result.trained = std::move(model.trained);
   for (const ParameterShape& parameter : result.parameters)
     result.parameter_count += parameter.shape.size();
+  for (const ParameterShape& parameter : result.trained)
+    result.trained_count += parameter.shape.size();
   result.parameter_bytes = 4 * result.parameter_count;
   return result;
 }

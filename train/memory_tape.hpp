@@ -19,6 +19,9 @@ struct Allocator {
 /// Bytes that count while somebody holds them.
 using Tensor = std::shared_ptr<const i64>;
 
+/// Of what needs no gradient.
+constexpr std::size_t kNoNode = static_cast<std::size_t>(-1);
+
 /// A result [rows, columns] and the node that made it.
 struct Variable {
   mutable Tensor value;
@@ -51,13 +54,14 @@ class Tape {
     return tensor;
   }
 
-  /// A parameter; backward leaves its gradient in its node.
+  /// A parameter that trains; backward leaves its gradient in its node.
   std::size_t leaf() {
     nodes_.emplace_back();
     return nodes_.size() - 1;
   }
   /// gradient_so_far(): where it is dense, of so many bytes, and nobody else's.
   Tensor gradient_so_far(std::size_t input, i64 bytes) {
+    if (input == kNoNode) return nullptr;
     Node& node = nodes_[input];
     const bool taken =
         node.backward && node.gradient && node.gradient.use_count() == 1 && *node.gradient == bytes;
@@ -65,13 +69,16 @@ class Tape {
   }
   Variable record(Tensor value, i64 rows, i64 columns, std::vector<std::size_t> inputs,
                   Backward backward) {
-    if (!recording_) backward = nullptr;
+    const auto none = [](std::size_t input) { return input == kNoNode; };
+    if (!recording_ || std::ranges::all_of(inputs, none))
+      return {std::move(value), rows, columns, kNoNode};
     nodes_.push_back({std::move(inputs), std::move(backward), nullptr, *value});
     return {std::move(value), rows, columns, nodes_.size() - 1};
   }
 
   /// autograd/checkpoint.cpp. `dy` of the result is what the gradient of x depends on alone.
   Variable checkpoint(const std::function<Variable(const Variable&)>& fn, const Variable& x) {
+    if (x.node == kNoNode) return fn(x);
     recording_ = false;
     const Variable y = fn({x.value, x.rows, x.columns, x.node});
     recording_ = true;
@@ -95,6 +102,7 @@ class Tape {
       const Tensor dy = *gradient == node.bytes ? gradient : allocate(node.bytes, "", 1);
       const Grads grads = std::exchange(node.backward, nullptr)(dy);
       for (std::size_t i = 0; i < grads.size(); ++i) {
+        if (node.inputs[i] == kNoNode) continue;
         Tensor& gradient = nodes_[node.inputs[i]].gradient;  // later ones are added to the first
         if (!gradient) gradient = grads[i];
       }

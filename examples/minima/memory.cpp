@@ -71,6 +71,7 @@ struct MemoryVerb {
   bool measure = false;
   std::string precision = "fp32";
   StepKind kind;
+  std::string freeze;
 
   // ---- what is asked
 
@@ -151,22 +152,21 @@ struct MemoryVerb {
     Json slots = Json::object();
     for (const PlannedSlot& slot : of.state.slots)
       slots[slot.slot] = slots.value(slot.slot, i64{0}) + slot.elements();
-    return {
-        {"name", of.spec},
-        {"state_elements", of.state.elements()},
-        {"scales", of.state.scales()},
-        {"state_bytes", of.state.bytes()},
-        {"slots", std::move(slots)},
-        {"momentum_elements", of.momentum},
-        {"momentum_saving",
-         1 - static_cast<double>(of.momentum) / static_cast<double>(step.parameter_count)},
-        {"state_saving",  // of the bytes that AdamW's takes in fp32
-         1 - static_cast<double>(of.state.bytes()) /
-                 static_cast<double>(4 * (2 * step.parameter_count + std::ssize(step.parameters)))},
-        {"temporary_bytes", of.temporary_bytes},
-        {"sum_bytes", of.sum_bytes},
-        {"peak_bytes", of.peak_bytes},
-        {"fits", fit(step, of)}};
+    return {{"name", of.spec},
+            {"state_elements", of.state.elements()},
+            {"scales", of.state.scales()},
+            {"state_bytes", of.state.bytes()},
+            {"slots", std::move(slots)},
+            {"momentum_elements", of.momentum},
+            {"momentum_saving",
+             1 - static_cast<double>(of.momentum) / static_cast<double>(step.trained_count)},
+            {"state_saving",  // of the bytes that AdamW's takes in fp32
+             1 - static_cast<double>(of.state.bytes()) /
+                     static_cast<double>(4 * (2 * step.trained_count + std::ssize(step.trained)))},
+            {"temporary_bytes", of.temporary_bytes},
+            {"sum_bytes", of.sum_bytes},
+            {"peak_bytes", of.peak_bytes},
+            {"fits", fit(step, of)}};
   }
 
   static Json to_json(const MeasuredMemory& measured) {
@@ -196,6 +196,8 @@ struct MemoryVerb {
               {"labels", config.labels}}},
             {"parameters", step.parameter_count},
             {"tensors", step.parameters.size()},
+            {"trained_parameters", step.trained_count},
+            {"trained_tensors", step.trained.size()},
             {"parameter_bytes", step.parameter_bytes},
             {"batch",
              {{"texts", step.batch.texts},
@@ -213,14 +215,17 @@ struct MemoryVerb {
 
   void print_model(const nn::EncoderConfig& config, const StepMemory& step) const {
     fmt::print(
-        "{}: {} parameters in {} tensors: dim {}, {} layers, {} heads, hidden {}, vocabulary {}, "
+        "{}: {} parameters in {} tensors{}: dim {}, {} layers, {} heads, hidden {}, vocabulary {}, "
         "{} positions, {} labels\nbatch: {} texts, {} tokens, the longest text {}; products in {}; "
         "{} = {} bytes\n\n",
         scale.empty() ? model : "an encoder for " + scale, grouped(step.parameter_count),
-        step.parameters.size(), config.dim, config.layers, config.heads, config.hidden,
-        grouped(config.vocabulary), config.positions, config.labels, grouped(step.batch.texts),
-        grouped(step.batch.tokens), step.batch.longest, precision, Unit(step).name(),
-        Unit(step).size());
+        step.parameters.size(),
+        kind.freeze.empty() ? ""
+                            : fmt::format(", {} of them in {} train", grouped(step.trained_count),
+                                          step.trained.size()),
+        config.dim, config.layers, config.heads, config.hidden, grouped(config.vocabulary),
+        config.positions, config.labels, grouped(step.batch.texts), grouped(step.batch.tokens),
+        step.batch.longest, precision, Unit(step).name(), Unit(step).size());
   }
 
   static void print_activations(const StepMemory& step) {
@@ -263,7 +268,7 @@ struct MemoryVerb {
     for (const OptimizerMemory& of : all)
       fmt::print("{:<{}} {:>18} {:>13} {:>10.1f} | {:>10} {:>10} {:>10} {:>11} {:>10} {:>10}  {}\n",
                  of.spec, width, grouped(of.state.elements()), grouped(of.state.scales()),
-                 100 * static_cast<double>(of.momentum) / static_cast<double>(step.parameter_count),
+                 100 * static_cast<double>(of.momentum) / static_cast<double>(step.trained_count),
                  size(step.parameter_bytes), size(step.gradient_bytes), size(of.state.bytes()),
                  size(step.activation_bytes), size(of.sum_bytes), size(of.peak_bytes),
                  fit(step, of));
@@ -277,7 +282,7 @@ struct MemoryVerb {
         "peak: of one training step, in which activations go while gradients come{}{}\n"
         "{}: the peak and, from the end of the first epoch on, the best weights, which training "
         "keeps: {} {} more. On a GPU\n  ops hold up to {} {} more for the moment\n",
-        size(step.parameter_bytes), size.name(),
+        size(4 * step.trained_count), size.name(),
         kind.checkpoint_layers ? ", and a block's activations come back for it" : "",
         kind.precision == DType::f32 ? "" : ", and a product's operands are fp32 for the moment",
         question, size(step.parameter_bytes), size.name(),
@@ -313,7 +318,7 @@ struct MemoryVerb {
 
   /// Which tensors are stored how, and why.
   void tell_state_table(const StepMemory& step) const {
-    const StatePlan plan = plan_state(state_table, step.parameters);
+    const StatePlan plan = plan_state(state_table, step.trained);
     if (!common.json) return fmt::print("{}", plan.table());
     Json slots = Json::array();
     for (const PlannedSlot& slot : plan.slots)
@@ -331,6 +336,7 @@ struct MemoryVerb {
     optimizers = split_specs("--optimizers", optimizers);
     check_mix();
     kind.precision = product_type(choice_of<Precision>(precision));
+    if (!freeze.empty()) kind.freeze = split_specs("--freeze", {freeze});
     const nn::EncoderConfig sizes = config();
     const StepMemory step = predict_step(sizes, batch_shape(sizes), kind);
     if (!state_table.empty()) return tell_state_table(step);
@@ -390,6 +396,7 @@ void add_memory(CLI::App& app) {
   verb.add_option("--tokens", o.tokens, "tokens of a batch, instead of --batch");
   verb.add_flag("--checkpoint-layers", o.kind.checkpoint_layers,
                 "as in train: each block keeps its input alone");
+  verb.add_option("--freeze", o.freeze, "as in train: parts of names: embeddings,layer.0");
   verb.add_option("--precision", o.precision, "as in train: of the products in a step")
       ->check(CLI::IsMember({"fp32", "tf32", "bf16", "fp16"}))
       ->capture_default_str();

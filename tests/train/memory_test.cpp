@@ -80,6 +80,10 @@ TEST_CASE("the peak of a step is exact for every kind of model and batch") {
                   {"adafactor", {}},
                   {"adamw", {.checkpoint_layers = true}},
                   {"adamw", {.precision = DType::bf16}},
+                  {"adamw", {.freeze = {"embeddings"}}},
+                  {"adamw", {.checkpoint_layers = true, .freeze = {"embeddings", "layer.0"}}},
+                  {"adamw", {.precision = DType::bf16, .freeze = {"embeddings", "layer"}}},
+                  {"adafactor", {.freeze = {"bias", "classifier.weight", "LayerNorm"}}},
                   {"adamw", {.checkpoint_layers = true, .precision = DType::f16}}}) {
               nn::EncoderConfig config = sizes;
               config.dropout = config.attention_dropout = config.classifier_dropout = rate;
@@ -92,6 +96,7 @@ TEST_CASE("the peak of a step is exact for every kind of model and batch") {
               CAPTURE(batch.tokens);
               CAPTURE(spec);
               CAPTURE(kind.checkpoint_layers);
+              CAPTURE(fmt::format("{}", fmt::join(kind.freeze, ",")));
               CAPTURE(dtype_name(kind.precision));
               const StepMemory step = predict_step(config, batch, kind);
               const MeasuredMemory measured = measure_step(config, batch, spec, kind);
