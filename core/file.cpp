@@ -68,6 +68,11 @@ bool is_there(const std::filesystem::path& path) {
   return std::filesystem::exists(std::filesystem::symlink_status(path, none));
 }
 
+bool is_folder(const std::filesystem::path& path) {
+  std::error_code none;
+  return std::filesystem::is_directory(path, none);
+}
+
 std::string ending(const std::filesystem::path& path) {
   std::string ending = path.extension().string();
   for (char& c : ending)
@@ -90,7 +95,7 @@ std::string lock(int fd, const std::filesystem::path& path) {
 }
 
 InputFile::InputFile(const std::filesystem::path& path) : path_(path) {
-  check(!std::filesystem::is_directory(path), "{}: is a folder, not a file", path.string());
+  check(!is_folder(path), "{}: is a folder, not a file", path.string());
   fd_ = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd_ < 0) fail("{}: cannot be opened: {}", path.string(), reason(path));
   struct stat status {};
@@ -113,7 +118,7 @@ void InputFile::read(void* to, u64 count, u64 begin) const {
 }
 
 std::string read_file(const std::filesystem::path& path) {
-  check(!std::filesystem::is_directory(path), "{}: is a folder, not a file", path.string());
+  check(!is_folder(path), "{}: is a folder, not a file", path.string());
   const Descriptor file(path, O_RDONLY);
   if (file < 0) fail("{}: cannot be opened: {}", path.string(), reason(path));
   std::string bytes;

@@ -14,6 +14,9 @@ namespace minima {
 /// Whether there is anything of that name, be it a link to nothing: what is there but cannot be read is an error, not a
 /// file that is left out.
 bool is_there(const std::filesystem::path& path);
+/// Whether there is a folder of that name. False, not an exception, where the system cannot tell, as for a link that leads
+/// in circles: whoever opens it is told why.
+bool is_folder(const std::filesystem::path& path);
 
 /// What a name ends with, from its last point on, in small letters: ".csv" of "Texts.CSV".
 std::string ending(const std::filesystem::path& path);

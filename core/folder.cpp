@@ -24,6 +24,18 @@ std::vector<fs::path> missing_folders(fs::path folder) {
   return missing;
 }
 
+/// Makes them; empty where that went well.
+std::error_code make(const fs::path& folder, const std::vector<fs::path>& missing) {
+  std::error_code refused;
+  fs::create_directories(folder, refused);
+  // One that may be written but not read, which cannot be flushed, is left to the system.
+  for (const fs::path& made : missing)
+    if (const fs::path above = made.has_parent_path() ? made.parent_path() : ".";
+        !refused && access(above.c_str(), R_OK) == 0)
+      flush_folder(above);
+  return refused;
+}
+
 void remove_empty(const std::vector<fs::path>& folders) {
   for (const fs::path& folder : folders) rmdir(folder.c_str());
 }
@@ -42,7 +54,7 @@ fs::path replaced_of(const fs::path& folder) {
 void write_folder(const fs::path& folder, const std::function<void(const fs::path&)>& fill) {
   const fs::path part = part_of(folder), old = replaced_of(folder);
   std::optional<FolderLock> replaced;  // in the end it is `part`, until it is removed
-  if (fs::exists(folder)) replaced.emplace(folder);
+  if (is_there(folder)) replaced.emplace(folder);
   const NewFolders above(part.parent_path(), folder);
   std::error_code refused;
   fs::create_directory(part, refused);
@@ -57,7 +69,7 @@ void write_folder(const fs::path& folder, const std::function<void(const fs::pat
     fs::remove_all(part, ignored);
     throw;
   }
-  if (!fs::exists(folder)) {
+  if (!is_there(folder)) {
     fs::rename(part, folder, refused);
   } else if (!exchange(part, folder)) {
     fs::remove_all(old, refused);
@@ -71,10 +83,14 @@ void write_folder(const fs::path& folder, const std::function<void(const fs::pat
   for (const fs::path& away : {part, old}) fs::remove_all(away, refused);
 }
 
+void make_folders(const fs::path& folder) {
+  if (const std::error_code refused = make(folder, missing_folders(folder)))
+    fail_at_run_time("{}: cannot be created: {}", folder.string(), refused.message());
+}
+
 NewFolders::NewFolders(const fs::path& folder, const fs::path& wanted)
     : made_(missing_folders(folder)) {
-  std::error_code refused;
-  fs::create_directories(folder, refused);
+  const std::error_code refused = make(folder, made_);
   if (folder.empty() || !refused) return;
   remove_empty(made_);
   fail_at_run_time("{}: cannot be created: {}", wanted.string(), refused.message());

@@ -21,7 +21,10 @@ std::filesystem::path replaced_of(const std::filesystem::path& folder);
 void write_folder(const std::filesystem::path& folder,
                   const std::function<void(const std::filesystem::path& part)>& fill);
 
-/// A folder, and those above it, made where they are missing. Those that stayed empty go again with this.
+/// Makes a folder, and those above it, where they are missing; they last through a power cut then. Throws Error (run time).
+void make_folders(const std::filesystem::path& folder);
+
+/// The same for a while: those that stayed empty go again with this.
 class NewFolders {
  public:
   /// Throws Error (run time) where one cannot be made, naming the file or folder that they are `wanted` for; then none

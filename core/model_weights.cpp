@@ -2,17 +2,18 @@
 
 #include <set>
 
+#include "core/file.hpp"
 #include "core/json.hpp"
 
 namespace minima {
 namespace {
 
 std::filesystem::path weights_of(const std::filesystem::path& path) {
-  if (!std::filesystem::is_directory(path)) return path;
+  if (!is_folder(path)) return path;
   for (const char* name : {"model.safetensors", "model.safetensors.index.json"})
     if (is_there(path / name)) return path / name;
   for (const char* name : {"pytorch_model.bin", "tf_model.h5"})
-    check(!std::filesystem::exists(path / name),
+    check(!is_there(path / name),
           "{}: has {} and no model.safetensors; save the model as safetensors first", path.string(),
           name);
   fail("{}: has no model.safetensors and no model.safetensors.index.json", path.string());

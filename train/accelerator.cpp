@@ -4,6 +4,8 @@
 #include <cmath>
 
 #include "core/devices.hpp"
+#include "core/file.hpp"
+#include "core/folder.hpp"
 #include "core/grouped.hpp"
 #include "core/ops/elementwise.hpp"
 #include "core/ops/finite.hpp"
@@ -230,8 +232,7 @@ EvaluationRecord Accelerator::observe(const Evaluation& evaluation) {
 LoggedRecords Accelerator::log_to(const std::filesystem::path& run, Earlier earlier) {
   check(optimizer_ != nullptr, "accelerator: prepare has not been called");
   if (!logged_ && earlier == Earlier::refused) refuse_earlier_run(run);
-  std::error_code refused;  // the file itself says why it cannot be opened
-  std::filesystem::create_directories(run, refused);
+  make_folders(run);
   const std::filesystem::path file = run / "metrics.jsonl";
   LoggedRecords records = logged_ ? read_metrics(file, *logged_, step_) : LoggedRecords{};
   if (records.lines.size() < logged_.value_or(0)) write_file(file, records.lines);
@@ -349,9 +350,15 @@ void Accelerator::resume(const Checkpoint& checkpoint) {
   const SafetensorsFile file(checkpoint.folder / "model.safetensors");
   std::map<std::string, Tensor> tensors;
   for (const auto& [name, entry] : file.entries()) tensors[name] = file.read(name);
+  const Json before = state();
   restore(checkpoint.state["accelerator"]);
-  optimizer_->load(checkpoint.folder / "optimizer.safetensors");
-  nn::load_parameters(parameters_, tensors);
+  try {
+    optimizer_->load(checkpoint.folder / "optimizer.safetensors");
+    nn::load_parameters(parameters_, tensors);
+  } catch (...) {
+    restore(before);
+    throw;
+  }
   logged_ = checkpoint.state.value("metrics_bytes", u64{0});
   earlier_seconds_ = checkpoint.state.value("seconds", 0.0);
 }

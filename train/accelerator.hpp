@@ -182,7 +182,7 @@ class Accelerator {
                                    const CheckpointExtras& extras = {});
   i64 checkpoint_bytes() const;  ///< of parameters, optimizer and state, roughly
   /// Takes parameters, optimizer and state from a checkpoint (see newest_checkpoint). Throws Error where they do not
-  /// fit what was prepared.
+  /// fit what was prepared; then training stands where it stood, with the weights that it had.
   void resume(const Checkpoint& checkpoint);
 
   /// Where training stands: step, place among the batches, plateau, watched histories. Parameters and the

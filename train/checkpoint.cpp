@@ -94,8 +94,8 @@ fs::path write_checkpoint(const fs::path& run, i64 step, const Json& state, i64 
                           const std::function<void(const fs::path&)>& fill) {
   const fs::path checkpoints = run / "checkpoints", folder = folder_of(checkpoints, step);
   try {
-    fs::create_directories(checkpoints);
-    if (fs::exists(folder) && damage(folder).empty()) return folder;
+    make_folders(checkpoints);
+    if (is_there(folder) && damage(folder).empty()) return folder;
     write_folder(folder, [&](const fs::path& part) {
       require_room(checkpoints, bytes);
       fill(part);
@@ -203,7 +203,7 @@ Json read_run(const fs::path& run, const std::function<void(const std::string&)>
     return std::move(state["run"]);
   }
   for (const char* up : {"..", "../.."})  // from final/ and checkpoints/step-N/
-    check(fs::exists(file) || !fs::exists(run / up / "run.json"),
+    check(is_there(file) || !is_there(run / up / "run.json"),
           "{}: is a folder within a run's; give that: {}", run.string(),
           (run / up).lexically_normal().string());
   fail("{}", problem);
@@ -241,10 +241,10 @@ void refuse_earlier_run(const fs::path& run) {
         "{}: has checkpoints of an earlier run (the last after step {}); go on with it (--resume "
         "{}), or name another folder",
         run.string(), steps.empty() ? 0 : steps[0], run.string());
-  check(!fs::exists(run / "final"),
+  check(!is_there(run / "final"),
         "{}: has the model of an earlier run; name another folder, or remove this one first",
         run.string());
-  check(!fs::exists(run / "comparison.json"),
+  check(!is_there(run / "comparison.json"),
         "{}: has a comparison; go on with it (minima compare --resume {}), or name another folder",
         run.string(), run.string());
   std::error_code none;

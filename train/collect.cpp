@@ -4,6 +4,7 @@
 #include <set>
 
 #include "core/error.hpp"
+#include "core/file.hpp"
 #include "train/report/parts.hpp"
 #include "train/run_record.hpp"
 
@@ -81,8 +82,8 @@ Json collect_runs(const std::vector<std::filesystem::path>& folders) {
     check(seen.insert(std::filesystem::weakly_canonical(folder)).second,
           "{}: is named twice; its runs would count twice", folder.string());
     const auto file = folder / "comparison.json";
-    const bool ended = std::filesystem::exists(file);
-    check(ended || std::filesystem::exists(folder / "metrics.jsonl"),
+    const bool ended = is_there(file);
+    check(ended || is_there(folder / "metrics.jsonl"),
           "{}: has neither comparison.json nor metrics.jsonl: it is no folder of minima train or "
           "compare, and of no loop that logged to it",
           folder.string());

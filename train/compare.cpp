@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "core/file.hpp"
+#include "core/folder.hpp"
 #include "core/grouped.hpp"
 #include "core/utf8.hpp"
 #include "data/naive_bayes.hpp"
@@ -202,7 +203,7 @@ class Comparison {
   void begin_folder() const {
     if (options_.directory.empty() || options_.resume) return;
     refuse_used_folder(options_.directory);
-    std::filesystem::create_directories(options_.directory);
+    make_folders(options_.directory);
     write_file(options_.directory / "run.json",
                Json{{"arguments", options_.arguments}}.dump(2) + "\n");
   }
@@ -239,7 +240,7 @@ class Comparison {
 
   /// The record of a run that the resumed comparison has finished.
   std::optional<Json> ended_before(const std::filesystem::path& folder) const {
-    if (!options_.resume || !std::filesystem::exists(record_of(folder))) return {};
+    if (!options_.resume || !is_there(record_of(folder))) return {};
     try {
       return read_json(record_of(folder));
     } catch (const Error& error) {
@@ -256,7 +257,7 @@ class Comparison {
     if (observer_.begin) observer_.begin(spec, seed);
     TrainingOptions training = options_.training;
     training.seed = seed;
-    const bool begun = options_.resume && std::filesystem::exists(folder / "run.json");
+    const bool begun = options_.resume && is_there(folder / "run.json");
     try {
       RunDirectory directory(folder, begun);
       if (!folder.empty())

@@ -145,7 +145,7 @@ ConvertReport convert_weights(const fs::path& from, const fs::path& to,
   refuse_run_folder(from);
   const ModelWeights weights(from);
   const fs::path source = !options.like.empty()    ? options.like
-                          : fs::is_directory(from) ? from
+                          : is_folder(from)        ? from
                           : from.has_parent_path() ? from.parent_path()
                                                    : ".";
   ConvertReport report;

@@ -17,6 +17,26 @@ constexpr double kBlownUp = 3;      // times the least loss: there is nothing mo
 constexpr std::size_t kReach = 4;   // rates on each side of a slope
 constexpr double kSafety = 10;
 
+/// Puts the values of parameters back when it goes, and clears their gradients.
+class AsTheyWere {
+ public:
+  explicit AsTheyWere(const std::vector<Parameter*>& parameters) : parameters_(parameters) {
+    for (const Parameter* parameter : parameters) values_.push_back(parameter->value.clone());
+  }
+  ~AsTheyWere() {
+    for (std::size_t i = 0; i < values_.size(); ++i) {
+      parameters_[i]->value.copy_from(values_[i]);
+      parameters_[i]->gradient.clear();
+    }
+  }
+  AsTheyWere(const AsTheyWere&) = delete;
+  AsTheyWere& operator=(const AsTheyWere&) = delete;
+
+ private:
+  std::vector<Parameter*> parameters_;
+  std::vector<Tensor> values_;
+};
+
 std::size_t steepest_of(const std::vector<double>& rates, const std::vector<double>& losses,
                         std::size_t lowest) {
   std::size_t best = 0;
@@ -42,7 +62,7 @@ std::string with_learning_rate(const std::string& spec, double lr) {
 std::optional<double> learning_rate(const std::string& spec) {
   const auto [name, options] = parse_spec(spec);
   for (const auto& [key, value] : options)
-    if (key == "lr") return std::stod(value);
+    if (key == "lr" && value != "none") return detail::parse_number(name, key, value);
   return {};
 }
 
@@ -65,11 +85,9 @@ LearningRateCurve find_learning_rate(const Objective& objective, const std::stri
   Optimizer optimizer = make_optimizer(unit, parameter_groups(objective.parameters, unit, options));
   check(optimizer.takes_schedule(),
         "find-lr: {} makes its own step size; give relative_step=false to search one", spec);
-  std::vector<Tensor> before;
-  for (const Parameter* parameter : objective.parameters) {
+  for (const Parameter* parameter : objective.parameters)
     check_precision(options.precision, parameter->value.device());
-    before.push_back(parameter->value.clone());
-  }
+  std::optional<AsTheyWere> parameters(objective.parameters);
 
   LearningRateCurve curve{spec, {}, {}, {}, 0, 0, 0};
   const double ratio =
@@ -116,10 +134,7 @@ LearningRateCurve find_learning_rate(const Objective& objective, const std::stri
     least = step == 1 ? loss : std::min(least, mean / weight);
     if (mean / weight > kBlownUp * least || report.skipped) break;
   }
-  for (std::size_t i = 0; i < before.size(); ++i) {
-    objective.parameters[i]->value.copy_from(before[i]);
-    objective.parameters[i]->gradient.clear();
-  }
+  parameters.reset();
 
   const auto lowest =
       static_cast<std::size_t>(std::ranges::min_element(curve.smoothed) - curve.smoothed.begin());

@@ -28,7 +28,7 @@ struct LearningRateCurve {
   Json to_json() const;
 };
 
-/// Trains on a fresh optimizer of `spec` (its own lr is not used), then puts the parameters back. Throws Error for an optimizer
+/// Trains on a fresh optimizer of `spec` (its own lr is not used), then puts the parameters back, also where it throws. Throws Error for an optimizer
 /// that makes its own step size, and where no rate lowers the loss.
 LearningRateCurve find_learning_rate(const Objective& objective, const std::string& spec,
                                      const TrainingOptions& options,
@@ -36,7 +36,7 @@ LearningRateCurve find_learning_rate(const Objective& objective, const std::stri
 
 /// `spec` with another learning rate.
 std::string with_learning_rate(const std::string& spec, double lr);
-/// The learning rate of a spec; none where it has no option lr.
+/// The learning rate of a spec; none where it has no option lr, or lr=none. Throws Error for what is no number.
 std::optional<double> learning_rate(const std::string& spec);
 /// Throws Error for groups with a learning rate of their own: who searches one rate (`what`: "--find-lr") would judge it by
 /// parameters that do not heed it.

@@ -27,7 +27,7 @@ std::optional<fs::path> state_in(const fs::path& folder) {
 }
 
 fs::path file_of(const fs::path& path) {
-  if (!fs::is_directory(path)) return path;
+  if (!is_folder(path)) return path;
   if (const auto file = state_in(path)) return *file;
   const auto looks_like_a_run = [](const fs::path& folder) {  // nothing of it is read
     return is_there(folder / "final") || is_there(folder / "checkpoints");

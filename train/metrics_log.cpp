@@ -1,12 +1,17 @@
 #include "train/metrics_log.hpp"
 
+#include <charconv>
 #include <cmath>
 #include <sstream>
+
+#include "core/file.hpp"
 
 namespace minima {
 
 double rounded(double x) {
-  return std::isfinite(x) ? std::strtod(fmt::format("{:.6g}", x).c_str(), nullptr) : x;
+  const std::string digits = fmt::format("{:.6g}", x);
+  std::from_chars(digits.data(), digits.data() + digits.size(), x);  // in every locale
+  return x;
 }
 
 void MetricsLog::write(const StepRecord& step) {
@@ -105,7 +110,7 @@ void read_line(const std::string& line, i64 steps, LoggedRecords& records) {
 
 LoggedRecords read_metrics(const std::filesystem::path& path, u64 bytes, i64 steps) {
   LoggedRecords records;
-  if (!std::filesystem::exists(path)) return records;
+  if (!is_there(path)) return records;
   const std::string text = read_file(path).substr(0, bytes);
   std::istringstream lines(text.substr(0, text.rfind('\n') + 1));  // npos + 1 is 0
   for (std::string line; std::getline(lines, line);) try {

@@ -1,6 +1,7 @@
 #include "train/model_directory.hpp"
 
 #include "core/file.hpp"
+#include "core/folder.hpp"
 #include "data/tokenizer_files.hpp"
 #include "nn/models/weights.hpp"
 
@@ -50,14 +51,14 @@ std::pair<std::unique_ptr<Model>, nn::WeightMatch> load(
 }  // namespace
 
 void refuse_run_folder(const std::filesystem::path& path) {
-  check(!std::filesystem::exists(path / "final") || std::filesystem::exists(path / "config.json"),
+  check(!is_there(path / "final") || is_there(path / "config.json"),
         "{}: is a run's folder; its model is {}", path.string(), (path / "final").string());
 }
 
 ModelDirectory read_model_directory(const std::filesystem::path& path) {
   refuse_run_folder(path);
   const auto config_file = path / "config.json";
-  check(std::filesystem::is_directory(path), "{}: is not a folder; {}", path.string(), kHolds);
+  check(is_folder(path), "{}: is not a folder; {}", path.string(), kHolds);
   check(is_there(config_file), "{}: has no config.json; {}", path.string(), kHolds);
   auto config = nn::EncoderConfig::from_json(read_json(config_file), config_file.string());
   Tokenizer tokenizer = read_tokenizer(path);
@@ -109,7 +110,7 @@ namespace {
 template <class Model>
 void save(const std::filesystem::path& directory, const Tokenizer& tokenizer, i64 max_length,
           const Json& config, Model& model) {
-  std::filesystem::create_directories(directory);
+  make_folders(directory);
   std::vector<NamedTensor> tensors;
   for (const Parameter* parameter : model.parameters())
     tensors.push_back({parameter->name, parameter->value});

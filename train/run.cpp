@@ -86,10 +86,9 @@ Json begin_run(const RunDirectory& directory, const Task& task, const Json& more
       {"config", task.config.to_json()}};
   run.update(more);
   run["arguments"] = directory.arguments;
-  std::error_code refused;  // run.json itself says why it cannot be written
   if (!directory.resume) {
     refuse_used_folder(directory.path);
-    std::filesystem::create_directories(directory.path, refused);
+    make_folders(directory.path);
   } else {
     try {  // what may be another, such as the minutes, is as it is now
       const Json now = std::exchange(run, read_run(directory.path, nullptr));
@@ -108,7 +107,7 @@ void end_run(const std::filesystem::path& directory, Json run, const TrainingRes
 }
 
 bool has_ended(const std::filesystem::path& directory) {
-  return std::filesystem::exists(directory / "final") &&
+  return is_there(directory / "final") &&
          read_run(directory, nullptr).value("stop", "") == stop_name(Stop::finished);
 }
 

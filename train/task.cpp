@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "core/file.hpp"
 #include "data/tokenizer_files.hpp"
 #include "data/vocabulary_training.hpp"
 
@@ -103,9 +104,7 @@ void check_options(const TaskOptions& options) {
 bool is_preset(const std::string& model) {
   return std::ranges::count(nn::preset_names(), model) > 0;
 }
-bool is_pretrained(const std::string& model) {
-  return !is_preset(model) && std::filesystem::is_directory(model);
-}
+bool is_pretrained(const std::string& model) { return !is_preset(model) && is_folder(model); }
 
 std::unique_ptr<nn::Classifier> Task::new_model(u64 seed) const {
   auto model = pretrained ? pretrained_classifier(*pretrained, config, seed).model

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "core/error.hpp"
+#include "core/file.hpp"
 
 namespace minima {
 namespace {
@@ -41,7 +42,7 @@ std::filesystem::path free_name(const std::filesystem::path& folder) {
   const auto name =
       folder / fmt::format("events.out.tfevents.{:010}.minima", static_cast<i64>(wall_time()));
   std::filesystem::path free = name;
-  for (int i = 1; std::filesystem::exists(free); ++i) free = fmt::format("{}.{}", name.string(), i);
+  for (int i = 1; is_there(free); ++i) free = fmt::format("{}.{}", name.string(), i);
   return free;
 }
 

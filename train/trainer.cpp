@@ -5,6 +5,7 @@
 #include <csignal>
 #include <set>
 
+#include "core/folder.hpp"
 #include "core/safetensors.hpp"
 #include "nn/module.hpp"
 #include "train/finetuning.hpp"
@@ -27,14 +28,14 @@ using Part = TimeSpent::Part;
 using During = TimeSpent::During;
 
 constexpr int kSignals[] = {SIGINT, SIGTERM, SIGHUP};
-volatile std::sig_atomic_t interrupts = 0;
+volatile std::sig_atomic_t interrupted_by = 0;
 
 extern "C" void on_interrupt(int signal) {
-  if (interrupts != 0) {  // the second one
+  if (interrupted_by != 0) {  // the second one
     std::signal(signal, SIG_DFL);
     std::raise(signal);
   }
-  interrupts = 1;
+  interrupted_by = signal;
 }
 
 AcceleratorOptions accelerator_options(const TrainingOptions& options) {
@@ -51,17 +52,23 @@ AcceleratorOptions accelerator_options(const TrainingOptions& options) {
 }  // namespace
 
 InterruptRequests::InterruptRequests() {
-  interrupts = 0;
-  for (const int signal : kSignals)
-    if (std::signal(signal, on_interrupt) == SIG_IGN && signal == SIGHUP)
-      std::signal(signal, SIG_IGN);  // nohup
+  interrupted_by = 0;
+  for (std::size_t i = 0; i < std::size(kSignals); ++i) {
+    struct sigaction action {};
+    action.sa_handler = on_interrupt;
+    action.sa_flags = SA_RESTART;
+    sigaction(kSignals[i], &action, &before_[i]);
+    // Under nohup. Of SIGINT that says nothing: shells start background jobs so.
+    if (kSignals[i] == SIGHUP && before_[i].sa_handler == SIG_IGN)
+      sigaction(kSignals[i], &before_[i], nullptr);
+  }
 }
 InterruptRequests::~InterruptRequests() {
-  for (const int signal : kSignals)
-    if (std::signal(signal, SIG_DFL) == SIG_IGN) std::signal(signal, SIG_IGN);
-  interrupts = 0;
+  for (std::size_t i = 0; i < std::size(kSignals); ++i)
+    sigaction(kSignals[i], &before_[i], nullptr);
+  interrupted_by = 0;
 }
-bool InterruptRequests::received() { return interrupts != 0; }
+int InterruptRequests::received() { return interrupted_by; }
 
 std::string to_string(const BatchSize& batch) {
   return batch.texts > 0 ? fmt::format("{} texts", batch.texts)
@@ -234,8 +241,7 @@ TrainingResult Trainer::run() {
   if (!resumed) accelerator_.time().restart();
   since_save_.restart();
   if (!directory_.empty()) {  // a full disk is told now, not by the model at the end
-    std::error_code refused;  // the log itself says why
-    std::filesystem::create_directories(directory_, refused);
+    make_folders(directory_);
     require_room(directory_, accelerator_.checkpoint_bytes() + best_bytes());
     if (!resumed) accelerator_.log_to(directory_);
     board_.emplace(directory_, accelerator_.steps() + 1);

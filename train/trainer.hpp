@@ -9,6 +9,7 @@
 /// changes of the optimizer, and in a run directory metrics.jsonl, event files for TensorBoard, and checkpoints/step-N/.
 #pragma once
 
+#include <csignal>
 #include <vector>
 
 #include "data/batcher.hpp"
@@ -186,14 +187,18 @@ std::vector<ParameterGroup> parameter_groups(const std::vector<Parameter*>& para
 i64 total_steps(const Batches& batches, const TrainingOptions& options);
 
 /// While one lives, Ctrl-C (and SIGTERM, and SIGHUP unless that is ignored, as under nohup) asks for an orderly end: the
-/// trainer saves and stops. A second one ends the process at once.
+/// trainer saves and stops. A second one ends the process at once. What was done of these signals before is done again
+/// afterwards.
 class InterruptRequests {
  public:
   InterruptRequests();
   ~InterruptRequests();
   InterruptRequests(const InterruptRequests&) = delete;
   InterruptRequests& operator=(const InterruptRequests&) = delete;
-  static bool received();
+  static int received();  ///< which signal; 0: none
+
+ private:
+  struct sigaction before_[3];
 };
 
 }  // namespace minima

@@ -6,6 +6,7 @@
 
 #include "core/file.hpp"
 #include "core/nearest.hpp"
+#include "core/utf8.hpp"
 #include "examples/minima/terminal.hpp"
 #include "train/checkpoint.hpp"
 #include "train/task.hpp"
@@ -104,11 +105,14 @@ bool is_path(const std::string& name, const std::string& value) {
          (name == "model" && !is_preset(value)) || name == "vocab";
 }
 
+/// It is written into records, which are UTF-8.
 std::string with_whole_path(const std::string& name, const std::string& value) {
-  std::error_code none;
-  return is_path(name, value) && std::filesystem::exists(value, none)
-             ? std::filesystem::absolute(value).lexically_normal().string()
-             : value;
+  if (!is_path(name, value) || !is_there(value)) return value;
+  const std::string whole = std::filesystem::absolute(value).lexically_normal().string();
+  check(find_invalid_utf8(whole) == std::string::npos,
+        "--{} is {}, a path that is not valid UTF-8; give a folder above it another name", name,
+        shown(whole));
+  return whole;
 }
 
 /// Throws Error where the options of `run` are those of another verb.
@@ -169,7 +173,7 @@ std::vector<std::string> with_configuration(const CLI::App& app, std::vector<std
           did_you_mean(name, names));
     const auto own = value_of(words, name);
     const std::string kept = text_of(value);
-    check(!resumes || !is_path(name, kept) || std::filesystem::exists(kept),
+    check(!resumes || !is_path(name, kept) || is_there(kept),
           "{}: --{} is {}, which is not there; put it back, or resume where the run was started if "
           "that is a relative path",
           source, name, kept);

@@ -1,6 +1,7 @@
 /// minima memory: what training costs in bytes, before anything runs (train/memory.hpp).
 #include "train/memory.hpp"
 
+#include "core/file.hpp"
 #include "core/grouped.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/terminal.hpp"
@@ -81,7 +82,7 @@ struct MemoryVerb {
     if (std::ranges::count(presets, model)) return nn::preset(model);
     std::filesystem::path file = model;
     refuse_run_folder(file);
-    if (std::filesystem::is_directory(file))
+    if (is_folder(file))
       file /= "config.json";
     else
       check(model.ends_with(".json"),

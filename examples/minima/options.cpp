@@ -6,6 +6,7 @@
 #include "core/cpu/blas.hpp"
 #include "core/cpu/threads.hpp"
 #include "core/devices.hpp"
+#include "core/file.hpp"
 #include "examples/minima/configuration.hpp"
 #include "examples/minima/terminal.hpp"
 
@@ -228,7 +229,7 @@ void TrainingVerbOptions::resolve(const CommonOptions& common) {
         "batch: {} texts or {} tokens; it must be positive", batch.value_or(0), tokens.value_or(0));
   check(!batch || !tokens,
         "--batch and --tokens exclude one another: give the size of a batch in texts or in tokens");
-  if (is_preset(task.model) && std::filesystem::is_directory(task.model))
+  if (is_preset(task.model) && is_folder(task.model))
     print_note("--model {0} is the preset; the folder of that name is --model ./{0}\n", task.model);
   training.batch = tokens ? BatchSize::of_tokens(*tokens) : BatchSize::of_texts(batch.value_or(32));
   training.seed = common.seed;
@@ -311,8 +312,7 @@ std::filesystem::path output_folder(const std::string& verb, const CommonOptions
   const std::filesystem::path first =
       std::filesystem::path("runs") / fmt::format("{}-{}", verb, stamp);
   std::filesystem::path free = first;
-  for (int i = 2; std::filesystem::exists(free); ++i)
-    free = fmt::format("{}-{}", first.string(), i);
+  for (int i = 2; is_there(free); ++i) free = fmt::format("{}-{}", first.string(), i);
   return free;
 }
 
@@ -334,10 +334,11 @@ bool RunFolder::tell_ended(const CommonOptions& common) const {
 }
 
 void die_of_interrupt(const std::string& message) {
+  const int signal = InterruptRequests::received();
   print_note("{}\n", message);
   std::fflush(nullptr);
-  std::signal(SIGINT, SIG_DFL);
-  std::raise(SIGINT);
+  std::signal(signal, SIG_DFL);
+  std::raise(signal);
   std::abort();
 }
 

@@ -22,7 +22,7 @@ struct ReportVerb {
   void run() const {
     if (!out.empty())
       for (const char* file : {"run.json", "metrics.jsonl"})
-        check(!std::filesystem::exists(std::filesystem::path(out) / file),
+        check(!is_there(std::filesystem::path(out) / file),
               "--out {}: is the folder of a run, whose record the report would replace; name "
               "another",
               out);

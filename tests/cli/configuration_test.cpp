@@ -1,4 +1,7 @@
 /// Options and the files that hold them: what is refused before anything is loaded, and what run.json keeps.
+#include <fmt/format.h>
+#include <sys/wait.h>
+
 #include "core/file.hpp"
 #include "core/json.hpp"
 #include "tests/cli/shell.hpp"
@@ -110,6 +113,7 @@ TEST_CASE(
       {"compare --tune 3 --group bias:eps=1:lr=1", {"--tune", "--group bias:lr=1", "exclude"}},
       {"train --find-lr --warmup 0", {"--find-lr", "--warmup", "schedule of its own"}},
       {"train --steps 10 --switch 10:lion", {"lion", "step 10, of 10", "before the last"}},
+      {"compare --tune 3 --optimizers adafactor:lr=none,adafactor:lr=x", {"lr", "x"}},
       {"compare --tune 0", {"0 learning rates", "between 1"}},
       {"compare --seeds 0", {"0 seeds", "between 1"}},
       {"compare --optimizers adamw,adamw", {"adamw", "same options"}},
@@ -137,6 +141,23 @@ TEST_CASE(
   check_refused(shell, "train --vocabulary 10", {"10"});
   check_refused(shell, "train --resume a --out b", {"--resume", "--out", "exclude"}, "");
   check_refused(shell, "train --resume nowhere", {"nowhere/run.json", "cannot be opened"}, "");
+}
+
+TEST_CASE(
+    "links that lead in circles and folders whose name is not UTF-8 are refused as bad input") {
+  const Shell shell;
+  std::filesystem::create_symlink("loop", shell.folder / "loop");
+  for (const std::string arguments :
+       {"tokenize --vocab loop", "inspect loop", "predict loop", "convert loop copy",
+        "memory --model loop", "train --model loop", "train --config loop", "train --data loop"})
+    check_refused(shell, arguments, {"loop"}, "");
+  const auto odd = shell.folder / "d\xff";
+  std::filesystem::create_directory(odd);
+  std::filesystem::copy_file(shell.folder / "input", odd / "t.tsv");
+  const std::string command = fmt::format("cd '{}' && '{}' train --data t.tsv --out run 2> err",
+                                          odd.string(), shell.program);
+  CHECK(WEXITSTATUS(std::system(command.c_str())) == 2);
+  CHECK(read_file(odd / "err").find("a path that is not valid UTF-8") != std::string::npos);
 }
 
 TEST_CASE("an empty text is no value of any option") {

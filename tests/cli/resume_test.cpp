@@ -264,6 +264,17 @@ TEST_CASE("Ctrl-C saves and stops, and the run is as if it had not been") {
         read_file(shell.folder / "whole/final/model.safetensors"));
 }
 
+TEST_CASE("a training that is asked to end by another signal dies of that") {
+  const Shell shell;
+  const Interrupted ended =
+      train_interrupted(shell, " --model tiny --dim 16 --hidden 16 --epochs 900 --threads 1",
+                        "until grep -qs grad_norm run/metrics.jsonl; do kill -0 $child || exit 9; "
+                        "sleep 0.02; done\nkill -TERM $child");
+  CAPTURE(ended.err);
+  CHECK(ended.code == 143);
+  CHECK(ended.err.find("train --resume run") != std::string::npos);
+}
+
 TEST_CASE("A second Ctrl-C stops at once, in the middle of a step") {
   const Shell shell;
   // Steps of seconds. The shell interrupts from when the program catches interrupts (bit 1 of SigCgt) until it is gone:

@@ -5,6 +5,7 @@
 #include "autograd/layers.hpp"
 #include "tests/support.hpp"
 #include "tests/train/line.hpp"
+#include "tests/train/small_task.hpp"
 
 using namespace minima;
 using test::Line, test::times;
@@ -87,4 +88,27 @@ TEST_CASE("an accelerator goes back to the start, and is prepared once") {
   CHECK_THROWS_WITH_AS(accelerator.prepare({&line.slope}, optimizer, batches, 9),
                        doctest::Contains("prepare was called before"), Error);
   CHECK_THROWS_AS(total_steps(batches, 3, 0), Error);
+}
+
+TEST_CASE("a checkpoint that does not fit the optimizer leaves training where it stood") {
+  const test::RunFolder folder;
+  struct Training {
+    Training(const std::string& spec, i64 steps) : optimizer(make_optimizer(spec, {&line.slope})) {
+      accelerator.prepare({&line.slope}, optimizer, line.objective().batches, 8);
+      while (accelerator.steps() < steps && accelerator.next()) {
+        accelerator.backward(line.objective().loss(accelerator.indices(), accelerator.pass()).loss);
+        accelerator.step();
+      }
+    }
+    Line line;
+    Optimizer optimizer;
+    Accelerator accelerator{{.schedule = "constant", .warmup = 0}};
+  };
+  Training("adamw:lr=0.02", 5).accelerator.checkpoint(folder.path);
+  Training other("lion:lr=0.02", 2);
+  const double slope = other.line.slope.value.item();
+  const Json before = other.accelerator.state();
+  CHECK_THROWS_AS(other.accelerator.resume(*newest_checkpoint(folder.path, nullptr)), Error);
+  CHECK(other.accelerator.state() == before);
+  CHECK(other.line.slope.value.item() == slope);
 }

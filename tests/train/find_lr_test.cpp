@@ -53,9 +53,17 @@ TEST_CASE("the search for a learning rate leaves the weights alone and suggests 
     CHECK(narrow.suggestion / wide.suggestion == doctest::Approx(1).epsilon(9));
   }
   options.precision = Precision::fp32;
+  Objective broken = objective;
+  broken.loss = [&](std::span<const i64> batch, const nn::Pass& pass) {
+    check(pass.step < 5, "no fifth step");
+    return objective.loss(batch, pass);
+  };
+  CHECK_THROWS_WITH_AS(find_learning_rate(broken, "adamw", options), "no fifth step", Error);
+  CHECK(test::values_of(model.parameters()) == before);
   CHECK_THROWS_WITH_AS(find_learning_rate(objective, "adafactor", options),
                        doctest::Contains("relative_step"), Error);
   CHECK(with_learning_rate("adamw:lr=1:eps=1e-6", 0.5) == "adamw:eps=1e-6:lr=0.5");
   CHECK(learning_rate("adamw:lr=2e-3") == 2e-3);
   CHECK_FALSE(learning_rate("adafactor"));
+  CHECK_FALSE(learning_rate("adafactor:lr=none"));
 }
