@@ -9,15 +9,10 @@
 namespace minima {
 namespace {
 
-/// What the batch's mean is over; one of which nothing counts has the loss 0, and counts as one.
-double weight_of(const Batch& batch) {
-  return static_cast<double>(std::max<i64>(1, batch.labels.size()));
-}
-
 class BatchedLoss {
  public:
   BatchedLoss(std::vector<Parameter*> parameters, MakeBatch make, nn::ReplayedLoss::Function loss,
-              i64 round_tokens);
+              i64 round_tokens, WeighBatch weigh);
 
   BatchLoss operator()(std::span<const i64> indices, const nn::Pass& pass);
   /// Begins to bring the next batch to a GPU.
@@ -38,22 +33,24 @@ class BatchedLoss {
   MakeBatch make_;
   nn::ReplayedLoss::Function loss_;
   i64 round_tokens_;
+  WeighBatch weigh_;
   std::unique_ptr<CopyAhead> ahead_;  ///< on a GPU, from the first batch on
   std::optional<Begun> begun_;
   std::optional<nn::ReplayedLoss> replayed_;
 };
 
 BatchedLoss::BatchedLoss(std::vector<Parameter*> parameters, MakeBatch make,
-                         nn::ReplayedLoss::Function loss, i64 round_tokens)
+                         nn::ReplayedLoss::Function loss, i64 round_tokens, WeighBatch weigh)
     : parameters_(std::move(parameters)),
       make_(std::move(make)),
       loss_(std::move(loss)),
-      round_tokens_(round_tokens) {}
+      round_tokens_(round_tokens),
+      weigh_(std::move(weigh)) {}
 
 BatchLoss BatchedLoss::operator()(std::span<const i64> indices, const nn::Pass& pass) {
   if (device() == Device{}) {
     const Batch batch = make_(indices, pass);
-    return {loss_(batch, pass), weight_of(batch), batch.tokens.size()};
+    return {loss_(batch, pass), weigh_(batch), batch.tokens.size()};
   }
   if (!begun_ || begun_->step != pass.step || !std::ranges::equal(begun_->indices, indices))
     begin(indices, pass);
@@ -71,7 +68,7 @@ void BatchedLoss::begin(std::span<const i64> indices, const nn::Pass& pass) {
   }
   Batch batch = make_(indices, pass);
   const i64 tokens = batch.tokens.size();
-  const double weight = weight_of(batch);
+  const double weight = weigh_(batch);
   if (round_tokens_ > 0) batch = filled_up(batch, round_tokens_);
   const BatchLayout layout(batch);
   ahead_->begin(layout.numbers(batch));
@@ -80,10 +77,14 @@ void BatchedLoss::begin(std::span<const i64> indices, const nn::Pass& pass) {
 
 }  // namespace
 
+double label_count(const Batch& batch) {
+  return static_cast<double>(std::max<i64>(1, batch.labels.size()));
+}
+
 Objective batched_objective(std::vector<Parameter*> parameters, MakeBatch make,
-                            nn::ReplayedLoss::Function loss, i64 round_tokens) {
-  const auto batched =
-      std::make_shared<BatchedLoss>(parameters, std::move(make), std::move(loss), round_tokens);
+                            nn::ReplayedLoss::Function loss, i64 round_tokens, WeighBatch weigh) {
+  const auto batched = std::make_shared<BatchedLoss>(parameters, std::move(make), std::move(loss),
+                                                     round_tokens, std::move(weigh));
   Objective objective;
   objective.parameters = std::move(parameters);
   objective.loss = [batched](std::span<const i64> indices, const nn::Pass& pass) {

@@ -9,12 +9,17 @@
 
 namespace minima {
 
-/// Gives a batch on the host; its labels are what the mean of the loss is over.
+/// Gives a batch on the host.
 using MakeBatch = std::function<Batch(std::span<const i64> indices, const nn::Pass& pass)>;
+/// What a batch's loss is the mean over: BatchLoss::weight.
+using WeighBatch = std::function<double(const Batch& batch)>;
+/// Its labels. One of which nothing counts has the loss 0, and counts as one.
+double label_count(const Batch& batch);
 
 /// An objective of these parameters, which must outlive it; its `loss` and `ahead` are set. `round_tokens` as in
 /// TrainingOptions.
 Objective batched_objective(std::vector<Parameter*> parameters, MakeBatch make,
-                            nn::ReplayedLoss::Function loss, i64 round_tokens);
+                            nn::ReplayedLoss::Function loss, i64 round_tokens,
+                            WeighBatch weigh = label_count);
 
 }  // namespace minima

@@ -1,12 +1,46 @@
 #include "train/classification.hpp"
 
+#include <cmath>
+#include <sstream>
+
 #include "autograd/functions.hpp"
 #include "core/grouped.hpp"
 #include "data/masking.hpp"
+#include "optim/options.hpp"
 #include "train/batched_objective.hpp"
 #include "train/model_directory.hpp"
 
 namespace minima {
+
+std::vector<double> class_weights(const std::string& text, const TokenizedSplit& train,
+                                  i64 labels) {
+  std::vector<double> weights;
+  if (text.empty()) return weights;
+  if (text == "balanced") {
+    weights.resize(static_cast<std::size_t>(labels));
+    for (const i64 label : train.labels) ++weights[static_cast<std::size_t>(label)];
+    for (double& count : weights)
+      if (count > 0)
+        count = static_cast<double>(train.size()) / (static_cast<double>(labels) * count);
+    return weights;
+  }
+  check(text.find_first_not_of("0123456789.,eE+-") == text.npos && !text.ends_with(','),
+        "class-weights is '{}'; it can be balanced, or a number for each class in the order of "
+        "their names: 1,2.5",
+        text);
+  std::istringstream parts(text);
+  for (std::string part; std::getline(parts, part, ',');) {
+    weights.push_back(detail::parse_number("class-weights", "weight", part));
+    check(weights.back() > 0 && std::isfinite(weights.back()),
+          "class-weights: {}; a weight must be positive", part);
+  }
+  check(std::ssize(weights) == labels,
+        "class-weights: '{}' has {} numbers, the texts {} classes; give one for each, in the order "
+        "of their names, or balanced",
+        text, weights.size(), labels);
+  return weights;
+}
+
 Objective classification(nn::Classifier& model, const TrainingData& data,
                          const TrainingOptions& options, const Tokenizer* tokenizer) {
   check(tokenizer || options.word_dropout == 0,
@@ -17,10 +51,25 @@ Objective classification(nn::Classifier& model, const TrainingData& data,
     return rate > 0 ? drop_words(batch, tokenizer->vocabulary(), rate, pass.seed, pass.step)
                     : batch;
   };
-  const auto loss = [&model](const Batch& batch, const nn::Pass& pass) {
-    return cross_entropy(model(batch, pass), batch.labels);
+  const std::vector<double> weights =
+      class_weights(options.class_weights, data.train, model.config.labels);
+  CrossEntropyOptions options_of_loss{.label_smoothing = options.label_smoothing};
+  if (!weights.empty())
+    options_of_loss.weight =
+        Tensor::from(weights).to(DType::f32).to(model.parameters().front()->value.device());
+  const auto loss = [&model, options_of_loss](const Batch& batch, const nn::Pass& pass) {
+    return cross_entropy(model(batch, pass), batch.labels, options_of_loss);
   };
-  Objective objective = batched_objective(model.parameters(), make, loss, options.round_tokens);
+  // As the op's mean: by the weights of the texts' classes.
+  const auto weigh = [weights](const Batch& batch) {
+    double sum = 0;
+    for (const i64 label : batch.labels.span<i64>())
+      sum += weights[static_cast<std::size_t>(label)];
+    return sum;
+  };
+  Objective objective =
+      batched_objective(model.parameters(), make, loss, options.round_tokens,
+                        weights.empty() ? WeighBatch(label_count) : WeighBatch(weigh));
   objective.batches = shuffled(data.train, options.batch, options.seed);
   objective.evaluate = [&model, &data] { return evaluate(model, data.dev); };
   objective.fingerprint = fingerprint({&data.train, &data.dev, &data.test});

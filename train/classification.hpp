@@ -12,9 +12,15 @@ struct TrainingData {
 };
 
 /// Trains on data.train, evaluates on data.dev. Both must outlive it. `tokenizer` goes into checkpoints, which are
-/// then model directories; without one they hold the weights alone. options.word_dropout needs it.
+/// then model directories; without one they hold the weights alone. options.word_dropout needs it. The model is brought to
+/// its device before.
 Objective classification(nn::Classifier& model, const TrainingData& data,
                          const TrainingOptions& options, const Tokenizer* tokenizer = nullptr);
+
+/// How much a class counts in training's loss, by "balanced": n / (C n_c), where n_c of n texts are of class c, so that all
+/// classes together count alike (one without texts counts 0); or by a number for each class, "1,2.5,1"; empty where `text` is: all
+/// count 1. Throws Error for anything else.
+std::vector<double> class_weights(const std::string& text, const TokenizedSplit& train, i64 labels);
 
 /// Logits [texts, labels] of every text of a split, without recording.
 Tensor predict(const nn::Classifier& model, const TokenizedSplit& split);

@@ -126,6 +126,8 @@ void validate(const TrainingOptions& options) {
         options.round_tokens, 1 << 20);
   check(options.word_dropout >= 0 && options.word_dropout < 1,
         "word-dropout is {}; it must be at least 0 and below 1", options.word_dropout);
+  check(options.label_smoothing >= 0 && options.label_smoothing < 1,
+        "label-smoothing is {}; it must be at least 0 and below 1", options.label_smoothing);
   for (const OptimizerSwitch& next : options.switches) validate_optimizer(next.spec, options);
   if (options.steps > 0) by_step(options.switches, options.steps);
 }
@@ -174,6 +176,8 @@ Json to_json(const TrainingOptions& options) {
           {"freeze", options.freeze},
           {"layer_decay", options.layer_decay},
           {"word_dropout", options.word_dropout},
+          {"class_weights", options.class_weights},
+          {"label_smoothing", options.label_smoothing},
           {"seed", options.seed}};
 }
 

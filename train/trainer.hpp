@@ -50,6 +50,10 @@ struct TrainingOptions {
   double layer_decay = 1;   ///< a layer's learning rate as a share of that of the layer above
   double word_dropout = 0;  ///< share of tokens that are hidden while training (data/masking.hpp)
 
+  // The loss of a classifier in training (core/ops/cross_entropy.hpp); on dev it is the plain one.
+  std::string class_weights = "";  ///< as class_weights reads it (train/classification.hpp)
+  double label_smoothing = 0;
+
   i64 steps = 0;       ///< instead of epochs; 0: as many as the epochs have
   double minutes = 0;  ///< of this process, after which training stops, wherever it is; 0: no limit
   i64 evaluate_every = 0;  ///< steps; 0: at the end of each epoch. Always after the last step

@@ -180,10 +180,17 @@ void TrainingVerbOptions::add_to(CLI::App& verb, Texts texts) {
   verb.add_option("--layer-decay", training.layer_decay,
                   "learning rate of each layer as a share of that of the layer above")
       ->capture_default_str();
-  if (texts == Texts::labelled)
+  if (texts == Texts::labelled) {
     verb.add_option("--word-dropout", training.word_dropout,
                     "share of the tokens that are hidden while training")
         ->capture_default_str();
+    verb.add_option("--class-weights", training.class_weights,
+                    "how much classes count in training's loss: balanced (all classes together "
+                    "alike), or a number for each in the order of their names: 1,2.5");
+    verb.add_option("--label-smoothing", training.label_smoothing,
+                    "share of each training label that is spread over all classes")
+        ->capture_default_str();
+  }
   verb.add_flag("--checkpoint-layers", training.checkpoint_layers,
                 "keep each block's input alone and compute the rest again: less memory, more time");
   verb.add_flag("--lazy-rows", lazy_rows,

@@ -114,6 +114,7 @@ TEST_CASE(
       {"train --find-lr --warmup 0", {"--find-lr", "--warmup", "schedule of its own"}},
       {"train --steps 10 --switch 10:lion", {"lion", "step 10, of 10", "before the last"}},
       {"compare --tune 3 --optimizers adafactor:lr=none,adafactor:lr=x", {"lr", "x"}},
+      {"train --label-smoothing 1", {"label-smoothing is 1", "below 1"}},
       {"compare --tune 0", {"0 learning rates", "between 1"}},
       {"compare --seeds 0", {"0 seeds", "between 1"}},
       {"compare --optimizers adamw,adamw", {"adamw", "same options"}},
@@ -135,6 +136,9 @@ TEST_CASE(
     check_refused(shell, arguments, refusal.words);
     CHECK(read_file(shell.folder / "err").find("nowhere.tsv") == std::string::npos);
   }
+  const std::string of_two = std::string("train --class-weights 1,2") + kTiny;
+  CHECK(shell.minima(of_two + " --out run").err.find("2 numbers, the texts 6 classes") !=
+        std::string::npos);
   check_refused(shell, "trian", {"there is no verb 'trian'", "did you mean 'train'?"}, "");
   check_refused(shell, "nosuch", {"there is no verb 'nosuch'"}, "");
   check_refused(shell, "memory extra", {"not expected: extra. (minima memory --help"}, "");

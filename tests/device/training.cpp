@@ -112,8 +112,11 @@ void check_on_device(const std::function<Training(Device, const TrainingOptions&
 }  // namespace
 
 TEST_CASE("a training on the device has the losses of the CPU, and waits once in a step") {
-  check_on_device(
-      [](Device device, const TrainingOptions& options) { return train(device, options); });
+  for (const bool weighted : {false, true})
+    check_on_device([weighted](Device device, TrainingOptions options) {
+      if (weighted) options.class_weights = "balanced", options.label_smoothing = 0.1;
+      return train(device, options);
+    });
 }
 
 TEST_CASE("a pre-training on the device has the losses of the CPU, and waits once in a step") {

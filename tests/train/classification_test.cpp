@@ -1,0 +1,75 @@
+#include "train/classification.hpp"
+
+#include "autograd/functions.hpp"
+#include "tests/support.hpp"
+#include "tests/train/small_task.hpp"
+
+using namespace minima;
+using test::small_task;
+
+TEST_CASE("balanced classes count alike all together, and numbers count as they are given") {
+  TokenizedSplit train;
+  train.labels = {0, 0, 0, 0, 0, 2, 2, 2};
+  train.offsets = {0, 1, 2, 3, 4, 5, 6, 7, 8};
+  // scikit-learn's compute_class_weight("balanced"), where class 1 occurs: 8 / (3 · n_c).
+  CHECK(class_weights("balanced", train, 3) == std::vector<double>{8 / 15.0, 0, 8 / 9.0});
+  CHECK(class_weights("1,2.5,1e-1", train, 3) == std::vector<double>{1, 2.5, 0.1});
+  CHECK(class_weights("", train, 3).empty());
+  for (const auto& [text, word] : {std::pair{"1,2", "3 classes"},
+                                   {"1,2,0", "positive"},
+                                   {"1,2,-1", "positive"},
+                                   {"1,2,3,", "balanced"},
+                                   {"1,,3", "number"},
+                                   {"even", "balanced"},
+                                   {"inf,1,1", "balanced"}}) {
+    CAPTURE(text);
+    CHECK_THROWS_WITH_AS(class_weights(text, train, 3), doctest::Contains(word), Error);
+  }
+}
+
+TEST_CASE("weights and smoothing are in training's loss, whose batches add up to one large batch") {
+  nn::Classifier model(small_task().config);
+  model.initialize(1);
+  const i64 labels = model.config.labels;
+  std::string numbers = "3";
+  std::vector<double> weights{3};
+  for (i64 label = 1; label < labels; ++label) {
+    numbers += fmt::format(",{}", 0.5 * static_cast<double>(label));
+    weights.push_back(0.5 * static_cast<double>(label));
+  }
+  TrainingOptions options{.batch = BatchSize::of_texts(8)};
+  options.class_weights = numbers;
+  options.label_smoothing = 0.2;
+  const Objective objective = classification(model, small_task().data, options);
+  const nn::Pass pass{};  // no dropout
+  const std::vector<i64> whole = {0, 1, 2, 3, 4, 5, 6}, first = {0, 1}, rest = {2, 3, 4, 5, 6};
+
+  // The formula of core/ops/cross_entropy.hpp in double.
+  const Batch batch = make_batch(small_task().data.train, whole);
+  const Tensor logits = model(batch, pass).value();
+  double sum = 0, weight = 0;
+  for (i64 i = 0; i < batch.texts(); ++i) {
+    const float* row = logits.data<float>() + i * labels;
+    double total = 0, spread = 0;
+    for (i64 c = 0; c < labels; ++c) total += std::exp(static_cast<double>(row[c]));
+    const auto surprise = [&](i64 c) { return std::log(total) - row[c]; };
+    for (i64 c = 0; c < labels; ++c) spread += weights[static_cast<std::size_t>(c)] * surprise(c);
+    const i64 label = batch.labels.data<i64>()[i];
+    const double own = weights[static_cast<std::size_t>(label)];
+    sum += 0.8 * own * surprise(label) + 0.2 / static_cast<double>(labels) * spread;
+    weight += own;
+  }
+  const auto loss = [&](const std::vector<i64>& texts) {
+    const BatchLoss of = objective.loss(texts, pass);
+    return std::pair{of.loss.value().item(), of.weight};
+  };
+  const auto [all, all_weight] = loss(whole);
+  CHECK(all == doctest::Approx(sum / weight).epsilon(1e-6));
+  CHECK(all_weight == doctest::Approx(weight));
+  const auto [a, a_weight] = loss(first);
+  const auto [b, b_weight] = loss(rest);
+  CHECK((a * a_weight + b * b_weight) / (a_weight + b_weight) ==
+        doctest::Approx(all).epsilon(1e-6));
+  // On dev the loss stays that of a model without either.
+  CHECK(objective.evaluate().loss == classification(model, small_task().data, {}).evaluate().loss);
+}
