@@ -77,4 +77,27 @@ std::vector<std::string> load_parameters(const std::vector<Parameter*>& paramete
   return unknown;
 }
 
+std::vector<NamedTensor> values_of(const std::vector<Parameter*>& parameters) {
+  std::vector<NamedTensor> values;
+  for (const Parameter* parameter : parameters)
+    values.push_back({parameter->name, parameter->value});
+  return values;
+}
+
+void save_parameters(const std::filesystem::path& file, const std::vector<Parameter*>& parameters) {
+  save_safetensors(file, values_of(parameters), {{"format", "pt"}});
+}
+
+std::vector<std::string> load_parameters(const std::vector<Parameter*>& parameters,
+                                         const std::filesystem::path& file) {
+  const SafetensorsFile from(file);
+  std::map<std::string, Tensor> tensors;
+  for (const auto& [name, entry] : from.entries()) tensors[name] = from.read(name);
+  try {
+    return load_parameters(parameters, tensors);
+  } catch (const Error& error) {
+    fail("{}: {}", file.string(), error.what());
+  }
+}
+
 }  // namespace minima::nn

@@ -13,6 +13,7 @@
 /// where the module hangs, and is the name in the public checkpoints. Loading is a lookup.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -20,6 +21,7 @@
 #include <vector>
 
 #include "core/parameter.hpp"
+#include "core/safetensors.hpp"
 #include "nn/init.hpp"
 
 namespace minima::nn {
@@ -74,5 +76,14 @@ class Module {
 /// are returned.
 std::vector<std::string> load_parameters(const std::vector<Parameter*>& parameters,
                                          const std::map<std::string, Tensor>& tensors);
+
+/// The parameters' names and values, as they are (no copies).
+std::vector<NamedTensor> values_of(const std::vector<Parameter*>& parameters);
+
+/// A module of one's own in a file, safetensors, which PyTorch reads too (whole models with their configuration and tokenizer:
+/// train/model_directory.hpp). Throws Error as save_safetensors does, SafetensorsFile, and load_parameters above.
+void save_parameters(const std::filesystem::path& file, const std::vector<Parameter*>& parameters);
+std::vector<std::string> load_parameters(const std::vector<Parameter*>& parameters,
+                                         const std::filesystem::path& file);
 
 }  // namespace minima::nn

@@ -325,9 +325,7 @@ std::filesystem::path Accelerator::checkpoint(const std::filesystem::path& run,
               {"metrics_bytes", log_ ? log_->flush() : logged_.value_or(0)},
               {"seconds", seconds()}};
   all.update(extras.state);
-  std::vector<NamedTensor> values;
-  for (const Parameter* parameter : parameters_)
-    values.push_back({parameter->name, parameter->value});
+  const std::vector<NamedTensor> values = nn::values_of(parameters_);
   const i64 keep = skipped_in_row_ > 0 ? 0 : extras.keep;
   return write_checkpoint(run, step_, all, checkpoint_bytes() + extras.bytes, keep,
                           [&](const auto& folder) {
@@ -347,14 +345,11 @@ void Accelerator::resume(const Checkpoint& checkpoint) {
   check(checkpoint.state.is_object() && checkpoint.state.contains("accelerator"),
         "{}: state.json has no 'accelerator'", checkpoint.folder.string());
   check(!log_, "accelerator: log_to() before resume() has begun the log anew; call it afterwards");
-  const SafetensorsFile file(checkpoint.folder / "model.safetensors");
-  std::map<std::string, Tensor> tensors;
-  for (const auto& [name, entry] : file.entries()) tensors[name] = file.read(name);
   const Json before = state();
   restore(checkpoint.state["accelerator"]);
   try {
     optimizer_->load(checkpoint.folder / "optimizer.safetensors");
-    nn::load_parameters(parameters_, tensors);
+    nn::load_parameters(parameters_, checkpoint.folder / "model.safetensors");
   } catch (...) {
     restore(before);
     throw;

@@ -111,14 +111,11 @@ template <class Model>
 void save(const std::filesystem::path& directory, const Tokenizer& tokenizer, i64 max_length,
           const Json& config, Model& model) {
   make_folders(directory);
-  std::vector<NamedTensor> tensors;
-  for (const Parameter* parameter : model.parameters())
-    tensors.push_back({parameter->name, parameter->value});
   write_file(directory / "config.json", config.dump(2) + "\n");
   write_tokenizer(
       directory, tokenizer, max_length,
       model.config.architecture == nn::Architecture::bert ? TokenTypes::taken : TokenTypes::none);
-  save_safetensors(directory / "model.safetensors", tensors, {{"format", "pt"}});
+  nn::save_parameters(directory / "model.safetensors", model.parameters());
 }
 
 }  // namespace

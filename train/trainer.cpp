@@ -443,20 +443,14 @@ void Trainer::save() {
 }
 
 void Trainer::fill(const std::filesystem::path& folder) const {
-  const auto named = [&](const auto& value_of) {
-    std::vector<NamedTensor> tensors;
-    for (std::size_t i = 0; i < objective_.parameters.size(); ++i)
-      tensors.push_back({objective_.parameters[i]->name, value_of(i)});
-    return tensors;
-  };
   if (objective_.save_model)
     objective_.save_model(folder);
   else
-    save_safetensors(folder / "model.safetensors",
-                     named([&](std::size_t i) { return objective_.parameters[i]->value; }));
+    nn::save_parameters(folder / "model.safetensors", objective_.parameters);
   if (!result_.best) return;
   // Though they seldom change, each checkpoint has a file of its own: one damaged file then spoils one checkpoint.
-  const std::vector<NamedTensor> best = named([&](std::size_t i) { return best_values_[i]; });
+  std::vector<NamedTensor> best = nn::values_of(objective_.parameters);
+  for (std::size_t i = 0; i < best.size(); ++i) best[i].tensor = best_values_[i];
   save_safetensors(folder / kBest, best);
   check_written(folder / kBest, best);
 }

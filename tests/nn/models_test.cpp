@@ -6,6 +6,7 @@
 #include "core/safetensors.hpp"
 #include "nn/models/classifier.hpp"
 #include "nn/models/weights.hpp"
+#include "tests/data/files.hpp"
 #include "tests/nn/reference_batch.hpp"
 #include "tests/nn/small_config.hpp"
 #include "tests/support.hpp"
@@ -331,4 +332,26 @@ TEST_CASE(
                        "  'classifier.bias' [3] is missing",
                        Error);
   CHECK(model.classifier.weight.value.span<float>()[0] != 0);
+}
+
+TEST_CASE("a module of one's own is saved and loaded by the names of its parameters") {
+  const test::Folder folder;
+  const std::filesystem::path file = folder.path() + "/net.safetensors";
+  struct Net : Module {
+    explicit Net(i64 dim)
+        : norm(child<LayerNorm>("norm", 4, 1e-5)), out(child<Linear>("out", 4, dim, 0.1)) {}
+    LayerNorm& norm;
+    Linear& out;
+  };
+  Net saved(6), loaded(6), wider(7);
+  saved.initialize(1);
+  loaded.initialize(2);
+  save_parameters(file, saved.parameters());
+  CHECK(load_parameters(loaded.parameters(), file).empty());
+  for (std::size_t i = 0; i < saved.parameters().size(); ++i)
+    CHECK(std::ranges::equal(loaded.parameters()[i]->value.span<float>(),
+                             saved.parameters()[i]->value.span<float>()));
+  CHECK_THROWS_WITH_AS(load_parameters(wider.parameters(), file),
+                       doctest::Contains((file.string() + ": load_parameters").c_str()), Error);
+  CHECK(load_parameters({saved.parameters()[0]}, file).size() == 3);  // the others
 }
