@@ -39,7 +39,8 @@ struct Objective {
   /// Told, while the device may still be at one batch, which is the next, and its pass: time to bring it there. May be
   /// empty.
   std::function<void(std::span<const i64> batch, const nn::Pass& pass)> ahead = {};
-  /// How good the model is by now; without one there is no best model and no early stopping.
+  /// How good the model is by now; without one there is no best model and no early stopping. The score by which the best is
+  /// chosen, TrainingOptions::metric, must be among its scores: where there are no classes "loss", or one of `extra`.
   std::function<Evaluation()> evaluate = {};
   /// Writes a model directory with the parameters' present values, for a checkpoint; without one, model.safetensors alone.
   std::function<void(const std::filesystem::path& folder)> save_model = {};
