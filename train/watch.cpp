@@ -43,8 +43,9 @@ Alarm Alarm::from_json(const Json& json) {
 bool Watch::History::rings(double value, double& usual, bool too_large) {
   const bool armed = values.size() >= kAlarmMinimum;
   usual = median({values.begin(), values.end()});
-  const bool wrong =
-      too_large || !std::isfinite(value) || (armed && usual > 0 && value > kAlarmLimit * usual);
+  if (armed) highest = std::max(highest, usual);
+  const bool wrong = too_large || !std::isfinite(value) ||
+                     (armed && usual > 0 && value > kAlarmLimit * usual && value > highest);
   if (std::isfinite(value)) {
     values.push_back(value);
     if (values.size() > kAlarmWindow) values.pop_front();
@@ -78,7 +79,8 @@ std::vector<Alarm> Watch::observe(i64 step, double lr_factor, const StepReport& 
 Json Watch::state() const {
   Json state = Json::object();
   for (const auto& [tensor, history] : histories_)
-    state[tensor] = {{"values", history.values}, {"ringing", history.ringing}};
+    state[tensor] = {
+        {"values", history.values}, {"highest", history.highest}, {"ringing", history.ringing}};
   return state;
 }
 
@@ -87,12 +89,14 @@ void Watch::restore(const Json& state) {
   const auto sound = [](const Json& entry) {
     return entry.is_object() && entry.contains("values") && entry["values"].is_array() &&
            std::ranges::all_of(entry["values"], &Json::is_number) && entry.contains("ringing") &&
-           entry["ringing"].is_boolean();
+           entry["ringing"].is_boolean() &&
+           (!entry.contains("highest") || entry["highest"].is_number());  // from older versions
   };
   check(state.is_object() && std::ranges::all_of(state, sound),
         "watch: its state is no object of \"values\" and \"ringing\" by tensor");
   for (const auto& [tensor, entry] : state.items())
-    histories[tensor] = {entry["values"].get<std::deque<double>>(), entry["ringing"].get<bool>()};
+    histories[tensor] = {entry["values"].get<std::deque<double>>(), entry.value("highest", 0.0),
+                         entry["ringing"].get<bool>()};
   histories_ = std::move(histories);
 }
 

@@ -3,9 +3,12 @@
 ///   ratio = RMS(p_after − p_before) / RMS(p_before)     about 10⁻³ where training goes well
 ///
 /// An alarm compares with what was usual: the median of the last 20 watched values, of which there
-/// must be 5. It rings when a value is above 10 times that median, and at once when it is not a
-/// number (nor the loss) or a tensor above 10⁻³ moves by more than 10 times its own size; once for each tensor and episode, which ends with the first value below the limit.
-/// Values of an episode enter the median, so that a level that stays becomes the usual one.
+/// must be 5. It rings when a value is above 10 times that median and above all that was ever usual
+/// (where training has little left to learn, gradients fall by orders of magnitude and jump back
+/// without harm), and at once when it is not a number (nor the loss) or a tensor above 10⁻³ moves by
+/// more than 10 times its own size; once for each tensor and episode, which ends with the first value
+/// below the limit. Values of an episode enter the median, so that a level that stays becomes the
+/// usual one.
 #pragma once
 
 #include <deque>
@@ -49,13 +52,14 @@ class Watch {
   void restart() {
     std::erase_if(histories_, [](const auto& history) { return !history.first.empty(); });
   }
-  /// {tensor: {"values": […], "ringing"}}; restore takes it back. Throws Error for JSON of another form.
+  /// {tensor: {"values": […], "highest", "ringing"}}; restore takes it back. Throws Error for JSON of another form.
   Json state() const;
   void restore(const Json& state);
 
  private:
   struct History {
     std::deque<double> values;
+    double highest = 0;  ///< of the medians so far
     bool ringing = false;
     /// Whether an episode begins; `usual` becomes the median before `value`. `too_large`: it rings
     /// whatever was usual.

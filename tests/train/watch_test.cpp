@@ -50,6 +50,19 @@ TEST_CASE("a level that stays becomes the usual one") {
   CHECK(watch.observe(++step, 1, report(0.3)).size() == 1);
 }
 
+TEST_CASE("what was usual once is no spike where everything has become small") {
+  Watch watch;
+  i64 step = 0;
+  for (int i = 0; i < 20; ++i) CHECK(watch.observe(++step, 1, report(1e-2, 0.5)).empty());
+  for (int i = 0; i < 20; ++i) CHECK(watch.observe(++step, 1, report(1e-5, 0.003)).empty());
+  Watch resumed;
+  resumed.restore(watch.state());
+  for (Watch* each : {&watch, &resumed}) {
+    CHECK(each->observe(step + 1, 1, report(1e-2, 0.5)).empty());
+    CHECK(each->observe(step + 2, 1, report(2e-2, 0.6)).size() == 2);
+  }
+}
+
 TEST_CASE("too few values ring for nothing but what is not a number") {
   Watch watch;
   for (i64 step = 1; step <= 4; ++step) CHECK(watch.observe(step, 1, report(1e-3)).empty());
