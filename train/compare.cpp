@@ -398,6 +398,14 @@ std::string comparison_table(const Json& comparison) {
     }
     text += "\n";
   }
+  double others = 0;
+  for (const auto& [spec, of] : runs)
+    others = std::max(others, report::cores_taken(comparison, of));
+  if (others > report::kDisturbing)
+    text += fmt::format(
+        "other programs took up to {:.1f} of the cores that training was to have: its times say "
+        "little\n",
+        others);
   return text;
 }
 

@@ -2,7 +2,9 @@
 
 #include <dlfcn.h>
 #include <sched.h>
+#include <sys/resource.h>
 #include <sys/sysinfo.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cmath>
@@ -60,6 +62,24 @@ std::string huge_pages() {
   std::getline(file, line);
   const std::size_t begin = line.find('['), end = line.find(']');
   return end == std::string::npos ? "unknown" : line.substr(begin + 1, end - begin - 1);
+}
+
+/// Processor seconds that all but this process have had since the machine was started.
+std::optional<double> seconds_of_others() {
+  std::ifstream file("/proc/stat");  // cpu user nice system idle iowait irq softirq steal …
+  std::string cpu;
+  double busy = 0, ticks = 0;
+  file >> cpu;
+  for (int i = 0; i < 8 && file >> ticks; ++i)
+    if (i != 3 && i != 4) busy += ticks;
+  if (!file || cpu != "cpu") return {};
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
+  };
+  return busy / static_cast<double>(sysconf(_SC_CLK_TCK)) - seconds(usage.ru_utime) -
+         seconds(usage.ru_stime);
 }
 
 int cores() {
@@ -122,6 +142,15 @@ Tensor random_matrix(i64 rows, i64 columns, RandomSequence& random) {
 }
 
 }  // namespace
+
+OtherWork::OtherWork() : begin_(seconds_now()), before_(seconds_of_others()) {}
+
+std::optional<double> OtherWork::cores() const {
+  const std::optional<double> now = seconds_of_others();
+  const double passed = seconds_now() - begin_;
+  if (!now || !before_ || passed <= 0) return {};
+  return std::max(0.0, *now - *before_) / passed;
+}
 
 MachineInfo describe_machine() {
   struct sysinfo system {};

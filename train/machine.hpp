@@ -2,6 +2,7 @@
 /// benchmarks, which put their figures beside these limits.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "core/cpu/blas.hpp"
@@ -26,6 +27,18 @@ struct MachineInfo {
 
 /// Loads OpenBLAS if that was not done before; throws Error when it cannot be loaded.
 MachineInfo describe_machine();
+
+/// What other programs, and other machines on the same processor, do while this lives: whoever measures times wants to know.
+class OtherWork {
+ public:
+  OtherWork();
+  /// How many cores they have used since, on average; none where the system does not tell.
+  std::optional<double> cores() const;
+
+ private:
+  double begin_;
+  std::optional<double> before_;
+};
 
 // Measurements: the best of several tries, each a fraction of a second in all. Other work on the
 // machine lowers them.

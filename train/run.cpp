@@ -5,6 +5,7 @@
 #include "core/folder.hpp"
 #include "optim/registry.hpp"
 #include "train/finetuning.hpp"
+#include "train/machine.hpp"
 #include "train/model_directory.hpp"
 #include "train/run_record.hpp"
 #include "train/state_use.hpp"
@@ -157,7 +158,9 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
     }
   }
   begin_peak();
+  const OtherWork others;
   TrainingResult result = trainer.run();
+  record["others_cores"] = others.cores() ? Json(rounded(*others.cores())) : Json(nullptr);
   Run run{.model = std::move(model), .result = std::move(result)};
   if (run.result.stop == Stop::interrupted) return run;
 

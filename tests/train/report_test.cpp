@@ -130,6 +130,19 @@ TEST_CASE("a difference below one standard error is said not to be resolved") {
   CHECK_FALSE(contains(page, "no difference is resolved"));
 }
 
+TEST_CASE("times that other programs have disturbed are said to tell nothing") {
+  Json json = sample_comparison({"adamw", "adamw8bit"}, {.seeds = 1}, {"a", "b"});
+  json["machine"]["cores"] = 4;  // two of which are spare
+  json["runs"][1]["others_cores"] = 2.1;
+  CHECK(report_html(json).find("Its step took 1.09 times as long.") != std::string::npos);
+  json["runs"][1]["others_cores"] = 3.5;
+  CHECK(report_html(json).find("1.09 times as long, while other programs took up to 1.5 of the "
+                               "cores that it was to have, so that no difference is resolved.") !=
+        std::string::npos);
+  CHECK(comparison_table(json).find("other programs took up to 1.5 of the cores") !=
+        std::string::npos);
+}
+
 TEST_CASE("the spread over seeds adds to the standard error") {
   Json json = sample_comparison({"adamw", "lion"}, {.seeds = 2}, {"a", "b", "c"});
   const double accuracy[] = {0.80, 0.84, 0.76, 0.78};  // means 82 and 77; s²/n = 4 and 1 points²

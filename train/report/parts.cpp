@@ -102,6 +102,15 @@ std::string part_of(const std::string& tensor) {
   return tensor.substr(0, tensor.find('.'));
 }
 
+double cores_taken(const Json& comparison, const std::vector<const Json*>& runs) {
+  const double spare =
+      number(comparison, "/machine/cores") - number(comparison, "/machine/threads");
+  double most = 0;
+  for (const Json* run : runs)
+    if (const double others = number(*run, "/others_cores") - spare; others > most) most = others;
+  return most;
+}
+
 Summary summarize(const std::vector<double>& values) {
   std::vector<double> finite;
   std::ranges::copy_if(values, std::back_inserter(finite),

@@ -65,6 +65,12 @@ struct Summary {
   std::size_t count = 0, missing = 0;
 };
 
+/// Of the cores that the runs' threads were to have: how many other programs took of them at most, by what was recorded; 0
+/// where nothing was.
+double cores_taken(const Json& comparison, const std::vector<const Json*>& runs);
+/// From so many on, times say little.
+inline constexpr double kDisturbing = 0.2;
+
 Summary summarize(const std::vector<double>& values);
 Summary summarize(const Entry& entry, const char* path, double factor = 1);
 

@@ -71,16 +71,24 @@ std::string state_in_words(const Entry& entry, const Entry& base) {
                      significant(bytes / kMegabyte), megabytes(base_bytes));
 }
 
-std::string time_in_words(const Entry& entry, const Entry& base) {
+std::string time_in_words(const Comparison& comparison, const Entry& entry, const Entry& base) {
   const double ratio = summarize(entry, "/step_ms").mean / summarize(base, "/step_ms").mean;
   if (!std::isfinite(ratio)) return {};
-  return fmt::format(" Its step took {} times as long.", fixed(ratio, 2));
+  const double others =
+      std::max(cores_taken(comparison.json, entry.runs), cores_taken(comparison.json, base.runs));
+  return fmt::format(" Its step took {} times as long{}.", fixed(ratio, 2),
+                     others > kDisturbing
+                         ? fmt::format(", while other programs took up to {} of the cores that it "
+                                       "was to have, so that no difference is resolved",
+                                       fixed(others, 1))
+                         : "");
 }
 
 std::string finding(const Comparison& comparison, const Entry& entry, const Entry& base) {
-  return fmt::format(
-      "<strong>{}</strong> {}{}.{}", escaped(entry.name), state_in_words(entry, base),
-      accuracy_in_words(difference(comparison, entry, base)), time_in_words(entry, base));
+  return fmt::format("<strong>{}</strong> {}{}.{}", escaped(entry.name),
+                     state_in_words(entry, base),
+                     accuracy_in_words(difference(comparison, entry, base)),
+                     time_in_words(comparison, entry, base));
 }
 
 std::string single_finding(const Entry& entry) {
