@@ -2,8 +2,8 @@
 /// decades (Dettmers 2016, arXiv:1511.04561), and how the nearest of them is found.
 ///
 ///   nearest     by the midpoint of two neighbours; a tie takes the even code
-///   sign rule   in the signed map a negative value never becomes 0 (a tiny positive one may), and
-///               even −0 stays −0
+///   sign rule   in the signed map a negative value never becomes 0 (a tiny positive one may); −0 is
+///               negative, and takes the code below 0
 ///
 /// How encoding is fast. The bits of |x|, seen as an integer, grow with the value. Their upper half
 /// (sign, exponent and seven bits of the mantissa) picks a bucket so narrow that it holds at most one

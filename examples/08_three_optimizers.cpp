@@ -1,5 +1,5 @@
-/// The same model fine-tuned by AdamW, Adafactor and 8-bit AdamW, without a loop of one's own: what each keeps after three
-/// steps, how large that is, and accuracy and F1 after each epoch. (07_own_loop.cpp does the same with a loop.)
+/// The same small model trained by AdamW, Adafactor and 8-bit AdamW, without a loop of one's own: what each keeps after three
+/// steps, how large that is, and accuracy and F1 after each epoch. (07_own_loop.cpp is a loop of one's own, beside the Trainer.)
 ///
 ///     example_08_three_optimizers [--tiny]
 #include "train/run.hpp"

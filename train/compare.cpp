@@ -324,17 +324,30 @@ std::string tuning_table(const Json& comparison) {
   if (!comparison.contains("tuning")) return "";
   std::string text;
   for (const Json& entry : comparison["tuning"]) {
+    const Json& tried = entry["tried"];
+    const auto best = entry["spec"].get<std::string>();
+    if (!learning_rate(best)) {
+      text += fmt::format("{}: makes its own step size, no rate was searched\n", best);
+      continue;
+    }
     std::string line;
-    for (const Json& one : entry["tried"]) {
+    for (const Json& one : tried) {
       const auto spec = one["spec"].get<std::string>();
       line += fmt::format(
           "{}{:.3g}: {}", line.empty() ? "" : ", ", learning_rate(spec).value_or(0),
           one["score"].is_null() ? "failed" : fmt::format("{:.4g}", one["score"].get<double>()));
-      if (spec == entry["spec"]) line += " (best)";
+      if (spec == best) line += " (best)";
     }
-    text += fmt::format("{}: dev {} by learning rate  {}; spread {:.3g}\n",
-                        entry["spec"].get<std::string>(), entry["metric"].get<std::string>(), line,
-                        entry["spread"].get<double>());
+    const char* beyond = best == tried.front()["spec"]  ? "least"
+                         : best == tried.back()["spec"] ? "greatest"
+                                                        : nullptr;
+    text += fmt::format(
+        "{}: dev {} by learning rate  {}; spread {:.3g}{}\n", best,
+        entry["metric"].get<std::string>(), line, entry["spread"].get<double>(),
+        beyond && tried.size() > 1
+            ? fmt::format("; the best is the {} that was tried, beyond may lie a better one",
+                          beyond)
+            : "");
   }
   return text;
 }

@@ -85,6 +85,7 @@ struct State {
       const double momentum = option(entry, "momentum");
       return momentum < 1 ? (1 - option(entry, "dampening")) / (1 - momentum) : 0;
     }
+    if (name == "came") return 1 - integer_power(option(entry, "beta2"), t);
     return 1;
   }
 
@@ -218,7 +219,7 @@ class Conversion {
           afresh.note = fmt::format("{} keeps no second moment to divide it by", old_.name);
           return afresh;
         }
-        // t of SGD and Lion is not known: long past their first steps.
+        // SGD and Lion are taken to be long past their first steps.
         const double quotient = factor(Meaning::mean) * old_.sign(source) * new_.sign(target);
         if (!std::isfinite(quotient) || quotient == 0) {
           afresh.note = "a sum that does not forget";

@@ -8,9 +8,9 @@
 /// it would have become; t is the parameter's step count, unit what a slot holds of a constant
 /// gradient's value:
 ///
-///   mean of g       Adam's exp_avg (and AdamW's, AdaPM's), unit 1 − β₁ᵗ;  Lion's, unit 1;
-///                   SGD's momentum_buffer, a sum, unit (1 − τ)/(1 − μ)
-///   mean of g²      Adam's exp_avg_sq, unit 1 − β₂ᵗ;  Adafactor's and CAME's of a vector, unit 1
+///   mean of g       Adam's exp_avg (and AdamW's, AdaPM's), unit 1 − β₁ᵗ;  Lion's, unit 1 (long after its
+///                   start);  SGD's momentum_buffer, a sum, unit (1 − τ)/(1 − μ)
+///   mean of g²      Adam's exp_avg_sq and CAME's of a vector, unit 1 − β₂ᵗ;  Adafactor's, unit 1
 ///   its factors     R, C: row and column means of the mean of g², of the same unit;
 ///                   backwards R C / mean(R), which has these row and column means
 ///

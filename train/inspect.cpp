@@ -105,9 +105,9 @@ class DifferenceSum {
     if (larger > 0) result_.max_relative = std::max(result_.max_relative, error / larger);
     result_.lost += a != 0 && b == 0;
     squares_ += error * error;
-    aa_ += a * a;
-    bb_ += b * b;
-    ab_ += a * b;
+    aa_ += static_cast<long double>(a) * a;
+    bb_ += static_cast<long double>(b) * b;
+    ab_ += static_cast<long double>(a) * b;
     a_ += a;
     b_ += b;
   }
@@ -115,10 +115,11 @@ class DifferenceSum {
     Difference d = result_;
     const double finite = static_cast<double>(d.count - d.non_finite);
     d.rms = finite > 0 ? std::sqrt(squares_ / finite) : 0;
-    d.relative_rms = squares_ == 0 ? 0 : std::sqrt(squares_ / aa_);
+    d.relative_rms = squares_ == 0 ? 0 : std::sqrt(squares_ / static_cast<double>(aa_));
     if (aa_ > 0 && bb_ > 0) {
-      d.cosine = ab_ / (std::sqrt(aa_) * std::sqrt(bb_));
-      d.scaled_rms = std::sqrt(std::max(0.0, 1 - d.cosine * d.cosine));
+      const long double one = aa_ * bb_, cosine = ab_ / std::sqrt(one);
+      d.cosine = static_cast<double>(cosine);
+      d.scaled_rms = static_cast<double>(std::sqrt(std::max(0.0L, (one - ab_ * ab_) / one)));
     }
     if (a_ != 0) d.scale = b_ / a_;
     return d;
@@ -126,7 +127,8 @@ class DifferenceSum {
 
  private:
   Difference result_;
-  double squares_ = 0, aa_ = 0, bb_ = 0, ab_ = 0, a_ = 0, b_ = 0;
+  double squares_ = 0, a_ = 0, b_ = 0;
+  long double aa_ = 0, bb_ = 0, ab_ = 0;  // of nearly parallel numbers little is left
 };
 
 /// Of the slot of row means: that of the column means, and what the whole moment is called in the

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <set>
+
 #include "train/report/parts.hpp"
 #include "train/report_style.hpp"
 
@@ -28,6 +30,18 @@ std::string skipped_steps(const Json& run) {
                      first > 0 ? fmt::format(", the first at step {}", first) : "");
 }
 
+std::string always_one_class(const Json& run) {
+  std::set<std::size_t> predicted, actual;
+  const Json& confusion = report::at(run, "/dev/confusion");
+  for (std::size_t row = 0; row < confusion.size(); ++row)
+    for (std::size_t column = 0; column < confusion[row].size(); ++column)
+      if (confusion[row][column] != 0) actual.insert(row), predicted.insert(column);
+  return predicted.size() == 1 && actual.size() > 1
+             ? "every text of dev is taken for the same class: nothing was learned; another "
+               "learning rate may help (train --find-lr), or longer training"
+             : "";
+}
+
 std::vector<std::string> what_it_lacks(const Json& comparison) {
   std::vector<std::string> all;
   for (const char* key : {"/failed", "/unfinished"})
@@ -38,9 +52,10 @@ std::vector<std::string> what_it_lacks(const Json& comparison) {
                                 error.empty() ? "has not ended" : "failed: " + error));
     }
   for (const Json& run : report::at(comparison, "/runs"))
-    if (const std::string skipped = skipped_steps(run); !skipped.empty())
-      all.push_back(fmt::format("{} with seed {}: {}", report::run_name(run),
-                                report::plain(report::at(run, "/seed")), skipped));
+    for (const std::string& flaw : {skipped_steps(run), always_one_class(run)})
+      if (!flaw.empty())
+        all.push_back(fmt::format("{} with seed {}: {}", report::run_name(run),
+                                  report::plain(report::at(run, "/seed")), flaw));
   for (const Json& log : report::at(comparison, "/damaged")) {
     const double lines = report::number(log, "/lines");
     all.push_back(fmt::format("{}: {} damaged and left out", report::text(log, "/file"),

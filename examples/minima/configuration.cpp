@@ -49,6 +49,16 @@ std::optional<std::string> value_of(const std::vector<std::string>& words,
   return {};
 }
 
+/// Whether the words have an option that says the same as `name` in another way: it stands over the file's.
+bool gives_other(const std::vector<std::string>& words, const std::string& name) {
+  constexpr std::pair<const char*, const char*> kEither[] = {
+      {"epochs", "steps"}, {"batch", "tokens"}, {"cased", "uncased"}, {"vocabulary", "vocab"}};
+  return std::ranges::any_of(kEither, [&](const auto& pair) {
+    return (name == pair.first && value_of(words, pair.second)) ||
+           (name == pair.second && value_of(words, pair.first));
+  });
+}
+
 /// The JSON in a file, its numbers as strings, as they are written: so they are read as those of the command line are.
 /// The JSON library would make 0 of 1e-400, and 10.0 of 1e1.
 Json read_as_written(const std::string& source) {
@@ -182,7 +192,7 @@ std::vector<std::string> with_configuration(const CLI::App& app, std::vector<std
                                : same(with_whole_path(name, *own), with_whole_path(name, kept)),
             "--{} is {} here, {} in {}; a resumed run keeps its options", name,
             own->empty() ? "true" : *own, kept, source);
-    if (own) continue;
+    if (own || (!resumes && gives_other(words, name))) continue;
     for (std::string& word : words_for(*verb->get_option("--" + name), name, value, source))
       added.push_back(std::move(word));
   }

@@ -32,12 +32,22 @@ struct TrainVerb {
     return !has_option(spec, "state") && validate_optimizer(spec, {})["storage"]["state"] == "fp32";
   }
 
+  /// Where the best is not chosen by what is printed anyway.
+  std::string by_metric(const Evaluation& dev) const {
+    const std::string& metric = training.training.metric;
+    return metric == "accuracy" ? ""
+                                : fmt::format(" (by {} on dev, {:.3f})", metric, dev.score(metric));
+  }
+
   void find_learning_rates();
 
   void run() {
     common.apply();
     for (const std::string& text : switches) {
       OptimizerSwitch next = OptimizerSwitch::parse(text);
+      if (lr && !has_option(next.spec, "lr"))
+        print_note("note: --lr {} is that of {}; --switch {} has its own, {}\n", *lr, optimizer,
+                   text, training.resolve_spec(next.spec));
       next.spec = training.resolve_spec(next.spec);
       if (!state.empty() && leaves_storage_open(next.spec))
         next.spec = with_option(next.spec, "state", state);
@@ -87,14 +97,15 @@ struct TrainVerb {
         "the loop {:.2f} %\n",
         done.result.time["seconds"].get<double>(), percent("steps"), percent("evaluation"),
         percent("checkpoints"), percent("logging"), percent("loop"));
-    if (const std::string skipped = skipped_steps(done.record); !skipped.empty())
-      print_text("\n{}\n", skipped);
+    for (const std::string& flaw : {skipped_steps(done.record), always_one_class(done.record)})
+      if (!flaw.empty()) print_text("\n{}\n", flaw);
     print_text(
-        "\nbest epoch {}: dev accuracy {:.1f} %, test accuracy {:.1f} %, macro-F1 {:.1f} %, loss "
+        "\nbest epoch {}{}: dev accuracy {:.1f} %, test accuracy {:.1f} %, macro-F1 {:.1f} %, loss "
         "{:.3f}\n\n{}\nmodel: {}\nreport: {}\n",
-        done.result.best_epoch(), 100 * done.result.dev().accuracy(), 100 * done.test.accuracy(),
-        100 * done.test.macro_f1(), done.test.loss, table(done.test, task.dataset.label_names),
-        (directory.path / "final").string(), report["report"].get<std::string>());
+        done.result.best_epoch(), by_metric(done.result.dev()), 100 * done.result.dev().accuracy(),
+        100 * done.test.accuracy(), 100 * done.test.macro_f1(), done.test.loss,
+        table(done.test, task.dataset.label_names), (directory.path / "final").string(),
+        report["report"].get<std::string>());
     if (const std::string warning = task.config.export_warning(); !warning.empty())
       print_text("note: {}\n", warning);
   }

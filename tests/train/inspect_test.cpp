@@ -66,6 +66,7 @@ TEST_CASE("differences are largest, relative, RMS and an angle") {
   const auto tensor = [](std::vector<float> x) { return Tensor::from(x); };
   // The multiple of (2, 2) nearest to (1, 0) is (1/2, 1/2).
   CHECK(difference(tensor({1, 0}), tensor({2, 2})).scaled_rms == doctest::Approx(std::sqrt(0.5)));
+  CHECK(difference(tensor({0.1, 0.3, 7}), tensor({0.1, 0.3, 7})).scaled_rms == 0);
   const Difference d = difference(tensor({3, 0, 4, 1, NAN, 0}), tensor({3, 1, 2, 0, 1, 0}));
   CHECK(d.count == 6);
   CHECK(d.non_finite == 1);

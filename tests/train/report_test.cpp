@@ -143,6 +143,17 @@ TEST_CASE("times that other programs have disturbed are said to tell nothing") {
         std::string::npos);
 }
 
+TEST_CASE("a model that takes every text for the same class is told of") {
+  Json json = sample_comparison({"adamw", "lion"}, {.seeds = 1}, {"a", "b"});
+  CHECK(what_it_lacks(json).empty());
+  json["runs"][1]["dev"]["confusion"] = {{0, 3}, {0, 5}};
+  CHECK(always_one_class(json["runs"][0]).empty());
+  REQUIRE(what_it_lacks(json).size() == 1);
+  CHECK(contains(what_it_lacks(json)[0], "lion with seed 1: every text of dev is taken for"));
+  json["runs"][1]["dev"]["confusion"] = {{0, 0}, {0, 5}};  // there is but one
+  CHECK(what_it_lacks(json).empty());
+}
+
 TEST_CASE("the spread over seeds adds to the standard error") {
   Json json = sample_comparison({"adamw", "lion"}, {.seeds = 2}, {"a", "b", "c"});
   const double accuracy[] = {0.80, 0.84, 0.76, 0.78};  // means 82 and 77; s²/n = 4 and 1 points²

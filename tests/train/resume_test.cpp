@@ -187,7 +187,8 @@ TEST_CASE("an interrupted comparison goes on: what is finished is kept, what was
   const auto without_times = [](const Json& comparison) {
     Json runs = comparison["runs"];
     for (Json& run : runs) {
-      for (const char* key : {"step_ms", "tokens_per_second", "seconds", "time", "peak_bytes"})
+      for (const char* key :
+           {"step_ms", "tokens_per_second", "seconds", "time", "peak_bytes", "others_cores"})
         run.erase(key);
       for (Json& epoch : run["epochs"]) epoch.erase("seconds");
       run.erase("watched");  // read back from metrics.jsonl, which has six digits
@@ -222,7 +223,8 @@ TEST_CASE("an interrupted comparison goes on: what is finished is kept, what was
   CHECK(same);
   CHECK(runs == 3);
   CHECK(steps == 100);
-  CHECK(what_it_lacks(collect_runs({stopped.path})).empty());
+  for (const std::string& flaw : what_it_lacks(collect_runs({stopped.path})))
+    CHECK(flaw.find("taken for the same class") != flaw.npos);  // nothing is unfinished
   // A torn record is none: that run alone is done once more.
   fs::path record;
   for (const fs::directory_entry& entry : fs::directory_iterator(stopped.path))
