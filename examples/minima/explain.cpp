@@ -9,6 +9,7 @@
 #include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"
 #include "optim/options.hpp"
+#include "train/run.hpp"
 
 namespace minima {
 namespace {
@@ -107,6 +108,16 @@ struct ExplainVerb {
     return at;
   }
 
+  void print_options(const Json& options) const {
+    std::vector<std::string> words;
+    for (const auto& [name, value] : options.items())
+      words.push_back(fmt::format("{} {}", name,
+                                  value.is_null()     ? "none"
+                                  : value.is_string() ? value.get<std::string>()
+                                                      : value.dump()));
+    fmt::print("{}: {}\n\n", optimizer.substr(0, optimizer.find(':')), fmt::join(words, ", "));
+  }
+
   void run() {
     const auto given = static_cast<i64>(gradients.size());
     const i64 count = steps.value_or(std::max<i64>(given, 1));
@@ -123,9 +134,12 @@ struct ExplainVerb {
     if (lr_factor != 1 && !explanation.optimizer().takes_schedule())
       print_note("note: {} makes its own step size: --lr-factor has no effect\n",
                  explanation.optimizer().name());
-    Json document = {{"spec", optimizer},
-                     {"options", explanation.optimizer().options()},
-                     {"steps", Json::array()}};
+    const Json all = explanation.optimizer().options();
+    if (const std::string trained = with_defaults(optimizer);
+        validate_optimizer(trained, {})["groups"][0]["options"] != all["groups"][0]["options"])
+      print_note("note: train and compare take {} as {}\n", optimizer, trained);
+    if (!json) print_options(all["groups"][0]["options"]);
+    Json document = {{"spec", optimizer}, {"options", all}, {"steps", Json::array()}};
     for (i64 k = 0; k < count; ++k) {
       Json step = explanation.step(gradient(k, sizes));
       if (json)

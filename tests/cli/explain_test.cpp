@@ -16,9 +16,12 @@ TEST_CASE("explain shows a step with its formulas, and refuses what does not fit
   CHECK(step["lines"][0]["letters"] == "β₁ * m + (1 − β₁) * g");
   const Answer text = shell.minima("explain adamw:lr=0.1 --weight 0.5 --gradient 0.2");
   CHECK(text.out.find("= 0.9 * 0 + 0.1 * 0.2") != std::string::npos);
+  CHECK(text.out.find("adamw: lr 0.1, beta1 0.9, beta2 0.999") == 0);
   const Answer own = shell.minima("explain adafactor --weight '1,2;3,4' --lr-factor 0.5");
   CHECK(own.code == 0);
-  CHECK(own.err == "note: adafactor makes its own step size: --lr-factor has no effect\n");
+  CHECK(own.err ==
+        "note: adafactor makes its own step size: --lr-factor has no effect\n"
+        "note: train and compare take adafactor as adafactor:lr=0.03:relative_step=false\n");
   const Answer warming =
       shell.minima("explain adafactor:warmup_init=true --gradient 1 --gradient 2 --json");
   CHECK(parse_json(warming.out, "explain --json")["steps"].size() == 2);
