@@ -97,6 +97,16 @@ TEST_CASE("a parameter that is not trainable gets no gradient, and nothing is ke
   check_close(w.gradient.values(), vector({1, 2}));
 }
 
+TEST_CASE("linear_cross_entropy makes no gradient of a table that is not trained") {
+  Parameter x{"x", Tensor::full({2, 4}, 1), {}};
+  const Tensor table = Tensor::zeros({1000, 4}), bias = Tensor::zeros({1000});
+  const i64 before = memory_stats().live;
+  const Variable loss = linear_cross_entropy(Variable(x), table, bias, test::ids({7, 9}));
+  CHECK(memory_stats().live - before < bias.bytes());
+  loss.backward();
+  check_close(x.gradient.values(), Tensor::zeros({2, 4}), {0, 0});
+}
+
 TEST_CASE("a graph serves one backward") {
   Parameter w{"w", vector({1, 2}), {}};
   const Variable loss = sum(square(Variable(w)));
