@@ -292,16 +292,15 @@ Variable cross_entropy(const Variable& logits, const Tensor& target,
 
 Variable linear_cross_entropy(const Variable& x, const Variable& w, const Variable& bias,
                               const Tensor& target) {
-  const bool needed = x.requires_grad() || w.requires_grad() || bias.requires_grad();
-  ops::LinearCrossEntropyOut out =
-      ops::linear_cross_entropy(x.value(), w.value(), bias.value(), target,
-                                needed ? ops::Gradients::all : ops::Gradients::none);
+  ops::LinearCrossEntropyOut out = ops::linear_cross_entropy(
+      x.value(), w.value(), bias.value(), target,
+      {.dx = x.requires_grad(), .dw = w.requires_grad(), .dbias = bias.requires_grad()});
   const Tensor loss = out.loss;
   return record(
       "linear_cross_entropy", loss, {x, w, bias}, [out = std::move(out)](const Tensor& dy) {
         const bool is_one = dy.device() == Device{} && dy.item() == 1;  // a GPU is not asked
         const auto scaled = [&](const Tensor& gradient) {
-          return is_one ? gradient : ops::binary<ops::Mul>(gradient, dy);
+          return is_one || !gradient.defined() ? gradient : ops::binary<ops::Mul>(gradient, dy);
         };
         return Grads{scaled(out.dx), scaled(out.dw), scaled(out.dbias)};
       });

@@ -60,6 +60,10 @@ inline Variable operator+(const Variable& x, double c) { return add(x, constant(
 inline Variable operator-(const Variable& x, double c) { return sub(x, constant(x, c)); }
 inline Variable operator*(const Variable& x, double c) { return mul(x, constant(x, c)); }
 inline Variable operator/(const Variable& x, double c) { return div(x, constant(x, c)); }
+inline Variable operator+(double c, const Variable& x) { return add(constant(x, c), x); }
+inline Variable operator-(double c, const Variable& x) { return sub(constant(x, c), x); }
+inline Variable operator*(double c, const Variable& x) { return mul(constant(x, c), x); }
+inline Variable operator/(double c, const Variable& x) { return div(constant(x, c), x); }
 
 // ---- reductions over `dims`; an empty list means all
 

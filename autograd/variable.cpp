@@ -80,8 +80,8 @@ bool observed() { return observer || finding; }
 FindNonFinite::FindNonFinite() : before_(std::exchange(finding, true)) {}
 FindNonFinite::~FindNonFinite() { finding = before_; }
 
-NoGrad::NoGrad() : before_(std::exchange(recording, false)) {}
-NoGrad::~NoGrad() { recording = before_; }
+GradMode::GradMode(bool records) : before_(std::exchange(recording, records)) {}
+GradMode::~GradMode() { recording = before_; }
 bool grad_enabled() { return recording; }
 
 Variable::Variable(Tensor value) : given_(value.dtype()) {

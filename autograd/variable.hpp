@@ -7,6 +7,9 @@
 /// A leaf is a Parameter; everything else is made by a function of autograd/functions.hpp. The
 /// graph belongs to the variables that came out of it: it lives until the last of them goes, and
 /// `backward` consumes it.
+///
+/// An op keeps its inputs for backward as they are, not copies of them: whoever overwrites a parameter's value in place
+/// before then (an optimizer's step between two calls of backward, a `fill`) gets gradients of neither, without a word.
 #pragma once
 
 #include <functional>
@@ -55,7 +58,8 @@ class Variable {
 
   /// Adds d(this)/d(leaf) to the gradient of every leaf, and frees the graph on its way.
   /// Throws Error unless this is a single number that depends on a leaf; also when the graph was
-  /// used already.
+  /// used already. What throws on its way (a graph that was used in part, memory) leaves gradients
+  /// added to some leaves and not to others, and the graph used: clear the gradients, compute anew.
   void backward() const;
   /// The same for a value of any shape, given the gradient `dy` that comes in.
   void backward(const Tensor& dy) const;
@@ -75,16 +79,24 @@ class Variable {
 Variable record(OpName name, Tensor value, std::vector<Variable> inputs, Backward backward,
                 Tensor rounded = {});
 
-/// While one lives, the thread records nothing: for evaluation.
-class NoGrad {
+/// While one lives, the thread records, or records nothing.
+class GradMode {
  public:
-  NoGrad();
-  ~NoGrad();
-  NoGrad(const NoGrad&) = delete;
-  NoGrad& operator=(const NoGrad&) = delete;
+  explicit GradMode(bool records);
+  ~GradMode();
+  GradMode(const GradMode&) = delete;
+  GradMode& operator=(const GradMode&) = delete;
 
  private:
   bool before_;
+};
+/// For evaluation.
+struct NoGrad : GradMode {
+  NoGrad() : GradMode(false) {}
+};
+/// For a Backward that computes values again, wherever it is called.
+struct EnableGrad : GradMode {
+  EnableGrad() : GradMode(true) {}
 };
 
 /// Whether functions record on this thread.

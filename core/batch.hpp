@@ -10,10 +10,11 @@ namespace minima {
 /// Text b is tokens[offsets[b]] … tokens[offsets[b+1] − 1]. Only attention and pooling need the
 /// offsets.
 struct Batch {
-  Tensor tokens;      ///< [T] i64, vocabulary ids
-  Tensor positions;   ///< [T] i64, each token's index within its text
-  Tensor offsets;     ///< [B+1] i64, from 0 to T
-  Tensor example_id;  ///< [B] i64, unique within an optimizer step; dropout masks are keyed by it
+  Tensor tokens;     ///< [T] i64, vocabulary ids
+  Tensor positions;  ///< [T] i64, each token's index within its text
+  Tensor offsets;    ///< [B+1] i64, from 0 to T
+  /// [B] i64, unique within an optimizer step: dropout masks are keyed by its low 32 bits.
+  Tensor example_id;
   /// What a loss compares with, i64: [B], of each text, or [M], of the chosen tokens. −1: there is none; −100: not counted.
   Tensor labels;
   /// [T] i64, for models that tell the texts of a pair apart: 0 in the first, 1 in the second.

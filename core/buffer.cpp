@@ -53,32 +53,29 @@ class Allocator {
     const i64 size = size_of(bytes);
     {
       std::lock_guard lock(mutex_);
-      stats_.live += bytes;
-      stats_.peak = std::max(stats_.peak, stats_.live);
       std::byte* cached = pool ? take_from(*pool, size) : nullptr;
       if (!cached) cached = take_from(cache_, size);
       if (cached) {
+        count(bytes);
         reuse(cached, size);
         return cached;
       }
-      stats_.reserved += size;
-      ++stats_.allocations;
     }
     std::byte* block = obtain(size);
     if (!block && !pool) {  // with a pool, work is recorded, and nothing can be released
       release_cached();
       block = obtain(size);
     }
-    if (!block) {
-      std::lock_guard lock(mutex_);
-      stats_.live -= bytes;
-      stats_.reserved -= size;
+    std::lock_guard lock(mutex_);
+    if (!block)
       throw Error(
           fmt::format("memory: {} bytes cannot be had on {}; {} are live; a smaller batch or "
                       "model needs less",
                       bytes, to_string(device_), stats_.live),
           Fault::memory);
-    }
+    stats_.reserved += size;
+    ++stats_.allocations;
+    count(bytes);
     return block;
   }
 
@@ -116,6 +113,10 @@ class Allocator {
   }
 
  private:
+  void count(i64 bytes) {
+    stats_.live += bytes;
+    stats_.peak = std::max(stats_.peak, stats_.live);
+  }
   void keep(std::byte* block, i64 size) {
     if (MINIMA_CACHE_BLOCKS) {
       cache_[size].push_back(block);

@@ -80,6 +80,10 @@ constexpr DType dtype_of() {
 i64 element_size(DType dtype);             ///< bytes
 std::string_view dtype_name(DType dtype);  ///< "f32"
 
+constexpr bool is_float(DType dtype) {
+  return dtype != DType::i64 && dtype != DType::i32 && dtype != DType::u8;
+}
+
 /// Floats of two bytes are types of storage: arithmetic on such numbers is in f32.
 template <class T>
 concept Narrow = std::same_as<T, bf16> || std::same_as<T, f16>;

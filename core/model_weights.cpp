@@ -3,7 +3,8 @@
 #include <set>
 
 #include "core/file.hpp"
-#include "core/json.hpp"
+#include "core/sorted_json.hpp"
+#include "core/utf8.hpp"
 
 namespace minima {
 namespace {
@@ -45,11 +46,11 @@ void ModelWeights::add(const std::filesystem::path& file) {
 
 void ModelWeights::read_index() {
   const std::string where = path_.string();
-  const Json index = read_json(path_);
+  const SortedJson index = parse_sorted_json(read_file(path_), where);
   check(index.is_object() && index.contains("weight_map") && index["weight_map"].is_object() &&
             !index["weight_map"].empty(),
         "{}: must be an object with a 'weight_map' from tensors to files", where);
-  const Json& map = index["weight_map"];
+  const SortedJson& map = index["weight_map"];
   std::set<std::string> shards;
   for (const auto& [name, shard] : map.items()) {
     check(shard.is_string(), "{}: tensor '{}': its file must be a string", where, shown(name));

@@ -19,7 +19,8 @@ struct Philox {
     u64 x0, x1, x2, x3;
   };
 
-  /// The 128 random bits at `counter` under `key`: ten rounds.
+  /// The 128 random bits at `counter` under `key`: ten rounds. Of each word of the counter the low 32 bits count, so
+  /// rows that are known by larger numbers (ids, steps) share theirs with those 2³² below.
   MINIMA_HD static Block block(Block counter, u64 key) {
     auto [x0, x1, x2, x3] = counter;
     u64 k0 = key & kWord, k1 = key >> 32;

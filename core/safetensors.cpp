@@ -4,6 +4,7 @@
 #include <set>
 
 #include "core/json.hpp"
+#include "core/sorted_json.hpp"
 #include "core/utf8.hpp"
 
 namespace minima {
@@ -12,6 +13,8 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "safetensors files are little-endian");
 
 constexpr u64 kLargestHeader = 100'000'000;
+/// A key of the header that is no tensor.
+constexpr const char* kMetadata = "__metadata__";
 
 /// The types of the format; those without a DType are known, so that a file which holds one beside
 /// others can be read. A BOOL is a byte, 0 or 1.
@@ -48,11 +51,11 @@ std::string_view type_name(DType dtype) {
 }
 
 /// The sizes of `json`, an array of whole numbers. Throws Error where their product overflows.
-Shape parse_shape(const Json& json, const std::string& where) {
+Shape parse_shape(const SortedJson& json, const std::string& where) {
   check(json.is_array() && json.size() <= Shape::kMaxRank,
         "{}: shape must be a list of at most {} sizes", where, Shape::kMaxRank);
   std::vector<i64> sizes;
-  for (const Json& size : json) {
+  for (const SortedJson& size : json) {
     check(size.is_number_unsigned() && size.get<u64>() <= u64{1} << 62,
           "{}: a size in shape is {}; it must be a whole number up to 2^62", where, size.dump());
     sizes.push_back(size.get<i64>());
@@ -64,7 +67,8 @@ Shape parse_shape(const Json& json, const std::string& where) {
   }
 }
 
-SafetensorsFile::Entry parse_entry(const Json& json, const std::string& where, u64 data_bytes) {
+SafetensorsFile::Entry parse_entry(const SortedJson& json, const std::string& where,
+                                   u64 data_bytes) {
   check(json.is_object() && json.size() == 3 && json.contains("dtype") && json.contains("shape") &&
             json.contains("data_offsets"),
         "{}: must have exactly dtype, shape and data_offsets", where);
@@ -75,7 +79,7 @@ SafetensorsFile::Entry parse_entry(const Json& json, const std::string& where, u
         where, shown(name));
   const Shape shape = parse_shape(json["shape"], where);
 
-  const Json& range = json["data_offsets"];
+  const SortedJson& range = json["data_offsets"];
   check(range.is_array() && range.size() == 2 && range[0].is_number_unsigned() &&
             range[1].is_number_unsigned(),
         "{}: data_offsets must be two whole numbers", where);
@@ -122,10 +126,6 @@ std::map<std::string, Tensor> by_name(const std::vector<NamedTensor>& tensors) {
   return result;
 }
 
-bool is_float(DType dtype) {
-  return dtype != DType::i64 && dtype != DType::i32 && dtype != DType::u8;
-}
-
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path) {
   const std::string name = path.string();
   check(file_.size() >= 8, "{}: not a safetensors file: {} bytes, at least 8 are needed", name,
@@ -141,14 +141,14 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path
   std::string text(header_bytes, ' ');
   file_.read(text.data(), header_bytes, 8);
   check(!text.empty() && text.front() == '{', "{}: the header does not begin with '{{'", name);
-  const Json header = parse_json(text, name + ": header");
+  const SortedJson header = parse_sorted_json(text, name + ": header");
   check(header.is_object(), "{}: the header is not an object", name);
   for (const auto& [key, value] : header.items()) {
-    if (key == "__metadata__") {
+    if (key == kMetadata) {
       if (value.is_null()) continue;  // none, as the public library reads it
-      check(value.is_object(), "{}: __metadata__ is not an object", name);
+      check(value.is_object(), "{}: {} is not an object", name, kMetadata);
       for (const auto& [field, content] : value.items()) {
-        check(content.is_string(), "{}: __metadata__ '{}' is not a string", name, shown(field));
+        check(content.is_string(), "{}: {} '{}' is not a string", name, kMetadata, shown(field));
         metadata_[field] = content.get<std::string>();
       }
     } else {
@@ -199,25 +199,32 @@ void save_safetensors(const std::filesystem::path& path, const std::vector<Tenso
                       const std::map<std::string, std::string>& metadata) {
   std::vector<const TensorSource*> order;
   std::set<std::string> names;
+  const auto valid = [](std::string_view text) { return find_invalid_utf8(text) == text.npos; };
   for (const TensorSource& source : tensors) {
-    check(find_invalid_utf8(source.name) == std::string::npos,
-          "{}: the name '{}' of a tensor is not valid UTF-8", path.string(), shown(source.name));
+    check(valid(source.name), "{}: the name '{}' of a tensor is not valid UTF-8", path.string(),
+          shown(source.name));
+    check(source.name != kMetadata, "{}: no tensor can be named '{}'", path.string(), kMetadata);
     check(names.insert(source.name).second, "{}: two tensors are named '{}'", path.string(),
           source.name);
     order.push_back(&source);
   }
+  for (const auto& [field, content] : metadata)
+    check(valid(field) && valid(content), "{}: the metadata '{}': '{}' is not valid UTF-8",
+          path.string(), shown(field), shown(content));
   std::ranges::stable_sort(order, std::greater<>(),
                            [](const TensorSource* source) { return element_size(source->dtype); });
 
   Json header = Json::object();
-  if (!metadata.empty()) header["__metadata__"] = metadata;
+  auto& fields = header.get_ref<Json::object_t&>();  // whose [] would search them all for each
+  if (!metadata.empty()) fields.emplace_back(kMetadata, metadata);
   i64 end = 0;
   for (const TensorSource* source : order) {
     const i64 begin = std::exchange(end, end + source->shape.size() * element_size(source->dtype));
-    header[source->name] = {
-        {"dtype", source->type.empty() ? type_name(source->dtype) : source->type},
-        {"shape", std::vector<i64>(source->shape.begin(), source->shape.end())},
-        {"data_offsets", {begin, end}}};
+    fields.emplace_back(
+        source->name,
+        Json{{"dtype", source->type.empty() ? type_name(source->dtype) : source->type},
+             {"shape", std::vector<i64>(source->shape.begin(), source->shape.end())},
+             {"data_offsets", {begin, end}}});
   }
   std::string text = header.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');  // so that the data begins on a multiple of 8

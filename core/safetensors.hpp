@@ -21,9 +21,6 @@ struct NamedTensor {
 };
 std::map<std::string, Tensor> by_name(const std::vector<NamedTensor>& tensors);
 
-/// Whether it is one of F64, F32, BF16 and F16.
-bool is_float(DType dtype);
-
 /// An open file, mapped into memory. Its header is read at once, a tensor copied out of the mapping when asked for.
 class SafetensorsFile {
  public:

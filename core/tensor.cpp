@@ -66,6 +66,10 @@ Tensor Tensor::reshape(std::initializer_list<i64> sizes) const {
   return reshape(Shape(resolved));
 }
 
+i64 Tensor::row_bytes() const {
+  return Shape(shape_.sizes().subspan(1)).size() * element_size(dtype_);
+}
+
 Tensor Tensor::rows(i64 begin, i64 end) const {
   check(rank() >= 1 && 0 <= begin && begin <= end && end <= size(0), "rows: {} to {} of {}", begin,
         end, shape_);
@@ -73,8 +77,7 @@ Tensor Tensor::rows(i64 begin, i64 end) const {
   std::vector<i64> sizes(shape_.begin(), shape_.end());
   sizes[0] = end - begin;
   view.shape_ = Shape(sizes);
-  const i64 row_bytes = size(0) == 0 ? 0 : bytes() / size(0);
-  view.data_ += begin * row_bytes;
+  view.data_ += begin * row_bytes();
   return view;
 }
 
@@ -89,7 +92,7 @@ Tensor Tensor::stacked(const std::vector<Tensor>& parts) {
           "stacked: {} cannot stand below {}; only the first sizes may differ", part.shape_,
           first.shape_);
     adjacent = adjacent && part.storage_ == first.storage_ &&
-               part.data_ == first.data_ + rows * (first.bytes() / std::max<i64>(first.size(0), 1));
+               part.data_ == first.data_ + rows * first.row_bytes();
     rows += part.size(0);
   }
   std::vector<i64> sizes(first.shape_.begin(), first.shape_.end());

@@ -24,7 +24,7 @@ namespace minima {
 
 class Tensor {
  public:
-  Tensor() = default;  ///< undefined: has no shape and no elements
+  Tensor() = default;  ///< undefined: of shape [0], no elements
 
   static Tensor empty(const Shape& shape, DType dtype = DType::f32, Device device = {});
   static Tensor zeros(const Shape& shape, DType dtype = DType::f32, Device device = {});
@@ -95,7 +95,8 @@ class Tensor {
   Tensor clone() const;
   /// Itself where it is already there, else a copy. One from a GPU waits for all that was queued there.
   Tensor to(Device device) const;
-  /// Itself where the type is already so, else a converted copy (floats round to nearest even).
+  /// Itself where the type is already so, else a converted copy: floats round to nearest even; an integer is what stands
+  /// before the point, or the nearest that the type has, and 0 for NaN.
   Tensor to(DType dtype) const;
 
   /// Whether nobody else holds these elements, so that they may be overwritten in place.
@@ -103,12 +104,15 @@ class Tensor {
   /// Whether both share their elements' memory.
   bool shares_storage(const Tensor& other) const { return storage_ == other.storage_; }
 
+  /// With the value as `to` converts it; an i64 beyond 2⁵³ is what double has next to it.
   void fill(double value);
   /// Copies the elements of `source`, which may lie on another device, into these. Throws Error
   /// unless shape and type are equal.
   void copy_from(const Tensor& source);
 
  private:
+  /// Of one row of the first dimension, also where there is none.
+  i64 row_bytes() const;
   std::byte* typed(DType wanted) const {
     check(defined(), "tensor: undefined; it was never given a value");
     check(wanted == dtype_, "tensor: its elements are {}, not {}; convert with to()",
@@ -118,7 +122,7 @@ class Tensor {
 
   std::shared_ptr<std::byte> storage_;
   std::byte* data_ = nullptr;
-  Shape shape_;
+  Shape shape_{0};
   DType dtype_ = DType::f32;
   Device device_;
 };

@@ -70,8 +70,10 @@ Batch Masking::operator()(const Batch& batch, i64 step, bool in_every_text) cons
   bool chosen = false;  // also the word that the token may continue
   for_each_token(batch, key, step, [&](i64 text, i64 row, const Philox::Block& bits) {
     i64& token = tokens.data<i64>()[row];
-    if (!continues_word(token)) chosen = bits.x0 < chosen_below[static_cast<std::size_t>(text)];
-    if (!may_hide(token)) chosen = false;
+    if (!may_hide(token))
+      chosen = false;
+    else if (!continues_word(token))
+      chosen = bits.x0 < chosen_below[static_cast<std::size_t>(text)];
     if (!chosen) return;
     rows.push_back(row);
     targets.push_back(token);

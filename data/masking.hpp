@@ -8,9 +8,10 @@
 ///
 /// A token's fate is a function of (seed, step, example id, position), so it does not depend on the
 /// batch that the text came in, nor on threads; every step draws anew (Liu et al. 2019,
-/// arXiv:1907.11692, §4.1).
+/// arXiv:1907.11692, §4.1). Of step, id and position the low 32 bits count.
 #pragma once
 
+#include <iterator>
 #include <vector>
 
 #include "core/batch.hpp"
@@ -30,8 +31,13 @@ class Masking {
   /// tokens alone.
   Masking(const Vocabulary& vocabulary, const MaskingOptions& options);
 
-  /// Whether a token may be hidden: any but a special one.
-  bool may_hide(i64 token) const { return !is_special_[static_cast<std::size_t>(token)]; }
+  /// Whether a token may be hidden: any but a special one. Throws Error for one that the vocabulary does not have.
+  bool may_hide(i64 token) const {
+    const i64 size = std::ssize(is_special_);
+    check(0 <= token && token < size,
+          "masking: token {} of a vocabulary of {}; was it tokenized with another?", token, size);
+    return !is_special_[static_cast<std::size_t>(token)];
+  }
 
   /// The same texts, their chosen tokens replaced; the labels are what stood there. `batch` itself stays as it is. A text
   /// of a few tokens may have none chosen, unless it is `in_every_text`: then the rate is as high there as its first

@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <vector>
 
 #include "core/error.hpp"
@@ -52,6 +53,7 @@ Library load() {
   std::string reasons;
   for (const std::string& name : candidates) {
     handle = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
+    library.info.library = name;
     if (handle) break;
     reasons += fmt::format("\n  {}", dlerror());
   }
@@ -67,7 +69,7 @@ Library load() {
   auto symbol = [&](const char* name) { return dlsym(handle, (prefix + name).c_str()); };
   if (!symbol("cblas_sgemm")) prefix = "scipy_";
   library.sgemm = reinterpret_cast<Sgemm>(symbol("cblas_sgemm"));
-  if (!library.sgemm) fail_at_run_time("blas: {} has no cblas_sgemm", candidates.front());
+  if (!library.sgemm) fail_at_run_time("blas: {} has no cblas_sgemm", library.info.library);
 
   if (auto set = reinterpret_cast<void (*)(int)>(symbol("openblas_set_num_threads"))) set(1);
   auto text = [&](const char* name) -> std::string {
@@ -80,6 +82,12 @@ Library load() {
   if (dladdr(reinterpret_cast<void*>(library.sgemm), &where) && where.dli_fname)
     library.info.library = where.dli_fname;
   return library;
+}
+
+int counted(i64 size) {
+  constexpr int most = std::numeric_limits<int>::max();
+  check(size <= most, "blas: a size of {}; OpenBLAS counts to {}", size, most);
+  return static_cast<int>(size);
 }
 
 const Library& library() {
@@ -102,9 +110,8 @@ VectorUnit vector_unit_of(const std::string& core) {
 void sgemm(bool transpose_a, bool transpose_b, i64 m, i64 n, i64 k, float alpha, const float* a,
            i64 lda, const float* b, i64 ldb, float beta, float* c, i64 ldc) {
   library().sgemm(kRowMajor, transpose_a ? kTranspose : kNoTranspose,
-                  transpose_b ? kTranspose : kNoTranspose, static_cast<int>(m), static_cast<int>(n),
-                  static_cast<int>(k), alpha, a, static_cast<int>(lda), b, static_cast<int>(ldb),
-                  beta, c, static_cast<int>(ldc));
+                  transpose_b ? kTranspose : kNoTranspose, counted(m), counted(n), counted(k),
+                  alpha, a, counted(lda), b, counted(ldb), beta, c, counted(ldc));
 }
 
 }  // namespace minima::blas

@@ -30,7 +30,7 @@ VectorUnit vector_unit_of(const std::string& core);
 
 /// C ← alpha · op(A) op(B) + beta · C on one thread, row-major; op(A) is [m, k], op(B) is [k, n],
 /// and an operand that is transposed is stored the other way round. `lda`, `ldb`, `ldc` are the
-/// lengths of the stored rows.
+/// lengths of the stored rows. Throws Error for a size beyond 2³¹ − 1, which the library cannot count.
 void sgemm(bool transpose_a, bool transpose_b, i64 m, i64 n, i64 k, float alpha, const float* a,
            i64 lda, const float* b, i64 ldb, float beta, float* c, i64 ldc);
 

@@ -20,18 +20,26 @@ struct Job {
   void (*call)(const void*, i64);
   const void* f;
   std::atomic<i64> next{0}, done{0};
-  std::atomic<bool> failed{false};
-  std::exception_ptr error{};  ///< of the first task that failed; written before it is done
+  std::mutex mutex{};
+  i64 failed = tasks;          ///< the lowest task that has
+  std::exception_ptr error{};  ///< its own; written before it is done
 
   void help() {
     in_task = true;
     for (i64 i = next++; i < tasks; i = next++) {
+      i64 ended = 1;
       try {
         call(f, i);
       } catch (...) {
-        if (!failed.exchange(true)) error = std::current_exception();
+        // The rest is not begun. Whatever a task that was begun may wait for was begun before it.
+        ended += std::max<i64>(tasks - next.exchange(tasks), 0);
+        const std::lock_guard lock(mutex);
+        if (i < failed) {
+          failed = i;
+          error = std::current_exception();
+        }
       }
-      if (++done == tasks) done.notify_all();
+      if ((done += ended) == tasks) done.notify_all();
     }
     in_task = false;
   }

@@ -27,8 +27,9 @@ void run_tasks(i64 tasks, void (*call)(const void* f, i64 i), const void* f);
 }  // namespace detail
 
 /// Calls f(i) for each i < tasks, on all threads, and returns when all are done. Tasks are begun in rising order; one may
-/// wait for an earlier one that waits for nobody and cannot throw, and must not depend on the order otherwise. What a task
-/// throws is thrown here, after the others that were begun have ended. Within a task it runs on the calling thread alone.
+/// wait for an earlier one that waits for nobody and cannot throw, and must not depend on the order otherwise. When a task
+/// throws no more are begun, and what the lowest of those that did has thrown is thrown here, after the others that were
+/// begun have ended. Within a task it runs on the calling thread alone.
 template <class F>
 void parallel_for(i64 tasks, const F& f) {
   if (tasks == 1) return f(i64{0});

@@ -36,7 +36,11 @@ struct AttentionRows {
 /// product.
 struct Columns {
   Columns(const Tensor& x) : Columns(x, 0, x.rank() ? x.size(-1) : 0) {}
-  Columns(Tensor all, i64 first, i64 width) : x(std::move(all)), first(first), width(width) {}
+  /// Throws Error for columns that x does not have.
+  Columns(Tensor all, i64 first, i64 width) : x(std::move(all)), first(first), width(width) {
+    check(0 <= first && 0 <= width && width <= (x.rank() ? x.size(-1) : 0) - first,
+          "attention: {} columns from {} on do not lie in {}", width, first, x.shape());
+  }
   Shape shape() const { return x.rank() == 2 ? Shape{x.size(0), width} : x.shape(); }
 
   Tensor x;  ///< [rows, ≥ first + width]

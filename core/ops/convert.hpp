@@ -1,18 +1,36 @@
 /// Conversion between element types, and filling: what Tensor itself computes.
 #pragma once
 
+#include <limits>
+
 #include "core/dtype.hpp"
 #include "core/each.hpp"
 
 namespace minima::ops {
 
-/// x as another type; the 16-bit floats go through float.
+/// x as another type; the 16-bit floats go through float. An integer type takes what stands before the point, the nearest
+/// number that it has where it has not that, and 0 for NaN.
 template <class To, class From>
 MINIMA_HD To converted(From x) {
-  if constexpr (Narrow<To>)
+  if constexpr (Narrow<To>) {
     return To(static_cast<float>(x));
-  else
+  } else if constexpr (std::integral<To>) {
+    using X = Widened<From>;
+    constexpr To least = std::numeric_limits<To>::min(), most = std::numeric_limits<To>::max();
+    const X value = widened(x);
+    if constexpr (std::integral<X>) {
+      const i64 wide = value;
+      return wide < least ? least : wide > most ? most : static_cast<To>(wide);
+    } else {
+      constexpr X beyond = 2 * static_cast<X>(most / 2 + 1);  // exact, as `most` may not be
+      return value >= beyond                  ? most
+             : value <= static_cast<X>(least) ? least
+             : value == value                 ? static_cast<To>(value)
+                                              : To{0};
+    }
+  } else {
     return static_cast<To>(widened(x));
+  }
 }
 
 template <class To, class From>

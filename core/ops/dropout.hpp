@@ -4,7 +4,7 @@
 /// The mask is a function of (seed and stream name, optimizer step, example id, position in the
 /// text, feature), never of where a token landed in a batch: packing, padding, accumulation,
 /// threads and recomputation all see the same mask, which is never stored. Backward is the same
-/// function applied to the gradient.
+/// function applied to the gradient. Of step, id and position the low 32 bits count.
 #pragma once
 
 #include "core/rng.hpp"

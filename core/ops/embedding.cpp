@@ -100,6 +100,7 @@ void check_range(Cpu, const Tensor& w, const Tensor& ids) {
 }
 template <AnyGpu Gpu>
 void check_range(Gpu gpu, const Tensor& w, const Tensor& ids) {
+  check(w.size(0) > 0 || ids.size() == 0, "embedding: the table is {}, without entries", w.shape());
   note_outside(gpu, "embedding: id", ids.size(), ids.data<i64>(), w.size(0));
 }
 
@@ -113,7 +114,7 @@ Tensor embedding(const Tensor& w, const Tensor& ids) {
   on_device(w.device(), [&](auto device) { check_range(device, w, ids); });
   std::vector<i64> sizes(ids.shape().begin(), ids.shape().end());
   sizes.push_back(w.size(1));
-  return index_select(w, 0, ids.reshape({-1})).reshape(Shape(sizes));
+  return index_select_unchecked(w, 0, ids.reshape({-1})).reshape(Shape(sizes));
 }
 
 Gradient embedding_backward(const Tensor& dy, const Tensor& ids, std::optional<i64> padding_idx,

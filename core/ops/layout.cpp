@@ -294,8 +294,12 @@ Tensor index_select(const Tensor& x, int dim, const Tensor& ids) {
   const int axis = checked_axis("index_select", x.shape(), dim);
   check(ids.rank() == 1, "index_select: ids are {}; they must be a list", ids.shape());
   check_ids("index_select", x, ids, x.size(axis));
-  const Around size(x.shape(), axis);
-  Tensor y = Tensor::empty(with_size(x.shape(), axis, ids.size()), x.dtype(), x.device());
+  return index_select_unchecked(x, axis, ids);
+}
+
+Tensor index_select_unchecked(const Tensor& x, int dim, const Tensor& ids) {
+  const Around size(x.shape(), dim);
+  Tensor y = Tensor::empty(with_size(x.shape(), dim, ids.size()), x.dtype(), x.device());
   on_device(x.device(), [&](auto device) {
     copy_rows(device, size.outer, size.n, ids.size(), size.inner * element_size(x.dtype()), x.raw(),
               ids.data<i64>(), y.raw());

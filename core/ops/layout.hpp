@@ -37,6 +37,8 @@ Tensor stack(const std::vector<Tensor>& parts, int dim);
 /// Element i along `dim` is element ids[i] of x. ids [n] i64, each from 0 to size−1. Along
 /// dimension 0 this copies whole rows.
 Tensor index_select(const Tensor& x, int dim, const Tensor& ids);
+/// The same for an op that has checked the arguments; dim ≥ 0.
+Tensor index_select_unchecked(const Tensor& x, int dim, const Tensor& ids);
 /// The sum of dy over equal ids, in the order of the ids; 0 elsewhere.
 Tensor index_select_backward(const Tensor& dy, const Shape& x, int dim, const Tensor& ids);
 

@@ -38,7 +38,7 @@ i64 linear_cross_entropy_chunk(i64 classes) {
 }
 
 LinearCrossEntropyOut linear_cross_entropy(const Tensor& x, const Tensor& w, const Tensor& bias,
-                                           const Tensor& target, Gradients gradients) {
+                                           const Tensor& target, Gradients needed) {
   check(x.rank() == 2 && w.rank() == 2 && x.size(1) == w.size(1) && target.rank() == 1 &&
             target.size() == x.size(0) && bias.shape() == Shape{w.size(0)},
         "linear_cross_entropy: x is {}, w {}, bias {}, targets {}; they must be [M, d], [C, d], "
@@ -51,11 +51,9 @@ LinearCrossEntropyOut linear_cross_entropy(const Tensor& x, const Tensor& w, con
                one = Tensor::full({}, 1, x.dtype(), x.device());
 
   LinearCrossEntropyOut out;
-  if (gradients == Gradients::all) {
-    out.dx = Tensor::empty_like(x);
-    out.dw = Tensor::zeros_like(w);
-    out.dbias = Tensor::zeros_like(bias);
-  }
+  if (needed.dx) out.dx = Tensor::empty_like(x);
+  if (needed.dw) out.dw = Tensor::zeros_like(w);
+  if (needed.dbias) out.dbias = Tensor::zeros_like(bias);
   std::vector<Tensor> losses;
   visit_real("linear_cross_entropy", x.dtype(), [&](auto zero) {
     using T = decltype(zero);
@@ -65,17 +63,19 @@ LinearCrossEntropyOut linear_cross_entropy(const Tensor& x, const Tensor& w, con
       Tensor z = linear(x_chunk, w, bias);
       CrossEntropyOut entropy = cross_entropy(z, targets, options);
       losses.push_back(entropy.loss);
-      if (gradients == Gradients::none) continue;
+      if (!needed.dx && !needed.dw && !needed.dbias) continue;
 
       entropy.divisor = count;
       cross_entropy_backward_in_place(one, z, targets, options, entropy);  // z is dz from here
       on_device(x.device(), [&](auto device) {
-        gemm(device, Transpose::no, Transpose::no, n, width, classes, T(1), z.data<T>(), classes,
-             w.data<T>(), width, T(0), out.dx.data<T>() + begin * width, width);
-        gemm(device, Transpose::yes, Transpose::no, classes, width, n, T(1), z.data<T>(), classes,
-             x_chunk.data<T>(), width, T(1), out.dw.data<T>(), width);
+        if (needed.dx)
+          gemm(device, Transpose::no, Transpose::no, n, width, classes, T(1), z.data<T>(), classes,
+               w.data<T>(), width, T(0), out.dx.data<T>() + begin * width, width);
+        if (needed.dw)
+          gemm(device, Transpose::yes, Transpose::no, classes, width, n, T(1), z.data<T>(), classes,
+               x_chunk.data<T>(), width, T(1), out.dw.data<T>(), width);
       });
-      out.dbias = binary<Add>(out.dbias, column_sums(z));
+      if (needed.dbias) out.dbias = binary<Add>(out.dbias, column_sums(z));
     }
   });
   out.loss = mean_of(losses, x, count);

@@ -19,10 +19,13 @@ struct LinearCrossEntropyOut {
   Tensor loss;
   Tensor dx, dw, dbias;  ///< where they were asked for; for dloss = 1
 };
-enum class Gradients { none, all };
+/// Which are asked for.
+struct Gradients {
+  bool dx, dw, dbias;
+};
 
 LinearCrossEntropyOut linear_cross_entropy(const Tensor& x, const Tensor& w, const Tensor& bias,
-                                           const Tensor& target, Gradients gradients);
+                                           const Tensor& target, Gradients needed);
 
 /// The rows whose logits exist at once: they fill about 16 MB, so the number depends on the classes
 /// alone.

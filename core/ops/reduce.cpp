@@ -33,12 +33,13 @@ void reduce(Cpu, const Reduction& reduction, const Around& size, const T* x, T* 
         Acc* acc = accumulators + k * inner;
         if (inner == 1) {
           *acc = row_fold(count, Reduction::template start<Acc>(), merge,
-                          [from](i64 i) MINIMA_INLINE { return from[i]; });
+                          [from](i64 i) MINIMA_INLINE { return Reduction::of(from[i]); });
           continue;
         }
         for (i64 j = 0; j < inner; ++j) acc[j] = Reduction::template start<Acc>();
         for (i64 i = 0; i < count; ++i)
-          for (i64 j = 0; j < inner; ++j) acc[j] = merge(acc[j], from[i * inner + j]);
+          for (i64 j = 0; j < inner; ++j)
+            acc[j] = merge(acc[j], Reduction::of(from[i * inner + j]));
       }
     });
   });
@@ -164,7 +165,7 @@ static double var_divisor(const Tensor& x, const Dims& dims, i64 correction) {
 Tensor var(const Tensor& x, const Dims& dims, i64 correction, KeepDims keep) {
   const double count = var_divisor(x, dims, correction);
   const Tensor centered = binary<Sub>(x, mean(x, dims, KeepDims::yes));
-  return reduce_over("var", SumOf{count}, unary<Square>(centered), dims, keep);
+  return reduce_over("var", SumOfSquares{count}, centered, dims, keep);
 }
 
 Tensor logsumexp(const Tensor& x, const Dims& dims, KeepDims keep) {
@@ -179,7 +180,7 @@ Tensor logsumexp(const Tensor& x, const Dims& dims, KeepDims keep) {
 }
 
 Tensor norm(const Tensor& x, const Dims& dims, KeepDims keep) {
-  return unary<Sqrt>(sum(unary<Square>(x), dims, keep));
+  return reduce_over("norm", NormOf{}, x, dims, keep);
 }
 
 Tensor sum_backward(const Tensor& dy, const Shape& x, const Dims& dims) {
@@ -211,8 +212,9 @@ Tensor logsumexp_backward(const Tensor& dy, const Tensor& x, const Tensor& y, co
 
 Tensor norm_backward(const Tensor& dy, const Tensor& x, const Tensor& y, const Dims& dims) {
   const Tensor length = kept(y, x.shape(), dims), zero = scalar_like(x, 0);
-  const Tensor scale = binary<Div>(kept(dy, x.shape(), dims), length);
-  return binary<Mul>(x, where(binary<Equal>(length, zero), zero, scale));
+  const Tensor infinity = scalar_like(x, std::numeric_limits<double>::infinity());
+  const Tensor direction = binary<Div>(x, where(binary<Equal>(length, zero), infinity, length));
+  return binary<Mul>(direction, kept(dy, x.shape(), dims));  // dy / length may overflow
 }
 
 namespace {

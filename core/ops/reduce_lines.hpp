@@ -1,13 +1,15 @@
 /// What the reductions and scans (core/ops/reduce.hpp) do along one dimension.
 #pragma once
 
+#include <cmath>
+
 #include "core/each.hpp"
 #include "core/ops/reduce.hpp"
 
 namespace minima::ops {
 
-// A reduction: its accumulator, the neutral start, how an element or another accumulator joins, and
-// the result.
+// A reduction: its accumulator, the neutral start, what an element brings, how that or another
+// accumulator joins, and the result.
 struct SumOf {
   using Merge = PlusDouble;
   template <class T>
@@ -16,8 +18,21 @@ struct SumOf {
   MINIMA_HD static T start() {
     return 0;
   }
+  template <class T>
+  MINIMA_HD static double of(T x) {
+    return static_cast<double>(x);
+  }
   double divisor = 1;
   MINIMA_HD double finish(double acc) const { return acc / divisor; }
+};
+struct SumOfSquares : SumOf {
+  template <class T>
+  MINIMA_HD static double of(T x) {
+    return static_cast<double>(x) * static_cast<double>(x);
+  }
+};
+struct NormOf : SumOfSquares {
+  MINIMA_HD double finish(double acc) const { return std::sqrt(acc); }
 };
 struct MaxOf {
   using Merge = Larger;
@@ -26,6 +41,10 @@ struct MaxOf {
   template <class T>
   MINIMA_HD static T start() {
     return -std::numeric_limits<T>::infinity();
+  }
+  template <class T>
+  MINIMA_HD static T of(T x) {
+    return x;
   }
   template <class T>
   MINIMA_HD T finish(T acc) const {
@@ -56,9 +75,9 @@ struct ReduceLine {
   MINIMA_HD void operator()(const Team& team, i64 k) const {
     using Acc = typename Reduction::template Accumulator<T>;
     const T* const from = x + line_start(k, n, inner);
-    const Acc total =
-        team.fold(n, Reduction::template start<Acc>(), typename Reduction::Merge{},
-                  [from, step = inner](i64 i) MINIMA_INLINE { return from[i * step]; });
+    const Acc total = team.fold(n, Reduction::template start<Acc>(), typename Reduction::Merge{},
+                                [from, step = inner](i64 i)
+                                    MINIMA_INLINE { return Reduction::of(from[i * step]); });
     if (team.leads()) y[k] = static_cast<T>(reduction.finish(total));
   }
 };
@@ -76,7 +95,7 @@ struct ReduceColumn {
     const typename Reduction::Merge merge;
     const T* const from = x + line_start(k, n, inner);
     Acc total = Reduction::template start<Acc>();
-    for (i64 i = 0; i < n; ++i) total = merge(total, from[i * inner]);
+    for (i64 i = 0; i < n; ++i) total = merge(total, Reduction::of(from[i * inner]));
     y[k] = static_cast<T>(reduction.finish(total));
   }
 };

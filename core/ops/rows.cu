@@ -46,8 +46,8 @@ constexpr auto reductions() {
 [[gnu::used, maybe_unused]] const auto kWrittenOut =
     std::tuple{rows<float, double>(),
                residual_norms<float, double, bf16, f16>(),
-               reductions<float, SumOf, MaxOf, MinOf>(),
-               reductions<double, SumOf, MaxOf, MinOf>(),
+               reductions<float, SumOf, SumOfSquares, NormOf, MaxOf, MinOf>(),
+               reductions<double, SumOf, SumOfSquares, NormOf, MaxOf, MinOf>(),
                rows_of<CountTargets>,
                rows_of<SortTiles>,
                elements_of<MergeTiles>,

@@ -31,6 +31,7 @@ Variable Embeddings::operator()(const Batch& batch, const PackedRows& rows,
 
 Encoder::Encoder(const EncoderConfig& config)
     : embeddings(child<Embeddings>("embeddings", config)) {
+  check(config.layers >= 1, "encoder: {} layers; it needs at least one", config.layers);
   const ArchitectureNames& names = config.names();
   for (i64 i = 0; i < config.layers; ++i)
     layer.push_back(

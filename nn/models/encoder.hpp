@@ -20,7 +20,7 @@ class Embeddings : public Module {
   Dropout& dropout;
 };
 
-/// batch of T tokens → [T, dim], or [Q, dim] where `queries` are given.
+/// batch of T tokens → [T, dim], or [Q, dim] where `queries` are given. Throws Error for a config without layers.
 class Encoder : public Module {
  public:
   explicit Encoder(const EncoderConfig& config);

@@ -1,5 +1,6 @@
 #include "autograd/variable.hpp"
 
+#include "autograd/checkpoint.hpp"
 #include "autograd/functions.hpp"
 #include "autograd/layers.hpp"
 #include "tests/support.hpp"
@@ -18,6 +19,17 @@ TEST_CASE("a value that is used twice gets the sum of both gradients") {
   const Variable x(w), y = x * x;
   sum(y + y * x).backward();  // x² + x³
   check_close(w.gradient.values(), vector({2 + 3, 4 + 12, 6 + 27}));
+}
+
+TEST_CASE("a number stands on either side of an operator") {
+  Parameter w{"w", vector({1, 2, 4}), {}};
+  const Variable x(w);
+  check_close((2.0 + x).value(), vector({3, 4, 6}), {0, 0});
+  check_close((2.0 - x).value(), vector({1, 0, -2}), {0, 0});
+  check_close((2.0 * x).value(), vector({2, 4, 8}), {0, 0});
+  check_close((2.0 / x).value(), vector({2, 1, 0.5}), {0, 0});
+  sum(1.0 - 8.0 / x).backward();  // 8 / x²
+  check_close(w.gradient.values(), vector({8, 2, 0.5}), {0, 0});
 }
 
 TEST_CASE("gradients of several backward calls add up until they are cleared") {
@@ -68,12 +80,31 @@ TEST_CASE("under NoGrad nothing is recorded, and afterwards everything is again"
   CHECK(sum(Variable(w)).requires_grad());
 }
 
+TEST_CASE("a checkpoint goes back under NoGrad as any graph does") {
+  Parameter w{"w", vector({3, 3}), {}};
+  const Variable y = checkpoint([](const Variable& x) { return square(x); }, Variable(w));
+  const NoGrad no_grad;
+  y.backward(Tensor::full({2}, 1));
+  check_close(w.gradient.to_dense({2}), Tensor::full({2}, 6), {0, 0});
+  CHECK_FALSE(grad_enabled());
+}
+
 TEST_CASE("a parameter that is not trainable gets no gradient, and nothing is kept for it") {
   Parameter frozen{"frozen", vector({1, 2}), {}, false}, w{"w", vector({3, 4}), {}};
   CHECK_FALSE(square(Variable(frozen)).requires_grad());
   sum(Variable(frozen) * Variable(w)).backward();
   CHECK(frozen.gradient.kind() == Gradient::Kind::none);
   check_close(w.gradient.values(), vector({1, 2}));
+}
+
+TEST_CASE("linear_cross_entropy makes no gradient of a table that is not trained") {
+  Parameter x{"x", Tensor::full({2, 4}, 1), {}};
+  const Tensor table = Tensor::zeros({1000, 4}), bias = Tensor::zeros({1000});
+  const i64 before = memory_stats().live;
+  const Variable loss = linear_cross_entropy(Variable(x), table, bias, test::ids({7, 9}));
+  CHECK(memory_stats().live - before < bias.bytes());
+  loss.backward();
+  check_close(x.gradient.values(), Tensor::zeros({2, 4}), {0, 0});
 }
 
 TEST_CASE("a graph serves one backward") {

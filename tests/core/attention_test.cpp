@@ -250,4 +250,7 @@ TEST_CASE("rows that do not fit are refused") {
   AttentionRows rows = rows_of({5}, {5});
   rows.query_offsets = Tensor::from(std::vector<i64>{0, 2, 5});
   CHECK(message(x, rows, 2) == "attention: 3 offsets for 1 texts; there must be one more");
+  for (const auto& [first, width] : {std::pair<i64, i64>{3, 4}, {-1, 2}, {1, -1}})
+    CHECK(test::error_of([&, first = first, width = width] { ops::Columns(x, first, width); }) ==
+          fmt::format("attention: {} columns from {} on do not lie in [5, 6]", width, first));
 }

@@ -161,3 +161,11 @@ TEST_CASE(
     for (std::size_t j = 0; j < columns; ++j)
       REQUIRE(some[i * columns + j] == all[(row + i) * n + column + j]);
 }
+
+TEST_CASE("a size that OpenBLAS cannot count is refused") {
+  const float one = 1;
+  float c = 0;
+  CHECK_THROWS_WITH_AS(
+      blas::sgemm(false, false, 1, 1, 1, 1, &one, (i64{1} << 32) + 1, &one, 1, 0, &c, 1),
+      "blas: a size of 4294967297; OpenBLAS counts to 2147483647", Error);
+}

@@ -61,10 +61,13 @@ TEST_CASE("cached blocks can be given back") {
 TEST_CASE("memory that the system does not have is refused, and nothing is counted") {
   release_cached_memory();
   const auto in_use = allocate(10 << 20);
+  reset_peak_memory();
   const MemoryStats before = memory_stats();
   { const auto cached = allocate(20 << 20); }  // is given back before the request fails
   const std::string message = test::error_of([] { allocate(i64{1} << 60); });
   CHECK(message.find("1152921504606846976 bytes cannot be had") != std::string::npos);
   CHECK(memory_stats().live == before.live);
   CHECK(memory_stats().reserved == before.reserved);
+  CHECK(memory_stats().peak == before.live + (20 << 20));
+  CHECK(memory_stats().allocations == before.allocations + 1);
 }

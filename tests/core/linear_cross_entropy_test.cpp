@@ -12,6 +12,8 @@ using test::check_close;
 
 namespace {
 
+constexpr Gradients kAll{true, true, true}, kNone{false, false, false};
+
 Tensor normal(const Shape& shape, std::string_view name) {
   Tensor x = Tensor::empty(shape);
   RandomSequence random(3, name);
@@ -40,15 +42,24 @@ TEST_CASE("linear_cross_entropy is the linear layer and cross_entropy one after 
     const CrossEntropyOut whole = cross_entropy(logits, targets, {});
     const Tensor dz = cross_entropy_backward(Tensor::scalar(1.0f), logits, targets, {}, whole);
 
-    const LinearCrossEntropyOut out = linear_cross_entropy(x, w, bias, targets, Gradients::all);
+    const LinearCrossEntropyOut out = linear_cross_entropy(x, w, bias, targets, kAll);
     check_close(out.loss, whole.loss);
     check_close(out.dx, linear_input_gradient(dz, w), {1e-7, 1e-4});
     check_close(out.dw, linear_weight_gradient(dz, x), {1e-7, 1e-4});
     check_close(out.dbias, column_sums(dz), {1e-7, 1e-4});
-    const LinearCrossEntropyOut forward =
-        linear_cross_entropy(x, w, bias, targets, Gradients::none);
+    const LinearCrossEntropyOut forward = linear_cross_entropy(x, w, bias, targets, kNone);
     CHECK(forward.loss.item() == out.loss.item());
     CHECK_FALSE(forward.dw.defined());
+    for (const Gradients one :
+         {Gradients{true, false, false}, {false, true, false}, {false, false, true}}) {
+      const LinearCrossEntropyOut part = linear_cross_entropy(x, w, bias, targets, one);
+      for (const auto& [needed, gradient, expected] : {std::tuple{one.dx, part.dx, out.dx},
+                                                       {one.dw, part.dw, out.dw},
+                                                       {one.dbias, part.dbias, out.dbias}}) {
+        CHECK(gradient.defined() == needed);
+        if (needed) check_close(gradient, expected, {0, 0});
+      }
+    }
   }
 }
 
@@ -58,7 +69,7 @@ TEST_CASE("linear_cross_entropy never holds the logits of all rows") {
                bias = normal({classes}, "bias"), targets = some_targets(rows, classes);
   reset_peak_memory();
   const i64 before = memory_stats().live;
-  linear_cross_entropy(x, w, bias, targets, Gradients::all);
+  linear_cross_entropy(x, w, bias, targets, kAll);
   CHECK(memory_stats().peak - before < rows * classes * 4 / 5);
 }
 
@@ -66,7 +77,7 @@ TEST_CASE(
     "linear_cross_entropy of no rows, or of none that counts, is 0, and so are its gradients") {
   const Tensor w = normal({5, 3}, "w"), bias = normal({5}, "bias");
   const LinearCrossEntropyOut out =
-      linear_cross_entropy(Tensor::zeros({0, 3}), w, bias, some_targets(0, 5), Gradients::all);
+      linear_cross_entropy(Tensor::zeros({0, 3}), w, bias, some_targets(0, 5), kAll);
   const auto check_zero = [](const LinearCrossEntropyOut& out) {
     CHECK(out.loss.item() == 0);
     check_close(out.dw, Tensor::zeros({5, 3}), {0, 0});
@@ -74,13 +85,13 @@ TEST_CASE(
   };
   check_zero(out);
   check_zero(linear_cross_entropy(normal({2, 3}, "x"), w, bias,
-                                  Tensor::from(std::vector<i64>{-100, -100}), Gradients::all));
+                                  Tensor::from(std::vector<i64>{-100, -100}), kAll));
 }
 
 TEST_CASE("linear_cross_entropy names what does not fit") {
   CHECK_THROWS_WITH_AS(
       linear_cross_entropy(Tensor::zeros({2, 3}), Tensor::zeros({5, 4}), Tensor::zeros({5}),
-                           some_targets(2, 5), Gradients::none),
+                           some_targets(2, 5), kNone),
       "linear_cross_entropy: x is [2, 3], w [5, 4], bias [5], targets [2]; they must be [M, d], "
       "[C, d], [C] and [M]",
       Error);

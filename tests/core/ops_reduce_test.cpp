@@ -109,6 +109,22 @@ TEST_CASE("long sums, along rows and columns, are rounded once") {
     CHECK(value == static_cast<float>(100'001 * static_cast<double>(0.1f)));
 }
 
+TEST_CASE("squares that f32 cannot hold count in a norm and a variance") {
+  for (const float x : {1e-30f, 1e30f}) {
+    const Tensor numbers = Tensor::from(std::vector<float>{3 * x, -4 * x});
+    check_close(norm(numbers), Tensor::scalar(5 * x), {0, 1e-6});
+    check_close(norm(numbers.reshape({2, 1}), {0}), Tensor::from(std::vector<float>{5 * x}),
+                {0, 1e-6});
+  }
+  std::vector<float> one_large(16);
+  one_large[3] = 2.5e19f;
+  check_close(var(Tensor::from(one_large), {}, 0),
+              Tensor::scalar(static_cast<float>(6.25e38 * (1 / 16.0 - 1 / 256.0))), {0, 1e-6});
+  const Tensor tiny = Tensor::from(std::vector<float>{3e-40f, -4e-40f});
+  const Tensor dx = norm_backward(Tensor::scalar(1.0f), tiny, norm(tiny), {});
+  check_close(dx, Tensor::from(std::vector<float>{0.6f, -0.8f}), {0, 1e-4});
+}
+
 TEST_CASE("the variance of numbers far from 0 does not cancel") {
   Tensor x = Tensor::empty({1000});
   for (i64 i = 0; i < 1000; ++i) x.data<float>()[i] = 1000.0f + static_cast<float>(i % 2);

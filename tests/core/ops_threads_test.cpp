@@ -121,3 +121,18 @@ TEST_CASE("what a task throws reaches the caller, and the threads go on working"
   }
   set_threads(before);
 }
+
+TEST_CASE("after a task has failed no other is begun, and the lowest one's error is thrown") {
+  const int before = threads();
+  for (int n : {1, 3}) {
+    set_threads(n);
+    std::atomic<int> called = 0;
+    const auto failing = [&](i64 i) {
+      ++called;
+      fail("task {} failed", i);
+    };
+    CHECK_THROWS_WITH_AS(parallel_for(100, failing), "task 0 failed", Error);
+    CHECK(called <= n);
+  }
+  set_threads(before);
+}

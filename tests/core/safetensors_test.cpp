@@ -81,6 +81,22 @@ TEST_CASE("two tensors of one name are not written, and the old file stays") {
   CHECK(read_file(path) == "old");
 }
 
+TEST_CASE("what would not be read again as it was is not written, and the old file stays") {
+  const test::Folder folder;
+  const std::string path = folder.write("x", "old");
+  const std::vector<NamedTensor> one{{"a", Tensor::scalar(1.0f)}};
+  CHECK(contains(error_of([&] {
+                   save_safetensors(path, {{"__metadata__", one[0].tensor}}, {{"k", "v"}});
+                 }),
+                 "no tensor can be named '__metadata__'"));
+  for (const auto& [key, value] : {std::pair{"k\xff", "v"}, {"k", "v\xff"}})
+    CHECK(contains(error_of([&, key = key, value = value] {
+                     save_safetensors(path, one, {{key, value}});
+                   }),
+                   "the metadata 'k"));
+  CHECK(read_file(path) == "old");
+}
+
 TEST_CASE("a broken file is refused with the rule that it breaks") {
   const std::string a = R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})";
   const auto with = [](const std::string& dtype, const std::string& shape,

@@ -45,6 +45,12 @@ TEST_CASE("copies and views share their elements, clones do not") {
   CHECK(x.rows(2, 2).size() == 0);
 }
 
+TEST_CASE("an undefined tensor has no elements") {
+  CHECK(Tensor().size() == 0);
+  CHECK(Tensor().bytes() == 0);
+  CHECK(Tensor::zeros_like(Tensor()).size() == 0);
+}
+
 TEST_CASE("misuse of a tensor is refused with both values") {
   const Tensor x = Tensor::zeros({2, 3});
   CHECK(error_of([&] { (void)x.data<double>(); }) ==
@@ -80,6 +86,32 @@ TEST_CASE("conversion reaches every element type and comes back") {
     test::check_close(x.to(dtype).to(DType::f64), x, {0, 0});
   }
   CHECK(Tensor::scalar(2.5).item() == 2.5);
+}
+
+TEST_CASE("what an integer type cannot hold becomes the nearest that it can, NaN becomes 0") {
+  const double infinity = std::numeric_limits<double>::infinity();
+  const std::vector<double> values{test::kNaN, -infinity, infinity, -1e30, 1e30,
+                                   -1.5,       255.5,     256,      300};
+  const auto as = [&](DType from, DType to) {
+    const Tensor result = Tensor::from(values).to(from).to(to).to(DType::i64);
+    return std::vector<i64>(result.span<i64>().begin(), result.span<i64>().end());
+  };
+  const i64 i32_min = std::numeric_limits<i32>::min(), i32_max = std::numeric_limits<i32>::max(),
+            i64_min = std::numeric_limits<i64>::min(), i64_max = std::numeric_limits<i64>::max();
+  for (const DType from : {DType::f64, DType::f32, DType::bf16}) {
+    CAPTURE(dtype_name(from));
+    const i64 below_256 = from == DType::bf16 ? 256 : 255;  // 255.5, rounded
+    CHECK(as(from, DType::u8) == std::vector<i64>{0, 0, 255, 0, 255, 0, 255, 255, 255});
+    CHECK(as(from, DType::i32) ==
+          std::vector<i64>{0, i32_min, i32_max, i32_min, i32_max, -1, below_256, 256, 300});
+    CHECK(as(from, DType::i64) ==
+          std::vector<i64>{0, i64_min, i64_max, i64_min, i64_max, -1, below_256, 256, 300});
+  }
+  const Tensor whole = Tensor::from(std::vector<i64>{i64_min, -1, 7, i64_max});
+  CHECK(std::ranges::equal(whole.to(DType::u8).span<u8>(), std::vector<u8>{0, 0, 7, 255}));
+  CHECK(std::ranges::equal(whole.to(DType::i32).to(DType::i64).span<i64>(),
+                           std::vector<i64>{i32_min, -1, 7, i32_max}));
+  CHECK(Tensor::full({}, -1, DType::u8).item() == 0);
 }
 
 TEST_CASE_TEMPLATE("each of the 65,536 values of a 16-bit float survives float and back", T, bf16,
@@ -125,6 +157,8 @@ TEST_CASE("stacked tensors are a view where they lie one after another, else a c
   CHECK(std::ranges::equal(turned.span<float>(), std::vector<float>{5, 6, 7, 8, 3, 4}));
   const Tensor gap = Tensor::stacked({all.rows(0, 1), all.rows(2, 3)});
   CHECK(std::ranges::equal(gap.span<float>(), std::vector<float>{1, 2, 5, 6}));
+  const Tensor twice = Tensor::stacked({all.rows(0, 0), all.rows(0, 1), all.rows(0, 1)});
+  CHECK(std::ranges::equal(twice.span<float>(), std::vector<float>{1, 2, 1, 2}));
   CHECK_THROWS_WITH_AS(Tensor::stacked({all, Tensor::zeros({1, 3})}),
                        "stacked: [1, 3] cannot stand below [4, 2]; only the first sizes may differ",
                        Error);

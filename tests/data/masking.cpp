@@ -145,6 +145,16 @@ TEST_CASE("masking refuses a share that is none") {
                        "masking: the rate is 1.5; it must lie between 0 and 1", Error);
 }
 
+TEST_CASE("a token that the vocabulary does not have is refused") {
+  Batch batch = make_batch(some_texts(1, 2), {0});
+  batch.tokens.data<i64>()[1] = 57;
+  const Masking masking(letters(), {.whole_words = true});
+  CHECK_THROWS_WITH_AS(masking(batch, 1),
+                       "masking: token 57 of a vocabulary of 57; was it tokenized with another?",
+                       Error);
+  CHECK_THROWS_AS(masking.may_hide(-1), Error);
+}
+
 TEST_CASE("only who hides tokens needs a [MASK]") {
   const Vocabulary without({"[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"});
   CHECK_THROWS_WITH_AS(Masking(without, {}), doctest::Contains("no [MASK]"), Error);

@@ -245,6 +245,18 @@ TEST_CASE("BERT drops behind attention too, and no two layers share a mask") {
       CHECK(paths.insert(dropout->path()).second);
 }
 
+TEST_CASE("a dropout without a name, whose mask others would share, is refused") {
+  const Dropout alone(0.5);
+  CHECK(alone.site({}).rate == 0);  // none is drawn
+  CHECK_THROWS_WITH_AS(alone.site({.training = true}), doctest::Contains("has no name"), Error);
+}
+
+TEST_CASE("an encoder without layers, which could ask no queries, is refused") {
+  EncoderConfig config = small_config();
+  config.layers = 0;
+  CHECK_THROWS_WITH_AS(Encoder{config}, "encoder: 0 layers; it needs at least one", Error);
+}
+
 TEST_CASE("a text's token types count where the model has them, and none means all 0") {
   EncoderConfig config = small_config();
   Batch plain = texts({5, 3}), typed = plain;
