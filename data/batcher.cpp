@@ -56,6 +56,7 @@ TokenizedSplit tokenize(const Tokenizer& tokenizer, const std::vector<Example>& 
     for (i64 i = begin; i < end; ++i) {
       tokenizer.encode(examples[i].text, examples[i].pair, {.max_length = max_length}, encoding);
       for (const i32 id : encoding.ids) chunk.tokens.push_back(id);
+      chunk.cut += encoding.cut;
       chunk.offsets.push_back(chunk.tokens.size());
       const auto second = std::ranges::find(encoding.type_ids, 1);
       chunk.second.push_back(static_cast<i32>(second - encoding.type_ids.begin()));
@@ -65,6 +66,7 @@ TokenizedSplit tokenize(const Tokenizer& tokenizer, const std::vector<Example>& 
   TokenizedSplit split;
   split.max_length = max_length;
   for (const TokenizedSplit& chunk : chunks) {
+    split.cut += chunk.cut;
     const i64 start = split.tokens.size();
     split.tokens.append(chunk.tokens);
     for (std::size_t i = 1; i < chunk.offsets.size(); ++i)

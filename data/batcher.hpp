@@ -17,6 +17,7 @@ struct TokenizedSplit {
   std::vector<i64> offsets = {0};
   std::vector<i64> labels;
   i64 max_length = 0;       ///< tokens that texts were cut to
+  i64 cut = 0;              ///< texts that had more
   std::vector<i32> second;  ///< where b begins in text i, its length where there is none; empty
                             ///< where no text is a pair
 

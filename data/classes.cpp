@@ -27,6 +27,8 @@ Classes Classes::named(Lines lines) {
           lines.source(), lines.number());
     result.add(std::string(lines.line()));
   }
+  check(result.names_.size() <= kMostLabels, "{}: names {} classes; at most {} are taken",
+        lines.source(), result.names_.size(), kMostLabels);
   check(!result.names_.empty(), "{}: is empty; each line names one class", lines.source());
   check(result.index_.size() == result.names_.size(), "{}: two classes have the same name",
         lines.source());

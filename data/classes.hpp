@@ -16,14 +16,17 @@
 
 namespace minima {
 
+/// Of more labels, the column is hardly that of the labels.
+constexpr std::size_t kMostLabels = 10'000;
+
 /// The class that `label` means: the one of that name, else the one of that number, from 0; none
 /// where neither exists. Where a name is a number itself, only names count.
 std::optional<i64> class_of(const std::string& label, const std::vector<std::string>& names);
 
 class Classes {
  public:
-  /// Those of labels.txt. Throws Error for an empty file, an empty line, a name twice, or what is
-  /// not UTF-8.
+  /// Those of labels.txt. Throws Error for an empty file, an empty line, a name twice, more names than
+  /// kMostLabels, or what is not UTF-8.
   static Classes named(Lines lines);
   /// The labels, sorted, as numbers where all are numbers.
   static Classes of(const std::set<std::string>& labels);

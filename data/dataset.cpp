@@ -4,7 +4,6 @@
 #include <map>
 #include <optional>
 #include <set>
-#include <unordered_map>
 #include <unordered_set>
 
 #include "core/error.hpp"
@@ -38,6 +37,9 @@ struct Source {
   std::set<std::string> labels() const {
     std::set<std::string> labels;
     for (const Row& row : rows) labels.insert(row.label);
+    check(labels.size() <= kMostLabels,
+          "{}: has {} different labels, of which {} are taken; is this the column of the labels?",
+          file, labels.size(), kMostLabels);
     return labels;
   }
 };
@@ -94,19 +96,6 @@ Dataset assemble(std::string name, std::string origin, const Classes& classes, S
     for (const std::string& remark : source->remarks)
       dataset.origin += fmt::format("; {}: {}", source->file, remark);
   return dataset;
-}
-
-/// The rows of each text, in the order of their first: those that differ in case and punctuation alone are one text.
-std::vector<std::vector<std::size_t>> rows_of_texts(const std::vector<Row>& rows) {
-  std::unordered_map<std::string, std::size_t> place;
-  std::vector<std::vector<std::size_t>> texts;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    const std::string key = without_case_and_punctuation(rows[i].text, rows[i].pair);
-    const auto [known, is_new] = place.try_emplace(key, texts.size());
-    if (is_new) texts.emplace_back();
-    texts[known->second].push_back(i);
-  }
-  return texts;
 }
 
 /// 80/10/10 with every label in equal shares: of n rows with a label, chosen by the seed, n/10

@@ -38,7 +38,8 @@ struct Dataset {
 /// training split.
 ///
 /// Throws Error, naming file and line, for what a reader refuses, a label that is not in labels.txt
-/// or that no training text has, and training texts of one class only.
+/// or that no training text has, training texts of one class only, and more labels than kMostLabels
+/// (classes.hpp).
 Dataset load_dataset(const std::string& spec, u64 seed, const ReadOptions& read = {});
 
 /// Whether texts have labels, or are what a language model learns from (texts.hpp).

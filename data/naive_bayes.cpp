@@ -12,8 +12,8 @@ namespace minima {
 namespace {
 
 template <class F>
-void for_each_word(const std::string& text, const F& f) {
-  std::istringstream words(without_case_and_punctuation(text));
+void for_each_word(const Example& example, const F& f) {
+  std::istringstream words(without_case_and_punctuation(example.text, example.pair));
   for (std::string word; words >> word;) f(word);
 }
 
@@ -26,7 +26,7 @@ NaiveBayes::NaiveBayes(const std::vector<Example>& examples, i64 classes)
   std::vector<double> texts(n), words(n);
   for (const Example& example : examples) {
     ++texts[example.label];
-    for_each_word(example.text, [&](const std::string& word) {
+    for_each_word(example, [&](const std::string& word) {
       ++words[example.label];
       ++log_likelihood_.try_emplace(word, n).first->second[example.label];
     });
@@ -40,9 +40,9 @@ NaiveBayes::NaiveBayes(const std::vector<Example>& examples, i64 classes)
       values[c] = std::log((values[c] + 1) / (words[c] + distinct));
 }
 
-i64 NaiveBayes::predict(const std::string& text) const {
+i64 NaiveBayes::predict(const Example& example) const {
   std::vector<double> score = log_prior_;
-  for_each_word(text, [&](const std::string& word) {
+  for_each_word(example, [&](const std::string& word) {
     const auto found = log_likelihood_.find(word);
     if (found == log_likelihood_.end()) return;
     for (std::size_t c = 0; c < score.size(); ++c) score[c] += found->second[c];
@@ -52,7 +52,7 @@ i64 NaiveBayes::predict(const std::string& text) const {
 
 double NaiveBayes::accuracy(const std::vector<Example>& examples) const {
   const auto right = std::ranges::count_if(
-      examples, [&](const Example& example) { return predict(example.text) == example.label; });
+      examples, [&](const Example& example) { return predict(example) == example.label; });
   return static_cast<double>(right) / static_cast<double>(examples.size());
 }
 

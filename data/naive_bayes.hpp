@@ -1,7 +1,8 @@
 /// Naive Bayes over bags of words, the yardstick beside a trained encoder: what counting words
 /// alone achieves. Multinomial with add-one smoothing (Manning, Raghavan, Schütze 2008,
 /// "Introduction to Information Retrieval", §13.2, figure 13.2). Words are those of
-/// without_case_and_punctuation (repeated_texts.hpp); a word that no training text has is ignored.
+/// without_case_and_punctuation (repeated_texts.hpp), a pair's those of both its texts in one bag; a
+/// word that no training text has is ignored.
 #pragma once
 
 #include <string>
@@ -17,7 +18,8 @@ class NaiveBayes {
   /// Labels are 0 … classes − 1. Throws Error where there are no examples.
   NaiveBayes(const std::vector<Example>& examples, i64 classes);
 
-  i64 predict(const std::string& text) const;
+  /// The class of its texts; its own label does not count.
+  i64 predict(const Example& example) const;
   /// The share of `examples` that it labels right, 0 … 1.
   double accuracy(const std::vector<Example>& examples) const;
 

@@ -52,8 +52,10 @@ RepeatedTexts::Conflicts RepeatedTexts::conflicts() const {
 }
 
 std::string without_case_and_punctuation(const std::string& text, const std::string& pair) {
+  Normalization lowered = Casing::uncased;
+  lowered.strip_accents = false;  // año is not ano, and vowel signs are letters of their words
   std::string result;
-  WordScanner words(text, Casing::uncased);
+  WordScanner words(text, lowered);
   while (words.next()) {
     const std::string_view word = words.word().bytes;
     if (unicode::properties()[decode_utf8(word).value] & unicode::punctuation) continue;

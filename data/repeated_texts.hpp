@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "data/dataset.hpp"
 
@@ -57,7 +58,23 @@ struct Overlaps {
 };
 Overlaps count_overlaps(const Dataset& dataset);
 
-/// A text's words in lower case, without punctuation, with one space between; of a pair both texts'.
+/// A text's words in lower case, with their accents, without punctuation, with one space between; of a
+/// pair both texts'. A letter and its accent in one code point or in two are different words.
 std::string without_case_and_punctuation(const std::string& text, const std::string& pair = {});
+
+/// The rows of each text, in the order of their first: those that differ in case and punctuation alone
+/// are one text. A row is a Row or an Example.
+template <class Row>
+std::vector<std::vector<std::size_t>> rows_of_texts(const std::vector<Row>& rows) {
+  std::unordered_map<std::string, std::size_t> place;
+  std::vector<std::vector<std::size_t>> texts;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const std::string key = without_case_and_punctuation(rows[i].text, rows[i].pair);
+    const auto [known, is_new] = place.try_emplace(key, texts.size());
+    if (is_new) texts.emplace_back();
+    texts[known->second].push_back(i);
+  }
+  return texts;
+}
 
 }  // namespace minima

@@ -5,6 +5,7 @@
 
 #include "core/error.hpp"
 #include "core/utf8.hpp"
+#include "data/classes.hpp"
 
 namespace minima {
 
@@ -29,7 +30,6 @@ double SplitStatistics::balance() const {
 }
 
 void Statistics::add(const Row& row, int split) {
-  constexpr std::size_t kMostLabels = 10'000;
   SplitStatistics& s = splits_[static_cast<std::size_t>(split)];
   ++s.rows;
   s.pairs += !row.pair.empty();

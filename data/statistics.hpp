@@ -45,7 +45,7 @@ class Statistics {
   /// `tokenizer` may be null.
   explicit Statistics(const Tokenizer* tokenizer) : tokenizer_(tokenizer) {}
 
-  /// A row of split 0, 1 or 2. Throws Error where a split has more than 10,000 different labels.
+  /// A row of split 0, 1 or 2. Throws Error for more different labels in all than kMostLabels (classes.hpp).
   void add(const Row& row, int split);
 
   const SplitStatistics& split(int i) const { return splits_[static_cast<std::size_t>(i)]; }

@@ -1,13 +1,13 @@
 #include "data/texts.hpp"
 
 #include <algorithm>
-#include <numeric>
 
 #include "core/error.hpp"
 #include "core/file.hpp"
 #include "core/rng.hpp"
 #include "data/readers/notes.hpp"
 #include "data/readers/plain.hpp"
+#include "data/repeated_texts.hpp"
 
 namespace minima {
 namespace {
@@ -49,15 +49,22 @@ std::vector<Example> texts_of(const fs::path& path, const ReadOptions& read, std
   return separated(std::move(examples));
 }
 
-/// Draws a few of the training texts as dev.
-void hold_out(Dataset& dataset, u64 seed) {
-  std::vector<Example> texts = std::exchange(dataset.train, {});
-  std::vector<std::size_t> order(texts.size());
-  std::iota(order.begin(), order.end(), 0);
-  RandomSequence(seed, "split/texts").shuffle(order);
-  const std::size_t held_out = std::clamp<std::size_t>(texts.size() / 20, 1, 2000);
-  for (std::size_t i = 0; i < order.size(); ++i)
-    (i < held_out ? dataset.dev : dataset.train).push_back(std::move(texts[order[i]]));
+/// Draws a few of the training texts as dev, each with all of its rows, so that none is in both.
+void hold_out(Dataset& dataset, const std::string& file, u64 seed) {
+  std::vector<Example> rows = std::exchange(dataset.train, {});
+  std::vector<std::vector<std::size_t>> texts = rows_of_texts(rows);
+  check(texts.size() >= 2, "{}: has {} different texts; pre-training needs 2 at least", file,
+        texts.size());
+  RandomSequence(seed, "split/texts").shuffle(texts);
+  std::size_t lightest = rows.size();
+  for (const auto& text : texts) lightest = std::min(lightest, text.size());
+  const std::size_t share = std::clamp<std::size_t>(rows.size() / 20, 1, 2000),
+                    most = std::max(share, lightest);
+  for (const auto& text : texts) {
+    const bool held_out = dataset.dev.size() + text.size() <= most;
+    for (const std::size_t row : text)
+      (held_out ? dataset.dev : dataset.train).push_back(std::move(rows[row]));
+  }
 }
 
 }  // namespace
@@ -84,12 +91,10 @@ Dataset load_texts(const std::string& spec, u64 seed, ReadOptions read) {
   dataset.label_names = {"text"};
   std::string remarks;
   dataset.train = texts_of(*train, read, remarks);
-  check(dev || dataset.train.size() >= 2, "{}: has {} texts; pre-training needs 2 at least",
-        train->string(), dataset.train.size());
   if (dev)
     dataset.dev = texts_of(*dev, read, remarks);
   else
-    hold_out(dataset, seed);
+    hold_out(dataset, train->string(), seed);
   dataset.origin = fmt::format("{}: {} texts to train on, {} held out{}", spec,
                                dataset.train.size(), dataset.dev.size(), remarks);
   return dataset;

@@ -14,10 +14,11 @@ namespace minima {
 ///   a file            plain text, a text a line, where its name ends in .txt or read.plain_text says
 ///                     so; else the texts of its rows
 ///
-/// Where there is no dev, 5 texts in a hundred, at most 2,000, are drawn for it by `seed`.
+/// Where there is no dev, 5 texts in a hundred, at most 2,000, are drawn for it by `seed`; none of them,
+/// ignoring case and punctuation, is then among those to train on.
 ///
 /// Throws Error, naming file and line, for what breaks a rule of its format, for options that do not
-/// concern it, and for a file without two texts.
+/// concern it, and for a file without two different texts.
 Dataset load_texts(const std::string& spec, u64 seed, ReadOptions read = {});
 
 }  // namespace minima

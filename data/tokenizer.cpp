@@ -82,6 +82,7 @@ void Tokenizer::encode(std::string_view text_a, std::string_view text_b,
   tokenize(text_a, a);
   tokenize(text_b, b);
   const std::size_t added = text_b.empty() ? 2 : 3;
+  result.cut = false;
   if (options.truncation != Truncation::none) {
     check(options.max_length >= static_cast<i64>(added),
           "encode: a maximum length of {} has no room for the {} special tokens",
@@ -89,6 +90,7 @@ void Tokenizer::encode(std::string_view text_a, std::string_view text_b,
     const std::size_t length = a.size() + b.size() + added;
     const std::size_t limit = static_cast<std::size_t>(options.max_length);
     if (length > limit) {
+      result.cut = true;
       const std::size_t excess = length - limit;
       // Where nothing but the special tokens fits, the reference drops both, whatever was asked.
       if (options.truncation == Truncation::longest_first || limit == added) {

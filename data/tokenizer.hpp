@@ -41,6 +41,7 @@ struct Encoding {
   std::vector<i32> attention_mask;       ///< 0 for padding
   std::vector<i32> special_tokens_mask;  ///< 1 for what the tokenizer added, padding included
   std::vector<Span> offsets;             ///< in a for its tokens, in b for its
+  bool cut = false;                      ///< there were more tokens than `max_length`
 
   i64 size() const { return static_cast<i64>(ids.size()); }
 };

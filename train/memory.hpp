@@ -85,7 +85,7 @@ struct StepKind {
 StepMemory predict_step(const nn::EncoderConfig& config, const BatchShape& batch,
                         const StepKind& kind = {});
 /// What predict_step and measure_step refuse: throws Error when a size of the config is out of range
-/// (check_sizes), or the batch's is: not positive, more than 2²⁴ tokens, or longer texts than the
+/// (check_limits), or the batch's is: not positive, more than 2²⁴ tokens, or longer texts than the
 /// model has positions. They refuse what freeze does, too.
 void check_step(const nn::EncoderConfig& config, const BatchShape& batch);
 
@@ -125,7 +125,7 @@ std::vector<std::string> disagreements(const StepMemory& step, const OptimizerMe
 /// and heads up to 2¹⁶, layers 1,000, hidden 2¹⁸, vocabulary 2 (one is [PAD]) to 2²⁴, positions 2²²,
 /// labels 2²⁰. With them no product of sizes leaves an i64. `source` is the config.json they were
 /// read from; without one they are named as on the command line.
-void check_sizes(const nn::EncoderConfig& config, const std::string& source = "");
+void check_limits(const nn::EncoderConfig& config, const std::string& source = "");
 
 /// "7b", "1.5B", "350m", "66000000" → a number of parameters. Throws Error for what is no number,
 /// or not between 2.5 million and 10 trillion.

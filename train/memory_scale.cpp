@@ -18,7 +18,7 @@ i64 count_parameters(const nn::EncoderConfig& c) {
 
 }  // namespace
 
-void check_sizes(const nn::EncoderConfig& c, const std::string& source) {
+void check_limits(const nn::EncoderConfig& c, const std::string& source) {
   const nn::ArchitectureNames& names = c.names();
   struct Size {
     const char *option, *key;  // on the command line, and in a config.json
@@ -32,12 +32,11 @@ void check_sizes(const nn::EncoderConfig& c, const std::string& source) {
         Size{"vocabulary", "vocab_size", c.vocabulary, 2, 1 << 24},
         Size{"positions", "max_position_embeddings", c.positions, 1, 1 << 22},
         Size{"labels", "num_labels", c.labels, 1, 1 << 20}})
-    check(
-        value >= least && value <= most, "{} is {}; it must lie between {} and {}",
-        source.empty() ? fmt::format("memory: --{}", option) : fmt::format("{}: '{}'", source, key),
-        value, least, most);
+    check(value >= least && value <= most, "{} is {}; it must lie between {} and {}",
+          source.empty() ? fmt::format("--{}", option) : fmt::format("{}: '{}'", source, key),
+          value, least, most);
   check(c.dim % c.heads == 0, "{}: {} heads do not divide dim {}",
-        source.empty() ? "memory" : source, c.heads, c.dim);
+        source.empty() ? "model" : source, c.heads, c.dim);
 }
 
 i64 parse_scale(const std::string& text) {

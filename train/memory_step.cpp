@@ -444,7 +444,7 @@ class Model {
 }  // namespace sizes
 
 void check_step(const nn::EncoderConfig& config, const BatchShape& batch) {
-  check_sizes(config);
+  check_limits(config);
   constexpr i64 kMost = i64{1} << 24;
   check(batch.texts > 0 && batch.longest > 0 && batch.tokens >= batch.texts,
         "memory: a batch of {} texts with {} tokens; give at least 1 of each", batch.texts,

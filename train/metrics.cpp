@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <ranges>
 
 #include "core/error.hpp"
 #include "core/utf8.hpp"
@@ -16,18 +17,6 @@ double ratio(i64 part, i64 whole) {
   return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole);
 }
 
-i64 occurrences(const ConfusionMatrix& m, i64 label) {
-  i64 sum = 0;
-  for (i64 other = 0; other < m.labels(); ++other) sum += m.count(label, other);
-  return sum;
-}
-
-i64 predictions(const ConfusionMatrix& m, i64 label) {
-  i64 sum = 0;
-  for (i64 other = 0; other < m.labels(); ++other) sum += m.count(other, label);
-  return sum;
-}
-
 /// By bytes, so that columns stay in line.
 std::string shortened(const std::string& name, std::size_t width) {
   if (name.size() <= width) return name;
@@ -36,10 +25,20 @@ std::string shortened(const std::string& name, std::size_t width) {
 
 }  // namespace
 
+void ConfusionMatrix::add(i64 actual, i64 predicted, i64 times) {
+  if (times == 0) return;
+  cells_[{actual, predicted}] += times;
+  actual_[static_cast<std::size_t>(actual)] += times;
+  predicted_[static_cast<std::size_t>(predicted)] += times;
+}
+
+i64 ConfusionMatrix::count(i64 actual, i64 predicted) const {
+  const auto found = cells_.find({actual, predicted});
+  return found == cells_.end() ? 0 : found->second;
+}
+
 i64 ConfusionMatrix::total() const {
-  i64 sum = 0;
-  for (i64 label = 0; label < labels(); ++label) sum += occurrences(*this, label);
-  return sum;
+  return std::accumulate(actual_.begin(), actual_.end(), i64{0});
 }
 
 double ConfusionMatrix::accuracy() const {
@@ -49,20 +48,20 @@ double ConfusionMatrix::accuracy() const {
 }
 
 double ConfusionMatrix::f1(i64 label) const {
-  return ratio(2 * count(label, label), occurrences(*this, label) + predictions(*this, label));
+  return ratio(2 * count(label, label), actual(label) + predicted(label));
 }
 double ConfusionMatrix::precision(i64 label) const {
-  return ratio(count(label, label), predictions(*this, label));
+  return ratio(count(label, label), predicted(label));
 }
 double ConfusionMatrix::recall(i64 label) const {
-  return ratio(count(label, label), occurrences(*this, label));
+  return ratio(count(label, label), actual(label));
 }
 
 double ConfusionMatrix::macro_f1() const {
   double sum = 0;
   i64 seen = 0;
   for (i64 label = 0; label < labels(); ++label) {
-    if (occurrences(*this, label) + predictions(*this, label) == 0) continue;
+    if (actual(label) + predicted(label) == 0) continue;
     sum += f1(label);
     ++seen;
   }
@@ -72,27 +71,74 @@ double ConfusionMatrix::macro_f1() const {
 double ConfusionMatrix::mcc() const {
   // With s texts, c of them right, tₖ of class k and pₖ predicted as k:
   //   mcc = (c s − Σ tₖ pₖ) / √((s² − Σ pₖ²)(s² − Σ tₖ²))
-  double right = 0, both = 0, actual = 0, predicted = 0;
+  double right = 0, both = 0, actual_squares = 0, predicted_squares = 0;
   const auto all = static_cast<double>(total());
   for (i64 label = 0; label < labels(); ++label) {
-    const auto t = static_cast<double>(occurrences(*this, label));
-    const auto p = static_cast<double>(predictions(*this, label));
+    const auto t = static_cast<double>(actual(label));
+    const auto p = static_cast<double>(predicted(label));
     right += static_cast<double>(count(label, label));
     both += t * p;
-    actual += t * t;
-    predicted += p * p;
+    actual_squares += t * t;
+    predicted_squares += p * p;
   }
-  const double square = (all * all - predicted) * (all * all - actual);
+  const double square = (all * all - predicted_squares) * (all * all - actual_squares);
   return square > 0 ? (right * all - both) / std::sqrt(square) : 0;
+}
+
+Json ConfusionMatrix::to_json() const {
+  Json list = Json::array();
+  if (labels() > kWhole) {
+    for (const auto& [cell, count] : cells_) list.push_back({cell.first, cell.second, count});
+    return {{"labels", labels()}, {"cells", std::move(list)}};
+  }
+  for (i64 actual = 0; actual < labels(); ++actual) {
+    Json row = Json::array();
+    for (i64 predicted = 0; predicted < labels(); ++predicted)
+      row.push_back(count(actual, predicted));
+    list.push_back(std::move(row));
+  }
+  return list;
+}
+
+ConfusionMatrix ConfusionMatrix::from_json(const Json& json) {
+  constexpr i64 kMostLabels = 100'000, kMost = i64{1} << 40;  // whose sum is still a number
+  const auto number = [](const Json& value, i64 most) {
+    check(value.is_number_integer() && value >= 0 && value <= most,
+          "evaluation: the confusion matrix has {}, which is no count or label of it",
+          value.dump());
+    return value.get<i64>();
+  };
+  const auto list = [](const Json& value, std::size_t size) -> const Json& {
+    check(value.is_array() && value.size() == size,
+          "evaluation: the confusion matrix is not a square of counts");
+    return value;
+  };
+  if (json.is_object()) {
+    check(json.contains("labels") && json.contains("cells") && json["cells"].is_array(),
+          "evaluation: the confusion matrix has no labels or no cells");
+    ConfusionMatrix result(number(json["labels"], kMostLabels));
+    for (const Json& cell : json["cells"]) {
+      list(cell, 3);
+      result.add(number(cell[0], result.labels() - 1), number(cell[1], result.labels() - 1),
+                 number(cell[2], kMost));
+    }
+    return result;
+  }
+  ConfusionMatrix result(number(list(json, json.size()).size(), kMostLabels));
+  for (i64 actual = 0; actual < result.labels(); ++actual) {
+    const Json& row = list(json[static_cast<std::size_t>(actual)], json.size());
+    for (i64 predicted = 0; predicted < result.labels(); ++predicted)
+      result.add(actual, predicted, number(row[static_cast<std::size_t>(predicted)], kMost));
+  }
+  return result;
 }
 
 void Evaluation::add(const Evaluation& further) {
   const auto texts = static_cast<double>(confusion.total());
   const auto more = static_cast<double>(further.confusion.total());
   loss = (texts * loss + more * further.loss) / (texts + more);
-  for (i64 actual = 0; actual < confusion.labels(); ++actual)
-    for (i64 predicted = 0; predicted < confusion.labels(); ++predicted)
-      confusion.add(actual, predicted, further.confusion.count(actual, predicted));
+  for (const auto& [cell, count] : further.confusion.cells())
+    confusion.add(cell.first, cell.second, count);
 }
 
 std::optional<double> Evaluation::positive_f1() const {
@@ -134,21 +180,19 @@ bool is_better(const Evaluation& later, const Evaluation& earlier, const std::st
   return later.loss < earlier.loss;
 }
 
-Json Evaluation::to_json() const {
+Json Evaluation::scores() const {
   Json json = Json::object();
   if (confusion.labels() > 0)
     json = {{"accuracy", accuracy()}, {"macro_f1", macro_f1()}, {"mcc", confusion.mcc()}};
   if (const auto f1 = positive_f1()) json["positive_f1"] = *f1;
   for (const auto& [name, value] : extra) json[name] = value;
   json["loss"] = loss;
-  if (confusion.labels() == 0) return json;
-  Json& rows = json["confusion"] = Json::array();
-  for (i64 actual = 0; actual < confusion.labels(); ++actual) {
-    Json row = Json::array();
-    for (i64 predicted = 0; predicted < confusion.labels(); ++predicted)
-      row.push_back(confusion.count(actual, predicted));
-    rows.push_back(std::move(row));
-  }
+  return json;
+}
+
+Json Evaluation::to_json() const {
+  Json json = scores();
+  if (confusion.labels() > 0) json["confusion"] = confusion.to_json();
   return json;
 }
 
@@ -157,19 +201,7 @@ Evaluation Evaluation::from_json(const Json& json) {
   Evaluation result{ConfusionMatrix(0), std::nan("")};
   for (const auto& [name, value] : json.items()) {
     if (name == "confusion") {
-      constexpr i64 kMost = i64{1} << 40;  // of which a matrix's sum is still a number
-      const auto is_count = [](const Json& count) {
-        return count.is_number_integer() && count >= 0 && count <= kMost;
-      };
-      const auto square = [&](const Json& row) {
-        return row.is_array() && row.size() == value.size() && std::ranges::all_of(row, is_count);
-      };
-      check(value.is_array() && value.size() <= 100'000 && std::ranges::all_of(value, square),
-            "evaluation: the confusion matrix is not a square of counts");
-      result.confusion = ConfusionMatrix(std::ssize(value));
-      for (std::size_t i = 0; i < value.size(); ++i)
-        for (std::size_t j = 0; j < value.size(); ++j)
-          result.confusion.add(static_cast<i64>(i), static_cast<i64>(j), value[i][j].get<i64>());
+      result.confusion = ConfusionMatrix::from_json(value);
       continue;
     }
     check(value.is_number() || value.is_null(), "evaluation: {} is {}, not a number", name,
@@ -194,20 +226,44 @@ Json scores_of_classes(const Evaluation& evaluation, const std::vector<std::stri
                       {"precision", m.precision(label)},
                       {"recall", m.recall(label)},
                       {"f1", m.f1(label)},
-                      {"support", occurrences(m, label)}});
+                      {"support", m.actual(label)}});
   return scores;
 }
+
+namespace {
+
+/// Which classes were taken for which others most often.
+template <class Name>
+std::string confusions(const ConfusionMatrix& m, const Name& name) {
+  constexpr std::size_t kMost = 20;
+  std::vector<std::pair<std::pair<i64, i64>, i64>> wrong;
+  for (const auto& [cell, count] : m.cells())
+    if (cell.first != cell.second) wrong.push_back({cell, count});
+  std::ranges::stable_sort(wrong, std::greater{}, &decltype(wrong)::value_type::second);
+  std::string text = fmt::format(
+      "{} classes: the scores of each and their matrix are left out here, --json has them\n",
+      m.labels());
+  if (wrong.empty()) return text;
+  text += fmt::format("{:>6}  {:<16}  most often taken for\n", "texts", "class");
+  for (const auto& [cell, count] : wrong | std::views::take(kMost))
+    text += fmt::format("{:>6}  {:<16}  {}\n", count, name(cell.first), name(cell.second));
+  if (wrong.size() > kMost) text += fmt::format("and {} other confusions\n", wrong.size() - kMost);
+  return text;
+}
+
+}  // namespace
 
 std::string table(const Evaluation& evaluation, const std::vector<std::string>& label_names) {
   const ConfusionMatrix& m = evaluation.confusion;
   const auto name = [&](i64 label) {
     return shortened(shown(label_names[static_cast<std::size_t>(label)], std::string::npos), 16);
   };
+  if (m.labels() > ConfusionMatrix::kWhole) return confusions(m, name);
   std::string text = fmt::format("{:<16} {:>9} {:>7} {:>7} {:>6}\n", "class", "precision", "recall",
                                  "F1", "texts");
   for (i64 label = 0; label < m.labels(); ++label)
     text += fmt::format("{:<16} {:>9.3f} {:>7.3f} {:>7.3f} {:>6}\n", name(label),
-                        m.precision(label), m.recall(label), m.f1(label), occurrences(m, label));
+                        m.precision(label), m.recall(label), m.f1(label), m.actual(label));
   text += "\nactual \\ predicted";
   for (i64 label = 0; label < m.labels(); ++label)
     text += fmt::format(" {:>6}", shortened(name(label), 6));

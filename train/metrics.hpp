@@ -11,21 +11,27 @@
 
 namespace minima {
 
-/// counts[actual][predicted].
+/// How many texts of each label were predicted as which. Takes memory for those that occur alone, not for
+/// labels².
 class ConfusionMatrix {
  public:
-  explicit ConfusionMatrix(i64 labels)
-      : counts_(static_cast<std::size_t>(labels),
-                std::vector<i64>(static_cast<std::size_t>(labels))) {}
+  using Cells = std::map<std::pair<i64, i64>, i64>;  // by (actual, predicted)
 
-  void add(i64 actual, i64 predicted, i64 times = 1) {
-    counts_[static_cast<std::size_t>(actual)][static_cast<std::size_t>(predicted)] += times;
-  }
-  i64 labels() const { return static_cast<i64>(counts_.size()); }
-  i64 count(i64 actual, i64 predicted) const {
-    return counts_[static_cast<std::size_t>(actual)][static_cast<std::size_t>(predicted)];
-  }
+  /// Up to so many labels it is written whole; of more, that is too much to read.
+  static constexpr i64 kWhole = 100;
+
+  explicit ConfusionMatrix(i64 labels)
+      : actual_(static_cast<std::size_t>(labels)), predicted_(static_cast<std::size_t>(labels)) {}
+
+  void add(i64 actual, i64 predicted, i64 times = 1);
+  i64 labels() const { return std::ssize(actual_); }
+  i64 count(i64 actual, i64 predicted) const;
   i64 total() const;
+  /// Texts of a label, and texts for which it was predicted.
+  i64 actual(i64 label) const { return actual_[static_cast<std::size_t>(label)]; }
+  i64 predicted(i64 label) const { return predicted_[static_cast<std::size_t>(label)]; }
+  /// The counts that are not 0, row by row.
+  const Cells& cells() const { return cells_; }
 
   double accuracy() const;
   /// 2 TP / (2 TP + FP + FN); 0 for a class that neither occurs nor is predicted.
@@ -39,8 +45,15 @@ class ConfusionMatrix {
   /// of actual and predicted; 0 where one of them is always the same class.
   double mcc() const;
 
+  /// [[count, …] of each predicted label, …] of each actual one; with more than kWhole labels {"labels", "cells":
+  /// [[actual, predicted, count], …]}.
+  Json to_json() const;
+  /// What to_json gave, and the square of any number of labels. Throws Error for JSON of another form.
+  static ConfusionMatrix from_json(const Json& json);
+
  private:
-  std::vector<std::vector<i64>> counts_;
+  Cells cells_;
+  std::vector<i64> actual_, predicted_;  // sums of rows and columns
 };
 
 /// What an evaluation yields.
@@ -60,7 +73,9 @@ struct Evaluation {
   /// are, for another name; `find` then has none.
   double score(const std::string& name) const;
   std::optional<double> find(const std::string& name) const;
-  /// {"accuracy", "macro_f1", "mcc", "positive_f1" (two classes only), …, "loss", "confusion"}.
+  /// {"accuracy", "macro_f1", "mcc", "positive_f1" (two classes only), …, "loss"}.
+  Json scores() const;
+  /// The scores and "confusion".
   Json to_json() const;
   /// What to_json gave, also without its confusion matrix. Throws Error for JSON of another form.
   static Evaluation from_json(const Json& json);
@@ -77,7 +92,8 @@ bool is_better(const Evaluation& later, const Evaluation& earlier, const std::st
 /// The scores of each class, in the order of the confusion matrix: [{"name", "precision", "recall", "f1",
 /// "support": the texts of the class}, …].
 Json scores_of_classes(const Evaluation& evaluation, const std::vector<std::string>& label_names);
-/// The same and the matrix as text.
+/// The same and the matrix as text; of more than ConfusionMatrix::kWhole classes, which of them were taken for which
+/// others most often.
 std::string table(const Evaluation& evaluation, const std::vector<std::string>& label_names);
 
 double mean(const std::vector<double>& values);

@@ -32,12 +32,10 @@ void MetricsLog::write(const StepRecord& step) {
 void MetricsLog::write(const EvaluationRecord& evaluation) { write(to_json(evaluation)); }
 
 Json to_json(const EvaluationRecord& evaluation) {
-  Json dev = evaluation.dev.to_json();
-  dev.erase("confusion");
   return {{"epoch", evaluation.epoch},
           {"step", evaluation.step},
           {"train_loss", evaluation.train_loss},
-          {"dev", std::move(dev)},
+          {"dev", evaluation.dev.scores()},
           {"seconds", evaluation.seconds}};
 }
 

@@ -37,8 +37,8 @@ struct StepRecord {
 struct EvaluationRecord {
   i64 epoch, step;    ///< the epoch it fell into, from 1; steps taken
   double train_loss;  ///< mean over what was trained on since the last one
-  Evaluation dev;
-  double seconds;  ///< since training began
+  Evaluation dev;     ///< in the records of a training without its confusion matrix
+  double seconds;     ///< since training began
 };
 
 class MetricsLog {

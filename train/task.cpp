@@ -5,6 +5,7 @@
 #include "core/file.hpp"
 #include "data/tokenizer_files.hpp"
 #include "data/vocabulary_training.hpp"
+#include "train/memory.hpp"
 
 namespace minima {
 namespace {
@@ -25,21 +26,16 @@ void set_rates(nn::EncoderConfig& config, const TaskOptions& options) {
 
 /// The sizes of a model from scratch.
 nn::EncoderConfig new_config(const TaskOptions& options) {
+  const bool is_file = options.model.ends_with(".json");
   nn::EncoderConfig config =
-      options.model.ends_with(".json")
-          ? nn::EncoderConfig::from_json(read_json(options.model), options.model)
-          : nn::preset(options.model);
-  const auto set = [](i64& size, const std::optional<i64>& wish, const char* name, i64 most) {
-    size = wish.value_or(size);
-    check(size > 0 && size <= most, "model: {} is {}, out of the range from 1 to {}", name, size,
-          most);
-  };
-  set(config.dim, options.dim, "dim", 1 << 16);
-  set(config.layers, options.layers, "layers", 1000);
-  set(config.heads, options.heads, "heads", 1 << 16);
-  set(config.hidden, options.hidden, "hidden", 1 << 18);
-  check(config.dim % config.heads == 0, "model: {} heads do not divide dim {}", config.heads,
-        config.dim);
+      is_file ? nn::EncoderConfig::from_json(read_json(options.model), options.model)
+              : nn::preset(options.model);
+  if (is_file) check_limits(config, options.model);
+  config.dim = options.dim.value_or(config.dim);
+  config.layers = options.layers.value_or(config.layers);
+  config.heads = options.heads.value_or(config.heads);
+  config.hidden = options.hidden.value_or(config.hidden);
+  check_limits(config);
   config.positions = std::max(config.positions, options.max_length.value_or(kMaxLength));
   return config;
 }
@@ -87,8 +83,9 @@ double unknown_share(const TokenizedSplit& split, const Vocabulary& vocabulary) 
 
 /// What is wrong whatever the data are.
 void check_options(const TaskOptions& options) {
-  check(!options.max_length || (*options.max_length >= 2 && *options.max_length <= 4096),
-        "max-length is {}; it must lie between 2 and 4096", options.max_length.value_or(0));
+  check(!options.max_length || (*options.max_length >= 3 && *options.max_length <= 4096),
+        "max-length is {}; it must lie between 3 ([CLS], one token, [SEP]) and 4096",
+        options.max_length.value_or(0));
   if (is_pretrained(options.model)) return;
   check(options.vocab_file.empty() || !options.vocabulary,
         "vocabulary: {} is taken; it is not made, and its size cannot be asked for",
@@ -121,7 +118,7 @@ Task prepare(const TaskOptions& options, const std::function<void(const Dataset&
   return prepare(options, std::move(dataset));
 }
 
-Task prepare(const TaskOptions& options, Dataset dataset) {
+Task prepare(const TaskOptions& options, Dataset dataset, Texts texts) {
   check_options(options);
   std::optional<ModelDirectory> pretrained;
   if (is_pretrained(options.model)) pretrained = directory_of(options);
@@ -130,7 +127,8 @@ Task prepare(const TaskOptions& options, Dataset dataset) {
   config.labels = static_cast<i64>(dataset.label_names.size());
   config.label_names = dataset.label_names;
   std::vector<std::string> notes;  // and the weights are known to be whole before work begins
-  if (pretrained) notes = pretrained_classifier(*pretrained, config, 0).notes;
+  if (pretrained && texts == Texts::labelled)
+    notes = pretrained_classifier(*pretrained, config, 0).notes;
   Tokenizer tokenizer =
       pretrained ? pretrained->tokenizer : tokenizer_for(options, config, dataset);
   const i64 max_length =
@@ -139,9 +137,15 @@ Task prepare(const TaskOptions& options, Dataset dataset) {
       dataset.train, [](const Example& example) { return !example.pair.empty(); });
   if (pairs) config.check_pairs(options.model);
   config.pairs = pairs;
-  TrainingData data{tokenize(tokenizer, dataset.train, max_length),
-                    tokenize(tokenizer, dataset.dev, max_length),
-                    tokenize(tokenizer, dataset.test, max_length)};
+  check(max_length >= (pairs ? 5 : 3),
+        "max-length is {}; {} have at least {} tokens, [CLS] and [SEP] counted", max_length,
+        pairs ? "pairs" : "texts", pairs ? 5 : 3);
+  const auto tokens_of = [&](const std::vector<Example>& examples) {
+    constexpr i64 kWhole = i64{1} << 40;
+    return texts == Texts::plain ? in_pieces(tokenize(tokenizer, examples, kWhole), max_length)
+                                 : tokenize(tokenizer, examples, max_length);
+  };
+  TrainingData data{tokens_of(dataset.train), tokens_of(dataset.dev), tokens_of(dataset.test)};
   if (!pretrained) {
     config.vocabulary = tokenizer.vocabulary().size();
     config.lower_case = tokenizer.normalization().lowercase;

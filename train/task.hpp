@@ -61,7 +61,8 @@ bool is_pretrained(const std::string& model);
 /// and as load_dataset does. `loaded` is called before the vocabulary is made.
 Task prepare(const TaskOptions& options,
              const std::function<void(const Dataset& dataset)>& loaded = {});
-/// The same of texts that are loaded already.
-Task prepare(const TaskOptions& options, Dataset dataset);
+/// The same of texts that are loaded already. Plain ones, for a language model, are cut in pieces, nothing of
+/// them off, and a directory's weights are not read: `notes` is empty.
+Task prepare(const TaskOptions& options, Dataset dataset, Texts texts = Texts::labelled);
 
 }  // namespace minima

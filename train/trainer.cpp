@@ -390,6 +390,7 @@ void Trainer::evaluate() {
     } else {
       ++without_better_;
     }
+    record.dev = Evaluation::from_json(record.dev.scores());  // the best keeps its matrix
     result_.evaluations.push_back(std::move(record));
     evaluated_at_ = accelerator_.steps();
   }
@@ -397,9 +398,9 @@ void Trainer::evaluate() {
   const EvaluationRecord& record = result_.evaluations.back();
   if (board_) {
     std::vector<std::pair<std::string, double>> scores;
-    const Json dev = record.dev.to_json();
+    const Json dev = record.dev.scores();
     for (const auto& [name, value] : dev.items())
-      if (value.is_number()) scores.emplace_back("dev/" + name, value.get<double>());
+      scores.emplace_back("dev/" + name, value.get<double>());
     board_->write(record.step, scores);
   }
   for (const Callback& callback : callbacks)

@@ -40,11 +40,14 @@ Json to_json(const std::vector<WrongText>& wrong, const std::vector<Example>& ex
              const std::vector<std::string>& label_names) {
   Json list = Json::array();
   const auto name = [&](i64 label) { return label_names.at(static_cast<std::size_t>(label)); };
-  for (const WrongText& one : wrong)
-    list.push_back({{"text", shortened(examples.at(one.text).text)},
+  for (const WrongText& one : wrong) {
+    const Example& example = examples.at(one.text);
+    list.push_back({{"text", shortened(example.text)},
                     {"actual", name(one.actual)},
                     {"predicted", name(one.predicted)},
                     {"loss", one.loss}});
+    if (!example.pair.empty()) list.back()["pair"] = shortened(example.pair);
+  }
   return list;
 }
 

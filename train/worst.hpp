@@ -16,7 +16,8 @@ struct WrongText {
 std::vector<WrongText> worst_errors(const Tensor& logits, const TokenizedSplit& split,
                                     std::size_t most);
 
-/// [{"text", "actual", "predicted" (label names), "loss"}]; long texts are cut off.
+/// [{"text", "pair" (where it is one: its second text), "actual", "predicted" (label names), "loss"}]; long texts are cut
+/// off.
 Json to_json(const std::vector<WrongText>& wrong, const std::vector<Example>& examples,
              const std::vector<std::string>& label_names);
 

@@ -40,16 +40,21 @@ struct EvalVerb {
     common.apply();
     const TextClassifier classifier = load_model(model);
     const std::vector<std::string>& names = classifier.label_names;
+    const i64 labels = classifier.model->config.labels;
+    check(std::cmp_less_equal(labels, kMostLabels), "{}: has {} classes; eval takes {} at most",
+          model, labels, kMostLabels);
     classifier.model->to(common.place());
     for (const std::string& note : classifier.notes) print_note("{}\n", note);
     tell_of_pairs(classifier, model, !read.pair_column.empty(), "--pair-column");
 
-    Evaluation result{ConfusionMatrix(classifier.model->config.labels), 0};
+    Evaluation result{ConfusionMatrix(labels), 0};
     std::vector<Example> texts;
+    i64 cut = 0;
     const auto evaluate_texts = [&] {
       if (texts.empty()) return;
-      result.add(evaluate(*classifier.model,
-                          tokenize(classifier.tokenizer, texts, classifier.max_length)));
+      const TokenizedSplit split = tokenize(classifier.tokenizer, texts, classifier.max_length);
+      result.add(evaluate(*classifier.model, split));
+      cut += split.cut;
       texts.clear();
       if (!std::isfinite(result.loss))
         fail_at_run_time("the loss is {}; the weights of {} are damaged", result.loss, model);
@@ -67,6 +72,7 @@ struct EvalVerb {
     evaluate_texts();
     for (const std::string& note : notes(*rows)) print_note("{}: {}\n", data, note);
     const i64 count = result.confusion.total();
+    tell_of_cut(cut, count, "texts", classifier.max_length);
     if (common.json) {
       Json json = result.to_json();
       json["texts"] = count;
@@ -86,9 +92,11 @@ void add_eval(CLI::App& app) {
       *app.add_subcommand("eval", "evaluate a model directory on a file of labelled texts");
   verb.footer(
       "--json: accuracy, macro_f1, mcc, positive_f1 (of two classes, the second's), loss, texts;\n"
-      "confusion, a row for each class of the texts, in it how many were taken for each class; "
-      "and\n"
-      "classes, in the same order: name, precision, recall, f1, support (its texts).");
+      "confusion, a row for each class of the texts, in it how many were taken for each class; of "
+      "more\n"
+      "than 100 classes: labels, their number, and cells, [class, taken for, texts]; and classes, "
+      "in the\n"
+      "same order: name, precision, recall, f1, support (its texts).");
   const auto options = std::make_shared<EvalVerb>();
   verb.add_option("model,--model", options->model, "model directory")->required();
   verb.add_option("data", options->data, "a .tsv, .csv or .jsonl file")->required();

@@ -89,7 +89,7 @@ struct MemoryVerb {
             "memory: --model '{}' is no directory, no .json file and none of the presets {}", model,
             fmt::format("{}", fmt::join(presets, ", ")));
     const auto config = nn::EncoderConfig::from_json(read_json(file), file.string());
-    check_sizes(config, file.string());
+    check_limits(config, file.string());
     return config;
   }
 
@@ -103,7 +103,7 @@ struct MemoryVerb {
                                                                 {&config.vocabulary, &vocabulary},
                                                                 {&config.positions, &positions}};
     for (const auto& [size, wish] : sizes) *size = wish->value_or(*size);
-    check_sizes(config);
+    check_limits(config);
     return config;
   }
 

@@ -108,13 +108,23 @@ void tell_of_unknown(const Task& task) {
       100 * task.unknown, task.tokenizer.vocabulary().names().unk);
 }
 
+void tell_of_cut(i64 cut, i64 texts, std::string_view what, i64 max_length) {
+  if (cut > 0)
+    print_note("{} of {} {} are cut at {} tokens (--max-length of training)\n", cut, texts, what,
+               max_length);
+}
+
 void tell_of_overlaps(const Task& task) {
   const auto& [dev_in_train, test_in_train, test_in_dev] = task.overlaps;
   if (dev_in_train + test_in_train + test_in_dev == 0) return;
+  const std::size_t test = task.dataset.test.size();
+  const auto of_test = [&](const std::string& words) { return test > 0 ? words : ""; };
   print_note(
-      "minima: warning: {} of {} dev texts and {} of {} test texts are training texts too, and {} "
-      "test texts are dev texts: what is measured on them flatters the model\n",
-      dev_in_train, task.dataset.dev.size(), test_in_train, task.dataset.test.size(), test_in_dev);
+      "minima: warning: {} of {} dev texts{} are training texts too{}: what is measured on them "
+      "flatters the model\n",
+      dev_in_train, task.dataset.dev.size(),
+      of_test(fmt::format(" and {} of {} test texts", test_in_train, test)),
+      of_test(fmt::format(", and {} test texts are dev texts", test_in_dev)));
 }
 
 void TrainingVerbOptions::add_to(CLI::App& verb, Texts texts) {
@@ -302,6 +312,8 @@ Task TrainingVerbOptions::load() {
   if (!many(loaded.dataset)) tell(loaded.dataset);
   for (const std::string& note : loaded.notes) print_note("{}: {}\n", task.model, note);
   tell_of_unknown(loaded);
+  const TokenizedSplit& texts = loaded.data.train;
+  tell_of_cut(texts.cut, texts.size(), "training texts", loaded.max_length);
   tell_of_overlaps(loaded);
   if (!epochs) training.epochs = loaded.pretrained ? 3 : default_epochs(loaded.data.train.size());
   const Batches batches = shuffled(loaded.data.train, training.batch, training.seed);

@@ -52,6 +52,8 @@ std::pair<std::string_view, std::string_view> pair_of(const std::string& verb, c
 
 /// Says on standard error where a vocabulary does not know many of the words that are to be learned from.
 void tell_of_unknown(const Task& task);
+/// Says there that texts are cut to their first tokens.
+void tell_of_cut(i64 cut, i64 texts, std::string_view what, i64 max_length);
 /// Says there that texts of one split are in another.
 void tell_of_overlaps(const Task& task);
 

@@ -54,16 +54,12 @@ struct PretrainVerb {
     resolved = folder.spec_or(resolved);
     const RunDirectory directory{folder.path, folder.resumes, common.arguments()};
 
-    const Task task =
-        prepare(training.task,
-                load_texts(training.task.data, training.task.split_seed, training.task.read));
+    Task task = prepare(
+        training.task, load_texts(training.task.data, training.task.split_seed, training.task.read),
+        Texts::plain);
     const Vocabulary& vocabulary = task.tokenizer.vocabulary();
     const Masking hide(vocabulary, masking);
-    const auto tokens_of = [&](const std::vector<Example>& texts) {
-      constexpr i64 kWhole = i64{1} << 40;
-      return in_pieces(tokenize(task.tokenizer, texts, kWhole), task.max_length);
-    };
-    const PretrainingData data{tokens_of(task.dataset.train), tokens_of(task.dataset.dev)};
+    const PretrainingData data{std::move(task.data.train), std::move(task.data.dev)};
     const std::unique_ptr<nn::MaskedLm> made = new_model(task);
     nn::MaskedLm& model = *made;
     freeze(model.parameters(), training.training.freeze);
@@ -72,6 +68,7 @@ struct PretrainVerb {
     print_note("{}\n{} parameters, {} texts of {} tokens\n", task.dataset.origin,
                model.parameter_count(), data.train.size(), data.train.tokens.size());
     tell_of_unknown(task);
+    tell_of_overlaps(task);
     if (data.dev.size() > 0 && !objective.evaluate)
       print_note(
           "minima: warning: nothing is evaluated: the {} dev texts have no token to hide, all of "

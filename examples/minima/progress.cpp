@@ -92,10 +92,10 @@ void Progress::alarm(const Alarm& alarm) {
 
 void Progress::evaluation(const EvaluationRecord& record) {
   std::string scores;
-  if (record.dev.confusion.labels() > 0 || record.dev.extra.contains("accuracy"))
-    scores = fmt::format("  dev accuracy {:.1f} %", 100 * record.dev.accuracy());
-  if (record.dev.confusion.labels() > 0)
-    scores += fmt::format("  F1 {:.1f} %", 100 * record.dev.macro_f1());
+  if (const auto accuracy = record.dev.find("accuracy"))
+    scores = fmt::format("  dev accuracy {:.1f} %", 100 * *accuracy);
+  if (const auto f1 = record.dev.find("macro_f1"))
+    scores += fmt::format("  F1 {:.1f} %", 100 * *f1);
   say(fmt::format("epoch {}  step {}  train loss {:.3f}  dev loss {:.3f}{}  {:.1f} s\n",
                   record.epoch, record.step, record.train_loss, record.dev.loss, scores,
                   record.seconds));

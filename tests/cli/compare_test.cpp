@@ -1,4 +1,6 @@
 /// minima compare.
+#include <fmt/format.h>
+
 #include "core/file.hpp"
 #include "core/json.hpp"
 #include "tests/cli/shell.hpp"
@@ -26,6 +28,21 @@ TEST_CASE("compare prints the table, and with --json the documented fields") {
   const Answer table = shell.minima(std::string("compare --out run2") + kTiny);
   CHECK(table.out.find("adamw8bit") != std::string::npos);
   CHECK(table.out.find("bag of words") != std::string::npos);
+}
+
+TEST_CASE("the yardstick of a comparison of pairs counts the words of both texts") {
+  const Shell shell;
+  std::string rows = "label\ta\tb\n";
+  for (int i = 0; i < 60; ++i)
+    rows += fmt::format("{}\tsome text {}\t{}\n", i % 2, i, i % 2 ? "blue" : "red");
+  shell.write("pairs.tsv", rows);
+  const Answer answer = shell.minima(
+      std::string("compare --json --data pairs.tsv --text-column a --pair-column b --out run "
+                  "--optimizers sgd") +
+      kTiny);
+  CAPTURE(answer.err);
+  REQUIRE(answer.code == 0);
+  CHECK(parse_json(answer.out, "compare --json")["data"]["bag_of_words"]["test"] == 1);
 }
 
 TEST_CASE("a comparison is gone on with by compare alone, and no other run takes its folder") {

@@ -100,3 +100,15 @@ TEST_CASE(
   CHECK(told(train + "some.txt", "c"));
   CHECK_FALSE(told(train + "all.txt", "d"));
 }
+
+TEST_CASE("pretrain tells of held-out texts that it trains on") {
+  const Shell shell;
+  std::filesystem::create_directory(shell.folder / "set");
+  shell.write("set/train.txt", "an apple\na pear\na plum\n");
+  shell.write("set/dev.txt", "A pear.\na cherry\n");
+  const Answer answer = shell.minima("pretrain --data set --out run" + std::string(kTiny));
+  CAPTURE(answer.err);
+  CHECK(answer.code == 0);
+  CHECK(answer.err.find("warning: 1 of 2 dev texts are training texts too: what") !=
+        std::string::npos);
+}

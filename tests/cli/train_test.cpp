@@ -5,6 +5,7 @@
 
 #include "core/file.hpp"
 #include "core/json.hpp"
+#include "core/safetensors.hpp"
 #include "tests/cli/shell.hpp"
 
 using namespace minima;
@@ -12,9 +13,11 @@ using namespace minima::test;
 
 TEST_CASE("a number that does not fit is refused, not bent") {
   const Shell shell;
-  for (const char* wrong : {"--seed=-1", "--seed 99999999999999999999",
-                            "--batch 99999999999999999999", "--layers 100000000000"})
+  for (const char* wrong :
+       {"--seed=-1", "--seed 99999999999999999999", "--batch 99999999999999999999"})
     check_refused(shell, std::string("train") + kTiny + " " + wrong, {"range"});
+  check_refused(shell, std::string("train") + kTiny + " --layers 100000000000",
+                {"--layers is 100000000000", "between 1 and 1000"});
 }
 
 TEST_CASE("what surroundings lack is said before anything is loaded") {
@@ -413,4 +416,59 @@ TEST_CASE("eval reads numbers by the labels.txt beside the file, as training doe
     return parse_json(answer.out, file)["confusion"];
   };
   CHECK(confusion("numbers/rows.tsv") == confusion("named.tsv"));
+}
+
+TEST_CASE("train and eval say how many texts are cut") {
+  const Shell shell;
+  std::string rows = "label\ttext\n";
+  for (int i = 0; i < 40; ++i)
+    rows += fmt::format("{}\ta{}\n", i % 2, i % 4 ? " b c" : " b c d e f g h i j k l m n o p q r");
+  shell.write("rows.tsv", rows);
+  std::filesystem::create_directory(shell.folder / "set");
+  for (const char* split : {"train", "dev", "test"})
+    shell.write(fmt::format("set/{}.tsv", split), rows);
+  const Answer trained = shell.minima(std::string("train --data set --json --out run") + kTiny);
+  CAPTURE(trained.err);
+  REQUIRE(trained.code == 0);
+  CHECK(trained.err.find("\n10 of 40 training texts are cut at 16 tokens (--max-length") !=
+        std::string::npos);
+  const Answer evaluated = shell.minima("eval run/final rows.tsv --json");
+  CHECK(evaluated.err.find("10 of 40 texts are cut at 16 tokens") != std::string::npos);
+  CHECK(parse_json(evaluated.out, "eval --json")["texts"] == 40);
+}
+
+TEST_CASE("of many classes the terminal lists those that are confused, and files have the cells") {
+  const Shell shell;
+  std::string rows = "label\ttext\n";
+  for (int i = 0; i < 1500; ++i) rows += fmt::format("l{}\ttext {}\n", i % 150, i);
+  shell.write("rows.tsv", rows);
+  const Answer trained =
+      shell.minima(std::string("train --data rows.tsv --out many --evaluate-every 20") + kTiny);
+  CAPTURE(trained.err);
+  REQUIRE(trained.code == 0);
+  CHECK(trained.out.find("150 classes: ") != std::string::npos);
+  CHECK(trained.out.find("most often taken for\n") != std::string::npos);
+  CHECK(std::ranges::count(trained.out, '\n') < 50);
+  const Json run = read_json(shell.folder / "many/comparison.json")["runs"][0];
+  CHECK(run["test"]["confusion"]["labels"] == 150);
+  CHECK(run["dev"]["confusion"]["cells"].is_array());
+
+  // The same head with more classes than there may be.
+  const SafetensorsFile file(shell.folder / "many/final/model.safetensors");
+  std::vector<NamedTensor> tensors;
+  for (const auto& [name, entry] : file.entries()) {
+    Tensor tensor = file.read(name);
+    if (name == "classifier.weight") tensor = Tensor::full({10'001, entry.shape[1]}, 0);
+    if (name == "classifier.bias") tensor = Tensor::full({10'001}, 0);
+    tensors.push_back({name, std::move(tensor)});
+  }
+  std::filesystem::create_directory(shell.folder / "wide");
+  save_safetensors(shell.folder / "wide/model.safetensors", tensors);
+  for (const char* name : {"vocab.txt", "tokenizer_config.json"})
+    std::filesystem::copy_file(shell.folder / "many/final" / name, shell.folder / "wide" / name);
+  Json config = read_json(shell.folder / "many/final/config.json");
+  config.erase("id2label"), config.erase("label2id");
+  config["num_labels"] = 10'001;
+  shell.write("wide/config.json", config.dump());
+  check_refused(shell, "eval wide rows.tsv", {"wide: has 10001 classes", "10000 at most"}, "");
 }

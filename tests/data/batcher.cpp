@@ -120,6 +120,11 @@ TEST_CASE("a pair is packed with the type of each of its tokens, cut as the toke
                                          {"a b c d e", 0, "f g h i j k"}};
   const i64 longest = 9;
   const TokenizedSplit pairs = tokenize(tokenizer(), examples, longest);
+  CHECK(pairs.cut == std::ranges::count_if(examples, [&](const Example& one) {
+          return tokenizer().encode(one.text, one.pair).size() > longest;
+        }));
+  CHECK(pairs.cut > 0);
+  CHECK(tokenize(tokenizer(), examples, 100).cut == 0);
   const Batch batch = make_batch(pairs, {2, 0, 1});
   i64 at = 0;
   for (const i64 i : {2, 0, 1}) {

@@ -102,12 +102,19 @@ TEST_CASE("naive Bayes computes the textbook's worked example") {
                                       {"Chinese Macao", 1},
                                       {"Tokyo Japan Chinese", 0}};
   const NaiveBayes model(train, 2);
-  CHECK(model.predict("Chinese Chinese Chinese Tokyo Japan") == 1);
+  const auto class_of = [&](const char* text) { return model.predict({text, 0}); };
+  CHECK(class_of("Chinese Chinese Chinese Tokyo Japan") == 1);
   // With n times "Chinese": 3/4 · (3/7)ⁿ · (1/14)² against 1/4 · (2/9)ⁿ⁺²; it tips from 1 to 2.
-  CHECK(model.predict("Chinese Chinese Tokyo Japan") == 1);
-  CHECK(model.predict("Chinese Tokyo Japan") == 0);
-  CHECK(model.predict("Osaka") == 1);  // nothing known: the larger class
+  CHECK(class_of("Chinese Chinese Tokyo Japan") == 1);
+  CHECK(class_of("Chinese Tokyo Japan") == 0);
+  CHECK(class_of("Osaka") == 1);  // nothing known: the larger class
   CHECK_THROWS_AS(NaiveBayes({}, 2), Error);
+}
+
+TEST_CASE("naive Bayes counts the words of both texts of a pair") {
+  const std::vector<Example> pairs = {
+      {"same", 0, "red"}, {"same", 1, "blue"}, {"same", 0, "red"}, {"same", 1, "blue"}};
+  CHECK(NaiveBayes(pairs, 2).accuracy(pairs) == 1);
 }
 
 }  // namespace minima

@@ -127,6 +127,19 @@ TEST_CASE("bad data are refused with file, line and reason") {
     folder.write("labels.txt", "");
     CHECK(test::contains(error_of_loading(folder.path()), "is empty"));
   }
+  SUBCASE("more labels than a column of labels has") {
+    std::string rows, names;
+    for (int i = 0; i <= 10'000; ++i) {
+      rows += fmt::format("l{0}\ttext {0}\n", i);
+      names += fmt::format("l{}\n", i);
+    }
+    const std::string file = folder.write("ids.tsv", table(rows));
+    CHECK(test::contains(error_of_loading(file), "ids.tsv: has 10001 different labels"));
+    good(folder).write("train.tsv", table(rows));
+    CHECK(test::contains(error_of_loading(folder.path()), "train.tsv: has 10001 different labels"));
+    good(folder).write("labels.txt", names);
+    CHECK(test::contains(error_of_loading(folder.path()), "labels.txt: names 10001 classes"));
+  }
   SUBCASE("too little to split") {
     const std::string file = folder.write("few.tsv", table("0\ta\n1\tb\n"));
     CHECK(test::contains(error_of_loading(file), "too few to split"));
@@ -243,6 +256,18 @@ TEST_CASE("texts that occur in two splits are counted, ignoring case and punctua
   CHECK(overlaps.dev_in_train == 1);
   CHECK(overlaps.test_in_train == 1);
   CHECK(overlaps.test_in_dev == 2);
+}
+
+TEST_CASE("texts that differ in an accent or a vowel sign are different ones") {
+  Dataset data;
+  data.train = {{"el ano", 0}, {"\u05e1\u05b5\u05e4\u05b6\u05e8", 0}, {"\u0e01\u0e34\u0e19", 1}};
+  data.dev = {
+      {"el A\u00d1O", 0}, {"\u05e1\u05b7\u05e4\u05bc\u05b8\u05e8", 0}, {"\u0e01\u0e31\u0e19", 1}};
+  data.test = {{"El a\u00f1o.", 0}};
+  const Overlaps overlaps = count_overlaps(data);
+  CHECK(overlaps.dev_in_train == 0);
+  CHECK(overlaps.test_in_train == 0);
+  CHECK(overlaps.test_in_dev == 1);  // it differs in case and punctuation
 }
 
 TEST_SUITE("golden") {

@@ -1,5 +1,6 @@
 #include "data/texts.hpp"
 
+#include "data/repeated_texts.hpp"
 #include "tests/data/files.hpp"
 #include "tests/support.hpp"
 
@@ -26,6 +27,24 @@ TEST_CASE("plain text is a text a line; some of them are held out") {
   CHECK(dataset.train.size() == 58);
   CHECK(dataset.dev.size() == 3);
   CHECK(dataset.dev[0].text != load_texts(path, 2).dev[0].text);
+}
+
+TEST_CASE("a text that is held out is in no row to train on, whatever its case and punctuation") {
+  const test::Folder folder;
+  std::string content;
+  for (int i = 0; i < 100; ++i) content += fmt::format("line {0}\nLine {0}.\n", i);
+  for (int i = 0; i < 50; ++i) content += "again and again\n";  // too often to be held out
+  const std::string path = folder.write("x.txt", content);
+  for (const u64 seed : {1, 2, 3}) {
+    const Dataset dataset = load_texts(path, seed);
+    CHECK(dataset.dev.size() == 12);
+    CHECK(dataset.train.size() == 238);
+    CHECK(count_overlaps(dataset).dev_in_train == 0);
+  }
+  const Dataset two = load_texts(folder.write("two.txt", "a\na\nA\nb\nb\n"), 1);
+  CHECK(two.dev.size() == 2);
+  CHECK(test::contains(test::error_of([&] { load_texts(folder.write("one.txt", "a\nA\n"), 1); }),
+                       "one.txt: has 1 different texts; pre-training needs 2 at least"));
 }
 
 TEST_CASE("a file is plain text by its name's ending, capitals or small, or where that is said") {
@@ -57,7 +76,8 @@ TEST_CASE("a folder of plain text needs a train.txt; a dev.txt is held out where
   folder.write("train.txt", "a\n");
   CHECK(load().train.size() == 1);
   std::filesystem::remove(folder.path() + "/dev.txt");
-  CHECK(test::contains(test::error_of(load), "train.txt: has 1 texts; pre-training needs 2"));
+  CHECK(test::contains(test::error_of(load),
+                       "train.txt: has 1 different texts; pre-training needs 2"));
   folder.write("train.tsv", "text\na\nb\n");
   CHECK(test::contains(test::error_of(load), "has both train.tsv and train.txt; which is it?"));
   // To a classifier plain text is none of a folder's files.
@@ -77,7 +97,7 @@ TEST_CASE("plain text that breaks a rule is refused with file and line, or passe
       test::contains(error("one\ntwo\xff\n"), ":2: byte 4 of the line, 0xFF, is not valid UTF-8"));
   CHECK(test::contains(error("one\n" + std::string(2 << 20, 'x') + "\n"),
                        ":2: the line has 2097152"));
-  CHECK(test::contains(error("one\n"), "has 1 texts; pre-training needs 2 at least"));
+  CHECK(test::contains(error("one\n"), "has 1 different texts; pre-training needs 2 at least"));
   CHECK(test::contains(error(""), "has no rows"));
   CHECK(error("one\ntwo\xff\nthree\n", {.skip_bad_rows = true}).empty());
   for (const ReadOptions& read :

@@ -311,10 +311,10 @@ TEST_CASE("sizes at their limits are counted without overflow, and beyond them r
       nn::EncoderConfig config = largest;
       config.*size = value;
       CAPTURE(value);
-      const std::string said = error_of([&] { check_sizes(config); });
+      const std::string said = error_of([&] { check_limits(config); });
       CHECK(contains(said, fmt::format("--{} is {}", option, value)));
       CHECK(contains(said, std::to_string(largest.*size)));
-      CHECK(contains(error_of([&] { check_sizes(config, "c.json"); }),
+      CHECK(contains(error_of([&] { check_limits(config, "c.json"); }),
                      fmt::format("c.json: '{}' is {}", key, value)));
     }
   };

@@ -97,3 +97,61 @@ TEST_CASE("Matthews' coefficient and scores by name") {
   same.add(0, 0, 5), same.add(1, 0, 5);
   CHECK(same.mcc() == 0);
 }
+
+TEST_CASE("a confusion matrix of many labels takes room for what occurs alone") {
+  constexpr i64 kLabels = 3000;
+  ConfusionMatrix matrix(kLabels);
+  for (i64 label = 0; label < kLabels; ++label) matrix.add(label, label);
+  matrix.add(7, 2999, 5), matrix.add(2, 3, 4);
+  const Evaluation many{matrix, 0.5};
+  CHECK(many.accuracy() == doctest::Approx(3000.0 / 3009));
+  CHECK(matrix.actual(7) == 6);
+  CHECK(matrix.predicted(2999) == 6);
+  const Json json = many.to_json();
+  CHECK(json["confusion"]["labels"] == kLabels);
+  CHECK(json["confusion"]["cells"][2] == Json{2, 2, 1});
+  CHECK(json["confusion"]["cells"][3] == Json{2, 3, 4});
+  CHECK(json.dump().size() < 50'000);
+  const Evaluation read = Evaluation::from_json(json);
+  CHECK(read.to_json() == json);
+  CHECK(read.macro_f1() == many.macro_f1());
+
+  std::vector<std::string> names;
+  for (i64 label = 0; label < kLabels; ++label) names.push_back("class " + std::to_string(label));
+  const std::string text = table(many, names);
+  CHECK(text.find("3000 classes") != std::string::npos);
+  const std::size_t first = text.find("     5  class 7           class 2999\n"),
+                    second = text.find("     4  class 2           class 3\n");
+  CHECK(first < second);
+  CHECK(second != std::string::npos);
+  CHECK(std::ranges::count(text, '\n') == 4);
+}
+
+TEST_CASE("a confusion matrix is read as it is written, of any size, and refused in another form") {
+  for (const std::size_t labels : {2, 100, 101, 150}) {  // earlier versions wrote each as a square
+    CAPTURE(labels);
+    Json square = Json::array();
+    for (std::size_t i = 0; i < labels; ++i) {
+      square.push_back(std::vector<i64>(labels));
+      square[i][i] = 3;
+    }
+    square[1][0] = 2;
+    const ConfusionMatrix read = ConfusionMatrix::from_json(square);
+    CHECK(read.labels() == static_cast<i64>(labels));
+    CHECK(read.count(1, 0) == 2);
+    CHECK(read.count(0, 1) == 0);
+    CHECK(read.total() == 3 * static_cast<i64>(labels) + 2);
+    CHECK(read.to_json().is_array() == (labels <= 100));
+    CHECK(ConfusionMatrix::from_json(read.to_json()).cells() == read.cells());
+  }
+  for (const char* bad :
+       {"3", "{}", "[1]", "[[1, 2]]", "[[1, 2], [3]]", "[[-1]]", "[[0.5]]", "[[\"1\"]]",
+        R"({"labels": 2})", R"({"labels": 2, "cells": 3})", R"({"labels": 2, "cells": [[0, 1]]})",
+        R"({"labels": 2, "cells": [[0, 2, 1]]})", R"({"labels": 2, "cells": [[-1, 0, 1]]})",
+        R"({"labels": 1e9, "cells": []})", R"({"labels": 1000000000, "cells": []})",
+        R"({"labels": 0, "cells": [[0, 0, 1]]})"}) {
+    CAPTURE(bad);
+    CHECK_THROWS_WITH_AS(ConfusionMatrix::from_json(Json::parse(bad)),
+                         doctest::Contains("the confusion matrix"), Error);
+  }
+}

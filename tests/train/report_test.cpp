@@ -266,6 +266,16 @@ TEST_CASE("rare labels of a confusion matrix are counted together") {
   CHECK(contains(page, ">120</td><td class=\"total\">195</td>"));
 }
 
+TEST_CASE("a confusion matrix of many labels, which has its cells alone, is shown as another") {
+  Json json = sample_comparison({"adamw"}, {.seeds = 1}, std::vector<std::string>(200, "x"));
+  const std::string page = report_html(json);
+  Json& confusion = json["runs"][0]["test"]["confusion"];
+  confusion = ConfusionMatrix::from_json(confusion).to_json();
+  REQUIRE(confusion.contains("cells"));
+  CHECK(report_html(json) == page);
+  CHECK(contains(page, "185 others"));
+}
+
 TEST_CASE("one optimizer with two sets of options is two entries, named by them") {
   const std::string page =
       report_html(sample_comparison({"adamw:lr=1e-3", "adamw:lr=1e-4"}, {.seeds = 2}, {"a", "b"}));
@@ -422,6 +432,8 @@ TEST_CASE("the texts that are most wrong can be read, and stay text") {
   evil["runs"][0]["worst"][0]["text"] = "</style><script>alert(1)</script>";
   check_page(report_html(evil));
   CHECK(contains(report_html(evil), "&lt;/style&gt;&lt;script&gt;"));
+  evil["runs"][0]["worst"][0]["pair"] = "and <b>the second</b>";
+  CHECK(contains(report_html(evil), "<br>and &lt;b&gt;the second"));
   const std::string page =
       report_html(sample_comparison({"adamw"}, {.seeds = 1}, {"calm", "cross"}));
   CHECK(page.find("the printer is on fire, &lt;b&gt;really&lt;/b&gt;") != std::string::npos);

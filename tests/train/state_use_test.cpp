@@ -75,4 +75,7 @@ TEST_CASE("the worst errors are those with the least probability of the actual c
   CHECK(json[0]["actual"] == "cross");
   CHECK(json[0]["predicted"] == "calm");
   CHECK(json[0]["text"] == std::string(399, 'x') + " …");  // not within the ä
+  CHECK_FALSE(json[0].contains("pair"));
+  examples[2].pair = "its second text";
+  CHECK(to_json(wrong, examples, {"calm", "cross"})[0]["pair"] == "its second text");
 }

@@ -82,3 +82,30 @@ TEST_CASE("a model remembers that it has learned from pairs") {
   CHECK(config.pairs);
   CHECK(nn::EncoderConfig::from_json(config.to_json(), "config.json").pairs);
 }
+
+TEST_CASE("texts have room for a token beside [CLS] and [SEP], pairs for one of each text") {
+  const SmallSet texts;
+  TaskOptions options = texts.with("tiny");
+  options.max_length = 2;
+  CHECK(contains(error_of([&] { prepare(options); }), "max-length is 2; it must lie between 3"));
+  options.max_length = 3;
+  const Task task = prepare(options);
+  CHECK(task.data.train.cut == task.data.train.size());
+  options.read.pair_column = "second";
+  options.max_length = 4;
+  CHECK(contains(error_of([&] { prepare(options); }),
+                 "max-length is 4; pairs have at least 5 tokens"));
+  options.max_length = 5;
+  CHECK(prepare(options).max_length == 5);
+}
+
+TEST_CASE("plain texts are taken in pieces, without what follows for a classifier") {
+  const SmallSet texts;
+  TaskOptions options = texts.with("tiny");
+  const i64 whole = prepare(options).data.train.tokens.size();
+  options.max_length = 3;
+  const Task task = prepare(options, load_dataset(options.data, 1), Texts::plain);
+  CHECK(task.data.train.cut == 0);
+  CHECK(task.data.train.tokens.size() == 3 * task.data.train.size());
+  CHECK(task.data.train.size() == whole - 2 * std::ssize(task.dataset.train));
+}

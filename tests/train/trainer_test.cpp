@@ -41,6 +41,25 @@ TEST_CASE("training is as long as steps say, and evaluated as often as asked and
         std::vector<i64>{3, 6, 9, 11});
 }
 
+TEST_CASE("of the evaluations of a training the best alone keeps its confusion matrix") {
+  Line line;
+  Objective objective = line.objective();
+  objective.evaluate = [evaluate = objective.evaluate] {
+    Evaluation evaluation = evaluate();
+    evaluation.confusion = ConfusionMatrix(2);
+    evaluation.confusion.add(1, 1, 3), evaluation.confusion.add(0, 1);
+    return evaluation;
+  };
+  Optimizer optimizer = make_optimizer("sgd:lr=0.02", objective.parameters);
+  const TrainingResult result = Trainer(objective, optimizer, line_options()).run();
+  REQUIRE(result.evaluations.size() == 5);
+  for (const EvaluationRecord& record : result.evaluations) {
+    CHECK(record.dev.confusion.labels() == 0);
+    CHECK(record.dev.accuracy() == 0.75);
+  }
+  CHECK(result.dev().confusion.count(1, 1) == 3);
+}
+
 TEST_CASE(
     "training stops when nothing gets better, when the time is up, and when a callback asks") {
   {

@@ -1,10 +1,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 #include <optional>
+#include <utility>
 
+#include "core/error.hpp"
 #include "train/report/parts.hpp"
 
 namespace minima::report {
@@ -22,39 +23,41 @@ struct Matrix {
   }
 };
 
-/// None unless `json` is a square of numbers.
-std::optional<Matrix> read_matrix(const Json& json, const Json& names) {
-  if (!json.is_array() || json.empty()) return {};
-  Matrix matrix;
-  for (std::size_t i = 0; i < json.size(); ++i) {
-    matrix.counts.push_back(numbers(json[i]));
-    if (matrix.counts.back().size() != json.size()) return {};
-    for (const double count : matrix.counts.back())
-      if (!(count >= 0) || !std::isfinite(count)) return {};
-    const bool named = names.is_array() && i < names.size() && names[i].is_string();
-    matrix.labels.push_back(named ? names[i].get<std::string>() : fmt::format("class {}", i));
+/// None unless `json` is what a matrix gave.
+std::optional<ConfusionMatrix> read_matrix(const Json& json) {
+  if (json.is_null()) return {};
+  try {
+    return ConfusionMatrix::from_json(json);
+  } catch (const Error&) {
+    return {};
   }
-  return matrix;
 }
 
 /// The most frequent labels; the others are added up in one more.
-Matrix condensed(const Matrix& matrix) {
-  const std::size_t n = matrix.labels.size();
-  if (n <= kMatrixLabels) return matrix;
+Matrix condensed(const ConfusionMatrix& all, const Json& names) {
+  const auto n = static_cast<std::size_t>(all.labels());
+  const bool whole = n <= kMatrixLabels;
   std::vector<std::size_t> order(n), place(n, kMatrixLabels - 1);
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::ranges::stable_sort(order, std::greater{}, [&](std::size_t i) { return matrix.texts(i); });
-  order.resize(kMatrixLabels - 1);
-  std::ranges::sort(order);
+  if (!whole) {
+    std::ranges::stable_sort(order, std::greater{}, [&](std::size_t label) {
+      return all.actual(static_cast<i64>(label));
+    });
+    order.resize(kMatrixLabels - 1);
+    std::ranges::sort(order);
+  }
   Matrix out;
   for (std::size_t i = 0; i < order.size(); ++i) {
     place[order[i]] = i;
-    out.labels.push_back(matrix.labels[order[i]]);
+    const bool named = names.is_array() && order[i] < names.size() && names[order[i]].is_string();
+    out.labels.push_back(named ? names[order[i]].get<std::string>()
+                               : fmt::format("class {}", order[i]));
   }
-  out.labels.push_back(fmt::format("{} others", n - order.size()));
-  out.counts.assign(kMatrixLabels, std::vector<double>(kMatrixLabels));
-  for (std::size_t i = 0; i < n; ++i)
-    for (std::size_t j = 0; j < n; ++j) out.counts[place[i]][place[j]] += matrix.counts[i][j];
+  if (!whole) out.labels.push_back(fmt::format("{} others", n - order.size()));
+  out.counts.assign(out.labels.size(), std::vector<double>(out.labels.size()));
+  for (const auto& [cell, count] : all.cells())
+    out.counts[place[static_cast<std::size_t>(cell.first)]]
+              [place[static_cast<std::size_t>(cell.second)]] += static_cast<double>(count);
   return out;
 }
 
@@ -86,15 +89,14 @@ std::string confusion_section(const Comparison& comparison) {
   bool folded = false;
   for (const Entry& entry : comparison.entries) {
     const Json& run = *entry.runs.front();
-    const auto matrix =
-        read_matrix(at(run, "/test/confusion"), at(comparison.json, "/data/labels"));
-    if (!matrix) continue;
-    folded = folded || matrix->labels.size() > kMatrixLabels;
+    const auto all = read_matrix(at(run, "/test/confusion"));
+    if (!all || all->labels() == 0) continue;
+    folded = folded || std::cmp_greater(all->labels(), kMatrixLabels);
+    const Matrix matrix = condensed(*all, at(comparison.json, "/data/labels"));
     const std::string caption =
         fmt::format("{}, seed {}: {} right", entry.name, plain(at(run, "/seed")),
                     percent(number(run, "/test/accuracy")));
-    out +=
-        scrolling("Confusion matrix of " + entry.name, matrix_table(condensed(*matrix), caption));
+    out += scrolling("Confusion matrix of " + entry.name, matrix_table(matrix, caption));
   }
   if (out.empty()) return {};
   return section(

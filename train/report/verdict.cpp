@@ -30,7 +30,7 @@ double standard_error(const Summary& accuracy, double texts) {
 
 /// How the test accuracies of two entries differ. Both answer the same texts, so that the error is
 /// an upper bound.
-struct Difference {
+struct AccuracyGap {
   Summary one, other;
   double value, error;
 
@@ -38,14 +38,14 @@ struct Difference {
   bool resolved() const { return std::abs(value) > error; }
 };
 
-Difference difference(const Comparison& comparison, const Entry& entry, const Entry& base) {
+AccuracyGap accuracy_gap(const Comparison& comparison, const Entry& entry, const Entry& base) {
   const Summary one = summarize(entry, "/test/accuracy"), other = summarize(base, "/test/accuracy");
   const double texts = test_texts(comparison);
   return {one, other, one.mean - other.mean,
           std::hypot(standard_error(one, texts), standard_error(other, texts))};
 }
 
-std::string accuracy_in_words(const Difference& d) {
+std::string accuracy_in_words(const AccuracyGap& d) {
   if (!d.known()) return "its test accuracy cannot be compared";
   std::string out = fmt::format("reached {} test accuracy against {}: ", percent(d.one.mean),
                                 percent(d.other.mean));
@@ -87,7 +87,7 @@ std::string time_in_words(const Comparison& comparison, const Entry& entry, cons
 std::string finding(const Comparison& comparison, const Entry& entry, const Entry& base) {
   return fmt::format("<strong>{}</strong> {}{}.{}", escaped(entry.name),
                      state_in_words(entry, base),
-                     accuracy_in_words(difference(comparison, entry, base)),
+                     accuracy_in_words(accuracy_gap(comparison, entry, base)),
                      time_in_words(comparison, entry, base));
 }
 
@@ -115,7 +115,7 @@ const Entry& headline(const Comparison& comparison, const std::vector<const Entr
                       const Entry& base) {
   const double base_bytes = summarize(base, "/state_bytes").mean;
   const auto rank = [&](const Entry* entry) {
-    const Difference d = difference(comparison, *entry, base);
+    const AccuracyGap d = accuracy_gap(comparison, *entry, base);
     const double bytes = summarize(*entry, "/state_bytes").mean;
     const bool saves = bytes < base_bytes, accurate = d.value >= -d.error;
     return std::tuple(!saves, !accurate, saves && accurate ? bytes : d.known() ? -d.value : 1);

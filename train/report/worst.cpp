@@ -10,10 +10,13 @@ std::string worst_section(const Comparison& comparison) {
     const Json& list = at(*entry.runs.front(), "/worst");
     if (!list.is_array() || list.empty()) continue;
     std::string rows;
-    for (const Json& one : list)
-      rows += fmt::format("<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
+    for (const Json& one : list) {
+      const std::string pair = text(one, "/pair");
+      rows += fmt::format("<tr><td>{}</td><td>{}</td><td>{}</td><td>{}{}</td></tr>\n",
                           significant(number(one, "/loss"), 3), escaped(text(one, "/actual")),
-                          escaped(text(one, "/predicted")), escaped(text(one, "/text")));
+                          escaped(text(one, "/predicted")), escaped(text(one, "/text")),
+                          pair.empty() ? "" : "<br>" + escaped(pair));
+    }
     out += details(
         fmt::format("{}, {}", entry.name, counted(list.size(), "text")),
         "<table class=\"worst\">\n<thead><tr><th scope=\"col\">Loss</th><th "
