@@ -240,9 +240,8 @@ std::string confusions(const ConfusionMatrix& m, const Name& name) {
   for (const auto& [cell, count] : m.cells())
     if (cell.first != cell.second) wrong.push_back({cell, count});
   std::ranges::stable_sort(wrong, std::greater{}, &decltype(wrong)::value_type::second);
-  std::string text = fmt::format(
-      "{} classes: the scores of each and their matrix are left out here, --json has them\n",
-      m.labels());
+  std::string text =
+      fmt::format("{} classes are too many for tables here; --json has their matrix\n", m.labels());
   if (wrong.empty()) return text;
   text += fmt::format("{:>6}  {:<16}  most often taken for\n", "texts", "class");
   for (const auto& [cell, count] : wrong | std::views::take(kMost))
