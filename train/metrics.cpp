@@ -240,9 +240,8 @@ std::string confusions(const ConfusionMatrix& m, const Name& name) {
   for (const auto& [cell, count] : m.cells())
     if (cell.first != cell.second) wrong.push_back({cell, count});
   std::ranges::stable_sort(wrong, std::greater{}, &decltype(wrong)::value_type::second);
-  std::string text =
-      fmt::format("{} classes are too many for tables here; --json has their matrix\n", m.labels());
-  if (wrong.empty()) return text;
+  if (wrong.empty()) return "";
+  std::string text;
   text += fmt::format("{:>6}  {:<16}  most often taken for\n", "texts", "class");
   for (const auto& [cell, count] : wrong | std::views::take(kMost))
     text += fmt::format("{:>6}  {:<16}  {}\n", count, name(cell.first), name(cell.second));
@@ -257,13 +256,21 @@ std::string table(const Evaluation& evaluation, const std::vector<std::string>& 
   const auto name = [&](i64 label) {
     return shortened(shown(label_names[static_cast<std::size_t>(label)], std::string::npos), 16);
   };
-  if (m.labels() > ConfusionMatrix::kWhole) return confusions(m, name);
+  constexpr i64 kColumns = 20;  // that a terminal can show
+  const auto too_many = [&](const char* what) {
+    return fmt::format("{} classes are too many for {} here; --json has it\n", m.labels(), what);
+  };
+  if (m.labels() > ConfusionMatrix::kWhole)
+    return too_many("a table of them, or of what was taken for what,") + confusions(m, name);
   std::string text = fmt::format("{:<16} {:>9} {:>7} {:>7} {:>6}\n", "class", "precision", "recall",
                                  "F1", "texts");
   for (i64 label = 0; label < m.labels(); ++label)
     text += fmt::format("{:<16} {:>9.3f} {:>7.3f} {:>7.3f} {:>6}\n", name(label),
                         m.precision(label), m.recall(label), m.f1(label), m.actual(label));
-  text += "\nactual \\ predicted";
+  text += "\n";
+  if (m.labels() > kColumns)
+    return text + too_many("a table of what was taken for what") + confusions(m, name);
+  text += "actual \\ predicted";
   for (i64 label = 0; label < m.labels(); ++label)
     text += fmt::format(" {:>6}", shortened(name(label), 6));
   for (i64 actual = 0; actual < m.labels(); ++actual) {

@@ -92,8 +92,8 @@ bool is_better(const Evaluation& later, const Evaluation& earlier, const std::st
 /// The scores of each class, in the order of the confusion matrix: [{"name", "precision", "recall", "f1",
 /// "support": the texts of the class}, …].
 Json scores_of_classes(const Evaluation& evaluation, const std::vector<std::string>& label_names);
-/// The same and the matrix as text; of more than ConfusionMatrix::kWhole classes, which of them were taken for which
-/// others most often.
+/// The same and the matrix as text; of more classes than a terminal is wide, which of them were taken for which others
+/// most often.
 std::string table(const Evaluation& evaluation, const std::vector<std::string>& label_names);
 
 double mean(const std::vector<double>& values);

@@ -31,11 +31,10 @@ std::string skipped_steps(const Json& run) {
 }
 
 std::string always_one_class(const Json& run) {
-  std::set<std::size_t> predicted, actual;
-  const Json& confusion = report::at(run, "/dev/confusion");
-  for (std::size_t row = 0; row < confusion.size(); ++row)
-    for (std::size_t column = 0; column < confusion[row].size(); ++column)
-      if (confusion[row][column] != 0) actual.insert(row), predicted.insert(column);
+  std::set<i64> predicted, actual;
+  if (const auto matrix = report::read_matrix(report::at(run, "/dev/confusion")))
+    for (const auto& [cell, count] : matrix->cells())
+      actual.insert(cell.first), predicted.insert(cell.second);
   return predicted.size() == 1 && actual.size() > 1
              ? "every text of dev is taken for the same class: nothing was learned; another "
                "learning rate may help (train --find-lr), or longer training"

@@ -114,6 +114,8 @@ std::vector<OpRow> large_rows(Device device) {
         [=](const In& in) { return cross_entropy(in[0], ids(30, n, "target"), {}); });
     add("sum", {normal({n, 5}, "x")}, [](const In& in) { return sum(in[0], {0}); });
     add("sum", {normal({7, n}, "x")}, [](const In& in) { return sum(in[0], {1}); });
+    add("norm", {normal({7, n}, "x")}, [](const In& in) { return norm(in[0], {1}); });
+    add("var", {normal({7, n}, "x")}, [](const In& in) { return var(in[0], {1}); });
     add("amax", {normal({3, n}, "x")}, [](const In& in) { return amax(in[0], {1}); });
     add("amin", {normal({3, n}, "x")}, [](const In& in) { return amin(in[0], {1}); });
     add("dropout", {normal({5, n}, "x")}, [=](const In& in) {

@@ -5,7 +5,6 @@
 #include <optional>
 #include <utility>
 
-#include "core/error.hpp"
 #include "train/report/parts.hpp"
 
 namespace minima::report {
@@ -22,16 +21,6 @@ struct Matrix {
     return std::accumulate(counts[actual].begin(), counts[actual].end(), 0.0);
   }
 };
-
-/// None unless `json` is what a matrix gave.
-std::optional<ConfusionMatrix> read_matrix(const Json& json) {
-  if (json.is_null()) return {};
-  try {
-    return ConfusionMatrix::from_json(json);
-  } catch (const Error&) {
-    return {};
-  }
-}
 
 /// The most frequent labels; the others are added up in one more.
 Matrix condensed(const ConfusionMatrix& all, const Json& names) {

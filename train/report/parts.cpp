@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "core/error.hpp"
 #include "train/chart/drawing.hpp"
 
 namespace minima::report {
@@ -100,6 +101,15 @@ std::string part_of(const std::string& tensor) {
   }
   if (tensor.find("embeddings") != std::string::npos) return "embeddings";
   return tensor.substr(0, tensor.find('.'));
+}
+
+std::optional<ConfusionMatrix> read_matrix(const Json& json) {
+  if (json.is_null()) return {};
+  try {
+    return ConfusionMatrix::from_json(json);
+  } catch (const Error&) {
+    return {};
+  }
 }
 
 double cores_taken(const Json& comparison, const std::vector<const Json*>& runs) {

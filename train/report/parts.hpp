@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -64,6 +65,9 @@ struct Summary {
   double mean = kNaN, deviation = 0;
   std::size_t count = 0, missing = 0;
 };
+
+/// None unless `json` is what a matrix gave.
+std::optional<ConfusionMatrix> read_matrix(const Json& json);
 
 /// Of the cores that the runs' threads were to have: how many other programs took of them at most, by what was recorded; 0
 /// where nothing was.
