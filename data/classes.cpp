@@ -84,6 +84,9 @@ Classes classes_beside(std::optional<Classes> named, const std::set<std::string>
                       named->source(), shown(label));
       return Classes::of(labels);
     }
+  if (!labels.empty() && !labels.contains(named->names().front()) && !labels.contains("0"))
+    remark = fmt::format("no text has the first class of {}, '{}': numbers count its lines from 0",
+                         named->source(), shown(named->names().front()));
   return *std::move(named);
 }
 

@@ -40,7 +40,7 @@ bool is_special(const Vocabulary& vocabulary, i64 id) {
 Masking::Masking(const Vocabulary& vocabulary, const MaskingOptions& options)
     : options_(options), mask_(mask_of(vocabulary)) {
   check(options.rate > 0 && options.rate < 1,
-        "masking: the rate is {}; it must lie between 0 and 1", options.rate);
+        "masking: the rate (--mask-rate) is {}; it must be above 0 and below 1", options.rate);
   for (i64 id = 0; id < vocabulary.size(); ++id) {
     is_special_.push_back(is_special(vocabulary, id));
     continues_.push_back(vocabulary.token(id).starts_with(vocabulary.names().continues));

@@ -174,7 +174,7 @@ Vocabulary train_vocabulary(const std::vector<std::string_view>& texts,
   }
   check(std::ssize(tokens) <= options.size,
         "vocabulary: {} entries do not hold the {} special tokens and single characters; ask for "
-        "more entries or a smaller alphabet",
+        "more entries, or take a vocabulary that there is",
         options.size, tokens.size());
 
   Merger merger;

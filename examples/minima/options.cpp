@@ -157,10 +157,17 @@ void TrainingVerbOptions::add_to(CLI::App& verb, Texts texts) {
                   "a vocab.txt, a tokenizer.json or their folder to take instead");
   add_casing_options(verb, cased, uncased, "default: as the model or --vocab has it");
   verb.add_option("--max-length", task.max_length,
-                  "tokens of a text; the rest is cut off (default: 128; of a directory what it "
-                  "takes)");
-  verb.add_option("--epochs", epochs,
-                  "passes over the training texts (default: about 25,000 texts in all, 3 to 20)");
+                  texts == Texts::labelled
+                      ? "tokens of a text; the rest is cut off (default: 128; of a directory what "
+                        "it takes)"
+                      : "tokens of a piece, into which longer texts are cut (default: 128; of a "
+                        "directory what it takes)");
+  verb.add_option(
+      "--epochs", epochs,
+      texts == Texts::labelled
+          ? "passes over the training texts (default: about 25,000 texts in all, 3 to 20)"
+          : "passes over the texts, after which the last model is kept, not the best (default: "
+            "20)");
   verb.add_option("--steps", steps, "optimizer steps, instead of --epochs");
   verb.add_option("--minutes", minutes,
                   "stop after them at the latest, in this process (0: no limit)");

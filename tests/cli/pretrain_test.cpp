@@ -20,7 +20,7 @@ TEST_CASE("pretrain makes from plain text what train --model goes on with") {
   }
   shell.write("texts.txt", texts);
   shell.write("labelled.tsv", labelled);
-  check_refused(shell, "pretrain --data texts.txt --mask-rate 2", {"rate is 2"});
+  check_refused(shell, "pretrain --data texts.txt --mask-rate 2", {"--mask-rate) is 2"});
   check_refused(shell, "pretrain --data nothing.txt", {"nothing.txt", "there is no 'nothing.txt'"});
   check_refused(shell, "train --layer-decay 0", {"layer-decay is 0"});
   check_refused(shell, "train --word-dropout 1", {"word-dropout is 1"});

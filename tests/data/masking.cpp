@@ -142,7 +142,8 @@ TEST_CASE("masking refuses a share that is none") {
   for (const double rate : {0.0, 1.0, -0.1})
     CHECK_THROWS_AS(Masking(letters(), {.rate = rate}), Error);
   CHECK_THROWS_WITH_AS(Masking(letters(), {.rate = 1.5}),
-                       "masking: the rate is 1.5; it must lie between 0 and 1", Error);
+                       "masking: the rate (--mask-rate) is 1.5; it must be above 0 and below 1",
+                       Error);
 }
 
 TEST_CASE("a token that the vocabulary does not have is refused") {
