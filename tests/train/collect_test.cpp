@@ -61,6 +61,11 @@ TEST_CASE("runs that differ in their seeds alone are one entry, in whatever orde
   CHECK(entries({a, c}) == std::vector<std::string>{"adamw: 1 3"});
   CHECK(entries({a, b, c, d}) ==
         std::vector<std::string>{"adamw (epochs " + epochs + "): 1 3", "adamw (epochs 50): 2 4"});
+  const std::string page = report_html(collect_runs({a, b}));
+  CHECK(page.find("<h1>adamw (epochs " + epochs + ") and adamw (epochs 50) on sample</h1>") !=
+        std::string::npos);
+  CHECK(page.find("</svg>adamw (epochs 50)</th>") != std::string::npos);
+  CHECK(page.find("class=\"name\">adamw (epochs 50)</text>") != std::string::npos);
   CHECK_FALSE(collect_runs({a, c})["training"].contains("note"));
   CHECK(collect_runs({a, b})["training"].contains("note"));
   CHECK(comparison_table(collect_runs({a, b, c, d})).find("adamw (epochs 50)") !=
@@ -111,6 +116,8 @@ TEST_CASE("options that differ are said as one gives them, and a name also says 
   const std::string table = comparison_table(collect_runs({plain, half, later}));
   CHECK(table.find("adamw → lion " + of_half) != std::string::npos);
   CHECK(table.find("adamw → sgd " + of_later) != std::string::npos);
+  CHECK(report_html(collect_runs({half, later}))
+            .find("<h1>adamw → lion and adamw → sgd on sample</h1>") != std::string::npos);
   CHECK(
       report_html(collect_runs({plain, half})).find("<h1>adamw and adamw → lion on sample</h1>") !=
       std::string::npos);
