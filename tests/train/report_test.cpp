@@ -302,6 +302,9 @@ TEST_CASE("the heat map names its largest ratio, its tensors and its scale") {
   CHECK(contains(page,
                  "2 tensors at 3 steps; median 0.00100, largest 0.0500 of encoder.layer.1.w in "
                  "step 30"));
+  // Their table stays folded in print.
+  CHECK(contains(page, "<details class=\"long\">\n<summary>adamw, 2 tensors"));
+  CHECK(contains(page, "details:not(.long)::details-content"));
   for (const std::string shown :
        {">layer 0</text>", ">layer 1</text>", "<title>encoder.layer.0.w</title>", ">10⁻⁵</text>",
         ">0.1</text>"})

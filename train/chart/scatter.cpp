@@ -91,17 +91,13 @@ std::string scatter(const Label& label, const Axis& x, const Axis& y,
           content += fmt::format("<circle class=\"dot\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"2\"/>",
                                  frame.x(p.x), frame.y(p.y));
     content += marker("mark mean", c.style, at_x, at_y, c.mean.tip);
-    constexpr double kKey = 14;  // for the marker before a name that stands far off
-    const Box place = place_name(frame, at_x, at_y, width_of(names[i]) + kKey, taken);
+    const Box place = place_name(frame, at_x, at_y, width_of(names[i]), taken);
     const bool before = place.right <= at_x;
-    const double start = before ? place.right : place.left, outwards = before ? -1 : 1;
+    const double start = before ? place.right : place.left;
     const double middle = (place.top + place.bottom) / 2;
-    const bool far = std::hypot(start - at_x, middle - at_y) > kLineHeight;
-    if (far)
-      content += segment("leader", at_x, at_y, start, middle) +
-                 marker("mark", c.style, start + outwards * 5, middle);
-    content += text(start + (far ? outwards * kKey : 0), middle + 4, before ? "name end" : "name",
-                    names[i]);
+    if (std::hypot(start - at_x, middle - at_y) > kLineHeight)  // far off: led there
+      content += segment("leader", at_x, at_y, before ? start + 3 : start - 3, middle);
+    content += text(start, middle + 4, before ? "name end" : "name", names[i]);
     out += group(c.style, content);
   }
   return image(label, kHeight, out + rule_names);
