@@ -57,11 +57,12 @@ std::string as_given(const Json& value) {
   return value.dump();
 }
 
-/// What differs from the first group and from others of the spec: " (epochs 3, steps 93)"; empty where nothing does.
+/// What differs from the first group and from others of the spec: " (batch 16, epochs 3)"; empty where nothing does.
 std::string what_differs(const Group& group, const std::vector<Group>& all) {
   std::set<std::string> keys = differences(group.configuration, all.front().configuration);
   for (const Group& other : all)
     if (other.spec == group.spec) keys.merge(differences(group.configuration, other.configuration));
+  if (keys.contains("epochs")) keys.erase("steps");  // they follow
   std::string text;
   for (const std::string& key : keys) {
     const std::string name = key == "switches" ? "switch" : key == "groups" ? "group" : key;
@@ -129,7 +130,7 @@ Json collect_runs(const std::vector<std::filesystem::path>& folders) {
   for (const Group& group : groups) {
     const std::string more = what_differs(group, groups);
     for (Json run : group.runs) {
-      if (!more.empty()) run["name"] = report::run_name(run) + more;
+      if (!more.empty()) run["differs"] = more;
       run["spec"] = group.spec + more;
       all["runs"].push_back(std::move(run));
     }

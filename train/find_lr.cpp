@@ -16,6 +16,8 @@ constexpr double kSmoothing = 0.9;  // of the running mean
 constexpr double kBlownUp = 3;      // times the least loss: there is nothing more to see
 constexpr std::size_t kReach = 4;   // rates on each side of a slope
 constexpr double kSafety = 10;
+constexpr std::string_view kHowSuggested =
+    "Suggested: where the loss falls steepest, at most a tenth of the rate where it is lowest.";
 
 /// Puts the values of parameters back when it goes, and clears their gradients.
 class AsTheyWere {
@@ -152,8 +154,8 @@ std::string LearningRateCurve::text() const {
   constexpr double kWidth = 48;
   const double low = std::ranges::min(smoothed), high = highest_drawn({*this});
   std::string lines =
-      fmt::format("{}: suggested lr {:.2g} (steepest at {:.2g}, lowest at {:.2g})\n", spec,
-                  suggestion, steepest, lowest);
+      fmt::format("{}: suggested lr {:.2g} (steepest at {:.2g}, lowest at {:.2g})\n{}\n", spec,
+                  suggestion, steepest, lowest, kHowSuggested);
   const std::size_t every = std::max<std::size_t>(1, (rates.size() + kLines - 1) / kLines);
   for (std::size_t i = 0; i < rates.size(); i += every) {
     std::string bar;
@@ -216,7 +218,7 @@ std::string find_lr_page(const std::vector<LearningRateCurve>& curves) {
           "<table>\n<thead><tr><th scope=\"col\">optimizer</th><th "
           "scope=\"col\">suggested</th><th scope=\"col\">steepest</th><th "
           "scope=\"col\">lowest</th></tr></thead>\n<tbody>\n" +
-          rows + "</tbody>\n</table>\n");
+          rows + "</tbody>\n</table>\n<p class=\"note\">" + std::string(kHowSuggested) + "</p>\n");
 }
 
 }  // namespace minima

@@ -9,7 +9,7 @@ namespace minima {
 inline constexpr std::string_view kReportStyle = R"css(
 :root {
   color-scheme: light dark;
-  --paper: #fdfdfb; --ink: #1c1e21; --soft: #5b6168; --hair: #dcdcd6; --heat: 47 104 173;
+  --paper: #fdfdfb; --ink: #1c1e21; --soft: #5b6168; --hair: #dcdcd6; --shadow: #0004; --heat: 47 104 173;
   /* From the paper's side to the far one, in both schemes. */
   --h0: #fde725; --h1: #c2df23; --h2: #86d549; --h3: #52c569; --h4: #2ab07f; --h5: #1e9b8a; --h6: #25858e; --h7: #2d708e; --h8: #38598c; --h9: #433e85; --h10: #482173; --h11: #440154;
   --warn: #a3230f;
@@ -21,7 +21,7 @@ inline constexpr std::string_view kReportStyle = R"css(
 .s4 { --c: #8a5a00; --d: 14 4 }       .s5 { --c: #0b6b80; --d: 4 3 }
 .s6 { --c: #b01b66; --d: 9 2 2 2 2 2 } .s7 { --c: #50565e; --d: 1.5 4 }
 @media screen and (prefers-color-scheme: dark) {
-  :root { --paper: #16181b; --ink: #e4e4e0; --soft: #a2a8af; --hair: #34383d; --heat: 104 164 232; --warn: #ff9b85;
+  :root { --paper: #16181b; --ink: #e4e4e0; --soft: #a2a8af; --hair: #34383d; --shadow: #fff5; --heat: 104 164 232; --warn: #ff9b85;
     --h0: #440154; --h1: #482173; --h2: #433e85; --h3: #38598c; --h4: #2d708e; --h5: #25858e; --h6: #1e9b8a; --h7: #2ab07f; --h8: #52c569; --h9: #86d549; --h10: #c2df23; --h11: #fde725; }
   .s0 { --c: #79b4f2 } .s1 { --c: #f59a66 } .s2 { --c: #6fcf97 } .s3 { --c: #c6a1f0 }
   .s4 { --c: #dfb84a } .s5 { --c: #5fcbd9 } .s6 { --c: #f58fbb } .s7 { --c: #b4bbc4 }
@@ -40,7 +40,12 @@ p, ul { margin: .6rem 0; max-width: 44em }
 .verdict { font-size: 1.2rem; line-height: 1.45; margin: 1rem 0 }
 .findings { padding-left: 1.1em }
 code { font: .88em ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; overflow-wrap: anywhere }
-.wide { overflow-x: auto; max-width: 100% }
+/* What scrolls has a shadow where more of it is: it stays, and its cover scrolls along. */
+.wide { overflow-x: auto; max-width: 100%; background:
+  linear-gradient(to right, var(--paper) 50%, transparent) left / 3rem 100% no-repeat local,
+  linear-gradient(to left, var(--paper) 50%, transparent) right / 3rem 100% no-repeat local,
+  linear-gradient(to right, var(--shadow), transparent) left / 1rem 100% no-repeat,
+  linear-gradient(to left, var(--shadow), transparent) right / 1rem 100% no-repeat }
 :focus-visible { outline: 2px solid var(--ink); outline-offset: 2px }
 
 table { border-collapse: collapse; font: .82rem/1.35 var(--sans); font-variant-numeric: tabular-nums }
@@ -68,7 +73,7 @@ figcaption { margin-top: .3rem; max-width: 46em }
 .chart + h3 { margin-top: 1.2rem }
 .chart text { font-size: 12px; fill: var(--soft) }
 .chart .name, .chart .number { fill: var(--ink) }
-/* Type over curves. */ .halo, .chart .name { paint-order: stroke; stroke: var(--paper); stroke-width: 3px; stroke-linejoin: round }
+/* Type over curves. */ .halo, .chart .name { paint-order: stroke; stroke: var(--paper); stroke-width: 5px; stroke-linejoin: round }
 .middle { text-anchor: middle } .chart .end { text-anchor: end }
 .grid { stroke: var(--hair) } .axis { stroke: var(--soft) }
 .rule { stroke: var(--soft); stroke-dasharray: 1 3 }
@@ -76,7 +81,7 @@ figcaption { margin-top: .3rem; max-width: 46em }
 .line { fill: none; stroke: var(--c); stroke-width: 2; stroke-dasharray: var(--d); stroke-linejoin: round }
 .raw { fill: none; stroke: var(--c); opacity: .28; stroke-width: .8 }
 .band { fill: var(--c); opacity: .14 }
-.leader { stroke: var(--c); opacity: .6 }
+.leader { stroke: var(--c); stroke-width: .8; stroke-dasharray: 1 4 }
 .mark { fill: var(--c); stroke: var(--paper) }
 .dot { fill: none; stroke: var(--c) }
 .whisker { stroke: var(--c); stroke-width: 1.5 }
@@ -134,7 +139,8 @@ details > :not(summary) { margin-left: 1.1rem }
   body { font-size: 10.5pt }
   main { max-width: none; padding: 0 }
   h2 { margin-top: 1.4rem; break-after: avoid }
-  .wide { overflow: visible }
+  .wide { overflow: visible; background: none }
+  .numbers th:first-child, .matrix th:first-child { position: static; background: none }
   .numbers { font-size: 7pt } .numbers th, .numbers td { padding: .25rem .3rem }
   tr, p, li { break-inside: avoid }
   .charts { grid-template-columns: 1fr 1fr; gap: 1.2rem 1.5rem } .chart text { font-size: 14px }
@@ -143,7 +149,7 @@ details > :not(summary) { margin-left: 1.1rem }
   .dense { font-size: 6pt }
   .matrix .cell { print-color-adjust: exact; -webkit-print-color-adjust: exact }
   .bar, .band, .heat { print-color-adjust: exact; -webkit-print-color-adjust: exact }
-  details::details-content { content-visibility: visible; block-size: auto }
+  details:not(.long)::details-content { content-visibility: visible; block-size: auto }
 }
 )css";
 

@@ -134,9 +134,11 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
   if (!directory.empty()) {
     Json training = to_json(options);
     training["threads"] = threads();
-    trainer.run_json = begin_run(
-        run_directory, task,
-        {{"spec", spec}, {"optimizer", record["options"]}, {"training", std::move(training)}});
+    trainer.run_json = begin_run(run_directory, task,
+                                 {{"spec", spec},
+                                  {"parameters", model->parameter_count()},
+                                  {"optimizer", record["options"]},
+                                  {"training", std::move(training)}});
   }
 
   trainer.callbacks.push_back(callback);

@@ -3,6 +3,7 @@
 #include <map>
 
 #include "train/checkpoint.hpp"
+#include "train/report/parts.hpp"
 
 namespace minima {
 namespace {
@@ -57,6 +58,7 @@ struct Begun {
   std::optional<std::string> spec;
   std::string metric = "accuracy";
   Json training = Json::object(), data = Json::object(), model = Json::object();
+  bool ended = false;  ///< by itself: it says why
 };
 
 Begun read_begun(const std::filesystem::path& folder) {
@@ -69,15 +71,28 @@ Begun read_begun(const std::filesystem::path& folder) {
         found != begun.training.end() && found->is_string())
       begun.metric = *found;
     if (json.contains("spec")) begun.spec = json["spec"].get<std::string>();
+    begun.ended = json.contains("stop");
     if (json.contains("task")) {
       const Json& task = json["task"];
       begun.data = {{"name", task.value("data", "")}, {"origin", task.value("origin", "")}};
       begun.model = {{"name", task.value("model", "")}, {"config", json.value("config", Json())}};
+      if (json.contains("parameters")) begun.model["parameters"] = json["parameters"];
     }
   } catch (const Error&) {  // the log tells the rest
   } catch (const Json::exception&) {
   }
   return begun;
+}
+
+/// What a comparison has written of one of its runs that ended, which is all there is to know; else empty.
+Json read_record(const std::filesystem::path& folder) {
+  try {
+    const auto file = folder / "record.json";
+    Json record = is_there(file) ? read_json(file) : Json::object();
+    return record.is_object() ? record : Json::object();
+  } catch (const Error&) {  // the log tells the most of it
+    return Json::object();
+  }
 }
 
 }  // namespace
@@ -139,11 +154,17 @@ Json describe_log(const std::filesystem::path& folder) {
   // A loop of one's own says no spec: it stands for itself.
   run["spec"] =
       begun.spec.value_or(fmt::format("{} ({})", run.value("optimizer", "?"), folder.string()));
+  run.update(read_record(folder));
+  Json unfinished = Json::array();
+  if (!begun.ended &&
+      static_cast<double>(records.steps.back().step) < report::number(training, "/steps"))
+    unfinished.push_back({{"spec", run["spec"]}, {"seed", run["seed"]}});
   Json damaged = Json::array();
   if (records.damaged > 0) damaged.push_back({{"file", file}, {"lines", records.damaged}});
   return {{"data", std::move(begun.data)},   {"model", std::move(begun.model)},
           {"training", std::move(training)}, {"runs", Json::array({std::move(run)})},
-          {"failed", Json::array()},         {"damaged", std::move(damaged)}};
+          {"failed", Json::array()},         {"unfinished", std::move(unfinished)},
+          {"damaged", std::move(damaged)}};
 }
 
 }  // namespace minima

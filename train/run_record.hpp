@@ -13,7 +13,8 @@ namespace minima {
 Json describe_training(const TrainingRecords& records);
 
 /// A comparison of one run, from its metrics.jsonl (and run.json, where it has one) alone: of a loop of one's own, of a
-/// training that was interrupted, or of one that still goes on. Has what was logged by then. Damaged lines are left out,
+/// training that was interrupted, or of one that still goes on. Has what was logged by then, and "unfinished": [{"spec",
+/// "seed"}] where steps lack; of a comparison's run that has ended, all of its record.json. Damaged lines are left out,
 /// which "damaged": [{"file", "lines"}] says, as is what is damaged of run.json. Throws Error where the log has no step.
 Json describe_log(const std::filesystem::path& run);
 

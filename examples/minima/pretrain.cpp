@@ -80,6 +80,7 @@ struct PretrainVerb {
     Trainer trainer(objective, rule, training.training, directory.path);
     trainer.run_json = begin_run(directory, task,
                                  {{"spec", resolved},
+                                  {"parameters", model.parameter_count()},
                                   {"optimizer", rule.options()},
                                   {"training", to_json(training.training)}});
     common.tell(directory.path);

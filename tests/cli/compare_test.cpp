@@ -23,6 +23,11 @@ TEST_CASE("compare prints the table, and with --json the documented fields") {
         "tokens_per_second", "peak_bytes", "dev", "test", "train_loss"})
     CHECK(json["runs"][0].contains(key));
   CHECK(shell.exists("run/report.html"));
+  // A run of it, by itself, is told as well as on the comparison's page.
+  const Answer one = shell.minima("report run/adamw-lr=0.001-seed1 --json");
+  const Json alone = parse_json(one.out, "report --json");
+  CHECK(alone["model"]["parameters"] == json["model"]["parameters"]);
+  CHECK(alone["runs"][0]["peak_bytes"] == json["runs"][0]["peak_bytes"]);
   CHECK(shell.minima("--version").out ==
         "minima " + json["machine"]["minima"].get<std::string>() + "\n");
   const Answer table = shell.minima(std::string("compare --out run2") + kTiny);

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "core/file.hpp"
+#include "core/grouped.hpp"
 #include "core/json.hpp"
 #include "core/safetensors.hpp"
 #include "tests/cli/shell.hpp"
@@ -33,6 +35,10 @@ TEST_CASE("pretrain makes from plain text what train --model goes on with") {
   CHECK(report["model"] == "pre/final");
   CHECK(read_json(shell.folder / "pre/run.json")["spec"] == "adamw:lr=0.001");  // for reports
   CHECK(report["dev"]["perplexity"] > 1);
+  REQUIRE(shell.minima("report pre --out page").code == 0);
+  CHECK(read_file(shell.folder / "page/report.html")
+            .find(fmt::format("masked language model tiny, {} parameters",
+                              grouped(report["parameters"].get<i64>()))) != std::string::npos);
   const Json config = read_json(shell.folder / "pre/final/config.json");
   CHECK(config["architectures"][0] == "DistilBertForMaskedLM");
 

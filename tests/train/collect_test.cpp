@@ -67,6 +67,27 @@ TEST_CASE("runs that differ in their seeds alone are one entry, in whatever orde
         std::string::npos);
 }
 
+TEST_CASE("runs of one optimizer with the same options are called by what else differs") {
+  const test::Folder home;
+  const auto of_epochs = [&](int epochs) {
+    return folder_of(
+        home, std::to_string(epochs), 1,
+        [=](Json& json) {
+          json["training"].update({{"epochs", epochs}, {"steps", 155 * epochs}});
+        },
+        "adamw:lr=0.001");
+  };
+  const Json both = collect_runs({of_epochs(6), of_epochs(40)});
+  CHECK(comparison_table(both).find("adamw:lr=0.001 (epochs 40)") != std::string::npos);
+  const std::string page = report_html(both);
+  for (const std::string shown :
+       {"<h1>adamw (epochs 6) and adamw (epochs 40) on sample</h1>", "</svg>adamw (epochs 40)</th>",
+        "class=\"name\">adamw (epochs 40)</text>"}) {
+    CAPTURE(shown);
+    CHECK(page.find(shown) != std::string::npos);
+  }
+}
+
 TEST_CASE("runs of another model or another optimizer say what is not as in the first folder") {
   const test::Folder home;
   const fs::path a = folder_of(home, "a", 1),
@@ -111,6 +132,8 @@ TEST_CASE("options that differ are said as one gives them, and a name also says 
   const std::string table = comparison_table(collect_runs({plain, half, later}));
   CHECK(table.find("adamw → lion " + of_half) != std::string::npos);
   CHECK(table.find("adamw → sgd " + of_later) != std::string::npos);
+  CHECK(report_html(collect_runs({half, later}))
+            .find("<h1>adamw → lion and adamw → sgd on sample</h1>") != std::string::npos);
   CHECK(
       report_html(collect_runs({plain, half})).find("<h1>adamw and adamw → lion on sample</h1>") !=
       std::string::npos);

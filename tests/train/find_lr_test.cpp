@@ -15,6 +15,9 @@ TEST_CASE("a loss that blows up does not flatten the curve of a search for a lea
   CHECK(page.find(">1.90</text>") != std::string::npos);
   CHECK(page.find(">2.00</text>") == std::string::npos);
   CHECK(page.find("A curve ends where it passes 1.89") != std::string::npos);
+  for (const std::string& told : {page, curve.text()})
+    CHECK(told.find("where the loss falls steepest, at most a tenth of the rate where it is "
+                    "lowest") != std::string::npos);
   // Of 48 cells: (1.75 − 1.71) / (1.89 − 1.71), and all of what is beyond.
   const auto cells = [](int n) {
     std::string text;

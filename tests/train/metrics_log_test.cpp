@@ -174,3 +174,37 @@ TEST_CASE("a log's best evaluation is that by the run's metric, and the last whe
   CHECK(best("loss") == 0.6);
   CHECK(best("") == 1.2);
 }
+
+TEST_CASE("of a log with fewer steps than were to be taken it is said that it has not ended") {
+  const test::Folder folder;
+  std::vector<Json> lines = whole_log(folder);
+  std::erase_if(lines, [](const Json& line) { return line.contains("test"); });
+  lines[0]["run"]["steps"] = 6180;
+  const auto told = [&](const Json& run) {
+    folder.write("run.json", run.dump());
+    const Json all = collected(folder, lines);
+    CHECK(report_html(all).find("has taken 3 of 6,180 steps") != std::string::npos);
+    return what_it_lacks(all);
+  };
+  CHECK(told({{"arguments", {}}, {"spec", "adamw:lr=1"}}) ==
+        std::vector<std::string>{"adamw:lr=1 with seed 1 has not ended"});
+  CHECK(told({{"arguments", {}}, {"stop", "out of time"}}).empty());
+}
+
+TEST_CASE("a log's report has the model's size, and of a comparison's run all that was recorded") {
+  const test::Folder folder;
+  const std::vector<Json> lines = whole_log(folder);
+  const Json task = {{"data", "sample"}, {"origin", "made up"}, {"model", "tiny"}};
+  folder.write("run.json", Json{{"arguments", {}}, {"task", task}, {"parameters", 12345}}.dump());
+  CHECK(report_html(collected(folder, lines)).find("model tiny, 12,345 parameters") !=
+        std::string::npos);
+  CHECK_FALSE(collected(folder, lines)["runs"][0].contains("peak_bytes"));
+  folder.write("record.json", Json{{"spec", "adamw:lr=1"}, {"peak_bytes", 3 << 20}}.dump());
+  const Json all = collected(folder, lines);
+  CHECK(all["runs"][0]["spec"] == "adamw:lr=1");
+  CHECK(report_html(all).find(">3.0</data>") != std::string::npos);
+  for (const char* damaged : {"", "{", "[]", "3"}) {
+    folder.write("record.json", damaged);
+    CHECK(collected(folder, lines)["runs"][0]["step_ms"] == 12);
+  }
+}

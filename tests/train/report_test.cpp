@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <limits>
 #include <set>
 
@@ -102,8 +103,8 @@ TEST_CASE("seeds of one optimizer are shown as mean and standard deviation") {
   }
   const std::string page = report_html(json);
   check_page(page);
-  CHECK(contains(page, "83.0</data><span class=\"spread\">± 3.6</span>"));  // √13 = 3.61
-  CHECK(contains(page, "13.0</data><span class=\"spread\">± 2.6</span>"));  // √7 = 2.65
+  CHECK(contains(page, "83.0</data><span class=\"spread\">± 3.6</span>"));    // √13 = 3.61
+  CHECK(contains(page, "13.00</data><span class=\"spread\">± 2.65</span>"));  // √7 = 2.65
 }
 
 TEST_CASE("a seed without a number is left out of the mean, and counted") {
@@ -210,7 +211,8 @@ TEST_CASE("missing and non-finite numbers are dashes") {
     CHECK(contains(page, "–"));
   }
   Json json = sample_comparison({"adamw", "lion"}, {.seeds = 2}, {"a", "b", "c"});
-  for (Json& run : json["runs"]) {
+  for (std::size_t i = 0; i < 2; ++i) {  // of adamw; lion has all
+    Json& run = json["runs"][i];
     for (const char* key : {"state_bytes", "step_ms", "peak_bytes", "tokens_per_second"})
       run[key] = kNaN;
     run["test"] = {{"accuracy", std::numeric_limits<double>::infinity()},
@@ -223,10 +225,14 @@ TEST_CASE("missing and non-finite numbers are dashes") {
     run["switches"] = {nullptr, {{"slots", 4}}};
     run["epochs"] = nullptr;
   }
-  const std::string page = report_html(json);
+  std::string page = report_html(json);
   check_page(page);
   CHECK(contains(page, "<td>–</td>"));
+  json["runs"].erase(2), json["runs"].erase(2);
+  page = report_html(json);
+  check_page(page);
   CHECK_FALSE(contains(page, "actual ↓"));
+  CHECK_FALSE(contains(page, "Peak memory"));  // no run has it: neither a column nor a chart
 }
 
 TEST_CASE("small and odd comparisons have a page") {
@@ -330,8 +336,12 @@ TEST_CASE("the heat map names its largest ratio, its tensors and its scale") {
   CHECK(contains(page,
                  "2 tensors at 3 steps; median 0.00100, largest 0.0500 of encoder.layer.1.w in "
                  "step 30"));
-  for (const char* shown : {">layer 0</text>", ">layer 1</text>",
-                            "<title>encoder.layer.0.w</title>", ">10⁻⁵</text>", ">0.1</text>"})
+  // Their table stays folded in print.
+  CHECK(contains(page, "<details class=\"long\">\n<summary>adamw, 2 tensors"));
+  CHECK(contains(page, "details:not(.long)::details-content"));
+  for (const std::string shown :
+       {">layer 0</text>", ">layer 1</text>", "<title>encoder.layer.0.w</title>", ">10⁻⁵</text>",
+        ">0.1</text>"})
     CHECK(contains(page, shown));
   const auto at = page.find("<title>encoder.layer.0.w</title>");
   const std::string row = page.substr(at, page.find("</g>", at) - at);
@@ -492,14 +502,129 @@ TEST_CASE("a run that changed its optimizer is called by both, and its state by 
                  "<h1>adamw:lr=1e-4 → adafactor and adamw:lr=1e-3 → adafactor on sample</h1>"));
 }
 
-TEST_CASE("the names of changes at one step stand one below another, within the plot") {
+TEST_CASE("the names of changes stand above the plot, each at the right of its line") {
+  const auto drawn = [](const std::vector<chart::Mark>& marks) {
+    return chart::lines({"c", "a", "b"}, {"step"}, {}, {{.name = "s", .line = {{0, 1}, {100, 2}}}},
+                        {}, marks);
+  };
   const std::string svg =
-      chart::lines({"c", "a", "b"}, {"step"}, {}, {{.name = "s", .line = {{0, 1}, {100, 2}}}}, {},
-                   {{"→ lion", 0, 50}, {"→ sgd", 1, 50}, {"→ came", 2, 99}, {"→ no", 3, 400}});
-  CHECK(contains(svg, "y=\"39.0\" class=\"name\">→ lion<"));
-  CHECK(contains(svg, "y=\"56.0\" class=\"name\">→ sgd<"));
-  CHECK(contains(svg, "class=\"name end\">→ came<"));
+      drawn({{"→ came", 2, 60}, {"→ lion", 0, 50}, {"→ sgd", 1, 50}, {"→ no", 3, 400}});
+  // A row below another where the names would meet; a line begins at its own name.
+  const auto at = [&](const std::string& name) {
+    const auto end = svg.find("\" class=\"name\">" + name);
+    REQUIRE(end != std::string::npos);
+    const auto line = svg.rfind("class=\"event\" d=\"M", end);
+    double x, top, name_x, name_y;
+    REQUIRE(std::sscanf(svg.c_str() + line, "class=\"event\" d=\"M%lf %lf", &x, &top) == 2);
+    REQUIRE(std::sscanf(svg.c_str() + svg.find("x=", line), "x=\"%lf\" y=\"%lf", &name_x,
+                        &name_y) == 2);
+    CHECK(name_x == doctest::Approx(x + 4));
+    CHECK(name_y == doctest::Approx(top + 13));
+    return name_y;
+  };
+  CHECK(at("→ lion") == 39);
+  CHECK(at("→ sgd") == 56);
+  CHECK(at("→ came") == 73);
+  CHECK(contains(svg, "y=\"77.0\" width"));  // of the plot, below three rows
+  CHECK(contains(drawn({}), "y=\"26.0\" width"));
   CHECK_FALSE(contains(svg, ">→ no<"));
+  // What ends before the next begins leaves it the first row.
+  CHECK(contains(drawn({{"→ a", 0, 10}, {"→ b", 0, 60}}), "y=\"43.0\" width"));
+}
+
+TEST_CASE("a name far from its point is led there, and covers neither markers nor names") {
+  std::vector<chart::Cloud> clouds;
+  for (int i = 0; i < 8; ++i)
+    clouds.push_back(
+        {fmt::format("optimizer {}", i), i, {}, {i < 6 ? 7.2 : 0.1 * i, 80 + 0.2 * i}, 0, 2});
+  const std::string svg = chart::scatter({"t", "a", "b"}, {"MB", chart::Scale::log}, {"%"}, clouds);
+  CHECK(contains(svg, "class=\"leader\""));
+  std::set<std::string> places;
+  for (const chart::Cloud& cloud : clouds) {
+    const auto end = svg.find(">" + cloud.name + "</text>");
+    REQUIRE(end != std::string::npos);
+    const auto start = svg.rfind("<text", end);
+    double x, y;
+    REQUIRE(std::sscanf(svg.c_str() + start, "<text x=\"%lf\" y=\"%lf", &x, &y) == 2);
+    CHECK(y > 26);  // within the plot
+    CHECK(places.emplace(svg.substr(start, svg.find(" class", start) - start)).second);
+  }
+  // Alone it stands beside its point.
+  clouds.resize(1);
+  CHECK_FALSE(contains(chart::scatter({"t", "a", "b"}, {"MB"}, {"%"}, clouds), "leader"));
+}
+
+TEST_CASE("state against accuracy is drawn of two optimizers and more") {
+  Json json = sample_comparison({"adamw", "sgd"}, {.seeds = 2}, {"a", "b"});
+  CHECK(contains(report_html(json), "State against accuracy"));
+  json["runs"][2]["test"] = json["runs"][3]["test"] = nullptr;
+  CHECK_FALSE(contains(report_html(json), "State against accuracy"));
+  CHECK_FALSE(contains(report_html(sample_comparison({"adamw"}, {.seeds = 2}, {"a", "b"})),
+                       "State against accuracy"));
+}
+
+TEST_CASE("the report of a pre-training says what it is, and shows no column of dashes") {
+  Json json = sample_comparison({"adamw"}, {.seeds = 1, .steps = 40}, {});
+  Json& run = json["runs"][0];
+  for (const char* key : {"test", "worst", "peak_bytes"}) run.erase(key);
+  run["dev"] = {{"accuracy", 0.119}, {"loss", 5.5}, {"perplexity", 244.7}};
+  for (Json& evaluation : run["epochs"]) evaluation["dev"] = run["dev"];
+  json["training"]["metric"] = "";
+  json["training"]["steps"] = 40;
+  json["data"].erase("bag_of_words");
+  const std::string page = report_html(json);
+  check_page(page);
+  for (const std::string shown :
+       {"masked language model small, 1,234,567 parameters",
+        "has taken 40 steps: 11.9\u00a0% of the hidden tokens of dev told rightly, a perplexity of "
+        "244.7",
+        "Dev accuracy<span class=\"unit\">% of hidden tokens</span>", ">244.7</data>",
+        "% of hidden tokens told rightly</text>", "the last model is kept"}) {
+    CAPTURE(shown);
+    CHECK(contains(page, shown));
+  }
+  for (const std::string absent :
+       {"Test accuracy", "Macro-F1", "Peak memory", "State against accuracy", "Standard error",
+        "best on dev", "Best epoch", "accuracy on dev,"}) {
+    CAPTURE(absent);
+    CHECK_FALSE(contains(page, absent));
+  }
+  json["model"].erase("parameters");
+  CHECK(contains(report_html(json), "masked language model small ·"));
+}
+
+TEST_CASE("a quantity is written in one way, wherever it stands") {
+  Json json = sample_comparison({"adamw", "lion"}, {.seeds = 2}, {"a", "b"});
+  const double milliseconds[] = {10.5, 10.5, 6.96, 6.97};
+  for (std::size_t i = 0; i < 4; ++i) {
+    json["runs"][i]["step_ms"] = milliseconds[i];
+    json["runs"][i]["test"] = {{"accuracy", 0.814}, {"macro_f1", 0.7304}, {"loss", 0.5}};
+    json["runs"][i]["dev"]["accuracy"] = 0.8;
+    for (Json& evaluation : json["runs"][i]["epochs"]) evaluation["dev"]["macro_f1"] = 0.73;
+  }
+  json["runs"][2]["test"]["accuracy"] = json["runs"][3]["test"]["accuracy"] = 0.8130001;
+  std::string page = report_html(json);
+  check_page(page);
+  for (const std::string shown :
+       {">10.50</data><span class=\"spread\">± 0.00</span>",
+        ">6.96</data><span class=\"spread\">± 0.01</span>",
+        ">80.0</data><span class=\"spread\">± 0.0</span>", ">73.0</data>", ">10.50</td>",
+        ">81.4</td>", ">73.0</td>", "adamw, epoch 1: 73.0 %", "dev 76.5\u00a0%, test 76.1\u00a0%",
+        "0.1 points lower", "10.50\u00a0±\u00a00.00\u00a0ms"}) {
+    CAPTURE(shown);
+    CHECK(contains(page, shown));
+  }
+  json["runs"].erase(2), json["runs"].erase(2);
+  CHECK(contains(report_html(json), "10.50\u00a0ms a step"));
+}
+
+TEST_CASE("of a run that was stopped it is told how many steps it lacks") {
+  Json json = sample_comparison({"adamw"}, {.seeds = 1, .steps = 40}, {"a", "b"});
+  json["runs"][0].erase("test");
+  json["training"]["steps"] = 6180;
+  CHECK(contains(report_html(json), "has taken 40 of 6,180 steps"));
+  json["training"]["steps"] = 40;
+  CHECK(contains(report_html(json), "has taken 40 steps"));
 }
 
 TEST_CASE("a long name is short in the table, and whole for the pointer and aloud") {

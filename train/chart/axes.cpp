@@ -13,6 +13,7 @@ namespace {
 
 constexpr double kLong = 1e12;  // a tick's number from here on is written with an exponent
 constexpr double kFar = 1e6;    // plots beside it, beyond which a place is as good as another
+constexpr double kTop = 26;     // of the plot: the axis' title stands above
 
 /// The largest of 1, 2, 5 times a power of ten that is at most `value`.
 double round_down(double value) {
@@ -116,9 +117,26 @@ std::string axis_below(const Mapping& map, const std::string& title, double left
   return out + text((left + right) / 2, y + 36, "middle title", title);
 }
 
+std::vector<PlacedMark> placed(const std::vector<Mark>& marks, const Mapping& x, double left,
+                               double right) {
+  std::vector<PlacedMark> out;
+  for (const Mark& mark : marks)
+    if (const double at = x(mark.x); left <= at && at <= right)  // NaN neither
+      out.push_back({&mark, at, 0});
+  std::ranges::stable_sort(out, {}, &PlacedMark::x);
+  std::vector<double> ends;  // of the last name in each row
+  for (PlacedMark& next : out) {
+    next.row = ends.size();
+    while (next.row > 0 && ends[next.row - 1] <= next.x) --next.row;
+    ends.resize(next.row);
+    ends.push_back(next.x + width_of(next.mark->name) + 8);
+  }
+  return out;
+}
+
 Frame::Frame(const Axis& x_axis, const Range& x_range, const Axis& y_axis, const Range& y_range,
-             double margin_right)
-    : top(26),
+             double margin_right, std::size_t rows_above)
+    : top(kTop + kLineHeight * static_cast<double>(rows_above)),
       bottom(kHeight - 42),
       y(y_axis, y_range, bottom, top),
       left(10 + y.widest_tick()),
@@ -156,31 +174,20 @@ Box Frame::place_rule_name(const Rule& rule, const std::vector<Point>& points) c
   return best;
 }
 
-std::string Frame::mark_lines(const std::vector<Mark>& marks) const {
-  std::string out;
-  std::vector<Box> taken;
-  for (const Mark& mark : marks) {
-    const double at = x(mark.x), width = width_of(mark.name) + 8;
-    if (!(left <= at && at <= right)) continue;  // NaN neither
-    const bool before = at + width > right;
-    Box box{before ? at - width : at, top, before ? at : at + width, top + kLineHeight};
-    while (std::ranges::any_of(taken, [&](const Box& t) { return t.meets(box); }))
-      box.top += kLineHeight, box.bottom += kLineHeight;
-    std::string drawn = segment("event", at, top, at, bottom);
-    if (box.bottom <= bottom) {  // else there is no room for the name
-      taken.push_back(box);
-      drawn +=
-          text(before ? at - 4 : at + 4, box.bottom - 4, before ? "name end" : "name", mark.name);
-    }
-    out += group(mark.style, drawn);
-  }
-  return out;
-}
-
 std::string Frame::rule_name(const Rule& rule, const Box& place) const {
   const bool at_end = place.left > left + 4;
   return text(at_end ? right - 4 : place.left, place.bottom - 4, at_end ? "halo end" : "halo",
               rule.name) +
          "\n";
+}
+
+std::string Frame::mark_line(const PlacedMark& placed) const {
+  const double row = kTop + kLineHeight * static_cast<double>(placed.row);
+  std::string drawn = segment("event", placed.x, std::min(row, top), placed.x, bottom);
+  if (row < top) {  // else there is no room for the name
+    const double start = std::min(placed.x + 4, kWidth - width_of(placed.mark->name));
+    drawn += text(start, row + kLineHeight - 4, "name", placed.mark->name);
+  }
+  return group(placed.mark->style, drawn);
 }
 }  // namespace minima::chart

@@ -64,7 +64,18 @@ struct Box {
   }
 };
 
-/// The plot's rectangle with its axes.
+/// A mark within the plot; its name stands above it, at the right of its line, in this row from the top.
+struct PlacedMark {
+  const Mark* mark;
+  double x;
+  std::size_t row;
+};
+
+/// Those within the plot. A name that reaches as far as a later mark stands a row higher: no line runs through a name.
+std::vector<PlacedMark> placed(const std::vector<Mark>& marks, const Mapping& x, double left,
+                               double right);
+
+/// The plot's rectangle with its axes; above it `rows_above` rows for the names of marks.
 struct Frame {
   double top, bottom;
   Mapping y;
@@ -72,16 +83,15 @@ struct Frame {
   Mapping x;
 
   Frame(const Axis& x_axis, const Range& x_range, const Axis& y_axis, const Range& y_range,
-        double margin_right);
+        double margin_right, std::size_t rows_above = 0);
 
   std::string axes(const Axis& x_axis, const Axis& y_axis) const;
 
   std::string rule_line(const Rule& rule) const;
   /// For the rule's name at one of its ends, over or under it: where the fewest of `points` are.
   Box place_rule_name(const Rule& rule, const std::vector<Point>& points) const;
-  /// The marks within the plot, their names beside one another or one below another.
-  std::string mark_lines(const std::vector<Mark>& marks) const;
   std::string rule_name(const Rule& rule, const Box& place) const;
+  std::string mark_line(const PlacedMark& placed) const;
 };
 
 }  // namespace minima::chart

@@ -8,6 +8,8 @@
 namespace minima::chart {
 namespace {
 
+constexpr std::size_t kMostRows = 5;  // of names above a plot
+
 /// The lowest and the highest point of each of `buckets` equal parts, in order: a curve drawn
 /// through them covers the same pixels.
 std::vector<Point> thinned(const std::vector<Point>& points, std::size_t buckets) {
@@ -112,6 +114,7 @@ std::string lines(const Label& label, const Axis& x, const Axis& y,
   for (const Series& s : series) {
     for (const Point& p : s.line) x_range.include(p.x), y_range.include(p.y);
     points.insert(points.end(), s.line.begin(), s.line.end());
+    points.insert(points.end(), s.raw.begin(), s.raw.end());
     for (const Interval& i : s.band) y_range.include(i.low), y_range.include(i.high);
     for (const Point& p : s.raw) raw_range.include(p.y);
   }
@@ -120,7 +123,12 @@ std::string lines(const Label& label, const Axis& x, const Axis& y,
     y_range.include(raw_range.low);
     y_range.include(std::min(raw_range.high, 2 * y_range.high));
   }
-  const Frame frame(x, x_range, y, y_range, margin_for(widest));
+  Frame frame(x, x_range, y, y_range, margin_for(widest));
+  const std::vector<PlacedMark> placed_marks = placed(marks, frame.x, frame.left, frame.right);
+  std::size_t rows = 0;
+  for (const PlacedMark& mark : placed_marks) rows = std::max(rows, mark.row + 1);
+  if (rows > 0)
+    frame = Frame(x, x_range, y, y_range, margin_for(widest), std::min(rows, kMostRows));
 
   std::string out = frame.axes(x, y);
   for (const Rule& rule : rules) out += frame.rule_line(rule);
@@ -138,7 +146,9 @@ std::string lines(const Label& label, const Axis& x, const Axis& y,
     const Point end = end_of(s.line);
     ends.push_back(std::isfinite(end.y) ? frame.y(end.y) : frame.bottom);
   }
-  const std::vector<double> names = spread(ends, kLineHeight, frame.top, frame.bottom);
+  const double below_marks = rows > 0 ? kLineHeight / 2 : 0;
+  const std::vector<double> names =
+      spread(ends, kLineHeight, frame.top + below_marks, frame.bottom);
   for (std::size_t i = 0; i < series.size(); ++i) {
     const Series& s = series[i];
     const Point end = end_of(s.line);
@@ -150,7 +160,7 @@ std::string lines(const Label& label, const Axis& x, const Axis& y,
     out += group(s.style, content);
   }
   for (const Rule& rule : rules) out += frame.rule_name(rule, frame.place_rule_name(rule, points));
-  out += frame.mark_lines(marks);
+  for (const PlacedMark& mark : placed_marks) out += frame.mark_line(mark);
   Label told = label;
   for (const Mark& mark : marks)
     told.description += fmt::format("; {} after {} {}", mark.name, x.title, mark.x);

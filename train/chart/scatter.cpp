@@ -8,30 +8,32 @@
 namespace minima::chart {
 namespace {
 
-/// A free place for a name beside a point: the first of right, left, above, below (and those
-/// further off) that meets nothing placed before.
-Box place_name(const Frame& frame, double x, double y, double width, std::vector<Box>& taken) {
-  const auto box = [](double left, double middle, double width) {
-    return Box{left, middle - kLineHeight / 2, left + width, middle + kLineHeight / 2};
-  };
-  std::vector<Box> candidates;
-  for (double away = 0; away < 5; ++away)
-    for (const double side : {-1.0, 1.0}) {
-      const double shift = side * away * kLineHeight;
-      candidates.push_back(box(x + 10, y + shift, width));
-      candidates.push_back(box(x - 10 - width, y + shift, width));
-    }
-  for (const double side : {-1.0, 1.0})
-    candidates.push_back(box(x - width / 2, y + side * 1.2 * kLineHeight, width));
-  const auto free = [&](const Box& b) {
-    return b.left >= frame.left && b.right <= kWidth && b.top >= 0 && b.bottom <= frame.bottom &&
-           std::ranges::none_of(taken, [&](const Box& t) { return b.meets(t); });
-  };
-  const auto found = std::ranges::find_if(candidates, free);
-  Box chosen = found == candidates.end() ? candidates.front() : *found;
-  if (chosen.right > kWidth) chosen = {kWidth - width, chosen.top, kWidth, chosen.bottom};
-  taken.push_back(chosen);
-  return chosen;
+/// What a name may not cover (names and markers) and what it should not (whiskers).
+struct Taken {
+  std::vector<Box> never, rather_not;
+};
+
+/// A place for a name at the side of a point: the nearest of those that cover least.
+Box place_name(const Frame& frame, double x, double y, double width, Taken& taken) {
+  constexpr double kCovered = 1e6, kCrossed = 3 * kLineHeight;  // what they cost, as a distance
+  Box best{};
+  double least = std::numeric_limits<double>::infinity();
+  for (const double sideways : {10, 30, 60, 90})
+    for (double up = -8; up <= 8; ++up)
+      for (const double beside : {x + sideways, x - sideways - width}) {
+        const double left = std::clamp(beside, frame.left, std::max(frame.left, kWidth - width));
+        const double middle = y + up * kLineHeight;
+        const Box box{left, middle - kLineHeight / 2, left + width, middle + kLineHeight / 2};
+        if (box.top < frame.top || box.bottom > frame.bottom) continue;
+        const auto meets = [&](const Box& other) { return box.meets(other); };
+        const auto covered = static_cast<double>(std::ranges::count_if(taken.never, meets));
+        const auto crossed = static_cast<double>(std::ranges::count_if(taken.rather_not, meets));
+        const double cost =
+            kCovered * covered + kCrossed * crossed + std::hypot(sideways, middle - y);
+        if (cost < least) best = box, least = cost;
+      }
+  taken.never.push_back(best);
+  return best;
 }
 
 }  // namespace
@@ -53,11 +55,11 @@ std::string scatter(const Label& label, const Axis& x, const Axis& y,
   for (const Rule& rule : rules) out += frame.rule_line(rule);
   std::vector<Point> points;
   for (const Cloud& c : clouds) points.insert(points.end(), c.points.begin(), c.points.end());
-  std::vector<Box> taken;
+  Taken taken;
   std::string rule_names;
   for (const Rule& rule : rules) {
-    taken.push_back(frame.place_rule_name(rule, points));
-    rule_names += frame.rule_name(rule, taken.back());
+    taken.never.push_back(frame.place_rule_name(rule, points));
+    rule_names += frame.rule_name(rule, taken.never.back());
   }
   const auto visible = [](const Cloud& c) {
     return std::isfinite(c.mean.x) && std::isfinite(c.mean.y);
@@ -65,7 +67,11 @@ std::string scatter(const Label& label, const Axis& x, const Axis& y,
   for (const Cloud& c : clouds)
     if (visible(c)) {
       const double at_x = frame.x(c.mean.x), at_y = frame.y(c.mean.y);
-      taken.push_back({at_x - 6, at_y - 6, at_x + 6, at_y + 6});
+      taken.never.push_back({at_x - 6, at_y - 6, at_x + 6, at_y + 6});
+      taken.rather_not.push_back({at_x - 1, frame.y(c.mean.y + c.deviation_y), at_x + 1,
+                                  frame.y(c.mean.y - c.deviation_y)});
+      taken.rather_not.push_back({frame.x(c.mean.x - c.deviation_x), at_y - 1,
+                                  frame.x(c.mean.x + c.deviation_x), at_y + 1});
     }
   const std::vector<std::string> names = shown(clouds);
   for (std::size_t i = 0; i < clouds.size(); ++i) {
@@ -87,8 +93,11 @@ std::string scatter(const Label& label, const Axis& x, const Axis& y,
     content += marker("mark mean", c.style, at_x, at_y, c.mean.tip);
     const Box place = place_name(frame, at_x, at_y, width_of(names[i]), taken);
     const bool before = place.right <= at_x;
-    content += text(before ? place.right : place.left, (place.top + place.bottom) / 2 + 4,
-                    before ? "name end" : "name", names[i]);
+    const double start = before ? place.right : place.left;
+    const double middle = (place.top + place.bottom) / 2;
+    if (std::hypot(start - at_x, middle - at_y) > kLineHeight)  // far off: led there
+      content += segment("leader", at_x, at_y, before ? start + 3 : start - 3, middle);
+    content += text(start, middle + 4, before ? "name end" : "name", names[i]);
     out += group(c.style, content);
   }
   return image(label, kHeight, out + rule_names);

@@ -47,9 +47,10 @@ struct Score {
 };
 
 constexpr Score kScores[] = {
-    {"accuracy", "Accuracy on dev", "/dev/accuracy", "% right", 100, 1, "/data/bag_of_words/dev"},
-    {"f1", "Macro-F1 on dev", "/dev/macro_f1", "F1", 1, 3},
-    {"dev-loss", "Loss on dev", "/dev/loss", "cross-entropy, nats", 1, 3}};
+    {"accuracy", "Accuracy on dev", "/dev/accuracy", "% right", 100, kPercent,
+     "/data/bag_of_words/dev"},
+    {"f1", "Macro-F1 on dev", "/dev/macro_f1", "%", 100, kPercent},
+    {"dev-loss", "Loss on dev", "/dev/loss", "cross-entropy, nats", 1, kLoss}};
 
 /// One evaluation an epoch, everywhere: then curves go over epochs, else over steps.
 bool once_an_epoch(const Comparison& comparison) {
@@ -89,6 +90,7 @@ std::string score_chart(const Comparison& comparison, const Score& score) {
     series.push_back({entry.name, entry.style, std::move(curve.line), {}, std::move(curve.band)});
   }
   if (!any) return {};
+  const bool in_masked = comparison.masked && std::string_view(score.id) == "accuracy";
   std::vector<chart::Rule> rules;
   const double yardstick = *score.yardstick ? number(comparison.json, score.yardstick) : kNaN;
   if (std::isfinite(yardstick))
@@ -99,7 +101,8 @@ std::string score_chart(const Comparison& comparison, const Score& score) {
                 chart::lines({score.id, fmt::format("{} by {}", score.heading, unit_of_x),
                               "At the end: " + ends(series, score.decimals)},
                              {unit_of_x, chart::Scale::linear, chart::Ticks::whole},
-                             {score.unit, chart::Scale::linear}, series, rules, marks),
+                             {in_masked ? "% of hidden tokens told rightly" : score.unit}, series,
+                             rules, marks),
                 (by_epoch ? "After each epoch." : "At each evaluation.") +
                     bands_caption(comparison) + marks_caption(marks));
 }
@@ -120,8 +123,10 @@ std::string trade_off_chart(const Comparison& comparison) {
                                  with_deviation(accuracy, 1));
     words.push_back(cloud.mean.tip);
     sizes.push_back(size.mean);
-    clouds.push_back(std::move(cloud));
+    if (std::isfinite(size.mean) && std::isfinite(accuracy.mean))
+      clouds.push_back(std::move(cloud));
   }
+  if (clouds.size() < 2) return {};  // there is nothing to weigh
   std::vector<chart::Rule> rules;
   if (const double test = number(comparison.json, "/data/bag_of_words/test"); std::isfinite(test))
     rules.push_back({"bag of words " + percent(test), 100 * test});
@@ -139,12 +144,12 @@ std::string trade_off_chart(const Comparison& comparison) {
 }
 
 std::string cost_bars(const Comparison& comparison, const std::string& id, const std::string& title,
-                      const char* path, double factor, const std::string& unit) {
+                      const char* path, double factor, int decimals, const std::string& unit) {
   std::vector<chart::Bar> bars;
   std::vector<std::string> words;
   for (const Entry& entry : comparison.entries) {
     const Summary s = summarize(entry, path, factor);
-    const std::string value = with_deviation(s, three_digits(s.mean)) + "\u00a0" + unit;
+    const std::string value = with_deviation(s, decimals) + "\u00a0" + unit;
     bars.push_back({entry.name, entry.style, s.mean, s.deviation, value});
     words.push_back(entry.name + " " + value);
   }
@@ -152,12 +157,16 @@ std::string cost_bars(const Comparison& comparison, const std::string& id, const
 }
 
 std::string cost_chart(const Comparison& comparison) {
+  const bool peak = is_shown(comparison, "/peak_bytes");
   return figure("Time of a step",
-                cost_bars(comparison, "step-time", "Median time of a step", "/step_ms", 1, "ms") +
-                    "<h3>Peak memory</h3>\n" +
-                    cost_bars(comparison, "peak-memory", "Peak memory in training", "/peak_bytes",
-                              1 / kMegabyte, "MB"),
-                "Forward, backward and update; weights, gradients, activations and state.");
+                cost_bars(comparison, "step-time", "Median time of a step", "/step_ms", 1,
+                          kMilliseconds, "ms") +
+                    (peak ? "<h3>Peak memory</h3>\n" +
+                                cost_bars(comparison, "peak-memory", "Peak memory in training",
+                                          "/peak_bytes", 1 / kMegabyte, kPeak, "MB")
+                          : ""),
+                std::string("Forward, backward and update") +
+                    (peak ? "; weights, gradients, activations and state." : "."));
 }
 
 }  // namespace

@@ -17,6 +17,24 @@ std::string spaced(std::string key) {
   return key;
 }
 
+/// The spec, without what collect_runs has added.
+std::string own_spec(const Json& run) {
+  const std::string spec = text(run, "/spec"), differs = text(run, "/differs");
+  return spec.ends_with(differs) ? spec.substr(0, spec.size() - differs.size()) : spec;
+}
+
+/// What tells it from others of one optimizer: the options where they differ in these, "adamw:lr=1e-3", else what else
+/// differs, "adamw (epochs 3)".
+std::string name_beside(const Entry& entry, const std::vector<Entry>& all) {
+  const Json& run = *entry.runs.front();
+  const std::string differs = text(run, "/differs");
+  const bool same_options = std::ranges::all_of(all, [&](const Entry& other) {
+    return other.optimizer != entry.optimizer || own_spec(*other.runs.front()) == own_spec(run);
+  });
+  return same_options && !entry.optimizer.empty() && !differs.empty() ? entry.optimizer + differs
+                                                                      : run_name(run);
+}
+
 bool is_table(const Json& value) {
   return value.is_array() && !value.empty() && value.front().is_object();
 }
@@ -41,6 +59,7 @@ std::string text(const Json& json, const char* path) {
 
 Comparison read(const Json& json) {
   Comparison comparison{json, {}};
+  comparison.keeps_last = at(json, "/training/metric") == "";
   std::vector<Entry>& entries = comparison.entries;
   for (const Json& run : at(json, "/runs")) {
     const std::string first = text(run, "/optimizer");
@@ -51,22 +70,22 @@ Comparison read(const Json& json) {
       entry = entries.insert(entry, {name, name, spec, static_cast<int>(entries.size()), {}});
     }
     entry->runs.push_back(&run);
+    comparison.masked = comparison.masked || std::isfinite(number(run, "/dev/perplexity"));
     comparison.seeds = std::max(comparison.seeds, entry->runs.size());
   }
   // One optimizer with several sets of options: the name alone would not tell them apart.
   for (Entry& entry : entries)
     if (entry.optimizer.empty() ||
         std::ranges::count(entries, entry.optimizer, &Entry::optimizer) > 1)
-      entry.name = run_name(*entry.runs.front());
+      entry.name = name_beside(entry, entries);
   return comparison;
 }
 
 std::string without_options(const std::string& spec) { return spec.substr(0, spec.find(':')); }
 
 std::string run_name(const Json& run) {
-  const std::string name = text(run, "/name"), spec = text(run, "/spec");
-  if (!name.empty()) return name;
-  return with_changes(spec.empty() ? text(run, "/optimizer") : spec, run);
+  const std::string spec = own_spec(run);
+  return with_changes(spec.empty() ? text(run, "/optimizer") : spec, run) + text(run, "/differs");
 }
 
 std::string with_changes(std::string first, const Json& run) {
@@ -135,6 +154,12 @@ Summary summarize(const Entry& entry, const char* path, double factor) {
   return summarize(values);
 }
 
+bool is_shown(const Comparison& comparison, const char* path) {
+  if (comparison.keeps_last && std::string_view(path) == "/best_epoch") return false;
+  return std::ranges::any_of(comparison.entries,
+                             [&](const Entry& e) { return summarize(e, path).count > 0; });
+}
+
 Curve over_seeds(const std::vector<std::vector<double>>& runs,
                  const std::vector<double>& positions) {
   Curve curve;
@@ -191,7 +216,7 @@ chart::Scale scale_for(std::vector<double> values, double span) {
 // ---- Writing. -------------------------------------------------------------------------------
 
 std::string counted(std::size_t n, std::string_view noun) {
-  return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s");
+  return fmt::format("{} {}{}", fixed(static_cast<double>(n), 0), noun, n == 1 ? "" : "s");
 }
 
 std::string joined(const std::vector<std::string>& parts, std::string_view last) {
@@ -203,16 +228,11 @@ std::string joined(const std::vector<std::string>& parts, std::string_view last)
 
 // With no-break spaces: a number and its unit stay on one line.
 std::string megabytes(double bytes) { return significant(bytes / kMegabyte) + "\u00a0MB"; }
-std::string percent(double share) { return fixed(100 * share, 1) + "\u00a0%"; }
-
-int three_digits(double value) {
-  if (!std::isfinite(value) || value == 0) return 0;
-  return std::clamp(2 - static_cast<int>(std::floor(std::log10(std::abs(value)))), 0, 6);
-}
+std::string percent(double share) { return fixed(100 * share, kPercent) + "\u00a0%"; }
 
 std::string with_deviation(const Summary& s, int decimals) {
   std::string out = fixed(s.mean, decimals);
-  if (s.deviation > 0) out += "\u00a0±\u00a0" + fixed(s.deviation, decimals);
+  if (s.count > 1) out += "\u00a0±\u00a0" + fixed(s.deviation, decimals);
   return out;
 }
 
@@ -247,8 +267,9 @@ std::string scrolling(std::string_view name, const std::string& content) {
       escaped(name), content);
 }
 
-std::string details(std::string_view summary, const std::string& content) {
-  return fmt::format("<details>\n<summary>{}</summary>\n{}</details>\n", escaped(summary), content);
+std::string details(std::string_view summary, const std::string& content, Print print) {
+  return fmt::format("<details{}>\n<summary>{}</summary>\n{}</details>\n",
+                     print == Print::folded ? " class=\"long\"" : "", escaped(summary), content);
 }
 
 std::string plain(const Json& value) {
@@ -286,6 +307,11 @@ std::string definitions(const Json& object, std::string_view large) {
     } else if (key == "memory" && value.is_number()) {
       out += fmt::format("<dt>{}</dt><dd>{}\u00a0GB</dd>\n", name,
                          fixed(value.get<double>() / (1 << 30), 1));
+    } else if (key == "bag_of_words" && value.is_object()) {
+      std::vector<std::string> shares;
+      for (const auto& [split, share] : value.items())
+        shares.push_back(split + " " + percent(as_number(share)));
+      out += fmt::format("<dt>{}</dt><dd>{}</dd>\n", name, escaped(joined(shares)));
     } else {
       out += fmt::format("<dt>{}</dt><dd>{}</dd>\n", escaped(name), escaped(plain(value)));
     }

@@ -40,7 +40,9 @@ struct Entry {
 struct Comparison {
   const Json& json;
   std::vector<Entry> entries;
-  std::size_t seeds = 0;  ///< the most that an entry has
+  std::size_t seeds = 0;    ///< the most that an entry has
+  bool masked = false;      ///< pre-training: its accuracy is that at hidden tokens
+  bool keeps_last = false;  ///< no score chooses the model
 };
 
 Comparison read(const Json& json);
@@ -48,7 +50,7 @@ Comparison read(const Json& json);
 /// "adamw:lr=1e-3" → "adamw".
 std::string without_options(const std::string& spec);
 /// Of a run's record: what it is called beside others, "adamw:lr=0.001", with those that it changed to, "adamw:lr=0.001 →
-/// adafactor"; where collect_runs has given it one, its "name".
+/// adafactor", and what collect_runs has found to differ, "adamw:lr=0.001 (epochs 3)".
 std::string run_name(const Json& run);
 /// `first`, and the optimizers that this run changed to: "adamw → adafactor".
 std::string with_changes(std::string first, const Json& run);
@@ -77,6 +79,8 @@ inline constexpr double kDisturbing = 0.2;
 
 Summary summarize(const std::vector<double>& values);
 Summary summarize(const Entry& entry, const char* path, double factor = 1);
+/// Whether it is shown: a run has it, as a finite number, and it says something ("/best_epoch" where a score chooses).
+bool is_shown(const Comparison& comparison, const char* path);
 
 /// The mean over seeds at each index, with ± one deviation as a band.
 struct Curve {
@@ -99,9 +103,9 @@ std::string joined(const std::vector<std::string>& parts, std::string_view last 
 // With no-break spaces: a number and its unit stay on one line.
 std::string megabytes(double bytes);
 std::string percent(double share);
-/// Decimals that give a number of this size three digits.
-int three_digits(double value);
-/// "83.1 ± 0.4", the deviation only where there is one.
+/// Decimals of what is measured, wherever it is written.
+inline constexpr int kMilliseconds = 2, kPeak = 1, kPercent = 1, kLoss = 3;
+/// "83.1 ± 0.4", the deviation only of several.
 std::string with_deviation(const Summary& s, int decimals);
 /// "adamw 0.312, adafactor 0.354": each series at its last point.
 std::string ends(const std::vector<chart::Series>& series, int decimals);
@@ -114,7 +118,9 @@ std::string figure(std::string_view heading, const std::string& image, const std
 std::vector<std::string> row_heads(const Comparison& comparison);
 /// A wide thing that scrolls by itself, also by keyboard.
 std::string scrolling(std::string_view name, const std::string& content);
-std::string details(std::string_view summary, const std::string& content);
+enum class Print { whole, folded };  ///< what is folded stays so in print, unless it is opened
+std::string details(std::string_view summary, const std::string& content,
+                    Print print = Print::whole);
 std::string plain(const Json& value);
 /// The members of an object as a list. After it stand those that are lists of objects, one by one,
 /// and the one named `large`, to be unfolded.

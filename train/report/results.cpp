@@ -9,54 +9,41 @@
 namespace minima::report {
 namespace {
 
-enum class Format { count, three_digits, one_decimal, three_decimals, range };
+enum class Kind { size, measured, range };  ///< sizes do not differ between seeds
+constexpr int kSignificant = -1;            // three digits, for what spans powers of ten
 
 struct Column {
   const char *heading, *unit, *path;
   double factor;  // from the file's unit to the column's
-  Format format;
+  int decimals;
+  Kind kind = Kind::measured;
 };
 
 constexpr Column kColumns[] = {
-    {"State", "elements", "/state_elements", 1, Format::count},
-    {"State", "MB", "/state_bytes", 1 / kMegabyte, Format::three_digits},
-    {"Step", "ms", "/step_ms", 1, Format::three_digits},
-    {"Speed", "tokens/s", "/tokens_per_second", 1, Format::count},
-    {"Peak memory", "MB", "/peak_bytes", 1 / kMegabyte, Format::three_digits},
-    {"Dev accuracy", "%", "/dev/accuracy", 100, Format::one_decimal},
-    {"Test accuracy", "%", "/test/accuracy", 100, Format::one_decimal},
-    {"Macro-F1", "test", "/test/macro_f1", 1, Format::three_decimals},
-    {"Positive F1", "test", "/test/positive_f1", 1, Format::three_decimals},
-    {"Loss", "test, nats", "/test/loss", 1, Format::three_decimals},
-    {"Best epoch", "", "/best_epoch", 1, Format::range},
+    {"State", "elements", "/state_elements", 1, 0, Kind::size},
+    {"State", "MB", "/state_bytes", 1 / kMegabyte, kSignificant, Kind::size},
+    {"Step", "ms", "/step_ms", 1, kMilliseconds},
+    {"Speed", "tokens/s", "/tokens_per_second", 1, 0},
+    {"Peak memory", "MB", "/peak_bytes", 1 / kMegabyte, kPeak},
+    {"Dev accuracy", "%", "/dev/accuracy", 100, kPercent},
+    {"Perplexity", "dev", "/dev/perplexity", 1, 1},
+    {"Test accuracy", "%", "/test/accuracy", 100, kPercent},
+    {"Macro-F1", "test, %", "/test/macro_f1", 100, kPercent},
+    {"Positive F1", "test, %", "/test/positive_f1", 100, kPercent},
+    {"Loss", "test, nats", "/test/loss", 1, kLoss},
+    {"Best epoch", "", "/best_epoch", 1, 0, Kind::range},
 };
 
-/// The columns that any run has, but for the F1 that exists for two classes only.
+/// The columns that a run has.
 std::vector<Column> columns(const Comparison& comparison) {
-  const auto positive = [](const Json* run) {
-    return run->contains("/test/positive_f1"_json_pointer);
-  };
-  const bool two_classes = std::ranges::any_of(
-      comparison.entries, [&](const Entry& e) { return std::ranges::any_of(e.runs, positive); });
   std::vector<Column> out;
-  for (const Column& column : kColumns)
-    if (two_classes || std::string_view(column.path) != "/test/positive_f1") out.push_back(column);
-  return out;
-}
-
-int decimals(Format format, double value) {
-  switch (format) {
-    case Format::three_digits:
-      return three_digits(value);
-    case Format::one_decimal:
-      return 1;
-    case Format::three_decimals:
-      return 3;
-    case Format::count:
-    case Format::range:
-      break;
+  for (Column column : kColumns) {
+    if (!is_shown(comparison, column.path)) continue;
+    if (comparison.masked && std::string_view(column.path) == "/dev/accuracy")
+      column.unit = "% of hidden tokens";
+    out.push_back(column);
   }
-  return 0;
+  return out;
 }
 
 std::string range_cell(const Entry& entry, const char* path) {
@@ -69,16 +56,20 @@ std::string range_cell(const Entry& entry, const char* path) {
 }
 
 std::string cell(const Entry& entry, const Column& column) {
-  if (column.format == Format::range) return range_cell(entry, column.path);
+  if (column.kind == Kind::range) return range_cell(entry, column.path);
   const Summary s = summarize(entry, column.path, column.factor);
   if (s.count == 0) return fmt::format("<td>{}</td>", kMissing);
-  const int digits = decimals(column.format, s.mean);
-  std::string spread = s.deviation > 0 ? "± " + fixed(s.deviation, digits) : "";
+  const auto written = [&](double value) {
+    return column.decimals == kSignificant ? significant(value) : fixed(value, column.decimals);
+  };
+  std::string spread;
+  if (s.deviation > 0 || (s.count > 1 && column.kind == Kind::measured))
+    spread = "± " + written(s.deviation);
   if (s.missing > 0)
     spread += fmt::format("{}{} of {}", spread.empty() ? "" : ", ", s.count, s.count + s.missing);
   if (!spread.empty()) spread = fmt::format("<span class=\"spread\">{}</span>", spread);
   return fmt::format("<td><data value=\"{}\">{}</data>{}</td>", s.mean / column.factor,
-                     fixed(s.mean, digits), spread);
+                     written(s.mean), spread);
 }
 
 /// Those of the parameter groups, each once.
@@ -116,6 +107,7 @@ std::string results(const Comparison& comparison) {
 std::string notes(const Comparison& comparison) {
   std::vector<std::string> differing;
   bool predicted = false;
+  const bool tested = is_shown(comparison, "/test/accuracy");
   for (const Entry& entry : comparison.entries)
     for (const Json* run : entry.runs) {
       const double bytes = number(*run, "/state_bytes");
@@ -128,12 +120,15 @@ std::string notes(const Comparison& comparison) {
     }
   std::string out = "MB = 2²⁰ bytes. Step: the median.";
   if (comparison.seeds > 1) out += " ±: the standard deviation over seeds (n − 1).";
-  out += " Scores are those of the epoch that was best on dev.";
-  out +=
-      " Standard error of a mean accuracy: √(s²/n + p(1 − p)/N) for n seeds with deviation s and N"
-      " test texts; for a difference the root of both squared, an upper bound, as the texts are the"
-      " same.";
-  if (comparison.seeds == 1) out += " One seed leaves s unknown.";
+  out += comparison.keeps_last ? " Scores are those of the last evaluation: the last model is kept."
+                               : " Scores are those of the epoch that was best on dev.";
+  if (tested) {
+    out +=
+        " Standard error of a mean accuracy: √(s²/n + p(1 − p)/N) for n seeds with deviation s and "
+        "N test texts; for a difference the root of both squared, an upper bound, as the texts are "
+        "the same.";
+    if (comparison.seeds == 1) out += " One seed leaves s unknown.";
+  }
   if (std::ranges::any_of(comparison.entries,
                           [](const Entry& entry) { return !before_change(entry).empty(); }))
     out += " Where the optimizer was changed, learning rate and state are those before the change.";

@@ -1,42 +1,49 @@
 #include <fmt/format.h>
 
-#include <cmath>
-
 #include "train/report/parts.hpp"
 
 namespace minima::report {
 namespace {
 
+/// A column of the table of runs.
+struct Field {
+  const char *heading, *path;
+  double factor;
+  int decimals;
+};
+
+constexpr Field kFields[] = {{"Test accuracy, %", "/test/accuracy", 100, kPercent},
+                             {"Dev accuracy, %", "/dev/accuracy", 100, kPercent},
+                             {"Macro-F1, %", "/test/macro_f1", 100, kPercent},
+                             {"Test loss", "/test/loss", 1, kLoss},
+                             {"Dev loss", "/dev/loss", 1, kLoss},
+                             {"Best epoch", "/best_epoch", 1, 0},
+                             {"State bytes", "/state_bytes", 1, 0},
+                             {"Scales", "/scales", 1, 0},
+                             {"Peak bytes", "/peak_bytes", 1, 0},
+                             {"Step, ms", "/step_ms", 1, kMilliseconds},
+                             {"Seconds", "/seconds", 1, 1},
+                             {"Evaluation, % of them", "/time/evaluation", 100, 2},
+                             {"logging", "/time/logging", 100, 2},
+                             {"checkpoints", "/time/checkpoints", 100, 2},
+                             {"the loop", "/time/loop", 100, 2}};
+
 std::string every_run(const Comparison& comparison) {
   std::string out =
       "<table class=\"numbers\">\n<caption>Every run</caption>\n<thead><tr>"
       "<th scope=\"col\">Optimizer</th><th scope=\"col\">Seed</th>";
-  const std::pair<const char*, const char*> rows[] = {{"Test accuracy", "/test/accuracy"},
-                                                      {"Dev accuracy", "/dev/accuracy"},
-                                                      {"Macro-F1", "/test/macro_f1"},
-                                                      {"Test loss", "/test/loss"},
-                                                      {"Dev loss", "/dev/loss"},
-                                                      {"Best epoch", "/best_epoch"},
-                                                      {"State bytes", "/state_bytes"},
-                                                      {"Scales", "/scales"},
-                                                      {"Peak bytes", "/peak_bytes"},
-                                                      {"Step, ms", "/step_ms"},
-                                                      {"Seconds", "/seconds"},
-                                                      {"Share of evaluation", "/time/evaluation"},
-                                                      {"of logging", "/time/logging"},
-                                                      {"of checkpoints", "/time/checkpoints"},
-                                                      {"of the loop", "/time/loop"}};
-  for (const auto& [heading, path] : rows) out += fmt::format("<th scope=\"col\">{}</th>", heading);
+  std::vector<Field> fields;
+  for (const Field& field : kFields)
+    if (is_shown(comparison, field.path)) fields.push_back(field);
+  for (const Field& field : fields) out += fmt::format("<th scope=\"col\">{}</th>", field.heading);
   out += "</tr></thead>\n<tbody>\n";
   const std::vector<std::string> heads = row_heads(comparison);
   for (std::size_t i = 0; i < heads.size(); ++i)
     for (const Json* run : comparison.entries[i].runs) {
       out += fmt::format("<tr>{}<td>{}</td>", heads[i], escaped(plain(at(*run, "/seed"))));
-      for (const auto& [heading, path] : rows) {
-        const double value = number(*run, path);
+      for (const Field& field : fields)
         out += fmt::format("<td>{}</td>",
-                           value == std::floor(value) ? fixed(value, 0) : significant(value, 4));
-      }
+                           fixed(field.factor * number(*run, field.path), field.decimals));
       out += "</tr>\n";
     }
   return out + "</tbody>\n</table>\n";

@@ -51,11 +51,11 @@ std::string accuracy_in_words(const AccuracyGap& d) {
                                 percent(d.other.mean));
   const double points = std::abs(100 * d.value), error = 100 * d.error;
   if (d.value == 0) return out + "no difference";
-  out += fmt::format("{} points {}, ", significant(points, 2), d.value < 0 ? "lower" : "higher");
+  out += fmt::format("{} points {}, ", fixed(points, 1), d.value < 0 ? "lower" : "higher");
   if (error == 0) return out + "of unknown standard error";
   if (!d.resolved())
     return out + fmt::format("within one standard error ({}), so that no difference is resolved",
-                             significant(error, 2));
+                             fixed(error, 1));
   return out + fmt::format("{} standard errors", fixed(points / error, 1));
 }
 
@@ -91,22 +91,41 @@ std::string finding(const Comparison& comparison, const Entry& entry, const Entr
                      time_in_words(comparison, entry, base));
 }
 
-std::string single_finding(const Entry& entry) {
-  const Summary test = summarize(entry, "/test/accuracy", 100);
-  if (test.count == 0)  // a log of a run that has not ended, or of a loop of one's own
-    return fmt::format(
-        "<strong>{}</strong> has taken {}: {} % accuracy on dev, {} of state{} and {} ms a "
-        "step.",
-        escaped(entry.name), counted(at(*entry.runs.front(), "/train_loss").size(), "step"),
-        with_deviation(summarize(entry, "/dev/accuracy", 100), 1),
-        megabytes(summarize(entry, "/state_bytes").mean), before_change(entry),
-        significant(summarize(entry, "/step_ms").mean));
-  return fmt::format(
-      "<strong>{}</strong> reached {}\u00a0% test accuracy with {} of state{} and {}\u00a0ms a "
-      "step.",
-      escaped(entry.name), with_deviation(test, 1),
-      megabytes(summarize(entry, "/state_bytes").mean), before_change(entry),
-      significant(summarize(entry, "/step_ms").mean));
+/// "has taken 531 of 6,180 steps".
+std::string steps_in_words(const Comparison& comparison, const Json& run) {
+  const std::size_t taken = at(run, "/train_loss").size();
+  const double all = number(comparison.json, "/training/steps");
+  return "has taken " +
+         (all > static_cast<double>(taken)
+              ? fmt::format("{} of {} steps", fixed(static_cast<double>(taken), 0), fixed(all, 0))
+              : counted(taken, "step"));
+}
+
+std::string single_finding(const Comparison& comparison, const Entry& entry) {
+  const Summary test = summarize(entry, "/test/accuracy", 100),
+                dev = summarize(entry, "/dev/accuracy", 100);
+  const double state = summarize(entry, "/state_bytes").mean,
+               milliseconds = summarize(entry, "/step_ms").mean;
+  std::vector<std::string> rest;
+  if (test.count == 0 && dev.count > 0)  // has not ended, or is no classifier
+    rest.push_back(with_deviation(dev, kPercent) +
+                   (comparison.masked ? "\u00a0% of the hidden tokens of dev told rightly"
+                                      : "\u00a0% accuracy on dev"));
+  if (const Summary perplexity = summarize(entry, "/dev/perplexity"); perplexity.count > 0)
+    rest.push_back("a perplexity of " + with_deviation(perplexity, 1));
+  if (std::isfinite(state))
+    rest.push_back(fmt::format("{} of state{}", megabytes(state), before_change(entry)));
+  if (std::isfinite(milliseconds))
+    rest.push_back(fixed(milliseconds, kMilliseconds) + "\u00a0ms a step");
+  const bool tested = test.count > 0;
+  const std::string did =
+      tested ? fmt::format("reached {}\u00a0% test accuracy", with_deviation(test, kPercent))
+             : steps_in_words(comparison, *entry.runs.front());
+  return fmt::format("<strong>{}</strong> {}{}{}.", escaped(entry.name), did,
+                     rest.empty() ? ""
+                     : tested     ? " with "
+                                  : ": ",
+                     joined(rest, " and "));
 }
 
 /// The finding that comes first: the least state among those that save some and are not resolved
@@ -129,9 +148,9 @@ std::string verdict(const Comparison& comparison) {
   for (const Entry& entry : comparison.entries)
     if (&entry != &base) others.push_back(&entry);
   const Entry& first = others.empty() ? base : headline(comparison, others, base);
-  std::string out =
-      fmt::format("<p class=\"verdict\">{}</p>\n",
-                  others.empty() ? single_finding(base) : finding(comparison, first, base));
+  std::string out = fmt::format(
+      "<p class=\"verdict\">{}</p>\n",
+      others.empty() ? single_finding(comparison, base) : finding(comparison, first, base));
 
   std::string rest;
   for (const Entry* entry : others)
@@ -160,9 +179,11 @@ std::string title(const Comparison& comparison) {
 std::string header(const Comparison& comparison) {
   const Json& json = comparison.json;
   std::vector<std::string> facts = {"minima"};
+  const double parameters = number(json, "/model/parameters");
   if (const std::string model = text(json, "/model/name"); !model.empty())
     facts.push_back(
-        fmt::format("model {}, {} parameters", model, fixed(number(json, "/model/parameters"), 0)));
+        (comparison.masked ? "masked language model " : "model ") + model +
+        (std::isfinite(parameters) ? fmt::format(", {} parameters", fixed(parameters, 0)) : ""));
   if (std::isfinite(number(json, "/data/train")))
     facts.push_back(fixed(number(json, "/data/train"), 0) + " training texts");
   if (comparison.seeds > 0) facts.push_back(counted(comparison.seeds, "seed"));

@@ -103,7 +103,8 @@ Watched read_watched(const Json& run) {
     read.step_size.resize(watched.steps.size(), kNaN);
     watched.tensors.push_back(std::move(read));
   }
-  if (watched.steps.empty()) watched.tensors.clear();
+  const auto known = [](double step) { return std::isfinite(step); };
+  if (watched.steps.empty() || !std::ranges::all_of(watched.steps, known)) watched.tensors.clear();
   return watched;
 }
 
@@ -233,7 +234,8 @@ std::string heat_maps(const Comparison& comparison) {
                         "RMS of the update / RMS of the weight", watched.steps, rows, low, high),
         words + ".");
     tables += details(fmt::format("{}, {}", entry.name, counted(watched.tensors.size(), "tensor")),
-                      scrolling("Ratios of " + entry.name, per_tensor_table(entry, watched)));
+                      scrolling("Ratios of " + entry.name, per_tensor_table(entry, watched)),
+                      Print::folded);
   }
   return "<h3>How far each tensor moved beside its size</h3>\n<div class=\"charts maps\">\n" +
          maps +
