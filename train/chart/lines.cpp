@@ -159,8 +159,8 @@ std::string lines(const Label& label, const Axis& x, const Axis& y,
     content += text(frame.right + 22, names[i] + 4, "name", shown_names[i]);
     out += group(s.style, content);
   }
-  for (const Rule& rule : rules) out += frame.rule_name(rule, frame.place_rule_name(rule, points));
   for (const PlacedMark& mark : placed_marks) out += frame.mark_line(mark);
+  for (const Rule& rule : rules) out += frame.rule_name(rule, frame.place_rule_name(rule, points));
   Label told = label;
   for (const Mark& mark : marks)
     told.description += fmt::format("; {} after {} {}", mark.name, x.title, mark.x);
