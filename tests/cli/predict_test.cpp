@@ -43,6 +43,7 @@ TEST_CASE("predict answers a line as soon as it is typed, and keeps the order of
 TEST_CASE("a file that is given to predict or tokenize is to be its standard input") {
   const Shell shell;
   shell.write("lines.txt", "my parcel is late\n");
-  for (const std::string arguments : {"predict run/final lines.txt", "tokenize --vocab vocab.txt lines.txt"})
+  for (const std::string arguments :
+       {"predict run/final lines.txt", "tokenize --vocab vocab.txt lines.txt"})
     check_refused(shell, arguments, {"lines.txt", "Lines come by standard input: < lines.txt"}, "");
 }
