@@ -32,7 +32,7 @@ class Lengths {
 struct SplitStatistics {
   i64 rows = 0, pairs = 0, empty = 0;  ///< empty: rows whose text has no word
   std::map<std::string, i64> labels;   ///< rows of each
-  Lengths characters, words;           ///< code points; words as in word_scanner.hpp
+  Lengths characters, words;           ///< code points; words of letters and digits, without punctuation (repeated_texts.hpp)
   Lengths tokens;                      ///< [CLS] and [SEP] counted; where there is a tokenizer
   i64 unknown = 0;                     ///< [UNK] among them
 
