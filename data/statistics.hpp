@@ -32,9 +32,10 @@ class Lengths {
 struct SplitStatistics {
   i64 rows = 0, pairs = 0, empty = 0;  ///< empty: rows whose text has no word
   std::map<std::string, i64> labels;   ///< rows of each
-  Lengths characters, words;           ///< code points; words of letters and digits, without punctuation (repeated_texts.hpp)
-  Lengths tokens;                      ///< [CLS] and [SEP] counted; where there is a tokenizer
-  i64 unknown = 0;                     ///< [UNK] among them
+  Lengths characters;                  ///< code points
+  Lengths words;    ///< without punctuation, as texts are compared (repeated_texts.hpp)
+  Lengths tokens;   ///< [CLS] and [SEP] counted; where there is a tokenizer
+  i64 unknown = 0;  ///< [UNK] among them
 
   /// Entropy of the classes over that of equal shares: 1 where balanced, 0 for one class only.
   double balance() const;
