@@ -28,12 +28,13 @@ std::vector<fs::path> missing_folders(fs::path folder) {
 std::error_code make(const fs::path& folder, const std::vector<fs::path>& missing) {
   std::error_code refused;
   fs::create_directories(folder, refused);
-  // One that may be written but not read, which cannot be flushed, is left to the system.
-  for (const fs::path& made : missing)
-    if (const fs::path above = made.has_parent_path() ? made.parent_path() : ".";
-        !refused && access(above.c_str(), R_OK) == 0)
-      flush_folder(above);
-  return refused;
+  if (refused) return refused;
+  for (const fs::path& made : missing) {
+    const fs::path above = made.has_parent_path() ? made.parent_path() : ".";
+    // One that may be written but not read, which cannot be flushed, is left to the system.
+    if (access(above.c_str(), R_OK) == 0) flush_folder(above);
+  }
+  return {};
 }
 
 void remove_empty(const std::vector<fs::path>& folders) {

@@ -101,7 +101,7 @@ Json ConfusionMatrix::to_json() const {
 }
 
 ConfusionMatrix ConfusionMatrix::from_json(const Json& json) {
-  constexpr i64 kMostLabels = 100'000, kMost = i64{1} << 40;  // whose sum is still a number
+  constexpr i64 kMostRead = 100'000, kMostCounted = i64{1} << 40;  // whose sum is still a number
   const auto number = [](const Json& value, i64 most) {
     check(value.is_number_integer() && value >= 0 && value <= most,
           "evaluation: the confusion matrix has {}, which is no count or label of it",
@@ -116,19 +116,19 @@ ConfusionMatrix ConfusionMatrix::from_json(const Json& json) {
   if (json.is_object()) {
     check(json.contains("labels") && json.contains("cells") && json["cells"].is_array(),
           "evaluation: the confusion matrix has no labels or no cells");
-    ConfusionMatrix result(number(json["labels"], kMostLabels));
+    ConfusionMatrix result(number(json["labels"], kMostRead));
     for (const Json& cell : json["cells"]) {
       list(cell, 3);
       result.add(number(cell[0], result.labels() - 1), number(cell[1], result.labels() - 1),
-                 number(cell[2], kMost));
+                 number(cell[2], kMostCounted));
     }
     return result;
   }
-  ConfusionMatrix result(number(list(json, json.size()).size(), kMostLabels));
+  ConfusionMatrix result(number(list(json, json.size()).size(), kMostRead));
   for (i64 actual = 0; actual < result.labels(); ++actual) {
     const Json& row = list(json[static_cast<std::size_t>(actual)], json.size());
     for (i64 predicted = 0; predicted < result.labels(); ++predicted)
-      result.add(actual, predicted, number(row[static_cast<std::size_t>(predicted)], kMost));
+      result.add(actual, predicted, number(row[static_cast<std::size_t>(predicted)], kMostCounted));
   }
   return result;
 }

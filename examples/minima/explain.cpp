@@ -115,7 +115,7 @@ struct ExplainVerb {
                                   value.is_null()     ? "none"
                                   : value.is_string() ? value.get<std::string>()
                                                       : value.dump()));
-    fmt::print("{}: {}\n\n", optimizer.substr(0, optimizer.find(':')), fmt::join(words, ", "));
+    fmt::print("{}: {}\n\n", parse_spec(optimizer).first, fmt::join(words, ", "));
   }
 
   void run() {

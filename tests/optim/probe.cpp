@@ -4,6 +4,18 @@
 using namespace minima;
 using namespace minima::test;
 
+namespace {
+
+/// A step, looked at in one element of a parameter.
+Probe probed_step(Optimizer& optimizer, const Parameter& parameter, i64 element) {
+  Probe probe;
+  probe.element = element;
+  optimizer.step({.probed = &parameter, .probe = &probe});
+  return probe;
+}
+
+}  // namespace
+
 TEST_CASE("a traced element has the kernel's bits, for every optimizer and storage") {
   for (const std::string& spec : all_specs())
     for (const char* name : {"w", "q_lin", "embeddings"})  // the kinds of momentum of adapm
@@ -44,9 +56,7 @@ TEST_CASE("constants are named by their letters, also where two have the same va
   const Model model({{"w", {1}}});
   model[0].value.fill(2), model[0].gradient = Tensor::full({1}, 0.5);
   Optimizer optimizer = make_optimizer("adamw:beta1=0.5:beta2=0.5:lr=0.25:eps=0", model.all());
-  Probe probe;
-  probe.element = 0;
-  optimizer.step({.probed = &model[0], .probe = &probe});
+  const Probe probe = probed_step(optimizer, model[0], 0);
   const std::vector<Trace::Line> lines = probe.trace.lines();
   REQUIRE(lines.size() == 4);
   CHECK(lines[0].letters == "β₁ * m + (1 − β₁) * g");
@@ -107,9 +117,7 @@ TEST_CASE(
       model[0].gradient = Tensor::full({4, 3}, 1e30);
     else
       model[0].gradient = Gradient::rows(Tensor::from<i64>({2}), Tensor::full({1, 3}, 1));
-    Probe probe;
-    probe.element = 4;
-    optimizer.step({.probed = &model[0], .probe = &probe});
+    const Probe probe = probed_step(optimizer, model[0], 4);
     CHECK(probe.trace.lines().empty());
     REQUIRE(probe.find("p"));
     CHECK(probe.find("p")->formula.starts_with("stays"));
@@ -124,9 +132,7 @@ TEST_CASE("a vector's second moment is told of with what it is made of") {
   for (int t = 1; t <= 2; ++t) {
     model.set_gradients(t);
     const auto g = static_cast<double>(model[0].gradient.values().data<float>()[3]);
-    Probe probe;
-    probe.element = 3;
-    optimizer.step({.probed = &model[0], .probe = &probe});
+    const Probe probe = probed_step(optimizer, model[0], 3);
     REQUIRE(probe.find("(g² + ε₁)"));
     CHECK(probe.find("(g² + ε₁)")->value == doctest::Approx(g * g + 0.25).epsilon(1e-6));
     CHECK(probe.find("C")->formula == "β₂ C + (1 − β₂) · (g² + ε₁)");
@@ -139,9 +145,7 @@ TEST_CASE("what a formula makes of constants alone has letters too") {
   const Model model({{"w", {4, 3}}});
   Optimizer optimizer = make_optimizer("adapm:factored=true", model.all());
   model.set_gradients(0);
-  Probe probe;
-  probe.element = 4;
-  optimizer.step({.probed = &model[0], .probe = &probe});
+  const Probe probe = probed_step(optimizer, model[0], 4);
   const std::vector<Trace::Line> lines = probe.trace.lines();
   const auto v = std::ranges::find(lines, "v", &Trace::Line::name);
   REQUIRE(v != lines.end());
@@ -152,9 +156,7 @@ TEST_CASE("a step without a mean of its own tells of no β₁ that it does not u
   const Model model({{"q_lin", {4, 3}}});
   Optimizer optimizer = make_optimizer("adapm:none=q_lin", model.all());
   model.set_gradients(0);
-  Probe probe;
-  probe.element = 4;
-  optimizer.step({.probed = &model[0], .probe = &probe});
+  const Probe probe = probed_step(optimizer, model[0], 4);
   for (const Trace::Constant& constant : probe.trace.constants()) {
     CHECK(constant.letter != "β₁");
     CHECK(constant.letter != "lr/(1 − β₁ᵗ)");
@@ -169,9 +171,7 @@ TEST_CASE("the mean over a row that is told of is that of its squares") {
   for (i64 j = 0; j < 5; ++j)
     squares +=
         std::pow(static_cast<double>(model[0].gradient.values().data<float>()[2 * 5 + j]), 2);
-  Probe probe;
-  probe.element = 2 * 5 + 3;
-  optimizer.step({.probed = &model[0], .probe = &probe});
+  const Probe probe = probed_step(optimizer, model[0], 2 * 5 + 3);
   CHECK(probe.find("row mean (R)")->value == doctest::Approx(squares / 5 + 0.25).epsilon(1e-6));
   CHECK(probe.find("β₂")->value == 0);
   CHECK(probe.find("clip")->value >= 1);
