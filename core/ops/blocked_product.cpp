@@ -4,14 +4,14 @@
 #include <cstring>
 #include <vector>
 
-#include "core/cpu/simd.hpp"
 #include "core/ops/product_block.hpp"
 #include "core/ops/transpose.hpp"
 
 namespace minima::ops {
 namespace {
 
-/// Rows of B whose products are added up in registers: a panel of them has 16 KB, for the first cache.
+/// Rows of B whose products are added up in registers: a panel of them has 16 KB, with AVX-512 32, for the first cache. The same
+/// on all processors, as bits depend on it.
 constexpr i64 kDepth = 256;
 /// Rows of A that meet a panel while it is there, and columns of their tile of C: 98 and 197 KB, for the second.
 constexpr i64 kRowsAtOnce = 96, kColumnsAtOnce = 512;
@@ -59,66 +59,62 @@ struct Operand {
   }
 };
 
-/// A part of op(B) as the blocks read it: chunks of rows, of each chunk panels of 16 columns, [rows, 16].
+/// A part of op(B) as the blocks read it: chunks of rows, of each chunk panels of W columns, [rows, W].
+template <i64 W>
 struct PackedB {
   float* at;
   Range rows, columns;
   i64 depth;  ///< rows of a chunk; the last may have fewer
 
   i64 chunks() const { return divided_up(rows.size(), depth); }
-  i64 panels() const { return divided_up(columns.size(), kBlockColumns); }
+  i64 panels() const { return divided_up(columns.size(), W); }
   Range chunk(i64 i) const {
     return {rows.begin + i * depth, std::min(rows.end, rows.begin + (i + 1) * depth)};
   }
   float* panel(i64 i, i64 panel) const {
-    return at + (i * depth * panels() + panel * chunk(i).size()) * kBlockColumns;
+    return at + (i * depth * panels() + panel * chunk(i).size()) * W;
   }
 
   /// Fills one panel of each chunk, with zeros where B has ended.
   void fill(const Operand& b, i64 number) const noexcept {
-    const i64 column = columns.begin + number * kBlockColumns,
-              width = std::min(kBlockColumns, columns.end - column);
+    const i64 column = columns.begin + number * W, width = std::min(W, columns.end - column);
     for (i64 i = 0; i < chunks(); ++i) {
       const Range from = chunk(i);
       float* const to = panel(i, number);
-      if (width < kBlockColumns) std::fill_n(to, from.size() * kBlockColumns, 0.0f);
+      if (width < W) std::fill_n(to, from.size() * W, 0.0f);
       vectorize([&]() MINIMA_INLINE {
         const float* const source = b.from(from.begin, column);
         if (b.transpose == Transpose::yes)
-          transpose(width, from.size(), source, b.ld, to, kBlockColumns);
-        else if (width < kBlockColumns)
-          for (i64 p = 0; p < from.size(); ++p)
-            std::copy_n(source + p * b.ld, width, to + p * kBlockColumns);
+          transpose(width, from.size(), source, b.ld, to, W);
+        else if (width < W)
+          for (i64 p = 0; p < from.size(); ++p) std::copy_n(source + p * b.ld, width, to + p * W);
         else
           for (i64 p = 0; p < from.size(); ++p) {
             if (p + kAhead < from.size()) __builtin_prefetch(source + (p + kAhead) * b.ld);
-            std::memcpy(to + p * kBlockColumns, source + p * b.ld, kBlockColumns * sizeof(float));
+            std::memcpy(to + p * W, source + p * b.ld, W * sizeof(float));
           }
       });
     }
   }
 };
 
-/// Rows of op(A), at the columns that a chunk of B has as rows. A that is not transposed is read where it is.
+/// Rows of op(A), at the columns that a chunk of B has as rows, R at a time. A that is not transposed is read where it is.
+template <i64 R>
 class RowsOfA {
  public:
   RowsOfA(const Operand& a, Range rows, Range columns)
       : transposed_(a.transpose == Transpose::yes),
         at_(a.from(rows.begin, columns.begin)),
         ld_(a.ld),
-        step_(kBlockRows * (transposed_ ? columns.size() : a.ld)) {
+        step_(R * (transposed_ ? columns.size() : a.ld)) {
     if (transposed_) pack(rows.size(), columns.size());
   }
 
-  /// f(how to see six rows that begin at an address, where the first six begin, the way from six rows to the next).
+  /// f(how to see R rows that begin at an address, where the first R begin, the way from R rows to the next).
   template <class F>
   void visit(const F& f) const {
     if (transposed_)
-      f(
-          [](const float* at) MINIMA_INLINE {
-            return Strided<float>{at, 1, kBlockRows};
-          },
-          at_, step_);
+      f([](const float* at) MINIMA_INLINE { return Strided<float>{at, 1, R}; }, at_, step_);
     else
       f(
           [ld = ld_](const float* at) MINIMA_INLINE {
@@ -128,20 +124,24 @@ class RowsOfA {
   }
 
  private:
-  /// Six columns of the stored matrix after six: [rows / 6, depth, 6].
+  /// R columns of the stored matrix after R: [rows / R, depth, R]; a few of its rows at a time, for each of them lies on
+  /// another page.
   void pack(i64 rows, i64 depth) {
     static thread_local std::vector<float> own;
-    float* const packed = scratch(own, rounded_up(rows, kBlockRows) * depth);
+    float* const packed = scratch(own, rounded_up(rows, R) * depth);
     vectorize([=, from = at_, ld = ld_]() MINIMA_INLINE {
-      const i64 whole = rows / kBlockRows * kBlockRows;
-      for (i64 p = 0; p < depth; ++p) {
-        const float* const row = from + p * ld;
-        if (p + kAhead < depth)
-          for (i64 i = 0; i < rows; i += 16) __builtin_prefetch(row + kAhead * ld + i);
-        float* to = packed + p * kBlockRows;
-        for (i64 i = 0; i < whole; i += kBlockRows, to += kBlockRows * depth)
-          std::memcpy(to, row + i, kBlockRows * sizeof(float));
-        for (i64 i = whole; i < rows; ++i) to[i - whole] = row[i];
+      for (i64 top = 0; top < depth; top += kAhead) {
+        const i64 bottom = std::min(depth, top + kAhead);
+        for (i64 p = bottom; p < std::min(depth, bottom + kAhead); ++p)
+          for (i64 i = 0; i < rows; i += 16) __builtin_prefetch(from + p * ld + i);
+        float* to = packed + top * R;
+        i64 i = 0;
+        for (; i + R <= rows; i += R, to += R * depth)
+          for (i64 p = top; p < bottom; ++p)
+            std::memcpy(to + (p - top) * R, from + p * ld + i, R * sizeof(float));
+        for (i64 p = top; p < bottom; ++p)
+          for (i64 left = i; left < rows; ++left)
+            to[(p - top) * R + left - i] = from[p * ld + left];
       }
     });
     at_ = packed;
@@ -152,39 +152,39 @@ class RowsOfA {
   i64 ld_, step_;
 };
 
-/// `rows` rows and 16 columns of C ← base + alpha · A · one panel. See: how to see six rows of A.
-template <class See>
+/// `rows` rows and a block's columns of C ← base + alpha · A · one panel. See: how to see a block's rows of A.
+template <class B, class See>
 void multiply_by_panel(i64 rows, i64 depth, float alpha, const See& see, const float* a, i64 step,
                        const float* panel, Base<float> base, float* c, i64 ldc) {
   vectorize([=]() MINIMA_INLINE {
-    for (i64 row = 0; row < rows; row += kBlockRows)
-      product_rows<kBlockColumns>(std::min(kBlockRows, rows - row), depth, alpha,
-                                  see(a + row / kBlockRows * step), panel, kBlockColumns,
-                                  {base.at ? base.at + row * base.ld : nullptr, base.ld},
-                                  c + row * ldc, ldc);
+    for (i64 row = 0; row < rows; row += B::rows)
+      product_rows<B::rows, B::columns>(
+          std::min(B::rows, rows - row), depth, alpha, see(a + row / B::rows * step), panel,
+          B::columns, {base.at ? base.at + row * base.ld : nullptr, base.ld}, c + row * ldc, ldc);
   });
 }
 
 /// C's rows and columns of `tile` ← base + alpha · rows · the chunk's panels. The base begins where the tile does.
-void multiply(const RowsOfA& rows, const PackedB& b, i64 chunk, const Tile& tile, float alpha,
-              Base<float> base, float* c, i64 ldc) {
+template <class B>
+void multiply(const RowsOfA<B::rows>& rows, const PackedB<B::columns>& b, i64 chunk,
+              const Tile& tile, float alpha, Base<float> base, float* c, i64 ldc) {
   const i64 depth = b.chunk(chunk).size();
   rows.visit([&](const auto& see, const float* a, i64 step) {
-    for (i64 column = 0; column < tile.width; column += kBlockColumns) {
+    for (i64 column = 0; column < tile.width; column += B::columns) {
       const float* const panel =
-          b.panel(chunk, (tile.column + column - b.columns.begin) / kBlockColumns);
+          b.panel(chunk, (tile.column + column - b.columns.begin) / B::columns);
       const Base<float> from{base.at ? base.at + column : nullptr, base.ld};
       float* const to = c + tile.row * ldc + tile.column + column;
       const i64 width = tile.width - column;
-      if (width >= kBlockColumns) {
-        multiply_by_panel(tile.height, depth, alpha, see, a, step, panel, from, to, ldc);
+      if (width >= B::columns) {
+        multiply_by_panel<B>(tile.height, depth, alpha, see, a, step, panel, from, to, ldc);
         continue;
       }
-      float whole[kRowsAtOnce * kBlockColumns];
-      multiply_by_panel(tile.height, depth, alpha, see, a, step, panel, {}, whole, kBlockColumns);
+      float whole[kRowsAtOnce * B::columns];
+      multiply_by_panel<B>(tile.height, depth, alpha, see, a, step, panel, {}, whole, B::columns);
       for (i64 i = 0; i < tile.height; ++i)
         for (i64 j = 0; j < width; ++j) {
-          const float sum = whole[i * kBlockColumns + j];
+          const float sum = whole[i * B::columns + j];
           to[i * ldc + j] = from.at ? from.at[i * from.ld + j] + sum : sum;
         }
     }
@@ -196,7 +196,8 @@ struct Cut {
   i64 packs, down, across;  ///< tasks that pack; tiles
   bool small;               ///< not worth a second thread
 
-  Cut(i64 m, const PackedB& b) {
+  template <i64 W>
+  Cut(i64 m, i64 block_rows, const PackedB<W>& b) {
     const double work =
         static_cast<double>(m * b.columns.size()) * static_cast<double>(b.rows.size());
     const auto tasks = static_cast<i64>(std::clamp(work / kWorthATask, 1.0, 4.0 * threads()));
@@ -206,27 +207,24 @@ struct Cut {
     across = std::max(std::clamp(divided_up(tasks, down), i64{1}, divided_up(b.panels(), 4)),
                       divided_up(b.columns.size(), kColumnsAtOnce));
     if (!small)
-      down = std::min(rounded_up(down * across, threads()) / across, divided_up(m, kBlockRows));
+      down = std::min(rounded_up(down * across, threads()) / across, divided_up(m, block_rows));
   }
 };
 
-}  // namespace
-
-void blocked_product(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, float alpha, const float* a,
-                     i64 lda, const float* b, i64 ldb, float beta, float* c, i64 ldc,
-                     const float* row, const OnTile& behind) {
-  const Operand A{ta, a, lda}, B{tb, b, ldb};
+template <class Block>
+void product(i64 m, i64 n, i64 k, float alpha, const Operand& A, const Operand& B, float beta,
+             float* c, i64 ldc, const float* row, const OnTile& behind) {
   const i64 depth = even_part(k, kDepth, 8);
   const i64 height = std::min(k, kPackedDepth / depth * depth);
-  const i64 width = even_part(n, std::max<i64>(kPacked / height, 256), kBlockColumns);
+  const i64 width = even_part(n, std::max<i64>(kPacked / height, 256), Block::columns);
   static thread_local std::vector<float> own;
   float* const memory = scratch(own, height * width);
 
   for (i64 left = 0; left < n; left += width) {
     for (i64 top = 0; top < k; top += height) {
-      const PackedB packed{
+      const PackedB<Block::columns> packed{
           memory, {top, std::min(k, top + height)}, {left, std::min(n, left + width)}, depth};
-      const Cut cut(m, packed);
+      const Cut cut(m, Block::rows, packed);
       std::atomic<i64> unpacked = cut.packs;
       const auto run = [&](i64 task) {
         if (task < cut.packs) {
@@ -236,8 +234,8 @@ void blocked_product(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, float alph
           return;
         }
         task -= cut.packs;
-        const Range rows = part_of(m, kBlockRows, cut.down, task / cut.across),
-                    columns = part_of(packed.columns.size(), kBlockColumns, cut.across,
+        const Range rows = part_of(m, Block::rows, cut.down, task / cut.across),
+                    columns = part_of(packed.columns.size(), Block::columns, cut.across,
                                       task % cut.across);
         const Tile tile{rows.begin, left + columns.begin, rows.size(), columns.size()};
         float* const first = c + tile.row * ldc + tile.column;
@@ -253,7 +251,8 @@ void blocked_product(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, float alph
         for (i64 left_over = unpacked; left_over > 0; left_over = unpacked)
           wait_for_change(unpacked, left_over);
         for (i64 chunk = 0; chunk < packed.chunks(); ++chunk) {
-          multiply(RowsOfA(A, rows, packed.chunk(chunk)), packed, chunk, tile, alpha, base, c, ldc);
+          multiply<Block>(RowsOfA<Block::rows>(A, rows, packed.chunk(chunk)), packed, chunk, tile,
+                          alpha, base, c, ldc);
           base = {first, ldc};
         }
         if (packed.rows.end == k && behind) behind(tile);
@@ -265,6 +264,16 @@ void blocked_product(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, float alph
         parallel_for(tasks, run);
     }
   }
+}
+
+}  // namespace
+
+void blocked_product(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, float alpha, const float* a,
+                     i64 lda, const float* b, i64 ldb, float beta, float* c, i64 ldc,
+                     const float* row, const OnTile& behind) {
+  with_block([&](auto block) {
+    product<decltype(block)>(m, n, k, alpha, {ta, a, lda}, {tb, b, ldb}, beta, c, ldc, row, behind);
+  });
 }
 
 }  // namespace minima::ops

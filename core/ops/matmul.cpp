@@ -125,7 +125,7 @@ void add_columns(Gpu gpu, i64 rows, i64 columns, const T* from, T* sums, T* tota
 
 bool products_in_blocks() {
   static const bool blas_by_user = blas::info().core_by_user || blas::info().library_by_user;
-  return vector_unit() == VectorUnit::avx2 && !blas_by_user;
+  return vector_unit() != VectorUnit::base && !blas_by_user;
 }
 
 AllowTf32::AllowTf32() { ++tf32_allowances; }

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "core/types.hpp"
+#include "core/cpu/simd.hpp"
 
 namespace minima::ops {
 
@@ -22,11 +22,26 @@ struct Base {
   i64 ld = 0;
 };
 
-/// With 6 × 16 floats, twelve AVX2 registers, the sums keep both multipliers busy.
-inline constexpr i64 kBlockRows = 6, kBlockColumns = 16;
+/// A block of whole vectors whose sums keep both multipliers busy, with registers left for A and B: of 16 there are 12 sums, of
+/// AVX-512's 32 there are 16.
+template <i64 R, i64 W>
+struct Block {
+  static constexpr i64 rows = R, columns = W;
+};
+using Avx2Block = Block<6, 16>;
+using Avx512Block = Block<8, 32>;
+
+/// f(the block of floats for this processor).
+template <class F>
+void with_block(const F& f) {
+  if (vector_unit() == VectorUnit::avx512)
+    f(Avx512Block{});
+  else
+    f(Avx2Block{});
+}
 
 /// R rows and W columns of C ← base + alpha · A B; the base may be C itself. Every element adds up its products in rising order of
-/// p, by fused multiply-adds; depth > 0.   A [R, depth], B [depth, W] with rows of `ldb`, C [R, W] with rows of `ldc`.
+/// p, by fused multiply-adds, so its bits are the same in any block; depth > 0.   A [R, depth], B [depth, W] with rows of `ldb`, C [R, W] with rows of `ldc`.
 template <int R, int W, class T>
 MINIMA_HD void product_block(i64 depth, T alpha, const Strided<T>& a, const T* b, i64 ldb,
                              Base<T> base, T* c, i64 ldc) {
@@ -60,12 +75,11 @@ MINIMA_HD void product_block(i64 depth, T alpha, const Strided<T>& a, const T* b
   }
 }
 
-/// The same for 1 to kBlockRows rows.
-template <int W, class T>
+/// The same for 1 to R rows, R at most 8.
+template <int R, int W, class T>
 MINIMA_HD void product_rows(i64 rows, i64 depth, T alpha, Strided<T> a, const T* b, i64 ldb,
                             Base<T> base, T* c, i64 ldc) {
-  if (rows == kBlockRows)
-    return product_block<kBlockRows, W>(depth, alpha, a, b, ldb, base, c, ldc);
+  if (rows == R) return product_block<R, W>(depth, alpha, a, b, ldb, base, c, ldc);
   const auto next = [&](i64 n) {
     a.at += n * a.row, c += n * ldc;
     if (base.at) base.at += n * base.ld;

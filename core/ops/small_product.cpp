@@ -1,17 +1,17 @@
 #include "core/ops/small_product.hpp"
 
-#include "core/cpu/simd.hpp"
-
 namespace minima::ops {
 namespace {
 
-/// W columns of the result.
-template <int W, class T>
+constexpr i64 kBlockRows = 6;
+
+/// W columns of the result, R rows at a time.
+template <int R, int W, class T>
 MINIMA_HD void columns(i64 m, i64 depth, T alpha, Strided<T> a, const T* b, i64 ldb, T* c, i64 ldc,
                        Store store) {
-  for (i64 i = 0; i < m; i += kBlockRows, a.at += kBlockRows * a.row, c += kBlockRows * ldc)
-    product_rows<W>(std::min(kBlockRows, m - i), depth, alpha, a, b, ldb,
-                    store == Store::add ? Base<T>{c, ldc} : Base<T>{}, c, ldc);
+  for (i64 i = 0; i < m; i += R, a.at += R * a.row, c += R * ldc)
+    product_rows<R, W>(std::min<i64>(R, m - i), depth, alpha, a, b, ldb,
+                       store == Store::add ? Base<T>{c, ldc} : Base<T>{}, c, ldc);
 }
 
 }  // namespace
@@ -19,11 +19,19 @@ MINIMA_HD void columns(i64 m, i64 depth, T alpha, Strided<T> a, const T* b, i64 
 template <class T>
 void small_product(i64 m, i64 n, i64 depth, T alpha, Strided<T> a, const T* b, i64 ldb, T* c,
                    i64 ldc, Store store) {
-  vectorize([&]() MINIMA_INLINE {
-    i64 j = 0;
-    for (; j + 16 <= n; j += 16) columns<16>(m, depth, alpha, a, b + j, ldb, c + j, ldc, store);
-    for (; j + 8 <= n; j += 8) columns<8>(m, depth, alpha, a, b + j, ldb, c + j, ldc, store);
-    for (; j < n; ++j) columns<1>(m, depth, alpha, a, b + j, ldb, c + j, ldc, store);
+  with_block([&](auto block) {
+    vectorize([&]() MINIMA_INLINE {
+      constexpr int R = block.rows;
+      i64 j = 0;
+      const auto as_wide_as = [&](auto width) MINIMA_INLINE {
+        for (constexpr int W = width; j + W <= n; j += W)
+          columns<R, W>(m, depth, alpha, a, b + j, ldb, c + j, ldc, store);
+      };
+      if constexpr (block.columns > 16) as_wide_as(std::integral_constant<int, block.columns>{});
+      as_wide_as(std::integral_constant<int, 16>{});
+      as_wide_as(std::integral_constant<int, 8>{});
+      as_wide_as(std::integral_constant<int, 1>{});
+    });
   });
 }
 
