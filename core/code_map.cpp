@@ -163,13 +163,13 @@ void plain_encode(const CodeMap& map, const float* values, i64 n, float divisor,
 
 }  // namespace
 
-const Loops plain{plain_largest, plain_decode, plain_encode, 256};
+const Loops plain{plain_largest, plain_decode, plain_encode};
 
 Loops loops_for([[maybe_unused]] VectorUnit unit) {
 #if defined(__x86_64__)
   if (unit == VectorUnit::avx512 && __builtin_cpu_supports("avx512vbmi"))
-    return {largest_avx512, decode_avx512, encode_avx512, 64};
-  if (unit == VectorUnit::avx2) return {largest_avx2, decode_avx2, encode_avx2, 256};
+    return {largest_avx512, decode_avx512, encode_avx512};
+  if (unit == VectorUnit::avx2) return {largest_avx2, decode_avx2, encode_avx2};
 #endif
   return plain;
 }

@@ -152,9 +152,6 @@ struct Loops {
   u32 (*largest)(const float* values, i64 n);
   void (*decode)(const CodeMap& map, const u8* codes, i64 n, float absmax, float* values);
   void (*encode)(const CodeMap& map, const float* values, i64 n, float divisor, u8* codes);
-  /// So many values are best decoded before they are computed with. Of few, the processor decodes the
-  /// next ones while it still divides; of many, loops begin and end less often.
-  i64 piece;
 };
 
 extern const Loops plain;

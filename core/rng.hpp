@@ -42,7 +42,7 @@ struct Philox {
   /// counters side by side fill one stretch of memory.
   MINIMA_HD static void words(u64 group, u64 a, u64 b, u64 c, u64 key, u32* out) {
 #if defined(__x86_64__) && !defined(__CUDACC__)
-    if (words_by_avx2(group, a, b, c, key, out)) return;  // four times as fast
+    if (words_in_lanes(group, a, b, c, key, out)) return;  // at least four times as fast
 #endif
     for (u64 lane = 0; lane < 16; ++lane) {
       const Block x = block({16 * group + lane, a, b, c}, key);
@@ -78,7 +78,9 @@ struct Philox {
 
   /// The same words by a processor's instruction for products of the low halves of 64-bit lanes,
   /// which compilers do not find. False, and nothing done, where it has none.
-  static bool words_by_avx2(u64 group, u64 a, u64 b, u64 c, u64 key, u32* out);
+  static bool words_in_lanes(u64 group, u64 a, u64 b, u64 c, u64 key, u32* out);
+  static void words_by_avx2(u64 group, u64 a, u64 b, u64 c, u64 key, u32* out);
+  static void words_by_avx512(u64 group, u64 a, u64 b, u64 c, u64 key, u32* out);
 };
 
 /// A stream's key: a hash of the run's seed and the stream's name (a parameter's, a layer's,

@@ -13,6 +13,8 @@ namespace {
 template <class N>
 double fold(std::span<const NormPart> parts, const N& norm) {
   constexpr i64 kChunk = 65536;
+  // Parts of a chunk that are read side by side: of one stream a processor fetches less ahead than its memory could give.
+  constexpr i64 kStreams = 4;
   struct Task {
     const SlotView* x;
     i64 begin, n;
@@ -26,10 +28,15 @@ double fold(std::span<const NormPart> parts, const N& norm) {
     const auto [x, begin, n] = tasks[static_cast<std::size_t>(i)];
     double& result = results[static_cast<std::size_t>(i)];
     const auto run = [&, n = n]<class T>(const T* values) {
+      const i64 part = n / kStreams;
       vectorize([&]() MINIMA_INLINE {
-        result = ops::row_fold(n, 0.0, norm, [&](i64 j) MINIMA_INLINE {
+        const auto term = [&](i64 j) MINIMA_INLINE {
           return norm.term(static_cast<double>(static_cast<float>(values[j])));
+        };
+        result = ops::row_fold(part, 0.0, norm, [&](i64 j) MINIMA_INLINE {
+          return norm(norm(term(j), term(j + part)), norm(term(j + 2 * part), term(j + 3 * part)));
         });
+        for (i64 j = kStreams * part; j < n; ++j) result = norm(result, term(j));
       });
     };
     if (x->storage == Storage::bf16)

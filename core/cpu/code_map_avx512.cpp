@@ -105,8 +105,8 @@ struct Tables512 {
 };
 
 const Tables512& tables512(const CodeMap& map) {
-  static const Tables512 any(signed_code_map()), nonnegative(unsigned_code_map());
-  return with_sign(map) ? any : nonnegative;
+  static const Tables512 tables[] = {Tables512(unsigned_code_map()), Tables512(signed_code_map())};
+  return tables[with_sign(map)];
 }
 
 /// Packing four registers of words to one of bytes works within lanes of 128 bits, and so does the
@@ -260,14 +260,14 @@ MINIMA_AVX512 u32 largest_avx512(const float* values, i64 n) {
           largest[k], _mm512_and_si512(magnitude, _mm512_loadu_si512(values + i + 16 * k)));
   const u32 found = _mm512_reduce_max_epu32(_mm512_max_epu32(
       _mm512_max_epu32(largest[0], largest[1]), _mm512_max_epu32(largest[2], largest[3])));
-  return std::max(found, plain.largest(values + i, n - i));
+  return i == n ? found : std::max(found, plain.largest(values + i, n - i));
 }
 
 void decode_avx512(const CodeMap& map, const u8* codes, i64 n, float absmax, float* values) {
   const Tables512& t = tables512(map);
   const i64 done = with_sign(map) ? decode512<true>(t.value, codes, n, absmax, values)
                                   : decode512<false>(t.value, codes, n, absmax, values);
-  plain.decode(map, codes + done, n - done, absmax, values + done);
+  if (done < n) plain.decode(map, codes + done, n - done, absmax, values + done);
 }
 
 void encode_avx512(const CodeMap& map, const float* values, i64 n, float divisor, u8* codes) {
@@ -276,7 +276,7 @@ void encode_avx512(const CodeMap& map, const float* values, i64 n, float divisor
   if (divisor > 0x1p-100f && divisor < 0x1p100f)  // else its inverse is not accurate
     done = with_sign(map) ? encode512<true>(t, map, values, n, divisor, codes)
                           : encode512<false>(t, map, values, n, divisor, codes);
-  plain.encode(map, values + done, n - done, divisor, codes + done);
+  if (done < n) plain.encode(map, values + done, n - done, divisor, codes + done);
 }
 
 }  // namespace minima::block8

@@ -24,7 +24,7 @@ const float* open_gradient(const GradientView& gradient, i64 begin, i64 n, float
   return scratch;
 }
 
-/// While one block is encoded, memory would stand idle.
+/// Asks for n elements early.
 void prefetch(const SlotView& slot, i64 begin, i64 n) {
   const i64 bytes = bytes_each(slot.storage);
   const char* const from = static_cast<const char*>(slot.values) + begin * bytes;
@@ -151,7 +151,6 @@ void for_pieces(const StepView& view, std::size_t slots, i64 width, i64 begin, i
   const i64 stretch = block                    ? block
                       : access == Access::read ? kLongestStretch  // sums are formed by pieces
                                                : kLongestStretch / unit * unit;
-  const i64 longest = block ? block8::loops().piece : stretch;
   // Rows of scratch are a little apart from a power of two, so that they do not meet in the cache.
   const i64 pitch = (stretch + 15) / 16 * 16 + 80;
   alignas(64) float scratch[(2 + kMaxSlots) * (kLongestStretch + 80)];
@@ -175,9 +174,12 @@ void for_pieces(const StepView& view, std::size_t slots, i64 width, i64 begin, i
       });
       g = cuts, scale = 1;
     }
+    // A block's encoding would leave the memory idle; the weights come first, as requests wait for one another too.
+    const i64 next = block ? std::min(stretch, end - at - n) : 0;
+    prefetch(view.value, at + n, next);
     for (i64 done = 0, count; done < n; done += count) {
       const i64 i = (at + done) / width, j = (at + done) % width;
-      count = std::min({longest, n - done, width - j});
+      count = std::min(n - done, width - j);
       Piece piece{i, j, count, p + done, g + done, scale, Guard(view.guard), {}};
       for (std::size_t k = 0; k < slots; ++k)
         piece.s[k] = was_zero ? state[k] + done
@@ -187,12 +189,9 @@ void for_pieces(const StepView& view, std::size_t slots, i64 width, i64 begin, i
     if (access == Access::read) continue;
     if (view.bad_weights && block8::loops().largest(p, n) >= weight_limit(view.value.storage))
       std::atomic_ref(*view.bad_weights).store(1, std::memory_order_relaxed);
-    if (const i64 next = std::min(stretch, end - at - n); block && next > 0) {
-      prefetch(view.value, at + n, next);
-      if (!view.gradient.ids) prefetch(view.gradient.values, at + n, next);
-      if (!was_zero)
-        for (std::size_t k = 0; k < slots; ++k) prefetch(view.slots[k], at + n, next);
-    }
+    if (!view.gradient.ids) prefetch(view.gradient.values, at + n, next);
+    if (!was_zero)
+      for (std::size_t k = 0; k < slots; ++k) prefetch(view.slots[k], at + n, next);
     close_slot(view.value, at, n, p);
     close_state(view, {state.data(), slots}, at, n, was_zero);
   }
