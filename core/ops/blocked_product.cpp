@@ -211,9 +211,13 @@ struct Cut {
   }
 };
 
+}  // namespace
+
 template <class Block>
-void product(i64 m, i64 n, i64 k, float alpha, const Operand& A, const Operand& B, float beta,
-             float* c, i64 ldc, const float* row, const OnTile& behind) {
+void product_in_blocks(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, float alpha, const float* a,
+                       i64 lda, const float* b, i64 ldb, float beta, float* c, i64 ldc,
+                       const float* row, const OnTile& behind) {
+  const Operand A{ta, a, lda}, B{tb, b, ldb};
   const i64 depth = even_part(k, kDepth, 8);
   const i64 height = std::min(k, kPackedDepth / depth * depth);
   const i64 width = even_part(n, std::max<i64>(kPacked / height, 256), Block::columns);
@@ -266,13 +270,15 @@ void product(i64 m, i64 n, i64 k, float alpha, const Operand& A, const Operand& 
   }
 }
 
-}  // namespace
+template decltype(blocked_product) product_in_blocks<Avx2Block>;
+template decltype(blocked_product) product_in_blocks<Avx512Block>;
 
 void blocked_product(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, float alpha, const float* a,
                      i64 lda, const float* b, i64 ldb, float beta, float* c, i64 ldc,
                      const float* row, const OnTile& behind) {
   with_block([&](auto block) {
-    product<decltype(block)>(m, n, k, alpha, {ta, a, lda}, {tb, b, ldb}, beta, c, ldc, row, behind);
+    product_in_blocks<decltype(block)>(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, row,
+                                       behind);
   });
 }
 

@@ -1,4 +1,4 @@
-/// Large products of f32 on AVX2 processors, in blocks that stay in the caches: K. Goto and R. van de Geijn, "Anatomy of
+/// Large products of f32 with AVX2 or AVX-512, in blocks that stay in the caches: K. Goto and R. van de Geijn, "Anatomy of
 /// High-Performance Matrix Multiplication", ACM TOMS 34 (2008). There they take less time than OpenBLAS's (bench/README.md),
 /// which copies both operands, and those of several threads each for itself; here only B is copied, once for all threads,
 /// and A where it is transposed.
@@ -9,9 +9,15 @@
 namespace minima::ops {
 
 /// gemm() of core/ops/matmul.hpp. An element's bits depend on k and on its own row and column alone, not on the sizes of the
-/// matrices or on threads. Takes m, n, k > 0.
+/// matrices, on threads or on the processor. Takes m, n, k > 0.
 void blocked_product(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, float alpha, const float* a,
                      i64 lda, const float* b, i64 ldb, float beta, float* c, i64 ldc,
                      const float* row, const OnTile& behind);
+
+/// The same in blocks of this shape, Avx2Block or Avx512Block (core/ops/product_block.hpp), also where the other is faster.
+template <class Block>
+void product_in_blocks(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, float alpha, const float* a,
+                       i64 lda, const float* b, i64 ldb, float beta, float* c, i64 ldc,
+                       const float* row, const OnTile& behind);
 
 }  // namespace minima::ops

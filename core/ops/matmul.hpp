@@ -1,9 +1,9 @@
 /// Matrix products.
 ///
-/// The bits of a product do not depend on the number of threads, and all cores are busy also for small ones. On AVX2
-/// processors a product of f32 is made in blocks (core/ops/blocked_product.hpp). Elsewhere it is cut into a grid of tiles
-/// that depends on its shape alone, each one single-threaded call of OpenBLAS, whose own threading would change bits; its
-/// AVX-512 kernels reach the processor's peak. f64 has a plain loop.
+/// The bits of a product do not depend on the number of threads, and all cores are busy also for small ones. On processors
+/// with AVX2 or AVX-512 a product of f32 is made in blocks (core/ops/blocked_product.hpp), on both with the same bits. Elsewhere
+/// it is cut into a grid of tiles that depends on its shape alone, each one single-threaded call of OpenBLAS, whose own
+/// threading would change bits. f64 has a plain loop.
 #pragma once
 
 #include <functional>
@@ -22,8 +22,8 @@ struct Tile {
 /// What the thread that computes a tile does behind it, while the tile is in cache. It makes no product itself.
 using OnTile = std::function<void(const Tile&)>;
 
-/// Whether products of f32 are made in blocks: on AVX2, unless the user has chosen an OpenBLAS (MINIMA_BLAS) or one of its
-/// kernels (OPENBLAS_CORETYPE).
+/// Whether products of f32 are made in blocks: with AVX2 or AVX-512, unless the user has chosen an OpenBLAS (MINIMA_BLAS) or
+/// one of its kernels (OPENBLAS_CORETYPE).
 bool products_in_blocks();
 
 /// C ← alpha · op(A) op(B) + beta · C, on all threads; with a `row` [n], which is then the base instead of beta · C, each row

@@ -22,16 +22,15 @@ struct Base {
   i64 ld = 0;
 };
 
-/// A block of whole vectors whose sums keep both multipliers busy, with registers left for A and B: of 16 there are 12 sums, of
-/// AVX-512's 32 there are 16.
+/// R rows of W floats, two vector registers each: sums enough to keep both multipliers busy, with registers left for A and B.
 template <i64 R, i64 W>
 struct Block {
   static constexpr i64 rows = R, columns = W;
 };
-using Avx2Block = Block<6, 16>;
-using Avx512Block = Block<8, 32>;
+using Avx2Block = Block<6, 16>;    // 12 sums in 16 registers
+using Avx512Block = Block<8, 32>;  // 16 in 32
 
-/// f(the block of floats for this processor).
+/// f(the block for this processor).
 template <class F>
 void with_block(const F& f) {
   if (vector_unit() == VectorUnit::avx512)
@@ -41,7 +40,8 @@ void with_block(const F& f) {
 }
 
 /// R rows and W columns of C ← base + alpha · A B; the base may be C itself. Every element adds up its products in rising order of
-/// p, by fused multiply-adds, so its bits are the same in any block; depth > 0.   A [R, depth], B [depth, W] with rows of `ldb`, C [R, W] with rows of `ldc`.
+/// p, by fused multiply-adds, so its bits are the same in a block of any shape; depth > 0.
+/// A [R, depth], B [depth, W] with rows of `ldb`, C [R, W] with rows of `ldc`.
 template <int R, int W, class T>
 MINIMA_HD void product_block(i64 depth, T alpha, const Strided<T>& a, const T* b, i64 ldb,
                              Base<T> base, T* c, i64 ldc) {

@@ -76,7 +76,7 @@ void print(const MachineInfo& machine, const Measurements& measured) {
   row("BLAS", blas.library);
   row("", fmt::format("{}, kernel {}{}", blas.version, blas.core,
                       blas.core_by_user ? " (by OPENBLAS_CORETYPE)" : ""));
-  row("products", machine.in_blocks ? "by minima's own AVX2 code" : "by OpenBLAS");
+  row("products", machine.in_blocks ? "by minima's own code" : "by OpenBLAS");
   row("", "1 thread: " + speed(measured.gemm_one, measured.peak_one));
   if (machine.threads > 1)
     row("",
@@ -121,7 +121,7 @@ void doctor(const CommonOptions& common) {
         "doctor: {} computes wrong products (error {:.3g} roundings, limit {}); "
         "choose another kernel with OPENBLAS_CORETYPE or another library with MINIMA_BLAS=path",
         machine.in_blocks
-            ? "minima's AVX2 code"
+            ? "minima's own code"
             : fmt::format("the kernel '{}' of {}", machine.blas.core, machine.blas.library),
         measured.product_error, kProductErrorLimit);
 }

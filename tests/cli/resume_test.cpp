@@ -4,6 +4,7 @@
 
 #include <map>
 
+#include "core/cpu/simd.hpp"
 #include "core/file.hpp"
 #include "core/folder.hpp"
 #include "core/json.hpp"
@@ -57,6 +58,25 @@ TEST_CASE("a run is resumed by the program, with its own options and no others")
         read_file(shell.folder / "whole/final/model.safetensors"));
   CHECK(read_file(shell.folder / "run/final/optimizer.safetensors") ==
         read_file(shell.folder / "whole/final/optimizer.safetensors"));
+}
+
+TEST_CASE("a run has the same bits on processors with AVX2 and with AVX-512") {
+  if (widest_vector_unit() != VectorUnit::avx512) {
+    MESSAGE("skipped: this processor has no AVX-512");
+    return;
+  }
+  const Shell shell;
+  const std::string run =
+      " --data builtin --model small --dim 64 --layers 2 --epochs 1 "
+      "--optimizer adamw8bit --threads 2 --out ";
+  for (const std::string unit : {"avx2", "avx512"}) {
+    const Answer answer = shell.minima("train" + run + unit, "", "MINIMA_VECTOR_UNIT=" + unit);
+    CAPTURE(answer.err);
+    REQUIRE(answer.code == 0);
+  }
+  for (const char* file : {"/final/model.safetensors", "/final/optimizer.safetensors"})
+    CHECK(read_file(shell.folder / (std::string("avx2") + file)) ==
+          read_file(shell.folder / (std::string("avx512") + file)));
 }
 
 TEST_CASE("a run.json is a configuration too: that of another run with the same options") {

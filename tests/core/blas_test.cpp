@@ -4,6 +4,7 @@
 #include "core/cpu/threads.hpp"
 #include "core/ops/blocked_product.hpp"
 #include "core/ops/matmul.hpp"
+#include "core/ops/product_block.hpp"
 #include "core/rng.hpp"
 #include "tests/support.hpp"
 
@@ -89,7 +90,8 @@ TEST_CASE(
         on_row[here] = 0.5 * sum + double{row[static_cast<std::size_t>(j)]} + 1;
       }
     }
-    for (const auto product : {&ops::tiled_product<float>, &ops::blocked_product})
+    for (const auto product : {&ops::tiled_product<float>, &ops::product_in_blocks<ops::Avx2Block>,
+                               &ops::product_in_blocks<ops::Avx512Block>})
       for (const bool with_row : {false, true}) {
         std::vector<float> c = before;
         product(ta, tb, m, n, k, 0.5f, a.data(), lda, b.data(), ldb, 2, c.data(), ldc,
@@ -119,14 +121,17 @@ TEST_CASE("with beta 0 a product does not read what it overwrites") {
   for (std::size_t i = 0; i < 4; ++i) CHECK(c[i] == b[i % 2]);
 }
 
-TEST_CASE("products have the same bits on one, two and three threads") {
+TEST_CASE("products have the same bits on one, two and three threads, and in blocks of any shape") {
   const int before = threads();
   RandomSequence sizes(7, "sizes");
   std::vector<std::array<i64, 3>> list{{20, 5000, 300}, {30, 40, 4500}};  // several parts of B
   for (int i = 0; i < 60; ++i)
     list.push_back({1 + static_cast<i64>(sizes.below(400)), 1 + static_cast<i64>(sizes.below(400)),
                     1 + static_cast<i64>(sizes.below(300))});
-  for (const auto product : {&ops::tiled_product<float>, &ops::blocked_product})
+  using Ways = std::vector<decltype(&ops::blocked_product)>;
+  for (const Ways& ways : {Ways{&ops::tiled_product<float>},
+                           Ways{&ops::product_in_blocks<ops::Avx2Block>,
+                                &ops::product_in_blocks<ops::Avx512Block>, &ops::blocked_product}})
     for (std::size_t i = 0; i < list.size(); ++i) {
       const auto [m, n, k] = list[i];
       const Transpose ta{i % 2 == 0 ? Transpose::no : Transpose::yes},
@@ -136,14 +141,15 @@ TEST_CASE("products have the same bits on one, two and three threads") {
       CAPTURE(k);
       const std::vector<float> a = random(m * k, 1), b = random(k * n, 2), row = random(n, 3);
       std::vector<float> first;
-      for (int count : {1, 2, 3}) {
-        set_threads(count);
-        std::vector<float> c(static_cast<std::size_t>(m * n));
-        product(ta, tb, m, n, k, 0.3f, a.data(), ta == Transpose::yes ? m : k, b.data(),
-                tb == Transpose::yes ? k : n, 0, c.data(), n, row.data(), {});
-        if (count == 1) first = c;
-        CHECK(c == first);
-      }
+      for (const auto product : ways)
+        for (int count : {1, 2, 3}) {
+          set_threads(count);
+          std::vector<float> c(static_cast<std::size_t>(m * n));
+          product(ta, tb, m, n, k, 0.3f, a.data(), ta == Transpose::yes ? m : k, b.data(),
+                  tb == Transpose::yes ? k : n, 0, c.data(), n, row.data(), {});
+          if (first.empty()) first = c;
+          CHECK(c == first);
+        }
     }
   set_threads(before);
 }
