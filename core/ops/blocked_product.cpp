@@ -15,8 +15,8 @@ namespace {
 constexpr i64 kDepth = 256;
 /// Rows of A that meet a panel while it is there, and columns of their tile of C: 98 and 197 KB, for the second.
 constexpr i64 kRowsAtOnce = 96, kColumnsAtOnce = 512;
-/// Numbers of B that are packed at a time, 4 MB, for the third; and of how many rows at most.
-constexpr i64 kPacked = 1 << 20, kPackedDepth = 4096;
+/// Numbers of B that are packed at a time, 1 MB: for the second cache where it is large, else for the third.
+constexpr i64 kPacked = 1 << 18;
 /// Rows that are fetched early: each may lie on a page of its own, where the processor foresees nothing.
 constexpr i64 kAhead = 8;
 /// Multiply-adds that are worth a task.
@@ -59,46 +59,37 @@ struct Operand {
   }
 };
 
-/// A part of op(B) as the blocks read it: chunks of rows, of each chunk panels of W columns, [rows, W].
+/// A part of op(B) as the blocks read it: panels of W columns, [rows, W].
 template <i64 W>
 struct PackedB {
   float* at;
   Range rows, columns;
-  i64 depth;  ///< rows of a chunk; the last may have fewer
 
-  i64 chunks() const { return divided_up(rows.size(), depth); }
   i64 panels() const { return divided_up(columns.size(), W); }
-  Range chunk(i64 i) const {
-    return {rows.begin + i * depth, std::min(rows.end, rows.begin + (i + 1) * depth)};
-  }
-  float* panel(i64 i, i64 panel) const {
-    return at + (i * depth * panels() + panel * chunk(i).size()) * W;
-  }
+  float* panel(i64 number) const { return at + number * rows.size() * W; }
 
-  /// Fills one panel of each chunk, with zeros where B has ended.
+  /// Fills a panel, with zeros where B has ended.
   void fill(const Operand& b, i64 number) const noexcept {
-    const i64 column = columns.begin + number * W, width = std::min(W, columns.end - column);
-    for (i64 i = 0; i < chunks(); ++i) {
-      const Range from = chunk(i);
-      float* const to = panel(i, number);
-      if (width < W) std::fill_n(to, from.size() * W, 0.0f);
-      vectorize([&]() MINIMA_INLINE {
-        const float* const source = b.from(from.begin, column);
-        if (b.transpose == Transpose::yes)
-          transpose(width, from.size(), source, b.ld, to, W);
-        else if (width < W)
-          for (i64 p = 0; p < from.size(); ++p) std::copy_n(source + p * b.ld, width, to + p * W);
-        else
-          for (i64 p = 0; p < from.size(); ++p) {
-            if (p + kAhead < from.size()) __builtin_prefetch(source + (p + kAhead) * b.ld);
-            std::memcpy(to + p * W, source + p * b.ld, W * sizeof(float));
-          }
-      });
-    }
+    const i64 column = columns.begin + number * W, width = std::min(W, columns.end - column),
+              depth = rows.size();
+    float* const to = panel(number);
+    if (width < W) std::fill_n(to, depth * W, 0.0f);
+    vectorize([&]() MINIMA_INLINE {
+      const float* const source = b.from(rows.begin, column);
+      if (b.transpose == Transpose::yes)
+        transpose(width, depth, source, b.ld, to, W);
+      else if (width < W)
+        for (i64 p = 0; p < depth; ++p) std::copy_n(source + p * b.ld, width, to + p * W);
+      else
+        for (i64 p = 0; p < depth; ++p) {
+          if (p + kAhead < depth) __builtin_prefetch(source + (p + kAhead) * b.ld);
+          std::memcpy(to + p * W, source + p * b.ld, W * sizeof(float));
+        }
+    });
   }
 };
 
-/// Rows of op(A), at the columns that a chunk of B has as rows, R at a time. A that is not transposed is read where it is.
+/// Rows of op(A), at the columns that a part of B has as rows, R at a time. A that is not transposed is read where it is.
 template <i64 R>
 class RowsOfA {
  public:
@@ -164,15 +155,14 @@ void multiply_by_panel(i64 rows, i64 depth, float alpha, const See& see, const f
   });
 }
 
-/// C's rows and columns of `tile` ← base + alpha · rows · the chunk's panels. The base begins where the tile does.
+/// C's rows and columns of `tile` ← base + alpha · rows · B's panels. The base begins where the tile does.
 template <class B>
-void multiply(const RowsOfA<B::rows>& rows, const PackedB<B::columns>& b, i64 chunk,
-              const Tile& tile, float alpha, Base<float> base, float* c, i64 ldc) {
-  const i64 depth = b.chunk(chunk).size();
+void multiply(const RowsOfA<B::rows>& rows, const PackedB<B::columns>& b, const Tile& tile,
+              float alpha, Base<float> base, float* c, i64 ldc) {
+  const i64 depth = b.rows.size();
   rows.visit([&](const auto& see, const float* a, i64 step) {
     for (i64 column = 0; column < tile.width; column += B::columns) {
-      const float* const panel =
-          b.panel(chunk, (tile.column + column - b.columns.begin) / B::columns);
+      const float* const panel = b.panel((tile.column + column - b.columns.begin) / B::columns);
       const Base<float> from{base.at ? base.at + column : nullptr, base.ld};
       float* const to = c + tile.row * ldc + tile.column + column;
       const i64 width = tile.width - column;
@@ -219,15 +209,14 @@ void product_in_blocks(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, float al
                        const float* row, const OnTile& behind) {
   const Operand A{ta, a, lda}, B{tb, b, ldb};
   const i64 depth = even_part(k, kDepth, 8);
-  const i64 height = std::min(k, kPackedDepth / depth * depth);
-  const i64 width = even_part(n, std::max<i64>(kPacked / height, 256), Block::columns);
+  const i64 width = even_part(n, kPacked / depth, Block::columns);
   static thread_local std::vector<float> own;
-  float* const memory = scratch(own, height * width);
+  float* const memory = scratch(own, depth * width);
 
   for (i64 left = 0; left < n; left += width) {
-    for (i64 top = 0; top < k; top += height) {
+    for (i64 top = 0; top < k; top += depth) {
       const PackedB<Block::columns> packed{
-          memory, {top, std::min(k, top + height)}, {left, std::min(n, left + width)}, depth};
+          memory, {top, std::min(k, top + depth)}, {left, std::min(n, left + width)}};
       const Cut cut(m, Block::rows, packed);
       std::atomic<i64> unpacked = cut.packs;
       const auto run = [&](i64 task) {
@@ -254,11 +243,8 @@ void product_in_blocks(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, float al
         // Packing comes first and has no need of anybody, so whoever packs is at work.
         for (i64 left_over = unpacked; left_over > 0; left_over = unpacked)
           wait_for_change(unpacked, left_over);
-        for (i64 chunk = 0; chunk < packed.chunks(); ++chunk) {
-          multiply<Block>(RowsOfA<Block::rows>(A, rows, packed.chunk(chunk)), packed, chunk, tile,
-                          alpha, base, c, ldc);
-          base = {first, ldc};
-        }
+        multiply<Block>(RowsOfA<Block::rows>(A, rows, packed.rows), packed, tile, alpha, base, c,
+                        ldc);
         if (packed.rows.end == k && behind) behind(tile);
       };
       const i64 tasks = cut.packs + cut.down * cut.across;
