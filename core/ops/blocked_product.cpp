@@ -201,13 +201,9 @@ struct Cut {
   }
 };
 
-}  // namespace
-
 template <class Block>
-void product_in_blocks(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, float alpha, const float* a,
-                       i64 lda, const float* b, i64 ldb, float beta, float* c, i64 ldc,
-                       const float* row, const OnTile& behind) {
-  const Operand A{ta, a, lda}, B{tb, b, ldb};
+void product(i64 m, i64 n, i64 k, float alpha, const Operand& A, const Operand& B, float beta,
+             float* c, i64 ldc, const float* row, const OnTile& behind) {
   const i64 depth = even_part(k, kDepth, 8);
   const i64 width = even_part(n, kPacked / depth, Block::columns);
   static thread_local std::vector<float> own;
@@ -256,12 +252,25 @@ void product_in_blocks(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, float al
   }
 }
 
+}  // namespace
+
+template <class Block>
+void product_in_blocks(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, float alpha, const float* a,
+                       i64 lda, const float* b, i64 ldb, float beta, float* c, i64 ldc,
+                       const float* row, const OnTile& behind) {
+  product<Block>(m, n, k, alpha, {ta, a, lda}, {tb, b, ldb}, beta, c, ldc, row, behind);
+}
+
 template decltype(blocked_product) product_in_blocks<Avx2Block>;
 template decltype(blocked_product) product_in_blocks<Avx512Block>;
 
 void blocked_product(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, float alpha, const float* a,
                      i64 lda, const float* b, i64 ldb, float beta, float* c, i64 ldc,
                      const float* row, const OnTile& behind) {
+  // A few columns waste less of a narrow block.
+  if (n <= Avx2Block::columns)
+    return product_in_blocks<Avx2Block>(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, row,
+                                        behind);
   with_block([&](auto block) {
     product_in_blocks<decltype(block)>(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, row,
                                        behind);

@@ -124,6 +124,9 @@ void add_columns(Gpu gpu, i64 rows, i64 columns, const T* from, T* sums, T* tota
 }  // namespace
 
 bool products_in_blocks() {
+#if defined(__SANITIZE_ADDRESS__)
+  return false;  // its plain loops would take minutes
+#endif
   static const bool blas_by_user = blas::info().core_by_user || blas::info().library_by_user;
   return vector_unit() != VectorUnit::base && !blas_by_user;
 }

@@ -23,7 +23,7 @@ struct Tile {
 using OnTile = std::function<void(const Tile&)>;
 
 /// Whether products of f32 are made in blocks: with AVX2 or AVX-512, unless the user has chosen an OpenBLAS (MINIMA_BLAS) or
-/// one of its kernels (OPENBLAS_CORETYPE).
+/// one of its kernels (OPENBLAS_CORETYPE); not under the address sanitizer.
 bool products_in_blocks();
 
 /// C ← alpha · op(A) op(B) + beta · C, on all threads; with a `row` [n], which is then the base instead of beta · C, each row
