@@ -255,25 +255,25 @@ void product(i64 m, i64 n, i64 k, float alpha, const Operand& A, const Operand& 
 }  // namespace
 
 template <class Block>
-void product_in_blocks(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, float alpha, const float* a,
-                       i64 lda, const float* b, i64 ldb, float beta, float* c, i64 ldc,
-                       const float* row, const OnTile& behind) {
+void blocked_product_in(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, float alpha,
+                        const float* a, i64 lda, const float* b, i64 ldb, float beta, float* c,
+                        i64 ldc, const float* row, const OnTile& behind) {
   product<Block>(m, n, k, alpha, {ta, a, lda}, {tb, b, ldb}, beta, c, ldc, row, behind);
 }
 
-template decltype(blocked_product) product_in_blocks<Avx2Block>;
-template decltype(blocked_product) product_in_blocks<Avx512Block>;
+template decltype(blocked_product) blocked_product_in<Avx2Block>;
+template decltype(blocked_product) blocked_product_in<Avx512Block>;
 
 void blocked_product(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, float alpha, const float* a,
                      i64 lda, const float* b, i64 ldb, float beta, float* c, i64 ldc,
                      const float* row, const OnTile& behind) {
   // A few columns waste less of a narrow block.
   if (n <= Avx2Block::columns)
-    return product_in_blocks<Avx2Block>(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, row,
-                                        behind);
+    return blocked_product_in<Avx2Block>(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, row,
+                                         behind);
   with_block([&](auto block) {
-    product_in_blocks<decltype(block)>(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, row,
-                                       behind);
+    blocked_product_in<decltype(block)>(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, row,
+                                        behind);
   });
 }
 

@@ -16,8 +16,8 @@ void blocked_product(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, float alph
 
 /// The same in blocks of this shape, Avx2Block or Avx512Block (core/ops/product_block.hpp), also where the other is faster.
 template <class Block>
-void product_in_blocks(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, float alpha, const float* a,
-                       i64 lda, const float* b, i64 ldb, float beta, float* c, i64 ldc,
-                       const float* row, const OnTile& behind);
+void blocked_product_in(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, float alpha,
+                        const float* a, i64 lda, const float* b, i64 ldb, float beta, float* c,
+                        i64 ldc, const float* row, const OnTile& behind);
 
 }  // namespace minima::ops

@@ -90,8 +90,8 @@ TEST_CASE(
         on_row[here] = 0.5 * sum + double{row[static_cast<std::size_t>(j)]} + 1;
       }
     }
-    for (const auto product : {&ops::tiled_product<float>, &ops::product_in_blocks<ops::Avx2Block>,
-                               &ops::product_in_blocks<ops::Avx512Block>})
+    for (const auto product : {&ops::tiled_product<float>, &ops::blocked_product_in<ops::Avx2Block>,
+                               &ops::blocked_product_in<ops::Avx512Block>})
       for (const bool with_row : {false, true}) {
         std::vector<float> c = before;
         product(ta, tb, m, n, k, 0.5f, a.data(), lda, b.data(), ldb, 2, c.data(), ldc,
@@ -131,7 +131,7 @@ TEST_CASE("products have the same bits on one, two and three threads, and in blo
   using Ways = std::vector<decltype(&ops::blocked_product)>;
   for (const Ways& ways :
        {Ways{&ops::tiled_product<float>},
-        Ways{&ops::product_in_blocks<ops::Avx2Block>, &ops::product_in_blocks<ops::Avx512Block>}})
+        Ways{&ops::blocked_product_in<ops::Avx2Block>, &ops::blocked_product_in<ops::Avx512Block>}})
     for (std::size_t i = 0; i < list.size(); ++i) {
       const auto [m, n, k] = list[i];
       const Transpose ta{i % 2 == 0 ? Transpose::no : Transpose::yes},
