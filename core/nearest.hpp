@@ -7,11 +7,11 @@
 
 namespace minima {
 
-/// The candidate with the fewest edits (insert, delete, replace) from `word`, whatever the case of ASCII letters; empty
-/// where there is none.
+/// The candidate with the fewest edits from `word` (a letter more, less or another, two neighbours swapped), whatever
+/// the case of ASCII letters; empty where there is none.
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates);
 
-/// "; did you mean 'adamw'?", or "." where the nearest candidate is far: some third of the letters are others.
+/// "; did you mean 'adamw'?", or "." where the nearest candidate is far: more edits than a third of its or the word's letters.
 std::string did_you_mean(std::string_view word, const std::vector<std::string>& candidates);
 
 }  // namespace minima

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <sstream>
 
 #include "core/error.hpp"
@@ -20,33 +19,36 @@ void for_each_word(const Example& example, const F& f) {
 }  // namespace
 
 NaiveBayes::NaiveBayes(const std::vector<Example>& examples, i64 classes)
-    : log_prior_(static_cast<std::size_t>(classes)) {
+    : log_prior_(static_cast<std::size_t>(classes)), log_unseen_(log_prior_.size()) {
   check(!examples.empty(), "naive Bayes: there are no examples to learn from");
-  const std::size_t n = log_prior_.size();
-  std::vector<double> texts(n), words(n);
+  std::vector<double> texts(log_prior_.size()), words(log_prior_.size());
   for (const Example& example : examples) {
     ++texts[example.label];
     for_each_word(example, [&](const std::string& word) {
       ++words[example.label];
-      ++log_likelihood_.try_emplace(word, n).first->second[example.label];
+      ++log_count_[word][example.label];
     });
   }
   // A class without examples has the prior log 0 = −∞ and is never chosen.
-  for (std::size_t c = 0; c < n; ++c)
+  const double distinct = static_cast<double>(log_count_.size());
+  for (std::size_t c = 0; c < log_prior_.size(); ++c) {
     log_prior_[c] = std::log(texts[c] / static_cast<double>(examples.size()));
-  const double distinct = static_cast<double>(log_likelihood_.size());
-  for (auto& [word, values] : log_likelihood_)
-    for (std::size_t c = 0; c < n; ++c)
-      values[c] = std::log((values[c] + 1) / (words[c] + distinct));
+    log_unseen_[c] = -std::log(words[c] + distinct);
+  }
+  for (auto& [word, counts] : log_count_)
+    for (auto& [c, count] : counts) count = std::log1p(count);
 }
 
 i64 NaiveBayes::predict(const Example& example) const {
   std::vector<double> score = log_prior_;
+  double known = 0;
   for_each_word(example, [&](const std::string& word) {
-    const auto found = log_likelihood_.find(word);
-    if (found == log_likelihood_.end()) return;
-    for (std::size_t c = 0; c < score.size(); ++c) score[c] += found->second[c];
+    const auto found = log_count_.find(word);
+    if (found == log_count_.end()) return;
+    ++known;
+    for (const auto& [c, log_count] : found->second) score[c] += log_count;
   });
+  for (std::size_t c = 0; c < score.size(); ++c) score[c] += known * log_unseen_[c];
   return std::ranges::max_element(score) - score.begin();
 }
 

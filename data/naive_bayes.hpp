@@ -5,6 +5,7 @@
 /// word that no training text has is ignored.
 #pragma once
 
+#include <map>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -24,8 +25,11 @@ class NaiveBayes {
   double accuracy(const std::vector<Example>& examples) const;
 
  private:
-  std::vector<double> log_prior_;                                        // of each class
-  std::unordered_map<std::string, std::vector<double>> log_likelihood_;  // of a word, in each class
+  std::vector<double> log_prior_;  // of each class
+  std::vector<double>
+      log_unseen_;  // of a word that a class has not had, in each: log 1/(its words + distinct words)
+  // log (1 + how often) of a word in the classes that have had it: most have few of the words.
+  std::unordered_map<std::string, std::map<i64, double>> log_count_;
 };
 
 }  // namespace minima

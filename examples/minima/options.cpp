@@ -253,11 +253,16 @@ void TrainingVerbOptions::resolve(const CommonOptions& common) {
         "batch: {} texts or {} tokens; it must be positive", batch.value_or(0), tokens.value_or(0));
   check(!batch || !tokens,
         "--batch and --tokens exclude one another: give the size of a batch in texts or in tokens");
+  training.seed = common.seed;
+  task.device = common.place();
+  if (training.round_tokens > 0 && task.device == Device{})
+    print_note("note: --round-tokens is for a GPU and has no effect on the cpu\n");
+  const CLI::Option* const split_seed = common.verb->get_option_no_throw("--split-seed");
+  if (split_seed && split_seed->count() > 0 && (task.data == "builtin" || is_folder(task.data)))
+    print_note("note: {} has splits of its own: --split-seed has no effect\n", task.data);
   if (is_preset(task.model) && is_folder(task.model))
     print_note("--model {0} is the preset; the folder of that name is --model ./{0}\n", task.model);
   training.batch = tokens ? BatchSize::of_tokens(*tokens) : BatchSize::of_texts(batch.value_or(32));
-  training.seed = common.seed;
-  task.device = common.place();
   training.non_finite = choice_of<NonFinite>(non_finite);
   training.precision = choice_of<Precision>(precision);
   check_precision(training.precision, task.device);

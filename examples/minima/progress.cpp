@@ -10,7 +10,10 @@
 namespace minima {
 namespace {
 
-constexpr i64 kMostAlarms = 10;  ///< of a training, that are said
+constexpr i64 kMostAlarms = 10;      ///< of a training, that are said
+constexpr double kBarSeconds = 0.1;  ///< from one drawing of the bar to the next
+constexpr double kLineSeconds = 60;  ///< from one line to the next, where no terminal is
+constexpr int kLineColumns = 200;
 
 /// Columns of the terminal, asked for anew each time: it may have been resized.
 int terminal_width() {
@@ -27,15 +30,12 @@ std::string duration(double seconds) {
   return fmt::format("{} h {} min", whole / 3600, whole % 3600 / 60);
 }
 
-}  // namespace
-
-std::string progress_line(const std::string& what, const StepRecord& record, i64 total, double rate,
+/// How far it is, of these parts as many as `width` columns have room for, the most important first.
+std::string progress_text(const std::string& what, const StepRecord& record, i64 total, double rate,
                           int width) {
   const std::string left = duration(static_cast<double>(total - record.step) / rate) + " left";
   const std::string count = fmt::format("{}/{}", record.step, total);
-  std::string line = count;
-  const auto fits = [&](const std::string& longer) { return std::ssize(longer) < width; };
-  std::string bar;  // added last: its characters are three bytes long
+  std::string text = count;
   for (const std::string& longer :
        {fmt::format("{}  {}", count, left),
         fmt::format("{}  loss {:.3f}  {}", count, record.loss, left),
@@ -44,12 +44,22 @@ std::string progress_line(const std::string& what, const StepRecord& record, i64
                     record.loss, rate, left),
         fmt::format("{}  epoch {}  {}  loss {:.3f}  {:.1f} steps/s  {}", what, record.epoch, count,
                     record.loss, rate, left)})
-    if (fits(longer)) line = longer;
-  const i64 cells = std::min<i64>(24, width - std::ssize(line) - 3);
-  if (cells < 6) return line;
-  for (i64 i = 0; i < cells; ++i) bar += i < cells * record.step / total ? "━" : "─";
-  return bar + "  " + line;
+    if (std::ssize(longer) < width) text = longer;
+  return text;
 }
+
+/// The same behind a bar, where there is room for one.
+std::string progress_line(const std::string& what, const StepRecord& record, i64 total, double rate,
+                          int width) {
+  const std::string text = progress_text(what, record, total, rate, width);
+  const i64 cells = std::min<i64>(24, width - std::ssize(text) - 3);
+  if (cells < 6) return text;
+  std::string bar;  // of characters of three bytes
+  for (i64 i = 0; i < cells; ++i) bar += i < cells * record.step / total ? "━" : "─";
+  return bar + "  " + text;
+}
+
+}  // namespace
 
 Progress::Progress() : terminal_(isatty(STDERR_FILENO) == 1) {
   const char* plain = std::getenv("NO_COLOR");
@@ -75,9 +85,13 @@ Callback Progress::callback() {
 
 void Progress::step(const StepRecord& record, i64 total) {
   if (steps_before_ < 0) steps_before_ = record.step - 1;
-  if (!terminal_ || (clock_.seconds() - drawn_ < 0.1 && record.step != total)) return;
-  drawn_ = clock_.seconds();
-  const double rate = static_cast<double>(record.step - steps_before_) / drawn_;
+  if (record.step == total) return clear_bar();  // what comes next begins on a line of its own
+  const double now = clock_.seconds();
+  if (now - drawn_ < (terminal_ ? kBarSeconds : kLineSeconds)) return;
+  drawn_ = now;
+  const double rate = static_cast<double>(record.step - steps_before_) / now;
+  if (!terminal_)
+    return print_note("{}\n", progress_text(what_, record, total, rate, kLineColumns));
   write_to_standard_error(
       fmt::format("\r\033[K{}{}{}", coloured_ ? "\033[36m" : "",
                   visible(progress_line(what_, record, total, rate, terminal_width())),
@@ -102,8 +116,13 @@ void Progress::evaluation(const EvaluationRecord& record) {
 }
 
 void Progress::say(const std::string& text) {
-  if (terminal_) write_to_standard_error("\r\033[K");
+  clear_bar();
+  if (!terminal_) drawn_ = clock_.seconds();  // a line was due no sooner
   print_note("{}  {}", what_, text);
+}
+
+void Progress::clear_bar() const {
+  if (terminal_) write_to_standard_error("\r\033[K");
 }
 
 }  // namespace minima

@@ -1,5 +1,6 @@
 /// How a training goes on, on standard error: on a terminal a bar that is rewritten and keeps to its width (coloured
-/// unless NO_COLOR is set), elsewhere plain lines, one for each evaluation; alarms and changes of the optimizer.
+/// unless NO_COLOR is set), elsewhere plain lines, one for each evaluation and one a minute; alarms and changes of the
+/// optimizer.
 #pragma once
 
 #include <string>
@@ -20,6 +21,7 @@ class Progress {
   void evaluation(const EvaluationRecord& record);
   void alarm(const Alarm& alarm);
   void say(const std::string& text);  ///< on lines of its own
+  void clear_bar() const;
   bool terminal_, coloured_;
   std::string what_;
   Stopwatch clock_;
@@ -27,9 +29,5 @@ class Progress {
   i64 steps_before_ = 0;  ///< taken before this process
   i64 alarms_ = 0;        ///< that rang
 };
-
-/// The bar: of these parts as many as `width` columns have room for, the most important first.
-std::string progress_line(const std::string& what, const StepRecord& record, i64 total, double rate,
-                          int width);
 
 }  // namespace minima
