@@ -1,7 +1,6 @@
 #include "optim/registry.hpp"
 
 #include <mutex>
-#include <typeinfo>
 
 #include "core/nearest.hpp"
 #include "optim/optimizer.hpp"
@@ -36,14 +35,6 @@ std::mutex mutex;
 std::vector<Registration>& registry() {
   static std::vector<Registration> list = registrations(BuiltInRules{});
   return list;
-}
-
-/// The name under which a rule is listed without defaults.
-std::string plain_name(const AnyRule& rule) {
-  const auto plain = std::ranges::find_if(registry(), [&](const Registration& one) {
-    return one.defaults.empty() && typeid(*one.rule) == typeid(rule);
-  });
-  return plain == registry().end() ? "there is none" : plain->name;
 }
 
 /// Sets one option wherever it belongs. Throws Error, naming the nearest and the list, for one that
@@ -93,16 +84,9 @@ OptimizerSpec resolve(const std::string& spec) {
   for (const Registration& known : registry()) {
     if (known.name != name) continue;
     result.rule = known.rule->clone();
-    const auto set_all = [&](const OptionList& list) {
+    for (const OptionList& list : {parse_options(known.defaults), options})
       for (const auto& [option, text] : list)
         set(name, *result.rule, option, text, result.storage, result.engine);
-    };
-    set_all(parse_options(known.defaults));
-    const Storage in_name = result.storage.state;
-    set_all(options);
-    check(in_name == StorageOptions{}.state || result.storage.state == in_name,
-          "{}: the name stands for state={}; for state={} take the optimizer without it: {}", name,
-          storage_name(in_name), storage_name(result.storage.state), plain_name(*known.rule));
     result.rule->validate();
     return result;
   }

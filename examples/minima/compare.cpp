@@ -43,7 +43,7 @@ struct CompareVerb {
     comparison.training = training.training;  // with its number of epochs
 
     common.tell(folder.path);
-    for (const std::string& spec : comparison.optimizers) tell_of_momentum(spec);
+    for (const std::string& spec : comparison.optimizers) tell_of_spec(spec);
     Progress progress;
     Json result = compare_or_stop(task, progress);
     for (const std::string& one : what_it_lacks(result)) print_note("minima: {}\n", one);

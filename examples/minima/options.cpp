@@ -255,11 +255,6 @@ void TrainingVerbOptions::resolve(const CommonOptions& common) {
         "--batch and --tokens exclude one another: give the size of a batch in texts or in tokens");
   training.seed = common.seed;
   task.device = common.place();
-  if (training.round_tokens > 0 && task.device == Device{})
-    print_note("note: --round-tokens is for a GPU and has no effect on the cpu\n");
-  const CLI::Option* const split_seed = common.verb->get_option_no_throw("--split-seed");
-  if (split_seed && split_seed->count() > 0 && (task.data == "builtin" || is_folder(task.data)))
-    print_note("note: {} has splits of its own: --split-seed has no effect\n", task.data);
   if (is_preset(task.model) && is_folder(task.model))
     print_note("--model {0} is the preset; the folder of that name is --model ./{0}\n", task.model);
   training.batch = tokens ? BatchSize::of_tokens(*tokens) : BatchSize::of_texts(batch.value_or(32));
@@ -290,9 +285,13 @@ std::string TrainingVerbOptions::resolve_spec(const std::string& spec,
                        is_pretrained(task.model) ? Start::pretrained : Start::scratch, lr);
 }
 
-void tell_of_momentum(const std::string& spec) {
-  if (parse_spec(spec).first == "sgd" && has_option(spec, "lr") && !has_option(spec, "momentum"))
+void tell_of_spec(const std::string& spec) {
+  const auto [name, options] = parse_spec(spec);
+  if (name == "sgd" && has_option(spec, "lr") && !has_option(spec, "momentum"))
     print_note("note: {} has no momentum; sgd without lr, or with --lr, has 0.9\n", spec);
+  for (const auto& [option, value] : options)
+    if (name.ends_with("8bit") && option == "state" && value != "block8")
+      print_note("note: {}: its state is {} in spite of its name\n", spec, value);
 }
 
 std::string with_option(const std::string& optimizer, const std::string& name,
@@ -314,6 +313,14 @@ std::vector<std::string> split_specs(const std::string& option,
   return specs;
 }
 
+void TrainingVerbOptions::tell_of_no_effect() const {
+  if (training.round_tokens > 0 && task.device == Device{})
+    print_note("note: --round-tokens is for a GPU and has no effect on the cpu\n");
+  const bool has_splits = task.data == "builtin" || is_folder(task.data);
+  if (has_splits && task.split_seed != TaskOptions{}.split_seed)
+    print_note("note: {} has splits of its own: --split-seed has no effect\n", task.data);
+}
+
 Task TrainingVerbOptions::load() {
   // Many texts take a while to tokenize; few are told of when nothing can be refused any more.
   const auto tell = [](const Dataset& data) { print_note("{}\n", data.origin); };
@@ -327,6 +334,7 @@ Task TrainingVerbOptions::load() {
   const TokenizedSplit& texts = loaded.data.train;
   tell_of_cut(texts.cut, texts.size(), "training texts", loaded.max_length);
   tell_of_overlaps(loaded);
+  tell_of_no_effect();
   if (!epochs) training.epochs = loaded.pretrained ? 3 : default_epochs(loaded.data.train.size());
   const Batches batches = shuffled(loaded.data.train, training.batch, training.seed);
   by_step(training.switches, total_steps(batches, training));

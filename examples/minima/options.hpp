@@ -76,13 +76,16 @@ struct TrainingVerbOptions {
   /// `spec` with --lazy-rows, and with `lr`, or the learning rate that suits it (with_defaults). Throws Error where it has an
   /// lr already.
   std::string resolve_spec(const std::string& spec, std::optional<double> lr = {}) const;
+  /// Says on standard error which of these options do nothing with this device and data.
+  void tell_of_no_effect() const;
   /// Loads the task, says what it is, and chooses the number of epochs by its size where none was given. Throws Error where
   /// its texts do not fit the batches, or a switch comes after the last step.
   Task load();
 };
 
-/// Says on standard error where SGD's own rate leaves it without the momentum that it has else.
-void tell_of_momentum(const std::string& spec);
+/// Says on standard error where a spec's own rate leaves SGD without the momentum that it has else, and where an optimizer
+/// is in 8 bits by its name alone.
+void tell_of_spec(const std::string& spec);
 
 /// "adamw" → "adamw:state=bf16", for an option such as --state. Throws Error where the optimizer's options have `name` already.
 std::string with_option(const std::string& optimizer, const std::string& name,

@@ -69,6 +69,7 @@ struct PretrainVerb {
                model.parameter_count(), data.train.size(), data.train.tokens.size());
     tell_of_unknown(task);
     tell_of_overlaps(task);
+    training.tell_of_no_effect();
     if (data.dev.size() > 0 && !objective.evaluate)
       print_note(
           "minima: warning: nothing is evaluated: the {} dev texts have no token to hide, all of "
@@ -84,7 +85,7 @@ struct PretrainVerb {
                                   {"optimizer", rule.options()},
                                   {"training", to_json(training.training)}});
     common.tell(directory.path);
-    tell_of_momentum(resolved);
+    tell_of_spec(resolved);
     Progress progress;
     progress.begin(resolved);
     trainer.callbacks.push_back(progress.callback());

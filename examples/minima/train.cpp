@@ -64,8 +64,8 @@ struct TrainVerb {
     const Task task = training.load();
 
     common.tell(directory.path);
-    tell_of_momentum(resolved);
-    for (const OptimizerSwitch& next : training.training.switches) tell_of_momentum(next.spec);
+    tell_of_spec(resolved);
+    for (const OptimizerSwitch& next : training.training.switches) tell_of_spec(next.spec);
     Progress progress;
     progress.begin(resolved);
     const InterruptRequests ctrl_c;

@@ -84,16 +84,6 @@ TEST_CASE("an illegal mix of options is refused with the ways out") {
   CHECK(error_of("adafactor:beta1=none") == "");
 }
 
-TEST_CASE("a name that stands for a storage has no other") {
-  CHECK(error_of("adamw8bit:state=bf16") ==
-        "adamw8bit: the name stands for state=block8; for state=bf16 take the optimizer without "
-        "it: adamw");
-  CHECK(error_of("adam8bit:state=fp32")
-            .ends_with("for state=fp32 take the optimizer without it: adamw"));
-  CHECK(error_of("adamw8bit:state=block8").empty());
-  CHECK(error_of("adam8bit:weight_decay=0.1").empty());
-}
-
 TEST_CASE("resolved options can be read back") {
   const Model model({{"a.weight", {4, 4}},
                      {"a.bias", {4}},
