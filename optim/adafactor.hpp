@@ -133,7 +133,7 @@ struct Adafactor {
     passes.sums(pass<SquareOf<FactoredUpdate>>(o));
     passes.tell([&](const StepView& x) {
       x.note("β₂", "1 − t^decay_rate", beta2(o, x));
-      note_means(x, running_means(x, 0), {"R", "C", "β₂", "(1 − β₂)", "g² + ε₁"});
+      note_means(x, running_means(x, 0), {"R", "C", "β₂", "(1 − β₂)", "g² + ε₁", "√(mean(R)/R)"});
       x.note("RMS(p)", "before the step", static_cast<double>(weight_rms(x)));
       x.note("s",
              !o.relative_step ? "lr"

@@ -118,7 +118,7 @@ struct AdafactorTorch {
     passes.sums(pass<SquareOf<Update>>(o));
     passes.tell([&](const StepView& x) {
       x.note("w", "t^beta2_decay", w(o, x));
-      note_means(x, running_means(x, 0), {"R", "C", "(1 − w)", "w", "g²"});
+      note_means(x, running_means(x, 0), {"R", "C", "(1 − w)", "w", "g²", "R/max(mean(R), ε₁)"});
       x.note("RMS(p)", "before the step", weight_rms(x));
       x.note("α", "max(ε₂, RMS(p)) · min(lr, 1/√t)", alpha(o, x));
       note_clip(x, o.d);

@@ -244,10 +244,11 @@ struct AdaPm {
     AdamMoments moments;
     float keep;
     const float* estimate;
+    float traced;  ///< the estimate of the element that a probe looks at
 
     MINIMA_HD static Move prepare(const Numbers& o, const StepView& x) {
       return {AdamMoments(o.lr, o.beta1, o.beta2, o.eps, x.t),
-              static_cast<float>(1 - o.lr * o.weight_decay), o.estimate};
+              static_cast<float>(1 - o.lr * o.weight_decay), o.estimate, 0};
     }
     template <class T, class... S>
     MINIMA_HD void operator()(const MatrixRow& row, i64 j, T& p, T g, S&... slots) const {
@@ -270,6 +271,11 @@ struct AdaPm {
     template <class F>
     void constants(const F& f, ElementRow& row) {
       moments.constants(f), f("(1 − lr·λ)", keep);
+      if (estimate) {
+        traced = estimate[row.begin];
+        estimate = &traced, row.begin = 0;
+        f("e", traced);
+      }
       if constexpr (kFactored) f("R/mean(R)", row.r[0]), f("C", row.columns[0]);
     }
   };
@@ -304,7 +310,7 @@ struct AdaPm {
       of_kind.between(Means{o.beta2});
       of_kind.tell([](const StepView& x) {
         note_means(x, running_means(x, static_cast<std::size_t>(x.mean_count - 2)),
-                   {"R", "C", "β₂", "(1 − β₂)", "g² + 10⁻³⁰"});
+                   {"R", "C", "β₂", "(1 − β₂)", "g² + 10⁻³⁰", "R/mean(R)"});
       });
       if (full) return of_kind.apply(pass<Move<true>>(numbers), first_slots<1>);
       of_kind.apply(pass<Move<true>>(numbers), first_slots<0>);

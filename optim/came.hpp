@@ -139,7 +139,7 @@ struct Came {
     passes.between(Means{o});
     passes.tell([&](const StepView& x) {
       x.note("β₂", "", o.beta2);
-      note_means(x, running_means(x, 0), {"R", "C", "β₂", "(1 − β₂)", "g² + ε₁"});
+      note_means(x, running_means(x, 0), {"R", "C", "β₂", "(1 − β₂)", "g² + ε₁", "√(mean(R)/R)"});
     });
     passes.sums(pass<SquareOf<FactoredUpdate>>(o));
     passes.tell([&](const StepView& x) { note_clip(x, o.clip_threshold); });
@@ -149,9 +149,14 @@ struct Came {
                    });
     passes.between(Confidence{o});
     passes.tell([&](const StepView& x) {
-      if (x.matrix.vector) return;
+      if (x.matrix.vector) {
+        for (const char* factor : {"√(mean(U)/U)", "√(1/S)"})
+          x.note(factor, "a vector has no confidence", 1);
+        return;
+      }
       x.note("β₃", "", o.beta3);
-      note_means(x, running_means(x, 2), {"U", "S", "β₃", "(1 − β₃)", "(clipped u − m)² + ε₂"});
+      note_means(x, running_means(x, 2),
+                 {"U", "S", "β₃", "(1 − β₃)", "(clipped u − m)² + ε₂", "√(mean(U)/U)"});
     });
     passes.apply(pass<Move>(o), first_slots<1>);
   }

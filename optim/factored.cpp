@@ -15,9 +15,11 @@ void note_means(const StepView& view, const RunningMeans& means, const MeanLette
               static_cast<double>(value));
   };
   const std::string square = letters.square, of = "of " + square;
-  if (!means.R)
-    return note("(" + square + ")", "", view.workspace.columns[column], 1, letters.column,
-                means.C[column]);
+  if (!means.R) {
+    note("(" + square + ")", "", view.workspace.columns[column], 1, letters.column,
+         means.C[column]);
+    return view.note(letters.of_row, "a vector has no means of rows", 1);
+  }
   note(fmt::format("row mean ({})", letters.row), of, view.workspace.rows[row], view.matrix.columns,
        letters.row, means.R[row]);
   view.note(fmt::format("mean({})", letters.row), "over all rows", here.mean_of_rows(ops::Alone{}));

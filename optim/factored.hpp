@@ -85,9 +85,9 @@ MINIMA_HD RunningMeans running_means(const StepView& view, std::size_t first, i6
   return {view.means[first], view.means[first + 1], view.matrix, k};
 }
 
-/// How a formula writes them: R ← keep R + take mean of `square` over a row.
+/// How a formula writes them: R ← keep R + take mean of `square` over a row, and the factor that it makes of R.
 struct MeanLetters {
-  const char *row, *column, *keep, *take, *square;
+  const char *row, *column, *keep, *take, *square, *of_row;
 };
 /// Tells a probe of those of its element, and what they were made from: the last pass's sums.
 void note_means(const StepView& view, const RunningMeans& means, const MeanLetters& letters);

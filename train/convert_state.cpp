@@ -195,7 +195,8 @@ class Conversion {
       const auto found = source.slots.find(slot.slot);
       if (same() && found != source.slots.end() && found->second.shape == slot.shape)
         return copy(found->second, slot, 1);
-      afresh.note = "a statistic of its own";
+      const bool low_rank = slot.slot == "basis" || slot.slot == "coef";
+      afresh.note = low_rank ? "a factor of a mean of low rank" : "a statistic of its own";
       return afresh;
     }
     if (!same() && old_.tensors.contains(slot.parameter + "/step") && source.t() == 0) {
@@ -212,7 +213,9 @@ class Conversion {
       case Meaning::mean: {
         const PlannedSlot* mean = old_.find(source, Meaning::mean);
         if (!mean) {
-          afresh.note = fmt::format("{} keeps no mean of gradients", old_.name);
+          afresh.note = source.slots.contains("basis")
+                            ? "the mean before is one of low rank, which knows a part of it"
+                            : fmt::format("{} keeps no mean of gradients", old_.name);
           return afresh;
         }
         if (new_.family == "adam" && !knows_square(source)) {

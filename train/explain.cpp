@@ -1,5 +1,6 @@
 #include "train/explain.hpp"
 
+#include "core/code_map.hpp"
 #include "core/grouped.hpp"
 #include "core/utf8.hpp"
 #include "optim/clip.hpp"
@@ -24,6 +25,17 @@ std::string quantizing(const std::string& spec) {
 
 double number(float x) { return static_cast<double>(x); }
 
+constexpr i64 kMostNumbers = 4096;     ///< that are listed of a tensor
+constexpr std::size_t kMostShown = 6;  ///< of those, in text
+
+/// Its numbers, or null where they are too many.
+Json all_of(const Tensor& tensor) {
+  if (tensor.size() > kMostNumbers) return nullptr;
+  const Tensor values = tensor.to(DType::f64);
+  const std::span<const double> numbers = values.span<double>();
+  return std::vector<double>(numbers.begin(), numbers.end());
+}
+
 }  // namespace
 
 Explanation::Explanation(const std::string& spec, Tensor value, ExplainOptions options)
@@ -42,10 +54,19 @@ Json Explanation::step(const Tensor& gradient) {
                    {"letter", slot.letter},
                    {"storage", storage_name(slot.storage)},
                    {"shape", slot.shape.sizes()}};
-      if (slot.shape == value().shape())
-        json["value"] = number(optimizer_.values(slot).data<float>()[at]);
+      const Tensor values = optimizer_.values(slot);
+      // A vector's moment is a mean of one row, and so its own.
+      const bool by_element =
+          slot.dense || (slot.shape.rank() == 1 && slot.shape == value().shape());
+      if (by_element)
+        json["value"] = number(values.data<float>()[at] + 0.0f);  // state begins as −0 in block8
+      else
+        json["value"] = all_of(values);
       if (slot.storage == Storage::block8) {
-        json["code"] = tensors.at(slot.key() + ".codes").data<u8>()[at];
+        const u8 code = tensors.at(slot.key() + ".codes").data<u8>()[at];
+        json["code"] = code;
+        json["map"] =
+            number((slot.sign == Sign::any ? signed_code_map() : unsigned_code_map()).value[code]);
         json["absmax"] =
             number(tensors.at(slot.key() + ".absmax").data<float>()[at / slot.block_size]);
       }
@@ -68,6 +89,8 @@ Json Explanation::step(const Tensor& gradient) {
                {"shape", value().shape().sizes()},
                {"gradient", gradient.to(DType::f64).data<double>()[at]}};
   const double before = weight();
+  for (const auto& [what, tensor] : {std::pair{"weight", value()}, {"gradient", gradient}})
+    if (Json all = all_of(tensor); !all.is_null()) json["given"][what] = std::move(all);
   Json slots = stored();
   const StepReport report = optimizer_.step(options);
   parameter_->gradient.clear();
@@ -94,12 +117,12 @@ Json Explanation::step(const Tensor& gradient) {
   const Json after = stored();
   for (std::size_t k = 0; k < slots.size(); ++k) {
     Json& slot = slots[k];
-    if (slot.contains("value")) {
+    if (!slot["value"].is_null()) {
       slot["before"] = slot["value"];
       slot["after"] = after[k]["value"];
-      slot.erase("value");
     }
-    for (const char* key : {"code", "absmax"})
+    slot.erase("value");
+    for (const char* key : {"code", "map", "absmax"})
       if (slot.contains(key)) slot[key] = after[k][key];
   }
   json["slots"] = std::move(slots);
@@ -110,9 +133,14 @@ std::string describe(const Json& step) {
   const auto text = [](const Json& number) {
     return fmt::format("{}", static_cast<float>(without_sign_of_nan(number.get<double>())));
   };
-  std::string result = fmt::format("step {} of {}, element {} of {}\n", step["t"].get<i64>(),
-                                   step["optimizer"].get<std::string>(), step["element"].get<i64>(),
-                                   step["shape"].dump());
+  const auto element = step["element"].get<i64>();
+  const auto shape = step["shape"].get<std::vector<i64>>();
+  const std::string place = shape.size() != 2 ? ""
+                                              : fmt::format(" (row {}, column {})",
+                                                            element / shape[1], element % shape[1]);
+  std::string result =
+      fmt::format("step {} of {}, element {}{} of {}\n", step["t"].get<i64>(),
+                  step["optimizer"].get<std::string>(), element, place, step["shape"].dump());
   const auto line = [&](const std::string& letter, const std::string& right) {
     const std::size_t width = std::min<std::size_t>(14, count_characters(letter));
     result += fmt::format("  {}{} {}\n", letter, std::string(14 - width, ' '), right);
@@ -140,13 +168,24 @@ std::string describe(const Json& step) {
     if (each["numbers"] != each["letters"]) line("", "= " + each["numbers"].get<std::string>());
     line("", "= " + text(each["value"]));
   }
+  const auto of_whole = [&](const Json& slot) {
+    std::vector<std::string> numbers;
+    for (const Json& one : slot.value("after", Json::array()))
+      if (numbers.size() < kMostShown) numbers.push_back(text(one));
+    const bool more =
+        slot.value("after", Json::array()).size() != numbers.size() || numbers.empty();
+    return fmt::format("{}{}, of the whole parameter {}", fmt::join(numbers, ", "),
+                       more ? ", …" : "", slot["shape"].dump());
+  };
   for (const Json& slot : step["slots"]) {
-    std::string how = slot["shape"].dump() + ", of the whole parameter";
+    std::string how;
     if (slot.contains("code"))
-      how = fmt::format("code {} × absmax {} = {}", slot["code"].get<int>(), text(slot["absmax"]),
-                        text(slot["after"]));
-    else if (slot.contains("after"))
+      how = fmt::format("code {} → {} × absmax {} = {}", slot["code"].get<int>(), text(slot["map"]),
+                        text(slot["absmax"]), text(slot["after"]));
+    else if (slot.contains("after") && !slot["after"].is_array())
       how = text(slot["after"]);
+    else
+      how = of_whole(slot);
     line(slot["slot"], fmt::format("stored in {}: {}", slot["storage"].get<std::string>(), how));
   }
   return result;

@@ -29,9 +29,11 @@ class Explanation {
   ///  "constants": [{"letter", "value"}]                   of the formula, at this t
   ///  "lines": [{"letter", "letters", "numbers", "value"}] the formula, result by result
   ///  "value": {"before", "after"},
-  ///  "slots": [{"slot", "letter", "storage", "shape", "before", "after", "code", "absmax"}]}
-  /// `before` and `after` are what is stored, decoded; code and absmax of block8 alone. Of a slot that
-  /// is not as large as the parameter they are left out.
+  ///  "slots": [{"slot", "letter", "storage", "shape", "before", "after", "code", "map", "absmax"}]
+  ///  "given": {"weight", "gradient"}}                     all of both, row by row
+  /// `before` and `after` are what is stored, decoded: of the element, or all of a slot that has no value for each
+  /// element. Of block8 alone: after = map · absmax, where map is the number that the code stands for. What has more
+  /// than 4,096 numbers is left out.
   Json step(const Tensor& gradient);
 
   const Tensor& value() const { return parameter_->value; }

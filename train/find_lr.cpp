@@ -4,6 +4,7 @@
 
 #include "core/ops/matmul.hpp"
 #include "optim/options.hpp"
+#include "optim/registry.hpp"
 #include "train/chart.hpp"
 #include "train/html.hpp"
 #include "train/report.hpp"
@@ -18,6 +19,10 @@ constexpr std::size_t kReach = 4;   // rates on each side of a slope
 constexpr double kSafety = 10;
 constexpr std::string_view kHowSuggested =
     "Suggested: where the loss falls steepest, at most a tenth of the rate where it is lowest.";
+constexpr double kLeastFall = 0.01;  // of the loss
+constexpr std::string_view kTooFlat =
+    "The loss falls by less than a hundredth: this suggestion says little. Try another batch or "
+    "model.";
 
 /// Puts the values of parameters back when it goes, and clears their gradients.
 class AsTheyWere {
@@ -83,10 +88,10 @@ LearningRateCurve find_learning_rate(const Objective& objective, const std::stri
   check(search.least > 0 && search.least < search.most && search.steps >= 20,
         "find-lr: from {} to {} in {} steps; it must rise, in at least 20 steps", search.least,
         search.most, search.steps);
+  check(resolve(spec).rule->lr().has_value(),
+        "find-lr: {} makes its own step size; give relative_step=false to search one", spec);
   const std::string unit = with_learning_rate(spec, 1);
   Optimizer optimizer = make_optimizer(unit, parameter_groups(objective.parameters, unit, options));
-  check(optimizer.takes_schedule(),
-        "find-lr: {} makes its own step size; give relative_step=false to search one", spec);
   for (const Parameter* parameter : objective.parameters)
     check_precision(options.precision, parameter->value.device());
   std::optional<AsTheyWere> parameters(objective.parameters);
@@ -149,6 +154,11 @@ LearningRateCurve find_learning_rate(const Objective& objective, const std::stri
   return curve;
 }
 
+bool LearningRateCurve::tells() const {
+  const auto lowest = std::ranges::min_element(smoothed);
+  return *lowest < (1 - kLeastFall) * *std::max_element(smoothed.begin(), lowest + 1);
+}
+
 std::string LearningRateCurve::text() const {
   constexpr std::size_t kLines = 20;
   constexpr double kWidth = 48;
@@ -156,12 +166,15 @@ std::string LearningRateCurve::text() const {
   std::string lines =
       fmt::format("{}: suggested lr {:.2g} (steepest at {:.2g}, lowest at {:.2g})\n{}\n", spec,
                   suggestion, steepest, lowest, kHowSuggested);
+  if (!tells()) lines += std::string(kTooFlat) + "\n";
+  lines += fmt::format("  {:>8}  {:>7}  from {:.3f} to {:.3f}\n", "lr", "loss", low, high);
   const std::size_t every = std::max<std::size_t>(1, (rates.size() + kLines - 1) / kLines);
   for (std::size_t i = 0; i < rates.size(); i += every) {
     std::string bar;
     const double share = high > low ? std::min(1.0, (smoothed[i] - low) / (high - low)) : 0;
     for (int cell = 0; cell < std::lround(kWidth * share); ++cell) bar += "█";
-    lines += fmt::format("  {:8.2g}  {:7.3f}  {}\n", rates[i], smoothed[i], bar);
+    lines += fmt::format("  {:8.2g}  {:7.3f}  {}{}\n", rates[i], smoothed[i], bar,
+                         smoothed[i] > high ? " …" : "");
   }
   return lines;
 }
@@ -185,7 +198,7 @@ double highest_drawn(const std::vector<LearningRateCurve>& curves) {
 
 std::string find_lr_page(const std::vector<LearningRateCurve>& curves) {
   std::vector<chart::Series> series;
-  std::string rows, words;
+  std::string rows, words, flat;
   bool cut = false;
   const double most = highest_drawn(curves);
   for (const LearningRateCurve& curve : curves) {
@@ -199,6 +212,8 @@ std::string find_lr_page(const std::vector<LearningRateCurve>& curves) {
       break;
     }
     series.push_back(std::move(one));
+    if (!curve.tells())
+      flat += fmt::format("<p class=\"note\">{}: {}</p>\n", html::escaped(curve.spec), kTooFlat);
     words += fmt::format("{} suggests {:.2g}. ", curve.spec, curve.suggestion);
     rows += fmt::format(
         "<tr><th scope=\"row\">{}</th><td>{:.2g}</td><td>{:.2g}</td><td>{:.2g}</td></tr>\n",
@@ -218,7 +233,8 @@ std::string find_lr_page(const std::vector<LearningRateCurve>& curves) {
           "<table>\n<thead><tr><th scope=\"col\">optimizer</th><th "
           "scope=\"col\">suggested</th><th scope=\"col\">steepest</th><th "
           "scope=\"col\">lowest</th></tr></thead>\n<tbody>\n" +
-          rows + "</tbody>\n</table>\n<p class=\"note\">" + std::string(kHowSuggested) + "</p>\n");
+          rows + "</tbody>\n</table>\n<p class=\"note\">" + std::string(kHowSuggested) + "</p>\n" +
+          flat);
 }
 
 }  // namespace minima

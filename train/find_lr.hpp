@@ -23,6 +23,8 @@ struct LearningRateCurve {
   std::vector<double> rates, losses, smoothed;  ///< as many as were tried before the loss blew up
   double steepest, lowest, suggestion;
 
+  /// Whether the loss has fallen by so much, a hundredth, that a rate can be told by it.
+  bool tells() const;
   /// The curve as text, a line for each of some rates.
   std::string text() const;
   Json to_json() const;

@@ -86,10 +86,13 @@ std::array<double, 256> expected_squares(const CodeMap& map) {
   return result;
 }
 
+/// Of an even number of values the mean of the two in the middle.
 double median_of(std::vector<float>& values) {
   const auto middle = values.begin() + std::ssize(values) / 2;
   std::ranges::nth_element(values, middle);
-  return *middle;
+  const double upper = *middle;
+  if (values.size() % 2 == 1) return upper;
+  return (upper + static_cast<double>(*std::max_element(values.begin(), middle))) / 2;
 }
 
 class DifferenceSum {

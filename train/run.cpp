@@ -55,7 +55,10 @@ std::string with_defaults(const std::string& spec, Start start, std::optional<do
                                                                      {"lion", 0.0002},
                                                                      {"came", 0.0001}};
     const auto rate = rates.find(name);
-    lr = rate == rates.end() ? resolve(name).rule->lr() : rate->second;
+    if (name == "adafactor" && is("scale_parameter", "false"))
+      lr = 1e-3;  // as AdamW's: it is not multiplied by the weights' size
+    else
+      lr = rate == rates.end() ? resolve(name).rule->lr() : rate->second;
     if (!lr) return spec;
     rate_text = fmt::format("{:.15g}", start == Start::pretrained ? *lr / 10 : *lr);
   }

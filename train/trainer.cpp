@@ -100,8 +100,8 @@ bool is_free(std::string option) {
 
 void validate(const TrainingOptions& options) {
   Accelerator{accelerator_options(options)};  // refuses its own
-  check(options.epochs > 0 && options.epochs <= 100'000,
-        "epochs is {}; it must lie between 1 and 100,000", options.epochs);
+  check(options.epochs > 0 && options.epochs <= kMostEpochs,
+        "epochs is {}; it must lie between 1 and {}", options.epochs, kMostEpochs);
   check(options.steps >= 0 && options.steps <= i64{1} << 40,
         "steps is {}; it must be at least 0 (0: as many as the epochs have)", options.steps);
   check(options.minutes >= 0 && std::isfinite(options.minutes),

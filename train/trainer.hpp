@@ -18,6 +18,8 @@
 
 namespace minima {
 
+inline constexpr i64 kMostEpochs = 100'000;
+
 struct TrainingOptions {
   i64 epochs = 5;
   BatchSize batch = BatchSize::of_texts(32);

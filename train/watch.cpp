@@ -40,16 +40,21 @@ Alarm Alarm::from_json(const Json& json) {
           json.at("tensor").get<std::string>(), number_at(json, "value"), number_at(json, "usual")};
 }
 
-bool Watch::History::rings(double value, double& usual, bool too_large) {
-  const bool armed = values.size() >= kAlarmMinimum;
-  usual = median({values.begin(), values.end()});
-  if (armed) highest = std::max(highest, usual);
+bool Watch::History::rings(double value, double lr_factor, double& usual, bool too_large) {
+  const bool armed = values.size() >= kAlarmMinimum && measured.size() >= kAlarmMinimum;
+  const double at_full_rate = value / lr_factor;
+  const double usual_at_full_rate = median({values.begin(), values.end()});
+  usual = median({measured.begin(), measured.end()});
+  if (armed) highest = std::max(highest, usual_at_full_rate);
+  const auto spikes = [](double x, double above) { return above > 0 && x > kAlarmLimit * above; };
   const bool wrong = too_large || !std::isfinite(value) ||
-                     (armed && usual > 0 && value > kAlarmLimit * usual && value > highest);
-  if (std::isfinite(value)) {
-    values.push_back(value);
-    if (values.size() > kAlarmWindow) values.pop_front();
-  }
+                     (armed && spikes(value, usual) && spikes(at_full_rate, usual_at_full_rate) &&
+                      at_full_rate > highest);
+  if (std::isfinite(value))
+    for (const auto& [kept, x] : {std::pair{&values, at_full_rate}, {&measured, value}}) {
+      kept->push_back(x);
+      if (kept->size() > kAlarmWindow) kept->pop_front();
+    }
   const bool begins = wrong && !ringing;
   ringing = wrong;
   return begins;
@@ -57,12 +62,12 @@ bool Watch::History::rings(double value, double& usual, bool too_large) {
 
 std::vector<Alarm> Watch::observe(i64 step, double lr_factor, const StepReport& report) {
   std::vector<Alarm> alarms;
-  const auto observe = [&](const std::string& tensor, double value, double scale,
+  const auto observe = [&](const std::string& tensor, double value, double factor,
                            bool too_large = false) {
     double usual = 0;
-    if (histories_[tensor].rings(value / scale, usual, too_large))
+    if (histories_[tensor].rings(value, factor, usual, too_large))
       alarms.push_back({step, tensor.empty() ? Alarm::Of::gradient_norm : Alarm::Of::ratio, tensor,
-                        value, usual * scale});
+                        value, usual});
   };
   if (report.grad_norm) observe("", *report.grad_norm, 1);
   for (const TensorReport& tensor : report.tensors) {
@@ -79,23 +84,29 @@ std::vector<Alarm> Watch::observe(i64 step, double lr_factor, const StepReport& 
 Json Watch::state() const {
   Json state = Json::object();
   for (const auto& [tensor, history] : histories_)
-    state[tensor] = {
-        {"values", history.values}, {"highest", history.highest}, {"ringing", history.ringing}};
+    state[tensor] = {{"values", history.values},
+                     {"measured", history.measured},
+                     {"highest", history.highest},
+                     {"ringing", history.ringing}};
   return state;
 }
 
 void Watch::restore(const Json& state) {
   std::map<std::string, History> histories;
-  const auto sound = [](const Json& entry) {
-    return entry.is_object() && entry.contains("values") && entry["values"].is_array() &&
-           std::ranges::all_of(entry["values"], &Json::is_number) && entry.contains("ringing") &&
-           entry["ringing"].is_boolean() &&
-           (!entry.contains("highest") || entry["highest"].is_number());  // from older versions
+  const auto numbers = [](const Json& list) {
+    return list.is_array() && std::ranges::all_of(list, &Json::is_number);
+  };
+  // Older versions wrote neither "measured" nor "highest".
+  const auto sound = [&](const Json& entry) {
+    return entry.is_object() && entry.contains("values") && numbers(entry["values"]) &&
+           numbers(entry.value("measured", Json::array())) && entry.contains("ringing") &&
+           entry["ringing"].is_boolean() && entry.value("highest", Json(0)).is_number();
   };
   check(state.is_object() && std::ranges::all_of(state, sound),
         "watch: its state is no object of \"values\" and \"ringing\" by tensor");
   for (const auto& [tensor, entry] : state.items())
-    histories[tensor] = {entry["values"].get<std::deque<double>>(), entry.value("highest", 0.0),
+    histories[tensor] = {entry["values"].get<std::deque<double>>(),
+                         entry.value("measured", std::deque<double>()), entry.value("highest", 0.0),
                          entry["ringing"].get<bool>()};
   histories_ = std::move(histories);
 }

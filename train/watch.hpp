@@ -5,7 +5,8 @@
 /// An alarm compares with what was usual: the median of the last 20 watched values, of which there
 /// must be 5. It rings when a value is above 10 times that median and above all that was ever usual
 /// (where training has little left to learn, gradients fall by orders of magnitude and jump back
-/// without harm), and at once when it is not a number (nor the loss) or a tensor above 10⁻³ moves by
+/// without harm); a ratio when that holds as it was measured and also at the full learning rate, divided by the
+/// schedule's factor (a warm-up makes the one rise, momentum that holds earlier, larger steps the other); and at once when it is not a number (nor the loss) or a tensor above 10⁻³ moves by
 /// more than 10 times its own size; once for each tensor and episode, which ends with the first value
 /// below the limit. Values of an episode enter the median, so that a level that stays becomes the
 /// usual one.
@@ -44,26 +45,25 @@ struct Alarm {
 
 class Watch {
  public:
-  /// What rings in this step. Ratios are compared at the full learning rate: divided by
-  /// `lr_factor`, unless that is 0.
+  /// What rings in this step. Ratios count unless `lr_factor` is 0.
   std::vector<Alarm> observe(i64 step, double lr_factor, const StepReport& report);
   /// Forgets which ratios were usual: another optimizer has other steps. The gradient's norm is the
   /// model's and stays.
   void restart() {
     std::erase_if(histories_, [](const auto& history) { return !history.first.empty(); });
   }
-  /// {tensor: {"values": […], "highest", "ringing"}}; restore takes it back. Throws Error for JSON of another form.
+  /// {tensor: {"values": […], "measured": […], "highest", "ringing"}}; restore takes it back. Throws Error for JSON of another form.
   Json state() const;
   void restore(const Json& state);
 
  private:
   struct History {
-    std::deque<double> values;
-    double highest = 0;  ///< of the medians so far
+    std::deque<double> values, measured;  ///< at the full learning rate, and as they were
+    double highest = 0;                   ///< of the medians of `values` so far
     bool ringing = false;
-    /// Whether an episode begins; `usual` becomes the median before `value`. `too_large`: it rings
+    /// Whether an episode begins; `usual` becomes what was measured before `value`, their median. `too_large`: it rings
     /// whatever was usual.
-    bool rings(double value, double& usual, bool too_large);
+    bool rings(double value, double lr_factor, double& usual, bool too_large);
   };
   std::map<std::string, History> histories_;  ///< by tensor; "" the gradient's norm
 };

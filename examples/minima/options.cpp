@@ -321,6 +321,14 @@ void TrainingVerbOptions::tell_of_no_effect() const {
     print_note("note: {} has splits of its own: --split-seed has no effect\n", task.data);
 }
 
+void TrainingVerbOptions::choose_epochs(i64 by_default, const Batches& batches) {
+  if (epochs) return;
+  training.epochs = by_default;
+  if (!steps) return;
+  const i64 an_epoch = total_steps(batches, 1, training.accumulate);
+  training.epochs = std::clamp<i64>((*steps + an_epoch - 1) / an_epoch, 1, kMostEpochs);
+}
+
 Task TrainingVerbOptions::load() {
   // Many texts take a while to tokenize; few are told of when nothing can be refused any more.
   const auto tell = [](const Dataset& data) { print_note("{}\n", data.origin); };
@@ -335,8 +343,8 @@ Task TrainingVerbOptions::load() {
   tell_of_cut(texts.cut, texts.size(), "training texts", loaded.max_length);
   tell_of_overlaps(loaded);
   tell_of_no_effect();
-  if (!epochs) training.epochs = loaded.pretrained ? 3 : default_epochs(loaded.data.train.size());
   const Batches batches = shuffled(loaded.data.train, training.batch, training.seed);
+  choose_epochs(loaded.pretrained ? 3 : default_epochs(loaded.data.train.size()), batches);
   by_step(training.switches, total_steps(batches, training));
   return loaded;
 }

@@ -76,6 +76,8 @@ struct TrainingVerbOptions {
   /// `spec` with --lazy-rows, and with `lr`, or the learning rate that suits it (with_defaults). Throws Error where it has an
   /// lr already.
   std::string resolve_spec(const std::string& spec, std::optional<double> lr = {}) const;
+  /// How many passes there are where they are not given: those that --steps take, or the default.
+  void choose_epochs(i64 by_default, const Batches& batches);
   /// Says on standard error which of these options do nothing with this device and data.
   void tell_of_no_effect() const;
   /// Loads the task, says what it is, and chooses the number of epochs by its size where none was given. Throws Error where

@@ -44,7 +44,6 @@ struct PretrainVerb {
   void run() {
     common.apply();
     training.resolve(common);
-    if (!training.epochs) training.training.epochs = kEpochs;
     training.training.metric = "";  // the last model is kept: no score tells what it is good for
     std::string resolved = spec();
     validate_optimizer(resolved, training.training);
@@ -65,6 +64,7 @@ struct PretrainVerb {
     freeze(model.parameters(), training.training.freeze);
     const Objective objective =
         masked_language_modelling(model, data, hide, training.training, &task.tokenizer);
+    training.choose_epochs(kEpochs, objective.batches);
     print_note("{}\n{} parameters, {} texts of {} tokens\n", task.dataset.origin,
                model.parameter_count(), data.train.size(), data.train.tokens.size());
     tell_of_unknown(task);

@@ -20,9 +20,11 @@ std::string reason_of(Storage storage, const std::string& pattern) {
 }
 
 /// The one place that decides: a storage and the reason.
-std::pair<Storage, std::string> storage_for(const PlannedSlot& planned, const Slot& slot,
+std::pair<Storage, std::string> storage_for(const PlannedSlot& planned, const Shape& parameter,
                                             const StorageOptions& o) {
-  if (slot.shape) return {Storage::fp32, "a sum over many elements"};
+  if (!planned.dense)
+    return {Storage::fp32, planned.shape == parameter ? "a vector's moment, kept as means are"
+                                                      : "no value for each element"};
   for (const auto& [storage, pattern] : overrides(o))
     if (matches(planned.key(), pattern)) return {storage, reason_of(storage, pattern)};
   if (o.state == Storage::block8 && planned.elements() < o.min_8bit_size)
@@ -67,7 +69,8 @@ i64 StatePlan::sum(i64 (PlannedSlot::*count)() const) const {
 std::string StatePlan::table() const {
   std::size_t width = 5;
   for (const PlannedSlot& slot : slots) width = std::max(width, slot.key().size());
-  std::string text;
+  std::string text = fmt::format("{:<{}}  {:<14} {:<7} {:>13}  {}\n", "slot", width, "shape",
+                                 "storage", "bytes", "because");
   for (const PlannedSlot& slot : slots)
     text += fmt::format("{:<{}}  {:<14} {:<7} {:>13}  {}\n", slot.key(), width,
                         fmt::format("{}", slot.shape), storage_name(slot.storage), slot.bytes(),
@@ -105,7 +108,7 @@ std::vector<PlannedSlot> plan_slots(const ParameterShape& parameter, const AnyRu
                         .shape = slot.shape.value_or(parameter.shape),
                         .dense = !slot.shape,
                         .sign = slot.sign};
-    std::tie(planned.storage, planned.reason) = storage_for(planned, slot, options);
+    std::tie(planned.storage, planned.reason) = storage_for(planned, parameter.shape, options);
     if (planned.storage == Storage::block8) planned.block_size = options.block_size;
     result.push_back(std::move(planned));
   }

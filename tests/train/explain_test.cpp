@@ -49,15 +49,51 @@ TEST_CASE("an explained step is the optimizer's step, bit for bit, in fp32, bf16
           if (slot.contains("code")) {
             CHECK(slot["code"] == tensors.at(key + ".codes").data<u8>()[element]);
             same(slot["absmax"], tensors.at(key + ".absmax").data<float>()[element / 256]);
+            same(slot["after"], static_cast<float>(slot["map"].get<double>()) *
+                                    static_cast<float>(slot["absmax"].get<double>()));
           }
-          if (!slot.contains("after")) continue;
-          for (const PlannedSlot& planned : optimizer.state().slots)
-            if (planned.key() == key)
-              same(slot["after"], optimizer.values(planned).data<float>()[element]);
+          for (const PlannedSlot& planned : optimizer.state().slots) {
+            if (planned.key() != key) continue;
+            const Tensor values = optimizer.values(planned);
+            if (planned.dense) {
+              same(slot["after"], values.data<float>()[element]);
+              continue;
+            }
+            REQUIRE(std::ssize(slot["after"]) == values.size());
+            for (i64 i = 0; i < values.size(); ++i)
+              same(slot["after"][static_cast<std::size_t>(i)], values.data<float>()[i]);
+          }
         }
         CHECK(describe(step).find("nan") == std::string::npos);
       }
     }
+}
+
+TEST_CASE("what a step begins with is given whole, and state begins as 0 in 8 bits too") {
+  Explanation explanation("adamw8bit", random_tensor({2, 3}, "w"), {.element = 4});
+  const Json step = explanation.step(random_tensor({2, 3}, "g"));
+  CHECK(step["given"]["weight"][4] == step["value"]["before"]);
+  CHECK(step["given"]["gradient"][4] == step["gradient"]);
+  CHECK(step["given"]["gradient"].size() == 6);
+  for (const Json& slot : step["slots"]) CHECK(slot["before"].dump() == "0.0");
+  CHECK(describe(step).find("element 4 (row 1, column 1) of [2,3]") != std::string::npos);
+  CHECK(describe(step).find("-0 ") == std::string::npos);
+  CHECK(describe(step).find("(-0)") == std::string::npos);
+}
+
+TEST_CASE("momentum of low rank has its letter in the formula, and its factors are told whole") {
+  Explanation explanation("adapm", random_tensor({4, 4}, "w"), {.name = "q_lin.weight"});
+  const Json step = explanation.step(random_tensor({4, 4}, "g"));
+  CHECK(step["lines"].back()["letters"] == "(1 − lr·λ) * p - lr * e / (√v̂ + ε)");
+  CHECK(step["slots"][0]["slot"] == "basis");
+  CHECK(step["slots"][0]["after"].size() == 16);
+}
+
+TEST_CASE("a vector's factors that are 1 say why") {
+  Explanation explanation("came", random_tensor({3}, "w"), {});
+  const std::string text = describe(explanation.step(random_tensor({3}, "g")));
+  CHECK(text.find("√(mean(R)/R)   = 1   a vector has no means of rows") != std::string::npos);
+  CHECK(text.find("√(1/S)         = 1   a vector has no confidence") != std::string::npos);
 }
 
 TEST_CASE("an element that is not there is refused") {

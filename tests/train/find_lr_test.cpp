@@ -25,7 +25,18 @@ TEST_CASE("a loss that blows up does not flatten the curve of a search for a lea
     return text + "\n";
   };
   CHECK(curve.text().find("1.750  " + cells(11)) != std::string::npos);
-  CHECK(curve.text().find("15.000  " + cells(48)) != std::string::npos);
+  CHECK(curve.text().find("15.000  " + cells(48)) == std::string::npos);  // an ellipsis follows
+  CHECK(curve.text().find("from 1.710 to 1.890") != std::string::npos);
+}
+
+TEST_CASE("a search in which the loss hardly falls says that it tells little") {
+  LearningRateCurve curve{"sgd", {1e-3, 1e-2, 1e-1}, {}, {1.792, 1.791, 1.792}, 0, 0, 0};
+  const std::string too_flat = "falls by less than a hundredth";
+  CHECK(curve.text().find(too_flat) != std::string::npos);
+  CHECK(find_lr_page({curve}).find(too_flat) != std::string::npos);
+  curve.smoothed[1] = 1.7;
+  CHECK(curve.text().find(too_flat) == std::string::npos);
+  CHECK(find_lr_page({curve}).find(too_flat) == std::string::npos);
 }
 
 TEST_CASE("the search for a learning rate leaves the weights alone and suggests one that trains") {

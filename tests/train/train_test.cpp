@@ -47,6 +47,8 @@ TEST_CASE(
     "own") {
   register_rule<test::CutMomentum>();
   CHECK(with_defaults("lion") == "lion:lr=0.0002");
+  CHECK(with_defaults("adafactor:scale_parameter=false") ==
+        "adafactor:scale_parameter=false:lr=0.001:relative_step=false");
   CHECK(with_defaults("adamw:state=bf16") == "adamw:state=bf16:lr=0.001");
   CHECK(with_defaults("adamw", Start::pretrained) == "adamw:lr=0.0001");
   CHECK(with_defaults("cut_momentum:beta=0.5") == "cut_momentum:beta=0.5:lr=0.125");

@@ -40,6 +40,19 @@ TEST_CASE("an alarm rings once for an episode, above ten times the running media
   CHECK(count(2e-2) == 1);  // another
 }
 
+TEST_CASE(
+    "a ratio that falls slower than the learning rate is no spike, nor one that a warm-up raises") {
+  // Momentum that holds earlier steps: the rate falls to a thousandth, the updates but to a twentieth.
+  Watch falling;
+  for (int i = 0; i < 20; ++i)
+    CHECK(falling.observe(i + 1, std::pow(10, -i / 6.0), report(1e-2 * std::pow(0.85, i))).empty());
+  Watch rising;
+  for (int i = 0; i < 20; ++i)
+    CHECK(rising.observe(i + 1, std::pow(10, i / 6.0 - 3), report(1e-2 * std::pow(10, i / 6.0 - 3)))
+              .empty());
+  CHECK(rising.observe(21, 1, report(0.5)).size() == 1);
+}
+
 TEST_CASE("a level that stays becomes the usual one") {
   Watch watch;
   i64 step = 0, alarms = 0;
@@ -80,7 +93,8 @@ TEST_CASE("a schedule's rise is no spike, and a weight of zeros has no ratio") {
     const double factor = step * 0.01;
     CHECK(watch.observe(step, factor, report(factor * 1e-3)).empty());
   }
-  CHECK(watch.observe(101, 0.01, report(1.1e-4)).size() == 1);  // eleven times, at this rate
+  CHECK(watch.observe(101, 0.01, report(1.1e-4)).empty());  // eleven times at this rate, and little
+  CHECK(watch.observe(102, 1, report(1.1e-2)).size() == 1);
   CHECK(watch.observe(102, 0, report(0)).empty());
   StepReport zeros = report(1e-3);
   zeros.tensors[0].weight_rms = 0;

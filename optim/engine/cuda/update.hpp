@@ -111,6 +111,7 @@ struct Update {
       for (int s = 0; s < kSlots; ++s) decode(slots[q][s], Storage::block8, codes[s], state[q][s]);
       advance(place(q), Storage::fp32, p, g, state[q]);
     }
+    __syncwarp();  // all have read the block's scales
     for (int s = 0; s < kSlots; ++s) {
       u32 most = 0;
       for (int q = 0; q < kQuads; ++q) most = std::max(most, largest_of(state[q][s]));
