@@ -98,14 +98,15 @@ Dataset assemble(std::string name, std::string origin, const Classes& classes, S
   return dataset;
 }
 
-/// 80/10/10 with every label in equal shares: of n rows with a label, chosen by the seed, n/10
-/// (rounded, at least one where there are three texts) go to dev and as many to test. All rows of a
-/// text, which has the label of its first one, go together, so that none is in two splits: the shares
-/// are met as nearly as this allows, and a text of more rows than a share stays in training. Within a
-/// split the order is the file's.
-Dataset split_by_seed(std::string name, const std::string& origin, const Classes& classes,
-                      Source all, u64 seed) {
-  enum Part : u8 { train, dev, test };
+/// Rows in three parts.
+enum class Part : u8 { train, dev, test };
+
+/// Draws parts from rows, a tenth for each of `wanted`, with every label in equal shares: of n rows with a label, n/10
+/// (rounded, at least one where there are three texts) go to each, chosen by the seed. All rows of a text, which has the
+/// label of its first one, go together, so that none is in two parts: the shares are met as nearly as this allows, and a
+/// text of more rows than a share stays in training. Within a part the order is the file's. Throws Error for too few texts.
+std::map<Part, Source> draw_parts(Source all, const Classes& classes,
+                                  const std::vector<Part>& wanted, u64 seed) {
   using Text = std::vector<std::size_t>;  // its rows
   std::vector<i64> label_of_row;
   for (const Row& row : all.rows) label_of_row.push_back(classes.index(row, all.file));
@@ -113,7 +114,7 @@ Dataset split_by_seed(std::string name, const std::string& origin, const Classes
   for (Text& text : rows_of_texts(all.rows))
     of_label[label_of_row[text.front()]].push_back(std::move(text));
 
-  std::vector<Part> part(all.rows.size(), train);
+  std::vector<Part> part(all.rows.size(), Part::train);
   std::vector<bool> trained(classes.names().size());  // by label
   const auto put = [&](const Text& text, Part where) {
     for (const std::size_t row : text) part[row] = where;
@@ -124,7 +125,7 @@ Dataset split_by_seed(std::string name, const std::string& origin, const Classes
     for (const Text& text : texts) n += text.size(), lightest = std::min(lightest, text.size());
     const std::size_t share = texts.size() < 3 ? 0 : std::max<std::size_t>(1, (n + 5) / 10);
     std::size_t next = 0;
-    for (const Part where : {dev, test})
+    for (const Part where : wanted)
       for (std::size_t rows = 0; rows < share && next < texts.size(); ++next) {
         if (texts[next].size() > std::max(share, lightest)) continue;
         put(texts[next], where);
@@ -133,38 +134,62 @@ Dataset split_by_seed(std::string name, const std::string& origin, const Classes
   }
   // A label that only rows of other labels' texts have may be in no training text: they go there.
   for (std::size_t i = 0; i < part.size(); ++i)
-    if (part[i] == train) trained[label_of_row[i]] = true;
+    if (part[i] == Part::train) trained[label_of_row[i]] = true;
   for (const auto& [label, texts] : of_label)
     for (const Text& text : texts)
       if (std::ranges::any_of(text, [&](std::size_t row) { return !trained[label_of_row[row]]; }))
-        put(text, train);
-  Source parts[] = {{all.file, {}, std::move(all.remarks)}, {all.file, {}}, {all.file, {}}};
+        put(text, Part::train);
+  std::map<Part, Source> parts;
+  for (const Part each : {Part::train, Part::dev, Part::test}) parts[each].file = all.file;
+  parts[Part::train].remarks = std::move(all.remarks);
   for (std::size_t i = 0; i < all.rows.size(); ++i)
     parts[part[i]].rows.push_back(std::move(all.rows[i]));
   check(
-      !parts[dev].rows.empty(),
+      !parts[wanted.front()].rows.empty(),
       "{}: {} texts are too few to split; a label needs three different ones to be in every split",
       all.file, all.rows.size());
+  return parts;
+}
+
+Dataset split_by_seed(std::string name, const std::string& origin, const Classes& classes,
+                      Source all, u64 seed) {
+  std::map<Part, Source> parts = draw_parts(std::move(all), classes, {Part::dev, Part::test}, seed);
   return assemble(
       std::move(name),
       fmt::format("{}, split 80/10/10 by seed {}, labels in equal shares", origin, seed), classes,
-      std::move(parts[train]), std::move(parts[dev]), std::move(parts[test]));
+      std::move(parts[Part::train]), std::move(parts[Part::dev]), std::move(parts[Part::test]));
 }
 
-Dataset from_folder(const fs::path& folder, const ReadOptions& options) {
-  const auto read = [&](const char* split) {
+Dataset from_folder(const fs::path& folder, u64 seed, const ReadOptions& options) {
+  std::map<Part, Source> parts;
+  std::vector<Part> missing;
+  std::string drawn;
+  for (const auto& [part, split] :
+       {std::pair{Part::train, "train"}, {Part::dev, "dev"}, {Part::test, "test"}}) {
     const std::optional<fs::path> path = split_file(folder, split);
-    check(path.has_value(),
-          "{}: has no {}.tsv, nor .csv or .jsonl; a folder holds train, dev and test, a single "
-          "file is split by seed",
-          folder.string(), split);
-    return Source::read(*path, options);
-  };
-  Source train = read("train"), dev = read("dev"), test = read("test");  // complains in this order
+    check(
+        path.has_value() || part != Part::train,
+        "{}: has no train.tsv, nor .csv or .jsonl; a folder holds train and, if not drawn from it, "
+        "dev and test; a single file is split by seed",
+        folder.string());
+    if (path) {
+      parts[part] = Source::read(*path, options);
+    } else {
+      missing.push_back(part);
+      drawn += fmt::format("{}{}", drawn.empty() ? "" : " and ", split);
+    }
+  }
   const std::optional<Classes> names = classes_in(folder);
-  const Classes classes = names ? *names : Classes::of(train.labels());
-  return assemble(folder_name(folder), folder.string(), classes, std::move(train), std::move(dev),
-                  std::move(test));
+  const Classes classes = names ? *names : Classes::of(parts[Part::train].labels());
+  std::string origin = folder.string();
+  if (!missing.empty()) {
+    for (auto& [part, source] : draw_parts(std::move(parts[Part::train]), classes, missing, seed))
+      if (part == Part::train || std::ranges::count(missing, part) > 0)
+        parts[part] = std::move(source);
+    origin += fmt::format(", {} drawn from train by seed {}, labels in equal shares", drawn, seed);
+  }
+  return assemble(folder_name(folder), origin, classes, std::move(parts[Part::train]),
+                  std::move(parts[Part::dev]), std::move(parts[Part::test]));
 }
 
 Dataset from_file(const fs::path& path, u64 seed, const ReadOptions& options) {
@@ -246,7 +271,7 @@ Dataset load_dataset(const std::string& spec, u64 seed, const ReadOptions& read)
   if (spec == "builtin") return builtin();
   if (spec == "debian") return debian(seed);
   std::error_code none;  // a name that cannot be looked up is not there
-  if (fs::is_directory(spec, none)) return from_folder(spec, read);
+  if (fs::is_directory(spec, none)) return from_folder(spec, seed, read);
   check(fs::exists(spec, none), "data: there is no '{}'; give builtin, debian, a folder or a file",
         spec);
   return from_file(spec, seed, read);

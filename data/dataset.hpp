@@ -28,7 +28,8 @@ struct Dataset {
 ///   debian    this machine's package list: description → section. At most 60,000 packages, drawn
 ///             by `seed`; sections with fewer than 200 are left out, a description counts once.
 ///             Split as a file is.
-///   a folder  with train, dev (or validation, valid, val) and test, each a file as below
+///   a folder  with train, dev (or validation, valid, val) and test, each a file as below; of dev and test
+///             what is not there is drawn from train, a tenth each, as a file is split
 ///   a file    .tsv, .csv or .jsonl (readers/table.hpp, readers/jsonl.hpp), split 80/10/10 by `seed`
 ///             with the labels in equal shares (stratified), all rows of a text in one split
 ///

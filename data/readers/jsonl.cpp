@@ -65,8 +65,10 @@ bool JsonLinesReader::read(Row& row) {
     return false;
   }
   const i64 number = lines_.number();
-  if (lines_.line().find_first_not_of(" \t") == std::string_view::npos)
-    bad_row(source_, number, "the line is empty; each line holds a JSON object");
+  if (lines_.line().find_first_not_of(" \t") == std::string_view::npos) {
+    if (number > 1 && lines_.at_blank_end()) return false;
+    bad_row(source_, number, "the line is blank; each line holds a JSON object");
+  }
   Json object;
   try {
     object = parse_json(lines_.line(), fmt::format("{}:{}", source_, number));

@@ -1,5 +1,5 @@
 /// JSON Lines: an object a line, `{"label": "spam", "text": "…"}`; other keys are passed over. A
-/// label is a string, a whole number, true or false; a text is a string.
+/// label is a string, a whole number, true or false; a text is a string. Blank lines at a file's end are passed over.
 #pragma once
 
 #include "data/readers/lines.hpp"

@@ -44,6 +44,18 @@ bool Lines::refill() {
   return !ended_;
 }
 
+bool Lines::at_blank_end() {
+  line_ = end_ = {};
+  if (taken_ < text_at_) return false;
+  for (std::size_t searched = 0;;) {
+    const std::size_t found = rest_.find_first_not_of(" \t\r\n", searched);
+    searched = rest_.size();
+    if (found == rest_.npos && searched <= kMaxLineBytes && refill()) continue;
+    text_at_ = taken_ + std::min(found, searched);
+    return found == rest_.npos && searched <= kMaxLineBytes;
+  }
+}
+
 bool Lines::ready() {
   for (std::size_t searched = 0;;) {
     if (rest_.find('\n', searched) != rest_.npos || descriptor_ < 0 || ended_ ||
@@ -87,6 +99,7 @@ bool Lines::next() {
   line_ = rest_.substr(0, length - carriage_return);
   end_ = rest_.substr(line_.size(), carriage_return + ended);
   rest_.remove_prefix(line_.size() + end_.size());
+  taken_ += dropped + line_.size() + end_.size();
   const std::size_t size = dropped + line_.size();
   if (size > kMaxLineBytes && is_stream_) refuse_over_long();
   if (size > kMaxLineBytes)
@@ -96,8 +109,12 @@ bool Lines::next() {
         "{}: is compressed; unpack it first (gzip -dk)", source_);
   if (const std::size_t at = is_stream_ ? line_.npos : find_invalid_utf8(line_); at != line_.npos)
     bad_row(source_, number_,
-            "byte {} of the line, 0x{:02X}, is not valid UTF-8; convert the file to UTF-8", at + 1,
-            static_cast<u8>(line_[at]));
+            "byte {} of the line, 0x{:02X}, is not valid UTF-8; convert the file to UTF-8 (iconv "
+            "-f {} -t UTF-8)",
+            at + 1, static_cast<u8>(line_[at]),
+            number_ == 1 && (line_.starts_with("\xFF\xFE") || line_.starts_with("\xFE\xFF"))
+                ? "UTF-16"
+                : "WINDOWS-1252, where it comes from there,");
   return true;
 }
 

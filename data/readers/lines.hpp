@@ -53,6 +53,8 @@ class Lines {
   /// file, not UTF-8, and stands behind it then (in a stream within it: an over-long line may have
   /// no end); Error (run time) when reading fails.
   bool next();
+  /// Whether all that is left is blank: many programs end a file so. line() is not valid any more. Not asked of a stream.
+  bool at_blank_end();
   /// Whether next() will return without waiting for a stream: so a program may gather lines while
   /// there are some, and answer at once when a person types them.
   bool ready();
@@ -76,6 +78,8 @@ class Lines {
   std::string_view rest_;  // read and not yet handed out
   std::string_view line_, end_;
   i64 number_ = 0;
+  std::size_t taken_ = 0;    // bytes handed out
+  std::size_t text_at_ = 0;  // the least of them at which at_blank_end has found text
 };
 
 }  // namespace minima

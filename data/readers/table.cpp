@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <optional>
+#include <tuple>
 
+#include "core/nearest.hpp"
 #include "core/split.hpp"
 #include "core/utf8.hpp"
 #include "data/whole_number.hpp"
@@ -22,12 +24,12 @@ std::string joined(const std::vector<std::string>& fields, const std::vector<std
 }  // namespace
 
 void TableReader::begin() {
-  const bool found = read_fields(fields_);
-  check(found, "{}: is empty; expected a header, {}, and one row after another", source_,
+  check(next_fields(), "{}: is empty; expected a header, {}, and one row after another", source_,
         expected());
   if (!options_.no_header && is_row(fields_) && !has_names(fields_)) options_.no_header = true;
   header_ = fields_;
   has_row_ = options_.no_header;
+  row_has_names_ = has_row_ && has_names(fields_);
   const ReadOptions usual;
   labelled_ = !options_.label_column.empty();
   const bool by_place =
@@ -74,13 +76,25 @@ std::size_t TableReader::index_of(const std::string& column, const char* option)
   }
   const auto found = std::ranges::find(header_, column);
   check(found != header_.end(),
-        "{}:1: the header is '{}', without the column '{}'; name the columns with {}", source_,
-        shown(fmt::format("{}", fmt::join(header_, "\t"))), shown(column),
+        "{}:1: the header is '{}', without the column '{}'{} Name the columns with {}", source_,
+        shown(fmt::format("{}", fmt::join(header_, "\t"))), shown(column), hint(column),
         labelled_ ? "--label-column and --text-column, or say --no-header where that is a row"
                   : "--text-column, or say --plain-text where each line is a text");
   check(std::find(found + 1, header_.end(), column) == header_.end(),
         "{}:1: the header has the column '{}' twice", source_, shown(column));
   return static_cast<std::size_t>(found - header_.begin());
+}
+
+std::string TableReader::hint(const std::string& column) const {
+  if (header_.size() == 1)
+    for (const auto& [separator, name, way_out] : {std::tuple{'\t', "tabs", "name the file .tsv"},
+                                                   {',', "commas", "name the file .csv"},
+                                                   {';', "semicolons", "write it with commas"}})
+      if (header_[0].find(separator) != std::string::npos)
+        return fmt::format(
+            " (there are {}, and between the fields of a file of this name {} are expected: {}).",
+            name, separators(), way_out);
+  return did_you_mean(column, header_);
 }
 
 TableReader::Indices TableReader::indices_of(const std::string& columns, const char* option) const {
@@ -107,11 +121,26 @@ std::string TableReader::note() const {
   };
   return fmt::format("no header: {}the text is column {}{}{}",
                      labelled_ ? fmt::format("the label is column {}, ", label_ + 1) : "",
-                     places(text_), pair_.empty() ? "" : ", the second text ", places(pair_));
+                     places(text_), pair_.empty() ? "" : ", the second text ", places(pair_)) +
+         (row_has_names_ ? "; but the first row has the names of columns: is it a header?" : "");
+}
+
+bool TableReader::next_fields() {
+  while (lines_.next()) {
+    row_line_ = lines_.number();
+    const bool blank = lines_.line().find_first_not_of(' ') == std::string_view::npos;
+    if (!blank || row_line_ == 1) {
+      read_fields(fields_);
+      return true;
+    }
+    if (lines_.at_blank_end()) return false;
+    if (header_.size() > 1) bad_row(source_, row_line_, "the line is blank, and others follow");
+  }
+  return false;
 }
 
 bool TableReader::read(Row& row) {
-  if (!has_row_ && !read_fields(fields_)) return false;
+  if (!has_row_ && !next_fields()) return false;
   has_row_ = false;
   if (fields_.size() != header_.size())
     bad_row(source_, row_line_, "the row has {} field{}, the {} {}; found '{}'", fields_.size(),
@@ -123,26 +152,21 @@ bool TableReader::read(Row& row) {
   return true;
 }
 
-bool TsvReader::read_fields(std::vector<std::string>& fields) {
-  if (!lines_.next()) return false;
-  row_line_ = lines_.number();
+void TsvReader::read_fields(std::vector<std::string>& fields) {
   fields = split(lines_.line(), '\t');
-  return true;
 }
 
 bool CsvReader::is_row(const std::vector<std::string>& fields) const {
   return fields.size() > 1 && whole_number(fields.front()).has_value();
 }
 
-bool CsvReader::read_fields(std::vector<std::string>& fields) {
-  if (!lines_.next()) return false;
-  row_line_ = lines_.number();
+void CsvReader::read_fields(std::vector<std::string>& fields) {
   fields.clear();
   for (std::size_t at = 0;; ++at) {  // behind a comma
     std::string& field = fields.emplace_back();
     at = at < lines_.line().size() && lines_.line()[at] == '"' ? read_quoted(at + 1, field)
                                                                : read_plain(at, field);
-    if (at == lines_.line().size()) return true;
+    if (at == lines_.line().size()) return;
   }
 }
 

@@ -6,6 +6,8 @@
 /// stands in quotes, a quote within it is written twice; a backslash is a character like any other.
 /// A file whose first field is a whole number has no header (AG News and its kin), as under
 /// ReadOptions::no_header, unless its first row has both names that are asked for.
+///
+/// Blank lines at a file's end are passed over; between rows each is a bad row, unless texts are the only column.
 #pragma once
 
 #include "data/readers/lines.hpp"
@@ -21,9 +23,10 @@ class TableReader : public RowReader {
   std::string note() const override;
 
  protected:
-  /// Reads the fields of the next row, which begins in line `row_line_`; false at the end. Throws
-  /// BadRow.
-  virtual bool read_fields(std::vector<std::string>& fields) = 0;
+  /// Reads the fields of the row that begins in the present line. Throws BadRow.
+  virtual void read_fields(std::vector<std::string>& fields) = 0;
+  /// What separates fields, for messages: "commas".
+  virtual std::string_view separators() const = 0;
   /// Whether fields that begin a file without a header show that.
   virtual bool is_row(const std::vector<std::string>&) const { return false; }
   bool read(Row& row) override;
@@ -37,6 +40,10 @@ class TableReader : public RowReader {
 
  private:
   using Indices = std::vector<std::size_t>;
+  /// Reads the next row, which begins in line `row_line_`; false at the end. Throws BadRow.
+  bool next_fields();
+  /// Why the header may lack a column: "; did you mean 'Label'?", " (there are semicolons …).", or ".".
+  std::string hint(const std::string& column) const;
   /// Whether the columns of label and text are among them, by name.
   bool has_names(const std::vector<std::string>& fields) const;
   std::size_t index_of(const std::string& column, const char* option) const;
@@ -48,6 +55,7 @@ class TableReader : public RowReader {
 
   std::vector<std::string> header_, fields_;
   bool has_row_ = false;  // the first row, read in search of a header
+  bool row_has_names_ = false;
   bool labelled_ = true;
   std::size_t label_ = 0;
   Indices text_, pair_;
@@ -60,7 +68,8 @@ class TsvReader : public TableReader {
   }
 
  protected:
-  bool read_fields(std::vector<std::string>& fields) override;
+  void read_fields(std::vector<std::string>& fields) override;
+  std::string_view separators() const override { return "tabs"; }
 };
 
 class CsvReader : public TableReader {
@@ -70,7 +79,8 @@ class CsvReader : public TableReader {
   }
 
  protected:
-  bool read_fields(std::vector<std::string>& fields) override;
+  void read_fields(std::vector<std::string>& fields) override;
+  std::string_view separators() const override { return "commas"; }
   bool is_row(const std::vector<std::string>& fields) const override;
 
  private:

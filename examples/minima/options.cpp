@@ -131,14 +131,16 @@ void TrainingVerbOptions::add_to(CLI::App& verb, Texts texts) {
   verb.add_option(
           "--data", task.data,
           texts == Texts::labelled
-              ? "builtin, debian, a folder with train, dev and test, or a .tsv, .csv or .jsonl file"
+              ? "builtin, debian, a folder with train and, if you like, dev and test, or a .tsv, "
+                ".csv or "
+                ".jsonl file"
               : "builtin, debian, a file, or a folder with train and, if you like, dev: .txt, "
                 ".tsv, .csv or .jsonl")
       ->capture_default_str();
   add_read_options(verb, task.read, texts);
   if (texts == Texts::labelled)
     verb.add_option("--split-seed", task.split_seed,
-                    "draws which rows of a single file are dev and test")
+                    "draws which rows of a single file, or of a folder's train, are dev and test")
         ->capture_default_str();
   verb.add_option("--model", task.model,
                   "from scratch: tiny, small, medium, distilbert-base, distilbert-base-cased, or a "
@@ -316,7 +318,9 @@ std::vector<std::string> split_specs(const std::string& option,
 void TrainingVerbOptions::tell_of_no_effect() const {
   if (training.round_tokens > 0 && task.device == Device{})
     print_note("note: --round-tokens is for a GPU and has no effect on the cpu\n");
-  const bool has_splits = task.data == "builtin" || is_folder(task.data);
+  const auto is_given = [&](const char* split) { return split_file(task.data, split).has_value(); };
+  const bool has_splits =
+      task.data == "builtin" || (is_folder(task.data) && is_given("dev") && is_given("test"));
   if (has_splits && task.split_seed != TaskOptions{}.split_seed)
     print_note("note: {} has splits of its own: --split-seed has no effect\n", task.data);
 }

@@ -56,6 +56,27 @@ TEST_CASE("a folder of three splits is loaded, its classes named by labels.txt")
   CHECK(data.dev[1].label == 0);
 }
 
+TEST_CASE("of a folder's dev and test what is not there is drawn from train") {
+  test::Folder folder;
+  std::string rows, own;
+  for (int i = 0; i < 200; ++i) rows += fmt::format("{}\ttext {}\n", i % 2 ? "a" : "b", i);
+  folder.write("train.tsv", table(rows));
+  const Dataset both = load_dataset(folder.path(), 3);
+  CHECK(both.dev.size() == 20);
+  CHECK(both.test.size() == 20);
+  CHECK(both.train.size() == 160);
+  CHECK(test::contains(both.origin, "dev and test drawn from train by seed 3"));
+  folder.write("test.tsv", table("a\tthe one\nb\tthe other\n"));
+  const Dataset dev = load_dataset(folder.path(), 3);
+  REQUIRE(dev.test.size() == 2);
+  CHECK(dev.test[0].text == "the one");
+  CHECK(dev.train.size() == 180);
+  CHECK(std::ranges::count(dev.dev, 0, &Example::label) == 10);
+  CHECK(test::contains(dev.origin, "dev drawn from train by seed 3"));
+  // The same texts as when test is drawn too.
+  for (std::size_t i = 0; i < dev.dev.size(); ++i) CHECK(dev.dev[i].text == both.dev[i].text);
+}
+
 TEST_CASE("where labels.txt holds numbers, a label is a name and never a line's number") {
   test::Folder folder;
   good(folder).write("labels.txt", "1\n2\n3\n");
@@ -93,10 +114,13 @@ TEST_CASE("labels that differ in blanks alone are told of") {
 TEST_CASE("bad data are refused with file, line and reason") {
   test::Folder folder;
   SUBCASE("nothing there") { CHECK(test::contains(error_of_loading("/none"), "no '/none'")); }
-  SUBCASE("a split is missing") {
+  SUBCASE("training texts are missing, or too few to draw from") {
     good(folder);
     std::filesystem::remove(folder.path() + "/dev.tsv");
-    CHECK(test::contains(error_of_loading(folder.path()), "has no dev.tsv"));
+    CHECK(test::contains(error_of_loading(folder.path()), "train.tsv: "));
+    CHECK(test::contains(error_of_loading(folder.path()), "too few to split"));
+    std::filesystem::remove(folder.path() + "/train.tsv");
+    CHECK(test::contains(error_of_loading(folder.path()), "has no train.tsv"));
   }
   SUBCASE("one class only") {
     good(folder).write("train.tsv", table("0\ta\n0\tb\n"));

@@ -4,6 +4,7 @@
 #include "data/dataset.hpp"
 #include "data/readers/debian.hpp"
 #include "data/readers/lines.hpp"
+#include "data/readers/notes.hpp"
 #include "data/readers/reader.hpp"
 #include "tests/data/files.hpp"
 #include "tests/support.hpp"
@@ -83,6 +84,39 @@ TEST_CASE(
   const auto found = csv("3,title,text\n4,a,b\n");  // a number is no column's name
   REQUIRE(found.size() == 2);
   CHECK(found[1].text == "a b");
+}
+
+TEST_CASE("blank lines at a file's end are passed over, in a table of texts alone everywhere") {
+  for (const char* end : {"\n", "\n\n", " \n\r\n  ", "\r\n"}) {
+    CAPTURE(std::string(end));
+    CHECK(tsv(std::string("label\ttext\n0\ta\n") + end).size() == 1);
+    CHECK(csv(std::string("label,text\n0,a\n") + end).size() == 1);
+    CHECK(parse_rows(std::string("{\"label\": 0, \"text\": \"a\"}\n") + end, Format::jsonl,
+                     "x.jsonl", {})
+              .size() == 1);
+  }
+  test::Folder folder;
+  const std::string rows = "label\ttext\n0\ta\n";
+  // More than is read at once, and more than a file ends with.
+  CHECK(read_rows(folder.write("long.tsv", rows + std::string(600'000, '\n'))).size() == 1);
+  CHECK_THROWS_AS(read_rows(folder.write("longer.tsv", rows + std::string(2'000'000, '\n'))),
+                  Error);
+  const auto skipping =
+      open_rows(folder.write("gaps.tsv", rows + std::string(300'000, '\n') + "1\tb\n\n"),
+                {.skip_bad_rows = true});
+  CHECK(all_rows(*skipping).size() == 2);
+  CHECK(skipping->skipped() == 300'000);
+  CHECK(csv("text\na\n\nb\n\n", {.label_column = ""}).size() == 2);
+}
+
+TEST_CASE("a header under --no-header is told of") {
+  const auto note = [](const std::string& text) {
+    const auto rows = open_rows(text, Format::csv, "x.csv", {.no_header = true});
+    all_rows(*rows);
+    return rows->note();
+  };
+  CHECK(test::contains(note("label,text\n0,a\n"), "has the names of columns: is it a header?"));
+  CHECK(!test::contains(note("0,text\n0,a\n"), "is it a header?"));
 }
 
 TEST_CASE("a first field that is a number does not make a row of a header that has both names") {
