@@ -26,11 +26,8 @@ std::vector<Example> separated(std::vector<Example> examples) {
   return texts;
 }
 
-std::unique_ptr<RowReader> open_texts(const fs::path& path, ReadOptions read) {
-  if (!read.plain_text && ending(path) != ".txt") {
-    read.label_column.clear();
-    return open_rows(path, read);
-  }
+std::unique_ptr<RowReader> open_texts(const fs::path& path, const ReadOptions& read) {
+  if (!is_plain_text(path, read)) return open_unlabelled_rows(path, read);
   const ReadOptions usual;
   check(read.text_column == usual.text_column && read.pair_column.empty() && !read.no_header,
         "{}: is plain text, a text a line; --text-column, --pair-column and --no-header are for "
@@ -68,6 +65,15 @@ void hold_out(Dataset& dataset, const std::string& file, u64 seed) {
 }
 
 }  // namespace
+
+bool is_plain_text(const fs::path& path, const ReadOptions& read) {
+  return read.plain_text || ending(path) == ".txt";
+}
+
+std::unique_ptr<RowReader> open_unlabelled_rows(const fs::path& path, ReadOptions read) {
+  read.label_column.clear();
+  return open_rows(path, read);
+}
 
 Dataset load_texts(const std::string& spec, u64 seed, ReadOptions read) {
   if (spec == "builtin" || spec == "debian") {

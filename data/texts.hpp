@@ -21,4 +21,10 @@ namespace minima {
 /// concern it, and for a file without two different texts.
 Dataset load_texts(const std::string& spec, u64 seed, ReadOptions read = {});
 
+/// Whether a file is plain text, a text a line.
+bool is_plain_text(const std::filesystem::path& path, const ReadOptions& read);
+/// The rows of another file, whose labels, where it has some, are not read. Throws Error as open_rows does.
+std::unique_ptr<RowReader> open_unlabelled_rows(const std::filesystem::path& path,
+                                                ReadOptions read);
+
 }  // namespace minima

@@ -236,14 +236,14 @@ void refuse_used_folder(const fs::path& run) {
 }
 
 void refuse_earlier_run(const fs::path& run) {
+  check(!is_there(run / "final"),
+        "{}: has the model of an earlier run; name another folder, or remove this one first",
+        run.string());
   const std::vector<i64> steps = steps_of(run / "checkpoints");
   check(steps.empty(),
         "{}: has checkpoints of an earlier run (the last after step {}); go on with it (--resume "
         "{}), or name another folder",
         run.string(), steps.empty() ? 0 : steps[0], run.string());
-  check(!is_there(run / "final"),
-        "{}: has the model of an earlier run; name another folder, or remove this one first",
-        run.string());
   check(!is_there(run / "comparison.json"),
         "{}: has a comparison; go on with it (minima compare --resume {}), or name another folder",
         run.string(), run.string());

@@ -7,6 +7,7 @@
 #include "train/finetuning.hpp"
 #include "train/machine.hpp"
 #include "train/model_directory.hpp"
+#include "train/predictions.hpp"
 #include "train/run_record.hpp"
 #include "train/state_use.hpp"
 #include "train/worst.hpp"
@@ -182,6 +183,10 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
     write_folder(directory / "final", [&](const std::filesystem::path& folder) {
       save_model(folder, task.tokenizer, task.max_length, *run.model);
       optimizer.save(folder / "optimizer.safetensors");
+      const bool pairs = task.config.pairs;
+      write_file(folder / "predictions.csv",
+                 predictions_header(pairs) +
+                     predictions_rows(logits, task.dataset.test, task.dataset.label_names, pairs));
     });
     record["state"] = describe_state(StateFile(directory / "final"));
   }

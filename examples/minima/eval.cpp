@@ -2,6 +2,8 @@
 #include <cmath>
 #include <set>
 
+#include "core/file.hpp"
+#include "core/utf8.hpp"
 #include "data/classes.hpp"
 #include "data/readers/notes.hpp"
 #include "examples/minima/options.hpp"
@@ -9,6 +11,7 @@
 #include "examples/minima/verbs.hpp"
 #include "train/classification.hpp"
 #include "train/model_directory.hpp"
+#include "train/predictions.hpp"
 
 namespace minima {
 namespace {
@@ -18,7 +21,7 @@ constexpr std::size_t kTexts = 4096;
 
 struct EvalVerb {
   CommonOptions common;
-  std::string model, data;
+  std::string model, data, predictions;
   ReadOptions read;
 
   /// What the labels of the file mean where a labels.txt beside it names the classes, as in training; else
@@ -36,8 +39,21 @@ struct EvalVerb {
     return result;
   }
 
+  [[noreturn]] void refuse_label(const Row& row, const std::vector<std::string>& names) const {
+    constexpr std::size_t kShown = 20;
+    const std::vector<std::string> some(names.begin(),
+                                        names.begin() + std::min(names.size(), kShown));
+    fail(
+        "{}:{}: label '{}' is not one of the model's: {}{}; leave such rows out, or rename the "
+        "label",
+        data, row.line, shown(row.label), fmt::format("{}", fmt::join(some, ", ")),
+        names.size() > kShown ? fmt::format(", … ({} in all)", names.size()) : "");
+  }
+
   void run() {
     common.apply();
+    check(predictions.empty() || !is_there(predictions),
+          "--predictions {}: is there already; name another file", predictions);
     const TextClassifier classifier = load_model(model);
     const std::vector<std::string>& names = classifier.label_names;
     const i64 labels = classifier.model->config.labels;
@@ -50,26 +66,38 @@ struct EvalVerb {
     Evaluation result{ConfusionMatrix(labels), 0};
     std::vector<Example> texts;
     i64 cut = 0;
-    const auto evaluate_texts = [&] {
+    const bool pairs = !read.pair_column.empty();
+    const auto evaluate_texts = [&](const Append& append) {
       if (texts.empty()) return;
       const TokenizedSplit split = tokenize(classifier.tokenizer, texts, classifier.max_length);
-      result.add(evaluate(*classifier.model, split));
+      const Tensor logits = predict(*classifier.model, split);
+      result.add(evaluate(logits, split));
       cut += split.cut;
-      texts.clear();
       if (!std::isfinite(result.loss))
         fail_at_run_time("the loss is {}; the weights of {} are damaged", result.loss, model);
+      if (append) {
+        const std::string table = predictions_rows(logits, texts, names, pairs);
+        append(table.data(), table.size());
+      }
+      texts.clear();
     };
     const Classes classes = this->classes();
     const auto rows = open_rows(data, read);
-    for (Row row; rows->next(row);) {
-      // A number is a name in labels.txt before it is one of the model's classes: their orders may differ.
-      const std::optional<i64> label = class_of(classes.name_of(row.label), names);
-      check(label.has_value(), "{}:{}: label '{}' is not one of the model's: {}", data, row.line,
-            row.label, fmt::format("{}", fmt::join(names, ", ")));
-      texts.push_back({std::move(row.text), *label, std::move(row.pair)});
-      if (texts.size() == kTexts) evaluate_texts();
-    }
-    evaluate_texts();
+    const auto evaluate_all = [&](const Append& append) {
+      if (append) append(predictions_header(pairs).data(), predictions_header(pairs).size());
+      for (Row row; rows->next(row);) {
+        // A number is a name in labels.txt before it is one of the model's classes: their orders may differ.
+        const std::optional<i64> label = class_of(classes.name_of(row.label), names);
+        if (!label) refuse_label(row, names);
+        texts.push_back({std::move(row.text), *label, std::move(row.pair)});
+        if (texts.size() == kTexts) evaluate_texts(append);
+      }
+      evaluate_texts(append);
+    };
+    if (predictions.empty())
+      evaluate_all({});
+    else
+      write_file(predictions, evaluate_all);
     for (const std::string& note : notes(*rows)) print_note("{}: {}\n", data, note);
     const i64 count = result.confusion.total();
     tell_of_cut(cut, count, "texts", classifier.max_length);
@@ -100,6 +128,8 @@ void add_eval(CLI::App& app) {
   const auto options = std::make_shared<EvalVerb>();
   verb.add_option("model,--model", options->model, "model directory")->required();
   verb.add_option("data", options->data, "a .tsv, .csv or .jsonl file")->required();
+  verb.add_option("--predictions", options->predictions,
+                  "a .csv to write: of each text label, predicted, probability, text");
   add_read_options(verb, options->read);
   options->common.add_device(verb);
   verb.add_option("--threads", options->common.threads, "threads that compute (0: all cores)");

@@ -28,20 +28,30 @@ std::string describe(const CLI::App& app, const CLI::ParseError& error, int argc
     for (const CLI::App* known : app.get_subcommands([](const CLI::App*) { return true; }))
       names.push_back(known->get_name());
   const bool unknown = dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr;
+  std::vector<std::string> extras;  // as they were given: CLI11 names the last one first
   for (int i = 1; i < argc; ++i) {
     const std::string word = std::string(argv[i]).substr(0, std::string(argv[i]).find('='));
     const bool no_verb = verb == &app && i == 1;  // of which CLI11's message says nothing
     if (((!unknown || message.find(word) == std::string::npos) && !no_verb) ||
         word == verb->get_name() || std::ranges::count(names, word))
       continue;
-    if (no_verb && !word.starts_with('-')) message = fmt::format("there is no verb '{}'", word);
+    if (no_verb && !word.starts_with('-')) {
+      message = fmt::format("there is no verb '{}'{}", word, minima::did_you_mean(word, names));
+      break;
+    }
+    extras.push_back(word);
+  }
+  if (unknown && !extras.empty()) {
+    const std::string& word = extras.front();
+    message = fmt::format("not expected: {}", fmt::join(extras, " "));
     std::error_code none;
-    if (unknown && std::filesystem::exists(word, none) &&
-        verb->get_description().find("of standard input") != std::string::npos)
+    const bool is_there = std::filesystem::exists(word, none);
+    if (is_there && verb->get_name() == "tokenize")
       message += fmt::format(". Lines come by standard input: < {}", word);
+    else if (is_there && std::ranges::count(names, "--data"))
+      message += fmt::format(". Data are named by an option: --data {}", word);
     else
       message += minima::did_you_mean(word, names);
-    break;
   }
   return message + fmt::format(" (minima {}--help lists what there is)",
                                verb == &app ? "" : verb->get_name() + " ");

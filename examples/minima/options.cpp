@@ -9,6 +9,7 @@
 #include "core/file.hpp"
 #include "examples/minima/configuration.hpp"
 #include "examples/minima/terminal.hpp"
+#include "train/classification.hpp"
 
 namespace minima {
 void CommonOptions::add_to(CLI::App& verb) {
@@ -125,6 +126,44 @@ void tell_of_overlaps(const Task& task) {
       dev_in_train, task.dataset.dev.size(),
       of_test(fmt::format(" and {} of {} test texts", test_in_train, test)),
       of_test(fmt::format(", and {} test texts are dev texts", test_in_dev)));
+}
+
+void tell_of_rare_classes(const Task& task) {
+  constexpr std::size_t kNamed = 5;
+  const std::vector<std::string>& names = task.dataset.label_names;
+  std::vector<bool> judged(names.size());
+  for (const auto* split : {&task.dataset.dev, &task.dataset.test})
+    for (const Example& example : *split) judged[static_cast<std::size_t>(example.label)] = true;
+  std::vector<std::string> unjudged;
+  for (std::size_t label = 0; label < names.size(); ++label)
+    if (!judged[label]) unjudged.push_back(fmt::format("'{}'", names[label]));
+  if (unjudged.empty()) return;
+  const std::size_t more = unjudged.size() - std::min(unjudged.size(), kNamed);
+  unjudged.resize(unjudged.size() - more);
+  print_note("note: no text of dev or test is of class {}{}: how well it is told stays unknown\n",
+             fmt::format("{}", fmt::join(unjudged, ", ")),
+             more > 0 ? fmt::format(" and {} others", more) : "");
+}
+
+void tell_of_heavy_class(const Task& task, const TrainingOptions& training) {
+  constexpr double kHeavy = 20;  // times the median
+  const std::vector<double> weights =
+      class_weights(training.class_weights, task.data.train, task.config.labels);
+  if (weights.empty()) return;
+  std::vector<double> sorted = weights;
+  std::ranges::sort(sorted);
+  const double median = sorted[sorted.size() / 2];
+  const auto heaviest = std::ranges::max_element(weights);
+  if (!(*heaviest > kHeavy * median)) return;
+  print_note(
+      "minima: warning: --class-weights: '{}' counts {:.3g}, {:.3g} times the median class, so "
+      "that few texts "
+      "steer training{}; numbers of your own (1,1,5) bound it\n",
+      task.dataset.label_names[static_cast<std::size_t>(heaviest - weights.begin())], *heaviest,
+      *heaviest / median,
+      training.label_smoothing > 0
+          ? ", and by label smoothing it has a part in the loss of every text"
+          : "");
 }
 
 void TrainingVerbOptions::add_to(CLI::App& verb, Texts texts) {
@@ -346,6 +385,8 @@ Task TrainingVerbOptions::load() {
   const TokenizedSplit& texts = loaded.data.train;
   tell_of_cut(texts.cut, texts.size(), "training texts", loaded.max_length);
   tell_of_overlaps(loaded);
+  tell_of_rare_classes(loaded);
+  tell_of_heavy_class(loaded, training);
   tell_of_no_effect();
   const Batches batches = shuffled(loaded.data.train, training.batch, training.seed);
   choose_epochs(loaded.pretrained ? 3 : default_epochs(loaded.data.train.size()), batches);

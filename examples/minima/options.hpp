@@ -57,6 +57,11 @@ void tell_of_cut(i64 cut, i64 texts, std::string_view what, i64 max_length);
 /// Says there that texts of one split are in another.
 void tell_of_overlaps(const Task& task);
 
+/// Says there which classes no evaluation sees.
+void tell_of_rare_classes(const Task& task);
+/// Warns there of a class that counts far more than others in training's loss.
+void tell_of_heavy_class(const Task& task, const TrainingOptions& training);
+
 /// What is trained on what, and how: --data, --model, --epochs, --batch, …
 struct TrainingVerbOptions {
   TaskOptions task;

@@ -1,16 +1,18 @@
-/// minima predict: labels lines from standard input.
+/// minima predict: labels the lines of standard input, or the texts of a file.
 #include <unistd.h>
 
 #include <cerrno>
-#include <cmath>
 #include <cstring>
 
-#include "data/readers/lines.hpp"
+#include "core/utf8.hpp"
+#include "data/readers/notes.hpp"
+#include "data/texts.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"
 #include "train/classification.hpp"
 #include "train/model_directory.hpp"
+#include "train/predictions.hpp"
 
 namespace minima {
 namespace {
@@ -20,50 +22,115 @@ namespace {
 /// into batches by their tokens.
 constexpr std::size_t kLines = 256, kBytes = 1 << 18;
 
-struct PredictVerb {
-  CommonOptions common;
-  std::string model;
-  bool pairs = false;
+/// Texts one after another, from lines or rows.
+class TextSource {
+ public:
+  /// Lines of standard input, or of a file of plain text; `pairs`: text<TAB>text.
+  TextSource(Lines lines, bool pairs) : lines_(std::move(lines)), pairs_(pairs) {}
+  explicit TextSource(std::unique_ptr<RowReader> rows) : rows_(std::move(rows)) {}
 
-  i64 answered = 0;  // lines
-
-  /// The next line; false at the end.
-  bool read(Lines& input, Example& example) const {
-    if (!input.next()) return false;
-    example = {std::string(input.line()), 0};
-    if (!pairs) return true;
-    const auto [first, second] = pair_of("predict", input);
+  /// The next text, and the line that it begins in; false at the end.
+  bool next(Example& example, i64& line) {
+    if (rows_) {
+      Row row;
+      if (!rows_->next(row)) return false;
+      example = {std::move(row.text), 0, std::move(row.pair)};
+      line = row.line;
+      return true;
+    }
+    if (!lines_->next()) return false;
+    line = lines_->number();
+    example = {std::string(lines_->line()), 0};
+    if (!pairs_) return true;
+    const auto [first, second] = pair_of("predict", *lines_);
     example = {std::string(first), 0, std::string(second)};
     return true;
   }
+  /// Whether next() will return without waiting.
+  bool ready() { return rows_ || lines_->ready(); }
+  std::vector<std::string> notes() const {
+    return rows_ ? minima::notes(*rows_) : std::vector<std::string>();
+  }
 
-  void answer(const TextClassifier& classifier, const std::vector<Example>& lines) {
-    const TokenizedSplit split = tokenize(classifier.tokenizer, lines, classifier.max_length);
+ private:
+  std::optional<Lines> lines_;
+  std::unique_ptr<RowReader> rows_;
+  bool pairs_ = false;
+};
+
+/// How many texts are of a kind, and where the first is.
+struct Count {
+  i64 texts = 0, first = 0;
+  void add(i64 line) {
+    if (texts++ == 0) first = line;
+  }
+};
+
+struct PredictVerb {
+  CommonOptions common;
+  std::string model, data;
+  ReadOptions read;
+  bool pairs = false;
+
+  i64 answered = 0;
+  Count cut, empty, no_utf8;
+
+  TextSource source() const {
+    if (data.empty()) {
+      check(read == ReadOptions(),
+            "predict: --text-column, --pair-column, --no-header, --skip-bad-rows and --plain-text "
+            "are "
+            "for a file; standard input is lines (--pairs: text<TAB>text)");
+      return {Lines::of_stream(STDIN_FILENO, "standard input"), pairs};
+    }
+    if (is_plain_text(data, read)) return {Lines(std::filesystem::path(data)), pairs};
+    check(!pairs, "predict: --pairs is for lines; name the column of second texts: --pair-column");
+    return TextSource(open_unlabelled_rows(data, read));
+  }
+
+  void answer(const TextClassifier& classifier, const std::vector<Example>& texts,
+              const std::vector<i64>& lines) {
+    const TokenizedSplit split = tokenize(classifier.tokenizer, texts, classifier.max_length);
     const Tensor logits = predict(*classifier.model, split);
     const i64 labels = classifier.model->config.labels;
+    cut.texts += split.cut;
     for (i64 i = 0; i < split.size(); ++i) {
       const float* row = logits.data<float>() + i * labels;
+      const i64 line = lines[static_cast<std::size_t>(i)];
+      const Example& text = texts[static_cast<std::size_t>(i)];
       ++answered;
       if (!std::all_of(row, row + labels, [](float logit) { return std::isfinite(logit); }))
-        fail_at_run_time("line {}: a logit is not finite; the weights of {} are damaged", answered,
+        fail_at_run_time("line {}: a logit is not finite; the weights of {} are damaged", line,
                          model);
+      if (split.length(i) <= (text.pair.empty() ? 2 : 3)) empty.add(line);  // [CLS] and [SEP] alone
+      if (find_invalid_utf8(text.text) != text.text.npos) no_utf8.add(line);
       const i64 best = std::max_element(row, row + labels) - row;
       const std::string& name = classifier.label_names[static_cast<std::size_t>(best)];
       if (!common.json) {
         fmt::print("{}\n", for_output(name));
         continue;
       }
-      double sum = 0;
-      for (i64 label = 0; label < labels; ++label)
-        sum += std::exp(static_cast<double>(row[label] - row[best]));
-      Json probabilities = Json::object();
-      for (i64 label = 0; label < labels; ++label)
-        probabilities[classifier.label_names[static_cast<std::size_t>(label)]] =
-            std::exp(static_cast<double>(row[label] - row[best])) / sum;
-      fmt::print("{}\n", Json{{"label", name}, {"probabilities", std::move(probabilities)}}.dump());
+      const std::vector<double> p = probabilities(row, labels);
+      Json document = {{"label", name}, {"probabilities", Json::object()}};
+      for (std::size_t label = 0; label < p.size(); ++label)
+        document["probabilities"][classifier.label_names[label]] = p[label];
+      if (!data.empty()) document["line"] = line;
+      fmt::print("{}\n", document.dump());
     }
     if (std::fflush(stdout) != 0)
       fail_at_run_time("standard output cannot be written: {}", std::strerror(errno));
+  }
+
+  /// Of what an answer says little.
+  void tell_of_poor_texts(i64 max_length) const {
+    tell_of_cut(cut.texts, answered, "texts", max_length);
+    const auto tell = [&](const Count& count, const char* what) {
+      if (count.texts > 0)
+        print_note("{} of {} texts {} (the first in line {})\n", count.texts, answered, what,
+                   count.first);
+    };
+    tell(empty, "have no word: their labels say nothing");
+    tell(no_utf8, "are not valid UTF-8: what is not was left out");
   }
 
   void run() {
@@ -71,35 +138,47 @@ struct PredictVerb {
     const TextClassifier classifier = load_model(model);
     classifier.model->to(common.place());
     for (const std::string& note : classifier.notes) print_note("{}\n", note);
-    tell_of_pairs(classifier, model, pairs, "--pairs, text<TAB>text");
-    Lines input = Lines::of_stream(STDIN_FILENO, "standard input");
-    std::vector<Example> lines;
+    tell_of_pairs(classifier, model, pairs || !read.pair_column.empty(),
+                  data.empty() ? "--pairs, text<TAB>text" : "--pair-column");
+    TextSource input = source();
+    std::vector<Example> texts;
+    std::vector<i64> lines;
     std::size_t bytes = 0;
     const auto answer_all = [&] {
-      if (!lines.empty()) answer(classifier, std::exchange(lines, {}));
-      bytes = 0;
+      if (!texts.empty()) answer(classifier, texts, lines);
+      texts.clear(), lines.clear(), bytes = 0;
     };
     try {
-      for (Example line; read(input, line);) {
-        bytes += input.line().size();
-        lines.push_back(std::move(line));
-        if (lines.size() == kLines || bytes >= kBytes || !input.ready()) answer_all();
+      i64 line = 0;
+      for (Example text; input.next(text, line);) {
+        bytes += text.text.size() + text.pair.size();
+        texts.push_back(std::move(text)), lines.push_back(line);
+        if (texts.size() == kLines || bytes >= kBytes || !input.ready()) answer_all();
       }
     } catch (const Error&) {
       answer_all();  // what came before a bad line
       throw;
     }
     answer_all();
+    for (const std::string& note : input.notes()) print_note("{}: {}\n", data, note);
+    tell_of_poor_texts(classifier.max_length);
   }
 };
 
 }  // namespace
 
 void add_predict(CLI::App& app) {
-  CLI::App& verb = *app.add_subcommand("predict", "label the lines of standard input");
-  verb.footer("A line has at most a megabyte (2^20 bytes).");
+  CLI::App& verb =
+      *app.add_subcommand("predict", "label the lines of standard input, or the texts of a file");
+  verb.footer(
+      "A label a line, in the order of the texts; --json: label, probabilities and, of a file, the "
+      "line that the\n"
+      "text begins in. A line has at most a megabyte (2^20 bytes).");
   const auto options = std::make_shared<PredictVerb>();
   verb.add_option("model,--model", options->model, "model directory")->required();
+  verb.add_option("data", options->data,
+                  "a .txt, .tsv, .csv or .jsonl file (default: standard input)");
+  add_read_options(verb, options->read, Texts::plain);
   options->common.add_device(verb);
   verb.add_option("--threads", options->common.threads, "threads that compute (0: all cores)");
   verb.add_flag("--pairs", options->pairs, "each line is a pair: text<TAB>text");

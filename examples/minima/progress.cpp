@@ -109,7 +109,7 @@ void Progress::evaluation(const EvaluationRecord& record) {
   if (const auto accuracy = record.dev.find("accuracy"))
     scores = fmt::format("  dev accuracy {:.1f} %", 100 * *accuracy);
   if (const auto f1 = record.dev.find("macro_f1"))
-    scores += fmt::format("  F1 {:.1f} %", 100 * *f1);
+    scores += fmt::format("  macro-F1 {:.1f} %", 100 * *f1);
   say(fmt::format("epoch {}  step {}  train loss {:.3f}  dev loss {:.3f}{}  {:.1f} s\n",
                   record.epoch, record.step, record.train_loss, record.dev.loss, scores,
                   record.seconds));

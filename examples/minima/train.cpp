@@ -39,6 +39,16 @@ struct TrainVerb {
                                 : fmt::format(" (by {} on dev, {:.3f})", metric, dev.score(metric));
   }
 
+  /// What counting words achieves, and what to think of a model that does not.
+  static std::string yardstick(const Json& bag_of_words, double accuracy) {
+    const double words = bag_of_words["test"].get<double>();
+    return fmt::format(
+        "for scale: a bag of words (naive Bayes) has {:.1f} % on test{}\n", 100 * words,
+        words > accuracy ? ", more than this model: more texts, longer training, another "
+                           "learning rate (--find-lr) or a pre-trained model may help"
+                         : "");
+  }
+
   void find_learning_rates();
 
   void run() {
@@ -101,9 +111,10 @@ struct TrainVerb {
       if (!flaw.empty()) print_text("\n{}\n", flaw);
     print_text(
         "\nbest epoch {}{}: dev accuracy {:.1f} %, test accuracy {:.1f} %, macro-F1 {:.1f} %, loss "
-        "{:.3f}\n\n{}\nmodel: {}\nreport: {}\n",
+        "{:.3f}\n{}\n{}\nmodel: {}\nreport: {}\n",
         done.result.best_epoch(), by_metric(done.result.dev()), 100 * done.result.dev().accuracy(),
         100 * done.test.accuracy(), 100 * done.test.macro_f1(), done.test.loss,
+        yardstick(report["data"]["bag_of_words"], done.test.accuracy()),
         table(done.test, task.dataset.label_names), (directory.path / "final").string(),
         report["report"].get<std::string>());
     if (const std::string warning = task.config.export_warning(); !warning.empty())

@@ -128,7 +128,7 @@ TEST_CASE(
       {"train --find-lr --optimizer adamw,", {"--optimizer 'adamw,'", "empty"}},
       {"compare --optimizers adamw,adafactorr", {"adafactorr", "adafactor"}},
       {"compare --optimizers adafactor:lr=1e-3", {"relative_step"}},
-      {"compare --lr 1", {"--lr. (minima compare --help"}},
+      {"compare --lr 1", {"not expected: --lr 1. (minima compare --help"}},
   };
   CHECK(table.size() >= 40);
   for (const Refusal& refusal : table) {
@@ -141,6 +141,13 @@ TEST_CASE(
         std::string::npos);
   check_refused(shell, "trian", {"there is no verb 'trian'", "did you mean 'train'?"}, "");
   check_refused(shell, "nosuch", {"there is no verb 'nosuch'"}, "");
+  check_refused(shell, "train --dev dev.tsv", {"not expected: --dev dev.tsv. (minima train --help"},
+                "");
+  check_refused(shell, "train --epoch 3", {"not expected: --epoch 3; did you mean '--epochs'?"},
+                "");
+  shell.write("texts.csv", "label,text\n");
+  check_refused(shell, "train texts.csv",
+                {"not expected: texts.csv. Data are named by an option: --data texts.csv"}, "");
   check_refused(shell, "memory extra", {"not expected: extra. (minima memory --help"}, "");
   check_refused(shell, "train --vocabulary 10", {"10"});
   check_refused(shell, "train --resume a --out b", {"--resume", "--out", "exclude"}, "");

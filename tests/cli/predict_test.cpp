@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "core/file.hpp"
+#include "core/json.hpp"
 #include "tests/cli/shell.hpp"
 
 using namespace minima;
@@ -40,10 +41,54 @@ TEST_CASE("predict answers a line as soon as it is typed, and keeps the order of
   CHECK(joined(answers) == forward);
 }
 
-TEST_CASE("a file that is given to predict or tokenize is to be its standard input") {
+TEST_CASE("predict labels the texts of a file as it does lines, and says in which line they are") {
+  const Shell shell;
+  REQUIRE(shell.minima(std::string("train --out run") + kTiny).code == 0);
+  const std::string lines = "my parcel is late\nthe app crashes, again\n";
+  shell.write("lines.txt", lines);
+  shell.write("table.csv", "id,text\n1,my parcel is late\n2,\"the app crashes, again\"\n");
+  shell.write("more.tsv", "no\tone\n");
+  const std::string answers = shell.minima("predict run/final", lines).out;
+  CHECK(std::ranges::count(answers, '\n') == 2);
+  CHECK(shell.minima("predict run/final lines.txt").out == answers);
+  CHECK(shell.minima("predict run/final table.csv").out == answers);
+  shell.write("two.csv", "id,text\n1,\"my parcel\nis late\"\n2,the app\n");
+  const std::string json = shell.minima("predict run/final two.csv --json").out;
+  std::vector<i64> at;
+  for (std::istringstream stream(json); stream;) {
+    std::string line;
+    if (std::getline(stream, line)) at.push_back(parse_json(line, "predict")["line"].get<i64>());
+  }
+  CHECK(at == std::vector<i64>{2, 4});
+  for (const auto& [arguments, told] : {std::pair("more.tsv", "without the column 'text'"),
+                                        {"--text-column body", "are for a file"},
+                                        {"table.csv --pairs", "--pair-column"}}) {
+    const Answer refused = shell.minima(std::string("predict run/final ") + arguments);
+    CHECK(refused.code == 2);
+    CHECK(refused.err.find(told) != std::string::npos);
+  }
+}
+
+TEST_CASE("predict says how many texts are cut, have no word, or are not UTF-8") {
+  const Shell shell;
+  REQUIRE(shell.minima(std::string("train --out run") + kTiny).code == 0);
+  std::string many;
+  for (int i = 0; i < 40; ++i) many += "parcel ";
+  const Answer answer =
+      shell.minima("predict run/final", "my parcel\n\n" + many + "\n \ncaf\xE9 is late\n");
+  CHECK(answer.code == 0);
+  CHECK(std::ranges::count(answer.out, '\n') == 5);
+  for (const char* note : {"1 of 5 texts are cut at 16 tokens",
+                           "2 of 5 texts have no word: their labels say "
+                           "nothing (the first in line 2)",
+                           "1 of 5 texts are not valid UTF-8"})
+    CHECK(answer.err.find(note) != std::string::npos);
+  CHECK(shell.minima("predict run/final", "my parcel\n").err.empty());
+}
+
+TEST_CASE("a file that is given to tokenize is to be its standard input") {
   const Shell shell;
   shell.write("lines.txt", "my parcel is late\n");
-  for (const std::string arguments :
-       {"predict run/final lines.txt", "tokenize --vocab vocab.txt lines.txt"})
-    check_refused(shell, arguments, {"lines.txt", "Lines come by standard input: < lines.txt"}, "");
+  check_refused(shell, "tokenize --vocab vocab.txt lines.txt",
+                {"lines.txt", "Lines come by standard input: < lines.txt"}, "");
 }

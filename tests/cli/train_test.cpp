@@ -11,6 +11,33 @@
 using namespace minima;
 using namespace minima::test;
 
+TEST_CASE(
+    "train says what its figures are worth: classes that are not judged, weights out of "
+    "proportion, a bag of words") {
+  const Shell shell;
+  std::string rows = "label\ttext\n";
+  for (int i = 0; i < 100; ++i) rows += fmt::format("{}\tnumber {}\n", i % 2 ? "odd" : "even", i);
+  shell.write("rare.tsv", rows + "rare\tthe only one\n\n");
+  const std::string train = std::string("train --data rare.tsv") + kTiny + " --out ";
+  const Answer plain = shell.minima(train + "plain");
+  CHECK(plain.code == 0);
+  CHECK(plain.err.find("no text of dev or test is of class 'rare'") != std::string::npos);
+  CHECK(plain.err.find("--class-weights") == std::string::npos);
+  CHECK(plain.out.find("\nfor scale: a bag of words (naive Bayes) has ") != std::string::npos);
+  const Answer heavy = shell.minima(train + "heavy --class-weights balanced --label-smoothing 0.1");
+  CHECK(heavy.err.find("'rare' counts 27, 40 times the median class") != std::string::npos);
+  CHECK(heavy.err.find("by label smoothing it has a part") != std::string::npos);
+  const std::string table = read_file(shell.folder / "plain/final/predictions.csv");
+  CHECK(table.starts_with("label,predicted,probability,text\n"));
+  CHECK(std::ranges::count(table, '\n') == 11);
+  const Answer again = shell.minima("eval plain/final rare.tsv --predictions all.csv");
+  CHECK(again.code == 0);
+  CHECK(std::ranges::count(read_file(shell.folder / "all.csv"), '\n') == 102);
+  const Answer refused = shell.minima("eval plain/final rare.tsv --predictions all.csv");
+  CHECK(refused.code == 2);
+  CHECK(refused.err.find("all.csv: is there already") != std::string::npos);
+}
+
 TEST_CASE("a number that does not fit is refused, not bent") {
   const Shell shell;
   for (const char* wrong :
@@ -172,7 +199,7 @@ TEST_CASE("training that ends early says why, and what its time went into") {
   REQUIRE(patient.code == 0);
   CHECK(patient.out.find("stopped in epoch 2: no better evaluation any more") != std::string::npos);
   CHECK(patient.out.find(" %, the loop ") != std::string::npos);
-  CHECK(patient.err.find("  F1 ") != std::string::npos);
+  CHECK(patient.err.find("  macro-F1 ") != std::string::npos);
   const Answer brief = shell.minima("train --minutes 0.00001 --out two" + all_epochs);
   CHECK(brief.out.find("stopped in epoch 1: the time is up") != std::string::npos);
 }
