@@ -71,6 +71,7 @@ std::string plot(const std::string& id, const std::string& title, const chart::A
 int main(int argc, char** argv) try {
   const std::string out = argc > 1 ? argv[1] : "came_article.html";
   const bool tiny = out == "--tiny";
+  check(argc <= 2 && (tiny || !out.starts_with('-')), "usage: {} [PAGE.html | --tiny]", argv[0]);
   const i64 steps = tiny ? 20 : 600;
   std::vector<std::string> specs;
   for (const std::string& optimizer : kSpecs) specs.push_back(tuned(optimizer, steps));

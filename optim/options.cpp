@@ -69,17 +69,32 @@ i64 parse_choice(std::string_view owner, std::string_view name, const std::strin
 
 }  // namespace detail
 
+std::string to_string(const OptionValue& value) {
+  if (std::holds_alternative<std::nullptr_t>(value)) return "none";
+  return std::visit(
+      [](const auto& each) -> std::string {
+        if constexpr (std::is_same_v<std::decay_t<decltype(each)>, std::nullptr_t>)
+          return {};
+        else
+          return fmt::format("{}", each);
+      },
+      value);
+}
+
+std::string Range::words() const {
+  std::string words;
+  if (least > 0 && least < 1e-300)
+    words = "above 0";
+  else if (least > -kLargest)
+    words = fmt::format("at least {}", least);
+  if (most < kLargest)
+    words +=
+        fmt::format("{}{} {}", words.empty() ? "" : " and ", inclusive ? "at most" : "below", most);
+  return words;
+}
+
 void check_range(std::string_view owner, std::string_view name, double value, const Range& range) {
-  if (range.holds(value)) return;
-  std::string wanted;
-  if (range.least > 0 && range.least < 1e-300)
-    wanted = "above 0";
-  else if (range.least > -kLargest)
-    wanted = fmt::format("at least {}", range.least);
-  if (range.most < kLargest)
-    wanted += fmt::format("{}{} {}", wanted.empty() ? "" : " and ",
-                          range.inclusive ? "at most" : "below", range.most);
-  fail("{}: {} is {}; it must be {}", owner, name, value, wanted);
+  if (!range.holds(value)) fail("{}: {} is {}; it must be {}", owner, name, value, range.words());
 }
 
 void check_float(std::string_view owner, std::string_view name, double value, const Range& range) {

@@ -36,6 +36,7 @@ struct Range {
   double least, most;
   bool inclusive = true;
   constexpr bool holds(double x) const { return x >= least && (inclusive ? x <= most : x < most); }
+  std::string words() const;  ///< "at least 0 and below 1"; empty for any_number
 };
 
 inline constexpr double kLargest = std::numeric_limits<double>::max();
@@ -72,6 +73,13 @@ using OptionValue = std::variant<std::nullptr_t, bool, i64, double, std::string>
 using OptionValues = std::vector<std::pair<std::string, OptionValue>>;
 
 std::vector<std::string> option_names(const OptionValues& options);
+/// As one gives it: "none", "true", "0.001".
+std::string to_string(const OptionValue& value);
+
+/// An option, its value, and what it takes: "a number, at least 0 and below 1; or none".
+struct OptionHelp {
+  std::string name, value, takes;
+};
 
 /// Throws Error for a number out of its range.
 void check_range(std::string_view owner, std::string_view name, double value, const Range& range);
@@ -135,6 +143,25 @@ OptionValue plain_value(const Value& value) {
   }
 }
 
+template <class Value>
+std::string taken_by(const Value& value, const Range& range) {
+  if constexpr (is_optional<Value>) {
+    return taken_by(typename Value::value_type{}, range) + "; or none";
+  } else if constexpr (std::is_enum_v<Value>) {
+    return fmt::format("{}", fmt::join(choices(value), ", "));
+  } else if constexpr (std::is_same_v<Value, bool>) {
+    return "true, false";
+  } else if constexpr (std::is_same_v<Value, std::string>) {
+    return "parts of names, separated by |";
+  } else {
+    const bool bounded = range.most < 0x1p53;  // beyond, hardly any number is meant
+    const std::string words = Range{range.least, bounded ? range.most : kLargest, range.inclusive}
+                                  .words(),
+                      kind = std::is_integral_v<Value> ? "a whole number" : "a number";
+    return words.empty() ? kind : kind + ", " + words;
+  }
+}
+
 }  // namespace detail
 
 /// Calls f(field, value) for each field of `options`.
@@ -175,6 +202,16 @@ OptionValues option_values(const Options& options) {
     values.emplace_back(field.name, detail::plain_value(value));
   });
   return values;
+}
+
+template <class Options>
+std::vector<OptionHelp> option_help(const Options& options) {
+  std::vector<OptionHelp> help;
+  for_fields(options, [&](const auto& field, const auto& value) {
+    help.push_back({std::string(field.name), to_string(detail::plain_value(value)),
+                    detail::taken_by(value, field.range)});
+  });
+  return help;
 }
 
 }  // namespace minima

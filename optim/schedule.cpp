@@ -92,8 +92,7 @@ const std::vector<Kind>& kinds() {
 const Kind& find_kind(const std::string& name) {
   const auto found = std::ranges::find(kinds(), name, &Kind::name);
   if (found != kinds().end()) return *found;
-  std::vector<std::string> names;
-  for (const Kind& kind : kinds()) names.push_back(kind.name);
+  const std::vector<std::string> names = schedule_names();
   fail("no schedule named '{}'{} There are: {}", name, did_you_mean(name, names),
        fmt::join(names, ", "));
 }
@@ -101,6 +100,21 @@ const Kind& find_kind(const std::string& name) {
 }  // namespace
 
 std::span<const std::string_view> choices(Schedule::Anneal) { return kAnneals; }
+
+std::vector<std::string> schedule_names() {
+  std::vector<std::string> names;
+  for (const Kind& kind : kinds()) names.push_back(kind.name);
+  return names;
+}
+
+std::vector<OptionHelp> schedule_help(const std::string& name) {
+  const Kind& kind = find_kind(name);
+  std::vector<OptionHelp> help =
+      name == "plateau" ? option_help(ReduceOnPlateau::Options{}) : option_help(Schedule{});
+  std::erase_if(help,
+                [&](const OptionHelp& one) { return !std::ranges::count(kind.options, one.name); });
+  return help;
+}
 
 Schedule parse_schedule(const std::string& spec) {
   const auto [name, options] = parse_spec(spec);

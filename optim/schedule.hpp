@@ -157,4 +157,8 @@ std::span<const std::string_view> choices(Schedule::Anneal);
 /// nearest and the list), or a value out of range.
 Schedule parse_schedule(const std::string& spec);
 
+std::vector<std::string> schedule_names();
+/// The options of the schedule of this name, as they are by default.
+std::vector<OptionHelp> schedule_help(const std::string& name);
+
 }  // namespace minima

@@ -109,6 +109,7 @@ int main(int argc, char** argv) {
   minima::add_report(app);
   minima::add_memory(app);
   minima::add_inspect(app);
+  minima::add_optimizers(app);
   minima::add_explain(app);
   minima::add_convert(app);
   minima::add_doctor(app);

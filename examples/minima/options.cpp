@@ -9,6 +9,7 @@
 #include "core/file.hpp"
 #include "examples/minima/configuration.hpp"
 #include "examples/minima/terminal.hpp"
+#include "optim/registry.hpp"
 #include "train/classification.hpp"
 
 namespace minima {
@@ -215,12 +216,12 @@ void TrainingVerbOptions::add_to(CLI::App& verb, Texts texts) {
   verb.add_option("--batch", batch, "texts of a batch (default 32)");
   verb.add_option("--tokens", tokens, "tokens of a batch, instead of --batch");
   verb.add_option("--schedule", training.schedule,
-                  "of the learning rate, with its options: linear, cosine:minimum=0.1, "
-                  "one_cycle:pct_start=0.3, plateau:patience=2, … (optim/schedule.hpp has all)")
+                  "of the learning rate, with its options, as cosine:minimum=0.1: linear, cosine, "
+                  "one_cycle, plateau, … (minima optimizers lists all)")
       ->capture_default_str();
   verb.add_option("--warmup", training.warmup,
-                  "share of the steps over which the learning rate rises (one_cycle takes none, it "
-                  "has pct_start)")
+                  "share of the steps over which the learning rate rises, from 0 in the first step "
+                  "(one_cycle takes none, it has pct_start)")
       ->capture_default_str();
   verb.add_option("--clip", training.clip_norm, "greatest norm of the gradient (0: not clipped)")
       ->capture_default_str();
@@ -333,6 +334,13 @@ void tell_of_spec(const std::string& spec) {
   for (const auto& [option, value] : options)
     if (name.ends_with("8bit") && option == "state" && value != "block8")
       print_note("note: {}: its state is {} in spite of its name\n", spec, value);
+  const std::vector<Slot> slots = resolve(spec).rule->slots({"matrix", {2, 2}});
+  if (slots.empty() || std::ranges::any_of(slots, [](const Slot& slot) { return !slot.shape; }))
+    return;
+  for (const auto& [option, value] : options)
+    if ((option == "state" && value != "fp32") || (option == "lazy_rows" && value == "true"))
+      print_note("note: {} keeps means alone, and no number for each weight: {}={} has no effect\n",
+                 name, option, value);
 }
 
 std::string with_option(const std::string& optimizer, const std::string& name,
@@ -390,7 +398,12 @@ Task TrainingVerbOptions::load() {
   tell_of_no_effect();
   const Batches batches = shuffled(loaded.data.train, training.batch, training.seed);
   choose_epochs(loaded.pretrained ? 3 : default_epochs(loaded.data.train.size()), batches);
-  by_step(training.switches, total_steps(batches, training));
+  const i64 total = total_steps(batches, training);
+  if (total == 1 && training.warmup > 0 && parse_schedule(training.schedule).takes_warmup())
+    print_note(
+        "minima: warning: the only step has the learning rate 0, with which a warm-up begins: give "
+        "--warmup 0\n");
+  by_step(training.switches, total);
   return loaded;
 }
 

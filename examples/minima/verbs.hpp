@@ -15,6 +15,7 @@ void add_data(CLI::App& app);
 void add_report(CLI::App& app);
 void add_memory(CLI::App& app);
 void add_inspect(CLI::App& app);
+void add_optimizers(CLI::App& app);
 void add_explain(CLI::App& app);
 void add_convert(CLI::App& app);
 void add_doctor(CLI::App& app);

@@ -39,6 +39,7 @@ class AnyRule {
   virtual bool set(std::string_view owner, std::string_view option, const std::string& text) = 0;
   virtual void validate() const = 0;
   virtual OptionValues options() const = 0;
+  virtual std::vector<OptionHelp> help() const = 0;
   virtual std::vector<Slot> slots(const ParameterShape& parameter) const = 0;
   virtual bool keeps_step() const = 0;
   /// None where a rule makes its own step size: a schedule has no effect.
@@ -92,6 +93,7 @@ class RuleRunner final : public AnyRule {
     if constexpr (requires { R::validate(options_); }) R::validate(options_);
   }
   OptionValues options() const override { return option_values(options_); }
+  std::vector<OptionHelp> help() const override { return option_help(options_); }
   std::vector<Slot> slots(const ParameterShape& parameter) const override {
     if constexpr (ElementwiseRule<R>) {
       const std::vector<Slot> slots = R::slots(options_);
