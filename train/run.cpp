@@ -173,6 +173,7 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
   const Tensor logits = predict(*run.model, task.data.test);
   run.test = evaluate(logits, task.data.test);
   record["final_optimizer"] = optimizer.name();
+  if (!options.switches.empty()) record["final_state_bytes"] = allocated_bytes(optimizer);
   if (peak) record["peak_bytes"] = *peak - live_before;  // this process has taken a step
   record.update(describe(run.result));
   record["test"] = run.test.to_json();

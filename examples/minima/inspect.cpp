@@ -268,9 +268,11 @@ struct InspectVerb {
     table.print();
     if (reference.empty()) return;
     print_text(
-        "\nV against the whole second moment of {}, with that training's own β₂; scaled: the "
-        "multiple of V that is\nnearest, which leaves out bias corrections (Adam keeps its v "
-        "without: 1 − β₂ᵗ of the moment)\n",
+        "\nV against the whole second moment of {}, another training, with its own β₂; scaled "
+        "error: of the "
+        "multiple of V\nthat is nearest, which leaves out bias corrections (Adam keeps its v "
+        "without: 1 − "
+        "β₂ᵗ of the moment); sum over sum:\nV's over that moment's\n",
         reference);
     Columns errors({"slots", "of", "scaled error/RMS", "cosine", "sum over sum", "error/RMS",
                     "largest error", "relative", ""});
@@ -429,7 +431,11 @@ struct InspectVerb {
     print_codes(codes);
     print_factors(factors, reference ? reference->path.string() : "");
     if (reference && !errors.common.empty()) {
-      print_text("\nerror against {}\n", reference->path.string());
+      print_text(
+          "\nagainst {}: two trainings, which also go apart; rounding alone: of its numbers, "
+          "stored as "
+          "here\n",
+          reference->path.string());
       print_common(errors, rounding);
     }
     if (!errors.reshaped.empty())

@@ -338,9 +338,10 @@ void tell_of_spec(const std::string& spec) {
   if (slots.empty() || std::ranges::any_of(slots, [](const Slot& slot) { return !slot.shape; }))
     return;
   for (const auto& [option, value] : options)
-    if ((option == "state" && value != "fp32") || (option == "lazy_rows" && value == "true"))
-      print_note("note: {} keeps means alone, and no number for each weight: {}={} has no effect\n",
-                 name, option, value);
+    if (option == "state" && value != "fp32")
+      print_note(
+          "note: {} keeps means alone, and no number for each weight: state={} has no effect\n",
+          name, value);
 }
 
 std::string with_option(const std::string& optimizer, const std::string& name,

@@ -96,8 +96,11 @@ std::string with_changes(std::string first, const Json& run) {
   return first;
 }
 
-std::string_view before_change(const Entry& entry) {
-  return at(*entry.runs.front(), "/switches").empty() ? "" : " before the change";
+std::string before_change(const Entry& entry) {
+  if (at(*entry.runs.front(), "/switches").empty()) return "";
+  const double after = summarize(entry, "/final_state_bytes").mean;
+  return " before the change" +
+         (std::isfinite(after) ? fmt::format(" ({} after it)", megabytes(after)) : "");
 }
 
 std::vector<chart::Mark> change_marks(const Comparison& comparison) {

@@ -55,7 +55,7 @@ std::string run_name(const Json& run);
 /// `first`, and the optimizers that this run changed to: "adamw → adafactor".
 std::string with_changes(std::string first, const Json& run);
 /// Of what is recorded before training (state, options), where it was of another optimizer then; else empty.
-std::string_view before_change(const Entry& entry);
+std::string before_change(const Entry& entry);
 /// The changes of the optimizer, for charts over steps.
 std::vector<chart::Mark> change_marks(const Comparison& comparison);
 
