@@ -240,6 +240,14 @@ Dataset debian(u64 seed) {
 
 }  // namespace
 
+void refuse_missing(const std::string& spec) {
+  std::error_code none;
+  const fs::path here = fs::current_path(none);
+  check(fs::exists(spec, none),
+        "data: there is no '{}'{}; give builtin, debian, a folder or a file", spec,
+        fs::path(spec).is_relative() ? fmt::format(" in {}", shown(here.string())) : "");
+}
+
 std::string folder_name(const fs::path& folder) {
   return (folder.has_filename() ? folder : folder.parent_path()).filename().string();
 }
@@ -272,8 +280,7 @@ Dataset load_dataset(const std::string& spec, u64 seed, const ReadOptions& read)
   if (spec == "debian") return debian(seed);
   std::error_code none;  // a name that cannot be looked up is not there
   if (fs::is_directory(spec, none)) return from_folder(spec, seed, read);
-  check(fs::exists(spec, none), "data: there is no '{}'; give builtin, debian, a folder or a file",
-        spec);
+  refuse_missing(spec);
   return from_file(spec, seed, read);
 }
 

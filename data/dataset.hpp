@@ -43,6 +43,9 @@ struct Dataset {
 /// (classes.hpp).
 Dataset load_dataset(const std::string& spec, u64 seed, const ReadOptions& read = {});
 
+/// Throws Error where there is no file or folder of this name.
+void refuse_missing(const std::string& spec);
+
 /// Whether texts have labels, or are what a language model learns from (texts.hpp).
 enum class Texts { labelled, plain };
 

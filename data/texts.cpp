@@ -84,8 +84,7 @@ Dataset load_texts(const std::string& spec, u64 seed, ReadOptions read) {
     return dataset;
   }
   std::error_code none;
-  check(fs::exists(spec, none), "data: there is no '{}'; give builtin, debian, a folder or a file",
-        spec);
+  refuse_missing(spec);
   const bool is_folder = fs::is_directory(spec, none);
   const auto file = [&](const char* split) { return split_file(spec, split, Texts::plain); };
   const std::optional<fs::path> train = is_folder ? file("train") : spec,

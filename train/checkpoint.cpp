@@ -232,6 +232,9 @@ void refuse_foreign(const fs::path& file) {
 
 void refuse_used_folder(const fs::path& run) {
   refuse_earlier_run(run);
+  check(!is_there(run / "config.json"),
+        "{}: is the folder of a model (it has a config.json); a run has a folder of its own",
+        run.string());
   for (const char* name : {"run.json", "report.html"}) refuse_foreign(run / name);
 }
 

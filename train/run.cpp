@@ -102,13 +102,17 @@ Json begin_run(const RunDirectory& directory, const Task& task, const Json& more
     } catch (const Error&) {  // no checkpoint has kept it; it says the same again
     }
   }
-  write_file(directory.path / "run.json", run.dump(2) + "\n");
+  if (!directory.resume) write_run(directory.path, run);
   return run;
+}
+
+void write_run(const std::filesystem::path& directory, const Json& run) {
+  write_file(directory / "run.json", run.dump(2) + "\n");
 }
 
 void end_run(const std::filesystem::path& directory, Json run, const TrainingResult& result) {
   run.update({{"stop", stop_name(result.stop)}, {"time", result.time}});
-  write_file(directory / "run.json", run.dump(2) + "\n");
+  write_run(directory, run);
 }
 
 bool has_ended(const std::filesystem::path& directory) {
@@ -158,6 +162,7 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
        .checkpoint = [&](const std::filesystem::path&) { begin_peak(); }});
   if (run_directory.resume) {
     trainer.resume();
+    write_run(directory, trainer.run_json);
     for (const char* told : {"comparison.json", "report.html"}) {  // of how it stood before
       std::error_code ignored;
       std::filesystem::remove(directory / told, ignored);

@@ -51,9 +51,11 @@ struct RunDirectory {
   std::function<void(const Json& record)> report = {};
 };
 
-/// Begins a run's folder with its run.json: the task, `more` and directory.arguments. That of a resumed run stays, but for the
-/// options that it goes on with, and is written anew where it was damaged or gone. Returns what it says. Throws Error for a folder that is used already (refuse_used_folder).
+/// Begins a run's folder with its run.json: the task, `more` and directory.arguments. Throws Error for a folder that is
+/// used already (refuse_used_folder). That of a resumed run stays, but for the options that it goes on with, and is to be
+/// written by write_run when its checkpoint has been taken. Returns what it says.
 Json begin_run(const RunDirectory& directory, const Task& task, const Json& more);
+void write_run(const std::filesystem::path& directory, const Json& run);
 /// Adds why and after what time it ended to a run's run.json, when all else is written.
 void end_run(const std::filesystem::path& directory, Json run, const TrainingResult& result);
 /// Whether a run has taken all its steps and written its model: nothing is left to resume.

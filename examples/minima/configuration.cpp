@@ -183,11 +183,14 @@ std::vector<std::string> with_configuration(const CLI::App& app, std::vector<std
           did_you_mean(name, names));
     const auto own = value_of(words, name);
     const std::string kept = text_of(value);
-    check(!resumes || !is_path(name, kept) || is_there(kept),
-          "{}: --{} is {}, which is not there; put it back, or resume where the run was started if "
-          "that is a relative path",
+    const bool is_gone = resumes && is_path(name, kept) && !is_there(kept);
+    check(!is_gone || own,
+          "{0}: --{1} is {2}, which is not there; put it back, name where it is now (--{1}), or "
+          "resume "
+          "where the run was started if that is a relative path",
           source, name, kept);
-    if (own && resumes && !is_free_here(name))
+    // What has moved is named anew; the checkpoint knows whether the texts are the same.
+    if (own && resumes && !is_free_here(name) && !is_gone)
       check(value.is_boolean() ? value.get<bool>()
                                : same(with_whole_path(name, *own), with_whole_path(name, kept)),
             "--{} is {} here, {} in {}; a resumed run keeps its options", name,

@@ -41,6 +41,10 @@ std::string describe(const CLI::App& app, const CLI::ParseError& error, int argc
     }
     extras.push_back(word);
   }
+  constexpr std::string_view kOnce = ": At Most 1 required but received ";
+  if (const std::size_t at = message.find(kOnce); at != std::string::npos)
+    message = fmt::format("{} is given {} times; give it once, a list with commas",
+                          message.substr(0, at), message.substr(at + kOnce.size()));
   if (unknown && !extras.empty()) {
     const std::string& word = extras.front();
     message = fmt::format("not expected: {}", fmt::join(extras, " "));

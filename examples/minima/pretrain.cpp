@@ -90,7 +90,10 @@ struct PretrainVerb {
     progress.begin(resolved);
     trainer.callbacks.push_back(progress.callback());
     const InterruptRequests ctrl_c;
-    if (directory.resume) trainer.resume();
+    if (directory.resume) {
+      trainer.resume();
+      write_run(directory.path, trainer.run_json);
+    }
     const TrainingResult result = trainer.run();
     if (result.stop == Stop::interrupted) die_of_interrupt("pretrain", directory.path);
     const std::filesystem::path final_model = directory.path / "final";

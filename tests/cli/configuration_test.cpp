@@ -143,6 +143,8 @@ TEST_CASE(
   check_refused(shell, "nosuch", {"there is no verb 'nosuch'"}, "");
   check_refused(shell, "train --dev dev.tsv", {"not expected: --dev dev.tsv. (minima train --help"},
                 "");
+  check_refused(shell, "train --dim 8 --dim 16", {"--dim is given 2 times; give it once"}, "");
+  check_refused(shell, "train --data d/x.csv", {"there is no 'd/x.csv' in /", "give builtin"}, "");
   check_refused(shell, "train --epoch 3", {"not expected: --epoch 3; did you mean '--epochs'?"},
                 "");
   shell.write("texts.csv", "label,text\n");
@@ -229,6 +231,11 @@ TEST_CASE(
 
 TEST_CASE("what this program has not written it does not replace") {
   const Shell shell;
+  std::filesystem::create_directory(shell.folder / "model");
+  shell.write("model/config.json", "{}");
+  CHECK(
+      shell.minima(std::string("train --out model") + kTiny).err.find("is the folder of a model") !=
+      std::string::npos);
   const auto stays = [&](const std::string& arguments, const std::string& file) {
     CAPTURE(arguments);
     const Answer answer = shell.minima(arguments);

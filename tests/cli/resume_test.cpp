@@ -251,6 +251,14 @@ TEST_CASE("a run is resumed from any folder, by its own verb, also where run.jso
   const Answer moved = shell.minima("train --resume run");
   CHECK(moved.code == 2);
   CHECK(moved.err.find("texts.tsv, which is not there") != std::string::npos);
+  CHECK(moved.err.find("name where it is now (--data)") != std::string::npos);
+  std::filesystem::remove_all(shell.folder / "run/final");
+  shell.write("other.tsv", rows + "0\tone more\n");
+  const Answer other = shell.minima("train --resume run --data other.tsv");
+  CHECK(other.code == 2);
+  CHECK(other.err.find("the data are not those of the checkpoint") != std::string::npos);
+  CHECK(shell.minima("train --resume run --data moved.tsv").code == 0);
+  CHECK(read_file(shell.folder / "run/final/model.safetensors") == model);
 }
 
 TEST_CASE("Ctrl-C saves and stops, and the run is as if it had not been") {
