@@ -68,9 +68,10 @@ std::string report_html(const Json& json) {
   const Comparison comparison = read(json);
   std::string content = header(comparison);
   if (!comparison.entries.empty()) {
-    content += results_section(comparison) + curves_section(comparison) +
-               watching_section(comparison) + state_section(comparison) +
-               confusion_section(comparison) + worst_section(comparison);
+    const std::string classes = confusion_section(comparison) + worst_section(comparison);
+    const bool alone = comparison.entries.size() == 1;  // what is asked of one is how good it is
+    content += results_section(comparison) + (alone ? classes : "") + curves_section(comparison) +
+               watching_section(comparison) + state_section(comparison) + (alone ? "" : classes);
   }
   return report_page("minima: " + title(comparison), content + setup_section(comparison));
 }

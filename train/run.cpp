@@ -36,6 +36,18 @@ Json describe(const TrainingResult& result) {
 
 }  // namespace
 
+Start start_of(const std::string& model) {
+  constexpr i64 kSmall = 256;
+  if (!is_pretrained(model)) return Start::scratch;
+  try {
+    const auto file = std::filesystem::path(model) / "config.json";
+    const auto config = nn::EncoderConfig::from_json(read_json(file), file.string());
+    return config.dim <= kSmall ? Start::small_encoder : Start::encoder;
+  } catch (const Error&) {  // who loads it says what is wrong
+    return Start::encoder;
+  }
+}
+
 std::string with_defaults(const std::string& spec, Start start, std::optional<double> lr) {
   const auto [name, options] = parse_spec(spec);
   const std::map<std::string, std::string> given(options.begin(), options.end());
@@ -61,7 +73,8 @@ std::string with_defaults(const std::string& spec, Start start, std::optional<do
     else
       lr = rate == rates.end() ? resolve(name).rule->lr() : rate->second;
     if (!lr) return spec;
-    rate_text = fmt::format("{:.15g}", start == Start::pretrained ? *lr / 10 : *lr);
+    const double share = start == Start::scratch ? 1 : start == Start::small_encoder ? 2 : 10;
+    rate_text = fmt::format("{:.15g}", *lr / share);
   }
   std::string extra;
   if (name == "adafactor" && !relative && !given.contains("relative_step"))

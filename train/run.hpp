@@ -8,12 +8,14 @@
 
 namespace minima {
 
-/// What training starts from: random weights, or those of a pre-trained encoder.
-enum class Start { scratch, pretrained };
+/// What training starts from: random weights, or those of a pre-trained encoder. One at most 256 wide, as somebody
+/// pre-trains on two cores, has learned little that a large rate could spoil.
+enum class Start { scratch, small_encoder, encoder };
+/// By the config.json of a model directory; from scratch where `model` (as in TaskOptions) is none.
+Start start_of(const std::string& model);
 
 /// The optimizer's spec with what the user did not say: a learning rate (with momentum for SGD and without a relative
-/// step for Adafactor) that suits training a small encoder from scratch, "lion" → "lion:lr=0.0002", or a tenth of that to
-/// fine-tune one; what has no such rate here goes by its own default. `lr` takes its place, and changes nothing else. A spec
+/// step for Adafactor) that suits training a small encoder from scratch, "lion" → "lion:lr=0.0002", or to fine-tune one a tenth of that, half of it where it is small; what has no such rate here goes by its own default. `lr` takes its place, and changes nothing else. A spec
 /// with an lr in it stays as it is. Throws Error for an optimizer that there is not, and for an lr in it and beside it.
 std::string with_defaults(const std::string& spec, Start start = Start::scratch,
                           std::optional<double> lr = {});

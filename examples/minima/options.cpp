@@ -323,8 +323,7 @@ void TrainingVerbOptions::resolve(const CommonOptions& common) {
 
 std::string TrainingVerbOptions::resolve_spec(const std::string& spec,
                                               std::optional<double> lr) const {
-  return with_defaults(lazy_rows ? spec + ":lazy_rows=true" : spec,
-                       is_pretrained(task.model) ? Start::pretrained : Start::scratch, lr);
+  return with_defaults(lazy_rows ? spec + ":lazy_rows=true" : spec, start_of(task.model), lr);
 }
 
 void tell_of_spec(const std::string& spec) {

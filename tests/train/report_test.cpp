@@ -135,9 +135,8 @@ TEST_CASE("times that other programs have disturbed are said to tell nothing") {
   json["runs"][1]["others_cores"] = 2.1;
   CHECK(report_html(json).find("Its step took 1.09 times as long.") != std::string::npos);
   json["runs"][1]["others_cores"] = 3.5;
-  CHECK(report_html(json).find("1.09 times as long, while other programs took up to 1.5 of the "
-                               "cores that it was to have, so that no difference is resolved.") !=
-        std::string::npos);
+  CHECK(report_html(json).find("1.09 times as long (not resolved: other programs took up to 1.5 of "
+                               "its cores).") != std::string::npos);
   CHECK(comparison_table(json).find("other programs took up to 1.5 of the cores") !=
         std::string::npos);
 }
@@ -268,6 +267,9 @@ TEST_CASE("rare labels of a confusion matrix are counted together") {
   CHECK(count(page, "<td class=\"cell") == 16 * 16);
   // The last row: 5 · 20 on the diagonals and 5 · 4 beside them, of 5 · (20 + 19) texts.
   CHECK(contains(page, ">120</td><td class=\"total\">195</td>"));
+  // But each has its scores: 20 right of 39, and of the 20 + 19 that are taken for it.
+  CHECK(contains(page, "adamw: precision, recall and F1 of each class"));
+  CHECK(count(page, "<td>0.513</td><td>0.513</td><td>0.513</td><td>39</td>") == 20);
 }
 
 TEST_CASE("a confusion matrix of many labels, which has its cells alone, is shown as another") {

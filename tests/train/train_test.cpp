@@ -50,14 +50,15 @@ TEST_CASE(
   CHECK(with_defaults("adafactor:scale_parameter=false") ==
         "adafactor:scale_parameter=false:lr=0.001:relative_step=false");
   CHECK(with_defaults("adamw:state=bf16") == "adamw:state=bf16:lr=0.001");
-  CHECK(with_defaults("adamw", Start::pretrained) == "adamw:lr=0.0001");
+  CHECK(with_defaults("adamw", Start::encoder) == "adamw:lr=0.0001");
+  CHECK(with_defaults("adamw", Start::small_encoder) == "adamw:lr=0.0005");
   CHECK(with_defaults("cut_momentum:beta=0.5") == "cut_momentum:beta=0.5:lr=0.125");
-  CHECK(with_defaults("cut_momentum", Start::pretrained) == "cut_momentum:lr=0.0125");
+  CHECK(with_defaults("cut_momentum", Start::encoder) == "cut_momentum:lr=0.0125");
   CHECK(with_defaults("cut_momentum:lr=2") == "cut_momentum:lr=2");
   CHECK_THROWS_AS(with_defaults("nobody"), Error);
   // A rate beside the spec makes no other optimizer of it; one in it is all that was asked for.
   CHECK(with_defaults("sgd") == "sgd:lr=0.1:momentum=0.9");
-  CHECK(with_defaults("sgd", Start::pretrained, 2) == "sgd:lr=2:momentum=0.9");
+  CHECK(with_defaults("sgd", Start::encoder, 2) == "sgd:lr=2:momentum=0.9");
   CHECK(with_defaults("sgd:momentum=0", Start::scratch, 2) == "sgd:momentum=0:lr=2");
   CHECK(with_defaults("sgd:lr=2") == "sgd:lr=2");
   CHECK(with_defaults("adafactor") == "adafactor:lr=0.03:relative_step=false");

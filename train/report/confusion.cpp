@@ -11,6 +11,12 @@ namespace minima::report {
 namespace {
 
 constexpr std::size_t kMatrixLabels = 16;  // the rest are counted together
+constexpr i64 kScoredLabels = 500;         // the rest are left out
+
+std::string label_name(const Json& names, std::size_t label) {
+  const bool named = names.is_array() && label < names.size() && names[label].is_string();
+  return named ? names[label].get<std::string>() : fmt::format("class {}", label);
+}
 
 /// counts[actual][predicted], with the names of its labels.
 struct Matrix {
@@ -38,9 +44,7 @@ Matrix condensed(const ConfusionMatrix& all, const Json& names) {
   Matrix out;
   for (std::size_t i = 0; i < order.size(); ++i) {
     place[order[i]] = i;
-    const bool named = names.is_array() && order[i] < names.size() && names[order[i]].is_string();
-    out.labels.push_back(named ? names[order[i]].get<std::string>()
-                               : fmt::format("class {}", order[i]));
+    out.labels.push_back(label_name(names, order[i]));
   }
   if (!whole) out.labels.push_back(fmt::format("{} others", n - order.size()));
   out.counts.assign(out.labels.size(), std::vector<double>(out.labels.size()));
@@ -71,21 +75,43 @@ std::string matrix_table(const Matrix& matrix, const std::string& caption) {
   return out + "</tbody>\n</table>\n";
 }
 
+std::string scores_table(const ConfusionMatrix& matrix, const Json& names) {
+  std::string rows;
+  const i64 shown = std::min(matrix.labels(), kScoredLabels);
+  for (i64 label = 0; label < shown; ++label)
+    rows += fmt::format(
+        "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
+        escaped(label_name(names, static_cast<std::size_t>(label))),
+        fixed(matrix.precision(label), 3), fixed(matrix.recall(label), 3),
+        fixed(matrix.f1(label), 3), matrix.actual(label));
+  return "<table class=\"scores\">\n<thead><tr><th scope=\"col\">Class</th><th "
+         "scope=\"col\">Precision</th><th "
+         "scope=\"col\">Recall</th><th scope=\"col\">F1</th><th "
+         "scope=\"col\">Texts</th></tr></thead>\n<tbody>\n" +
+         rows + "</tbody>\n</table>\n" +
+         (shown < matrix.labels()
+              ? fmt::format("<p class=\"note\">And {} classes more.</p>\n", matrix.labels() - shown)
+              : "");
+}
+
 }  // namespace
 
 std::string confusion_section(const Comparison& comparison) {
-  std::string out;
+  std::string out, scores;
   bool folded = false;
+  const Json& names = at(comparison.json, "/data/labels");
   for (const Entry& entry : comparison.entries) {
     const Json& run = *entry.runs.front();
     const auto all = read_matrix(at(run, "/test/confusion"));
     if (!all || all->labels() == 0) continue;
     folded = folded || std::cmp_greater(all->labels(), kMatrixLabels);
-    const Matrix matrix = condensed(*all, at(comparison.json, "/data/labels"));
+    const Matrix matrix = condensed(*all, names);
     const std::string caption =
         fmt::format("{}, seed {}: {} right", entry.name, plain(at(run, "/seed")),
                     percent(number(run, "/test/accuracy")));
     out += scrolling("Confusion matrix of " + entry.name, matrix_table(matrix, caption));
+    scores +=
+        details(entry.name + ": precision, recall and F1 of each class", scores_table(*all, names));
   }
   if (out.empty()) return {};
   return section(
@@ -93,7 +119,7 @@ std::string confusion_section(const Comparison& comparison) {
       "<div class=\"matrices\">\n" + out +
           "</div>\n<p class=\"note\">First seed of each optimizer, on test. Shade: the share of "
           "the row’s texts." +
-          std::string(folded ? " Rare labels are counted together." : "") + "</p>\n");
+          std::string(folded ? " Rare labels are counted together." : "") + "</p>\n" + scores);
 }
 
 }  // namespace minima::report

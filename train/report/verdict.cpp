@@ -78,8 +78,7 @@ std::string time_in_words(const Comparison& comparison, const Entry& entry, cons
       std::max(cores_taken(comparison.json, entry.runs), cores_taken(comparison.json, base.runs));
   return fmt::format(" Its step took {} times as long{}.", fixed(ratio, 2),
                      others > kDisturbing
-                         ? fmt::format(", while other programs took up to {} of the cores that it "
-                                       "was to have, so that no difference is resolved",
+                         ? fmt::format(" (not resolved: other programs took up to {} of its cores)",
                                        fixed(others, 1))
                          : "");
 }
