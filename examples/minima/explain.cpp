@@ -45,9 +45,12 @@ Tensor parse_values(const std::string& option, const std::string& text) {
         values.push_back(std::strtof(number.c_str(), nullptr));
         continue;
       }
-      values.push_back(static_cast<float>(detail::parse_number("explain", option, number)));
+      const double exact = detail::parse_number("explain", option, number);
+      values.push_back(static_cast<float>(exact));
       check(std::isfinite(values.back()), "explain: {} is '{}'; a float holds at most 3.4e38",
             option, number);
+      check(values.back() != 0 || exact == 0,
+            "explain: {} is '{}'; the least float above 0 is 1.4e-45", option, number);
     }
   }
   const i64 height = static_cast<i64>(rows.size()), width = static_cast<i64>(columns);
@@ -134,6 +137,8 @@ struct ExplainVerb {
     if (lr_factor != 1 && !explanation.optimizer().takes_schedule())
       print_note("note: {} makes its own step size: --lr-factor has no effect\n",
                  explanation.optimizer().name());
+    if (gradients.empty() && !weight.empty())
+      print_note("note: the gradient is random (--seed {}); --gradient gives one\n", seed);
     const Json all = explanation.optimizer().options();
     if (const std::string trained = with_defaults(optimizer);
         validate_optimizer(trained, {})["groups"][0]["options"] != all["groups"][0]["options"])

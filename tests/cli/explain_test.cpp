@@ -21,6 +21,7 @@ TEST_CASE("explain shows a step with its formulas, and refuses what does not fit
   CHECK(own.code == 0);
   CHECK(own.err ==
         "note: adafactor makes its own step size: --lr-factor has no effect\n"
+        "note: the gradient is random (--seed 1); --gradient gives one\n"
         "note: train and compare take adafactor as adafactor:lr=0.03:relative_step=false\n");
   const Answer warming =
       shell.minima("explain adafactor:warmup_init=true --gradient 1 --gradient 2 --json");
@@ -35,8 +36,8 @@ TEST_CASE("explain shows a step with its formulas, and refuses what does not fit
   CHECK(guarded.out.find("g              = -inf") != std::string::npos);
   CHECK(guarded.out.find("p              = 0.5   stays") != std::string::npos);
   for (const char* wrong : {"--weight 1,2 --gradient 1", "--element 3", "--shape 0x3", "--shape 2x",
-                            "--weight 1,x", "--weight '1,2;3'", "--steps 0", "--weight 1 --shape 3",
-                            "--steps 1 --gradient 1 --gradient 2"}) {
+                            "--weight 1,x", "--weight 1e-50", "--weight '1,2;3'", "--steps 0",
+                            "--weight 1 --shape 3", "--steps 1 --gradient 1 --gradient 2"}) {
     CAPTURE(wrong);
     CHECK(shell.minima(std::string("explain adamw ") + wrong).code == 2);
   }

@@ -138,6 +138,8 @@ RACES = [
      "      __syncthreads();  // what lies there has been used\n", "", TILES),
     ("every block does the elements of those behind it as well", "core/cuda/each.hpp",
      "i < n; i += stride) f(i);", "i < n; i += kThreads) f(i);", "types convert and are filled*"),
+    ("a block's scale written before all lanes have read it", "optim/engine/cuda/update.hpp",
+     "    __syncwarp();  // all have read the block's scales\n", "", "a rule from outside of the tree*"),
     ("many threads set a flag at once", "optim/engine/cuda/update.hpp",
      "atomicExch(&outcome->bad_weights, 1u);", "outcome->bad_weights = 1;", "a weight that is not finite any more*"),
     ("a race for the first", "core/ops/finite.cu",
