@@ -28,12 +28,7 @@ std::vector<Example> separated(std::vector<Example> examples) {
 
 std::unique_ptr<RowReader> open_texts(const fs::path& path, const ReadOptions& read) {
   if (!is_plain_text(path, read)) return open_unlabelled_rows(path, read);
-  const ReadOptions usual;
-  check(read.text_column == usual.text_column && read.pair_column.empty() && !read.no_header,
-        "{}: is plain text, a text a line; --text-column, --pair-column and --no-header are for "
-        "tables",
-        path.string());
-  return std::make_unique<PlainReader>(Lines(path), read);
+  return std::make_unique<PlainReader>(open_plain_text(path, read), read);
 }
 
 std::vector<Example> texts_of(const fs::path& path, const ReadOptions& read, std::string& remarks) {
@@ -68,6 +63,15 @@ void hold_out(Dataset& dataset, const std::string& file, u64 seed) {
 
 bool is_plain_text(const fs::path& path, const ReadOptions& read) {
   return read.plain_text || ending(path) == ".txt";
+}
+
+Lines open_plain_text(const fs::path& path, const ReadOptions& read) {
+  const ReadOptions usual;
+  check(read.text_column == usual.text_column && read.pair_column.empty() && !read.no_header,
+        "{}: is plain text, a text a line; --text-column, --pair-column and --no-header are for "
+        "tables",
+        path.string());
+  return Lines(path);
 }
 
 std::unique_ptr<RowReader> open_unlabelled_rows(const fs::path& path, ReadOptions read) {

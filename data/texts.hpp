@@ -4,6 +4,7 @@
 #include <string>
 
 #include "data/dataset.hpp"
+#include "data/readers/lines.hpp"
 
 namespace minima {
 
@@ -23,6 +24,8 @@ Dataset load_texts(const std::string& spec, u64 seed, ReadOptions read = {});
 
 /// Whether a file is plain text, a text a line.
 bool is_plain_text(const std::filesystem::path& path, const ReadOptions& read);
+/// Its lines. Throws Error for options that are for tables.
+Lines open_plain_text(const std::filesystem::path& path, const ReadOptions& read);
 /// The rows of another file, whose labels, where it has some, are not read. Throws Error as open_rows does.
 std::unique_ptr<RowReader> open_unlabelled_rows(const std::filesystem::path& path,
                                                 ReadOptions read);

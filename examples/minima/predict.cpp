@@ -83,7 +83,7 @@ struct PredictVerb {
             "for a file; standard input is lines (--pairs: text<TAB>text)");
       return {Lines::of_stream(STDIN_FILENO, "standard input"), pairs};
     }
-    if (is_plain_text(data, read)) return {Lines(std::filesystem::path(data)), pairs};
+    if (is_plain_text(data, read)) return {open_plain_text(data, read), pairs};
     check(!pairs, "predict: --pairs is for lines; name the column of second texts: --pair-column");
     return TextSource(open_unlabelled_rows(data, read));
   }

@@ -62,6 +62,7 @@ TEST_CASE("predict labels the texts of a file as it does lines, and says in whic
   CHECK(at == std::vector<i64>{2, 4});
   for (const auto& [arguments, told] : {std::pair("more.tsv", "without the column 'text'"),
                                         {"--text-column body", "are for a file"},
+                                        {"lines.txt --no-header", "are for tables"},
                                         {"table.csv --pairs", "--pair-column"}}) {
     const Answer refused = shell.minima(std::string("predict run/final ") + arguments);
     CHECK(refused.code == 2);
