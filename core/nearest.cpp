@@ -36,8 +36,8 @@ std::string nearest(std::string_view word, const std::vector<std::string>& candi
 
 std::string did_you_mean(std::string_view word, const std::vector<std::string>& candidates) {
   const std::string best = nearest(word, candidates);
-  const bool near =
-      distance(word, best) <= std::max<std::size_t>(1, std::max(word.size(), best.size()) / 3);
+  const std::size_t edits = distance(word, best), longest = std::max(word.size(), best.size());
+  const bool near = edits < word.size() && edits <= std::max<std::size_t>(1, longest / 3);
   return near && !word.empty() && !best.empty() ? "; did you mean '" + best + "'?" : ".";
 }
 

@@ -98,7 +98,7 @@ Dataset assemble(std::string name, std::string origin, const Classes& classes, S
   return dataset;
 }
 
-/// Rows in three parts.
+/// What a row is for.
 enum class Part : u8 { train, dev, test };
 
 /// Draws parts from rows, a tenth for each of `wanted`, with every label in equal shares: of n rows with a label, n/10
@@ -145,7 +145,7 @@ std::map<Part, Source> draw_parts(Source all, const Classes& classes,
   for (std::size_t i = 0; i < all.rows.size(); ++i)
     parts[part[i]].rows.push_back(std::move(all.rows[i]));
   check(
-      !parts[wanted.front()].rows.empty(),
+      std::ranges::none_of(wanted, [&](Part each) { return parts[each].rows.empty(); }),
       "{}: {} texts are too few to split; a label needs three different ones to be in every split",
       all.file, all.rows.size());
   return parts;

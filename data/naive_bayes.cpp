@@ -48,7 +48,8 @@ i64 NaiveBayes::predict(const Example& example) const {
     ++known;
     for (const auto& [c, log_count] : found->second) score[c] += log_count;
   });
-  for (std::size_t c = 0; c < score.size(); ++c) score[c] += known * log_unseen_[c];
+  if (known > 0)  // where no text has a word at all, log_unseen_ is infinite
+    for (std::size_t c = 0; c < score.size(); ++c) score[c] += known * log_unseen_[c];
   return std::ranges::max_element(score) - score.begin();
 }
 

@@ -244,17 +244,16 @@ struct AdaPm {
     AdamMoments moments;
     float keep;
     const float* estimate;
-    float traced;  ///< the estimate of the element that a probe looks at
 
     MINIMA_HD static Move prepare(const Numbers& o, const StepView& x) {
       return {AdamMoments(o.lr, o.beta1, o.beta2, o.eps, x.t),
-              static_cast<float>(1 - o.lr * o.weight_decay), o.estimate, 0};
+              static_cast<float>(1 - o.lr * o.weight_decay), o.estimate};
     }
     template <class T, class... S>
     MINIMA_HD void operator()(const MatrixRow& row, i64 j, T& p, T g, S&... slots) const {
       constexpr bool kAverages = sizeof...(S) == (kFactored ? 1 : 2);
       const auto slot = std::tie(slots...);
-      T e = estimate ? T(estimate[row.begin + j]) : g;
+      T e = estimate ? given<T>("e", estimate[row.begin + j]) : g;
       if constexpr (kAverages) {
         T& m = std::get<0>(slot);
         moments.average(g, m);
@@ -271,11 +270,6 @@ struct AdaPm {
     template <class F>
     void constants(const F& f, ElementRow& row) {
       moments.constants(f), f("(1 − lr·λ)", keep);
-      if (estimate) {
-        traced = estimate[row.begin];
-        estimate = &traced, row.begin = 0;
-        f("e", traced);
-      }
       if constexpr (kFactored) f("R/mean(R)", row.r[0]), f("C", row.columns[0]);
     }
   };

@@ -70,11 +70,10 @@ i64 parse_choice(std::string_view owner, std::string_view name, const std::strin
 }  // namespace detail
 
 std::string to_string(const OptionValue& value) {
-  if (std::holds_alternative<std::nullptr_t>(value)) return "none";
   return std::visit(
-      [](const auto& each) -> std::string {
-        if constexpr (std::is_same_v<std::decay_t<decltype(each)>, std::nullptr_t>)
-          return {};
+      []<class T>(const T& each) -> std::string {
+        if constexpr (std::is_same_v<T, std::nullptr_t>)
+          return "none";
         else
           return fmt::format("{}", each);
       },

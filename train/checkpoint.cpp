@@ -214,6 +214,8 @@ void refuse_foreign(const fs::path& file) {
     try {
       if (file.extension() == ".html")
         return read_file(file).find("<title>minima: ") != std::string::npos;
+      if (file.extension() == ".csv")
+        return read_file(file).starts_with("label,predicted,probability,text");
       const Json json = read_json(file);
       const std::vector<const char*> keys =
           file.filename() == "run.json"
@@ -235,7 +237,8 @@ void refuse_used_folder(const fs::path& run) {
   check(!is_there(run / "config.json"),
         "{}: is the folder of a model (it has a config.json); a run has a folder of its own",
         run.string());
-  for (const char* name : {"run.json", "report.html"}) refuse_foreign(run / name);
+  for (const char* name : {"run.json", "report.html", "predictions.csv"})
+    refuse_foreign(run / name);
 }
 
 void refuse_earlier_run(const fs::path& run) {

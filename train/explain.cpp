@@ -169,13 +169,13 @@ std::string describe(const Json& step) {
     line("", "= " + text(each["value"]));
   }
   const auto of_whole = [&](const Json& slot) {
+    const Json all = slot.value("after", Json::array());
     std::vector<std::string> numbers;
-    for (const Json& one : slot.value("after", Json::array()))
-      if (numbers.size() < kMostShown) numbers.push_back(text(one));
-    const bool more =
-        slot.value("after", Json::array()).size() != numbers.size() || numbers.empty();
-    return fmt::format("{}{}, of the whole parameter {}", fmt::join(numbers, ", "),
-                       more ? ", …" : "", slot["shape"].dump());
+    for (std::size_t i = 0; i < std::min(all.size(), kMostShown); ++i)
+      numbers.push_back(text(all[i]));
+    if (numbers.empty() || all.size() > numbers.size()) numbers.push_back("…");
+    return fmt::format("{}, of the whole parameter {}", fmt::join(numbers, ", "),
+                       slot["shape"].dump());
   };
   for (const Json& slot : step["slots"]) {
     std::string how;

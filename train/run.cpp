@@ -115,17 +115,13 @@ Json begin_run(const RunDirectory& directory, const Task& task, const Json& more
     } catch (const Error&) {  // no checkpoint has kept it; it says the same again
     }
   }
-  if (!directory.resume) write_run(directory.path, run);
+  if (!directory.resume) write_file(directory.path / "run.json", run.dump(2) + "\n");
   return run;
-}
-
-void write_run(const std::filesystem::path& directory, const Json& run) {
-  write_file(directory / "run.json", run.dump(2) + "\n");
 }
 
 void end_run(const std::filesystem::path& directory, Json run, const TrainingResult& result) {
   run.update({{"stop", stop_name(result.stop)}, {"time", result.time}});
-  write_run(directory, run);
+  write_file(directory / "run.json", run.dump(2) + "\n");
 }
 
 bool has_ended(const std::filesystem::path& directory) {
@@ -175,7 +171,6 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
        .checkpoint = [&](const std::filesystem::path&) { begin_peak(); }});
   if (run_directory.resume) {
     trainer.resume();
-    write_run(directory, trainer.run_json);
     for (const char* told : {"comparison.json", "report.html"}) {  // of how it stood before
       std::error_code ignored;
       std::filesystem::remove(directory / told, ignored);
@@ -199,13 +194,13 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
                             task.dataset.label_names);
   if (!directory.empty()) {
     trainer.log({{"best_epoch", run.result.best_epoch()}, {"test", run.test.to_json()}});
+    write_file(directory / "predictions.csv",
+               predictions_header(task.config.pairs) + predictions_rows(logits, task.dataset.test,
+                                                                        task.dataset.label_names,
+                                                                        task.config.pairs));
     write_folder(directory / "final", [&](const std::filesystem::path& folder) {
       save_model(folder, task.tokenizer, task.max_length, *run.model);
       optimizer.save(folder / "optimizer.safetensors");
-      const bool pairs = task.config.pairs;
-      write_file(folder / "predictions.csv",
-                 predictions_header(pairs) +
-                     predictions_rows(logits, task.dataset.test, task.dataset.label_names, pairs));
     });
     record["state"] = describe_state(StateFile(directory / "final"));
   }

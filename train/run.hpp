@@ -15,8 +15,10 @@ enum class Start { scratch, small_encoder, encoder };
 Start start_of(const std::string& model);
 
 /// The optimizer's spec with what the user did not say: a learning rate (with momentum for SGD and without a relative
-/// step for Adafactor) that suits training a small encoder from scratch, "lion" → "lion:lr=0.0002", or to fine-tune one a tenth of that, half of it where it is small; what has no such rate here goes by its own default. `lr` takes its place, and changes nothing else. A spec
-/// with an lr in it stays as it is. Throws Error for an optimizer that there is not, and for an lr in it and beside it.
+/// step for Adafactor) that suits training a small encoder from scratch, "lion" → "lion:lr=0.0002"; to fine-tune, a tenth of
+/// that, or a half where the encoder is small. What has no such rate here goes by its own default. `lr` takes its place, and
+/// changes nothing else. A spec with an lr in it stays as it is. Throws Error for an optimizer that there is not, and for an
+/// lr in it and beside it.
 std::string with_defaults(const std::string& spec, Start start = Start::scratch,
                           std::optional<double> lr = {});
 
@@ -54,10 +56,9 @@ struct RunDirectory {
 };
 
 /// Begins a run's folder with its run.json: the task, `more` and directory.arguments. Throws Error for a folder that is
-/// used already (refuse_used_folder). That of a resumed run stays, but for the options that it goes on with, and is to be
-/// written by write_run when its checkpoint has been taken. Returns what it says.
+/// used already (refuse_used_folder). That of a resumed run stays, but for the options that it goes on with, and is
+/// written by Trainer::resume when its checkpoint has been taken. Returns what it says.
 Json begin_run(const RunDirectory& directory, const Task& task, const Json& more);
-void write_run(const std::filesystem::path& directory, const Json& run);
 /// Adds why and after what time it ended to a run's run.json, when all else is written.
 void end_run(const std::filesystem::path& directory, Json run, const TrainingResult& result);
 /// Whether a run has taken all its steps and written its model: nothing is left to resume.

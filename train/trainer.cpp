@@ -5,6 +5,7 @@
 #include <csignal>
 #include <set>
 
+#include "core/file.hpp"
 #include "core/folder.hpp"
 #include "core/safetensors.hpp"
 #include "nn/module.hpp"
@@ -465,6 +466,7 @@ bool Trainer::resume() {
   if (!found) {
     say(fmt::format("{} has no checkpoint: training begins anew", directory_.string()));
     accelerator_.log_to(directory_, Earlier::replaced);
+    write_run();
     return false;
   }
   try {
@@ -474,9 +476,14 @@ bool Trainer::resume() {
   } catch (const Json::exception& error) {
     fail("{}: state.json is not a trainer's: {}", found->folder.string(), error.what());
   }
+  write_run();
   say(fmt::format("going on from {}: {} of {} steps are taken", found->folder.string(),
                   accelerator_.steps(), total_steps()));
   return true;
+}
+
+void Trainer::write_run() const {
+  if (!run_json.is_null()) write_file(directory_ / "run.json", run_json.dump(2) + "\n");
 }
 
 void Trainer::restore(const Checkpoint& checkpoint) {

@@ -123,7 +123,7 @@ class Trainer {
 
   /// In the order in which they are called.
   std::vector<Callback> callbacks;
-  /// What run.json says of the run; checkpoints keep it too (see read_run).
+  /// What run.json says of the run; checkpoints keep it too (see read_run), and resume() writes it where it is given.
   Json run_json;
 
   /// Goes on from the newest whole checkpoint of the directory, which it tells the callbacks, as it does what of the log is
@@ -154,6 +154,7 @@ class Trainer {
   bool train_on_next_batch();
   void evaluate();
   void save();
+  void write_run() const;
   void fill(const std::filesystem::path& folder) const;
   bool save_is_due() const;
   /// The first value that is not finite when the step's batches are done once more; empty where all are.

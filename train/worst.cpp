@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "core/utf8.hpp"
-#include "train/predictions.hpp"
 
 namespace minima {
 namespace {
@@ -27,12 +26,10 @@ std::vector<WrongText> worst_errors(const Tensor& logits, const TokenizedSplit& 
     const float* row = logits.data<float>() + static_cast<i64>(i) * labels;
     const i64 predicted = std::max_element(row, row + labels) - row;
     if (predicted == split.labels[i]) continue;
-    // log of a quotient of exponentials: a probability may be too small for a number.
-    const double of_predicted =
-        std::log(probabilities(row, labels)[static_cast<std::size_t>(predicted)]);
+    double sum = 0;  // of exp, beside the largest
+    for (i64 k = 0; k < labels; ++k) sum += std::exp(static_cast<double>(row[k]) - row[predicted]);
     wrong.push_back({i, split.labels[i], predicted,
-                     static_cast<double>(row[predicted]) -
-                         static_cast<double>(row[split.labels[i]]) - of_predicted});
+                     std::log(sum) + row[predicted] - static_cast<double>(row[split.labels[i]])});
   }
   std::ranges::stable_sort(wrong, std::greater(), &WrongText::loss);
   if (wrong.size() > most) wrong.resize(most);

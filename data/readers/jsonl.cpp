@@ -65,8 +65,9 @@ bool JsonLinesReader::read(Row& row) {
     return false;
   }
   const i64 number = lines_.number();
-  if (lines_.line().find_first_not_of(" \t") == std::string_view::npos) {
-    if (number > 1 && lines_.at_blank_end()) return false;
+  constexpr std::string_view kBlanks = " \t";
+  if (lines_.line().find_first_not_of(kBlanks) == std::string_view::npos) {
+    if (number > 1 && lines_.at_blank_end(kBlanks)) return false;
     bad_row(source_, number, "the line is blank; each line holds a JSON object");
   }
   Json object;

@@ -44,11 +44,12 @@ bool Lines::refill() {
   return !ended_;
 }
 
-bool Lines::at_blank_end() {
+bool Lines::at_blank_end(std::string_view blanks) {
+  const std::string all = std::string(blanks) + "\r\n";
   line_ = end_ = {};
   if (taken_ < text_at_) return false;
   for (std::size_t searched = 0;;) {
-    const std::size_t found = rest_.find_first_not_of(" \t\r\n", searched);
+    const std::size_t found = rest_.find_first_not_of(all, searched);
     searched = rest_.size();
     if (found == rest_.npos && searched <= kMaxLineBytes && refill()) continue;
     text_at_ = taken_ + std::min(found, searched);
@@ -107,14 +108,14 @@ bool Lines::next() {
             kMaxLineBytes);
   check(is_stream_ || number_ > 1 || !line_.starts_with("\x1f\x8b"),
         "{}: is compressed; unpack it first (gzip -dk)", source_);
+  const bool is_utf16 =
+      number_ == 1 && (line_.starts_with("\xFF\xFE") || line_.starts_with("\xFE\xFF"));
   if (const std::size_t at = is_stream_ ? line_.npos : find_invalid_utf8(line_); at != line_.npos)
     bad_row(source_, number_,
-            "byte {} of the line, 0x{:02X}, is not valid UTF-8; convert the file to UTF-8 (iconv "
+            "byte {} of the line, 0x{:02X}, is not valid UTF-8; convert the file to UTF-8 ({}iconv "
             "-f {} -t UTF-8)",
             at + 1, static_cast<u8>(line_[at]),
-            number_ == 1 && (line_.starts_with("\xFF\xFE") || line_.starts_with("\xFE\xFF"))
-                ? "UTF-16"
-                : "WINDOWS-1252, where it comes from there,");
+            is_utf16 ? "" : "from Windows: ", is_utf16 ? "UTF-16" : "WINDOWS-1252");
   return true;
 }
 

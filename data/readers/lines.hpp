@@ -53,8 +53,9 @@ class Lines {
   /// file, not UTF-8, and stands behind it then (in a stream within it: an over-long line may have
   /// no end); Error (run time) when reading fails.
   bool next();
-  /// Whether all that is left is blank: many programs end a file so. line() is not valid any more. Not asked of a stream.
-  bool at_blank_end();
+  /// Whether all that is left, of a megabyte (2^20 bytes) at most, is of these characters and ends of lines: many programs
+  /// end a file so. line() is not valid any more. Not asked of a stream.
+  bool at_blank_end(std::string_view blanks);
   /// Whether next() will return without waiting for a stream: so a program may gather lines while
   /// there are some, and answer at once when a person types them.
   bool ready();

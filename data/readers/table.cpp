@@ -26,12 +26,13 @@ std::string joined(const std::vector<std::string>& fields, const std::vector<std
 void TableReader::begin() {
   check(next_fields(), "{}: is empty; expected a header, {}, and one row after another", source_,
         expected());
-  if (!options_.no_header && is_row(fields_) && !has_names(fields_)) options_.no_header = true;
+  labelled_ = !options_.label_column.empty();
+  row_has_names_ = options_.no_header && has_names(fields_);
+  if (!options_.no_header && is_row(fields_) && !(labelled_ && has_names(fields_)))
+    options_.no_header = true;
   header_ = fields_;
   has_row_ = options_.no_header;
-  row_has_names_ = has_row_ && has_names(fields_);
   const ReadOptions usual;
-  labelled_ = !options_.label_column.empty();
   const bool by_place =
       options_.no_header && (!labelled_ || options_.label_column == usual.label_column);
   if (!by_place && labelled_) label_ = index_of(options_.label_column, "label-column");
@@ -62,7 +63,7 @@ bool TableReader::has_names(const std::vector<std::string>& fields) const {
   const auto is_name = [&](const std::string& column) {
     return !whole_number(column) && std::ranges::find(fields, column) != fields.end();
   };
-  return !options_.label_column.empty() && is_name(options_.label_column) &&
+  return (!labelled_ || is_name(options_.label_column)) &&
          std::ranges::all_of(split(options_.text_column, ','), is_name);
 }
 
@@ -86,14 +87,16 @@ std::size_t TableReader::index_of(const std::string& column, const char* option)
 }
 
 std::string TableReader::hint(const std::string& column) const {
-  if (header_.size() == 1)
-    for (const auto& [separator, name, way_out] : {std::tuple{'\t', "tabs", "name the file .tsv"},
-                                                   {',', "commas", "name the file .csv"},
-                                                   {';', "semicolons", "write it with commas"}})
-      if (header_[0].find(separator) != std::string::npos)
-        return fmt::format(
-            " (there are {}, and between the fields of a file of this name {} are expected: {}).",
-            name, separators(), way_out);
+  const auto parts_with = [&](char separator) {
+    return header_.size() == 1 && std::ranges::count(split(header_[0], separator), column) > 0;
+  };
+  for (const auto& [separator, name, way_out] : {std::tuple{'\t', "tabs", "name the file .tsv"},
+                                                 {',', "commas", "name the file .csv"},
+                                                 {';', "semicolons", "write it with commas"}})
+    if (name != separators() && parts_with(separator))
+      return fmt::format(
+          " (there are {}, and between the fields of a file of this name {} are expected: {}).",
+          name, separators(), way_out);
   return did_you_mean(column, header_);
 }
 
@@ -126,14 +129,15 @@ std::string TableReader::note() const {
 }
 
 bool TableReader::next_fields() {
+  constexpr std::string_view kBlanks = " ";  // a tab separates fields
   while (lines_.next()) {
     row_line_ = lines_.number();
-    const bool blank = lines_.line().find_first_not_of(' ') == std::string_view::npos;
+    const bool blank = lines_.line().find_first_not_of(kBlanks) == std::string_view::npos;
     if (!blank || row_line_ == 1) {
       read_fields(fields_);
       return true;
     }
-    if (lines_.at_blank_end()) return false;
+    if (lines_.at_blank_end(kBlanks)) return false;
     if (header_.size() > 1) bad_row(source_, row_line_, "the line is blank, and others follow");
   }
   return false;

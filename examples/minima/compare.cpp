@@ -23,6 +23,7 @@ struct CompareVerb {
                       },
                       progress.callback()});
     } catch (const Error&) {
+      progress.end();
       if (InterruptRequests::received()) die_of_interrupt("compare", comparison.directory);
       throw;
     }

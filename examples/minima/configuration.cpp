@@ -186,8 +186,7 @@ std::vector<std::string> with_configuration(const CLI::App& app, std::vector<std
     const bool is_gone = resumes && is_path(name, kept) && !is_there(kept);
     check(!is_gone || own,
           "{0}: --{1} is {2}, which is not there; put it back, name where it is now (--{1}), or "
-          "resume "
-          "where the run was started if that is a relative path",
+          "resume where the run was started if that is a relative path",
           source, name, kept);
     // What has moved is named anew; the checkpoint knows whether the texts are the same.
     if (own && resumes && !is_free_here(name) && !is_gone)

@@ -84,7 +84,8 @@ struct EvalVerb {
     const Classes classes = this->classes();
     const auto rows = open_rows(data, read);
     const auto evaluate_all = [&](const Append& append) {
-      if (append) append(predictions_header(pairs).data(), predictions_header(pairs).size());
+      const std::string header = predictions_header(pairs);
+      if (append) append(header.data(), header.size());
       for (Row row; rows->next(row);) {
         // A number is a name in labels.txt before it is one of the model's classes: their orders may differ.
         const std::optional<i64> label = class_of(classes.name_of(row.label), names);

@@ -269,10 +269,8 @@ struct InspectVerb {
     if (reference.empty()) return;
     print_text(
         "\nV against the whole second moment of {}, another training, with its own β₂; scaled "
-        "error: of the "
-        "multiple of V\nthat is nearest, which leaves out bias corrections (Adam keeps its v "
-        "without: 1 − "
-        "β₂ᵗ of the moment); sum over sum:\nV's over that moment's\n",
+        "error: of the multiple of V\nthat is nearest, which leaves out bias corrections (Adam "
+        "keeps its v without: 1 − β₂ᵗ of the moment); sum over sum:\nV's over that moment's\n",
         reference);
     Columns errors({"slots", "of", "scaled error/RMS", "cosine", "sum over sum", "error/RMS",
                     "largest error", "relative", ""});
@@ -433,8 +431,7 @@ struct InspectVerb {
     if (reference && !errors.common.empty()) {
       print_text(
           "\nagainst {}: two trainings, which also go apart; rounding alone: of its numbers, "
-          "stored as "
-          "here\n",
+          "stored as here\n",
           reference->path.string());
       print_common(errors, rounding);
     }

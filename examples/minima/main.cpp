@@ -27,26 +27,16 @@ std::string describe(const CLI::App& app, const CLI::ParseError& error, int argc
   if (verb == &app)
     for (const CLI::App* known : app.get_subcommands([](const CLI::App*) { return true; }))
       names.push_back(known->get_name());
-  const bool unknown = dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr;
-  std::vector<std::string> extras;  // as they were given: CLI11 names the last one first
-  for (int i = 1; i < argc; ++i) {
-    const std::string word = std::string(argv[i]).substr(0, std::string(argv[i]).find('='));
-    const bool no_verb = verb == &app && i == 1;  // of which CLI11's message says nothing
-    if (((!unknown || message.find(word) == std::string::npos) && !no_verb) ||
-        word == verb->get_name() || std::ranges::count(names, word))
-      continue;
-    if (no_verb && !word.starts_with('-')) {
-      message = fmt::format("there is no verb '{}'{}", word, minima::did_you_mean(word, names));
-      break;
-    }
-    extras.push_back(word);
-  }
+  if (verb == &app && argc > 1 && argv[1][0] != '-')  // of which CLI11's message says nothing
+    message = fmt::format("there is no verb '{}'{}", argv[1], minima::did_you_mean(argv[1], names));
   constexpr std::string_view kOnce = ": At Most 1 required but received ";
   if (const std::size_t at = message.find(kOnce); at != std::string::npos)
-    message = fmt::format("{} is given {} times; give it once, a list with commas",
-                          message.substr(0, at), message.substr(at + kOnce.size()));
-  if (unknown && !extras.empty()) {
-    const std::string& word = extras.front();
+    message = fmt::format("{} is given {} times; give it once", message.substr(0, at),
+                          message.substr(at + kOnce.size()));
+  // CLI11 says them in another order.
+  const std::vector<std::string> extras = app.remaining(true);
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) && !extras.empty()) {
+    const std::string word = extras.front().substr(0, extras.front().find('='));
     message = fmt::format("not expected: {}", fmt::join(extras, " "));
     std::error_code none;
     const bool is_there = std::filesystem::exists(word, none);

@@ -15,20 +15,30 @@ namespace {
 /// Of which an optimizer's state is told.
 const ParameterShape kMatrix{"layer.0.ffn.lin1.weight", {3072, 768}};
 
-/// What an option of this name is; empty for one of a rule from elsewhere.
-std::string meaning_of(const std::string& option) {
+/// What an option is: of this optimizer or schedule where it means something of its own there. Empty for one of a rule
+/// from elsewhere.
+std::string meaning_of(const std::string& owner, const std::string& option) {
   static const std::map<std::string, std::string> meanings = {
       {"lr", "learning rate"},
       {"momentum", "share of the momentum that a step keeps"},
       {"dampening", "share of the gradient that momentum does not take"},
       {"nesterov", "a look ahead along the momentum"},
-      {"beta1", "share of the gradient's mean that a step keeps"},
-      {"beta2", "share of the mean of its square that a step keeps"},
-      {"beta3", "share of the instability's mean that a step keeps"},
+      {"beta1", "share of the mean of gradients that a step keeps"},
+      {"lion.beta1", "share of the momentum in the step's sign; the rest is the gradient's"},
+      {"adafactor.beta1", "share of the mean of updates that a step keeps; none: no mean is kept"},
+      {"came.beta1", "share of the mean of updates that a step keeps"},
+      {"beta2", "share of the mean of squared gradients that a step keeps"},
+      {"lion.beta2", "share of the momentum that a step keeps"},
+      {"beta3", "share of the mean of (update - mean)^2 that a step keeps"},
       {"eps", "added to the denominator"},
-      {"eps1", "added to the squared gradient; adafactor-torch: least root of the moment"},
-      {"eps2", "least size of weights that the step is scaled by; came: added to the instability"},
-      {"weight_decay", "share of the weight, times the learning rate, that a step takes away"},
+      {"eps1", "added to the squared gradient"},
+      {"adafactor-torch.eps1", "least root of the second moment; none: the machine epsilon"},
+      {"eps2", "least size of weights by which a step is scaled"},
+      {"came.eps2", "added to (update - mean)^2"},
+      {"weight_decay", "times lr: share of the weight that a step takes away"},
+      {"adam.weight_decay", "times the weight: added to the gradient"},
+      {"sgd.weight_decay", "times the weight: added to the gradient"},
+      {"adafactor.weight_decay", "times the step size: share of the weight that a step takes away"},
       {"amsgrad", "divide by the largest second moment so far"},
       {"maximize", "climb instead of descend"},
       {"decay_order", "decay before the step, or after it"},
@@ -51,19 +61,41 @@ std::string meaning_of(const std::string& option) {
       {"bf16", "slots that are stored so, by name"},
       {"block8", "slots that are stored so, by name"},
       {"non_finite_guard",
-       "leave weights alone whose gradient is not finite (none: where state=block8)"},
-      {"lazy_rows", "move only the rows of an embedding that the batch has looked up"}};
-  const auto found = meanings.find(option);
-  return found == meanings.end() ? "" : found->second;
+       "leave weights with a gradient that is not finite; none: where state=block8"},
+      {"lazy_rows", "move only the rows of an embedding that the batch has looked up"},
+      {"cycles", "waves of the cosine"},
+      {"minimum", "share of lr at the lowest"},
+      {"power", "of the fall"},
+      {"end", "share of lr at the end"},
+      {"timescale", "steps; 0: the warm-up's, or 10,000"},
+      {"step_size", "steps from fall to fall; none: a third of all"},
+      {"gamma", "share of lr that each fall leaves"},
+      {"T_0", "steps to the first restart; none: all"},
+      {"T_mult", "how many times as long each period is as the one before"},
+      {"pct_start", "share of the steps over which it rises"},
+      {"div_factor", "lr divided by that is where it begins"},
+      {"final_div_factor", "its beginning divided by that is where it ends"},
+      {"anneal", "the form of rise and fall"},
+      {"three_phase", "falls as it rose, and then to its end"},
+      {"mode", "whether the metric of an evaluation is to fall or to rise"},
+      {"factor", "share of lr that each reduction leaves"},
+      {"patience", "evaluations without a better one before a reduction"},
+      {"threshold", "by how much one must be better"},
+      {"threshold_mode", "as a share of the best, or as it is"},
+      {"cooldown", "evaluations after a reduction that do not count"},
+      {"plateau.eps", "a smaller reduction is left out"}};
+  for (const std::string& name : {owner + "." + option, option})
+    if (const auto found = meanings.find(name); found != meanings.end()) return found->second;
+  return "";
 }
 
-Json to_json(const std::vector<OptionHelp>& help) {
+Json to_json(const std::string& owner, const std::vector<OptionHelp>& help) {
   Json list = Json::array();
   for (const OptionHelp& one : help)
     list.push_back({{"name", one.name},
                     {"default", one.value},
                     {"takes", one.takes},
-                    {"meaning", meaning_of(one.name)}});
+                    {"meaning", meaning_of(owner, one.name)}});
   return list;
 }
 
@@ -73,60 +105,64 @@ std::string brief(const std::vector<OptionHelp>& help) {
   return fmt::format("{}", fmt::join(words, ":"));
 }
 
-void print(const std::vector<OptionHelp>& help) {
+void print(const std::string& owner, const std::vector<OptionHelp>& help) {
   for (const OptionHelp& one : help) {
     print_text("  {:<17} {:<10} {}\n", one.name, one.value.size() > 10 ? "" : one.value,
-               meaning_of(one.name));
+               meaning_of(owner, one.name));
     if (one.value.size() > 10) print_text("  {:<17} {}\n", "", one.value);
     print_text("  {:<28} {}\n", "", one.takes);
   }
 }
 
-struct Optimizers {
+struct OptimizersVerb {
   std::string name;
   bool json = false;
 
-  static Json describe(const std::string& name) {
+  static Json describe_optimizer(const std::string& name) {
     const OptimizerSpec spec = resolve(name);
     const StatePlan plan = plan_state(with_defaults(name), {kMatrix});
     const auto weights = static_cast<double>(kMatrix.shape.size());
+    Json options = to_json(name, spec.rule->help());
+    for (const auto& common : {option_help(spec.storage), option_help(spec.engine)})
+      for (Json& one : to_json(name, common)) options.push_back(std::move(one));
     return {{"name", name},
             {"in_training", with_defaults(name)},
             {"numbers_a_weight", static_cast<double>(plan.elements()) / weights},
             {"bytes_a_weight", static_cast<double>(plan.bytes()) / weights},
-            {"options", to_json(spec.rule->help())}};
+            {"options", std::move(options)}};
+  }
+
+  void print_json() const {
+    Json document = {{"optimizers", Json::array()}, {"schedules", Json::array()}};
+    for (const std::string& each : optimizer_names())
+      if (name.empty() || each == name) document["optimizers"].push_back(describe_optimizer(each));
+    for (const std::string& each : schedule_names())
+      if (name.empty() || each == name)
+        document["schedules"].push_back(
+            {{"name", each}, {"options", to_json(each, schedule_help(each))}});
+    fmt::print("{}\n", document.dump());
   }
 
   void print_one() const {
+    if (is_schedule()) {
+      print_text("{}: option, default, what it is and takes\n\n", name);
+      return print(name, schedule_help(name));
+    }
     const OptimizerSpec spec = resolve(name);
     print_text("{}: option, default, what it is and takes\n\n", name);
-    print(spec.rule->help());
+    print(name, spec.rule->help());
     print_text("\nof every optimizer:\n\n");
-    print(option_help(spec.storage));
-    print(option_help(spec.engine));
+    print(name, option_help(spec.storage));
+    print(name, option_help(spec.engine));
     print_text("\ntrain and compare take it as {}; explain {} shows a step\n", with_defaults(name),
                name);
   }
 
-  void run() const {
-    if (!name.empty() && !json) return print_one();
-    if (json) {
-      Json document = {{"optimizers", Json::array()},
-                       {"common", to_json(option_help(StorageOptions{}))},
-                       {"schedules", Json::array()}};
-      for (const Json& one : to_json(option_help(EngineOptions{})))
-        document["common"].push_back(one);
-      for (const std::string& each : name.empty() ? optimizer_names() : std::vector{name})
-        document["optimizers"].push_back(describe(each));
-      for (const std::string& each : schedule_names())
-        document["schedules"].push_back(
-            {{"name", each}, {"options", to_json(schedule_help(each))}});
-      return fmt::print("{}\n", document.dump());
-    }
+  void print_all() const {
     print_text("{:<16} {:>14} {:>14}  train and compare take it as\n", "optimizer",
                "numbers/weight", "bytes/weight");
     for (const std::string& each : optimizer_names()) {
-      const Json one = describe(each);
+      const Json one = describe_optimizer(each);
       print_text("{:<16} {:>14.4f} {:>14.4f}  {}\n", each, one["numbers_a_weight"].get<double>(),
                  one["bytes_a_weight"].get<double>(), one["in_training"].get<std::string>());
     }
@@ -138,6 +174,16 @@ struct Optimizers {
     for (const std::string& each : schedule_names())
       print_text("{:<16} {}\n", each, brief(schedule_help(each)));
   }
+
+  bool is_schedule() const { return std::ranges::count(schedule_names(), name) > 0; }
+
+  void run() const {
+    check(name.find(':') == std::string::npos,
+          "optimizers: '{}' is a spec; give the name alone, or see explain {}", name, name);
+    if (!name.empty() && !is_schedule()) resolve(name);  // refuses an unknown one
+    if (json) return print_json();
+    name.empty() ? print_all() : print_one();
+  }
 };
 
 }  // namespace
@@ -145,8 +191,8 @@ struct Optimizers {
 void add_optimizers(CLI::App& app) {
   CLI::App& verb = *app.add_subcommand(
       "optimizers", "which optimizers and schedules there are, and their options");
-  const auto options = std::make_shared<Optimizers>();
-  verb.add_option("name", options->name, "one of them: all of its options");
+  const auto options = std::make_shared<OptimizersVerb>();
+  verb.add_option("name", options->name, "one of either: all of its options");
   verb.add_flag("--json", options->json, "one JSON document on standard output, nothing else");
   verb.callback([options] { options->run(); });
 }

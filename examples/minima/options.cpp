@@ -141,9 +141,10 @@ void tell_of_rare_classes(const Task& task) {
   if (unjudged.empty()) return;
   const std::size_t more = unjudged.size() - std::min(unjudged.size(), kNamed);
   unjudged.resize(unjudged.size() - more);
-  print_note("note: no text of dev or test is of class {}{}: how well it is told stays unknown\n",
-             fmt::format("{}", fmt::join(unjudged, ", ")),
-             more > 0 ? fmt::format(" and {} others", more) : "");
+  print_note(
+      "note: no text of dev or test is of class {}{}: how well such texts are told stays unknown\n",
+      fmt::format("{}", fmt::join(unjudged, ", ")),
+      more > 0 ? fmt::format(" and {} others", more) : "");
 }
 
 void tell_of_heavy_class(const Task& task, const TrainingOptions& training) {
@@ -151,17 +152,14 @@ void tell_of_heavy_class(const Task& task, const TrainingOptions& training) {
   const std::vector<double> weights =
       class_weights(training.class_weights, task.data.train, task.config.labels);
   if (weights.empty()) return;
-  std::vector<double> sorted = weights;
-  std::ranges::sort(sorted);
-  const double median = sorted[sorted.size() / 2];
+  const double usual = median(weights);
   const auto heaviest = std::ranges::max_element(weights);
-  if (!(*heaviest > kHeavy * median)) return;
+  if (!(*heaviest > kHeavy * usual)) return;
   print_note(
       "minima: warning: --class-weights: '{}' counts {:.3g}, {:.3g} times the median class, so "
-      "that few texts "
-      "steer training{}; numbers of your own (1,1,5) bound it\n",
+      "that few texts steer training{}; numbers of your own (1,1,5) bound it\n",
       task.dataset.label_names[static_cast<std::size_t>(heaviest - weights.begin())], *heaviest,
-      *heaviest / median,
+      *heaviest / usual,
       training.label_smoothing > 0
           ? ", and by label smoothing it has a part in the loss of every text"
           : "");
@@ -172,8 +170,7 @@ void TrainingVerbOptions::add_to(CLI::App& verb, Texts texts) {
           "--data", task.data,
           texts == Texts::labelled
               ? "builtin, debian, a folder with train and, if you like, dev and test, or a .tsv, "
-                ".csv or "
-                ".jsonl file"
+                ".csv or .jsonl file"
               : "builtin, debian, a file, or a folder with train and, if you like, dev: .txt, "
                 ".tsv, .csv or .jsonl")
       ->capture_default_str();
@@ -334,13 +331,11 @@ void tell_of_spec(const std::string& spec) {
     if (name.ends_with("8bit") && option == "state" && value != "block8")
       print_note("note: {}: its state is {} in spite of its name\n", spec, value);
   const std::vector<Slot> slots = resolve(spec).rule->slots({"matrix", {2, 2}});
-  if (slots.empty() || std::ranges::any_of(slots, [](const Slot& slot) { return !slot.shape; }))
-    return;
+  if (std::ranges::any_of(slots, [](const Slot& slot) { return !slot.shape; })) return;
   for (const auto& [option, value] : options)
     if (option == "state" && value != "fp32")
-      print_note(
-          "note: {} keeps means alone, and no number for each weight: state={} has no effect\n",
-          name, value);
+      print_note("note: {} keeps no number for each weight here: state={} has no effect\n", name,
+                 value);
 }
 
 std::string with_option(const std::string& optimizer, const std::string& name,

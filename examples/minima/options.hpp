@@ -91,7 +91,7 @@ struct TrainingVerbOptions {
 };
 
 /// Says on standard error where a spec's own rate leaves SGD without the momentum that it has else, where an optimizer
-/// is in 8 bits by its name alone, and which options do nothing for it.
+/// is in 8 bits by its name alone, and where state=… does nothing, as there is no number for each weight.
 void tell_of_spec(const std::string& spec);
 
 /// "adamw" → "adamw:state=bf16", for an option such as --state. Throws Error where the optimizer's options have `name` already.

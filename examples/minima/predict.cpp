@@ -73,17 +73,21 @@ struct PredictVerb {
   bool pairs = false;
 
   i64 answered = 0;
-  Count cut, empty, no_utf8;
+  i64 cut = 0;
+  Count empty, no_utf8;
 
   TextSource source() const {
     if (data.empty()) {
       check(read == ReadOptions(),
             "predict: --text-column, --pair-column, --no-header, --skip-bad-rows and --plain-text "
-            "are "
-            "for a file; standard input is lines (--pairs: text<TAB>text)");
+            "are for a file; standard input is lines (--pairs: text<TAB>text)");
       return {Lines::of_stream(STDIN_FILENO, "standard input"), pairs};
     }
-    if (is_plain_text(data, read)) return {open_plain_text(data, read), pairs};
+    if (is_plain_text(data, read)) {
+      check(!read.skip_bad_rows,
+            "predict: every line of plain text gets a label: --skip-bad-rows is for tables");
+      return {open_plain_text(data, read), pairs};
+    }
     check(!pairs, "predict: --pairs is for lines; name the column of second texts: --pair-column");
     return TextSource(open_unlabelled_rows(data, read));
   }
@@ -93,7 +97,7 @@ struct PredictVerb {
     const TokenizedSplit split = tokenize(classifier.tokenizer, texts, classifier.max_length);
     const Tensor logits = predict(*classifier.model, split);
     const i64 labels = classifier.model->config.labels;
-    cut.texts += split.cut;
+    cut += split.cut;
     for (i64 i = 0; i < split.size(); ++i) {
       const float* row = logits.data<float>() + i * labels;
       const i64 line = lines[static_cast<std::size_t>(i)];
@@ -103,7 +107,9 @@ struct PredictVerb {
         fail_at_run_time("line {}: a logit is not finite; the weights of {} are damaged", line,
                          model);
       if (split.length(i) <= (text.pair.empty() ? 2 : 3)) empty.add(line);  // [CLS] and [SEP] alone
-      if (find_invalid_utf8(text.text) != text.text.npos) no_utf8.add(line);
+      if (find_invalid_utf8(text.text) != std::string::npos ||
+          find_invalid_utf8(text.pair) != std::string::npos)
+        no_utf8.add(line);
       const i64 best = std::max_element(row, row + labels) - row;
       const std::string& name = classifier.label_names[static_cast<std::size_t>(best)];
       if (!common.json) {
@@ -123,14 +129,14 @@ struct PredictVerb {
 
   /// Of what an answer says little.
   void tell_of_poor_texts(i64 max_length) const {
-    tell_of_cut(cut.texts, answered, "texts", max_length);
+    tell_of_cut(cut, answered, "texts", max_length);
     const auto tell = [&](const Count& count, const char* what) {
       if (count.texts > 0)
-        print_note("{} of {} texts {} (the first in line {})\n", count.texts, answered, what,
+        print_note("{} of {} texts: {} (the first in line {})\n", count.texts, answered, what,
                    count.first);
     };
-    tell(empty, "have no word: their labels say nothing");
-    tell(no_utf8, "are not valid UTF-8: what is not was left out");
+    tell(empty, "no word in it, so that its label says nothing");
+    tell(no_utf8, "not valid UTF-8, and what is not was left out");
   }
 
   void run() {
@@ -144,9 +150,9 @@ struct PredictVerb {
     std::vector<Example> texts;
     std::vector<i64> lines;
     std::size_t bytes = 0;
-    const auto answer_all = [&] {
-      if (!texts.empty()) answer(classifier, texts, lines);
-      texts.clear(), lines.clear(), bytes = 0;
+    const auto answer_all = [&] {  // once, also where answering fails
+      bytes = 0;
+      if (!texts.empty()) answer(classifier, std::exchange(texts, {}), std::exchange(lines, {}));
     };
     try {
       i64 line = 0;

@@ -90,11 +90,9 @@ struct PretrainVerb {
     progress.begin(resolved);
     trainer.callbacks.push_back(progress.callback());
     const InterruptRequests ctrl_c;
-    if (directory.resume) {
-      trainer.resume();
-      write_run(directory.path, trainer.run_json);
-    }
+    if (directory.resume) trainer.resume();
     const TrainingResult result = trainer.run();
+    progress.end();
     if (result.stop == Stop::interrupted) die_of_interrupt("pretrain", directory.path);
     const std::filesystem::path final_model = directory.path / "final";
     write_folder(final_model, [&](const std::filesystem::path& to) {

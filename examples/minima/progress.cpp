@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <utility>
 
 #include "examples/minima/terminal.hpp"
 
@@ -85,13 +86,14 @@ Callback Progress::callback() {
 
 void Progress::step(const StepRecord& record, i64 total) {
   if (steps_before_ < 0) steps_before_ = record.step - 1;
-  if (record.step == total) return clear_bar();  // what comes next begins on a line of its own
+  if (record.step == total) return end();
   const double now = clock_.seconds();
   if (now - drawn_ < (terminal_ ? kBarSeconds : kLineSeconds)) return;
   drawn_ = now;
   const double rate = static_cast<double>(record.step - steps_before_) / now;
   if (!terminal_)
     return print_note("{}\n", progress_text(what_, record, total, rate, kLineColumns));
+  bar_ = true;
   write_to_standard_error(
       fmt::format("\r\033[K{}{}{}", coloured_ ? "\033[36m" : "",
                   visible(progress_line(what_, record, total, rate, terminal_width())),
@@ -116,13 +118,13 @@ void Progress::evaluation(const EvaluationRecord& record) {
 }
 
 void Progress::say(const std::string& text) {
-  clear_bar();
+  end();
   if (!terminal_) drawn_ = clock_.seconds();  // a line was due no sooner
   print_note("{}  {}", what_, text);
 }
 
-void Progress::clear_bar() const {
-  if (terminal_) write_to_standard_error("\r\033[K");
+void Progress::end() {
+  if (std::exchange(bar_, false)) write_to_standard_error("\r\033[K");
 }
 
 }  // namespace minima

@@ -13,16 +13,20 @@ namespace minima {
 class Progress {
  public:
   Progress();
+  ~Progress() { end(); }
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
   void begin(const std::string& what);
+  /// Leaves no bar behind: what comes next begins on a line of its own.
+  void end();
   Callback callback();
 
  private:
   void step(const StepRecord& record, i64 total);
   void evaluation(const EvaluationRecord& record);
   void alarm(const Alarm& alarm);
-  void say(const std::string& text);  ///< on lines of its own
-  void clear_bar() const;
-  bool terminal_, coloured_;
+  void say(const std::string& text);        ///< on lines of its own
+  bool terminal_, coloured_, bar_ = false;  ///< one is there
   std::string what_;
   Stopwatch clock_;
   double drawn_ = 0;      ///< seconds on the clock

@@ -87,6 +87,7 @@ struct TrainVerb {
     };
     const Run done =
         run_training(task, resolved, training.training, directory, progress.callback());
+    progress.end();
     if (done.result.stop == Stop::interrupted) die_of_interrupt("train", directory.path);
     if (common.json) {
       Json record = done.record;

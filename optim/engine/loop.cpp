@@ -124,8 +124,8 @@ void trace_element(const FormulaStep& step) {
     TracedElement x{trace.input("p", p0), trace.input("g", raw), {}};
     if (view.gradient_scale != 1) x.g = named("g", Traced(view.gradient_scale) * x.g);
     if (limit > 0) x.g = named("g", Trace::record("cut", x.g, limit, gradient));
-    for (std::size_t k = 0; k < step.slots;
-         ++k)  // 8-bit state begins as −0, and for_pieces takes zeros as 0
+    // 8-bit state begins as −0, and for_pieces takes zeros as 0.
+    for (std::size_t k = 0; k < step.slots; ++k)
       x.s[k] = trace.input(std::string(view.slots[k].letter),
                            *open_slot(view.slots[k], at, 1, &scratch) + 0.0f);
     step.trace(at / step.width, at % step.width, x, name);

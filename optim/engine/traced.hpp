@@ -29,6 +29,8 @@ struct Traced {
   Traced(float x) : value(x) {}  // implicit: the constants of a rule are floats
   template <std::same_as<double> Double>
   Traced(Double) = delete;  // write 0.9f; 1 and 2 are as good as floats
+  /// An input of the trace that this thread makes; elsewhere a constant.
+  static Traced given(const char* letter, float x);
 
   float value = 0;
   Trace* trace = nullptr;
@@ -93,6 +95,10 @@ class Trace {
     return trace ? trace->add({operation, a, b, value, {}}) : Traced(value);
   }
 
+  static Traced given(const char* letter, float x) {
+    return of_constants_ ? of_constants_->input(letter, x) : Traced(x);
+  }
+
   /// While it lives, what this thread makes of constants alone goes into a trace too.
   class OfConstants {
    public:
@@ -120,6 +126,8 @@ class Trace {
   std::vector<Node> nodes_;
   std::vector<Constant> constants_;
 };
+
+inline Traced Traced::given(const char* letter, float x) { return Trace::given(letter, x); }
 
 inline Traced operator+(const Traced& a, const Traced& b) {
   return Trace::record("+", a, b, a.value + b.value);

@@ -23,8 +23,9 @@ std::string reason_of(Storage storage, const std::string& pattern) {
 std::pair<Storage, std::string> storage_for(const PlannedSlot& planned, const Shape& parameter,
                                             const StorageOptions& o) {
   if (!planned.dense)
-    return {Storage::fp32, planned.shape == parameter ? "a vector's moment, kept as means are"
-                                                      : "no value for each element"};
+    return {Storage::fp32, parameter.rank() < 2 && planned.shape == parameter
+                               ? "a vector's moment, kept as means are"
+                               : "no value for each element"};
   for (const auto& [storage, pattern] : overrides(o))
     if (matches(planned.key(), pattern)) return {storage, reason_of(storage, pattern)};
   if (o.state == Storage::block8 && planned.elements() < o.min_8bit_size)

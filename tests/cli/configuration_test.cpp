@@ -145,6 +145,9 @@ TEST_CASE(
                 "");
   check_refused(shell, "train --dim 8 --dim 16", {"--dim is given 2 times; give it once"}, "");
   check_refused(shell, "train --data d/x.csv", {"there is no 'd/x.csv' in /", "give builtin"}, "");
+  check_refused(shell, "train --epochs 3 --dev 3", {"not expected: --dev 3. ("}, "");
+  check_refused(shell, "train --data a --epoch=3",
+                {"not expected: --epoch=3; did you mean '--epochs'?"}, "");
   check_refused(shell, "train --epoch 3", {"not expected: --epoch 3; did you mean '--epochs'?"},
                 "");
   shell.write("texts.csv", "label,text\n");

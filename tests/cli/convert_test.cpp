@@ -25,10 +25,9 @@ TEST_CASE("a model directory is fine-tuned by --model, and convert writes it in 
   const Json report = parse_json(bare.out, "convert");
   CHECK(report["left_out"].size() == 4);
   CHECK(report["became_infinite"] == 0);
-  CHECK(report["not_copied"] == Json::array({"optimizer.safetensors", "predictions.csv"}));
+  CHECK(report["not_copied"] == Json::array({"optimizer.safetensors"}));
   const Answer told = shell.minima("convert one/final copy");
-  CHECK(told.out.find("\nnot copied: optimizer.safetensors, predictions.csv\n") !=
-        std::string::npos);
+  CHECK(told.out.find("\nnot copied: optimizer.safetensors\n") != std::string::npos);
   check_refused(shell, "convert one/final bare", {"bare: is there already", "a new folder"}, "");
   const Answer third = shell.minima("train --model bare --out three" + small);
   REQUIRE(third.code == 0);

@@ -48,10 +48,23 @@ TEST_CASE("predict labels the texts of a file as it does lines, and says in whic
   shell.write("lines.txt", lines);
   shell.write("table.csv", "id,text\n1,my parcel is late\n2,\"the app crashes, again\"\n");
   shell.write("more.tsv", "no\tone\n");
-  const std::string answers = shell.minima("predict run/final", lines).out;
-  CHECK(std::ranges::count(answers, '\n') == 2);
-  CHECK(shell.minima("predict run/final lines.txt").out == answers);
-  CHECK(shell.minima("predict run/final table.csv").out == answers);
+  const auto probabilities = [&](const std::string& arguments, const std::string& input = "") {
+    std::vector<std::string> all;
+    for (std::istringstream stream(
+             shell.minima("predict run/final --json " + arguments, input).out);
+         stream;) {
+      std::string line;
+      if (std::getline(stream, line))
+        all.push_back(parse_json(line, "predict")["probabilities"].dump());
+    }
+    return all;
+  };
+  const std::vector<std::string> answers = probabilities("", lines);
+  REQUIRE(answers.size() == 2);
+  CHECK(answers[0] != answers[1]);
+  CHECK(probabilities("lines.txt") == answers);
+  CHECK(probabilities("table.csv") == answers);
+  CHECK(std::ranges::count(shell.minima("predict run/final table.csv").out, '\n') == 2);
   shell.write("two.csv", "id,text\n1,\"my parcel\nis late\"\n2,the app\n");
   const std::string json = shell.minima("predict run/final two.csv --json").out;
   std::vector<i64> at;
@@ -63,11 +76,23 @@ TEST_CASE("predict labels the texts of a file as it does lines, and says in whic
   for (const auto& [arguments, told] : {std::pair("more.tsv", "without the column 'text'"),
                                         {"--text-column body", "are for a file"},
                                         {"lines.txt --no-header", "are for tables"},
+                                        {"lines.txt --skip-bad-rows", "is for tables"},
                                         {"table.csv --pairs", "--pair-column"}}) {
     const Answer refused = shell.minima(std::string("predict run/final ") + arguments);
     CHECK(refused.code == 2);
     CHECK(refused.err.find(told) != std::string::npos);
   }
+}
+
+TEST_CASE("predict answers each line once, also where a later one cannot be answered") {
+  const Shell shell;
+  REQUIRE(shell.minima(std::string("train --out run") + kTiny).code == 0);
+  std::string lines;
+  for (int i = 0; i < 300; ++i) lines += fmt::format("{}\tparcel\n", i);
+  const Answer stopped = shell.minima("predict run/final --pairs", lines + "no tab\n" + lines);
+  CHECK(stopped.code == 2);
+  CHECK(stopped.err.find("line 301 has no tab") != std::string::npos);
+  CHECK(std::ranges::count(stopped.out, '\n') == 300);
 }
 
 TEST_CASE("predict says how many texts are cut, have no word, or are not UTF-8") {
@@ -79,12 +104,15 @@ TEST_CASE("predict says how many texts are cut, have no word, or are not UTF-8")
       shell.minima("predict run/final", "my parcel\n\n" + many + "\n \ncaf\xE9 is late\n");
   CHECK(answer.code == 0);
   CHECK(std::ranges::count(answer.out, '\n') == 5);
-  for (const char* note : {"1 of 5 texts are cut at 16 tokens",
-                           "2 of 5 texts have no word: their labels say "
-                           "nothing (the first in line 2)",
-                           "1 of 5 texts are not valid UTF-8"})
+  for (const char* note :
+       {"1 of 5 texts are cut at 16 tokens",
+        "2 of 5 texts: no word in it, so that its label says nothing (the first in line 2)",
+        "1 of 5 texts: not valid UTF-8, and what is not was left out (the first in line 5)"})
     CHECK(answer.err.find(note) != std::string::npos);
   CHECK(shell.minima("predict run/final", "my parcel\n").err.empty());
+  CHECK(
+      shell.minima("predict run/final --pairs", "parcel\tcaf\xE9\n").err.find("not valid UTF-8") !=
+      std::string::npos);
 }
 
 TEST_CASE("a file that is given to tokenize is to be its standard input") {

@@ -36,7 +36,8 @@ TEST_CASE("predict takes pairs of texts from a model that has learned from pairs
   const Answer plain = shell.minima("predict run/final --pairs", "red 1\tred\nblue 2\t\n\t\n");
   CAPTURE(plain.err);
   CHECK(plain.code == 0);
-  CHECK(plain.err == "1 of 3 texts have no word: their labels say nothing (the first in line 3)\n");
+  CHECK(plain.err ==
+        "1 of 3 texts: no word in it, so that its label says nothing (the first in line 3)\n");
   CHECK(std::ranges::count(plain.out, '\n') == 3);
   const auto ask = [&](const std::string& arguments, const std::string& input) {
     const Answer answer = shell.minima("predict run/final --json" + arguments, input);

@@ -27,9 +27,15 @@ TEST_CASE(
   const Answer heavy = shell.minima(train + "heavy --class-weights balanced --label-smoothing 0.1");
   CHECK(heavy.err.find("'rare' counts 27, 40 times the median class") != std::string::npos);
   CHECK(heavy.err.find("by label smoothing it has a part") != std::string::npos);
-  const std::string table = read_file(shell.folder / "plain/final/predictions.csv");
-  CHECK(table.starts_with("label,predicted,probability,text\n"));
+  // The table is data again: what the model says of it is what it said of the test texts.
+  const std::string table = read_file(shell.folder / "plain/predictions.csv");
   CHECK(std::ranges::count(table, '\n') == 11);
+  const auto tested = read_json(shell.folder / "plain/comparison.json")["runs"][0]["test"];
+  const Answer same =
+      shell.minima("eval plain/final plain/predictions.csv --json --predictions same.csv");
+  CHECK(parse_json(same.out, "eval")["accuracy"] == tested["accuracy"]);
+  CHECK(parse_json(same.out, "eval")["confusion"] == tested["confusion"]);
+  CHECK(read_file(shell.folder / "same.csv") == table);
   const Answer again = shell.minima("eval plain/final rare.tsv --predictions all.csv");
   CHECK(again.code == 0);
   CHECK(std::ranges::count(read_file(shell.folder / "all.csv"), '\n') == 102);

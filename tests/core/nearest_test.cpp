@@ -13,6 +13,7 @@ TEST_CASE("what somebody may have meant is near by its letters, whatever their c
   CHECK(did_you_mean("admaw", names) == "; did you mean 'adamw'?");
   CHECK(did_you_mean("sg", names) == "; did you mean 'sgd'?");
   CHECK(did_you_mean("muon", {"lion", "came"}) == ".");
+  CHECK(did_you_mean("q", {"d", "lr"}) == ".");
   for (const char* far : {"", "x", "extra", "rmsprop"}) CHECK(did_you_mean(far, names) == ".");
   CHECK(did_you_mean("sgd", {}) == ".");
 }

@@ -110,13 +110,15 @@ TEST_CASE("blank lines at a file's end are passed over, in a table of texts alon
 }
 
 TEST_CASE("a header under --no-header is told of") {
-  const auto note = [](const std::string& text) {
-    const auto rows = open_rows(text, Format::csv, "x.csv", {.no_header = true});
+  const auto note = [](const std::string& text, const std::string& label = "label") {
+    const auto rows =
+        open_rows(text, Format::csv, "x.csv", {.label_column = label, .no_header = true});
     all_rows(*rows);
     return rows->note();
   };
   CHECK(test::contains(note("label,text\n0,a\n"), "has the names of columns: is it a header?"));
   CHECK(!test::contains(note("0,text\n0,a\n"), "is it a header?"));
+  CHECK(test::contains(note("id,text\n0,a\n", ""), "is it a header?"));
 }
 
 TEST_CASE("a first field that is a number does not make a row of a header that has both names") {
