@@ -313,13 +313,24 @@ Variable reduced(const Variable& x, Reduction reduction) {
   return reduction == Reduction::sum ? sum(x) : mean(x);
 }
 
+/// A target may be broadcast to the shape of what it is compared with, and not the other way: of [n, 1] and [n] the
+/// losses would be [n, n].
+void check_target(const char* op, const Variable& x, const Variable& target) {
+  const Shape &predicted = x.value().shape(), &wanted = target.value().shape();
+  check(ops::broadcast_shape(op, predicted, wanted) == predicted,
+        "{}: the target {} is no {}, nor broadcast to it; reshape one of them", op, wanted,
+        predicted);
+}
+
 }  // namespace
 
 Variable bce_with_logits(const Variable& logits, const Variable& target, Reduction reduction) {
+  check_target("bce_with_logits", logits, target);
   return reduced(binary<ops::BinaryCrossEntropy>(logits, target), reduction);
 }
 
 Variable mse(const Variable& x, const Variable& target, Reduction reduction) {
+  check_target("mse", x, target);
   return reduced(binary<ops::SquaredError>(x, target), reduction);
 }
 

@@ -114,7 +114,8 @@ Variable cross_entropy(const Variable& logits, const Tensor& target,
 /// language model (core/ops/linear_cross_entropy.hpp). Targets of −100 do not count.
 Variable linear_cross_entropy(const Variable& x, const Variable& w, const Variable& bias,
                               const Tensor& target);
-/// Cross-entropy of the probabilities `target` against logits, elementwise; then the reduction.
+/// Cross-entropy of the probabilities `target` against logits, elementwise; then the reduction. Here and in mse the target has
+/// the shape of what it is compared with, or broadcasts to it; throws Error where it does not.
 Variable bce_with_logits(const Variable& logits, const Variable& target,
                          Reduction reduction = Reduction::mean);
 /// (x − target)², then the reduction.

@@ -81,11 +81,11 @@ class Tensor {
   /// The only element, converted to double; waits for a GPU. Throws Error when there is more than one.
   double item() const;
 
-  /// The same elements under another shape. One size may be -1: what is left. Throws Error when the
-  /// sizes do not fit.
+  /// The same elements under another shape. Throws Error when the sizes do not fit.
   Tensor reshape(const Shape& shape) const;
+  /// The same; one size may be -1: what is left.
   Tensor reshape(std::initializer_list<i64> sizes) const;
-  /// Rows begin … end-1 of the first dimension, as a view.
+  /// Rows begin … end-1 of the first dimension, as a view. Throws Error where there are no such rows.
   Tensor rows(i64 begin, i64 end) const;
 
   /// The rows of all parts as one tensor: a view where the parts lie one after another in the same

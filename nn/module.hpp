@@ -11,6 +11,8 @@
 ///
 /// A name is written once, where the member is made; the full path ("ffn.lin1.weight") follows from
 /// where the module hangs, and is the name in the public checkpoints. Loading is a lookup.
+///
+/// Weights are zero, those of layer norms too, until `initialize(seed)` draws them or load_parameters reads them.
 #pragma once
 
 #include <filesystem>

@@ -52,10 +52,13 @@ struct Field {
   std::string_view name;
   Value Owner::*member;
   Range range = any_number;
+  std::string_view meaning =
+      "";  ///< a few words for `minima optimizers`, which knows the usual options by name
 };
 // Compilers older than GCC 11, Clang 17 do not deduce the arguments of an aggregate.
 template <class Owner, class Value>
-Field(std::string_view, Value Owner::*, Range = any_number) -> Field<Owner, Value>;
+Field(std::string_view, Value Owner::*, Range = any_number, std::string_view = "")
+    -> Field<Owner, Value>;
 
 /// `key=value` pairs, in their order.
 using OptionList = std::vector<std::pair<std::string, std::string>>;
@@ -76,9 +79,9 @@ std::vector<std::string> option_names(const OptionValues& options);
 /// As one gives it: "none", "true", "0.001".
 std::string to_string(const OptionValue& value);
 
-/// An option, its value, and what it takes: "a number, at least 0 and below 1; or none".
+/// An option, its value, what it takes ("a number, at least 0 and below 1; or none"), and what its Field says that it is.
 struct OptionHelp {
-  std::string name, value, takes;
+  std::string name, value, takes, meaning;
 };
 
 /// Throws Error for a number out of its range.
@@ -209,7 +212,7 @@ std::vector<OptionHelp> option_help(const Options& options) {
   std::vector<OptionHelp> help;
   for_fields(options, [&](const auto& field, const auto& value) {
     help.push_back({std::string(field.name), to_string(detail::plain_value(value)),
-                    detail::taken_by(value, field.range)});
+                    detail::taken_by(value, field.range), std::string(field.meaning)});
   });
   return help;
 }

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cmath>
+#include <set>
 
 #include "core/devices.hpp"
 #include "core/file.hpp"
@@ -75,6 +76,13 @@ void Accelerator::prepare(std::vector<Parameter*> parameters, Optimizer& optimiz
   check(steps > 0, "accelerator: {} steps; there must be at least one", steps);
   for (const Parameter* parameter : parameters)
     check_precision(options_.precision, parameter->value.device());
+  std::set<std::string> given;
+  for (const Parameter* parameter : parameters) given.insert(parameter->name);
+  for (const ParameterShape& own : optimizer.parameters())
+    check(given.contains(own.name),
+          "accelerator: the optimizer has '{}', which is not among the parameters: its gradient "
+          "would never be cleared",
+          own.name);
   parameters_ = std::move(parameters);
   batches_ = std::move(batches);
   total_ = schedule_.total = steps;
@@ -233,6 +241,7 @@ LoggedRecords Accelerator::log_to(const std::filesystem::path& run, Earlier earl
   check(optimizer_ != nullptr, "accelerator: prepare has not been called");
   if (!logged_ && earlier == Earlier::refused) refuse_earlier_run(run);
   make_folders(run);
+  if (!logged_) remove_checkpoints(run);  // the earlier run's, which would be taken for this one's
   const std::filesystem::path file = run / "metrics.jsonl";
   LoggedRecords records = logged_ ? read_metrics(file, *logged_, step_) : LoggedRecords{};
   if (records.lines.size() < logged_.value_or(0)) write_file(file, records.lines);

@@ -84,7 +84,7 @@ struct AcceleratorOptions {
   Precision precision = Precision::fp32;
 };
 
-/// What becomes of an earlier run's log.
+/// What becomes of an earlier run's log and checkpoints.
 enum class Earlier { refused, replaced };
 
 /// What the one who saves adds to a checkpoint.

@@ -90,16 +90,24 @@ void require_room(const fs::path& folder, i64 bytes) {
                      static_cast<double>(space.available) / 0x1p20);
 }
 
+void remove_checkpoints(const fs::path& run) {
+  for (const i64 step : steps_of(run / "checkpoints"))
+    remove_checkpoint(folder_of(run / "checkpoints", step));
+}
+
 fs::path write_checkpoint(const fs::path& run, i64 step, const Json& state, i64 bytes, i64 keep,
                           const std::function<void(const fs::path&)>& fill) {
   const fs::path checkpoints = run / "checkpoints", folder = folder_of(checkpoints, step);
   try {
     make_folders(checkpoints);
-    if (is_there(folder) && damage(folder).empty()) return folder;
+    const std::string text = state.dump(1) + "\n";
+    const bool is_same =
+        is_there(folder) && damage(folder).empty() && read_file(folder / "state.json") == text;
+    if (is_same) return folder;
     write_folder(folder, [&](const fs::path& part) {
       require_room(checkpoints, bytes);
       fill(part);
-      write_file(part / "state.json", state.dump(1) + "\n");
+      write_file(part / "state.json", text);
       std::map<std::string, std::string> sums;
       for (const fs::directory_entry& entry : fs::directory_iterator(part))
         sums[entry.path().filename().string()] = checksum(entry.path());

@@ -58,6 +58,9 @@ Json read_run(const std::filesystem::path& run, const std::function<void(const s
 /// mix with its own or write over.
 void refuse_earlier_run(const std::filesystem::path& run);
 
+/// Removes those of a run that another replaces. What was damaged and is kept aside stays.
+void remove_checkpoints(const std::filesystem::path& run);
+
 /// Throws Error for a run.json, comparison.json or page (.html) that is there and was not written by this program.
 void refuse_foreign(const std::filesystem::path& file);
 

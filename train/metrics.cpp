@@ -162,7 +162,8 @@ double Evaluation::score(const std::string& name) const {
   std::vector<std::string> known = {"loss"};
   if (confusion.labels() > 0) known = {"loss", "accuracy", "f1", "mcc"};
   for (const auto& [other, value] : extra) known.push_back(other);
-  fail("no score named '{}'; this task has {}", name, fmt::join(known, ", "));
+  fail("no score named '{}'; this task has {}; TrainingOptions::metric names one, or is empty",
+       name, fmt::join(known, ", "));
 }
 
 bool higher_is_better(const std::string& score) { return score != "loss" && score != "perplexity"; }

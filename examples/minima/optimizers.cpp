@@ -15,9 +15,10 @@ namespace {
 /// Of which an optimizer's state is told.
 const ParameterShape kMatrix{"layer.0.ffn.lin1.weight", {3072, 768}};
 
-/// What an option is: of this optimizer or schedule where it means something of its own there. Empty for one of a rule
-/// from elsewhere.
-std::string meaning_of(const std::string& owner, const std::string& option) {
+/// What an option is: by its Field, or of this optimizer or schedule where it means something of its own there, or by its
+/// name. Empty for one of a rule from elsewhere that does not say it.
+std::string meaning_of(const std::string& owner, const OptionHelp& option) {
+  if (!option.meaning.empty()) return option.meaning;
   static const std::map<std::string, std::string> meanings = {
       {"lr", "learning rate"},
       {"momentum", "share of the momentum that a step keeps"},
@@ -84,7 +85,7 @@ std::string meaning_of(const std::string& owner, const std::string& option) {
       {"threshold_mode", "as a share of the best, or as it is"},
       {"cooldown", "evaluations after a reduction that do not count"},
       {"plateau.eps", "a smaller reduction is left out"}};
-  for (const std::string& name : {owner + "." + option, option})
+  for (const std::string& name : {owner + "." + option.name, option.name})
     if (const auto found = meanings.find(name); found != meanings.end()) return found->second;
   return "";
 }
@@ -95,7 +96,7 @@ Json to_json(const std::string& owner, const std::vector<OptionHelp>& help) {
     list.push_back({{"name", one.name},
                     {"default", one.value},
                     {"takes", one.takes},
-                    {"meaning", meaning_of(owner, one.name)}});
+                    {"meaning", meaning_of(owner, one)}});
   return list;
 }
 
@@ -108,7 +109,7 @@ std::string brief(const std::vector<OptionHelp>& help) {
 void print(const std::string& owner, const std::vector<OptionHelp>& help) {
   for (const OptionHelp& one : help) {
     print_text("  {:<17} {:<10} {}\n", one.name, one.value.size() > 10 ? "" : one.value,
-               meaning_of(owner, one.name));
+               meaning_of(owner, one));
     if (one.value.size() > 10) print_text("  {:<17} {}\n", "", one.value);
     print_text("  {:<28} {}\n", "", one.takes);
   }

@@ -21,6 +21,14 @@ TEST_CASE("a value that is used twice gets the sum of both gradients") {
   check_close(w.gradient.values(), vector({2 + 3, 4 + 12, 6 + 27}));
 }
 
+TEST_CASE("a target that would make a loss of more numbers than there are predictions is refused") {
+  const Variable column(Tensor::zeros({3, 1})), row(Tensor::zeros({3}));
+  CHECK_THROWS_WITH_AS(mse(column, row), doctest::Contains("mse: the target [3] is no [3, 1]"),
+                       Error);
+  CHECK_THROWS_AS(bce_with_logits(column, row), Error);
+  CHECK(mse(Variable(Tensor::zeros({2, 3})), row).value().item() == 0);
+}
+
 TEST_CASE("a number stands on either side of an operator") {
   Parameter w{"w", vector({1, 2, 4}), {}};
   const Variable x(w);

@@ -84,17 +84,6 @@ TEST_CASE("predict labels the texts of a file as it does lines, and says in whic
   }
 }
 
-TEST_CASE("predict answers each line once, also where a later one cannot be answered") {
-  const Shell shell;
-  REQUIRE(shell.minima(std::string("train --out run") + kTiny).code == 0);
-  std::string lines;
-  for (int i = 0; i < 300; ++i) lines += fmt::format("{}\tparcel\n", i);
-  const Answer stopped = shell.minima("predict run/final --pairs", lines + "no tab\n" + lines);
-  CHECK(stopped.code == 2);
-  CHECK(stopped.err.find("line 301 has no tab") != std::string::npos);
-  CHECK(std::ranges::count(stopped.out, '\n') == 300);
-}
-
 TEST_CASE("predict says how many texts are cut, have no word, or are not UTF-8") {
   const Shell shell;
   REQUIRE(shell.minima(std::string("train --out run") + kTiny).code == 0);

@@ -90,6 +90,58 @@ TEST_CASE("an accelerator goes back to the start, and is prepared once") {
   CHECK_THROWS_AS(total_steps(batches, 3, 0), Error);
 }
 
+TEST_CASE(
+    "a log that replaces an earlier run's replaces its checkpoints, and none of another run is "
+    "taken for one's own") {
+  const test::RunFolder folder;
+  struct Training {
+    Training(double slope, const std::filesystem::path& run) {
+      line.slope.value.fill(slope);
+      accelerator.prepare({&line.slope}, optimizer, line.objective().batches, 8);
+      accelerator.log_to(run, Earlier::replaced);
+    }
+    double until(i64 steps) {
+      while (accelerator.steps() < steps && accelerator.next()) {
+        accelerator.backward(line.objective().loss(accelerator.indices(), accelerator.pass()).loss);
+        accelerator.step();
+      }
+      return line.slope.value.item();
+    }
+    Line line;
+    Optimizer optimizer = make_optimizer("sgd:lr=0.001", {&line.slope});
+    Accelerator accelerator{{.schedule = "constant", .warmup = 0}};
+  };
+  const auto slope_in = [](const std::filesystem::path& checkpoint) {
+    return SafetensorsFile(checkpoint / "model.safetensors").read("slope").item();
+  };
+  Training first(1, folder.path);
+  for (const i64 step : {4, 8}) first.until(step), first.accelerator.checkpoint(folder.path);
+  Training second(100, folder.path);
+  CHECK(!newest_checkpoint(folder.path, nullptr));
+  const double slope = second.until(4);
+  CHECK(slope_in(second.accelerator.checkpoint(folder.path)) == slope);
+  // Where no log says that another run has begun, the step's checkpoint is still one's own.
+  Line line;
+  line.slope.value.fill(50);
+  Optimizer optimizer = make_optimizer("sgd:lr=0.001", {&line.slope});
+  Accelerator third({.schedule = "constant", .warmup = 0});
+  third.prepare({&line.slope}, optimizer, line.objective().batches, 8);
+  while (third.steps() < 4 && third.next()) {
+    third.backward(line.objective().loss(third.indices(), third.pass()).loss);
+    third.step();
+  }
+  CHECK(slope_in(third.checkpoint(folder.path)) == line.slope.value.item());
+}
+
+TEST_CASE("an optimizer's parameter that an accelerator does not know is refused") {
+  Line line;
+  Parameter other{.name = "other", .value = Tensor::full({1}, 1), .gradient = {}};
+  Optimizer optimizer = make_optimizer("sgd", std::vector<Parameter*>{&line.slope, &other});
+  Accelerator accelerator({});
+  CHECK_THROWS_WITH_AS(accelerator.prepare({&line.slope}, optimizer, line.objective().batches, 8),
+                       doctest::Contains("the optimizer has 'other'"), Error);
+}
+
 TEST_CASE("a checkpoint that does not fit the optimizer leaves training where it stood") {
   const test::RunFolder folder;
   struct Training {
