@@ -101,7 +101,7 @@ Dataset assemble(std::string name, std::string origin, const Classes& classes, S
 /// What a row is for.
 enum class Part : u8 { train, dev, test };
 
-/// Draws parts from rows, a tenth for each of `wanted`, with every label in equal shares: of n rows with a label, n/10
+/// Draws parts from rows, which train keeps, a tenth for each of `wanted`, with every label in equal shares: of n rows with a label, n/10
 /// (rounded, at least one where there are three texts) go to each, chosen by the seed. All rows of a text, which has the
 /// label of its first one, go together, so that none is in two parts: the shares are met as nearly as this allows, and a
 /// text of more rows than a share stays in training. Within a part the order is the file's. Throws Error for too few texts.
@@ -140,7 +140,8 @@ std::map<Part, Source> draw_parts(Source all, const Classes& classes,
       if (std::ranges::any_of(text, [&](std::size_t row) { return !trained[label_of_row[row]]; }))
         put(text, Part::train);
   std::map<Part, Source> parts;
-  for (const Part each : {Part::train, Part::dev, Part::test}) parts[each].file = all.file;
+  parts[Part::train].file = all.file;
+  for (const Part each : wanted) parts[each].file = all.file;
   parts[Part::train].remarks = std::move(all.remarks);
   for (std::size_t i = 0; i < all.rows.size(); ++i)
     parts[part[i]].rows.push_back(std::move(all.rows[i]));
@@ -184,8 +185,7 @@ Dataset from_folder(const fs::path& folder, u64 seed, const ReadOptions& options
   std::string origin = folder.string();
   if (!missing.empty()) {
     for (auto& [part, source] : draw_parts(std::move(parts[Part::train]), classes, missing, seed))
-      if (part == Part::train || std::ranges::count(missing, part) > 0)
-        parts[part] = std::move(source);
+      parts[part] = std::move(source);
     origin += fmt::format(", {} drawn from train by seed {}, labels in equal shares", drawn, seed);
   }
   return assemble(folder_name(folder), origin, classes, std::move(parts[Part::train]),

@@ -26,8 +26,8 @@ class NaiveBayes {
 
  private:
   std::vector<double> log_prior_;  // of each class
-  std::vector<double>
-      log_unseen_;  // of a word that a class has not had, in each: log 1/(its words + distinct words)
+  // Of a word that a class has not had, in each: log 1/(its words + distinct words).
+  std::vector<double> log_unseen_;
   // log (1 + how often) of a word in the classes that have had it: most have few of the words.
   std::unordered_map<std::string, std::map<i64, double>> log_count_;
 };

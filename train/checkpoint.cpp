@@ -90,6 +90,10 @@ void require_room(const fs::path& folder, i64 bytes) {
                      static_cast<double>(space.available) / 0x1p20);
 }
 
+void write_run(const fs::path& run, const Json& json) {
+  write_file(run / "run.json", json.dump(2) + "\n");
+}
+
 void remove_checkpoints(const fs::path& run) {
   for (const i64 step : steps_of(run / "checkpoints"))
     remove_checkpoint(folder_of(run / "checkpoints", step));

@@ -53,6 +53,7 @@ std::optional<std::filesystem::path> newest_whole_checkpoint(const std::filesyst
 /// What RUN/run.json says; where that is damaged or gone, what the newest whole checkpoint has kept of it, which is told
 /// to `say`. Throws Error where neither tells the run's options.
 Json read_run(const std::filesystem::path& run, const std::function<void(const std::string&)>& say);
+void write_run(const std::filesystem::path& run, const Json& json);
 
 /// Throws Error where a run's folder has checkpoints, a final model, a comparison or a log already, which a new run would
 /// mix with its own or write over.

@@ -204,8 +204,7 @@ class Comparison {
     if (options_.directory.empty() || options_.resume) return;
     refuse_used_folder(options_.directory);
     make_folders(options_.directory);
-    write_file(options_.directory / "run.json",
-               Json{{"arguments", options_.arguments}}.dump(2) + "\n");
+    write_run(options_.directory, {{"arguments", options_.arguments}});
   }
 
   /// What there is should the comparison be stopped.

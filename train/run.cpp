@@ -115,13 +115,13 @@ Json begin_run(const RunDirectory& directory, const Task& task, const Json& more
     } catch (const Error&) {  // no checkpoint has kept it; it says the same again
     }
   }
-  if (!directory.resume) write_file(directory.path / "run.json", run.dump(2) + "\n");
+  if (!directory.resume) write_run(directory.path, run);
   return run;
 }
 
 void end_run(const std::filesystem::path& directory, Json run, const TrainingResult& result) {
   run.update({{"stop", stop_name(result.stop)}, {"time", result.time}});
-  write_file(directory / "run.json", run.dump(2) + "\n");
+  write_run(directory, run);
 }
 
 bool has_ended(const std::filesystem::path& directory) {

@@ -5,7 +5,6 @@
 #include <csignal>
 #include <set>
 
-#include "core/file.hpp"
 #include "core/folder.hpp"
 #include "core/safetensors.hpp"
 #include "nn/module.hpp"
@@ -483,7 +482,7 @@ bool Trainer::resume() {
 }
 
 void Trainer::write_run() const {
-  if (!run_json.is_null()) write_file(directory_ / "run.json", run_json.dump(2) + "\n");
+  if (!run_json.is_null()) minima::write_run(directory_, run_json);
 }
 
 void Trainer::restore(const Checkpoint& checkpoint) {

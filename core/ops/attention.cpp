@@ -48,8 +48,8 @@ struct Matrix {
   i64 stride;
 };
 
-constexpr i64 kQueries =
-    48;  // rows of P that are made at a time; a multiple of the rows of a product's block
+/// Rows of P that are made at a time; a multiple of the rows of a product's block.
+constexpr i64 kQueries = 48;
 
 /// The length of a row of P: whole vectors.
 i64 padded(i64 keys) { return (keys + 7) / 8 * 8; }
