@@ -1,5 +1,6 @@
 /// The list of differentiable ops. `record` takes no other name (checked when compiled), and the
-/// gradcheck test asks for a row for each name: an op without a test cannot exist.
+/// gradcheck test asks for a row for each name: an op of this tree without a test cannot exist. A program's own op
+/// is named by OpName::elsewhere.
 #pragma once
 
 #include <algorithm>
@@ -35,7 +36,13 @@ struct OpName {
     if (std::ranges::find(kOps, name) == std::end(kOps))
       throw "this op is not in kOps (autograd/ops.hpp)";
   }
+  /// That of an op outside of this tree, where `gradcheck` (autograd/gradcheck.hpp) tells whether its gradient is right.
+  static consteval OpName elsewhere(const char* op) { return OpName(std::string_view(op)); }
+
   std::string_view name;
+
+ private:
+  consteval explicit OpName(std::string_view op) : name(op) {}
 };
 
 }  // namespace minima

@@ -75,7 +75,12 @@ class Variable {
 
 /// The result `value` of op `name` on `inputs`, with the function that maps its gradient to theirs.
 /// Where no input needs a gradient, or under NoGrad, it is a constant and `backward` is dropped
-/// with all that it holds. An op that has the numbers rounded too gives them along.
+/// with all that it holds. An op that has the numbers rounded too gives them along. In a program of your own:
+///
+///     Variable reverse_gradient(const Variable& x) {       // Ganin & Lempitsky 2015, arXiv:1409.7495
+///       return record(OpName::elsewhere("reverse_gradient"), x.value(), {x},
+///                     [](const Tensor& dy) { return Grads{ops::unary<ops::Neg>(dy)}; });
+///     }
 Variable record(OpName name, Tensor value, std::vector<Variable> inputs, Backward backward,
                 Tensor rounded = {});
 

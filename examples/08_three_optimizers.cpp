@@ -38,14 +38,13 @@ int main(int argc, char** argv) try {
     const std::string spec = with_defaults(name);
     nn::Classifier model(task.config);
     model.initialize(options.seed);
-    const std::vector<Parameter*> parameters = model.parameters();
-    Optimizer optimizer = make_optimizer(spec, decay_groups(parameters, spec));
+    Trainer trainer(classification(model, task.data, options), spec, options);
+    const Optimizer& optimizer = trainer.optimizer();
     i64 weights = 0;
-    for (const Parameter* parameter : parameters) weights += parameter->value.bytes();
+    for (const Parameter* parameter : model.parameters()) weights += parameter->value.bytes();
     fmt::print("{}: {} numbers, {:.3f} MB beside {:.3f} MB of weights\n", spec,
                optimizer.state_elements(), megabytes(optimizer.state_bytes()), megabytes(weights));
 
-    Trainer trainer(classification(model, task.data, options), optimizer, options);
     trainer.callbacks.push_back(
         {.step =
              [&](const StepRecord& record, i64) {

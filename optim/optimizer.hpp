@@ -86,12 +86,13 @@ class Optimizer {
 
   /// One step for every parameter that has a gradient and is trainable; the others are skipped
   /// whole (no decay, and their own step count stays). Gradients are read, not changed. Throws
-  /// Error when a gradient's shape does not fit its parameter; then nothing has changed. On a GPU nothing
+  /// Error for options out of range, for a gradient whose shape does not fit its parameter, and for a parameter that has
+  /// moved to another device or got another shape; then nothing has changed. On a GPU nothing
   /// waits for it (see StepReport::read).
   StepReport step(const StepOptions& options = {});
 
   const std::string& name() const;  ///< as on the command line: "adamw8bit"
-  /// Every option of every group, resolved: {"optimizer", "storage", "groups": [{…,
+  /// Every option of every group, resolved: {"optimizer", "storage", "groups": [{"options",
   /// "parameters"}]}.
   Json options() const;
   /// False when a learning-rate schedule has no effect: Adafactor with relative_step.

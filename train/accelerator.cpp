@@ -104,6 +104,10 @@ bool Accelerator::next() {
   check(optimizer_ != nullptr, "accelerator: prepare has not been called");
   check(place_ == step_place_ || more_,
         "accelerator: the batch before was the last of its step, which was not taken; call step()");
+  check(place_ == step_place_ || heard_,
+        "accelerator: batch {} of epoch {} got no backward(); what is not to be trained on must "
+        "not be among the batches that prepare() takes",
+        place_, epoch_);
   if (step_ == total_) return false;
   if (weight_ == 0) {  // a step begins
     time_.enter(TimeSpent::Part::steps);
@@ -113,6 +117,7 @@ bool Accelerator::next() {
   }
   if (options_.precision == Precision::tf32 && !tf32_) tf32_.emplace();
   indices_ = batches_now_[place_++];
+  heard_ = false;
   more_ = !epoch_ended() && static_cast<i64>(place_ - step_place_) < options_.accumulate;
   return true;
 }
@@ -120,6 +125,7 @@ bool Accelerator::next() {
 void Accelerator::backward(const Variable& loss, double weight, i64 tokens) {
   check(weight > 0 && std::isfinite(weight), "backward: a batch of weight {}; it must be positive",
         weight);
+  heard_ = true;
   if (weight_ == 0) first_weight_ = weight;
   weight_ += weight;
   texts_ += std::ssize(indices_);
@@ -148,8 +154,8 @@ void Accelerator::refuse_bad_loss(i64 step) {
 }
 
 StepRecord Accelerator::step() {
-  check(weight_ > 0 && !more_, "accelerator: step() before backward() has seen all {} batches",
-        options_.accumulate);
+  check(weight_ > 0 && heard_ && !more_,
+        "accelerator: step() before backward() has seen all {} batches", options_.accumulate);
   tf32_.reset();
   const bool just_changed = changed_at_ > 0 && step_ - changed_at_ < kWatchedAfterSwitch;
   const bool watched = (options_.watch > 0 && (step_ + 1) % options_.watch == 0) || just_changed;

@@ -106,7 +106,8 @@ class Accelerator {
   void prepare(std::vector<Parameter*> parameters, Optimizer& optimizer, Batches batches,
                i64 steps);
 
-  /// Goes to the next batch; false when all steps are taken.
+  /// Goes to the next batch; false when all steps are taken. Throws Error where the one before got no backward(), or a
+  /// whole step no step().
   bool next();
   const std::vector<i64>& indices() const { return indices_; }  ///< of that batch
   /// The batch after it; null at the end of an epoch.
@@ -122,14 +123,16 @@ class Accelerator {
             .precision = product_type(options_.precision)};
   }
 
-  /// Adds the gradient of a batch's mean loss over `weight` items; `tokens` are counted. Throws Error (run time) when
-  /// the loss is not finite and options.non_finite says stop; for a GPU, whose losses nobody waits for here, step() does.
+  /// Adds the gradient of a batch's mean loss over `weight` items; `tokens` are counted. Throws Error for a weight that is
+  /// not positive and as Variable::backward does; and (run time) when the loss is not finite and options.non_finite says stop; for a GPU, whose losses nobody waits for here, step() does.
   void backward(const Variable& loss, double weight = 1, i64 tokens = 0);
   /// Whether the step at hand has further batches.
   bool accumulate() const { return more_; }
-  /// Cuts the step's gradient: its global norm to at most `norm`, each entry to ± `value`; 0: not.
+  /// Cuts the step's gradient: its global norm to at most `norm`, each entry to ± `value`; 0: not. It holds for the steps
+  /// that follow too; step() throws for a negative one.
   void clip(double norm, double value = 0) { clip_norm_ = norm, clip_value_ = value; }
-  /// Changes the parameters and clears their gradients. Throws Error (run time) when the gradient is not finite and
+  /// Changes the parameters and clears their gradients. Throws Error before all batches of the step had their backward(),
+  /// and as Optimizer::step does; and (run time) when the gradient is not finite and
   /// options.non_finite says stop, when too many steps were skipped in a row, and when a weight is not finite afterwards.
   StepRecord step();
 
@@ -222,6 +225,7 @@ class Accelerator {
   std::size_t step_place_ = 0;                 ///< of the first batch of the step at hand
   std::vector<i64> indices_;
   bool more_ = false;
+  bool heard_ = false;  ///< of the batch at hand, by backward()
 
   // The step at hand.
   double first_weight_ = 0, weight_ = 0, loss_ = 0;

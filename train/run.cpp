@@ -4,7 +4,6 @@
 #include "core/file.hpp"
 #include "core/folder.hpp"
 #include "optim/registry.hpp"
-#include "train/finetuning.hpp"
 #include "train/machine.hpp"
 #include "train/model_directory.hpp"
 #include "train/predictions.hpp"
@@ -134,11 +133,9 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
   const std::filesystem::path& directory = run_directory.path;
   const i64 live_before = memory_stats(task.device).live;
   std::unique_ptr<nn::Classifier> model = task.new_model(options.seed);
-  const std::vector<Parameter*> parameters = model->parameters();
-  freeze(parameters, options.freeze);
-  Optimizer optimizer = make_optimizer(spec, parameter_groups(parameters, spec, options));
-  Trainer trainer(classification(*model, task.data, options, &task.tokenizer), optimizer, options,
+  Trainer trainer(classification(*model, task.data, options, &task.tokenizer), spec, options,
                   directory);
+  const Optimizer& optimizer = trainer.optimizer();
 
   Json record = {{"optimizer", optimizer.name()},
                  {"spec", spec},

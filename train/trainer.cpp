@@ -49,6 +49,11 @@ AcceleratorOptions accelerator_options(const TrainingOptions& options) {
           .precision = options.precision};
 }
 
+TrainingOptions validated(TrainingOptions options) {
+  validate(options);
+  return options;
+}
+
 }  // namespace
 
 InterruptRequests::InterruptRequests() {
@@ -200,14 +205,38 @@ i64 total_steps(const Batches& batches, const TrainingOptions& options) {
   return options.steps;
 }
 
+Trainer::Trainer(Objective objective, const std::string& spec, TrainingOptions options,
+                 std::filesystem::path directory)
+    : objective_(std::move(objective)),
+      options_(validated(std::move(options))),
+      directory_(std::move(directory)),
+      own_((freeze(objective_.parameters, options_.freeze),
+            make_optimizer(spec, parameter_groups(objective_.parameters, spec, options_)))),
+      optimizer_(*own_),
+      accelerator_(accelerator_options(options_)) {
+  prepare();
+}
+
 Trainer::Trainer(Objective objective, Optimizer& optimizer, TrainingOptions options,
                  std::filesystem::path directory)
     : objective_(std::move(objective)),
-      optimizer_(optimizer),
-      options_(std::move(options)),
+      options_(validated(std::move(options))),
       directory_(std::move(directory)),
+      optimizer_(optimizer),
       accelerator_(accelerator_options(options_)) {
-  validate(options_);
+  const auto refuse = [](bool given, const char* option) {
+    check(!given,
+          "trainer: {} would come too late for an optimizer that is made already; give the trainer "
+          "its name and options in its place (\"adamw:lr=5e-4\")",
+          option);
+  };
+  refuse(!options_.freeze.empty(), "freeze");
+  refuse(!options_.groups.empty(), "groups");
+  refuse(options_.layer_decay != 1, "layer_decay");
+  prepare();
+}
+
+void Trainer::prepare() {
   accelerator_.prepare(objective_.parameters, optimizer_, objective_.batches,
                        minima::total_steps(objective_.batches, options_));
   switches_ = by_step(options_.switches, total_steps());
@@ -241,6 +270,7 @@ i64 Trainer::best_bytes() const {
 }
 
 TrainingResult Trainer::run() {
+  check(!std::exchange(ran_, true), "trainer: it has run; another training takes another trainer");
   const bool resumed = accelerator_.logs();  // reading the checkpoint is in its time then
   if (!resumed) accelerator_.time().restart();
   since_save_.restart();

@@ -1,7 +1,7 @@
 /// Trainer: the loop, for those who want none of their own.
 ///
-///     Optimizer optimizer = make_optimizer("adamw:lr=5e-4", decay_groups(model.parameters()));
-///     Trainer trainer(classification(model, data, {.epochs = 5}), optimizer, {.epochs = 5}, "runs/mine");
+///     const TrainingOptions options{.epochs = 5};
+///     Trainer trainer(classification(model, data, options), "adamw:lr=5e-4", options, "runs/mine");
 ///     TrainingResult result = trainer.run();
 ///     result.dev().accuracy();                       // of the best evaluation, whose weights the model has
 ///
@@ -34,7 +34,7 @@ struct TrainingOptions {
   /// an epoch may have fewer. Steps are optimizer steps everywhere.
   i64 accumulate = 1;
   i64 watch = 20;  ///< every so many steps each tensor is watched (train/watch.hpp); 0: never
-  std::vector<GroupPattern> groups = {};       ///< over decay_groups
+  std::vector<GroupPattern> groups = {};       ///< over decay_groups (see parameter_groups)
   std::vector<OptimizerSwitch> switches = {};  ///< in any order, of different steps
 
   NonFinite non_finite = NonFinite::stop;
@@ -49,11 +49,12 @@ struct TrainingOptions {
 
   // Fine-tuning (train/finetuning.hpp).
   std::vector<std::string> freeze = {};  ///< parts of names whose parameters stay as they are
-  double layer_decay = 1;   ///< a layer's learning rate as a share of that of the layer above
-  double word_dropout = 0;  ///< share of tokens that are hidden while training (data/masking.hpp)
+  double layer_decay = 1;  ///< a layer's learning rate as a share of that of the layer above
 
-  // The loss of a classifier in training (core/ops/cross_entropy.hpp); on dev it is the plain one.
-  std::string class_weights = "";  ///< as class_weights reads it (train/classification.hpp)
+  // Of a classifier (train/classification.hpp) alone; an objective of your own hears nothing of them. Its loss in training
+  // (core/ops/cross_entropy.hpp); on dev it is the plain one.
+  double word_dropout = 0;         ///< share of tokens that are hidden (data/masking.hpp)
+  std::string class_weights = "";  ///< as class_weights reads it
   double label_smoothing = 0;
 
   i64 steps = 0;       ///< instead of epochs; 0: as many as the epochs have
@@ -116,10 +117,19 @@ struct Callback {
 
 class Trainer {
  public:
-  /// `optimizer` becomes another one where options.switches say so. Where `directory` is empty nothing is written.
-  /// Throws Error for options that make no sense.
+  /// By the optimizer that `spec` names (make_optimizer) over parameter_groups, when those of options.freeze are frozen.
+  /// Where `directory` is empty nothing is written. Throws Error for options that make no sense or fit no parameter.
+  Trainer(Objective objective, const std::string& spec, TrainingOptions options,
+          std::filesystem::path directory = {});
+  /// By an optimizer with groups of its own, which must outlive the trainer. Throws Error also for options.freeze, groups
+  /// and layer_decay, which would come too late for it.
   Trainer(Objective objective, Optimizer& optimizer, TrainingOptions options,
           std::filesystem::path directory = {});
+  Trainer(const Trainer&) = delete;
+  Trainer& operator=(const Trainer&) = delete;
+
+  /// That which it trains by now: another one where options.switches say so.
+  const Optimizer& optimizer() const { return optimizer_; }
 
   /// In the order in which they are called.
   std::vector<Callback> callbacks;
@@ -133,7 +143,7 @@ class Trainer {
 
   /// Trains. The same seed gives the same bits, for any number of threads, and whether or not it was interrupted and
   /// resumed. Throws Error (run time) in the step in which the loss or the gradient stops being a number; where such steps are
-  /// skipped, at the end if the loss on dev was never one.
+  /// skipped, at the end if the loss on dev was never one. Once: another training takes another trainer.
   TrainingResult run();
 
   /// For callbacks: ends training after the step at hand, evaluates or saves after it.
@@ -148,6 +158,8 @@ class Trainer {
   i64 total_steps() const { return accelerator_.total_steps(); }
 
  private:
+  /// Takes over what is trained; refuses options now that would not fit later.
+  void prepare();
   void change_optimizer_if_due();
   void tell_of_unheeded_schedule();
   /// Whether a step was taken with it.
@@ -167,9 +179,10 @@ class Trainer {
   void say(const std::string& text);
 
   Objective objective_;
-  Optimizer& optimizer_;
   const TrainingOptions options_;
   const std::filesystem::path directory_;
+  std::optional<Optimizer> own_;
+  Optimizer& optimizer_;
   Accelerator accelerator_;
   std::map<i64, std::string> switches_;  ///< specs, by the steps before them
   std::optional<TensorBoardLog> board_;
@@ -182,10 +195,12 @@ class Trainer {
   nn::Pass pass_;                               ///< of that step
   Stopwatch since_save_;
   double save_seconds_ = 0;  ///< what the last checkpoint took
+  bool ran_ = false;
   bool stop_wanted_ = false, evaluation_wanted_ = false, save_wanted_ = false, save_due_ = false;
 };
 
-/// The groups of those parameters that train, under `options`, for the optimizer that `spec` names.
+/// The groups of those parameters that train, for the optimizer that `spec` names: decay_groups, split by options.groups, and
+/// by layer for options.layer_decay.
 std::vector<ParameterGroup> parameter_groups(const std::vector<Parameter*>& parameters,
                                              const std::string& spec,
                                              const TrainingOptions& options);

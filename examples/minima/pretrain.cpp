@@ -6,7 +6,6 @@
 #include "examples/minima/progress.hpp"
 #include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"
-#include "train/finetuning.hpp"
 #include "train/model_directory.hpp"
 #include "train/pretraining.hpp"
 #include "train/report.hpp"
@@ -61,7 +60,6 @@ struct PretrainVerb {
     const PretrainingData data{std::move(task.data.train), std::move(task.data.dev)};
     const std::unique_ptr<nn::MaskedLm> made = new_model(task);
     nn::MaskedLm& model = *made;
-    freeze(model.parameters(), training.training.freeze);
     const Objective objective =
         masked_language_modelling(model, data, hide, training.training, &task.tokenizer);
     training.choose_epochs(kEpochs, objective.batches);
@@ -76,13 +74,11 @@ struct PretrainVerb {
           "their words are unknown to the vocabulary\n",
           data.dev.size());
 
-    Optimizer rule =
-        make_optimizer(resolved, parameter_groups(model.parameters(), resolved, training.training));
-    Trainer trainer(objective, rule, training.training, directory.path);
+    Trainer trainer(objective, resolved, training.training, directory.path);
     trainer.run_json = begin_run(directory, task,
                                  {{"spec", resolved},
                                   {"parameters", model.parameter_count()},
-                                  {"optimizer", rule.options()},
+                                  {"optimizer", trainer.optimizer().options()},
                                   {"training", to_json(training.training)}});
     common.tell(directory.path);
     tell_of_spec(resolved);

@@ -3,6 +3,7 @@
 #include "autograd/checkpoint.hpp"
 #include "autograd/functions.hpp"
 #include "autograd/layers.hpp"
+#include "core/ops/elementwise.hpp"
 #include "tests/support.hpp"
 
 using namespace minima;
@@ -173,6 +174,17 @@ TEST_CASE("the padding row of an embedding gets no gradient") {
   Parameter w{"w", Tensor::full({3, 1}, 1), {}};
   sum(embedding(Variable(w), Tensor::from(std::vector<i64>{0, 2, 0}), 0)).backward();
   check_close(w.gradient.ids(), Tensor::from(std::vector<i64>{2}));
+}
+
+TEST_CASE("a program's own op goes back as those of this tree do") {
+  const auto reverse_gradient = [](const Variable& x) {
+    return record(OpName::elsewhere("reverse_gradient"), x.value(), {x},
+                  [](const Tensor& dy) { return Grads{ops::unary<ops::Neg>(dy)}; });
+  };
+  Parameter x{"x", Tensor::from(std::vector{1.0f, -2.0f}), {}};
+  sum(square(reverse_gradient(Variable(x)))).backward();
+  CHECK(x.gradient.values().data<float>()[0] == -2);
+  CHECK(x.gradient.values().data<float>()[1] == 4);
 }
 
 TEST_CASE("deep graphs are freed without deep recursion") {

@@ -41,9 +41,7 @@ Training train(Model& model, Objective objective, const TrainingOptions& options
                const Change& change) {
   objective.evaluate = nullptr;
   change(objective);
-  Optimizer optimizer =
-      make_optimizer("adamw:lr=0.003", parameter_groups(model.parameters(), "adamw", options));
-  Trainer trainer(objective, optimizer, options);
+  Trainer trainer(objective, "adamw:lr=0.003", options);
   Training run;
   i64 waits = 0, calls = 0;
   trainer.callbacks.push_back({.step = [&](const StepRecord& record, i64) {

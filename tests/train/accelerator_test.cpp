@@ -142,6 +142,35 @@ TEST_CASE("an optimizer's parameter that an accelerator does not know is refused
                        doctest::Contains("the optimizer has 'other'"), Error);
 }
 
+TEST_CASE("a batch that a loop passes over without backward() is not dropped in silence") {
+  Line line;
+  const Objective objective = line.objective();
+  Optimizer optimizer = make_optimizer("sgd:lr=0.02", objective.parameters);
+  const auto prepared = [&](Accelerator& accelerator) {
+    accelerator.prepare(objective.parameters, optimizer, objective.batches, 2);
+    REQUIRE(accelerator.next());
+  };
+  const auto learn = [&](Accelerator& accelerator) {
+    const BatchLoss batch = objective.loss(accelerator.indices(), accelerator.pass());
+    accelerator.backward(batch.loss, batch.weight);
+  };
+  const auto silent = doctest::Contains("of epoch 1 got no backward()");
+  for (const bool first : {true, false}) {
+    Accelerator accelerator({.accumulate = 3});
+    prepared(accelerator);
+    if (!first) learn(accelerator), REQUIRE(accelerator.next());
+    CHECK_THROWS_WITH_AS(accelerator.next(), silent, Error);
+  }
+  Accelerator accelerator({.accumulate = 2});
+  prepared(accelerator);
+  learn(accelerator);
+  REQUIRE(accelerator.next());
+  CHECK_THROWS_WITH_AS(accelerator.step(), doctest::Contains("before backward() has seen all"),
+                       Error);
+  learn(accelerator);
+  CHECK(accelerator.step().step == 1);
+}
+
 TEST_CASE("a checkpoint that does not fit the optimizer leaves training where it stood") {
   const test::RunFolder folder;
   struct Training {

@@ -2,6 +2,8 @@
 /// change of a training.
 #include "train/trainer.hpp"
 
+#include <set>
+
 #include "core/file.hpp"
 #include "tests/support.hpp"
 #include "tests/train/line.hpp"
@@ -26,6 +28,7 @@ TEST_CASE("any loss over any batches can be trained, without a model of ours") {
   Trainer trainer(line.objective(), optimizer, line_options());
   const TrainingResult result = trainer.run();
   CHECK(result.steps.size() == 20);
+  CHECK_THROWS_WITH_AS(trainer.run(), doctest::Contains("it has run"), Error);
   CHECK(evaluated(result) == std::vector<i64>{4, 8, 12, 16, 20});
   CHECK(line.slope.value.item() == doctest::Approx(3).epsilon(1e-2));
   CHECK(result.dev().score("nearness") > -0.03);
@@ -260,5 +263,38 @@ TEST_CASE("checkpointed layers give the same bits and hold less") {
     }
     expected = test::values_of(model.parameters());
     plain_peak = peak;
+  }
+}
+
+TEST_CASE("a trainer that makes its optimizer freezes, groups and decays by layer") {
+  TrainingOptions options{.epochs = 1, .batch = BatchSize::of_texts(16), .watch = 0};
+  options.freeze = {"embeddings"};
+  options.groups = {GroupPattern::parse("^classifier:lr=0")};
+  options.layer_decay = 0.5;
+  const auto model_of_seed = [] {
+    auto model = std::make_unique<nn::Classifier>(small_task().config);
+    model->initialize(1);
+    return model;
+  };
+  const auto start = model_of_seed(), model = model_of_seed();
+  const auto objective = [&] { return classification(*model, small_task().data, options); };
+  Optimizer given = make_optimizer("adamw:lr=1e-3", model->parameters());
+  CHECK_THROWS_WITH_AS(Trainer(objective(), given, options),
+                       doctest::Contains("freeze would come too late for an optimizer that is"),
+                       Error);
+  Trainer trainer(objective(), "adamw:lr=1e-3:weight_decay=0", options);
+  const Json groups = trainer.optimizer().options()["groups"];
+  std::set<double> rates;
+  for (const Json& group : groups) rates.insert(group["options"]["lr"].get<double>());
+  CHECK(rates == std::set<double>{0, 2.5e-4, 5e-4, 1e-3});
+  trainer.run();
+  const std::vector<Parameter*> before = start->parameters(), after = model->parameters();
+  for (std::size_t i = 0; i < before.size(); ++i) {
+    const std::string& name = after[i]->name;
+    CAPTURE(name);
+    const bool stays =
+        name.find("embeddings") != std::string::npos || name.starts_with("classifier");
+    CHECK(after[i]->trainable == (name.find("embeddings") == std::string::npos));
+    CHECK((test::values_of({before[i]}) == test::values_of({after[i]})) == stays);
   }
 }
