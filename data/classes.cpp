@@ -56,7 +56,7 @@ const std::string& Classes::name_of(const std::string& label) const {
 
 i64 Classes::index(const Row& row, const std::string& file) const {
   if (const auto found = find(row.label)) return *found;
-  if (source_.empty()) refuse_unseen(file, row);
+  check(!source_.empty(), "{}:{}: no class has the label '{}'", file, row.line, shown(row.label));
   fail(
       "{}:{}: the label '{}' is neither a name in {} nor, where no name is a number, a number "
       "from 0 to {}",
@@ -88,11 +88,6 @@ Classes classes_beside(std::optional<Classes> named, const std::set<std::string>
     remark = fmt::format("no text has the first class of {}, '{}': numbers count its lines from 0",
                          named->source(), shown(named->names().front()));
   return *std::move(named);
-}
-
-void refuse_unseen(const std::string& file, const Row& row) {
-  fail("{}:{}: no training text has the label '{}'; a model cannot learn it", file, row.line,
-       shown(row.label));
 }
 
 }  // namespace minima

@@ -54,7 +54,4 @@ std::optional<Classes> classes_in(const std::filesystem::path& folder);
 Classes classes_beside(std::optional<Classes> named, const std::set<std::string>& labels,
                        std::string& remark);
 
-/// Throws the Error for a row whose label no training text has.
-[[noreturn]] void refuse_unseen(const std::string& file, const Row& row);
-
 }  // namespace minima

@@ -60,12 +60,28 @@ void check_training_labels(const Dataset& dataset, const Source& train) {
         dataset.train.size(), dataset.label_names[first]);
 }
 
-void check_seen_in_training(const Dataset& dataset, const std::vector<Example>& split,
-                            const Source& source) {
+/// Throws the Error for rows whose label no training text has: at the first, with the other such labels.
+void check_seen_in_training(const Dataset& dataset, const Classes& classes, const Source& source) {
+  constexpr std::size_t kNamed = 5;
   std::vector<bool> seen(dataset.label_names.size());
   for (const Example& example : dataset.train) seen[example.label] = true;
-  for (std::size_t i = 0; i < split.size(); ++i)
-    if (!seen[split[i].label]) refuse_unseen(source.file, source.rows[i]);
+  const Row* first = nullptr;
+  std::set<std::string> others;
+  for (const Row& row : source.rows) {
+    if (!classes.source().empty()) classes.index(row, source.file);  // refuses what it lacks
+    const std::optional<i64> label = classes.find(row.label);
+    if (label && seen[*label]) continue;
+    if (!first) first = &row;
+    if (row.label != first->label) others.insert(fmt::format("'{}'", shown(row.label)));
+  }
+  if (!first) return;
+  const std::size_t more = others.size() - std::min(others.size(), kNamed);
+  const std::vector<std::string> named(others.begin(),
+                                       std::next(others.begin(), std::ssize(others) - more));
+  fail("{}:{}: no training text has the label '{}'{}{}; a model cannot learn what it is not shown",
+       source.file, first->line, shown(first->label),
+       named.empty() ? "" : fmt::format(", nor {}", fmt::join(named, ", ")),
+       more > 0 ? fmt::format(" and {} more", more) : "");
 }
 
 /// Without those at its ends.
@@ -81,10 +97,9 @@ Dataset assemble(std::string name, std::string origin, const Classes& classes, S
   dataset.label_names = classes.names();
   dataset.train = examples(train, classes);
   check_training_labels(dataset, train);
+  for (const Source* source : {&dev, &test}) check_seen_in_training(dataset, classes, *source);
   dataset.dev = examples(dev, classes);
   dataset.test = examples(test, classes);
-  check_seen_in_training(dataset, dataset.dev, dev);
-  check_seen_in_training(dataset, dataset.test, test);
   dataset.origin = fmt::format("{}: {} train, {} dev, {} test", origin, dataset.train.size(),
                                dataset.dev.size(), dataset.test.size());
   std::map<std::string, std::string> alike;
@@ -161,43 +176,54 @@ Dataset split_by_seed(std::string name, const std::string& origin, const Classes
       std::move(parts[Part::train]), std::move(parts[Part::dev]), std::move(parts[Part::test]));
 }
 
-Dataset from_folder(const fs::path& folder, u64 seed, const ReadOptions& options) {
-  std::map<Part, Source> parts;
-  std::vector<Part> missing;
-  std::string drawn;
-  for (const auto& [part, split] :
-       {std::pair{Part::train, "train"}, {Part::dev, "dev"}, {Part::test, "test"}}) {
-    const std::optional<fs::path> path = split_file(folder, split);
-    check(
-        path.has_value() || part != Part::train,
+/// The files of a folder's splits, or a single file for train; those that lie apart in place of them.
+std::map<Part, fs::path> files_of(const fs::path& path, bool is_folder, const SplitFiles& apart) {
+  std::map<Part, fs::path> files;
+  if (!is_folder) files[Part::train] = path;
+  for (const auto& [part, split, other] : {std::tuple{Part::train, "train", std::string()},
+                                           {Part::dev, "dev", apart.dev},
+                                           {Part::test, "test", apart.test}}) {
+    if (!other.empty())
+      files[part] = other;
+    else if (const auto own = is_folder ? split_file(path, split) : std::nullopt)
+      files[part] = *own;
+  }
+  check(files.contains(Part::train),
         "{}: has no train.tsv, nor .csv or .jsonl; a folder holds train and, if not drawn from it, "
         "dev and test; a single file is split by seed",
-        folder.string());
-    if (path) {
-      parts[part] = Source::read(*path, options);
-    } else {
-      missing.push_back(part);
-      drawn += fmt::format("{}{}", drawn.empty() ? "" : " and ", split);
-    }
-  }
-  const std::optional<Classes> names = classes_in(folder);
-  const Classes classes = names ? *names : Classes::of(parts[Part::train].labels());
-  std::string origin = folder.string();
-  if (!missing.empty()) {
-    for (auto& [part, source] : draw_parts(std::move(parts[Part::train]), classes, missing, seed))
-      parts[part] = std::move(source);
-    origin += fmt::format(", {} drawn from train by seed {}, labels in equal shares", drawn, seed);
-  }
-  return assemble(folder_name(folder), origin, classes, std::move(parts[Part::train]),
-                  std::move(parts[Part::dev]), std::move(parts[Part::test]));
+        path.string());
+  return files;
 }
 
-Dataset from_file(const fs::path& path, u64 seed, const ReadOptions& options) {
-  Source all = Source::read(path, options);
-  std::string remark;
-  const Classes classes = classes_beside(classes_in(path.parent_path()), all.labels(), remark);
-  if (!remark.empty()) all.remarks.push_back(remark);
-  return split_by_seed(path.stem().string(), path.string(), classes, std::move(all), seed);
+Dataset from_files(const fs::path& path, bool is_folder, u64 seed, const ReadOptions& options,
+                   const SplitFiles& apart) {
+  std::map<Part, Source> parts;
+  for (const auto& [part, file] : files_of(path, is_folder, apart))
+    parts[part] = Source::read(file, options);
+  Source& train = parts[Part::train];
+  std::string name = is_folder ? folder_name(path) : path.stem().string();
+  std::string origin = path.string(), remark;
+  const std::optional<Classes> named = classes_in(is_folder ? path : path.parent_path());
+  const Classes classes =
+      named && is_folder ? *named : classes_beside(named, train.labels(), remark);
+  if (!remark.empty()) train.remarks.push_back(remark);
+  if (!is_folder && parts.size() == 1)
+    return split_by_seed(std::move(name), origin, classes, std::move(train), seed);
+  std::vector<Part> missing;
+  std::vector<std::string> drawn;
+  for (const auto& [part, split, other] :
+       {std::tuple{Part::dev, "dev", apart.dev}, {Part::test, "test", apart.test}}) {
+    if (!other.empty()) origin += fmt::format(", {} from {}", split, other);
+    if (!parts.contains(part)) missing.push_back(part), drawn.push_back(split);
+  }
+  if (!missing.empty()) {
+    for (auto& [part, source] : draw_parts(std::move(train), classes, missing, seed))
+      parts[part] = std::move(source);
+    origin += fmt::format(", {} drawn from train by seed {}, labels in equal shares",
+                          fmt::join(drawn, " and "), seed);
+  }
+  return assemble(std::move(name), origin, classes, std::move(parts[Part::train]),
+                  std::move(parts[Part::dev]), std::move(parts[Part::test]));
 }
 
 Dataset builtin() {
@@ -269,19 +295,22 @@ std::optional<fs::path> split_file(const fs::path& folder, const std::string& sp
   return found;
 }
 
-Dataset load_dataset(const std::string& spec, u64 seed, const ReadOptions& read) {
-  if (spec == "builtin" || spec == "debian")
+Dataset load_dataset(const std::string& spec, u64 seed, const ReadOptions& read,
+                     const SplitFiles& apart) {
+  if (spec == "builtin" || spec == "debian") {
     check(read == ReadOptions(),
           "data: {} has no columns to choose and no bad rows; --text-column, --label-column, "
-          "--pair-column, --no-header and --skip-bad-rows are for files",
+          "--pair-column, --no-header, --delimiter and --skip-bad-rows are for files",
           spec);
+    check(apart == SplitFiles(), "data: --dev and --test are for files; {} has its own", spec);
+  }
   check(!read.label_column.empty(), "data: --label-column is empty; it names the label's column");
   if (spec == "builtin") return builtin();
   if (spec == "debian") return debian(seed);
   std::error_code none;  // a name that cannot be looked up is not there
-  if (fs::is_directory(spec, none)) return from_folder(spec, seed, read);
-  refuse_missing(spec);
-  return from_file(spec, seed, read);
+  const bool is_folder = fs::is_directory(spec, none);
+  if (!is_folder) refuse_missing(spec);
+  return from_files(spec, is_folder, seed, read, apart);
 }
 
 }  // namespace minima

@@ -22,6 +22,12 @@ struct Dataset {
   std::vector<Example> train, dev, test;
 };
 
+/// Files of dev and test that lie apart from the training texts; empty: none does.
+struct SplitFiles {
+  std::string dev = {}, test = {};
+  bool operator==(const SplitFiles&) const = default;
+};
+
 /// Loads what `spec` names:
 ///
 ///   builtin   the project's own texts
@@ -33,15 +39,17 @@ struct Dataset {
 ///   a file    .tsv, .csv or .jsonl (readers/table.hpp, readers/jsonl.hpp), split 80/10/10 by `seed`
 ///             with the labels in equal shares (stratified), all rows of a text in one split
 ///
-/// `read` says which columns of files hold what, and what becomes of bad rows.
+/// `read` says which columns of files hold what, and what becomes of bad rows; `apart` which files stand in place of dev and
+/// test, whatever a folder has or would be drawn.
 ///
-/// A labels.txt beside them may name the classes (classes.hpp); else they are the labels of the
+/// A labels.txt beside the training texts may name the classes (classes.hpp); else they are the labels of the
 /// training split.
 ///
 /// Throws Error, naming file and line, for what a reader refuses, a label that is not in labels.txt
 /// or that no training text has, training texts of one class only, and more labels than kMostLabels
 /// (classes.hpp).
-Dataset load_dataset(const std::string& spec, u64 seed, const ReadOptions& read = {});
+Dataset load_dataset(const std::string& spec, u64 seed, const ReadOptions& read = {},
+                     const SplitFiles& apart = {});
 
 /// Throws Error where there is no file or folder of this name.
 void refuse_missing(const std::string& spec);

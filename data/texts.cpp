@@ -62,14 +62,15 @@ void hold_out(Dataset& dataset, const std::string& file, u64 seed) {
 }  // namespace
 
 bool is_plain_text(const fs::path& path, const ReadOptions& read) {
-  return read.plain_text || ending(path) == ".txt";
+  return read.plain_text || (ending(path) == ".txt" && read.delimiter.empty());
 }
 
 Lines open_plain_text(const fs::path& path, const ReadOptions& read) {
   const ReadOptions usual;
-  check(read.text_column == usual.text_column && read.pair_column.empty() && !read.no_header,
-        "{}: is plain text, a text a line; --text-column, --pair-column and --no-header are for "
-        "tables",
+  check(read.text_column == usual.text_column && read.pair_column.empty() && !read.no_header &&
+            read.delimiter.empty(),
+        "{}: is plain text, a text a line; --text-column, --pair-column, --no-header and "
+        "--delimiter are for tables",
         path.string());
   return Lines(path);
 }

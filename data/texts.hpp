@@ -12,8 +12,8 @@ namespace minima {
 ///
 ///   builtin, debian   as load_dataset
 ///   a folder          its train and, where it has one, its dev, each a file as below
-///   a file            plain text, a text a line, where its name ends in .txt or read.plain_text says
-///                     so; else the texts of its rows
+///   a file            plain text, a text a line, where its name ends in .txt (and no delimiter says that it is a table)
+///                     or read.plain_text says so; else the texts of its rows
 ///
 /// Where there is no dev, 5 texts in a hundred, at most 2,000, are drawn for it by `seed`; none of them,
 /// ignoring case and punctuation, is then among those to train on.

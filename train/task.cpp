@@ -113,7 +113,7 @@ std::unique_ptr<nn::Classifier> Task::new_model(u64 seed) const {
 
 Task prepare(const TaskOptions& options, const std::function<void(const Dataset&)>& loaded) {
   check_options(options);  // before anything is loaded
-  Dataset dataset = load_dataset(options.data, options.split_seed, options.read);
+  Dataset dataset = load_dataset(options.data, options.split_seed, options.read, options.apart);
   if (loaded) loaded(dataset);
   return prepare(options, std::move(dataset));
 }

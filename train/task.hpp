@@ -16,6 +16,7 @@ namespace minima {
 struct TaskOptions {
   std::string data = "builtin";  ///< see load_dataset
   ReadOptions read = {};         ///< its columns, and bad rows
+  SplitFiles apart = {};         ///< of dev and test
   /// A preset or a config.json: trained from scratch. Or a model directory: fine-tuned, with its
   /// sizes, its tokenizer and, unless given here, its greatest length.
   std::string model = "small";

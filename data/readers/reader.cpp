@@ -11,9 +11,23 @@
 namespace minima {
 namespace {
 
+char delimiter_of(const ReadOptions& options, Format format, const std::string& source) {
+  const std::string& given = options.delimiter;
+  check(given.empty() || format != Format::jsonl,
+        "{}: is JSON Lines, without fields that --delimiter '{}' could part", source, shown(given));
+  if (given == "tab" || given == "\\t") return '\t';
+  check(given.size() <= 1 && given.find_first_of("\"\r\n") == given.npos &&
+            (given.empty() || static_cast<u8>(given[0]) < 128),
+        "--delimiter is '{}'; it must be one ASCII character, no quote and no line's end, or tab",
+        shown(given));
+  return given.empty() ? ',' : given[0];
+}
+
 std::unique_ptr<RowReader> open(Lines lines, Format format, const ReadOptions& options) {
+  const char delimiter = delimiter_of(options, format, lines.source());
   if (format == Format::jsonl) return std::make_unique<JsonLinesReader>(std::move(lines), options);
-  if (format == Format::csv) return std::make_unique<CsvReader>(std::move(lines), options);
+  if (format == Format::csv || !options.delimiter.empty())
+    return std::make_unique<CsvReader>(std::move(lines), options, delimiter);
   return std::make_unique<TsvReader>(std::move(lines), options);
 }
 

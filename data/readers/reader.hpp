@@ -20,6 +20,9 @@ struct ReadOptions {
   /// Several are joined by a space: "title,description", unless there is one of this name.
   std::string text_column = "text";
   std::string pair_column = {};  ///< the second text of a pair; several as above
+  /// Between a table's fields, by the rules of CSV whatever the file's name: one character, or "tab". Empty: what the
+  /// name tells.
+  std::string delimiter = {};
   /// The first row of a table is no header but a row. Columns are named by numbers from 1; unless
   /// others are given the label is the first, and the text all that is not the label or the pair.
   bool no_header = false;
@@ -69,7 +72,7 @@ enum class Format { tsv, csv, jsonl };
 Format format_of(const std::filesystem::path& path);
 
 /// The rows of a file, in the format that its name tells. Throws Error when it cannot be opened, is
-/// empty, named .json, or has not the columns asked for.
+/// empty, named .json, or has not the columns asked for, and for a delimiter that is none.
 std::unique_ptr<RowReader> open_rows(const std::filesystem::path& path,
                                      const ReadOptions& options = {});
 /// The same for text at hand, which must outlive the reader; `source` names it in messages.

@@ -90,13 +90,15 @@ std::string TableReader::hint(const std::string& column) const {
   const auto parts_with = [&](char separator) {
     return header_.size() == 1 && std::ranges::count(split(header_[0], separator), column) > 0;
   };
-  for (const auto& [separator, name, way_out] : {std::tuple{'\t', "tabs", "name the file .tsv"},
-                                                 {',', "commas", "name the file .csv"},
-                                                 {';', "semicolons", "write it with commas"}})
+  for (const auto& [separator, name, way_out] :
+       {std::tuple{'\t', "tabs",
+                   "name the file .tsv, or say --delimiter tab where fields are quoted"},
+        {',', "commas", "name the file .csv, or say --delimiter ,"},
+        {';', "semicolons", "say --delimiter ';'"},
+        {'|', "bars", "say --delimiter '|'"}})
     if (name != separators() && parts_with(separator))
-      return fmt::format(
-          " (there are {}, and between the fields of a file of this name {} are expected: {}).",
-          name, separators(), way_out);
+      return fmt::format(" (there are {}, and {} are expected between fields: {}).", name,
+                         separators(), way_out);
   return did_you_mean(column, header_);
 }
 
@@ -164,9 +166,22 @@ bool CsvReader::is_row(const std::vector<std::string>& fields) const {
   return fields.size() > 1 && whole_number(fields.front()).has_value();
 }
 
+std::string_view CsvReader::separators() const {
+  switch (delimiter_) {
+    case ',':
+      return "commas";
+    case '\t':
+      return "tabs";
+    case ';':
+      return "semicolons";
+    default:
+      return {&delimiter_, 1};
+  }
+}
+
 void CsvReader::read_fields(std::vector<std::string>& fields) {
   fields.clear();
-  for (std::size_t at = 0;; ++at) {  // behind a comma
+  for (std::size_t at = 0;; ++at) {  // behind a delimiter
     std::string& field = fields.emplace_back();
     at = at < lines_.line().size() && lines_.line()[at] == '"' ? read_quoted(at + 1, field)
                                                                : read_plain(at, field);
@@ -174,7 +189,7 @@ void CsvReader::read_fields(std::vector<std::string>& fields) {
   }
 }
 
-/// Reads a field from behind its opening quote; returns where it ends, a comma or the line's end.
+/// Reads a field from behind its opening quote; returns where it ends, a delimiter or the line's end.
 std::size_t CsvReader::read_quoted(std::size_t at, std::string& field) {
   const i64 opened = lines_.number();
   for (;;) {
@@ -194,11 +209,13 @@ std::size_t CsvReader::read_quoted(std::size_t at, std::string& field) {
       field += '"';
       at = quote + 2;
     } else {
-      if (quote + 1 < line.size() && line[quote + 1] != ',')
-        bad_row(source_, lines_.number(),
-                "behind a closing quote stands '{}', not a comma; a quote within a field is "
-                "written twice",
-                shown(line.substr(quote + 1)));
+      if (quote + 1 < line.size() && line[quote + 1] != delimiter_)
+        bad_row(
+            source_, lines_.number(),
+            "behind a closing quote stands '{}', not a {}; a quote within a field is "
+            "written twice",
+            shown(line.substr(quote + 1)),
+            delimiter_ == ',' ? "comma" : fmt::format("'{}'", shown(std::string(1, delimiter_))));
       return quote + 1;
     }
   }
@@ -207,7 +224,7 @@ std::size_t CsvReader::read_quoted(std::size_t at, std::string& field) {
 /// Reads a field without quotes; returns where it ends.
 std::size_t CsvReader::read_plain(std::size_t at, std::string& field) {
   const std::string_view line = lines_.line();
-  const std::size_t end = std::min(line.find(',', at), line.size());
+  const std::size_t end = std::min(line.find(delimiter_, at), line.size());
   field = line.substr(at, end - at);
   if (field.find('"') != field.npos)
     bad_row(source_, lines_.number(),

@@ -2,7 +2,7 @@
 ///
 /// *TSV*: fields between tabs, one row a line. Fields are raw: no quoting, no escapes.
 ///
-/// *CSV* (RFC 4180): fields between commas. A field that holds a comma, a quote or a line's end
+/// *CSV* (RFC 4180): fields between commas, or what ReadOptions::delimiter says. A field that holds one, a quote or a line's end
 /// stands in quotes, a quote within it is written twice; a backslash is a character like any other.
 /// A file whose first field is a whole number has no header (AG News and its kin), as under
 /// ReadOptions::no_header, unless its first row has both names that are asked for.
@@ -74,18 +74,21 @@ class TsvReader : public TableReader {
 
 class CsvReader : public TableReader {
  public:
-  CsvReader(Lines lines, const ReadOptions& options) : TableReader(std::move(lines), options) {
+  CsvReader(Lines lines, const ReadOptions& options, char delimiter = ',')
+      : TableReader(std::move(lines), options), delimiter_(delimiter) {
     begin();
   }
 
  protected:
   void read_fields(std::vector<std::string>& fields) override;
-  std::string_view separators() const override { return "commas"; }
+  std::string_view separators() const override;
   bool is_row(const std::vector<std::string>& fields) const override;
 
  private:
   std::size_t read_quoted(std::size_t at, std::string& field);
   std::size_t read_plain(std::size_t at, std::string& field);
+
+  const char delimiter_;
 };
 
 }  // namespace minima

@@ -69,6 +69,10 @@ void add_read_options(CLI::App& verb, ReadOptions& read, Texts texts) {
   verb.add_flag(
       "--no-header", read.no_header,
       "a table's first row is a row; columns are numbers: the label 1, the text the rest");
+  verb.add_option(
+      "--delimiter", read.delimiter,
+      "what stands between a table's fields, by the rules of CSV: ';', tab, … (default: "
+      "by the file's name)");
   verb.add_flag("--skip-bad-rows", read.skip_bad_rows, "count bad rows and go on");
 }
 
@@ -144,7 +148,7 @@ void tell_of_rare_classes(const Task& task) {
   print_note(
       "note: no text of dev or test is of class {}{}: how well such texts are told stays unknown\n",
       fmt::format("{}", fmt::join(unjudged, ", ")),
-      more > 0 ? fmt::format(" and {} others", more) : "");
+      more > 0 ? fmt::format(" and {} more", more) : "");
 }
 
 void tell_of_heavy_class(const Task& task, const TrainingOptions& training) {
@@ -175,10 +179,13 @@ void TrainingVerbOptions::add_to(CLI::App& verb, Texts texts) {
                 ".tsv, .csv or .jsonl")
       ->capture_default_str();
   add_read_options(verb, task.read, texts);
-  if (texts == Texts::labelled)
+  if (texts == Texts::labelled) {
+    verb.add_option("--dev", task.apart.dev, "a file of texts to choose the best model by");
+    verb.add_option("--test", task.apart.test, "a file of texts to judge it by in the end");
     verb.add_option("--split-seed", task.split_seed,
                     "draws which rows of a single file, or of a folder's train, are dev and test")
         ->capture_default_str();
+  }
   verb.add_option("--model", task.model,
                   "from scratch: tiny, small, medium, distilbert-base, distilbert-base-cased, or a "
                   "config.json; a model directory (DistilBERT or BERT) is trained on")
@@ -360,9 +367,11 @@ std::vector<std::string> split_specs(const std::string& option,
 void TrainingVerbOptions::tell_of_no_effect() const {
   if (training.round_tokens > 0 && task.device == Device{})
     print_note("note: --round-tokens is for a GPU and has no effect on the cpu\n");
-  const auto is_given = [&](const char* split) { return split_file(task.data, split).has_value(); };
-  const bool has_splits =
-      task.data == "builtin" || (is_folder(task.data) && is_given("dev") && is_given("test"));
+  const auto is_given = [&](const char* split, const std::string& apart) {
+    return !apart.empty() || (is_folder(task.data) && split_file(task.data, split));
+  };
+  const bool has_splits = task.data == "builtin" ||
+                          (is_given("dev", task.apart.dev) && is_given("test", task.apart.test));
   if (has_splits && task.split_seed != TaskOptions{}.split_seed)
     print_note("note: {} has splits of its own: --split-seed has no effect\n", task.data);
 }

@@ -79,8 +79,8 @@ struct PredictVerb {
   TextSource source() const {
     if (data.empty()) {
       check(read == ReadOptions(),
-            "predict: --text-column, --pair-column, --no-header, --skip-bad-rows and --plain-text "
-            "are for a file; standard input is lines (--pairs: text<TAB>text)");
+            "predict: --text-column, --pair-column, --no-header, --delimiter, --skip-bad-rows and "
+            "--plain-text are for a file; standard input is lines (--pairs: text<TAB>text)");
       return {Lines::of_stream(STDIN_FILENO, "standard input"), pairs};
     }
     if (is_plain_text(data, read)) {

@@ -505,3 +505,23 @@ TEST_CASE("of many classes the terminal lists those that are confused, and files
   shell.write("wide/config.json", config.dump());
   check_refused(shell, "eval wide rows.tsv", {"wide: has 10001 classes", "10000 at most"}, "");
 }
+
+TEST_CASE("a run on files apart, of a delimiter of their own, keeps their whole paths") {
+  const Shell shell;
+  std::string rows = "label;text\n";
+  for (int i = 0; i < 100; ++i)
+    rows += fmt::format("{0};\"number; {1}\"\n", i % 2 ? "odd" : "even", i);
+  shell.write("all.csv", rows);
+  shell.write("held_out.txt", "text;label\n\"one; more\";odd\n");
+  const Answer answer = shell.minima(
+      std::string("train --data all.csv --test held_out.txt --delimiter ';' --out run") + kTiny);
+  CAPTURE(answer.err);
+  REQUIRE(answer.code == 0);
+  CHECK(answer.err.find("all.csv, test from held_out.txt, dev drawn from train by seed 1") !=
+        std::string::npos);
+  const Json arguments = read_json(shell.folder / "run/run.json")["arguments"];
+  CHECK(arguments["test"] == (shell.folder / "held_out.txt").string());
+  CHECK(arguments["delimiter"] == ";");
+  const Answer predicted = shell.minima("predict run/final held_out.txt --delimiter ';'");
+  CHECK(std::ranges::count(predicted.out, '\n') == 1);
+}

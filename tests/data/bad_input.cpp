@@ -305,7 +305,7 @@ TEST_CASE("each rule of labelled rows has a file that breaks it and is refused")
       {{"", {"is empty"}},
        {"label,text\r\n", {"has no rows"}},
        {"good,0\n", {":1:", "without the column 'label'"}},
-       {"label;text\n0;a\n", {":1:", "without the column 'label'", "write it with commas"}},
+       {"label;text\n0;a\n", {":1:", "without the column 'label'", "say --delimiter ';'"}},
        {"label,label,text\n0,1,a\n", {":1:", "'label' twice"}},
        {csv + "1,a,b\n", {":3:", "3 fields, the header 2"}},
        {csv + "1\n", {":3:", "1 field, the header 2"}},

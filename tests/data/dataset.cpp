@@ -77,6 +77,33 @@ TEST_CASE("of a folder's dev and test what is not there is drawn from train") {
   for (std::size_t i = 0; i < dev.dev.size(); ++i) CHECK(dev.dev[i].text == both.dev[i].text);
 }
 
+TEST_CASE("dev and test may lie apart from the training texts") {
+  test::Folder folder;
+  std::string rows;
+  for (int i = 0; i < 200; ++i) rows += fmt::format("{}\ttext {}\n", i % 2 ? "a" : "b", i);
+  const std::string all = folder.write("all.tsv", table(rows));
+  const std::string held_out = folder.write("held_out.csv", "text,label\nthe one,a\nthe other,b\n");
+  const Dataset test = load_dataset(all, 3, {}, {.test = held_out});
+  CHECK(texts(test.test) == std::vector<std::string>{"the one", "the other"});
+  CHECK(test.dev.size() == 20);
+  CHECK(test.train.size() == 180);
+  CHECK(test.name == "all");
+  CHECK(
+      test::contains(test.origin, fmt::format("test from {}, dev drawn from train by", held_out)));
+  const Dataset both = load_dataset(all, 3, {}, {.dev = held_out, .test = held_out});
+  CHECK(both.train.size() == 200);
+  CHECK(texts(both.dev) == texts(test.test));
+  good(folder);  // what a folder has is then not read
+  folder.write("train.tsv", table("a\tone\nb\ttwo\n"));
+  folder.write("test.tsv", "nonsense");
+  const Dataset other = load_dataset(folder.path(), 1, {}, {.dev = held_out, .test = held_out});
+  CHECK(texts(other.dev) == texts(test.test));
+  CHECK(test::contains(test::error_of([&] { load_dataset(all, 1, {}, {.dev = "/none.csv"}); }),
+                       "/none.csv: cannot be opened"));
+  CHECK(test::contains(test::error_of([&] { load_dataset("builtin", 1, {}, {.dev = all}); }),
+                       "--dev and --test are for files"));
+}
+
 TEST_CASE("where labels.txt holds numbers, a label is a name and never a line's number") {
   test::Folder folder;
   good(folder).write("labels.txt", "1\n2\n3\n");
@@ -130,7 +157,12 @@ TEST_CASE("bad data are refused with file, line and reason") {
   SUBCASE("a label unseen in training") {
     good(folder).write("test.tsv", table("0\ta\n2\tb\n"));
     CHECK(test::contains(error_of_loading(folder.path()),
-                         "test.tsv:3: no training text has the label '2'"));
+                         "test.tsv:3: no training text has the label '2'; a model"));
+    folder.write("test.tsv", table("0\ta\n2\tb\n4\tc\n3\td\n2\te\n9\tf\n8\tg\n7\th\n6\ti\n"));
+    CHECK(test::contains(
+        error_of_loading(folder.path()),
+        "test.tsv:3: no training text has the label '2', nor '3', '4', '6', '7', '8' "
+        "and 1 more; a model"));
   }
   SUBCASE("a named class unseen in training") {
     good(folder).write("labels.txt", "a\nb\nc\n");

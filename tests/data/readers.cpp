@@ -121,6 +121,38 @@ TEST_CASE("a header under --no-header is told of") {
   CHECK(test::contains(note("id,text\n0,a\n", ""), "is it a header?"));
 }
 
+TEST_CASE("a delimiter of one's own parts fields by the rules of CSV") {
+  for (const auto& [given, c] :
+       {std::pair{";", ';'}, {"tab", '\t'}, {"\\t", '\t'}, {"|", '|'}, {",", ','}}) {
+    CAPTURE(given);
+    std::string table = "id;text;label\n1;\"a \"\"b\"\"; c\nd\";x\n2;e, f;y\n";
+    std::ranges::replace(table, ',', '.');
+    std::ranges::replace(table, ';', c);
+    for (const Format format : {Format::tsv, Format::csv}) {
+      const auto rows = parse_rows(table, format, "x", {.delimiter = given});
+      REQUIRE(rows.size() == 2);
+      CHECK(rows[0].text == fmt::format("a \"b\"{} c\nd", c));
+      CHECK(rows[0].label == "x");
+      CHECK(rows[1].text == "e. f");
+    }
+  }
+  for (const char* given : {";;", "\"", "\n", "\xC3\xA4", "semicolon"})
+    CHECK(test::contains(test::error_of([&] {
+                           parse_rows("label;text\na;b\n", Format::csv, "x", {.delimiter = given});
+                         }),
+                         "it must be one ASCII character"));
+  CHECK(test::contains(
+      test::error_of([] { parse_rows("{}", Format::jsonl, "x", {.delimiter = ";"}); }),
+      "without fields that --delimiter"));
+  CHECK(test::contains(
+      test::error_of([] { parse_rows("label;text\na;b\n", Format::csv, "x"); }),
+      "there are semicolons, and commas are expected between fields: say --delimiter ';'"));
+  CHECK(test::contains(test::error_of([] {
+                         parse_rows("label;text\n\"a\"x;b\n", Format::csv, "x", {.delimiter = ";"});
+                       }),
+                       "not a ';'"));
+}
+
 TEST_CASE("a first field that is a number does not make a row of a header that has both names") {
   const auto csv = [](const std::string& text, const ReadOptions& options = {}) {
     return parse_rows(text, Format::csv, "x.csv", options);
