@@ -90,7 +90,7 @@ struct Came {
     MINIMA_HD static Instability prepare(const Options& o, const StepView& x) {
       return {Momentum::prepare(o, x), static_cast<float>(o.eps2)};
     }
-    MINIMA_HD Term operator()(const MatrixRow& row, i64 j, float g, float, float m) const {
+    MINIMA_HD Term operator()(const MatrixRow& row, i64 j, float g, float m) const {
       const float u = momentum.clipped(row, j, g), difference = u - momentum.fresh(u, m);
       return {difference * difference + eps2};
     }

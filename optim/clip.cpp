@@ -33,9 +33,16 @@ double fold(std::span<const NormPart> parts, const N& norm) {
         const auto term = [&](i64 j) MINIMA_INLINE {
           return norm.term(static_cast<double>(static_cast<float>(values[j])));
         };
-        result = ops::row_fold(part, 0.0, norm, [&](i64 j) MINIMA_INLINE {
-          return norm(norm(term(j), term(j + part)), norm(term(j + 2 * part), term(j + 3 * part)));
-        });
+        result = ops::row_fold(
+            part, 0.0, norm,
+            [&](i64 j) MINIMA_INLINE {
+              return norm(norm(term(j), term(j + part)),
+                          norm(term(j + 2 * part), term(j + 3 * part)));
+            },
+            [&](i64 j) MINIMA_INLINE {
+              for (i64 stream = 0; stream < kStreams; ++stream)
+                fetch_ahead(values + j + stream * part);
+            });
         for (i64 j = kStreams * part; j < n; ++j) result = norm(result, term(j));
       });
     };

@@ -118,7 +118,7 @@ struct SquareOf {
   MINIMA_HD static SquareOf prepare(const O& o, const StepView& x) {
     return {Update::prepare(o, x)};
   }
-  MINIMA_HD Total operator()(const MatrixRow& row, i64 j, float g, float) const {
+  MINIMA_HD Total operator()(const MatrixRow& row, i64 j, float g) const {
     const float u = update(row, j, g);
     return {u * u};
   }

@@ -82,7 +82,9 @@ struct PackedB {
         for (i64 p = 0; p < depth; ++p) std::copy_n(source + p * b.ld, width, to + p * W);
       else
         for (i64 p = 0; p < depth; ++p) {
-          if (p + kAhead < depth) __builtin_prefetch(source + (p + kAhead) * b.ld);
+          if (p + kAhead < depth)
+            for (i64 j = 0; j < W; j += kLine<float>)
+              __builtin_prefetch(source + (p + kAhead) * b.ld + j);
           std::memcpy(to + p * W, source + p * b.ld, W * sizeof(float));
         }
     });

@@ -11,16 +11,22 @@ namespace minima::ops {
 
 inline constexpr i64 kLanes = 16;
 
+struct NothingAhead {
+  MINIMA_HD void operator()(i64) const {}
+};
+
 /// merge(… merge(merge(start, f(0)), f(16)) …) for each lane, then the lanes merged as a tree.
-/// `start` must be neutral: merge(start, x) = x.
-template <class Acc, class Merge, class F>
-MINIMA_HD Acc row_fold(i64 n, Acc start, const Merge& merge, const F& f) {
+/// `start` must be neutral: merge(start, x) = x. Before each 16 elements ahead(first of them) may ask for those to come.
+template <class Acc, class Merge, class F, class Ahead = NothingAhead>
+MINIMA_HD Acc row_fold(i64 n, Acc start, const Merge& merge, const F& f, const Ahead& ahead = {}) {
   Acc lane[kLanes];
   for (Acc& acc : lane) acc = start;
   i64 i = 0;
-  for (; i + kLanes <= n; i += kLanes)
+  for (; i + kLanes <= n; i += kLanes) {
+    ahead(i);
 #pragma omp simd  // else GCC unrolls these 16 before it looks for vectors
     for (i64 l = 0; l < kLanes; ++l) lane[l] = merge(lane[l], f(i + l));
+  }
   for (i64 l = 0; i + l < n; ++l) lane[l] = merge(lane[l], f(i + l));
   for (i64 width = kLanes / 2; width > 0; width /= 2)
     for (i64 l = 0; l < width; ++l) lane[l] = merge(lane[l], lane[l + width]);

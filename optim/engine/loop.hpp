@@ -108,8 +108,7 @@ FormulaStep formula_step(const StepView& view, i64 width, const Formula& formula
       const Guard guard = piece.guard;
       const std::array<float*, sizeof...(K)> s{piece.s[K]...};
       const i64 j = piece.j, n = piece.n;
-#pragma GCC ivdep
-      for (i64 k = 0; k < n; ++k) {
+      const auto change = [&](i64 k) MINIMA_INLINE {
         const float gradient = scale * g[k], before = p[k];
         float weight = before;
         std::array<float, sizeof...(K)> state{s[K][k]...};
@@ -117,7 +116,17 @@ FormulaStep formula_step(const StepView& view, i64 width, const Formula& formula
         const bool ok = guard.passes(gradient);
         p[k] = select(ok, weight, before);
         ((s[K][k] = ok ? state[K] : 0.0f), ...);
+      };
+      constexpr i64 kTogether = 2 * kLine<float>;
+      i64 k = 0;
+      for (; k + kTogether <= n; k += kTogether) {
+        for (i64 line = k; line < k + kTogether; line += kLine<float>)
+          fetch_ahead(g + line), fetch_ahead(p + line), (fetch_ahead(s[K] + line), ...);
+#pragma GCC ivdep
+        for (i64 i = k; i < k + kTogether; ++i) change(i);
       }
+#pragma GCC ivdep
+      for (; k < n; ++k) change(k);
     });
   };
   const auto trace = [&view, formula](i64 i, i64 j, TracedElement& x, const NameConstant& name) {

@@ -12,7 +12,7 @@
 /// its constants for one parameter, where it takes what earlier passes left in view.workspace. It is called
 /// for each element, with the values of the dense slots that were asked for: to sum,
 ///
-///     pass(row, j, g, p, slot values…)                the gradient g scaled
+///     pass(row, j, g, p, slot values…)                the gradient g scaled; p is left out where it has no part
 ///
 /// which gives what the element adds, a Term to its row and column, a Total to the sum of all, Terms to
 /// each; to apply, as a formula (optim/engine/loop.hpp). What stands between is called with (team, view, matrix);
@@ -69,10 +69,23 @@ MINIMA_HD i64 chunks_per_matrix(const MatrixShape& shape) {
   return (shape.rows + kChunkRows - 1) / kChunkRows;
 }
 
-/// What a pass over the slots K adds for an element.
+/// Whether a pass over the slots K asks for the weight too.
 template <class P, std::size_t... K>
-using Added = std::invoke_result_t<const P&, const MatrixRow&, i64, float, float,
-                                   decltype(static_cast<float>(K))...>;
+inline constexpr bool kSeesWeight = std::is_invocable_v<const P&, const MatrixRow&, i64, float,
+                                                        float, decltype(static_cast<float>(K))...>;
+
+/// What a pass over the slots K adds for an element, with the weight or without.
+template <std::size_t... K, class P>
+MINIMA_HD auto added(const P& pass, const MatrixRow& row, i64 j, float g, const float& p,
+                     const auto&... slots) {
+  if constexpr (kSeesWeight<P, K...>)
+    return pass(row, j, g, p, slots...);
+  else
+    return pass(row, j, g, slots...);
+}
+template <class P, std::size_t... K>
+using Added = decltype(added<K...>(std::declval<const P&>(), std::declval<const MatrixRow&>(), 0,
+                                   0.0f, 0.0f, static_cast<float>(K)...));
 template <class Term>
 concept GoesToMatrix = requires(Term term) {
   term.matrix;
@@ -96,7 +109,7 @@ PieceSums sum_piece(const P& pass, const Factors& factors, const Piece& piece, f
     const MatrixRow row = factors.row(x.i);
     float rows[ops::kLanes] = {}, totals[ops::kLanes] = {};
     const auto add = [&](i64 k, i64 lane) MINIMA_INLINE {
-      const auto term = local(row, x.j + k, x.gradient(k), x.p[k], x.s[K][k]...);
+      const auto term = added<K...>(local, row, x.j + k, x.gradient(k), x.p[k], x.s[K][k]...);
       if constexpr (requires { term.matrix; }) {
         columns[k] += term.matrix;
         rows[lane] += term.matrix;
@@ -105,9 +118,13 @@ PieceSums sum_piece(const P& pass, const Factors& factors, const Piece& piece, f
     };
     // All sums in one loop, so that gradient, weights and slots are read side by side.
     i64 k = 0;
-    for (; k + ops::kLanes <= x.n; k += ops::kLanes)
+    for (; k + ops::kLanes <= x.n; k += ops::kLanes) {
+      fetch_ahead(x.g + k);
+      if constexpr (kSeesWeight<P, K...>) fetch_ahead(x.p + k);
+      (fetch_ahead(x.s[K] + k), ...);
 #pragma omp simd
       for (i64 lane = 0; lane < ops::kLanes; ++lane) add(k + lane, lane);
+    }
     for (i64 lane = 0; k + lane < x.n; ++lane) add(k + lane, lane);
     const auto sum = [](const float* lanes) MINIMA_INLINE {
       return static_cast<double>(ops::row_sum_as<float>(

@@ -151,7 +151,7 @@ __global__ void __launch_bounds__(kThreads, sizeof...(K) == 0 ? 3 : 2)
             const MatrixRow row = factors.row(first + top + r);
             for (int e = 0; e < N; ++e) {
               const float used = guard.passes(g[e]) ? g[e] : 0.0f;
-              const Term term = pass(row, j + e, used, p[e], state[K][e]...);
+              const Term term = detail::added<K...>(pass, row, j + e, used, p[e], state[K][e]...);
               if constexpr (detail::GoesToMatrix<Term>)
                 down[e] += term.matrix, across += term.matrix;
               if constexpr (detail::GoesToTotal<Term>) all += term.total;
