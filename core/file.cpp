@@ -118,18 +118,19 @@ void InputFile::read(void* to, u64 count, u64 begin) const {
 }
 
 std::string read_file(const std::filesystem::path& path) {
-  check(!is_folder(path), "{}: is a folder, not a file", path.string());
-  const Descriptor file(path, O_RDONLY);
-  if (file < 0) fail("{}: cannot be opened: {}", path.string(), reason(path));
-  std::string bytes;
-  char block[1 << 16];
-  for (;;) {
-    const ssize_t got = read(file, block, sizeof(block));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) fail_at_run_time("{}: cannot be read: {}", path.string(), reason());
-    if (got == 0) return bytes;
-    bytes.append(block, static_cast<std::size_t>(got));
-  }
+  std::error_code none;
+  check(!std::filesystem::is_other(path, none),
+        "{}: is a pipe or a device, not a file; copy what comes from it into one", path.string());
+  const InputFile file(path);
+  check(file.size() <= kMostBytesAtOnce,
+        "{}: has {} bytes; a file that is read at once may have {} (1 GB)", path.string(),
+        file.size(), kMostBytesAtOnce);
+  std::string bytes(file.size(), '\0');
+  file.read(bytes.data(), file.size(), 0);
+  char more[4096];  // those of /proc have no size until they are read
+  for (ssize_t got; (got = pread(file.descriptor(), more, sizeof(more), std::ssize(bytes))) > 0;)
+    bytes.append(more, static_cast<std::size_t>(got));
+  return bytes;
 }
 
 void write_file(const std::filesystem::path& path,

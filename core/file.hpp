@@ -52,7 +52,9 @@ class InputFile {
   u64 size_ = 0;
 };
 
-/// The bytes of a file. Throws Error, with the system's reason, when it cannot be read.
+inline constexpr u64 kMostBytesAtOnce = u64{1} << 30;
+/// The bytes of a file. Throws Error, with the system's reason, when it cannot be read, for what is no file but a pipe or a
+/// device, and for more than kMostBytesAtOnce, before there is memory for them.
 std::string read_file(const std::filesystem::path& path);
 
 /// Writes under the name part_of(path), flushes, renames, and flushes the folder. Throws Error where another process is

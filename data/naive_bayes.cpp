@@ -22,21 +22,22 @@ NaiveBayes::NaiveBayes(const std::vector<Example>& examples, i64 classes)
     : log_prior_(static_cast<std::size_t>(classes)), log_unseen_(log_prior_.size()) {
   check(!examples.empty(), "naive Bayes: there are no examples to learn from");
   std::vector<double> texts(log_prior_.size()), words(log_prior_.size());
+  std::unordered_map<std::string, std::map<i64, double>> counts_of;
   for (const Example& example : examples) {
     ++texts[example.label];
     for_each_word(example, [&](const std::string& word) {
       ++words[example.label];
-      ++log_count_[word][example.label];
+      ++counts_of[word][example.label];
     });
   }
   // A class without examples has the prior log 0 = −∞ and is never chosen.
-  const double distinct = static_cast<double>(log_count_.size());
+  const double distinct = static_cast<double>(counts_of.size());
   for (std::size_t c = 0; c < log_prior_.size(); ++c) {
     log_prior_[c] = std::log(texts[c] / static_cast<double>(examples.size()));
     log_unseen_[c] = -std::log(words[c] + distinct);
   }
-  for (auto& [word, counts] : log_count_)
-    for (auto& [c, count] : counts) count = std::log1p(count);
+  for (const auto& [word, counts] : counts_of)
+    for (const auto& [c, count] : counts) log_count_[word].emplace_back(c, std::log1p(count));
 }
 
 i64 NaiveBayes::predict(const Example& example) const {

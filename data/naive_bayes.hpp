@@ -29,7 +29,7 @@ class NaiveBayes {
   // Of a word that a class has not had, in each: log 1/(its words + distinct words).
   std::vector<double> log_unseen_;
   // log (1 + how often) of a word in the classes that have had it: most have few of the words.
-  std::unordered_map<std::string, std::map<i64, double>> log_count_;
+  std::unordered_map<std::string, std::vector<std::pair<i64, double>>> log_count_;
 };
 
 }  // namespace minima

@@ -98,8 +98,10 @@ struct AdafactorTorch {
     float keep, step_size;
     MINIMA_HD static Move prepare(const Options& o, const StepView& x) {
       const double direction = o.maximize ? -1 : 1;
+      const double divisor =
+          larger(1.0, clip_divisor(x, o.d));  // as torch's, 1 where RMS(u) is NaN
       return {Update::prepare(o, x), static_cast<float>(1 - o.lr * o.weight_decay),
-              static_cast<float>(direction * alpha(o, x) / clip_divisor(x, o.d))};
+              static_cast<float>(direction * alpha(o, x) / divisor)};
     }
     template <class T>
     MINIMA_HD void operator()(const MatrixRow& row, i64 j, T& p, T g) const {

@@ -71,6 +71,17 @@ void remove_checkpoint(const fs::path& folder) {
   fs::remove_all(away);
 }
 
+/// What a kill has left of checkpoints that were being written or removed.
+void remove_parts(const fs::path& checkpoints) {
+  std::error_code none;
+  std::vector<fs::path> parts;
+  for (const fs::directory_entry& entry : fs::directory_iterator(checkpoints, none))
+    if (const std::string name = entry.path().filename().string();
+        name.starts_with("step-") && name.ends_with(part_of("").string()))
+      parts.push_back(entry.path());
+  for (const fs::path& part : parts) fs::remove_all(part, none);
+}
+
 /// The file's next reading comes from the disk, as far as the system takes the hint.
 void forget_cached(const fs::path& file) {
   const int fd = open(file.c_str(), O_RDONLY | O_CLOEXEC);
@@ -174,6 +185,7 @@ std::optional<fs::path> newest_whole_checkpoint(const fs::path& run) {
 std::optional<Checkpoint> newest_checkpoint(const fs::path& run,
                                             const std::function<void(const std::string&)>& say) {
   const fs::path checkpoints = run / "checkpoints";
+  remove_parts(checkpoints);
   for (const i64 step : steps_of(checkpoints)) {
     const fs::path folder = folder_of(checkpoints, step), aside = folder.string() + ".damaged";
     const std::string problem = damage(folder);

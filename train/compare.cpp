@@ -241,7 +241,11 @@ class Comparison {
   std::optional<Json> ended_before(const std::filesystem::path& folder) const {
     if (!options_.resume || !is_there(record_of(folder))) return {};
     try {
-      return read_json(record_of(folder));
+      Json record = read_json(record_of(folder));
+      for (const char* key : {"spec", "seed", "dev", "test"})
+        check(record.is_object() && record.contains(key), "{}: has no \"{}\"",
+              record_of(folder).string(), key);
+      return record;
     } catch (const Error& error) {
       if (observer_.training.say)
         observer_.training.say(fmt::format("{}: that run is taken as not ended", error.what()));

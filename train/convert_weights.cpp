@@ -165,6 +165,12 @@ ConvertReport convert_weights(const fs::path& from, const fs::path& to,
 
   std::vector<TensorSource> sources;
   for (const std::string& name : weights.names()) {
+    const auto& metadata = weights.holder(name).metadata();
+    const auto format = metadata.find("format");
+    check(format == metadata.end() || !format->second.starts_with("minima-optimizer"),
+          "{}: is an optimizer's state, which is read as it was written; minima convert is for "
+          "weights",
+          weights.holder(name).path().string());
     const auto new_name = options.encoder_only ? nn::bare_name(name) : std::optional(name);
     if (!new_name) {
       report.left_out.push_back(name);
@@ -191,7 +197,10 @@ ConvertReport convert_weights(const fs::path& from, const fs::path& to,
   }
   check(!sources.empty(), "{}: has no tensors of an encoder", weights.path().string());
   const auto write_weights = [&](const fs::path& file) {
-    save_safetensors(file, sources, {{"format", "pt"}});
+    std::map<std::string, std::string> metadata =
+        weights.holder(weights.names().front()).metadata();
+    metadata["format"] = "pt";
+    save_safetensors(file, sources, metadata);
     report.bytes = fs::file_size(file);
   };
   if (to_file) {

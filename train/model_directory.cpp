@@ -48,6 +48,17 @@ std::pair<std::unique_ptr<Model>, nn::WeightMatch> load(
   return {std::move(model), std::move(match)};
 }
 
+/// What the user should know of a directory that has been read.
+std::vector<std::string> notes_of(const ModelDirectory& directory, const nn::WeightMatch& match) {
+  std::vector<std::string> notes = match.notes();
+  const i64 known = directory.tokenizer.vocabulary().size(), all = directory.config.vocabulary;
+  if (10 * known < 9 * all)  // some models pad theirs to a round number
+    notes.push_back(
+        fmt::format("{}: the tokenizer has {} entries, the model {}: is its vocabulary whole?",
+                    directory.path.string(), known, all));
+  return notes;
+}
+
 }  // namespace
 
 void refuse_run_folder(const std::filesystem::path& path) {
@@ -78,7 +89,7 @@ PretrainedClassifier pretrained_classifier(const ModelDirectory& directory,
   model->initialize(seed, [&match = match](const Parameter& parameter) {
     return match.anew.contains(parameter.name);
   });
-  return {std::move(model), match.notes()};
+  return {std::move(model), notes_of(directory, match)};
 }
 
 PretrainedMaskedLm pretrained_masked_lm(const ModelDirectory& directory,
@@ -87,7 +98,7 @@ PretrainedMaskedLm pretrained_masked_lm(const ModelDirectory& directory,
   model->initialize(seed, [&match = match](const Parameter& parameter) {
     return match.anew.contains(parameter.name);
   });
-  return {std::move(model), match.notes()};
+  return {std::move(model), notes_of(directory, match)};
 }
 
 TextClassifier load_model(const std::filesystem::path& path) {
@@ -101,8 +112,9 @@ TextClassifier load_model(const std::filesystem::path& path) {
     fail("{}: has no head for {} labels: {}: {}; fine-tune it first: minima train --model {}",
          path.string(), directory.config.labels, parameter, why, path.string());
   }
+  std::vector<std::string> notes = notes_of(directory, match);
   return {std::move(directory.tokenizer), std::move(model), directory.config.names_of_labels(),
-          directory.max_length, match.notes()};
+          directory.max_length, std::move(notes)};
 }
 
 namespace {

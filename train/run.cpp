@@ -180,6 +180,11 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
   Run run{.model = std::move(model), .result = std::move(result)};
   if (run.result.stop == Stop::interrupted) return run;
 
+  if (!directory.empty())  // before all that might still fail
+    write_folder(directory / "final", [&](const std::filesystem::path& folder) {
+      save_model(folder, task.tokenizer, task.max_length, *run.model);
+      optimizer.save(folder / "optimizer.safetensors");
+    });
   const Tensor logits = predict(*run.model, task.data.test);
   run.test = evaluate(logits, task.data.test);
   record["final_optimizer"] = optimizer.name();
@@ -195,10 +200,6 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
                predictions_header(task.config.pairs) + predictions_rows(logits, task.dataset.test,
                                                                         task.dataset.label_names,
                                                                         task.config.pairs));
-    write_folder(directory / "final", [&](const std::filesystem::path& folder) {
-      save_model(folder, task.tokenizer, task.max_length, *run.model);
-      optimizer.save(folder / "optimizer.safetensors");
-    });
     record["state"] = describe_state(StateFile(directory / "final"));
   }
   run.record = std::move(record);

@@ -502,8 +502,9 @@ bool Trainer::resume() {
     restore(*found);
     restore_log(*found);
     restore_best(*found);
-  } catch (const Json::exception& error) {
-    fail("{}: state.json is not a trainer's: {}", found->folder.string(), error.what());
+  } catch (const Json::exception&) {
+    fail("{}: is not a trainer's, or of another version: its entries are of other kinds",
+         (found->folder / "state.json").string());
   }
   write_run();
   say(fmt::format("going on from {}: {} of {} steps are taken", found->folder.string(),

@@ -71,6 +71,10 @@ void RowReader::check_apart(const std::string& label, const std::vector<std::str
         "--pair-column",
         source_, shown(column), one, other);
   };
+  for (const auto* columns : {&text, &pair})
+    for (const std::string& column : *columns)
+      check(std::ranges::count(*columns, column) == 1,
+            "{}: column '{}' is named twice for one text", source_, shown(column));
   for (const std::string& column : text)
     if (column == label) both(column, "the label", "a text, and tells the answer");
   for (const std::string& column : pair) {

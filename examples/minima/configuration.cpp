@@ -95,6 +95,7 @@ std::vector<std::string> words_for(const CLI::Option& option, const std::string&
     check(one.is_number() || one.is_string(),
           "{}: '{}' is {}; it must be a number, a word, or a list of these", source, name,
           value.dump());
+    check(one != "", "{}: '{}' is empty; leave it out", source, name);
     words.push_back("--" + name + "=" + text_of(one));
   }
   return words;

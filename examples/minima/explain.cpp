@@ -143,14 +143,15 @@ struct ExplainVerb {
     if (const std::string trained = with_defaults(optimizer);
         validate_optimizer(trained, {})["groups"][0]["options"] != all["groups"][0]["options"])
       print_note("note: train and compare take {} as {}\n", optimizer, trained);
-    if (!json) print_options(all["groups"][0]["options"]);
     Json document = {{"spec", optimizer}, {"options", all}, {"steps", Json::array()}};
     for (i64 k = 0; k < count; ++k) {
       Json step = explanation.step(gradient(k, sizes));
-      if (json)
+      if (json) {
         document["steps"].push_back(std::move(step));
-      else
-        fmt::print("{}{}", k ? "\n" : "", describe(step));
+        continue;
+      }
+      if (k == 0) print_options(all["groups"][0]["options"]);  // what is refused is refused by now
+      fmt::print("{}{}", k ? "\n" : "", describe(step));
     }
     if (json) fmt::print("{}\n", document.dump());
   }

@@ -115,12 +115,15 @@ int main(int argc, char** argv) {
     std::vector<std::string> words =
         minima::with_configuration(app, std::vector<std::string>(argv + 1, argv + argc));
     std::ranges::reverse(words);  // as CLI11 wants them
-    app.parse(std::move(words));
+    int code = 0;
+    try {
+      app.parse(std::move(words));
+    } catch (const CLI::Success& help) {
+      code = app.exit(help);
+    }
     if (std::fflush(stdout) != 0 || std::ferror(stdout))
       minima::fail_at_run_time("standard output cannot be written: {}", std::strerror(errno));
-    return 0;
-  } catch (const CLI::Success& help) {
-    return app.exit(help);
+    return code;
   } catch (const CLI::ParseError& error) {
     print_error(describe(app, error, argc, argv));
     return 2;
@@ -145,6 +148,9 @@ int main(int argc, char** argv) {
     const bool of_print = std::string_view(error.what()).starts_with("cannot write to file");
     print_error(of_print ? "standard output cannot be written: " + error.code().message()
                          : error.what());
+    return 1;
+  } catch (const std::bad_alloc&) {
+    print_error("there is not enough memory, or a limit on it (ulimit -v)");
     return 1;
   } catch (const std::exception& error) {
     print_error(error.what());

@@ -141,7 +141,7 @@ void tell_of_rare_classes(const Task& task) {
     for (const Example& example : *split) judged[static_cast<std::size_t>(example.label)] = true;
   std::vector<std::string> unjudged;
   for (std::size_t label = 0; label < names.size(); ++label)
-    if (!judged[label]) unjudged.push_back(fmt::format("'{}'", names[label]));
+    if (!judged[label]) unjudged.push_back(fmt::format("'{}'", shown(names[label])));
   if (unjudged.empty()) return;
   const std::size_t more = unjudged.size() - std::min(unjudged.size(), kNamed);
   unjudged.resize(unjudged.size() - more);

@@ -190,7 +190,8 @@ TEST_CASE("an empty text is no value of any option") {
         "tokenize --vocab ''", "convert '' ''"})
     check_refused(shell, arguments, {": is empty; leave it out or give a value"}, "");
   shell.write("empty.json", R"({"clip": ""})");
-  check_refused(shell, "train --data nowhere.tsv --config empty.json", {"--clip"}, "");
+  check_refused(shell, "train --data nowhere.tsv --config empty.json",
+                {"empty.json: 'clip' is empty; leave it out"}, "");
 }
 
 TEST_CASE(

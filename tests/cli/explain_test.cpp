@@ -35,10 +35,13 @@ TEST_CASE("explain shows a step with its formulas, and refuses what does not fit
   const Answer guarded = shell.minima("explain adamw8bit --gradient=-inf");
   CHECK(guarded.out.find("g              = -inf") != std::string::npos);
   CHECK(guarded.out.find("p              = 0.5   stays") != std::string::npos);
-  for (const char* wrong : {"--weight 1,2 --gradient 1", "--element 3", "--shape 0x3", "--shape 2x",
-                            "--weight 1,x", "--weight 1e-50", "--weight '1,2;3'", "--steps 0",
-                            "--weight 1 --shape 3", "--steps 1 --gradient 1 --gradient 2"}) {
+  for (const char* wrong :
+       {"--weight 1,2 --gradient 1", "--element 3", "--shape 0x3", "--shape 2x", "--weight 1,x",
+        "--weight 1e-50", "--weight '1,2;3'", "--steps 0", "--weight 1 --shape 3", "--clip nan",
+        "--steps 1 --gradient 1 --gradient 2"}) {
     CAPTURE(wrong);
-    CHECK(shell.minima(std::string("explain adamw ") + wrong).code == 2);
+    const Answer refused = shell.minima(std::string("explain adamw ") + wrong);
+    CHECK(refused.code == 2);
+    CHECK(refused.out.empty());
   }
 }

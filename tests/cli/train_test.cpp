@@ -245,6 +245,16 @@ TEST_CASE("a standard error that cannot be written costs no work, and no exit co
   }
 }
 
+TEST_CASE("help that cannot be written is a failure at run time") {
+  const Shell shell;
+  for (const char* asked : {"--help", "--version", "train --help"}) {
+    CHECK(shell.minima(asked).code == 0);
+    shell.minima(std::string(asked) + " >/dev/full 2>why; echo $? >code; }", "", "{");
+    CHECK(read_file(shell.folder / "code") == "1\n");
+    CHECK(read_file(shell.folder / "why").find("cannot be written") != std::string::npos);
+  }
+}
+
 TEST_CASE("what a terminal would obey is shown: labels in errors and tables") {
   const Shell shell;
   std::string rows = "label\ttext\n";

@@ -63,6 +63,17 @@ TEST_CASE("a file that cannot be read is named, with the reason") {
   CHECK(fault_of([] { read_file("/no/such/file"); }) == Fault::input);
 }
 
+TEST_CASE("what is no file, or larger than anything that is read at once, is refused unread") {
+  const test::Folder folder;
+  const std::string large = folder.write("large", "{}"), pipe = folder.path() + "/pipe";
+  std::filesystem::resize_file(large, u64{100} << 30);  // of holes
+  CHECK(contains(error_of([&] { read_file(large); }),
+                 "large: has 107374182400 bytes; a file that is read at once may have 1073741824"));
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  for (const std::string& path : {pipe, std::string("/dev/zero")})
+    CHECK(contains(error_of([&] { read_file(path); }), path + ": is a pipe or a device"));
+}
+
 TEST_CASE("a write that fails half-way leaves the old file and nothing else") {
   const test::Folder folder;
   const std::string path = folder.write("x", "old");

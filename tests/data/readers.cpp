@@ -297,6 +297,7 @@ TEST_CASE("a column that is label and text at once, or both texts, is refused by
   for (const auto& [format, text] : {std::pair{Format::tsv, std::string("label\ttext\tmore\n")},
                                      {Format::csv, "label,text,more\n"},
                                      {Format::jsonl, object}}) {
+    refused(text, format, {.text_column = "text,more,text"}, "'text' is named twice for one text");
     refused(text, format, {.text_column = "text,label"}, "'label' is both the label and a text");
     refused(text, format, {.label_column = "text"}, "'text' is both the label and a text");
     refused(text, format, {.pair_column = "label"}, "'label' is both the label and a second text");

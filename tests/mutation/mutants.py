@@ -61,7 +61,11 @@ MUTANTS = [
     ("ε₁ outside of the mean", "optim/factored.hpp", "{g * g + eps1, p * p}", "{g * g, p * p}"),
     # Adafactor, twice
     ("Adafactor: clipped by the minimum", "optim/factored.hpp",
-     "return larger(1.0, root_mean_square", "return -larger(-1.0, -root_mean_square"),
+     "return larger(root_mean_square(view.workspace.numbers[0], view) / threshold, 1.0)",
+     "return smaller(root_mean_square(view.workspace.numbers[0], view) / threshold, 1.0)"),
+    ("Adafactor: NaN is not clipped", "optim/factored.hpp",
+     "return larger(root_mean_square(view.workspace.numbers[0], view) / threshold, 1.0)",
+     "return larger(1.0, root_mean_square(view.workspace.numbers[0], view) / threshold)"),
     ("Adafactor: relative step without warm-up", "optim/adafactor.hpp",
      "o.warmup_init ? 1e-6 * t : 1e-2", "1e-2"),
     ("Adafactor: t off by one", "optim/adafactor.hpp",

@@ -116,6 +116,18 @@ TEST_CASE("Adafactor's decay takes its whole step size, parameter scale included
   for (float p : model[0].value.span<float>()) CHECK(p == doctest::Approx(3 * (1 - 0.5 * 0.01)));
 }
 
+TEST_CASE("an update that is not a number anywhere moves no weight unclipped, but as in torch") {
+  for (const char* spec : {"adafactor", "came:lr=1e-3", "adafactor-torch"}) {
+    const Model model({{"v", {2}}});
+    Optimizer optimizer = make_optimizer(spec, model.all());
+    model[0].gradient = Tensor::from(std::vector{std::nanf(""), 1.0f});
+    optimizer.step();
+    const float* v = model[0].value.data<float>();
+    CHECK(std::isnan(v[0]));
+    CHECK(std::isnan(v[1]) == (std::string(spec) != "adafactor-torch"));
+  }
+}
+
 TEST_CASE("the encoding tables agree with the search, at every border and between") {
   for (const CodeMap* map : {&signed_code_map(), &unsigned_code_map()}) {
     const bool with_sign = map == &signed_code_map();

@@ -102,6 +102,24 @@ TEST_CASE("a value that does not fit into f16 is an error, or counted where that
                  "needs a config.json"));
 }
 
+TEST_CASE("what a file says of itself goes along, and an optimizer's state is refused") {
+  DrawnModel directory(nn::Architecture::distilbert);
+  const std::filesystem::path path = directory.path(), file = path / "model.safetensors",
+                              one = path.parent_path() / "one.safetensors";
+  std::vector<NamedTensor> tensors;
+  for (const Parameter* parameter : directory.model.parameters())
+    tensors.push_back({parameter->name, parameter->value});
+  save_safetensors(file, tensors, {{"format", "pt"}, {"license", "CC0"}});
+  convert_weights(path, one, {.dtype = DType::bf16});
+  CHECK(SafetensorsFile(one).metadata() ==
+        std::map<std::string, std::string>{{"format", "pt"}, {"license", "CC0"}});
+  make_optimizer("adamw", directory.model.parameters()).save(path / "state.safetensors");
+  CHECK_THROWS_WITH_AS(
+      convert_weights(path / "state.safetensors", path.parent_path() / "two.safetensors", {}),
+      doctest::Contains("state.safetensors: is an optimizer's state"), Error);
+  CHECK_FALSE(is_there(path.parent_path() / "two.safetensors"));
+}
+
 TEST_CASE("shards become one file") {
   DrawnModel directory(nn::Architecture::distilbert);
   const std::filesystem::path path = directory.path();

@@ -27,6 +27,8 @@ TEST_CASE("a damaged checkpoint is passed over and said so, and the newest whole
       CAPTURE(truncate);
       const test::RunFolder folder;
       fs::copy(whole.path, folder.path, fs::copy_options::recursive);
+      // As a kill leaves it that came while an older one was removed.
+      fs::copy(whole.path / "checkpoints/step-3", folder.path / "checkpoints/step-1.minima-part");
       const auto path = folder.path / "checkpoints" / "step-9" / file;
       std::string bytes = read_file(path);
       if (truncate)
@@ -45,6 +47,7 @@ TEST_CASE("a damaged checkpoint is passed over and said so, and the newest whole
       CHECK(said[1].find("step-6") != std::string::npos);
       CHECK_FALSE(fs::exists(folder.path / "checkpoints/step-9"));
       CHECK(fs::exists(folder.path / "checkpoints/step-9.damaged/model.safetensors"));
+      CHECK_FALSE(fs::exists(folder.path / "checkpoints/step-1.minima-part"));
       check_equal(resumed.outcome(resumed.trainer.run()), expected);
     }
   }

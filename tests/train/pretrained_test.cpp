@@ -66,6 +66,19 @@ TEST_CASE("a head for the same labels is kept, one for others of the same number
       pretrained_classifier(read_model_directory(directory.path()), read.config, 3).notes.empty());
 }
 
+TEST_CASE("it is said that a tokenizer knows far fewer entries than its model has") {
+  DrawnModel directory(nn::Architecture::distilbert);
+  const std::filesystem::path file = std::filesystem::path(directory.path()) / "vocab.txt";
+  CHECK(load_model(directory.path()).notes.empty());
+  std::filesystem::remove(file.parent_path() / "tokenizer.json");
+  std::string lines = read_file(file);
+  lines.resize(lines.rfind('\n', lines.size() / 2) + 1);
+  write_file(file, lines);
+  const std::vector<std::string> notes = load_model(directory.path()).notes;
+  REQUIRE(notes.size() == 1);
+  CHECK(notes[0].ends_with("is its vocabulary whole?"));
+}
+
 TEST_CASE("what a directory fixes cannot be asked for otherwise") {
   const DrawnModel directory(nn::Architecture::bert);
   const auto refused = [&](TaskOptions options, const char* words) {

@@ -233,6 +233,9 @@ TEST_CASE("an interrupted comparison goes on: what is finished is kept, what was
   const bool same_again = without_times(compare(small_task(), options, observer)) == expected;
   CHECK(same_again);
   CHECK(runs == 4);
+  write_file(record, "[]");
+  compare(small_task(), options, observer);
+  CHECK(runs == 5);
 }
 
 TEST_CASE("a run whose loss on dev is never finite has failed, and is chosen as none") {
