@@ -2,10 +2,11 @@
 /// AdamW's weights and gradient, keeps a state of its own, and its step is compared with AdamW's. So nothing differs but
 /// the rule and how it stores its state, which two trainings side by side, soon at different weights, could not show.
 ///
-/// What came out. The first step of AdamW is its sign, Lion's too. In 8 bits the direction is kept (cosine 0.96 over steps 2
-/// to 10, where √v̂ is coarse, 0.996 later), in bf16 too, but both end 3 to 4 % shorter: v, which falls by thousandths,
-/// is rounded up. Adafactor with momentum reaches AdamW's length when its own has built up, 0.1 of it at first, for it
-/// corrects no bias. CAME begins with steps of twice AdamW's length at a tenth of its rate, and ends with half.
+/// What came out. AdamW's first step is the gradient's sign, and so Lion's. State in 8 bits keeps AdamW's direction (cosine
+/// 0.96 over steps 2 to 10, while v is coarse, 0.996 later), as does bf16, but both end 3 to 4 % shorter: v should fall by a
+/// thousandth a step, rounding puts it back where it was, and after 1,000 steps it is 7 and 15 % too large. Adafactor
+/// corrects no bias: with momentum it begins at a tenth of AdamW's length, and reaches it. CAME begins with steps of twice
+/// AdamW's length at a tenth of its rate, and ends with half.
 ///
 ///     cmake --build build --target example_09_same_gradients && build/example_09_same_gradients [OPTIMIZER …]
 #include "examples/digits.hpp"
