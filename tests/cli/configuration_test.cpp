@@ -141,11 +141,11 @@ TEST_CASE(
         std::string::npos);
   check_refused(shell, "trian", {"there is no verb 'trian'", "did you mean 'train'?"}, "");
   check_refused(shell, "nosuch", {"there is no verb 'nosuch'"}, "");
-  check_refused(shell, "train --dev dev.tsv", {"not expected: --dev dev.tsv. (minima train --help"},
-                "");
+  check_refused(shell, "train --valid dev.tsv",
+                {"not expected: --valid dev.tsv. (minima train --help"}, "");
   check_refused(shell, "train --dim 8 --dim 16", {"--dim is given 2 times; give it once"}, "");
   check_refused(shell, "train --data d/x.csv", {"there is no 'd/x.csv' in /", "give builtin"}, "");
-  check_refused(shell, "train --epochs 3 --dev 3", {"not expected: --dev 3. ("}, "");
+  check_refused(shell, "train --epochs 3 --valid 3", {"not expected: --valid 3. ("}, "");
   check_refused(shell, "train --data a --epoch=3",
                 {"not expected: --epoch=3; did you mean '--epochs'?"}, "");
   check_refused(shell, "train --epoch 3", {"not expected: --epoch 3; did you mean '--epochs'?"},
