@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -42,6 +43,12 @@ inline std::filesystem::path reference(const std::string& file) {
   return {};
 }
 
+/// Whether the reference set has all of these files of a folder.
+inline bool has_reference(const std::string& folder, std::initializer_list<const char*> files) {
+  return std::ranges::all_of(files,
+                             [&](const char* file) { return !reference(folder + file).empty(); });
+}
+
 /// Does f, one of many cases. What it throws is a failure that names the case, and the others go on.
 template <class F>
 void try_case(const std::string& name, const F& f) {
@@ -49,7 +56,7 @@ void try_case(const std::string& name, const F& f) {
   try {
     f();
   } catch (const std::exception& error) {
-    FAIL_CHECK(error.what());
+    FAIL_CHECK(std::string(error.what()));
   } catch (const doctest::detail::TestFailureException&) {  // a REQUIRE, which has told what failed
   }
 }

@@ -80,10 +80,11 @@ std::map<std::string, Tensor> gradients(Classifier& model, const Batch& batch, c
 TEST_SUITE("golden") {
   TEST_CASE("logits, loss, hidden states and all gradients are those of transformers") {
     const auto compare = [](const std::string& folder) {
-      const auto recorded = test::reference(folder + "forward_backward.safetensors");
-      if (recorded.empty() || test::reference(folder + "model.safetensors").empty()) return;
+      if (!test::has_reference(
+              folder, {"config.json", "model.safetensors", "forward_backward.safetensors"}))
+        return;
       const auto model = reference_model(folder);
-      const SafetensorsFile file(recorded);
+      const SafetensorsFile file(test::reference(folder + "forward_backward.safetensors"));
       const Batch batch = test::reference_batch(file, "batch.");
 
       const Variable logits = (*model)(batch);

