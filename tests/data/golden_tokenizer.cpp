@@ -23,10 +23,12 @@ const Tokenizer& tokenizer_of(const std::string& name) {
   static std::map<std::string, Tokenizer> known;
   if (const auto found = known.find(name); found != known.end()) return found->second;
   const auto folder = test::reference("tokenizer");
+  std::string wanted = "vocab" + name;
+  std::erase(wanted, '-');
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     std::string stem = entry.path().stem().string();
     std::erase(stem, '-');
-    if (stem != "vocab" + name) continue;
+    if (stem != wanted) continue;
     const Casing casing = test::contains(name, "uncased") ? Casing::uncased : Casing::cased;
     return known.emplace(name, Tokenizer(Vocabulary::read(entry.path()), casing)).first->second;
   }
