@@ -23,7 +23,7 @@ i64 steps_after_warmup(const Schedule& s) { return std::max<i64>(1, s.total - s.
 double half_wave(double x) { return (1 + std::cos(pi * x)) / 2; }
 
 double constant(const Schedule&, i64, double) { return 1; }
-double linear(const Schedule&, i64, double f) { return std::max(0.0, 1 - f); }
+double linear(const Schedule& s, i64 j, double f) { return j < s.total - s.warmup ? 1 - f : 0; }
 double cosine(const Schedule& s, i64, double f) {
   return half_wave(2 * s.cycles.value_or(0.5) * f) * (1 - s.minimum) + s.minimum;
 }

@@ -8,7 +8,7 @@
 /// j = k − W steps and progress f = j/max(1, N − W), a schedule is one function in schedule.cpp:
 ///
 ///     constant          1
-///     linear            max(0, 1 − f)
+///     linear            1 − f, 0 from k = N on
 ///     cosine            (1 + cos 2π·cycles·f)/2, minimum for 0              cycles 0.5
 ///     cosine_restarts   (1 + cos π·frac(cycles·f))/2, 0 from f = 1 on       cycles 1
 ///     polynomial        (1 − end)(1 − f)^power + end, end for k > N         power 1

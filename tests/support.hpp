@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -29,16 +30,35 @@ inline constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 /// Ids, [ids] of i64.
 inline Tensor ids(const std::vector<i64>& list) { return Tensor::from(list); }
 
-/// A file of the reference set: under MINIMA_REFERENCE, else ../shared/reference, else the
-/// project's tests/golden. Empty when it is in none of them; the caller says what it skips.
+/// A file of the reference set: that in MINIMA_REFERENCE alone where it is set, else in
+/// ../shared/reference, else in the project's tests/golden. Empty when it lacks the file, which is
+/// told; the caller skips what needs it.
 inline std::filesystem::path reference(const std::string& file) {
-  const std::filesystem::path source = source_folder();
-  const char* chosen = std::getenv("MINIMA_REFERENCE");
-  for (const std::filesystem::path& folder :
-       {std::filesystem::path(chosen ? chosen : ""), source / "../shared/reference",
-        source / "tests/golden"})
-    if (!folder.empty() && std::filesystem::exists(folder / file)) return folder / file;
+  std::vector<std::filesystem::path> folders{source_folder() / "../shared/reference",
+                                             source_folder() / "tests/golden"};
+  if (const char* chosen = std::getenv("MINIMA_REFERENCE")) folders = {chosen};
+  for (const std::filesystem::path& folder : folders)
+    if (std::filesystem::exists(folder / file)) return folder / file;
+  MESSAGE("skipped: no ", file, " in the reference set (MINIMA_REFERENCE)");
   return {};
+}
+
+/// Whether the reference set has all of these files of a folder.
+inline bool has_reference(const std::string& folder, std::initializer_list<const char*> files) {
+  return std::ranges::all_of(files,
+                             [&](const char* file) { return !reference(folder + file).empty(); });
+}
+
+/// Does f, one of many cases. What it throws is a failure that names the case, and the others go on.
+template <class F>
+void try_case(const std::string& name, const F& f) {
+  CAPTURE(name);
+  try {
+    f();
+  } catch (const std::exception& error) {
+    FAIL_CHECK(std::string(error.what()));
+  } catch (const doctest::detail::TestFailureException&) {  // a REQUIRE, which has told what failed
+  }
 }
 
 /// A data set's folder: under MINIMA_DATA, else ../shared/data. Empty when it is in neither.

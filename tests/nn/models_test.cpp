@@ -27,6 +27,18 @@ std::unique_ptr<Classifier> reference_model(const std::string& folder) {
   return model;
 }
 
+/// The probabilities among the tokens of one text x [n, dim]: [heads, n, n]. The model's op keeps
+/// none; these are composed of its projections.
+Tensor attention_probabilities(const MultiHeadAttention& attention, const Tensor& x) {
+  const auto heads = [&](const Linear& projection) {
+    return transpose(reshape(projection(x), {x.size(0), attention.heads, -1}), 0, 1);
+  };
+  const Variable q = heads(attention.q_lin), k = heads(attention.k_lin);
+  return softmax(matmul(q, k, Transpose::no, Transpose::yes) *
+                 (1 / std::sqrt(static_cast<double>(q.size(-1)))))
+      .value();
+}
+
 /// Without dropout.
 EncoderConfig small_config() {
   EncoderConfig config = test::small_config();
@@ -67,12 +79,10 @@ std::map<std::string, Tensor> gradients(Classifier& model, const Batch& batch, c
 
 TEST_SUITE("golden") {
   TEST_CASE("logits, loss, hidden states and all gradients are those of transformers") {
-    for (const std::string folder : {"model/distilbert/", "model/bert/"}) {
-      CAPTURE(folder);
-      if (test::reference(folder + "model.safetensors").empty()) {
-        MESSAGE("skipped: the reference set has no ", folder, " here (set MINIMA_REFERENCE)");
-        continue;
-      }
+    const auto compare = [](const std::string& folder) {
+      if (!test::has_reference(
+              folder, {"config.json", "model.safetensors", "forward_backward.safetensors"}))
+        return;
       const auto model = reference_model(folder);
       const SafetensorsFile file(test::reference(folder + "forward_backward.safetensors"));
       const Batch batch = test::reference_batch(file, "batch.");
@@ -98,7 +108,22 @@ TEST_SUITE("golden") {
         test::check_close(states[i].value(),
                           test::kept_rows(padded, file.read("batch.attention_mask")));
       }
-    }
+      for (std::size_t i = 0; i < model->encoder.layer.size(); ++i)
+        for (i64 text = 0; text < batch.texts(); ++text) {
+          CAPTURE(i);
+          CAPTURE(text);
+          const i64 begin = batch.offsets.data<i64>()[text],
+                    end = batch.offsets.data<i64>()[text + 1];
+          const Tensor kept = batch.positions.rows(begin, end),
+                       padded = file.read("attentions." + std::to_string(i)).rows(text, text + 1);
+          test::check_close(attention_probabilities(model->encoder.layer[i]->attention,
+                                                    states[i].value().rows(begin, end)),
+                            ops::index_select(ops::index_select(padded, 2, kept), 3, kept)
+                                .reshape({padded.size(1), end - begin, end - begin}));
+        }
+    };
+    for (const std::string folder : {"model/distilbert/", "model/bert/"})
+      test::try_case(folder, [&] { compare(folder); });
   }
 }
 

@@ -39,6 +39,8 @@ std::string refusal(const std::string& spec) {
 
 TEST_CASE("schedules warm up, follow their curve, and stay at its end") {
   check_factors("linear", 2, 6, {0, 0.5, 1, 0.75, 0.5, 0.25, 0, 0});
+  check_factors("linear", 2, 2, {0, 0.5, 0, 0});
+  check_factors("linear", 3, 2, {0, 1 / 3.0, 2 / 3.0, 0, 0});
   check_factors("step:step_size=2:gamma=0.5", 2, 8, {0, 0.5, 1, 1, 0.5, 0.5, 0.25, 0.25, 0.125});
   check_factors("step", 0, 9, {1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.001});
   check_factors(
