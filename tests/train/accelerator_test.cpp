@@ -158,7 +158,10 @@ TEST_CASE("a batch that a loop passes over without backward() is not dropped in 
   for (const bool first : {true, false}) {
     Accelerator accelerator({.accumulate = 3});
     prepared(accelerator);
-    if (!first) learn(accelerator), REQUIRE(accelerator.next());
+    if (!first) {
+      learn(accelerator);
+      REQUIRE(accelerator.next());
+    }
     CHECK_THROWS_WITH_AS(accelerator.next(), silent, Error);
   }
   Accelerator accelerator({.accumulate = 2});
