@@ -96,6 +96,9 @@ std::string lock(int fd, const std::filesystem::path& path) {
 
 InputFile::InputFile(const std::filesystem::path& path) : path_(path) {
   check(!is_folder(path), "{}: is a folder, not a file", path.string());
+  std::error_code none;  // to open a pipe is to wait for its writer
+  check(!std::filesystem::is_other(path, none),
+        "{}: is a pipe or a device, not a file; copy what comes from it into one", path.string());
   fd_ = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd_ < 0) fail("{}: cannot be opened: {}", path.string(), reason(path));
   struct stat status {};
@@ -118,19 +121,19 @@ void InputFile::read(void* to, u64 count, u64 begin) const {
 }
 
 std::string read_file(const std::filesystem::path& path) {
-  std::error_code none;
-  check(!std::filesystem::is_other(path, none),
-        "{}: is a pipe or a device, not a file; copy what comes from it into one", path.string());
   const InputFile file(path);
   check(file.size() <= kMostBytesAtOnce,
         "{}: has {} bytes; a file that is read at once may have {} (1 GB)", path.string(),
         file.size(), kMostBytesAtOnce);
-  std::string bytes(file.size(), '\0');
-  file.read(bytes.data(), file.size(), 0);
-  char more[4096];  // those of /proc have no size until they are read
-  for (ssize_t got; (got = pread(file.descriptor(), more, sizeof(more), std::ssize(bytes))) > 0;)
-    bytes.append(more, static_cast<std::size_t>(got));
-  return bytes;
+  std::string bytes;
+  char block[1 << 16];
+  for (;;) {  // to its end: files of /proc have no size
+    const ssize_t got = ::read(file.descriptor(), block, sizeof(block));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail_at_run_time("{}: cannot be read: {}", path.string(), reason());
+    if (got == 0) return bytes;
+    bytes.append(block, static_cast<std::size_t>(got));
+  }
 }
 
 void write_file(const std::filesystem::path& path,

@@ -33,7 +33,8 @@ std::string lock(int fd, const std::filesystem::path& path);
 /// A file open for reading at any place.
 class InputFile {
  public:
-  /// Throws Error, with the system's reason, when it cannot be opened.
+  /// Throws Error, with the system's reason, when it cannot be opened, and for what is no file but a folder, a pipe or a
+  /// device.
   explicit InputFile(const std::filesystem::path& path);
   ~InputFile();
   InputFile(const InputFile&) = delete;
@@ -53,8 +54,8 @@ class InputFile {
 };
 
 inline constexpr u64 kMostBytesAtOnce = u64{1} << 30;
-/// The bytes of a file. Throws Error, with the system's reason, when it cannot be read, for what is no file but a pipe or a
-/// device, and for more than kMostBytesAtOnce, before there is memory for them.
+/// The bytes of a file. Throws Error as InputFile does, with the system's reason when it cannot be read, and for more than
+/// kMostBytesAtOnce, before there is memory for them.
 std::string read_file(const std::filesystem::path& path);
 
 /// Writes under the name part_of(path), flushes, renames, and flushes the folder. Throws Error where another process is

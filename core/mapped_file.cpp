@@ -53,18 +53,9 @@ bool copy_mapped(void* to, const std::byte* from, u64 count) {
   return whole;
 }
 
-/// The path, where it may be opened: to open a pipe is to wait for its writer.
-const std::filesystem::path& not_a_pipe(const std::filesystem::path& path) {
-  std::error_code none;
-  check(!std::filesystem::is_other(path, none),
-        "{}: is a pipe or a device, which cannot be mapped into memory; copy it into a file",
-        path.string());
-  return path;
-}
-
 }  // namespace
 
-MappedFile::MappedFile(const std::filesystem::path& path) : file_(not_a_pipe(path)) {
+MappedFile::MappedFile(const std::filesystem::path& path) : file_(path) {
   if (size() == 0) return;
   void* const mapping = mmap(nullptr, size(), PROT_READ, MAP_PRIVATE, file_.descriptor(), 0);
   check(mapping != MAP_FAILED,

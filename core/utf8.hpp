@@ -7,6 +7,7 @@
 #include <cstring>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/types.hpp"
 
@@ -134,6 +135,14 @@ inline std::string shown(std::string_view text, std::size_t most = 120) {
   }
   if (!text.empty()) result += "\u2026";
   return result;
+}
+
+/// The first few, and how many more there are: "a, b and 3 more".
+inline std::string listed(const std::vector<std::string>& items, std::size_t most = 8) {
+  const auto count = static_cast<std::ptrdiff_t>(std::min(items.size(), most));
+  std::string text = fmt::format("{}", fmt::join(items.begin(), items.begin() + count, ", "));
+  if (items.size() > most) text += fmt::format(" and {} more", items.size() - most);
+  return shown(text, text.npos);
 }
 
 }  // namespace minima

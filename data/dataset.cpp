@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <tuple>
 #include <unordered_set>
 
 #include "core/error.hpp"
@@ -68,20 +69,16 @@ void check_seen_in_training(const Dataset& dataset, const Classes& classes, cons
   const Row* first = nullptr;
   std::set<std::string> others;
   for (const Row& row : source.rows) {
-    if (!classes.source().empty()) classes.index(row, source.file);  // refuses what it lacks
-    const std::optional<i64> label = classes.find(row.label);
+    const std::optional<i64> label =
+        classes.source().empty() ? classes.find(row.label) : classes.index(row, source.file);
     if (label && seen[*label]) continue;
     if (!first) first = &row;
     if (row.label != first->label) others.insert(fmt::format("'{}'", shown(row.label)));
   }
   if (!first) return;
-  const std::size_t more = others.size() - std::min(others.size(), kNamed);
-  const std::vector<std::string> named(others.begin(),
-                                       std::next(others.begin(), std::ssize(others) - more));
-  fail("{}:{}: no training text has the label '{}'{}{}; a model cannot learn what it is not shown",
+  fail("{}:{}: no training text has the label '{}'{}; a model cannot learn what it is not shown",
        source.file, first->line, shown(first->label),
-       named.empty() ? "" : fmt::format(", nor {}", fmt::join(named, ", ")),
-       more > 0 ? fmt::format(" and {} more", more) : "");
+       others.empty() ? "" : ", nor " + listed({others.begin(), others.end()}, kNamed));
 }
 
 /// Without those at its ends.

@@ -5,9 +5,9 @@
 /// word that no training text has is ignored.
 #pragma once
 
-#include <map>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "data/dataset.hpp"

@@ -41,9 +41,8 @@ struct Shadow {
     for (Parameter& weight : weights) all.push_back(&weight);
     return all;
   }
-  /// Its step from these weights by these gradients.
-  Variable step(const std::vector<Parameter*>& from) {
-    const Variable before = flat(from);
+  /// Its step from these weights, `before` as one vector, by these gradients.
+  Variable step(const std::vector<Parameter*>& from, const Variable& before) {
     for (std::size_t i = 0; i < from.size(); ++i) {
       weights[i].value.copy_from(from[i]->value);
       weights[i].gradient = from[i]->gradient;
@@ -91,9 +90,9 @@ int main(int argc, char** argv) try {
     const Variable logits = model(ops::index_select(images.pixels, 0, batch));
     cross_entropy(logits, ops::index_select(images.labels, 0, batch)).backward();
 
-    std::vector<Variable> moved;
-    for (Shadow& shadow : shadows) moved.push_back(shadow.step(weights));
     const Variable before = flat(weights);
+    std::vector<Variable> moved;
+    for (Shadow& shadow : shadows) moved.push_back(shadow.step(weights, before));
     adamw.step();
     const Variable own = flat(weights) - before;
     for (std::size_t i = 0; i < shadows.size(); ++i) {

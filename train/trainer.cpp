@@ -210,8 +210,7 @@ Trainer::Trainer(Objective objective, const std::string& spec, TrainingOptions o
     : objective_(std::move(objective)),
       options_(validated(std::move(options))),
       directory_(std::move(directory)),
-      own_((freeze(objective_.parameters, options_.freeze),
-            make_optimizer(spec, parameter_groups(objective_.parameters, spec, options_)))),
+      own_((freeze(objective_.parameters, options_.freeze), made(spec))),
       optimizer_(*own_),
       accelerator_(accelerator_options(options_)) {
   prepare();
@@ -234,6 +233,10 @@ Trainer::Trainer(Objective objective, Optimizer& optimizer, TrainingOptions opti
   refuse(!options_.groups.empty(), "groups");
   refuse(options_.layer_decay != 1, "layer_decay");
   prepare();
+}
+
+Optimizer Trainer::made(const std::string& spec) const {
+  return make_optimizer(spec, parameter_groups(objective_.parameters, spec, options_));
 }
 
 void Trainer::prepare() {
@@ -380,9 +383,7 @@ void Trainer::change_optimizer_if_due() {
   const auto due = switches_.find(step);
   if (due == switches_.end() || accelerator_.changed_at() == step) return;
   save();
-  const SwitchRecord record = accelerator_.change_optimizer(
-      make_optimizer(due->second, parameter_groups(objective_.parameters, due->second, options_)),
-      due->second);
+  const SwitchRecord record = accelerator_.change_optimizer(made(due->second), due->second);
   result_.switches.push_back(record);
   tell([&](const Callback& callback) {
     if (callback.switched) callback.switched(record);
@@ -532,7 +533,7 @@ void Trainer::restore(const Checkpoint& checkpoint) {
     check(switches_.contains(changed_at), "resume: no change of the optimizer after step {}",
           changed_at);
     const std::string& spec = switches_.at(changed_at);
-    optimizer_ = make_optimizer(spec, parameter_groups(objective_.parameters, spec, options_));
+    optimizer_ = made(spec);
     tell([&](const Callback& callback) {
       if (callback.optimizer) callback.optimizer(spec);
     });

@@ -160,6 +160,8 @@ class Trainer {
  private:
   /// Takes over what is trained; refuses options now that would not fit later.
   void prepare();
+  /// An optimizer of what is trained, under the options.
+  Optimizer made(const std::string& spec) const;
   void change_optimizer_if_due();
   void tell_of_unheeded_schedule();
   /// Whether a step was taken with it.

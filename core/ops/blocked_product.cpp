@@ -41,10 +41,10 @@ Range part_of(i64 n, i64 unit, i64 parts, i64 i) {
 
 /// Memory of the calling thread, whole cache lines; it only grows.
 float* scratch(std::vector<float>& own, i64 n) {
-  constexpr std::size_t kLine = 64 / sizeof(float);
-  if (own.size() < static_cast<std::size_t>(n) + kLine)
-    own.resize(static_cast<std::size_t>(n) + kLine);
-  return own.data() + -reinterpret_cast<std::uintptr_t>(own.data()) / sizeof(float) % kLine;
+  constexpr auto line = static_cast<std::size_t>(kLine<float>);
+  if (own.size() < static_cast<std::size_t>(n) + line)
+    own.resize(static_cast<std::size_t>(n) + line);
+  return own.data() + -reinterpret_cast<std::uintptr_t>(own.data()) / sizeof(float) % line;
 }
 
 /// An operand as gemm() takes it.
@@ -126,7 +126,7 @@ class RowsOfA {
       for (i64 top = 0; top < depth; top += kAhead) {
         const i64 bottom = std::min(depth, top + kAhead);
         for (i64 p = bottom; p < std::min(depth, bottom + kAhead); ++p)
-          for (i64 i = 0; i < rows; i += 16) __builtin_prefetch(from + p * ld + i);
+          for (i64 i = 0; i < rows; i += kLine<float>) __builtin_prefetch(from + p * ld + i);
         float* to = packed + top * R;
         i64 i = 0;
         for (; i + R <= rows; i += R, to += R * depth)

@@ -21,6 +21,22 @@ std::string joined(const std::vector<std::string>& fields, const std::vector<std
   return text;
 }
 
+/// What separates fields, for messages: "commas".
+std::string plural(char separator) {
+  switch (separator) {
+    case ',':
+      return "commas";
+    case '\t':
+      return "tabs";
+    case ';':
+      return "semicolons";
+    case '|':
+      return "bars";
+    default:
+      return std::string(1, separator);
+  }
+}
+
 }  // namespace
 
 void TableReader::begin() {
@@ -90,15 +106,14 @@ std::string TableReader::hint(const std::string& column) const {
   const auto parts_with = [&](char separator) {
     return header_.size() == 1 && std::ranges::count(split(header_[0], separator), column) > 0;
   };
-  for (const auto& [separator, name, way_out] :
-       {std::tuple{'\t', "tabs",
-                   "name the file .tsv, or say --delimiter tab where fields are quoted"},
-        {',', "commas", "name the file .csv, or say --delimiter ,"},
-        {';', "semicolons", "say --delimiter ';'"},
-        {'|', "bars", "say --delimiter '|'"}})
-    if (name != separators() && parts_with(separator))
-      return fmt::format(" (there are {}, and {} are expected between fields: {}).", name,
-                         separators(), way_out);
+  for (const auto& [separator, way_out] :
+       {std::pair{'\t', "name the file .tsv, or say --delimiter tab where fields are quoted"},
+        {',', "name the file .csv, or say --delimiter ,"},
+        {';', "say --delimiter ';'"},
+        {'|', "say --delimiter '|'"}})
+    if (separator != delimiter_ && parts_with(separator))
+      return fmt::format(" (there are {}, and {} are expected between fields: {}).",
+                         plural(separator), plural(delimiter_), way_out);
   return did_you_mean(column, header_);
 }
 
@@ -159,24 +174,11 @@ bool TableReader::read(Row& row) {
 }
 
 void TsvReader::read_fields(std::vector<std::string>& fields) {
-  fields = split(lines_.line(), '\t');
+  fields = split(lines_.line(), delimiter_);
 }
 
 bool CsvReader::is_row(const std::vector<std::string>& fields) const {
   return fields.size() > 1 && whole_number(fields.front()).has_value();
-}
-
-std::string_view CsvReader::separators() const {
-  switch (delimiter_) {
-    case ',':
-      return "commas";
-    case '\t':
-      return "tabs";
-    case ';':
-      return "semicolons";
-    default:
-      return {&delimiter_, 1};
-  }
 }
 
 void CsvReader::read_fields(std::vector<std::string>& fields) {

@@ -2,8 +2,8 @@
 ///
 /// *TSV*: fields between tabs, one row a line. Fields are raw: no quoting, no escapes.
 ///
-/// *CSV* (RFC 4180): fields between commas, or what ReadOptions::delimiter says. A field that holds one, a quote or a line's end
-/// stands in quotes, a quote within it is written twice; a backslash is a character like any other.
+/// *CSV* (RFC 4180): fields between commas, or what ReadOptions::delimiter says. A field that holds one, a quote or a
+/// line's end stands in quotes, a quote within it is written twice; a backslash is a character like any other.
 /// A file whose first field is a whole number has no header (AG News and its kin), as under
 /// ReadOptions::no_header, unless its first row has both names that are asked for.
 ///
@@ -18,15 +18,13 @@ namespace minima {
 /// What TSV and CSV share: which field of a row is what.
 class TableReader : public RowReader {
  public:
-  TableReader(Lines lines, const ReadOptions& options)
-      : RowReader(lines.source(), options), lines_(std::move(lines)) {}
+  TableReader(Lines lines, const ReadOptions& options, char delimiter)
+      : RowReader(lines.source(), options), lines_(std::move(lines)), delimiter_(delimiter) {}
   std::string note() const override;
 
  protected:
   /// Reads the fields of the row that begins in the present line. Throws BadRow.
   virtual void read_fields(std::vector<std::string>& fields) = 0;
-  /// What separates fields, for messages: "commas".
-  virtual std::string_view separators() const = 0;
   /// Whether fields that begin a file without a header show that.
   virtual bool is_row(const std::vector<std::string>&) const { return false; }
   bool read(Row& row) override;
@@ -36,6 +34,7 @@ class TableReader : public RowReader {
   void begin();
 
   Lines lines_;
+  const char delimiter_;
   i64 row_line_ = 1;
 
  private:
@@ -63,32 +62,29 @@ class TableReader : public RowReader {
 
 class TsvReader : public TableReader {
  public:
-  TsvReader(Lines lines, const ReadOptions& options) : TableReader(std::move(lines), options) {
+  TsvReader(Lines lines, const ReadOptions& options)
+      : TableReader(std::move(lines), options, '\t') {
     begin();
   }
 
  protected:
   void read_fields(std::vector<std::string>& fields) override;
-  std::string_view separators() const override { return "tabs"; }
 };
 
 class CsvReader : public TableReader {
  public:
-  CsvReader(Lines lines, const ReadOptions& options, char delimiter = ',')
-      : TableReader(std::move(lines), options), delimiter_(delimiter) {
+  CsvReader(Lines lines, const ReadOptions& options, char delimiter)
+      : TableReader(std::move(lines), options, delimiter) {
     begin();
   }
 
  protected:
   void read_fields(std::vector<std::string>& fields) override;
-  std::string_view separators() const override;
   bool is_row(const std::vector<std::string>& fields) const override;
 
  private:
   std::size_t read_quoted(std::size_t at, std::string& field);
   std::size_t read_plain(std::size_t at, std::string& field);
-
-  const char delimiter_;
 };
 
 }  // namespace minima

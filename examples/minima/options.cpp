@@ -7,6 +7,7 @@
 #include "core/cpu/threads.hpp"
 #include "core/devices.hpp"
 #include "core/file.hpp"
+#include "core/utf8.hpp"
 #include "examples/minima/configuration.hpp"
 #include "examples/minima/terminal.hpp"
 #include "optim/registry.hpp"
@@ -143,12 +144,9 @@ void tell_of_rare_classes(const Task& task) {
   for (std::size_t label = 0; label < names.size(); ++label)
     if (!judged[label]) unjudged.push_back(fmt::format("'{}'", shown(names[label])));
   if (unjudged.empty()) return;
-  const std::size_t more = unjudged.size() - std::min(unjudged.size(), kNamed);
-  unjudged.resize(unjudged.size() - more);
   print_note(
-      "note: no text of dev or test is of class {}{}: how well such texts are told stays unknown\n",
-      fmt::format("{}", fmt::join(unjudged, ", ")),
-      more > 0 ? fmt::format(" and {} more", more) : "");
+      "note: no text of dev or test is of class {}: how well such texts are told stays unknown\n",
+      listed(unjudged, kNamed));
 }
 
 void tell_of_heavy_class(const Task& task, const TrainingOptions& training) {

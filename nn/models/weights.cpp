@@ -3,6 +3,7 @@
 #include <set>
 
 #include "core/ops/finite.hpp"
+#include "core/utf8.hpp"
 
 namespace minima::nn {
 namespace {
@@ -30,15 +31,6 @@ bool is_of_encoder(const std::string& parameter, const ArchitectureNames& names)
 /// A buffer of the public library that holds 0, 1, 2, …
 bool is_position_ids(const std::string& tensor) {
   return tensor == "position_ids" || tensor.ends_with(".position_ids");
-}
-
-/// The first few, and how many more there are.
-std::string listed(const std::vector<std::string>& items) {
-  constexpr std::size_t kShown = 8;
-  const std::size_t count = std::min(items.size(), kShown);
-  std::string text = fmt::format("{}", fmt::join(items.begin(), items.begin() + count, ", "));
-  if (items.size() > count) text += fmt::format(" and {} more", items.size() - count);
-  return shown(text, text.npos);
 }
 
 }  // namespace

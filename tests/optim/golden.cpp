@@ -172,7 +172,6 @@ struct GoldenModel {
 /// Counts entries outside the tolerance; those that are outside even `outlier` count double.
 struct Comparison {
   double relative = 0, absolute = 0, of_max = 0, outlier_fraction = 0, outlier = 0;
-  bool infinite_or_nan = false;  ///< where a number is not finite, either will do
 
   void check(const std::string& what, const Tensor& actual, const Tensor& expected) const {
     CAPTURE(what);
@@ -186,7 +185,6 @@ struct Comparison {
     for (i64 i = 0; i < a.size(); ++i) {
       const double x = a.data<double>()[i], y = e.data<double>()[i];
       if (x == y || (std::isnan(x) && std::isnan(y))) continue;
-      if (infinite_or_nan && !std::isfinite(x) && !std::isfinite(y)) continue;
       const double error = std::abs(x - y);
       const double excess = error / (relative * std::abs(y) + absolute + of_max * largest);
       if (!(excess <= 1)) ++outside;
@@ -404,7 +402,6 @@ class Replay {
                                                 c["blocksize"].get<i64>());
 
     const Json &params = c["tolerance"]["params"], &state = c["tolerance"]["state"];
-    const bool nonfinite = c.value("expects_nonfinite", false);
     for (const auto& p : model.parameters) {
       if (!listed(c["params_saved_after"], t)) break;
       const Tensor expected = file.read(fmt::format("p.{}.{}", t, p->name));
@@ -416,7 +413,6 @@ class Replay {
       }
       Comparison comparison{
           params["rtol"], params["atol"].get<double>() + params["atol_in_lr"].get<double>() * lr()};
-      comparison.infinite_or_nan = nonfinite;
       comparison.of_max = params.value("atol_of_max", 0.0);
       comparison.outlier_fraction = params.value("outlier_fraction", 0.0);
       comparison.outlier = params.value("outlier_atol_in_lr", 0.0) * lr();
@@ -431,7 +427,6 @@ class Replay {
         continue;
       }
       Comparison comparison{state["rtol"], state["atol"]};
-      comparison.infinite_or_nan = nonfinite;
       if (key.ends_with("exp_avg") || key.ends_with("momentum_buffer") || key.ends_with("/basis") ||
           key.ends_with("/coef"))
         comparison.of_max = state["signed_atol_of_max"];

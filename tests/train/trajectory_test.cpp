@@ -139,10 +139,13 @@ void replay(const std::string& folder, const std::string& name, const Json& reco
     const Variable loss = cross_entropy(model(batch), batch.labels);
     loss.backward();
     CHECK(std::abs(loss.value().item() - expected.at("loss").at(at).get<double>()) <= 1e-4);
+    double factor = settings.schedule.factor(step);
+    if (settings.schedule.kind == "constant" && !rates.empty())
+      factor = rates.at(at) / settings.lr;
+    else if (!rates.empty())
+      CHECK(std::abs(factor * settings.lr - rates.at(at)) <= 1e-9 * settings.lr);
     const StepReport report = optimizer.step(
-        {.lr_factor = rates.empty() ? settings.schedule.factor(step) : rates.at(at) / settings.lr,
-         .clip_norm = settings.clip_norm,
-         .measure_norm = true});
+        {.lr_factor = factor, .clip_norm = settings.clip_norm, .measure_norm = true});
     const double norm = expected.at("grad_norm").at(at);
     CHECK(std::abs(report.grad_norm.value() - norm) <= 1e-3 * norm);
   }
