@@ -601,7 +601,7 @@ TEST_SUITE("golden") {
       ReduceOnPlateau plateau(schedule.plateau);
       for (std::size_t k = 0; k < curve["lr"].size(); ++k) {
         CAPTURE(k);
-        if (curve.contains("metrics")) plateau.step(curve["metrics"][k]);
+        if (curve.contains("metrics")) plateau.step(curve["metrics"].at(k));
         const double expected = curve["lr"][k];
         const double actual = base * schedule.factor(static_cast<i64>(k)) * plateau.factor();
         CHECK(std::abs(actual - expected) <= 1e-9 * std::abs(expected) + 1e-15);

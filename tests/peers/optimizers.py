@@ -255,6 +255,8 @@ def draw(family):
         scheduler = schedule(optimizer, kind, warmup, total, hyper["lr"])
         hyper["base_lr"] = hyper.pop("lr")
         hyper["schedule"] = {"kind": kind, "num_warmup_steps": warmup, "num_training_steps": total}
+        if kind == "polynomial":
+            hyper["schedule"]["lr_end"] = 0
     if not bf16 and R.random() < 0.25:  # the libraries round a clipped gradient to bf16
         hyper["clip"] = {one_of("max_norm", "max_norm", "clip_value"): spread(-3, 1) * 10**top}
 
@@ -342,8 +344,10 @@ def draw_schedules():
             optimizer.step()
             if name != "ReduceLROnPlateau" and k + 1 < steps + 10 and not (name == "OneCycleLR" and k + 1 == steps):
                 scheduler.step()
-        result.append({"name": f"{name} {len(result)}", "base_lr": base, "args": args, "lr": rates, "metrics": metrics,
+        result.append({"name": f"{name} {len(result)}", "base_lr": base, "args": args, "lr": rates,
                        "source": ("torch.optim.lr_scheduler." if torches else "transformers.get_") + name})  # fmt: skip
+        if metrics:
+            result[-1]["metrics"] = metrics
     return {"schedules": result}
 
 
