@@ -95,7 +95,7 @@ struct Adam {
   template <class T>
   MINIMA_HD void operator()(T& p, T g, T& m, T& v, T& u) const {
     moments.accumulate(decayed(p, g), m, v);
-    u = larger(u, v);
+    u = larger(v, u);
     p = p - moments.update(m, u);
   }
 

@@ -56,7 +56,7 @@ struct AdamW {
   template <class T>
   MINIMA_HD void operator()(T& p, T g, T& m, T& v, T& u) const {
     moments.accumulate(maximize ? T(0 - g) : g, m, v);
-    u = larger(u, v);
+    u = larger(v, u);
     move(p, moments.update(m, u));
   }
 

@@ -81,7 +81,7 @@ MINIMA_HD double integer_power(double x, i64 t) {
   return result;
 }
 
-/// −1, 0 or 1; the larger and the smaller of two. Functions, so that a trace shows them.
+/// −1, 0 or 1; the larger and the smaller of two, a where one is NaN. Functions, so that a trace shows them.
 template <class T>
 MINIMA_HD T sign(T x) {
   return static_cast<T>((x > 0) - (x < 0));

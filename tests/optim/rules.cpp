@@ -116,6 +116,23 @@ TEST_CASE("Adafactor's decay takes its whole step size, parameter scale included
   for (float p : model[0].value.span<float>()) CHECK(p == doctest::Approx(3 * (1 - 0.5 * 0.01)));
 }
 
+TEST_CASE("AMSGrad's maximum keeps what is not a number, as torch.maximum does") {
+  for (const char* spec : {"adam:amsgrad=true", "adamw:amsgrad=true"}) {
+    const Model model({{"v", {2}}});
+    Optimizer optimizer = make_optimizer(spec, model.all());
+    for (const float first : {1.0f, std::nanf("")}) {
+      model[0].gradient = Tensor::from(std::vector{first, 1.0f});
+      optimizer.step();
+    }
+    for (const auto& [name, slot] : optimizer.tensors()) {
+      if (name == "v/step") continue;
+      CAPTURE(name);
+      CHECK(std::isnan(slot.data<float>()[0]));
+      CHECK(std::isfinite(slot.data<float>()[1]));
+    }
+  }
+}
+
 TEST_CASE("an update that is not a number anywhere moves no weight unclipped, but as in torch") {
   for (const char* spec : {"adafactor", "came:lr=1e-3", "adafactor-torch"}) {
     const Model model({{"v", {2}}});
