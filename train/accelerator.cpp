@@ -186,6 +186,10 @@ StepRecord Accelerator::step() {
     time_.move(report.watch_seconds, TimeSpent::Part::steps, TimeSpent::Part::logging);
     const TimeSpent::During watching(time_, TimeSpent::Part::logging);
     for (const Alarm& alarm : watch_.observe(step_, lr_factor, report)) ring(alarm);
+    if (step_ == 1 && !bad_)
+      for (const Parameter* parameter : parameters_)
+        if (parameter->trainable && !parameter->gradient)
+          ring({step_, Alarm::Of::no_gradient, parameter->name});
   }
   if (report.skipped && options_.non_finite == NonFinite::stop && !scales())
     fail_at_run_time(

@@ -1,10 +1,21 @@
 #include "train/watch.hpp"
 
+#include <algorithm>
+#include <array>
 #include <cmath>
+#include <string_view>
 
+#include "core/error.hpp"
+#include "core/utf8.hpp"
 #include "train/metrics.hpp"
 
 namespace minima {
+namespace {
+
+/// By Alarm::Of, as the log has them.
+constexpr std::array<std::string_view, 4> kKinds{"ratio", "grad_norm", "loss", "no_gradient"};
+
+}  // namespace
 
 double update_ratio(const TensorReport& tensor) {
   return tensor.weight_rms == 0 ? std::numeric_limits<double>::quiet_NaN()
@@ -12,6 +23,10 @@ double update_ratio(const TensorReport& tensor) {
 }
 
 std::string Alarm::text() const {
+  if (of == Of::no_gradient)
+    return fmt::format(
+        "step {}: no gradient came to {}: the loss does not depend on it, and it stays as it is",
+        step, tensor);
   const std::string who = of == Of::ratio  ? tensor
                           : of == Of::loss ? "the loss"
                                            : "the norm of the gradient";
@@ -25,18 +40,15 @@ std::string Alarm::text() const {
 }
 
 Json Alarm::to_json() const {
-  return {
-      {"step", step},     {"of", of == Of::ratio ? "ratio" : of == Of::loss ? "loss" : "grad_norm"},
-      {"tensor", tensor}, {"value", value},
-      {"usual", usual},   {"text", text()}};
+  return {{"step", step},     {"of", kKinds[static_cast<std::size_t>(of)]},
+          {"tensor", tensor}, {"value", value},
+          {"usual", usual},   {"text", text()}};
 }
 
 Alarm Alarm::from_json(const Json& json) {
-  const auto of = json.at("of").get<std::string>();
-  return {count_at(json, "step"),
-          of == "ratio"  ? Of::ratio
-          : of == "loss" ? Of::loss
-                         : Of::gradient_norm,
+  const auto* const of = std::ranges::find(kKinds, json.at("of").get<std::string>());
+  check(of != kKinds.end(), "alarm: there is none of '{}'", shown(json["of"].get<std::string>()));
+  return {count_at(json, "step"), static_cast<Of>(of - kKinds.begin()),
           json.at("tensor").get<std::string>(), number_at(json, "value"), number_at(json, "usual")};
 }
 

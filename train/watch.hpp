@@ -2,14 +2,17 @@
 ///
 ///   ratio = RMS(p_after − p_before) / RMS(p_before)     about 10⁻³ where training goes well
 ///
-/// An alarm compares with what was usual: the median of the last 20 watched values, of which there
-/// must be 5. It rings when a value is above 10 times that median and above all that was ever usual
-/// (where training has little left to learn, gradients fall by orders of magnitude and jump back
-/// without harm); a ratio when that holds as it was measured and also at the full learning rate, divided by the
-/// schedule's factor (a warm-up makes the one rise, momentum that holds earlier, larger steps the other); and at once when it is not a number (nor the loss) or a tensor above 10⁻³ moves by
-/// more than 10 times its own size; once for each tensor and episode, which ends with the first value
-/// below the limit. Values of an episode enter the median, so that a level that stays becomes the
-/// usual one.
+/// An alarm compares with what was usual: the median of the last 20 watched values, of which there must be 5. It rings
+///
+/// - when a value is above 10 times that median and above all that was ever usual (where training has little left to
+///   learn, gradients fall by orders of magnitude and jump back without harm); a ratio when that holds as it was
+///   measured and also at the full learning rate, divided by the schedule's factor (a warm-up makes the one rise,
+///   momentum that holds earlier, larger steps the other);
+/// - at once when a value is not a number (nor the loss) or a tensor above 10⁻³ moves by more than 10 times its own size;
+/// - after the first step for each tensor that is to be trained and got no gradient: the loss does not depend on it.
+///
+/// Once for each tensor and episode, which ends with the first value below the limit. Values of an episode enter the
+/// median, so that a level that stays becomes the usual one.
 #pragma once
 
 #include <deque>
@@ -28,13 +31,13 @@ inline constexpr std::size_t kAlarmMinimum = 5;  ///< values before an alarm can
 /// RMS of the update over RMS of the weight; NaN where the weight was all zero.
 double update_ratio(const TensorReport& tensor);
 
-/// One spike.
+/// One spike; or, after the first step, a tensor that is to be trained and got no gradient.
 struct Alarm {
-  enum class Of { ratio, gradient_norm, loss };
+  enum class Of { ratio, gradient_norm, loss, no_gradient };
   i64 step;
   Of of;
-  std::string tensor;   ///< of a ratio
-  double value, usual;  ///< and the running median
+  std::string tensor;           ///< of a ratio, and without a gradient
+  double value = 0, usual = 0;  ///< and the running median
 
   /// "step 120: classifier.weight moves by 0.31 of its size, 25 times the usual 0.012".
   std::string text() const;

@@ -142,6 +142,29 @@ TEST_CASE("an optimizer's parameter that an accelerator does not know is refused
                        doctest::Contains("the optimizer has 'other'"), Error);
 }
 
+TEST_CASE("what is to be trained and gets no gradient is told of once; what is frozen is not") {
+  Parameter used{.name = "used", .value = Tensor::full({2}, 1), .gradient = {}};
+  Parameter forgotten{.name = "forgotten", .value = Tensor::full({2}, 1), .gradient = {}};
+  Parameter frozen{
+      .name = "frozen", .value = Tensor::full({2}, 1), .gradient = {}, .trainable = false};
+  const std::vector<Parameter*> all{&used, &forgotten, &frozen};
+  Optimizer optimizer = make_optimizer("sgd:lr=0.1", all);
+  Accelerator accelerator({});
+  accelerator.prepare(
+      all, optimizer, [](i64) { return std::vector<std::vector<i64>>{{0}}; }, 3);
+  std::vector<Alarm> alarms;
+  accelerator.on_alarm = [&](const Alarm& alarm) { alarms.push_back(alarm); };
+  while (accelerator.next()) {
+    accelerator.backward(sum(Variable(used)));
+    accelerator.step();
+  }
+  REQUIRE(alarms.size() == 1);
+  CHECK(alarms[0].text() ==
+        "step 1: no gradient came to forgotten: the loss does not depend on it, and it stays as it "
+        "is");
+  CHECK(Alarm::from_json(alarms[0].to_json()).text() == alarms[0].text());
+}
+
 TEST_CASE("a batch that a loop passes over without backward() is not dropped in silence") {
   Line line;
   const Objective objective = line.objective();
