@@ -30,8 +30,9 @@ std::string reason(const std::filesystem::path& path) {
 /// An open file descriptor that closes itself.
 class Descriptor {
  public:
+  explicit Descriptor(int fd) : fd_(fd) {}
   Descriptor(const std::filesystem::path& path, int flags)
-      : fd_(open(path.c_str(), flags | O_CLOEXEC, 0644)) {}
+      : Descriptor(open(path.c_str(), flags | O_CLOEXEC, 0644)) {}
   ~Descriptor() {
     if (fd_ >= 0) close(fd_);
   }
@@ -42,6 +43,14 @@ class Descriptor {
  private:
   int fd_;
 };
+
+/// Throws Error, with the system's reason, when it cannot be opened.
+int open_to_read(const std::filesystem::path& path, int flags = 0) {
+  check(!is_folder(path), "{}: is a folder, not a file", path.string());
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | flags);
+  if (fd < 0) fail("{}: cannot be opened: {}", path.string(), reason(path));
+  return fd;
+}
 
 /// "process 4711", which has locked what is open; "another process" where the system does not tell which.
 std::string holder_of(int fd) {
@@ -95,12 +104,10 @@ std::string lock(int fd, const std::filesystem::path& path) {
 }
 
 InputFile::InputFile(const std::filesystem::path& path) : path_(path) {
-  check(!is_folder(path), "{}: is a folder, not a file", path.string());
-  std::error_code none;  // to open a pipe is to wait for its writer
+  std::error_code none;
   check(!std::filesystem::is_other(path, none),
         "{}: is a pipe or a device, not a file; copy what comes from it into one", path.string());
-  fd_ = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd_ < 0) fail("{}: cannot be opened: {}", path.string(), reason(path));
+  fd_ = open_to_read(path);
   struct stat status {};
   if (fstat(fd_, &status) == 0) size_ = static_cast<u64>(status.st_size);
 }
@@ -121,18 +128,24 @@ void InputFile::read(void* to, u64 count, u64 begin) const {
 }
 
 std::string read_file(const std::filesystem::path& path) {
-  const InputFile file(path);
-  check(file.size() <= kMostBytesAtOnce,
-        "{}: has {} bytes; a file that is read at once may have {} (1 GB)", path.string(),
-        file.size(), kMostBytesAtOnce);
+  const Descriptor fd(open_to_read(path, O_NONBLOCK));  // to open a pipe is to wait for its writer
+  fcntl(fd, F_SETFL, 0);
+  struct stat status {};
+  fstat(fd, &status);
+  const auto check_size = [&](const char* has, u64 bytes) {
+    check(bytes <= kMostBytesAtOnce, "{}: has {}{} bytes; what is read at once may have {} (1 GB)",
+          path.string(), has, bytes, kMostBytesAtOnce);
+  };
+  check_size("", static_cast<u64>(status.st_size));
   std::string bytes;
   char block[1 << 16];
-  for (;;) {  // to its end: files of /proc have no size
-    const ssize_t got = ::read(file.descriptor(), block, sizeof(block));
+  for (;;) {  // to its end: pipes, and files of /proc, have no size
+    const ssize_t got = ::read(fd, block, sizeof(block));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) fail_at_run_time("{}: cannot be read: {}", path.string(), reason());
     if (got == 0) return bytes;
     bytes.append(block, static_cast<std::size_t>(got));
+    check_size("at least ", bytes.size());
   }
 }
 

@@ -141,7 +141,7 @@ struct Adafactor {
                               : "the relative step min(10⁻², 1/√t)",
              base(o, x));
       x.note("α", o.scale_parameter ? "s · max(ε₂, RMS(p))" : "s", alpha(o, x));
-      note_clip(x, o.clip_threshold);
+      note_clip(x, clip_divisor(x, o.clip_threshold));
     });
     if (o.beta1)
       passes.apply(pass<Move>(o), first_slots<1>);

@@ -61,6 +61,10 @@ struct AdafactorTorch {
     const double root = 1 / sqrt(static_cast<double>(x.t));
     return larger(o.eps2, weight_rms(x)) * (root < o.lr ? root : o.lr);
   }
+  /// As torch's, 1 where RMS(u) is NaN.
+  MINIMA_HD static double clip(const Options& o, const StepView& x) {
+    return larger(1.0, clip_divisor(x, o.d));
+  }
 
   /// After the first pass: R, C and their moment; RMS(p).
   struct Means {
@@ -98,10 +102,8 @@ struct AdafactorTorch {
     float keep, step_size;
     MINIMA_HD static Move prepare(const Options& o, const StepView& x) {
       const double direction = o.maximize ? -1 : 1;
-      const double divisor =
-          larger(1.0, clip_divisor(x, o.d));  // as torch's, 1 where RMS(u) is NaN
       return {Update::prepare(o, x), static_cast<float>(1 - o.lr * o.weight_decay),
-              static_cast<float>(direction * alpha(o, x) / divisor)};
+              static_cast<float>(direction * alpha(o, x) / clip(o, x))};
     }
     template <class T>
     MINIMA_HD void operator()(const MatrixRow& row, i64 j, T& p, T g) const {
@@ -123,7 +125,7 @@ struct AdafactorTorch {
       note_means(x, running_means(x, 0), {"R", "C", "(1 − w)", "w", "g²", "R/max(mean(R), ε₁)"});
       x.note("RMS(p)", "before the step", weight_rms(x));
       x.note("α", "max(ε₂, RMS(p)) · min(lr, 1/√t)", alpha(o, x));
-      note_clip(x, o.d);
+      note_clip(x, clip(o, x));
     });
     passes.apply(pass<Move>(o), first_slots<0>);
   }

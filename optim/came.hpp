@@ -142,7 +142,7 @@ struct Came {
       note_means(x, running_means(x, 0), {"R", "C", "β₂", "(1 − β₂)", "g² + ε₁", "√(mean(R)/R)"});
     });
     passes.sums(pass<SquareOf<FactoredUpdate>>(o));
-    passes.tell([&](const StepView& x) { note_clip(x, o.clip_threshold); });
+    passes.tell([&](const StepView& x) { note_clip(x, clip_divisor(x, o.clip_threshold)); });
     passes.by_kind([](const StepView& x) { return x.matrix.vector ? 0 : 1; },
                    [&](auto& of_kind, int matrices) {
                      if (matrices) of_kind.sums(pass<Instability>(o), first_slots<1>);

@@ -27,9 +27,9 @@ void note_means(const StepView& view, const RunningMeans& means, const MeanLette
        view.matrix.rows, letters.column, means.C[column]);
 }
 
-void note_clip(const StepView& view, double threshold) {
+void note_clip(const StepView& view, double divisor) {
   view.note("RMS(u)", "over the whole tensor", root_mean_square(view.workspace.numbers[0], view));
-  view.note("clip", "max(1, RMS(u)/d)", clip_divisor(view, threshold));
+  view.note("clip", "max(1, RMS(u)/d)", divisor);
 }
 
 std::vector<Slot> factored_slots(const std::string& name, const Shape& parameter,

@@ -157,11 +157,12 @@ MINIMA_HD void factored_moment(const Team& team, const StepView& x, i64 matrix, 
     weight_rms = static_cast<float>(root_mean_square(x.workspace.numbers[0], x));
 }
 
-/// max(1, RMS(u)/threshold), by which an update is divided, after the pass SquareOf<u>. Of NaN it is NaN, so that no part of
-/// a broken update moves a weight unclipped.
+/// max(1, RMS(u)/threshold), by which an update is divided, after the pass SquareOf<u>. Where RMS(u) is NaN it is NaN, so
+/// that no part of a broken update moves a weight unclipped.
 MINIMA_HD double clip_divisor(const StepView& view, double threshold) {
   return larger(root_mean_square(view.workspace.numbers[0], view) / threshold, 1.0);
 }
-void note_clip(const StepView& view, double threshold);
+/// `divisor` is clip_divisor, or what a rule makes of it.
+void note_clip(const StepView& view, double divisor);
 
 }  // namespace minima

@@ -30,17 +30,34 @@ inline constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 /// Ids, [ids] of i64.
 inline Tensor ids(const std::vector<i64>& list) { return Tensor::from(list); }
 
-/// A file of the reference set: that in MINIMA_REFERENCE alone where it is set, else in
+/// A file of the reference set: that in MINIMA_REFERENCE alone where it names a folder, else in
 /// ../shared/reference, else in the project's tests/golden. Empty when it lacks the file, which is
 /// told; the caller skips what needs it.
 inline std::filesystem::path reference(const std::string& file) {
-  std::vector<std::filesystem::path> folders{source_folder() / "../shared/reference",
-                                             source_folder() / "tests/golden"};
-  if (const char* chosen = std::getenv("MINIMA_REFERENCE")) folders = {chosen};
+  const char* const given = std::getenv("MINIMA_REFERENCE");
+  const bool chosen = given && *given;
+  const std::filesystem::path set = chosen ? given : source_folder() / "../shared/reference";
+  std::vector<std::filesystem::path> folders{set};
+  if (!chosen || !std::filesystem::is_directory(set))
+    folders.push_back(source_folder() / "tests/golden");
+  static const bool told = [&] {
+    if (!std::filesystem::is_directory(set))
+      MESSAGE("no folder ", set.string(),
+              " (MINIMA_REFERENCE): the project's own small set is read");
+    return true;
+  }();
+  static_cast<void>(told);
   for (const std::filesystem::path& folder : folders)
     if (std::filesystem::exists(folder / file)) return folder / file;
   MESSAGE("skipped: no ", file, " in the reference set (MINIMA_REFERENCE)");
   return {};
+}
+
+/// The same of a file that another one of the set names: throws Error where it is not there.
+inline std::filesystem::path listed_reference(const std::string& file) {
+  std::filesystem::path found = reference(file);
+  check(!found.empty(), "the reference set names {}, and lacks it", file);
+  return found;
 }
 
 /// Whether the reference set has all of these files of a folder.

@@ -102,12 +102,12 @@ void Accelerator::begin_epoch(i64 epoch) {
 
 bool Accelerator::next() {
   check(optimizer_ != nullptr, "accelerator: prepare has not been called");
-  check(place_ == step_place_ || more_,
-        "accelerator: the batch before was the last of its step, which was not taken; call step()");
   check(place_ == step_place_ || heard_,
         "accelerator: batch {} of epoch {} got no backward(); what is not to be trained on must "
         "not be among the batches that prepare() takes",
         place_, epoch_);
+  check(place_ == step_place_ || more_,
+        "accelerator: the batch before was the last of its step, which was not taken; call step()");
   if (step_ == total_) return false;
   if (weight_ == 0) {  // a step begins
     time_.enter(TimeSpent::Part::steps);
@@ -186,7 +186,7 @@ StepRecord Accelerator::step() {
     time_.move(report.watch_seconds, TimeSpent::Part::steps, TimeSpent::Part::logging);
     const TimeSpent::During watching(time_, TimeSpent::Part::logging);
     for (const Alarm& alarm : watch_.observe(step_, lr_factor, report)) ring(alarm);
-    if (step_ == 1 && !bad_)
+    if (!bad_ && !std::exchange(gradients_seen_, true))
       for (const Parameter* parameter : parameters_)
         if (parameter->trainable && !parameter->gradient)
           ring({step_, Alarm::Of::no_gradient, parameter->name});
@@ -437,6 +437,7 @@ void Accelerator::restore(const Json& state) {
   loss_sum_ = state["loss_sum"].get<double>();
   weight_sum_ = state["weight_sum"].get<double>();
   bad_ = false;
+  gradients_seen_ = step > 0;
   epoch_ = epoch;
   batches_now_.clear();  // of no epoch, before the first
   if (epoch > 0) begin_epoch(epoch);

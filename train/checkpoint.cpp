@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
+#include <fstream>
 #include <map>
 #include <sstream>
 
@@ -71,7 +72,7 @@ void remove_checkpoint(const fs::path& folder) {
   fs::remove_all(away);
 }
 
-/// What a kill has left of checkpoints that were being written or removed.
+/// What a kill has left of checkpoints that were being written or removed; not those that another process is at.
 void remove_parts(const fs::path& checkpoints) {
   std::error_code none;
   std::vector<fs::path> parts;
@@ -79,7 +80,11 @@ void remove_parts(const fs::path& checkpoints) {
     if (const std::string name = entry.path().filename().string();
         name.starts_with("step-") && name.ends_with(part_of("").string()))
       parts.push_back(entry.path());
-  for (const fs::path& part : parts) fs::remove_all(part, none);
+  for (const fs::path& part : parts) try {
+      const FolderLock left(part);
+      fs::remove_all(part, none);
+    } catch (const Error&) {  // somebody has it
+    }
 }
 
 /// The file's next reading comes from the disk, as far as the system takes the hint.
@@ -234,12 +239,19 @@ Json read_run(const fs::path& run, const std::function<void(const std::string&)>
 }
 
 void refuse_foreign(const fs::path& file) {
+  const auto beginning = [&] {
+    std::string bytes(1024, '\0');
+    std::ifstream stream(file, std::ios::binary);
+    stream.read(bytes.data(), std::ssize(bytes));
+    bytes.resize(static_cast<std::size_t>(stream.gcount()));
+    return bytes;
+  };
   const auto is_own = [&] {
     try {
       if (file.extension() == ".html")
-        return read_file(file).find("<title>minima: ") != std::string::npos;
+        return beginning().find("<title>minima: ") != std::string::npos;
       if (file.extension() == ".csv")
-        return read_file(file).starts_with("label,predicted,probability,text");
+        return beginning().starts_with("label,predicted,probability,text");
       const Json json = read_json(file);
       const std::vector<const char*> keys =
           file.filename() == "run.json"

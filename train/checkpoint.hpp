@@ -43,7 +43,8 @@ void check_written(const std::filesystem::path& safetensors,
 std::string damage(const std::filesystem::path& checkpoint);
 
 /// The newest whole checkpoint of a run; none where there never was one. Each one passed over is kept aside, and told to
-/// `say`. Throws Error where all are damaged: what they had may be worth more than a new beginning.
+/// `say`; what a kill left of one half written is removed. Throws Error where all are damaged: what they had may be worth
+/// more than a new beginning.
 std::optional<Checkpoint> newest_checkpoint(const std::filesystem::path& run,
                                             const std::function<void(const std::string&)>& say);
 

@@ -222,7 +222,7 @@ class Comparison {
       const auto folder = options_.directory.empty()
                               ? options_.directory
                               : options_.directory / folder_name(spec, seed(i));
-      std::optional<Json> run = ended_before(folder);
+      std::optional<Json> run = ended_before(folder, spec, seed(i));
       if (!run) run = train(spec, seed(i), folder);
       if (run) {
         ended_.push_back(*run);
@@ -238,13 +238,18 @@ class Comparison {
   }
 
   /// The record of a run that the resumed comparison has finished.
-  std::optional<Json> ended_before(const std::filesystem::path& folder) const {
-    if (!options_.resume || !is_there(record_of(folder))) return {};
+  std::optional<Json> ended_before(const std::filesystem::path& folder, const std::string& spec,
+                                   u64 seed) const {
+    const std::filesystem::path file = record_of(folder);
+    if (!options_.resume || !is_there(file)) return {};
     try {
-      Json record = read_json(record_of(folder));
+      Json record = read_json(file);
       for (const char* key : {"spec", "seed", "dev", "test"})
-        check(record.is_object() && record.contains(key), "{}: has no \"{}\"",
-              record_of(folder).string(), key);
+        check(record.is_object() && record.contains(key), "{}: has no \"{}\"", file.string(), key);
+      check(record["spec"] == spec && record["seed"] == seed,
+            "{}: is of {} with seed {}, not of {} with seed {}", file.string(),
+            record["spec"].dump(), record["seed"].dump(), spec, seed);
+      for (const char* scores : {"dev", "test"}) Evaluation::from_json(record[scores]);
       return record;
     } catch (const Error& error) {
       if (observer_.training.say)

@@ -22,6 +22,14 @@ constexpr const char* kPlaces = "name a new folder, or a new file that ends with
 constexpr const char* kTokenizerFiles[] = {"vocab.txt", "tokenizer.json", "tokenizer_config.json",
                                            "special_tokens_map.json", "added_tokens.json"};
 
+void refuse_optimizer_state(const SafetensorsFile& file) {
+  const auto format = file.metadata().find("format");
+  check(format == file.metadata().end() || !format->second.starts_with("minima-optimizer"),
+        "{}: is an optimizer's state, which is read as it was written; minima convert is for "
+        "weights",
+        file.path().string());
+}
+
 /// `values` as `dtype`; counts what it cannot hold.
 Tensor converted(const Tensor& values, DType dtype, const std::string& name,
                  const ConvertOptions& options, ConvertReport& report) {
@@ -165,12 +173,7 @@ ConvertReport convert_weights(const fs::path& from, const fs::path& to,
 
   std::vector<TensorSource> sources;
   for (const std::string& name : weights.names()) {
-    const auto& metadata = weights.holder(name).metadata();
-    const auto format = metadata.find("format");
-    check(format == metadata.end() || !format->second.starts_with("minima-optimizer"),
-          "{}: is an optimizer's state, which is read as it was written; minima convert is for "
-          "weights",
-          weights.holder(name).path().string());
+    refuse_optimizer_state(weights.holder(name));
     const auto new_name = options.encoder_only ? nn::bare_name(name) : std::optional(name);
     if (!new_name) {
       report.left_out.push_back(name);

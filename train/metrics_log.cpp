@@ -2,7 +2,7 @@
 
 #include <charconv>
 #include <cmath>
-#include <sstream>
+#include <fstream>
 
 #include "core/file.hpp"
 
@@ -109,9 +109,12 @@ void read_line(const std::string& line, i64 steps, LoggedRecords& records) {
 LoggedRecords read_metrics(const std::filesystem::path& path, u64 bytes, i64 steps) {
   LoggedRecords records;
   if (!is_there(path)) return records;
-  const std::string text = read_file(path).substr(0, bytes);
-  std::istringstream lines(text.substr(0, text.rfind('\n') + 1));  // npos + 1 is 0
-  for (std::string line; std::getline(lines, line);) try {
+  std::ifstream file(path, std::ios::binary);
+  check(file.is_open(), "{}: cannot be opened", path.string());
+  u64 at = 0;  // a log may be of any size: it is never in memory as a whole
+  for (std::string line; std::getline(file, line) && !file.eof();) try {
+      at += line.size() + 1;
+      if (at > bytes) break;
       read_line(line, steps, records);
     } catch (const Error&) {
       ++records.damaged;

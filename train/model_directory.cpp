@@ -52,7 +52,8 @@ std::pair<std::unique_ptr<Model>, nn::WeightMatch> load(
 std::vector<std::string> notes_of(const ModelDirectory& directory, const nn::WeightMatch& match) {
   std::vector<std::string> notes = match.notes();
   const i64 known = directory.tokenizer.vocabulary().size(), all = directory.config.vocabulary;
-  if (10 * known < 9 * all)  // some models pad theirs to a round number
+  constexpr i64 kPadding = 128;  // some models' are a multiple of it, or of 64
+  if (all - known >= kPadding || 10 * known < 9 * all)
     notes.push_back(
         fmt::format("{}: the tokenizer has {} entries, the model {}: is its vocabulary whole?",
                     directory.path.string(), known, all));

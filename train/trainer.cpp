@@ -210,7 +210,7 @@ Trainer::Trainer(Objective objective, const std::string& spec, TrainingOptions o
     : objective_(std::move(objective)),
       options_(validated(std::move(options))),
       directory_(std::move(directory)),
-      own_((freeze(objective_.parameters, options_.freeze), made(spec))),
+      own_(frozen_and_made(spec)),
       optimizer_(*own_),
       accelerator_(accelerator_options(options_)) {
   prepare();
@@ -233,6 +233,18 @@ Trainer::Trainer(Objective objective, Optimizer& optimizer, TrainingOptions opti
   refuse(!options_.groups.empty(), "groups");
   refuse(options_.layer_decay != 1, "layer_decay");
   prepare();
+}
+
+Optimizer Trainer::frozen_and_made(const std::string& spec) const {
+  std::vector<Parameter*> trained;
+  std::ranges::copy_if(objective_.parameters, std::back_inserter(trained), &Parameter::trainable);
+  freeze(objective_.parameters, options_.freeze);
+  try {
+    return made(spec);
+  } catch (...) {
+    for (Parameter* parameter : trained) parameter->trainable = true;
+    throw;
+  }
 }
 
 Optimizer Trainer::made(const std::string& spec) const {
@@ -503,9 +515,9 @@ bool Trainer::resume() {
     restore(*found);
     restore_log(*found);
     restore_best(*found);
-  } catch (const Json::exception&) {
-    fail("{}: is not a trainer's, or of another version: its entries are of other kinds",
-         (found->folder / "state.json").string());
+  } catch (const Json::exception& error) {
+    fail("{}: is not a trainer's, or of another version: {}",
+         (found->folder / "state.json").string(), error.what());
   }
   write_run();
   say(fmt::format("going on from {}: {} of {} steps are taken", found->folder.string(),

@@ -117,8 +117,9 @@ struct Callback {
 
 class Trainer {
  public:
-  /// By the optimizer that `spec` names (make_optimizer) over parameter_groups, when those of options.freeze are frozen.
-  /// Where `directory` is empty nothing is written. Throws Error for options that make no sense or fit no parameter.
+  /// By the optimizer that `spec` names (make_optimizer) over parameter_groups, when those of options.freeze are frozen;
+  /// they stay so (Parameter::trainable). Where `directory` is empty nothing is written. Throws Error for options that make
+  /// no sense or fit no parameter.
   Trainer(Objective objective, const std::string& spec, TrainingOptions options,
           std::filesystem::path directory = {});
   /// By an optimizer with groups of its own, which must outlive the trainer. Throws Error also for options.freeze, groups
@@ -160,6 +161,8 @@ class Trainer {
  private:
   /// Takes over what is trained; refuses options now that would not fit later.
   void prepare();
+  /// What the options freeze is frozen, and an optimizer made of the rest; where that fails, nothing is frozen.
+  Optimizer frozen_and_made(const std::string& spec) const;
   /// An optimizer of what is trained, under the options.
   Optimizer made(const std::string& spec) const;
   void change_optimizer_if_due();

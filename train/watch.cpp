@@ -25,8 +25,8 @@ double update_ratio(const TensorReport& tensor) {
 std::string Alarm::text() const {
   if (of == Of::no_gradient)
     return fmt::format(
-        "step {}: no gradient came to {}: the loss does not depend on it, and it stays as it is",
-        step, tensor);
+        "step {}: no gradient came to {}: the loss of its batches does not depend on it", step,
+        tensor);
   const std::string who = of == Of::ratio  ? tensor
                           : of == Of::loss ? "the loss"
                                            : "the norm of the gradient";

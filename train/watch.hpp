@@ -9,7 +9,7 @@
 ///   measured and also at the full learning rate, divided by the schedule's factor (a warm-up makes the one rise,
 ///   momentum that holds earlier, larger steps the other);
 /// - at once when a value is not a number (nor the loss) or a tensor above 10⁻³ moves by more than 10 times its own size;
-/// - after the first step for each tensor that is to be trained and got no gradient: the loss does not depend on it.
+/// - after the first step whose loss is finite for each tensor that is to be trained and got no gradient.
 ///
 /// Once for each tensor and episode, which ends with the first value below the limit. Values of an episode enter the
 /// median, so that a level that stays becomes the usual one.
@@ -31,7 +31,7 @@ inline constexpr std::size_t kAlarmMinimum = 5;  ///< values before an alarm can
 /// RMS of the update over RMS of the weight; NaN where the weight was all zero.
 double update_ratio(const TensorReport& tensor);
 
-/// One spike; or, after the first step, a tensor that is to be trained and got no gradient.
+/// A spike, or that no gradient came.
 struct Alarm {
   enum class Of { ratio, gradient_norm, loss, no_gradient };
   i64 step;

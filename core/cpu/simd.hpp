@@ -69,11 +69,11 @@ template <class T>
 inline constexpr i64 kLine = 64 / sizeof(T);
 
 /// Asks for the line a page behind x, which a loop through memory will come to: by itself a processor fetches ahead within a
-/// page at most, and a core that waits at each page's begin does not use all that memory gives. Nothing is read
-/// behind the end. (Not inlined, it would be taken for a call without effect.)
+/// page at most, and a core that waits at each page's begin does not use all that memory gives. Behind an array's end lines
+/// of others, or of nobody, are asked for, which harms nothing. (Not inlined, it would be taken for a call without effect.)
 template <class T>
 [[gnu::always_inline]] inline void fetch_ahead(const T* x) {
-  __builtin_prefetch(reinterpret_cast<const char*>(x) + 4096);
+  __builtin_prefetch(reinterpret_cast<const char*>(reinterpret_cast<std::uintptr_t>(x) + 4096));
 }
 
 /// f(begin, end) over [0, n), vectorized, in chunks of fixed size on all threads.

@@ -1,6 +1,7 @@
 #include "data/readers/reader.hpp"
 
 #include <algorithm>
+#include <cctype>
 
 #include "core/file.hpp"
 #include "core/utf8.hpp"
@@ -16,11 +17,14 @@ char delimiter_of(const ReadOptions& options, Format format, const std::string& 
   check(given.empty() || format != Format::jsonl,
         "{}: is JSON Lines, without fields that --delimiter '{}' could part", source, shown(given));
   if (given == "tab" || given == "\\t") return '\t';
-  check(given.size() <= 1 && given.find_first_of("\"\r\n") == given.npos &&
-            (given.empty() || static_cast<u8>(given[0]) < 128),
-        "--delimiter is '{}'; it must be one ASCII character, no quote and no line's end, or tab",
+  if (given.empty()) return ',';
+  const auto c = static_cast<unsigned char>(given[0]);
+  check(given.size() == 1 && c < 128 &&
+            (std::isspace(c) ? c == ' ' || c == '\t' : std::ispunct(c)) && c != '"',
+        "--delimiter is '{}'; it must be one ASCII character that is no letter, digit or quote, or "
+        "tab",
         shown(given));
-  return given.empty() ? ',' : given[0];
+  return given[0];
 }
 
 std::unique_ptr<RowReader> open(Lines lines, Format format, const ReadOptions& options) {

@@ -32,8 +32,10 @@ std::string plural(char separator) {
       return "semicolons";
     case '|':
       return "bars";
+    case ' ':
+      return "blanks";
     default:
-      return std::string(1, separator);
+      return fmt::format("'{}'", separator);
   }
 }
 
@@ -113,7 +115,8 @@ std::string TableReader::hint(const std::string& column) const {
         {'|', "say --delimiter '|'"}})
     if (separator != delimiter_ && parts_with(separator))
       return fmt::format(" (there are {}, and {} are expected between fields: {}).",
-                         plural(separator), plural(delimiter_), way_out);
+                         plural(separator), plural(delimiter_),
+                         options_.delimiter.empty() ? way_out : "--delimiter holds for all files");
   return did_you_mean(column, header_);
 }
 

@@ -120,6 +120,7 @@ FormulaStep formula_step(const StepView& view, i64 width, const Formula& formula
       constexpr i64 kTogether = 2 * kLine<float>;
       i64 k = 0;
       for (; k + kTogether <= n; k += kTogether) {
+        // Of a copy that for_pieces made of other storages too: to leave that out took longer than it saves.
         for (i64 line = k; line < k + kTogether; line += kLine<float>)
           fetch_ahead(g + line), fetch_ahead(p + line), (fetch_ahead(s[K] + line), ...);
 #pragma GCC ivdep

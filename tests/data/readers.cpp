@@ -136,7 +136,7 @@ TEST_CASE("a delimiter of one's own parts fields by the rules of CSV") {
       CHECK(rows[1].text == "e. f");
     }
   }
-  for (const char* given : {";;", "\"", "\n", "\xC3\xA4", "semicolon"})
+  for (const char* given : {";;", "\"", "\n", "\x01", "a", "1", "\xC3\xA4", "semicolon"})
     CHECK(test::contains(test::error_of([&] {
                            parse_rows("label;text\na;b\n", Format::csv, "x", {.delimiter = given});
                          }),
@@ -151,6 +151,9 @@ TEST_CASE("a delimiter of one's own parts fields by the rules of CSV") {
                          parse_rows("label;text\n\"a\"x;b\n", Format::csv, "x", {.delimiter = ";"});
                        }),
                        "not a ';'"));
+  CHECK(test::contains(
+      test::error_of([] { parse_rows("label,text\n0,a\n", Format::csv, "x", {.delimiter = ";"}); }),
+      "semicolons are expected between fields: --delimiter holds for all files"));
 }
 
 TEST_CASE("a first field that is a number does not make a row of a header that has both names") {

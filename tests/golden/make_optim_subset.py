@@ -22,6 +22,7 @@ def main() -> None:
     target.mkdir(exist_ok=True)
     manifest = json.loads((source / "cases.json").read_text())
     manifest["cases"] = [case for case in manifest["cases"] if case["name"] in CASES]
+    del manifest["quant_pairs"]  # large
     (target / "cases.json").write_text(json.dumps(manifest, indent=1) + "\n")
     for name in [case["file"] for case in manifest["cases"]] + FILES:
         shutil.copyfile(source / name, target / name)

@@ -160,8 +160,7 @@ TEST_CASE("what is to be trained and gets no gradient is told of once; what is f
   }
   REQUIRE(alarms.size() == 1);
   CHECK(alarms[0].text() ==
-        "step 1: no gradient came to forgotten: the loss does not depend on it, and it stays as it "
-        "is");
+        "step 1: no gradient came to forgotten: the loss of its batches does not depend on it");
   CHECK(Alarm::from_json(alarms[0].to_json()).text() == alarms[0].text());
 }
 
@@ -187,6 +186,9 @@ TEST_CASE("a batch that a loop passes over without backward() is not dropped in 
     }
     CHECK_THROWS_WITH_AS(accelerator.next(), silent, Error);
   }
+  Accelerator single({});  // the batch is the first and the last of its step
+  prepared(single);
+  CHECK_THROWS_WITH_AS(single.next(), silent, Error);
   Accelerator accelerator({.accumulate = 2});
   prepared(accelerator);
   learn(accelerator);

@@ -1,5 +1,6 @@
 /// What becomes of a run whose checkpoints, log or run.json are damaged, gone, or of another training.
 #include "core/file.hpp"
+#include "core/folder.hpp"
 #include "core/safetensors.hpp"
 #include "tests/train/fifty_steps.hpp"
 
@@ -29,6 +30,9 @@ TEST_CASE("a damaged checkpoint is passed over and said so, and the newest whole
       fs::copy(whole.path, folder.path, fs::copy_options::recursive);
       // As a kill leaves it that came while an older one was removed.
       fs::copy(whole.path / "checkpoints/step-3", folder.path / "checkpoints/step-1.minima-part");
+      // And one that another process is just writing.
+      fs::create_directory(folder.path / "checkpoints/step-12.minima-part");
+      const FolderLock writing(folder.path / "checkpoints/step-12.minima-part");
       const auto path = folder.path / "checkpoints" / "step-9" / file;
       std::string bytes = read_file(path);
       if (truncate)
@@ -48,6 +52,7 @@ TEST_CASE("a damaged checkpoint is passed over and said so, and the newest whole
       CHECK_FALSE(fs::exists(folder.path / "checkpoints/step-9"));
       CHECK(fs::exists(folder.path / "checkpoints/step-9.damaged/model.safetensors"));
       CHECK_FALSE(fs::exists(folder.path / "checkpoints/step-1.minima-part"));
+      CHECK(fs::exists(folder.path / "checkpoints/step-12.minima-part"));
       check_equal(resumed.outcome(resumed.trainer.run()), expected);
     }
   }

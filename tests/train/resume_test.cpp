@@ -233,9 +233,16 @@ TEST_CASE("an interrupted comparison goes on: what is finished is kept, what was
   const bool same_again = without_times(compare(small_task(), options, observer)) == expected;
   CHECK(same_again);
   CHECK(runs == 4);
-  write_file(record, "[]");
-  compare(small_task(), options, observer);
-  CHECK(runs == 5);
+  // Nor is one without scores, or of another run.
+  Json other = parse_json(read_file(record), record.string());
+  other["seed"] = 77;
+  const Json empty{{"spec", other["spec"]}, {"seed", 1}, {"dev", Json::object()}, {"test", {}}};
+  int done = 4;
+  for (const Json& none : {Json::array(), empty, other}) {
+    write_file(record, none.dump());
+    compare(small_task(), options, observer);
+    CHECK(runs == ++done);
+  }
 }
 
 TEST_CASE("a run whose loss on dev is never finite has failed, and is chosen as none") {

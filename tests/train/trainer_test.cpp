@@ -282,6 +282,9 @@ TEST_CASE("a trainer that makes its optimizer freezes, groups and decays by laye
   CHECK_THROWS_WITH_AS(Trainer(objective(), given, options),
                        doctest::Contains("freeze would come too late for an optimizer that is"),
                        Error);
+  CHECK_THROWS_AS(Trainer(objective(), "adamw:betas=2", options), Error);
+  CHECK(std::ranges::all_of(model->parameters(),
+                            &Parameter::trainable));  // nothing is frozen for that
   Trainer trainer(objective(), "adamw:lr=1e-3:weight_decay=0", options);
   const Json groups = trainer.optimizer().options()["groups"];
   std::set<double> rates;
