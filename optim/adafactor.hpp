@@ -13,7 +13,7 @@
 ///   p ← p − λ α p − u
 ///
 /// With relative_step, the default, it makes its own step size: no lr may be given, and a schedule
-/// has no effect. Three reads of the gradient: sums, RMS(u), update.
+/// has no effect. Two reads of the gradient from memory: sums, update.
 #pragma once
 
 #include <optional>
@@ -87,7 +87,7 @@ struct Adafactor {
            (o.scale_parameter ? larger(o.eps2, static_cast<double>(weight_rms(x))) : 1);
   }
 
-  /// After the first pass: R, C and their moment; RMS(p).
+  /// After the first pass: R, C and their moment; RMS(p) and RMS(u).
   struct Means {
     Options o;
     template <class Team>
@@ -105,7 +105,7 @@ struct Adafactor {
       const auto f = [](double value) { return static_cast<float>(value); };
       const double step = alpha(o, x), b1 = o.beta1 ? *o.beta1 : 0;
       return {{},
-              f(step / clip_divisor(x, o.clip_threshold)),
+              f(step / clip_divisor(factored_update_rms(x), o.clip_threshold)),
               f(o.weight_decay * step),
               f(b1),
               f(1 - b1)};
@@ -128,9 +128,8 @@ struct Adafactor {
 
   template <class Passes>
   static void step(const Options& o, Passes& passes) {
-    passes.sums(pass<Squares>(o.eps1));
+    passes.sums(pass<SquaresOverRows<Adafactor>>(o));
     passes.between(Means{o});
-    passes.sums(pass<SquareOf<FactoredUpdate>>(o));
     passes.tell([&](const StepView& x) {
       x.note("β₂", "1 − t^decay_rate", beta2(o, x));
       note_means(x, running_means(x, 0), {"R", "C", "β₂", "(1 − β₂)", "g² + ε₁", "√(mean(R)/R)"});
@@ -141,7 +140,8 @@ struct Adafactor {
                               : "the relative step min(10⁻², 1/√t)",
              base(o, x));
       x.note("α", o.scale_parameter ? "s · max(ε₂, RMS(p))" : "s", alpha(o, x));
-      note_clip(x, clip_divisor(x, o.clip_threshold));
+      const double rms = factored_update_rms(x);
+      note_clip(x, rms, clip_divisor(rms, o.clip_threshold));
     });
     if (o.beta1)
       passes.apply(pass<Move>(o), first_slots<1>);

@@ -61,9 +61,13 @@ struct AdafactorTorch {
     const double root = 1 / sqrt(static_cast<double>(x.t));
     return larger(o.eps2, weight_rms(x)) * (root < o.lr ? root : o.lr);
   }
+  /// After the pass SquareOf<Update>.
+  MINIMA_HD static double update_rms(const StepView& x) {
+    return root_mean_square(x.workspace.numbers[0], x);
+  }
   /// As torch's, 1 where RMS(u) is NaN.
   MINIMA_HD static double clip(const Options& o, const StepView& x) {
-    return larger(1.0, clip_divisor(x, o.d));
+    return larger(1.0, clip_divisor(update_rms(x), o.d));
   }
 
   /// After the first pass: R, C and their moment; RMS(p).
@@ -125,7 +129,7 @@ struct AdafactorTorch {
       note_means(x, running_means(x, 0), {"R", "C", "(1 − w)", "w", "g²", "R/max(mean(R), ε₁)"});
       x.note("RMS(p)", "before the step", weight_rms(x));
       x.note("α", "max(ε₂, RMS(p)) · min(lr, 1/√t)", alpha(o, x));
-      note_clip(x, clip(o, x));
+      note_clip(x, update_rms(x), clip(o, x));
     });
     passes.apply(pass<Move>(o), first_slots<0>);
   }

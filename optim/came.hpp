@@ -11,8 +11,8 @@
 /// the step is not clipped: S starts at 1 − β₃ of its final size, so that at the first step a matrix
 /// moves by an RMS of about 11 lr. A warm-up, or a smaller lr than AdamW's, is needed.
 ///
-/// RMS(p) is stored, as in the public implementation, and never used. Four reads of the gradient:
-/// sums, RMS(u), instability, update; m is computed twice and stored once.
+/// RMS(p) is stored, as in the public implementation, and never used. Three reads of the gradient
+/// from memory: sums, instability, update; m is computed twice and stored once.
 #pragma once
 
 #include "optim/factored.hpp"
@@ -49,12 +49,14 @@ struct Came {
     return slots;
   }
 
-  /// After the first pass: R, C and their moment; RMS(p).
+  MINIMA_HD static double beta2(const Options& o, const StepView&) { return o.beta2; }
+
+  /// After the first pass: R, C and their moment; RMS(p) and RMS(u).
   struct Means {
     Options o;
     template <class Team>
     MINIMA_HD void operator()(const Team& team, const StepView& x, i64 matrix) const {
-      factored_moment(team, x, matrix, o.beta2, *x.means[x.matrix.vector ? 1 : 4]);
+      factored_moment(team, x, matrix, beta2(o, x), *x.means[x.matrix.vector ? 1 : 4]);
     }
   };
 
@@ -65,7 +67,10 @@ struct Came {
 
     MINIMA_HD static Momentum prepare(const Options& o, const StepView& x) {
       const auto f = [](double value) { return static_cast<float>(value); };
-      return {{}, f(1 / clip_divisor(x, o.clip_threshold)), f(o.beta1), f(1 - o.beta1)};
+      return {{},
+              f(1 / clip_divisor(factored_update_rms(x), o.clip_threshold)),
+              f(o.beta1),
+              f(1 - o.beta1)};
     }
     template <class T>
     MINIMA_HD T clipped(const MatrixRow& row, i64 j, T g) const {
@@ -135,14 +140,14 @@ struct Came {
 
   template <class Passes>
   static void step(const Options& o, Passes& passes) {
-    passes.sums(pass<Squares>(o.eps1));
+    passes.sums(pass<SquaresOverRows<Came>>(o));
     passes.between(Means{o});
     passes.tell([&](const StepView& x) {
       x.note("β₂", "", o.beta2);
       note_means(x, running_means(x, 0), {"R", "C", "β₂", "(1 − β₂)", "g² + ε₁", "√(mean(R)/R)"});
+      const double rms = factored_update_rms(x);
+      note_clip(x, rms, clip_divisor(rms, o.clip_threshold));
     });
-    passes.sums(pass<SquareOf<FactoredUpdate>>(o));
-    passes.tell([&](const StepView& x) { note_clip(x, clip_divisor(x, o.clip_threshold)); });
     passes.by_kind([](const StepView& x) { return x.matrix.vector ? 0 : 1; },
                    [&](auto& of_kind, int matrices) {
                      if (matrices) of_kind.sums(pass<Instability>(o), first_slots<1>);

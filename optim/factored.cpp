@@ -27,8 +27,8 @@ void note_means(const StepView& view, const RunningMeans& means, const MeanLette
        view.matrix.rows, letters.column, means.C[column]);
 }
 
-void note_clip(const StepView& view, double divisor) {
-  view.note("RMS(u)", "over the whole tensor", root_mean_square(view.workspace.numbers[0], view));
+void note_clip(const StepView& view, double rms, double divisor) {
+  view.note("RMS(u)", "over the whole tensor", rms);
   view.note("clip", "max(1, RMS(u)/d)", divisor);
 }
 

@@ -25,15 +25,17 @@ struct RunningMeans {
            static_cast<double>(shape.rows);
   }
 
+  /// β mean + (1 − β) sum/count
+  MINIMA_HD static float averaged(float mean, double sum, i64 count, double beta) {
+    return static_cast<float>(beta * static_cast<double>(mean) +
+                              (1 - beta) * (sum / static_cast<double>(count)));
+  }
   /// R ← β R + (1 − β) row means;  C ← β C + (1 − β) column means. From the last pass's sums.
   template <class Team>
   MINIMA_HD void update(const Team& team, const Workspace& sums, double beta) const {
     const auto move = [&](float* means, const double* from, i64 n, i64 count) MINIMA_INLINE {
-      const double of = static_cast<double>(count);
-      team.each(n, [=](i64 i) MINIMA_INLINE {
-        means[i] =
-            static_cast<float>(beta * static_cast<double>(means[i]) + (1 - beta) * (from[i] / of));
-      });
+      team.each(n,
+                [=](i64 i) MINIMA_INLINE { means[i] = averaged(means[i], from[i], count, beta); });
     };
     if (R) move(row_means(), sums.rows + k * shape.rows, shape.rows, shape.columns);
     move(column_means(), sums.columns + k * shape.columns, shape.columns, R ? shape.rows : 1);
@@ -110,6 +112,28 @@ struct Squares {
   }
 };
 
+/// A pass: Squares, and by columns g²/R with its row's new R; of a vector g².
+template <class Rule>
+struct SquaresOverRows {
+  Squares squares;
+  double beta2;
+  MINIMA_HD static SquaresOverRows prepare(const typename Rule::Options& o, const StepView& x) {
+    return {Squares::prepare(o.eps1, x), Rule::beta2(o, x)};
+  }
+  MINIMA_HD Terms operator()(const MatrixRow& row, i64 j, float g, float p) const {
+    return squares(row, j, g, p);
+  }
+  MINIMA_HD float weight(const StepView& x, i64 i, double sum) const {
+    using std::sqrt;
+    const RunningMeans means = running_means(x, 0);
+    return means.R ? 1 / sqrt(RunningMeans::averaged(means.R[i], sum, x.matrix.columns, beta2)) : 1;
+  }
+  MINIMA_HD float weighted(float weight, float g) const {
+    const float u = weight * g;
+    return u * u;
+  }
+};
+
 /// A pass: the square of Update's u in all.
 template <class Update>
 struct SquareOf {
@@ -146,23 +170,36 @@ MINIMA_HD double root_mean_square(double squares, const StepView& view) {
   return sqrt(squares / static_cast<double>(view.matrix.size()));
 }
 
-/// After the pass Squares: R, C and what divides by the root of their moment; RMS(p).
+/// After the pass SquaresOverRows: R, C and what divides by the root of their moment; RMS(p); and of each matrix the sum of
+///     u² = g² mean(R)/(R C)
+/// which takes no further read of g: Σⱼ (Σᵢ g²/R)/C.
 template <class Team>
 MINIMA_HD void factored_moment(const Team& team, const StepView& x, i64 matrix, double beta2,
                                float& weight_rms) {
   const RunningMeans means = running_means(x, 0, matrix);
   means.update(team, x.workspace, beta2);
   means.inverse_roots(team, x.workspace.factors, 0);
+  const double squares = ops::row_sum(
+      team, x.matrix.columns,
+      [C = means.column_means(), from = x.workspace.weighted + matrix * x.matrix.columns](i64 j)
+          MINIMA_INLINE { return from[j] / static_cast<double>(C[j]); });
+  const double mean = means.R ? means.mean_of_rows(team) : 1;
+  if (team.leads()) x.workspace.of_matrices[matrix] = mean * squares;
   if (matrix == 0 && team.leads())
     weight_rms = static_cast<float>(root_mean_square(x.workspace.numbers[0], x));
 }
 
-/// max(1, RMS(u)/threshold), by which an update is divided, after the pass SquareOf<u>. Where RMS(u) is NaN it is NaN, so
-/// that no part of a broken update moves a weight unclipped.
-MINIMA_HD double clip_divisor(const StepView& view, double threshold) {
-  return larger(root_mean_square(view.workspace.numbers[0], view) / threshold, 1.0);
+/// RMS(u) of FactoredUpdate, after factored_moment.
+MINIMA_HD double factored_update_rms(const StepView& view) {
+  double squares = 0;
+  for (i64 k = 0; k < view.matrix.batch; ++k) squares += view.workspace.of_matrices[k];
+  return root_mean_square(squares, view);
 }
+
+/// max(1, RMS(u)/threshold), by which an update is divided. Where RMS(u) is NaN it is NaN, so that no part of a broken
+/// update moves a weight unclipped.
+MINIMA_HD double clip_divisor(double rms, double threshold) { return larger(rms / threshold, 1.0); }
 /// `divisor` is clip_divisor, or what a rule makes of it.
-void note_clip(const StepView& view, double divisor);
+void note_clip(const StepView& view, double rms, double divisor);
 
 }  // namespace minima

@@ -8,14 +8,15 @@
 #include "autograd/functions.hpp"
 #include "core/cpu/threads.hpp"
 #include "core/ops/matmul.hpp"
+#include "optim/engine/matrix_pass.hpp"
 #include "optim/optimizer.hpp"
 #include "train/finetuning.hpp"
 
 namespace minima {
 namespace {
 
-/// Of a matrix rule, for one parameter: column sums, a row of them for each 32 rows; and where its
-/// momentum has a low rank, the estimate and the factors' next values.
+/// Of a matrix rule, for one parameter: column sums of each chunk of rows, two where RMS(u) is among them, as of those that
+/// keep RMS(p); and where its momentum has a low rank, the estimate and the factors' next values.
 i64 temporary_bytes(const Shape& shape, const std::vector<const PlannedSlot*>& slots) {
   const auto has_own_shape = [&](const PlannedSlot* slot) {
     return slot->slot != "step" && slot->shape != shape;
@@ -23,7 +24,9 @@ i64 temporary_bytes(const Shape& shape, const std::vector<const PlannedSlot*>& s
   if (std::ranges::none_of(slots, has_own_shape)) return 0;
   const i64 rows = shape.rank() >= 2 ? shape[-2] : 1, columns = shape.rank() ? shape[-1] : 1;
   const i64 matrices = shape.size() / std::max<i64>(1, rows * columns);
-  const i64 column_sums = matrices * ((rows + 31) / 32) * columns * 4;
+  const i64 chunks = (rows + PassesOnCpu::kChunkRows - 1) / PassesOnCpu::kChunkRows;
+  const i64 sums = std::ranges::find(slots, "RMS", &PlannedSlot::slot) == slots.end() ? 1 : 2;
+  const i64 column_sums = matrices * chunks * columns * sums * 4;
   const auto basis = std::ranges::find(slots, "basis", &PlannedSlot::slot);
   if (basis == slots.end()) return column_sums;
   const i64 rank = (*basis)->shape[1], n = std::min(rows, columns), m = std::max(rows, columns);

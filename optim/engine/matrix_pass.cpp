@@ -8,11 +8,17 @@
 namespace minima {
 namespace {
 
-/// Calls f(chunk, first row, row after the last) for every chunk of 32 rows, counted over the batch, on
+constexpr i64 kChunkRows = PassesOnCpu::kChunkRows;
+
+i64 chunks_per_matrix(const MatrixShape& shape) {
+  return (shape.rows + kChunkRows - 1) / kChunkRows;
+}
+
+/// Calls f(chunk, first row, row after the last) for every chunk of kChunkRows rows, counted over the batch, on
 /// all threads.
 template <class F>
 void for_row_chunks(const MatrixShape& shape, const F& f) {
-  const i64 per_matrix = detail::chunks_per_matrix(shape), rows = detail::kChunkRows;
+  const i64 per_matrix = chunks_per_matrix(shape), rows = kChunkRows;
   // Small chunks go together in one task.
   const i64 together =
       std::max<i64>(1, 16384 / std::max<i64>(1, std::min(shape.rows, rows) * shape.columns));
@@ -46,43 +52,53 @@ void PassesOnCpu::copy_gradient(float* to) const {
   });
 }
 
-void detail::matrix_sums(const StepView& view, std::size_t slots, bool matrix, bool total,
-                         const std::function<PieceSums(const Piece& piece, float* columns)>& sum) {
+void detail::matrix_sums(const StepView& view, const PieceSum& sum) {
   const MatrixShape& shape = view.matrix;
   const Workspace& to = view.workspace;
   const i64 width = shape.columns, per_matrix = chunks_per_matrix(shape);
   const i64 chunks = shape.batch * per_matrix;
   std::vector<double> totals(static_cast<std::size_t>(chunks));
-  Tensor partial;
-  if (matrix) {
+  Tensor partial, weighted;  // of each chunk
+  if (sum.matrix) {
     std::fill_n(to.rows, shape.batch * shape.rows, 0.0);
-    std::fill_n(to.columns, shape.batch * width, 0.0);
-    partial = Tensor::zeros({chunks, width});
+    partial = Tensor::empty({chunks, width});
   }
+  if (sum.twice) weighted = Tensor::empty({chunks, width});
   for_row_chunks(shape, [&](i64 chunk, i64 first, i64 last) {
-    float* const columns = matrix ? partial.data<float>() + chunk * width : nullptr;
-    double of_chunk = 0;
-    for_pieces(view, slots, width, first * width, last * width, Access::read,
+    const auto zeros_of = [&](Tensor& sums) -> float* {
+      if (!sums.defined()) return nullptr;
+      float* const own = sums.data<float>() + chunk * width;
+      std::fill_n(own, width, 0.0f);
+      return own;
+    };
+    float *const columns = zeros_of(partial), *const again = zeros_of(weighted);
+    double& of_chunk = totals[static_cast<std::size_t>(chunk)];
+    if (again)
+      return for_rows(view, first, last, kTwiceTogether, [&](const Rows& rows) {
+        of_chunk += sum.twice(rows, to.rows + rows.first, columns, again);
+      });
+    for_pieces(view, sum.slots, width, first * width, last * width, Access::read,
                [&](const Piece& piece) {
-                 const PieceSums each = sum(piece, columns ? columns + piece.j : nullptr);
+                 const PieceSums each = sum.pieces(piece, columns ? columns + piece.j : nullptr);
                  if (columns) to.rows[piece.i] += each.row;
                  of_chunk += each.total;
                });
-    totals[static_cast<std::size_t>(chunk)] = of_chunk;
   });
-  if (total) to.numbers[0] = std::accumulate(totals.begin(), totals.end(), 0.0);
-  if (!matrix) return;
-  double* const columns = to.columns;
-  const float* const from = partial.data<float>();
-  vectorize_parallel(
-      width,
-      [=](i64 begin, i64 end) MINIMA_INLINE {
-        for (i64 chunk = 0; chunk < chunks; ++chunk) {
-          double* const sums = columns + chunk / per_matrix * width;
-          for (i64 j = begin; j < end; ++j) sums[j] += static_cast<double>(from[chunk * width + j]);
-        }
-      },
-      256);
+  if (sum.total) to.numbers[0] = std::accumulate(totals.begin(), totals.end(), 0.0);
+  const auto add_chunks = [&](const Tensor& sums, double* columns) {
+    std::fill_n(columns, shape.batch * width, 0.0);
+    vectorize_parallel(
+        width,
+        [=, from = sums.data<float>()](i64 begin, i64 end) MINIMA_INLINE {
+          for (i64 chunk = 0; chunk < chunks; ++chunk) {
+            double* const to = columns + chunk / per_matrix * width;
+            for (i64 j = begin; j < end; ++j) to[j] += static_cast<double>(from[chunk * width + j]);
+          }
+        },
+        256);
+  };
+  if (sum.matrix) add_chunks(partial, to.columns);
+  if (sum.twice) add_chunks(weighted, to.weighted);
 }
 
 }  // namespace minima

@@ -3,7 +3,7 @@
 /// parameter, whose gradient stays in the cache between them, or that of optim/engine/cuda/passes.hpp over all
 /// parameters at once, each pass one launch.
 ///
-///     passes.sums(pass<Squares>(eps1));               // sums over rows, columns, everything
+///     passes.sums(pass<SquaresOverRows<R>>(o));       // sums over rows, columns, everything
 ///     passes.between(Means{o});                       // what is made of them, by a team for each matrix
 ///     passes.sums(pass<SquareOf<Update>>(o));         // one sum over everything
 ///     passes.apply(pass<Move>(o), first_slots<1>);    // changes the value and the first dense slot
@@ -15,10 +15,15 @@
 ///     pass(row, j, g, p, slot values…)                the gradient g scaled; p is left out where it has no part
 ///
 /// which gives what the element adds, a Term to its row and column, a Total to the sum of all, Terms to
-/// each; to apply, as a formula (optim/engine/loop.hpp). What stands between is called with (team, view, matrix);
+/// each. It may *read each row twice*: once the row's sum is known, and the row still in a cache,
+///
+///     pass.weight(view, row, sum)                     a number for the row
+///     pass.weighted(weight, g)                        what each element then adds to workspace.weighted of its column
+///
+/// To apply, as a formula (optim/engine/loop.hpp). What stands between is called with (team, view, matrix);
 /// a team is that of core/each.hpp. A pass reads the gradient once and makes no temporary of the tensor's
-/// size. Sums are formed in chunks of 32 rows, and the chunks' sums are added in their order: the bits do
-/// not depend on the number of threads.
+/// size. Sums are formed in chunks of rows, and the chunks' sums are added in their order: the bits do not
+/// depend on the number of threads.
 #pragma once
 
 #include <type_traits>
@@ -63,12 +68,6 @@ PassOf<P, O> pass(const O& options) {
 
 namespace detail {
 
-inline constexpr i64 kChunkRows = 32;
-
-MINIMA_HD i64 chunks_per_matrix(const MatrixShape& shape) {
-  return (shape.rows + kChunkRows - 1) / kChunkRows;
-}
-
 /// Whether a pass over the slots K asks for the weight too.
 template <class P, std::size_t... K>
 inline constexpr bool kSeesWeight = std::is_invocable_v<const P&, const MatrixRow&, i64, float,
@@ -95,9 +94,41 @@ concept GoesToTotal = requires(Term term) {
   term.total;
 };
 
+/// Whether a pass reads each row a second time, when its sum is known. It sees no slots.
+template <class P>
+concept ReadsTwice = requires(const P& pass, const StepView& view, const MatrixRow& row) {
+  { pass(row, i64{}, float{}, float{}) } -> std::same_as<Terms>;
+  { pass.weight(view, i64{}, double{}) } -> std::same_as<float>;
+  { pass.weighted(float{}, float{}) } -> std::same_as<float>;
+};
+
 struct PieceSums {
   double row = 0, total = 0;
 };
+
+/// The sums of what term(k) gives for k in [0, n); fetch(k) comes before each kLanes of them.
+template <class Term, class Fetch>
+MINIMA_HD PieceSums sum_terms(i64 n, const Term& term, const Fetch& fetch) {
+  float rows[ops::kLanes] = {}, totals[ops::kLanes] = {};
+  const auto add = [&](i64 k, i64 lane) MINIMA_INLINE {
+    const auto each = term(k);
+    if constexpr (requires { each.matrix; }) rows[lane] += each.matrix;
+    if constexpr (requires { each.total; }) totals[lane] += each.total;
+  };
+  // All sums in one loop, so that gradient, weights and slots are read side by side.
+  i64 k = 0;
+  for (; k + ops::kLanes <= n; k += ops::kLanes) {
+    fetch(k);
+#pragma omp simd
+    for (i64 lane = 0; lane < ops::kLanes; ++lane) add(k + lane, lane);
+  }
+  for (i64 lane = 0; k + lane < n; ++lane) add(k + lane, lane);
+  const auto sum = [](const float* lanes) MINIMA_INLINE {
+    return static_cast<double>(ops::row_sum_as<float>(
+        ops::kLanes, [lanes](i64 lane) MINIMA_INLINE { return lanes[lane]; }));
+  };
+  return {sum(rows), sum(totals)};
+}
 
 /// Adds to `columns`, from the piece's first on, where the pass has such sums.
 template <std::size_t... K, class P>
@@ -107,42 +138,87 @@ PieceSums sum_piece(const P& pass, const Factors& factors, const Piece& piece, f
     const P local = pass;  // copies, which no store can change
     const Piece x = piece;
     const MatrixRow row = factors.row(x.i);
-    float rows[ops::kLanes] = {}, totals[ops::kLanes] = {};
-    const auto add = [&](i64 k, i64 lane) MINIMA_INLINE {
-      const auto term = added<K...>(local, row, x.j + k, x.gradient(k), x.p[k], x.s[K][k]...);
-      if constexpr (requires { term.matrix; }) {
-        columns[k] += term.matrix;
-        rows[lane] += term.matrix;
-      }
-      if constexpr (requires { term.total; }) totals[lane] += term.total;
-    };
-    // All sums in one loop, so that gradient, weights and slots are read side by side.
-    i64 k = 0;
-    for (; k + ops::kLanes <= x.n; k += ops::kLanes) {
-      fetch_ahead(x.g + k);
-      if constexpr (kSeesWeight<P, K...>) fetch_ahead(x.p + k);
-      (fetch_ahead(x.s[K] + k), ...);
-#pragma omp simd
-      for (i64 lane = 0; lane < ops::kLanes; ++lane) add(k + lane, lane);
-    }
-    for (i64 lane = 0; k + lane < x.n; ++lane) add(k + lane, lane);
-    const auto sum = [](const float* lanes) MINIMA_INLINE {
-      return static_cast<double>(ops::row_sum_as<float>(
-          ops::kLanes, [lanes](i64 lane) MINIMA_INLINE { return lanes[lane]; }));
-    };
-    sums = {sum(rows), sum(totals)};
+    sums = sum_terms(
+        x.n,
+        [&](i64 k) MINIMA_INLINE {
+          const auto term = added<K...>(local, row, x.j + k, x.gradient(k), x.p[k], x.s[K][k]...);
+          if constexpr (requires { term.matrix; }) columns[k] += term.matrix;
+          return term;
+        },
+        [&](i64 k) MINIMA_INLINE {
+          fetch_ahead(x.g + k);
+          if constexpr (kSeesWeight<P, K...>) fetch_ahead(x.p + k);
+          (fetch_ahead(x.s[K] + k), ...);
+        });
   });
   return sums;
 }
 
-/// Leaves in the workspace what `sum` says of each piece.
-void matrix_sums(const StepView& view, std::size_t slots, bool matrix, bool total,
-                 const std::function<PieceSums(const Piece& piece, float* columns)>& sum);
+/// Rows that are read twice together: while they are in the nearest cache, and so that sums of columns are moved less often.
+inline constexpr i64 kTwiceTogether = 4;
+
+/// Of at most kTwiceTogether rows their sums, and what they add to their columns' and to the total, which it returns.
+template <class P>
+double sum_rows_twice(const P& pass, const StepView& view, const Rows& rows, double* row_sums,
+                      float* columns, float* weighted) {
+  double total = 0;
+  vectorize([&]() MINIMA_INLINE {
+    const P local = pass;  // copies, which no store can change
+    const Rows x = rows;
+    const i64 width = view.matrix.columns;
+    MatrixRow row[kTwiceTogether];
+    float weight[kTwiceTogether];
+    for (i64 r = 0; r < x.count; ++r) row[r] = view.workspace.factors.row(x.first + r);
+    const auto term = [&](i64 r, i64 k) MINIMA_INLINE {
+      const i64 at = r * width + k;
+      return local(row[r], k, x.gradient(at), x.p[at]);
+    };
+    for (i64 r = 0; r < x.count; ++r) {
+      const PieceSums sums = sum_terms(
+          width, [&](i64 k) MINIMA_INLINE { return term(r, k); },
+          [&](i64 k) MINIMA_INLINE {
+            fetch_ahead(x.g + r * width + k), fetch_ahead(x.p + r * width + k);
+          });
+      row_sums[r] = sums.row;
+      total += sums.total;
+    }
+    for (i64 r = 0; r < x.count; ++r) weight[r] = local.weight(view, x.first + r, row_sums[r]);
+    const auto down = [&]<int N>(std::integral_constant<int, N>, i64 first) MINIMA_INLINE {
+#pragma GCC ivdep
+      for (i64 k = 0; k < width; ++k) {
+        float sum = columns[k], again = weighted[k];
+        for (i64 r = first; r < first + N; ++r) {
+          sum += term(r, k).matrix;
+          again += local.weighted(weight[r], x.gradient(r * width + k));
+        }
+        columns[k] = sum, weighted[k] = again;
+      }
+    };
+    if (x.count == kTwiceTogether) return down(std::integral_constant<int, kTwiceTogether>{}, 0);
+    for (i64 r = 0; r < x.count; ++r) down(std::integral_constant<int, 1>{}, r);
+  });
+  return total;
+}
+
+/// How a pass sums up: what it adds of each piece or, where it reads each row twice, of some rows.
+struct PieceSum {
+  std::size_t slots;
+  bool matrix, total;
+  std::function<PieceSums(const Piece& piece, float* columns)> pieces;
+  std::function<double(const Rows& rows, double* row_sums, float* columns, float* weighted)> twice;
+};
+
+/// Leaves in the workspace what `sum` says.
+void matrix_sums(const StepView& view, const PieceSum& sum);
 
 }  // namespace detail
 
 class PassesOnCpu {
  public:
+  /// Rows of a chunk: so few that one large matrix keeps all threads busy, so many that the chunks' sums are little beside
+  /// them.
+  static constexpr i64 kChunkRows = 128;
+
   explicit PassesOnCpu(const StepView& view);
   PassesOnCpu(const PassesOnCpu&) = delete;
 
@@ -166,11 +242,20 @@ class PassesOnCpu {
   template <class P, class O, std::size_t... K>
   void sums(const PassOf<P, O>& pass, std::index_sequence<K...> = {}) {
     using Term = detail::Added<P, K...>;
-    detail::matrix_sums(view_, sizeof...(K), detail::GoesToMatrix<Term>, detail::GoesToTotal<Term>,
-                        [this, on = pass.on(view_)](const Piece& piece, float* columns) {
-                          return detail::sum_piece<K...>(on, view_.workspace.factors, piece,
-                                                         columns);
-                        });
+    const P on = pass.on(view_);
+    detail::PieceSum sum{sizeof...(K),
+                         detail::GoesToMatrix<Term>,
+                         detail::GoesToTotal<Term>,
+                         [&](const Piece& piece, float* columns) {
+                           return detail::sum_piece<K...>(on, view_.workspace.factors, piece,
+                                                          columns);
+                         },
+                         {}};
+    if constexpr (detail::ReadsTwice<P>)
+      sum.twice = [&](const Rows& rows, double* row_sums, float* columns, float* weighted) {
+        return detail::sum_rows_twice(on, view_, rows, row_sums, columns, weighted);
+      };
+    detail::matrix_sums(view_, sum);
   }
   template <class F>
   void between(const F& f) {

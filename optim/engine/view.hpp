@@ -75,20 +75,24 @@ struct Factors {
 /// What the passes of a matrix rule (optim/engine/matrix_pass.hpp) leave for one another.
 struct Workspace {
   double *rows, *columns;  ///< sums of the last pass that had them: [batch·rows], [batch·columns]
-  double* numbers;  ///< [kNumbers]; the first is the sum of all of the last pass that had one
+  double* weighted;        ///< of the last pass that read each row twice: [batch·columns]
+  double* numbers;      ///< [kNumbers]; the first is the sum of all of the last pass that had one
+  double* of_matrices;  ///< [batch]
   Factors factors;
 
   static constexpr i64 kNumbers = 2;
 
   /// How many sums and factors there are for a parameter.
-  static i64 sums_for(const MatrixShape& m) { return kNumbers + m.batch * (m.rows + m.columns); }
+  static i64 sums_for(const MatrixShape& m) {
+    return kNumbers + m.batch * (1 + m.rows + 2 * m.columns);
+  }
   static i64 factors_for(const MatrixShape& m) { return 2 * m.batch * (m.rows + m.columns); }
   /// The workspace for a parameter, from the beginning of this memory, which then begins behind it.
   static Workspace take(const MatrixShape& m, double*& sums, float*& factors) {
     const auto next = [](auto*& from, i64 n) { return std::exchange(from, from + n); };
     const i64 r = m.batch * m.rows, c = m.batch * m.columns;
-    Workspace result{
-        next(sums, r), next(sums, c), next(sums, kNumbers), {{}, {}, m.rows, m.columns}};
+    Workspace result{next(sums, r),        next(sums, c),       next(sums, c),
+                     next(sums, kNumbers), next(sums, m.batch), {{}, {}, m.rows, m.columns}};
     for (std::size_t k : {0, 1})
       result.factors.r[k] = next(factors, r), result.factors.c[k] = next(factors, c);
     return result;

@@ -100,23 +100,38 @@ __global__ void __launch_bounds__(kThreads, kAtOnce<Formula, sizeof...(K), kInBl
   }
 }
 
-/// MatrixRow sums, and the chunk's column sums (at partial + offset[entry] on) and total. A thread goes down its columns, so
-/// that their sums are its own; those of rows are put together by each warp, and once at the end of all.
+/// Rows of a matrix that a block of threads sums up.
+inline constexpr i64 kChunkRows = 32;
+
+MINIMA_HD i64 chunks_per_matrix(const MatrixShape& shape) {
+  return (shape.rows + kChunkRows - 1) / kChunkRows;
+}
+
+/// The sums of each chunk's columns, from chunks + offset[entry] on.
+struct ChunkSums {
+  const i64* offset;
+  float *columns, *weighted;
+  double* totals;
+};
+
+/// Row sums, and the chunk's column sums and total. A thread goes down its columns, so that their sums are its own; those
+/// of rows are put together by each warp, and once at the end of all. A pass that reads rows twice goes down a second time.
 template <class P, std::size_t... K>
 __global__ void __launch_bounds__(kThreads, sizeof...(K) == 0 ? 3 : 2)
-    sum_kernel(Table table, const P* passes, const i64* offset, float* partial, double* totals) {
+    sum_kernel(Table table, const P* passes, ChunkSums to) {
   using Term = detail::Added<P, K...>;
-  constexpr int kSlots = sizeof...(K), kRows = static_cast<int>(detail::kChunkRows);
+  constexpr int kSlots = sizeof...(K), kRows = static_cast<int>(kChunkRows);
   constexpr int kTogether = 4;  // rows that are loaded before the first is added
   constexpr unsigned kWarps = kThreads / 32;
   __shared__ Columns<kSlots> columns;
   __shared__ double warps[kWarps], rows[kWarps][kRows];
+  [[maybe_unused]] __shared__ float weights[kRows];
   const i64 entry = table.entry_of(blockIdx.x), chunk = blockIdx.x - table.first[entry];
   const StepView& view = table.view(entry);
   const P pass = passes[entry];
   const Factors factors = view.workspace.factors;
   const MatrixShape& shape = view.matrix;
-  const i64 per_matrix = detail::chunks_per_matrix(shape), width = shape.columns;
+  const i64 per_matrix = chunks_per_matrix(shape), width = shape.columns;
   const i64 begin = chunk % per_matrix * kRows, first = chunk / per_matrix * shape.rows + begin;
   const int height = static_cast<int>(shape.rows - begin < kRows ? shape.rows - begin : kRows);
   // Where its elements begin a block of block8, and what lies before the chunk's.
@@ -126,12 +141,13 @@ __global__ void __launch_bounds__(kThreads, sizeof...(K) == 0 ? 3 : 2)
   __syncthreads();
   const Guard guard(view.guard);
   const unsigned warp = threadIdx.x / 32;
-  double total = 0;
-  const auto add_columns = [&]<int N>(std::integral_constant<int, N>) {
+  // Calls add(row, column, whether it is within, the elements there, their used gradient, the sums of their columns) for
+  // N columns at a time; puts those sums at `sums`, if it is not null.
+  const auto go_down = [&]<int N>(std::integral_constant<int, N>, float* sums, const auto& add) {
     for (i64 tile = 0; tile < width; tile += N * kThreads) {
       const i64 j = tile + N * threadIdx.x;
       const bool within = j < width;
-      [[maybe_unused]] float down[N] = {};
+      float down[N] = {};
       for (int top = 0; top < height; top += kTogether) {
         typename Columns<kSlots>::template Loaded<N> loaded[kTogether];
         for (int r = 0; r < kTogether; ++r) {
@@ -140,87 +156,109 @@ __global__ void __launch_bounds__(kThreads, sizeof...(K) == 0 ? 3 : 2)
             loaded[r] = columns.template load<N>(k, block ? quotient(k, block) : 0);
         }
         for (int r = 0; r < kTogether && top + r < height; ++r) {
-          [[maybe_unused]] float across = 0;
-          if (within) {
-            float p[N], g[N], state[kSlots + 1][N], all = 0;
-            decode(loaded[r].value, columns.value.storage, p);
-            columns.decode_gradient(loaded[r], g);
-            for (int s = 0; s < kSlots; ++s)
-              decode(loaded[r].slots[s], columns.slots[s].storage,
-                     block ? view.slots[s].map->value : nullptr, state[s]);
-            const MatrixRow row = factors.row(first + top + r);
-            for (int e = 0; e < N; ++e) {
-              const float used = guard.passes(g[e]) ? g[e] : 0.0f;
-              const Term term = detail::added<K...>(pass, row, j + e, used, p[e], state[K][e]...);
-              if constexpr (detail::GoesToMatrix<Term>)
-                down[e] += term.matrix, across += term.matrix;
-              if constexpr (detail::GoesToTotal<Term>) all += term.total;
-            }
-            total += static_cast<double>(all);
-          }
-          if constexpr (detail::GoesToMatrix<Term>) {
-            const double sum = warp_fold(static_cast<double>(across), Sum{});
-            double& of_row = rows[warp][top + r];
-            if (threadIdx.x % 32 == 0) of_row = tile == 0 ? sum : of_row + sum;
-          }
+          float g[N] = {};
+          if (within) columns.decode_gradient(loaded[r], g);
+          for (float& each : g) each = guard.passes(each) ? each : 0.0f;
+          add(top + r, j, within, loaded[r], g, down);
         }
       }
-      if constexpr (detail::GoesToMatrix<Term>)
-        if (within)
-          for (int e = 0; e < N; ++e) partial[offset[entry] + chunk * width + j + e] = down[e];
+      if (within && sums)
+        for (int e = 0; e < N; ++e) sums[chunk * width + j + e] = down[e];
     }
   };
-  if (columns.quads && start % 4 == 0 && width % 4 == 0)
-    add_columns(std::integral_constant<int, 4>{});
-  else
-    add_columns(std::integral_constant<int, 1>{});
+  const auto down_columns = [&](float* sums, const auto& add) {
+    if (columns.quads && start % 4 == 0 && width % 4 == 0)
+      go_down(std::integral_constant<int, 4>{}, sums, add);
+    else
+      go_down(std::integral_constant<int, 1>{}, sums, add);
+  };
+  double total = 0;
+  const auto add_terms = [&]<int N>(int r, i64 j, bool within, const auto& loaded,
+                                    const float(&g)[N], float(&down)[N]) {
+    [[maybe_unused]] float across = 0;
+    if (within) {
+      float p[N], state[kSlots + 1][N], all = 0;
+      decode(loaded.value, columns.value.storage, p);
+      for (int s = 0; s < kSlots; ++s)
+        decode(loaded.slots[s], columns.slots[s].storage,
+               block ? view.slots[s].map->value : nullptr, state[s]);
+      const MatrixRow row = factors.row(first + r);
+      for (int e = 0; e < N; ++e) {
+        const Term term = detail::added<K...>(pass, row, j + e, g[e], p[e], state[K][e]...);
+        if constexpr (detail::GoesToMatrix<Term>) down[e] += term.matrix, across += term.matrix;
+        if constexpr (detail::GoesToTotal<Term>) all += term.total;
+      }
+      total += static_cast<double>(all);
+    }
+    if constexpr (detail::GoesToMatrix<Term>) {
+      const double sum = warp_fold(static_cast<double>(across), Sum{});
+      double& of_row = rows[warp][r];
+      if (threadIdx.x % 32 == 0) of_row = j < N * kThreads ? sum : of_row + sum;
+    }
+  };
+  const auto of_entry = [&](float* sums) { return sums + to.offset[entry]; };
+  down_columns(detail::GoesToMatrix<Term> ? of_entry(to.columns) : nullptr, add_terms);
   if constexpr (detail::GoesToMatrix<Term>) {
     __syncthreads();
     if (threadIdx.x < static_cast<unsigned>(height)) {
       double sum = 0;
       for (unsigned w = 0; w < kWarps; ++w) sum += rows[w][threadIdx.x];
       view.workspace.rows[first + threadIdx.x] = sum;
+      if constexpr (detail::ReadsTwice<P>)
+        weights[threadIdx.x] = passes[entry].weight(view, first + threadIdx.x, sum);
     }
+  }
+  if constexpr (detail::ReadsTwice<P>) {
+    __syncthreads();
+    down_columns(of_entry(to.weighted),
+                 [&]<int N>(int r, i64, bool, const auto&, const float(&g)[N], float(&down)[N]) {
+                   for (int e = 0; e < N; ++e) down[e] += pass.weighted(weights[r], g[e]);
+                 });
   }
   if constexpr (detail::GoesToTotal<Term>) {
     total = block_fold(total, Sum{}, warps);
-    if (threadIdx.x == 0) totals[blockIdx.x] = total;
+    if (threadIdx.x == 0) to.totals[blockIdx.x] = total;
   }
 }
 
 /// The chunks' sums, in a fixed order: a lane for each column, each warp every eighth chunk; the first block also the
 /// total.
-template <class Term>
-__global__ void chunks_kernel(Table table, const i64* first_chunk, const i64* offset,
-                              const float* partial, const double* totals) {
+template <class Term, bool kWeighted>
+__global__ void chunks_kernel(Table table, const i64* first_chunk, ChunkSums from) {
   constexpr unsigned kWarps = kThreads / 32;
   __shared__ double warps[kWarps], sums[kWarps][32];
   const i64 entry = table.entry_of(blockIdx.x), block = blockIdx.x - table.first[entry];
   const StepView& view = table.view(entry);
-  if constexpr (detail::GoesToMatrix<Term>) {
-    const i64 width = view.matrix.columns, chunks = detail::chunks_per_matrix(view.matrix);
+  [[maybe_unused]] const auto add_up = [&](const float* of_chunks, double* columns) {
+    const i64 width = view.matrix.columns, chunks = chunks_per_matrix(view.matrix);
     const unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const i64 k = block * 32 + lane;  // matrix and column
     const bool within = k < view.matrix.batch * width;
     double sum = 0;
     if (within) {
       const i64 matrix = quotient(k, width);
-      const float* const from = partial + offset[entry] + matrix * (chunks - 1) * width + k;
+      const float* const of_column =
+          of_chunks + from.offset[entry] + matrix * (chunks - 1) * width + k;
       for (i64 chunk = warp; chunk < chunks; chunk += kWarps)
-        sum += static_cast<double>(from[chunk * width]);
+        sum += static_cast<double>(of_column[chunk * width]);
     }
     sums[warp][lane] = sum;
     __syncthreads();
     if (warp == 0 && within) {
       for (unsigned w = 1; w < kWarps; ++w) sum += sums[w][lane];
-      view.workspace.columns[k] = sum;
+      columns[k] = sum;
     }
+  };
+  if constexpr (detail::GoesToMatrix<Term>) add_up(from.columns, view.workspace.columns);
+  if constexpr (kWeighted) {
+    __syncthreads();  // all have read what is overwritten
+    add_up(from.weighted, view.workspace.weighted);
   }
   if (!detail::GoesToTotal<Term> || block != 0) return;
   double total = 0;
   for (i64 chunk = first_chunk[entry] + threadIdx.x; chunk < first_chunk[entry + 1];
        chunk += kThreads)
-    total += totals[chunk];
+    total += from.totals[chunk];
   total = block_fold(total, Sum{}, warps);
   if (threadIdx.x == 0) view.workspace.numbers[0] = total;
 }
@@ -328,6 +366,7 @@ class PassesOnGpu {
     for (std::size_t k = 0; k < static_cast<std::size_t>(view.mean_count); ++k)
       bring(view.means[k], view.mean_sizes[k]);
     bring(view.workspace.numbers, Workspace::kNumbers);
+    bring(view.workspace.of_matrices, view.matrix.batch);
     f(view);
   }
 
@@ -353,23 +392,25 @@ class PassesOnGpu {
     std::vector<i64> offset;
     i64 size = 0;
     const Share chunks = share([&](const StepView& view) {
-      const i64 n = view.matrix.batch * detail::chunks_per_matrix(view.matrix);
+      const i64 n = view.matrix.batch * chunks_per_matrix(view.matrix);
       offset.push_back(size);
       size += matrix ? n * view.matrix.columns : 0;
       return n;
     });
     Tensor offsets = MINIMA_BACKEND::on_device(gpu_, offset);
-    Tensor partial = Tensor::empty({size}, DType::f32, place());
+    Tensor columns = Tensor::empty({size}, DType::f32, place());
+    Tensor weighted = Tensor::empty({detail::ReadsTwice<P> ? size : 0}, DType::f32, place());
     Tensor totals = Tensor::empty({chunks.blocks}, DType::f64, place());
+    const ChunkSums of_chunks{at<const i64>(offsets), columns.data<float>(), weighted.data<float>(),
+                              totals.data<double>()};
     Tensor on = formed(pass, chunks.table);
     launch(gpu_, sum_kernel<P, K...>, chunks.blocks, kThreads, 0, chunks.table, at<const P>(on),
-           at<const i64>(offsets), partial.data<float>(), totals.data<double>());
-    const Share columns = share([](const StepView& view) {
+           of_chunks);
+    const Share together = share([](const StepView& view) {
       return matrix ? (view.matrix.batch * view.matrix.columns + 31) / 32 : 1;
     });
-    launch(gpu_, chunks_kernel<Term>, columns.blocks, kThreads, 0, columns.table,
-           chunks.table.first, at<const i64>(offsets), partial.data<float>(),
-           totals.data<double>());
+    launch(gpu_, chunks_kernel<Term, detail::ReadsTwice<P>>, together.blocks, kThreads, 0,
+           together.table, chunks.table.first, of_chunks);
   }
 
   template <class F>
