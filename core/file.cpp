@@ -143,6 +143,8 @@ std::string read_file(const std::filesystem::path& path) {
     const ssize_t got = ::read(fd, block, sizeof(block));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) fail_at_run_time("{}: cannot be read: {}", path.string(), reason());
+    check(got > 0 || !bytes.empty() || !S_ISFIFO(status.st_mode),
+          "{}: is a pipe into which nobody writes", path.string());
     if (got == 0) return bytes;
     bytes.append(block, static_cast<std::size_t>(got));
     check_size("at least ", bytes.size());

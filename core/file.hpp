@@ -55,7 +55,8 @@ class InputFile {
 
 inline constexpr u64 kMostBytesAtOnce = u64{1} << 30;
 /// The bytes of a file, or of what others write into a pipe. Throws Error, with the system's reason, when it cannot be
-/// opened or read, and for more than kMostBytesAtOnce; a file's before there is memory for them.
+/// opened or read, for a pipe from which nothing comes, and for more than kMostBytesAtOnce; a file's before there is memory
+/// for them.
 std::string read_file(const std::filesystem::path& path);
 
 /// Writes under the name part_of(path), flushes, renames, and flushes the folder. Throws Error where another process is

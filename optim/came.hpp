@@ -87,7 +87,7 @@ struct Came {
     }
   };
 
-  /// Third pass: (u − m)² + ε₂ by rows and columns.
+  /// Second pass: (u − m)² + ε₂ by rows and columns.
   struct Instability {
     Momentum momentum;
     float eps2;

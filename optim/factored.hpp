@@ -41,11 +41,12 @@ struct RunningMeans {
     move(column_means(), sums.columns + k * shape.columns, shape.columns, R ? shape.rows : 1);
   }
 
-  /// r = √(mean(R)/R), c = √(1/C): what divides by the root of the moment. The factors `which`.
+  /// r = √(mean(R)/R), c = √(1/C): what divides by the root of the moment. The factors `which`; returns mean(R), of a
+  /// vector 1.
   template <class Team>
-  MINIMA_HD void inverse_roots(const Team& team, const Factors& to, std::size_t which) const {
+  MINIMA_HD double inverse_roots(const Team& team, const Factors& to, std::size_t which) const {
     using std::sqrt;
-    factors(
+    return factors(
         team, to, which,
         [](double mean, float R) MINIMA_INLINE { return sqrt(mean / static_cast<double>(R)); },
         [](float C) MINIMA_INLINE { return 1 / sqrt(C); });
@@ -64,20 +65,21 @@ struct RunningMeans {
   }
 
  private:
-  /// r = of_row(mean(R), R), of a vector 1, and c = of_column(C).
+  /// r = of_row(mean(R), R), of a vector 1, and c = of_column(C). Returns mean(R), of a vector 1.
   template <class Team, class OfRow, class OfColumn>
-  MINIMA_HD void factors(const Team& team, const Factors& to, std::size_t which,
-                         const OfRow& of_row, const OfColumn& of_column) const {
+  MINIMA_HD double factors(const Team& team, const Factors& to, std::size_t which,
+                           const OfRow& of_row, const OfColumn& of_column) const {
     float *const r = to.r[which] + k * shape.rows, *const c = to.c[which] + k * shape.columns;
-    if (R) {
-      const double mean = mean_of_rows(team);
-      team.each(shape.rows, [=, R = row_means()](i64 i)
-                                MINIMA_INLINE { r[i] = static_cast<float>(of_row(mean, R[i])); });
-    } else if (team.leads()) {
-      *r = 1;
-    }
     team.each(shape.columns,
               [=, C = column_means()](i64 j) MINIMA_INLINE { c[j] = of_column(C[j]); });
+    if (!R) {
+      if (team.leads()) *r = 1;
+      return 1;
+    }
+    const double mean = mean_of_rows(team);
+    team.each(shape.rows, [=, R = row_means()](i64 i)
+                              MINIMA_INLINE { r[i] = static_cast<float>(of_row(mean, R[i])); });
+    return mean;
   }
 };
 
@@ -172,18 +174,18 @@ MINIMA_HD double root_mean_square(double squares, const StepView& view) {
 
 /// After the pass SquaresOverRows: R, C and what divides by the root of their moment; RMS(p); and of each matrix the sum of
 ///     u² = g² mean(R)/(R C)
-/// which takes no further read of g: Σⱼ (Σᵢ g²/R)/C.
+/// which takes no further read of g: mean(R) Σⱼ (Σᵢ g²/R)/C. What is less than 10⁻¹⁹ of its row's RMS is lost in it, though
+/// C may make that as large as others.
 template <class Team>
 MINIMA_HD void factored_moment(const Team& team, const StepView& x, i64 matrix, double beta2,
                                float& weight_rms) {
   const RunningMeans means = running_means(x, 0, matrix);
   means.update(team, x.workspace, beta2);
-  means.inverse_roots(team, x.workspace.factors, 0);
+  const double mean = means.inverse_roots(team, x.workspace.factors, 0);
   const double squares = ops::row_sum(
       team, x.matrix.columns,
       [C = means.column_means(), from = x.workspace.weighted + matrix * x.matrix.columns](i64 j)
           MINIMA_INLINE { return from[j] / static_cast<double>(C[j]); });
-  const double mean = means.R ? means.mean_of_rows(team) : 1;
   if (team.leads()) x.workspace.of_matrices[matrix] = mean * squares;
   if (matrix == 0 && team.leads())
     weight_rms = static_cast<float>(root_mean_square(x.workspace.numbers[0], x));

@@ -81,9 +81,10 @@ void remove_parts(const fs::path& checkpoints) {
         name.starts_with("step-") && name.ends_with(part_of("").string()))
       parts.push_back(entry.path());
   for (const fs::path& part : parts) try {
-      const FolderLock left(part);
+      std::optional<FolderLock> left;
+      if (is_folder(part)) left.emplace(part);
       fs::remove_all(part, none);
-    } catch (const Error&) {  // somebody has it
+    } catch (const Error&) {  // somebody has it, or it is not ours to change
     }
 }
 
@@ -262,7 +263,7 @@ void refuse_foreign(const fs::path& file) {
       return false;
     }
   };
-  check(!is_there(file) || is_own(),
+  check(!is_there(file) || (!fs::is_other(file) && is_own()),
         "{}: was not written by this program, or is damaged, and would be replaced; name another "
         "folder, or remove this file first",
         file.string());

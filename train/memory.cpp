@@ -15,8 +15,9 @@
 namespace minima {
 namespace {
 
-/// Of a matrix rule, for one parameter: column sums of each chunk of rows, two where RMS(u) is among them, as of those that
-/// keep RMS(p); and where its momentum has a low rank, the estimate and the factors' next values.
+/// Of a matrix rule on the CPU, for one parameter: column sums of each chunk of rows, twice where the pass reads rows twice
+/// (SquaresOverRows), as it does in the rules that keep RMS(p); and where its momentum has a low rank, the estimate and the
+/// factors' next values.
 i64 temporary_bytes(const Shape& shape, const std::vector<const PlannedSlot*>& slots) {
   const auto has_own_shape = [&](const PlannedSlot* slot) {
     return slot->slot != "step" && slot->shape != shape;
@@ -24,7 +25,7 @@ i64 temporary_bytes(const Shape& shape, const std::vector<const PlannedSlot*>& s
   if (std::ranges::none_of(slots, has_own_shape)) return 0;
   const i64 rows = shape.rank() >= 2 ? shape[-2] : 1, columns = shape.rank() ? shape[-1] : 1;
   const i64 matrices = shape.size() / std::max<i64>(1, rows * columns);
-  const i64 chunks = (rows + PassesOnCpu::kChunkRows - 1) / PassesOnCpu::kChunkRows;
+  const i64 of_chunk = PassesOnCpu::chunk_rows(columns), chunks = (rows + of_chunk - 1) / of_chunk;
   const i64 sums = std::ranges::find(slots, "RMS", &PlannedSlot::slot) == slots.end() ? 1 : 2;
   const i64 column_sums = matrices * chunks * columns * sums * 4;
   const auto basis = std::ranges::find(slots, "basis", &PlannedSlot::slot);

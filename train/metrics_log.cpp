@@ -1,7 +1,9 @@
 #include "train/metrics_log.hpp"
 
+#include <cerrno>
 #include <charconv>
 #include <cmath>
+#include <cstring>
 #include <fstream>
 
 #include "core/file.hpp"
@@ -109,9 +111,10 @@ void read_line(const std::string& line, i64 steps, LoggedRecords& records) {
 LoggedRecords read_metrics(const std::filesystem::path& path, u64 bytes, i64 steps) {
   LoggedRecords records;
   if (!is_there(path)) return records;
+  check(!is_folder(path), "{}: is a folder, not a file", path.string());
   std::ifstream file(path, std::ios::binary);
-  check(file.is_open(), "{}: cannot be opened", path.string());
-  u64 at = 0;  // a log may be of any size: it is never in memory as a whole
+  check(file.is_open(), "{}: cannot be opened: {}", path.string(), std::strerror(errno));
+  u64 at = 0;  // line by line, for a log may be longer than what is read at once
   for (std::string line; std::getline(file, line) && !file.eof();) try {
       at += line.size() + 1;
       if (at > bytes) break;
@@ -121,6 +124,7 @@ LoggedRecords read_metrics(const std::filesystem::path& path, u64 bytes, i64 ste
     } catch (const Json::exception&) {
       ++records.damaged;
     }
+  if (file.bad()) fail_at_run_time("{}: cannot be read: {}", path.string(), std::strerror(errno));
   return records;
 }
 

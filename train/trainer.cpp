@@ -205,15 +205,28 @@ i64 total_steps(const Batches& batches, const TrainingOptions& options) {
   return options.steps;
 }
 
+Trainer::Freezing::Freezing(const std::vector<Parameter*>& parameters,
+                            const std::vector<std::string>& patterns) {
+  std::ranges::copy_if(parameters, std::back_inserter(frozen_), &Parameter::trainable);
+  freeze(parameters, patterns);
+  std::erase_if(frozen_, &Parameter::trainable);
+}
+
+Trainer::Freezing::~Freezing() {
+  for (Parameter* parameter : frozen_) parameter->trainable = true;
+}
+
 Trainer::Trainer(Objective objective, const std::string& spec, TrainingOptions options,
                  std::filesystem::path directory)
     : objective_(std::move(objective)),
       options_(validated(std::move(options))),
       directory_(std::move(directory)),
-      own_(frozen_and_made(spec)),
+      freezing_(objective_.parameters, options_.freeze),
+      own_(made(spec)),
       optimizer_(*own_),
       accelerator_(accelerator_options(options_)) {
   prepare();
+  freezing_.stays();
 }
 
 Trainer::Trainer(Objective objective, Optimizer& optimizer, TrainingOptions options,
@@ -221,6 +234,7 @@ Trainer::Trainer(Objective objective, Optimizer& optimizer, TrainingOptions opti
     : objective_(std::move(objective)),
       options_(validated(std::move(options))),
       directory_(std::move(directory)),
+      freezing_({}, {}),
       optimizer_(optimizer),
       accelerator_(accelerator_options(options_)) {
   const auto refuse = [](bool given, const char* option) {
@@ -233,18 +247,6 @@ Trainer::Trainer(Objective objective, Optimizer& optimizer, TrainingOptions opti
   refuse(!options_.groups.empty(), "groups");
   refuse(options_.layer_decay != 1, "layer_decay");
   prepare();
-}
-
-Optimizer Trainer::frozen_and_made(const std::string& spec) const {
-  std::vector<Parameter*> trained;
-  std::ranges::copy_if(objective_.parameters, std::back_inserter(trained), &Parameter::trainable);
-  freeze(objective_.parameters, options_.freeze);
-  try {
-    return made(spec);
-  } catch (...) {
-    for (Parameter* parameter : trained) parameter->trainable = true;
-    throw;
-  }
 }
 
 Optimizer Trainer::made(const std::string& spec) const {

@@ -161,8 +161,6 @@ class Trainer {
  private:
   /// Takes over what is trained; refuses options now that would not fit later.
   void prepare();
-  /// What the options freeze is frozen, and an optimizer made of the rest; where that fails, nothing is frozen.
-  Optimizer frozen_and_made(const std::string& spec) const;
   /// An optimizer of what is trained, under the options.
   Optimizer made(const std::string& spec) const;
   void change_optimizer_if_due();
@@ -186,6 +184,18 @@ class Trainer {
   Objective objective_;
   const TrainingOptions options_;
   const std::filesystem::path directory_;
+  /// Freezes, and trains again what it froze, unless that is to stay so: where no trainer comes of it.
+  class Freezing {
+   public:
+    Freezing(const std::vector<Parameter*>& parameters, const std::vector<std::string>& patterns);
+    ~Freezing();
+    Freezing(const Freezing&) = delete;
+    void stays() { frozen_.clear(); }
+
+   private:
+    std::vector<Parameter*> frozen_;
+  };
+  Freezing freezing_;
   std::optional<Optimizer> own_;
   Optimizer& optimizer_;
   Accelerator accelerator_;

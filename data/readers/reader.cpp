@@ -21,7 +21,7 @@ char delimiter_of(const ReadOptions& options, Format format, const std::string& 
   const auto c = static_cast<unsigned char>(given[0]);
   check(given.size() == 1 && c < 128 &&
             (std::isspace(c) ? c == ' ' || c == '\t' : std::ispunct(c)) && c != '"',
-        "--delimiter is '{}'; it must be one ASCII character that is no letter, digit or quote, or "
+        "--delimiter is '{}'; it must be a punctuation character (ASCII, no quote), a blank, or "
         "tab",
         shown(given));
   return given[0];

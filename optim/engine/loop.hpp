@@ -49,13 +49,13 @@ struct Opened {
   }
 };
 
-/// Those of one row.
+/// Opened elements of one row.
 struct Piece : Opened {
   i64 i, j, n;  ///< the row, the first column, how many
   std::array<float*, kMaxSlots> s;
 };
 
-/// Those of whole rows.
+/// Opened elements of whole rows.
 struct Rows : Opened {
   i64 first, count;  ///< over all matrices
 };

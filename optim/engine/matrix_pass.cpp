@@ -8,17 +8,15 @@
 namespace minima {
 namespace {
 
-constexpr i64 kChunkRows = PassesOnCpu::kChunkRows;
-
 i64 chunks_per_matrix(const MatrixShape& shape) {
-  return (shape.rows + kChunkRows - 1) / kChunkRows;
+  const i64 rows = PassesOnCpu::chunk_rows(shape.columns);
+  return (shape.rows + rows - 1) / rows;
 }
 
-/// Calls f(chunk, first row, row after the last) for every chunk of kChunkRows rows, counted over the batch, on
-/// all threads.
+/// Calls f(chunk, first row, row after the last) for every chunk of rows, counted over the batch, on all threads.
 template <class F>
 void for_row_chunks(const MatrixShape& shape, const F& f) {
-  const i64 per_matrix = chunks_per_matrix(shape), rows = kChunkRows;
+  const i64 per_matrix = chunks_per_matrix(shape), rows = PassesOnCpu::chunk_rows(shape.columns);
   // Small chunks go together in one task.
   const i64 together =
       std::max<i64>(1, 16384 / std::max<i64>(1, std::min(shape.rows, rows) * shape.columns));
@@ -52,18 +50,19 @@ void PassesOnCpu::copy_gradient(float* to) const {
   });
 }
 
-void detail::matrix_sums(const StepView& view, const PieceSum& sum) {
+void detail::matrix_sums(const StepView& view, const Summands& summands) {
   const MatrixShape& shape = view.matrix;
   const Workspace& to = view.workspace;
   const i64 width = shape.columns, per_matrix = chunks_per_matrix(shape);
   const i64 chunks = shape.batch * per_matrix;
+  const bool twice = summands.again != nullptr;
   std::vector<double> totals(static_cast<std::size_t>(chunks));
-  Tensor partial, weighted;  // of each chunk
-  if (sum.matrix) {
+  Tensor columns, weighted;  // of each chunk
+  if (summands.matrix) {
     std::fill_n(to.rows, shape.batch * shape.rows, 0.0);
-    partial = Tensor::empty({chunks, width});
+    columns = Tensor::empty({chunks, width});
   }
-  if (sum.twice) weighted = Tensor::empty({chunks, width});
+  if (twice) weighted = Tensor::empty({chunks, width});
   for_row_chunks(shape, [&](i64 chunk, i64 first, i64 last) {
     const auto zeros_of = [&](Tensor& sums) -> float* {
       if (!sums.defined()) return nullptr;
@@ -71,34 +70,40 @@ void detail::matrix_sums(const StepView& view, const PieceSum& sum) {
       std::fill_n(own, width, 0.0f);
       return own;
     };
-    float *const columns = zeros_of(partial), *const again = zeros_of(weighted);
-    double& of_chunk = totals[static_cast<std::size_t>(chunk)];
-    if (again)
+    float *const down = zeros_of(columns), *const again = zeros_of(weighted);
+    double& total = totals[static_cast<std::size_t>(chunk)];
+    if (twice && width <= kTwiceWidth)
       return for_rows(view, first, last, kTwiceTogether, [&](const Rows& rows) {
-        of_chunk += sum.twice(rows, to.rows + rows.first, columns, again);
+        total += summands.rows(rows, to.rows + rows.first, down, again);
       });
-    for_pieces(view, sum.slots, width, first * width, last * width, Access::read,
-               [&](const Piece& piece) {
-                 const PieceSums each = sum.pieces(piece, columns ? columns + piece.j : nullptr);
-                 if (columns) to.rows[piece.i] += each.row;
-                 of_chunk += each.total;
-               });
+    const auto visit = [&](std::size_t slots, const auto& f) {
+      for_pieces(view, slots, width, first * width, last * width, Access::read, f);
+    };
+    visit(summands.slots, [&](const Piece& piece) {
+      const PieceSums sums = summands.piece(piece, down ? down + piece.j : nullptr);
+      if (down) to.rows[piece.i] += sums.row;
+      total += sums.total;
+    });
+    if (twice)
+      visit(0,
+            [&](const Piece& piece) { summands.again(piece, to.rows[piece.i], again + piece.j); });
   });
-  if (sum.total) to.numbers[0] = std::accumulate(totals.begin(), totals.end(), 0.0);
-  const auto add_chunks = [&](const Tensor& sums, double* columns) {
-    std::fill_n(columns, shape.batch * width, 0.0);
+  if (summands.total) to.numbers[0] = std::accumulate(totals.begin(), totals.end(), 0.0);
+  const auto add_chunks = [&](const Tensor& of_chunks, double* sums) {
+    std::fill_n(sums, shape.batch * width, 0.0);
     vectorize_parallel(
         width,
-        [=, from = sums.data<float>()](i64 begin, i64 end) MINIMA_INLINE {
+        [=, from = of_chunks.data<float>()](i64 begin, i64 end) MINIMA_INLINE {
           for (i64 chunk = 0; chunk < chunks; ++chunk) {
-            double* const to = columns + chunk / per_matrix * width;
-            for (i64 j = begin; j < end; ++j) to[j] += static_cast<double>(from[chunk * width + j]);
+            double* const of_matrix = sums + chunk / per_matrix * width;
+            for (i64 j = begin; j < end; ++j)
+              of_matrix[j] += static_cast<double>(from[chunk * width + j]);
           }
         },
         256);
   };
-  if (sum.matrix) add_chunks(partial, to.columns);
-  if (sum.twice) add_chunks(weighted, to.weighted);
+  if (summands.matrix) add_chunks(columns, to.columns);
+  if (twice) add_chunks(weighted, to.weighted);
 }
 
 }  // namespace minima

@@ -3,7 +3,7 @@
 /// parameter, whose gradient stays in the cache between them, or that of optim/engine/cuda/passes.hpp over all
 /// parameters at once, each pass one launch.
 ///
-///     passes.sums(pass<SquaresOverRows<R>>(o));       // sums over rows, columns, everything
+///     passes.sums(pass<Squares>(eps1));               // sums over rows, columns, everything
 ///     passes.between(Means{o});                       // what is made of them, by a team for each matrix
 ///     passes.sums(pass<SquareOf<Update>>(o));         // one sum over everything
 ///     passes.apply(pass<Move>(o), first_slots<1>);    // changes the value and the first dense slot
@@ -21,11 +21,12 @@
 ///     pass.weighted(weight, g)                        what each element then adds to workspace.weighted of its column
 ///
 /// To apply, as a formula (optim/engine/loop.hpp). What stands between is called with (team, view, matrix);
-/// a team is that of core/each.hpp. A pass reads the gradient once and makes no temporary of the tensor's
+/// a team is that of core/each.hpp. A pass reads the gradient once from memory and makes no temporary of the tensor's
 /// size. Sums are formed in chunks of rows, and the chunks' sums are added in their order: the bits do not
 /// depend on the number of threads.
 #pragma once
 
+#include <algorithm>
 #include <type_traits>
 #include <vector>
 
@@ -154,8 +155,9 @@ PieceSums sum_piece(const P& pass, const Factors& factors, const Piece& piece, f
   return sums;
 }
 
-/// Rows that are read twice together: while they are in the nearest cache, and so that sums of columns are moved less often.
-inline constexpr i64 kTwiceTogether = 4;
+/// Rows that are read twice together, while they are in a near cache, so that sums of columns are moved less often; and
+/// how wide they may be: wider ones are read in pieces.
+inline constexpr i64 kTwiceTogether = 4, kTwiceWidth = kLongestStretch;
 
 /// Of at most kTwiceTogether rows their sums, and what they add to their columns' and to the total, which it returns.
 template <class P>
@@ -200,24 +202,39 @@ double sum_rows_twice(const P& pass, const StepView& view, const Rows& rows, dou
   return total;
 }
 
-/// How a pass sums up: what it adds of each piece or, where it reads each row twice, of some rows.
-struct PieceSum {
+/// Adds to `columns` what a piece adds when it is read again.
+template <class P>
+void sum_piece_again(const P& pass, float weight, const Piece& piece, float* columns) {
+  vectorize([&]() MINIMA_INLINE {
+    const P local = pass;
+    const Piece x = piece;
+#pragma GCC ivdep
+    for (i64 k = 0; k < x.n; ++k) columns[k] += local.weighted(weight, x.gradient(k));
+  });
+}
+
+/// What a pass over one parameter adds: of a piece; and, where it reads each row twice, of a piece whose row has that sum,
+/// and of some rows at once.
+struct Summands {
   std::size_t slots;
   bool matrix, total;
-  std::function<PieceSums(const Piece& piece, float* columns)> pieces;
-  std::function<double(const Rows& rows, double* row_sums, float* columns, float* weighted)> twice;
+  std::function<PieceSums(const Piece& piece, float* columns)> piece;
+  std::function<void(const Piece& piece, double row_sum, float* weighted)> again = {};
+  std::function<double(const Rows& rows, double* row_sums, float* columns, float* weighted)> rows =
+      {};
 };
 
-/// Leaves in the workspace what `sum` says.
-void matrix_sums(const StepView& view, const PieceSum& sum);
+/// Leaves the sums in the workspace.
+void matrix_sums(const StepView& view, const Summands& summands);
 
 }  // namespace detail
 
 class PassesOnCpu {
  public:
-  /// Rows of a chunk: so few that one large matrix keeps all threads busy, so many that the chunks' sums are little beside
-  /// them.
-  static constexpr i64 kChunkRows = 128;
+  /// Rows of a chunk: so many that the chunks' sums are little beside them, so few that a large matrix has many chunks.
+  static i64 chunk_rows(i64 columns) {
+    return std::clamp<i64>((i64{1} << 20) / std::max<i64>(1, columns), 16, 128);
+  }
 
   explicit PassesOnCpu(const StepView& view);
   PassesOnCpu(const PassesOnCpu&) = delete;
@@ -243,19 +260,21 @@ class PassesOnCpu {
   void sums(const PassOf<P, O>& pass, std::index_sequence<K...> = {}) {
     using Term = detail::Added<P, K...>;
     const P on = pass.on(view_);
-    detail::PieceSum sum{sizeof...(K),
-                         detail::GoesToMatrix<Term>,
-                         detail::GoesToTotal<Term>,
-                         [&](const Piece& piece, float* columns) {
-                           return detail::sum_piece<K...>(on, view_.workspace.factors, piece,
-                                                          columns);
-                         },
-                         {}};
-    if constexpr (detail::ReadsTwice<P>)
-      sum.twice = [&](const Rows& rows, double* row_sums, float* columns, float* weighted) {
+    detail::Summands summands{sizeof...(K), detail::GoesToMatrix<Term>, detail::GoesToTotal<Term>,
+                              [&](const Piece& piece, float* columns) {
+                                return detail::sum_piece<K...>(on, view_.workspace.factors, piece,
+                                                               columns);
+                              }};
+    if constexpr (detail::ReadsTwice<P>) {
+      static_assert(sizeof...(K) == 0, "a pass that reads rows twice sees no slots");
+      summands.again = [&](const Piece& piece, double row_sum, float* weighted) {
+        detail::sum_piece_again(on, on.weight(view_, piece.i, row_sum), piece, weighted);
+      };
+      summands.rows = [&](const Rows& rows, double* row_sums, float* columns, float* weighted) {
         return detail::sum_rows_twice(on, view_, rows, row_sums, columns, weighted);
       };
-    detail::matrix_sums(view_, sum);
+    }
+    detail::matrix_sums(view_, summands);
   }
   template <class F>
   void between(const F& f) {

@@ -77,7 +77,7 @@ struct Workspace {
   double *rows, *columns;  ///< sums of the last pass that had them: [batch·rows], [batch·columns]
   double* weighted;        ///< of the last pass that read each row twice: [batch·columns]
   double* numbers;      ///< [kNumbers]; the first is the sum of all of the last pass that had one
-  double* of_matrices;  ///< [batch]
+  double* of_matrices;  ///< [batch]: what stands between passes has made of each matrix
   Factors factors;
 
   static constexpr i64 kNumbers = 2;

@@ -140,7 +140,7 @@ TEST_CASE("a delimiter of one's own parts fields by the rules of CSV") {
     CHECK(test::contains(test::error_of([&] {
                            parse_rows("label;text\na;b\n", Format::csv, "x", {.delimiter = given});
                          }),
-                         "it must be one ASCII character"));
+                         "it must be a punctuation character"));
   CHECK(test::contains(
       test::error_of([] { parse_rows("{}", Format::jsonl, "x", {.delimiter = ";"}); }),
       "without fields that --delimiter"));

@@ -39,7 +39,7 @@ void to_device(const Model& model) {
 /// Borders of blocks, warps and stretches; every kind of momentum of adapm; a batch of matrices.
 std::vector<ParameterShape> shapes() {
   return {{"v.bias", {257}},        {"long.bias", {1100}}, {"w", {33, 40}},
-          {"batch", {3, 5, 11}},    {"q_lin", {20, 36}},   {"ffn.lin.weight", {36, 12}},
+          {"batch", {3, 70, 11}},   {"q_lin", {20, 36}},   {"ffn.lin.weight", {36, 12}},
           {"embeddings", {40, 24}}, {"none", {0}},         {"scalar", {}},
           {"flat", {1, 300}},       {"steep", {300, 1}}};
 }

@@ -69,7 +69,7 @@ MUTANTS = [
     ("the second quad of a lane goes where the first lies", "optim/engine/cuda/update.hpp",
      "128 * q + 4 * lane", "4 * lane", STEPS),
     ("only the last columns of a wide row enter its sum", "optim/engine/cuda/passes.hpp",
-     "of_row = j < N * kThreads ? sum : of_row + sum;", "of_row = sum;", STRETCHES),
+     "of_row = first_tile ? sum : of_row + sum;", "of_row = sum;", STRETCHES),
     ("quads wherever values lie", "optim/engine/cuda/quads.hpp",
      "% bytes == 0 &&\n", "% bytes < 16 &&\n", "values that do not begin*"),
     ("an id one too large passes", "core/cuda/note_outside.cu", "values[i] >= high))", "values[i] > high))", WRONG_ID),

@@ -64,6 +64,8 @@ MUTANTS = [
      "return larger(rms / threshold, 1.0)", "return smaller(rms / threshold, 1.0)"),
     ("Adafactor: NaN is not clipped", "optim/factored.hpp",
      "return larger(rms / threshold, 1.0)", "return larger(1.0, rms / threshold)"),
+    ("chunks of rows: of the wrong matrix of a batch", "optim/engine/matrix_pass.cpp",
+     "sums + chunk / per_matrix * width", "sums + chunk % per_matrix * width"),
     ("RMS(u): of the first matrix of a batch", "optim/factored.hpp",
      "for (i64 k = 0; k < view.matrix.batch; ++k) squares", "for (i64 k = 0; k < 1; ++k) squares"),
     ("RMS(u): by the rows' means of the step before", "optim/factored.hpp",

@@ -283,6 +283,9 @@ TEST_CASE("a trainer that makes its optimizer freezes, groups and decays by laye
                        doctest::Contains("freeze would come too late for an optimizer that is"),
                        Error);
   CHECK_THROWS_AS(Trainer(objective(), "adamw:betas=2", options), Error);
+  TrainingOptions switching = options;
+  switching.switches = {OptimizerSwitch::parse("1000000:lion")};  // after the last step
+  CHECK_THROWS_AS(Trainer(objective(), "adamw:lr=1e-3", switching), Error);
   CHECK(std::ranges::all_of(model->parameters(),
                             &Parameter::trainable));  // nothing is frozen for that
   Trainer trainer(objective(), "adamw:lr=1e-3:weight_decay=0", options);

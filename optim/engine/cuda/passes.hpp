@@ -193,7 +193,8 @@ __global__ void __launch_bounds__(kThreads, sizeof...(K) == 0 ? 3 : 2)
     if constexpr (detail::GoesToMatrix<Term>) {
       const double sum = warp_fold(static_cast<double>(across), Sum{});
       double& of_row = rows[warp][r];
-      if (threadIdx.x % 32 == 0) of_row = j < N * kThreads ? sum : of_row + sum;
+      const bool first_tile = j < N * kThreads;
+      if (threadIdx.x % 32 == 0) of_row = first_tile ? sum : of_row + sum;
     }
   };
   const auto of_entry = [&](float* sums) { return sums + to.offset[entry]; };
@@ -205,6 +206,7 @@ __global__ void __launch_bounds__(kThreads, sizeof...(K) == 0 ? 3 : 2)
       for (unsigned w = 0; w < kWarps; ++w) sum += rows[w][threadIdx.x];
       view.workspace.rows[first + threadIdx.x] = sum;
       if constexpr (detail::ReadsTwice<P>)
+        // Read anew: what only this needs would take registers all the while.
         weights[threadIdx.x] = passes[entry].weight(view, first + threadIdx.x, sum);
     }
   }
