@@ -140,6 +140,8 @@ RACES = [
      "i < n; i += stride) f(i);", "i < n; i += kThreads) f(i);", "types convert and are filled*"),
     ("a block's scale written before all lanes have read it", "optim/engine/cuda/update.hpp",
      "    __syncwarp();  // all have read the block's scales\n", "", "a rule from outside of the tree*"),
+    ("a row's weight read before it is there", "optim/engine/cuda/passes.hpp",
+     "    __syncthreads();\n    down_columns(", "    down_columns(", "values that do not begin*"),
     ("many threads set a flag at once", "optim/engine/cuda/update.hpp",
      "atomicExch(&outcome->bad_weights, 1u);", "outcome->bad_weights = 1;", "a weight that is not finite any more*"),
     ("a race for the first", "core/ops/finite.cu",
