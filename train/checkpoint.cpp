@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
-#include <fstream>
 #include <map>
 #include <sstream>
 
@@ -240,15 +239,14 @@ Json read_run(const fs::path& run, const std::function<void(const std::string&)>
 }
 
 void refuse_foreign(const fs::path& file) {
-  const auto beginning = [&] {
-    std::string bytes(1024, '\0');
-    std::ifstream stream(file, std::ios::binary);
-    stream.read(bytes.data(), std::ssize(bytes));
-    bytes.resize(static_cast<std::size_t>(stream.gcount()));
-    return bytes;
-  };
   const auto is_own = [&] {
     try {
+      const InputFile opened(file);  // refuses pipes
+      const auto beginning = [&] {
+        std::string bytes(std::min<u64>(opened.size(), 1024), '\0');
+        opened.read(bytes.data(), bytes.size(), 0);
+        return bytes;
+      };
       if (file.extension() == ".html")
         return beginning().find("<title>minima: ") != std::string::npos;
       if (file.extension() == ".csv")
@@ -263,7 +261,7 @@ void refuse_foreign(const fs::path& file) {
       return false;
     }
   };
-  check(!is_there(file) || (!fs::is_other(file) && is_own()),
+  check(!is_there(file) || is_own(),
         "{}: was not written by this program, or is damaged, and would be replaced; name another "
         "folder, or remove this file first",
         file.string());

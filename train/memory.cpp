@@ -25,9 +25,8 @@ i64 temporary_bytes(const Shape& shape, const std::vector<const PlannedSlot*>& s
   if (std::ranges::none_of(slots, has_own_shape)) return 0;
   const i64 rows = shape.rank() >= 2 ? shape[-2] : 1, columns = shape.rank() ? shape[-1] : 1;
   const i64 matrices = shape.size() / std::max<i64>(1, rows * columns);
-  const i64 of_chunk = PassesOnCpu::chunk_rows(columns), chunks = (rows + of_chunk - 1) / of_chunk;
   const i64 sums = std::ranges::find(slots, "RMS", &PlannedSlot::slot) == slots.end() ? 1 : 2;
-  const i64 column_sums = matrices * chunks * columns * sums * 4;
+  const i64 column_sums = matrices * PassesOnCpu::chunks(rows, columns) * columns * sums * 4;
   const auto basis = std::ranges::find(slots, "basis", &PlannedSlot::slot);
   if (basis == slots.end()) return column_sums;
   const i64 rank = (*basis)->shape[1], n = std::min(rows, columns), m = std::max(rows, columns);

@@ -111,9 +111,8 @@ void read_line(const std::string& line, i64 steps, LoggedRecords& records) {
 LoggedRecords read_metrics(const std::filesystem::path& path, u64 bytes, i64 steps) {
   LoggedRecords records;
   if (!is_there(path)) return records;
-  check(!is_folder(path), "{}: is a folder, not a file", path.string());
+  const InputFile opened(path);  // refuses what is no file, or cannot be read
   std::ifstream file(path, std::ios::binary);
-  check(file.is_open(), "{}: cannot be opened: {}", path.string(), std::strerror(errno));
   u64 at = 0;  // line by line, for a log may be longer than what is read at once
   for (std::string line; std::getline(file, line) && !file.eof();) try {
       at += line.size() + 1;

@@ -24,20 +24,6 @@ const float* open_gradient(const GradientView& gradient, i64 begin, i64 n, float
   return scratch;
 }
 
-/// n elements where they lie, or in scratch of n each. The gradient is cut.
-Opened opened(const StepView& view, i64 at, i64 n, float* of_weights, float* of_gradient) {
-  const Opened x{open_slot(view.value, at, n, of_weights),
-                 open_gradient(view.gradient, at, n, of_gradient), view.gradient_scale,
-                 Guard(view.guard)};
-  const float limit = view.clip_value;
-  if (limit <= 0) return x;
-  // Here, for a cut within the step's loop would keep GCC from vectorizing it.
-  vectorize([=]() MINIMA_INLINE {
-    for (i64 i = 0; i < n; ++i) of_gradient[i] = cut(x.scale * x.g[i], limit);
-  });
-  return {x.p, of_gradient, 1, x.guard};
-}
-
 /// Asks for n elements early.
 void prefetch(const SlotView& slot, i64 begin, i64 n) {
   const i64 bytes = bytes_each(slot.storage);
@@ -179,14 +165,23 @@ void for_pieces(const StepView& view, std::size_t slots, i64 width, i64 begin, i
       state[k] = in_place ? static_cast<float*>(view.slots[k].values) + at : scratch_of(k);
       if (was_zero) std::fill_n(state[k], n, 0.0f);
     }
-    const auto [p, g, scale, guard] = opened(view, at, n, scratch, scratch + pitch);
+    float *const p = open_slot(view.value, at, n, scratch), *const cuts = scratch + pitch;
+    const float* g = open_gradient(view.gradient, at, n, cuts);
+    float scale = view.gradient_scale;
+    if (const float limit = view.clip_value; limit > 0) {
+      // Here, for a cut within the step's loop would keep GCC from vectorizing it.
+      vectorize([=]() MINIMA_INLINE {
+        for (i64 i = 0; i < n; ++i) cuts[i] = cut(scale * g[i], limit);
+      });
+      g = cuts, scale = 1;
+    }
     // A block's encoding would leave the memory idle; the weights come first, as requests wait for one another too.
     const i64 next = block ? std::min(stretch, end - at - n) : 0;
     prefetch(view.value, at + n, next);
     for (i64 done = 0, count; done < n; done += count) {
       const i64 i = (at + done) / width, j = (at + done) % width;
       count = std::min(n - done, width - j);
-      Piece piece{{p + done, g + done, scale, guard}, i, j, count, {}};
+      Piece piece{i, j, count, p + done, g + done, scale, Guard(view.guard), {}};
       for (std::size_t k = 0; k < slots; ++k)
         piece.s[k] = was_zero ? state[k] + done
                               : open_slot(view.slots[k], at + done, count, state[k] + done);
@@ -200,20 +195,6 @@ void for_pieces(const StepView& view, std::size_t slots, i64 width, i64 begin, i
       for (std::size_t k = 0; k < slots; ++k) prefetch(view.slots[k], at + n, next);
     close_slot(view.value, at, n, p);
     close_state(view, {state.data(), slots}, at, n, was_zero);
-  }
-}
-
-void for_rows(const StepView& view, i64 first, i64 last, i64 together,
-              const std::function<void(const Rows&)>& f) {
-  const i64 width = view.matrix.columns;
-  const bool in_place = view.value.storage == Storage::fp32 && !view.gradient.ids &&
-                        view.gradient.values.storage == Storage::fp32 && view.clip_value <= 0;
-  const i64 room = in_place ? 0 : std::min(together, last - first) * width;
-  std::vector<float> scratch(static_cast<std::size_t>(2 * room));
-  for (i64 row = first, count; row < last; row += count) {
-    count = std::min(together, last - row);
-    f({opened(view, row * width, count * width, scratch.data(), scratch.data() + room), row,
-       count});
   }
 }
 

@@ -36,28 +36,19 @@ MINIMA_HD float select(bool ok, float a, float b) {
   return std::bit_cast<float>((std::bit_cast<u32>(a) & mask) | (std::bit_cast<u32>(b) & ~mask));
 }
 
-/// Neighbouring elements, opened as floats.
-struct Opened {
+/// Neighbouring elements of one row, opened as floats.
+struct Piece {
+  i64 i, j, n;     ///< the row, the first column, how many
   float* p;        ///< weights
   const float* g;  ///< the gradient, before scaling
   float scale;
   Guard guard;
+  std::array<float*, kMaxSlots> s;
   /// Scaled; 0 where it may not be used.
   MINIMA_HD float gradient(i64 k) const {
     const float scaled = scale * g[k];
     return guard.passes(scaled) ? scaled : 0.0f;
   }
-};
-
-/// Opened elements of one row.
-struct Piece : Opened {
-  i64 i, j, n;  ///< the row, the first column, how many
-  std::array<float*, kMaxSlots> s;
-};
-
-/// Opened elements of whole rows.
-struct Rows : Opened {
-  i64 first, count;  ///< over all matrices
 };
 
 enum class Access { read, write };
@@ -67,10 +58,6 @@ enum class Access { read, write };
 /// view.unit(), or with lazy rows of the blocks of block8; rows that do not move are left out.
 void for_pieces(const StepView& view, std::size_t slots, i64 width, i64 begin, i64 end,
                 Access access, const std::function<void(const Piece&)>& f);
-
-/// Calls f(rows) for the rows first … last−1 of a parameter, `together` at a time, on the calling thread.
-void for_rows(const StepView& view, i64 first, i64 last, i64 together,
-              const std::function<void(const Rows&)>& f);
 
 /// One element's numbers as Traced scalars.
 struct TracedElement {

@@ -8,15 +8,11 @@
 namespace minima {
 namespace {
 
-i64 chunks_per_matrix(const MatrixShape& shape) {
-  const i64 rows = PassesOnCpu::chunk_rows(shape.columns);
-  return (shape.rows + rows - 1) / rows;
-}
-
 /// Calls f(chunk, first row, row after the last) for every chunk of rows, counted over the batch, on all threads.
 template <class F>
 void for_row_chunks(const MatrixShape& shape, const F& f) {
-  const i64 per_matrix = chunks_per_matrix(shape), rows = PassesOnCpu::chunk_rows(shape.columns);
+  const i64 per_matrix = PassesOnCpu::chunks(shape.rows, shape.columns),
+            rows = PassesOnCpu::chunk_rows(shape.columns);
   // Small chunks go together in one task.
   const i64 together =
       std::max<i64>(1, 16384 / std::max<i64>(1, std::min(shape.rows, rows) * shape.columns));
@@ -53,7 +49,7 @@ void PassesOnCpu::copy_gradient(float* to) const {
 void detail::matrix_sums(const StepView& view, const Summands& summands) {
   const MatrixShape& shape = view.matrix;
   const Workspace& to = view.workspace;
-  const i64 width = shape.columns, per_matrix = chunks_per_matrix(shape);
+  const i64 width = shape.columns, per_matrix = PassesOnCpu::chunks(shape.rows, width);
   const i64 chunks = shape.batch * per_matrix;
   const bool twice = summands.again != nullptr;
   std::vector<double> totals(static_cast<std::size_t>(chunks));
@@ -72,21 +68,23 @@ void detail::matrix_sums(const StepView& view, const Summands& summands) {
     };
     float *const down = zeros_of(columns), *const again = zeros_of(weighted);
     double& total = totals[static_cast<std::size_t>(chunk)];
-    if (twice && width <= kTwiceWidth)
-      return for_rows(view, first, last, kTwiceTogether, [&](const Rows& rows) {
-        total += summands.rows(rows, to.rows + rows.first, down, again);
+    // Rows that are read again before they have left the nearest cache.
+    const i64 together = twice ? std::max<i64>(1, kLongestStretch / width) : last - first;
+    for (i64 row = first, end; row < last; row = end) {
+      end = std::min(last, row + together);
+      const auto visit = [&](std::size_t slots, const auto& f) {
+        for_pieces(view, slots, width, row * width, end * width, Access::read, f);
+      };
+      visit(summands.slots, [&](const Piece& piece) {
+        const PieceSums sums = summands.piece(piece, down ? down + piece.j : nullptr);
+        if (down) to.rows[piece.i] += sums.row;
+        total += sums.total;
       });
-    const auto visit = [&](std::size_t slots, const auto& f) {
-      for_pieces(view, slots, width, first * width, last * width, Access::read, f);
-    };
-    visit(summands.slots, [&](const Piece& piece) {
-      const PieceSums sums = summands.piece(piece, down ? down + piece.j : nullptr);
-      if (down) to.rows[piece.i] += sums.row;
-      total += sums.total;
-    });
-    if (twice)
-      visit(0,
-            [&](const Piece& piece) { summands.again(piece, to.rows[piece.i], again + piece.j); });
+      if (twice)
+        visit(0, [&](const Piece& piece) {
+          summands.again(piece, to.rows[piece.i], again + piece.j);
+        });
+    }
   });
   if (summands.total) to.numbers[0] = std::accumulate(totals.begin(), totals.end(), 0.0);
   const auto add_chunks = [&](const Tensor& of_chunks, double* sums) {

@@ -108,30 +108,6 @@ struct PieceSums {
   double row = 0, total = 0;
 };
 
-/// The sums of what term(k) gives for k in [0, n); fetch(k) comes before each kLanes of them.
-template <class Term, class Fetch>
-MINIMA_HD PieceSums sum_terms(i64 n, const Term& term, const Fetch& fetch) {
-  float rows[ops::kLanes] = {}, totals[ops::kLanes] = {};
-  const auto add = [&](i64 k, i64 lane) MINIMA_INLINE {
-    const auto each = term(k);
-    if constexpr (requires { each.matrix; }) rows[lane] += each.matrix;
-    if constexpr (requires { each.total; }) totals[lane] += each.total;
-  };
-  // All sums in one loop, so that gradient, weights and slots are read side by side.
-  i64 k = 0;
-  for (; k + ops::kLanes <= n; k += ops::kLanes) {
-    fetch(k);
-#pragma omp simd
-    for (i64 lane = 0; lane < ops::kLanes; ++lane) add(k + lane, lane);
-  }
-  for (i64 lane = 0; k + lane < n; ++lane) add(k + lane, lane);
-  const auto sum = [](const float* lanes) MINIMA_INLINE {
-    return static_cast<double>(ops::row_sum_as<float>(
-        ops::kLanes, [lanes](i64 lane) MINIMA_INLINE { return lanes[lane]; }));
-  };
-  return {sum(rows), sum(totals)};
-}
-
 /// Adds to `columns`, from the piece's first on, where the pass has such sums.
 template <std::size_t... K, class P>
 PieceSums sum_piece(const P& pass, const Factors& factors, const Piece& piece, float* columns) {
@@ -140,67 +116,32 @@ PieceSums sum_piece(const P& pass, const Factors& factors, const Piece& piece, f
     const P local = pass;  // copies, which no store can change
     const Piece x = piece;
     const MatrixRow row = factors.row(x.i);
-    sums = sum_terms(
-        x.n,
-        [&](i64 k) MINIMA_INLINE {
-          const auto term = added<K...>(local, row, x.j + k, x.gradient(k), x.p[k], x.s[K][k]...);
-          if constexpr (requires { term.matrix; }) columns[k] += term.matrix;
-          return term;
-        },
-        [&](i64 k) MINIMA_INLINE {
-          fetch_ahead(x.g + k);
-          if constexpr (kSeesWeight<P, K...>) fetch_ahead(x.p + k);
-          (fetch_ahead(x.s[K] + k), ...);
-        });
+    float rows[ops::kLanes] = {}, totals[ops::kLanes] = {};
+    const auto add = [&](i64 k, i64 lane) MINIMA_INLINE {
+      const auto term = added<K...>(local, row, x.j + k, x.gradient(k), x.p[k], x.s[K][k]...);
+      if constexpr (requires { term.matrix; }) {
+        columns[k] += term.matrix;
+        rows[lane] += term.matrix;
+      }
+      if constexpr (requires { term.total; }) totals[lane] += term.total;
+    };
+    // All sums in one loop, so that gradient, weights and slots are read side by side.
+    i64 k = 0;
+    for (; k + ops::kLanes <= x.n; k += ops::kLanes) {
+      fetch_ahead(x.g + k);
+      if constexpr (kSeesWeight<P, K...>) fetch_ahead(x.p + k);
+      (fetch_ahead(x.s[K] + k), ...);
+#pragma omp simd
+      for (i64 lane = 0; lane < ops::kLanes; ++lane) add(k + lane, lane);
+    }
+    for (i64 lane = 0; k + lane < x.n; ++lane) add(k + lane, lane);
+    const auto sum = [](const float* lanes) MINIMA_INLINE {
+      return static_cast<double>(ops::row_sum_as<float>(
+          ops::kLanes, [lanes](i64 lane) MINIMA_INLINE { return lanes[lane]; }));
+    };
+    sums = {sum(rows), sum(totals)};
   });
   return sums;
-}
-
-/// Rows that are read twice together, while they are in a near cache, so that sums of columns are moved less often; and
-/// how wide they may be: wider ones are read in pieces.
-inline constexpr i64 kTwiceTogether = 4, kTwiceWidth = kLongestStretch;
-
-/// Of at most kTwiceTogether rows their sums, and what they add to their columns' and to the total, which it returns.
-template <class P>
-double sum_rows_twice(const P& pass, const StepView& view, const Rows& rows, double* row_sums,
-                      float* columns, float* weighted) {
-  double total = 0;
-  vectorize([&]() MINIMA_INLINE {
-    const P local = pass;  // copies, which no store can change
-    const Rows x = rows;
-    const i64 width = view.matrix.columns;
-    MatrixRow row[kTwiceTogether];
-    float weight[kTwiceTogether];
-    for (i64 r = 0; r < x.count; ++r) row[r] = view.workspace.factors.row(x.first + r);
-    const auto term = [&](i64 r, i64 k) MINIMA_INLINE {
-      const i64 at = r * width + k;
-      return local(row[r], k, x.gradient(at), x.p[at]);
-    };
-    for (i64 r = 0; r < x.count; ++r) {
-      const PieceSums sums = sum_terms(
-          width, [&](i64 k) MINIMA_INLINE { return term(r, k); },
-          [&](i64 k) MINIMA_INLINE {
-            fetch_ahead(x.g + r * width + k), fetch_ahead(x.p + r * width + k);
-          });
-      row_sums[r] = sums.row;
-      total += sums.total;
-    }
-    for (i64 r = 0; r < x.count; ++r) weight[r] = local.weight(view, x.first + r, row_sums[r]);
-    const auto down = [&]<int N>(std::integral_constant<int, N>, i64 first) MINIMA_INLINE {
-#pragma GCC ivdep
-      for (i64 k = 0; k < width; ++k) {
-        float sum = columns[k], again = weighted[k];
-        for (i64 r = first; r < first + N; ++r) {
-          sum += term(r, k).matrix;
-          again += local.weighted(weight[r], x.gradient(r * width + k));
-        }
-        columns[k] = sum, weighted[k] = again;
-      }
-    };
-    if (x.count == kTwiceTogether) return down(std::integral_constant<int, kTwiceTogether>{}, 0);
-    for (i64 r = 0; r < x.count; ++r) down(std::integral_constant<int, 1>{}, r);
-  });
-  return total;
 }
 
 /// Adds to `columns` what a piece adds when it is read again.
@@ -214,15 +155,12 @@ void sum_piece_again(const P& pass, float weight, const Piece& piece, float* col
   });
 }
 
-/// What a pass over one parameter adds: of a piece; and, where it reads each row twice, of a piece whose row has that sum,
-/// and of some rows at once.
+/// What a pass over one parameter adds, of a piece; and, where it reads each row twice, of one whose row has that sum.
 struct Summands {
   std::size_t slots;
   bool matrix, total;
   std::function<PieceSums(const Piece& piece, float* columns)> piece;
   std::function<void(const Piece& piece, double row_sum, float* weighted)> again = {};
-  std::function<double(const Rows& rows, double* row_sums, float* columns, float* weighted)> rows =
-      {};
 };
 
 /// Leaves the sums in the workspace.
@@ -235,6 +173,10 @@ class PassesOnCpu {
   /// Rows of a chunk: so many that the chunks' sums are little beside them, so few that a large matrix has many chunks.
   static i64 chunk_rows(i64 columns) {
     return std::clamp<i64>((i64{1} << 20) / std::max<i64>(1, columns), 16, 128);
+  }
+  /// Chunks of a matrix.
+  static i64 chunks(i64 rows, i64 columns) {
+    return (rows + chunk_rows(columns) - 1) / chunk_rows(columns);
   }
 
   explicit PassesOnCpu(const StepView& view);
@@ -270,9 +212,6 @@ class PassesOnCpu {
       static_assert(sizeof...(K) == 0, "a pass that reads rows twice sees no slots");
       summands.again = [&](const Piece& piece, double row_sum, float* weighted) {
         detail::sum_piece_again(on, on.weight(view_, piece.i, row_sum), piece, weighted);
-      };
-      summands.rows = [&](const Rows& rows, double* row_sums, float* columns, float* weighted) {
-        return detail::sum_rows_twice(on, view_, rows, row_sums, columns, weighted);
       };
     }
     detail::matrix_sums(view_, summands);
