@@ -24,13 +24,6 @@ const float* open_gradient(const GradientView& gradient, i64 begin, i64 n, float
   return scratch;
 }
 
-/// Asks for n elements early.
-void prefetch(const SlotView& slot, i64 begin, i64 n) {
-  const i64 bytes = bytes_each(slot.storage);
-  const char* const from = static_cast<const char*>(slot.values) + begin * bytes;
-  for (i64 i = 0; i < n * bytes; i += 64) __builtin_prefetch(from + i, 1);
-}
-
 /// Whether every bit is 0. The first value is looked at alone: what is not zero seldom begins with one.
 bool all_zero(const float* values, i64 n) {
   u32 any = std::bit_cast<u32>(values[0]);
@@ -44,36 +37,30 @@ bool all_zero(const float* values, i64 n) {
 /// Of zeros so many are computed with at a time that weights, gradient and state stay in the first cache.
 constexpr i64 kZeroStretch = 512;
 
-/// Whether the first slots are known to be zero from `at` on; n becomes the number of elements of which that holds alike.
-bool known_zero(const StepView& view, std::size_t slots, i64 at, i64& n) {
-  if (!view.zero_slots || slots == 0) return false;
-  const auto zero = [&](i64 unit) { return view.zero_slots[unit] >= slots; };
-  const i64 unit = view.unit(), first = at / unit;
-  i64 next = first + 1;
-  const i64 end = zero(first) ? std::min(at + n, first * unit + kZeroStretch) : at + n;
-  while (next * unit < end && zero(next) == zero(first)) ++next;
-  n = std::min(n, next * unit - at);
-  return zero(first);
+/// Whether the first slots are known to be zero in the units from `known` on; n becomes the number of elements of which
+/// that holds alike.
+bool known_zero(const u8* known, std::size_t slots, i64 unit, i64& n) {
+  const bool zero = *known >= slots;
+  const i64 most = zero ? std::min(n, kZeroStretch) : n;
+  i64 alike = unit;
+  while (alike < most && (*++known >= slots) == zero) alike += unit;
+  n = std::min(n, alike);
+  return zero;
 }
 
-/// Stores the state of n elements, `values` of each slot, and notes where it is zero. What was zero and still is
-/// lies there already: of an embedding's rows that no text has had yet, AdamW moves 8 bytes a weight and not 24.
-void close_state(const StepView& view, std::span<float* const> values, i64 begin, i64 n,
-                 bool was_zero) {
-  const i64 unit = view.zero_slots ? view.unit() : n;
-  for (i64 done = 0, count; done < n; done += count) {
-    count = std::min(n - done, unit);
-    const bool zero = view.zero_slots && std::ranges::all_of(values, [&](const float* slot) {
-                        return all_zero(slot + done, count);
-                      });
-    if (view.zero_slots) {
-      u8& known = view.zero_slots[(begin + done) / unit];
-      known = zero ? std::max(known, static_cast<u8>(values.size())) : u8{0};
-    }
-    if (zero && was_zero) continue;
-    for (std::size_t k = 0; k < values.size(); ++k)
-      close_slot(view.slots[k], begin + done, count, values[k] + done);
+/// Notes in which units of n elements the state is zero, and returns whether it is in all of them. Of each slot
+/// its values and what largest_magnitude says of them.
+bool note_zeros(u8* known, std::span<float* const> values, std::span<const u32> largest, i64 unit,
+                i64 n) {
+  bool all = true;
+  for (i64 done = 0; done < n; done += unit, ++known) {
+    bool zero = true;
+    for (std::size_t k = 0; k < values.size() && zero; ++k)
+      zero = largest[k] == 0 && all_zero(values[k] + done, std::min(n - done, unit));
+    *known = zero ? std::max(*known, static_cast<u8>(values.size())) : u8{0};
+    all = all && zero;
   }
+  return all;
 }
 
 struct Stretch {
@@ -81,11 +68,13 @@ struct Stretch {
 };
 
 /// What a step changes, cut into tasks: everything, or the given rows (in block8 with the rest of
-/// their blocks, which stay as they are).
+/// their blocks, which stay as they are). Long tasks, for at each one's begin nothing has been fetched ahead; rows are
+/// fewer.
 std::vector<Stretch> moved_stretches(const StepView& view, std::size_t slots) {
   std::vector<Stretch> result;
   const i64 size = view.shape.size(), block = std::max<i64>(1, view.block_size(slots));
-  const i64 unit = view.unit(), task = (32768 + unit - 1) / unit * unit;
+  const i64 unit = view.unit(), longest = view.skips_rows() ? 32768 : 131072;
+  const i64 task = (longest + unit - 1) / unit * unit;
   if (!view.skips_rows()) {
     for (i64 begin = 0; begin < size; begin += task)
       result.push_back({begin, std::min(size, begin + task)});
@@ -148,53 +137,66 @@ void trace_element(const FormulaStep& step) {
 
 void for_pieces(const StepView& view, std::size_t slots, i64 width, i64 begin, i64 end,
                 Access access, const std::function<void(const Piece&)>& f) {
+  if (begin == end) return;  // perhaps rows without a column
+  const bool writes = access == Access::write, cuts = view.clip_value > 0;
   const i64 block = view.block_size(slots), unit = view.unit();
-  const i64 stretch = block                    ? block
-                      : access == Access::read ? kLongestStretch  // sums are formed by pieces
-                                               : kLongestStretch / unit * unit;
+  const i64 stretch = block    ? block
+                      : writes ? kLongestStretch / unit * unit
+                               : kLongestStretch;  // sums are formed by pieces
   // Rows of scratch are a little apart from a power of two, so that they do not meet in the cache.
   const i64 pitch = (stretch + 15) / 16 * 16 + 80;
   alignas(64) float scratch[(2 + kMaxSlots) * (kLongestStretch + 80)];
   const auto scratch_of = [&](std::size_t k) { return scratch + static_cast<i64>(2 + k) * pitch; };
-  for (i64 at = begin, n; at < end; at += n) {
-    n = std::min(end - at, block ? block - at % block : stretch);
-    const bool was_zero = access == Access::write && known_zero(view, slots, at, n);
+  u8* known = writes && slots > 0 ? view.zero_slots : nullptr;
+  if (known) known += begin / unit;
+  Piece piece{.i = begin / width,
+              .j = begin % width,
+              .scale = cuts ? 1 : view.gradient_scale,
+              .guard = Guard(view.guard)};
+  i64 longest = block ? block - begin % block : stretch;
+  for (i64 at = begin, n; at < end; at += n, longest = stretch) {
+    n = std::min(end - at, longest);
+    const bool was_zero = known && known_zero(known, slots, unit, n);
     std::array<float*, kMaxSlots> state{};
     for (std::size_t k = 0; k < slots; ++k) {
       const bool in_place = view.slots[k].storage == Storage::fp32 && !was_zero;
       state[k] = in_place ? static_cast<float*>(view.slots[k].values) + at : scratch_of(k);
       if (was_zero) std::fill_n(state[k], n, 0.0f);
     }
-    float *const p = open_slot(view.value, at, n, scratch), *const cuts = scratch + pitch;
-    const float* g = open_gradient(view.gradient, at, n, cuts);
-    float scale = view.gradient_scale;
-    if (const float limit = view.clip_value; limit > 0) {
+    float *const p = open_slot(view.value, at, n, scratch), *const gradient = scratch + pitch;
+    const float* g = open_gradient(view.gradient, at, n, gradient);
+    if (cuts) {
       // Here, for a cut within the step's loop would keep GCC from vectorizing it.
-      vectorize([=]() MINIMA_INLINE {
-        for (i64 i = 0; i < n; ++i) cuts[i] = cut(scale * g[i], limit);
+      vectorize([=, scale = view.gradient_scale, limit = view.clip_value]() MINIMA_INLINE {
+        for (i64 i = 0; i < n; ++i) gradient[i] = cut(scale * g[i], limit);
       });
-      g = cuts, scale = 1;
+      g = gradient;
     }
-    // A block's encoding would leave the memory idle; the weights come first, as requests wait for one another too.
-    const i64 next = block ? std::min(stretch, end - at - n) : 0;
-    prefetch(view.value, at + n, next);
-    for (i64 done = 0, count; done < n; done += count) {
-      const i64 i = (at + done) / width, j = (at + done) % width;
-      count = std::min(n - done, width - j);
-      Piece piece{i, j, count, p + done, g + done, scale, Guard(view.guard), {}};
+    for (i64 done = 0; done < n; done += piece.n) {
+      piece.n = std::min(n - done, width - piece.j);
+      piece.p = p + done, piece.g = g + done;
       for (std::size_t k = 0; k < slots; ++k)
         piece.s[k] = was_zero ? state[k] + done
-                              : open_slot(view.slots[k], at + done, count, state[k] + done);
-      if (access == Access::read || view.moves(at + done)) f(piece);
+                              : open_slot(view.slots[k], at + done, piece.n, state[k] + done);
+      if (!writes || view.moves(at + done)) f(piece);
+      if ((piece.j += piece.n) == width) ++piece.i, piece.j = 0;
     }
-    if (access == Access::read) continue;
-    if (view.bad_weights && block8::loops().largest(p, n) >= weight_limit(view.value.storage))
-      std::atomic_ref(*view.bad_weights).store(1, std::memory_order_relaxed);
-    if (!view.gradient.ids) prefetch(view.gradient.values, at + n, next);
-    if (!was_zero)
-      for (std::size_t k = 0; k < slots; ++k) prefetch(view.slots[k], at + n, next);
+    if (!writes) continue;
     close_slot(view.value, at, n, p);
-    close_state(view, {state.data(), slots}, at, n, was_zero);
+    // Of all slots before one is closed, for codes wait for it. What was zero and still is lies there already: of an
+    // embedding's rows that no text has had yet, AdamW moves 8 bytes a weight and not 24.
+    std::array<u32, kMaxSlots> largest;
+    for (std::size_t k = 0; k < slots; ++k)
+      largest[k] = largest_magnitude(view.slots[k], state[k], n);
+    const auto close = [&] {
+      for (std::size_t k = 0; k < slots; ++k)
+        close_slot(view.slots[k], at, n, state[k], largest[k]);
+    };
+    if (!was_zero) close();
+    if (!known) continue;
+    const bool zero = note_zeros(known, {state.data(), slots}, largest, unit, n);
+    if (was_zero && !zero) close();
+    known += (n + unit - 1) / unit;
   }
 }
 
@@ -211,8 +213,12 @@ void run(std::span<const FormulaStep> steps) {
   }
   parallel_for(static_cast<i64>(tasks.size()), [&](i64 i) {
     const auto& [step, stretch] = tasks[static_cast<std::size_t>(i)];
-    for_pieces(*step->view, step->slots, step->width, stretch.begin, stretch.end, Access::write,
-               step->update);
+    const StepView& view = *step->view;
+    LargestWeights weights;
+    for_pieces(view, step->slots, step->width, stretch.begin, stretch.end, Access::write,
+               [&](const Piece& piece) { step->update(piece, weights); });
+    if (view.bad_weights && std::ranges::max(weights.lane) >= weight_limit(view.value.storage))
+      std::atomic_ref(*view.bad_weights).store(1, std::memory_order_relaxed);
   });
 }
 

@@ -13,6 +13,7 @@
 #include <span>
 #include <utility>
 
+#include "core/code_map.hpp"
 #include "core/cpu/simd.hpp"
 #include "optim/engine/view.hpp"
 #include "optim/rule.hpp"
@@ -38,12 +39,12 @@ MINIMA_HD float select(bool ok, float a, float b) {
 
 /// Neighbouring elements of one row, opened as floats.
 struct Piece {
-  i64 i, j, n;     ///< the row, the first column, how many
-  float* p;        ///< weights
-  const float* g;  ///< the gradient, before scaling
+  i64 i, j, n = 0;           ///< the row, the first column, how many
+  float* p = nullptr;        ///< weights
+  const float* g = nullptr;  ///< the gradient, before scaling
   float scale;
   Guard guard;
-  std::array<float*, kMaxSlots> s;
+  std::array<float*, kMaxSlots> s = {};
   /// Scaled; 0 where it may not be used.
   MINIMA_HD float gradient(i64 k) const {
     const float scaled = scale * g[k];
@@ -68,12 +69,17 @@ struct TracedElement {
 /// What a formula's `constants` calls with each of them, and its letter. It may change the constant.
 using NameConstant = std::function<void(const char* letter, float& constant)>;
 
+/// The largest magnitudes of the weights that a formula has made, as bits: of those that lay in a lane of its loop.
+struct LargestWeights {
+  alignas(64) u32 lane[2 * kLine<float>] = {};
+};
+
 /// A formula and what it changes.
 struct FormulaStep {
   const StepView* view;
   std::size_t slots;  ///< of the view's, the first
   i64 width;
-  std::function<void(const Piece& piece)> update;
+  std::function<void(const Piece& piece, LargestWeights& weights)> update;
   std::function<void(i64 i, i64 j, TracedElement& x, const NameConstant& name)> trace;
 };
 
@@ -99,7 +105,7 @@ MINIMA_HD void apply_formula(const Formula& formula, const MatrixRow& row, i64 j
 template <class Formula, std::size_t... K>
 FormulaStep formula_step(const StepView& view, i64 width, const Formula& formula,
                          std::index_sequence<K...>) {
-  const auto update = [&view, formula](const Piece& piece) {
+  const auto update = [&view, formula](const Piece& piece, LargestWeights& weights) {
     vectorize([&]() MINIMA_INLINE {
       const Formula local = formula;  // copies, which no store can change
       const MatrixRow row = row_for<Formula>(view.workspace.factors, piece.i);
@@ -117,7 +123,14 @@ FormulaStep formula_step(const StepView& view, i64 width, const Formula& formula
         p[k] = select(ok, weight, before);
         ((s[K][k] = ok ? state[K] : 0.0f), ...);
       };
-      constexpr i64 kTogether = 2 * kLine<float>;
+      // In a loop of its own, without which GCC does not vectorize the other.
+      const auto note = [p, lanes = weights.lane](i64 from, i64 count) MINIMA_INLINE {
+        for (i64 i = 0; i < count; ++i) {
+          const u32 size = block8::magnitude(p[from + i]);
+          lanes[i] = size > lanes[i] ? size : lanes[i];
+        }
+      };
+      constexpr i64 kTogether = static_cast<i64>(std::size(LargestWeights{}.lane));
       i64 k = 0;
       for (; k + kTogether <= n; k += kTogether) {
         // Of a copy that for_pieces made of other storages too: to leave that out took longer than it saves.
@@ -125,9 +138,11 @@ FormulaStep formula_step(const StepView& view, i64 width, const Formula& formula
           fetch_ahead(g + line), fetch_ahead(p + line), (fetch_ahead(s[K] + line), ...);
 #pragma GCC ivdep
         for (i64 i = k; i < k + kTogether; ++i) change(i);
+        note(k, kTogether);
       }
 #pragma GCC ivdep
-      for (; k < n; ++k) change(k);
+      for (i64 i = k; i < n; ++i) change(i);
+      note(k, n - k);
     });
   };
   const auto trace = [&view, formula](i64 i, i64 j, TracedElement& x, const NameConstant& name) {

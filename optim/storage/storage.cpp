@@ -24,14 +24,17 @@ float* open_slot(const SlotView& slot, i64 begin, i64 n, float* scratch) {
   return static_cast<float*>(slot.values) + begin;
 }
 
-void close_slot(const SlotView& slot, i64 begin, i64 n, const float* values) {
+u32 largest_magnitude(const SlotView& slot, const float* values, i64 n) {
+  return slot.storage == Storage::block8 ? block8::loops().largest(values, n) : 0;
+}
+
+void close_slot(const SlotView& slot, i64 begin, i64 n, const float* values, u32 largest) {
   if (slot.storage == Storage::bf16) {
     bf16* const to = static_cast<bf16*>(slot.values) + begin;
     vectorize([=]() MINIMA_INLINE {
       for (i64 i = 0; i < n; ++i) to[i] = bf16(values[i]);
     });
   } else if (slot.storage == Storage::block8) {
-    const u32 largest = block8::loops().largest(values, n);
     slot.absmax[begin / slot.block_size] = std::bit_cast<float>(largest);
     block8::loops().encode(*slot.map, values, n, block8::divisor(largest),
                            static_cast<u8*>(slot.values) + begin);

@@ -35,6 +35,10 @@ TEST_CASE("saved midway and continued, every optimizer goes on bit for bit") {
   for (const std::string& name : optimizer_names()) check_resumes(name);
 }
 
+TEST_CASE("a step computes with the values that its stored state holds") {
+  for (const std::string& name : optimizer_names()) check_stored_values(name);
+}
+
 TEST_CASE("a group's options stand over the optimizer's, every one of them") {
   for (const std::string& name : optimizer_names()) check_groups(name);
 }

@@ -168,6 +168,32 @@ inline void check_resumes(const std::string& name) {
   std::filesystem::remove(file);
 }
 
+/// A step computes with the values that are stored, however they are: it is that of a state of fp32 that holds them (but
+/// for the rounding of sums, which are formed by blocks). Rows begin within blocks, and chunks of rows do.
+inline void check_stored_values(const std::string& name) {
+  for (const std::string& options : variants(name))
+    for (const char* storage : {"bf16", "block8"}) {
+      const std::string spec = join_options(name, options);
+      CAPTURE(spec);
+      CAPTURE(storage);
+      const std::vector<ParameterShape> shapes{{"w", {300, 19}}, {"v", {333}}};
+      const Model stored(shapes), plain(shapes);
+      Optimizer a = make_optimizer(
+                    fmt::format("{}:state={}:min_8bit_size=1:block_size=50", spec, storage),
+                    stored.all()),
+                b = make_optimizer(spec + ":state=fp32", plain.all());
+      for (int k = 0; k < 3; ++k) {
+        for (std::size_t i = 0; i < shapes.size(); ++i) plain[i].value = stored[i].value.clone();
+        for (std::size_t i = 0; i < a.state().slots.size(); ++i)
+          b.set_values(b.state().slots[i], a.values(a.state().slots[i]));
+        stored.set_gradients(k), plain.set_gradients(k);
+        a.step(), b.step();
+        for (std::size_t i = 0; i < shapes.size(); ++i)
+          check_close(stored[i].value, plain[i].value, {1e-6, 1e-6});
+      }
+    }
+}
+
 /// An option given to a group changes that group as it would change the optimizer, and no other.
 inline void check_groups(const std::string& name) {
   for (const std::string& options : variants(name)) {
@@ -447,7 +473,8 @@ inline void check_refusals(const std::string& name) {
 
 inline void check_conformance(const std::string& name) {
   CAPTURE(name);
-  check_bytes(name), check_descends(name), check_resumes(name), check_groups(name);
+  check_bytes(name), check_descends(name), check_resumes(name), check_stored_values(name);
+  check_groups(name);
   check_schedule(name), check_stands_still(name), check_skips(name), check_overflow(name);
   check_bad_weights(name), check_guard(name), check_rows(name), check_turns(name);
   check_refusals(name);
