@@ -1,10 +1,12 @@
 #include "core/code_map.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "core/cpu/code_map_x86.hpp"
 #include "core/error.hpp"
+#include "core/stopwatch.hpp"
 
 namespace minima {
 namespace {
@@ -163,19 +165,47 @@ void plain_encode(const CodeMap& map, const float* values, i64 n, float divisor,
 
 }  // namespace
 
-const Loops plain{plain_largest, plain_decode, plain_encode};
+const Loops plain{"plain", plain_largest, plain_decode, plain_encode};
 
-Loops loops_for([[maybe_unused]] VectorUnit unit) {
+std::vector<Loops> ways([[maybe_unused]] VectorUnit unit) {
 #if defined(__x86_64__)
   if (unit == VectorUnit::avx512 && __builtin_cpu_supports("avx512vbmi"))
-    return {largest_avx512, decode_avx512, encode_avx512};
-  if (unit == VectorUnit::avx2) return {largest_avx2, decode_avx2, encode_avx2};
+    return {{"AVX-512", largest_avx512, decode_avx512, encode_avx512}};
+  if (unit != VectorUnit::base)
+    return {{"AVX2, by lines", largest_avx2, decode_by_loads_avx2, encode_by_lines_avx2},
+            {"AVX2, by gathers", largest_avx2, decode_by_gathers_avx2, encode_by_gathers_avx2}};
 #endif
-  return plain;
+  return {plain};
 }
 
+namespace {
+
+/// The least seconds that some blocks took.
+double seconds(const Loops& way) {
+  constexpr i64 kBlock = 256, kBlocks = 8;
+  std::array<float, kBlocks * kBlock> values;
+  std::array<u8, kBlocks * kBlock> codes;
+  for (std::size_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<u8>(37 * i + i / 256);
+  double least = 1;
+  for (int round = 0; round < 8; ++round) {
+    const Stopwatch watch;
+    for (const CodeMap* map : {&signed_code_map(), &unsigned_code_map()})
+      for (i64 at = 0; at < kBlocks * kBlock; at += kBlock) {
+        way.decode(*map, codes.data() + at, kBlock, 1.7f, values.data() + at);
+        way.encode(*map, values.data() + at, kBlock, 1.7f, codes.data() + at);
+      }
+    least = std::min(least, watch.seconds());
+  }
+  return least;
+}
+
+}  // namespace
+
 const Loops& loops() {
-  static const Loops fastest = loops_for(vector_unit());
+  static const Loops fastest = [] {
+    const std::vector<Loops> all = ways(vector_unit());
+    return all.size() == 1 ? all[0] : std::ranges::min(all, {}, seconds);
+  }();
   return fastest;
 }
 

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <bit>
+#include <vector>
 
 #include "core/cpu/simd.hpp"
 #include "core/types.hpp"
@@ -148,6 +149,7 @@ MINIMA_HD float divisor(u32 largest) { return largest == 0 ? 1.0f : std::bit_cas
 
 /// The loops over a block on a CPU.
 struct Loops {
+  const char* name;
   /// The largest |value|, as bits.
   u32 (*largest)(const float* values, i64 n);
   void (*decode)(const CodeMap& map, const u8* codes, i64 n, float absmax, float* values);
@@ -155,9 +157,10 @@ struct Loops {
 };
 
 extern const Loops plain;
-/// The same bits by the fastest way on that vector unit.
-Loops loops_for(VectorUnit unit);
-/// Those for vector_unit().
+/// The same bits in the instructions of that vector unit, in each way that may be the fastest: what a look-up in memory
+/// takes is not the same on all processors that have one.
+std::vector<Loops> ways(VectorUnit unit);
+/// The fastest way of vector_unit(), by a try of some ten microseconds when it is first asked for.
 const Loops& loops();
 
 }  // namespace block8

@@ -1,9 +1,10 @@
-/// CodeMap's loops in AVX2, whose gathers take longer than plain loads on many processors.
+/// CodeMap's loops in AVX2, in two ways, for on some processors a gather takes longer than plain loads.
 ///
-///   decode   One load for each number. The indices are cut from words of 64 bits, which hold several:
-///            loading each of them too would keep the look-ups waiting.
-///   encode   Without look-ups in memory, by straight lines, as in AVX-512 (code_map_avx512.cpp); here
-///            eight floats fill a register of table, so a line serves a whole decade (Lines).
+///   by loads     One load for each number. The indices are cut from words of 64 bits, which hold several:
+///                loading each of them too would keep the look-ups waiting.
+///   by lines     Encoding without look-ups in memory, by straight lines, as in AVX-512 (code_map_avx512.cpp);
+///                here eight floats fill a register of table, so a line serves a whole decade (Lines).
+///   by gathers   As the plain loops do it, eight values at a time.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -66,6 +67,9 @@ const Lines& lines(const CodeMap& map) {
 
 constexpr i64 kRound = 32;
 
+/// From the order in which packing within lanes of 128 bits leaves 32 bytes, by fours.
+MINIMA_AVX2 inline __m256i natural_order() { return _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7); }
+
 MINIMA_AVX2 inline __m256 multiple(__m256i F, __m256i of_F) {
   return _mm256_castsi256_ps(_mm256_add_epi32(F, of_F));
 }
@@ -88,7 +92,6 @@ MINIMA_AVX2 i64 encode_rounds(const Lines& t, const CodeMap& map, const float* v
   const __m256i fraction = _mm256_set1_epi32((1 << 15) - Lines::kDoubt);
   const __m256i lowest_byte = _mm256_set1_epi16(255);
   const __m256i one = _mm256_set1_epi8(1), zero = _mm256_set1_epi8(127);
-  const __m256i natural = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
   i64 i = 0;
   for (; i + kRound <= n; i += kRound) {
     // Stage after stage over all 32 values, so that the stages' latencies overlap.
@@ -128,9 +131,8 @@ MINIMA_AVX2 i64 encode_rounds(const Lines& t, const CodeMap& map, const float* v
       code =
           _mm256_add_epi8(zero, _mm256_sign_epi8(_mm256_blendv_epi8(code, below_zero, sign), sign));
     }
-    // Packing works within lanes of 128 bits.
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes + i),
-                        _mm256_permutevar8x32_epi32(code, natural));
+                        _mm256_permutevar8x32_epi32(code, natural_order()));
     const __m256i doubtful = _mm256_cmpeq_epi32(doubt, _mm256_setzero_si256());
     if (_mm256_movemask_epi8(doubtful)) [[unlikely]]
       plain.encode(map, values + i, kRound, divisor, codes + i);
@@ -156,8 +158,8 @@ MINIMA_AVX2 u32 largest_avx2(const float* values, i64 n) {
   return std::max(*std::max_element(found, found + 8), plain.largest(values + i, n - i));
 }
 
-MINIMA_AVX2 void decode_avx2(const CodeMap& map, const u8* codes, i64 n, float absmax,
-                             float* values) {
+MINIMA_AVX2 void decode_by_loads_avx2(const CodeMap& map, const u8* codes, i64 n, float absmax,
+                                      float* values) {
   const __m256 scale = _mm256_set1_ps(absmax);
   i64 i = 0;
   for (; i + 8 <= n; i += 8) {
@@ -171,13 +173,51 @@ MINIMA_AVX2 void decode_avx2(const CodeMap& map, const u8* codes, i64 n, float a
   plain.decode(map, codes + i, n - i, absmax, values + i);
 }
 
-void encode_avx2(const CodeMap& map, const float* values, i64 n, float divisor, u8* codes) {
+void encode_by_lines_avx2(const CodeMap& map, const float* values, i64 n, float divisor,
+                          u8* codes) {
   const Lines& t = lines(map);
   i64 done = 0;
   if (divisor > 0x1p-100f && divisor < 0x1p100f)  // else its inverse is not accurate
     done = with_sign(map) ? encode_rounds<true>(t, map, values, n, divisor, codes)
                           : encode_rounds<false>(t, map, values, n, divisor, codes);
   plain.encode(map, values + done, n - done, divisor, codes + done);
+}
+
+MINIMA_AVX2 void decode_by_gathers_avx2(const CodeMap& map, const u8* codes, i64 n, float absmax,
+                                        float* values) {
+  const __m256 scale = _mm256_set1_ps(absmax);
+  i64 i = 0;
+  for (; i + 8 <= n; i += 8) {
+    const __m256i index =
+        _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(codes + i)));
+    _mm256_storeu_ps(values + i, _mm256_mul_ps(_mm256_i32gather_ps(map.value, index, 4), scale));
+  }
+  plain.decode(map, codes + i, n - i, absmax, values + i);
+}
+
+MINIMA_AVX2 void encode_by_gathers_avx2(const CodeMap& map, const float* values, i64 n,
+                                        float divisor, u8* codes) {
+  const __m256 divisors = _mm256_set1_ps(divisor);
+  const __m256i lower_half = _mm256_set1_epi32(0xffff);
+  i64 i = 0;
+  for (; i + kRound <= n; i += kRound) {
+    __m256i bits[4], found[4];
+    for (int k = 0; k < 4; ++k)
+      bits[k] = _mm256_castps_si256(_mm256_div_ps(_mm256_loadu_ps(values + i + 8 * k), divisors));
+    for (int k = 0; k < 4; ++k)
+      found[k] = _mm256_i32gather_epi32(reinterpret_cast<const int*>(map.entry),
+                                        _mm256_srli_epi32(bits[k], 16), 4);
+    for (int k = 0; k < 4; ++k)
+      found[k] = _mm256_add_epi32(found[k], _mm256_and_si256(bits[k], lower_half));
+    for (int k = 0; k < 4; ++k)  // the codes of negative numbers are mirrored
+      found[k] = _mm256_xor_si256(_mm256_srli_epi32(found[k], 16),
+                                  _mm256_srli_epi32(_mm256_srai_epi32(bits[k], 31), 24));
+    const __m256i code = _mm256_packus_epi16(_mm256_packus_epi32(found[0], found[1]),
+                                             _mm256_packus_epi32(found[2], found[3]));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes + i),
+                        _mm256_permutevar8x32_epi32(code, natural_order()));
+  }
+  plain.encode(map, values + i, n - i, divisor, codes + i);
 }
 
 }  // namespace minima::block8

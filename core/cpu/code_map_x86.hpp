@@ -13,7 +13,11 @@ u32 largest_avx512(const float* values, i64 n);
 void decode_avx512(const CodeMap& map, const u8* codes, i64 n, float absmax, float* values);
 void encode_avx512(const CodeMap& map, const float* values, i64 n, float divisor, u8* codes);
 u32 largest_avx2(const float* values, i64 n);
-void decode_avx2(const CodeMap& map, const u8* codes, i64 n, float absmax, float* values);
-void encode_avx2(const CodeMap& map, const float* values, i64 n, float divisor, u8* codes);
+void decode_by_loads_avx2(const CodeMap& map, const u8* codes, i64 n, float absmax, float* values);
+void encode_by_lines_avx2(const CodeMap& map, const float* values, i64 n, float divisor, u8* codes);
+void decode_by_gathers_avx2(const CodeMap& map, const u8* codes, i64 n, float absmax,
+                            float* values);
+void encode_by_gathers_avx2(const CodeMap& map, const float* values, i64 n, float divisor,
+                            u8* codes);
 
 }  // namespace minima::block8

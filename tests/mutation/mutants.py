@@ -113,6 +113,8 @@ MUTANTS = [
      "!safe || closest < 2 * kDoubt << 8", "!safe"),
     ("a tie goes down", "core/code_map.cpp",
      "x == midpoint ? below + below % 2", "x == midpoint ? below"),
+    ("gathered codes of negative numbers not mirrored", "core/cpu/code_map_avx2.cpp",
+     "_mm256_srai_epi32(bits[k], 31)", "_mm256_srli_epi32(bits[k], 31)"),
     ("a block of zeros divided by zero", "core/code_map.hpp",
      "largest == 0 ? 1.0f : std::bit_cast<float>(largest)", "std::bit_cast<float>(largest)"),
     ("the absmax of the wrong block", "optim/storage/storage.cpp",

@@ -32,16 +32,18 @@ std::vector<float> telling_values(const CodeMap& map) {
   return values;
 }
 
-std::vector<VectorUnit> units() {
-  std::vector<VectorUnit> result;
+/// Of each vector unit that the processor has.
+std::vector<block8::Loops> all_ways() {
+  std::vector<block8::Loops> result;
   for (VectorUnit unit : {VectorUnit::base, VectorUnit::avx2, VectorUnit::avx512})
-    if (unit <= widest_vector_unit()) result.push_back(unit);
+    if (unit <= widest_vector_unit())
+      std::ranges::copy(block8::ways(unit), std::back_inserter(result));
   return result;
 }
 
 }  // namespace
 
-TEST_CASE("on every vector unit a block gets the codes of the plain loop") {
+TEST_CASE("on every vector unit, in every way, a block gets the codes of the plain loop") {
   for (const CodeMap* map : {&signed_code_map(), &unsigned_code_map()}) {
     const std::vector<float> magnitudes = telling_values(*map);
     for (float divisor :
@@ -54,14 +56,13 @@ TEST_CASE("on every vector unit a block gets the codes of the plain loop") {
         for (i64 n : {static_cast<i64>(values.size()), i64{1}, i64{63}, i64{97}}) {
           std::vector<u8> expected(values.size()), codes(values.size());
           block8::plain.encode(*map, values.data(), n, divisor, expected.data());
-          for (VectorUnit unit : units()) {
-            CAPTURE(name(unit));
+          for (const block8::Loops& way : all_ways()) {
+            CAPTURE(way.name);
             CAPTURE(divisor);
             CAPTURE(n);
-            block8::loops_for(unit).encode(*map, values.data(), n, divisor, codes.data());
+            way.encode(*map, values.data(), n, divisor, codes.data());
             CHECK(codes == expected);
-            CHECK(block8::loops_for(unit).largest(values.data(), n) ==
-                  block8::plain.largest(values.data(), n));
+            CHECK(way.largest(values.data(), n) == block8::plain.largest(values.data(), n));
           }
         }
       }
@@ -117,21 +118,22 @@ TEST_CASE("a quotient's code is told by a product, near a border by the quotient
   }
 }
 
-TEST_CASE("on every vector unit the largest magnitude of a block is found wherever it stands") {
+TEST_CASE(
+    "on every vector unit, in every way, the largest magnitude of a block is found wherever it "
+    "stands") {
   std::vector<float> values(97, 1.0f);
   for (const float largest : {-2.0f, -HUGE_VALF, std::nanf("")})
     for (float& x : values) {
       x = largest;
-      for (VectorUnit unit : units()) {
-        CAPTURE(name(unit));
-        CHECK(block8::loops_for(unit).largest(values.data(), 97) ==
-              (std::bit_cast<u32>(largest) & 0x7fffffffu));
+      for (const block8::Loops& way : all_ways()) {
+        CAPTURE(way.name);
+        CHECK(way.largest(values.data(), 97) == (std::bit_cast<u32>(largest) & 0x7fffffffu));
       }
       x = 1;
     }
 }
 
-TEST_CASE("on every vector unit every code is decoded as by the plain loop") {
+TEST_CASE("on every vector unit, in every way, every code is decoded as by the plain loop") {
   std::vector<u8> codes(300);
   for (std::size_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<u8>(i);
   for (const CodeMap* map : {&signed_code_map(), &unsigned_code_map()})
@@ -139,11 +141,11 @@ TEST_CASE("on every vector unit every code is decoded as by the plain loop") {
       for (i64 n : {300, 256, 77, 1}) {
         std::vector<float> expected(codes.size()), values(codes.size());
         block8::plain.decode(*map, codes.data(), n, absmax, expected.data());
-        for (VectorUnit unit : units()) {
-          CAPTURE(name(unit));
+        for (const block8::Loops& way : all_ways()) {
+          CAPTURE(way.name);
           CAPTURE(absmax);
           CAPTURE(n);
-          block8::loops_for(unit).decode(*map, codes.data(), n, absmax, values.data());
+          way.decode(*map, codes.data(), n, absmax, values.data());
           CHECK(std::memcmp(values.data(), expected.data(), values.size() * sizeof(float)) == 0);
         }
       }
