@@ -16,6 +16,7 @@
 
 #include "bench/device.hpp"
 #include "core/buffer.hpp"
+#include "core/code_map.hpp"
 #include "core/cpu/simd.hpp"
 #include "core/rng.hpp"
 #include "nn/models/classifier.hpp"
@@ -168,10 +169,11 @@ void table(Bench& bench, int rounds, const std::vector<std::string>& names) {
     result["optimizers"].push_back(row);
   }
   fmt::print(
-      "bandwidth: {:.1f} GB/s, {} threads, {}; one read of the gradients: {:.2f} "
+      "bandwidth: {:.1f} GB/s, {} threads, {}, 8-bit loops in {}; one read of the gradients: "
+      "{:.2f} "
       "ms\n{}\n",
-      bandwidth, threads(), name(vector_unit()), 4 * bench.parameters() / bandwidth / 1e6,
-      result.dump());
+      bandwidth, threads(), name(vector_unit()), block8::loops().name,
+      4 * bench.parameters() / bandwidth / 1e6, result.dump());
 }
 
 }  // namespace

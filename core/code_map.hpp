@@ -20,8 +20,7 @@
 
 namespace minima {
 
-/// table[index] by a signed 32-bit offset in bytes: the form in which GCC sees that the processor's
-/// gather instruction can do it. The table is shorter than 2 GiB.
+/// table[index] by a signed 32-bit offset in bytes, as a processor's gather takes it. The table is shorter than 2 GiB.
 template <class T>
 MINIMA_HD T look_up(const T* table, u32 index) {
   const i32 offset = static_cast<i32>(index * sizeof(T));
@@ -157,10 +156,10 @@ struct Loops {
 };
 
 extern const Loops plain;
-/// The same bits in the instructions of that vector unit, in each way that may be the fastest: what a look-up in memory
-/// takes is not the same on all processors that have one.
+/// The same bits in each way that may be the fastest on that vector unit: what a gather takes is not the same on all
+/// processors. AVX-512 without VBMI has those of AVX2.
 std::vector<Loops> ways(VectorUnit unit);
-/// The fastest way of vector_unit(), by a try of some ten microseconds when it is first asked for.
+/// The fastest way of vector_unit(), by a try of some fifty microseconds when it is first asked for.
 const Loops& loops();
 
 }  // namespace block8

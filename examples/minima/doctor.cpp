@@ -1,4 +1,5 @@
 /// minima doctor: what this machine is, what it reaches, and what stands in its way.
+#include "core/code_map.hpp"
 #include "core/devices.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/verbs.hpp"
@@ -83,6 +84,7 @@ void print(const MachineInfo& machine, const Measurements& measured) {
         fmt::format("{} threads: ", machine.threads) + speed(measured.gemm_all, measured.peak_all));
   row("", fmt::format("worst error {:.2f} roundings (limit {})", measured.product_error,
                       kProductErrorLimit));
+  row("8-bit state", fmt::format("loops in {}", block8::loops().name));
   row("memory", fmt::format("{:.1f} GB/s", measured.bandwidth));
   row("huge pages", machine.huge_pages);
   row("CUDA", machine.cuda);
@@ -108,6 +110,7 @@ void doctor(const CommonOptions& common) {
     Json json = machine.to_json();
     json["peak_gflops"] = {{"one_thread", measured.peak_one}, {"all_threads", measured.peak_all}};
     json["gflops"] = {{"one_thread", measured.gemm_one}, {"all_threads", measured.gemm_all}};
+    json["block8_loops"] = block8::loops().name;
     json["bandwidth"] = measured.bandwidth;
     json["product_error"] = measured.product_error;
     json["warnings"] = list;

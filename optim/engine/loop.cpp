@@ -49,7 +49,7 @@ bool known_zero(const u8* known, std::size_t slots, i64 unit, i64& n) {
 }
 
 /// Notes in which units of n elements the state is zero, and returns whether it is in all of them. Of each slot
-/// its values and what largest_magnitude says of them.
+/// its values and what largest_magnitude says of them, which tells of block8 what is not zero without a look.
 bool note_zeros(u8* known, std::span<float* const> values, std::span<const u32> largest, i64 unit,
                 i64 n) {
   bool all = true;
@@ -68,8 +68,8 @@ struct Stretch {
 };
 
 /// What a step changes, cut into tasks: everything, or the given rows (in block8 with the rest of
-/// their blocks, which stay as they are). Long tasks, for at each one's begin nothing has been fetched ahead; rows are
-/// fewer.
+/// their blocks, which stay as they are). Tasks are long, for what a task begins with is not fetched ahead; shorter with
+/// lazy rows, which are little in all.
 std::vector<Stretch> moved_stretches(const StepView& view, std::size_t slots) {
   std::vector<Stretch> result;
   const i64 size = view.shape.size(), block = std::max<i64>(1, view.block_size(slots));
@@ -188,15 +188,11 @@ void for_pieces(const StepView& view, std::size_t slots, i64 width, i64 begin, i
     std::array<u32, kMaxSlots> largest;
     for (std::size_t k = 0; k < slots; ++k)
       largest[k] = largest_magnitude(view.slots[k], state[k], n);
-    const auto close = [&] {
+    const bool zero = known && note_zeros(known, {state.data(), slots}, largest, unit, n);
+    if (!(was_zero && zero))
       for (std::size_t k = 0; k < slots; ++k)
         close_slot(view.slots[k], at, n, state[k], largest[k]);
-    };
-    if (!was_zero) close();
-    if (!known) continue;
-    const bool zero = note_zeros(known, {state.data(), slots}, largest, unit, n);
-    if (was_zero && !zero) close();
-    known += (n + unit - 1) / unit;
+    if (known) known += (n + unit - 1) / unit;
   }
 }
 
@@ -212,11 +208,11 @@ void run(std::span<const FormulaStep> steps) {
       tasks.push_back({&step, stretch});
   }
   parallel_for(static_cast<i64>(tasks.size()), [&](i64 i) {
-    const auto& [step, stretch] = tasks[static_cast<std::size_t>(i)];
-    const StepView& view = *step->view;
+    const Task& task = tasks[static_cast<std::size_t>(i)];
+    const StepView& view = *task.step->view;
     LargestWeights weights;
-    for_pieces(view, step->slots, step->width, stretch.begin, stretch.end, Access::write,
-               [&](const Piece& piece) { step->update(piece, weights); });
+    for_pieces(view, task.step->slots, task.step->width, task.stretch.begin, task.stretch.end,
+               Access::write, [&](const Piece& piece) { task.step->update(piece, weights); });
     if (view.bad_weights && std::ranges::max(weights.lane) >= weight_limit(view.value.storage))
       std::atomic_ref(*view.bad_weights).store(1, std::memory_order_relaxed);
   });

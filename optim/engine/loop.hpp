@@ -69,7 +69,7 @@ struct TracedElement {
 /// What a formula's `constants` calls with each of them, and its letter. It may change the constant.
 using NameConstant = std::function<void(const char* letter, float& constant)>;
 
-/// The largest magnitudes of the weights that a formula has made, as bits: of those that lay in a lane of its loop.
+/// For each lane of the formula's loop the largest |weight| made so far, as bits.
 struct LargestWeights {
   alignas(64) u32 lane[2 * kLine<float>] = {};
 };

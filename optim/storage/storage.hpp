@@ -57,7 +57,7 @@ inline constexpr i64 kSmallestBlock = 16;
 /// The n values from `begin` on: in the slot's own memory where that holds floats, else in `scratch`.
 /// Those of block8 lie in one block.
 float* open_slot(const SlotView& slot, i64 begin, i64 n, float* scratch);
-/// The largest magnitude of values that become a block of block8, as bits; 0 for other storages, which do not ask.
+/// The largest magnitude of values that become a block of block8, as bits; 0 for other storages, which have no scale.
 u32 largest_magnitude(const SlotView& slot, const float* values, i64 n);
 /// Stores values, where they do not lie there already; of block8 a whole block, whose scale becomes `largest`.
 void close_slot(const SlotView& slot, i64 begin, i64 n, const float* values, u32 largest);

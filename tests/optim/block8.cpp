@@ -1,6 +1,7 @@
 /// block8's loops for each vector unit against the plain ones, and a gradient cut by value.
 #include <cmath>
 #include <cstring>
+#include <iterator>
 
 #include "core/code_map.hpp"
 #include "tests/optim/support.hpp"

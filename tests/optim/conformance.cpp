@@ -117,6 +117,40 @@ TEST_CASE("the first step is one of 32 bits whatever state is stored in, by bloc
   }
 }
 
+TEST_CASE("a tensor of several tasks moves as the tensors that it could be cut into") {
+  constexpr i64 kSize = 300007, kCut = 384 * 256;
+  for (const std::string rule : {"adamw", "sgd:momentum=0.9", "lion"})
+    for (const char* state : {"fp32", "bf16", "block8"}) {
+      const std::string spec = rule + ":state=" + state;
+      CAPTURE(spec);
+      const Model whole({{"w", {kSize}}});
+      std::vector<ParameterShape> shapes;
+      for (i64 begin = 0; begin < kSize; begin += kCut)
+        shapes.push_back({fmt::format("w{}", begin), {std::min(kCut, kSize - begin)}});
+      const Model pieces(shapes);
+      const auto piece_of = [=](const Tensor& x, std::size_t i) {
+        const i64 begin = static_cast<i64>(i) * kCut;
+        return x.rows(begin, std::min(begin + kCut, kSize)).clone();
+      };
+      for (std::size_t i = 0; i < shapes.size(); ++i) pieces[i].value = piece_of(whole[0].value, i);
+      Optimizer a = make_optimizer(spec, whole.all()), b = make_optimizer(spec, pieces.all());
+      for (int k = 0; k < 3; ++k) {
+        whole.set_gradients(k);
+        for (std::size_t i = 0; i < shapes.size(); ++i)
+          pieces[i].gradient = piece_of(whole[0].gradient.values(), i);
+        a.step(), b.step();
+      }
+      for (std::size_t i = 0; i < shapes.size(); ++i)
+        CHECK(same_bits(pieces[i].value, piece_of(whole[0].value, i)));
+    }
+}
+
+TEST_CASE("in a table of several tasks a gradient of rows is the dense one, bit for bit") {
+  for (const std::string rule : {"adamw", "sgd:momentum=0.9", "lion"})
+    for (const char* state : {"fp32", "bf16", "block8"})
+      check_rows_of(rule + ":state=" + state, {{"table", {3000, 100}}}, {0, 5, 1310, 1311, 2999});
+}
+
 TEST_CASE("every optimizer refuses bad options by name") {
   for (const std::string& name : optimizer_names()) check_refusals(name);
 }
