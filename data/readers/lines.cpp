@@ -57,14 +57,15 @@ bool Lines::at_blank_end(std::string_view blanks) {
   }
 }
 
-bool Lines::ready() {
+bool Lines::ready(std::chrono::microseconds patience) {
+  const timespec moment{0, 1000 * patience.count()};
   for (std::size_t searched = 0;;) {
     if (rest_.find('\n', searched) != rest_.npos || descriptor_ < 0 || ended_ ||
         rest_.size() > kMaxLineBytes)
       return true;
     searched = rest_.size();
     pollfd source{descriptor_, POLLIN, 0};
-    if (::poll(&source, 1, 0) <= 0) return false;
+    if (::ppoll(&source, 1, &moment, nullptr) <= 0) return false;
     refill();
   }
 }

@@ -2,6 +2,7 @@
 /// however many there are. All that reads text by lines reads it here.
 #pragma once
 
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -57,8 +58,9 @@ class Lines {
   /// end a file so. line() is not valid any more. Not asked of a stream.
   bool at_blank_end(std::string_view blanks);
   /// Whether next() will return without waiting for a stream: so a program may gather lines while
-  /// there are some, and answer at once when a person types them.
-  bool ready();
+  /// there are some, and answer at once when a person types them. It waits for as long as `patience`, below a second,
+  /// lasts: a program that writes to a pipe goes on some microseconds after there is room in it.
+  bool ready(std::chrono::microseconds patience = {});
   std::string_view line() const { return line_; }  ///< without its end; valid until next()
   std::string_view end() const { return end_; }    ///< "\n", "\r\n", or "" at the file's end
   i64 number() const { return number_; }           ///< of the line, from 1

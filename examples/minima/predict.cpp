@@ -17,10 +17,11 @@
 namespace minima {
 namespace {
 
-/// Lines, and bytes of them, that are gathered before they are answered: few enough that a stream is
-/// answered as it comes and takes little memory, many enough to keep all cores busy. They are packed
-/// into batches by their tokens.
-constexpr std::size_t kLines = 256, kBytes = 1 << 18;
+/// So many lines are gathered before they are answered, and packed into batches by their tokens: at first few, so that
+/// answers come soon, then many, for only the last of their batches is not full.
+constexpr std::size_t kFewLines = 256, kManyLines = 1024;
+/// Where they are long, fewer: bytes for each line.
+constexpr std::size_t kBytes = 1024;
 
 /// Texts one after another, from lines or rows.
 class TextSource {
@@ -46,8 +47,8 @@ class TextSource {
     example = {std::string(first), 0, std::string(second)};
     return true;
   }
-  /// Whether next() will return without waiting.
-  bool ready() { return rows_ || lines_->ready(); }
+  /// Whether next() will return without waiting, but for a moment.
+  bool ready() { return rows_ || lines_->ready(std::chrono::microseconds(300)); }
   std::vector<std::string> notes() const {
     return rows_ ? minima::notes(*rows_) : std::vector<std::string>();
   }
@@ -149,9 +150,9 @@ struct PredictVerb {
     TextSource input = source();
     std::vector<Example> texts;
     std::vector<i64> lines;
-    std::size_t bytes = 0;
+    std::size_t bytes = 0, together = kFewLines;
     const auto answer_all = [&] {  // once, also where answering fails
-      bytes = 0;
+      bytes = 0, together = kManyLines;
       if (!texts.empty()) answer(classifier, std::exchange(texts, {}), std::exchange(lines, {}));
     };
     try {
@@ -159,7 +160,7 @@ struct PredictVerb {
       for (Example text; input.next(text, line);) {
         bytes += text.text.size() + text.pair.size();
         texts.push_back(std::move(text)), lines.push_back(line);
-        if (texts.size() == kLines || bytes >= kBytes || !input.ready()) answer_all();
+        if (texts.size() == together || bytes >= together * kBytes || !input.ready()) answer_all();
       }
     } catch (const Error&) {
       answer_all();  // what came before a bad line

@@ -1,5 +1,7 @@
 #include <unistd.h>
 
+#include <thread>
+
 #include "core/utf8.hpp"
 #include "data/dataset.hpp"
 #include "data/readers/debian.hpp"
@@ -236,9 +238,10 @@ TEST_CASE("lines of a stream are taken as they are, up to the greatest length") 
   CHECK(lines.next());
   CHECK(lines.line().empty());
   CHECK_FALSE(lines.ready());  // "tw" may go on
-  send("o");
+  std::thread other([&] { send("o\n"); });
+  CHECK(lines.ready(std::chrono::milliseconds(900)));  // as soon as the other has sent it
+  other.join();
   ::close(ends[1]);
-  CHECK(lines.ready());
   CHECK(lines.next());
   CHECK(lines.line() == "two");
   CHECK(lines.number() == 3);
