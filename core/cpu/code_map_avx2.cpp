@@ -68,7 +68,7 @@ const Lines& lines(const CodeMap& map) {
 constexpr i64 kRound = 32;
 
 /// From the order in which packing within lanes of 128 bits leaves 32 bytes, by fours.
-MINIMA_AVX2 inline __m256i natural_order() { return _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7); }
+MINIMA_AVX2 inline __m256i natural_fours() { return _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7); }
 
 MINIMA_AVX2 inline __m256 multiple(__m256i F, __m256i of_F) {
   return _mm256_castsi256_ps(_mm256_add_epi32(F, of_F));
@@ -132,7 +132,7 @@ MINIMA_AVX2 i64 encode_rounds(const Lines& t, const CodeMap& map, const float* v
           _mm256_add_epi8(zero, _mm256_sign_epi8(_mm256_blendv_epi8(code, below_zero, sign), sign));
     }
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes + i),
-                        _mm256_permutevar8x32_epi32(code, natural_order()));
+                        _mm256_permutevar8x32_epi32(code, natural_fours()));
     const __m256i doubtful = _mm256_cmpeq_epi32(doubt, _mm256_setzero_si256());
     if (_mm256_movemask_epi8(doubtful)) [[unlikely]]
       plain.encode(map, values + i, kRound, divisor, codes + i);
@@ -215,7 +215,7 @@ MINIMA_AVX2 void encode_by_gathers_avx2(const CodeMap& map, const float* values,
     const __m256i code = _mm256_packus_epi16(_mm256_packus_epi32(found[0], found[1]),
                                              _mm256_packus_epi32(found[2], found[3]));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes + i),
-                        _mm256_permutevar8x32_epi32(code, natural_order()));
+                        _mm256_permutevar8x32_epi32(code, natural_fours()));
   }
   plain.encode(map, values + i, n - i, divisor, codes + i);
 }
