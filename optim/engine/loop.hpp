@@ -24,7 +24,7 @@ namespace minima {
 struct Guard {
   MINIMA_HD explicit Guard(bool on) : limit(on ? 0x5f800000u : ~0u) {}
   MINIMA_HD bool on() const { return limit != ~0u; }
-  MINIMA_HD bool passes(float g) const { return (std::bit_cast<u32>(g) & 0x7fffffffu) < limit; }
+  MINIMA_HD bool passes(float g) const { return block8::magnitude(g) < limit; }
   u32 limit;
 };
 
@@ -71,7 +71,8 @@ using NameConstant = std::function<void(const char* letter, float& constant)>;
 
 /// For each lane of the formula's loop the largest |weight| made so far, as bits.
 struct LargestWeights {
-  alignas(64) u32 lane[2 * kLine<float>] = {};
+  static constexpr i64 kLanes = 2 * kLine<float>;
+  alignas(64) u32 lane[kLanes] = {};
 };
 
 /// A formula and what it changes.
@@ -130,7 +131,7 @@ FormulaStep formula_step(const StepView& view, i64 width, const Formula& formula
           lanes[i] = size > lanes[i] ? size : lanes[i];
         }
       };
-      constexpr i64 kTogether = static_cast<i64>(std::size(LargestWeights{}.lane));
+      constexpr i64 kTogether = LargestWeights::kLanes;
       i64 k = 0;
       for (; k + kTogether <= n; k += kTogether) {
         // Of a copy that for_pieces made of other storages too: to leave that out took longer than it saves.

@@ -430,8 +430,10 @@ inline void check_rows_of(const std::string& spec, const std::vector<ParameterSh
 /// its state before each step, for somebody could have written to it.
 inline void check_rows(const std::string& name) {
   for_specs(name, [](const std::string& spec) {
-    for (i64 width : {1, 7, 300})
+    for (i64 width : {1, 7, 300}) {
+      CAPTURE(width);
       check_rows_of(spec, {{"table", {50, width}}, {"cube", {50, 2, width}}}, {0, 3, 4, 17, 49});
+    }
   });
 }
 
