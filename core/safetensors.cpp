@@ -132,7 +132,8 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path
         file_.size());
   u64 header_bytes = 0;
   file_.read(&header_bytes, 8, 0);
-  check(header_bytes <= kLargestHeader, "{}: header of {} bytes; at most {} are allowed", name,
+  check(header_bytes <= kLargestHeader,
+        "{}: not a safetensors file, or damaged: header of {} bytes; at most {} are allowed", name,
         header_bytes, kLargestHeader);
   check(header_bytes <= file_.size() - 8, "{}: header of {} bytes in a file of {}; it is cut off",
         name, header_bytes, file_.size());

@@ -77,7 +77,7 @@ bool Lines::next() {
     if (rest_.starts_with(kByteOrderMark)) rest_.remove_prefix(kByteOrderMark.size());
   }
   const auto refuse_over_long = [&, number = number_ + 1] {
-    bad_row(source_, number, "the line has more than {} bytes", kMaxLineBytes);
+    fail("{}:{}: the line has more than {} bytes", source_, number, kMaxLineBytes);
   };
   std::size_t length, searched = 0, dropped = 0;  // of an over-long line, bytes are counted only
   for (;;) {

@@ -50,9 +50,9 @@ class Lines {
   /// not.
   static Lines of_stream(int descriptor, std::string source);
 
-  /// Moves to the next line; false at the end. Throws BadRow for one that is over-long or, in a
-  /// file, not UTF-8, and stands behind it then (in a stream within it: an over-long line may have
-  /// no end); Error (run time) when reading fails.
+  /// Moves to the next line; false at the end. Throws BadRow for one of a file that is over-long or not UTF-8, and stands
+  /// behind it then; Error for one of a stream that is over-long, for it may have no end, and (run time) when reading
+  /// fails.
   bool next();
   /// Whether all that is left, of a megabyte (2^20 bytes) at most, is of these characters and ends of lines: many programs
   /// end a file so. line() is not valid any more. Not asked of a stream.

@@ -1,7 +1,10 @@
 #include "examples/minima/configuration.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
+#include <cmath>
+#include <cstdlib>
 #include <set>
 
 #include "core/file.hpp"
@@ -96,9 +99,21 @@ std::vector<std::string> words_for(const CLI::Option& option, const std::string&
           "{}: '{}' is {}; it must be a number, a word, or a list of these", source, name,
           value.dump());
     check(one != "", "{}: '{}' is empty; leave it out", source, name);
+    const std::string fault = fault_of_number(option, text_of(one));
+    check(fault.empty(), "{}: '{}': {}", source, name, fault);
     words.push_back("--" + name + "=" + text_of(one));
   }
   return words;
+}
+
+/// As a shell takes it for one word.
+std::string for_shell(const std::string& word) {
+  constexpr std::string_view kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=./:,+@%";
+  if (word.find_first_not_of(kPlain) == word.npos) return word;
+  std::string quoted = "'";
+  for (const char c : word) quoted += c == '\'' ? "'\\''" : std::string(1, c);
+  return quoted + "'";
 }
 
 bool same(const std::string& a, const std::string& b) {
@@ -143,6 +158,25 @@ void refuse_other_verb(const CLI::App& app, const CLI::App& verb, const Json& ar
 }
 
 }  // namespace
+
+std::string fault_of_number(const CLI::Option& option, const std::string& text) {
+  const std::string type = option.get_type_name();
+  const bool whole = type == "INT" || type == "UINT";
+  if (text.empty() || (!whole && type != "FLOAT")) return "";
+  errno = 0;
+  char* end = nullptr;
+  bool bent = false;
+  if (whole) {
+    std::strtoll(text.c_str(), &end, 10);
+    bent = errno == ERANGE || (type == "UINT" && text.starts_with('-'));
+  } else {
+    const double x = std::strtod(text.c_str(), &end);
+    bent = errno == ERANGE && (x == 0 || std::isinf(x));
+  }
+  if (*end != '\0')
+    return fmt::format("'{}' is no {}", shown(text), whole ? "whole number" : "number");
+  return bent ? fmt::format("{} is out of range", text) : "";
+}
 
 std::vector<std::string> with_configuration(const CLI::App& app, std::vector<std::string> words) {
   const CLI::App* verb = nullptr;
@@ -235,7 +269,7 @@ std::string changed_options(const CLI::App& verb) {
     const CLI::Option& option = *verb.get_option("--" + name);
     if (!value.is_boolean() && same(text_of(value), option.get_default_str())) continue;
     for (const std::string& word : words_for(option, name, value, "options"))
-      text += (text.empty() ? "" : " ") + word;
+      text += (text.empty() ? "" : " ") + for_shell(word);
   }
   return text;
 }

@@ -23,6 +23,7 @@ struct EvalVerb {
   CommonOptions common;
   std::string model, data, predictions;
   ReadOptions read;
+  i64 numbers = 0;
 
   /// What the labels of the file mean where a labels.txt beside it names the classes, as in training; else
   /// themselves.
@@ -48,6 +49,17 @@ struct EvalVerb {
         "label",
         data, row.line, shown(row.label), fmt::format("{}", fmt::join(some, ", ")),
         names.size() > kShown ? fmt::format(", … ({} in all)", names.size()) : "");
+  }
+
+  /// Labels that are no names but numbers of the model's classes count them in the model's order, which is seldom the
+  /// user's own.
+  void tell_of_numbers(const std::vector<std::string>& names) const {
+    constexpr std::size_t kShown = 5;
+    std::vector<std::string> meanings;
+    for (std::size_t k = 0; k < std::min(names.size(), kShown); ++k)
+      meanings.push_back(fmt::format("{} = {}", k, shown(names[k])));
+    print_note("note: {}: {} of the labels are taken as numbers of the model's classes: {}{}\n",
+               data, numbers, fmt::join(meanings, ", "), names.size() > kShown ? ", …" : "");
   }
 
   void run() {
@@ -88,8 +100,10 @@ struct EvalVerb {
       if (append) append(header.data(), header.size());
       for (Row row; rows->next(row);) {
         // A number is a name in labels.txt before it is one of the model's classes: their orders may differ.
-        const std::optional<i64> label = class_of(classes.name_of(row.label), names);
+        const std::string& name = classes.name_of(row.label);
+        const std::optional<i64> label = class_of(name, names);
         if (!label) refuse_label(row, names);
+        numbers += name != names[static_cast<std::size_t>(*label)];
         texts.push_back({std::move(row.text), *label, std::move(row.pair)});
         if (texts.size() == kTexts) evaluate_texts(append);
       }
@@ -100,6 +114,7 @@ struct EvalVerb {
     else
       write_file(predictions, evaluate_all);
     for (const std::string& note : notes(*rows)) print_note("{}: {}\n", data, note);
+    if (numbers > 0) tell_of_numbers(names);
     const i64 count = result.confusion.total();
     tell_of_cut(cut, count, "texts", classifier.max_length);
     if (common.json) {

@@ -389,7 +389,10 @@ struct InspectVerb {
         rounding.push_back(difference(values, rounded(*own, values)).relative_rms);
       }
       check(
-          !errors.common.empty() ||
+          std::ranges::any_of(errors.common,
+                              [](const StateComparison::Entry& entry) {
+                                return entry.a->storage != Storage::i32;
+                              }) ||
               std::ranges::any_of(factors, [](const FactorUse& use) { return !use.full.empty(); }),
           "inspect: --against {}: it has none of these slots; give the fp32 state of the same "
           "model",

@@ -1,6 +1,5 @@
 /// The program `minima`. Exit codes: 0 done, 1 failed at run time, 2 bad usage or input.
 #include <cerrno>
-#include <cmath>
 #include <csignal>
 #include <cstring>
 #include <filesystem>
@@ -59,26 +58,16 @@ std::string decimal(std::string number) {
   return number;
 }
 
-/// Refuses what CLI11 would bend: it reads an empty text as 0, or as not given, −1 as 2⁶⁴ − 1 where
-/// no sign is taken, a whole number too large as the largest there is, and 1e-400 as 0.
+/// Refuses what CLI11 would bend (fault_of_number); it reads an empty text as 0, or as not given.
 void refuse_bent_values(CLI::App& app) {
   for (CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; }))
     for (CLI::Option* option : verb->get_options()) {
       if (option->get_items_expected_max() == 0) continue;  // a flag
       const std::string type = option->get_type_name();
       if (type == "INT" || type == "UINT") option->transform(decimal);
-      option->check([type](const std::string& text) -> std::string {
+      option->check([option](const std::string& text) -> std::string {
         if (text.empty()) return "is empty; leave it out or give a value";
-        errno = 0;
-        bool bent = false;
-        if (type == "FLOAT") {
-          const double x = std::strtod(text.c_str(), nullptr);
-          bent = errno == ERANGE && (x == 0 || std::isinf(x));
-        } else if (type == "INT" || type == "UINT") {
-          std::strtoll(text.c_str(), nullptr, 0);
-          bent = errno == ERANGE || (type == "UINT" && text.starts_with('-'));
-        }
-        return bent ? fmt::format("{} is out of range", text) : "";
+        return minima::fault_of_number(*option, text);
       });
     }
 }

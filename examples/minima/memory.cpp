@@ -88,9 +88,14 @@ struct MemoryVerb {
       check(model.ends_with(".json"),
             "memory: --model '{}' is no directory, no .json file and none of the presets {}", model,
             fmt::format("{}", fmt::join(presets, ", ")));
-    const auto config = nn::EncoderConfig::from_json(read_json(file), file.string());
-    check_limits(config, file.string());
-    return config;
+    const Json json = read_json(file);
+    try {
+      const auto config = nn::EncoderConfig::from_json(json, file.string());
+      check_limits(config, file.string());
+      return config;
+    } catch (const Error& error) {
+      fail("{} (of other models, memory counts a like one by its size: --scale 7b)", error.what());
+    }
   }
 
   nn::EncoderConfig config() const {
@@ -405,7 +410,8 @@ void add_memory(CLI::App& app) {
                   "optimizers with their options: adamw,came:state=block8 (default: all)");
   verb.add_option("--state-table", o.state_table,
                   "of one optimizer: every tensor of its state, how it is stored and why");
-  verb.add_option("--fits", o.fits, "memory in GB: say of each optimizer whether training fits");
+  verb.add_option("--fits", o.fits,
+                  "memory in GB (of 2^30 bytes): say of each optimizer whether training fits");
   verb.add_flag("--measure", o.measure,
                 "allocate, take one real step for each optimizer, and compare");
   verb.add_option("--threads", o.common.threads, "threads that compute (0: all cores)");

@@ -97,11 +97,12 @@ void tell_of_pairs(const TextClassifier& classifier, const std::string& model, b
                option);
 }
 
-std::pair<std::string_view, std::string_view> pair_of(const std::string& verb, const Lines& input) {
+std::pair<std::string_view, std::string_view> pair_of(const Lines& input) {
   const std::string_view line = input.line();
   const auto tabs = std::ranges::count(line, '\t');
-  check(tabs == 1, "{}: line {} has {}; --pairs takes text<TAB>text", verb, input.number(),
-        tabs == 0 ? "no tab" : fmt::format("{} tabs", tabs));
+  if (tabs != 1)
+    bad_row(input.source(), input.number(), "the line has {}; --pairs takes text<TAB>text",
+            tabs == 0 ? "no tab" : fmt::format("{} tabs", tabs));
   const std::size_t tab = line.find('\t');
   return {line.substr(0, tab), line.substr(tab + 1)};
 }
@@ -300,7 +301,8 @@ void TrainingVerbOptions::resolve(const CommonOptions& common) {
   training.seed = common.seed;
   task.device = common.place();
   if (is_preset(task.model) && is_folder(task.model))
-    print_note("--model {0} is the preset; the folder of that name is --model ./{0}\n", task.model);
+    print_note("note: --model {0} is the preset; the folder of that name is --model ./{0}\n",
+               task.model);
   training.batch = tokens ? BatchSize::of_tokens(*tokens) : BatchSize::of_texts(batch.value_or(32));
   training.non_finite = choice_of<NonFinite>(non_finite);
   training.precision = choice_of<Precision>(precision);

@@ -47,8 +47,8 @@ std::optional<Casing> chosen_casing(bool cased, bool uncased);
 void tell_of_pairs(const TextClassifier& classifier, const std::string& model, bool pairs,
                    const std::string& option);
 
-/// The two texts of a line, text<TAB>text. Throws Error, naming verb and line, for none or several tabs.
-std::pair<std::string_view, std::string_view> pair_of(const std::string& verb, const Lines& input);
+/// The two texts of a line, text<TAB>text. Throws BadRow for none or several tabs.
+std::pair<std::string_view, std::string_view> pair_of(const Lines& input);
 
 /// Says on standard error where a vocabulary does not know many of the words that are to be learned from.
 void tell_of_unknown(const Task& task);

@@ -30,7 +30,8 @@ class TextSource {
   TextSource(Lines lines, bool pairs) : lines_(std::move(lines)), pairs_(pairs) {}
   explicit TextSource(std::unique_ptr<RowReader> rows) : rows_(std::move(rows)) {}
 
-  /// The next text, and the line that it begins in; false at the end.
+  /// The next text, and the line that it begins in; false at the end. Throws BadRow for a line that is none, and stands
+  /// behind it.
   bool next(Example& example, i64& line) {
     if (rows_) {
       Row row;
@@ -43,7 +44,7 @@ class TextSource {
     line = lines_->number();
     example = {std::string(lines_->line()), 0};
     if (!pairs_) return true;
-    const auto [first, second] = pair_of("predict", *lines_);
+    const auto [first, second] = pair_of(*lines_);
     example = {std::string(first), 0, std::string(second)};
     return true;
   }
@@ -75,27 +76,33 @@ struct PredictVerb {
 
   i64 answered = 0;
   i64 cut = 0;
-  Count empty, no_utf8;
+  i64 bad_lines = 0;
+  std::string first_bad;
+  Count empty, unknown, no_utf8;
 
   TextSource source() const {
     if (data.empty()) {
-      check(read == ReadOptions(),
-            "predict: --text-column, --pair-column, --no-header, --delimiter, --skip-bad-rows and "
-            "--plain-text are for a file; standard input is lines (--pairs: text<TAB>text)");
+      ReadOptions of_lines;
+      of_lines.skip_bad_rows = read.skip_bad_rows;
+      check(read == of_lines,
+            "predict: --text-column, --pair-column, --no-header, --delimiter and --plain-text are "
+            "for a file; standard input is lines (--pairs: text<TAB>text)");
       return {Lines::of_stream(STDIN_FILENO, "standard input"), pairs};
     }
-    if (is_plain_text(data, read)) {
-      check(!read.skip_bad_rows,
-            "predict: every line of plain text gets a label: --skip-bad-rows is for tables");
-      return {open_plain_text(data, read), pairs};
-    }
+    if (is_plain_text(data, read)) return {open_plain_text(data, read), pairs};
     check(!pairs, "predict: --pairs is for lines; name the column of second texts: --pair-column");
     return TextSource(open_unlabelled_rows(data, read));
+  }
+
+  static void flush() {
+    if (std::fflush(stdout) != 0)
+      fail_at_run_time("standard output cannot be written: {}", std::strerror(errno));
   }
 
   void answer(const TextClassifier& classifier, const std::vector<Example>& texts,
               const std::vector<i64>& lines) {
     const TokenizedSplit split = tokenize(classifier.tokenizer, texts, classifier.max_length);
+    const auto& [pad, unk, cls, sep, mask] = classifier.tokenizer.vocabulary().special();
     const Tensor logits = predict(*classifier.model, split);
     const i64 labels = classifier.model->config.labels;
     cut += split.cut;
@@ -107,7 +114,14 @@ struct PredictVerb {
       if (!std::all_of(row, row + labels, [](float logit) { return std::isfinite(logit); }))
         fail_at_run_time("line {}: a logit is not finite; the weights of {} are damaged", line,
                          model);
-      if (split.length(i) <= (text.pair.empty() ? 2 : 3)) empty.add(line);  // [CLS] and [SEP] alone
+      const i64 words = split.length(i) - (text.pair.empty() ? 2 : 3);  // but for [CLS] and [SEP]
+      i64 unknown_words = 0;
+      for (i64 t = split.offsets[i]; t < split.offsets[i + 1]; ++t)
+        unknown_words += split.tokens[t] == unk;
+      if (words <= 0)
+        empty.add(line);
+      else if (unknown_words == words)
+        unknown.add(line);
       if (find_invalid_utf8(text.text) != std::string::npos ||
           find_invalid_utf8(text.pair) != std::string::npos)
         no_utf8.add(line);
@@ -124,8 +138,14 @@ struct PredictVerb {
       if (!data.empty()) document["line"] = line;
       fmt::print("{}\n", document.dump());
     }
-    if (std::fflush(stdout) != 0)
-      fail_at_run_time("standard output cannot be written: {}", std::strerror(errno));
+    flush();
+  }
+
+  /// What a bad line gets in place of a label, so that answers keep the order of lines.
+  void answer(const BadRow& bad) {
+    fmt::print("{}\n", common.json ? Json{{"error", bad.what()}}.dump() : "");
+    flush();
+    if (bad_lines++ == 0) first_bad = bad.what();
   }
 
   /// Of what an answer says little.
@@ -137,6 +157,7 @@ struct PredictVerb {
                    count.first);
     };
     tell(empty, "no word in it, so that its label says nothing");
+    tell(unknown, "no word that the vocabulary knows, so that its label says nothing");
     tell(no_utf8, "not valid UTF-8, and what is not was left out");
   }
 
@@ -155,18 +176,22 @@ struct PredictVerb {
       bytes = 0, together = kManyLines;
       if (!texts.empty()) answer(classifier, std::exchange(texts, {}), std::exchange(lines, {}));
     };
-    try {
-      i64 line = 0;
-      for (Example text; input.next(text, line);) {
+    i64 line = 0;
+    for (Example text;;) try {
+        if (!input.next(text, line)) break;
         bytes += text.text.size() + text.pair.size();
         texts.push_back(std::move(text)), lines.push_back(line);
         if (texts.size() == together || bytes >= together * kBytes || !input.ready()) answer_all();
+      } catch (const Error& error) {
+        answer_all();  // what came before
+        const auto* const bad = dynamic_cast<const BadRow*>(&error);
+        if (!bad || !read.skip_bad_rows) throw;
+        answer(*bad);
       }
-    } catch (const Error&) {
-      answer_all();  // what came before a bad line
-      throw;
-    }
     answer_all();
+    if (bad_lines > 0)
+      print_note("{} bad {} without a label, the first: {}\n", bad_lines,
+                 bad_lines == 1 ? "line" : "lines", first_bad);
     for (const std::string& note : input.notes()) print_note("{}: {}\n", data, note);
     tell_of_poor_texts(classifier.max_length);
   }
@@ -180,7 +205,9 @@ void add_predict(CLI::App& app) {
   verb.footer(
       "A label a line, in the order of the texts; --json: label, probabilities and, of a file, the "
       "line that the\n"
-      "text begins in. A line has at most a megabyte (2^20 bytes).");
+      "text begins in. --skip-bad-rows leaves out bad rows of a table; a bad line gets an empty "
+      "answer,\n"
+      "or {\"error\": …}. A line has at most a megabyte (2^20 bytes).");
   const auto options = std::make_shared<PredictVerb>();
   verb.add_option("model,--model", options->model, "model directory")->required();
   verb.add_option("data", options->data,

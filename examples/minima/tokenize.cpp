@@ -98,7 +98,7 @@ struct TokenizeVerb {
   void encode(const Tokenizer& tokenizer, const Lines& input, const EncodeOptions& options,
               Encoding& encoding) const {
     std::string_view a = input.line(), b;
-    if (pairs) std::tie(a, b) = pair_of("tokenize", input);
+    if (pairs) std::tie(a, b) = pair_of(input);
     try {
       tokenizer.encode(a, b, options, encoding);
     } catch (const Error& error) {

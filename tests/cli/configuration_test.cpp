@@ -66,6 +66,9 @@ TEST_CASE(
       {"train --optimizer ADAMW", {"'ADAMW'", "'adamw'"}},
       {"train --lr 1e-400", {"--lr", "1e-400 is out of range"}},
       {"train --clip 1e400", {"--clip", "1e400 is out of range"}},
+      {"train --epochs two", {"--epochs: 'two' is no whole number"}},
+      {"train --dim 1e2", {"--dim: '1e2' is no whole number"}},
+      {"train --lr 1e-3x", {"--lr: '1e-3x' is no number"}},
       {"train --lr=-1", {"lr", "-1"}},
       {"train --lr nan", {"lr", "nan"}},
       {"train --switch 50%", {"an optimizer must follow", "50%:adamw8bit"}},
@@ -91,7 +94,7 @@ TEST_CASE(
       {"train --config list.json", {"list.json", "no JSON object"}},
       {"train --config kind.json", {"kind.json", "'epochs'", "a number, a word"}},
       {"train --config flag.json", {"flag.json", "'cased'", "true or false"}},
-      {"train --config value.json", {"--epochs", "many"}},
+      {"train --config value.json", {"value.json: 'epochs': 'many' is no whole number"}},
       {"train --config broken.json",
        {"broken.json: not valid JSON: line 2, column 16, after '  \"epochs\": tru}'"}},
       {"train --config short.json", {"short.json: not valid JSON: it ends too early"}},
@@ -201,11 +204,11 @@ TEST_CASE(
     shell.write("options.json", options);
     check_refused(shell, "train --data nowhere.tsv --config options.json", words);
   };
-  refused(R"({"lr": 1e-400})", {"--lr: 1e-400 is out of range"});
-  refused(R"({"lr":-1e-400})", {"--lr: -1e-400 is out of range"});
+  refused(R"({"lr": 1e-400})", {"options.json: 'lr': 1e-400 is out of range"});
+  refused(R"({"lr":-1e-400})", {"options.json: 'lr': -1e-400 is out of range"});
   refused(R"({"lr": 1e400})", {"options.json", "1e400"});
-  refused(R"({"epochs": 1e1})", {"--epochs", "1e1"});
-  refused(R"({"epochs": 99999999999999999999})", {"--epochs: 99999999999999999999 is out of"});
+  refused(R"({"epochs": 1e1})", {"options.json: 'epochs': '1e1' is no whole number"});
+  refused(R"({"epochs": 99999999999999999999})", {"'epochs': 99999999999999999999 is out of"});
   refused(R"({"json": 1})", {"'json'", "true or false"});
   refused(R"({"epochs": 01})", {"options.json: not valid JSON"});
   refused("12", {"options.json: is no JSON object"});
@@ -300,12 +303,13 @@ TEST_CASE(
   const Shell shell;
   shell.write("options.json",
               R"({"model": "tiny", "dim": 16, "hidden": 16, "max-length": 16, "threads": 1,
-                                  "epochs": 3, "optimizer": "lion", "group": ["bias:lr=0", "embeddings:lr=1e-5"]})");
+                                  "epochs": 3, "optimizer": "lion", "group": ["bias:lr=0", "embeddings|norm:lr=1e-5"]})");
   const Answer answer = shell.minima("train --config options.json --epochs 1 --batch 64 --out run");
   CAPTURE(answer.err);
   REQUIRE(answer.code == 0);
   CHECK(answer.err.find("--optimizer=lion") != std::string::npos);
-  CHECK(answer.err.find("--group=bias:lr=0 --group=embeddings:lr=1e-5") != std::string::npos);
+  CHECK(answer.err.find("--group=bias:lr=0 '--group=embeddings|norm:lr=1e-5'") !=
+        std::string::npos);
   CHECK(answer.err.find("; all are in run/run.json") != std::string::npos);
   CHECK(answer.err.find("--warmup") == std::string::npos);  // as it is by default
   const Json run = read_json(shell.folder / "run/run.json");

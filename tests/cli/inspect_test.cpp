@@ -10,8 +10,9 @@ using namespace minima::test;
 
 TEST_CASE("inspect opens the state that train wrote, compares two, and refuses what is none") {
   const Shell shell;
-  for (const auto& [optimizer, run] :
-       {std::pair{"adamw", "whole"}, {"adamw8bit:min_8bit_size=0", "eight"}}) {
+  for (const auto& [optimizer, run] : {std::pair{"adamw", "whole"},
+                                       {"adamw8bit:min_8bit_size=0", "eight"},
+                                       {"sgd:momentum=0.9", "third"}}) {
     const Answer trained =
         shell.minima(fmt::format("train --optimizer {} --out {}{}", optimizer, run, kTiny));
     CAPTURE(trained.err);
@@ -53,11 +54,12 @@ TEST_CASE("inspect opens the state that train wrote, compares two, and refuses w
         {"inspect bent.safetensors", "checksum"},
         {"inspect whole/final/model.safetensors", "not an optimizer's state"},
         {"inspect nowhere", "nowhere"},
-        {"inspect .", "./eight, ./whole"},
+        {"inspect .", "./eight, ./third, ./whole"},
         {"memory --model whole", "whole: is a run's folder; its model is whole/final"},
         {"inspect whole/final --slot exp_avg_sqr", "did you mean 'exp_avg_sq'?"},
         {"inspect whole/final --parameter nothing", "nothing"},
-        {"inspect whole/final --against eight/final", "fp32"}}) {
+        {"inspect whole/final --against eight/final", "fp32"},
+        {"inspect third/final --against whole/final", "it has none of these slots"}}) {
     CAPTURE(arguments);
     const Answer refused = shell.minima(arguments);
     CAPTURE(refused.err);

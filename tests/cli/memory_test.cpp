@@ -99,7 +99,7 @@ TEST_CASE("memory refuses what it cannot count, in one line") {
   refused("--model smal", {"smal", "small"});
   refused("--model missing.json", {"missing.json"});
   refused("--model empty", {"empty/config.json"});
-  refused("--model gpt.json", {"gpt.json", "'gpt2'", "'distilbert'", "'bert'"});
+  refused("--model gpt.json", {"gpt.json", "'gpt2'", "'distilbert'", "'bert'", "--scale 7b"});
   refused("--model bert.json", {"bert.json", "'max_position_embeddings'"});
   refused("--model deep.json", {"deep.json", "'n_layers'", "5000", "1000"});
   refused("--model wide.json", {"wide.json", "'dim'", "99999999999", "2147483648"});

@@ -76,7 +76,6 @@ TEST_CASE("predict labels the texts of a file as it does lines, and says in whic
   for (const auto& [arguments, told] : {std::pair("more.tsv", "without the column 'text'"),
                                         {"--text-column body", "are for a file"},
                                         {"lines.txt --no-header", "are for tables"},
-                                        {"lines.txt --skip-bad-rows", "is for tables"},
                                         {"table.csv --pairs", "--pair-column"}}) {
     const Answer refused = shell.minima(std::string("predict run/final ") + arguments);
     CHECK(refused.code == 2);
@@ -89,14 +88,16 @@ TEST_CASE("predict says how many texts are cut, have no word, or are not UTF-8")
   REQUIRE(shell.minima(std::string("train --out run") + kTiny).code == 0);
   std::string many;
   for (int i = 0; i < 40; ++i) many += "parcel ";
-  const Answer answer =
-      shell.minima("predict run/final", "my parcel\n\n" + many + "\n \ncaf\xE9 is late\n");
+  const Answer answer = shell.minima("predict run/final",
+                                     "my parcel\n\n" + many + "\n \ncaf\xE9 is late\n荷物 配達\n");
   CHECK(answer.code == 0);
-  CHECK(std::ranges::count(answer.out, '\n') == 5);
+  CHECK(std::ranges::count(answer.out, '\n') == 6);
   for (const char* note :
-       {"1 of 5 texts are cut at 16 tokens",
-        "2 of 5 texts: no word in it, so that its label says nothing (the first in line 2)",
-        "1 of 5 texts: not valid UTF-8, and what is not was left out (the first in line 5)"})
+       {"1 of 6 texts are cut at 16 tokens",
+        "2 of 6 texts: no word in it, so that its label says nothing (the first in line 2)",
+        "1 of 6 texts: no word that the vocabulary knows, so that its label says nothing (the "
+        "first in line 6)",
+        "1 of 6 texts: not valid UTF-8, and what is not was left out (the first in line 5)"})
     CHECK(answer.err.find(note) != std::string::npos);
   CHECK(shell.minima("predict run/final", "my parcel\n").err.empty());
   CHECK(

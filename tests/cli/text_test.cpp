@@ -57,8 +57,19 @@ TEST_CASE("predict takes pairs of texts from a model that has learned from pairs
     CHECK(answer.err.find(words) != std::string::npos);
     CHECK(std::ranges::count(answer.out, '\n') == std::ranges::count(answered, '\n'));
   };
-  refused("red\tred\nred\n", "red\n", "line 2 has no tab; --pairs takes text<TAB>text");
-  refused("red\tred\tred\n", "", "line 1 has 2 tabs");
+  refused("red\tred\nred\n", "red\n",
+          "standard input:2: the line has no tab; --pairs takes text<TAB>text");
+  refused("red\tred\tred\n", "", "standard input:1: the line has 2 tabs");
+  // On request it goes on, and an answer's line is its text's.
+  const std::string lines = "red\tred\nred\nblue\tblue\n";
+  const Answer all = shell.minima("predict run/final --pairs --skip-bad-rows", lines);
+  CHECK(all.code == 0);
+  CHECK(std::ranges::count(all.out, '\n') == 3);
+  CHECK(all.out.find("\n\n") != std::string::npos);
+  CHECK(all.err.find("1 bad line without a label, the first: standard input:2: the line has no "
+                     "tab") != std::string::npos);
+  const Answer json = shell.minima("predict run/final --pairs --skip-bad-rows --json", lines);
+  CHECK(json.out.find("\n{\"error\":\"standard input:2: the line has no tab") != std::string::npos);
   for (const char* verb : {"predict run/final", "eval run/final pairs.tsv --text-column first"}) {
     const Answer single = shell.minima(verb, "red\n");
     CAPTURE(single.err);

@@ -33,8 +33,8 @@ TEST_CASE("tokenize answers each line with ids, tokens and offsets in characters
   };
   refused("", "", {"--vocab"});
   refused("--vocab none.txt", "", {"none.txt"});
-  refused("--vocab vocab.txt --pairs", "un\tun\nun\n", {"line 2", "no tab"});
-  refused("--vocab vocab.txt --pairs", "un\tun\nun\tun\tun\n", {"line 2", "2 tabs"});
+  refused("--vocab vocab.txt --pairs", "un\tun\nun\n", {"standard input:2", "no tab"});
+  refused("--vocab vocab.txt --pairs", "un\tun\nun\tun\tun\n", {"standard input:2", "2 tabs"});
   refused("--vocab vocab.txt --max-length 1", "un\n", {"line 1", "maximum length of 1"});
   refused("--vocab vocab.txt --truncation only_first", "", {"--max-length"});
   refused("--vocab vocab.txt --max-length 9 --truncation only_second", "", {"--pairs"});
