@@ -185,7 +185,13 @@ StepRecord Accelerator::step() {
   {
     time_.move(report.watch_seconds, TimeSpent::Part::steps, TimeSpent::Part::logging);
     const TimeSpent::During watching(time_, TimeSpent::Part::logging);
-    for (const Alarm& alarm : watch_.observe(step_, lr_factor, report)) ring(alarm);
+    for (Alarm& alarm : watch_.observe(step_, lr_factor, report)) {
+      alarm.eight_bit =
+          std::ranges::any_of(optimizer_->state().slots, [&](const PlannedSlot& slot) {
+            return slot.parameter == alarm.tensor && slot.storage == Storage::block8;
+          });
+      ring(alarm);
+    }
     if (!bad_ && !std::exchange(gradients_seen_, true))
       for (const Parameter* parameter : parameters_)
         if (parameter->trainable && !parameter->gradient)

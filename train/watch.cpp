@@ -34,22 +34,31 @@ std::string Alarm::text() const {
   const std::string what =
       fmt::format("step {}: {} {} {:.3g}{}", step, who, of == Of::ratio ? "moves by" : "is", value,
                   of == Of::ratio ? " of its size" : "");
-  return usual > 0 && std::isfinite(value / usual)
-             ? fmt::format("{}, {:.3g} times the usual {:.3g}", what, value / usual, usual)
-             : what;
+  const std::string spike =
+      usual > 0 && std::isfinite(value / usual)
+          ? fmt::format(", {:.3g} times the usual {:.3g}", value / usual, usual)
+          : "";
+  return what + spike +
+         (eight_bit ? "; the optimizer's option fp32=NAME keeps its state, now in 8 bits, in 32"
+                    : "");
 }
 
 Json Alarm::to_json() const {
   return {{"step", step},     {"of", kKinds[static_cast<std::size_t>(of)]},
           {"tensor", tensor}, {"value", value},
-          {"usual", usual},   {"text", text()}};
+          {"usual", usual},   {"eight_bit", eight_bit},
+          {"text", text()}};
 }
 
 Alarm Alarm::from_json(const Json& json) {
   const auto* const of = std::ranges::find(kKinds, json.at("of").get<std::string>());
   check(of != kKinds.end(), "alarm: there is none of '{}'", shown(json["of"].get<std::string>()));
-  return {count_at(json, "step"), static_cast<Of>(of - kKinds.begin()),
-          json.at("tensor").get<std::string>(), number_at(json, "value"), number_at(json, "usual")};
+  return {count_at(json, "step"),
+          static_cast<Of>(of - kKinds.begin()),
+          json.at("tensor").get<std::string>(),
+          number_at(json, "value"),
+          number_at(json, "usual"),
+          json.value("eight_bit", false)};
 }
 
 bool Watch::History::rings(double value, double lr_factor, double& usual, bool too_large) {

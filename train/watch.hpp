@@ -38,8 +38,10 @@ struct Alarm {
   Of of;
   std::string tensor;           ///< of a ratio, and without a gradient
   double value = 0, usual = 0;  ///< and the running median
+  /// The tensor's state is stored in 8 bits: a second moment that rounds to 0 makes a step long.
+  bool eight_bit = false;
 
-  /// "step 120: classifier.weight moves by 0.31 of its size, 25 times the usual 0.012".
+  /// "step 120: classifier.weight moves by 0.31 of its size, 25 times the usual 0.012", and the way out of 8 bits.
   std::string text() const;
   Json to_json() const;
   /// What to_json gave. Throws Error or Json::exception for JSON of another form.

@@ -330,23 +330,30 @@ TEST_CASE("a tensor that suddenly moves far beside its size rings once, and no o
   TrainingOptions options = short_training();
   options.epochs = 6;  // 36 steps
   options.watch = 1;
-  nn::Classifier model(small_task().config);
-  model.initialize(1);
-  Optimizer optimizer = make_optimizer("adamw:lr=1e-4", decay_groups(model.parameters()));
-  Callback observer;
-  observer.step = [&](const StepRecord& record, i64) {
-    if (record.step != 20) return;
-    for (Parameter* parameter : model.parameters())
-      if (parameter->name == "pre_classifier.weight")
-        for (float& w : parameter->value.span<float>()) w *= 0.01f;
-  };
-  Trainer trainer(classification(model, small_task().data, options), optimizer, options);
-  trainer.callbacks.push_back(observer);
-  const TrainingResult result = trainer.run();
-  REQUIRE(result.alarms.size() == 1);
-  CHECK(result.alarms[0].tensor == "pre_classifier.weight");
-  CHECK(result.alarms[0].step == 21);
-  CHECK(result.alarms[0].value > 10 * result.alarms[0].usual);
+  for (const std::string storage : {"", ":block8=pre_classifier.weight"}) {
+    CAPTURE(storage);
+    nn::Classifier model(small_task().config);
+    model.initialize(1);
+    Optimizer optimizer =
+        make_optimizer("adamw:lr=1e-4" + storage, decay_groups(model.parameters()));
+    Callback observer;
+    observer.step = [&](const StepRecord& record, i64) {
+      if (record.step != 20) return;
+      for (Parameter* parameter : model.parameters())
+        if (parameter->name == "pre_classifier.weight")
+          for (float& w : parameter->value.span<float>()) w *= 0.01f;
+    };
+    Trainer trainer(classification(model, small_task().data, options), optimizer, options);
+    trainer.callbacks.push_back(observer);
+    const TrainingResult result = trainer.run();
+    REQUIRE(result.alarms.size() == 1);
+    CHECK(result.alarms[0].tensor == "pre_classifier.weight");
+    CHECK(result.alarms[0].step == 21);
+    CHECK(result.alarms[0].value > 10 * result.alarms[0].usual);
+    const std::string told = Alarm::from_json(result.alarms[0].to_json()).text();
+    CHECK(told.ends_with("option fp32=NAME keeps its state, now in 8 bits, in 32") ==
+          !storage.empty());
+  }
 }
 
 TEST_CASE("a group's options reach the optimizer, also the one that takes over") {
