@@ -59,7 +59,7 @@ struct RunningMeans {
         team, to, 0,
         [floor](double mean, float R) MINIMA_INLINE {
           const double of = larger(mean, floor);
-          return of > 0 ? static_cast<double>(R) / of : 0.0;
+          return of == 0 ? 0.0 : static_cast<double>(R) / of;  // NaN stays, as in torch
         },
         [](float C) MINIMA_INLINE { return C; });
   }

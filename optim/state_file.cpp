@@ -80,7 +80,12 @@ void Optimizer::load(const std::filesystem::path& path) {
           found->value("storage", "") != slot["storage"],
           "{}: '{}' is stored as {} there, as {} here; make the optimizer with the file's storage",
           path.string(), key, found->dump(), slot.dump());
-  assign(state.tensors);
+  try {
+    assign(state.tensors);
+  } catch (const Error& error) {
+    if (error.fault != Fault::input) throw;
+    fail("{}: {}", path.string(), error.what());
+  }
 }
 
 }  // namespace minima

@@ -130,6 +130,9 @@ struct ExplainVerb {
     const double lr_factor = options.step.lr_factor;
     check(lr_factor >= 0 && std::isfinite(lr_factor),
           "explain: --lr-factor is {}; it must be a number of at least 0", lr_factor);
+    for (const auto& [name, limit] :
+         {std::pair{"clip", options.step.clip_norm}, {"clip-value", options.step.clip_value}})
+      check(limit >= 0, "explain: --{} is {}; it must be at least 0 (0: not clipped)", name, limit);
     const Tensor value = initial();
     options.element = element_of(value.shape());
     const Shape sizes = value.shape();

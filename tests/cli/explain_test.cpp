@@ -18,6 +18,9 @@ TEST_CASE("explain shows a step with its formulas, and refuses what does not fit
   const Answer text = shell.minima("explain adamw:lr=0.1 --weight 0.5 --gradient 0.2");
   CHECK(text.out.find("= 0.9 * 0 + 0.1 * 0.2") != std::string::npos);
   CHECK(text.out.find("adamw: lr 0.1, beta1 0.9, beta2 0.999") == 0);
+  for (const char* option : {"clip", "clip-value"})
+    check_refused(shell, fmt::format("explain adamw --{}=-1", option),
+                  {fmt::format("explain: --{} is -1; it must be at least 0", option)}, "");
   const Answer own = shell.minima("explain adafactor --weight '1,2;3,4' --lr-factor 0.5");
   CHECK(own.code == 0);
   CHECK(own.err ==

@@ -64,6 +64,8 @@ MUTANTS = [
      "return larger(rms / threshold, 1.0)", "return smaller(rms / threshold, 1.0)"),
     ("Adafactor: NaN is not clipped", "optim/factored.hpp",
      "return larger(rms / threshold, 1.0)", "return larger(1.0, rms / threshold)"),
+    ("the moment itself: a mean that is NaN makes it 0", "optim/factored.hpp",
+     "return of == 0 ? 0.0 :", "return !(of > 0) ? 0.0 :"),
     ("chunks of rows: of the wrong matrix of a batch", "optim/engine/matrix_pass.cpp",
      "sums + chunk / per_matrix * width", "sums + chunk % per_matrix * width"),
     ("RMS(u): of the first matrix of a batch", "optim/factored.hpp",

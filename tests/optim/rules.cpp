@@ -142,6 +142,12 @@ TEST_CASE("an update that is not a number anywhere moves no weight unclipped, bu
     const float* v = model[0].value.data<float>();
     CHECK(std::isnan(v[0]));
     CHECK(std::isnan(v[1]) == (std::string(spec) != "adafactor-torch"));
+    const Model matrix({{"w", {3, 2}}});
+    Optimizer of_matrix = make_optimizer(spec, matrix.all());
+    matrix[0].gradient =
+        Tensor::from(std::vector{std::nanf(""), 1.0f, 1.0f, 1.0f, 2.0f, 1.0f}).reshape({3, 2});
+    of_matrix.step();
+    for (const float w : matrix[0].value.span<float>()) CHECK(std::isnan(w));
   }
 }
 

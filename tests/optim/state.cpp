@@ -73,14 +73,16 @@ TEST_CASE(
   stepped("adamw", other).save(file());
   Optimizer optimizer = stepped("adamw", model);
   const Optimizer reference = stepped("adamw", same);
-  CHECK(load_error(optimizer) ==
-        "optimizer state: it belongs to another model, optimizer or storage than this adamw:"
-        "\n  missing: b/exp_avg (f32 [4])\n  missing: b/exp_avg_sq (f32 [4])\n  missing: b/step "
-        "(i32 [])"
-        "\n  other: w/exp_avg is f32 [2, 3] there, f32 [4, 3] here"
-        "\n  other: w/exp_avg_sq is f32 [2, 3] there, f32 [4, 3] here"
-        "\n  too many: gone/exp_avg (f32 [4])\n  too many: gone/exp_avg_sq (f32 [4])"
-        "\n  too many: gone/step (i32 [])");
+  CHECK(
+      load_error(optimizer) ==
+      file().string() +
+          ": optimizer state: it belongs to another model, optimizer or storage than this adamw:"
+          "\n  missing: b/exp_avg (f32 [4])\n  missing: b/exp_avg_sq (f32 [4])\n  missing: b/step "
+          "(i32 [])"
+          "\n  other: w/exp_avg is f32 [2, 3] there, f32 [4, 3] here"
+          "\n  other: w/exp_avg_sq is f32 [2, 3] there, f32 [4, 3] here"
+          "\n  too many: gone/exp_avg (f32 [4])\n  too many: gone/exp_avg_sq (f32 [4])"
+          "\n  too many: gone/step (i32 [])");
   check_same_state(optimizer, reference);
 
   stepped("adam", same).save(file());
