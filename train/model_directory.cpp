@@ -1,7 +1,10 @@
 #include "train/model_directory.hpp"
 
+#include <cmath>
+
 #include "core/file.hpp"
 #include "core/folder.hpp"
+#include "core/utf8.hpp"
 #include "data/tokenizer_files.hpp"
 #include "nn/models/weights.hpp"
 
@@ -29,9 +32,12 @@ i64 max_length_of(const std::filesystem::path& directory, const nn::EncoderConfi
   if (!json.contains("model_max_length") || json["model_max_length"].is_null())
     return config.positions;
   const Json& length = json["model_max_length"];
-  check(length.is_number() && length >= 2, "{}: 'model_max_length' is {}; it must be at least 2",
-        file.string(), length.dump());
-  return length < config.positions ? length.get<i64>() : config.positions;
+  const double tokens = length.is_number() ? length.get<double>() : 0;
+  check(tokens >= 2 && std::trunc(tokens) == tokens,
+        "{}: 'model_max_length' is {}; it must be a whole number from 2", file.string(),
+        shown(length.dump()));
+  const auto positions = static_cast<double>(config.positions);
+  return static_cast<i64>(std::min(tokens, positions));
 }
 
 /// The model, and what was found for it. Where `not_the_last_layer` says why, that is not taken.

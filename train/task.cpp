@@ -66,9 +66,11 @@ Tokenizer tokenizer_for(const TaskOptions& options, const nn::EncoderConfig& con
     texts.push_back(example.text);
     if (!example.pair.empty()) texts.push_back(example.pair);
   }
-  return Tokenizer(
-      train_vocabulary(texts, {.size = options.vocabulary.value_or(8000), .casing = casing}),
-      casing);
+  const i64 size = options.vocabulary.value_or(8000);
+  // Chinese has some thousands of characters.
+  const i64 alphabet = std::max(VocabularyOptions().alphabet, size / 4);
+  return Tokenizer(train_vocabulary(texts, {.size = size, .alphabet = alphabet, .casing = casing}),
+                   casing);
 }
 
 double unknown_share(const TokenizedSplit& split, const Vocabulary& vocabulary) {
@@ -79,6 +81,17 @@ double unknown_share(const TokenizedSplit& split, const Vocabulary& vocabulary) 
     unknown += split.tokens[i] == unk;
   }
   return words == 0 ? 0 : static_cast<double>(unknown) / static_cast<double>(words);
+}
+
+/// Numbers the classes as a head does that has the same ones in another order: it knows them already.
+void number_as(const std::vector<std::string>& names, Dataset& dataset) {
+  if (!std::ranges::is_permutation(names, dataset.label_names)) return;
+  for (std::vector<Example>* const split : {&dataset.train, &dataset.dev, &dataset.test})
+    for (Example& example : *split)
+      example.label =
+          std::ranges::find(names, dataset.label_names[static_cast<std::size_t>(example.label)]) -
+          names.begin();
+  dataset.label_names = names;
 }
 
 /// What is wrong whatever the data are.
@@ -124,6 +137,7 @@ Task prepare(const TaskOptions& options, Dataset dataset, Texts texts) {
   if (is_pretrained(options.model)) pretrained = directory_of(options);
   nn::EncoderConfig config = pretrained ? pretrained->config : new_config(options);
   set_rates(config, options);
+  if (pretrained) number_as(pretrained->config.names_of_labels(), dataset);
   config.labels = static_cast<i64>(dataset.label_names.size());
   config.label_names = dataset.label_names;
   std::vector<std::string> notes;  // and the weights are known to be whole before work begins

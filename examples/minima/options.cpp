@@ -118,8 +118,10 @@ void tell_of_unknown(const Task& task) {
 
 void tell_of_cut(i64 cut, i64 texts, std::string_view what, i64 max_length) {
   if (cut > 0)
-    print_note("{} of {} {} are cut at {} tokens (--max-length of training)\n", cut, texts, what,
-               max_length);
+    print_note(
+        "{} of {} {} are cut at {} tokens (by --max-length of training, or the model's "
+        "positions)\n",
+        cut, texts, what, max_length);
 }
 
 void tell_of_overlaps(const Task& task) {

@@ -2,6 +2,8 @@
 
 #include <set>
 
+#include "core/utf8.hpp"
+
 namespace minima::nn {
 namespace {
 
@@ -25,7 +27,7 @@ struct Reader {
     check(has(key), "{}: has no '{}'", source, key);
     const Json& value = json[key];
     const auto must = [&](bool ok, const char* what) {
-      check(ok, "{}: '{}' is {}; it must be {}", source, key, value.dump(), what);
+      check(ok, "{}: '{}' is {}; it must be {}", source, key, shown(value.dump()), what);
     };
     if constexpr (std::is_same_v<T, i64>)
       must(value.is_number_integer() && value >= 1 && value <= kLargest,
@@ -49,8 +51,8 @@ struct Reader {
   template <class T>
   void only(const char* key, const T& known, const char* has) const {
     const T value = get<T>(key, known);
-    check(value == known, "{}: '{}' is {}; this program has {}", source, key, Json(value).dump(),
-          has);
+    check(value == known, "{}: '{}' is {}; this program has {}", source, key,
+          shown(Json(value).dump()), has);
   }
 };
 
@@ -83,7 +85,7 @@ std::optional<i64> pad_token_of(const Reader& reader, i64 vocabulary) {
   if (value.is_null()) return {};
   check(value.is_number_integer() && value >= 0 && value < vocabulary,
         "{}: 'pad_token_id' is {}; it must be a token of the vocabulary of {}, or null",
-        reader.source, value.dump(), vocabulary);
+        reader.source, shown(value.dump()), vocabulary);
   return value.get<i64>();
 }
 

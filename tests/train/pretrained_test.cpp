@@ -66,6 +66,24 @@ TEST_CASE("a head for the same labels is kept, one for others of the same number
       pretrained_classifier(read_model_directory(directory.path()), read.config, 3).notes.empty());
 }
 
+TEST_CASE("a head for the same labels in another order numbers them") {
+  DrawnModel directory(nn::Architecture::distilbert);  // one, two, three
+  Dataset data;
+  data.label_names = {"one", "three", "two"};
+  for (const i64 label : {0, 1, 2, 1}) data.train.push_back({"good film", label});
+  data.dev = data.test = {{"bad film", 2}};
+  const Task task = prepare({.model = directory.path()}, data);
+  CHECK(task.notes.empty());
+  CHECK(task.config.label_names == std::vector<std::string>{"one", "two", "three"});
+  CHECK(task.dataset.label_names == task.config.label_names);
+  CHECK(task.data.train.labels == std::vector<i64>{0, 2, 1, 2});
+  CHECK(task.data.dev.labels == std::vector<i64>{1});
+  CHECK(task.data.test.labels == std::vector<i64>{1});
+  CHECK(same(task.new_model(1)->classifier.weight.value, directory.model.classifier.weight.value));
+  data.label_names = {"one", "three", "zwei"};
+  CHECK(prepare({.model = directory.path()}, data).notes.size() == 1);
+}
+
 TEST_CASE("it is said that a tokenizer knows far fewer entries than its model has") {
   DrawnModel directory(nn::Architecture::distilbert);
   const std::filesystem::path file = std::filesystem::path(directory.path()) / "vocab.txt";
@@ -121,6 +139,7 @@ TEST_CASE("the greatest length is the directory's: its positions, or fewer where
   CHECK(read_model_directory(directory.path()).max_length == 64);
   CHECK(length_with("20") == 20);
   CHECK(length_with("512") == 64);
+  CHECK(length_with("9223372036854775808") == 64);
   CHECK(length_with("1000000000000000019884624838656") == 64);
   CHECK(length_with("null") == 64);
   write_file(directory.path() + "/tokenizer_config.json", "{\"model_max_length\": 20}");

@@ -1,5 +1,6 @@
 #include "train/task.hpp"
 
+#include "core/utf8.hpp"
 #include "data/tokenizer_files.hpp"
 #include "data/vocabulary_training.hpp"
 #include "tests/data/files.hpp"
@@ -71,6 +72,17 @@ TEST_CASE("a vocabulary that is given has no size to ask for") {
   options.vocab_file = texts.folder.path() + "/vocab.txt";
   options.vocabulary = 500;
   CHECK(contains(error_of([&] { prepare(options); }), "vocab.txt is taken; it is not made"));
+}
+
+TEST_CASE("a vocabulary from texts of many characters has room for more of them than a thousand") {
+  std::string all;
+  for (char32_t c = 0x4E00; c < 0x4E00 + 1500; ++c) append_utf8(all, c);
+  Dataset data;
+  data.label_names = {"a", "b"};
+  for (const i64 label : {0, 1}) data.train.push_back({all, label});
+  data.dev = data.test = data.train;
+  CHECK(prepare({.model = "tiny", .max_length = 2000}, data).unknown == 0);
+  CHECK(prepare({.model = "tiny", .vocabulary = 2000, .max_length = 2000}, data).unknown > 0.3);
 }
 
 TEST_CASE("a model remembers that it has learned from pairs") {
