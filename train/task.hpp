@@ -59,7 +59,8 @@ bool is_preset(const std::string& model);
 bool is_pretrained(const std::string& model);
 
 /// Loads, makes the vocabulary, tokenizes. Throws Error for options that do not fit one another,
-/// and as load_dataset does. `loaded` is called before the vocabulary is made.
+/// and as load_dataset does. `loaded` is called before the vocabulary is made. A directory's head that has the data's classes
+/// in another order numbers them.
 Task prepare(const TaskOptions& options,
              const std::function<void(const Dataset& dataset)>& loaded = {});
 /// The same of texts that are loaded already. Plain ones, for a language model, are cut in pieces, nothing of

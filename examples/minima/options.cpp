@@ -112,7 +112,7 @@ void tell_of_unknown(const Task& task) {
   if (task.unknown < kMany) return;
   print_note(
       "minima: warning: {:.0f} % of the tokens to learn from are {}: the vocabulary does not "
-      "know these words; is it of their language and casing?\n",
+      "know these words; is it of their language and casing, and large enough (--vocabulary)?\n",
       100 * task.unknown, task.tokenizer.vocabulary().names().unk);
 }
 
