@@ -1,5 +1,6 @@
 #include "train/run_record.hpp"
 
+#include <cmath>
 #include <map>
 
 #include "train/checkpoint.hpp"
@@ -155,15 +156,23 @@ Json describe_log(const std::filesystem::path& folder) {
   run["spec"] =
       begun.spec.value_or(fmt::format("{} ({})", run.value("optimizer", "?"), folder.string()));
   run.update(read_record(folder));
-  Json unfinished = Json::array();
-  if (!begun.ended &&
-      static_cast<double>(records.steps.back().step) < report::number(training, "/steps"))
-    unfinished.push_back({{"spec", run["spec"]}, {"seed", run["seed"]}});
+  Json failed = Json::array(), unfinished = Json::array();
+  const i64 last = records.steps.back().step;
+  if (!begun.ended && static_cast<double>(last) < report::number(training, "/steps")) {
+    Json lacks = {{"spec", run["spec"]}, {"seed", run["seed"]}};
+    const Alarm* const alarm = records.alarms.empty() ? nullptr : &records.alarms.back();
+    if (alarm && alarm->step >= last && !std::isfinite(alarm->value)) {  // the last that it told
+      lacks["error"] = alarm->text();
+      failed.push_back(std::move(lacks));
+    } else {
+      unfinished.push_back(std::move(lacks));
+    }
+  }
   Json damaged = Json::array();
   if (records.damaged > 0) damaged.push_back({{"file", file}, {"lines", records.damaged}});
   return {{"data", std::move(begun.data)},   {"model", std::move(begun.model)},
           {"training", std::move(training)}, {"runs", Json::array({std::move(run)})},
-          {"failed", Json::array()},         {"unfinished", std::move(unfinished)},
+          {"failed", std::move(failed)},     {"unfinished", std::move(unfinished)},
           {"damaged", std::move(damaged)}};
 }
 

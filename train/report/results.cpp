@@ -101,6 +101,13 @@ std::string results(const Comparison& comparison) {
     for (const Column& column : shown) out += cell(entry, column);
     out += "</tr>\n";
   }
+  for (const Json& run : at(comparison.json, "/failed"))
+    if (at(run, "/tried") != true)  // rates that were tuned with are expected to fail now and then
+      out += fmt::format(
+          "<tr><th scope=\"row\">{}</th><td class=\"failed\" colspan=\"{}\">failed with seed {}: "
+          "{}</td></tr>\n",
+          escaped(text(run, "/spec")), shown.size() + 1, plain(at(run, "/seed")),
+          escaped(text(run, "/error")));
   return out + "</tbody>\n</table>\n";
 }
 

@@ -247,6 +247,9 @@ std::string heat_maps(const Comparison& comparison) {
 std::string alarm_list(const Comparison& comparison) {
   std::vector<std::string> alarms;
   bool watched = false;
+  for (const Json& run : at(comparison.json, "/failed"))
+    alarms.push_back(fmt::format("{}, seed {}, failed: {}", text(run, "/spec"),
+                                 plain(at(run, "/seed")), text(run, "/error")));
   for (const Entry& entry : comparison.entries)
     for (const Json* run : entry.runs) {
       watched = watched || at(*run, "/alarms").is_array();
