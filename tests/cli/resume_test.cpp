@@ -360,3 +360,19 @@ TEST_CASE(
   CHECK(shell.minima("train --resume run").code == 0);
 }
 #endif
+
+TEST_CASE("a file that finds no room says how the run goes on, and it does") {
+  const Shell shell;
+  const std::string train = std::string("train --out run") + kTiny;
+  const Answer full =
+      shell.minima(train, "", "ulimit -f 20 && env");  // blocks of 512 or 1024 bytes
+  CAPTURE(full.err);
+  CHECK(full.code == 1);
+  CHECK(
+      full.err.find("File too large; make room, then go on from the last checkpoint: minima train "
+                    "--resume RUN") != std::string::npos);
+  const Answer resumed = shell.minima("train --resume run");
+  CAPTURE(resumed.err);
+  CHECK(resumed.code == 0);
+  CHECK(shell.exists("run/final/model.safetensors"));
+}
