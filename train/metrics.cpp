@@ -6,9 +6,11 @@
 #include <cmath>
 #include <numeric>
 #include <ranges>
+#include <set>
 
 #include "core/error.hpp"
 #include "core/utf8.hpp"
+#include "train/html.hpp"
 
 namespace minima {
 namespace {
@@ -271,9 +273,12 @@ std::string table(const Evaluation& evaluation, const std::vector<std::string>& 
   text += "\n";
   if (m.labels() > kColumns)
     return text + too_many("a table of what was taken for what") + confusions(m, name);
+  std::vector<std::string> heads;
+  for (i64 label = 0; label < m.labels(); ++label) heads.push_back(shortened(name(label), 6));
+  if (std::set(heads.begin(), heads.end()).size() < heads.size())
+    heads = html::shortened(label_names, 6);  // which stay different
   text += "actual \\ predicted";
-  for (i64 label = 0; label < m.labels(); ++label)
-    text += fmt::format(" {:>6}", shortened(name(label), 6));
+  for (const std::string& head : heads) text += fmt::format(" {:>6}", shown(head));
   for (i64 actual = 0; actual < m.labels(); ++actual) {
     text += fmt::format("\n{:<18}", name(actual));
     for (i64 predicted = 0; predicted < m.labels(); ++predicted)

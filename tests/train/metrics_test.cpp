@@ -1,5 +1,9 @@
 #include "train/metrics.hpp"
 
+#include <iterator>
+#include <set>
+#include <sstream>
+
 #include "tests/support.hpp"
 
 using namespace minima;
@@ -125,6 +129,21 @@ TEST_CASE("a confusion matrix of many labels takes room for what occurs alone") 
   CHECK(first < second);
   CHECK(second != std::string::npos);
   CHECK(std::ranges::count(text, '\n') == 4);
+}
+
+TEST_CASE("the columns of a confusion matrix are told apart, however alike the names begin") {
+  std::vector<std::string> names;
+  ConfusionMatrix matrix(12);
+  for (i64 label = 0; label < 12; ++label) {
+    names.push_back("class " + std::to_string(label));
+    matrix.add(label, label);
+  }
+  const std::string text = table({matrix, 0.5}, names);
+  const std::size_t begin = text.find("predicted ");
+  std::istringstream heads(text.substr(begin + 10, text.find('\n', begin) - begin - 10));
+  const std::set<std::string> all{std::istream_iterator<std::string>(heads), {}};
+  CHECK(all.size() >= 12);
+  CHECK(text.find("class~") == std::string::npos);
 }
 
 TEST_CASE("a confusion matrix is read as it is written, of any size, and refused in another form") {

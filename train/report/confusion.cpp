@@ -119,7 +119,10 @@ std::string confusion_section(const Comparison& comparison) {
       "<div class=\"matrices\">\n" + out +
           "</div>\n<p class=\"note\">First seed of each optimizer, on test. Shade: the share of "
           "the row’s texts." +
-          std::string(folded ? " Rare labels are counted together." : "") + "</p>\n" + scores);
+          std::string(
+              folded ? " Of many labels the most frequent are shown, the others counted together."
+                     : "") +
+          "</p>\n" + scores);
 }
 
 }  // namespace minima::report

@@ -258,7 +258,9 @@ std::string alarm_list(const Comparison& comparison) {
                                      text(alarm, "/text")));
     }
   if (alarms.empty())
-    return watched ? "<p>No alarm: no tensor’s update and no gradient spiked.</p>\n" : "";
+    return watched ? "<p>No alarm: no gradient spiked, and no tensor’s update beside weights above "
+                     "10⁻³.</p>\n"
+                   : "";
   const auto list = [&](std::size_t begin, std::size_t end) {
     std::string items;
     for (std::size_t i = begin; i < std::min(alarms.size(), end); ++i)
