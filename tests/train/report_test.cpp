@@ -483,8 +483,14 @@ TEST_CASE("a run that changed its optimizer is called by both, and its state by 
   // Beside others: what all are measured against is adamw alone; names say no more than they must.
   const std::string both = report_html(beside);
   CHECK(contains(both, "<h1>adamw → adafactor and adamw on sample</h1>"));
-  CHECK(contains(
-      both, "<strong>adamw → adafactor</strong> kept before the change 400\u00a0% of adamw’s"));
+  CHECK(contains(both, "<strong>adamw → adafactor</strong> kept 400\u00a0% of adamw’s state ("));
+  CHECK(contains(both, ") before the change and reached "));
+  Json begun = beside;
+  begun["runs"][0].erase("test");
+  CHECK(contains(report_html(begun), ") before the change and has no test accuracy yet."));
+  begun = beside;
+  begun["runs"][1].erase("test");
+  CHECK(contains(report_html(begun), " test accuracy, adamw none yet."));
   Json alike = beside;
   for (const char* key : {"switches", "final_optimizer"})
     alike["runs"][1][key] = alike["runs"][0][key];

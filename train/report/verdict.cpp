@@ -45,8 +45,11 @@ AccuracyGap accuracy_gap(const Comparison& comparison, const Entry& entry, const
           std::hypot(standard_error(one, texts), standard_error(other, texts))};
 }
 
-std::string accuracy_in_words(const AccuracyGap& d) {
-  if (!d.known()) return "its test accuracy cannot be compared";
+std::string accuracy_in_words(const AccuracyGap& d, const Entry& base) {
+  if (d.one.count == 0) return "has no test accuracy yet";
+  if (!d.known())
+    return fmt::format("reached {} test accuracy, {} none yet", percent(d.one.mean),
+                       escaped(base.name));
   std::string out = fmt::format("reached {} test accuracy against {}: ", percent(d.one.mean),
                                 percent(d.other.mean));
   const double points = std::abs(100 * d.value), error = 100 * d.error;
@@ -64,11 +67,11 @@ std::string state_in_words(const Entry& entry, const Entry& base) {
   const double base_bytes = summarize(base, "/state_bytes").mean;
   if (!std::isfinite(bytes) || !std::isfinite(base_bytes)) return {};
   if (base_bytes == 0)
-    return fmt::format("kept{} {} of state where {} keeps none and ", before_change(entry),
-                       megabytes(bytes), escaped(base.name));
-  return fmt::format("kept{} {}\u00a0% of {}’s state ({} of {}) and ", before_change(entry),
+    return fmt::format("kept {} of state{} where {} keeps none and ", megabytes(bytes),
+                       before_change(entry), escaped(base.name));
+  return fmt::format("kept {}\u00a0% of {}’s state ({} of {}){} and ",
                      significant(100 * bytes / base_bytes, 2), escaped(base.name),
-                     significant(bytes / kMegabyte), megabytes(base_bytes));
+                     significant(bytes / kMegabyte), megabytes(base_bytes), before_change(entry));
 }
 
 std::string time_in_words(const Comparison& comparison, const Entry& entry, const Entry& base) {
@@ -86,7 +89,7 @@ std::string time_in_words(const Comparison& comparison, const Entry& entry, cons
 std::string finding(const Comparison& comparison, const Entry& entry, const Entry& base) {
   return fmt::format("<strong>{}</strong> {}{}.{}", escaped(entry.name),
                      state_in_words(entry, base),
-                     accuracy_in_words(accuracy_gap(comparison, entry, base)),
+                     accuracy_in_words(accuracy_gap(comparison, entry, base), base),
                      time_in_words(comparison, entry, base));
 }
 
