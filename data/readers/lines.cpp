@@ -4,12 +4,37 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "core/utf8.hpp"
 
 namespace minima {
+namespace {
+
+/// What begins files that are no text in UTF-8, what they are, and the way out.
+constexpr std::pair<std::string_view, const char*> kNoText[] = {
+    {"\x1F\x8B", "is compressed by gzip; unpack it first: gzip -dc FILE > NEW"},
+    {"\xFD"
+     "7zXZ",
+     "is compressed by xz; unpack it first: xz -dc FILE > NEW"},
+    {"BZh", "is compressed by bzip2; unpack it first: bzip2 -dc FILE > NEW"},
+    {"\x28\xB5\x2F\xFD", "is compressed by zstd; unpack it first: zstd -dc FILE > NEW"},
+    {"PK\x03\x04", "is an Excel (or other zip) file; save it as CSV (UTF-8)"},
+    {"\xD0\xCF\x11\xE0", "is an Excel (or other Office) file; save it as CSV (UTF-8)"},
+    {"PAR1", "is a Parquet file; write it as CSV or JSON lines"},
+    {"\xFF\xFE", "is in UTF-16; convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW"},
+    {"\xFE\xFF", "is in UTF-16; convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW"}};
+
+/// Whether no text in UTF-8 has such a byte: a text may begin with "BZh".
+bool is_of_no_text(char c) {
+  const auto byte = static_cast<u8>(c);
+  return byte > 0xF4 || (byte < 0x20 && !std::isspace(byte));
+}
+
+}  // namespace
 
 Lines::Lines(const std::filesystem::path& path) : source_(path.string()) {
   std::error_code none;
@@ -32,8 +57,8 @@ Lines Lines::of_stream(int descriptor, std::string source) {
 bool Lines::refill() {
   constexpr std::size_t kBlock = std::size_t{1} << 18;
   if (descriptor_ < 0 || ended_) return false;
-  const std::size_t kept = rest_.size();
-  if (kept > 0) std::memmove(buffer_.data(), rest_.data(), kept);
+  const std::size_t kept = row_bytes_ + rest_.size();
+  if (kept > 0) std::memmove(buffer_.data(), rest_.data() - row_bytes_, kept);
   buffer_.resize(kept + kBlock);
   ssize_t count;
   do count = ::read(descriptor_, buffer_.data() + kept, kBlock);
@@ -41,6 +66,7 @@ bool Lines::refill() {
   if (count < 0) fail_at_run_time("{}: cannot be read: {}", source_, std::strerror(errno));
   ended_ = count == 0;
   rest_ = std::string_view(buffer_).substr(0, kept + static_cast<std::size_t>(count));
+  rest_.remove_prefix(row_bytes_);
   return !ended_;
 }
 
@@ -70,13 +96,42 @@ bool Lines::ready(std::chrono::microseconds patience) {
   }
 }
 
-bool Lines::next() {
-  if (number_ == 0 && !is_stream_) {
-    while (rest_.size() < kByteOrderMark.size() && refill()) {
-    }
-    if (rest_.starts_with(kByteOrderMark)) rest_.remove_prefix(kByteOrderMark.size());
+/// Reads the first line, and refuses what is no text.
+void Lines::begin() {
+  constexpr std::size_t kHead = 256;
+  while (rest_.size() <= kMaxLineBytes && rest_.find('\n') == rest_.npos && refill()) {
   }
+  for (const auto& [magic, what] : kNoText)
+    check(!rest_.starts_with(magic) || std::ranges::none_of(rest_.substr(0, kHead), is_of_no_text),
+          "{}: {}", source_, what);
+  if (is_stream_) return;
+  check(rest_.find('\n') != rest_.npos || rest_.find('\r') == rest_.npos,
+        "{}: its lines end with carriage returns alone, as on old Macs; write line feeds: "
+        "tr '\\r' '\\n' < FILE > NEW",
+        source_);
+  if (rest_.starts_with(kByteOrderMark)) rest_.remove_prefix(kByteOrderMark.size());
+}
+
+bool Lines::next() {
+  row_bytes_ = 0;
+  if (number_ == 0) begin();
+  const bool found = next_of_row();
+  first_number_ = number_;
+  first_bytes_ = row_bytes_;
+  return found;
+}
+
+void Lines::leave_row() {
+  const std::size_t others = row_bytes_ - first_bytes_;
+  rest_ = {rest_.data() - others, rest_.size() + others};
+  taken_ -= others;
+  number_ = first_number_;
+  row_bytes_ = first_bytes_;
+}
+
+bool Lines::next_of_row() {
   const auto refuse_over_long = [&, number = number_ + 1] {
+    if (!is_stream_) bad_row(source_, number, "the line has more than {} bytes", kMaxLineBytes);
     fail("{}:{}: the line has more than {} bytes", source_, number, kMaxLineBytes);
   };
   std::size_t length, searched = 0, dropped = 0;  // of an over-long line, bytes are counted only
@@ -85,7 +140,7 @@ bool Lines::next() {
     if (length < rest_.size()) break;
     searched = length;
     if (length > kMaxLineBytes) {
-      if (is_stream_) refuse_over_long();
+      if (is_stream_ || row_bytes_ > 0) refuse_over_long();
       dropped += length;
       rest_ = {};
       searched = 0;
@@ -101,22 +156,18 @@ bool Lines::next() {
   line_ = rest_.substr(0, length - carriage_return);
   end_ = rest_.substr(line_.size(), carriage_return + ended);
   rest_.remove_prefix(line_.size() + end_.size());
+  row_bytes_ += line_.size() + end_.size();
   taken_ += dropped + line_.size() + end_.size();
   const std::size_t size = dropped + line_.size();
   if (size > kMaxLineBytes && is_stream_) refuse_over_long();
   if (size > kMaxLineBytes)
     bad_row(source_, number_, "the line has {} bytes, more than {}; is this a file of text?", size,
             kMaxLineBytes);
-  check(is_stream_ || number_ > 1 || !line_.starts_with("\x1f\x8b"),
-        "{}: is compressed; unpack it first (gzip -dk)", source_);
-  const bool is_utf16 =
-      number_ == 1 && (line_.starts_with("\xFF\xFE") || line_.starts_with("\xFE\xFF"));
   if (const std::size_t at = is_stream_ ? line_.npos : find_invalid_utf8(line_); at != line_.npos)
     bad_row(source_, number_,
-            "byte {} of the line, 0x{:02X}, is not valid UTF-8; convert the file to UTF-8 ({}iconv "
-            "-f {} -t UTF-8)",
-            at + 1, static_cast<u8>(line_[at]),
-            is_utf16 ? "" : "from Windows: ", is_utf16 ? "UTF-16" : "WINDOWS-1252");
+            "byte {} of the line, 0x{:02X}, is not valid UTF-8; convert the file to UTF-8 (from "
+            "Windows: iconv -f WINDOWS-1252 -t UTF-8)",
+            at + 1, static_cast<u8>(line_[at]));
   return true;
 }
 

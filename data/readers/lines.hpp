@@ -51,9 +51,18 @@ class Lines {
   static Lines of_stream(int descriptor, std::string source);
 
   /// Moves to the next line; false at the end. Throws BadRow for one of a file that is over-long or not UTF-8, and stands
-  /// behind it then; Error for one of a stream that is over-long, for it may have no end, and (run time) when reading
+  /// behind it then; Error for one of a stream that is over-long, for it may have no end, for what begins as no text does
+  /// (compressed, a spreadsheet, UTF-16), and (run time) when reading
   /// fails.
   bool next();
+  /// The same for a line that goes on with the row that next() has begun. Such a row is kept, as it is written.
+  bool next_of_row();
+  std::string_view row() const {  ///< without its last line's end; valid until the next line
+    return {rest_.data() - row_bytes_, row_bytes_ - end_.size()};
+  }
+  /// Back to the end of the line in which the row began, for one that has swallowed others. line() and row() are not valid
+  /// any more.
+  void leave_row();
   /// Whether all that is left, of a megabyte (2^20 bytes) at most, is of these characters and ends of lines: many programs
   /// end a file so. line() is not valid any more. Not asked of a stream.
   bool at_blank_end(std::string_view blanks);
@@ -72,16 +81,18 @@ class Lines {
   };
 
   bool refill();
+  void begin();
 
   std::string source_;
   std::unique_ptr<std::FILE, Close> file_;
   int descriptor_ = -1;  // of the file or stream; none for text at hand
   bool is_stream_ = false, ended_ = false;
   std::string buffer_;
-  std::string_view rest_;  // read and not yet handed out
+  std::string_view rest_;  // read and not yet handed out; the row stands before it
   std::string_view line_, end_;
-  i64 number_ = 0;
-  std::size_t taken_ = 0;    // bytes handed out
+  i64 number_ = 0, first_number_ = 0;            // of the line, and of the row's first
+  std::size_t row_bytes_ = 0, first_bytes_ = 0;  // of the row so far, and of its first line
+  std::size_t taken_ = 0;                        // bytes handed out
   std::size_t text_at_ = 0;  // the least of them at which at_blank_end has found text
 };
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/error.hpp"
+#include "data/counted.hpp"
 #include "data/readers/reader.hpp"
 
 namespace minima {
@@ -17,8 +18,8 @@ inline std::vector<std::string> notes(const RowReader& reader) {
   std::vector<std::string> lines;
   if (!reader.note().empty()) lines.push_back(reader.note());
   if (reader.skipped() > 0)
-    lines.push_back(fmt::format("{} bad row{} skipped; the first: {}", reader.skipped(),
-                                reader.skipped() == 1 ? "" : "s", reader.first_skipped()));
+    lines.push_back(fmt::format("{} skipped; the first: {}", counted(reader.skipped(), "bad row"),
+                                reader.first_skipped()));
   return lines;
 }
 

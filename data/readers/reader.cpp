@@ -46,8 +46,8 @@ std::vector<Row> all_rows(RowReader& reader) {
 bool RowReader::next(Row& row) {
   for (;;) try {
       if (!read(row)) {
-        check(rows_ > 0 || skipped_ == 0, "{}: all {} rows are bad; the first: {}", source_,
-              skipped_, first_bad_);
+        check(rows_ > 0 || skipped_ == 0, "{}: has nothing but {}; the first: {}", source_,
+              counted(skipped_, "bad row"), first_bad_);
         check(rows_ > 0, "{}: has no rows", source_);
         return false;
       }
@@ -56,7 +56,8 @@ bool RowReader::next(Row& row) {
       ++rows_;
       return true;
     } catch (const BadRow& bad) {
-      if (!options_.skip_bad_rows) throw;
+      if (!options_.skip_bad_rows)
+        throw BadRow(fmt::format("{}; --skip-bad-rows leaves such rows out", bad.what()));
       if (skipped_++ == 0) first_bad_ = bad.what();
     }
 }

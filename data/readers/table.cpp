@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <optional>
 #include <tuple>
+#include <utility>
 
 #include "core/nearest.hpp"
 #include "core/split.hpp"
 #include "core/utf8.hpp"
+#include "data/counted.hpp"
 #include "data/whole_number.hpp"
 
 namespace minima {
@@ -150,11 +152,14 @@ std::string TableReader::note() const {
 
 bool TableReader::next_fields() {
   constexpr std::string_view kBlanks = " ";  // a tab separates fields
+  if (std::exchange(is_bad_, false)) lines_.leave_row();
   while (lines_.next()) {
     row_line_ = lines_.number();
     const bool blank = lines_.line().find_first_not_of(kBlanks) == std::string_view::npos;
     if (!blank || row_line_ == 1) {
+      is_bad_ = true;
       read_fields(fields_);
+      is_bad_ = !header_.empty() && fields_.size() != header_.size();
       return true;
     }
     if (lines_.at_blank_end(kBlanks)) return false;
@@ -166,10 +171,13 @@ bool TableReader::next_fields() {
 bool TableReader::read(Row& row) {
   if (!has_row_ && !next_fields()) return false;
   has_row_ = false;
-  if (fields_.size() != header_.size())
-    bad_row(source_, row_line_, "the row has {} field{}, the {} {}; found '{}'", fields_.size(),
-            fields_.size() == 1 ? "" : "s", options_.no_header ? "first" : "header", header_.size(),
-            shown(fmt::format("{}", fmt::join(fields_, "\t"))));
+  if (is_bad_)
+    bad_row(source_, row_line_, "the row has {}, the {} {}: '{}'{}",
+            counted(fields_.size(), "field"), options_.no_header ? "first" : "header",
+            header_.size(), shown(lines_.row()),
+            fields_.size() > header_.size() && has_quotes()
+                ? fmt::format("; a field with {} in it stands in quotes", plural(delimiter_))
+                : "");
   if (labelled_ && fields_[label_].empty()) bad_row(source_, row_line_, "the row has no label");
   row = {labelled_ ? fields_[label_] : "", joined(fields_, text_), row_line_,
          joined(fields_, pair_)};
@@ -207,7 +215,7 @@ std::size_t CsvReader::read_quoted(std::size_t at, std::string& field) {
         bad_row(source_, opened,
                 "a field has more than {} bytes; is the quote that opens it closed?",
                 kMaxLineBytes);
-      if (!lines_.next())
+      if (!lines_.next_of_row())
         bad_row(source_, opened, "the quote that opens field '{}' is not closed", shown(field));
       at = 0;
     } else if (quote + 1 < line.size() && line[quote + 1] == '"') {
@@ -216,9 +224,10 @@ std::size_t CsvReader::read_quoted(std::size_t at, std::string& field) {
     } else {
       if (quote + 1 < line.size() && line[quote + 1] != delimiter_)
         bad_row(
-            source_, lines_.number(),
-            "behind a closing quote stands '{}', not a {}; a quote within a field is "
+            source_, opened,
+            "behind a closing quote{} stands '{}', not a {}; a quote within a field is "
             "written twice",
+            lines_.number() == opened ? "" : fmt::format(" in line {}", lines_.number()),
             shown(line.substr(quote + 1)),
             delimiter_ == ',' ? "comma" : fmt::format("'{}'", shown(std::string(1, delimiter_))));
       return quote + 1;
@@ -237,7 +246,9 @@ std::size_t CsvReader::read_plain(std::size_t at, std::string& field) {
             shown(field));
   if (field.find('\r') != field.npos)
     bad_row(source_, lines_.number(),
-            "a carriage return in field '{}', which does not stand in quotes", shown(field));
+            "a carriage return in field '{}', which does not stand in quotes; where it ends a row, "
+            "write a line feed: tr '\\r' '\\n' < FILE > NEW",
+            shown(field));
   return end;
 }
 

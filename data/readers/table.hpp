@@ -8,6 +8,7 @@
 /// ReadOptions::no_header, unless its first row has both names that are asked for.
 ///
 /// Blank lines at a file's end are passed over; between rows each is a bad row, unless texts are the only column.
+/// Behind a bad row of several lines, as one whose quote is not closed, reading goes on with the second of them.
 #pragma once
 
 #include "data/readers/lines.hpp"
@@ -25,6 +26,8 @@ class TableReader : public RowReader {
  protected:
   /// Reads the fields of the row that begins in the present line. Throws BadRow.
   virtual void read_fields(std::vector<std::string>& fields) = 0;
+  /// Whether a field may stand in quotes.
+  virtual bool has_quotes() const { return false; }
   /// Whether fields that begin a file without a header show that.
   virtual bool is_row(const std::vector<std::string>&) const { return false; }
   bool read(Row& row) override;
@@ -53,6 +56,7 @@ class TableReader : public RowReader {
   Indices all_but(const Indices& others) const;
 
   std::vector<std::string> header_, fields_;
+  bool is_bad_ = false;   // the last row: what it has swallowed of other rows is read again
   bool has_row_ = false;  // the first row, read in search of a header
   bool row_has_names_ = false;
   bool labelled_ = true;
@@ -80,6 +84,7 @@ class CsvReader : public TableReader {
 
  protected:
   void read_fields(std::vector<std::string>& fields) override;
+  bool has_quotes() const override { return true; }
   bool is_row(const std::vector<std::string>& fields) const override;
 
  private:

@@ -1,6 +1,7 @@
 /// minima data: what is in a file of labelled texts, or in a folder of splits.
 #include "core/json.hpp"
 #include "data/classes.hpp"
+#include "data/counted.hpp"
 #include "data/dataset.hpp"
 #include "data/statistics.hpp"
 #include "data/tokenizer_files.hpp"
@@ -152,7 +153,7 @@ struct DataVerb {
     if (s.pairs > 0) print_text(", {} of them pairs", s.pairs);
     if (s.empty > 0) print_text(", {} without a word", s.empty);
     if (part.skipped > 0)
-      print_text(", {} bad ones skipped ({})", part.skipped, part.first_skipped);
+      print_text(", {} skipped ({})", counted(part.skipped, "bad row"), part.first_skipped);
     print_text("{}{}\n", part.note.empty() ? "" : "; ", part.note);
     print_text("\n  {:>9} {:>7}  label\n", "rows", "share");
     const auto all = classes(s);

@@ -210,6 +210,49 @@ TEST_CASE("bad rows are skipped and counted where asked, and reading goes on beh
   CHECK(row.line == 3);
 }
 
+TEST_CASE("behind a bad row that has swallowed others, these are read") {
+  const test::Folder folder;
+  const std::string header = "label,text\n", first = "a,first\n",
+                    many = "b,\"a \"\"long\"\"\nrow\"\n" + std::string("c,\"short\"\n");
+  for (const std::string bad :
+       {"a,\"unclosed here\n", "a,\"open\r\n", "a,\"\n\"b\n", "a,\"b\",\"\n", "a,\"b\n\",c\n"})
+    for (const int copies : {0, 1, 60'000}) {  // up to more than a field holds, and a window
+      CAPTURE(bad);
+      CAPTURE(copies);
+      std::string rest;
+      for (int i = 0; i < copies; ++i) rest += many;
+      const std::string text = header + first + bad + rest + "d,last\n";
+      const bool two = std::ranges::count(bad, '\n') == 2;  // its second line is bad too
+      const auto good = csv(header + first + rest + "d,last\n");
+      const std::string path = folder.write("x.csv", text);
+      for (const auto& reader : {open_rows(text, Format::csv, "x", {.skip_bad_rows = true}),
+                                 open_rows(path, {.skip_bad_rows = true})}) {
+        const std::vector<Row> rows = all_rows(*reader);
+        CHECK(reader->skipped() == 1 + two);
+        CHECK(test::contains(reader->first_skipped(), ":3: "));
+        REQUIRE(rows.size() == good.size());
+        bool same = true;
+        for (std::size_t i = 0; i < rows.size(); ++i)
+          same = same && rows[i].text == good[i].text &&
+                 rows[i].line == good[i].line + (i > 0) * (1 + two);
+        CHECK(same);
+      }
+    }
+  // Lines that are bad themselves, behind an open quote.
+  for (const std::string& line : {std::string(3 << 20, 'x'), std::string("caf\xE9")}) {
+    const std::string text = header + "a,\"open\nb,good\n" + line + "\nc,good\n";
+    const auto reader = open_rows(folder.write("x.csv", text), {.skip_bad_rows = true});
+    CHECK(all_rows(*reader).size() == 2);
+    CHECK(reader->skipped() == 2);
+    CHECK(notes(*reader).back().starts_with("2 bad rows skipped; the first: "));
+  }
+  // A whole row without a label has swallowed nothing.
+  const std::string unlabelled = header + "a,b\n,\"no label\nx,y\"\n";
+  const auto reader = open_rows(unlabelled, Format::csv, "x", {.skip_bad_rows = true});
+  CHECK(all_rows(*reader).size() == 1);
+  CHECK(notes(*reader).back() == "1 bad row skipped; the first: x:3: the row has no label");
+}
+
 TEST_CASE("labels need not be read") {
   const ReadOptions none = {.label_column = ""};
   CHECK(csv("id,text\n1,a\n,b\n", none)[1].text == "b");
@@ -287,10 +330,34 @@ TEST_CASE("a column whose name holds a comma is named by it, and several are sti
   CHECK(text("label,title,body\na,one,two\n") == "one two");
 }
 
-TEST_CASE("a compressed file is refused as what it is") {
-  test::Folder folder;
-  const std::string path = folder.write("texts.tsv", "\x1f\x8b\x08 and more");
-  CHECK(test::contains(test::error_of([&] { load_dataset(path, 1); }), "is compressed"));
+TEST_CASE("a file that is no text is refused as what it is, whatever its name") {
+  const test::Folder folder;
+  const std::string binary("\x14\0\x99", 3);
+  for (const auto& [bytes, what] :
+       {std::pair{std::string("\x1f\x8b\x08"), "is compressed by gzip; unpack it first: gzip -dc"},
+        {"\xFD"
+         "7zXZ",
+         "is compressed by xz; unpack it first: xz -dc"},
+        {"BZh91AY&SY", "is compressed by bzip2; unpack it first: bzip2 -dc"},
+        {"\x28\xB5\x2F\xFD", "is compressed by zstd; unpack it first: zstd -dc"},
+        {"PK\x03\x04", "is an Excel (or other zip) file; save it as CSV (UTF-8)"},
+        {"PK\x03\x04\n", "is an Excel (or other zip) file; save it as CSV (UTF-8)"},
+        {"\xD0\xCF\x11\xE0", "is an Excel (or other Office) file; save it as CSV (UTF-8)"},
+        {"PAR1", "is a Parquet file; write it as CSV or JSON lines"},
+        {"\xFE\xFF", "is in UTF-16"}})
+    for (const char* name : {"x.csv", "x.tsv", "x.jsonl", "x"})
+      for (const std::string& more : {binary, binary + "\n", std::string(2 << 20, '\1')}) {
+        const std::string path = folder.write(name, bytes + more);
+        CHECK(test::error_of([&] { load_dataset(path, 1); }).starts_with(path + ": " + what));
+        std::FILE* file = std::fopen(path.c_str(), "rb");
+        Lines lines = Lines::of_stream(::fileno(file), "here");
+        CHECK(test::error_of([&] { lines.next(); }).starts_with(std::string("here: ") + what));
+        std::fclose(file);
+      }
+  for (const char* text : {"PAR1 is a lamp\n", "BZh \xC3\xA4\ttab\r\n", "PK\n"}) {
+    Lines lines(text, "x");
+    CHECK(lines.next());
+  }
 }
 
 TEST_CASE("a column that is label and text at once, or both texts, is refused by name") {
