@@ -3,9 +3,30 @@
 #include <algorithm>
 
 #include "core/utf8.hpp"
+#include "data/unicode.hpp"
 #include "data/whole_number.hpp"
 
 namespace minima {
+namespace {
+
+/// In lower case, without the blanks around it.
+std::string without_case_and_blanks(std::string_view label) {
+  std::string text;
+  std::size_t last = 0;  // where what is no blank ends
+  while (!label.empty()) {
+    const auto [point, bytes, valid] = decode_utf8(label);
+    label.remove_prefix(static_cast<std::size_t>(bytes));
+    const u8 properties = unicode::properties()[point];
+    const bool is_blank = properties & unicode::space;
+    if (is_blank && text.empty()) continue;
+    append_utf8(text, properties & unicode::uppercase ? unicode::lower(point) : point);
+    if (!is_blank) last = text.size();
+  }
+  text.resize(last);
+  return text;
+}
+
+}  // namespace
 
 namespace fs = std::filesystem;
 
@@ -17,6 +38,16 @@ std::optional<i64> class_of(const std::string& label, const std::vector<std::str
   if (std::ranges::any_of(names, [](const std::string& s) { return whole_number(s).has_value(); }))
     return std::nullopt;
   return number;
+}
+
+std::string alike_labels(const std::vector<std::string>& labels) {
+  std::map<std::string, std::vector<std::string>> alike;
+  for (const std::string& label : labels)
+    alike[without_case_and_blanks(label)].push_back(fmt::format("'{}'", shown(label)));
+  std::vector<std::string> groups;
+  for (const auto& [text, forms] : alike)
+    if (forms.size() > 1) groups.push_back(fmt::format("{}", fmt::join(forms, " / ")));
+  return listed(groups);
 }
 
 Classes Classes::named(Lines lines) {

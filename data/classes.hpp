@@ -23,6 +23,9 @@ constexpr std::size_t kMostLabels = 10'000;
 /// where neither exists. Where a name is a number itself, only names count.
 std::optional<i64> class_of(const std::string& label, const std::vector<std::string>& names);
 
+/// Labels that differ in blanks around them or in letter case alone, "'a' / 'A ', 'b' / ' b'"; empty where none do.
+std::string alike_labels(const std::vector<std::string>& labels);
+
 class Classes {
  public:
   /// Those of labels.txt. Throws Error for an empty file, an empty line, a name twice, more names than

@@ -13,6 +13,7 @@
 #include "core/utf8.hpp"
 #include "data/builtin.hpp"
 #include "data/classes.hpp"
+#include "data/counted.hpp"
 #include "data/readers/debian.hpp"
 #include "data/readers/notes.hpp"
 #include "data/repeated_texts.hpp"
@@ -81,12 +82,6 @@ void check_seen_in_training(const Dataset& dataset, const Classes& classes, cons
        others.empty() ? "" : ", nor " + listed({others.begin(), others.end()}, kNamed));
 }
 
-/// Without those at its ends.
-std::string without_blanks(const std::string& text) {
-  const std::size_t first = text.find_first_not_of(" \t"), last = text.find_last_not_of(" \t");
-  return first == std::string::npos ? "" : text.substr(first, last - first + 1);
-}
-
 Dataset assemble(std::string name, std::string origin, const Classes& classes, Source train,
                  Source dev, Source test) {
   Dataset dataset;
@@ -99,11 +94,6 @@ Dataset assemble(std::string name, std::string origin, const Classes& classes, S
   dataset.test = examples(test, classes);
   dataset.origin = fmt::format("{}: {} train, {} dev, {} test", origin, dataset.train.size(),
                                dataset.dev.size(), dataset.test.size());
-  std::map<std::string, std::string> alike;
-  for (const std::string& label : dataset.label_names)
-    if (const auto [other, is_new] = alike.try_emplace(without_blanks(label), label); !is_new)
-      dataset.origin += fmt::format("; labels '{}' and '{}' differ in blanks alone",
-                                    shown(other->second), shown(label));
   for (const Source* source : {&train, &dev, &test})
     for (const std::string& remark : source->remarks)
       dataset.origin += fmt::format("; {}: {}", source->file, remark);
@@ -123,8 +113,10 @@ std::map<Part, Source> draw_parts(Source all, const Classes& classes,
   std::vector<i64> label_of_row;
   for (const Row& row : all.rows) label_of_row.push_back(classes.index(row, all.file));
   std::map<i64, std::vector<Text>> of_label;
-  for (Text& text : rows_of_texts(all.rows))
-    of_label[label_of_row[text.front()]].push_back(std::move(text));
+  std::vector<Text> all_texts = rows_of_texts(all.rows);
+  const std::string size =
+      counted(all.rows.size(), "row") + ", " + counted(all_texts.size(), "different text");
+  for (Text& text : all_texts) of_label[label_of_row[text.front()]].push_back(std::move(text));
 
   std::vector<Part> part(all.rows.size(), Part::train);
   std::vector<bool> trained(classes.names().size());  // by label
@@ -157,10 +149,10 @@ std::map<Part, Source> draw_parts(Source all, const Classes& classes,
   parts[Part::train].remarks = std::move(all.remarks);
   for (std::size_t i = 0; i < all.rows.size(); ++i)
     parts[part[i]].rows.push_back(std::move(all.rows[i]));
-  check(
-      std::ranges::none_of(wanted, [&](Part each) { return parts[each].rows.empty(); }),
-      "{}: {} texts are too few to split; a label needs three different ones to be in every split",
-      all.file, all.rows.size());
+  check(std::ranges::none_of(wanted, [&](Part each) { return parts[each].rows.empty(); }),
+        "{}: too few to split: {} (but for case and punctuation); a label needs three different "
+        "texts to be in every split; or name files of their own with --dev and --test",
+        all.file, size);
   return parts;
 }
 
@@ -281,14 +273,20 @@ std::optional<fs::path> split_file(const fs::path& folder, const std::string& sp
   std::vector<std::string> names = {split};
   if (split == "dev") names.insert(names.end(), {"validation", "valid", "val"});
   std::optional<fs::path> found;
+  std::string packed;
+  std::error_code none;
   for (const std::string& name : names)
-    for (const char* ending : endings) {
+    for (const std::string ending : endings) {
+      for (const char* packing : {".gz", ".xz", ".bz2", ".zst", ".zip"})
+        if (fs::exists(folder / (name + ending + packing), none)) packed = name + ending + packing;
       const fs::path path = folder / (name + ending);
-      if (std::error_code none; !fs::exists(path, none)) continue;
+      if (!fs::exists(path, none)) continue;
       check(!found, "{}: has both {} and {}; which is it?", folder.string(),
             found ? found->filename().string() : "", path.filename().string());
       found = path;
     }
+  check(found || packed.empty(), "{}: its {} is {}, which is compressed; unpack it first",
+        folder.string(), split, packed);
   return found;
 }
 

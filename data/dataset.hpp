@@ -58,7 +58,7 @@ void refuse_missing(const std::string& spec);
 enum class Texts { labelled, plain };
 
 /// The file of a split, "train", "dev" or "test", in a folder, a .txt among plain ones; nothing where it
-/// has none. Throws Error where it has two.
+/// has none. Throws Error where it has two, and where it has none but a compressed one.
 std::optional<std::filesystem::path> split_file(const std::filesystem::path& folder,
                                                 const std::string& split,
                                                 Texts texts = Texts::labelled);

@@ -1,5 +1,7 @@
 #include "data/readers/jsonl.hpp"
 
+#include <cmath>
+#include <optional>
 #include <utility>
 
 #include "core/json.hpp"
@@ -8,6 +10,14 @@
 
 namespace minima {
 namespace {
+
+/// The whole number that a value such as 1.0 is: pandas writes them so where a column has gaps.
+std::optional<i64> whole(const Json& value) {
+  constexpr double kMost = 9007199254740992;  // 2^53, up to which a double has every whole number
+  const double number = value.is_number_float() ? value.get<double>() : NAN;
+  if (!(std::abs(number) <= kMost) || number != std::trunc(number)) return std::nullopt;
+  return static_cast<i64>(number);
+}
 
 /// One line, with what its messages say of where it stands.
 struct Line {
@@ -24,10 +34,13 @@ struct Line {
     if (key.empty()) return {};
     const Json& value = at(key);
     if (value.is_boolean() || value.is_number_integer()) return value.dump();
+    if (const auto number = whole(value)) return std::to_string(*number);
+    if (value.is_null())
+      bad_row(lines.source(), lines.number(), "the row has no label: '{}' is null", shown(key));
     if (!value.is_string())
-      bad_row(lines.source(), lines.number(),
-              "'{}' is of type {}; a label is a string or a whole number", shown(key),
-              value.type_name());
+      bad_row(lines.source(), lines.number(), "'{}' is {}; a label is a string or a whole number",
+              shown(key),
+              value.is_number() ? value.dump() : fmt::format("of type {}", value.type_name()));
     std::string text = value.get<std::string>();
     if (text.empty()) bad_row(lines.source(), lines.number(), "the row has no label");
     return text;

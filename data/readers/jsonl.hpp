@@ -1,5 +1,6 @@
 /// JSON Lines: an object a line, `{"label": "spam", "text": "…"}`; other keys are passed over. A
-/// label is a string, a whole number, true or false; a text is a string. Blank lines at a file's end are passed over.
+/// label is a string, a whole number (1 or 1.0), true or false; a text is a string. Blank lines at a file's end are passed
+/// over.
 #pragma once
 
 #include "data/readers/lines.hpp"

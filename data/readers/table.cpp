@@ -91,14 +91,14 @@ std::size_t TableReader::index_of(const std::string& column, const char* option)
   if (options_.no_header) {
     const std::optional<i64> number = whole_number(column);
     check(number && *number >= 1 && *number <= std::ssize(header_),
-          "{}:1: there is no header, and no column '{}'; give {} a number from 1 to {}", source_,
+          "{}:1: there is no header, and no column '{}'; give --{} a number from 1 to {}", source_,
           shown(column), option, header_.size());
     return static_cast<std::size_t>(*number - 1);
   }
   const auto found = std::ranges::find(header_, column);
   check(found != header_.end(),
         "{}:1: the header is '{}', without the column '{}'{} Name the columns with {}", source_,
-        shown(fmt::format("{}", fmt::join(header_, "\t"))), shown(column), hint(column),
+        shown(lines_.row()), shown(column), hint(column),
         labelled_ ? "--label-column and --text-column, or say --no-header where that is a row"
                   : "--text-column, or say --plain-text where each line is a text");
   check(std::find(found + 1, header_.end(), column) == header_.end(),
@@ -107,6 +107,7 @@ std::size_t TableReader::index_of(const std::string& column, const char* option)
 }
 
 std::string TableReader::hint(const std::string& column) const {
+  if (whole_number(column)) return " (numbers count columns under --no-header alone).";
   const auto parts_with = [&](char separator) {
     return header_.size() == 1 && std::ranges::count(split(header_[0], separator), column) > 0;
   };

@@ -230,7 +230,8 @@ std::vector<std::string> with_configuration(const CLI::App& app, std::vector<std
                                : same(with_whole_path(name, *own), with_whole_path(name, kept)),
             "--{} is {} here, {} in {}; a resumed run keeps its options", name,
             own->empty() ? "true" : *own, kept, source);
-    if (own || (!resumes && gives_other(words, name))) continue;
+    const bool is_default = same(kept, verb->get_option("--" + name)->get_default_str());
+    if (own || is_default || (!resumes && gives_other(words, name))) continue;
     for (std::string& word : words_for(*verb->get_option("--" + name), name, value, source))
       added.push_back(std::move(word));
   }

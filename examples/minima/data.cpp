@@ -191,6 +191,9 @@ struct DataVerb {
     if (!vocab.empty()) tokenizer = read_tokenizer(vocab, casing);
     Statistics statistics(tokenizer ? &*tokenizer : nullptr);
     read_all(statistics);
+    std::set<std::string> all;
+    for (int split = 0; split < 3; ++split) all.merge(labels(statistics.split(split)));
+    tell_of_alike_labels({all.begin(), all.end()});
     if (json) return fmt::print("{}\n", to_json(statistics).dump());
     for (const Part& part : parts) print_part(part, statistics);
     for (const auto& [split, other] : kShared)

@@ -7,7 +7,10 @@
 #include "core/cpu/threads.hpp"
 #include "core/devices.hpp"
 #include "core/file.hpp"
+#include "core/split.hpp"
 #include "core/utf8.hpp"
+#include "data/classes.hpp"
+#include "data/whole_number.hpp"
 #include "examples/minima/configuration.hpp"
 #include "examples/minima/terminal.hpp"
 #include "optim/registry.hpp"
@@ -57,12 +60,14 @@ void CommonOptions::apply() const {
 }
 
 void add_read_options(CLI::App& verb, ReadOptions& read, Texts texts) {
-  verb.add_option("--text-column", read.text_column,
-                  "column or key of the text; several, joined by a space: title,body")
-      ->capture_default_str();
+  std::vector<CLI::Option*> columns = {
+      verb.add_option("--text-column", read.text_column,
+                      "column or key of the text; several, joined by a space: title,body")
+          ->capture_default_str()};
   if (texts == Texts::labelled)
-    verb.add_option("--label-column", read.label_column, "column or key of the label")
-        ->capture_default_str();
+    columns.push_back(
+        verb.add_option("--label-column", read.label_column, "column or key of the label")
+            ->capture_default_str());
   else
     verb.add_flag("--plain-text", read.plain_text,
                   "a text a line, whatever the file's name (default: of a .txt)");
@@ -75,6 +80,16 @@ void add_read_options(CLI::App& verb, ReadOptions& read, Texts texts) {
       "what stands between a table's fields, by the rules of CSV: ';', tab, … (default: "
       "by the file's name)");
   verb.add_flag("--skip-bad-rows", read.skip_bad_rows, "count bad rows and go on");
+  // A reader cannot tell a name that is given from that by default, which stands for a place there.
+  verb.parse_complete_callback([&read, columns] {
+    if (!read.no_header) return;
+    for (const CLI::Option* option : columns)
+      for (const std::string& given : option->results())
+        for (const std::string& column : split(given, ','))
+          check(whole_number(column).has_value(),
+                "{} '{}': columns have no names under --no-header; numbers count them, from 1",
+                option->get_name(), column);
+  });
 }
 
 void add_casing_options(CLI::App& verb, bool& cased, bool& uncased, const std::string& when) {
@@ -105,6 +120,13 @@ std::pair<std::string_view, std::string_view> pair_of(const Lines& input) {
             tabs == 0 ? "no tab" : fmt::format("{} tabs", tabs));
   const std::size_t tab = line.find('\t');
   return {line.substr(0, tab), line.substr(tab + 1)};
+}
+
+void tell_of_alike_labels(const std::vector<std::string>& labels) {
+  if (const std::string alike = alike_labels(labels); !alike.empty())
+    print_note(
+        "note: labels that differ in blanks or letter case alone are classes of their own: {}\n",
+        alike);
 }
 
 void tell_of_unknown(const Task& task) {
@@ -395,6 +417,7 @@ Task TrainingVerbOptions::load() {
   });
   if (!many(loaded.dataset)) tell(loaded.dataset);
   for (const std::string& note : loaded.notes) print_note("{}: {}\n", task.model, note);
+  tell_of_alike_labels(loaded.dataset.label_names);
   tell_of_unknown(loaded);
   const TokenizedSplit& texts = loaded.data.train;
   tell_of_cut(texts.cut, texts.size(), "training texts", loaded.max_length);

@@ -50,7 +50,9 @@ void tell_of_pairs(const TextClassifier& classifier, const std::string& model, b
 /// The two texts of a line, text<TAB>text. Throws BadRow for none or several tabs.
 std::pair<std::string_view, std::string_view> pair_of(const Lines& input);
 
-/// Says on standard error where a vocabulary does not know many of the words that are to be learned from.
+/// Says on standard error which labels differ in blanks or letter case alone.
+void tell_of_alike_labels(const std::vector<std::string>& labels);
+/// Says there where a vocabulary does not know many of the words that are to be learned from.
 void tell_of_unknown(const Task& task);
 /// Says there that texts are cut to their first tokens.
 void tell_of_cut(i64 cut, i64 texts, std::string_view what, i64 max_length);

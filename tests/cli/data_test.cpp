@@ -9,7 +9,9 @@ TEST_CASE("data tells the classes, lengths and repeated texts of files and folde
   const Shell shell;
   shell.write("a.csv",
               "text,label\r\nsome text,spam\r\n\"Some, text!\",ham\r\nother,ham\r\nbad\r\n");
-  check_refused(shell, "data a.csv", {"a.csv:5", "1 field, the header 2"}, "");
+  check_refused(shell, "data a.csv",
+                {"a.csv:5", "1 field, the header 2: 'bad'; --skip-bad-rows leaves such rows out"},
+                "");
   const Answer answer = shell.minima("data a.csv --skip-bad-rows --json");
   CAPTURE(answer.err);
   REQUIRE(answer.code == 0);
@@ -45,4 +47,43 @@ TEST_CASE("data tells the classes, lengths and repeated texts of files and folde
   check_refused(shell, "data set", {"dev.tsv", "validation.jsonl"}, "");
   check_refused(shell, "data none.tsv", {"none.tsv"}, "");
   check_refused(shell, "data a.csv --text-column body", {"a.csv:1", "body", "--text-column"}, "");
+}
+
+TEST_CASE("data and train tell of labels that differ in blanks or case alone") {
+  const Shell shell;
+  std::string rows;
+  for (int i = 0; i < 60; ++i)
+    rows += fmt::format("{},text {}\n", i % 3 ? (i % 3 > 1 ? "a" : "A ") : "b", i);
+  shell.write("a.csv", "label,text\n" + rows);
+  for (const std::string& verb : {std::string("data a.csv"), std::string("data a.csv --json"),
+                                  std::string("train --data a.csv --out run") + kTiny}) {
+    const Answer answer = shell.minima(verb);
+    CAPTURE(answer.err);
+    CHECK(answer.code == 0);
+    CHECK(answer.err.find("note: labels that differ in blanks or letter case alone are classes of "
+                          "their own: 'A ' / 'a'\n") != std::string::npos);
+  }
+  std::filesystem::remove_all(shell.folder / "run");
+}
+
+TEST_CASE("without a header columns are numbers, and a name that is given is refused") {
+  const Shell shell;
+  std::string rows;
+  for (int i = 0; i < 60; ++i) rows += fmt::format("text {},{}\n", i, i % 2);
+  shell.write("a.csv", rows);
+  for (const std::string option :
+       {"--label-column label", "--text-column text", "--text-column 1,x"})
+    for (const std::string verb : {"data a.csv", "train --data a.csv"})
+      check_refused(shell, verb + " --no-header " + option,
+                    {option.substr(0, 12), "columns have no names under --no-header"},
+                    verb == "data a.csv" ? "" : " --out run");
+  CHECK(shell.minima("data a.csv --no-header").code == 0);
+  CHECK(shell.minima("data a.csv --no-header --label-column 2 --text-column 1").code == 0);
+  // The names by default are no names that are given, also where a run is repeated.
+  const std::string swapped = "train --data b.csv --no-header --out run";
+  shell.write("b.csv", "0,a\n1,b\n0,c\n1,d\n0,e\n1,f\n");
+  REQUIRE(shell.minima(swapped + kTiny).code == 0);
+  const Answer again = shell.minima("train --config run/run.json --out again");
+  CAPTURE(again.err);
+  CHECK(again.code == 0);
 }

@@ -92,6 +92,10 @@ TEST_CASE("lines of standard input have a greatest length, and what came before 
     CHECK(refused.code == 2);
     CHECK(refused.err == "minima: standard input:2: the line has more than 1048576 bytes\n");
     CHECK(std::ranges::count(refused.out, '\n') == 1);
+    const Answer packed = shell.minima(verb, "\x1F\x8B\x08 and more\n");
+    CHECK(packed.code == 2);
+    CHECK(packed.out.empty());
+    CHECK(packed.err.find("standard input: is compressed by gzip") != std::string::npos);
     // A line without an end is no reason to read on for ever.
     const int status =
         std::system(fmt::format("cd '{}' && timeout 60 '{}' {} < /dev/zero > out 2> err",

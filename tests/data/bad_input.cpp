@@ -352,8 +352,10 @@ TEST_CASE("each rule of labelled rows has a file that breaks it and is refused")
        {jsonl + "{\"label\": 1, \"label\": 2, \"text\": \"a\"}\n", {":2", "'label' occurs twice"}},
        {jsonl + "{\"text\": \"a\"}\n", {":2:", "no 'label'"}},
        {jsonl + "{\"label\": 1}\n", {":2:", "no 'text'"}},
-       {jsonl + "{\"label\": null, \"text\": \"a\"}\n", {":2:", "'label' is of type null"}},
-       {jsonl + "{\"label\": 1.5, \"text\": \"a\"}\n", {":2:", "'label' is of type number"}},
+       {jsonl + "{\"label\": null, \"text\": \"a\"}\n",
+        {":2:", "the row has no label: 'label' is null; --skip-bad-rows"}},
+       {jsonl + "{\"label\": 1.5, \"text\": \"a\"}\n", {":2:", "'label' is 1.5; a label is"}},
+       {jsonl + "{\"label\": 1e17, \"text\": \"a\"}\n", {":2:", "'label' is 1e+17"}},
        {jsonl + "{\"label\": [1], \"text\": \"a\"}\n", {":2:", "'label' is of type array"}},
        {jsonl + "{\"label\": \"\", \"text\": \"a\"}\n", {":2:", "no label"}},
        {jsonl + "{\"label\": \"a\\nb\", \"text\": \"a\"}\n", {":2:", "line's end"}},
@@ -371,11 +373,13 @@ TEST_CASE("columns that are not there are refused with what there is") {
     return [options](const std::string& path) { read_rows(path, options); };
   };
   const std::string csv = "label,text\n0,good\n";
-  check_refused("x.csv", {{csv, {":1:", "'label\ttext'", "'body'"}}},
+  check_refused("x.csv", {{csv, {":1:", "'label,text'", "'body'"}}},
                 with({.text_column = "text,body"}));
   check_refused("x.csv", {{csv, {":1:", "'gold'"}}}, with({.label_column = "gold"}));
+  check_refused("x.csv", {{csv, {":1:", "'1' (numbers count columns under --no-header alone)"}}},
+                with({.label_column = "1"}));
   check_refused("x.csv", {{csv, {":1:", "'other'"}}}, with({.pair_column = "other"}));
-  check_refused("x.csv", {{csv, {":1:", "'3'", "from 1 to 2"}}},
+  check_refused("x.csv", {{csv, {":1:", "'3'", "--text-column a number from 1 to 2"}}},
                 with({.text_column = "3", .no_header = true}));
   check_refused("x.csv", {{csv, {":1:", "'name'", "from 1 to 2"}}},
                 with({.label_column = "name", .no_header = true}));

@@ -127,15 +127,11 @@ TEST_CASE("without labels.txt the classes are the training labels, numbers in th
   CHECK(load_dataset(folder.path(), 1).label_names == std::vector<std::string>{"-1", "9", "ham"});
 }
 
-TEST_CASE("labels that differ in blanks alone are told of") {
-  test::Folder folder;
-  good(folder);
-  folder.write("train.tsv", table("1\ta\n 1\tb\n2\tc\n"));
-  folder.write("dev.tsv", table("1\td\n"));
-  folder.write("test.tsv", table("2\te\n"));
-  const Dataset dataset = load_dataset(folder.path(), 1);
-  CHECK(dataset.label_names.size() == 3);
-  CHECK(test::contains(dataset.origin, "labels ' 1' and '1' differ in blanks alone"));
+TEST_CASE("labels that differ in blanks around them or in case alone are named") {
+  CHECK(alike_labels({" a", "A", "a", "a ", "b", "c d"}) == "' a' / 'A' / 'a' / 'a '");
+  CHECK(alike_labels({"\u00C9t\u00E9", "\u00E9t\u00E9\u00A0", "X", "x"}) ==
+        "'X' / 'x', '\u00C9t\u00E9' / '\u00E9t\u00E9\u00A0'");
+  CHECK(alike_labels({"a", "a b", "ab", "a-b", "1", "10", ""}).empty());
 }
 
 TEST_CASE("bad data are refused with file, line and reason") {
@@ -148,6 +144,14 @@ TEST_CASE("bad data are refused with file, line and reason") {
     CHECK(test::contains(error_of_loading(folder.path()), "too few to split"));
     std::filesystem::remove(folder.path() + "/train.tsv");
     CHECK(test::contains(error_of_loading(folder.path()), "has no train.tsv"));
+    folder.write("train.csv.gz", "");
+    CHECK(test::contains(error_of_loading(folder.path()),
+                         "its train is train.csv.gz, which is compressed; unpack it first"));
+    good(folder);
+    CHECK(error_of_loading(folder.path()) == "");
+    folder.write("valid.jsonl.xz", "");  // no reason to draw dev from train
+    std::filesystem::remove(folder.path() + "/dev.tsv");
+    CHECK(test::contains(error_of_loading(folder.path()), "its dev is valid.jsonl.xz"));
   }
   SUBCASE("one class only") {
     good(folder).write("train.tsv", table("0\ta\n0\tb\n"));
@@ -198,7 +202,12 @@ TEST_CASE("bad data are refused with file, line and reason") {
   }
   SUBCASE("too little to split") {
     const std::string file = folder.write("few.tsv", table("0\ta\n1\tb\n"));
-    CHECK(test::contains(error_of_loading(file), "too few to split"));
+    CHECK(test::contains(error_of_loading(file),
+                         "few.tsv: too few to split: 2 rows, 2 different texts (but for case"));
+    std::string same;
+    for (int i = 0; i < 60; ++i) same += fmt::format("{}\tthe same\n", i % 2);
+    CHECK(test::contains(error_of_loading(folder.write("same.tsv", table(same))),
+                         "60 rows, 1 different text (but"));
   }
 }
 

@@ -178,9 +178,12 @@ TEST_CASE("labels of JSON are strings, whole numbers, true or false") {
   const auto rows = parse_rows(
       "{\"label\": -1, \"text\": \"\\ud83d\\ude00\"}\n{\"text\": \"\", \"label\": true, \"id\": "
       "{}}\r\n"
-      "{\"label\": \"1\", \"text\": \"a\\nb\\u0000\"}",
+      "{\"label\": \"1\", \"text\": \"a\\nb\\u0000\"}\n{\"label\": 2.0, \"text\": \"\"}\n"
+      "{\"label\": -1e3, \"text\": \"\"}",
       Format::jsonl, "x.jsonl");
-  REQUIRE(rows.size() == 3);
+  REQUIRE(rows.size() == 5);
+  CHECK(rows[3].label == "2");
+  CHECK(rows[4].label == "-1000");
   CHECK(rows[0].label == "-1");
   CHECK(rows[0].text == "\U0001F600");
   CHECK(rows[1].label == "true");
