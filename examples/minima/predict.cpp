@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "core/utf8.hpp"
+#include "data/counted.hpp"
 #include "data/readers/notes.hpp"
 #include "data/texts.hpp"
 #include "examples/minima/options.hpp"
@@ -190,8 +191,7 @@ struct PredictVerb {
       }
     answer_all();
     if (bad_lines > 0)
-      print_note("{} bad {} without a label, the first: {}\n", bad_lines,
-                 bad_lines == 1 ? "line" : "lines", first_bad);
+      print_note("{} without a label, the first: {}\n", counted(bad_lines, "bad line"), first_bad);
     for (const std::string& note : input.notes()) print_note("{}: {}\n", data, note);
     tell_of_poor_texts(classifier.max_length);
   }
