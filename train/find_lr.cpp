@@ -105,6 +105,7 @@ LearningRateCurve find_learning_rate(const Objective& objective, const std::stri
   double rate = search.least, mean = 0, weight = 0, least = 0;
   double scale = options.precision == Precision::fp16 ? kFirstLossScale : 1;
   for (i64 step = 1; step <= search.steps; ++step, rate *= ratio) {
+    if (InterruptRequests::received()) fail_at_run_time("find-lr: interrupted");
     if (next == batches.size()) batches = objective.batches(epoch++), next = 0;
     const nn::Pass pass{.training = true,
                         .seed = options.seed,

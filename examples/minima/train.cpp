@@ -146,7 +146,7 @@ void TrainVerb::find_learning_rates() {
     validate_optimizer(specs.back(), training.training);
   }
   const auto directory = output_folder("find-lr", common);
-  const FolderLock lock(directory);
+  std::optional<FolderLock> lock(std::in_place, directory);
   for (const char* file : {"learning_rates.json", "learning_rates.html"})
     check(!is_there(directory / file),
           "{}: has the curves of an earlier search; name another folder, or remove this one first",
@@ -154,17 +154,30 @@ void TrainVerb::find_learning_rates() {
   const Task task = training.load();
   std::vector<LearningRateCurve> curves;
   Json all = Json::array();
-  for (const std::string& spec : specs) {
-    const auto model = task.new_model(training.training.seed);
-    freeze(model->parameters(), training.training.freeze);
-    curves.push_back(
-        find_learning_rate(classification(*model, task.data, training.training, &task.tokenizer),
-                           spec, training.training));
-    all.push_back(curves.back().to_json());
-    if (!common.json) print_text("{}\n", curves.back().text());
+  const InterruptRequests ctrl_c;
+  try {
+    for (const std::string& spec : specs) {
+      const auto model = task.new_model(training.training.seed);
+      freeze(model->parameters(), training.training.freeze);
+      curves.push_back(
+          find_learning_rate(classification(*model, task.data, training.training, &task.tokenizer),
+                             spec, training.training));
+      all.push_back(curves.back().to_json());
+      if (!common.json) print_text("{}\n", curves.back().text());
+    }
+  } catch (const Error&) {
+    if (!InterruptRequests::received()) throw;
   }
-  write_file(directory / "learning_rates.json", all.dump(1) + "\n");
-  write_file(directory / "learning_rates.html", find_lr_page(curves));
+  if (!curves.empty()) {
+    write_file(directory / "learning_rates.json", all.dump(1) + "\n");
+    write_file(directory / "learning_rates.html", find_lr_page(curves));
+  }
+  if (InterruptRequests::received()) {
+    lock.reset();  // and with it goes the folder, where it is new and empty
+    die_of_interrupt(curves.empty() ? "stopped before the first curve was whole; nothing is written"
+                                    : fmt::format("stopped; {} of {} curves are in {}",
+                                                  curves.size(), specs.size(), directory.string()));
+  }
   if (common.json)
     fmt::print("{}\n", all.dump());
   else

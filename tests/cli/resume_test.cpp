@@ -321,6 +321,19 @@ TEST_CASE("A second Ctrl-C stops at once, in the middle of a step") {
   CHECK_FALSE(shell.exists("run/checkpoints"));
 }
 
+TEST_CASE("Ctrl-C in a search for learning rates says that, and leaves no empty folder") {
+  const Shell shell;
+  const Interrupted search = train_interrupted(
+      shell, " --find-lr --model tiny --dim 256 --hidden 1024 --layers 4 --heads 4 --threads 1",
+      "until mask=$(sed -n 's/^SigCgt:[[:space:]]*//p' /proc/$child/status) && "
+      "(( 0x$mask & 2 )); do kill -0 $child || exit 9; sleep 0.02; done\nkill -INT $child");
+  CAPTURE(search.err);
+  CHECK(search.code == 130);
+  CHECK(search.err.find("stopped before the first curve was whole; nothing is written") !=
+        std::string::npos);
+  CHECK_FALSE(shell.exists("run"));
+}
+
 #if defined(MINIMA_EMULATED)
 TEST_CASE(
     "a device without memory for a run says what needed it and what to change, and harms no "
