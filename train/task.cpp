@@ -1,6 +1,8 @@
 #include "train/task.hpp"
 
+#include <algorithm>
 #include <filesystem>
+#include <map>
 
 #include "core/file.hpp"
 #include "data/tokenizer_files.hpp"
@@ -85,12 +87,17 @@ double unknown_share(const TokenizedSplit& split, const Vocabulary& vocabulary) 
 
 /// Numbers the classes as a head does that has the same ones in another order: it knows them already.
 void number_as(const std::vector<std::string>& names, Dataset& dataset) {
-  if (!std::ranges::is_permutation(names, dataset.label_names)) return;
+  if (names.size() != dataset.label_names.size()) return;
+  std::map<std::string, i64> number;
+  for (const std::string& name : names) number.emplace(name, std::ssize(number));
+  std::vector<i64> numbers;
+  for (const std::string& name : dataset.label_names) {
+    if (!number.contains(name)) return;
+    numbers.push_back(number[name]);
+  }
   for (std::vector<Example>* const split : {&dataset.train, &dataset.dev, &dataset.test})
     for (Example& example : *split)
-      example.label =
-          std::ranges::find(names, dataset.label_names[static_cast<std::size_t>(example.label)]) -
-          names.begin();
+      example.label = numbers[static_cast<std::size_t>(example.label)];
   dataset.label_names = names;
 }
 

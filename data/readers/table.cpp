@@ -153,14 +153,14 @@ std::string TableReader::note() const {
 
 bool TableReader::next_fields() {
   constexpr std::string_view kBlanks = " ";  // a tab separates fields
-  if (std::exchange(is_bad_, false)) lines_.leave_row();
+  if (std::exchange(open_ended_, false)) lines_.leave_row();
   while (lines_.next()) {
     row_line_ = lines_.number();
     const bool blank = lines_.line().find_first_not_of(kBlanks) == std::string_view::npos;
     if (!blank || row_line_ == 1) {
-      is_bad_ = true;
+      open_ended_ = true;
       read_fields(fields_);
-      is_bad_ = !header_.empty() && fields_.size() != header_.size();
+      open_ended_ = false;
       return true;
     }
     if (lines_.at_blank_end(kBlanks)) return false;
@@ -172,7 +172,7 @@ bool TableReader::next_fields() {
 bool TableReader::read(Row& row) {
   if (!has_row_ && !next_fields()) return false;
   has_row_ = false;
-  if (is_bad_)
+  if (fields_.size() != header_.size())
     bad_row(source_, row_line_, "the row has {}, the {} {}: '{}'{}",
             counted(fields_.size(), "field"), options_.no_header ? "first" : "header",
             header_.size(), shown(lines_.row()),

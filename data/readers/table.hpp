@@ -8,7 +8,8 @@
 /// ReadOptions::no_header, unless its first row has both names that are asked for.
 ///
 /// Blank lines at a file's end are passed over; between rows each is a bad row, unless texts are the only column.
-/// Behind a bad row of several lines, as one whose quote is not closed, reading goes on with the second of them.
+/// Behind a bad row of several lines whose end is not known, as where a quote is not closed, reading goes on with the second
+/// of them.
 #pragma once
 
 #include "data/readers/lines.hpp"
@@ -56,8 +57,8 @@ class TableReader : public RowReader {
   Indices all_but(const Indices& others) const;
 
   std::vector<std::string> header_, fields_;
-  bool is_bad_ = false;   // the last row: what it has swallowed of other rows is read again
-  bool has_row_ = false;  // the first row, read in search of a header
+  bool open_ended_ = false;  // the last row: what it has swallowed of other rows is read again
+  bool has_row_ = false;     // the first row, read in search of a header
   bool row_has_names_ = false;
   bool labelled_ = true;
   std::size_t label_ = 0;

@@ -1,10 +1,12 @@
 #include "examples/minima/configuration.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
+#include <iterator>
 #include <set>
 
 #include "core/file.hpp"
@@ -173,7 +175,7 @@ std::string fault_of_number(const CLI::Option& option, const std::string& text) 
     const double x = std::strtod(text.c_str(), &end);
     bent = errno == ERANGE && (x == 0 || std::isinf(x));
   }
-  if (*end != '\0')
+  if (*end != '\0' || std::isspace(static_cast<unsigned char>(text[0])))
     return fmt::format("'{}' is no {}", shown(text), whole ? "whole number" : "number");
   return bent ? fmt::format("{} is out of range", text) : "";
 }
@@ -230,10 +232,12 @@ std::vector<std::string> with_configuration(const CLI::App& app, std::vector<std
                                : same(with_whole_path(name, *own), with_whole_path(name, kept)),
             "--{} is {} here, {} in {}; a resumed run keeps its options", name,
             own->empty() ? "true" : *own, kept, source);
-    const bool is_default = same(kept, verb->get_option("--" + name)->get_default_str());
+    const CLI::Option& option = *verb->get_option("--" + name);
+    std::vector<std::string> of_file = words_for(option, name, value, source);
+    // A run's record has every option, also those by default, which are refused beside some others where they are given.
+    const bool is_default = same(kept, option.get_default_str());
     if (own || is_default || (!resumes && gives_other(words, name))) continue;
-    for (std::string& word : words_for(*verb->get_option("--" + name), name, value, source))
-      added.push_back(std::move(word));
+    std::ranges::move(of_file, std::back_inserter(added));
   }
   if (resumes)
     for (const std::string& word : words)

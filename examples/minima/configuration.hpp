@@ -13,7 +13,7 @@ namespace minima {
 /// or list of these, and for an option beside --resume that is other than the run's and would change it.
 std::vector<std::string> with_configuration(const CLI::App& app, std::vector<std::string> words);
 
-/// What is wrong with the text of a number for an option, where CLI11 would bend it: it makes of a whole number too large the
+/// What is wrong with the text of a number for an option: it is none, or CLI11 would bend it, which makes of a whole number too large the
 /// largest there is, of −1 the number 2⁶⁴ − 1 where no sign is taken, and of 1e-400 zero. Empty where nothing is, and for
 /// an option that takes words.
 std::string fault_of_number(const CLI::Option& option, const std::string& text);

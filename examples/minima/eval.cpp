@@ -5,6 +5,7 @@
 #include "core/file.hpp"
 #include "core/utf8.hpp"
 #include "data/classes.hpp"
+#include "data/counted.hpp"
 #include "data/readers/notes.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/terminal.hpp"
@@ -58,8 +59,11 @@ struct EvalVerb {
     std::vector<std::string> meanings;
     for (std::size_t k = 0; k < std::min(names.size(), kShown); ++k)
       meanings.push_back(fmt::format("{} = {}", k, shown(names[k])));
-    print_note("note: {}: {} of the labels are taken as numbers of the model's classes: {}{}\n",
-               data, numbers, fmt::join(meanings, ", "), names.size() > kShown ? ", …" : "");
+    print_note(
+        "note: {}: in {} the label is no name, and taken as a number of the model's classes: "
+        "{}{}\n",
+        data, counted(numbers, "row"), fmt::join(meanings, ", "),
+        names.size() > kShown ? ", …" : "");
   }
 
   void run() {

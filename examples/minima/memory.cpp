@@ -94,7 +94,9 @@ struct MemoryVerb {
       check_limits(config, file.string());
       return config;
     } catch (const Error& error) {
-      fail("{} (of other models, memory counts a like one by its size: --scale 7b)", error.what());
+      const std::string what = error.what();
+      if (what.find("model_type is '") == what.npos) throw;
+      fail("{}; of another model memory counts one alike by its size: --scale 7b", what);
     }
   }
 
