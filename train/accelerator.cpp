@@ -148,7 +148,7 @@ void Accelerator::backward(const Variable& loss, double weight, i64 tokens) {
 void Accelerator::refuse_bad_loss(i64 step) {
   ring({step, Alarm::Of::loss, "", loss_, 0});
   if (options_.non_finite == NonFinite::stop)
-    fail_at_run_time(
+    fail_training(
         "train: the loss is {} in step {}{}; a lower learning rate or a longer warm-up may help",
         loss_, step, origin_of_non_finite());
 }
@@ -198,14 +198,14 @@ StepRecord Accelerator::step() {
           ring({step_, Alarm::Of::no_gradient, parameter->name});
   }
   if (report.skipped && options_.non_finite == NonFinite::stop && !scales())
-    fail_at_run_time(
+    fail_training(
         "train: the norm of the gradient is {} in step {}{}; a lower learning rate or a longer "
         "warm-up may help",
         without_sign_of_nan(report.grad_norm.value_or(0)), step_, origin_of_non_finite());
   skipped_in_row_ = report.skipped ? skipped_in_row_ + 1 : 0;
   if (skipped_in_row_ > kMostSkipped)
-    fail_at_run_time("train: {} steps in a row were skipped, the last is {}{}", skipped_in_row_,
-                     step_, origin_of_non_finite());
+    fail_training("train: {} steps in a row were skipped, the last is {}{}", skipped_in_row_, step_,
+                  origin_of_non_finite());
   const double scale = scale_;
   const bool may_rise = scale_ < greatest_scale();
   good_steps_ = may_rise && !report.skipped ? good_steps_ + 1 : 0;
@@ -317,7 +317,7 @@ std::string Accelerator::origin_of_non_finite() const {
 void Accelerator::refuse_bad_weights(const char* when) const {
   for (const Parameter* parameter : parameters_)
     if (const i64 at = ops::first_non_finite(parameter->value); at >= 0)
-      fail_at_run_time(
+      fail_training(
           "train: the weight '{}' is not finite at element {} {} the update of step {} by {}; a "
           "lower "
           "learning rate may help",
@@ -342,9 +342,8 @@ std::filesystem::path Accelerator::checkpoint(const std::filesystem::path& run,
   refuse_bad_weights("after");
   for (const NamedTensor& slot : optimizer_->tensors())
     if (ops::first_non_finite(slot.tensor) >= 0)
-      fail_at_run_time(
-          "checkpoint of step {}: '{}' of {}'s state is not finite; nothing was written", step_,
-          slot.name, optimizer_->name());
+      fail_training("checkpoint of step {}: '{}' of {}'s state is not finite; nothing was written",
+                    step_, slot.name, optimizer_->name());
   Json all = {{"accelerator", state()},
               {"optimizer", optimizer_->options()},
               {"metrics_bytes", log_ ? log_->flush() : logged_.value_or(0)},

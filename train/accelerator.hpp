@@ -96,6 +96,15 @@ struct CheckpointExtras {
   i64 keep = 2;   ///< newest checkpoints that are kept; 0: all
 };
 
+/// Training that failed by itself: its loss, gradient or weights are no numbers any more. The same steps end so again.
+struct TrainingFailed : Error {
+  explicit TrainingFailed(const std::string& message) : Error(message, Fault::runtime) {}
+};
+template <class... Args>
+[[noreturn]] void fail_training(fmt::format_string<Args...> format, Args&&... args) {
+  throw TrainingFailed(fmt::format(format, std::forward<Args>(args)...));
+}
+
 class Accelerator {
  public:
   /// Throws Error for options that make no sense.
@@ -171,6 +180,11 @@ class Accelerator {
   /// Adds a line of the caller's, {"test": evaluation.to_json(), "best_epoch": 3, "mine": 1}; nothing where no log was
   /// begun. Throws Error for what is none (check_callers_line).
   void log(const Json& line);
+
+  /// Tells the log why training has failed.
+  void log_failure(const std::string& error) {
+    write({{"failed", {{"step", step_}, {"error", error}}}});
+  }
 
   /// What the time since prepare() went into. From next() to step() it is steps, whatever the caller does meanwhile.
   TimeSpent& time() { return time_; }

@@ -91,22 +91,24 @@ Json collect_runs(const std::vector<std::filesystem::path>& folders) {
     Json one = ended ? read_json(file) : describe_log(folder);
     for (const char* key : {"data", "model", "training", "runs", "failed"})
       check(one.is_object() && one.contains(key), "{}: has no \"{}\"", file.string(), key);
-    check(one["runs"].is_array() && one["model"].is_object() && one["data"].is_object(),
+    check(one["runs"].is_array() && one["failed"].is_array() && one["model"].is_object() &&
+              one["data"].is_object(),
           "{}: is no comparison", file.string());
-    for (const Json& run : one["runs"])
-      check(run.is_object() && run.contains("spec") && run["spec"].is_string() &&
-                run.contains("seed") && (run["seed"].is_number() || run["seed"].is_null()),
-            "{}: has a run without \"spec\" and \"seed\": it is no comparison", file.string());
+    for (const char* list : {"runs", "failed"})
+      for (const Json& run : one[list])
+        check(run.is_object() && run.contains("spec") && run["spec"].is_string() &&
+                  run.contains("seed") && (run["seed"].is_number() || run["seed"].is_null()),
+              "{}: has a run without \"spec\" and \"seed\": it is no comparison", file.string());
     const Json configuration = configuration_of(one);
-    for (Json& run : one["runs"]) {
-      const auto spec = run["spec"].get<std::string>();
-      auto group = std::ranges::find_if(groups, [&](const Group& known) {
-        return known.spec == spec && differences(known.configuration, configuration).empty();
-      });
-      if (group == groups.end()) group = groups.insert(group, {spec, configuration, {}});
-      group->runs.push_back(std::move(run));
-    }
-    one["runs"] = Json::array();
+    for (const char* list : {"runs", "failed"})
+      for (Json& run : std::exchange(one[list], Json::array())) {
+        const auto spec = run["spec"].get<std::string>();
+        auto group = std::ranges::find_if(groups, [&](const Group& known) {
+          return known.spec == spec && differences(known.configuration, configuration).empty();
+        });
+        if (group == groups.end()) group = groups.insert(group, {spec, configuration, {}});
+        group->runs.push_back(std::move(run));
+      }
     if (all.is_null()) {
       first = configuration;
       all = std::move(one);
@@ -121,7 +123,7 @@ Json collect_runs(const std::vector<std::filesystem::path>& folders) {
           folder.string(), folders[0].string(), key, one["data"][key].dump(),
           all["data"][key].dump());
     }
-    for (const char* key : {"failed", "unfinished", "damaged"})
+    for (const char* key : {"unfinished", "damaged"})
       if (one.contains(key))
         for (Json& run : one[key]) all[key].push_back(std::move(run));
     if (!differences(configuration, first).empty())
@@ -132,10 +134,11 @@ Json collect_runs(const std::vector<std::filesystem::path>& folders) {
     for (Json run : group.runs) {
       if (!more.empty()) run["differs"] = more;
       run["spec"] = group.spec + more;
-      all["runs"].push_back(std::move(run));
+      all[run.contains("error") ? "failed" : "runs"].push_back(std::move(run));
     }
   }
-  check(!all["runs"].empty(), "report: none of these folders has a finished run");
+  check(!all["runs"].empty() || !all["failed"].empty(),
+        "report: none of these folders has a finished run");
   return all;
 }
 

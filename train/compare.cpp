@@ -14,6 +14,7 @@
 #include "train/machine.hpp"
 #include "train/report.hpp"
 #include "train/report/parts.hpp"
+#include "train/run_record.hpp"
 
 namespace minima {
 namespace {
@@ -187,8 +188,8 @@ class Comparison {
     if (result_["runs"].empty()) {
       write_so_far();
       const Json& failed = result_["failed"];
-      fail_at_run_time("{}", failed.empty() ? "compare: no run has a finite score on dev"
-                                            : failed[0]["error"].get<std::string>());
+      fail_training("{}", failed.empty() ? "compare: no run has a finite score on dev"
+                                         : failed[0]["error"].get<std::string>());
     }
     // Seed by seed, as they were compared.
     std::ranges::stable_sort(result_["runs"].get_ref<Json::array_t&>(), {},
@@ -277,9 +278,16 @@ class Comparison {
         fail_at_run_time("interrupted; the run is saved in {}", folder.string());
       return std::move(run.record);
     } catch (const Error& error) {
-      if (error.fault == Fault::input || InterruptRequests::received()) throw;
-      result_["failed"].push_back({{"spec", spec}, {"seed", seed}, {"error", error.what()}});
-      if (options_.rates > 1) result_["failed"].back()["tried"] = true;
+      const bool by_itself = dynamic_cast<const TrainingFailed*>(&error);
+      // A disk that is full is so for the other runs too.
+      if (!(by_itself || error.fault == Fault::memory) || InterruptRequests::received()) throw;
+      Json failed = Json::object();
+      if (options_.rates > 1)
+        failed["tried"] = true;
+      else if (by_itself && !folder.empty())  // as far as it came
+        failed = describe_log(folder)["failed"][0];
+      failed.update({{"spec", spec}, {"seed", seed}, {"error", error.what()}});
+      result_["failed"].push_back(std::move(failed));
       return {};
     }
   }
@@ -362,15 +370,10 @@ std::string tuning_table(const Json& comparison) {
 
 std::vector<std::string> failed_optimizers(const Json& comparison) {
   std::vector<std::string> specs;
-  const auto add = [&](const Json& entry) {
-    const auto spec = report::text(entry, "/spec");
-    if (std::ranges::find(specs, spec) == specs.end()) specs.push_back(spec);
-  };
-  for (const Json& failed : report::at(comparison, "/failed"))
-    if (!failed.contains("tried")) add(failed);
-  const auto scoreless = [](const Json& tried) { return report::at(tried, "/score").is_null(); };
-  for (const Json& tuned : report::at(comparison, "/tuning"))
-    if (std::ranges::all_of(report::at(tuned, "/tried"), scoreless)) add(tuned);
+  for (const Json* failure : report::failures(comparison))
+    if (const auto spec = report::text(*failure, "/spec");
+        std::ranges::find(specs, spec) == specs.end())
+      specs.push_back(spec);
   return specs;
 }
 

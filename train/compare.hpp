@@ -34,11 +34,11 @@ Json describe_comparison(const Task& task, const TrainingOptions& training, i64 
 /// Writes report.html and comparison.json, and the former's path as "report".
 void write_report(Json& comparison, const std::filesystem::path& directory);
 
-/// Returns {"data", "model", "training", "machine", "runs": [Run::record, …], "failed": [{"spec", "seed", "error", "tried"? (true: at one of the rates of tuning)}, …],
+/// Returns {"data", "model", "training", "machine", "runs": [Run::record, …], "failed": [{"spec", "seed", "error", "tried"? (true: at one of the rates of tuning), and of others, as far as they came, what a run's record has}, …],
 /// "tuning"?: [{"spec" (the best), "metric", "tried": [{"spec", "score" (null where a run failed, or is not finite)}], "spread"}], "report"}; writes run.json, a folder per run, and
 /// report.html and comparison.json, which before the end have the runs so far, and in "unfinished": [{"spec", "seed"}, …]
-/// the others. Optimizers are checked before anything is trained; a run that fails (its loss stops being a number) leaves the others as they are. Throws Error when all fail, and (run time) when
-/// interrupted (InterruptRequests): then the folder can be resumed.
+/// the others. Optimizers are checked before anything is trained; a run that fails (its loss stops being a number, its device has no memory for it) leaves the others as they are. Throws Error when all fail, and (run time) when
+/// the disk refuses, or when interrupted (InterruptRequests): then the folder can be resumed.
 Json compare(const Task& task, const ComparisonOptions& options,
              const ComparisonObserver& observer = {});
 

@@ -10,7 +10,6 @@
 
 #include "core/error.hpp"
 #include "core/utf8.hpp"
-#include "train/html.hpp"
 
 namespace minima {
 namespace {
@@ -273,14 +272,17 @@ std::string table(const Evaluation& evaluation, const std::vector<std::string>& 
   text += "\n";
   if (m.labels() > kColumns)
     return text + too_many("a table of what was taken for what") + confusions(m, name);
-  std::vector<std::string> heads;
-  for (i64 label = 0; label < m.labels(); ++label) heads.push_back(shortened(name(label), 6));
-  if (std::set(heads.begin(), heads.end()).size() < heads.size())
-    heads = html::shortened(label_names, 6);  // which stay different
+  // Where their heads would not be distinct, classes are numbered.
+  std::set<std::string> heads;
+  for (i64 label = 0; label < m.labels(); ++label) heads.insert(shortened(name(label), 6));
+  const bool numbered = std::ssize(heads) < m.labels();
   text += "actual \\ predicted";
-  for (const std::string& head : heads) text += fmt::format(" {:>6}", shown(head));
+  for (i64 label = 0; label < m.labels(); ++label)
+    text +=
+        fmt::format(" {:>6}", numbered ? fmt::format("{}", label + 1) : shortened(name(label), 6));
   for (i64 actual = 0; actual < m.labels(); ++actual) {
-    text += fmt::format("\n{:<18}", name(actual));
+    text += numbered ? fmt::format("\n{:>2} {:<15}", actual + 1, shortened(name(actual), 15))
+                     : fmt::format("\n{:<18}", name(actual));
     for (i64 predicted = 0; predicted < m.labels(); ++predicted)
       text += fmt::format(" {:>6}", m.count(actual, predicted));
   }

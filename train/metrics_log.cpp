@@ -83,6 +83,13 @@ void read_test(const Json& line, LoggedRecords& records) {
   if (line.contains("best_epoch")) records.best_epoch = count_at(line, "best_epoch");
 }
 
+/// Whether it came after the first `steps` steps, and is left out.
+bool read_failure(const Json& failed, i64 steps, LoggedRecords& records) {
+  const bool later = count_at(failed, "step") >= steps;
+  if (!later) records.failed = failed.at("error").get<std::string>();
+  return later;
+}
+
 void read_line(const std::string& line, i64 steps, LoggedRecords& records) {
   const Json json = parse_json(line, "metrics.jsonl");
   check(json.is_object(), "metrics.jsonl: {} is no object", json.dump());
@@ -101,6 +108,8 @@ void read_line(const std::string& line, i64 steps, LoggedRecords& records) {
     records.switches.push_back(SwitchRecord::from_json(json["switch"]));
   else if (json.contains("run"))
     records.run = run_of(json["run"]);
+  else if (json.contains("failed"))
+    later = read_failure(json["failed"], steps, records);
   else if (json.contains("test"))
     read_test(json, records);
   if (!later) records.lines += line + "\n";
@@ -129,7 +138,7 @@ LoggedRecords read_metrics(const std::filesystem::path& path, u64 bytes, i64 ste
 
 void check_callers_line(const Json& line) {
   check(line.is_object(), "log: {} is no object, of values by name", line.dump());
-  for (const char* own : {"run", "step", "grad_norm", "train_loss", "alarm", "switch"})
+  for (const char* own : {"run", "step", "grad_norm", "train_loss", "alarm", "switch", "failed"})
     check(!line.contains(own), "log: '{}' is a key of the log's own lines; choose another name",
           own);
   if (!line.contains("test")) return;

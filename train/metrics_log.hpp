@@ -4,6 +4,7 @@
 ///     {"run": {"optimizer", "options", "seed", …}}
 ///     {"step", "epoch", "loss", "lr_factor", "grad_norm", "clipped", "ms", "texts", "tokens", "skipped"?, "scale"?, "tensors"?}
 ///     {"epoch", "step", "train_loss", "dev", "seconds"}     {"alarm"}     {"switch"}     {"best_epoch"?, "test"}
+///     {"failed": {"step" (steps taken), "error"}}
 ///
 /// Lines with none of the keys that tell these apart are the caller's.
 #pragma once
@@ -67,11 +68,12 @@ struct TrainingRecords {
 struct LoggedRecords : TrainingRecords {
   Json run = Json::object();  ///< what is trained; empty where that line is lost
   std::optional<Evaluation> test = {};
-  std::optional<i64> best_epoch = {};  ///< whose weights were tested
-  std::string lines = {};              ///< all that was read, as it stands in the file
-  i64 damaged = 0;                     ///< lines that are left out
+  std::optional<i64> best_epoch = {};      ///< whose weights were tested
+  std::optional<std::string> failed = {};  ///< why training did
+  std::string lines = {};                  ///< all that was read, as it stands in the file
+  i64 damaged = 0;                         ///< lines that are left out
 };
-/// Of its first `bytes` bytes, or what is there of them, without steps, evaluations and alarms after the first `steps`
+/// Of its first `bytes` bytes, or what is there of them, without steps, evaluations, alarms and a failure after the first `steps`
 /// steps, which are there where a log has lost lines before them. A line that is no JSON object, or has a key of the log's
 /// own lines but not their form, is damaged: it is left out and counted. The last one, where the program was cut off in it,
 /// is not counted.

@@ -57,6 +57,7 @@ th[scope=row] { text-align: left; font-weight: 600 }
 .numbers { width: 100% }
 .numbers th, .numbers td { padding: .4rem .3rem }
 .numbers td { white-space: nowrap }
+.numbers .failure { white-space: normal; text-align: left } td.failure { color: var(--warn) }
 .numbers th:first-child, .matrix th:first-child { position: sticky; left: 0; background: var(--paper) }
 .numbers th:first-child { text-align: left }
 .numbers th[scope=row] { white-space: nowrap }
@@ -94,7 +95,6 @@ figcaption { margin-top: .3rem; max-width: 46em }
 .h6 { stroke: var(--h6) } .h7 { stroke: var(--h7) } .h8 { stroke: var(--h8) } .h9 { stroke: var(--h9) } .h10 { stroke: var(--h10) } .h11 { stroke: var(--h11) }
 .alarms { border-left: 4px solid var(--warn); padding: .1rem 0 .1rem 1rem; margin: 1rem 0 }
 .alarms h3 { color: var(--warn) } .alarms ul { padding-left: 1.1em }
-td.failed { text-align: left; white-space: normal }
 .words td, .words th { text-align: left } .words td { white-space: normal }
 
 .worst { width: calc(100% - 1.1rem) } .worst th, .worst td { text-align: left; overflow-wrap: anywhere }

@@ -1,6 +1,5 @@
 #include "train/run_record.hpp"
 
-#include <cmath>
 #include <map>
 
 #include "train/checkpoint.hpp"
@@ -118,7 +117,7 @@ Json describe_training(const TrainingRecords& records) {
   for (const SwitchRecord& record : records.switches) switches.push_back(record.to_json());
   const auto skipped = std::ranges::find(records.steps, true, &StepRecord::skipped);
   const Json first_skipped = skipped == records.steps.end() ? Json() : Json(skipped->step);
-  return {{"step_ms", median(milliseconds)},
+  return {{"step_ms", milliseconds.empty() ? Json() : Json(median(milliseconds))},
           {"tokens_per_second", tokens / seconds},
           {"train_loss", losses},
           {"grad_norm", norms},
@@ -136,7 +135,7 @@ Json describe_training(const TrainingRecords& records) {
 Json describe_log(const std::filesystem::path& folder) {
   const std::string file = (folder / "metrics.jsonl").string();
   const LoggedRecords records = read_metrics(file);
-  check(!records.steps.empty(), "{}: has no step {}", file,
+  check(!records.steps.empty() || records.failed, "{}: has no step {}", file,
         records.damaged == 0 ? "yet"
                              : fmt::format("that can be read; damaged lines: {}", records.damaged));
   Begun begun = read_begun(folder);
@@ -156,24 +155,19 @@ Json describe_log(const std::filesystem::path& folder) {
   run["spec"] =
       begun.spec.value_or(fmt::format("{} ({})", run.value("optimizer", "?"), folder.string()));
   run.update(read_record(folder));
-  Json failed = Json::array(), unfinished = Json::array();
-  const i64 last = records.steps.back().step;
-  if (!begun.ended && static_cast<double>(last) < report::number(training, "/steps")) {
-    Json lacks = {{"spec", run["spec"]}, {"seed", run["seed"]}};
-    const Alarm* const alarm = records.alarms.empty() ? nullptr : &records.alarms.back();
-    if (alarm && alarm->step >= last && !std::isfinite(alarm->value)) {  // the last that it told
-      lacks["error"] = alarm->text();
-      failed.push_back(std::move(lacks));
-    } else {
-      unfinished.push_back(std::move(lacks));
-    }
-  }
+  Json unfinished = Json::array();
+  if (!begun.ended && !records.failed &&
+      static_cast<double>(records.steps.back().step) < report::number(training, "/steps"))
+    unfinished.push_back({{"spec", run["spec"]}, {"seed", run["seed"]}});
   Json damaged = Json::array();
   if (records.damaged > 0) damaged.push_back({{"file", file}, {"lines", records.damaged}});
-  return {{"data", std::move(begun.data)},   {"model", std::move(begun.model)},
-          {"training", std::move(training)}, {"runs", Json::array({std::move(run)})},
-          {"failed", std::move(failed)},     {"unfinished", std::move(unfinished)},
-          {"damaged", std::move(damaged)}};
+  Json all = {{"data", std::move(begun.data)},   {"model", std::move(begun.model)},
+              {"training", std::move(training)}, {"runs", Json::array()},
+              {"failed", Json::array()},         {"unfinished", std::move(unfinished)},
+              {"damaged", std::move(damaged)}};
+  if (records.failed) run["error"] = *records.failed;
+  all[records.failed ? "failed" : "runs"].push_back(std::move(run));
+  return all;
 }
 
 }  // namespace minima

@@ -287,6 +287,15 @@ i64 Trainer::best_bytes() const {
 }
 
 TrainingResult Trainer::run() {
+  try {
+    return train();
+  } catch (const TrainingFailed& failure) {
+    accelerator_.log_failure(failure.what());
+    throw;
+  }
+}
+
+TrainingResult Trainer::train() {
   check(!std::exchange(ran_, true), "trainer: it has run; another training takes another trainer");
   const bool resumed = accelerator_.logs();  // reading the checkpoint is in its time then
   if (!resumed) accelerator_.time().restart();
@@ -343,7 +352,7 @@ TrainingResult Trainer::run() {
     if (stop) evaluate();
   }
   if (*stop != Stop::interrupted && !result_.best && !result_.evaluations.empty())
-    fail_at_run_time(
+    fail_training(
         "train: the loss on dev was {} after step {}, and never finite before: the weights are too "
         "large; lower the learning rate or clip the gradients",
         result_.evaluations.back().dev.loss, accelerator_.steps());
@@ -422,7 +431,7 @@ void Trainer::evaluate() {
         needing_memory([&] { return objective_.evaluate(); }, "train: evaluation after step {}",
                        accelerator_.steps()));
     if (options_.non_finite == NonFinite::stop && !tells(record.dev, options_.metric))
-      fail_at_run_time(
+      fail_training(
           "train: the loss on dev is {} after step {}, though every weight is finite: they are too "
           "large; lower the learning rate or clip the gradients",
           record.dev.loss, record.step);

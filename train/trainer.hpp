@@ -143,7 +143,7 @@ class Trainer {
   bool resume();
 
   /// Trains. The same seed gives the same bits, for any number of threads, and whether or not it was interrupted and
-  /// resumed. Throws Error (run time) in the step in which the loss or the gradient stops being a number; where such steps are
+  /// resumed. Throws TrainingFailed, which the log tells, in the step in which the loss or the gradient stops being a number; where such steps are
   /// skipped, at the end if the loss on dev was never one. Once: another training takes another trainer.
   TrainingResult run();
 
@@ -163,6 +163,7 @@ class Trainer {
   void prepare();
   /// An optimizer of what is trained, under the options.
   Optimizer made(const std::string& spec) const;
+  TrainingResult train();
   void change_optimizer_if_due();
   void tell_of_unheeded_schedule();
   /// Whether a step was taken with it.

@@ -1,4 +1,4 @@
-/// The lines of a file, of text at hand, or of a stream, one at a time: memory holds one of them,
+/// The lines of a file, of text at hand, or of a stream, one at a time: memory holds one of them, or those of a row,
 /// however many there are. All that reads text by lines reads it here.
 #pragma once
 
@@ -55,7 +55,8 @@ class Lines {
   /// (compressed, a spreadsheet, UTF-16), and (run time) when reading
   /// fails.
   bool next();
-  /// The same for a line that goes on with the row that next() has begun. Such a row is kept, as it is written.
+  /// The same for a line that goes on with the row that next() has begun. Such a row is kept, as it is written. Where it
+  /// throws, leave_row() is to follow.
   bool next_of_row();
   std::string_view row() const {  ///< without its last line's end; valid until the next line
     return {rest_.data() - row_bytes_, row_bytes_ - end_.size()};

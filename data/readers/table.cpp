@@ -212,10 +212,10 @@ std::size_t CsvReader::read_quoted(std::size_t at, std::string& field) {
     field += line.substr(at, quote - at);
     if (quote == line.npos) {
       field += lines_.end();
-      if (field.size() > kMaxLineBytes)
+      if (lines_.row().size() > kMaxLineBytes)
         bad_row(source_, opened,
-                "a field has more than {} bytes; is the quote that opens it closed?",
-                kMaxLineBytes);
+                "the row has more than {} bytes; is the quote closed that opens field '{}'?",
+                kMaxLineBytes, shown(field));
       if (!lines_.next_of_row())
         bad_row(source_, opened, "the quote that opens field '{}' is not closed", shown(field));
       at = 0;

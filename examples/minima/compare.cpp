@@ -46,7 +46,7 @@ struct CompareVerb {
     common.tell(folder.path);
     for (const std::string& spec : comparison.optimizers) tell_of_spec(spec);
     Progress progress;
-    Json result = compare_or_stop(task, progress);
+    Json result = folder.work([&] { return compare_or_stop(task, progress); });
     for (const std::string& one : what_it_lacks(result)) print_note("minima: {}\n", one);
     result["arguments"] = comparison.arguments;
     if (common.json)

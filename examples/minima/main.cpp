@@ -1,5 +1,4 @@
 /// The program `minima`. Exit codes: 0 done, 1 failed at run time, 2 bad usage or input.
-#include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -73,26 +72,6 @@ void refuse_bent_values(CLI::App& app) {
     }
 }
 
-/// What to change where memory or a disk was too small for the verb; else empty.
-std::string way_out(const CLI::App& app, const minima::Error& error) {
-  for (const CLI::App* verb : app.get_subcommands()) {
-    const auto has = [&](const char* option) {
-      return verb->get_option_no_throw(option) != nullptr;
-    };
-    if (error.fault == minima::Fault::memory && has("--checkpoint-layers"))
-      return ": --batch or --tokens, --max-length, --checkpoint-layers, --state block8, "
-             "--precision "
-             "bf16 (minima memory counts what each saves)";
-    const bool full = std::ranges::any_of(std::array{ENOSPC, EDQUOT, EFBIG}, [&](int code) {
-      return std::string_view(error.what()).ends_with(std::strerror(code));
-    });
-    if (error.fault == minima::Fault::runtime && full && has("--resume"))
-      return fmt::format("; make room, then go on from the last checkpoint: minima {} --resume RUN",
-                         verb->get_name());
-  }
-  return "";
-}
-
 void print_error(const std::string& message) { minima::print_note("minima: {}\n", message); }
 
 }  // namespace
@@ -138,7 +117,18 @@ int main(int argc, char** argv) {
     print_error(describe(app, error, argc, argv));
     return 2;
   } catch (const minima::Error& error) {
-    print_error(error.what() + way_out(app, error));
+    const auto trains = [&] {
+      return std::ranges::any_of(app.get_subcommands(), [](const CLI::App* verb) {
+        return verb->get_option_no_throw("--checkpoint-layers") != nullptr;
+      });
+    };
+    const bool wants_less = error.fault == minima::Fault::memory && trains();
+    print_error(error.what() +
+                std::string(wants_less
+                                ? ": --batch or --tokens, --max-length, --checkpoint-layers, "
+                                  "--state block8, --precision bf16 (minima memory counts what "
+                                  "each saves)"
+                                : ""));
     return error.fault == minima::Fault::input ? 2 : 1;
   } catch (const std::filesystem::filesystem_error& error) {
     print_error(error.what());

@@ -1,6 +1,8 @@
 #include "examples/minima/options.hpp"
 
+#include <cerrno>
 #include <csignal>
+#include <cstring>
 #include <ctime>
 
 #include "core/cpu/blas.hpp"
@@ -465,6 +467,19 @@ bool RunFolder::tell_ended(const CommonOptions& common) const {
         "{2}\n",
         path.string(), stop_name(Stop::finished), model);
   return true;
+}
+
+void RunFolder::fail(const Error& error) const {
+  const std::string what = error.what();
+  if (error.fault != Fault::runtime || !is_there(path / "run.json")) throw;
+  if (dynamic_cast<const TrainingFailed*>(&error)) {
+    if (!resumes || verb == "compare") throw;
+    fail_training("{}; what is resumed takes the same steps: begin a new run with another --lr",
+                  what);
+  }
+  const bool full = what.find(std::strerror(ENOSPC)) != std::string::npos;
+  fail_at_run_time("{}; {} go on with: minima {} --resume {}", what,
+                   full ? "make room, then" : "when that is mended,", verb, path.string());
 }
 
 void die_of_interrupt(const std::string& message) {

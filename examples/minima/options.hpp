@@ -119,7 +119,8 @@ std::filesystem::path output_folder(const std::string& verb, const CommonOptions
 /// run would replace a file of another's.
 struct RunFolder {
   RunFolder(const std::string& verb, const CommonOptions& common, const std::string& resumed)
-      : resumes(!resumed.empty()),
+      : verb(verb),
+        resumes(!resumed.empty()),
         path(resumes ? std::filesystem::path(resumed) : output_folder(verb, common)),
         lock(path) {
     if (!resumes)
@@ -131,9 +132,22 @@ struct RunFolder {
   std::string spec_or(const std::string& resolved) const;
   /// Whether the resumed run has ended, which it says.
   bool tell_ended(const CommonOptions& common) const;
+  /// f(), the run. An error at run time then says how to go on.
+  template <class F>
+  auto work(const F& f) const {
+    try {
+      return f();
+    } catch (const Error& error) {
+      fail(error);
+    }
+  }
+  const std::string verb;
   const bool resumes;
   const std::filesystem::path path;
   const FolderLock lock;
+
+ private:
+  [[noreturn]] void fail(const Error& error) const;
 };
 
 /// The end that a shell expects of a program that Ctrl-C has stopped, behind a message.

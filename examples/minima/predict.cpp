@@ -51,6 +51,7 @@ class TextSource {
   }
   /// Whether next() will return without waiting, but for a moment.
   bool ready() { return rows_ || lines_->ready(std::chrono::microseconds(300)); }
+  const Lines* lines() const { return lines_ ? &*lines_ : nullptr; }  ///< null: rows
   std::vector<std::string> notes() const {
     return rows_ ? minima::notes(*rows_) : std::vector<std::string>();
   }
@@ -142,9 +143,11 @@ struct PredictVerb {
     flush();
   }
 
-  /// What a bad line gets in place of a label, so that answers keep the order of lines.
-  void answer(const BadRow& bad) {
-    fmt::print("{}\n", common.json ? Json{{"error", bad.what()}}.dump() : "");
+  /// What bad line `line` gets in place of a label, so that answers keep the order of lines.
+  void answer(const BadRow& bad, i64 line) {
+    Json document = {{"error", bad.what()}};
+    if (!data.empty()) document["line"] = line;
+    fmt::print("{}\n", common.json ? document.dump() : "");
     flush();
     if (bad_lines++ == 0) first_bad = bad.what();
   }
@@ -186,8 +189,11 @@ struct PredictVerb {
       } catch (const Error& error) {
         answer_all();  // what came before
         const auto* const bad = dynamic_cast<const BadRow*>(&error);
-        if (!bad || !read.skip_bad_rows) throw;
-        answer(*bad);
+        const Lines* const source = input.lines();
+        if (!bad || !source) throw;
+        check(read.skip_bad_rows, "{}; --skip-bad-rows gives such a line an empty answer",
+              bad->what());
+        answer(*bad, source->number());
       }
     answer_all();
     if (bad_lines > 0)

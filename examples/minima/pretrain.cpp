@@ -86,8 +86,10 @@ struct PretrainVerb {
     progress.begin(resolved);
     trainer.callbacks.push_back(progress.callback());
     const InterruptRequests ctrl_c;
-    if (directory.resume) trainer.resume();
-    const TrainingResult result = trainer.run();
+    const TrainingResult result = folder.work([&] {
+      if (directory.resume) trainer.resume();
+      return trainer.run();
+    });
     progress.end();
     if (result.stop == Stop::interrupted) die_of_interrupt("pretrain", directory.path);
     const std::filesystem::path final_model = directory.path / "final";

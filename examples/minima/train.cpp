@@ -7,6 +7,7 @@
 #include "train/find_lr.hpp"
 #include "train/finetuning.hpp"
 #include "train/report.hpp"
+#include "train/run_record.hpp"
 
 namespace minima {
 namespace {
@@ -82,11 +83,19 @@ struct TrainVerb {
     Json report;
     directory.report = [&](const Json& record) {
       report = describe_comparison(task, training.training, 1);
-      report["runs"].push_back(record);
+      report[record.contains("error") ? "failed" : "runs"].push_back(record);
       write_report(report, directory.path);
     };
-    const Run done =
-        run_training(task, resolved, training.training, directory, progress.callback());
+    const Run done = folder.work([&] {
+      try {
+        return run_training(task, resolved, training.training, directory, progress.callback());
+      } catch (const TrainingFailed&) {
+        progress.end();
+        directory.report(describe_log(directory.path)["failed"][0]);
+        print_note("report: {}\n", report["report"].get<std::string>());
+        throw;
+      }
+    });
     progress.end();
     if (done.result.stop == Stop::interrupted) die_of_interrupt("train", directory.path);
     if (common.json) {

@@ -68,6 +68,7 @@ TEST_CASE(
       {"train --clip 1e400", {"--clip", "1e400 is out of range"}},
       {"train --epochs two", {"--epochs: 'two' is no whole number"}},
       {"train --dim 1e2", {"--dim: '1e2' is no whole number"}},
+      {"train --seed ' -1'", {"--seed: ' -1' is no whole number"}},
       {"train --lr 1e-3x", {"--lr: '1e-3x' is no number"}},
       {"train --lr=-1", {"lr", "-1"}},
       {"train --lr nan", {"lr", "nan"}},
@@ -195,6 +196,9 @@ TEST_CASE("an empty text is no value of any option") {
   shell.write("empty.json", R"({"clip": ""})");
   check_refused(shell, "train --data nowhere.tsv --config empty.json",
                 {"empty.json: 'clip' is empty; leave it out"}, "");
+  shell.write("empty.json", R"({"out": ""})");  // which is the default
+  check_refused(shell, "train --data nowhere.tsv --config empty.json",
+                {"empty.json: 'out' is empty; leave it out"}, "");
 }
 
 TEST_CASE(

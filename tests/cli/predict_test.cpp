@@ -83,6 +83,27 @@ TEST_CASE("predict labels the texts of a file as it does lines, and says in whic
   }
 }
 
+TEST_CASE("a bad line of a file gets an empty answer where asked, and says which it is") {
+  const Shell shell;
+  REQUIRE(shell.minima(std::string("train --out run") + kTiny).code == 0);
+  shell.write("lines.txt", "my parcel\ncaf\xE9\nthe app crashes\n");
+  const Answer refused = shell.minima("predict run/final lines.txt");
+  CHECK(refused.code == 2);
+  CHECK(std::ranges::count(refused.out, '\n') == 1);
+  for (const char* told : {"lines.txt:2: ", "; --skip-bad-rows gives such a line an empty answer"})
+    CHECK(refused.err.find(told) != std::string::npos);
+  const Answer all = shell.minima("predict run/final lines.txt --skip-bad-rows");
+  CHECK(all.code == 0);
+  CHECK(std::ranges::count(all.out, '\n') == 3);
+  CHECK(all.out.find("\n\n") != std::string::npos);
+  std::istringstream json(shell.minima("predict run/final lines.txt --skip-bad-rows --json").out);
+  std::string first, second;
+  std::getline(json, first), std::getline(json, second);
+  const Json bad = parse_json(second, "predict");
+  CHECK(bad["line"] == 2);
+  CHECK(bad["error"].get<std::string>().find("lines.txt:2: ") == 0);
+}
+
 TEST_CASE("predict says how many texts are cut, have no word, or are not UTF-8") {
   const Shell shell;
   REQUIRE(shell.minima(std::string("train --out run") + kTiny).code == 0);

@@ -292,6 +292,56 @@ TEST_CASE("Ctrl-C saves and stops, and the run is as if it had not been") {
         read_file(shell.folder / "whole/final/model.safetensors"));
 }
 
+TEST_CASE("a training that fails leaves its report, and resumed it names the way out") {
+  const Shell shell;
+  const Answer failed = shell.minima(std::string("train --lr 1e30 --out run") + kTiny);
+  CHECK(failed.code == 1);
+  CHECK(failed.err.find("report: run/report.html\nminima: train: ") != std::string::npos);
+  CHECK(failed.err.ends_with("may help\n"));
+  for (const bool from_log : {false, true}) {
+    if (from_log) std::filesystem::remove(shell.folder / "run/comparison.json");
+    const Answer report = shell.minima("report run");
+    CHECK(report.code == 0);
+    CHECK(report.err.find("failed: train: ") != std::string::npos);
+    CHECK(report.out.find("failed") != std::string::npos);
+    const std::string page = read_file(shell.folder / "run/report.html");
+    CHECK(page.find("</strong> failed after ") != std::string::npos);
+    CHECK(page.find("has not ended") == std::string::npos);
+  }
+  const Answer resumed = shell.minima("train --resume run");
+  CHECK(resumed.code == 1);
+  CHECK(resumed.err.ends_with(
+      "what is resumed takes the same steps: begin a new run with another --lr\n"));
+}
+
+TEST_CASE("where a disk refuses, the error says how the run goes on") {
+  const Shell shell;
+  for (const std::string verb : {"train", "compare", "pretrain"}) {
+    const std::string begun = verb + " --save-every 0 --out " + verb + kTiny + " --batch 2";
+    const Answer refused = shell.minima(begun, "", "ulimit -f 16 && env");
+    CAPTURE(refused.err);
+    CHECK(refused.code == 1);
+    CHECK(refused.err.ends_with("File too large; when that is mended, go on with: minima " + verb +
+                                " --resume " + verb + "\n"));
+    CHECK(shell.minima(verb + " --resume " + verb).code == 0);
+  }
+}
+
+TEST_CASE("a search for a learning rate that is stopped says what is left of it") {
+  const Shell shell;
+  // Steps of seconds, interrupted as soon as the program catches interrupts (bit 1 of SigCgt).
+  const Interrupted stopped = train_interrupted(
+      shell,
+      " --find-lr --model tiny --dim 768 --hidden 3072 --layers 2 --heads 12 --batch 1000 "
+      "--max-length 64 --threads 1",
+      "until mask=$(sed -n 's/^SigCgt:[[:space:]]*//p' /proc/$child/status) && "
+      "(( 0x$mask & 2 )); do kill -0 $child || exit 9; sleep 0.02; done\nkill -INT $child");
+  CAPTURE(stopped.err);
+  CHECK(stopped.code == 130);
+  CHECK(stopped.err.ends_with("stopped before the first curve was whole; nothing is written\n"));
+  CHECK_FALSE(shell.exists("run"));
+}
+
 TEST_CASE("a training that is asked to end by another signal dies of that") {
   const Shell shell;
   const Interrupted ended =
@@ -319,19 +369,6 @@ TEST_CASE("A second Ctrl-C stops at once, in the middle of a step") {
   CHECK(twice.code == 130);
   CHECK(twice.err.find("--resume") == std::string::npos);
   CHECK_FALSE(shell.exists("run/checkpoints"));
-}
-
-TEST_CASE("Ctrl-C in a search for learning rates says that, and leaves no empty folder") {
-  const Shell shell;
-  const Interrupted search = train_interrupted(
-      shell, " --find-lr --model tiny --dim 256 --hidden 1024 --layers 4 --heads 4 --threads 1",
-      "until mask=$(sed -n 's/^SigCgt:[[:space:]]*//p' /proc/$child/status) && "
-      "(( 0x$mask & 2 )); do kill -0 $child || exit 9; sleep 0.02; done\nkill -INT $child");
-  CAPTURE(search.err);
-  CHECK(search.code == 130);
-  CHECK(search.err.find("stopped before the first curve was whole; nothing is written") !=
-        std::string::npos);
-  CHECK_FALSE(shell.exists("run"));
 }
 
 #if defined(MINIMA_EMULATED)
@@ -373,19 +410,3 @@ TEST_CASE(
   CHECK(shell.minima("train --resume run").code == 0);
 }
 #endif
-
-TEST_CASE("a file that finds no room says how the run goes on, and it does") {
-  const Shell shell;
-  const std::string train = std::string("train --out run") + kTiny;
-  const Answer full =
-      shell.minima(train, "", "ulimit -f 20 && env");  // blocks of 512 or 1024 bytes
-  CAPTURE(full.err);
-  CHECK(full.code == 1);
-  CHECK(
-      full.err.find("File too large; make room, then go on from the last checkpoint: minima train "
-                    "--resume RUN") != std::string::npos);
-  const Answer resumed = shell.minima("train --resume run");
-  CAPTURE(resumed.err);
-  CHECK(resumed.code == 0);
-  CHECK(shell.exists("run/final/model.safetensors"));
-}

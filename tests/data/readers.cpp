@@ -225,13 +225,14 @@ TEST_CASE("behind a bad row that has swallowed others, these are read") {
       std::string rest;
       for (int i = 0; i < copies; ++i) rest += many;
       const std::string text = header + first + bad + rest + "d,last\n";
-      const bool two = std::ranges::count(bad, '\n') == 2;  // its second line is bad too
+      const bool two = std::ranges::count(bad, '\n') == 2;
+      const i64 skipped = 1 + (two && !bad.ends_with("\",c\n"));  // its second line is bad too
       const auto good = csv(header + first + rest + "d,last\n");
       const std::string path = folder.write("x.csv", text);
       for (const auto& reader : {open_rows(text, Format::csv, "x", {.skip_bad_rows = true}),
                                  open_rows(path, {.skip_bad_rows = true})}) {
         const std::vector<Row> rows = all_rows(*reader);
-        CHECK(reader->skipped() == 1 + two);
+        CHECK(reader->skipped() == skipped);
         CHECK(test::contains(reader->first_skipped(), ":3: "));
         REQUIRE(rows.size() == good.size());
         bool same = true;
@@ -241,6 +242,13 @@ TEST_CASE("behind a bad row that has swallowed others, these are read") {
         CHECK(same);
       }
     }
+  // A row whose quotes are closed is skipped whole, whatever its lines look like.
+  const std::string closed = header + "a,\"text\nb,no row\nend\",c\nd,last\n";
+  const auto whole = open_rows(closed, Format::csv, "x", {.skip_bad_rows = true});
+  const std::vector<Row> left = all_rows(*whole);
+  REQUIRE(left.size() == 1);
+  CHECK(left[0].label == "d");
+  CHECK(whole->skipped() == 1);
   // Lines that are bad themselves, behind an open quote.
   for (const std::string& line : {std::string(3 << 20, 'x'), std::string("caf\xE9")}) {
     const std::string text = header + "a,\"open\nb,good\n" + line + "\nc,good\n";

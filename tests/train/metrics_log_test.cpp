@@ -189,10 +189,6 @@ TEST_CASE("of a log with fewer steps than were to be taken it is said that it ha
   CHECK(told({{"arguments", {}}, {"spec", "adamw:lr=1"}}) ==
         std::vector<std::string>{"adamw:lr=1 with seed 1 has not ended"});
   CHECK(told({{"arguments", {}}, {"stop", "out of time"}}).empty());
-  // Where the last that it told is a number that is none, it has failed.
-  lines.push_back(Json{{"alarm", Alarm{3, Alarm::Of::loss, "", NAN, 0}.to_json()}});
-  CHECK(told({{"arguments", {}}, {"spec", "adamw:lr=1"}}) ==
-        std::vector<std::string>{"adamw:lr=1 with seed 1 failed: step 3: the loss is not finite"});
 }
 
 TEST_CASE("a log's report has the model's size, and of a comparison's run all that was recorded") {

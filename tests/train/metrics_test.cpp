@@ -1,9 +1,5 @@
 #include "train/metrics.hpp"
 
-#include <iterator>
-#include <set>
-#include <sstream>
-
 #include "tests/support.hpp"
 
 using namespace minima;
@@ -102,6 +98,21 @@ TEST_CASE("Matthews' coefficient and scores by name") {
   CHECK(same.mcc() == 0);
 }
 
+TEST_CASE("columns of the confusion matrix are told apart, by numbers where names are not") {
+  ConfusionMatrix matrix(3);
+  matrix.add(0, 2, 7);
+  const std::string alike =
+      table({matrix, 0.5}, {"class 0", "class 1", "a class of a very long name"});
+  CHECK(alike.find("actual \\ predicted      1      2      3\n"
+                   " 1 class 0              0      0      7\n") != std::string::npos);
+  CHECK(alike.find("\n 3 a class of a v~      0") != std::string::npos);
+  const std::string apart = table({matrix, 0.5}, {"positive", "neutral", "no"});
+  CHECK(apart.find("actual \\ predicted  posit~  neutr~     no\n"
+                   "positive                0      0      7\n") == std::string::npos);
+  CHECK(apart.find("actual \\ predicted posit~ neutr~     no\n"
+                   "positive                0      0      7\n") != std::string::npos);
+}
+
 TEST_CASE("a confusion matrix of many labels takes room for what occurs alone") {
   constexpr i64 kLabels = 3000;
   ConfusionMatrix matrix(kLabels);
@@ -129,21 +140,6 @@ TEST_CASE("a confusion matrix of many labels takes room for what occurs alone") 
   CHECK(first < second);
   CHECK(second != std::string::npos);
   CHECK(std::ranges::count(text, '\n') == 4);
-}
-
-TEST_CASE("the columns of a confusion matrix are told apart, however alike the names begin") {
-  std::vector<std::string> names;
-  ConfusionMatrix matrix(12);
-  for (i64 label = 0; label < 12; ++label) {
-    names.push_back("class " + std::to_string(label));
-    matrix.add(label, label);
-  }
-  const std::string text = table({matrix, 0.5}, names);
-  const std::size_t begin = text.find("predicted ");
-  std::istringstream heads(text.substr(begin + 10, text.find('\n', begin) - begin - 10));
-  const std::set<std::string> all{std::istream_iterator<std::string>(heads), {}};
-  CHECK(all.size() >= 12);
-  CHECK(text.find("class~") == std::string::npos);
 }
 
 TEST_CASE("a confusion matrix is read as it is written, of any size, and refused in another form") {

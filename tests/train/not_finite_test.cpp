@@ -4,6 +4,8 @@
 #include "tests/support.hpp"
 #include "tests/train/line.hpp"
 #include "tests/train/small_task.hpp"
+#include "train/collect.hpp"
+#include "train/report.hpp"
 
 using namespace minima;
 using test::kInfinity, test::Line, test::line_options, test::times;
@@ -54,6 +56,26 @@ TEST_CASE("weights that an update makes infinite are found in that step") {
   CHECK_THROWS_WITH_AS(
       Trainer(line.objective(), optimizer, line_options()).run(),
       doctest::Contains("'slope' is not finite at element 0 after the update of step 1"), Error);
+}
+
+TEST_CASE("a log tells why training failed, and forgets it when training is resumed") {
+  const test::RunFolder folder;
+  Line line;
+  Optimizer optimizer = make_optimizer("sgd:lr=1e38", line.objective().parameters);
+  std::string error;
+  try {
+    Trainer(line.objective(), optimizer, line_options(), folder.path).run();
+  } catch (const TrainingFailed& failure) {
+    error = failure.what();
+  }
+  const auto log = folder.path / "metrics.jsonl";
+  CHECK(read_metrics(log).failed == error);
+  CHECK_FALSE(read_metrics(log, std::numeric_limits<u64>::max(), 1).failed);  // from a checkpoint
+  const Json all = collect_runs({folder.path});
+  CHECK(all["runs"].empty());
+  REQUIRE(all["failed"].size() == 1);
+  CHECK(all["failed"][0]["error"] == error);
+  CHECK(report_html(all).find("failed after") != std::string::npos);
 }
 
 TEST_CASE("a run none of whose evaluations was finite fails, and says so") {

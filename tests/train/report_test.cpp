@@ -259,11 +259,16 @@ TEST_CASE("a long comparison of many optimizers stays small") {
   MESSAGE("8 optimizers, 5 seeds, 10,000 steps, 60 labels: " << page.size() / 1000 << " kB");
 }
 
-TEST_CASE("rare labels of a confusion matrix are counted together") {
+TEST_CASE("labels of a large confusion matrix are counted together, and it is said how many") {
   Json json = sample_comparison({"adamw"}, {.seeds = 1}, std::vector<std::string>(20, "x"));
   json["runs"][0].erase("state");  // a table like this one
   const std::string page = report_html(json);
   CHECK(contains(page, "5 others"));
+  CHECK(contains(page,
+                 "Of 20 labels 15 are shown; the others, none of them more frequent, are counted "
+                 "together."));
+  json["runs"][0]["test"] = test::sample_scores(0.5, 16, 20);
+  CHECK_FALSE(contains(report_html(json), "counted together"));
   CHECK(count(page, "<td class=\"cell") == 16 * 16);
   // The last row: 5 · 20 on the diagonals and 5 · 4 beside them, of 5 · (20 + 19) texts.
   CHECK(contains(page, ">120</td><td class=\"total\">195</td>"));
@@ -322,6 +327,58 @@ TEST_CASE("alarms are a visible list, and a run without any says so") {
     for (const char* key : {"alarms", "watched", "grad_norm", "clipped", "clipped_share"})
       run.erase(key);
   CHECK_FALSE(contains(report_html(json), "id=\"watching\""));
+}
+
+TEST_CASE("what failed is told at the top, in the table and among the alarms, and is in no chart") {
+  Json json = sample_comparison({"adamw", "sgd", "lion"}, {.seeds = 2, .steps = 40}, {"a", "b"});
+  json["training"]["steps"] = 60;
+  Json& failed = json["failed"] = Json::array();
+  for (const int run : {2, 3, 5}) {  // both of sgd, one of lion
+    failed.push_back(json["runs"][run]);
+    failed.back().update({{"error", "the loss is <huge> in step 41"},
+                          {"alarms", {{{"step", 41}, {"text", "step 41: the loss"}}}}});
+  }
+  for (const int run : {5, 3, 2}) json["runs"].erase(run);
+  std::string page = report_html(json);
+  check_page(page);
+  for (const std::string shown :
+       {"<h1>adamw, lion and sgd (failed) on sample</h1>", "<strong>lion</strong> kept",
+        "<li><strong>sgd</strong> failed after 40 of 60 steps.</li>",
+        "sgd with seed 2 failed: the loss is &lt;huge&gt; in step 41", "lion with seed 2 failed",
+        "<th scope=\"row\">sgd</th><td>0.0005</td><td class=\"failure\" colspan=\"11\">failed: the "
+        "loss is &lt;huge&gt; in step 41</td>",
+        "<h3>3 alarms</h3>", "<li>lion, seed 2: step 41: the loss</li>"}) {
+    CAPTURE(shown);
+    CHECK(contains(page, shown));
+  }
+  CHECK_FALSE(contains(page, "No alarm"));
+  CHECK_FALSE(contains(page, "class=\"name\">sgd</text>"));
+  // Where nothing has ended, its curves so far are all there is to see.
+  json["runs"] = Json::array();
+  page = report_html(json);
+  check_page(page);
+  for (const std::string shown :
+       {"<h1>sgd (failed) and lion (failed) on sample</h1>",
+        "<p class=\"verdict\"><strong>sgd</strong> failed after 40 of 60 steps.</p>",
+        "colspan=\"1\">failed: ", "class=\"name\">sgd</text>", "<h3>3 alarms</h3>"}) {
+    CAPTURE(shown);
+    CHECK(contains(page, shown));
+  }
+  // Of an older file, or where there was no memory, its spec and the reason alone are known.
+  json["failed"] = {{{"spec", "sgd:lr=1"}, {"seed", 1}, {"error", "memory"}}};
+  page = report_html(json);
+  check_page(page);
+  CHECK(contains(page, "<strong>sgd:lr=1</strong> failed.</p>"));
+  CHECK_FALSE(contains(page, "Training loss"));
+  json["failed"][0]["alarms"] = Json::array();
+  CHECK_FALSE(contains(report_html(json), "No alarm"));
+  // Tuning may fail at some of its rates, but not at all.
+  const Json tried = {{"spec", "sgd:lr=1"}, {"score", nullptr}};
+  json["failed"][0]["tried"] = true;
+  json["tuning"] = {{{"spec", "sgd"}, {"tried", {tried, {{"spec", "sgd"}, {"score", 0.5}}}}}};
+  CHECK(contains(report_html(json), "There is nothing to compare."));
+  json["tuning"] = {{{"spec", "sgd"}, {"tried", {tried, tried}}}};
+  CHECK(contains(report_html(json), "failed: no learning rate that was tried has a finite score"));
 }
 
 TEST_CASE("the heat map names its largest ratio, its tensors and its scale") {
@@ -483,14 +540,17 @@ TEST_CASE("a run that changed its optimizer is called by both, and its state by 
   // Beside others: what all are measured against is adamw alone; names say no more than they must.
   const std::string both = report_html(beside);
   CHECK(contains(both, "<h1>adamw → adafactor and adamw on sample</h1>"));
-  CHECK(contains(both, "<strong>adamw → adafactor</strong> kept 400\u00a0% of adamw’s state ("));
-  CHECK(contains(both, ") before the change and reached "));
-  Json begun = beside;
-  begun["runs"][0].erase("test");
-  CHECK(contains(report_html(begun), ") before the change and has no test accuracy yet."));
-  begun = beside;
-  begun["runs"][1].erase("test");
-  CHECK(contains(report_html(begun), " test accuracy, adamw none yet."));
+  CHECK(contains(both,
+                 "<strong>adamw → adafactor</strong> kept 400\u00a0% of adamw’s state (9.42 of "
+                 "2.35\u00a0MB) before the change and reached"));
+  Json untested = beside;
+  untested["runs"][1].erase("test");
+  untested["training"]["steps"] = 60;
+  CHECK(contains(report_html(untested),
+                 "before the change and cannot be compared in test accuracy: adamw has no test "
+                 "result after 40 of 60 steps. Its step took"));
+  untested["runs"][0].erase("test");
+  CHECK(contains(report_html(untested), "accuracy: it has no test result after 40 of 60 steps."));
   Json alike = beside;
   for (const char* key : {"switches", "final_optimizer"})
     alike["runs"][1][key] = alike["runs"][0][key];

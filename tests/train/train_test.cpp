@@ -201,6 +201,21 @@ TEST_CASE("a comparison goes on when one optimizer's run fails, and says which")
   CHECK(result["failed"][0]["error"].get<std::string>().find("step") != std::string::npos);
 }
 
+TEST_CASE("of a run of a comparison that failed its page has the alarm, and the report its row") {
+  const test::RunFolder folder;
+  const Json result = compare(small_task(), {.optimizers = {"adamw", "sgd:lr=1e30"},
+                                             .training = short_training(),
+                                             .directory = folder.path});
+  CHECK_FALSE(result["failed"][0]["alarms"].empty());
+  const std::string page = read_file(folder.path / "report.html");
+  for (const char* shown :
+       {"sgd (failed)", "class=\"failure\"", "<li>sgd:lr=1e30, seed 1: step "}) {
+    CAPTURE(shown);
+    CHECK(page.find(shown) != std::string::npos);
+  }
+  CHECK(page.find("No alarm") == std::string::npos);
+}
+
 TEST_CASE("a learning rate that blows up ends in an error that names the step") {
   CHECK_THROWS_WITH_AS(run_training(small_task(), "sgd:lr=1e30", {.epochs = 1, .clip_norm = 0}, {}),
                        doctest::Contains(" in step "), Error);

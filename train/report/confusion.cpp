@@ -98,14 +98,18 @@ std::string scores_table(const ConfusionMatrix& matrix, const Json& names) {
 
 std::string confusion_section(const Comparison& comparison) {
   std::string out, scores;
-  bool folded = false;
+  std::string folded;
   const Json& names = at(comparison.json, "/data/labels");
   for (const Entry& entry : comparison.entries) {
     const Json& run = *entry.runs.front();
     const auto all = read_matrix(at(run, "/test/confusion"));
     if (!all || all->labels() == 0) continue;
-    folded = folded || std::cmp_greater(all->labels(), kMatrixLabels);
     const Matrix matrix = condensed(*all, names);
+    if (std::cmp_greater(all->labels(), kMatrixLabels))
+      folded = fmt::format(
+          " Of {} labels {} are shown; the others, none of them more frequent, are counted "
+          "together.",
+          all->labels(), kMatrixLabels - 1);
     const std::string caption =
         fmt::format("{}, seed {}: {} right", entry.name, plain(at(run, "/seed")),
                     percent(number(run, "/test/accuracy")));
@@ -119,10 +123,7 @@ std::string confusion_section(const Comparison& comparison) {
       "<div class=\"matrices\">\n" + out +
           "</div>\n<p class=\"note\">First seed of each optimizer, on test. Shade: the share of "
           "the row’s texts." +
-          std::string(
-              folded ? " Of many labels the most frequent are shown, the others counted together."
-                     : "") +
-          "</p>\n" + scores);
+          folded + "</p>\n" + scores);
 }
 
 }  // namespace minima::report

@@ -13,6 +13,7 @@ std::string loss_chart(const Comparison& comparison) {
   std::size_t steps = 0;
   for (const Entry& entry : comparison.entries)
     for (const Json* run : entry.runs) steps = std::max(steps, at(*run, "/train_loss").size());
+  if (steps == 0) return {};  // it failed in its first one
   const std::size_t reach = (steps + 20) / 40;
   for (const Entry& entry : comparison.entries) {
     std::vector<std::vector<double>> raw, smooth;

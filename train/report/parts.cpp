@@ -58,27 +58,49 @@ std::string text(const Json& json, const char* path) {
 }
 
 Comparison read(const Json& json) {
-  Comparison comparison{json, {}};
+  Comparison comparison{json, {}, {}};
   comparison.keeps_last = at(json, "/training/metric") == "";
   std::vector<Entry>& entries = comparison.entries;
-  for (const Json& run : at(json, "/runs")) {
+  const auto add = [&](const Json& run, const std::string& failure) {
     const std::string first = text(run, "/optimizer");
     const std::string spec = at(run, "/spec").is_string() ? text(run, "/spec") : first;
     auto entry = std::ranges::find(entries, spec, &Entry::spec);
     if (entry == entries.end()) {
       const std::string name = first.empty() ? "" : with_changes(first, run);
-      entry = entries.insert(entry, {name, name, spec, static_cast<int>(entries.size()), {}});
+      entry =
+          entries.insert(entry, {name, name, spec, static_cast<int>(entries.size()), {}, failure});
+    } else if (entry->failure.empty() && !failure.empty()) {
+      return;  // other seeds have ended
     }
     entry->runs.push_back(&run);
     comparison.masked = comparison.masked || std::isfinite(number(run, "/dev/perplexity"));
     comparison.seeds = std::max(comparison.seeds, entry->runs.size());
+  };
+  for (const Json& run : at(json, "/runs")) add(run, "");
+  for (const Json* run : failures(json)) {
+    const std::string error = text(*run, "/error");
+    add(*run, error.empty() ? "no learning rate that was tried has a finite score" : error);
   }
   // One optimizer with several sets of options: the name alone would not tell them apart.
   for (Entry& entry : entries)
     if (entry.optimizer.empty() ||
         std::ranges::count(entries, entry.optimizer, &Entry::optimizer) > 1)
       entry.name = name_beside(entry, entries);
+  const auto failed = std::ranges::find_if(
+      entries, [](const Entry& entry) { return !entry.failure.empty(); });  // they are the last
+  comparison.failed = {failed, entries.end()};
+  if (failed != entries.begin()) entries.erase(failed, entries.end());
   return comparison;
+}
+
+std::vector<const Json*> failures(const Json& comparison) {
+  std::vector<const Json*> all;
+  for (const Json& failed : at(comparison, "/failed"))
+    if (!failed.contains("tried")) all.push_back(&failed);
+  const auto scoreless = [](const Json& tried) { return at(tried, "/score").is_null(); };
+  for (const Json& tuned : at(comparison, "/tuning"))
+    if (std::ranges::all_of(at(tuned, "/tried"), scoreless)) all.push_back(&tuned);
+  return all;
 }
 
 std::string without_options(const std::string& spec) { return spec.substr(0, spec.find(':')); }

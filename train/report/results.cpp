@@ -34,9 +34,10 @@ constexpr Column kColumns[] = {
     {"Best epoch", "", "/best_epoch", 1, 0, Kind::range},
 };
 
-/// The columns that a run has.
+/// The columns that a run has, where one has ended.
 std::vector<Column> columns(const Comparison& comparison) {
   std::vector<Column> out;
+  if (comparison.all_failed()) return out;
   for (Column column : kColumns) {
     if (!is_shown(comparison, column.path)) continue;
     if (comparison.masked && std::string_view(column.path) == "/dev/accuracy")
@@ -93,21 +94,22 @@ std::string results(const Comparison& comparison) {
   for (const Column& column : shown)
     out += fmt::format("<th scope=\"col\">{}<span class=\"unit\">{}</span></th>", column.heading,
                        column.unit);
+  if (shown.empty()) out += "<th scope=\"col\" class=\"failure\">Result</th>";
   out += "</tr></thead>\n<tbody>\n";
   const std::vector<std::string> heads = row_heads(comparison);
   for (std::size_t i = 0; i < heads.size(); ++i) {
     const Entry& entry = comparison.entries[i];
+    if (!entry.failure.empty()) continue;
     out += fmt::format("<tr>{}<td>{}</td>", heads[i], learning_rate(entry));
     for (const Column& column : shown) out += cell(entry, column);
     out += "</tr>\n";
   }
-  for (const Json& run : at(comparison.json, "/failed"))
-    if (at(run, "/tried") != true)  // rates that were tuned with are expected to fail now and then
-      out += fmt::format(
-          "<tr><th scope=\"row\">{}</th><td class=\"failed\" colspan=\"{}\">failed with seed {}: "
-          "{}</td></tr>\n",
-          escaped(text(run, "/spec")), shown.size() + 1, plain(at(run, "/seed")),
-          escaped(text(run, "/error")));
+  for (const Entry& entry : comparison.failed)
+    out += fmt::format(
+        "<tr><th scope=\"row\">{}</th><td>{}</td><td class=\"failure\" colspan=\"{}\">failed: "
+        "{}</td></tr>\n",
+        escaped(entry.name), learning_rate(entry), std::max<std::size_t>(1, shown.size()),
+        escaped(entry.failure));
   return out + "</tbody>\n</table>\n";
 }
 
@@ -150,7 +152,8 @@ std::string notes(const Comparison& comparison) {
 
 std::string results_section(const Comparison& comparison) {
   return section("results", "Cost and result",
-                 scrolling("Cost and result", results(comparison)) + notes(comparison));
+                 scrolling("Cost and result", results(comparison)) +
+                     (comparison.all_failed() ? "" : notes(comparison)));
 }
 
 }  // namespace minima::report

@@ -66,9 +66,12 @@ std::string setup_section(const Comparison& comparison) {
   if (comparison.entries.empty()) return section("setup", "What was run", out);
 
   out += "<h3>Optimizers</h3>\n";
-  for (const Entry& entry : comparison.entries)
+  std::size_t runs = 0;
+  for (const Entry& entry : comparison.entries) {
+    runs += entry.runs.size();
     out += details(entry.spec + ", all options", definitions(at(*entry.runs.front(), "/options")));
-  out += "<h3>Runs</h3>\n" + details(counted(at(json, "/runs").size(), "run") + ", one a row",
+  }
+  out += "<h3>Runs</h3>\n" + details(counted(runs, "run") + ", one a row",
                                      scrolling("Every run", every_run(comparison)));
   return section("setup", "What was run", out);
 }

@@ -45,11 +45,23 @@ AccuracyGap accuracy_gap(const Comparison& comparison, const Entry& entry, const
           std::hypot(standard_error(one, texts), standard_error(other, texts))};
 }
 
-std::string accuracy_in_words(const AccuracyGap& d, const Entry& base) {
-  if (d.one.count == 0) return "has no test accuracy yet";
-  if (!d.known())
-    return fmt::format("reached {} test accuracy, {} none yet", percent(d.one.mean),
-                       escaped(base.name));
+/// "531 of 6,180 steps".
+std::string steps_in_words(const Comparison& comparison, const Json& run) {
+  const std::size_t taken = at(run, "/train_loss").size();
+  const double all = number(comparison.json, "/training/steps");
+  return all > static_cast<double>(taken)
+             ? fmt::format("{} of {} steps", fixed(static_cast<double>(taken), 0), fixed(all, 0))
+             : counted(taken, "step");
+}
+
+std::string accuracy_in_words(const Comparison& comparison, const Entry& entry, const Entry& base) {
+  const AccuracyGap d = accuracy_gap(comparison, entry, base);
+  if (!d.known()) {
+    const Entry& untested = d.one.count == 0 ? entry : base;
+    return fmt::format("cannot be compared in test accuracy: {} has no test result after {}",
+                       &untested == &entry ? "it" : escaped(base.name),
+                       steps_in_words(comparison, *untested.runs.front()));
+  }
   std::string out = fmt::format("reached {} test accuracy against {}: ", percent(d.one.mean),
                                 percent(d.other.mean));
   const double points = std::abs(100 * d.value), error = 100 * d.error;
@@ -88,19 +100,15 @@ std::string time_in_words(const Comparison& comparison, const Entry& entry, cons
 
 std::string finding(const Comparison& comparison, const Entry& entry, const Entry& base) {
   return fmt::format("<strong>{}</strong> {}{}.{}", escaped(entry.name),
-                     state_in_words(entry, base),
-                     accuracy_in_words(accuracy_gap(comparison, entry, base), base),
+                     state_in_words(entry, base), accuracy_in_words(comparison, entry, base),
                      time_in_words(comparison, entry, base));
 }
 
-/// "has taken 531 of 6,180 steps".
-std::string steps_in_words(const Comparison& comparison, const Json& run) {
-  const std::size_t taken = at(run, "/train_loss").size();
-  const double all = number(comparison.json, "/training/steps");
-  return "has taken " +
-         (all > static_cast<double>(taken)
-              ? fmt::format("{} of {} steps", fixed(static_cast<double>(taken), 0), fixed(all, 0))
-              : counted(taken, "step"));
+std::string failed_finding(const Comparison& comparison, const Entry& entry) {
+  const Json& run = *entry.runs.front();
+  return fmt::format(
+      "<strong>{}</strong> failed{}.", escaped(entry.name),
+      at(run, "/train_loss").is_array() ? " after " + steps_in_words(comparison, run) : "");
 }
 
 std::string single_finding(const Comparison& comparison, const Entry& entry) {
@@ -122,7 +130,7 @@ std::string single_finding(const Comparison& comparison, const Entry& entry) {
   const bool tested = test.count > 0;
   const std::string did =
       tested ? fmt::format("reached {}\u00a0% test accuracy", with_deviation(test, kPercent))
-             : steps_in_words(comparison, *entry.runs.front());
+             : "has taken " + steps_in_words(comparison, *entry.runs.front());
   return fmt::format("<strong>{}</strong> {}{}{}.", escaped(entry.name), did,
                      rest.empty() ? ""
                      : tested     ? " with "
@@ -150,27 +158,33 @@ std::string verdict(const Comparison& comparison) {
   for (const Entry& entry : comparison.entries)
     if (&entry != &base) others.push_back(&entry);
   const Entry& first = others.empty() ? base : headline(comparison, others, base);
-  std::string out = fmt::format(
-      "<p class=\"verdict\">{}</p>\n",
-      others.empty() ? single_finding(comparison, base) : finding(comparison, first, base));
-
-  std::string rest;
+  std::vector<std::string> findings;
+  if (!comparison.all_failed())
+    findings.push_back(others.empty() ? single_finding(comparison, base)
+                                      : finding(comparison, first, base));
+  for (const Entry& entry : comparison.failed)
+    findings.push_back(failed_finding(comparison, entry));
   for (const Entry* entry : others)
-    if (entry != &first) rest += fmt::format("<li>{}</li>\n", finding(comparison, *entry, base));
+    if (entry != &first && !comparison.all_failed())
+      findings.push_back(finding(comparison, *entry, base));
   const double yardstick = number(comparison.json, "/data/bag_of_words/test");
   if (std::isfinite(yardstick))
-    rest += fmt::format(
-        "<li>For scale: a naive-Bayes bag of words reaches {} on the same texts.</li>\n",
-        percent(yardstick));
-  if (!rest.empty()) out += "<ul class=\"findings\">\n" + rest + "</ul>\n";
-  return out;
+    findings.push_back(fmt::format(
+        "For scale: a naive-Bayes bag of words reaches {} on the same texts.", percent(yardstick)));
+  std::string rest;
+  for (std::size_t i = 1; i < findings.size(); ++i)
+    rest += fmt::format("<li>{}</li>\n", findings[i]);
+  return fmt::format("<p class=\"verdict\">{}</p>\n", findings.front()) +
+         (rest.empty() ? "" : "<ul class=\"findings\">\n" + rest + "</ul>\n");
 }
 
 }  // namespace
 
 std::string title(const Comparison& comparison) {
   std::vector<std::string> names;
-  for (const Entry& entry : comparison.entries) names.push_back(entry.name);
+  for (const Entry& entry : comparison.entries)
+    if (entry.failure.empty()) names.push_back(entry.name);
+  for (const Entry& entry : comparison.failed) names.push_back(entry.name + " (failed)");
   const std::string what = names.empty()       ? "No runs"
                            : names.size() <= 4 ? joined(names, " and ")
                                                : counted(names.size(), "optimizer");

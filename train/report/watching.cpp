@@ -247,20 +247,23 @@ std::string heat_maps(const Comparison& comparison) {
 std::string alarm_list(const Comparison& comparison) {
   std::vector<std::string> alarms;
   bool watched = false;
-  for (const Json& run : at(comparison.json, "/failed"))
-    alarms.push_back(fmt::format("{}, seed {}, failed: {}", text(run, "/spec"),
-                                 plain(at(run, "/seed")), text(run, "/error")));
+  const auto add = [&](const std::string& name, const Json& run) {
+    watched = watched || at(run, "/alarms").is_array();
+    for (const Json& alarm : at(run, "/alarms"))
+      alarms.push_back(
+          fmt::format("{}, seed {}: {}", name, plain(at(run, "/seed")), text(alarm, "/text")));
+  };
   for (const Entry& entry : comparison.entries)
-    for (const Json* run : entry.runs) {
-      watched = watched || at(*run, "/alarms").is_array();
-      for (const Json& alarm : at(*run, "/alarms"))
-        alarms.push_back(fmt::format("{}, seed {}: {}", entry.name, plain(at(*run, "/seed")),
-                                     text(alarm, "/text")));
-    }
+    if (entry.failure.empty())
+      for (const Json* run : entry.runs) add(entry.name, *run);
+  const std::vector<const Json*> failed = failures(comparison.json);
+  for (const Json* run : failed) add(run_name(*run), *run);
   if (alarms.empty())
-    return watched ? "<p>No alarm: no gradient spiked, and no tensor’s update beside weights above "
-                     "10⁻³.</p>\n"
-                   : "";
+    return watched && failed.empty()
+               ? "<p>No alarm: no tensor’s update and no gradient spiked. (Tensors below 10⁻³, "
+                 "such as biases that are hardly above zero, may move by many times their "
+                 "size.)</p>\n"
+               : "";
   const auto list = [&](std::size_t begin, std::size_t end) {
     std::string items;
     for (std::size_t i = begin; i < std::min(alarms.size(), end); ++i)
