@@ -30,9 +30,9 @@ struct LearningRateCurve {
   Json to_json() const;
 };
 
-/// Trains on a fresh optimizer of `spec` (its own lr is not used), then puts the parameters back, also where it throws. Throws Error for an optimizer
-/// that makes its own step size, and where no rate lowers the loss; (run time) when
-/// interrupted (InterruptRequests).
+/// Trains on a fresh optimizer of `spec` (its own lr is not used), then puts the parameters back, also where it throws. Throws
+/// Error for an optimizer that makes its own step size, and where no rate lowers the loss; (run time) when interrupted
+/// (InterruptRequests).
 LearningRateCurve find_learning_rate(const Objective& objective, const std::string& spec,
                                      const TrainingOptions& options,
                                      const LearningRateSearch& search = {});

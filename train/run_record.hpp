@@ -14,9 +14,9 @@ Json describe_training(const TrainingRecords& records);
 
 /// A comparison of one run, from its metrics.jsonl (and run.json, where it has one) alone: of a loop of one's own, of a
 /// training that was interrupted or failed, or of one that still goes on. Has what was logged by then, and "unfinished":
-/// [{"spec", "seed"}] where steps lack; of one that failed its run is in "failed", with its "error", and not in "runs"; of a comparison's run that has ended, all of its record.json. Damaged lines are left out,
-/// which "damaged": [{"file", "lines"}] says, as is what is damaged of run.json. Throws Error where the log tells
-/// of no step and no failure.
+/// [{"spec", "seed"}] where steps lack; of one that failed its run is in "failed", with its "error", and not in "runs"; of a
+/// comparison's run that has ended, all of its record.json. Damaged lines are left out, which "damaged": [{"file",
+/// "lines"}] says, as is what is damaged of run.json. Throws Error where the log tells of no step and no failure.
 Json describe_log(const std::filesystem::path& run);
 
 }  // namespace minima

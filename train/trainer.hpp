@@ -143,8 +143,9 @@ class Trainer {
   bool resume();
 
   /// Trains. The same seed gives the same bits, for any number of threads, and whether or not it was interrupted and
-  /// resumed. Throws TrainingFailed, which the log tells, in the step in which the loss or the gradient stops being a number; where such steps are
-  /// skipped, at the end if the loss on dev was never one. Once: another training takes another trainer.
+  /// resumed. Throws TrainingFailed, which the log tells, in the step in which the loss or the gradient stops being a
+  /// number; where such steps are skipped, at the end if the loss on dev was never one. Once: another training takes another
+  /// trainer.
   TrainingResult run();
 
   /// For callbacks: ends training after the step at hand, evaluates or saves after it.

@@ -55,15 +55,12 @@ struct EvalVerb {
   /// Labels that are no names but numbers of the model's classes count them in the model's order, which is seldom the
   /// user's own.
   void tell_of_numbers(const std::vector<std::string>& names) const {
-    constexpr std::size_t kShown = 5;
     std::vector<std::string> meanings;
-    for (std::size_t k = 0; k < std::min(names.size(), kShown); ++k)
-      meanings.push_back(fmt::format("{} = {}", k, shown(names[k])));
+    for (const std::string& name : names)
+      meanings.push_back(fmt::format("{} = {}", meanings.size(), name));
     print_note(
-        "note: {}: in {} the label is no name, and taken as a number of the model's classes: "
-        "{}{}\n",
-        data, counted(numbers, "row"), fmt::join(meanings, ", "),
-        names.size() > kShown ? ", …" : "");
+        "note: {}: in {} the label is no name, and taken as a number of the model's classes: {}\n",
+        data, counted(numbers, "row"), listed(meanings));
   }
 
   void run() {

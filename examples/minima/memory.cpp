@@ -88,15 +88,12 @@ struct MemoryVerb {
       check(model.ends_with(".json"),
             "memory: --model '{}' is no directory, no .json file and none of the presets {}", model,
             fmt::format("{}", fmt::join(presets, ", ")));
-    const Json json = read_json(file);
     try {
-      const auto config = nn::EncoderConfig::from_json(json, file.string());
+      const auto config = nn::EncoderConfig::from_json(read_json(file), file.string());
       check_limits(config, file.string());
       return config;
-    } catch (const Error& error) {
-      const std::string what = error.what();
-      if (what.find("model_type is '") == what.npos) throw;
-      fail("{}; of another model memory counts one alike by its size: --scale 7b", what);
+    } catch (const nn::UnknownArchitecture& error) {
+      fail("{}; of another model memory counts one alike by its size: --scale 7b", error.what());
     }
   }
 

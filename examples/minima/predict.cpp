@@ -1,9 +1,6 @@
 /// minima predict: labels the lines of standard input, or the texts of a file.
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
-
 #include "core/utf8.hpp"
 #include "data/counted.hpp"
 #include "data/readers/notes.hpp"
@@ -96,11 +93,6 @@ struct PredictVerb {
     return TextSource(open_unlabelled_rows(data, read));
   }
 
-  static void flush() {
-    if (std::fflush(stdout) != 0)
-      fail_at_run_time("standard output cannot be written: {}", std::strerror(errno));
-  }
-
   void answer(const TextClassifier& classifier, const std::vector<Example>& texts,
               const std::vector<i64>& lines) {
     const TokenizedSplit split = tokenize(classifier.tokenizer, texts, classifier.max_length);
@@ -140,7 +132,7 @@ struct PredictVerb {
       if (!data.empty()) document["line"] = line;
       fmt::print("{}\n", document.dump());
     }
-    flush();
+    flush_output();
   }
 
   /// What bad line `line` gets in place of a label, so that answers keep the order of lines.
@@ -148,7 +140,7 @@ struct PredictVerb {
     Json document = {{"error", bad.what()}};
     if (!data.empty()) document["line"] = line;
     fmt::print("{}\n", common.json ? document.dump() : "");
-    flush();
+    flush_output();
     if (bad_lines++ == 0) first_bad = bad.what();
   }
 

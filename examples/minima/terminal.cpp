@@ -3,8 +3,12 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
+
+#include "core/error.hpp"
 
 namespace minima {
 
@@ -20,5 +24,10 @@ void write_to_standard_error(const std::string& text) {
 }
 
 std::string for_output(std::string text) { return isatty(STDOUT_FILENO) ? visible(text) : text; }
+
+void flush_output() {
+  if (std::fflush(stdout) != 0)
+    fail_at_run_time("standard output cannot be written: {}", std::strerror(errno));
+}
 
 }  // namespace minima

@@ -19,6 +19,9 @@ void write_to_standard_error(const std::string& text);
 /// An answer that people and machines read: visible where standard output is a terminal, else as it is.
 std::string for_output(std::string text);
 
+/// Hands over what was printed on standard output. Throws Error (run time) where that cannot be written.
+void flush_output();
+
 /// A note, a warning, how work goes on, on standard error.
 template <class... Args>
 void print_note(fmt::format_string<Args...> format, Args&&... args) {

@@ -1,8 +1,6 @@
 /// minima tokenize: lines of standard input as ids, tokens and offsets.
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
 #include <tuple>
 
 #include "core/json.hpp"
@@ -76,8 +74,7 @@ struct TokenizeVerb {
     const auto answer = [&] {
       if (!json) out = for_output(std::move(out));
       std::fwrite(out.data(), 1, out.size(), stdout);
-      if (std::fflush(stdout) != 0)
-        fail_at_run_time("standard output cannot be written: {}", std::strerror(errno));
+      flush_output();
       out.clear();
     };
     Lines input = Lines::of_stream(STDIN_FILENO, "standard input");

@@ -93,8 +93,9 @@ Architecture architecture_of(const Reader& reader) {
   const auto type = reader.required<std::string>("model_type");
   for (const Architecture one : kArchitectures)
     if (type == names_of(one).model_type) return one;
-  fail("{}: model_type is '{}'; this program reads 'distilbert' and 'bert'", reader.source,
-       shown(type));
+  throw UnknownArchitecture(
+      fmt::format("{}: model_type is '{}'; this program reads 'distilbert' and 'bert'",
+                  reader.source, shown(type)));
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 /// The sizes of an encoder and its classifier: what `config.json` says.
 #pragma once
 
+#include "core/error.hpp"
 #include "core/json.hpp"
 #include "nn/models/architecture.hpp"
 
@@ -9,6 +10,11 @@ namespace minima::nn {
 /// Which row of a text the classifier reads: the first token's (as the public models do), or the
 /// mean of all.
 enum class Pooling { first, mean };
+
+/// A model of a type that is none of these (Architecture).
+struct UnknownArchitecture : Error {
+  using Error::Error;
+};
 
 struct EncoderConfig : TransformerOptions {
   Architecture architecture = Architecture::distilbert;
@@ -21,8 +27,8 @@ struct EncoderConfig : TransformerOptions {
   bool lower_case = true;                ///< whether the vocabulary is of lower-cased text
   bool pairs = false;                    ///< whether it has learned from pairs of texts
 
-  /// Throws Error, naming `source` and the key, for a missing or senseless value, another model
-  /// type, or a variant of a model that is not here.
+  /// Throws Error, naming `source` and the key, for a missing or senseless value, or a variant of a model that is not here;
+  /// UnknownArchitecture for another model type.
   static EncoderConfig from_json(const Json& json, const std::string& source);
   Json to_json() const;
 

@@ -35,18 +35,16 @@ struct Entry {
   std::string spec;
   int style;
   std::vector<const Json*> runs;
-  std::string
-      failure;  ///< why none of its runs has ended; `runs` are then those, as far as they came
+  std::string failure;  ///< why none of its runs has ended: `runs` are as far as they came
 };
 
 struct Comparison {
   const Json& json;
-  std::vector<Entry>
-      entries;  ///< those with a run that has not failed; where there is none, `failed`
-  std::vector<Entry> failed;  ///< the others
-  std::size_t seeds = 0;      ///< the most that an entry has
-  bool masked = false;        ///< pre-training: its accuracy is that at hidden tokens
-  bool keeps_last = false;    ///< no score chooses the model
+  std::vector<Entry> entries;  ///< those with a run that has not failed; without any, `failed`
+  std::vector<Entry> failed;   ///< the others
+  std::size_t seeds = 0;       ///< the most that an entry has
+  bool masked = false;         ///< pre-training: its accuracy is that at hidden tokens
+  bool keeps_last = false;     ///< no score chooses the model
   /// There are entries, and none has a run that ended.
   bool all_failed() const { return !entries.empty() && !entries.front().failure.empty(); }
 };
