@@ -4,6 +4,7 @@
 ///
 ///     example_07_own_loop [--tiny] [OPTIMIZER] [FOLDER]      for example adafactor:lr=0.03:relative_step=false
 #include "autograd/functions.hpp"
+#include "train/interrupt.hpp"
 #include "train/run.hpp"
 
 using namespace minima;

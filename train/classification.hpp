@@ -3,7 +3,7 @@
 
 #include "nn/models/classifier.hpp"
 #include "train/splits.hpp"
-#include "train/trainer.hpp"
+#include "train/training_options.hpp"
 
 namespace minima {
 

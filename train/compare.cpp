@@ -11,6 +11,7 @@
 #include "data/naive_bayes.hpp"
 #include "train/find_lr.hpp"
 #include "train/finetuning.hpp"
+#include "train/interrupt.hpp"
 #include "train/machine.hpp"
 #include "train/report.hpp"
 #include "train/report/parts.hpp"

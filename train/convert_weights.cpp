@@ -8,8 +8,8 @@
 #include "core/model_weights.hpp"
 #include "core/ops/finite.hpp"
 #include "nn/models/weights.hpp"
+#include "train/interrupt.hpp"
 #include "train/model_directory.hpp"
-#include "train/trainer.hpp"
 
 namespace minima {
 namespace {

@@ -7,6 +7,7 @@
 #include "optim/registry.hpp"
 #include "train/chart.hpp"
 #include "train/html.hpp"
+#include "train/interrupt.hpp"
 #include "train/report.hpp"
 #include "train/report/parts.hpp"
 

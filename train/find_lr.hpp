@@ -9,7 +9,7 @@
 /// The suggestion is at most a tenth of `lowest`: what 100 steps bear a whole training may not.
 #pragma once
 
-#include "train/trainer.hpp"
+#include "train/training_options.hpp"
 
 namespace minima {
 

@@ -4,7 +4,7 @@
 
 #include "data/masking.hpp"
 #include "nn/models/masked_lm.hpp"
-#include "train/trainer.hpp"
+#include "train/training_options.hpp"
 
 namespace minima {
 

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "train/task.hpp"
+#include "train/trainer.hpp"
 
 namespace minima {
 

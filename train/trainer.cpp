@@ -1,14 +1,14 @@
 #include "train/trainer.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
-#include <csignal>
-#include <set>
 
 #include "core/folder.hpp"
 #include "core/safetensors.hpp"
 #include "nn/module.hpp"
 #include "train/finetuning.hpp"
+#include "train/interrupt.hpp"
 
 namespace minima {
 namespace {
@@ -27,58 +27,12 @@ std::vector<Tensor> copy_values(const std::vector<Parameter*>& parameters) {
 using Part = TimeSpent::Part;
 using During = TimeSpent::During;
 
-constexpr int kSignals[] = {SIGINT, SIGTERM, SIGHUP};
-volatile std::sig_atomic_t interrupted_by = 0;
-
-extern "C" void on_interrupt(int signal) {
-  if (interrupted_by != 0) {  // the second one
-    std::signal(signal, SIG_DFL);
-    std::raise(signal);
-  }
-  interrupted_by = signal;
-}
-
-AcceleratorOptions accelerator_options(const TrainingOptions& options) {
-  return {.accumulate = options.accumulate,
-          .schedule = options.schedule,
-          .warmup = options.warmup,
-          .seed = options.seed,
-          .watch = options.watch,
-          .non_finite = options.non_finite,
-          .checkpoint_layers = options.checkpoint_layers,
-          .precision = options.precision};
-}
-
 TrainingOptions validated(TrainingOptions options) {
   validate(options);
   return options;
 }
 
 }  // namespace
-
-InterruptRequests::InterruptRequests() {
-  interrupted_by = 0;
-  for (std::size_t i = 0; i < std::size(kSignals); ++i) {
-    struct sigaction action {};
-    action.sa_handler = on_interrupt;
-    action.sa_flags = SA_RESTART;
-    sigaction(kSignals[i], &action, &before_[i]);
-    // Under nohup. Of SIGINT that says nothing: shells start background jobs so.
-    if (kSignals[i] == SIGHUP && before_[i].sa_handler == SIG_IGN)
-      sigaction(kSignals[i], &before_[i], nullptr);
-  }
-}
-InterruptRequests::~InterruptRequests() {
-  for (std::size_t i = 0; i < std::size(kSignals); ++i)
-    sigaction(kSignals[i], &before_[i], nullptr);
-  interrupted_by = 0;
-}
-int InterruptRequests::received() { return interrupted_by; }
-
-std::string to_string(const BatchSize& batch) {
-  return batch.texts > 0 ? fmt::format("{} texts", batch.texts)
-                         : fmt::format("{} tokens", batch.tokens);
-}
 
 std::string_view stop_name(Stop stop) {
   switch (stop) {
@@ -94,115 +48,6 @@ std::string_view stop_name(Stop stop) {
       return "a callback asked for it";
   }
   return "";
-}
-
-bool is_free(std::string option) {
-  static const std::set<std::string> free = {"minutes", "save_every", "keep", "watch",
-                                             "checkpoint_layers"};
-  std::ranges::replace(option, '-', '_');
-  return free.contains(option);
-}
-
-void validate(const TrainingOptions& options) {
-  Accelerator{accelerator_options(options)};  // refuses its own
-  check(options.epochs > 0 && options.epochs <= kMostEpochs,
-        "epochs is {}; it must lie between 1 and {}", options.epochs, kMostEpochs);
-  check(options.steps >= 0 && options.steps <= i64{1} << 40,
-        "steps is {}; it must be at least 0 (0: as many as the epochs have)", options.steps);
-  check(options.minutes >= 0 && std::isfinite(options.minutes),
-        "minutes is {}; it must be at least 0 (0: no limit)", options.minutes);
-  check(options.clip_norm >= 0, "clip is {}; it must be at least 0 (0: not clipped)",
-        options.clip_norm);
-  check(options.clip_value >= 0, "clip-value is {}; it must be at least 0 (0: not cut)",
-        options.clip_value);
-  check(options.evaluate_every >= 0,
-        "evaluate-every is {} steps; it must be at least 0 (0: after each epoch)",
-        options.evaluate_every);
-  check(options.patience >= 0, "patience is {} evaluations; it must be at least 0 (0: never stop)",
-        options.patience);
-  check(options.save_every.value_or(0) >= 0,
-        "save-every is {} steps; it must be at least 0 (0: only when interrupted)",
-        options.save_every.value_or(0));
-  check(options.keep >= 0, "keep is {} checkpoints; it must be at least 0 (0: all)", options.keep);
-  check(options.layer_decay > 0 && options.layer_decay <= 1,
-        "layer-decay is {}; it must be above 0 and at most 1", options.layer_decay);
-  check(options.round_tokens >= 0 && options.round_tokens <= 1 << 20,
-        "round-tokens is {}; it must lie between 0 (batches stay as they are) and {}",
-        options.round_tokens, 1 << 20);
-  check(options.word_dropout >= 0 && options.word_dropout < 1,
-        "word-dropout is {}; it must be at least 0 and below 1", options.word_dropout);
-  check(options.label_smoothing >= 0 && options.label_smoothing < 1,
-        "label-smoothing is {}; it must be at least 0 and below 1", options.label_smoothing);
-  for (const OptimizerSwitch& next : options.switches) validate_optimizer(next.spec, options);
-  if (options.steps > 0) by_step(options.switches, options.steps);
-}
-
-Json validate_optimizer(const std::string& spec, const TrainingOptions& options) {
-  std::vector<ParameterGroup> empty{{{}, ""}};
-  Optimizer optimizer = make_optimizer(spec, empty);
-  for (const GroupPattern& group : options.groups) {
-    empty.push_back({{}, group.options});
-    try {
-      optimizer = make_optimizer(spec, empty);
-    } catch (const Error& error) {
-      fail("group '{}': {}", group.pattern, error.what());
-    }
-  }
-  return optimizer.options();
-}
-
-Json to_json(const TrainingOptions& options) {
-  Json groups = Json::array(), switches = Json::array();
-  for (const GroupPattern& group : options.groups)
-    groups.push_back({{"pattern", group.pattern}, {"options", group.options}});
-  for (const OptimizerSwitch& next : options.switches)
-    switches.push_back({{"steps", next.steps}, {"share", next.share}, {"spec", next.spec}});
-  return {{"epochs", options.epochs},
-          {"steps", options.steps},
-          {"minutes", options.minutes},
-          {"batch", to_string(options.batch)},
-          {"schedule", options.schedule},
-          {"warmup", options.warmup},
-          {"clip_norm", options.clip_norm},
-          {"clip_value", options.clip_value},
-          {"accumulate", options.accumulate},
-          {"watch", options.watch},
-          {"non_finite", name_of(options.non_finite)},
-          {"checkpoint_layers", options.checkpoint_layers},
-          {"precision", name_of(options.precision)},
-          {"round_tokens", options.round_tokens},
-          {"evaluate_every", options.evaluate_every},
-          {"metric", options.metric},
-          {"patience", options.patience},
-          {"save_every", options.save_every ? Json(*options.save_every) : Json(nullptr)},
-          {"keep", options.keep},
-          {"groups", std::move(groups)},
-          {"switches", std::move(switches)},
-          {"freeze", options.freeze},
-          {"layer_decay", options.layer_decay},
-          {"word_dropout", options.word_dropout},
-          {"class_weights", options.class_weights},
-          {"label_smoothing", options.label_smoothing},
-          {"seed", options.seed}};
-}
-
-std::vector<ParameterGroup> parameter_groups(const std::vector<Parameter*>& parameters,
-                                             const std::string& spec,
-                                             const TrainingOptions& options) {
-  std::vector<Parameter*> trained;
-  std::ranges::copy_if(parameters, std::back_inserter(trained), &Parameter::trainable);
-  std::vector<ParameterShape> shapes;
-  for (const Parameter* parameter : trained)
-    shapes.push_back({parameter->name, parameter->value.shape()});
-  plan_state(spec, shapes);  // refuses an override of storage that matches no slot
-  return decay_by_layer(group_by_pattern(decay_groups(trained, spec), options.groups), spec,
-                        options.layer_decay);
-}
-
-i64 total_steps(const Batches& batches, const TrainingOptions& options) {
-  if (options.steps == 0) return total_steps(batches, options.epochs, options.accumulate);
-  batches(0);  // refuses a budget of tokens below the longest text
-  return options.steps;
 }
 
 Trainer::Freezing::Freezing(const std::vector<Parameter*>& parameters,

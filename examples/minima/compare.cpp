@@ -3,6 +3,7 @@
 #include "examples/minima/progress.hpp"
 #include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"
+#include "train/interrupt.hpp"
 #include "train/report.hpp"
 
 namespace minima {

@@ -3,6 +3,7 @@
 #include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"
 #include "train/convert_weights.hpp"
+#include "train/interrupt.hpp"
 
 namespace minima {
 namespace {

@@ -17,6 +17,7 @@
 #include "examples/minima/terminal.hpp"
 #include "optim/registry.hpp"
 #include "train/classification.hpp"
+#include "train/interrupt.hpp"
 
 namespace minima {
 void CommonOptions::add_to(CLI::App& verb) {

@@ -6,6 +6,7 @@
 #include "examples/minima/progress.hpp"
 #include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"
+#include "train/interrupt.hpp"
 #include "train/model_directory.hpp"
 #include "train/pretraining.hpp"
 #include "train/report.hpp"

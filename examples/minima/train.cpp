@@ -6,6 +6,7 @@
 #include "examples/minima/verbs.hpp"
 #include "train/find_lr.hpp"
 #include "train/finetuning.hpp"
+#include "train/interrupt.hpp"
 #include "train/report.hpp"
 #include "train/run_record.hpp"
 

@@ -8,8 +8,9 @@
 #include "core/json.hpp"
 #include "core/model_weights.hpp"
 #include "data/batcher.hpp"
+#include "optim/optimizer.hpp"
 #include "tests/train/drawn_model.hpp"
-#include "train/trainer.hpp"
+#include "train/interrupt.hpp"
 
 using namespace minima;
 using test::contains;

@@ -9,6 +9,7 @@
 #include "tests/nn/small_config.hpp"
 #include "tests/support.hpp"
 #include "train/classification.hpp"
+#include "train/trainer.hpp"
 
 using namespace minima;
 using test::contains;

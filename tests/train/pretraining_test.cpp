@@ -8,6 +8,7 @@
 #include "tests/data/files.hpp"
 #include "tests/support.hpp"
 #include "train/model_directory.hpp"
+#include "train/trainer.hpp"
 
 using namespace minima;
 

@@ -7,6 +7,7 @@
 #include "tests/train/fifty_steps.hpp"
 #include "train/collect.hpp"
 #include "train/compare.hpp"
+#include "train/interrupt.hpp"
 #include "train/report.hpp"
 
 using namespace minima;

@@ -1,0 +1,23 @@
+/// Ctrl-C as a request, which what runs heeds where it may stop.
+#pragma once
+
+#include <csignal>
+
+namespace minima {
+
+/// While one lives, Ctrl-C (and SIGTERM, and SIGHUP unless that is ignored, as under nohup) asks for an orderly end: the
+/// trainer saves and stops. A second one ends the process at once. What was done of these signals before is done again
+/// afterwards.
+class InterruptRequests {
+ public:
+  InterruptRequests();
+  ~InterruptRequests();
+  InterruptRequests(const InterruptRequests&) = delete;
+  InterruptRequests& operator=(const InterruptRequests&) = delete;
+  static int received();  ///< which signal; 0: none
+
+ private:
+  struct sigaction before_[3];
+};
+
+}  // namespace minima
