@@ -267,10 +267,13 @@ Variable scatter_add(const Variable& x, int dim, const Tensor& ids, const Variab
 // ---- texts and classes
 
 Variable embedding(const Variable& w, const Tensor& ids, std::optional<i64> padding_idx) {
-  return record("embedding", ops::embedding(w.value(), ids), {w},
-                [ids, padding_idx, entries = w.value().size(0)](const Tensor& dy) {
-                  return Grads{ops::embedding_backward(dy, ids, padding_idx, entries)};
-                });
+  Tensor y = ops::embedding(w.value(), ids);
+  const i64 entries = w.value().size(0);
+  check(!padding_idx || (*padding_idx >= 0 && *padding_idx < entries),
+        "embedding: padding_idx {} is outside of 0 … {}", padding_idx.value_or(0), entries - 1);
+  return record("embedding", std::move(y), {w}, [ids, padding_idx, entries](const Tensor& dy) {
+    return Grads{ops::embedding_backward(dy, ids, padding_idx, entries)};
+  });
 }
 
 Variable mean_pool(const Variable& x, const Tensor& offsets) {

@@ -163,10 +163,11 @@ Variable projected_attention(const Variable& x, const Variable& asking, const Li
   Tensor y = out.y;
   return record("projected_attention", std::move(y), {x, asking, q.w, q.b, k.w, k.b, v.w, v.b},
                 [x = x.value(type), asking = asking.value(type), weights, kept = std::move(out),
-                 rows, heads, dropout, need_x = x.requires_grad()](const Tensor& dy) mutable {
+                 rows, heads, dropout, need_x = x.requires_grad(),
+                 need_asking = asking.requires_grad()](const Tensor& dy) mutable {
                   auto grads = ops::projected_attention_backward(
                       dy, x, asking, weights, std::move(kept), rows, heads, dropout, need_x,
-                      product_so_far(x, need_x));
+                      need_asking, product_so_far(x, need_x));
                   auto& [wq, bq, wk, bk, wv, bv] = grads.dweights;
                   return Grads{std::move(grads.dx), std::move(grads.dasking),
                                std::move(wq),       std::move(bq),

@@ -17,6 +17,7 @@ struct Node {
   u64 number = 0;
   Shape shape;
   DType dtype = DType::f32;
+  Device device;
   std::vector<std::shared_ptr<Node>> inputs;  // null where an input needs no gradient
   Backward backward;
   Gradient gradient;  // what has come in so far
@@ -71,6 +72,17 @@ void require_finite(const Tensor& value, const std::string& what) {
         at);
 }
 
+/// Throws Error for a gradient that `op` cannot have meant for this input, the i-th.
+void require_fit(const Gradient& gradient, const Node& input, std::string_view op, std::size_t i) {
+  if (!gradient) return;
+  check(gradient.fits(input.shape),
+        "backward of '{}': the gradient of input {} is {}, its value {}", op, i,
+        gradient.values().shape(), input.shape);
+  check(gradient.values().device() == input.device,
+        "backward of '{}': the gradient of input {} lies on {}, its value on {}", op, i,
+        to_string(gradient.values().device()), to_string(input.device));
+}
+
 }  // namespace
 
 Observed::Observed(Observer function)
@@ -107,6 +119,7 @@ Variable::Variable(Parameter& parameter) : Variable(parameter.value) {
   node_->number = next_number++;
   node_->shape = parameter.value.shape();
   node_->dtype = given_;
+  node_->device = given().device();
   node_->parameter = &parameter;
 }
 
@@ -123,6 +136,8 @@ Tensor gradient_so_far(std::size_t i, DType type) {
 
 Variable record(OpName name, Tensor value, std::vector<Variable> inputs, Backward backward,
                 Tensor rounded) {
+  check(inputs.empty() || inputs[0].defined(),
+        "{}: its first operand is undefined; it was never given a value", name.name);
   if (finding) require_finite(value, fmt::format("the result of '{}'", name.name));
   Variable result(std::move(value));
   if (rounded.defined()) result.rounded_ = std::move(rounded);
@@ -134,6 +149,7 @@ Variable record(OpName name, Tensor value, std::vector<Variable> inputs, Backwar
   node->number = next_number++;
   node->shape = result.shape();
   node->dtype = result.given_;
+  node->device = result.given().device();
   for (Variable& input : inputs) node->inputs.push_back(std::move(input.node_));
   node->backward = std::move(backward);
   result.node_ = std::move(node);
@@ -150,6 +166,8 @@ void Variable::backward(const Tensor& dy) const {
   check(requires_grad(),
         "backward: the value depends on no trainable parameter (or was computed under NoGrad)");
   check(dy.shape() == shape(), "backward: the gradient is {}, the value {}", dy.shape(), shape());
+  check(dy.device() == node_->device, "backward: the gradient lies on {}, the value on {}",
+        to_string(dy.device()), to_string(node_->device));
 
   const auto earlier = [](const std::shared_ptr<Node>& a, const std::shared_ptr<Node>& b) {
     return a->number < b->number;
@@ -199,6 +217,7 @@ void Variable::backward(const Tensor& dy) const {
       std::shared_ptr<Node>& input = node->inputs[i];
       if (!input) continue;
       if (i < grads.size()) {
+        require_fit(grads[i], *input, node->op, i);
         input->gradient.add(std::move(grads[i]));
         grads[i].clear();
       }

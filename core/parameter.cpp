@@ -99,6 +99,7 @@ Gradient merge(const Gradient& a, const Gradient& b) {
 Gradient Gradient::rows(Tensor ids, Tensor values, i64 table_rows) {
   check(ids.rank() == 1 && values.rank() >= 1 && ids.size() == values.size(0),
         "gradient: {} row ids for values of {}", ids.shape(), values.shape());
+  ops::check_together("gradient", values, ids);
   Gradient result;
   result.kind_ = Kind::rows;
   result.ids_ = std::move(ids);
@@ -133,6 +134,13 @@ void Gradient::add(Gradient other) {
   } else {
     add_into(mutable_values(), other.values_);
   }
+}
+
+bool Gradient::fits(const Shape& shape) const {
+  if (kind_ == Kind::none) return true;
+  const Shape& own = values_.shape();
+  if (kind_ == Kind::dense) return own == shape;
+  return own.rank() == shape.rank() && std::equal(own.begin() + 1, own.end(), shape.begin() + 1);
 }
 
 Tensor Gradient::to_dense(const Shape& shape) const {

@@ -45,6 +45,8 @@ class Gradient {
   /// this ← this + other. Rows with rows merge by id; rows with dense become dense (tied weights).
   /// Throws Error when the shapes differ.
   void add(Gradient other);
+  /// Whether it can be that of a value of `shape`; none can be any's.
+  bool fits(const Shape& shape) const;
   /// Back to none.
   void clear() { *this = Gradient(); }
   /// The gradient of a value of `shape` with every row present. Throws Error for none.

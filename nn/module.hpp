@@ -46,7 +46,7 @@ class Module {
   i64 parameter_count();
 
   /// Gives every parameter, or those that `which` chooses, its initial value, drawn from (seed, its
-  /// name): a new layer leaves the values of the others as they were.
+  /// name): a new layer leaves the values of the others as they were. On the CPU: before to().
   void initialize(u64 seed, const std::function<bool(const Parameter&)>& which = {});
 
  protected:

@@ -261,6 +261,7 @@ Optimizer make_optimizer(const std::string& spec, const std::vector<ParameterGro
   for (const ParameterGroup& group : groups) {
     impl->rules.push_back(impl->spec.rule_of_group(group.options));
     for (Parameter* parameter : group.parameters) {
+      check(parameter != nullptr, "optimizer: a parameter is null");
       check(find_invalid_utf8(parameter->name) == std::string::npos,
             "optimizer: the name '{}' of a parameter is not valid UTF-8", shown(parameter->name));
       check(names.insert(parameter->name).second,

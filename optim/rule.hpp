@@ -23,7 +23,7 @@
 /// (with 0.9 the kernel would compute in 64 bits: it does not compile); and a condition tests an option, not
 /// a T. Constants are formed in double and rounded once: 1 − 0.999 formed in float is off by 1.3e-5. They follow
 /// from t and the options: what depends on all steps before (NAdam's product of momenta) takes a matrix
-/// rule, with a slot of `Shape{}` like Adafactor's RMS.
+/// rule, with a slot of `Shape{}` like Adafactor's RMS, changed for the first matrix alone.
 ///
 /// A *matrix* rule (Adafactor) needs sums over rows, columns or the whole tensor. It has
 /// `slots(options, parameter)`, which sees name and shape, and, instead of prepare and operator(), the

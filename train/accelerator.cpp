@@ -74,6 +74,7 @@ void Accelerator::prepare(std::vector<Parameter*> parameters, Optimizer& optimiz
   check(optimizer_ == nullptr,
         "accelerator: prepare was called before; another training takes another accelerator");
   check(steps > 0, "accelerator: {} steps; there must be at least one", steps);
+  check(bool(batches), "accelerator: prepare was given no batches");
   for (const Parameter* parameter : parameters)
     check_precision(options_.precision, parameter->value.device());
   std::set<std::string> given;
@@ -125,6 +126,9 @@ bool Accelerator::next() {
 void Accelerator::backward(const Variable& loss, double weight, i64 tokens) {
   check(weight > 0 && std::isfinite(weight), "backward: a batch of weight {}; it must be positive",
         weight);
+  check(place_ > step_place_ && !heard_,
+        "accelerator: backward() without a batch at hand: each next() is followed by one; add the "
+        "losses of a batch up");
   heard_ = true;
   if (weight_ == 0) first_weight_ = weight;
   weight_ += weight;

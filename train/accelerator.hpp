@@ -132,8 +132,8 @@ class Accelerator {
             .precision = product_type(options_.precision)};
   }
 
-  /// Adds the gradient of a batch's mean loss over `weight` items; `tokens` are counted. Throws Error for a weight that is
-  /// not positive and as Variable::backward does; and (run time) when the loss is not finite and options.non_finite says
+  /// Adds the gradient of a batch's mean loss over `weight` items; `tokens` are counted. Once for each next(). Throws Error
+  /// otherwise, for a weight that is not positive, and as Variable::backward does; and (run time) when the loss is not finite and options.non_finite says
   /// stop; for a GPU, whose losses nobody waits for here, step() does.
   void backward(const Variable& loss, double weight = 1, i64 tokens = 0);
   /// Whether the step at hand has further batches.

@@ -72,7 +72,7 @@ class Model {
     const i64 rows = logits.rows;
     const Tensor numbers = wide(logits);
     Tensor loss = tape.allocate(rows);
-    const Tensor logsumexp = tape.allocate(rows, "log sums");
+    const Tensor largest = tape.allocate(2 * rows, "log sums");
     const Tensor divisor = tape.allocate(1, "log sums", 8);
     {  // the mean, and its accumulators in double
       const Tensor mean = tape.allocate(1, "loss");
@@ -80,7 +80,7 @@ class Model {
       loss = mean;
     }
     return tape.record(loss, 1, 1, {logits.node},
-                       [this, rows, columns = logits.columns, numbers, logsumexp, divisor,
+                       [this, rows, columns = logits.columns, numbers, largest, divisor,
                         loss](const Tensor&) { return Grads{tape.allocate(rows * columns)}; });
   }
 

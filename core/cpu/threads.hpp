@@ -16,7 +16,7 @@ namespace minima {
 /// How many threads compute, the caller included; as many as the machine has cores until set. Fewer do where the system
 /// starts no more.
 int threads();
-/// Not within a task.
+/// At least one. Not within a task.
 void set_threads(int n);
 
 namespace detail {

@@ -28,21 +28,31 @@ struct Classes {
       return counts(target[i]) ? weight_of(target[i]) : 0.0;
     });
   }
-  /// Σ_c w_c x_c.
+  /// Σ_c w_c (x_c − shift).
   template <class Team>
-  MINIMA_HD double weighted_sum(const Team& team, const T* x) const {
-    if (!weight) return row_sum(team, count, [x](i64 c) MINIMA_INLINE { return x[c]; });
-    return row_sum(team, count, [x, w = weight](i64 c) MINIMA_INLINE { return w[c] * x[c]; });
+  MINIMA_HD double weighted_sum(const Team& team, const T* x, T shift) const {
+    if (!weight)
+      return row_sum(team, count, [x, shift](i64 c) MINIMA_INLINE { return x[c] - shift; });
+    return row_sum(team, count,
+                   [x, shift, w = weight](i64 c) MINIMA_INLINE { return w[c] * (x[c] - shift); });
   }
 };
 
-/// −ln p_c = lse − x_c, so ℓ = (1−ε) w_t (lse − x_t) + ε/C (lse Σ w − Σ w x).
+/// A row's largest logit, and Σ_c e^(x_c − largest). Apart, for their sum in one number of 32 bits would lose of large logits
+/// what p_c = e^(x_c − largest) / total is made of.
+template <class T>
+struct Largest {
+  T largest, total;
+};
+
+/// −ln p_c = l − (x_c − largest) with l = ln total, so ℓ = (1−ε) w_t (l − (x_t − largest)) + ε/C (l Σ w − Σ w (x − largest)).
 template <class T>
 struct CrossEntropyForward {
   Classes<T> classes;
   const T* logits;
   const i64* target;
-  T *loss, *logsumexp;
+  T* loss;
+  Largest<T>* kept;
 
   template <class Team>
   MINIMA_HD void operator()(const Team& team, i64 row) const {
@@ -51,17 +61,17 @@ struct CrossEntropyForward {
     const T shift = row_max(team, n, x);
     const double total =
         row_sum(team, n, [=](i64 c) MINIMA_INLINE { return math::exp(x[c] - shift); });
-    const double lse = static_cast<double>(shift) + math::log(total);
+    const double log_total = math::log(total);
     const i64 t = target[row];
     double of_target = 0, of_all = 0;
     if (classes.counts(t)) {
-      of_target = classes.weight_of(t) * (lse - static_cast<double>(x[t]));
+      of_target = classes.weight_of(t) * (log_total - static_cast<double>(x[t] - shift));
       if (classes.smoothing > 0)
-        of_all = (lse * classes.weight_sum(team) - classes.weighted_sum(team, x)) /
+        of_all = (log_total * classes.weight_sum(team) - classes.weighted_sum(team, x, shift)) /
                  static_cast<double>(n);
     }
     if (!team.leads()) return;
-    logsumexp[row] = static_cast<T>(lse);
+    kept[row] = {shift, static_cast<T>(total)};
     loss[row] = static_cast<T>((1 - classes.smoothing) * of_target + classes.smoothing * of_all);
   }
 };
@@ -75,7 +85,7 @@ struct CrossEntropyBackward {
   const double* divisor;
   const T* logits;
   const i64* target;
-  const T* logsumexp;
+  const Largest<T>* kept;
   T* dx;
 
   template <class Team>
@@ -92,15 +102,17 @@ struct CrossEntropyBackward {
     const double all = each == 0 ? 0 : each * classes.weight_sum(team);
     const double g = static_cast<double>(dy[row * dy_step]) / *divisor;
     const double own = (1 - classes.smoothing) * classes.weight_of(t);
-    const T of_p = static_cast<T>(g * (own + all)), lse = logsumexp[row];
+    const auto [shift, total] = kept[row];
+    const T of_p = static_cast<T>(g * (own + all) / static_cast<double>(total));
     const T of_weight = static_cast<T>(g * each), of_target = static_cast<T>(g * own);
     const auto weight = classes.weight;
     if (weight) {
       team.each(n, [=](i64 c) MINIMA_INLINE {
-        out[c] = of_p * math::exp(x[c] - lse) - of_weight * weight[c];
+        out[c] = of_p * math::exp(x[c] - shift) - of_weight * weight[c];
       });
     } else {
-      team.each(n, [=](i64 c) MINIMA_INLINE { out[c] = of_p * math::exp(x[c] - lse) - of_weight; });
+      team.each(n,
+                [=](i64 c) MINIMA_INLINE { out[c] = of_p * math::exp(x[c] - shift) - of_weight; });
     }
     if (team.owns(t)) out[t] -= of_target;
   }

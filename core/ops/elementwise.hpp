@@ -276,11 +276,11 @@ struct Div {
   }
   template <class T>
   MINIMA_HD T partial_b(T a, T b) const {
-    return -a / (b * b);
+    return -(a / b) / b;  // b² may overflow, or be 0
   }
 };
 
-/// The larger of both; where they are equal each gets half of the gradient. NaN wins.
+/// The larger of both; where they are equal each gets half of the gradient. NaN wins, and goes back to both.
 struct Maximum {
   static constexpr const char* name = "maximum";
   template <class T>
@@ -289,7 +289,7 @@ struct Maximum {
   }
   template <class T>
   MINIMA_HD T partial_a(T a, T b) const {
-    return a > b ? T(1) : (a == b ? T(0.5) : T(0));
+    return a < b ? T(0) : (a == b ? T(0.5) : T(1));
   }
   template <class T>
   MINIMA_HD T partial_b(T a, T b) const {
@@ -297,7 +297,7 @@ struct Maximum {
   }
 };
 
-/// The smaller of both; where they are equal each gets half of the gradient. NaN wins.
+/// The smaller of both; where they are equal each gets half of the gradient. NaN wins, and goes back to both.
 struct Minimum {
   static constexpr const char* name = "minimum";
   template <class T>
@@ -306,7 +306,7 @@ struct Minimum {
   }
   template <class T>
   MINIMA_HD T partial_a(T a, T b) const {
-    return a < b ? T(1) : (a == b ? T(0.5) : T(0));
+    return a > b ? T(0) : (a == b ? T(0.5) : T(1));
   }
   template <class T>
   MINIMA_HD T partial_b(T a, T b) const {

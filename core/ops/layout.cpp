@@ -123,11 +123,11 @@ Places slice_places(const Shape& x, const Slice& slice) {
   check(slice.step >= 1 && 0 <= slice.begin && slice.begin <= slice.end && slice.end <= x[axis],
         "slice: {} to {} by {} of dimension {} of {}; it must lie within and step forward",
         slice.begin, slice.end, slice.step, slice.dim, x);
-  Places places{with_size(x, axis, (slice.end - slice.begin + slice.step - 1) / slice.step),
-                contiguous_steps(x), 0};
+  const i64 length = slice.end - slice.begin, way = std::min(slice.step, std::max<i64>(length, 1));
+  Places places{with_size(x, axis, (length + way - 1) / way), contiguous_steps(x), 0};
   i64& step = places.steps[static_cast<std::size_t>(axis)];
   places.offset = slice.begin * step;
-  step *= slice.step;
+  step *= way;
   return places;
 }
 
@@ -195,7 +195,10 @@ Tensor expand(const Tensor& x, const Shape& shape) {
 
 Tensor cat(const std::vector<Tensor>& parts, int dim) {
   check(!parts.empty(), "cat: there is nothing to join");
-  for (const Tensor& part : parts) check_together("cat", parts[0], part);
+  for (const Tensor& part : parts) {
+    check(part.defined(), "cat: a part is undefined; it was never given a value");
+    check_together("cat", parts[0], part);
+  }
   const Shape& first = parts[0].shape();
   const int axis = checked_axis("cat", first, dim);
   i64 total = 0;

@@ -45,7 +45,7 @@ ProjectedAttentionResult projected_attention(const Tensor& x, const Tensor& aski
 ProjectedAttentionGradients projected_attention_backward(
     const Tensor& dy, const Tensor& x, const Tensor& asking, const ProjectionWeights& weights,
     ProjectedAttentionResult kept, const AttentionRows& rows, i64 heads, const DropoutSite& dropout,
-    bool need_dx, Tensor so_far) {
+    bool need_dx, bool need_dasking, Tensor so_far) {
   Tensor dq, dkv;
   {
     const Tensor taken_q = attention_operand(kept.q), taken_kv = attention_operand(kept.kv);
@@ -65,7 +65,7 @@ ProjectedAttentionGradients projected_attention_backward(
   if (asking.defined()) {
     auto [dw, db] = linear_gradients(dq, asking);
     grads.wq = std::move(dw), grads.bq = std::move(db);
-    if (need_dx) result.dasking = linear_input_gradient(dq, weights.wq);
+    if (need_dasking) result.dasking = linear_input_gradient(dq, weights.wq);
   }
   const auto [dw, db] = linear_gradients(dkv, x);
   i64 at = 0;

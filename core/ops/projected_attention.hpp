@@ -51,6 +51,6 @@ struct ProjectedAttentionGradients {
 ProjectedAttentionGradients projected_attention_backward(
     const Tensor& dy, const Tensor& x, const Tensor& asking, const ProjectionWeights& weights,
     ProjectedAttentionResult kept, const AttentionRows& rows, i64 heads, const DropoutSite& dropout,
-    bool need_dx, Tensor so_far = {});
+    bool need_dx, bool need_dasking, Tensor so_far = {});
 
 }  // namespace minima::ops

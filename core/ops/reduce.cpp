@@ -169,10 +169,12 @@ Tensor var(const Tensor& x, const Dims& dims, i64 correction, KeepDims keep) {
 }
 
 Tensor logsumexp(const Tensor& x, const Dims& dims, KeepDims keep) {
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  if (reduced_count("logsumexp", x.shape(), dims) == 0)
+    return expand(scalar_like(x, -infinity), reduced_shape("logsumexp", x.shape(), dims, keep));
   // Where all are −∞ (or one is +∞) there is nothing to shift by: ∞ − ∞ is no number.
   const Tensor largest = amax(x, dims, KeepDims::yes);
-  const Tensor infinite =
-      binary<Equal>(unary<Abs>(largest), scalar_like(x, std::numeric_limits<double>::infinity()));
+  const Tensor infinite = binary<Equal>(unary<Abs>(largest), scalar_like(x, infinity));
   const Tensor shift = where(infinite, scalar_like(x, 0), largest);
   const Tensor total = sum(unary<Exp>(binary<Sub>(x, shift)), dims, KeepDims::yes);
   return binary<Add>(shift, unary<Log>(total))

@@ -27,6 +27,31 @@ TEST_CASE("every op's gradients are those of finite differences") {
   }
 }
 
+TEST_CASE("an input's gradient is the same when no other input needs one") {
+  for (const OpRow& row : op_rows()) {
+    const auto gradients = [&](auto needed) {
+      std::vector<Parameter> parameters;
+      for (std::size_t i = 0; i < row.inputs.size(); ++i)
+        parameters.push_back({fmt::format("{}", i), row.inputs[i], {}, needed(i)});
+      std::vector<Variable> inputs;
+      for (Parameter& parameter : parameters) inputs.emplace_back(parameter);
+      const Variable y = row.function(inputs);
+      if (y.requires_grad()) sum(square(y)).backward();
+      return parameters;
+    };
+    CAPTURE(row.op);
+    const std::vector<Parameter> all = gradients([](std::size_t) { return true; });
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      CAPTURE(i);
+      const std::vector<Parameter> alone = gradients([i](std::size_t k) { return k == i; });
+      REQUIRE(bool(alone[i].gradient) == bool(all[i].gradient));
+      if (alone[i].gradient)
+        check_close(alone[i].gradient.to_dense(all[i].value.shape()),
+                    all[i].gradient.to_dense(all[i].value.shape()), {1e-12, 1e-12});
+    }
+  }
+}
+
 TEST_CASE("gradcheck finds a wrong gradient") {
   const auto half = [](const std::vector<Variable>& in) {
     const Tensor y = square(in[0]).value();

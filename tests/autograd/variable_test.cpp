@@ -170,8 +170,9 @@ TEST_CASE("rows of several lookups merge by id") {
   check_close(w.gradient.values(), Tensor::from(std::vector<float>{1, 1, 2}, {3, 1}));
 }
 
-TEST_CASE("the padding row of an embedding gets no gradient") {
+TEST_CASE("the padding row of an embedding gets no gradient, and must be one of its rows") {
   Parameter w{"w", Tensor::full({3, 1}, 1), {}};
+  for (i64 wrong : {-1, 3}) CHECK_THROWS_AS(embedding(Variable(w), test::ids({0}), wrong), Error);
   sum(embedding(Variable(w), Tensor::from(std::vector<i64>{0, 2, 0}), 0)).backward();
   check_close(w.gradient.ids(), Tensor::from(std::vector<i64>{2}));
 }
@@ -185,6 +186,34 @@ TEST_CASE("a program's own op goes back as those of this tree do") {
   sum(square(reverse_gradient(Variable(x)))).backward();
   CHECK(x.gradient.values().data<float>()[0] == -2);
   CHECK(x.gradient.values().data<float>()[1] == 4);
+}
+
+TEST_CASE("an op's gradient of another shape than its input's is refused") {
+  Parameter w{"w", Tensor::full({3, 2}, 1), {}};
+  const auto with = [&](const Variable& x, Gradient gradient) {
+    sum(record(OpName::elsewhere("own"), x.value(), {x}, [gradient](const Tensor&) {
+      return Grads{gradient};
+    })).backward();
+  };
+  CHECK_THROWS_WITH_AS(with(Variable(w), Tensor::zeros({2})),
+                       "backward of 'own': the gradient of input 0 is [2], its value [3, 2]",
+                       Error);
+  CHECK_THROWS_AS(with(square(Variable(w)), Tensor::zeros({2, 3})), Error);
+  CHECK_THROWS_AS(with(Variable(w), Gradient::rows(test::ids({1}), Tensor::zeros({1, 3}))), Error);
+  CHECK(!w.gradient);
+  with(Variable(w), Gradient::rows(test::ids({1}), Tensor::full({1, 2}, 1)));
+  CHECK(w.gradient.kind() == Gradient::Kind::rows);
+}
+
+TEST_CASE("an operand without a value is refused by name") {
+  const Variable none, x = Tensor::zeros({2});
+  CHECK_THROWS_WITH_AS(softmax(none, -1),
+                       "softmax: its first operand is undefined; it was never given a value",
+                       Error);
+  CHECK_THROWS_AS(reshape(none, {0, 1}), Error);
+  CHECK_THROWS_AS(slice(none, {0, 0, 0}), Error);
+  CHECK_THROWS_WITH_AS(cat({x, none}, 0), "cat: a part is undefined; it was never given a value",
+                       Error);
 }
 
 TEST_CASE("deep graphs are freed without deep recursion") {

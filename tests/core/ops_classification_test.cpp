@@ -58,6 +58,31 @@ TEST_CASE("cross-entropy of ignored targets alone: their sum is 0, their mean no
   CHECK(std::isnan(cross_entropy(logits, none, {}).loss.item()));
 }
 
+TEST_CASE(
+    "cross_entropy and its gradient do not depend on what all logits of a row have in common") {
+  const Tensor target = ids({1, 0, 2});
+  const Tensor weight = Tensor::from(std::vector{0.5f, 2.0f, 1.0f});
+  const CrossEntropyOptions options{Reduction::mean, 0.2, -100, weight};
+  const auto both = [&](float shift) {
+    std::vector<float> values;
+    for (int i = 0; i < 9; ++i) values.push_back(shift + static_cast<float>(i * i % 7) / 4);
+    const Tensor logits = Tensor::from(values, {3, 3});
+    const CrossEntropyOut out = cross_entropy(logits, target, options);
+    return std::pair{out.loss,
+                     cross_entropy_backward(Tensor::scalar(1.0f), logits, target, options, out)};
+  };
+  const auto [loss, gradient] = both(0);
+  for (float shift : {1e3f, -1e6f}) {  // multiples of a quarter are exact there
+    CHECK(both(shift).first.item() == loss.item());
+    check_close(both(shift).second, gradient, {0, 0});
+  }
+  const Tensor huge = Tensor::from(std::vector{90.0f, 1e30f, 1e30f}, {1, 3});
+  const CrossEntropyOut out = cross_entropy(huge, ids({1}), {});
+  CHECK(out.loss.item() == doctest::Approx(std::log(2.0)));
+  check_close(cross_entropy_backward(Tensor::scalar(1.0f), huge, ids({1}), {}, out),
+              Tensor::from(std::vector{0.0f, -0.5f, 0.5f}, {1, 3}));
+}
+
 TEST_CASE("cross-entropy names what does not fit") {
   const Tensor logits = Tensor::zeros({2, 3});
   CHECK_THROWS_WITH_AS(cross_entropy(logits, ids({0}), {}),

@@ -57,6 +57,13 @@ TEST_CASE("every unary op in f32 is close to the same op in f64, also in loops' 
     });
 }
 
+TEST_CASE("a quotient's gradients are right where the divisor's square is none") {
+  const auto partial = [](float a, float b) { return Div{}.partial_b(a, b); };
+  CHECK(partial(0, 1e-25f) == 0);
+  CHECK(partial(1e-25f, 1e-25f) == doctest::Approx(-1e25));
+  CHECK(partial(1e4f, -1e20f) == doctest::Approx(-1e-36).epsilon(1e-5));
+}
+
 TEST_CASE("operands broadcast as in NumPy, whatever is repeated") {
   const std::pair<Shape, Shape> shapes[] = {
       {{}, {}},
@@ -105,7 +112,10 @@ TEST_CASE("the gradients of a power of 0 are its limits, not 0 · ∞") {
   check_close(binary_backward_b<Pow>(dy, zero, exponent), Tensor::zeros({3}));
 }
 
-TEST_CASE("NaN comes through extrema and ReLU") {
+TEST_CASE("NaN comes through extrema, to both operands' gradients, and through ReLU") {
+  for (const auto& partial : {Maximum{}.partial_a(NAN, 1.0f), Maximum{}.partial_b(NAN, 1.0f),
+                              Minimum{}.partial_a(1.0f, NAN), Minimum{}.partial_b(1.0f, NAN)})
+    CHECK(partial == 1);
   const Tensor nan = Tensor::full({20}, NAN), one = Tensor::full({20}, 1);
   for (const Tensor& y : {binary<Maximum>(nan, one), binary<Maximum>(one, nan),
                           binary<Minimum>(nan, one), binary<Minimum>(one, nan), unary<Relu>(nan)})

@@ -54,6 +54,8 @@ TEST_CASE("slice takes every step-th element, and its backward puts them back") 
   CHECK(values<float>(slice_backward(slice(x, odd), x.shape(), odd)) ==
         std::vector<float>{0, 1, 0, 3, 0, 5, 0, 0, 8, 0, 10, 0, 12, 0});
   CHECK(slice(x, {0, 1, 1}).shape() == Shape{0, 7});
+  CHECK(values<float>(slice(x, {1, 2, 7, std::numeric_limits<i64>::max()})) ==
+        std::vector<float>{2, 9});
 }
 
 TEST_CASE("cat and stack join along every dimension, whatever the sizes") {

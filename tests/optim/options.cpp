@@ -111,4 +111,6 @@ TEST_CASE("state is kept by name, so a name may stand for one parameter only") {
   const Model model({{"w", {2}}, {"w", {3}}});
   CHECK_THROWS_WITH_AS(make_optimizer("adamw", model.all()),
                        "optimizer: two parameters are named 'w'; state is kept by name", Error);
+  CHECK_THROWS_WITH_AS(make_optimizer("adamw", std::vector<Parameter*>{nullptr}),
+                       "optimizer: a parameter is null", Error);
 }

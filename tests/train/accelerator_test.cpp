@@ -79,7 +79,11 @@ TEST_CASE("an accelerator goes back to the start, and is prepared once") {
     }
     return all;
   };
+  const Variable loss = square(Variable(line.slope));
+  CHECK_THROWS_WITH_AS(accelerator.backward(loss), doctest::Contains("without a batch at hand"),
+                       Error);
   const std::vector<i64> first = drawn(5);
+  CHECK_THROWS_AS(accelerator.backward(loss), Error);  // none since the last step
   CHECK(first == std::vector<i64>{0, 1, 2, 10, 11});
   accelerator.restore(start);
   CHECK(drawn(5) == first);
