@@ -1,6 +1,7 @@
 #include "train/collect.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "core/error.hpp"
@@ -57,12 +58,29 @@ std::string as_given(const Json& value) {
   return value.dump();
 }
 
+/// Whether some group's steps, of batches like the first's, are no whole epochs as that's are.
+bool ends_within_epochs(const std::vector<Group>& all) {
+  const auto number = [](const Group& group, const char* key) {
+    return report::number(group.configuration, fmt::format("/{}", key).c_str());
+  };
+  const Group& first = all.front();
+  return std::ranges::any_of(all, [&](const Group& group) {
+    for (const char* key : {"batch", "accumulate"})
+      if (group.configuration.value(key, Json()) != first.configuration.value(key, Json()))
+        return false;
+    const double here = number(group, "steps") * number(first, "epochs"),
+                 there = number(first, "steps") * number(group, "epochs");
+    return std::isfinite(here) && std::isfinite(there) && here != there;
+  });
+}
+
 /// What differs from the first group and from others of the spec: " (batch 16, epochs 3)"; empty where nothing does.
 std::string what_differs(const Group& group, const std::vector<Group>& all) {
   std::set<std::string> keys = differences(group.configuration, all.front().configuration);
   for (const Group& other : all)
     if (other.spec == group.spec) keys.merge(differences(group.configuration, other.configuration));
-  if (keys.contains("epochs")) keys.erase("steps");  // they follow
+  // Either follows from the other: epochs, counted whole, from steps that were given.
+  if (keys.contains("epochs")) keys.erase(ends_within_epochs(all) ? "epochs" : "steps");
   std::string text;
   for (const std::string& key : keys) {
     const std::string name = key == "switches" ? "switch" : key == "groups" ? "group" : key;
@@ -85,8 +103,8 @@ Json collect_runs(const std::vector<std::filesystem::path>& folders) {
     const auto file = folder / "comparison.json";
     const bool ended = is_there(file);
     check(ended || is_there(folder / "metrics.jsonl"),
-          "{}: has neither comparison.json nor metrics.jsonl: it is no folder of minima train or "
-          "compare, and of no loop that logged to it",
+          "{}: has neither comparison.json nor metrics.jsonl: it is no folder of minima train, "
+          "pretrain or compare, and of no loop that logged to it",
           folder.string());
     Json one = ended ? read_json(file) : describe_log(folder);
     for (const char* key : {"data", "model", "training", "runs", "failed"})

@@ -66,6 +66,28 @@ std::vector<std::string> notes_of(const ModelDirectory& directory, const nn::Wei
   return notes;
 }
 
+/// Takes a masked language model's output layer out of what is not used of its checkpoint, for it shares the embeddings'
+/// weights. Returns its name where the checkpoint has others; else empty.
+std::string take_out_output_layer(nn::WeightMatch& match, const std::filesystem::path& directory,
+                                  nn::MaskedLm& model) {
+  std::string own;
+  std::erase_if(match.unused, [&](const std::string& name) {
+    if (name == "cls.predictions.decoder.bias") return true;  // a copy of cls.predictions.bias
+    if (name != "cls.predictions.decoder.weight" && name != "vocab_projector.weight") return false;
+    const auto parameters = model.parameters();
+    const auto embeddings = std::ranges::find_if(parameters, [](const Parameter* parameter) {
+      return parameter->name.ends_with("word_embeddings.weight");
+    });
+    const Tensor there = ModelWeights(directory).read(name).to(DType::f32),
+                 &here = (*embeddings)->value;
+    if (there.shape() != here.shape() ||
+        !std::ranges::equal(there.span<float>(), here.span<float>()))
+      own = name;
+    return true;
+  });
+  return own;
+}
+
 }  // namespace
 
 void refuse_run_folder(const std::filesystem::path& path) {
@@ -105,7 +127,15 @@ PretrainedMaskedLm pretrained_masked_lm(const ModelDirectory& directory,
   model->initialize(seed, [&match = match](const Parameter& parameter) {
     return match.anew.contains(parameter.name);
   });
-  return {std::move(model), notes_of(directory, match)};
+  const std::string own = take_out_output_layer(match, directory.path, *model);
+  std::vector<std::string> notes = notes_of(directory, match);
+  if (!own.empty())
+    notes.push_back(
+        fmt::format("{}: the output layer has weights of its own ({}), which are not read: here it "
+                    "shares those "
+                    "of the embeddings, and what it knew is to be learned again",
+                    directory.path.string(), own));
+  return {std::move(model), std::move(notes)};
 }
 
 TextClassifier load_model(const std::filesystem::path& path) {
@@ -146,10 +176,7 @@ void save_model(const std::filesystem::path& directory, const Tokenizer& tokeniz
 
 void save_model(const std::filesystem::path& directory, const Tokenizer& tokenizer, i64 max_length,
                 nn::MaskedLm& model) {
-  Json config = model.config.to_json();
-  config["architectures"] = {model.config.names().lm_class};
-  nn::erase_classes(config);
-  save(directory, tokenizer, max_length, config, model);
+  save(directory, tokenizer, max_length, model.config.masked_lm_json(), model);
 }
 
 }  // namespace minima

@@ -31,14 +31,23 @@ std::string skipped_steps(const Json& run) {
 }
 
 std::string always_one_class(const Json& run) {
+  constexpr double kDiverged = 20, kMostOfAll = 0.8;  // the loss, and a class's share of dev
   std::set<i64> predicted, actual;
+  double largest = 0, all = 0;
   if (const auto matrix = report::read_matrix(report::at(run, "/dev/confusion")))
-    for (const auto& [cell, count] : matrix->cells())
+    for (const auto& [cell, count] : matrix->cells()) {
       actual.insert(cell.first), predicted.insert(cell.second);
-  return predicted.size() == 1 && actual.size() > 1
-             ? "every text of dev is taken for the same class: nothing was learned; another "
-               "learning rate may help (train --find-lr), or longer training"
-             : "";
+      largest = std::max(largest, static_cast<double>(count)), all += static_cast<double>(count);
+    }
+  if (predicted.size() != 1 || actual.size() < 2) return "";
+  return std::string("every text of dev is taken for the same class: nothing was learned; ") +
+         (report::number(run, "/dev/loss") > kDiverged
+              ? "the weights have become too large: a lower learning rate may help (train "
+                "--find-lr)"
+          : largest > kMostOfAll * all
+              ? "it is that of most texts: --class-weights balanced --metric macro_f1 look at the "
+                "others"
+              : "another learning rate may help (train --find-lr), or longer training");
 }
 
 std::vector<std::string> what_it_lacks(const Json& comparison) {

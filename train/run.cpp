@@ -123,6 +123,13 @@ void end_run(const std::filesystem::path& directory, Json run, const TrainingRes
   write_run(directory, run);
 }
 
+void remove_report(const std::filesystem::path& directory) {
+  for (const char* told : {"comparison.json", "report.html"}) {
+    std::error_code ignored;
+    std::filesystem::remove(directory / told, ignored);
+  }
+}
+
 bool has_ended(const std::filesystem::path& directory) {
   return is_there(directory / "final") &&
          read_run(directory, nullptr).value("stop", "") == stop_name(Stop::finished);
@@ -168,10 +175,7 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
        .checkpoint = [&](const std::filesystem::path&) { begin_peak(); }});
   if (run_directory.resume) {
     trainer.resume();
-    for (const char* told : {"comparison.json", "report.html"}) {  // of how it stood before
-      std::error_code ignored;
-      std::filesystem::remove(directory / told, ignored);
-    }
+    remove_report(directory);
   }
   begin_peak();
   const OtherWork others;

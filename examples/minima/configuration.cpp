@@ -145,18 +145,16 @@ std::string with_whole_path(const std::string& name, const std::string& value) {
 }
 
 /// Throws Error where the options of `run` are those of another verb.
-void refuse_other_verb(const CLI::App& app, const CLI::App& verb, const Json& arguments,
-                       const std::string& run) {
+std::string another_verb(const CLI::App& app, const CLI::App& verb, const Json& arguments) {
   const auto has_all = [&](const CLI::App* any) {
     const std::vector<std::string> names = names_of(*any);
     bool all = true;
     for (const auto& [name, value] : arguments.items()) all &= std::ranges::count(names, name) == 1;
     return all;
   };
-  if (has_all(&verb)) return;
-  for (const CLI::App* other : app.get_subcommands(has_all))
-    fail("{0}: is a folder of minima {1}, not of minima {2}; go on with: minima {1} --resume {0}",
-         run, other->get_name(), verb.get_name());
+  if (has_all(&verb)) return "";
+  const std::vector<const CLI::App*> others = app.get_subcommands(has_all);
+  return others.empty() ? "" : others.front()->get_name();
 }
 
 }  // namespace
@@ -207,11 +205,18 @@ std::vector<std::string> with_configuration(const CLI::App& app, std::vector<std
           "{}: keeps no options: its run is one of a comparison; go on with that: minima compare "
           "--resume {}",
           source, std::filesystem::absolute(*resumed).lexically_normal().parent_path().string());
-    refuse_other_verb(app, *verb, file, *resumed);
+    const std::string other = another_verb(app, *verb, file);
+    check(other.empty(),
+          "{0}: is a folder of minima {1}, not of minima {2}; go on with: minima {1} --resume {0}",
+          *resumed, other, verb->get_name());
   } else {
     file = read_as_written(source);
     if (file.is_object() && file.contains("arguments"))  // a run.json
       file = Json(file["arguments"]);
+    const std::string other = file.is_object() ? another_verb(app, *verb, file) : "";
+    check(other.empty(),
+          "{}: has options of minima {}, not of minima {}; keep those that both have", source,
+          other, verb->get_name());
   }
   check(file.is_object(), "{}: is no JSON object of options by name", source);
   std::vector<std::string> added;

@@ -65,8 +65,10 @@ void add_convert(CLI::App& app) {
       ->check(CLI::IsMember({"f32", "bf16", "f16"}));
   verb.add_flag("--encoder-only", options->options.encoder_only,
                 "without head, names without 'bert.' or 'distilbert.'");
-  verb.add_flag("--allow-overflow", options->options.allow_overflow,
-                "values too large become infinite and are counted (default: an error)");
+  verb.add_flag(
+      "--allow-overflow", options->options.allow_overflow,
+      "values too large become infinite and are counted, in weights that minima then refuses "
+      "(default: an error)");
   verb.add_option(
       "--like", options->options.like,
       "the directory whose config.json and tokenizer a new folder gets (default: FROM's)");

@@ -27,8 +27,8 @@ struct EvalVerb {
   i64 numbers = 0;
 
   /// What the labels of the file mean where a labels.txt beside it names the classes, as in training; else
-  /// themselves.
-  Classes classes() const {
+  /// themselves, as they do where only so the model has them all.
+  Classes classes(const std::vector<std::string>& names) const {
     std::optional<Classes> named = classes_in(std::filesystem::path(data).parent_path());
     std::set<std::string> labels;
     if (named) {
@@ -37,18 +37,30 @@ struct EvalVerb {
     }
     std::string remark;
     Classes result = classes_beside(std::move(named), labels, remark);
+    const auto has = [&](const std::string& name) { return std::ranges::count(names, name) > 0; };
+    const auto has_named = [&](const std::string& label) { return has(result.name_of(label)); };
+    if (!labels.empty() && !std::ranges::all_of(labels, has_named) &&
+        std::ranges::all_of(labels, has)) {
+      remark = fmt::format("{}: its names are not the model's, the labels themselves are",
+                           result.source());
+      result = Classes::of(labels);
+    }
     if (!remark.empty()) print_note("{}\n", remark);
     return result;
   }
 
-  [[noreturn]] void refuse_label(const Row& row, const std::vector<std::string>& names) const {
+  [[noreturn]] void refuse_label(const Row& row, const Classes& classes,
+                                 const std::vector<std::string>& names) const {
     constexpr std::size_t kShown = 20;
     const std::vector<std::string> some(names.begin(),
                                         names.begin() + std::min(names.size(), kShown));
+    const std::string& name = classes.name_of(row.label);
     fail(
-        "{}:{}: label '{}' is not one of the model's: {}{}; leave such rows out, or rename the "
+        "{}:{}: label '{}'{} is not one of the model's: {}{}; leave such rows out, or rename the "
         "label",
-        data, row.line, shown(row.label), fmt::format("{}", fmt::join(some, ", ")),
+        data, row.line, shown(row.label),
+        name == row.label ? "" : fmt::format(", '{}' by {},", shown(name), classes.source()),
+        fmt::format("{}", fmt::join(some, ", ")),
         names.size() > kShown ? fmt::format(", … ({} in all)", names.size()) : "");
   }
 
@@ -94,7 +106,7 @@ struct EvalVerb {
       }
       texts.clear();
     };
-    const Classes classes = this->classes();
+    const Classes classes = this->classes(names);
     const auto rows = open_rows(data, read);
     const auto evaluate_all = [&](const Append& append) {
       const std::string header = predictions_header(pairs);
@@ -103,7 +115,7 @@ struct EvalVerb {
         // A number is a name in labels.txt before it is one of the model's classes: their orders may differ.
         const std::string& name = classes.name_of(row.label);
         const std::optional<i64> label = class_of(name, names);
-        if (!label) refuse_label(row, names);
+        if (!label) refuse_label(row, classes, names);
         numbers += name != names[static_cast<std::size_t>(*label)];
         texts.push_back({std::move(row.text), *label, std::move(row.pair)});
         if (texts.size() == kTexts) evaluate_texts(append);

@@ -152,14 +152,18 @@ void tell_of_cut(i64 cut, i64 texts, std::string_view what, i64 max_length) {
 void tell_of_overlaps(const Task& task) {
   const auto& [dev_in_train, test_in_train, test_in_dev] = task.overlaps;
   if (dev_in_train + test_in_train + test_in_dev == 0) return;
-  const std::size_t test = task.dataset.test.size();
-  const auto of_test = [&](const std::string& words) { return test > 0 ? words : ""; };
-  print_note(
-      "minima: warning: {} of {} dev texts{} are training texts too{}: what is measured on them "
-      "flatters the model\n",
-      dev_in_train, task.dataset.dev.size(),
-      of_test(fmt::format(" and {} of {} test texts", test_in_train, test)),
-      of_test(fmt::format(", and {} test texts are dev texts", test_in_dev)));
+  std::vector<std::string> facts, in_train;
+  if (dev_in_train > 0)
+    in_train.push_back(fmt::format("{} of {} dev texts", dev_in_train, task.dataset.dev.size()));
+  if (test_in_train > 0)
+    in_train.push_back(fmt::format("{} of {} test texts", test_in_train, task.dataset.test.size()));
+  if (!in_train.empty())
+    facts.push_back(fmt::format("{} are training texts too", fmt::join(in_train, " and ")));
+  if (test_in_dev > 0)
+    facts.push_back(
+        fmt::format("{} of {} test texts are dev texts", test_in_dev, task.dataset.test.size()));
+  print_note("minima: warning: {}: what is measured on them flatters the model\n",
+             fmt::join(facts, ", and "));
 }
 
 void tell_of_rare_classes(const Task& task) {

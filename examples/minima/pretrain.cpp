@@ -1,4 +1,6 @@
 /// minima pretrain: a masked language model from plain text, for `train --model` to go on with.
+#include <cmath>
+
 #include "core/file.hpp"
 #include "core/folder.hpp"
 #include "data/texts.hpp"
@@ -6,10 +8,12 @@
 #include "examples/minima/progress.hpp"
 #include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"
+#include "train/collect.hpp"
 #include "train/interrupt.hpp"
 #include "train/model_directory.hpp"
 #include "train/pretraining.hpp"
 #include "train/report.hpp"
+#include "train/run.hpp"
 #include "train/run_record.hpp"
 
 namespace minima {
@@ -17,6 +21,13 @@ namespace {
 
 /// Passes over the texts: a language model has far more to learn from each than a classifier.
 constexpr i64 kEpochs = 20;
+
+/// The run's own page.
+std::filesystem::path write_page(const std::filesystem::path& run) {
+  const std::filesystem::path page = run / "report.html";
+  write_file(page, report_html(collect_runs({run})));
+  return page;
+}
 
 struct PretrainVerb {
   CommonOptions common;
@@ -77,7 +88,8 @@ struct PretrainVerb {
 
     Trainer trainer(objective, resolved, training.training, directory.path);
     trainer.run_json = begin_run(directory, task,
-                                 {{"spec", resolved},
+                                 {{"config", task.config.masked_lm_json()},
+                                  {"spec", resolved},
                                   {"parameters", model.parameter_count()},
                                   {"optimizer", trainer.optimizer().options()},
                                   {"training", to_json(training.training)}});
@@ -88,16 +100,25 @@ struct PretrainVerb {
     trainer.callbacks.push_back(progress.callback());
     const InterruptRequests ctrl_c;
     const TrainingResult result = folder.work([&] {
-      if (directory.resume) trainer.resume();
-      return trainer.run();
+      try {
+        if (directory.resume) trainer.resume();
+        remove_report(directory.path);
+        return trainer.run();
+      } catch (const TrainingFailed&) {
+        progress.end();
+        print_note("report: {}\n", write_page(directory.path).string());
+        throw;
+      }
     });
     progress.end();
     if (result.stop == Stop::interrupted) die_of_interrupt("pretrain", directory.path);
     const std::filesystem::path final_model = directory.path / "final";
     write_folder(final_model, [&](const std::filesystem::path& to) {
       save_model(to, task.tokenizer, task.max_length, model);
+      trainer.optimizer().save(to / "optimizer.safetensors");
     });
     end_run(directory.path, trainer.run_json, result);
+    const std::filesystem::path page = write_page(directory.path);
 
     if (common.json) {
       Json report = {{"model", final_model.string()},
@@ -106,7 +127,8 @@ struct PretrainVerb {
                      {"vocabulary", vocabulary.size()},
                      {"tokens", data.train.tokens.size()},
                      {"epochs", training.training.epochs},
-                     {"seconds", result.seconds}};
+                     {"seconds", result.seconds},
+                     {"report", page.string()}};
       if (result.best) report["dev"] = result.dev().to_json();
       return fmt::print("{}\n", report.dump());
     }
@@ -116,7 +138,14 @@ struct PretrainVerb {
       print_text("dev loss {:.3f}, perplexity {:.1f}, {:.1f} % of the hidden tokens told rightly\n",
                  result.dev().loss, result.dev().score("perplexity"),
                  100 * result.dev().accuracy());
-    print_text("model: {}\n", final_model.string());
+    if (const double guessing = std::log(static_cast<double>(vocabulary.size()));
+        result.best && result.dev().loss >= guessing)
+      print_text(
+          "\na loss of {:.3f} is that of guessing among all {} tokens: nothing was learned; "
+          "another "
+          "learning rate may help, or longer training\n\n",
+          guessing, vocabulary.size());
+    print_text("model: {}\nreport: {}\n", final_model.string(), page.string());
   }
 };
 

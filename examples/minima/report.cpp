@@ -52,7 +52,8 @@ struct ReportVerb {
 void add_report(CLI::App& app) {
   CLI::App& verb = *app.add_subcommand("report", "one page for one or many runs");
   const auto options = std::make_shared<ReportVerb>();
-  verb.add_option("runs", options->runs, "folders of minima train or compare")->required();
+  verb.add_option("runs", options->runs, "folders of minima train, pretrain or compare")
+      ->required();
   verb.add_option("--out", options->out,
                   "folder for report.html (default: the run's; of many, report/ in the first)");
   verb.add_flag("--json", options->json, "one JSON document on standard output, nothing else");

@@ -192,6 +192,13 @@ std::vector<std::string> EncoderConfig::names_of_labels() const {
   return all;
 }
 
+Json EncoderConfig::masked_lm_json() const {
+  Json json = to_json();
+  json["architectures"] = {names().lm_class};
+  erase_classes(json);
+  return json;
+}
+
 std::string EncoderConfig::export_warning() const {
   if (pooling == Pooling::first) return "";
   return "the classifier reads the mean of all tokens, for which transformers has no class: there "

@@ -31,6 +31,8 @@ struct EncoderConfig : TransformerOptions {
   /// UnknownArchitecture for another model type.
   static EncoderConfig from_json(const Json& json, const std::string& source);
   Json to_json() const;
+  /// That of a masked language model of these sizes, which has no classes.
+  Json masked_lm_json() const;
 
   /// Why the public library, which reads all that is written here, would give other logits; empty
   /// when it gives the same.

@@ -35,12 +35,17 @@ TEST_CASE("pretrain makes from plain text what train --model goes on with") {
   CHECK(report["model"] == "pre/final");
   CHECK(read_json(shell.folder / "pre/run.json")["spec"] == "adamw:lr=0.001");  // for reports
   CHECK(report["dev"]["perplexity"] > 1);
+  CHECK(report["report"] == "pre/report.html");
+  CHECK(shell.minima("inspect pre/final").code == 0);
   REQUIRE(shell.minima("report pre --out page").code == 0);
   CHECK(read_file(shell.folder / "page/report.html")
             .find(fmt::format("masked language model tiny, {} parameters",
                               grouped(report["parameters"].get<i64>()))) != std::string::npos);
   const Json config = read_json(shell.folder / "pre/final/config.json");
   CHECK(config["architectures"][0] == "DistilBertForMaskedLM");
+  CHECK(read_json(shell.folder / "pre/run.json")["config"] == config);
+  check_refused(shell, "train --config pre/run.json",
+                {"has options of minima pretrain, not of minima train"});
 
   std::filesystem::create_directory(shell.folder / "set");
   shell.write("set/train.txt", texts);
@@ -105,6 +110,26 @@ TEST_CASE(
   CHECK_FALSE(told(pretrain + "all.txt", "b"));
   CHECK(told(train + "some.txt", "c"));
   CHECK_FALSE(told(train + "all.txt", "d"));
+}
+
+TEST_CASE("pretrain tells that nothing was learned, and leaves a page of what has failed") {
+  const Shell shell;
+  std::string texts;
+  for (int i = 0; i < 60; ++i) texts += fmt::format("{} number {}\n", i % 2 ? "apple" : "pear", i);
+  shell.write("texts.txt", texts);
+  const std::string command = std::string("pretrain --data texts.txt --clip 0") + kTiny;
+  const Answer poor = shell.minima(command + " --optimizer sgd:lr=3 --out poor");
+  CAPTURE(poor.out);
+  CAPTURE(poor.err);
+  REQUIRE(poor.code == 0);
+  CHECK(poor.out.find("that of guessing among all") != std::string::npos);
+  const Answer failed = shell.minima(command + " --warmup 0 --optimizer sgd:lr=1e37 --out failed");
+  CAPTURE(failed.err);
+  REQUIRE(failed.code == 1);
+  CHECK(failed.err.find("report: failed/report.html") != std::string::npos);
+  const std::string page = read_file(shell.folder / "failed/report.html");
+  CHECK(page.find("masked language model tiny") != std::string::npos);
+  CHECK(page.find("failed: ") != std::string::npos);
 }
 
 TEST_CASE("pretrain tells of held-out texts that it trains on") {

@@ -82,8 +82,8 @@ TEST_CASE(
   shell.write("set/test.tsv", "label\ttext\n1\ttext 1 of class 1\n0\ttext 2 of class 0\n1\tnew\n");
   shell.write("twice.tsv", rows + rows.substr(rows.find('\n') + 1));
   const std::string told =
-      "minima: warning: 1 of 3 dev texts and 2 of 3 test texts are training texts too, and 1 test "
-      "texts are dev texts: ";
+      "minima: warning: 1 of 3 dev texts and 2 of 3 test texts are training texts too, and 1 of "
+      "3 test texts are dev texts: ";
   const std::string small = std::string(kTiny) + " --json --data ";
   const Answer train = shell.minima("train --out one" + small + "set");
   CAPTURE(train.err);
@@ -462,6 +462,29 @@ TEST_CASE("eval reads numbers by the labels.txt beside the file, as training doe
     return parse_json(answer.out, file)["confusion"];
   };
   CHECK(confusion("numbers/rows.tsv") == confusion("named.tsv"));
+}
+
+TEST_CASE(
+    "eval takes labels as they are where only so the model has them, whatever labels.txt says") {
+  const Shell shell;
+  std::filesystem::create_directory(shell.folder / "set");
+  std::string rows = "label\ttext\n";
+  for (int i = 0; i < 30; ++i) rows += fmt::format("0\tgood fine {}\n1\tbad poor {}\n", i, i);
+  shell.write("plain.tsv", rows);
+  shell.write("set/rows.tsv", rows);
+  shell.write("set/labels.txt", "pos\nneg\n");
+  REQUIRE(shell.minima(std::string("train --data plain.tsv --out run") + kTiny).code == 0);
+  const Answer answer = shell.minima("eval run/final set/rows.tsv --json");
+  CAPTURE(answer.err);
+  REQUIRE(answer.code == 0);
+  CHECK(answer.err.find("set/labels.txt: its names are not the model's") != std::string::npos);
+  CHECK(answer.out == shell.minima("eval run/final plain.tsv --json").out);
+  shell.write("set/rows.tsv", rows + "2\tmore\n");
+  shell.write("set/labels.txt", "pos\nneg\nother\n");
+  const Answer refused = shell.minima("eval run/final set/rows.tsv");
+  CHECK(refused.code == 2);
+  CHECK(refused.err.find("set/rows.tsv:2: label '0', 'pos' by set/labels.txt, is not one of the "
+                         "model's: 0, 1") != std::string::npos);
 }
 
 TEST_CASE("train and eval say how many texts are cut") {

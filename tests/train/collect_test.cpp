@@ -77,6 +77,14 @@ TEST_CASE("runs of one optimizer with the same options are called by what else d
         },
         "adamw:lr=0.001");
   };
+  const fs::path few = folder_of(
+      home, "few", 1,
+      [](Json& json) {
+        json["training"].update({{"epochs", 2}, {"steps", 200}});
+      },
+      "adamw:lr=0.001");
+  CHECK(comparison_table(collect_runs({of_epochs(1), few})).find("adamw:lr=0.001 (steps 200)") !=
+        std::string::npos);
   const Json both = collect_runs({of_epochs(6), of_epochs(40)});
   CHECK(comparison_table(both).find("adamw:lr=0.001 (epochs 40)") != std::string::npos);
   const std::string page = report_html(both);

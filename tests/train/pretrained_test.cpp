@@ -66,6 +66,30 @@ TEST_CASE("a head for the same labels is kept, one for others of the same number
       pretrained_classifier(read_model_directory(directory.path()), read.config, 3).notes.empty());
 }
 
+TEST_CASE("an output layer that is not the embeddings is told of, a copy of them is not") {
+  for (const char* name : {"cls.predictions.decoder.weight", "vocab_projector.weight"}) {
+    const auto bert = std::string_view(name).starts_with("cls");
+    DrawnModel directory(bert ? nn::Architecture::bert : nn::Architecture::distilbert);
+    const auto file = directory.path() + "/model.safetensors";
+    std::vector<NamedTensor> tensors;
+    for (const Parameter* parameter : directory.model.parameters())
+      tensors.push_back({parameter->name, parameter->value});
+    const auto notes_with = [&](const Tensor& output) {
+      std::vector<NamedTensor> all = tensors;
+      all.push_back({name, output});
+      save_safetensors(file, all);
+      const ModelDirectory read = read_model_directory(directory.path());
+      return fmt::format("{}", fmt::join(pretrained_masked_lm(read, read.config, 1).notes, "; "));
+    };
+    const std::string words = bert ? "bert.embeddings.word_embeddings.weight"
+                                   : "distilbert.embeddings.word_embeddings.weight";
+    const Tensor embeddings = named(directory.model, words).value;
+    CHECK_FALSE(contains(notes_with(embeddings), name));
+    CHECK(contains(notes_with(Tensor::zeros(embeddings.shape())),
+                   "the output layer has weights of its own (" + std::string(name)));
+  }
+}
+
 TEST_CASE("a head for the same labels in another order numbers them") {
   DrawnModel directory(nn::Architecture::distilbert);  // one, two, three
   Dataset data;

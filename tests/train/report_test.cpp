@@ -148,6 +148,11 @@ TEST_CASE("a model that takes every text for the same class is told of") {
   CHECK(always_one_class(json["runs"][0]).empty());
   REQUIRE(what_it_lacks(json).size() == 1);
   CHECK(contains(what_it_lacks(json)[0], "lion with seed 1: every text of dev is taken for"));
+  CHECK(contains(always_one_class(json["runs"][1]), "longer training"));
+  json["runs"][1]["dev"]["confusion"] = {{0, 1}, {0, 99}};
+  CHECK(contains(always_one_class(json["runs"][1]), "--class-weights balanced"));
+  json["runs"][1]["dev"]["loss"] = 6e5;
+  CHECK(contains(always_one_class(json["runs"][1]), "a lower learning rate"));
   json["runs"][1]["dev"]["confusion"] = {{0, 0}, {0, 5}};  // there is but one
   CHECK(what_it_lacks(json).empty());
 }
@@ -314,7 +319,11 @@ TEST_CASE("state that differs from its prediction is named") {
 
 TEST_CASE("alarms are a visible list, and a run without any says so") {
   Json json = sample_comparison({"adamw", "sgd"}, {.seeds = 2}, {"a", "b"});
-  CHECK(contains(report_html(json), "No alarm"));
+  CHECK(contains(report_html(json), "No alarm: no tensor’s update and no gradient spiked"));
+  Json unwatched = json;
+  for (Json& run : unwatched["runs"])
+    run["watched"] = {{"steps", Json::array()}, {"tensors", Json::array()}};
+  CHECK(contains(report_html(unwatched), "No alarm: no gradient spiked"));
   json["runs"][3]["alarms"] = {{{"step", 7}, {"text", "step 7: w moves by 0.3 <of> its size"}}};
   const std::string page = report_html(json);
   check_page(page);
@@ -594,6 +603,9 @@ TEST_CASE("the report of a pre-training says what it is, and shows no column of 
     CHECK_FALSE(contains(page, absent));
   }
   json["model"].erase("parameters");
+  CHECK(contains(report_html(json), "masked language model small ·"));
+  run["dev"]["perplexity"] = nullptr;  // e^loss is no number any more
+  json["model"]["config"] = {{"architectures", {"BertForMaskedLM"}}};
   CHECK(contains(report_html(json), "masked language model small ·"));
 }
 

@@ -60,6 +60,7 @@ std::string text(const Json& json, const char* path) {
 Comparison read(const Json& json) {
   Comparison comparison{json, {}, {}};
   comparison.keeps_last = at(json, "/training/metric") == "";
+  comparison.masked = text(json, "/model/config/architectures/0").ends_with("ForMaskedLM");
   std::vector<Entry>& entries = comparison.entries;
   const auto add = [&](const Json& run, const std::string& failure) {
     const std::string first = text(run, "/optimizer");
@@ -73,7 +74,7 @@ Comparison read(const Json& json) {
       return;  // other seeds have ended
     }
     entry->runs.push_back(&run);
-    comparison.masked = comparison.masked || std::isfinite(number(run, "/dev/perplexity"));
+    comparison.masked |= std::isfinite(number(run, "/dev/perplexity"));
     comparison.seeds = std::max(comparison.seeds, entry->runs.size());
   };
   for (const Json& run : at(json, "/runs")) add(run, "");

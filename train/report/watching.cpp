@@ -246,9 +246,10 @@ std::string heat_maps(const Comparison& comparison) {
 
 std::string alarm_list(const Comparison& comparison) {
   std::vector<std::string> alarms;
-  bool watched = false;
+  bool told = false, watched = false;  // of steps; of tensors
   const auto add = [&](const std::string& name, const Json& run) {
-    watched = watched || at(run, "/alarms").is_array();
+    told |= at(run, "/alarms").is_array();
+    watched |= at(run, "/watched/steps").is_array() && !at(run, "/watched/steps").empty();
     for (const Json& alarm : at(run, "/alarms"))
       alarms.push_back(
           fmt::format("{}, seed {}: {}", name, plain(at(run, "/seed")), text(alarm, "/text")));
@@ -259,11 +260,12 @@ std::string alarm_list(const Comparison& comparison) {
   const std::vector<const Json*> failed = failures(comparison.json);
   for (const Json* run : failed) add(run_name(*run), *run);
   if (alarms.empty())
-    return watched && failed.empty()
-               ? "<p>No alarm: no tensor’s update and no gradient spiked. (Tensors below 10⁻³, "
-                 "such as biases that are hardly above zero, may move by many times their "
-                 "size.)</p>\n"
-               : "";
+    return !told || !failed.empty() ? ""
+           : watched ? "<p>No alarm: no tensor’s update and no gradient spiked. (Tensors below "
+                       "10⁻³, such as biases that are hardly above zero, may move by many times "
+                       "their size.)</p>\n"
+                     : "<p>No alarm: no gradient spiked. (No step was one in which each tensor is "
+                       "watched.)</p>\n";
   const auto list = [&](std::size_t begin, std::size_t end) {
     std::string items;
     for (std::size_t i = begin; i < std::min(alarms.size(), end); ++i)
