@@ -103,7 +103,8 @@ Variable scatter_add(const Variable& x, int dim, const Tensor& ids, const Variab
 
 // ---- texts and classes
 
-/// Rows of w by id; the gradient of w comes as rows. The row `padding_idx` gets none.
+/// Rows of w by id; the gradient of w comes as rows. The row `padding_idx` gets none; throws Error where there is no such
+/// row.
 Variable embedding(const Variable& w, const Tensor& ids, std::optional<i64> padding_idx = {});
 /// The mean of each packed text's rows.
 Variable mean_pool(const Variable& x, const Tensor& offsets);

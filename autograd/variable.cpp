@@ -136,6 +136,7 @@ Tensor gradient_so_far(std::size_t i, DType type) {
 
 Variable record(OpName name, Tensor value, std::vector<Variable> inputs, Backward backward,
                 Tensor rounded) {
+  // Only the first: those behind it may be what an op can do without.
   check(inputs.empty() || inputs[0].defined(),
         "{}: its first operand is undefined; it was never given a value", name.name);
   if (finding) require_finite(value, fmt::format("the result of '{}'", name.name));

@@ -61,7 +61,8 @@ class Variable {
   /// used already. What throws on its way (a graph that was used in part, memory) leaves gradients
   /// added to some leaves and not to others, and the graph used: clear the gradients, compute anew.
   void backward() const;
-  /// The same for a value of any shape, given the gradient `dy` that comes in.
+  /// The same for a value of any shape, given the gradient `dy` that comes in, of its shape and on its device. Throws Error
+  /// also where an op on the way gives a gradient of another shape than its input, or on another device.
   void backward(const Tensor& dy) const;
 
  private:
@@ -81,6 +82,8 @@ class Variable {
 ///       return record(OpName::elsewhere("reverse_gradient"), x.value(), {x},
 ///                     [](const Tensor& dy) { return Grads{ops::unary<ops::Neg>(dy)}; });
 ///     }
+///
+/// Throws Error where the first input is undefined; those behind it may be.
 Variable record(OpName name, Tensor value, std::vector<Variable> inputs, Backward backward,
                 Tensor rounded = {});
 

@@ -138,9 +138,7 @@ void Gradient::add(Gradient other) {
 
 bool Gradient::fits(const Shape& shape) const {
   if (kind_ == Kind::none) return true;
-  const Shape& own = values_.shape();
-  if (kind_ == Kind::dense) return own == shape;
-  return own.rank() == shape.rank() && std::equal(own.begin() + 1, own.end(), shape.begin() + 1);
+  return kind_ == Kind::dense ? values_.shape() == shape : rows_fit(values_, shape);
 }
 
 Tensor Gradient::to_dense(const Shape& shape) const {

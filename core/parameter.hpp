@@ -23,7 +23,7 @@ class Gradient {
       : kind_(dense.defined() ? Kind::dense : Kind::none), values_(std::move(dense)) {}
 
   /// Rows `ids` [n] (i64, ascending, each once) with their `values` [n, …]; all other rows are
-  /// zero. Throws Error when the counts differ.
+  /// zero. Throws Error when the counts differ, or the devices.
   ///
   /// A GPU cannot tell the host how many rows there are without making it wait. There n is how many
   /// there may be, and places left over have the id `table_rows`, behind every row, and values of 0.

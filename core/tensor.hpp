@@ -89,7 +89,7 @@ class Tensor {
   Tensor rows(i64 begin, i64 end) const;
 
   /// The rows of all parts as one tensor: a view where the parts lie one after another in the same
-  /// memory, else a copy. Throws Error unless they agree in type and in all sizes but the first.
+  /// memory, else a copy. Throws Error unless they agree in type, device and all sizes but the first.
   static Tensor stacked(const std::vector<Tensor>& parts);
 
   Tensor clone() const;

@@ -140,7 +140,8 @@ class Optimizer {
 /// `adamw8bit:fp32=embeddings`. Options are the rule's own, those of StorageOptions and of
 /// EngineOptions. State is allocated at once, zero, on the device of the parameters, which must be one; they must outlive
 /// the optimizer, stay where they are and keep their shapes. Throws Error for an unknown name or option (naming the nearest
-/// and the list), a value out of range, an illegal mix, a parameter without a value in f32 or bf16, or two of one name.
+/// and the list), a value out of range, an illegal mix, a parameter that is null or
+/// without a value in f32 or bf16, or two of one name.
 Optimizer make_optimizer(const std::string& spec, const std::vector<ParameterGroup>& groups);
 inline Optimizer make_optimizer(const std::string& spec,
                                 const std::vector<Parameter*>& parameters) {

@@ -126,27 +126,30 @@ bool Accelerator::next() {
 void Accelerator::backward(const Variable& loss, double weight, i64 tokens) {
   check(weight > 0 && std::isfinite(weight), "backward: a batch of weight {}; it must be positive",
         weight);
+  check(loss.defined() && loss.value().size() == 1,
+        "accelerator: the loss is {}, not a single number; take its mean", loss.shape());
   check(place_ > step_place_ && !heard_,
         "accelerator: backward() without a batch at hand: each next() is followed by one; add the "
         "losses of a batch up");
-  heard_ = true;
-  if (weight_ == 0) first_weight_ = weight;
-  weight_ += weight;
-  texts_ += std::ssize(indices_);
-  tokens_ += tokens;
+  const double first = weight_ == 0 ? weight : first_weight_;
   const Device device = loss.value().device();
-  if (device == Device{}) {
-    loss_ = without_sign_of_nan(loss_ + weight * loss.value().item());
-    bad_ |= !std::isfinite(loss_);
-    if (bad_ && options_.non_finite == NonFinite::stop) refuse_bad_loss(step_ + 1);
-    if (bad_) return;
-  } else {
+  const bool here = device == Device{};
+  const double sum = here ? without_sign_of_nan(loss_ + weight * loss.value().item()) : loss_;
+  const bool bad = bad_ || !std::isfinite(sum);
+  if (!bad)
+    loss.backward(Tensor::full(loss.shape(), static_cast<float>(scale_ * weight / first),
+                               DType::f32, device));
+  // Only now: what backward refuses can be called anew.
+  heard_ = true;
+  first_weight_ = first, weight_ += weight;
+  texts_ += std::ssize(indices_), tokens_ += tokens;
+  loss_ = sum, bad_ = bad;
+  if (!here) {
     const Tensor share = ops::binary<ops::Mul>(
         loss.value().to(DType::f64), Tensor::full(loss.shape(), weight, DType::f64, device));
     loss_there_ = loss_there_.defined() ? ops::binary<ops::Add>(loss_there_, share) : share;
   }
-  loss.backward(Tensor::full(loss.shape(), static_cast<float>(scale_ * weight / first_weight_),
-                             DType::f32, device));
+  if (bad_ && options_.non_finite == NonFinite::stop) refuse_bad_loss(step_ + 1);
 }
 
 void Accelerator::refuse_bad_loss(i64 step) {

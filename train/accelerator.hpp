@@ -111,7 +111,8 @@ class Accelerator {
   explicit Accelerator(AcceleratorOptions options);
 
   /// Takes over what is trained; all of it must outlive the accelerator. `steps`: of the whole training, by
-  /// which the schedule goes (see total_steps).
+  /// which the schedule goes (see total_steps). Throws Error for a second call, no batches, less than a step, and an
+  /// optimizer of other parameters.
   void prepare(std::vector<Parameter*> parameters, Optimizer& optimizer, Batches batches,
                i64 steps);
 
@@ -132,8 +133,9 @@ class Accelerator {
             .precision = product_type(options_.precision)};
   }
 
-  /// Adds the gradient of a batch's mean loss over `weight` items; `tokens` are counted. Once for each next(). Throws Error
-  /// otherwise, for a weight that is not positive, and as Variable::backward does; and (run time) when the loss is not finite and options.non_finite says
+  /// Adds the gradient of a batch's mean loss over `weight` items; `tokens` are counted. Each next() is followed by one.
+  /// Throws Error where none or a second one is due, for a weight that is not positive, a loss that is no single number, and
+  /// as Variable::backward does, after which it can be called anew; and (run time) when the loss is not finite and options.non_finite says
   /// stop; for a GPU, whose losses nobody waits for here, step() does.
   void backward(const Variable& loss, double weight = 1, i64 tokens = 0);
   /// Whether the step at hand has further batches.

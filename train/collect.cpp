@@ -1,7 +1,6 @@
 #include "train/collect.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <set>
 
 #include "core/error.hpp"
@@ -58,29 +57,17 @@ std::string as_given(const Json& value) {
   return value.dump();
 }
 
-/// Whether some group's steps, of batches like the first's, are no whole epochs as that's are.
-bool ends_within_epochs(const std::vector<Group>& all) {
-  const auto number = [](const Group& group, const char* key) {
-    return report::number(group.configuration, fmt::format("/{}", key).c_str());
-  };
-  const Group& first = all.front();
-  return std::ranges::any_of(all, [&](const Group& group) {
-    for (const char* key : {"batch", "accumulate"})
-      if (group.configuration.value(key, Json()) != first.configuration.value(key, Json()))
-        return false;
-    const double here = number(group, "steps") * number(first, "epochs"),
-                 there = number(first, "steps") * number(group, "epochs");
-    return std::isfinite(here) && std::isfinite(there) && here != there;
-  });
-}
-
 /// What differs from the first group and from others of the spec: " (batch 16, epochs 3)"; empty where nothing does.
 std::string what_differs(const Group& group, const std::vector<Group>& all) {
   std::set<std::string> keys = differences(group.configuration, all.front().configuration);
   for (const Group& other : all)
     if (other.spec == group.spec) keys.merge(differences(group.configuration, other.configuration));
-  // Either follows from the other: epochs, counted whole, from steps that were given.
-  if (keys.contains("epochs")) keys.erase(ends_within_epochs(all) ? "epochs" : "steps");
+  // Either follows from the other, and from batches: that which was given is told.
+  const bool by_steps =
+      group.configuration.value("by_steps", !group.configuration.contains("epochs"));
+  const bool otherwise = keys.erase("by_steps") > 0, steps = keys.erase("steps") > 0,
+             epochs = keys.erase("epochs") > 0;
+  if (otherwise || (by_steps ? steps : epochs)) keys.insert(by_steps ? "steps" : "epochs");
   std::string text;
   for (const std::string& key : keys) {
     const std::string name = key == "switches" ? "switch" : key == "groups" ? "group" : key;

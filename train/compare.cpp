@@ -131,6 +131,7 @@ Json describe_comparison(const Task& task, const TrainingOptions& training, i64 
   described.erase("seed");
   described.update(
       {{"seeds", std::move(list)},
+       {"by_steps", training.steps > 0},  // else by epochs, from which the steps follow
        {"steps", total_steps(shuffled(task.data.train, training.batch, training.seed), training)},
        {"vocabulary", task.config.vocabulary},
        {"max_length", task.max_length}});

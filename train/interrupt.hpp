@@ -1,4 +1,4 @@
-/// Ctrl-C as a request, which what runs heeds where it may stop.
+/// Ctrl-C as a request, heeded where a run may stop.
 #pragma once
 
 #include <csignal>

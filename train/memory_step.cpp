@@ -72,15 +72,15 @@ class Model {
     const i64 rows = logits.rows;
     const Tensor numbers = wide(logits);
     Tensor loss = tape.allocate(rows);
-    const Tensor largest = tape.allocate(2 * rows, "log sums");
-    const Tensor divisor = tape.allocate(1, "log sums", 8);
+    const Tensor statistics = tape.allocate(2 * rows, "softmax statistics");
+    const Tensor divisor = tape.allocate(1, "softmax statistics", 8);
     {  // the mean, and its accumulators in double
       const Tensor mean = tape.allocate(1, "loss");
       tape.allocate(std::max<i64>(1, (rows + (1 << 14) - 1) >> 14), "", 8);
       loss = mean;
     }
     return tape.record(loss, 1, 1, {logits.node},
-                       [this, rows, columns = logits.columns, numbers, largest, divisor,
+                       [this, rows, columns = logits.columns, numbers, statistics, divisor,
                         loss](const Tensor&) { return Grads{tape.allocate(rows * columns)}; });
   }
 

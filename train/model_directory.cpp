@@ -43,9 +43,8 @@ i64 max_length_of(const std::filesystem::path& directory, const nn::EncoderConfi
 /// The model, and what was found for it. Where `not_the_last_layer` says why, that is not taken.
 template <class Model>
 std::pair<std::unique_ptr<Model>, nn::WeightMatch> load(
-    const std::filesystem::path& directory, const nn::EncoderConfig& config,
+    const ModelWeights& weights, const nn::EncoderConfig& config,
     const std::string& not_the_last_layer = "") {
-  const ModelWeights weights(directory);
   nn::check_sizes(config, weights);
   auto model = std::make_unique<Model>(config);
   nn::WeightMatch match = nn::match_weights(model->parameters(), weights, config.names());
@@ -66,26 +65,25 @@ std::vector<std::string> notes_of(const ModelDirectory& directory, const nn::Wei
   return notes;
 }
 
-/// Takes a masked language model's output layer out of what is not used of its checkpoint, for it shares the embeddings'
-/// weights. Returns its name where the checkpoint has others; else empty.
-std::string take_out_output_layer(nn::WeightMatch& match, const std::filesystem::path& directory,
-                                  nn::MaskedLm& model) {
-  std::string own;
+/// Takes out of what is not used copies of what a masked language model shares with its embeddings. Returns whether the
+/// output layer has other weights.
+bool take_out_copies(nn::WeightMatch& match, const ModelWeights& weights,
+                     const nn::MaskedLm& model) {
+  const std::string weight = model.config.names().lm_weight,
+                    bias = weight.substr(0, weight.rfind('.')) + ".bias";
+  const auto repeats = [&](const std::string& name, const Tensor& own) {
+    const Tensor there = weights.read(name).to(DType::f32);
+    return there.shape() == own.shape() &&
+           std::ranges::equal(there.span<float>(), own.span<float>());
+  };
+  bool others = false;
   std::erase_if(match.unused, [&](const std::string& name) {
-    if (name == "cls.predictions.decoder.bias") return true;  // a copy of cls.predictions.bias
-    if (name != "cls.predictions.decoder.weight" && name != "vocab_projector.weight") return false;
-    const auto parameters = model.parameters();
-    const auto embeddings = std::ranges::find_if(parameters, [](const Parameter* parameter) {
-      return parameter->name.ends_with("word_embeddings.weight");
-    });
-    const Tensor there = ModelWeights(directory).read(name).to(DType::f32),
-                 &here = (*embeddings)->value;
-    if (there.shape() != here.shape() ||
-        !std::ranges::equal(there.span<float>(), here.span<float>()))
-      own = name;
+    if (name == bias) return repeats(bias, model.bias.value);
+    if (name != weight) return false;
+    others = !repeats(weight, model.encoder.embeddings.word_embeddings.weight.value);
     return true;
   });
-  return own;
+  return others;
 }
 
 }  // namespace
@@ -113,7 +111,7 @@ ModelDirectory read_model_directory(const std::filesystem::path& path) {
 PretrainedClassifier pretrained_classifier(const ModelDirectory& directory,
                                            const nn::EncoderConfig& config, u64 seed) {
   auto [model, match] = load<nn::Classifier>(
-      directory.path, config,
+      ModelWeights(directory.path), config,
       serves(directory.config, config) ? "" : "for other labels in the checkpoint");
   model->initialize(seed, [&match = match](const Parameter& parameter) {
     return match.anew.contains(parameter.name);
@@ -123,18 +121,18 @@ PretrainedClassifier pretrained_classifier(const ModelDirectory& directory,
 
 PretrainedMaskedLm pretrained_masked_lm(const ModelDirectory& directory,
                                         const nn::EncoderConfig& config, u64 seed) {
-  auto [model, match] = load<nn::MaskedLm>(directory.path, config);
+  const ModelWeights weights(directory.path);
+  auto [model, match] = load<nn::MaskedLm>(weights, config);
   model->initialize(seed, [&match = match](const Parameter& parameter) {
     return match.anew.contains(parameter.name);
   });
-  const std::string own = take_out_output_layer(match, directory.path, *model);
+  const bool others = take_out_copies(match, weights, *model);
   std::vector<std::string> notes = notes_of(directory, match);
-  if (!own.empty())
-    notes.push_back(
-        fmt::format("{}: the output layer has weights of its own ({}), which are not read: here it "
-                    "shares those "
-                    "of the embeddings, and what it knew is to be learned again",
-                    directory.path.string(), own));
+  if (others)
+    notes.push_back(fmt::format(
+        "{}: the output layer has weights of its own ({}), which are not read: here it shares "
+        "those of the embeddings, and what it knew is to be learned again",
+        directory.path.string(), config.names().lm_weight));
   return {std::move(model), std::move(notes)};
 }
 
@@ -143,7 +141,7 @@ TextClassifier load_model(const std::filesystem::path& path) {
   check(directory.config.labels >= 2,
         "{}: its head has one label: it scores texts, and does not tell classes apart",
         path.string());
-  auto [model, match] = load<nn::Classifier>(path, directory.config);
+  auto [model, match] = load<nn::Classifier>(ModelWeights(path), directory.config);
   if (!match.anew.empty()) {
     const auto& [parameter, why] = *match.anew.begin();
     fail("{}: has no head for {} labels: {}: {}; fine-tune it first: minima train --model {}",

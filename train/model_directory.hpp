@@ -38,7 +38,8 @@ struct PretrainedClassifier {
 PretrainedClassifier pretrained_classifier(const ModelDirectory& directory,
                                            const nn::EncoderConfig& config, u64 seed);
 
-/// The same for a masked language model of directory.config.
+/// The same for a masked language model of directory.config. A note also tells of an output layer with weights of its own,
+/// which is not read.
 struct PretrainedMaskedLm {
   std::unique_ptr<nn::MaskedLm> model;
   std::vector<std::string> notes;

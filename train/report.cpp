@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <set>
 
 #include "train/report/parts.hpp"
@@ -30,24 +31,45 @@ std::string skipped_steps(const Json& run) {
                      first > 0 ? fmt::format(", the first at step {}", first) : "");
 }
 
+namespace {
+
+/// Of a loss on dev beyond that the weights are not too little trained but too large.
+constexpr double kDiverged = 20;
+
+std::string advice(double loss) {
+  return loss > kDiverged ? "the weights have become too large: a lower learning rate may help"
+                          : "another learning rate may help, or longer training";
+}
+
+}  // namespace
+
 std::string always_one_class(const Json& run) {
-  constexpr double kDiverged = 20, kMostOfAll = 0.8;  // the loss, and a class's share of dev
+  constexpr double kMost = 0.8;  // share of dev
   std::set<i64> predicted, actual;
-  double largest = 0, all = 0;
+  double right = 0, all = 0;
   if (const auto matrix = report::read_matrix(report::at(run, "/dev/confusion")))
     for (const auto& [cell, count] : matrix->cells()) {
       actual.insert(cell.first), predicted.insert(cell.second);
-      largest = std::max(largest, static_cast<double>(count)), all += static_cast<double>(count);
+      all += static_cast<double>(count);
+      if (cell.first == cell.second) right += static_cast<double>(count);
     }
   if (predicted.size() != 1 || actual.size() < 2) return "";
-  return std::string("every text of dev is taken for the same class: nothing was learned; ") +
-         (report::number(run, "/dev/loss") > kDiverged
-              ? "the weights have become too large: a lower learning rate may help (train "
-                "--find-lr)"
-          : largest > kMostOfAll * all
-              ? "it is that of most texts: --class-weights balanced --metric macro_f1 look at the "
-                "others"
-              : "another learning rate may help (train --find-lr), or longer training");
+  const double loss = report::number(run, "/dev/loss");
+  const bool of_most = right > kMost * all && !(loss > kDiverged);
+  return "every text of dev is taken for the same class: nothing was learned; " +
+         (of_most ? "most texts are of that class: --class-weights balanced and --metric macro_f1 "
+                    "give the others more weight"
+                  : advice(loss) + "; train --find-lr looks for a rate");
+}
+
+std::string no_better_than_guessing(const Json& run, i64 tokens) {
+  const double loss = report::number(run, "/dev/loss"),
+               guessing = std::log(static_cast<double>(tokens));
+  if (!(loss >= guessing)) return "";
+  return fmt::format(
+      "the loss on dev, {:.4g}, is not below {:.4g}, that of guessing among {} tokens: nothing was "
+      "learned; {}",
+      loss, guessing, tokens, advice(loss));
 }
 
 std::vector<std::string> what_it_lacks(const Json& comparison) {
@@ -59,8 +81,12 @@ std::vector<std::string> what_it_lacks(const Json& comparison) {
                                 report::plain(report::at(run, "/seed")),
                                 error.empty() ? "has not ended" : "failed: " + error));
     }
+  const bool masked = report::is_masked_lm(comparison);
+  const double vocabulary = report::number(comparison, "/model/config/vocab_size");
   for (const Json& run : report::at(comparison, "/runs"))
-    for (const std::string& flaw : {skipped_steps(run), always_one_class(run)})
+    for (const std::string& flaw :
+         {skipped_steps(run), always_one_class(run),
+          masked ? no_better_than_guessing(run, static_cast<i64>(vocabulary)) : ""})
       if (!flaw.empty())
         all.push_back(fmt::format("{} with seed {}: {}", report::run_name(run),
                                   report::plain(report::at(run, "/seed")), flaw));

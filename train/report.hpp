@@ -32,6 +32,9 @@ std::string skipped_steps(const Json& run);
 /// That a run's model takes every text of dev for the same class, where it does; else empty.
 std::string always_one_class(const Json& run);
 
+/// Of a pre-training's record: that its loss on dev is not below that of guessing among so many tokens; else empty.
+std::string no_better_than_guessing(const Json& run, i64 tokens);
+
 /// A page of the same kind around any content: the report's style sheet, no script, no network.
 std::string report_page(const std::string& title, const std::string& content);
 

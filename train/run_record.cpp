@@ -1,5 +1,6 @@
 #include "train/run_record.hpp"
 
+#include <cmath>
 #include <map>
 
 #include "train/checkpoint.hpp"
@@ -141,6 +142,8 @@ Json describe_log(const std::filesystem::path& folder) {
   Begun begun = read_begun(folder);
   Json run = records.run, &training = begun.training;
   run.update(describe_training(records));
+  if (const double given = report::number(training, "/steps"); std::isfinite(given))
+    training["by_steps"] = given > 0;
   for (const char* key : {"steps", "schedule", "warmup", "accumulate", "precision"})
     if (run.contains(key)) training[key] = run[key];
   if (!run.contains("seed")) run["seed"] = training.value("seed", Json());

@@ -16,7 +16,7 @@ namespace minima {
 /// How many threads compute, the caller included; as many as the machine has cores until set. Fewer do where the system
 /// starts no more.
 int threads();
-/// At least one. Not within a task.
+/// Fewer than one count as one. Not within a task.
 void set_threads(int n);
 
 namespace detail {

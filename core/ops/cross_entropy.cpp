@@ -61,7 +61,7 @@ CrossEntropyOut cross_entropy(const Tensor& logits, const Tensor& target,
   check_together("cross_entropy", logits, target, options.weight);
   CrossEntropyOut out;
   out.loss = Tensor::empty({rows}, logits.dtype(), logits.device());
-  out.largest = Tensor::empty({rows, 2}, logits.dtype(), logits.device());
+  out.statistics = Tensor::empty({rows, 2}, logits.dtype(), logits.device());
   out.divisor = Tensor::full({}, 1, DType::f64, logits.device());
   visit_real("cross_entropy", logits.dtype(), [&](auto zero) {
     using T = decltype(zero);
@@ -70,7 +70,7 @@ CrossEntropyOut cross_entropy(const Tensor& logits, const Tensor& target,
       check_targets(device, target, classes, options.ignore_index);
       each_row(device, rows, classes,
                CrossEntropyForward<T>{c, logits.data<T>(), target.data<i64>(), out.loss.data<T>(),
-                                      reinterpret_cast<Largest<T>*>(out.largest.data<T>())});
+                                      out.statistics.data<T>()});
       if (options.reduction == Reduction::mean) take_mean(device, c, target, out);
     });
   });
@@ -86,11 +86,10 @@ void write_gradient(const Tensor& dy, const Tensor& logits, const Tensor& target
     using T = decltype(zero);
     on_device(logits.device(), [&](auto device) {
       each_row(device, logits.size(0), logits.size(1),
-               CrossEntropyBackward<T>{
-                   classes_of<T>(logits, options), dy.data<T>(),
-                   options.reduction == Reduction::none ? 1 : 0, out.divisor.data<double>(),
-                   logits.data<T>(), target.data<i64>(),
-                   reinterpret_cast<const Largest<T>*>(out.largest.data<T>()), dx.data<T>()});
+               CrossEntropyBackward<T>{classes_of<T>(logits, options), dy.data<T>(),
+                                       options.reduction == Reduction::none ? 1 : 0,
+                                       out.divisor.data<double>(), logits.data<T>(),
+                                       target.data<i64>(), out.statistics.data<T>(), dx.data<T>()});
     });
   });
 }

@@ -28,8 +28,8 @@ namespace minima::ops {
 
 struct CrossEntropyOut {
   Tensor loss;
-  Tensor largest;  ///< [N, 2], for backward: max_c x_ic, and Σ_c e^(x_ic − max)
-  Tensor divisor;  ///< [] f64, of the sum of ℓ_i; 1 unless the reduction is the mean
+  Tensor statistics;  ///< [N, 2], for backward: M = max_c x_ic, and Σ_c e^(x_ic − M)
+  Tensor divisor;     ///< [] f64, of the sum of ℓ_i; 1 unless the reduction is the mean
 };
 CrossEntropyOut cross_entropy(const Tensor& logits, const Tensor& target,
                               const CrossEntropyOptions& options);

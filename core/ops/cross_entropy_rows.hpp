@@ -38,21 +38,15 @@ struct Classes {
   }
 };
 
-/// A row's largest logit, and Σ_c e^(x_c − largest). Apart, for their sum in one number of 32 bits would lose of large logits
-/// what p_c = e^(x_c − largest) / total is made of.
-template <class T>
-struct Largest {
-  T largest, total;
-};
-
-/// −ln p_c = l − (x_c − largest) with l = ln total, so ℓ = (1−ε) w_t (l − (x_t − largest)) + ε/C (l Σ w − Σ w (x − largest)).
+/// −ln p_c = l − (x_c − M), where M = max x, S = Σ e^(x − M), l = ln S, so
+///     ℓ = (1−ε) w_t (l − (x_t − M)) + ε/C (l Σ w − Σ w (x − M))
+/// M and S stay apart in `statistics` [rows, 2]: M + l in 32 bits would lose what large logits differ by.
 template <class T>
 struct CrossEntropyForward {
   Classes<T> classes;
   const T* logits;
   const i64* target;
-  T* loss;
-  Largest<T>* kept;
+  T *loss, *statistics;
 
   template <class Team>
   MINIMA_HD void operator()(const Team& team, i64 row) const {
@@ -65,13 +59,14 @@ struct CrossEntropyForward {
     const i64 t = target[row];
     double of_target = 0, of_all = 0;
     if (classes.counts(t)) {
-      of_target = classes.weight_of(t) * (log_total - static_cast<double>(x[t] - shift));
+      of_target = classes.weight_of(t) *
+                  (log_total - (static_cast<double>(x[t]) - static_cast<double>(shift)));
       if (classes.smoothing > 0)
         of_all = (log_total * classes.weight_sum(team) - classes.weighted_sum(team, x, shift)) /
                  static_cast<double>(n);
     }
     if (!team.leads()) return;
-    kept[row] = {shift, static_cast<T>(total)};
+    statistics[2 * row] = shift, statistics[2 * row + 1] = static_cast<T>(total);
     loss[row] = static_cast<T>((1 - classes.smoothing) * of_target + classes.smoothing * of_all);
   }
 };
@@ -85,7 +80,7 @@ struct CrossEntropyBackward {
   const double* divisor;
   const T* logits;
   const i64* target;
-  const Largest<T>* kept;
+  const T* statistics;
   T* dx;
 
   template <class Team>
@@ -102,7 +97,7 @@ struct CrossEntropyBackward {
     const double all = each == 0 ? 0 : each * classes.weight_sum(team);
     const double g = static_cast<double>(dy[row * dy_step]) / *divisor;
     const double own = (1 - classes.smoothing) * classes.weight_of(t);
-    const auto [shift, total] = kept[row];
+    const T shift = statistics[2 * row], total = statistics[2 * row + 1];
     const T of_p = static_cast<T>(g * (own + all) / static_cast<double>(total));
     const T of_weight = static_cast<T>(g * each), of_target = static_cast<T>(g * own);
     const auto weight = classes.weight;

@@ -280,7 +280,8 @@ struct Div {
   }
 };
 
-/// The larger of both; where they are equal each gets half of the gradient. NaN wins, and goes back to both.
+/// The larger of both; where they are equal each gets half of the gradient. NaN wins; then both get
+/// all of it, as in PyTorch.
 struct Maximum {
   static constexpr const char* name = "maximum";
   template <class T>
@@ -297,7 +298,8 @@ struct Maximum {
   }
 };
 
-/// The smaller of both; where they are equal each gets half of the gradient. NaN wins, and goes back to both.
+/// The smaller of both; where they are equal each gets half of the gradient. NaN wins; then both get
+/// all of it, as in PyTorch.
 struct Minimum {
   static constexpr const char* name = "minimum";
   template <class T>

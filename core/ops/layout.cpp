@@ -123,11 +123,13 @@ Places slice_places(const Shape& x, const Slice& slice) {
   check(slice.step >= 1 && 0 <= slice.begin && slice.begin <= slice.end && slice.end <= x[axis],
         "slice: {} to {} by {} of dimension {} of {}; it must lie within and step forward",
         slice.begin, slice.end, slice.step, slice.dim, x);
-  const i64 length = slice.end - slice.begin, way = std::min(slice.step, std::max<i64>(length, 1));
-  Places places{with_size(x, axis, (length + way - 1) / way), contiguous_steps(x), 0};
+  // A longer step takes the first element alone as well, and does not overflow.
+  const i64 length = slice.end - slice.begin,
+            stride = std::min(slice.step, std::max<i64>(length, 1));
+  Places places{with_size(x, axis, (length + stride - 1) / stride), contiguous_steps(x), 0};
   i64& step = places.steps[static_cast<std::size_t>(axis)];
   places.offset = slice.begin * step;
-  step *= way;
+  step *= stride;
   return places;
 }
 

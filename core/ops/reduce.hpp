@@ -26,7 +26,7 @@ Tensor amin(const Tensor& x, const Dims& dims = {}, KeepDims keep = KeepDims::no
 /// 0; divided by 0 the result is inf or NaN.
 Tensor var(const Tensor& x, const Dims& dims = {}, i64 correction = 1,
            KeepDims keep = KeepDims::no);
-/// ln Σ eˣ, formed as m + ln Σ e^(x−m) with the maximum m.
+/// ln Σ eˣ, formed as m + ln Σ e^(x−m) with the maximum m; of nothing −∞.
 Tensor logsumexp(const Tensor& x, const Dims& dims = {}, KeepDims keep = KeepDims::no);
 /// √Σ x².
 Tensor norm(const Tensor& x, const Dims& dims = {}, KeepDims keep = KeepDims::no);

@@ -144,8 +144,8 @@ std::string with_whole_path(const std::string& name, const std::string& value) {
   return whole;
 }
 
-/// Throws Error where the options of `run` are those of another verb.
-std::string another_verb(const CLI::App& app, const CLI::App& verb, const Json& arguments) {
+/// The other verb that has all of these options, where `verb` has not; else empty.
+std::string verb_with(const CLI::App& app, const CLI::App& verb, const Json& arguments) {
   const auto has_all = [&](const CLI::App* any) {
     const std::vector<std::string> names = names_of(*any);
     bool all = true;
@@ -205,7 +205,7 @@ std::vector<std::string> with_configuration(const CLI::App& app, std::vector<std
           "{}: keeps no options: its run is one of a comparison; go on with that: minima compare "
           "--resume {}",
           source, std::filesystem::absolute(*resumed).lexically_normal().parent_path().string());
-    const std::string other = another_verb(app, *verb, file);
+    const std::string other = verb_with(app, *verb, file);
     check(other.empty(),
           "{0}: is a folder of minima {1}, not of minima {2}; go on with: minima {1} --resume {0}",
           *resumed, other, verb->get_name());
@@ -213,7 +213,7 @@ std::vector<std::string> with_configuration(const CLI::App& app, std::vector<std
     file = read_as_written(source);
     if (file.is_object() && file.contains("arguments"))  // a run.json
       file = Json(file["arguments"]);
-    const std::string other = file.is_object() ? another_verb(app, *verb, file) : "";
+    const std::string other = file.is_object() ? verb_with(app, *verb, file) : "";
     check(other.empty(),
           "{}: has options of minima {}, not of minima {}; keep those that both have", source,
           other, verb->get_name());

@@ -37,7 +37,7 @@ struct EvalVerb {
     }
     std::string remark;
     Classes result = classes_beside(std::move(named), labels, remark);
-    const auto has = [&](const std::string& name) { return std::ranges::count(names, name) > 0; };
+    const auto has = [&](const std::string& name) { return class_of(name, names).has_value(); };
     const auto has_named = [&](const std::string& label) { return has(result.name_of(label)); };
     if (!labels.empty() && !std::ranges::all_of(labels, has_named) &&
         std::ranges::all_of(labels, has)) {

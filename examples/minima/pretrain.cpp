@@ -1,6 +1,4 @@
 /// minima pretrain: a masked language model from plain text, for `train --model` to go on with.
-#include <cmath>
-
 #include "core/file.hpp"
 #include "core/folder.hpp"
 #include "data/texts.hpp"
@@ -118,7 +116,7 @@ struct PretrainVerb {
       trainer.optimizer().save(to / "optimizer.safetensors");
     });
     end_run(directory.path, trainer.run_json, result);
-    const std::filesystem::path page = write_page(directory.path);
+    const std::filesystem::path page = write_page(directory.path);  // as minima report does
 
     if (common.json) {
       Json report = {{"model", final_model.string()},
@@ -132,19 +130,15 @@ struct PretrainVerb {
       if (result.best) report["dev"] = result.dev().to_json();
       return fmt::print("{}\n", report.dump());
     }
-    if (const std::string skipped = skipped_steps(describe_training(result)); !skipped.empty())
-      print_text("{}\n", skipped);
+    Json run = describe_training(result);
+    if (result.best) run["dev"] = result.dev().to_json();
+    for (const std::string& flaw :
+         {skipped_steps(run), no_better_than_guessing(run, vocabulary.size())})
+      if (!flaw.empty()) print_text("{}\n", flaw);
     if (result.best)
       print_text("dev loss {:.3f}, perplexity {:.1f}, {:.1f} % of the hidden tokens told rightly\n",
                  result.dev().loss, result.dev().score("perplexity"),
                  100 * result.dev().accuracy());
-    if (const double guessing = std::log(static_cast<double>(vocabulary.size()));
-        result.best && result.dev().loss >= guessing)
-      print_text(
-          "\na loss of {:.3f} is that of guessing among all {} tokens: nothing was learned; "
-          "another "
-          "learning rate may help, or longer training\n\n",
-          guessing, vocabulary.size());
     print_text("model: {}\nreport: {}\n", final_model.string(), page.string());
   }
 };

@@ -487,8 +487,9 @@ inline void check_refusals(const std::string& name) {
       refused(option, "1", option + " is 1; it must be at least 0 and below 1");
       refused(option, "-0.1", option + " is -0.1; it must be at least 0");
     }
-    if (option == "lr" || option == "weight_decay" || option.starts_with("eps"))
-      refused(option, "-1", option + " is -1; it must be ");  // at least 0, or above it
+    if (option == "lr" || option == "weight_decay")
+      refused(option, "-1", option + " is -1; it must be at least 0");
+    if (option.starts_with("eps")) refused(option, "-1", " 0");  // "at least 0", or "above 0"
   }
 }
 

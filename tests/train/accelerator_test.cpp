@@ -79,11 +79,7 @@ TEST_CASE("an accelerator goes back to the start, and is prepared once") {
     }
     return all;
   };
-  const Variable loss = square(Variable(line.slope));
-  CHECK_THROWS_WITH_AS(accelerator.backward(loss), doctest::Contains("without a batch at hand"),
-                       Error);
   const std::vector<i64> first = drawn(5);
-  CHECK_THROWS_AS(accelerator.backward(loss), Error);  // none since the last step
   CHECK(first == std::vector<i64>{0, 1, 2, 10, 11});
   accelerator.restore(start);
   CHECK(drawn(5) == first);
@@ -92,6 +88,34 @@ TEST_CASE("an accelerator goes back to the start, and is prepared once") {
   CHECK_THROWS_WITH_AS(accelerator.prepare({&line.slope}, optimizer, batches, 9),
                        doctest::Contains("prepare was called before"), Error);
   CHECK_THROWS_AS(total_steps(batches, 3, 0), Error);
+}
+
+TEST_CASE("each batch is gone back through once, and a loss that is refused counts for nothing") {
+  Line line;
+  Optimizer optimizer = make_optimizer("sgd:lr=0.1", line.objective().parameters);
+  Accelerator accelerator({.accumulate = 2, .schedule = "constant", .warmup = 0});
+  CHECK_THROWS_WITH_AS(accelerator.prepare({&line.slope}, optimizer, {}, 4),
+                       "accelerator: prepare was given no batches", Error);
+  accelerator.prepare({&line.slope}, optimizer, line.objective().batches, 4);
+  const auto loss = [&] { return square(Variable(line.slope)); };
+  const auto refuses = [&](const Variable& wrong, const char* words) {
+    CHECK_THROWS_WITH_AS(accelerator.backward(wrong), doctest::Contains(words), Error);
+  };
+  refuses(loss(), "without a batch at hand");
+  for (i64 step = 0; step < 2; ++step) {
+    for (i64 batch = 0; batch < 2; ++batch) {
+      REQUIRE(accelerator.next());
+      refuses(Variable(Tensor::zeros({2})), "the loss is [2], not a single number");
+      refuses(Variable(Tensor::zeros({})), "depends on no trainable parameter");
+      if (batch == 1) CHECK_THROWS_AS(accelerator.step(), Error);  // not heard of
+      accelerator.backward(loss());
+      refuses(loss(), "without a batch at hand");
+    }
+    const double before = line.slope.value.item();
+    accelerator.step();
+    CHECK(line.slope.value.item() == doctest::Approx(before - 0.1 * 2 * before));
+    refuses(loss(), "without a batch at hand");
+  }
 }
 
 TEST_CASE(

@@ -80,7 +80,7 @@ TEST_CASE("runs of one optimizer with the same options are called by what else d
   const fs::path few = folder_of(
       home, "few", 1,
       [](Json& json) {
-        json["training"].update({{"epochs", 2}, {"steps", 200}});
+        json["training"].update({{"epochs", 2}, {"steps", 200}, {"by_steps", true}});
       },
       "adamw:lr=0.001");
   CHECK(comparison_table(collect_runs({of_epochs(1), few})).find("adamw:lr=0.001 (steps 200)") !=

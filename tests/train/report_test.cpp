@@ -149,6 +149,8 @@ TEST_CASE("a model that takes every text for the same class is told of") {
   REQUIRE(what_it_lacks(json).size() == 1);
   CHECK(contains(what_it_lacks(json)[0], "lion with seed 1: every text of dev is taken for"));
   CHECK(contains(always_one_class(json["runs"][1]), "longer training"));
+  json["runs"][1]["dev"]["confusion"] = {{0, 99}, {0, 1}};
+  CHECK(contains(always_one_class(json["runs"][1]), "longer training"));  // not the frequent one
   json["runs"][1]["dev"]["confusion"] = {{0, 1}, {0, 99}};
   CHECK(contains(always_one_class(json["runs"][1]), "--class-weights balanced"));
   json["runs"][1]["dev"]["loss"] = 6e5;
@@ -605,7 +607,11 @@ TEST_CASE("the report of a pre-training says what it is, and shows no column of 
   json["model"].erase("parameters");
   CHECK(contains(report_html(json), "masked language model small ·"));
   run["dev"]["perplexity"] = nullptr;  // e^loss is no number any more
-  json["model"]["config"] = {{"architectures", {"BertForMaskedLM"}}};
+  json["model"]["config"] = {{"architectures", {"BertForMaskedLM"}}, {"vocab_size", 1000}};
+  CHECK(what_it_lacks(json).empty());
+  run["dev"]["loss"] = 7;
+  REQUIRE(what_it_lacks(json).size() == 1);
+  CHECK(contains(what_it_lacks(json)[0], "is not below 6.908, that of guessing among 1000 tokens"));
   CHECK(contains(report_html(json), "masked language model small ·"));
 }
 

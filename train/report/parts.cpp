@@ -60,7 +60,7 @@ std::string text(const Json& json, const char* path) {
 Comparison read(const Json& json) {
   Comparison comparison{json, {}, {}};
   comparison.keeps_last = at(json, "/training/metric") == "";
-  comparison.masked = text(json, "/model/config/architectures/0").ends_with("ForMaskedLM");
+  comparison.masked = is_masked_lm(json);
   std::vector<Entry>& entries = comparison.entries;
   const auto add = [&](const Json& run, const std::string& failure) {
     const std::string first = text(run, "/optimizer");
@@ -92,6 +92,10 @@ Comparison read(const Json& json) {
   comparison.failed = {failed, entries.end()};
   if (failed != entries.begin()) entries.erase(failed, entries.end());
   return comparison;
+}
+
+bool is_masked_lm(const Json& comparison) {
+  return text(comparison, "/model/config/architectures/0").ends_with("ForMaskedLM");
 }
 
 std::vector<const Json*> failures(const Json& comparison) {

@@ -50,6 +50,8 @@ struct Comparison {
 };
 
 Comparison read(const Json& json);
+/// Whether the model of a comparison tells hidden tokens.
+bool is_masked_lm(const Json& comparison);
 /// Of a comparison: the runs that failed, but for those at a rate of tuning, and what tuning tried without any score.
 std::vector<const Json*> failures(const Json& comparison);
 

@@ -246,10 +246,11 @@ std::string heat_maps(const Comparison& comparison) {
 
 std::string alarm_list(const Comparison& comparison) {
   std::vector<std::string> alarms;
-  bool told = false, watched = false;  // of steps; of tensors
+  bool told = false, watched = true;  // some run's steps; every such run's tensors
   const auto add = [&](const std::string& name, const Json& run) {
-    told |= at(run, "/alarms").is_array();
-    watched |= at(run, "/watched/steps").is_array() && !at(run, "/watched/steps").empty();
+    if (!at(run, "/alarms").is_array()) return;
+    told = true;
+    watched &= !at(run, "/watched/steps").empty();
     for (const Json& alarm : at(run, "/alarms"))
       alarms.push_back(
           fmt::format("{}, seed {}: {}", name, plain(at(run, "/seed")), text(alarm, "/text")));
@@ -264,7 +265,7 @@ std::string alarm_list(const Comparison& comparison) {
            : watched ? "<p>No alarm: no tensor’s update and no gradient spiked. (Tensors below "
                        "10⁻³, such as biases that are hardly above zero, may move by many times "
                        "their size.)</p>\n"
-                     : "<p>No alarm: no gradient spiked. (No step was one in which each tensor is "
+                     : "<p>No alarm: no gradient spiked. (Not in every run a tensor was "
                        "watched.)</p>\n";
   const auto list = [&](std::size_t begin, std::size_t end) {
     std::string items;
