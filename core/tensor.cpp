@@ -3,6 +3,7 @@
 #include "core/cuda/memory.hpp"
 #include "core/on_device.hpp"
 #include "core/ops/convert.hpp"
+#include "core/ops/together.hpp"
 
 namespace minima {
 
@@ -91,8 +92,7 @@ Tensor Tensor::stacked(const std::vector<Tensor>& parts) {
               std::equal(part.shape_.begin() + 1, part.shape_.end(), first.shape_.begin() + 1),
           "stacked: {} cannot stand below {}; only the first sizes may differ", part.shape_,
           first.shape_);
-    check(part.device_ == first.device_, "stacked: parts are on {} and {}; they must be together",
-          to_string(first.device_), to_string(part.device_));
+    ops::check_together("stacked", first, part);
     adjacent = adjacent && part.storage_ == first.storage_ &&
                part.data_ == first.data_ + rows * first.row_bytes();
     rows += part.size(0);

@@ -135,8 +135,8 @@ class Accelerator {
 
   /// Adds the gradient of a batch's mean loss over `weight` items; `tokens` are counted. Each next() is followed by one.
   /// Throws Error where none or a second one is due, for a weight that is not positive, a loss that is no single number, and
-  /// as Variable::backward does, after which it can be called anew; and (run time) when the loss is not finite and options.non_finite says
-  /// stop; for a GPU, whose losses nobody waits for here, step() does.
+  /// as Variable::backward does, after which it can be called anew; and (run time) when the loss is not finite and
+  /// options.non_finite says stop; for a GPU, whose losses nobody waits for here, step() does.
   void backward(const Variable& loss, double weight = 1, i64 tokens = 0);
   /// Whether the step at hand has further batches.
   bool accumulate() const { return more_; }

@@ -62,9 +62,8 @@ std::string always_one_class(const Json& run) {
                   : advice(loss) + "; train --find-lr looks for a rate");
 }
 
-std::string no_better_than_guessing(const Json& run, i64 tokens) {
-  const double loss = report::number(run, "/dev/loss"),
-               guessing = std::log(static_cast<double>(tokens));
+std::string no_better_than_guessing(const Json& run, double tokens) {
+  const double loss = report::number(run, "/dev/loss"), guessing = std::log(tokens);
   if (!(loss >= guessing)) return "";
   return fmt::format(
       "the loss on dev, {:.4g}, is not below {:.4g}, that of guessing among {} tokens: nothing was "
@@ -84,9 +83,8 @@ std::vector<std::string> what_it_lacks(const Json& comparison) {
   const bool masked = report::is_masked_lm(comparison);
   const double vocabulary = report::number(comparison, "/model/config/vocab_size");
   for (const Json& run : report::at(comparison, "/runs"))
-    for (const std::string& flaw :
-         {skipped_steps(run), always_one_class(run),
-          masked ? no_better_than_guessing(run, static_cast<i64>(vocabulary)) : ""})
+    for (const std::string& flaw : {skipped_steps(run), always_one_class(run),
+                                    masked ? no_better_than_guessing(run, vocabulary) : ""})
       if (!flaw.empty())
         all.push_back(fmt::format("{} with seed {}: {}", report::run_name(run),
                                   report::plain(report::at(run, "/seed")), flaw));

@@ -33,7 +33,7 @@ std::string skipped_steps(const Json& run);
 std::string always_one_class(const Json& run);
 
 /// Of a pre-training's record: that its loss on dev is not below that of guessing among so many tokens; else empty.
-std::string no_better_than_guessing(const Json& run, i64 tokens);
+std::string no_better_than_guessing(const Json& run, double tokens);
 
 /// A page of the same kind around any content: the report's style sheet, no script, no network.
 std::string report_page(const std::string& title, const std::string& content);

@@ -213,12 +213,12 @@ std::vector<std::string> with_configuration(const CLI::App& app, std::vector<std
     file = read_as_written(source);
     if (file.is_object() && file.contains("arguments"))  // a run.json
       file = Json(file["arguments"]);
-    const std::string other = file.is_object() ? verb_with(app, *verb, file) : "";
+    check(file.is_object(), "{}: is no JSON object of options by name", source);
+    const std::string other = verb_with(app, *verb, file);
     check(other.empty(),
           "{}: has options of minima {}, not of minima {}; keep those that both have", source,
           other, verb->get_name());
   }
-  check(file.is_object(), "{}: is no JSON object of options by name", source);
   std::vector<std::string> added;
   for (const auto& [name, value] : file.items()) {
     const std::vector<std::string> names = names_of(*verb);

@@ -99,8 +99,10 @@ struct PretrainVerb {
     const InterruptRequests ctrl_c;
     const TrainingResult result = folder.work([&] {
       try {
-        if (directory.resume) trainer.resume();
-        remove_report(directory.path);
+        if (directory.resume) {
+          trainer.resume();
+          remove_report(directory.path);
+        }
         return trainer.run();
       } catch (const TrainingFailed&) {
         progress.end();
@@ -133,7 +135,7 @@ struct PretrainVerb {
     Json run = describe_training(result);
     if (result.best) run["dev"] = result.dev().to_json();
     for (const std::string& flaw :
-         {skipped_steps(run), no_better_than_guessing(run, vocabulary.size())})
+         {skipped_steps(run), no_better_than_guessing(run, static_cast<double>(vocabulary.size()))})
       if (!flaw.empty()) print_text("{}\n", flaw);
     if (result.best)
       print_text("dev loss {:.3f}, perplexity {:.1f}, {:.1f} % of the hidden tokens told rightly\n",

@@ -32,7 +32,7 @@ struct ArchitectureNames {
   const char* pre_classifier;
   const char *lm_transform, *lm_norm, *lm_bias;  ///< of the masked language model's head
   const char*
-      lm_weight;  ///< that of its output layer, where a checkpoint has it beside the embeddings
+      lm_weight;  ///< of its output layer, where a checkpoint has that beside the embeddings
 
   // ---- keys of config.json
   const char *dim, *heads, *layer_count, *hidden;

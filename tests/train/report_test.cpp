@@ -612,6 +612,8 @@ TEST_CASE("the report of a pre-training says what it is, and shows no column of 
   run["dev"]["loss"] = 7;
   REQUIRE(what_it_lacks(json).size() == 1);
   CHECK(contains(what_it_lacks(json)[0], "is not below 6.908, that of guessing among 1000 tokens"));
+  json["model"]["config"].erase("vocab_size");
+  CHECK(what_it_lacks(json).empty());
   CHECK(contains(report_html(json), "masked language model small ·"));
 }
 
