@@ -1,4 +1,5 @@
 /// predict_step: a step is run on sizes. Each op and layer is written as its original is, with the same lifetimes.
+#include <algorithm>
 #include <optional>
 
 #include "train/finetuning.hpp"
@@ -477,9 +478,10 @@ StepMemory predict_step(const nn::EncoderConfig& config, const BatchShape& batch
       return model.cross_entropy(logits);
     }();
     result.activations = model.tape.kept();
-    std::ranges::stable_partition(result.activations, [](const Activation& activation) {
-      return activation.scope != "classifier";  // its tensors frame the others
-    });
+    std::stable_partition(
+        result.activations.begin(), result.activations.end(), [](const Activation& activation) {
+          return activation.scope != "classifier";  // its tensors frame the others
+        });
     result.activation_bytes = allocator.live - result.batch_bytes;
     model.tape.backward(loss, model.tape.allocate(1));
     result.gradient_bytes = model.tape.gradient_bytes();

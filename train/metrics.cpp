@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
-#include <ranges>
 #include <set>
+#include <span>
 
 #include "core/error.hpp"
 #include "core/utf8.hpp"
@@ -245,7 +245,7 @@ std::string confusions(const ConfusionMatrix& m, const Name& name) {
   if (wrong.empty()) return "";
   std::string text;
   text += fmt::format("{:>6}  {:<16}  most often taken for\n", "texts", "class");
-  for (const auto& [cell, count] : wrong | std::views::take(kMost))
+  for (const auto& [cell, count] : std::span(wrong).first(std::min(kMost, wrong.size())))
     text += fmt::format("{:>6}  {:<16}  {}\n", count, name(cell.first), name(cell.second));
   if (wrong.size() > kMost) text += fmt::format("and {} other confusions\n", wrong.size() - kMost);
   return text;

@@ -15,9 +15,11 @@
 
 #if defined(__x86_64__)
 
-// GCC 12's own intrinsics start from an uninitialized register (bug 105593).
+#if !defined( \
+    __clang__)  // GCC 12's own intrinsics start from an uninitialized register (bug 105593).
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
 #include <immintrin.h>
 
 #define MINIMA_AVX512 \

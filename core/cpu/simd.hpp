@@ -34,14 +34,18 @@ void call_base(const F& f) {
 }
 
 #if defined(__x86_64__) && !defined(__CUDACC__)
+#if defined(__clang__)  // takes vectors of 512 bits by itself
+#define MINIMA_WIDEST
+#else
+#define MINIMA_WIDEST ",prefer-vector-width=512"
+#endif
 template <class F>
 [[gnu::target("avx2,fma,bmi,bmi2,f16c")]] void call_avx2(const F& f) {
   f();
 }
 template <class F>
 [[gnu::target(
-    "avx512f,avx512bw,avx512dq,avx512vl,avx512cd,avx2,fma,bmi,bmi2,f16c,"
-    "prefer-vector-width=512")]] void
+    "avx512f,avx512bw,avx512dq,avx512vl,avx512cd,avx2,fma,bmi,bmi2,f16c" MINIMA_WIDEST)]] void
 call_avx512(const F& f) {
   f();
 }

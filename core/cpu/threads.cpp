@@ -16,6 +16,8 @@ thread_local bool in_task = false;
 /// One call of run_tasks. A worker may come late and hold it after the caller has gone on; it then finds no task left and
 /// never touches `f`.
 struct Job {
+  Job(i64 tasks, void (*call)(const void*, i64), const void* f) : tasks(tasks), call(call), f(f) {}
+
   i64 tasks;
   void (*call)(const void*, i64);
   const void* f;

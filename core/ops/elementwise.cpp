@@ -19,8 +19,8 @@ using Run = void (*)(i64 count, T* out, const Operands<T, N>& in);
 /// The one loop of the elementwise ops.
 template <class Op, class T, std::size_t N>
 void run(i64 count, T* out, const Operands<T, N>& in) {
-  const auto [x, y, z] = std::array<const T*, 3>{in[0], in[N > 1 ? 1 : 0], in[N > 2 ? 2 : 0]};
-  const auto loop = [=, x = x, y = y, z = z]() MINIMA_INLINE {
+  const T *const x = in[0], *const y = in[N > 1 ? 1 : 0], *const z = in[N > 2 ? 2 : 0];
+  const auto loop = [=]() MINIMA_INLINE {
     for (i64 i = 0; i < count; ++i) {
       if constexpr (N == 1) out[i] = Op{}(x[i]);
       if constexpr (N == 2) out[i] = Op{}(x[i], y[i]);

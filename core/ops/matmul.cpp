@@ -170,11 +170,12 @@ void gemm(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const T* a, 
 template <class T>
 void tiled_product(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const T* a, i64 lda,
                    const T* b, i64 ldb, T beta, T* c, i64 ldc, const T* row, const OnTile& behind) {
-  const auto [tile_m, tile_n] = tile_grid(m, n, k);
-  const i64 down = (m + tile_m - 1) / tile_m, across = (n + tile_n - 1) / tile_n;
+  const Grid tiles = tile_grid(m, n, k);
+  const i64 down = (m + tiles.rows - 1) / tiles.rows;
+  const i64 across = (n + tiles.columns - 1) / tiles.columns;
   parallel_for(down * across, [&](i64 tile) {
-    const i64 i = tile / across * tile_m, j = tile % across * tile_n;
-    const i64 height = std::min(tile_m, m - i), width = std::min(tile_n, n - j);
+    const i64 i = tile / across * tiles.rows, j = tile % across * tiles.columns;
+    const i64 height = std::min(tiles.rows, m - i), width = std::min(tiles.columns, n - j);
     const Tile here{i, j, height, width};
     // Before, not behind: OpenBLAS, told to overwrite, would zero C and add as well.
     if (row)

@@ -67,11 +67,11 @@ ProjectedAttentionGradients projected_attention_backward(
     grads.wq = std::move(dw), grads.bq = std::move(db);
     if (need_dasking) result.dasking = linear_input_gradient(dq, weights.wq);
   }
-  const auto [dw, db] = linear_gradients(dkv, x);
+  const LinearGradients both = linear_gradients(dkv, x);
   i64 at = 0;
   const auto next = [&](Tensor& w, Tensor& b) {
-    w = dw.rows(at, at + dim);
-    b = db.rows(at, at + dim);
+    w = both.dw.rows(at, at + dim);
+    b = both.dbias.rows(at, at + dim);
     at += dim;
   };
   if (!asking.defined()) next(grads.wq, grads.bq);

@@ -17,7 +17,7 @@ template <class Reduction, class T>
 void reduce(Cpu, const Reduction& reduction, const Around& size, const T* x, T* y) {
   using Acc = typename Reduction::template Accumulator<T>;
   const typename Reduction::Merge merge;
-  const auto [outer, n, inner] = size;
+  const i64 outer = size.outer, n = size.n, inner = size.inner;
   if (outer * inner == 0) return;
   const i64 piece = inner == 1 ? 1 << 14 : 512;
   const i64 pieces = std::max<i64>(1, (n + piece - 1) / piece);
@@ -55,7 +55,7 @@ void reduce(Cpu, const Reduction& reduction, const Around& size, const T* x, T* 
 
 template <AnyGpu Gpu, class Reduction, class T>
 void reduce(Gpu gpu, const Reduction& reduction, const Around& size, const T* x, T* y) {
-  const auto [outer, n, inner] = size;
+  const i64 outer = size.outer, n = size.n, inner = size.inner;
   if (inner > 1)
     each(gpu, outer * inner, ReduceColumn<Reduction, T>{reduction, n, inner, x, y});
   else

@@ -8,24 +8,28 @@
 
 namespace minima::ops {
 
-/// A row of numbers that are written twice: as they are and rounded.
+/// Where a number is written twice: as it is and rounded.
+template <class T, class X>
+struct TwoPlaces {
+  MINIMA_HD TwoPlaces(T& wide, X& rounded) : wide(wide), rounded(rounded) {}
+  MINIMA_HD void operator=(T value) const {
+    wide = value;
+    rounded = converted<X>(value);
+  }
+  T& wide;
+  X& rounded;
+};
+
+/// A row of such numbers.
 template <class Wide, class Rounded>
 struct StoredTwice {
-  template <class T, class X>
-  struct Element {
-    T& wide;
-    X& rounded;
-    MINIMA_HD void operator=(T value) const {
-      wide = value;
-      rounded = converted<X>(value);
-    }
-  };
-  Wide wide;
-  Rounded rounded;
+  MINIMA_HD StoredTwice(const Wide& wide, const Rounded& rounded) : wide(wide), rounded(rounded) {}
   template <class At>
   MINIMA_HD auto operator[](At i) {
-    return Element{wide[i], rounded[i]};
+    return TwoPlaces(wide[i], rounded[i]);
   }
+  Wide wide;
+  Rounded rounded;
 };
 
 template <class T, class X>
@@ -54,7 +58,7 @@ struct ResidualNormForward {
     auto out = team.blank(d, y + row * d);
     RowMoments<T> moments;
     if constexpr (Narrow<X>) {
-      StoredTwice twice{out, team.blank(d, rounded + row * d)};
+      StoredTwice twice(out, team.blank(d, rounded + row * d));
       moments = normalize_row(team, d, to, gamma, beta, eps, twice);
       team.store(d, twice.wide);
       team.store(d, twice.rounded);

@@ -49,13 +49,13 @@ struct PlusDouble {
 struct Larger {
   template <class T>
   MINIMA_HD T operator()(T acc, T x) const {
-    return (x > acc) | (x != x) ? x : acc;
+    return ((x > acc) | (x != x)) ? x : acc;
   }
 };
 struct Smaller {
   template <class T>
   MINIMA_HD T operator()(T acc, T x) const {
-    return (x < acc) | (x != x) ? x : acc;
+    return ((x < acc) | (x != x)) ? x : acc;
   }
 };
 

@@ -3,8 +3,6 @@
 namespace minima::ops {
 namespace {
 
-constexpr i64 kBlockRows = 6;
-
 /// W columns of the result, R rows at a time.
 template <int R, int W, class T>
 MINIMA_HD void columns(i64 m, i64 depth, T alpha, Strided<T> a, const T* b, i64 ldb, T* c, i64 ldc,

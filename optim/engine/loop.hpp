@@ -146,7 +146,7 @@ FormulaStep formula_step(const StepView& view, i64 width, const Formula& formula
       note(k, n - k);
     });
   };
-  const auto trace = [&view, formula](i64 i, i64 j, TracedElement& x, const NameConstant& name) {
+  const auto trace = [&, formula](i64 i, i64 j, TracedElement& x, const NameConstant& name) {
     Formula local = formula;
     if constexpr (ElementwiseRule<Formula>) {
       if constexpr (requires { local.constants(name); }) local.constants(name);

@@ -1,77 +1,21 @@
 #include "train/report.hpp"
 
-#include <doctest/doctest.h>
-
-#include <algorithm>
 #include <limits>
-#include <set>
 
-#include "core/utf8.hpp"
-#include "tests/support.hpp"
+#include "tests/train/page.hpp"
 #include "tests/train/sample_comparison.hpp"
 #include "train/compare.hpp"
-#include "train/html.hpp"
 
 using namespace minima;
+using test::check_page;
 using test::contains;
+using test::data_values;
 using test::kNaN;
 using test::sample_comparison;
 
 namespace {
 
 const std::string kScript = "<script>alert(1)</script>";
-
-std::size_t count(const std::string& text, std::string_view part) {
-  std::size_t n = 0;
-  for (auto at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++n;
-  return n;
-}
-
-/// The page without its style sheet.
-std::string content(const std::string& page) { return page.substr(page.find("</style>")); }
-
-/// The first element that is closed in the wrong place or not at all; empty where all is well.
-std::string unbalanced(const std::string& page) {
-  const std::set<std::string> without_end = {"!doctype", "meta", "br"};
-  std::vector<std::string> open;
-  for (auto at = page.find('<'); at != std::string::npos; at = page.find('<', at + 1)) {
-    const auto end = page.find('>', at);
-    if (end == std::string::npos) return "a '<' without '>'";
-    std::string tag = page.substr(at + 1, end - at - 1);
-    if (tag.ends_with('/')) continue;
-    const bool closes = tag.starts_with('/');
-    tag = tag.substr(closes ? 1 : 0, tag.find_first_of(" \n") - (closes ? 1 : 0));
-    if (without_end.contains(tag)) continue;
-    if (!closes) {
-      open.push_back(tag);
-    } else if (open.empty() || open.back() != tag) {
-      return "</" + tag + ">" + (open.empty() ? "" : " inside <" + open.back() + ">");
-    } else {
-      open.pop_back();
-    }
-  }
-  return open.empty() ? "" : "<" + open.back() + ">";
-}
-
-void check_page(const std::string& page) {
-  CHECK(unbalanced(page) == "");
-  CHECK(page.size() < 2'000'000);
-  const std::string text = content(page);
-  for (const char* not_a_number : {"nan", "NaN", "inf ", "inf\"", "inf<"})
-    CHECK_FALSE(contains(text, not_a_number));
-  for (const char* from_elsewhere :
-       {"http:", "https:", "//", "@import", "url(h", "<script", "<link"})
-    CHECK_FALSE(contains(page, from_elsewhere));
-}
-
-/// The value of every <data> element, in order.
-std::vector<double> data_values(const std::string& page) {
-  std::vector<double> out;
-  const std::string mark = "<data value=\"";
-  for (auto at = page.find(mark); at != std::string::npos; at = page.find(mark, at + 1))
-    out.push_back(std::stod(page.substr(at + mark.size())));
-  return out;
-}
 
 }  // namespace
 
@@ -266,78 +210,10 @@ TEST_CASE("a long comparison of many optimizers stays small") {
   MESSAGE("8 optimizers, 5 seeds, 10,000 steps, 60 labels: " << page.size() / 1000 << " kB");
 }
 
-TEST_CASE("labels of a large confusion matrix are counted together, and it is said how many") {
-  Json json = sample_comparison({"adamw"}, {.seeds = 1}, std::vector<std::string>(20, "x"));
-  json["runs"][0].erase("state");  // a table like this one
-  const std::string page = report_html(json);
-  CHECK(contains(page, "5 others"));
-  CHECK(contains(page,
-                 "Of 20 labels 15 are shown; the others, none of them more frequent, are counted "
-                 "together."));
-  json["runs"][0]["test"] = test::sample_scores(0.5, 16, 20);
-  CHECK_FALSE(contains(report_html(json), "counted together"));
-  CHECK(count(page, "<td class=\"cell") == 16 * 16);
-  // The last row: 5 · 20 on the diagonals and 5 · 4 beside them, of 5 · (20 + 19) texts.
-  CHECK(contains(page, ">120</td><td class=\"total\">195</td>"));
-  // But each has its scores: 20 right of 39, and of the 20 + 19 that are taken for it.
-  CHECK(contains(page, "adamw: precision, recall and F1 of each class"));
-  CHECK(count(page, "<td>0.513</td><td>0.513</td><td>0.513</td><td>39</td>") == 20);
-}
-
-TEST_CASE("a confusion matrix of many labels, which has its cells alone, is shown as another") {
-  Json json = sample_comparison({"adamw"}, {.seeds = 1}, std::vector<std::string>(200, "x"));
-  const std::string page = report_html(json);
-  Json& confusion = json["runs"][0]["test"]["confusion"];
-  confusion = ConfusionMatrix::from_json(confusion).to_json();
-  REQUIRE(confusion.contains("cells"));
-  CHECK(report_html(json) == page);
-  CHECK(contains(page, "185 others"));
-}
-
 TEST_CASE("one optimizer with two sets of options is two entries, named by them") {
   const std::string page =
       report_html(sample_comparison({"adamw:lr=1e-3", "adamw:lr=1e-4"}, {.seeds = 2}, {"a", "b"}));
   CHECK(contains(page, "<strong>adamw:lr=1e-4</strong> kept 25\u00a0% of adamw:lr=1e-3’s state"));
-}
-
-TEST_CASE("the learning rates of the parameter groups are shown, each once") {
-  Json json = sample_comparison({"adamw"}, {.seeds = 1}, {"a", "b"});
-  CHECK(contains(report_html(json), "adamw</th><td>0.0005</td>"));
-  Json& groups = json["runs"][0]["options"]["groups"];
-  groups[1]["options"]["lr"] = 1e-5;
-  CHECK(contains(report_html(json), "adamw</th><td>0.0005, 1e-05</td>"));
-  groups.erase(0);
-  groups[0]["options"] = {{"lr", nullptr}, {"relative_step", true}};
-  CHECK(contains(report_html(json), "adamw</th><td>relative</td>"));
-}
-
-TEST_CASE("state that differs from its prediction is named") {
-  Json json = sample_comparison({"adamw"}, {.seeds = 1}, {"a", "b"});
-  CHECK(contains(report_html(json), "exactly what was predicted"));
-  json["runs"][0]["state_bytes"] = 1000;
-  json["runs"][0]["state_bytes_predicted"] = 2000;
-  CHECK(contains(report_html(json), "adamw (2,000 predicted, 1,000 allocated)"));
-}
-
-TEST_CASE("alarms are a visible list, and a run without any says so") {
-  Json json = sample_comparison({"adamw", "sgd"}, {.seeds = 2}, {"a", "b"});
-  CHECK(contains(report_html(json), "No alarm: no tensor’s update and no gradient spiked"));
-  Json unwatched = json;
-  for (Json& run : unwatched["runs"])
-    run["watched"] = {{"steps", Json::array()}, {"tensors", Json::array()}};
-  CHECK(contains(report_html(unwatched), "No alarm: no gradient spiked"));
-  json["runs"][3]["alarms"] = {{{"step", 7}, {"text", "step 7: w moves by 0.3 <of> its size"}}};
-  const std::string page = report_html(json);
-  check_page(page);
-  CHECK(contains(page, "<h3>1 alarm</h3>"));
-  CHECK(contains(page, "<li>sgd, seed 2: step 7: w moves by 0.3 &lt;of&gt; its size</li>"));
-  for (int i = 0; i < 60; ++i) json["runs"][0]["alarms"].push_back({{"text", "again"}});
-  CHECK(contains(report_html(json), "<li>and 21 more</li>"));
-  CHECK(contains(report_html(json), "<summary>53 more</summary>"));
-  for (Json& run : json["runs"])  // an older file, or --watch 0
-    for (const char* key : {"alarms", "watched", "grad_norm", "clipped", "clipped_share"})
-      run.erase(key);
-  CHECK_FALSE(contains(report_html(json), "id=\"watching\""));
 }
 
 TEST_CASE("what failed is told at the top, in the table and among the alarms, and is in no chart") {
@@ -392,99 +268,6 @@ TEST_CASE("what failed is told at the top, in the table and among the alarms, an
   CHECK(contains(report_html(json), "failed: no learning rate that was tried has a finite score"));
 }
 
-TEST_CASE("the heat map names its largest ratio, its tensors and its scale") {
-  Json json = sample_comparison({"adamw"}, {.seeds = 1}, {"a", "b"});
-  json["runs"][0]["watched"] = {
-      {"steps", {10, 20, 30}},
-      {"tensors",
-       {{{"name", "encoder.layer.0.w"}, {"ratio", {1e-3, 2e-3, nullptr}}, {"step_size", {1, 1, 1}}},
-        {{"name", "encoder.layer.1.w"}, {"ratio", {1e-5, 0.0, 0.05}}, {"step_size", {1, 1, 1}}}}}};
-  const std::string page = report_html(json);
-  check_page(page);
-  CHECK(contains(page,
-                 "2 tensors at 3 steps; median 0.00100, largest 0.0500 of encoder.layer.1.w in "
-                 "step 30"));
-  // Their table stays folded in print.
-  CHECK(contains(page, "<details class=\"long\">\n<summary>adamw, 2 tensors"));
-  CHECK(contains(page, "details:not(.long)::details-content"));
-  for (const std::string shown :
-       {">layer 0</text>", ">layer 1</text>", "<title>encoder.layer.0.w</title>", ">10⁻⁵</text>",
-        ">0.1</text>"})
-    CHECK(contains(page, shown));
-  const auto at = page.find("<title>encoder.layer.0.w</title>");
-  const std::string row = page.substr(at, page.find("</g>", at) - at);
-  CHECK(count(row, "<path") == 1);   // of one level: 12 levels from 10⁻⁵ to 10⁻¹
-  CHECK(contains(row, "M0 0h2\""));  // the third step is blank
-  const auto other = page.find("<title>encoder.layer.1.w</title>");
-  const std::string second = page.substr(other, page.find("</g>", other) - other);
-  CHECK(contains(second, "class=\"heat h0\" d=\"M0 0h1\""));
-  CHECK(contains(second, "class=\"heat h11\" d=\"M2 0h1\""));
-}
-
-TEST_CASE("weights and biases of one part of the model stand together") {
-  Json json = sample_comparison({"adamw"}, {.seeds = 1}, {"a", "b"});
-  Json tensors = Json::array();
-  for (const char* name : {"layer.0.weight", "layer.1.weight", "layer.0.bias", "layer.1.bias"})
-    tensors.push_back({{"name", name}, {"ratio", {1e-3}}, {"step_size", {1}}});
-  json["runs"][0]["watched"] = {{"steps", {10}}, {"tensors", tensors}};
-  const std::string page = report_html(json);
-  CHECK(count(page, ">layer 0</text>") == 1);
-  CHECK(page.find("<title>layer.0.bias") < page.find("<title>layer.1.weight"));
-}
-
-TEST_CASE("the state is told by part and slot, with what 8 bits and factors would lose") {
-  const std::string page = report_html(sample_comparison({"adamw"}, {.seeds = 1}, {"a", "b"}));
-  const auto shows = [&](const std::string& what) {
-    CAPTURE(what);
-    CHECK(page.find(what) != std::string::npos);
-  };
-  shows("adamw: 514\u00a0KB");          // 8 of 64 KB and 2 of 1 KB
-  shows(">128\u00a0KB</td>");           // layer 0, two tensors in each slot
-  shows("adamw: median 0.750\u00a0%");  // of 0.4, 0.5, … 1.1 %
-  shows("<th scope=\"row\">layer 1</th>");
-  shows("adamw: median 16.0\u00a0%");  // of 10, 14, 18 and 22 %
-  Json none = sample_comparison({"adamw"}, {.seeds = 1}, {"a", "b"});
-  for (Json& run : none["runs"]) run.erase("state"), run.erase("worst");
-  CHECK(report_html(none).find("id=\"state\"") == std::string::npos);
-  CHECK(report_html(none).find("id=\"worst\"") == std::string::npos);
-}
-
-TEST_CASE("state of less than a kilobyte is told in bytes") {
-  Json json = sample_comparison({"adamw"}, {.seeds = 1}, {"a", "b"});
-  json["runs"][0]["state"][0]["bytes"] = 4;
-  json["runs"][0]["state"][1]["bytes"] = 1023;
-  const std::string page = report_html(json);
-  CHECK(contains(page, ">4\u00a0B</td>"));
-  CHECK(contains(page, ">1,023\u00a0B</td>"));
-  CHECK_FALSE(contains(page, "0.0\u00a0KB"));
-}
-
-TEST_CASE("scores go over epochs where each has one evaluation, else over steps") {
-  Json json = sample_comparison({"adamw"}, {.seeds = 2}, {"a", "b"});
-  CHECK(contains(report_html(json), ">Accuracy on dev by epoch</title>"));
-  CHECK(contains(report_html(json), ">Loss on dev by epoch</title>"));
-  CHECK_FALSE(contains(report_html(json), "Macro-F1 on dev by"));  // the sample's epochs have none
-  for (Json& run : json["runs"]) {
-    run["epochs"] = Json::array();
-    for (const int step : {8, 16, 24})
-      run["epochs"].push_back({{"epoch", 1}, {"step", step}, {"dev", {{"accuracy", 0.5}}}});
-  }
-  const std::string page = report_html(json);
-  check_page(page);
-  CHECK(contains(page, ">Accuracy on dev by step</title>"));
-  CHECK(contains(page, "adamw, step 24: 50.0 %"));
-  CHECK(contains(page, "At each evaluation."));
-}
-
-TEST_CASE("where no step was clipped that is said, and no curve of zeros is drawn") {
-  Json json = sample_comparison({"adamw"}, {.seeds = 1}, {"a", "b"});
-  CHECK(contains(report_html(json), "Steps clipped by norm"));
-  for (Json& clipped : json["runs"][0]["clipped"]) clipped = 0;
-  const std::string page = report_html(json);
-  CHECK_FALSE(contains(page, "Steps clipped by norm"));
-  CHECK(contains(page, "No step was clipped."));
-}
-
 TEST_CASE("a run that has no test yet is reported by what there is") {
   Json json = sample_comparison({"adamw"}, {.seeds = 1}, {"a", "b"});
   for (const char* key : {"test", "state", "worst", "peak_bytes"}) json["runs"][0].erase(key);
@@ -493,89 +276,6 @@ TEST_CASE("a run that has no test yet is reported by what there is") {
   CHECK(contains(page, "<strong>adamw</strong> has taken"));
   CHECK(contains(page, "accuracy on dev"));
   CHECK_FALSE(contains(page, "test accuracy with"));
-}
-
-TEST_CASE("the texts that are most wrong can be read, and stay text") {
-  Json evil = sample_comparison({"adamw"}, {.seeds = 1}, {"calm", "cross"});
-  evil["runs"][0]["worst"][0]["text"] = "</style><script>alert(1)</script>";
-  check_page(report_html(evil));
-  CHECK(contains(report_html(evil), "&lt;/style&gt;&lt;script&gt;"));
-  evil["runs"][0]["worst"][0]["pair"] = "and <b>the second</b>";
-  CHECK(contains(report_html(evil), "<br>and &lt;b&gt;the second"));
-  const std::string page =
-      report_html(sample_comparison({"adamw"}, {.seeds = 1}, {"calm", "cross"}));
-  CHECK(page.find("the printer is on fire, &lt;b&gt;really&lt;/b&gt;") != std::string::npos);
-  CHECK(page.find("7.25") != std::string::npos);
-}
-
-TEST_CASE("a change of the optimizer is shown with what became of each slot") {
-  Json json = sample_comparison({"adamw"}, {.seeds = 1}, {"a", "b"});
-  const Json row = {{"slot", "exp_avg"}, {"from", ""}, {"how", "afresh"}, {"note", "<why>"}};
-  json["runs"][0]["switches"] = {
-      {{"step", 20}, {"from", "adamw"}, {"to", "lion"}, {"warmup", 10}, {"slots", {row, row}}}};
-  const std::string page = report_html(json);
-  check_page(page);
-  CHECK(contains(page,
-                 "<caption>after step 20: adamw → lion; the learning rate rises again over 10"));
-  Json beside = sample_comparison({"adamw", "sgd"}, {.seeds = 1}, {"a", "b"});
-  beside["runs"][0]["switches"] = json["runs"][0]["switches"];
-  CHECK(contains(report_html(beside), "<caption>adamw → lion, after step 20: adamw → lion;"));
-  CHECK(contains(page,
-                 "<th scope=\"row\">exp_avg</th><td>–</td><td>afresh: &lt;why&gt;</td>"
-                 "<td>2</td>"));
-}
-
-TEST_CASE("a run that changed its optimizer is called by both, and its state by the last") {
-  Json json = sample_comparison({"adamw:lr=1e-4", "adamw:lr=1e-3"}, {.seeds = 1}, {"a", "b", "c"});
-  Json& run = json["runs"][0];
-  run["final_optimizer"] = "adafactor";
-  run["switches"] = Json::array({{{"step", 20}, {"from", "adamw"}, {"to", "adafactor:lr=0.03"}}});
-  const Json beside = json;
-  json["runs"].erase(1);
-  const std::string page = report_html(json);
-  check_page(page);
-  for (const std::string shown :
-       {"<h1>adamw → adafactor on sample</h1>", "<strong>adamw → adafactor</strong> reached",
-        "of state before the change and", ">adamw → adafactor</text>",
-        "adafactor, at the end of adamw → adafactor: 514\u00a0KB",
-        "learning rate and state are those before the change."}) {
-    CAPTURE(shown);
-    CHECK(contains(page, shown));
-  }
-  // A line in each chart over steps: loss, norm, clipped, step size.
-  CHECK(count(page, "class=\"event\"") == 4);
-  CHECK(count(page, ">→ adafactor</text>") == 4);
-  CHECK(count(page, "; → adafactor after step 20<") == 4);
-  CHECK(contains(comparison_table(json), "adamw:lr=1e-4 → adafactor "));
-
-  // Beside others: what all are measured against is adamw alone; names say no more than they must.
-  const std::string both = report_html(beside);
-  CHECK(contains(both, "<h1>adamw → adafactor and adamw on sample</h1>"));
-  CHECK(contains(both,
-                 "<strong>adamw → adafactor</strong> kept 400\u00a0% of adamw’s state (9.42 of "
-                 "2.35\u00a0MB) before the change and reached"));
-  Json untested = beside;
-  untested["runs"][1].erase("test");
-  untested["training"]["steps"] = 60;
-  CHECK(contains(report_html(untested),
-                 "before the change and cannot be compared in test accuracy: adamw has no test "
-                 "result after 40 of 60 steps. Its step took"));
-  untested["runs"][0].erase("test");
-  CHECK(contains(report_html(untested), "accuracy: it has no test result after 40 of 60 steps."));
-  Json alike = beside;
-  for (const char* key : {"switches", "final_optimizer"})
-    alike["runs"][1][key] = alike["runs"][0][key];
-  CHECK(contains(report_html(alike),
-                 "<h1>adamw:lr=1e-4 → adafactor and adamw:lr=1e-3 → adafactor on sample</h1>"));
-}
-
-TEST_CASE("state against accuracy is drawn of two optimizers and more") {
-  Json json = sample_comparison({"adamw", "sgd"}, {.seeds = 2}, {"a", "b"});
-  CHECK(contains(report_html(json), "State against accuracy"));
-  json["runs"][2]["test"] = json["runs"][3]["test"] = nullptr;
-  CHECK_FALSE(contains(report_html(json), "State against accuracy"));
-  CHECK_FALSE(contains(report_html(sample_comparison({"adamw"}, {.seeds = 2}, {"a", "b"})),
-                       "State against accuracy"));
 }
 
 TEST_CASE("the report of a pre-training says what it is, and shows no column of dashes") {
@@ -659,44 +359,4 @@ TEST_CASE("a long name is short in the table, and whole for the pointer and alou
   CHECK(contains(page, "title=\"" + name + "\" aria-label=\"" + name + "\""));
   CHECK_FALSE(contains(page, "</svg>" + name + "</th>"));
   CHECK(contains(page, "</svg>adamw:lr=0.001</th>"));  // short as it is
-}
-
-TEST_CASE("numbers are typeset for reading") {
-  CHECK(html::fixed(1234567.891, 1) == "1,234,567.9");
-  CHECK(html::fixed(-1234, 0) == "−1,234");
-  CHECK(html::fixed(-0.001, 1) == "0.0");
-  CHECK(html::fixed(999, 0) == "999");
-  CHECK(html::fixed(kNaN, 1) == "–");
-  CHECK(html::significant(0.012345) == "0.0123");
-  CHECK(html::significant(502.3) == "502");
-  CHECK(html::significant(1234.4) == "1,234");
-  CHECK(html::significant(0) == "0");
-  CHECK(html::shortest(0.0005) == "0.0005");
-  CHECK(html::escaped("a<b>&\"'\x01") == "a&lt;b&gt;&amp;&quot;&#39;\uFFFD");
-  CHECK(html::shortened("adamw:lr=1e-3", 20) == "adamw:lr=1e-3");
-  CHECK(html::shortened("ääääöööö", 5) == "ää…öö");
-  using Names = std::vector<std::string>;
-  CHECK(html::shortened(Names{"lion", "ääää switch 25%:lion öööö", "ääää switch 50%:lion öööö"},
-                        12) == Names{"lion", "ääää…ch 25%…", "ääää…ch 50%…"});
-  // What stands at the beginning is no place to cut out; a character is not half in common.
-  CHECK(html::shortened(Names{"adamw:lr=1e-3:weight_decay=0.1", "adamw:lr=3e-3:weight_decay=0.1"},
-                        18) == Names{"adamw:lr=1e-3:wei…", "adamw:lr=3e-3:wei…"});
-  CHECK(html::shortened(Names{"aaaaä behind and more", "aaaaö behind and more"}, 9) ==
-        Names{"aaaaä be…", "aaaaö be…"});
-}
-
-TEST_CASE("short names of a grid of options stay apart, and as short as asked for") {
-  for (const std::size_t width : {12, 18, 30}) {
-    std::vector<std::string> names;
-    for (const char* lr : {"1e-3", "3e-3"})
-      for (const char* beta : {"0.9", "0.95"})
-        for (const char* decay : {"0.1", "0.01", "0"})
-          names.push_back(
-              fmt::format("adamw:lr={}:beta1={}:weight_decay={}:amsgrad=true", lr, beta, decay));
-    names.push_back(names[0]);  // the same stays the same
-    const std::vector<std::string> all = html::shortened(names, width);
-    CHECK(std::set<std::string>(all.begin(), all.end()).size() == names.size() - 1);
-    CHECK(all.back() == all.front());
-    for (const std::string& name : all) CHECK(count_characters(name) <= width);
-  }
 }
