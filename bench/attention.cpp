@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "bench/arguments.hpp"
 #include "bench/device.hpp"
 #include "core/rng.hpp"
 
@@ -52,12 +53,16 @@ Tensor normal(i64 rows, i64 columns, const char* name, DType type, Device device
 }  // namespace
 
 int main(int argc, char** argv) try {
-  const auto argument = [&](int i, double otherwise) {
-    return argc > i ? std::stod(argv[i]) : otherwise;
-  };
-  const ops::DropoutSite dropout{argument(1, 0.1), stream_key(1, "attention"), 3};
-  const i64 texts = static_cast<i64>(argument(2, 64)), heads = static_cast<i64>(argument(3, 12)),
-            dim = heads * static_cast<i64>(argument(4, 64));
+  double rate = 0.1;
+  i64 texts = 64, heads = 12, head_dim = 64;
+  CLI::App app("Attention of one layer, forward and backward, by the operands' type.");
+  app.add_option("dropout", rate)->check(CLI::Range(0.0, 0.99))->capture_default_str();
+  bench::add_number(app, "texts", texts);
+  bench::add_number(app, "heads", heads);
+  bench::add_number(app, "head_dim", head_dim);
+  CLI11_PARSE(app, argc, argv);
+  const ops::DropoutSite dropout{rate, stream_key(1, "attention"), 3};
+  const i64 dim = heads * head_dim;
   const Device device = bench::device();
   const int calls = device == Device{} ? 1 : 50;  // between two waits
 

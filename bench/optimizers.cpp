@@ -14,6 +14,7 @@
 #include <map>
 #include <sstream>
 
+#include "bench/arguments.hpp"
 #include "bench/device.hpp"
 #include "core/buffer.hpp"
 #include "core/code_map.hpp"
@@ -179,14 +180,19 @@ void table(Bench& bench, int rounds, const std::vector<std::string>& names) {
 }  // namespace
 
 int main(int argc, char** argv) try {
+  int rounds = 9;
+  std::vector<std::string> names = kNames;
+  bool served = false;
+  CLI::App app("How long one step of each optimizer takes on DistilBERT-base-cased.");
+  bench::add_number(app, "rounds", rounds);
+  app.add_option("optimizers", names, "as in minima train --optimizer")->capture_default_str();
+  app.add_flag("--serve", served, "answer the lines `list`, `bandwidth` and `run NAME N`");
+  CLI11_PARSE(app, argc, argv);
   Bench bench;
-  if (argc > 1 && std::string_view(argv[1]) == "--serve") {
+  if (served)
     serve(bench);
-    return 0;
-  }
-  const int rounds = argc > 1 ? std::stoi(argv[1]) : 9;
-  const std::vector<std::string> names(argv + std::min(argc, 2), argv + argc);
-  table(bench, rounds, names.empty() ? kNames : names);
+  else
+    table(bench, rounds, names);
 } catch (const Error& error) {
   fmt::print(stderr, "bench_optimizers: {}\n", error.what());
   return 2;

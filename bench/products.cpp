@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "bench/arguments.hpp"
 #include "bench/device.hpp"
 #include "core/cpu/blas.hpp"
 #include "core/cpu/threads.hpp"
@@ -92,12 +93,18 @@ bool equal_bits(const Tensor& a, const Tensor& b) {
 }  // namespace
 
 int main(int argc, char** argv) try {
-  const auto number = [&](int i, i64 fallback) {
-    return argc > i ? std::stoll(argv[i]) : fallback;
-  };
-  const i64 dim = number(1, 256), layers = number(2, 4), hidden = number(4, 1024),
-            tokens = number(5, 800), texts = number(6, 32), rounds = number(8, 5);
-  const int all = static_cast<int>(number(7, 2));
+  i64 dim = 256, layers = 4, heads = 4, hidden = 1024, tokens = 800, texts = 32, rounds = 5;
+  int all = 2;
+  CLI::App app("What equal bits for any number of threads cost a training step's products.");
+  bench::add_number(app, "dim", dim);
+  bench::add_number(app, "layers", layers);
+  bench::add_number(app, "heads", heads)->description("no product depends on them");
+  bench::add_number(app, "hidden", hidden);
+  bench::add_number(app, "tokens", tokens);
+  bench::add_number(app, "texts", texts);
+  bench::add_number(app, "threads", all);
+  bench::add_number(app, "rounds", rounds);
+  CLI11_PARSE(app, argc, argv);
   // OpenBLAS reads it where it is loaded: its threads are to sleep soon after a call. By default they look for work for
   // some 20 ms, and one that holds a core then leaves the other to both of ours.
   setenv("OPENBLAS_THREAD_TIMEOUT", "4", 0);

@@ -113,9 +113,13 @@ class Profile {
 }  // namespace
 
 int main(int argc, char** argv) try {
-  check(argc >= 3, "usage: profile {} [steps]", bench::TrainingJob::kArguments);
-  bench::TrainingJob job(argc, argv);
-  const i64 steps = argc > 9 ? std::stoll(argv[9]) : 30;
+  bench::TrainingJob::Arguments arguments;
+  i64 steps = 30;
+  CLI::App app("Where a training step's time goes, op by op.");
+  arguments.add_to(app);
+  bench::add_number(app, "steps", steps);
+  CLI11_PARSE(app, argc, argv);
+  bench::TrainingJob job(arguments);
   const double peak = 1e9 * measure_peak_gflops(threads()), bandwidth = 1e9 * measure_bandwidth();
 
   Profile profile;

@@ -3,6 +3,7 @@
 /// `encode` (ids, types, masks and offsets of every text) or `ids` (the ids alone), on one thread.
 ///
 ///     tokenize VOCABULARY TEXTS [cased]      TEXTS: one a line
+#include <CLI/CLI.hpp>
 #include <ctime>
 #include <fstream>
 #include <iostream>
@@ -24,11 +25,16 @@ double processor_seconds() {
 }  // namespace
 
 int main(int argc, char** argv) try {
-  check(argc >= 3, "usage: tokenize VOCABULARY TEXTS [cased]");
+  std::string vocabulary, path, casing;
+  CLI::App app("The tokenizer's speed: answers the lines `encode` and `ids`.");
+  app.add_option("vocabulary", vocabulary)->required();
+  app.add_option("texts", path, "one a line")->required()->check(CLI::ExistingFile);
+  app.add_option("casing", casing)->check(CLI::IsMember({"cased"}));
+  CLI11_PARSE(app, argc, argv);
   const Tokenizer tokenizer =
-      read_tokenizer(argv[1], argc > 3 ? std::optional(Casing::cased) : std::nullopt);
+      read_tokenizer(vocabulary, casing.empty() ? std::nullopt : std::optional(Casing::cased));
   std::vector<std::string> texts;
-  std::ifstream file(argv[2]);
+  std::ifstream file(path);
   for (std::string line; std::getline(file, line);) texts.push_back(line);
   fmt::print("ready\n");
   std::fflush(stdout);

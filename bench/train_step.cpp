@@ -8,6 +8,7 @@
 /// round_tokens (0) are those of `minima train`. The rate rises during the first 100 steps; no tensor is watched.
 #include <fstream>
 #include <iostream>
+#include <map>
 #include <numeric>
 
 #include "bench/training.hpp"
@@ -24,13 +25,6 @@ double peak_rss_mb() {
   for (std::string line; std::getline(status, line);)
     if (line.starts_with("VmHWM:")) return std::stod(line.substr(6)) / 1024;
   return 0;
-}
-
-Precision precision_named(const std::string& name) {
-  const auto names = choices(Precision{});
-  const auto found = std::ranges::find(names, name);
-  check(found != names.end(), "precision '{}'; known: {}", name, fmt::join(names, ", "));
-  return static_cast<Precision>(found - names.begin());
 }
 
 class Steps {
@@ -97,11 +91,19 @@ class Steps {
 }  // namespace
 
 int main(int argc, char** argv) try {
-  check(argc >= 3, "usage: train_step {} [precision [round_tokens]]",
-        bench::TrainingJob::kArguments);
-  const Precision precision = precision_named(argc > 9 ? argv[9] : "fp32");
-  bench::TrainingJob job(argc, argv);
-  Steps steps(job, precision, bench::TrainingJob::number(argc, argv, 10, 0));
+  bench::TrainingJob::Arguments arguments;
+  std::map<std::string, Precision> precisions;
+  for (const std::string_view name : choices(Precision{}))
+    precisions.emplace(name, static_cast<Precision>(precisions.size()));
+  Precision precision = Precision::fp32;
+  i64 round_tokens = 0;
+  CLI::App app("Training steps: answers the lines `run N` and `limits`.");
+  arguments.add_to(app);
+  app.add_option("precision", precision)->transform(CLI::CheckedTransformer(precisions));
+  bench::add_number(app, "round_tokens", round_tokens, i64{0});
+  CLI11_PARSE(app, argc, argv);
+  bench::TrainingJob job(arguments);
+  Steps steps(job, precision, round_tokens);
   fmt::print("ready\n");
   std::fflush(stdout);
 

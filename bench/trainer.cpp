@@ -14,6 +14,7 @@
 #include <limits>
 
 #include "autograd/functions.hpp"
+#include "bench/arguments.hpp"
 #include "train/run.hpp"
 
 using namespace minima;
@@ -120,9 +121,14 @@ class Contest {
 }  // namespace
 
 int main(int argc, char** argv) try {
-  const i64 rounds = argc > 1 ? std::stoll(argv[1]) : 7,
-            steps = argc > 2 ? std::stoll(argv[2]) : 60;
-  Contest contest(steps, argc > 3 ? argv[3] : "small");
+  i64 rounds = 7, steps = 60;
+  std::string model = "small";
+  CLI::App app("What the Trainer costs beside the work of its steps.");
+  bench::add_number(app, "rounds", rounds);
+  bench::add_number(app, "steps", steps);
+  app.add_option("model", model, "as in minima train --model")->capture_default_str();
+  CLI11_PARSE(app, argc, argv);
+  Contest contest(steps, model);
   struct Way {
     const char* name;
     double (Contest::*run)();

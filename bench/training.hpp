@@ -3,6 +3,7 @@
 #pragma once
 
 #include "autograd/functions.hpp"
+#include "bench/arguments.hpp"
 #include "bench/device.hpp"
 #include "core/cpu/threads.hpp"
 #include "optim/optimizer.hpp"
@@ -12,18 +13,32 @@ namespace minima::bench {
 
 class TrainingJob {
  public:
-  static constexpr const char* kArguments =
-      "DATA_DIRECTORY VOCABULARY|MODEL_DIRECTORY [dim layers heads hidden batch threads]";
+  /// Sizes that are 0 are the model directory's own, or else 256, 4, 4 and 1,024.
+  struct Arguments {
+    std::string data, model;
+    i64 dim = 0, layers = 0, heads = 0, hidden = 0, batch = 32;
+    int threads = 2;
 
-  TrainingJob(int argc, char** argv)
-      : batch_size_(number(argc, argv, 7, 32)),
-        task_(prepare(options(argc, argv))),
+    void add_to(CLI::App& app) {
+      app.add_option("data", data, "a folder of labelled texts")->required();
+      app.add_option("model", model, "a vocabulary, or a model directory")->required();
+      for (auto [name, size] :
+           {std::pair{"dim", &dim}, {"layers", &layers}, {"heads", &heads}, {"hidden", &hidden}})
+        add_number(app, name, *size, i64{0})->description("0: the model's own");
+      add_number(app, "batch", batch);
+      add_number(app, "threads", threads);
+    }
+  };
+
+  explicit TrainingJob(const Arguments& arguments)
+      : batch_size_(arguments.batch),
+        task_(prepare(options(arguments))),
         model_(task_.new_model(1)),
         data(task_.data),
         model(*model_),
         parameters(model.parameters()),
         optimizer(make_optimizer("adamw:lr=5e-4", decay_groups(parameters))) {
-    set_threads(static_cast<int>(number(argc, argv, 8, 2)));
+    set_threads(arguments.threads);
   }
 
   /// Epoch after epoch, without end.
@@ -61,30 +76,26 @@ class TrainingJob {
     return 3 * static_cast<double>(model.config.layers) * forward;
   }
 
-  static i64 number(int argc, char** argv, int i, i64 fallback) {
-    return argc > i ? std::stoll(argv[i]) : fallback;
-  }
-
  private:
-  static TaskOptions options(int argc, char** argv) {
+  static TaskOptions options(const Arguments& arguments) {
     TaskOptions options{
-        .data = argv[1], .dropout = 0.1, .max_length = 512, .device = bench::device()};
-    const bool pretrained = is_pretrained(argv[2]);
+        .data = arguments.data, .dropout = 0.1, .max_length = 512, .device = bench::device()};
+    const bool pretrained = is_pretrained(arguments.model);
     if (pretrained) {
-      options.model = argv[2];
+      options.model = arguments.model;
     } else {
       options.model = "distilbert-base";
-      options.vocab_file = argv[2];
+      options.vocab_file = arguments.model;
       options.casing = Casing::uncased;
     }
-    const auto size = [&](int i, i64 from_scratch) -> std::optional<i64> {
-      const i64 n = number(argc, argv, i, pretrained ? 0 : from_scratch);  // 0: the model's own
-      return n == 0 ? std::nullopt : std::optional(n);
+    const auto size = [&](i64 given, i64 from_scratch) -> std::optional<i64> {
+      if (given != 0) return given;
+      return pretrained ? std::nullopt : std::optional(from_scratch);
     };
-    options.dim = size(3, 256);
-    options.layers = size(4, 4);
-    options.heads = size(5, 4);
-    options.hidden = size(6, 1024);
+    options.dim = size(arguments.dim, 256);
+    options.layers = size(arguments.layers, 4);
+    options.heads = size(arguments.heads, 4);
+    options.hidden = size(arguments.hidden, 1024);
     return options;
   }
 
