@@ -150,7 +150,7 @@ u32 plain_largest(const float* values, i64 n) {
 
 void plain_decode(const CodeMap& map, const u8* codes, i64 n, float absmax, float* values) {
   vectorize([&, value = map.value]() MINIMA_INLINE {
-#pragma GCC ivdep
+    MINIMA_INDEPENDENT
     for (i64 i = 0; i < n; ++i) values[i] = look_up(value, codes[i]) * absmax;
   });
 }
@@ -162,7 +162,7 @@ void plain_encode(const CodeMap& map, const float* values, i64 n, float divisor,
     const float *const from = values, by = divisor;
     u8* const to = codes;
     const i64 count = n;
-#pragma GCC ivdep
+    MINIMA_INDEPENDENT
     for (i64 i = 0; i < count; ++i)
       to[i] = static_cast<u8>(table.code(std::bit_cast<u32>(from[i] / by)));
   });

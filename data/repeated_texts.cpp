@@ -74,7 +74,7 @@ Overlaps count_overlaps(const Dataset& dataset) {
       texts.add(without_case_and_punctuation(example.text, example.pair), split, example.label);
     ++split;
   }
-  return {texts.shared(1, 0), texts.shared(2, 0), texts.shared(2, 1)};
+  return {texts.shared(1, 0), texts.shared(2, 0), texts.shared(2, 1), texts.conflicts()};
 }
 
 }  // namespace minima

@@ -51,10 +51,11 @@ class RepeatedTexts {
   int level_ = 0;
 };
 
-/// Texts of one split that occur in another, ignoring case and punctuation. They flatter a model's
-/// accuracy.
+/// Texts of one split that occur in another, ignoring case and punctuation: they flatter a model's
+/// accuracy. And texts with several labels, of which no model is right about all.
 struct Overlaps {
   i64 dev_in_train = 0, test_in_train = 0, test_in_dev = 0;
+  RepeatedTexts::Conflicts conflicts{};
 };
 Overlaps count_overlaps(const Dataset& dataset);
 

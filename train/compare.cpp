@@ -35,7 +35,8 @@ Json describe_data(const Task& task) {
           {"overlaps",
            {{"dev_in_train", overlaps.dev_in_train},
             {"test_in_train", overlaps.test_in_train},
-            {"test_in_dev", overlaps.test_in_dev}}}};
+            {"test_in_dev", overlaps.test_in_dev}}},
+          {"conflicts", {{"texts", overlaps.conflicts.texts}, {"rows", overlaps.conflicts.rows}}}};
 }
 
 Json describe_model(const Task& task) {

@@ -13,6 +13,13 @@
 #include "core/cpu/threads.hpp"
 #include "core/types.hpp"
 
+/// Before a loop whose rounds are independent of one another, though a compiler cannot see that.
+#if defined(__clang__)
+#define MINIMA_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define MINIMA_INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
 /// On a lambda: always inline, so that it takes on the vector unit of the function it is called in.
 #define MINIMA_INLINE __attribute__((always_inline))
 

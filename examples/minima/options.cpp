@@ -150,7 +150,7 @@ void tell_of_cut(i64 cut, i64 texts, std::string_view what, i64 max_length) {
 }
 
 void tell_of_overlaps(const Task& task) {
-  const auto& [dev_in_train, test_in_train, test_in_dev] = task.overlaps;
+  const auto& [dev_in_train, test_in_train, test_in_dev, conflicts] = task.overlaps;
   if (dev_in_train + test_in_train + test_in_dev == 0) return;
   std::vector<std::string> facts, in_train;
   if (dev_in_train > 0)
@@ -164,6 +164,15 @@ void tell_of_overlaps(const Task& task) {
         fmt::format("{} of {} test texts are dev texts", test_in_dev, task.dataset.test.size()));
   print_note("minima: warning: {}: what is measured on them flatters the model\n",
              fmt::join(facts, ", and "));
+}
+
+void tell_of_conflicts(const Task& task) {
+  const auto [texts, rows] = task.overlaps.conflicts;
+  if (texts == 0) return;
+  print_note(
+      "note: {} labelled differently ({} rows, ignoring case and punctuation): no model is right "
+      "about all of them\n",
+      texts == 1 ? "a text is" : fmt::format("{} texts are", texts), rows);
 }
 
 void tell_of_rare_classes(const Task& task) {
@@ -429,6 +438,7 @@ Task TrainingVerbOptions::load() {
   const TokenizedSplit& texts = loaded.data.train;
   tell_of_cut(texts.cut, texts.size(), "training texts", loaded.max_length);
   tell_of_overlaps(loaded);
+  tell_of_conflicts(loaded);
   tell_of_rare_classes(loaded);
   tell_of_heavy_class(loaded, training);
   tell_of_no_effect();

@@ -58,7 +58,8 @@ void tell_of_unknown(const Task& task);
 void tell_of_cut(i64 cut, i64 texts, std::string_view what, i64 max_length);
 /// Says there that texts of one split are in another.
 void tell_of_overlaps(const Task& task);
-
+/// Says there that texts have more labels than one.
+void tell_of_conflicts(const Task& task);
 /// Says there which classes no evaluation sees.
 void tell_of_rare_classes(const Task& task);
 /// Warns there of a class that counts far more than others in training's loss.

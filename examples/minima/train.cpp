@@ -104,6 +104,7 @@ struct TrainVerb {
       record["model"] = (directory.path / "final").string();
       record["report"] = report["report"];
       record["overlaps"] = report["data"]["overlaps"];
+      record["conflicts"] = report["data"]["conflicts"];
       record["arguments"] = directory.arguments;
       return fmt::print("{}\n", record.dump());
     }

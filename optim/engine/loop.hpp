@@ -137,11 +137,11 @@ FormulaStep formula_step(const StepView& view, i64 width, const Formula& formula
         // Of a copy that for_pieces made of other storages too: to leave that out took longer than it saves.
         for (i64 line = k; line < k + kTogether; line += kLine<float>)
           fetch_ahead(g + line), fetch_ahead(p + line), (fetch_ahead(s[K] + line), ...);
-#pragma GCC ivdep
+        MINIMA_INDEPENDENT
         for (i64 i = k; i < k + kTogether; ++i) change(i);
         note(k, kTogether);
       }
-#pragma GCC ivdep
+      MINIMA_INDEPENDENT
       for (i64 i = k; i < n; ++i) change(i);
       note(k, n - k);
     });

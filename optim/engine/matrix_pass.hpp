@@ -151,7 +151,7 @@ void sum_piece_again(const P& pass, float weight, const Piece& piece, float* col
   vectorize([&]() MINIMA_INLINE {
     const P local = pass;
     const Piece x = piece;
-#pragma GCC ivdep
+    MINIMA_INDEPENDENT
     for (i64 k = 0; k < x.n; ++k) columns[k] += local.weighted(weight, x.gradient(k));
   });
 }

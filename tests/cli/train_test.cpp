@@ -90,6 +90,7 @@ TEST_CASE(
   REQUIRE(train.code == 0);
   CHECK(train.err.find(told) != std::string::npos);
   CHECK(parse_json(train.out, "train")["overlaps"]["test_in_train"] == 2);
+  CHECK(train.err.find("labelled differently") == std::string::npos);
   const Answer compare = shell.minima("compare --optimizers sgd --out two" + small + "set");
   CAPTURE(compare.err);
   REQUIRE(compare.code == 0);
@@ -99,6 +100,12 @@ TEST_CASE(
   REQUIRE(file.code == 0);
   CHECK(file.err.find("are training texts too") == std::string::npos);
   CHECK(parse_json(file.out, "train")["overlaps"]["test_in_train"] == 0);
+  shell.write("both.tsv", rows + "1\tText 0 of class 0!\n");
+  const Answer both = shell.minima("train --out four" + small + "both.tsv");
+  CAPTURE(both.err);
+  REQUIRE(both.code == 0);
+  CHECK(both.err.find("note: a text is labelled differently (2 rows, ") != std::string::npos);
+  CHECK(parse_json(both.out, "train")["conflicts"]["rows"] == 2);
 }
 
 TEST_CASE("bad data is refused in one line that says where and why") {

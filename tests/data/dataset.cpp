@@ -321,6 +321,11 @@ TEST_CASE("texts that occur in two splits are counted, ignoring case and punctua
   CHECK(overlaps.dev_in_train == 1);
   CHECK(overlaps.test_in_train == 1);
   CHECK(overlaps.test_in_dev == 2);
+  CHECK(overlaps.conflicts.texts == 0);
+  data.test.push_back({"another ONE", 0});
+  data.train.push_back({"another, one", 1});
+  CHECK(count_overlaps(data).conflicts.texts == 1);
+  CHECK(count_overlaps(data).conflicts.rows == 3);
 }
 
 TEST_CASE("texts that differ in an accent or a vowel sign are different ones") {
