@@ -66,7 +66,14 @@ Json new_config(const fs::path& file, const ModelWeights& weights, const Convert
   Json json = read_json(file);
   const auto config = nn::EncoderConfig::from_json(json, file.string());
   nn::check_sizes(config, weights);  // before a model of these sizes is made
-  nn::match_weights(nn::Classifier(config).parameters(), weights, config.names());
+  const nn::WeightMatch match =
+      nn::match_weights(nn::Classifier(config).parameters(), weights, config.names());
+  // Without names of classes it may be another kind of head.
+  if (json.contains("id2label") || json.contains("num_labels"))
+    for (const auto& [parameter, why] : match.anew)
+      check(options.encoder_only || !weights.contains(parameter),
+            "{}: '{}' does not fit {}: {}; mend that, or leave the head out (--encoder-only)",
+            weights.path().string(), parameter, file.string(), why);
   if (options.dtype) {
     json.erase("torch_dtype");
     json["dtype"] = *options.dtype == DType::f32    ? "float32"

@@ -79,6 +79,19 @@ TEST_CASE("an encoder without head loses what is not of it, and can be trained a
   }
 }
 
+TEST_CASE("a head of other classes than config.json's is refused, and can be left out") {
+  DrawnModel directory(nn::Architecture::distilbert);
+  const std::string file = directory.path() + "/config.json", to = directory.folder.path() + "/to";
+  Json config = read_json(file);
+  config["id2label"] = {{"0", "a"}, {"1", "b"}, {"2", "c"}, {"3", "d"}};
+  config.erase("num_labels"), config.erase("label2id");
+  write_file(file, config.dump());
+  CHECK(contains(error_of([&] { convert_weights(directory.path(), to, {}); }),
+                 "'classifier.bias' does not fit " + file + ": [3] in the checkpoint, [4] here"));
+  CHECK_FALSE(std::filesystem::exists(to));
+  convert_weights(directory.path(), to, {.encoder_only = true});
+}
+
 TEST_CASE("a value that does not fit into f16 is an error, or counted where that is asked for") {
   const test::Folder folder;
   const std::string from = folder.path() + "/a.safetensors", to = folder.path() + "/b.safetensors";
