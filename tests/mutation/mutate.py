@@ -14,6 +14,7 @@ The copy is in a temporary folder and is built in its cheapest form: without
 vector units, barely optimized. Only the reference files of tests/golden are used. Exit status 1: a mutant
 survived (a test is missing), does not compile, or its text is no longer found exactly once.
 """
+import argparse
 import os
 import re
 import shutil
@@ -105,15 +106,21 @@ def check_texts(mistakes):
         replaced((ROOT / file).read_text(), old, new, f"{file} ({what})")
 
 
-def main(words):
-    if words == ["--check"]:
-        check_texts([*mutants.MUTANTS, *device_mutants.MUTANTS, *device_mutants.RACES])
-        return
-    kind = "races" if "--races" in words else "device" if "--device" in words else "optim"
-    words = [w for w in words if w not in ("--device", "--races")]
-    known = {"races": device_mutants.RACES, "device": device_mutants.MUTANTS,
-             "optim": [(*m, "*") for m in mutants.MUTANTS]}[kind]
+def main():
+    parser = argparse.ArgumentParser(prog="mutate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("words", nargs="*")
+    which = parser.add_mutually_exclusive_group()
+    for option in ("device", "races", "check"):
+        which.add_argument(f"--{option}", dest="kind", action="store_const", const=option)
+    options = parser.parse_intermixed_args()
+    kind, words = options.kind or "optim", options.words
+    lists = {"races": device_mutants.RACES, "device": device_mutants.MUTANTS, "optim": [(*m, "*") for m in mutants.MUTANTS]}
+    if kind == "check":
+        return check_texts([m for mistakes in lists.values() for m in mistakes])
+    known = lists[kind]
     chosen = [m for m in known if not words or any(w in m[0] or w in m[1] for w in words)]
+    if not chosen:
+        parser.error(f"no mutant has {' or '.join(map(repr, words))} in its file or description")
     check_texts(known)  # before the long part
     with tempfile.TemporaryDirectory(prefix="minima-mutate-") as folder:
         copy = Copy(Path(os.environ.get("MINIMA_MUTATE", folder)), kind)
@@ -148,4 +155,4 @@ def main(words):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
