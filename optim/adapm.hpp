@@ -56,6 +56,10 @@ struct AdaPm {
     }
   };
 
+  static constexpr std::array patterns{std::pair{"full", &Options::full},
+                                       std::pair{"none", &Options::none},
+                                       std::pair{"low_rank", &Options::low_rank}};
+
   enum class Momentum { full, none, low_rank };
   static Momentum momentum_of(const Options& o, const std::string& name, const Shape& shape) {
     if (shape.rank() < 2 || matches(name, o.full)) return Momentum::full;

@@ -269,7 +269,8 @@ Optimizer make_optimizer(const std::string& spec, const std::vector<ParameterGro
       impl->add(*parameter, impl->rules.size() - 1);
     }
   }
-  if (!impl->entries.empty()) check_overrides(impl->spec.name, impl->plan, impl->spec.storage);
+  if (!impl->entries.empty())
+    check_patterns(impl->spec.name, impl->plan, *impl->spec.rule, impl->spec.storage);
   return Optimizer(std::move(impl));
 }
 

@@ -14,6 +14,8 @@
 ///
 ///     static void validate(const Options&);                     throws Error for an illegal mix
 ///     static bool keeps_step(const Options&);                   false where no constant depends on t
+///     static constexpr std::array patterns{std::pair{"full", &Options::full}};
+///         options that choose parameters by name (optim/storage/plan.hpp): one that matches none is refused
 ///     template <class F> void constants(const F& f);            f("β₁", beta1); …: names for a trace
 ///
 /// The scalar T is `float` in the kernel (CPU with every storage, CUDA), `double` in a reference,

@@ -6,8 +6,10 @@
 /// within: the loop around its formula (optim/engine/loop.hpp), for every vector unit.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 
+#include "core/split.hpp"
 #include "optim/clip.hpp"
 #include "optim/engine/matrix_pass.hpp"
 
@@ -40,6 +42,9 @@ class AnyRule {
   virtual void validate() const = 0;
   virtual OptionValues options() const = 0;
   virtual std::vector<OptionHelp> help() const = 0;
+  /// Of the options that R::patterns names, which are patterns of parameters' names: each alternative that is not one of
+  /// its default's.
+  virtual OptionList chosen_patterns() const = 0;
   virtual std::vector<Slot> slots(const ParameterShape& parameter) const = 0;
   virtual bool keeps_step() const = 0;
   /// None where a rule makes its own step size: a schedule has no effect.
@@ -94,6 +99,19 @@ class RuleRunner final : public AnyRule {
   }
   OptionValues options() const override { return option_values(options_); }
   std::vector<OptionHelp> help() const override { return option_help(options_); }
+  OptionList chosen_patterns() const override {
+    OptionList chosen;
+    if constexpr (requires { R::patterns; }) {
+      const Options defaults;
+      for (const auto& [name, pattern] : R::patterns) {
+        const std::vector<std::string> known = split(defaults.*pattern, '|');
+        for (const std::string& one : split(options_.*pattern, '|'))
+          if (!one.empty() && std::ranges::find(known, one) == known.end())
+            chosen.emplace_back(name, one);
+      }
+    }
+    return chosen;
+  }
   std::vector<Slot> slots(const ParameterShape& parameter) const override {
     if constexpr (ElementwiseRule<R>) {
       const std::vector<Slot> slots = R::slots(options_);

@@ -80,8 +80,14 @@ std::string StatePlan::table() const {
                             elements(), scales(), bytes());
 }
 
-void check_overrides(const std::string& owner, const StatePlan& plan,
-                     const StorageOptions& options) {
+void check_patterns(const std::string& owner, const StatePlan& plan, const AnyRule& rule,
+                    const StorageOptions& options) {
+  for (const auto& [option, pattern] : rule.chosen_patterns()) {
+    const bool used = std::ranges::any_of(
+        plan.slots, [&](const PlannedSlot& slot) { return matches(slot.parameter, pattern); });
+    check(used, "{}: '{}' in {} matches no parameter{}", owner, pattern, option,
+          plan.slots.empty() ? "" : "; they are named like '" + plan.slots.front().parameter + "'");
+  }
   const auto chosen = [&](const std::string& by) {
     return std::ranges::count(plan.slots, by, &PlannedSlot::reason) > 0;
   };
@@ -132,7 +138,7 @@ StatePlan plan_state(const std::string& spec, const std::vector<ParameterShape>&
   for (const ParameterShape& parameter : parameters)
     for (PlannedSlot& slot : plan_slots(parameter, *resolved.rule, resolved.storage))
       plan.slots.push_back(std::move(slot));
-  if (!parameters.empty()) check_overrides(resolved.name, plan, resolved.storage);
+  if (!parameters.empty()) check_patterns(resolved.name, plan, *resolved.rule, resolved.storage);
   return plan;
 }
 

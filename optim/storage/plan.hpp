@@ -65,9 +65,10 @@ struct StorageOptions {
 
 class AnyRule;
 
-/// Throws Error where an override by name decides over no slot, or one of its alternatives matches none.
-void check_overrides(const std::string& owner, const StatePlan& plan,
-                     const StorageOptions& options);
+/// Throws Error where an override by name decides over no slot, or one of its alternatives matches none; and where one of a
+/// rule's own patterns matches no parameter.
+void check_patterns(const std::string& owner, const StatePlan& plan, const AnyRule& rule,
+                    const StorageOptions& options);
 
 /// The slots of one parameter under a rule, `step` last.
 std::vector<PlannedSlot> plan_slots(const ParameterShape& parameter, const AnyRule& rule,

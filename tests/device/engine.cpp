@@ -44,6 +44,24 @@ std::vector<ParameterShape> shapes() {
           {"flat", {1, 300}},       {"steep", {300, 1}}};
 }
 
+/// Several stretches of a kernel, and rows that end anywhere in them.
+std::vector<ParameterShape> large_shapes() {
+  return {{"short.bias", {6}},     {"long.bias", {4099}}, {"odd", {85, 331}},
+          {"batch", {3, 5, 44}},   {"q_lin", {66, 1036}}, {"ffn.lin.weight", {36, 12}},
+          {"embeddings", {40, 24}}};
+}
+
+/// Each with its default options and with all others, its state so stored.
+std::vector<std::string> every_optimizer(std::initializer_list<const char*> states) {
+  std::vector<std::string> specs;
+  for (const std::string& name : optimizer_names())
+    for (const std::string& options : {std::string(), variants(name).back()})
+      for (const char* state : states)
+        specs.push_back(join_options(name, options) +
+                        ":non_finite_guard=true:min_8bit_size=100:state=" + state);
+  return specs;
+}
+
 enum class Gradients { dense, rows, lazy_rows };
 
 /// What a step sees, the same on both sides.
@@ -126,18 +144,65 @@ void compare(const std::string& spec, Gradients kind,
   }
 }
 
+/// Clips three steps, of which the second's gradients are so much larger, and skips what is not finite.
+void clip_and_skip(double scale) {
+  for (const std::string spec :
+       {"adamw:weight_decay=0.1", "adafactor", "came", "adapm:low_rank=q_lin",
+        "sgd:momentum=0.9:nesterov=true", "adamw8bit:min_8bit_size=1"}) {
+    CAPTURE(spec);
+    CAPTURE(scale);
+    const Model cpu(shapes()), device(shapes());
+    to_device(device);
+    Optimizer expected = make_optimizer(spec, cpu.all()),
+              found = make_optimizer(spec, device.all());
+    for (i64 k = 0; k < 3; ++k) {
+      for (const Model* model : {&cpu, &device}) model->set_gradients(k, k == 1 ? scale : 1);
+      to_device(device);
+      const StepOptions options{.clip_norm = 5, .gradient_scale = 0.25, .skip_non_finite = true};
+      const i64 before = test::waits();
+      StepReport there = found.step(options);
+      CHECK(test::waits() == before);
+      const StepReport here = expected.step(options);
+      CHECK_FALSE(there.grad_norm.has_value());
+      there.read();
+      if (std::isfinite(*here.grad_norm))
+        CHECK(*there.grad_norm == doctest::Approx(*here.grad_norm).epsilon(1e-12));
+      CHECK(std::isfinite(*there.grad_norm) == std::isfinite(*here.grad_norm));
+      CHECK(there.clipped == here.clipped);
+      CHECK(there.skipped == here.skipped);
+      CHECK_FALSE(there.bad_weights);
+      for (Norm norm : {Norm::l1, Norm::l2, Norm::maximum}) {
+        const double a = global_norm(device.all(), norm, -2), b = global_norm(cpu.all(), norm, -2);
+        CHECK((std::isfinite(b) ? a == doctest::Approx(b).epsilon(1e-12) : !std::isfinite(a)));
+      }
+    }
+    for (std::size_t i = 0; i < cpu.parameters.size(); ++i) {
+      CAPTURE(cpu[i].name);
+      check_equal(device[i].value.to(Device{}).to(DType::f64), cpu[i].value.to(DType::f64), false,
+                  false);
+    }
+    for (const PlannedSlot& slot : expected.state().slots) {
+      CAPTURE(slot.key());
+      check_equal(decoded(found, slot), decoded(expected, slot), slot.slot == "step",
+                  slot.storage != Storage::fp32);
+    }
+  }
+}
+
 }  // namespace
 
-TEST_CASE("every optimizer makes on the device the steps of the CPU, over every storage") {
-  for (const std::string& name : optimizer_names())
-    for (const std::string& options : {std::string(), variants(name).back()})
-      for (const char* state : {"fp32", "bf16", "block8"}) {
-        const std::string spec =
-            join_options(name, options) + ":non_finite_guard=true:min_8bit_size=100:state=" + state;
-        compare(spec, Gradients::dense);
-        compare(spec, Gradients::rows);
-        compare(spec + ":lazy_rows=true:block_size=16", Gradients::rows);
-      }
+TEST_CASE("every optimizer makes on the device the steps of the CPU") {
+  for (const std::string& spec : every_optimizer({"fp32", "block8"}))
+    compare(spec, Gradients::dense);
+}
+
+TEST_CASE("every optimizer takes gradients of rows, over every storage" *
+          doctest::test_suite("many steps")) {
+  for (const std::string& spec : every_optimizer({"fp32", "bf16", "block8"})) {
+    compare(spec, Gradients::rows);
+    compare(spec + ":lazy_rows=true:block_size=16", Gradients::rows);
+  }
+  for (const std::string& spec : every_optimizer({"bf16"})) compare(spec, Gradients::dense);
 }
 
 TEST_CASE("a rule from outside of the tree, registered in a .cu file, makes the steps of the CPU") {
@@ -147,20 +212,20 @@ TEST_CASE("a rule from outside of the tree, registered in a .cu file, makes the 
             Gradients::dense);
 }
 
-TEST_CASE(
-    "blocks of any size and rows of any length are stepped over many stretches as on the CPU") {
-  const std::vector<ParameterShape> large{{"short.bias", {6}},     {"long.bias", {4099}},
-                                          {"odd", {85, 331}},      {"batch", {3, 5, 44}},
-                                          {"q_lin", {66, 1036}},   {"ffn.lin.weight", {36, 12}},
-                                          {"embeddings", {40, 24}}};
-  for (const char* spec : {"adamw", "adamw:state=bf16", "adafactor", "came"})
-    compare(spec, Gradients::dense, large);
-  compare("came:min_8bit_size=1:state=block8", Gradients::dense, large);
+TEST_CASE("rows of any length are stepped over many stretches as on the CPU") {
+  for (const char* spec : {"adamw", "adafactor", "came", "adamw8bit:min_8bit_size=1:block_size=18",
+                           "came:min_8bit_size=1:state=block8"})
+    compare(spec, Gradients::dense, large_shapes());
+}
+
+TEST_CASE("blocks of any size are stepped over many stretches as on the CPU" *
+          doctest::test_suite("many steps")) {
+  compare("adamw:state=bf16", Gradients::dense, large_shapes());
   for (const i64 block : {18, 24, 256, 4096})
     for (const char* spec : {"adamw8bit", "adamw:amsgrad=true:state=block8", "lion:state=block8"})
       compare(fmt::format("{}:min_8bit_size=1:block_size={}", spec, block), Gradients::dense,
-              large);
-  compare("adamw8bit:min_8bit_size=1:lazy_rows=true", Gradients::rows, large);
+              large_shapes());
+  compare("adamw8bit:min_8bit_size=1:lazy_rows=true", Gradients::rows, large_shapes());
 }
 
 TEST_CASE("values that do not begin at a multiple of 16 bytes are stepped as on the CPU") {
@@ -192,49 +257,13 @@ TEST_CASE("values that do not begin at a multiple of 16 bytes are stepped as on 
 }
 
 TEST_CASE("the norm, clipping and skipping are those of the CPU, and nothing waits for them") {
-  for (const std::string spec :
-       {"adamw:weight_decay=0.1", "adafactor", "came", "adapm:low_rank=q_lin",
-        "sgd:momentum=0.9:nesterov=true", "adamw8bit:min_8bit_size=1"})
-    for (const double scale : {1.0, 1e-3, HUGE_VAL}) {
-      CAPTURE(spec);
-      CAPTURE(scale);
-      const Model cpu(shapes()), device(shapes());
-      to_device(device);
-      Optimizer expected = make_optimizer(spec, cpu.all()),
-                found = make_optimizer(spec, device.all());
-      for (i64 k = 0; k < 3; ++k) {
-        for (const Model* model : {&cpu, &device}) model->set_gradients(k, k == 1 ? scale : 1);
-        to_device(device);
-        const StepOptions options{.clip_norm = 5, .gradient_scale = 0.25, .skip_non_finite = true};
-        const i64 before = test::waits();
-        StepReport there = found.step(options);
-        CHECK(test::waits() == before);
-        const StepReport here = expected.step(options);
-        CHECK_FALSE(there.grad_norm.has_value());
-        there.read();
-        if (std::isfinite(*here.grad_norm))
-          CHECK(*there.grad_norm == doctest::Approx(*here.grad_norm).epsilon(1e-12));
-        CHECK(std::isfinite(*there.grad_norm) == std::isfinite(*here.grad_norm));
-        CHECK(there.clipped == here.clipped);
-        CHECK(there.skipped == here.skipped);
-        CHECK_FALSE(there.bad_weights);
-        for (Norm norm : {Norm::l1, Norm::l2, Norm::maximum}) {
-          const double a = global_norm(device.all(), norm, -2),
-                       b = global_norm(cpu.all(), norm, -2);
-          CHECK((std::isfinite(b) ? a == doctest::Approx(b).epsilon(1e-12) : !std::isfinite(a)));
-        }
-      }
-      for (std::size_t i = 0; i < cpu.parameters.size(); ++i) {
-        CAPTURE(cpu[i].name);
-        check_equal(device[i].value.to(Device{}).to(DType::f64), cpu[i].value.to(DType::f64), false,
-                    false);
-      }
-      for (const PlannedSlot& slot : expected.state().slots) {
-        CAPTURE(slot.key());
-        check_equal(decoded(found, slot), decoded(expected, slot), slot.slot == "step",
-                    slot.storage != Storage::fp32);
-      }
-    }
+  clip_and_skip(HUGE_VAL);
+}
+
+TEST_CASE("steps are clipped on the device where their gradients are large, and else not" *
+          doctest::test_suite("many steps")) {
+  clip_and_skip(1);
+  clip_and_skip(1e-3);
 }
 
 TEST_CASE("the norm of more parts than a warp takes is that of the CPU") {
@@ -248,11 +277,12 @@ TEST_CASE("the norm of more parts than a warp takes is that of the CPU") {
 }
 
 TEST_CASE("low-rank momentum of wide and of tall matrices is that of the CPU") {
-  const std::vector<ParameterShape> wide{{"wide", {1100, 1030}}, {"flat", {3, 1100}}};
-  for (const std::string spec :
-       {"adapm:low_rank=wide|flat:rank=2", "adapm:low_rank=wide|flat:rank=2:factored=true"}) {
+  const std::vector<ParameterShape> shapes{
+      {"wide", {40, 1100}}, {"tall", {530, 520}}, {"flat", {3, 1100}}};
+  for (const std::string spec : {"adapm:low_rank=wide|tall|flat:rank=2",
+                                 "adapm:low_rank=wide|tall|flat:rank=2:factored=true"}) {
     CAPTURE(spec);
-    const Model cpu(wide), device(wide);
+    const Model cpu(shapes), device(shapes);
     to_device(device);
     Optimizer expected = make_optimizer(spec, cpu.all()),
               found = make_optimizer(spec, device.all());
@@ -314,7 +344,7 @@ TEST_CASE("a watched step on the device reports what the CPU's does") {
   CHECK(clipped);
 }
 
-TEST_CASE("state made on one device goes on on the other") {
+TEST_CASE("state made on one device goes on on the other" * doctest::test_suite("many steps")) {
   const auto file = std::filesystem::temp_directory_path() /
                     fmt::format("minima-device-{}.safetensors", std::random_device{}());
   for (const std::string spec : {"adamw", "adamw8bit:min_8bit_size=1", "adam:state=bf16", "came",

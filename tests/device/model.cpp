@@ -70,7 +70,8 @@ TEST_CASE("a steady training pass takes no more memory from the device") {
 }
 
 TEST_CASE(
-    "a classifier trained on the device has the losses of the CPU, and a step waits for nothing") {
+    "a classifier trained on the device has the losses of the CPU, and a step waits for nothing" *
+    doctest::test_suite("many steps")) {
   const std::vector<Batch> batches{test::texts({3, 17, 1}), test::texts({12, 5}),
                                    test::texts({9, 9, 2, 4})};
   for (const char* spec :

@@ -152,7 +152,8 @@ TEST_CASE("what needs the host cannot be recorded, and the device goes on afterw
   CHECK(holds(ops::binary<ops::Add>(x, here.to(kDevice)), 3));
 }
 
-TEST_CASE("a replayed loss trains to the bits of one that is queued kernel by kernel") {
+TEST_CASE("a replayed loss trains to the bits of one that is queued kernel by kernel" *
+          doctest::test_suite("many steps")) {
   const Batch some = test::texts({3, 40, 17, 1}), more = test::texts({12, 5});
   std::vector<std::vector<Batch>> steps;
   for (i64 k = 0; k < 6; ++k) steps.push_back({others(k % 3 == 1 ? more : some, k)});
@@ -174,7 +175,8 @@ TEST_CASE("a replayed loss trains to the bits of one that is queued kernel by ke
   }
 }
 
-TEST_CASE("a replayed language model trains to the same bits, also on batches that hide nothing") {
+TEST_CASE("a replayed language model trains to the same bits, also on batches that hide nothing" *
+          doctest::test_suite("many steps")) {
   std::vector<std::vector<Batch>> steps;
   for (i64 k = 0; k < 9; ++k) {
     Batch batch = others(test::texts({3, 17}), k);
@@ -216,7 +218,8 @@ TEST_CASE("of more layouts than are kept the one that was not asked for longest 
   CHECK(ask(2) == 1);
 }
 
-TEST_CASE("replayed batches are accumulated, of one layout and of several") {
+TEST_CASE("replayed batches are accumulated, of one layout and of several" *
+          doctest::test_suite("many steps")) {
   const Batch some = test::texts({3, 40, 17, 1}), more = test::texts({12, 5});
   std::vector<std::vector<Batch>> steps;
   for (i64 k = 0; k < 6; ++k)
@@ -226,7 +229,8 @@ TEST_CASE("replayed batches are accumulated, of one layout and of several") {
               train(steps, false, Pooling::first, false));
 }
 
-TEST_CASE("what fills a batch up changes no loss and no gradient") {
+TEST_CASE("what fills a batch up changes no loss and no gradient" *
+          doctest::test_suite("many steps")) {
   const Batch batch = test::texts({3, 40, 17, 1});
   Batch masked = test::texts({3, 17});
   masked.chosen = Tensor::from(std::vector<i64>{1, 5, 6, 19});

@@ -109,7 +109,8 @@ void check_on_device(const std::function<Training(Device, const TrainingOptions&
 
 }  // namespace
 
-TEST_CASE("a training on the device has the losses of the CPU, and waits once in a step") {
+TEST_CASE("a training on the device has the losses of the CPU, and waits once in a step" *
+          doctest::test_suite("many steps")) {
   for (const bool weighted : {false, true})
     check_on_device([weighted](Device device, TrainingOptions options) {
       if (weighted) options.class_weights = "balanced", options.label_smoothing = 0.1;
@@ -117,11 +118,13 @@ TEST_CASE("a training on the device has the losses of the CPU, and waits once in
     });
 }
 
-TEST_CASE("a pre-training on the device has the losses of the CPU, and waits once in a step") {
+TEST_CASE("a pre-training on the device has the losses of the CPU, and waits once in a step" *
+          doctest::test_suite("many steps")) {
   check_on_device(pretrain);
 }
 
-TEST_CASE("in tf32 the products of a step are rounded, those around it are not") {
+TEST_CASE("in tf32 the products of a step are rounded, those around it are not" *
+          doctest::test_suite("many steps")) {
   TrainingOptions options = steps(3);
   const std::vector<double> exact = train(kDevice, options).losses();
   options.precision = Precision::tf32;
@@ -155,7 +158,8 @@ TEST_CASE("in tf32 the products of a step are rounded, those around it are not")
   emulated::machine() = {};
 }
 
-TEST_CASE("batches that are brought ahead change no bit of a training") {
+TEST_CASE("batches that are brought ahead change no bit of a training" *
+          doctest::test_suite("many steps")) {
   TrainingOptions options = steps(3);
   options.batch = BatchSize::of_texts(7);
   options.accumulate = 3;
@@ -179,7 +183,8 @@ TEST_CASE("batches that are brought ahead change no bit of a training") {
   }
 }
 
-TEST_CASE("a loss that is not finite, though its gradient is, is found on the device in its step") {
+TEST_CASE("a loss that is not finite, though its gradient is, is found on the device in its step" *
+          doctest::test_suite("many steps")) {
   const auto spoil = [](i64 step) {
     return [=](Objective& objective) {
       objective.loss = [=, loss = objective.loss](const auto& indices, const nn::Pass& pass) {

@@ -105,6 +105,19 @@ TEST_CASE("an override that matches no slot is refused, with a name of one") {
                        Error);
 }
 
+TEST_CASE(
+    "a rule's own pattern that matches no parameter is refused, but for those of its default") {
+  const std::vector<ParameterShape> shapes{{"embeddings", {4, 4}}, {"ffn.lin1", {4, 4}}};
+  CHECK(plan_state("adapm:low_rank=ffn|q_lin:none=embeddings", shapes).slots.size() == 6);
+  for (const std::string option : {"full=fnn", "none=embeddings|fnn", "low_rank=ffn|fnn"}) {
+    const std::string words = "adapm: 'fnn' in " + option.substr(0, option.find('=')) +
+                              " matches no parameter; they are named like 'embeddings'";
+    CHECK_THROWS_WITH_AS(plan_state("adapm:" + option, shapes), words.c_str(), Error);
+    const Model model(shapes);
+    CHECK_THROWS_WITH_AS(make_optimizer("adapm:" + option, model.all()), words.c_str(), Error);
+  }
+}
+
 TEST_CASE("a slot's storage follows size, overrides and kind, and the plan says why") {
   const std::vector<ParameterShape> shapes{
       {"embeddings.weight", {100, 50}}, {"lin.weight", {64, 64}}, {"lin.bias", {64}}};

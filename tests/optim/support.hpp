@@ -106,7 +106,7 @@ inline std::string outcome(const std::string& name, const std::string& options) 
 /// Options that take `option` off its default so that it changes what the rule does, with another
 /// one where the rule refuses it alone or does nothing with it (nesterov wants momentum).
 inline std::string variant(const std::string& name, const std::string& option) {
-  static const char* const values[] = {"0.5", "2", "-0.5", "true", "false", "w|q_lin", "after"};
+  static const char* const values[] = {"0.5", "2", "-0.5", "true", "false", "^", "after"};
   const std::string without = outcome(name, "");
   std::vector<std::string> companions{""};
   const Json options = default_options(name);
