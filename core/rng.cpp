@@ -5,8 +5,8 @@
 #include "core/cpu/simd.hpp"
 
 #if defined(__x86_64__)
-#if !defined( \
-    __clang__)  // GCC 12's own intrinsics start from an uninitialized register (bug 105593).
+// GCC 12's own intrinsics start from an uninitialized register (bug 105593).
+#if !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #endif
