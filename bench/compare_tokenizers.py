@@ -24,8 +24,11 @@ from pathlib import Path
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["RAYON_NUM_THREADS"] = "1"
-from tokenizers import Tokenizer, __version__, normalizers, pre_tokenizers, processors  # noqa: E402
-from tokenizers.models import WordPiece  # noqa: E402
+try:
+    from tokenizers import Tokenizer, __version__, normalizers, pre_tokenizers, processors
+    from tokenizers.models import WordPiece
+except ImportError as error:
+    sys.exit(f"compare_tokenizers.py: {error}; pip install tokenizers")
 
 
 def bert(vocab: str, lower: bool) -> Tokenizer:
@@ -52,7 +55,10 @@ def main() -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8", delete=False) as file:
         file.writelines(text + "\n" for text in texts)
     command = [options.program, options.vocab, file.name] + (["cased"] if options.cased else [])
-    program = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        program = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    except OSError as error:
+        sys.exit(f"{options.program}: {error.strerror}; cmake --build build --target bench_tokenize, or name another with --program")
     if program.stdout.readline().strip() != "ready":
         sys.exit(f"{options.program} ended before it was ready")
     peer = bert(options.vocab, not options.cased)

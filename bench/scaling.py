@@ -26,7 +26,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from turns import HERE, Peer
+from turns import HERE, Peer, require_programs
 
 WORDS = 30_000
 START = {"dim": 256, "layers": 4, "heads": 4, "hidden": 1024, "batch": 32, "threads": 2, "length": 32, "vocabulary": 30_522}
@@ -205,6 +205,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer sizes, files of up to 32 MB: two minutes")
     parser.add_argument("--out", type=Path, default=Path("runs/scaling"), help="FILE.md, FILE.svg and FILE.json")
     options = parser.parse_args()
+    require_programs(options.build, "minima", "bench_train_step")
 
     about = json.loads(subprocess.run([options.build / "minima", "doctor", "--json"], stdout=subprocess.PIPE, check=True).stdout)
     result = {

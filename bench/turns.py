@@ -21,6 +21,12 @@ class Failed(SystemExit):
     """Why a program has no answer: the last line of what it wrote to standard error. Ends a script that does not catch it."""
 
 
+def require_programs(folder: Path, *names: str) -> None:
+    """Ends the script where one has not been built."""
+    if missing := [name for name in names if not os.access(folder / name, os.X_OK)]:
+        sys.exit(f"{folder} has no {' and no '.join(missing)}: cmake --build {folder} --target {' '.join(missing)}, or name another with --build")
+
+
 class Peer:
     """A program that says "ready" and then answers each line with one of JSON. Starting one does not wait for it."""
 
