@@ -102,7 +102,7 @@ int main(int argc, char** argv) try {
   bench::add_number(app, "hidden", hidden);
   bench::add_number(app, "tokens", tokens);
   bench::add_number(app, "texts", texts);
-  bench::add_number(app, "threads", all);
+  bench::add_threads(app, all);
   bench::add_number(app, "rounds", rounds);
   CLI11_PARSE(app, argc, argv);
   // OpenBLAS reads it where it is loaded: its threads are to sleep soon after a call. By default they look for work for

@@ -26,7 +26,7 @@ class TrainingJob {
            {std::pair{"dim", &dim}, {"layers", &layers}, {"heads", &heads}, {"hidden", &hidden}})
         add_number(app, name, *size, i64{0})->description("0: the model's own");
       add_number(app, "batch", batch);
-      add_number(app, "threads", threads);
+      add_threads(app, threads);
     }
   };
 
