@@ -16,11 +16,12 @@ import csv
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from turns import Peer
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["RAYON_NUM_THREADS"] = "1"
@@ -49,24 +50,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--program", default="build/bench_tokenize")
     options = parser.parse_args()
+    for option, file in (("--vocab", options.vocab), ("--data", options.data)):
+        if not Path(file).is_file():
+            parser.error(f"{option}: there is no file {file}")
 
     with open(options.data, newline="", encoding="utf-8") as file:
         texts = [" ".join(row[1:]).replace("\n", " ").replace("\r", " ") for row in csv.reader(file)]
-    with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8", delete=False) as file:
+    with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
         file.writelines(text + "\n" for text in texts)
-    command = [options.program, options.vocab, file.name] + (["cased"] if options.cased else [])
-    try:
-        program = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    except OSError as error:
-        sys.exit(f"{options.program}: {error.strerror}; cmake --build build --target bench_tokenize, or name another with --program")
-    if program.stdout.readline().strip() != "ready":
-        sys.exit(f"{options.program} ended before it was ready")
+        file.flush()
+        program = Peer([options.program, options.vocab, file.name, *(["cased"] if options.cased else [])])
+        program.await_ready()
     peer = bert(options.vocab, not options.cased)
 
     def minima() -> float:
-        program.stdin.write("encode\n")
-        program.stdin.flush()
-        answer = json.loads(program.stdout.readline())
+        answer = program.ask("encode")
         minima.sum = answer["sum"]
         return answer["seconds"]
 
@@ -91,9 +89,7 @@ def main() -> None:
                 total = sum(i * (at + 1) for e in timed.result for at, i in enumerate(e.ids))
                 if total != minima.sum:
                     sys.exit(f"{name} gives other ids")
-    program.stdin.close()
-    program.wait()
-    Path(file.name).unlink()
+    program.quit()
 
     print(f"{len(texts)} texts, one thread, seconds of processor time, tokenizers {__version__}; median of {options.rounds} rounds")
     print(f"{'':20}{'texts/s':>10}{'minima is':>12}")

@@ -10,9 +10,9 @@
 #include <cstring>
 
 #include "core/cpu/code_map_x86.hpp"
+#include "core/cpu/intrinsics.hpp"
 
 #if defined(__x86_64__)
-#include <immintrin.h>
 
 #define MINIMA_AVX2 [[gnu::target("avx2,fma,bmi,bmi2")]]
 

@@ -12,15 +12,9 @@
 #include <cmath>
 
 #include "core/cpu/code_map_x86.hpp"
+#include "core/cpu/intrinsics.hpp"
 
 #if defined(__x86_64__)
-
-// GCC 12's own intrinsics start from an uninitialized register (bug 105593).
-#if !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#endif
-#include <immintrin.h>
 
 #define MINIMA_AVX512 \
   [[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,fma,bmi,bmi2")]]

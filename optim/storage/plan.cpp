@@ -82,12 +82,11 @@ std::string StatePlan::table() const {
 
 void check_patterns(const std::string& owner, const StatePlan& plan, const AnyRule& rule,
                     const StorageOptions& options) {
-  for (const auto& [option, pattern] : rule.chosen_patterns()) {
-    const bool used = std::ranges::any_of(
-        plan.slots, [&](const PlannedSlot& slot) { return matches(slot.parameter, pattern); });
-    check(used, "{}: '{}' in {} matches no parameter{}", owner, pattern, option,
-          plan.slots.empty() ? "" : "; they are named like '" + plan.slots.front().parameter + "'");
-  }
+  std::vector<std::string> parameters;
+  for (const PlannedSlot& slot : plan.slots) parameters.push_back(slot.parameter);
+  for (const auto& [option, pattern] : rule.chosen_patterns())
+    check(!unmatched(pattern, parameters), "{}: '{}' in {} matches no parameter{}", owner, pattern,
+          option, parameters.empty() ? "" : "; they are named like '" + parameters.front() + "'");
   const auto chosen = [&](const std::string& by) {
     return std::ranges::count(plan.slots, by, &PlannedSlot::reason) > 0;
   };

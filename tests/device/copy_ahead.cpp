@@ -7,10 +7,9 @@
 #include "tests/support.hpp"
 
 using namespace minima;
+using test::kDevice;
 
 namespace {
-
-const Device kDevice = test::device_under_test();
 
 /// n numbers of batch k.
 Tensor numbers(i64 k, i64 n) {

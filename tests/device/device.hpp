@@ -1,5 +1,4 @@
-/// The device that these tests hold against the CPU: the emulated one, or what MINIMA_TEST_DEVICE names (cuda; see
-/// `./run gpu-check`).
+/// The device that these tests hold against the CPU, and what it tells of its work.
 #pragma once
 
 #include <cstdlib>
@@ -9,10 +8,11 @@
 
 namespace minima::test {
 
-inline Device device_under_test() {
+/// The emulated one, or what MINIMA_TEST_DEVICE names (cuda; see `./run gpu-check`).
+inline const Device kDevice = [] {
   const char* name = std::getenv("MINIMA_TEST_DEVICE");
   return parse_device(name ? name : "emulated");
-}
+}();
 
 /// Whether memory that is given back is kept for the next tensor. Where AddressSanitizer watches, it is freed at once,
 /// for which the host waits.
@@ -24,19 +24,17 @@ inline constexpr bool kKeepsMemory = true;
 
 /// How often the host has waited for the device so far, but to free memory. A GPU does not tell: 0.
 inline i64 waits() {
-  const bool told = kKeepsMemory && device_under_test().kind == Device::Kind::emulated;
+  const bool told = kKeepsMemory && kDevice.kind == Device::Kind::emulated;
   return told ? emulated::waits() : 0;
 }
 
 /// How many products with an epilogue there were; of a GPU nobody counts them: 0.
 inline i64 epilogues() {
-  return device_under_test().kind == Device::Kind::emulated ? emulated::epilogues() : 0;
+  return kDevice.kind == Device::Kind::emulated ? emulated::epilogues() : 0;
 }
 
 /// How often it has queued something: kernels, copies, recordings.
-inline i64 calls() {
-  return device_under_test().kind == Device::Kind::emulated ? emulated::calls() : 0;
-}
+inline i64 calls() { return kDevice.kind == Device::Kind::emulated ? emulated::calls() : 0; }
 
 /// Whether the tensor, brought here, has the type, shape and bytes of the other.
 inline bool same_bytes(const Tensor& found, const Tensor& expected) {

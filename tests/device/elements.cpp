@@ -16,8 +16,6 @@ using namespace minima::test;
 
 namespace {
 
-const Device kDevice = test::device_under_test();
-
 constexpr DType kAllTypes[] = {DType::f64, DType::f32, DType::bf16, DType::f16,
                                DType::i64, DType::i32, DType::u8};
 

@@ -12,8 +12,6 @@ using namespace minima::test;
 
 namespace {
 
-const Device kDevice = test::device_under_test();
-
 /// With two places left over.
 Gradient rows_on_device(const Gradient& gradient) {
   Tensor left = gradient.values().rows(0, 2).clone();

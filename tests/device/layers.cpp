@@ -13,11 +13,7 @@
 using namespace minima;
 using namespace minima::test;
 
-namespace {
-
-const Device kDevice = test::device_under_test();
-
-}  // namespace
+namespace {}  // namespace
 
 TEST_CASE(
     "attention is that of the CPU for texts up to borders of tiles, heads of any width, and narrow "

@@ -11,10 +11,9 @@
 
 using namespace minima;
 using namespace minima::nn;
+using test::kDevice;
 
 namespace {
-
-const Device kDevice = test::device_under_test();
 
 double largest(const Tensor& x) {
   double found = 0;

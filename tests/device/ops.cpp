@@ -13,8 +13,6 @@ using namespace minima::test;
 
 namespace {
 
-const Device kDevice = test::device_under_test();
-
 struct Results {
   Tensor y;
   std::vector<Tensor> gradients;

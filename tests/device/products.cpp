@@ -7,11 +7,7 @@
 using namespace minima;
 using namespace minima::test;
 
-namespace {
-
-const Device kDevice = test::device_under_test();
-
-}  // namespace
+namespace {}  // namespace
 
 TEST_CASE("products of numbers of two bytes are those of the CPU, and none is widened before") {
   // The last ones are such that cuBLASLt has no product with an epilogue: columns not aligned, no rows.

@@ -11,10 +11,9 @@
 
 using namespace minima;
 using namespace minima::nn;
+using test::kDevice;
 
 namespace {
-
-const Device kDevice = test::device_under_test();
 
 Tensor full(double value) { return Tensor::full({300}, value, DType::f32, kDevice); }
 

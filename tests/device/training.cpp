@@ -12,8 +12,6 @@ using namespace minima::test;
 
 namespace {
 
-const Device kDevice = device_under_test();
-
 TrainingOptions steps(i64 count) {
   TrainingOptions options;
   options.steps = count;
