@@ -5,6 +5,8 @@ from pathlib import Path
 
 def read_tsv(file: Path, rows: int | None = None) -> tuple[list[str], list[str]]:
     """Labels and texts of the first `rows` rows."""
+    if not file.is_file():
+        raise SystemExit(f"{file}: there is no such file")
     header, *lines = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     if header != "label\ttext":
         raise SystemExit(f"{file}: the header is {header!r}, not 'label<TAB>text'")

@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 from peer_text import read_tsv
+from turns import require_programs
 
 HERE = Path(__file__).resolve().parent
 
@@ -53,7 +54,9 @@ class Runner:
             shutil.rmtree(folder, ignore_errors=True)  # it did not come to its end
             print(" ".join(command), file=sys.stderr)
             started = time.monotonic()
-            result = subprocess.run([*command, "--out", str(folder)], stdout=subprocess.PIPE, check=True)
+            result = subprocess.run([*command, "--out", str(folder)], stdout=subprocess.PIPE)
+            if result.returncode != 0:
+                sys.exit(result.returncode)  # it has said why
             record.write_text(json.dumps(json.loads(result.stdout) | {"wall_seconds": time.monotonic() - started}))
         return json.loads(record.read_text())
 
@@ -82,9 +85,18 @@ def main() -> None:
     parser.add_argument("--threads", default="0")
     parser.add_argument("--out", type=Path, default=Path("runs/accuracy"))
     args = parser.parse_args()
+    sets = args.sets.split(",")
+    if unknown := set(sets) - set(SETTINGS):
+        parser.error(f"'{min(unknown)}' is none of {', '.join(SETTINGS)}")
+    if args.seeds < 1:
+        parser.error(f"--seeds is {args.seeds}; it must be at least 1")
+    require_programs(Path(args.minima).parent, Path(args.minima).name)
+    for file in (args.data / name / f"{split}.tsv" for name in sets for split in ("train", "dev", "test")):
+        if not file.is_file():
+            parser.error(f"--data: there is no {file}")
 
     rows = {}
-    for name in args.sets.split(","):
+    for name in sets:
         runs = []
         pretrain, fine_tune = SETTINGS[name]
         for seed in range(1, args.seeds + 1):

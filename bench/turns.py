@@ -24,7 +24,7 @@ class Failed(SystemExit):
 def require_programs(folder: Path, *names: str) -> None:
     """Ends the script where one has not been built."""
     if missing := [name for name in names if not os.access(folder / name, os.X_OK)]:
-        sys.exit(f"{folder} has no {' and no '.join(missing)}: cmake --build {folder} --target {' '.join(missing)}, or name another with --build")
+        sys.exit(f"{folder} has no {' and no '.join(missing)}: cmake --build {folder} --target {' '.join(missing)}, or name another folder")
 
 
 class Peer:

@@ -161,8 +161,11 @@ Dataset split_by_seed(std::string name, const std::string& origin, const Classes
   std::map<Part, Source> parts = draw_parts(std::move(all), classes, {Part::dev, Part::test}, seed);
   return assemble(
       std::move(name),
-      fmt::format("{}, split 80/10/10 by seed {}, labels in equal shares", origin, seed), classes,
-      std::move(parts[Part::train]), std::move(parts[Part::dev]), std::move(parts[Part::test]));
+      fmt::format(
+          "{}, split by seed {}: of each label a tenth, at least one, for dev and test each",
+          origin, seed),
+      classes, std::move(parts[Part::train]), std::move(parts[Part::dev]),
+      std::move(parts[Part::test]));
 }
 
 /// The files of a folder's splits, or a single file for train; those that lie apart in place of them.

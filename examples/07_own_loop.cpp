@@ -43,9 +43,8 @@ void train_by_hand(nn::Classifier& model, Optimizer& optimizer, const TrainingDa
     if (step.step == 3) {  // what the optimizer keeps by now
       for (const PlannedSlot& slot : optimizer.state().slots)
         if (slot.parameter == "classifier.weight" && slot.slot != "step")
-          fmt::print("  {}/{}: {:.3g}, {:.3g}, …\n", slot.parameter, slot.slot,
-                     optimizer.values(slot).data<float>()[0],
-                     optimizer.values(slot).data<float>()[1]);
+          fmt::print("  {}/{} begins with {:.3g}\n", slot.parameter, slot.slot,
+                     optimizer.values(slot).data<float>()[0]);
       fmt::print("  state: {} numbers, {} bytes\n", optimizer.state_elements(),
                  optimizer.state_bytes());
     }
@@ -87,6 +86,7 @@ int main(int argc, char** argv) try {
   objective.evaluate =
       nullptr;  // else the Trainer would leave the best epoch's weights, not the last's
   Trainer(objective, other, kOptions).run();
+  if (InterruptRequests::received()) return 0;
 
   i64 different = 0;
   for (std::size_t i = 0; i < mine.parameters().size(); ++i)

@@ -213,9 +213,10 @@ class Conversion {
       case Meaning::mean: {
         const PlannedSlot* mean = old_.find(source, Meaning::mean);
         if (!mean) {
-          afresh.note = source.slots.contains("basis")
-                            ? "the mean before is one of low rank, which knows a part of it"
-                            : fmt::format("{} keeps no mean of gradients", old_.name);
+          afresh.note =
+              source.slots.contains("basis")
+                  ? "the mean before is one of low rank, which knows a part of it"
+                  : fmt::format("{} keeps no mean of this parameter's gradients", old_.name);
           return afresh;
         }
         if (new_.family == "adam" && !knows_square(source)) {

@@ -100,6 +100,7 @@ Json Explanation::step(const Tensor& gradient) {
   json["clip_factor"] =
       options.clip_norm > 0 ? clip_factor(report.grad_norm.value_or(0), options.clip_norm) : 1;
   json["clip_value"] = options.clip_value;
+  json["lr_factor"] = optimizer_.takes_schedule() ? options.lr_factor : 1;
   json["notes"] = Json::array();
   for (const Note& note : probe.notes)
     json["notes"].push_back(
@@ -153,6 +154,8 @@ std::string describe(const Json& step) {
                      text(step["clip_norm"]), text(step["clip_factor"])));
   if (step["clip_value"].get<double>() > 0)
     line("cutting", fmt::format("each entry to ± {}, after scaling", text(step["clip_value"])));
+  if (const double factor = step["lr_factor"].get<double>(); factor != 1)
+    line("schedule", fmt::format("the learning rate is multiplied by {}", text(factor)));
   for (const Json& note : step["notes"])
     line(note["letter"], fmt::format("= {}{}{}", text(note["value"]),
                                      note["formula"].get<std::string>().empty() ? "" : "   ",

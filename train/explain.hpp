@@ -24,7 +24,7 @@ class Explanation {
 
   /// One step with this gradient, which must have the value's shape:
   /// {"optimizer", "t", "element", "shape", "gradient",
-  ///  "grad_norm", "clip_norm", "clip_factor", "clip_value",
+  ///  "grad_norm", "clip_norm", "clip_factor", "clip_value", "lr_factor",
   ///  "notes": [{"letter", "formula", "value"}]            numbers of the whole parameter
   ///  "constants": [{"letter", "value"}]                   of the formula, at this t
   ///  "lines": [{"letter", "letters", "numbers", "value"}] the formula, result by result

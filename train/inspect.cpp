@@ -179,8 +179,6 @@ FactorUse factor_use(const StateFile& file, const PlannedSlot& row, const Planne
   use.mean_column = mean(C.span<float>());
   use.row_spread = spread(R.span<float>());
   use.column_spread = spread(C.span<float>());
-  use.min = kInfinity;
-  use.max = -kInfinity;
   Tensor V;
   if (full) {
     const Shape& v = full->shape;
@@ -195,8 +193,8 @@ FactorUse factor_use(const StateFile& file, const PlannedSlot& row, const Planne
   i64 at = 0;
   for_moment(R.data<float>(), C.data<float>(), MatrixShape({use.batch, use.rows, use.columns}),
              [&](double product) {
-               use.min = std::min(use.min, product);
-               use.max = std::max(use.max, product);
+               use.min = std::fmin(use.min, product);
+               use.max = std::fmax(use.max, product);
                if (full) error.add(V.data<float>()[at], product);
                ++at;
              });
@@ -282,6 +280,7 @@ CodeUse code_use(const StateFile& file, const PlannedSlot& slot) {
   const std::array<double, 256> expected = expected_squares(*view.map);
   CodeUse use;
   double squares = 0, error_squares = 0;
+  i64 finite = 0;  // blocks
   for (i64 b = 0; b < slot.scales(); ++b) {
     CodeUse::Block block{b, b * slot.block_size,
                          std::min((b + 1) * slot.block_size, values.size())};
@@ -295,9 +294,11 @@ CodeUse code_use(const StateFile& file, const PlannedSlot& slot) {
       block_squares += static_cast<double>(x) * static_cast<double>(x);
       block_errors += expected[codes[i]] * block.absmax * block.absmax;
     }
+    if (!std::isfinite(block.absmax)) continue;
+    ++finite;
     squares += block_squares;
     error_squares += block_errors;
-    if (!(block.absmax > 0)) continue;
+    if (block.absmax == 0) continue;
     block.median = median_of(magnitudes);
     block.ratio = block.median > 0 ? block.absmax / block.median : kInfinity;
     block.expected_error = std::sqrt(block_errors / block_squares);
@@ -310,7 +311,7 @@ CodeUse code_use(const StateFile& file, const PlannedSlot& slot) {
   const i64 lowest = slot.sign == Sign::any ? use.histogram[0] : 0;
   use.at_extremes = static_cast<double>(use.histogram[255] + lowest) / n;
   use.at_zero = static_cast<double>(use.histogram[view.map->zero]) / n;
-  use.expected_error = squares > 0 ? std::sqrt(error_squares / squares) : 0;
+  use.expected_error = squares > 0 ? std::sqrt(error_squares / squares) : finite ? 0 : NAN;
   return use;
 }
 

@@ -61,7 +61,7 @@ struct CodeUse {
   double at_extremes = 0;  ///< share of codes for ±absmax; every block has one at least
   double at_zero = 0;      ///< share of codes for 0
   /// RMS of the rounding error over RMS of the values, if a value lies anywhere between the borders
-  /// of its code with equal chance.
+  /// of its code with equal chance. Of the finite blocks; NaN where there is none.
   double expected_error = 0;
   Block worst;  ///< of the greatest ratio, of equals of the greatest absmax
 };
@@ -90,7 +90,7 @@ struct FactorUse {
   i64 batch = 0, rows = 0, columns = 0;
   double mean_row = 0, mean_column = 0;      ///< equal but for rounding: both are the mean of V
   double row_spread = 0, column_spread = 0;  ///< largest mean over the smallest
-  double min = 0, max = 0;                   ///< of R·C/mean(R)
+  double min = NAN, max = NAN;               ///< of R·C/mean(R), but NaN
   std::string full = {};  ///< the slot of V in the reference; empty: there is none
   Difference error = {};  ///< of R·C/mean(R) from that V
 };

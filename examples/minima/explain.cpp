@@ -89,11 +89,18 @@ struct ExplainVerb {
     return random(Shape(std::span<const i64>(sizes)), "weight", 1);
   }
 
-  Tensor gradient(i64 step, const Shape& sizes) const {
-    if (!gradients.empty()) {
-      const auto given = std::min(static_cast<std::size_t>(step), gradients.size() - 1);
-      return parse_values("--gradient", gradients[given]);
+  std::vector<Tensor> given_gradients(const Shape& sizes) const {
+    std::vector<Tensor> given;
+    for (const std::string& text : gradients) {
+      given.push_back(parse_values("--gradient", text));
+      check(given.back().shape() == sizes, "explain: --gradient {} is {}, the weight {}", text,
+            given.back().shape(), sizes);
     }
+    return given;
+  }
+
+  Tensor gradient(i64 step, const std::vector<Tensor>& given, const Shape& sizes) const {
+    if (!given.empty()) return given[std::min(static_cast<std::size_t>(step), given.size() - 1)];
     if (shape.empty() && weight.empty()) return Tensor::full(sizes, 0.2f);
     return random(sizes, fmt::format("gradient {}", step), 0.1);
   }
@@ -101,7 +108,7 @@ struct ExplainVerb {
   i64 element_of(const Shape& sizes) const {
     const std::vector<std::string> parts = split(element, ',');
     check(parts.size() == 1 || static_cast<int>(parts.size()) == sizes.rank(),
-          "explain: --element is '{}', the weight is {}; give its place, or row and column",
+          "explain: --element is '{}', the weight is {}; give its place from 0, or row and column",
           element, sizes);
     i64 at = 0;
     for (std::size_t k = 0; k < parts.size(); ++k) {
@@ -122,20 +129,21 @@ struct ExplainVerb {
   }
 
   void run() {
-    const auto given = static_cast<i64>(gradients.size());
-    const i64 count = steps.value_or(std::max<i64>(given, 1));
+    const Tensor value = initial();
+    const Shape sizes = value.shape();
+    options.element = element_of(sizes);
+    const std::vector<Tensor> given = given_gradients(sizes);
+    const i64 count = steps.value_or(std::max<i64>(std::ssize(given), 1));
     check(count >= 1 && count <= 100'000,
           "explain: --steps is {}; it must lie between 1 and 100,000", count);
-    check(given <= count, "explain: --steps is {}, and --gradient is given {} times", count, given);
+    check(std::ssize(given) <= count, "explain: --steps is {}, and --gradient is given {} times",
+          count, given.size());
     const double lr_factor = options.step.lr_factor;
     check(lr_factor >= 0 && std::isfinite(lr_factor),
           "explain: --lr-factor is {}; it must be a number of at least 0", lr_factor);
     for (const auto& [name, limit] :
          {std::pair{"clip", options.step.clip_norm}, {"clip-value", options.step.clip_value}})
       check(limit >= 0, "explain: --{} is {}; it must be at least 0 (0: not clipped)", name, limit);
-    const Tensor value = initial();
-    options.element = element_of(value.shape());
-    const Shape sizes = value.shape();
     Explanation explanation(optimizer, value, options);
     if (lr_factor != 1 && !explanation.optimizer().takes_schedule())
       print_note("note: {} makes its own step size: --lr-factor has no effect\n",
@@ -148,7 +156,7 @@ struct ExplainVerb {
       print_note("note: train and compare take {} as {}\n", optimizer, trained);
     Json document = {{"spec", optimizer}, {"options", all}, {"steps", Json::array()}};
     for (i64 k = 0; k < count; ++k) {
-      Json step = explanation.step(gradient(k, sizes));
+      Json step = explanation.step(gradient(k, given, sizes));
       if (json) {
         document["steps"].push_back(std::move(step));
         continue;
@@ -171,7 +179,8 @@ void add_explain(CLI::App& app) {
       ->capture_default_str();
   verb.add_option("--weight", options->weight, "numbers before the step: 0.5 or 1,2;3,4");
   verb.add_option("--gradient", options->gradients,
-                  "the gradient, in the weight's shape; once for each step, the last for the rest");
+                  "numbers (or nan, inf, -inf) in the weight's shape; once for each step, the last "
+                  "for the rest");
   verb.add_option("--shape", options->shape, "random numbers instead: N or NxM");
   verb.add_option("--element", options->element, "which one is explained: 3, or row and column 0,3")
       ->capture_default_str();

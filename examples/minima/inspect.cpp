@@ -28,8 +28,8 @@ constexpr const char* kRelative =
 std::string number(double x) { return std::isnan(x) ? "-" : fmt::format("{:.3g}", x); }
 std::string percent(double share) {
   if (std::isnan(share)) return "-";
-  return std::abs(share) < 10 ? fmt::format("{:.3g} %", 100 * share)
-                              : fmt::format("{:.0f} %", 100 * share);
+  const bool whole = std::abs(share) >= 10 && std::abs(share) < 1e6;  // 1234 %, not 1.23e+03 %
+  return whole ? fmt::format("{:.0f} %", 100 * share) : fmt::format("{:.3g} %", 100 * share);
 }
 
 /// Text in columns: the first to the left, all but the last of the others to the right.

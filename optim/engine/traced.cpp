@@ -6,7 +6,8 @@ namespace minima {
 
 std::string Trace::expression(const Traced& x, Spelling spelling, int strength, bool expand) const {
   const auto number = [&](float value) {
-    std::string text = std::isnan(value) ? "nan" : fmt::format("{}", value);
+    if (std::isnan(value)) return std::string("nan");
+    std::string text = fmt::format("{}", value);
     return std::signbit(value) && strength > 0 ? "(" + text + ")" : text;
   };
   if (x.node < 0) return number(x.value);
@@ -22,9 +23,8 @@ std::string Trace::expression(const Traced& x, Spelling spelling, int strength, 
     return fmt::format("{}({}, {})", node.operation, part(node.a, 0), part(node.b, 0));
   if (node.operation == "neg") return fmt::format("-{}", part(node.a, 3));
   const int own = node.operation == "+" || node.operation == "-" ? 1 : 2;
-  const bool associative = node.operation == "+" || node.operation == "*";
-  const std::string text = fmt::format("{} {} {}", part(node.a, own), node.operation,
-                                       part(node.b, associative ? own : own + 1));
+  const std::string text =  // rounded, a + (b + c) is another number than (a + b) + c
+      fmt::format("{} {} {}", part(node.a, own), node.operation, part(node.b, own + 1));
   return own < strength ? "(" + text + ")" : text;
 }
 

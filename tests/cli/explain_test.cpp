@@ -42,6 +42,9 @@ TEST_CASE("explain shows a step with its formulas, and refuses what does not fit
   const Answer guarded = shell.minima("explain adamw8bit --gradient=-inf");
   CHECK(guarded.out.find("g              = -inf") != std::string::npos);
   CHECK(guarded.out.find("p              = 0.5   stays") != std::string::npos);
+  const Answer later = shell.minima("explain adamw --weight 1,2 --gradient 1,2 --gradient 1");
+  CHECK(later.code == 2);
+  CHECK(later.out.empty());
   for (const char* wrong :
        {"--weight 1,2 --gradient 1", "--element 3", "--shape 0x3", "--shape 2x", "--weight 1,x",
         "--weight 1e-50", "--weight '1,2;3'", "--steps 0", "--weight 1 --shape 3", "--clip nan",

@@ -15,6 +15,72 @@ Tensor random_tensor(const Shape& shape, const std::string& stream) {
   return x;
 }
 
+float sign(float x) { return static_cast<float>((x > 0) - (x < 0)); }
+
+/// The value of a printed expression, operation by operation in float, as a reader computes it.
+class Reader {
+ public:
+  static float value(const std::string& text) {
+    Reader reader{text};
+    const float x = reader.sum();
+    CHECK(reader.rest_ == "");
+    return x;
+  }
+
+ private:
+  explicit Reader(const std::string& text) : rest_(text) {}
+
+  bool take(std::string_view word) {
+    const bool found = rest_.starts_with(word);
+    if (found) rest_.remove_prefix(word.size());
+    return found;
+  }
+  float sum() {
+    float x = product();
+    for (;;)
+      if (take(" + "))
+        x = x + product();
+      else if (take(" - "))
+        x = x - product();
+      else
+        return x;
+  }
+  float product() {
+    float x = factor();
+    for (;;)
+      if (take(" * "))
+        x = x * factor();
+      else if (take(" / "))
+        x = x / factor();
+      else
+        return x;
+  }
+  float closed(float x) {
+    CHECK(take(")"));
+    return x;
+  }
+  float factor() {
+    if (take("(")) return closed(sum());
+    if (take("sqrt(")) return closed(std::sqrt(sum()));
+    if (take("abs(")) return closed(std::abs(sum()));
+    if (take("sign(")) return sign(closed(sum()));
+    for (const bool largest : {true, false})
+      if (take(largest ? "max(" : "min(")) {
+        const float a = sum();
+        CHECK(take(", "));
+        const float b = closed(sum());
+        return largest ? std::max(a, b) : std::min(a, b);
+      }
+    char* end = nullptr;
+    const float x = std::strtof(rest_.data(), &end);
+    if (end == rest_.data() && take("-")) return -factor();
+    rest_.remove_prefix(static_cast<std::size_t>(end - rest_.data()));
+    return x;
+  }
+
+  std::string_view rest_;
+};
+
 }  // namespace
 
 TEST_CASE("an explained step is the optimizer's step, bit for bit, in fp32, bf16 and 8 bits") {
@@ -65,6 +131,11 @@ TEST_CASE("an explained step is the optimizer's step, bit for bit, in fp32, bf16
           }
         }
         CHECK(describe(step).find("nan") == std::string::npos);
+        for (const Json& line : step["lines"]) {
+          CAPTURE(line["letters"]);
+          CAPTURE(line["numbers"]);
+          same(line["value"], Reader::value(line["numbers"]));
+        }
       }
     }
 }
@@ -87,6 +158,18 @@ TEST_CASE("momentum of low rank has its letter in the formula, and its factors a
   CHECK(step["lines"].back()["letters"] == "(1 − lr·λ) * p - lr * e / (√v̂ + ε)");
   CHECK(step["slots"][0]["slot"] == "basis");
   CHECK(step["slots"][0]["after"].size() == 16);
+}
+
+TEST_CASE("a schedule's factor is told, but where it has no effect") {
+  const ExplainOptions halved{.step = {.lr_factor = 0.5}};
+  for (const char* spec : {"sgd:lr=0.1", "adafactor"}) {
+    Explanation explanation(spec, random_tensor({3}, "w"), halved);
+    const Json step = explanation.step(random_tensor({3}, "g"));
+    const bool scheduled = std::string(spec) != "adafactor";
+    CHECK(step["lr_factor"] == (scheduled ? 0.5 : 1));
+    CHECK((describe(step).find("the learning rate is multiplied by 0.5") != std::string::npos) ==
+          scheduled);
+  }
 }
 
 TEST_CASE("a vector's factors that are 1 say why") {

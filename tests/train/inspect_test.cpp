@@ -166,6 +166,23 @@ TEST_CASE("the expected error of rounding is that of numbers that lie anywhere")
   CHECK(expected / real.relative_rms == doctest::Approx(1).epsilon(0.02));
 }
 
+TEST_CASE("blocks that are not finite have no error of rounding, and leave the others theirs") {
+  const auto error = [](std::vector<float> values) {
+    Made made("adamw8bit:min_8bit_size=0:block_size=16", {std::ssize(values)});
+    made.set("exp_avg", values);
+    const StateFile state = made.saved();
+    return code_use(state, slot_of(state, "exp_avg")).expected_error;
+  };
+  std::vector<float> half(16), whole(32);
+  for (std::size_t i = 0; i < 16; ++i) half[i] = whole[i] = 0.03f * static_cast<float>(i + 1);
+  CHECK(error(half) > 0);
+  whole[20] = INFINITY;
+  CHECK(error(whole) == error(half));
+  half[5] = NAN;
+  CHECK(std::isnan(error(half)));
+  CHECK(error(std::vector<float>(16)) == 0);
+}
+
 TEST_CASE("factors are multiplied out and held against the whole second moment") {
   // R = (1, 3), C = (1, 2, 3), mean 2: V = ((.5, 1, 1.5), (1.5, 3, 4.5)).
   const std::vector<float> V{0.5f, 1, 1.5f, 1.5f, 3, 4.5f};
@@ -228,6 +245,12 @@ TEST_CASE("factors of a batch of matrices belong to their own matrix") {
   const FactorUse use = factor_use(state, state.plan.slots, &reference).at(0);
   CHECK(use.batch == 2);
   CHECK(use.error.max_abs == 0);
+
+  made.set("exp_avg_sq_row", {1, 3, NAN, 10});
+  const StateFile partly = made.saved();
+  const FactorUse finite = factor_use(partly, partly.plan.slots, nullptr).at(0);
+  CHECK(finite.min == 1);
+  CHECK(finite.max == 3);
 }
 
 TEST_CASE("two states are compared slot by slot, and what only one has is named") {

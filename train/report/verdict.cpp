@@ -86,16 +86,19 @@ std::string state_in_words(const Entry& entry, const Entry& base) {
                      significant(bytes / kMegabyte), megabytes(base_bytes), before_change(entry));
 }
 
+/// " (not resolved: other programs took up to 1.2 of its cores)", or nothing where the machine was the runs' own.
+std::string disturbance(double others) {
+  if (others <= kDisturbing) return {};
+  return fmt::format(" (not resolved: other programs took up to {} of its cores)",
+                     fixed(others, 1));
+}
+
 std::string time_in_words(const Comparison& comparison, const Entry& entry, const Entry& base) {
   const double ratio = summarize(entry, "/step_ms").mean / summarize(base, "/step_ms").mean;
   if (!std::isfinite(ratio)) return {};
-  const double others =
-      std::max(cores_taken(comparison.json, entry.runs), cores_taken(comparison.json, base.runs));
   return fmt::format(" Its step took {} times as long{}.", fixed(ratio, 2),
-                     others > kDisturbing
-                         ? fmt::format(" (not resolved: other programs took up to {} of its cores)",
-                                       fixed(others, 1))
-                         : "");
+                     disturbance(std::max(cores_taken(comparison.json, entry.runs),
+                                          cores_taken(comparison.json, base.runs))));
 }
 
 std::string finding(const Comparison& comparison, const Entry& entry, const Entry& base) {
@@ -126,7 +129,8 @@ std::string single_finding(const Comparison& comparison, const Entry& entry) {
   if (std::isfinite(state))
     rest.push_back(fmt::format("{} of state{}", megabytes(state), before_change(entry)));
   if (std::isfinite(milliseconds))
-    rest.push_back(fixed(milliseconds, kMilliseconds) + "\u00a0ms a step");
+    rest.push_back(fixed(milliseconds, kMilliseconds) + "\u00a0ms a step" +
+                   disturbance(cores_taken(comparison.json, entry.runs)));
   const bool tested = test.count > 0;
   const std::string did =
       tested ? fmt::format("reached {}\u00a0% test accuracy", with_deviation(test, kPercent))
