@@ -1,6 +1,7 @@
 #include "autograd/variable.hpp"
 
 #include <atomic>
+#include <optional>
 #include <queue>
 #include <unordered_set>
 
@@ -22,6 +23,7 @@ struct Node {
   Backward backward;
   Gradient gradient;  // what has come in so far
   Parameter* parameter = nullptr;
+  std::optional<u64> counted_by;  // of a parameter: the OnWholeGradient that has counted this use
   bool used = false;
 
   /// Frees what only this node holds one node after another: a long chain, left to the destructors
@@ -44,6 +46,7 @@ thread_local bool recording = true;
 thread_local bool finding = false;  ///< values that are not finite
 std::atomic<u64> next_number{0};
 thread_local const Observed::Observer* observer = nullptr;
+thread_local OnWholeGradient* on_whole_gradient = nullptr;
 thread_local Node* going_back = nullptr;  ///< whose backward is being called
 
 /// Another node for as long as this lives.
@@ -92,6 +95,12 @@ bool observed() { return observer || finding; }
 FindNonFinite::FindNonFinite() : before_(std::exchange(finding, true)) {}
 FindNonFinite::~FindNonFinite() { finding = before_; }
 
+OnWholeGradient::OnWholeGradient(std::function<void(Parameter&)> whole)
+    : number_(next_number++),
+      whole_(std::move(whole)),
+      before_(std::exchange(on_whole_gradient, this)) {}
+OnWholeGradient::~OnWholeGradient() { on_whole_gradient = before_; }
+
 GradMode::GradMode(bool records) : before_(std::exchange(recording, records)) {}
 GradMode::~GradMode() { recording = before_; }
 bool grad_enabled() { return recording; }
@@ -121,6 +130,9 @@ Variable::Variable(Parameter& parameter) : Variable(parameter.value) {
   node_->dtype = given_;
   node_->device = given().device();
   node_->parameter = &parameter;
+  if (!on_whole_gradient) return;
+  on_whole_gradient->add_use(parameter);
+  node_->counted_by = on_whole_gradient->number_;
 }
 
 Tensor gradient_so_far(std::size_t i, DType type) {
@@ -186,6 +198,8 @@ void Variable::backward(const Tensor& dy) const {
       if (gradient.kind() == Gradient::Kind::dense) gradient = gradient.values().to(node->dtype);
       needing_memory([&] { node->parameter->gradient.add(std::move(gradient)); },
                      "the gradient of '{}'", node->parameter->name);
+      if (on_whole_gradient && node->counted_by == on_whole_gradient->number_)
+        on_whole_gradient->end_use(*node->parameter);
       continue;
     }
     check(!node->used, "backward: the graph below '{}' was already used; compute the value again",

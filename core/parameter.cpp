@@ -113,6 +113,12 @@ Tensor& Gradient::mutable_values() {
   return values_;
 }
 
+i64 Gradient::bytes() const {
+  i64 sum = 0;
+  for (const Tensor* part : {&ids_, &values_}) sum += part->defined() ? part->bytes() : 0;
+  return sum;
+}
+
 void Gradient::unshare() {
   for (Tensor* part : {&ids_, &values_})
     if (part->defined() && !part->unique()) *part = part->clone();

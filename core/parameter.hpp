@@ -37,6 +37,7 @@ class Gradient {
   i64 table_rows() const { return table_rows_; }
   /// The whole gradient if dense, its n rows if rows.
   const Tensor& values() const { return values_; }
+  i64 bytes() const;  ///< of values and ids
   /// The values, safe to overwrite: copied first when somebody else holds them too.
   Tensor& mutable_values();
   /// Holds its numbers alone from now on, ids and values: copied where somebody else holds them too.

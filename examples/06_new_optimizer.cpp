@@ -88,6 +88,7 @@ void train(const std::string& spec, i64 steps) {
 int main(int argc, char** argv) try {
   minima::register_rule<minima::AdaBelief>();
   const bool tiny = argc > 1 && std::string_view(argv[1]) == "--tiny";
+  minima::check(argc == 1 + tiny, "usage: {} [--tiny]", argv[0]);
   for (const char* storage : {"fp32", "bf16", "block8"})
     minima::train(fmt::format("adabelief:lr=0.03:state={}", storage), tiny ? 60 : 600);
 } catch (const minima::Error& error) {

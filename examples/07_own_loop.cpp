@@ -64,6 +64,10 @@ void train_by_hand(nn::Classifier& model, Optimizer& optimizer, const TrainingDa
 int main(int argc, char** argv) try {
   std::vector<std::string> words(argv + 1, argv + argc);
   const bool tiny = std::erase(words, "--tiny") > 0;
+  check(words.size() <= 2 &&
+            std::ranges::none_of(words,
+                                 [](const std::string& word) { return word.starts_with('-'); }),
+        "usage: {} [--tiny] [OPTIMIZER] [FOLDER]", argv[0]);
   const std::string spec = with_defaults(words.empty() ? "adamw" : words[0]);
   const std::filesystem::path folder = words.size() > 1 ? words[1] : "";
   TaskOptions small;

@@ -27,6 +27,7 @@ double megabytes(i64 bytes) { return static_cast<double>(bytes) / (1 << 20); }
 
 int main(int argc, char** argv) try {
   const bool tiny = argc > 1 && std::string(argv[1]) == "--tiny";
+  check(argc == 1 + tiny, "usage: {} [--tiny]", argv[0]);
   TaskOptions small;
   small.model = "tiny";
   small.dim = tiny ? 16 : 64;

@@ -29,8 +29,9 @@ Variable MultiHeadAttention::operator()(const Variable& x, const Variable& askin
                                         const Pass& pass) const {
   const ops::AttentionRows who{query_rows.offsets, query_rows.positions, rows.offsets,
                                rows.example_id};
-  return out_lin(projected_attention(x, asking, q_lin.weights(), k_lin.weights(), v_lin.weights(),
-                                     who, heads, dropout.site(pass)));
+  // One after the other, as arguments of a call are not: backward comes to them in that order.
+  const LinearWeights q = q_lin.weights(), k = k_lin.weights(), v = v_lin.weights();
+  return out_lin(projected_attention(x, asking, q, k, v, who, heads, dropout.site(pass)));
 }
 
 FeedForward::FeedForward(const TransformerOptions& o, const BlockNames& names)
@@ -39,7 +40,8 @@ FeedForward::FeedForward(const TransformerOptions& o, const BlockNames& names)
       dropout(child<Dropout>("dropout", o.dropout)) {}
 
 Variable FeedForward::operator()(const Variable& x) const {
-  return feed_forward(x, lin1.weights(), lin2.weights());
+  const LinearWeights first = lin1.weights(), second = lin2.weights();
+  return feed_forward(x, first, second);
 }
 
 TransformerBlock::TransformerBlock(const TransformerOptions& o, const BlockNames& names)

@@ -61,6 +61,18 @@ Accelerator::Accelerator(AcceleratorOptions options)
         "warmup is {}, a share of all steps; it must be at least 0 and below 1 (of 600 steps 30 "
         "are 0.05)",
         options_.warmup);
+  if (options_.update_in_backward) {
+    const auto refuse = [](bool wrong, const char* why) {
+      check(!wrong, "update-in-backward: {}", why);
+    };
+    refuse(options_.accumulate > 1,
+           "the gradient of a step of several batches is whole after the last; accumulate 1");
+    refuse(options_.non_finite != NonFinite::stop,
+           "a step of which a part is done cannot be skipped; take non-finite stop");
+    refuse(options_.precision == Precision::fp16,
+           "fp16 skips steps whose gradients overflow, and a part is done by then; take bf16 or "
+           "fp32");
+  }
   check(options_.watch >= 0, "watch is {}; it must be at least 0 (0: never)", options_.watch);
   if (options_.precision == Precision::fp16) scale_ = kFirstLossScale;
 }
@@ -84,6 +96,7 @@ void Accelerator::prepare(std::vector<Parameter*> parameters, Optimizer& optimiz
           "accelerator: the optimizer has '{}', which is not among the parameters: its gradient "
           "would never be cleared",
           own.name);
+  if (options_.update_in_backward) UpdateInBackward(optimizer, parameters, {});  // refuses a GPU
   parameters_ = std::move(parameters);
   batches_ = std::move(batches);
   total_ = schedule_.total = steps;
@@ -117,6 +130,12 @@ bool Accelerator::next() {
     step_place_ = place_;
   }
   if (options_.precision == Precision::tf32 && !tf32_) tf32_.emplace();
+  if (options_.update_in_backward)
+    update_.emplace(*optimizer_, parameters_,
+                    StepOptions{.lr_factor = lr_factor(),
+                                .clip_norm = clip_norm_,
+                                .clip_value = clip_value_,
+                                .watch = watches()});
   indices_ = batches_now_[place_++];
   heard_ = false;
   more_ = !epoch_ended() && static_cast<i64>(place_ - step_place_) < options_.accumulate;
@@ -136,6 +155,8 @@ void Accelerator::backward(const Variable& loss, double weight, i64 tokens) {
   const bool here = device == Device{};
   const double sum = here ? without_sign_of_nan(loss_ + weight * loss.value().item()) : loss_;
   const bool bad = bad_ || !std::isfinite(sum);
+  check(!update_ || update_->updated().empty(),
+        "accelerator: backward() ended half way and has updated weights; resume from a checkpoint");
   if (!bad)
     loss.backward(Tensor::full(loss.shape(), static_cast<float>(scale_ * weight / first),
                                DType::f32, device));
@@ -149,7 +170,30 @@ void Accelerator::backward(const Variable& loss, double weight, i64 tokens) {
         loss.value().to(DType::f64), Tensor::full(loss.shape(), weight, DType::f64, device));
     loss_there_ = loss_there_.defined() ? ops::binary<ops::Add>(loss_there_, share) : share;
   }
+  if (bad_) update_.reset();
   if (bad_ && options_.non_finite == NonFinite::stop) refuse_bad_loss(step_ + 1);
+}
+
+void Accelerator::clip(double norm, double value) {
+  check(
+      !options_.update_in_backward || norm == 0,
+      "update-in-backward: the gradient's norm is known when every weight is changed; clip 0, and "
+      "clip-value where it must be cut");
+  check(!options_.update_in_backward || !heard_ || weight_ == 0,
+        "accelerator: with update_in_backward clip() comes before backward(), which does the step");
+  clip_norm_ = norm, clip_value_ = value;
+}
+
+double Accelerator::lr_factor() const {
+  double factor = optimizer_->takes_schedule() ? schedule_.factor(step_) * plateau_.factor() : 1;
+  if (const i64 since = step_ - changed_at_; since < restart_warmup_)
+    factor *= static_cast<double>(since + 1) / static_cast<double>(restart_warmup_);
+  return factor;
+}
+
+bool Accelerator::watches() const {
+  const bool just_changed = changed_at_ > 0 && step_ - changed_at_ < kWatchedAfterSwitch;
+  return (options_.watch > 0 && (step_ + 1) % options_.watch == 0) || just_changed;
 }
 
 void Accelerator::refuse_bad_loss(i64 step) {
@@ -164,14 +208,14 @@ StepRecord Accelerator::step() {
   check(weight_ > 0 && heard_ && !more_,
         "accelerator: step() before backward() has seen all {} batches", options_.accumulate);
   tf32_.reset();
-  const bool just_changed = changed_at_ > 0 && step_ - changed_at_ < kWatchedAfterSwitch;
-  const bool watched = (options_.watch > 0 && (step_ + 1) % options_.watch == 0) || just_changed;
-  double lr_factor = optimizer_->takes_schedule() ? schedule_.factor(step_) * plateau_.factor() : 1;
-  if (const i64 since = step_ - changed_at_; since < restart_warmup_)
-    lr_factor *= static_cast<double>(since + 1) / static_cast<double>(restart_warmup_);
-  ++step_;
+  const double lr_factor = this->lr_factor();
   StepReport report;
-  if (!bad_) {
+  std::set<const Parameter*> updated;
+  if (update_) {
+    report = update_->finish();
+    updated = update_->updated();
+    update_.reset();
+  } else if (!bad_) {
     report = optimizer_->step({.lr_factor = lr_factor,
                                .clip_norm = clip_norm_,
                                .clip_value = clip_value_,
@@ -179,11 +223,12 @@ StepRecord Accelerator::step() {
                                .measure_norm = true,
                                .skip_non_finite = true,
                                .loss = std::exchange(loss_there_, {}),
-                               .watch = watched});
+                               .watch = watches()});
     report.read();  // a GPU's step is waited for here, and nowhere before
     loss_ = without_sign_of_nan(report.loss.value_or(loss_));
     bad_ = !std::isfinite(loss_);
   }
+  ++step_;
   if (bad_) {
     report = {};
     report.skipped = true;
@@ -201,7 +246,7 @@ StepRecord Accelerator::step() {
     }
     if (!bad_ && !std::exchange(gradients_seen_, true))
       for (const Parameter* parameter : parameters_)
-        if (parameter->trainable && !parameter->gradient)
+        if (parameter->trainable && !parameter->gradient && !updated.contains(parameter))
           ring({step_, Alarm::Of::no_gradient, parameter->name});
   }
   if (report.skipped && options_.non_finite == NonFinite::stop && !scales())

@@ -36,6 +36,7 @@
 #include "train/objective.hpp"
 #include "train/switch.hpp"
 #include "train/time_spent.hpp"
+#include "train/update_in_backward.hpp"
 #include "train/watch.hpp"
 
 namespace minima {
@@ -82,6 +83,9 @@ struct AcceleratorOptions {
   NonFinite non_finite = NonFinite::stop;
   bool checkpoint_layers = false;  ///< see nn::Pass
   Precision precision = Precision::fp32;
+  /// Each parameter is stepped in backward, as soon as its gradient is whole (train/update_in_backward.hpp): the same bits
+  /// with less memory, for a step of one batch whose gradient is not clipped by its norm. On the CPU.
+  bool update_in_backward = false;
 };
 
 /// What becomes of an earlier run's log and checkpoints.
@@ -141,8 +145,9 @@ class Accelerator {
   /// Whether the step at hand has further batches.
   bool accumulate() const { return more_; }
   /// Cuts the step's gradient: its global norm to at most `norm`, each entry to ± `value`; 0: not. It holds for the steps
-  /// that follow too; step() throws for a negative one.
-  void clip(double norm, double value = 0) { clip_norm_ = norm, clip_value_ = value; }
+  /// that follow too; step() throws for a negative one. With options.update_in_backward it throws Error for a norm, and where
+  /// it comes after backward().
+  void clip(double norm, double value = 0);
   /// Changes the parameters and clears their gradients. Throws Error before all batches of the step had their backward(),
   /// and as Optimizer::step does; and (run time) when the gradient is not finite and
   /// options.non_finite says stop, when too many steps were skipped in a row, and when a weight is not finite afterwards.
@@ -219,6 +224,8 @@ class Accelerator {
   double greatest_scale() const;
   void begin_epoch(i64 epoch);
   void ring(const Alarm& alarm);
+  double lr_factor() const;  ///< of the step at hand
+  bool watches() const;      ///< whether that step is watched
   /// Rings for a loss that is not finite, and throws Error (run time) when options.non_finite says stop.
   void refuse_bad_loss(i64 step);
   void write(const Json& line);  ///< into the log, where there is one
@@ -249,9 +256,10 @@ class Accelerator {
   Tensor loss_there_;  ///< on a GPU, until step() reads it
   i64 texts_ = 0, tokens_ = 0;
   double clip_norm_ = 0, clip_value_ = 0;
-  std::optional<ops::AllowTf32> tf32_;  ///< until step()
-  bool bad_ = false;                    ///< its loss is not finite
-  bool gradients_seen_ = false;         ///< by Alarm::Of::no_gradient
+  std::optional<ops::AllowTf32> tf32_;      ///< until step()
+  std::optional<UpdateInBackward> update_;  ///< from next() to step()
+  bool bad_ = false;                        ///< its loss is not finite
+  bool gradients_seen_ = false;             ///< by Alarm::Of::no_gradient
 
   double scale_ = 1;                         ///< of the loss in backward
   i64 good_steps_ = 0, skipped_in_row_ = 0;  ///< with a scale that may rise; by now

@@ -11,6 +11,7 @@
 #include "optim/engine/matrix_pass.hpp"
 #include "optim/optimizer.hpp"
 #include "train/finetuning.hpp"
+#include "train/update_in_backward.hpp"
 
 namespace minima {
 namespace {
@@ -33,16 +34,18 @@ i64 temporary_bytes(const Shape& shape, const std::vector<const PlannedSlot*>& s
   return 4 * shape.size() + std::max(column_sums, 4 * rank * (3 * m + n + 2 * rank));
 }
 
-/// Parameters below 4 Mi elements are stepped at the same time, one for each thread; larger ones
-/// alone.
-i64 temporary_bytes(const StatePlan& plan, const std::vector<ParameterShape>& parameters) {
+/// Parameters below 4 Mi elements are stepped at the same time, one for each thread; larger ones alone, and in backward those
+/// that do not wait for others.
+i64 temporary_bytes(const StatePlan& plan, const std::vector<ParameterShape>& parameters,
+                    bool in_backward) {
+  const i64 alone = in_backward ? UpdateInBackward::kTogether / 4 : i64{4} << 20;
   std::map<std::string, std::vector<const PlannedSlot*>> slots;
   for (const PlannedSlot& slot : plan.slots) slots[slot.parameter].push_back(&slot);
   i64 largest = 0;
   std::vector<i64> together;
   for (const auto& [name, shape] : parameters) {
     const i64 bytes = temporary_bytes(shape, slots[name]);
-    if (shape.size() >= i64{4} << 20)
+    if (shape.size() >= alone)
       largest = std::max(largest, bytes);
     else
       together.push_back(bytes);
@@ -85,7 +88,7 @@ OptimizerMemory predict_optimizer(const std::string& spec, const StepMemory& ste
   result.state = plan_state(spec, step.trained);
   for (const PlannedSlot& slot : result.state.slots)
     if (kMomentum.contains(slot.slot)) result.momentum += slot.elements();
-  result.temporary_bytes = temporary_bytes(result.state, step.trained);
+  result.temporary_bytes = temporary_bytes(result.state, step.trained, step.update_in_backward);
   const i64 state = result.state.bytes();
   result.sum_bytes = step.parameter_bytes + step.gradient_bytes + state + step.activation_bytes;
   result.peak_bytes = step.parameter_bytes + state +
@@ -122,14 +125,19 @@ MeasuredMemory measure_step(const nn::EncoderConfig& config, const BatchShape& s
                       .step = 1,
                       .checkpoint_layers = kind.checkpoint_layers,
                       .precision = kind.precision};
+  std::optional<UpdateInBackward> update;
+  if (kind.update_in_backward) update.emplace(optimizer, trained, StepOptions{});
   const Variable loss = cross_entropy(model(batch, pass), batch.labels);
   measured.activation_bytes = grown();
   loss.backward();
-  for (const Parameter* parameter : trained)
-    measured.gradient_bytes +=
-        parameter->gradient.values().bytes() +
-        (parameter->gradient.ids().defined() ? parameter->gradient.ids().bytes() : 0);
-  optimizer.step({.clip_norm = 1, .measure_norm = true, .skip_non_finite = true});
+  if (update) {
+    update->finish();
+    measured.gradient_bytes = update->most_bytes();
+  } else {
+    for (const Parameter* parameter : trained)
+      measured.gradient_bytes += parameter->gradient.bytes();
+    optimizer.step({.clip_norm = 1, .measure_norm = true, .skip_non_finite = true});
+  }
   measured.peak_bytes = memory_stats().peak - at_first;
   return measured;
 }

@@ -62,22 +62,26 @@ struct Activation {
 /// What a training step holds, whatever the optimizer. Bytes.
 struct StepMemory {
   BatchShape batch;
+  bool update_in_backward = false;
   std::vector<ParameterShape> parameters;  ///< of the model, in its order
   std::vector<ParameterShape> trained;     ///< those that are not frozen; of them there is state
   i64 parameter_count = 0, trained_count = 0;
   i64 parameter_bytes = 0;
   std::vector<Activation> activations;
   i64 activation_bytes = 0;
-  i64 logits_bytes = 0;     ///< among the activations
-  i64 batch_bytes = 0;      ///< ids, positions, offsets, labels
-  i64 gradient_bytes = 0;   ///< dense, but of embeddings only the rows that the batch looks up
-  i64 working_peak = 0;     ///< the most of batch, activations, gradients and temporaries at once
-  i64 left_for_update = 0;  ///< batch, loss and gradients: what lives while the optimizer works
+  i64 logits_bytes = 0;  ///< among the activations
+  i64 batch_bytes = 0;   ///< ids, positions, offsets, labels
+  /// Dense, but of embeddings only the rows that the batch looks up; with update_in_backward the most that wait at once.
+  i64 gradient_bytes = 0;
+  i64 working_peak = 0;  ///< the most of batch, activations, gradients and temporaries at once
+  i64 left_for_update =
+      0;  ///< batch, loss and gradients: what lives, at most, while the optimizer works
 };
 
 /// How the step is done.
 struct StepKind {
   bool checkpoint_layers = false;        ///< see nn::Pass
+  bool update_in_backward = false;       ///< see UpdateInBackward
   DType precision = DType::f32;          ///< of products
   std::vector<std::string> freeze = {};  ///< see freeze, train/finetuning.hpp
 };
@@ -108,8 +112,8 @@ struct OptimizerMemory {
 /// Throws Error as make_optimizer does.
 OptimizerMemory predict_optimizer(const std::string& spec, const StepMemory& step);
 
-/// The same from the allocator: builds the model and the optimizer and takes one real step with
-/// clipping, on a batch of that shape. Throws Error as predict_step, and where memory is short.
+/// The same from the allocator: builds the model and the optimizer and takes one real step, with
+/// clipping where the kind allows it, on a batch of that shape. Throws Error as predict_step, and where memory is short.
 struct MeasuredMemory {
   i64 parameter_bytes, state_elements, state_bytes, activation_bytes, gradient_bytes, peak_bytes;
 };

@@ -5,6 +5,7 @@
 #include "train/finetuning.hpp"
 #include "train/memory.hpp"
 #include "train/memory_tape.hpp"
+#include "train/update_in_backward.hpp"
 
 namespace minima {
 namespace sizes {
@@ -463,6 +464,7 @@ StepMemory predict_step(const nn::EncoderConfig& config, const BatchShape& batch
   check_step(config, batch);
   StepMemory result;
   result.batch = batch;
+  result.update_in_backward = kind.update_in_backward;
   sizes::Model model(config, batch, kind);
   sizes::Allocator& allocator = model.tape.allocator;
   const sizes::Tensor inputs = model.tape.allocate(2 * batch.tokens + 3 * batch.texts + 1, "", 8);
@@ -483,9 +485,16 @@ StepMemory predict_step(const nn::EncoderConfig& config, const BatchShape& batch
           return activation.scope != "classifier";  // its tensors frame the others
         });
     result.activation_bytes = allocator.live - result.batch_bytes;
+    if (kind.update_in_backward) model.tape.together = UpdateInBackward::kTogether;
     model.tape.backward(loss, model.tape.allocate(1));
-    result.gradient_bytes = model.tape.gradient_bytes();
-    result.left_for_update = allocator.live;
+    if (kind.update_in_backward) {
+      model.tape.update();
+      result.gradient_bytes = model.tape.most_waiting;
+      result.left_for_update = model.tape.left_for_update;
+    } else {
+      result.gradient_bytes = model.tape.gradient_bytes();
+      result.left_for_update = allocator.live;
+    }
   }
   result.working_peak = allocator.peak;
   result.parameters = std::move(model.parameters);

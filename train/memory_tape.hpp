@@ -97,7 +97,10 @@ class Tape {
     nodes_[root.node].gradient = gradient;
     for (std::size_t n = nodes_.size(); n-- > (last ? *last + 1 : 0);) {
       Node& node = nodes_[n];
-      if (!node.backward) continue;  // a parameter
+      if (!node.backward) {  // a parameter
+        if (together > 0) wait_for_update(std::exchange(node.gradient, nullptr));
+        continue;
+      }
       const Tensor gradient = std::exchange(node.gradient, nullptr);
       const Tensor dy = *gradient == node.bytes ? gradient : allocate(node.bytes, "", 1);
       const Grads grads = std::exchange(node.backward, nullptr)(dy);
@@ -107,6 +110,20 @@ class Tape {
         if (!gradient) gradient = grads[i];
       }
     }
+  }
+
+  /// UpdateInBackward.
+  void wait_for_update(Tensor gradient) {
+    if (!gradient) return;
+    waiting_bytes_ += *gradient;
+    waiting_.push_back(std::move(gradient));
+    most_waiting = std::max(most_waiting, waiting_bytes_);
+    if (waiting_bytes_ >= together) update();
+  }
+  void update() {
+    left_for_update = std::max(left_for_update, allocator.live);
+    waiting_.clear();
+    waiting_bytes_ = 0;
   }
 
   /// What is alive and has a name.
@@ -124,6 +141,9 @@ class Tape {
 
   Allocator allocator;
   std::string scope;
+  i64 together = 0;  ///< bytes of gradients that are used together in backward; 0: none is
+  i64 most_waiting = 0,
+      left_for_update = 0;  ///< bytes of gradients; of all, while an optimizer works
 
  private:
   struct Node {
@@ -137,6 +157,8 @@ class Tape {
     std::weak_ptr<const i64> tensor;
   };
 
+  std::vector<Tensor> waiting_;
+  i64 waiting_bytes_ = 0;
   std::deque<Node> nodes_;  // a checkpoint adds some while backward holds another
   std::vector<Named> named_;
   bool recording_ = true;

@@ -101,6 +101,7 @@ Optimizer Trainer::made(const std::string& spec) const {
 void Trainer::prepare() {
   accelerator_.prepare(objective_.parameters, optimizer_, objective_.batches,
                        minima::total_steps(objective_.batches, options_));
+  accelerator_.clip(options_.clip_norm, options_.clip_value);
   switches_ = by_step(options_.switches, total_steps());
   for (const auto& [step, spec] : switches_)  // refuses now what fits no parameter
     parameter_groups(objective_.parameters, spec, options_);
@@ -228,7 +229,6 @@ bool Trainer::train_on_next_batch() {
                    "train: step {}, bringing {} texts ahead", step, std::ssize(*next));
   }
   if (accelerator_.accumulate()) return false;
-  accelerator_.clip(options_.clip_norm, options_.clip_value);
   needing_memory([&] { result_.steps.push_back(accelerator_.step()); }, "train: step {}, optimizer",
                  step);
   step_batches_.clear();

@@ -16,7 +16,8 @@ AcceleratorOptions accelerator_options(const TrainingOptions& options) {
           .watch = options.watch,
           .non_finite = options.non_finite,
           .checkpoint_layers = options.checkpoint_layers,
-          .precision = options.precision};
+          .precision = options.precision,
+          .update_in_backward = options.update_in_backward};
 }
 
 std::string to_string(const BatchSize& batch) {
@@ -25,14 +26,14 @@ std::string to_string(const BatchSize& batch) {
 }
 
 bool is_free(std::string option) {
-  static const std::set<std::string> free = {"minutes", "save_every", "keep", "watch",
-                                             "checkpoint_layers"};
+  static const std::set<std::string> free = {"minutes", "save_every",        "keep",
+                                             "watch",   "checkpoint_layers", "update_in_backward"};
   std::ranges::replace(option, '-', '_');
   return free.contains(option);
 }
 
 void validate(const TrainingOptions& options) {
-  Accelerator{accelerator_options(options)};  // refuses its own
+  Accelerator{accelerator_options(options)}.clip(options.clip_norm);  // refuses its own
   check(options.epochs > 0 && options.epochs <= kMostEpochs,
         "epochs is {}; it must lie between 1 and {}", options.epochs, kMostEpochs);
   check(options.steps >= 0 && options.steps <= i64{1} << 40,
@@ -97,6 +98,7 @@ Json to_json(const TrainingOptions& options) {
           {"watch", options.watch},
           {"non_finite", name_of(options.non_finite)},
           {"checkpoint_layers", options.checkpoint_layers},
+          {"update_in_backward", options.update_in_backward},
           {"precision", name_of(options.precision)},
           {"round_tokens", options.round_tokens},
           {"evaluate_every", options.evaluate_every},

@@ -33,6 +33,8 @@ struct TrainingOptions {
   /// Each block keeps its input alone, and backward computes the rest again: less memory, the same bits, about a third
   /// more time.
   bool checkpoint_layers = false;
+  /// See AcceleratorOptions; asks for clip_norm 0.
+  bool update_in_backward = false;
 
   Precision precision = Precision::fp32;  ///< of the products, in training
   /// On a GPU: batches are filled up to a multiple of so many tokens by texts that no loss sees, and what

@@ -126,7 +126,8 @@ int main(int argc, char** argv) {
     print_error(error.what() +
                 std::string(wants_less
                                 ? ": --batch or --tokens, --max-length, --checkpoint-layers, "
-                                  "--state block8, --precision bf16 (minima memory counts what "
+                                  "--clip 0 --update-in-backward, --state block8, --precision bf16 "
+                                  "(minima memory counts what "
                                   "each saves)"
                                 : ""));
     return error.fault == minima::Fault::input ? 2 : 1;

@@ -137,6 +137,8 @@ struct MemoryVerb {
     check(state_table.empty() || (optimizers.empty() && !measure),
           "--state-table answers for one optimizer and measures nothing: leave --optimizers and "
           "--measure out");
+    check(!kind.update_in_backward || precision != "fp16",
+          "--update-in-backward with --precision fp16, which skips steps whole: take bf16 or fp32");
     check(!fits || *fits > 0, "memory: --fits is {} GB; it must be positive", fits.value_or(0));
     for (const std::string& spec : optimizers)
       check(std::ranges::count(optimizers, spec) == 1, "memory: '{}' is named twice", spec);
@@ -281,12 +283,13 @@ struct MemoryVerb {
         "\nstate elements: the values of all slots, and a step count for each tensor where the "
         "optimizer keeps one; 8-bit\n  state has a scale for each block beside them (the two code "
         "maps, 2,048 bytes in all, are not counted)\n"
-        "momentum: what a first moment takes of the state, in % of AdamW's\n"
-        "gradients: fp32; of the embeddings only the rows that the batch looks up, if no token "
+        "momentum: numbers that a first moment keeps, of whatever size, in % of AdamW's\n"
+        "gradients: {}; of the embeddings only the rows that the batch looks up, if no token "
         "occurs twice (dense: {} {})\n"
         "peak: of one training step, in which activations go while gradients come{}{}\n"
         "{}: the peak and, from the end of the first epoch on, the best weights, which training "
         "keeps: {} {} more. On a GPU\n  ops hold up to {} {} more for the moment\n",
+        kind.update_in_backward ? "fp32, those that wait for their update in backward" : "fp32",
         size(4 * step.trained_count), size.name(),
         kind.checkpoint_layers ? ", and a block's activations come back for it" : "",
         kind.precision == DType::f32 ? "" : ", and a product's operands are fp32 for the moment",
@@ -401,6 +404,8 @@ void add_memory(CLI::App& app) {
   verb.add_option("--tokens", o.tokens, "tokens of a batch, instead of --batch");
   verb.add_flag("--checkpoint-layers", o.kind.checkpoint_layers,
                 "as in train: each block keeps its input alone");
+  verb.add_flag("--update-in-backward", o.kind.update_in_backward,
+                "as in train: gradients are used as backward makes them");
   verb.add_option("--freeze", o.freeze, "as in train: parts of names: embeddings,layer.0");
   verb.add_option("--precision", o.precision, "as in train: of the products in a step")
       ->check(CLI::IsMember({"fp32", "tf32", "bf16", "fp16"}))

@@ -295,6 +295,9 @@ void TrainingVerbOptions::add_to(CLI::App& verb, Texts texts) {
   }
   verb.add_flag("--checkpoint-layers", training.checkpoint_layers,
                 "keep each block's input alone and compute the rest again: less memory, more time");
+  verb.add_flag("--update-in-backward", training.update_in_backward,
+                "step each weight when backward has its gradient: the same bits, less memory; with "
+                "--clip 0, on the cpu");
   verb.add_flag("--lazy-rows", lazy_rows,
                 "move only the rows of an embedding that the batch has looked up");
   verb.add_option("--evaluate-every", training.evaluate_every,

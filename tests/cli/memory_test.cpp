@@ -67,6 +67,14 @@ TEST_CASE("memory answers from sizes alone, and its measurement agrees") {
   const Json halved = parse_json(narrow.out, "--precision");
   CHECK(halved["activation_bytes"] < measurement["activation_bytes"]);
   CHECK(halved["optimizers"][0]["peak_bytes"] == halved["optimizers"][0]["measured"]["peak_bytes"]);
+  const Answer updating = shell.minima(
+      "memory --measure --json --update-in-backward --model tiny --dim 256 --batch 1 --length 4 "
+      "--optimizers adafactor --threads 1");
+  CAPTURE(updating.err);
+  REQUIRE(updating.code == 0);
+  const Json fewer = parse_json(updating.out, "--update-in-backward");
+  CHECK(fewer["gradient_bytes"] < 3 << 20);
+  CHECK(fewer["gradient_bytes"] == fewer["optimizers"][0]["measured"]["gradient_bytes"]);
   const Answer small = shell.minima(
       "memory --model tiny --dim 16 --hidden 16 --vocabulary 500 --length 16 --optimizers "
       "adafactor");
@@ -106,6 +114,7 @@ TEST_CASE("memory refuses what it cannot count, in one line") {
   refused("--model heads.json", {"heads.json", "5 heads", "32"});
   refused("--model twice.json", {"twice.json", "'dim'", "twice"});
   refused("--dim 0", {"--dim is 0"});
+  refused("--update-in-backward --precision fp16", {"--update-in-backward", "fp16", "bf16"});
   refused("--dim 1000000", {"--dim is 1000000", "65536"});
   refused("--vocabulary 1", {"--vocabulary is 1"});
   refused("--labels -3", {"--labels is -3"});

@@ -60,6 +60,20 @@ TEST_CASE("a run is resumed by the program, with its own options and no others")
         read_file(shell.folder / "whole/final/optimizer.safetensors"));
 }
 
+TEST_CASE("a run goes on with its weights updated in backward, to the same bits") {
+  const Shell shell;
+  check_refused(shell, "train --update-in-backward", {"update-in-backward: ", "clip 0"});
+  const std::string run = std::string(kTiny) + " --batch 16 --clip 0 --optimizer adafactor";
+  REQUIRE(shell.minima("train" + run + " --out whole").code == 0);
+  REQUIRE(shell.minima("train" + run + " --save-every 10 --out run").code == 0);
+  std::filesystem::remove_all(shell.folder / "run/final");
+  const Answer resumed = shell.minima("train --resume run --update-in-backward");
+  CAPTURE(resumed.err);
+  REQUIRE(resumed.code == 0);
+  for (const char* file : {"final/model.safetensors", "final/optimizer.safetensors"})
+    CHECK(read_file(shell.folder / "run" / file) == read_file(shell.folder / "whole" / file));
+}
+
 TEST_CASE("a run has the same bits on processors with AVX2 and with AVX-512") {
   if (widest_vector_unit() != VectorUnit::avx512) {
     MESSAGE("skipped: this processor has no AVX-512");

@@ -107,6 +107,14 @@ void check_on_device(const std::function<Training(Device, const TrainingOptions&
 
 }  // namespace
 
+TEST_CASE("updates in backward are for the CPU") {
+  TrainingOptions options = steps(1);
+  options.update_in_backward = true;
+  options.clip_norm = 0;
+  CHECK_THROWS_WITH_AS(train(kDevice, options), doctest::Contains("this is for the cpu alone"),
+                       Error);
+}
+
 TEST_CASE("a training on the device has the losses of the CPU, and waits once in a step" *
           doctest::test_suite("many steps")) {
   for (const bool weighted : {false, true})

@@ -10,6 +10,7 @@
 #include "tests/support.hpp"
 #include "train/classification.hpp"
 #include "train/trainer.hpp"
+#include "train/update_in_backward.hpp"
 
 using namespace minima;
 using test::contains;
@@ -87,7 +88,12 @@ TEST_CASE("the peak of a step is exact for every kind of model and batch") {
                   {"adamw", {.checkpoint_layers = true, .freeze = {"embeddings", "layer.0"}}},
                   {"adamw", {.precision = DType::bf16, .freeze = {"embeddings", "layer"}}},
                   {"adafactor", {.freeze = {"bias", "classifier.weight", "LayerNorm"}}},
-                  {"adamw", {.checkpoint_layers = true, .precision = DType::f16}}}) {
+                  {"adamw", {.checkpoint_layers = true, .precision = DType::f16}},
+                  {"adamw", {.update_in_backward = true}},
+                  {"adafactor",
+                   {.checkpoint_layers = true,
+                   .update_in_backward = true,
+                   .freeze = {"embeddings"}}}}) {
               nn::EncoderConfig config = sizes;
               config.dropout = config.attention_dropout = config.classifier_dropout = rate;
               config.attention_output_dropout *= rate;
@@ -127,6 +133,30 @@ TEST_CASE("where the optimizer's temporaries make the peak, they are exact too")
     CHECK(predicted.peak_bytes == measure_step(config, batch, spec).peak_bytes);
   }
   set_threads(before);
+}
+
+TEST_CASE("with updates in backward few gradients wait, and the peak is exact or nearly so") {
+  nn::EncoderConfig config = small_config();
+  config.dim = 64;
+  config.hidden = 4096;  // a matrix of 1 MB is used at once
+  const BatchShape batch = BatchShape::of_texts(1, 2);
+  for (const bool checkpointed : {false, true})
+    for (const DType precision : {DType::f32, DType::bf16})
+      for (const std::string spec : {"adamw", "adafactor", "adapm", "came:state=block8"}) {
+        CAPTURE(checkpointed);
+        CAPTURE(dtype_name(precision));
+        CAPTURE(spec);
+        const StepKind kind{
+            .checkpoint_layers = checkpointed, .update_in_backward = true, .precision = precision};
+        const StepMemory step = predict_step(config, batch, kind);
+        const OptimizerMemory predicted = predict_optimizer(spec, step);
+        const MeasuredMemory measured = measure_step(config, batch, spec, kind);
+        for (const std::string& what : disagreements(step, predicted, measured)) FAIL_CHECK(what);
+        if (spec == "adamw") CHECK(predicted.peak_bytes == measured.peak_bytes);
+        CHECK(step.gradient_bytes < 2 * UpdateInBackward::kTogether);
+        CHECK(predicted.peak_bytes <
+              predict_optimizer(spec, predict_step(config, batch)).peak_bytes);
+      }
 }
 
 TEST_CASE("the trainer's step peaks where it is predicted") {
