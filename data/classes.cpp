@@ -9,21 +9,19 @@
 namespace minima {
 namespace {
 
-/// In lower case, without the blanks around it.
-std::string without_case_and_blanks(std::string_view label) {
-  std::string text;
-  std::size_t last = 0;  // where what is no blank ends
-  while (!label.empty()) {
-    const auto [point, bytes, valid] = decode_utf8(label);
-    label.remove_prefix(static_cast<std::size_t>(bytes));
-    const u8 properties = unicode::properties()[point];
-    const bool is_blank = properties & unicode::space;
-    if (is_blank && text.empty()) continue;
-    append_utf8(text, properties & unicode::uppercase ? unicode::lower(point) : point);
-    if (!is_blank) last = text.size();
+/// Without the blanks around it.
+std::string_view trimmed(std::string_view text) {
+  std::size_t first = std::string_view::npos, last = 0, at = 0;  // of what is no blank
+  while (at < text.size()) {
+    const auto [point, bytes, valid] = decode_utf8(text.substr(at));
+    const std::size_t end = at + static_cast<std::size_t>(bytes);
+    if (!(unicode::properties()[point] & unicode::space)) {
+      first = std::min(first, at);
+      last = end;
+    }
+    at = end;
   }
-  text.resize(last);
-  return text;
+  return last == 0 ? "" : text.substr(first, last - first);
 }
 
 }  // namespace
@@ -43,7 +41,8 @@ std::optional<i64> class_of(const std::string& label, const std::vector<std::str
 std::string alike_labels(const std::vector<std::string>& labels) {
   std::map<std::string, std::vector<std::string>> alike;
   for (const std::string& label : labels)
-    alike[without_case_and_blanks(label)].push_back(fmt::format("'{}'", shown(label)));
+    alike[std::string(trimmed(unicode::folded(label)))].push_back(
+        fmt::format("'{}'", shown(label)));
   std::vector<std::string> groups;
   for (const auto& [text, forms] : alike)
     if (forms.size() > 1) groups.push_back(fmt::format("{}", fmt::join(forms, " / ")));

@@ -23,7 +23,7 @@ constexpr std::size_t kMostLabels = 10'000;
 /// where neither exists. Where a name is a number itself, only names count.
 std::optional<i64> class_of(const std::string& label, const std::vector<std::string>& names);
 
-/// Labels that differ in blanks around them or in letter case alone, "'a' / 'A ', 'b' / ' b'"; empty where none do.
+/// Labels that look alike but for blanks around them and letter case, "'a' / 'A ', 'b' / ' b'"; empty where none do.
 std::string alike_labels(const std::vector<std::string>& labels);
 
 class Classes {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "core/types.hpp"
 
@@ -35,5 +36,9 @@ void decompose(char32_t point, std::u32string& out);
 
 /// The canonical combining class of one that is `combining`.
 int combining_class(char32_t point);
+
+/// Not for the tokenizer: the text without differences of letter case, of Unicode's normal form and of characters that are
+/// not seen (a zero-width space), as the version of utf8proc knows them. Itself where it is not UTF-8.
+std::string folded(std::string_view text);
 
 }  // namespace minima::unicode

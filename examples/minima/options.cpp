@@ -128,7 +128,8 @@ std::pair<std::string_view, std::string_view> pair_of(const Lines& input) {
 void tell_of_alike_labels(const std::vector<std::string>& labels) {
   if (const std::string alike = alike_labels(labels); !alike.empty())
     print_note(
-        "note: labels that differ in blanks or letter case alone are classes of their own: {}\n",
+        "note: labels that look alike but for blanks and letter case are classes of their own: "
+        "{}\n",
         alike);
 }
 

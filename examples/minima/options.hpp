@@ -50,7 +50,7 @@ void tell_of_pairs(const TextClassifier& classifier, const std::string& model, b
 /// The two texts of a line, text<TAB>text. Throws BadRow for none or several tabs.
 std::pair<std::string_view, std::string_view> pair_of(const Lines& input);
 
-/// Says on standard error which labels differ in blanks or letter case alone.
+/// Says on standard error which labels look alike but for blanks and letter case.
 void tell_of_alike_labels(const std::vector<std::string>& labels);
 /// Says there where a vocabulary does not know many of the words that are to be learned from.
 void tell_of_unknown(const Task& task);

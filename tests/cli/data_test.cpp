@@ -49,7 +49,7 @@ TEST_CASE("data tells the classes, lengths and repeated texts of files and folde
   check_refused(shell, "data a.csv --text-column body", {"a.csv:1", "body", "--text-column"}, "");
 }
 
-TEST_CASE("data and train tell of labels that differ in blanks or case alone") {
+TEST_CASE("data and train tell of labels that look alike") {
   const Shell shell;
   std::string rows;
   for (int i = 0; i < 60; ++i)
@@ -60,8 +60,9 @@ TEST_CASE("data and train tell of labels that differ in blanks or case alone") {
     const Answer answer = shell.minima(verb);
     CAPTURE(answer.err);
     CHECK(answer.code == 0);
-    CHECK(answer.err.find("note: labels that differ in blanks or letter case alone are classes of "
-                          "their own: 'A ' / 'a'\n") != std::string::npos);
+    CHECK(answer.err.find(
+              "note: labels that look alike but for blanks and letter case are classes of "
+              "their own: 'A ' / 'a'\n") != std::string::npos);
   }
   std::filesystem::remove_all(shell.folder / "run");
 }

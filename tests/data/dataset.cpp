@@ -127,10 +127,13 @@ TEST_CASE("without labels.txt the classes are the training labels, numbers in th
   CHECK(load_dataset(folder.path(), 1).label_names == std::vector<std::string>{"-1", "9", "ham"});
 }
 
-TEST_CASE("labels that differ in blanks around them or in case alone are named") {
+TEST_CASE("labels that look alike but for blanks around them and case are named") {
   CHECK(alike_labels({" a", "A", "a", "a ", "b", "c d"}) == "' a' / 'A' / 'a' / 'a '");
   CHECK(alike_labels({"\u00C9t\u00E9", "\u00E9t\u00E9\u00A0", "X", "x"}) ==
         "'X' / 'x', '\u00C9t\u00E9' / '\u00E9t\u00E9\u00A0'");
+  // In another normal form, and with a zero-width space; what is not UTF-8 is itself.
+  CHECK(alike_labels({"\u00E9", "e\u0301", "no", "n\u200Bo", "a\xff", "A\xff"}) ==
+        "'no' / 'n\u200Bo', '\u00E9' / 'e\u0301'");
   CHECK(alike_labels({"a", "a b", "ab", "a-b", "1", "10", ""}).empty());
 }
 
