@@ -1,8 +1,8 @@
 #include "autograd/variable.hpp"
 
 #include <atomic>
-#include <optional>
 #include <queue>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "autograd/observer.hpp"
@@ -23,7 +23,6 @@ struct Node {
   Backward backward;
   Gradient gradient;  // what has come in so far
   Parameter* parameter = nullptr;
-  std::optional<u64> counted_by;  // of a parameter: the OnWholeGradient that has counted this use
   bool used = false;
 
   /// Frees what only this node holds one node after another: a long chain, left to the destructors
@@ -46,8 +45,36 @@ thread_local bool recording = true;
 thread_local bool finding = false;  ///< values that are not finite
 std::atomic<u64> next_number{0};
 thread_local const Observed::Observer* observer = nullptr;
-thread_local OnWholeGradient* on_whole_gradient = nullptr;
 thread_local Node* going_back = nullptr;  ///< whose backward is being called
+
+/// Of one backward with all that checkpoints go back through within it.
+struct WholeGradients {
+  explicit WholeGradients(const std::function<void(Parameter&)>& function);
+  ~WholeGradients();
+  /// Counts the uses in the graph below, each once.
+  void count(const Node& root) {
+    std::vector<const Node*> pending{&root};
+    std::unordered_set<const Node*> seen{&root};
+    while (!pending.empty()) {
+      const Node& node = *pending.back();
+      pending.pop_back();
+      if (node.parameter) ++uses[node.parameter];
+      for (const std::shared_ptr<Node>& input : node.inputs)
+        if (input && seen.insert(input.get()).second) pending.push_back(input.get());
+    }
+  }
+  void end_use(Parameter& parameter) {
+    if (--uses.at(&parameter) == 0) whole(parameter);
+  }
+
+  const std::function<void(Parameter&)>& whole;
+  std::unordered_map<const Parameter*, i64> uses;
+  WholeGradients* before;
+};
+thread_local WholeGradients* whole_gradients = nullptr;
+WholeGradients::WholeGradients(const std::function<void(Parameter&)>& function)
+    : whole(function), before(std::exchange(whole_gradients, this)) {}
+WholeGradients::~WholeGradients() { whole_gradients = before; }
 
 /// Another node for as long as this lives.
 struct GoingBack {
@@ -95,12 +122,6 @@ bool observed() { return observer || finding; }
 FindNonFinite::FindNonFinite() : before_(std::exchange(finding, true)) {}
 FindNonFinite::~FindNonFinite() { finding = before_; }
 
-OnWholeGradient::OnWholeGradient(std::function<void(Parameter&)> whole)
-    : number_(next_number++),
-      whole_(std::move(whole)),
-      before_(std::exchange(on_whole_gradient, this)) {}
-OnWholeGradient::~OnWholeGradient() { on_whole_gradient = before_; }
-
 GradMode::GradMode(bool records) : before_(std::exchange(recording, records)) {}
 GradMode::~GradMode() { recording = before_; }
 bool grad_enabled() { return recording; }
@@ -130,9 +151,6 @@ Variable::Variable(Parameter& parameter) : Variable(parameter.value) {
   node_->dtype = given_;
   node_->device = given().device();
   node_->parameter = &parameter;
-  if (!on_whole_gradient) return;
-  on_whole_gradient->add_use(parameter);
-  node_->counted_by = on_whole_gradient->number_;
 }
 
 Tensor gradient_so_far(std::size_t i, DType type) {
@@ -182,6 +200,7 @@ void Variable::backward(const Tensor& dy) const {
   check(dy.device() == node_->device, "backward: the gradient lies on {}, the value on {}",
         to_string(dy.device()), to_string(node_->device));
 
+  if (whole_gradients) whole_gradients->count(*node_);
   const auto earlier = [](const std::shared_ptr<Node>& a, const std::shared_ptr<Node>& b) {
     return a->number < b->number;
   };
@@ -198,8 +217,7 @@ void Variable::backward(const Tensor& dy) const {
       if (gradient.kind() == Gradient::Kind::dense) gradient = gradient.values().to(node->dtype);
       needing_memory([&] { node->parameter->gradient.add(std::move(gradient)); },
                      "the gradient of '{}'", node->parameter->name);
-      if (on_whole_gradient && node->counted_by == on_whole_gradient->number_)
-        on_whole_gradient->end_use(*node->parameter);
+      if (whole_gradients) whole_gradients->end_use(*node->parameter);
       continue;
     }
     check(!node->used, "backward: the graph below '{}' was already used; compute the value again",
@@ -241,6 +259,11 @@ void Variable::backward(const Tensor& dy) const {
     observe(OpEvent::Kind::gradients, node->op, node->shape, node->inputs, shape_of);
     node->inputs.clear();
   }
+}
+
+void Variable::backward(const Tensor& dy, const std::function<void(Parameter&)>& whole) const {
+  const WholeGradients counted(whole);
+  backward(dy);
 }
 
 }  // namespace minima

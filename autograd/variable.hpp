@@ -15,7 +15,6 @@
 #include <functional>
 #include <memory>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "autograd/ops.hpp"
@@ -65,6 +64,12 @@ class Variable {
   /// The same for a value of any shape, given the gradient `dy` that comes in, of its shape and on its device. Throws Error
   /// also where an op on the way gives a gradient of another shape than its input, or on another device.
   void backward(const Tensor& dy) const;
+  /// The same, and calls `whole` for each parameter as soon as its gradient is whole: when every use of it in the graph has
+  /// given its share. No op of the graph reads its value any more, so `whole` may change value and gradient
+  /// (train/update_in_backward.hpp); a tensor that was taken from it beside the graph (`w.value`, for a stopped gradient) is
+  /// changed with it. What a checkpoint (autograd/checkpoint.hpp) computes is in the graph when backward comes to it: a
+  /// parameter that it shares with later ops is whole twice, and its own leaf, which is nobody else's, once.
+  void backward(const Tensor& dy, const std::function<void(Parameter&)>& whole) const;
 
  private:
   friend Variable record(OpName, Tensor, std::vector<Variable>, Backward, Tensor);
@@ -110,30 +115,6 @@ struct EnableGrad : GradMode {
 
 /// Whether functions record on this thread.
 bool grad_enabled();
-
-/// While one lives, backward on this thread calls `whole` for each parameter as soon as its gradient is whole: when every
-/// use of it that was recorded since then has given its share. None of them reads its value any more, so `whole` may change
-/// value and gradient (train/update_in_backward.hpp does). What a checkpoint (autograd/checkpoint.hpp) does is recorded when
-/// backward comes to it: a parameter that it shares with later ops is whole twice.
-class OnWholeGradient {
- public:
-  explicit OnWholeGradient(std::function<void(Parameter&)> whole);
-  ~OnWholeGradient();
-  OnWholeGradient(const OnWholeGradient&) = delete;
-  OnWholeGradient& operator=(const OnWholeGradient&) = delete;
-
- private:
-  friend class Variable;
-  void add_use(const Parameter& parameter) { ++uses_[&parameter]; }
-  void end_use(Parameter& parameter) {
-    if (--uses_.at(&parameter) == 0) whole_(parameter);
-  }
-
-  const u64 number_;
-  std::function<void(Parameter&)> whole_;
-  std::unordered_map<const Parameter*, i64> uses_;  ///< that have not given their share
-  OnWholeGradient* before_;
-};
 
 /// While one lives, the thread looks at every value and every gradient that an op makes, and throws Error (run time) at
 /// the first that is not finite, naming the op or the parameter: to find where a NaN came from, by doing the step once more.

@@ -14,11 +14,15 @@ class LayerNorm : public Module {
       : weight(param("weight", {d}, Init::ones())),
         bias(param("bias", {d}, Init::zeros())),
         eps(eps) {}
-  Variable operator()(const Variable& x) const { return layer_norm(x, weight, bias, eps); }
+  Variable operator()(const Variable& x) const {
+    const Variable gamma(weight), beta(bias);  // in this order (see Linear::weights)
+    return layer_norm(x, gamma, beta, eps);
+  }
   /// Of residual + dropout(x), in one pass.   x, residual [R, d], whose rows are `rows`.
   Variable operator()(const Variable& x, const Variable& residual,
                       const ops::DropoutSite& dropout = {}, const PackedRows& rows = {}) const {
-    return residual_norm(x, residual, weight, bias, eps, dropout, rows.row_example, rows.positions);
+    const Variable gamma(weight), beta(bias);
+    return residual_norm(x, residual, gamma, beta, eps, dropout, rows.row_example, rows.positions);
   }
   Parameter &weight, &bias;
   double eps;

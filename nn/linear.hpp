@@ -11,8 +11,12 @@ class Linear : public Module {
   Linear(i64 in, i64 out, double deviation)
       : weight(param("weight", {out, in}, Init::normal(deviation))),
         bias(param("bias", {out}, Init::zeros())) {}
-  Variable operator()(const Variable& x) const { return linear(x, weight, bias); }
-  LinearWeights weights() const { return {weight, bias}; }  ///< for ops of several layers
+  Variable operator()(const Variable& x) const {
+    const LinearWeights own = weights();
+    return linear(x, own.w, own.b);
+  }
+  /// For ops of several layers. One after the other, as arguments of a call are not: backward comes to them in that order.
+  LinearWeights weights() const { return {weight, bias}; }
   Parameter &weight, &bias;
 };
 

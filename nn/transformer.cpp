@@ -29,7 +29,6 @@ Variable MultiHeadAttention::operator()(const Variable& x, const Variable& askin
                                         const Pass& pass) const {
   const ops::AttentionRows who{query_rows.offsets, query_rows.positions, rows.offsets,
                                rows.example_id};
-  // One after the other, as arguments of a call are not: backward comes to them in that order.
   const LinearWeights q = q_lin.weights(), k = k_lin.weights(), v = v_lin.weights();
   return out_lin(projected_attention(x, asking, q, k, v, who, heads, dropout.site(pass)));
 }

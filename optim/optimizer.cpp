@@ -302,8 +302,7 @@ StepReport Optimizer::step(const StepOptions& options) {
   for (std::size_t i = 0; i < impl.entries.size(); ++i) {
     const Impl::Entry& entry = impl.entries[i];
     if (!entry.parameter->trainable || !entry.parameter->gradient) continue;
-    if (!options.only.empty() &&
-        std::ranges::find(options.only, entry.parameter) == options.only.end())
+    if (options.only && std::ranges::find(*options.only, entry.parameter) == options.only->end())
       continue;
     groups[entry.group].views.push_back(impl.view(i, options));
   }

@@ -48,8 +48,8 @@ struct StepOptions {
   /// Fills in StepReport::tensors, parameter by parameter, with a copy of the one at hand: slower, and
   /// of the same bits. Waits for a GPU.
   bool watch = false;
-  /// Of the optimizer's parameters only these; empty: all of them.
-  std::span<Parameter* const> only = {};
+  /// Of the optimizer's parameters these alone.
+  std::optional<std::span<Parameter* const>> only = {};
   /// Looks on while this parameter is changed. On the CPU alone.
   const Parameter* probed = nullptr;
   Probe* probe = nullptr;

@@ -96,7 +96,7 @@ void Accelerator::prepare(std::vector<Parameter*> parameters, Optimizer& optimiz
           "accelerator: the optimizer has '{}', which is not among the parameters: its gradient "
           "would never be cleared",
           own.name);
-  if (options_.update_in_backward) UpdateInBackward(optimizer, parameters, {});  // refuses a GPU
+  if (options_.update_in_backward) check_update_in_backward(parameters);
   parameters_ = std::move(parameters);
   batches_ = std::move(batches);
   total_ = schedule_.total = steps;
@@ -130,12 +130,6 @@ bool Accelerator::next() {
     step_place_ = place_;
   }
   if (options_.precision == Precision::tf32 && !tf32_) tf32_.emplace();
-  if (options_.update_in_backward)
-    update_.emplace(*optimizer_, parameters_,
-                    StepOptions{.lr_factor = lr_factor(),
-                                .clip_norm = clip_norm_,
-                                .clip_value = clip_value_,
-                                .watch = watches()});
   indices_ = batches_now_[place_++];
   heard_ = false;
   more_ = !epoch_ended() && static_cast<i64>(place_ - step_place_) < options_.accumulate;
@@ -155,11 +149,25 @@ void Accelerator::backward(const Variable& loss, double weight, i64 tokens) {
   const bool here = device == Device{};
   const double sum = here ? without_sign_of_nan(loss_ + weight * loss.value().item()) : loss_;
   const bool bad = bad_ || !std::isfinite(sum);
-  check(!update_ || update_->updated().empty(),
-        "accelerator: backward() ended half way and has updated weights; resume from a checkpoint");
-  if (!bad)
-    loss.backward(Tensor::full(loss.shape(), static_cast<float>(scale_ * weight / first),
-                               DType::f32, device));
+  check(!torn_,
+        "accelerator: a backward() ended half way, and may have updated a part of the weights; "
+        "resume "
+        "from a checkpoint");
+  if (!bad) {
+    const Tensor dy =
+        Tensor::full(loss.shape(), static_cast<float>(scale_ * weight / first), DType::f32, device);
+    if (options_.update_in_backward) {
+      torn_ = true;
+      updated_ = update_in_backward(loss, dy, *optimizer_, parameters_,
+                                    {.lr_factor = lr_factor(),
+                                     .clip_norm = clip_norm_,
+                                     .clip_value = clip_value_,
+                                     .watch = watches()});
+      torn_ = false;
+    } else {
+      loss.backward(dy);
+    }
+  }
   // Only now: what backward refuses can be called anew.
   heard_ = true;
   first_weight_ = first, weight_ += weight;
@@ -170,17 +178,20 @@ void Accelerator::backward(const Variable& loss, double weight, i64 tokens) {
         loss.value().to(DType::f64), Tensor::full(loss.shape(), weight, DType::f64, device));
     loss_there_ = loss_there_.defined() ? ops::binary<ops::Add>(loss_there_, share) : share;
   }
-  if (bad_) update_.reset();
   if (bad_ && options_.non_finite == NonFinite::stop) refuse_bad_loss(step_ + 1);
+}
+
+void Accelerator::refuse_after_update(const char* what) const {
+  check(!updated_, "accelerator: with update_in_backward backward() takes the step; {} before it",
+        what);
 }
 
 void Accelerator::clip(double norm, double value) {
   check(
       !options_.update_in_backward || norm == 0,
-      "update-in-backward: the gradient's norm is known when every weight is changed; clip 0, and "
-      "clip-value where it must be cut");
-  check(!options_.update_in_backward || !heard_ || weight_ == 0,
-        "accelerator: with update_in_backward clip() comes before backward(), which does the step");
+      "update-in-backward: the gradient's norm is known only when every weight is changed; clip 0, "
+      "and clip-value where it must be cut");
+  refuse_after_update("clip()");
   clip_norm_ = norm, clip_value_ = value;
 }
 
@@ -211,10 +222,9 @@ StepRecord Accelerator::step() {
   const double lr_factor = this->lr_factor();
   StepReport report;
   std::set<const Parameter*> updated;
-  if (update_) {
-    report = update_->finish();
-    updated = update_->updated();
-    update_.reset();
+  if (updated_) {
+    report = std::move(updated_->report);
+    updated = std::move(updated_->parameters);
   } else if (!bad_) {
     report = optimizer_->step({.lr_factor = lr_factor,
                                .clip_norm = clip_norm_,
@@ -280,6 +290,7 @@ StepRecord Accelerator::step() {
                     scale};
   if (!report.skipped) loss_sum_ += loss_, weight_sum_ += weight_;
   bad_ = false;
+  updated_.reset();
   step_place_ = place_;
   weight_ = loss_ = 0;
   texts_ = tokens_ = 0;
@@ -292,6 +303,7 @@ StepRecord Accelerator::step() {
 }
 
 EvaluationRecord Accelerator::observe(const Evaluation& evaluation) {
+  refuse_after_update("observe()");
   if (schedule_.kind == "plateau")
     plateau_.step(schedule_.plateau.mode == ReduceOnPlateau::Mode::min ? evaluation.loss
                                                                        : evaluation.accuracy());
@@ -341,6 +353,7 @@ void Accelerator::write(const Json& line) {
 }
 
 SwitchRecord Accelerator::change_optimizer(Optimizer next, std::string spec) {
+  refuse_after_update("change_optimizer()");
   if (spec.empty()) spec = next.name();
   SwitchRecord record{step_, optimizer_->name(), std::move(spec), 0,
                       convert_state(*optimizer_, next)};
@@ -358,7 +371,7 @@ std::string Accelerator::origin_of_non_finite() const {
   for (const Parameter* parameter : parameters_)
     if (const i64 at = ops::first_non_finite(parameter->value); at >= 0)
       return fmt::format(": the weight '{}' is not finite at element {}", parameter->name, at);
-  if (explain_non_finite)
+  if (explain_non_finite && !updated_)  // else it would look at weights of which a part is changed
     if (const std::string found = explain_non_finite(); !found.empty()) return ": " + found;
   for (const Parameter* parameter : parameters_)
     if (parameter->gradient && ops::first_non_finite(parameter->gradient.values()) >= 0)
@@ -493,7 +506,8 @@ void Accelerator::restore(const Json& state) {
   skipped_in_row_ = skipped;
   loss_sum_ = state["loss_sum"].get<double>();
   weight_sum_ = state["weight_sum"].get<double>();
-  bad_ = false;
+  bad_ = torn_ = false;
+  updated_.reset();
   gradients_seen_ = step > 0;
   epoch_ = epoch;
   batches_now_.clear();  // of no epoch, before the first

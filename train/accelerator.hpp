@@ -84,7 +84,8 @@ struct AcceleratorOptions {
   bool checkpoint_layers = false;  ///< see nn::Pass
   Precision precision = Precision::fp32;
   /// Each parameter is stepped in backward, as soon as its gradient is whole (train/update_in_backward.hpp): the same bits
-  /// with less memory, for a step of one batch whose gradient is not clipped by its norm. On the CPU.
+  /// with less memory, for a step of one batch whose gradient is not clipped by its norm. On the CPU. Where a gradient is
+  /// not finite, or backward() throws, a part of the weights is changed: a checkpoint has them as they were before.
   bool update_in_backward = false;
 };
 
@@ -139,14 +140,14 @@ class Accelerator {
 
   /// Adds the gradient of a batch's mean loss over `weight` items; `tokens` are counted. Each next() is followed by one.
   /// Throws Error where none or a second one is due, for a weight that is not positive, a loss that is no single number, and
-  /// as Variable::backward does, after which it can be called anew; and (run time) when the loss is not finite and
+  /// as Variable::backward does, after which it can be called anew (but with options.update_in_backward); and (run time) when the loss is not finite and
   /// options.non_finite says stop; for a GPU, whose losses nobody waits for here, step() does.
   void backward(const Variable& loss, double weight = 1, i64 tokens = 0);
   /// Whether the step at hand has further batches.
   bool accumulate() const { return more_; }
   /// Cuts the step's gradient: its global norm to at most `norm`, each entry to ± `value`; 0: not. It holds for the steps
-  /// that follow too; step() throws for a negative one. With options.update_in_backward it throws Error for a norm, and where
-  /// it comes after backward().
+  /// that follow too; step() throws for a negative one. With options.update_in_backward it throws Error for a norm, and
+  /// between backward() and step().
   void clip(double norm, double value = 0);
   /// Changes the parameters and clears their gradients. Throws Error before all batches of the step had their backward(),
   /// and as Optimizer::step does; and (run time) when the gradient is not finite and
@@ -226,6 +227,8 @@ class Accelerator {
   void ring(const Alarm& alarm);
   double lr_factor() const;  ///< of the step at hand
   bool watches() const;      ///< whether that step is watched
+  /// Throws Error for `what` where backward() has taken the step at hand already.
+  void refuse_after_update(const char* what) const;
   /// Rings for a loss that is not finite, and throws Error (run time) when options.non_finite says stop.
   void refuse_bad_loss(i64 step);
   void write(const Json& line);  ///< into the log, where there is one
@@ -256,10 +259,11 @@ class Accelerator {
   Tensor loss_there_;  ///< on a GPU, until step() reads it
   i64 texts_ = 0, tokens_ = 0;
   double clip_norm_ = 0, clip_value_ = 0;
-  std::optional<ops::AllowTf32> tf32_;      ///< until step()
-  std::optional<UpdateInBackward> update_;  ///< from next() to step()
-  bool bad_ = false;                        ///< its loss is not finite
-  bool gradients_seen_ = false;             ///< by Alarm::Of::no_gradient
+  std::optional<ops::AllowTf32> tf32_;        ///< until step()
+  std::optional<UpdatedInBackward> updated_;  ///< the step at hand, which backward() has taken
+  bool torn_ = false;  ///< backward() did not come to its end, and took a part of the step
+  bool bad_ = false;   ///< its loss is not finite
+  bool gradients_seen_ = false;  ///< by Alarm::Of::no_gradient
 
   double scale_ = 1;                         ///< of the loss in backward
   i64 good_steps_ = 0, skipped_in_row_ = 0;  ///< with a scale that may rise; by now

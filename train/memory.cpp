@@ -34,25 +34,37 @@ i64 temporary_bytes(const Shape& shape, const std::vector<const PlannedSlot*>& s
   return 4 * shape.size() + std::max(column_sums, 4 * rank * (3 * m + n + 2 * rank));
 }
 
-/// Parameters below 4 Mi elements are stepped at the same time, one for each thread; larger ones alone, and in backward those
-/// that do not wait for others.
+/// Of an optimizer that works on some parameters, as detail::step_matrices (optim/engine/engine.cpp) goes through them: from
+/// the largest on, side by side while their temporaries are no larger than the largest of them, one for each thread; those of
+/// 4 Mi elements alone.
 i64 temporary_bytes(const StatePlan& plan, const std::vector<ParameterShape>& parameters,
-                    bool in_backward) {
-  const i64 alone = in_backward ? UpdateInBackward::kTogether / 4 : i64{4} << 20;
+                    const std::vector<std::size_t>& places) {
   std::map<std::string, std::vector<const PlannedSlot*>> slots;
   for (const PlannedSlot& slot : plan.slots) slots[slot.parameter].push_back(&slot);
-  i64 largest = 0;
-  std::vector<i64> together;
-  for (const auto& [name, shape] : parameters) {
-    const i64 bytes = temporary_bytes(shape, slots[name]);
-    if (shape.size() >= alone)
-      largest = std::max(largest, bytes);
-    else
-      together.push_back(bytes);
+  struct Task {
+    i64 size, bytes;
+  };
+  std::vector<Task> tasks;
+  for (const std::size_t place : places) {
+    const auto& [name, shape] = parameters[place];
+    tasks.push_back({shape.size(), temporary_bytes(shape, slots[name])});
   }
-  std::ranges::sort(together, std::greater());
-  together.resize(std::min(together.size(), static_cast<std::size_t>(threads())));
-  return std::max(largest, std::accumulate(together.begin(), together.end(), i64{0}));
+  std::ranges::stable_sort(tasks, std::greater(), &Task::size);
+  const i64 allowed = tasks.empty() ? 0 : 4 * tasks.front().size;
+  i64 most = 0;
+  for (auto first = tasks.begin(), last = first; first != tasks.end(); first = last) {
+    std::vector<i64> together;
+    i64 taken = 0;
+    for (; last != tasks.end() && (last == first || first->size < i64{4} << 20); ++last) {
+      if (last != first && taken + last->bytes > allowed) break;
+      taken += last->bytes;
+      together.push_back(last->bytes);
+    }
+    std::ranges::sort(together, std::greater());
+    together.resize(std::min(together.size(), static_cast<std::size_t>(threads())));
+    most = std::max(most, std::accumulate(together.begin(), together.end(), i64{0}));
+  }
+  return most;
 }
 
 /// Texts of that shape: every token occurs as rarely as the vocabulary allows.
@@ -88,11 +100,15 @@ OptimizerMemory predict_optimizer(const std::string& spec, const StepMemory& ste
   result.state = plan_state(spec, step.trained);
   for (const PlannedSlot& slot : result.state.slots)
     if (kMomentum.contains(slot.slot)) result.momentum += slot.elements();
-  result.temporary_bytes = temporary_bytes(result.state, step.trained, step.update_in_backward);
+  i64 most = step.working_peak;
+  for (const UpdateMemory& update : step.updates) {
+    const i64 temporary = temporary_bytes(result.state, step.trained, update.trained);
+    result.temporary_bytes = std::max(result.temporary_bytes, temporary);
+    most = std::max(most, update.bytes + temporary);
+  }
   const i64 state = result.state.bytes();
   result.sum_bytes = step.parameter_bytes + step.gradient_bytes + state + step.activation_bytes;
-  result.peak_bytes = step.parameter_bytes + state +
-                      std::max(step.working_peak, step.left_for_update + result.temporary_bytes);
+  result.peak_bytes = step.parameter_bytes + state + most;
   return result;
 }
 
@@ -125,15 +141,13 @@ MeasuredMemory measure_step(const nn::EncoderConfig& config, const BatchShape& s
                       .step = 1,
                       .checkpoint_layers = kind.checkpoint_layers,
                       .precision = kind.precision};
-  std::optional<UpdateInBackward> update;
-  if (kind.update_in_backward) update.emplace(optimizer, trained, StepOptions{});
   const Variable loss = cross_entropy(model(batch, pass), batch.labels);
   measured.activation_bytes = grown();
-  loss.backward();
-  if (update) {
-    update->finish();
-    measured.gradient_bytes = update->most_bytes();
+  if (kind.update_in_backward) {
+    measured.gradient_bytes =
+        update_in_backward(loss, Tensor::scalar(1), optimizer, trained, {}).most_bytes;
   } else {
+    loss.backward();
     for (const Parameter* parameter : trained)
       measured.gradient_bytes += parameter->gradient.bytes();
     optimizer.step({.clip_norm = 1, .measure_norm = true, .skip_non_finite = true});

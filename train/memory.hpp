@@ -59,10 +59,16 @@ struct Activation {
   i64 bytes = 0;
 };
 
+/// What lives while the optimizer works on some of the parameters.
+struct UpdateMemory {
+  i64 bytes;  ///< batch, loss, gradients, and in backward activations
+  std::vector<std::size_t>
+      trained;  ///< those parameters, by their places among StepMemory::trained
+};
+
 /// What a training step holds, whatever the optimizer. Bytes.
 struct StepMemory {
   BatchShape batch;
-  bool update_in_backward = false;
   std::vector<ParameterShape> parameters;  ///< of the model, in its order
   std::vector<ParameterShape> trained;     ///< those that are not frozen; of them there is state
   i64 parameter_count = 0, trained_count = 0;
@@ -74,14 +80,13 @@ struct StepMemory {
   /// Dense, but of embeddings only the rows that the batch looks up; with update_in_backward the most that wait at once.
   i64 gradient_bytes = 0;
   i64 working_peak = 0;  ///< the most of batch, activations, gradients and temporaries at once
-  i64 left_for_update =
-      0;  ///< batch, loss and gradients: what lives, at most, while the optimizer works
+  std::vector<UpdateMemory> updates;  ///< one, or with update_in_backward some
 };
 
 /// How the step is done.
 struct StepKind {
   bool checkpoint_layers = false;        ///< see nn::Pass
-  bool update_in_backward = false;       ///< see UpdateInBackward
+  bool update_in_backward = false;       ///< see train/update_in_backward.hpp
   DType precision = DType::f32;          ///< of products
   std::vector<std::string> freeze = {};  ///< see freeze, train/finetuning.hpp
 };

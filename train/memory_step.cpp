@@ -1,5 +1,6 @@
 /// predict_step: a step is run on sizes. Each op and layer is written as its original is, with the same lifetimes.
 #include <algorithm>
+#include <numeric>
 #include <optional>
 
 #include "train/finetuning.hpp"
@@ -17,9 +18,9 @@ class Model {
   Model(const nn::EncoderConfig& config, const BatchShape& batch, const StepKind& kind)
       : config_(config), batch_(batch), kind_(kind) {}
 
-  /// Whether its weight and its bias train.
+  /// The places of weight and bias among the parameters that train, from 1; 0: it is frozen.
   struct Trained {
-    bool weight, bias;
+    std::size_t weight, bias;
   };
   struct Linear : Trained {
     i64 in, out;
@@ -132,7 +133,7 @@ class Model {
   struct WeightGradients {
     Tensor w, b;
   };
-  WeightGradients weight_gradients(i64 rows, i64 in, i64 out, Trained of = {true, true}) {
+  WeightGradients weight_gradients(i64 rows, i64 in, i64 out, Trained of = {1, 1}) {
     if (!of.weight && !of.bias) return {};
     const Tensor dy = widened(rows * out), x = of.weight ? widened(rows * in) : nullptr;
     Tensor dw = of.weight ? tape.allocate(out * in) : nullptr;
@@ -141,18 +142,18 @@ class Model {
 
   // ---- nn: layers
 
-  /// Notes the parameter; whether it trains.
-  bool add_parameter(const std::string& name, const Shape& shape) {
+  /// Notes the parameter; its place as in Trained.
+  std::size_t add_parameter(const std::string& name, const Shape& shape) {
     parameters.push_back({name, shape});
-    const bool trains = !freezes(kind_.freeze, name);
-    if (trains) trained.push_back(parameters.back());
-    return trains;
+    if (freezes(kind_.freeze, name)) return 0;
+    trained.push_back(parameters.back());
+    return trained.size();
   }
-  std::size_t leaf(bool trains) { return trains ? tape.leaf() : kNoNode; }
+  std::size_t leaf(std::size_t place) { return place ? tape.leaf(place - 1) : kNoNode; }
 
   Linear linear(const std::string& path, i64 in, i64 out, const char* name) {
-    const bool weight = add_parameter(path + ".weight", {out, in}),
-               bias = add_parameter(path + ".bias", {out});
+    const std::size_t weight = add_parameter(path + ".weight", {out, in}),
+                      bias = add_parameter(path + ".bias", {out});
     return {{weight, bias}, in, out, name};
   }
   /// `input`: its name among the activations.
@@ -170,7 +171,7 @@ class Model {
   }
 
   Trained norm(const std::string& path) {
-    const bool weight = add_parameter(path + ".weight", {config_.dim});
+    const std::size_t weight = add_parameter(path + ".weight", {config_.dim});
     return {weight, add_parameter(path + ".bias", {config_.dim})};
   }
   Variable apply_norm(Trained norm, const Variable& x, const char* name) {
@@ -301,11 +302,9 @@ class Model {
           // Weights and biases of a product; several of them are views of one tensor.
           const auto weights = [&](std::size_t first, i64 rows_in, i64 count) {
             const Tensor dy = widened(rows_in * count * d), x = widened(rows_in * d);
-            for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i)
-              grads[first + 2 * i] = tape.allocate(d * d);
-            const Tensor partial = tape.allocate(std::max<i64>((rows_in + 63) / 64, 1) * count * d);
-            for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i)
-              grads[first + 2 * i + 1] = tape.allocate(d);
+            const Tensor dw = tape.allocate(count * d * d), db = column_sums(rows_in, count * d);
+            for (std::size_t i = first; i < first + 2 * static_cast<std::size_t>(count); i += 2)
+              grads[i] = tape.part(dw, d * d), grads[i + 1] = tape.part(db, d);
           };
           if (from_asking) {
             weights(2, asked, 1);
@@ -319,9 +318,9 @@ class Model {
   }
 
   /// `looked_up`: how many rows of the table get a gradient, each with its id.
-  Variable embedding(bool trains, i64 looked_up, const Tensor& ids = nullptr) {
+  Variable embedding(std::size_t place, i64 looked_up, const Tensor& ids = nullptr) {
     const i64 d = config_.dim;
-    return tape.record(tape.allocate(batch_.tokens * d), batch_.tokens, d, {leaf(trains)},
+    return tape.record(tape.allocate(batch_.tokens * d), batch_.tokens, d, {leaf(place)},
                        [this, looked_up, d, ids](const Tensor&) {
                          return Grads{tape.allocate(looked_up * (d + 2))};  // an id is two floats
                        });
@@ -335,9 +334,10 @@ class Model {
     const auto table = [&](const char* name, i64 size) {
       return add_parameter(path + name, {size, config_.dim});
     };
-    const bool words = table("word_embeddings.weight", config_.vocabulary),
-               positions = table("position_embeddings.weight", config_.positions),
-               types = typed && table("token_type_embeddings.weight", config_.token_types);
+    const std::size_t words = table("word_embeddings.weight", config_.vocabulary),
+                      positions = table("position_embeddings.weight", config_.positions),
+                      types =
+                          typed ? table("token_type_embeddings.weight", config_.token_types) : 0;
     const Trained layer_norm = norm(path + "LayerNorm");
     Variable sum = add(embedding(words, std::min(batch_.tokens, config_.vocabulary - 1)),
                        embedding(positions, batch_.longest), "sum");  // [PAD] gets no gradient
@@ -464,7 +464,6 @@ StepMemory predict_step(const nn::EncoderConfig& config, const BatchShape& batch
   check_step(config, batch);
   StepMemory result;
   result.batch = batch;
-  result.update_in_backward = kind.update_in_backward;
   sizes::Model model(config, batch, kind);
   sizes::Allocator& allocator = model.tape.allocator;
   const sizes::Tensor inputs = model.tape.allocate(2 * batch.tokens + 3 * batch.texts + 1, "", 8);
@@ -485,15 +484,16 @@ StepMemory predict_step(const nn::EncoderConfig& config, const BatchShape& batch
           return activation.scope != "classifier";  // its tensors frame the others
         });
     result.activation_bytes = allocator.live - result.batch_bytes;
-    if (kind.update_in_backward) model.tape.together = UpdateInBackward::kTogether;
+    if (kind.update_in_backward) model.tape.together = kUpdatedTogether;
     model.tape.backward(loss, model.tape.allocate(1));
     if (kind.update_in_backward) {
       model.tape.update();
       result.gradient_bytes = model.tape.most_waiting;
-      result.left_for_update = model.tape.left_for_update;
+      result.updates = std::move(model.tape.updates);
     } else {
       result.gradient_bytes = model.tape.gradient_bytes();
-      result.left_for_update = allocator.live;
+      result.updates = {{allocator.live, std::vector<std::size_t>(model.trained.size())}};
+      std::iota(result.updates[0].trained.begin(), result.updates[0].trained.end(), 0);
     }
   }
   result.working_peak = allocator.peak;

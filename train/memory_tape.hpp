@@ -6,9 +6,10 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "core/types.hpp"
+#include "train/memory.hpp"
 
 namespace minima::sizes {
 
@@ -21,6 +22,8 @@ using Tensor = std::shared_ptr<const i64>;
 
 /// Of what needs no gradient.
 constexpr std::size_t kNoNode = static_cast<std::size_t>(-1);
+/// Of a leaf that is none of the model's.
+constexpr std::size_t kNoParameter = static_cast<std::size_t>(-1);
 
 /// A result [rows, columns] and the node that made it.
 struct Variable {
@@ -54,10 +57,14 @@ class Tape {
     return tensor;
   }
 
-  /// A parameter that trains; backward leaves its gradient in its node.
-  std::size_t leaf() {
-    nodes_.emplace_back();
+  /// A parameter that trains, by its place among those; backward leaves its gradient in its node.
+  std::size_t leaf(std::size_t parameter = kNoParameter) {
+    nodes_.emplace_back().parameter = parameter;
     return nodes_.size() - 1;
+  }
+  /// A part of another tensor, which it keeps alive.
+  static Tensor part(const Tensor& whole, i64 elements) {
+    return Tensor(new i64(4 * elements), [whole](const i64* size) { delete size; });
   }
   /// gradient_so_far(): where it is dense, of so many bytes, and nobody else's.
   Tensor gradient_so_far(std::size_t input, i64 bytes) {
@@ -72,7 +79,7 @@ class Tape {
     const auto none = [](std::size_t input) { return input == kNoNode; };
     if (!recording_ || std::ranges::all_of(inputs, none))
       return {std::move(value), rows, columns, kNoNode};
-    nodes_.push_back({std::move(inputs), std::move(backward), nullptr, *value});
+    nodes_.push_back({std::move(inputs), std::move(backward), nullptr, *value, kNoParameter});
     return {std::move(value), rows, columns, nodes_.size() - 1};
   }
 
@@ -98,7 +105,7 @@ class Tape {
     for (std::size_t n = nodes_.size(); n-- > (last ? *last + 1 : 0);) {
       Node& node = nodes_[n];
       if (!node.backward) {  // a parameter
-        if (together > 0) wait_for_update(std::exchange(node.gradient, nullptr));
+        if (together > 0 && node.gradient) wait_for_update(node);
         continue;
       }
       const Tensor gradient = std::exchange(node.gradient, nullptr);
@@ -112,17 +119,12 @@ class Tape {
     }
   }
 
-  /// UpdateInBackward.
-  void wait_for_update(Tensor gradient) {
-    if (!gradient) return;
-    waiting_bytes_ += *gradient;
-    waiting_.push_back(std::move(gradient));
-    most_waiting = std::max(most_waiting, waiting_bytes_);
-    if (waiting_bytes_ >= together) update();
-  }
+  /// The optimizer works on those whose gradients wait.
   void update() {
-    left_for_update = std::max(left_for_update, allocator.live);
-    waiting_.clear();
+    if (waiting_.empty()) return;
+    UpdateMemory& update = updates.emplace_back(UpdateMemory{allocator.live, {}});
+    for (const auto& [parameter, gradient] : std::exchange(waiting_, {}))
+      update.trained.push_back(parameter);
     waiting_bytes_ = 0;
   }
 
@@ -141,9 +143,9 @@ class Tape {
 
   Allocator allocator;
   std::string scope;
-  i64 together = 0;  ///< bytes of gradients that are used together in backward; 0: none is
-  i64 most_waiting = 0,
-      left_for_update = 0;  ///< bytes of gradients; of all, while an optimizer works
+  i64 together = 0;      ///< bytes of gradients that are used together in backward; 0: none is
+  i64 most_waiting = 0;  ///< bytes of gradients
+  std::vector<UpdateMemory> updates;
 
  private:
   struct Node {
@@ -151,13 +153,21 @@ class Tape {
     Backward backward;
     Tensor gradient;
     i64 bytes = 0;  ///< of the result; a gradient of another type is converted
+    std::size_t parameter = kNoParameter;
   };
   struct Named {
     std::string scope, name;
     std::weak_ptr<const i64> tensor;
   };
 
-  std::vector<Tensor> waiting_;
+  void wait_for_update(Node& node) {
+    waiting_bytes_ += *node.gradient;
+    most_waiting = std::max(most_waiting, waiting_bytes_);
+    waiting_.emplace_back(node.parameter, std::exchange(node.gradient, nullptr));
+    if (waiting_bytes_ >= together) update();
+  }
+
+  std::vector<std::pair<std::size_t, Tensor>> waiting_;  // parameters and their gradients
   i64 waiting_bytes_ = 0;
   std::deque<Node> nodes_;  // a checkpoint adds some while backward holds another
   std::vector<Named> named_;

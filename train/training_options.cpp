@@ -33,7 +33,7 @@ bool is_free(std::string option) {
 }
 
 void validate(const TrainingOptions& options) {
-  Accelerator{accelerator_options(options)}.clip(options.clip_norm);  // refuses its own
+  Accelerator accelerator(accelerator_options(options));  // refuses its own
   check(options.epochs > 0 && options.epochs <= kMostEpochs,
         "epochs is {}; it must lie between 1 and {}", options.epochs, kMostEpochs);
   check(options.steps >= 0 && options.steps <= i64{1} << 40,
@@ -42,6 +42,7 @@ void validate(const TrainingOptions& options) {
         "minutes is {}; it must be at least 0 (0: no limit)", options.minutes);
   check(options.clip_norm >= 0, "clip is {}; it must be at least 0 (0: not clipped)",
         options.clip_norm);
+  accelerator.clip(options.clip_norm);
   check(options.clip_value >= 0, "clip-value is {}; it must be at least 0 (0: not cut)",
         options.clip_value);
   check(options.evaluate_every >= 0,

@@ -5,69 +5,103 @@
 #include <map>
 
 namespace minima {
+namespace {
 
-UpdateInBackward::UpdateInBackward(Optimizer& optimizer, const std::vector<Parameter*>& parameters,
-                                   StepOptions options, i64 together)
-    : optimizer_(optimizer),
-      parameters_(parameters),
-      options_(std::move(options)),
-      together_(together),
-      on_whole_gradient_([this](Parameter& parameter) { take(parameter); }) {
-  check(
-      options_.clip_norm == 0,
-      "update in backward: the global norm is known when all gradients are; clip by value, or not");
-  for (const Parameter* parameter : parameters_)
+class Updates {
+ public:
+  Updates(Optimizer& optimizer, const std::vector<Parameter*>& parameters, StepOptions options,
+          i64 together)
+      : optimizer_(optimizer),
+        parameters_(parameters),
+        options_(std::move(options)),
+        together_(together) {
+    options_.measure_norm = options_.skip_non_finite = true;
+  }
+
+  /// Its gradient is whole.
+  void take(Parameter& parameter) {
+    if (std::ranges::find(parameters_, &parameter) == parameters_.end()) return;
+    refuse_second_gradient(parameter);
+    if (!parameter.gradient || std::ranges::find(waiting_, &parameter) != waiting_.end()) return;
+    waiting_.push_back(&parameter);
+    waiting_bytes_ += parameter.gradient.bytes();
+    result_.most_bytes = std::max(result_.most_bytes, waiting_bytes_);
+    if (waiting_bytes_ >= together_) step();
+  }
+
+  UpdatedInBackward finish() {
+    step();
+    for (const Parameter* parameter : parameters_) refuse_second_gradient(*parameter);
+    StepReport& report = result_.report;
+    report.grad_norm = std::sqrt(squares_);
+    std::map<std::string, std::size_t> place;  // as a step of all of them tells
+    for (const ParameterShape& each : optimizer_.parameters())
+      place.emplace(each.name, place.size());
+    std::ranges::sort(report.tensors, {},
+                      [&](const TensorReport& each) { return place.at(each.name); });
+    return std::move(result_);
+  }
+
+ private:
+  void refuse_second_gradient(const Parameter& parameter) const {
+    check(!parameter.gradient || !result_.parameters.contains(&parameter),
+          "update in backward: '{}' was updated, and then got a gradient again from a checkpoint "
+          "that "
+          "uses it too, with its new value; update when backward has ended, or do without the "
+          "checkpoint",
+          parameter.name);
+  }
+
+  void step() {
+    const std::vector<Parameter*> parameters = std::exchange(waiting_, {});
+    waiting_bytes_ = 0;
+    StepReport& all = result_.report;
+    if (all.skipped || parameters.empty()) return;
+    StepOptions options = options_;
+    options.only = parameters;
+    StepReport report = optimizer_.step(options);
+    squares_ += *report.grad_norm * *report.grad_norm;
+    all.skipped = report.skipped;
+    all.bad_weights |= report.bad_weights;
+    all.watch_seconds += report.watch_seconds;
+    std::ranges::move(report.tensors, std::back_inserter(all.tensors));
+    if (report.skipped) return;
+    for (Parameter* parameter : parameters) {
+      result_.parameters.insert(parameter);
+      parameter->gradient.clear();
+    }
+  }
+
+  Optimizer& optimizer_;
+  const std::vector<Parameter*>& parameters_;
+  StepOptions options_;
+  const i64 together_;
+  std::vector<Parameter*> waiting_;
+  i64 waiting_bytes_ = 0;
+  double squares_ = 0;  ///< of the norms
+  UpdatedInBackward result_;
+};
+
+}  // namespace
+
+void check_update_in_backward(const std::vector<Parameter*>& parameters) {
+  for (const Parameter* parameter : parameters)
     check(parameter->value.device() == Device{},
           "update in backward: '{}' lies on {}; this is for the cpu alone", parameter->name,
           to_string(parameter->value.device()));
-  options_.measure_norm = options_.skip_non_finite = true;
 }
 
-void UpdateInBackward::take(Parameter& parameter) {
-  const auto among = [&](const std::vector<Parameter*>& all) {
-    return std::ranges::find(all, &parameter) != all.end();
-  };
-  if (report_.skipped || !parameter.gradient || !among(parameters_) || among(waiting_)) return;
-  check(!updated_.contains(&parameter),
-        "update in backward: '{}' was updated, and then got a gradient from a checkpoint that uses "
-        "it too, with its new value; update when backward has ended, or do without the checkpoint",
-        parameter.name);
-  waiting_.push_back(&parameter);
-  waiting_bytes_ += parameter.gradient.bytes();
-  most_bytes_ = std::max(most_bytes_, waiting_bytes_);
-  if (waiting_bytes_ >= together_) step(std::exchange(waiting_, {}));
-}
-
-void UpdateInBackward::step(const std::vector<Parameter*>& parameters) {
-  waiting_bytes_ = 0;
-  if (report_.skipped || parameters.empty()) return;
-  options_.only = parameters;
-  StepReport report = optimizer_.step(options_);
-  squares_ += *report.grad_norm * *report.grad_norm;
-  report_.skipped = report.skipped;
-  report_.bad_weights |= report.bad_weights;
-  report_.watch_seconds += report.watch_seconds;
-  std::ranges::move(report.tensors, std::back_inserter(report_.tensors));
-  if (report.skipped) return;
-  for (Parameter* parameter : parameters) {
-    updated_.insert(parameter);
-    parameter->gradient.clear();
-  }
-}
-
-StepReport UpdateInBackward::finish() {
-  step(std::exchange(waiting_, {}));
-  std::vector<Parameter*> rest;  // not every use of which was on backward's way
-  std::ranges::copy_if(parameters_, std::back_inserter(rest), [&](const Parameter* parameter) {
-    return parameter->gradient && !updated_.contains(parameter);
-  });
-  step(rest);
-  report_.grad_norm = std::sqrt(squares_);
-  std::map<std::string, std::size_t> place;
-  for (const ParameterShape& each : optimizer_.parameters()) place.emplace(each.name, place.size());
-  std::ranges::sort(report_.tensors, {},
-                    [&](const TensorReport& each) { return place.at(each.name); });
-  return std::move(report_);
+UpdatedInBackward update_in_backward(const Variable& loss, const Tensor& dy, Optimizer& optimizer,
+                                     const std::vector<Parameter*>& parameters, StepOptions options,
+                                     i64 together) {
+  check_update_in_backward(parameters);
+  check(
+      options.clip_norm == 0,
+      "update in backward: the global norm is known only when all gradients are; clip by value, or "
+      "not");
+  Updates updates(optimizer, parameters, std::move(options), together);
+  loss.backward(dy, [&](Parameter& parameter) { updates.take(parameter); });
+  return updates.finish();
 }
 
 }  // namespace minima

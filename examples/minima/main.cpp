@@ -123,13 +123,14 @@ int main(int argc, char** argv) {
       });
     };
     const bool wants_less = error.fault == minima::Fault::memory && trains();
-    print_error(error.what() +
-                std::string(wants_less
-                                ? ": --batch or --tokens, --max-length, --checkpoint-layers, "
-                                  "--clip 0 --update-in-backward, --state block8, --precision bf16 "
-                                  "(minima memory counts what "
-                                  "each saves)"
-                                : ""));
+    print_error(
+        error.what() +
+        std::string(wants_less
+                        ? ": --batch or --tokens, --max-length, --checkpoint-layers, "
+                          "--update-in-backward (on the cpu), --state block8, --precision bf16 "
+                          "(minima memory counts what "
+                          "each saves)"
+                        : ""));
     return error.fault == minima::Fault::input ? 2 : 1;
   } catch (const std::filesystem::filesystem_error& error) {
     print_error(error.what());

@@ -193,6 +193,8 @@ struct MemoryVerb {
       activations.push_back({{"scope", scope.name}, {"bytes", scope.bytes}, {"tensors", tensors}});
     }
     return {{"model", scale.empty() ? model : scale},
+            {"checkpoint_layers", kind.checkpoint_layers},
+            {"update_in_backward", kind.update_in_backward},
             {"sizes",
              {{"dim", config.dim},
               {"layers", config.layers},

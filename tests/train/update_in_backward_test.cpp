@@ -26,25 +26,24 @@ template <class Model, class Loss>
 Trained train(Model& model, const std::string& spec, i64 together, const Loss& loss) {
   model.initialize(3);
   const std::vector<Parameter*> parameters = model.parameters();
-  Optimizer optimizer = make_optimizer(spec, decay_groups(parameters));
+  Optimizer optimizer = make_optimizer(spec, decay_groups(parameters, spec));
   Trained trained;
   for (i64 step = 1; step <= 3; ++step) {
     const StepOptions options{.lr_factor = 1.0 / static_cast<double>(step),
                               .clip_value = 0.01,
                               .measure_norm = true,
                               .watch = step == 2};
+    const Variable of_step = loss(model, step);
     if (together == kAfter) {
-      loss(model, step).backward();
+      of_step.backward();
       trained.reports.push_back(optimizer.step(options));
       for (Parameter* parameter : parameters) parameter->gradient.clear();
     } else {
-      UpdateInBackward update(optimizer, parameters, options, together);
-      loss(model, step).backward();
-      const std::size_t before_the_end = update.updated().size();
-      CHECK(before_the_end == (together == 1 ? parameters.size() : 0));
-      trained.reports.push_back(update.finish());
-      CHECK(update.updated().size() == parameters.size());
+      UpdatedInBackward updated = update_in_backward(of_step, Tensor::full({}, 1), optimizer,
+                                                     parameters, options, together);
+      CHECK(updated.parameters.size() == parameters.size());
       for (const Parameter* parameter : parameters) CHECK_FALSE(parameter->gradient);
+      trained.reports.push_back(std::move(updated.report));
     }
   }
   trained.weights = values_of(parameters);
@@ -64,6 +63,7 @@ void check_same(const Trained& found, const Trained& expected) {
     const StepReport &a = found.reports[k], &b = expected.reports[k];
     CHECK(*a.grad_norm == doctest::Approx(*b.grad_norm).epsilon(1e-6));
     CHECK(a.skipped == b.skipped);
+    CHECK((a.watch_seconds > 0) == (b.watch_seconds > 0));
     REQUIRE(a.tensors.size() == b.tensors.size());
     for (std::size_t i = 0; i < a.tensors.size(); ++i) {
       CHECK(a.tensors[i].name == b.tensors[i].name);
@@ -87,9 +87,10 @@ Variable classified(nn::Classifier& model, i64 step, bool checkpointed, DType pr
 }  // namespace
 
 TEST_CASE("weights and state have the bits of a step after backward, by every optimizer") {
-  for (const char* spec :
-       {"adamw:lr=1e-3", "adamw8bit:min_8bit_size=0:block_size=16", "adafactor", "came", "adapm",
-        "sgd:lr=0.1:momentum=0.9:state=bf16", "lion:weight_decay=0.1"})
+  std::vector<std::string> specs{"adamw8bit:min_8bit_size=0:block_size=16",
+                                 "sgd:momentum=0.9:state=bf16", "adamw:lazy_rows=true"};
+  std::ranges::copy(optimizer_names(), std::back_inserter(specs));
+  for (const std::string& spec : specs)
     for (const bool checkpointed : {false, true})
       for (const DType precision : {DType::f32, DType::bf16}) {
         CAPTURE(spec);
@@ -120,34 +121,45 @@ TEST_CASE("a table that is tied to the output is updated when both its uses have
   check_same(trained(1), trained(kAfter));
 }
 
-TEST_CASE(
-    "a gradient that is not finite ends the updates, and it and the rest stay to be looked at") {
+TEST_CASE("a gradient that is not finite ends the updates; it and the rest stay to be looked at") {
   Parameter first{"first", Tensor::full({2}, 1), {}}, second{"second", Tensor::full({2}, 1), {}},
       third{"third", Tensor::full({2}, 1), {}};
   const std::vector<Parameter*> all{&first, &second, &third};
   Optimizer optimizer = make_optimizer("sgd:lr=0.5", all);
-  UpdateInBackward update(optimizer, all, {}, 1);
-  // Backward comes to the third factor first; the second's gradient overflows.
-  const Variable a = mul(Variable(first), Variable(Tensor::full({2}, 1e38)));
-  const Variable b = mul(a, mul(Variable(second), Variable(Tensor::full({2}, 1e3))));
-  sum(mul(b, mul(Variable(third), Variable(Tensor::full({2}, 1e-38))))).backward();
-  const StepReport report = update.finish();
-  CHECK(report.skipped);
-  CHECK_FALSE(std::isfinite(*report.grad_norm));
-  CHECK(update.updated().size() < 3);
+  // Backward comes to the third, then to the second, whose gradient alone is too large.
+  const Variable a(first), b(second);
+  const Variable large =
+      mul(mul(b, Variable(Tensor::full({2}, 1e38))), Variable(Tensor::full({2}, 100)));
+  const Variable c(third);
+  const UpdatedInBackward updated =
+      update_in_backward(sum(add(a, add(large, c))), Tensor::full({}, 1), optimizer, all, {}, 1);
+  CHECK(updated.report.skipped);
+  CHECK_FALSE(std::isfinite(*updated.report.grad_norm));
+  CHECK(updated.parameters == std::set<const Parameter*>{&third});
   for (const Parameter* parameter : all) {
     CAPTURE(parameter->name);
-    const bool updated = update.updated().contains(parameter);
-    CHECK((parameter->value.data<float>()[0] != 1) == updated);
-    CHECK(bool(parameter->gradient) == !updated);
+    CHECK((parameter->value.data<float>()[0] == 1) == (parameter != &third));
+    CHECK(bool(parameter->gradient) == (parameter != &third));
   }
 }
 
+TEST_CASE("weights that a step makes infinite are told of") {
+  Parameter w{"w", Tensor::full({2}, 3e38), {}}, other{"other", Tensor::full({2}, 1), {}};
+  const std::vector<Parameter*> both{&w, &other};
+  Optimizer optimizer = make_optimizer("sgd:lr=1", both);
+  const Variable of_other(other), of_w(w);  // w comes first, and the other's step does not hide it
+  const Variable loss = sum(sub(of_other, mul(of_w, Variable(Tensor::full({2}, 1e38)))));
+  CHECK(update_in_backward(loss, Tensor::full({}, 1), optimizer, both, {}, 1).report.bad_weights);
+}
+
 TEST_CASE("what an update in backward cannot do is refused") {
-  Parameter w{"w", Tensor::full({1}, 1), {}};
+  Parameter w{"w", Tensor::full({1}, 1), {}}, x{"x", Tensor::full({1}, 2), {}};
   Optimizer optimizer = make_optimizer("sgd:lr=0.5", {&w});
-  CHECK_THROWS_WITH_AS(UpdateInBackward(optimizer, {&w}, {.clip_norm = 1}),
-                       doctest::Contains("the global norm is known when all gradients are"), Error);
+  const auto update = [&](const Variable& loss, const StepOptions& options) {
+    update_in_backward(loss, Tensor::full({}, 1), optimizer, {&w}, options, 1);
+  };
+  CHECK_THROWS_WITH_AS(update(sum(Variable(w)), {.clip_norm = 1}),
+                       doctest::Contains("known only when all gradients are"), Error);
   const auto refused = [](AcceleratorOptions options, const char* why) {
     options.update_in_backward = true;
     CHECK_THROWS_WITH_AS(Accelerator{options}, doctest::Contains(why), Error);
@@ -158,58 +170,142 @@ TEST_CASE("what an update in backward cannot do is refused") {
   Line line;
   TrainingOptions options = line_options();
   options.update_in_backward = true;
-  options.clip_norm = 1;
-  CHECK_THROWS_WITH_AS(Trainer(line.objective(), "sgd:lr=0.01", options),
-                       doctest::Contains("update-in-backward: the gradient's norm is known"),
-                       Error);
-
-  // The square that the checkpoint computes anew is of another weight by then.
-  UpdateInBackward update(optimizer, {&w}, {}, 1);
-  Parameter x{"x", Tensor::full({1}, 2), {}};
-  const Variable early = checkpoint([&](const Variable& from) { return mul(from, Variable(w)); },
-                                    mul(Variable(x), Variable(x)));
-  CHECK_THROWS_WITH_AS(sum(mul(early, Variable(w))).backward(),
-                       doctest::Contains("'w' was updated, and then got a gradient"), Error);
+  for (const auto& [norm, why] :
+       {std::pair{1.0, "update-in-backward: the gradient's norm is known only when"},
+        {-1.0, "clip is -1; it must be at least 0"}}) {
+    options.clip_norm = norm;
+    CHECK_THROWS_WITH_AS(Trainer(line.objective(), "sgd:lr=0.01", options), doctest::Contains(why),
+                         Error);
+  }
+  // What the first checkpoint computes anew is of another weight by then, by a use of its own and by one of both.
+  const Variable shared(w);
+  for (const bool fresh : {true, false}) {
+    const auto times_w = [&](const Variable& from) {
+      return mul(from, fresh ? Variable(w) : shared);
+    };
+    const Variable twice = checkpoint(times_w, checkpoint(times_w, Variable(x)));
+    CHECK_THROWS_WITH_AS(update(sum(twice), {}),
+                         doctest::Contains("'w' was updated, and then got a gradient again"),
+                         Error);
+    w.gradient.clear();
+  }
 }
 
-TEST_CASE("the loop is told when clipping comes too late, and when a backward ended half way") {
-  Line line;
-  AcceleratorOptions options{.schedule = "constant", .warmup = 0};
-  options.update_in_backward = true;
-  Optimizer optimizer = make_optimizer("sgd:lr=0.01", {&line.slope});
-  Accelerator accelerator(options);
-  const Objective objective = line.objective();
-  accelerator.prepare({&line.slope}, optimizer, objective.batches, 4);
-  accelerator.clip(0, 100);
-  REQUIRE(accelerator.next());
-  const auto loss = [&] { return objective.loss(accelerator.indices(), accelerator.pass()).loss; };
-  const Variable batch_loss = loss();
-  accelerator.backward(batch_loss);
-  CHECK_THROWS_WITH_AS(accelerator.clip(0, 1), doctest::Contains("comes before backward()"), Error);
-  CHECK_THROWS_WITH_AS(accelerator.clip(1), doctest::Contains("the gradient's norm is known"),
-                       Error);
-  CHECK(accelerator.step().grad_norm == doctest::Approx(4));
-  CHECK(line.slope.value.item() == doctest::Approx(1.04));
-}
-
-TEST_CASE("after a backward that ended half way, with some weights updated, there is no other") {
-  Parameter early{"early", Tensor::full({1}, 1), {}}, late{"late", Tensor::full({1 << 18}, 1), {}};
-  Optimizer optimizer = make_optimizer("sgd:lr=0.01", std::vector<Parameter*>{&early, &late});
-  Accelerator accelerator({.update_in_backward = true});
-  accelerator.prepare({&early, &late}, optimizer, Line().objective().batches, 4);
-  REQUIRE(accelerator.next());
-  const auto loss = [&](bool fails) {
-    const Variable first = record(OpName::elsewhere("fails"), early.value, {Variable(early)},
-                                  [fails](const Tensor& dy) {
-                                    check(!fails, "as planned");
-                                    return Grads{dy};
-                                  });
-    return mean(mul(first, Variable(late)));
+TEST_CASE(
+    "backward takes the step: what changes it comes before, and the record tells what was done") {
+  const auto trained = [](bool in_backward) {
+    Line line;
+    Optimizer optimizer = make_optimizer("sgd:lr=0.01", {&line.slope});
+    Accelerator accelerator({.schedule = "plateau:patience=0:factor=0.1",
+                             .warmup = 0,
+                             .watch = 1,
+                             .update_in_backward = in_backward});
+    i64 alarms = 0;
+    accelerator.on_alarm = [&](const Alarm&) { ++alarms; };
+    const Objective objective = line.objective();
+    accelerator.prepare({&line.slope}, optimizer, objective.batches, 4);
+    const Evaluation none(ConfusionMatrix(0), 1);
+    std::vector<StepRecord> steps;
+    for (i64 step = 1; accelerator.next(); ++step) {
+      if (step == 2) accelerator.clip(0, 0.5);
+      if (step == 3) accelerator.change_optimizer(make_optimizer("adamw:lr=0.5", {&line.slope}));
+      for (int k = 0; k < 2 && step == 4; ++k) accelerator.observe(none);
+      accelerator.backward(objective.loss(accelerator.indices(), accelerator.pass()).loss);
+      if (in_backward) {
+        CHECK_THROWS_WITH_AS(accelerator.clip(0, 1), doctest::Contains("; clip() before it"),
+                             Error);
+        CHECK_THROWS_WITH_AS(accelerator.observe(none), doctest::Contains("; observe() before it"),
+                             Error);
+        CHECK_THROWS_WITH_AS(accelerator.change_optimizer(make_optimizer("adamw", {&line.slope})),
+                             doctest::Contains("; change_optimizer() before it"), Error);
+      }
+      steps.push_back(accelerator.step());
+    }
+    CHECK(alarms == 0);  // none of a parameter without a gradient
+    return std::pair(line.slope.value.item(), steps);
   };
-  CHECK_THROWS_WITH_AS(accelerator.backward(loss(true)), "as planned", Error);
-  CHECK(late.value.data<float>()[0] < 1);
-  CHECK_THROWS_WITH_AS(accelerator.backward(loss(false)), doctest::Contains("ended half way"),
-                       Error);
+  const auto [expected, records] = trained(false);
+  const auto [found, same] = trained(true);
+  CHECK(found == expected);
+  REQUIRE(same.size() == records.size());
+  for (std::size_t i = 0; i < same.size(); ++i) {
+    CAPTURE(i);
+    CHECK(same[i].lr_factor == records[i].lr_factor);
+    CHECK(same[i].grad_norm == records[i].grad_norm);
+    REQUIRE(same[i].tensors.size() == 1);
+    CHECK(same[i].tensors[0].update_rms == records[i].tensors[0].update_rms);
+  }
+}
+
+TEST_CASE("two loops in turns do not hear of each other's gradients") {
+  const auto trained = [](bool in_backward) {
+    Line a, b;
+    const AcceleratorOptions options{
+        .schedule = "constant", .warmup = 0, .update_in_backward = in_backward};
+    Optimizer of_a = make_optimizer("sgd:lr=0.01", {&a.slope}),
+              of_b = make_optimizer("sgd:lr=0.02", {&b.slope});
+    Accelerator first(options), second(options);
+    first.prepare({&a.slope}, of_a, a.objective().batches, 4);
+    second.prepare({&b.slope}, of_b, b.objective().batches, 4);
+    while (first.next() && second.next()) {
+      const Variable loss_a = a.objective().loss(first.indices(), first.pass()).loss,
+                     loss_b = b.objective().loss(second.indices(), second.pass()).loss;
+      first.backward(loss_a);
+      second.backward(loss_b);
+      first.step();
+      second.step();
+    }
+    return std::pair(a.slope.value.item(), b.slope.value.item());
+  };
+  CHECK(trained(true) == trained(false));
+}
+
+namespace {
+
+/// Two weights of which backward comes to the second first, which is large enough to be updated by itself. `early` maps the
+/// gradient of the first.
+struct Two {
+  Two() { accelerator.prepare({&first, &second}, optimizer, Line().objective().batches, 4); }
+  Variable loss(const Backward& early) {
+    const Variable of_first(first);
+    const Variable mapped =
+        record(OpName::elsewhere("mapped"), of_first.value().clone(), {of_first}, early);
+    return mean(mul(mapped, Variable(second)));
+  }
+  Parameter first{"first", Tensor::full({1}, 1), {}},
+      second{"second", Tensor::full({kUpdatedTogether / 4}, 1), {}};
+  Optimizer optimizer = make_optimizer("sgd:lr=0.01", std::vector<Parameter*>{&first, &second});
+  Accelerator accelerator{{.update_in_backward = true}};
+};
+
+}  // namespace
+
+TEST_CASE("where a gradient is not finite nobody repeats the step with weights changed in part") {
+  Two two;
+  two.accelerator.explain_non_finite = []() -> std::string { return "asked"; };
+  REQUIRE(two.accelerator.next());
+  two.accelerator.backward(
+      two.loss([](const Tensor&) { return Grads{Tensor::full({1}, kInfinity)}; }));
+  CHECK(two.second.value.data<float>()[0] < 1);
+  CHECK_THROWS_WITH_AS(two.accelerator.step(), doctest::Contains("first in that of 'first'"),
+                       TrainingFailed);
+}
+
+TEST_CASE("after a backward that ended half way there is no other, until a state is restored") {
+  Two two;
+  const Json state = two.accelerator.state();
+  REQUIRE(two.accelerator.next());
+  CHECK_THROWS_WITH_AS(
+      two.accelerator.backward(two.loss([](const Tensor&) -> Grads { fail("as planned"); })),
+      "as planned", Error);
+  CHECK(two.second.value.data<float>()[0] < 1);
+  const Backward plain = [](const Tensor& dy) { return Grads{dy}; };
+  CHECK_THROWS_WITH_AS(two.accelerator.backward(two.loss(plain)),
+                       doctest::Contains("ended half way"), Error);
+  two.accelerator.restore(state);
+  REQUIRE(two.accelerator.next());
+  two.accelerator.backward(two.loss(plain));
+  CHECK(two.accelerator.step().step == 1);
 }
 
 TEST_CASE("a training that updates in backward is the same, step by step, with less memory") {
