@@ -102,7 +102,7 @@ OptimizerMemory predict_optimizer(const std::string& spec, const StepMemory& ste
     if (kMomentum.contains(slot.slot)) result.momentum += slot.elements();
   i64 most = step.working_peak;
   for (const UpdateMemory& update : step.updates) {
-    const i64 temporary = temporary_bytes(result.state, step.trained, update.trained);
+    const i64 temporary = temporary_bytes(result.state, step.trained, update.places);
     result.temporary_bytes = std::max(result.temporary_bytes, temporary);
     most = std::max(most, update.bytes + temporary);
   }

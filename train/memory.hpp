@@ -59,11 +59,10 @@ struct Activation {
   i64 bytes = 0;
 };
 
-/// What lives while the optimizer works on some of the parameters.
+/// What lives while the optimizer works on some of the parameters, which are named by their places in StepMemory::trained.
 struct UpdateMemory {
   i64 bytes;  ///< batch, loss, gradients, and in backward activations
-  std::vector<std::size_t>
-      trained;  ///< those parameters, by their places among StepMemory::trained
+  std::vector<std::size_t> places;
 };
 
 /// What a training step holds, whatever the optimizer. Bytes.
@@ -80,7 +79,7 @@ struct StepMemory {
   /// Dense, but of embeddings only the rows that the batch looks up; with update_in_backward the most that wait at once.
   i64 gradient_bytes = 0;
   i64 working_peak = 0;  ///< the most of batch, activations, gradients and temporaries at once
-  std::vector<UpdateMemory> updates;  ///< one, or with update_in_backward some
+  std::vector<UpdateMemory> updates;  ///< one of all; in backward several
 };
 
 /// How the step is done.

@@ -493,7 +493,7 @@ StepMemory predict_step(const nn::EncoderConfig& config, const BatchShape& batch
     } else {
       result.gradient_bytes = model.tape.gradient_bytes();
       result.updates = {{allocator.live, std::vector<std::size_t>(model.trained.size())}};
-      std::iota(result.updates[0].trained.begin(), result.updates[0].trained.end(), 0);
+      std::iota(result.updates[0].places.begin(), result.updates[0].places.end(), 0);
     }
   }
   result.working_peak = allocator.peak;

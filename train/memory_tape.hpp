@@ -124,7 +124,7 @@ class Tape {
     if (waiting_.empty()) return;
     UpdateMemory& update = updates.emplace_back(UpdateMemory{allocator.live, {}});
     for (const auto& [parameter, gradient] : std::exchange(waiting_, {}))
-      update.trained.push_back(parameter);
+      update.places.push_back(parameter);
     waiting_bytes_ = 0;
   }
 
