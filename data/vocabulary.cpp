@@ -79,8 +79,7 @@ std::vector<std::string> Vocabulary::tokens_in(std::string_view text, const std:
   check(!text.empty(), "{}: is empty; a vocabulary holds one token per line", source);
   check(!text.starts_with(kByteOrderMark),
         "{}:1: begins with a byte order mark, which would be a part of the first token; save the "
-        "file "
-        "as UTF-8 without one",
+        "file as UTF-8 without one",
         source);
   std::vector<std::string> tokens;
   std::unordered_map<std::string_view, i64> line_of;

@@ -151,8 +151,7 @@ void Accelerator::backward(const Variable& loss, double weight, i64 tokens) {
   const bool bad = bad_ || !std::isfinite(sum);
   check(!torn_,
         "accelerator: a backward() ended half way, and may have updated a part of the weights; "
-        "resume "
-        "from a checkpoint");
+        "resume from a checkpoint");
   if (!bad) {
     const Tensor dy =
         Tensor::full(loss.shape(), static_cast<float>(scale_ * weight / first), DType::f32, device);
@@ -182,8 +181,8 @@ void Accelerator::backward(const Variable& loss, double weight, i64 tokens) {
 }
 
 void Accelerator::refuse_after_update(const char* what) const {
-  check(!updated_, "accelerator: with update_in_backward backward() takes the step; {} before it",
-        what);
+  check(!updated_,
+        "accelerator: with update_in_backward backward() takes the step; call {} before it", what);
 }
 
 void Accelerator::clip(double norm, double value) {
@@ -221,10 +220,8 @@ StepRecord Accelerator::step() {
   tf32_.reset();
   const double lr_factor = this->lr_factor();
   StepReport report;
-  std::set<const Parameter*> updated;
   if (updated_) {
     report = std::move(updated_->report);
-    updated = std::move(updated_->parameters);
   } else if (!bad_) {
     report = optimizer_->step({.lr_factor = lr_factor,
                                .clip_norm = clip_norm_,
@@ -256,7 +253,8 @@ StepRecord Accelerator::step() {
     }
     if (!bad_ && !std::exchange(gradients_seen_, true))
       for (const Parameter* parameter : parameters_)
-        if (parameter->trainable && !parameter->gradient && !updated.contains(parameter))
+        if (parameter->trainable && !parameter->gradient &&
+            !(updated_ && updated_->parameters.contains(parameter)))
           ring({step_, Alarm::Of::no_gradient, parameter->name});
   }
   if (report.skipped && options_.non_finite == NonFinite::stop && !scales())
@@ -384,8 +382,7 @@ void Accelerator::refuse_bad_weights(const char* when) const {
     if (const i64 at = ops::first_non_finite(parameter->value); at >= 0)
       fail_training(
           "train: the weight '{}' is not finite at element {} {} the update of step {} by {}; a "
-          "lower "
-          "learning rate may help",
+          "lower learning rate may help",
           parameter->name, at, when, step_, optimizer_->name());
 }
 

@@ -94,8 +94,7 @@ LearningRateCurve find_learning_rate(const Objective& objective, const std::stri
   const std::string unit = with_learning_rate(spec, 1);
   check(!options.update_in_backward,
         "find-lr: with update-in-backward; its rates are those of steps after backward, which have "
-        "the "
-        "same bits: leave the option out here");
+        "the same bits: leave the option out here");
   Optimizer optimizer = make_optimizer(unit, parameter_groups(objective.parameters, unit, options));
   for (const Parameter* parameter : objective.parameters)
     check_precision(options.precision, parameter->value.device());

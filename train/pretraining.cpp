@@ -25,8 +25,7 @@ Objective masked_language_modelling(nn::MaskedLm& model, const PretrainingData& 
                                     const Tokenizer* tokenizer) {
   check(has_words(data.train, masking),
         "pre-training: the {} training texts have no token to hide: all of their words are unknown "
-        "to "
-        "the vocabulary; take one of such texts, in their language and casing",
+        "to the vocabulary; take one of such texts, in their language and casing",
         data.train.size());
   const auto make = [&](std::span<const i64> indices, const nn::Pass& pass) {
     return masking(make_batch(data.train, {indices.begin(), indices.end()}), pass.step);

@@ -46,8 +46,7 @@ class Updates {
   void refuse_second_gradient(const Parameter& parameter) const {
     check(!parameter.gradient || !result_.parameters.contains(&parameter),
           "update in backward: '{}' was updated, and then got a gradient again from a checkpoint "
-          "that "
-          "uses it too, with its new value; update when backward has ended, or do without the "
+          "that uses it too, with its new value; update when backward has ended, or do without the "
           "checkpoint",
           parameter.name);
   }

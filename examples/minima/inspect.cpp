@@ -233,8 +233,7 @@ struct InspectVerb {
     if (all.empty()) return;
     print_text(
         "\n8 bits: codes in use of 256; share at ±absmax and at 0; error: of rounding, over RMS, "
-        "as "
-        "expected from the codes;\nworst block: of the largest absmax/median of |x|\n");
+        "as expected from the codes;\nworst block: of the largest absmax/median of |x|\n");
     Columns table({"slot", "codes", "±absmax", "0", "error", "block", "absmax", "median", "ratio",
                    "error", "codes 0 to 255, 4 a column"});
     for (const auto& [key, use] : all) {

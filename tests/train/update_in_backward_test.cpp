@@ -212,12 +212,12 @@ TEST_CASE(
       for (int k = 0; k < 2 && step == 4; ++k) accelerator.observe(none);
       accelerator.backward(objective.loss(accelerator.indices(), accelerator.pass()).loss);
       if (in_backward) {
-        CHECK_THROWS_WITH_AS(accelerator.clip(0, 1), doctest::Contains("; clip() before it"),
+        CHECK_THROWS_WITH_AS(accelerator.clip(0, 1), doctest::Contains("call clip() before it"),
                              Error);
-        CHECK_THROWS_WITH_AS(accelerator.observe(none), doctest::Contains("; observe() before it"),
-                             Error);
+        CHECK_THROWS_WITH_AS(accelerator.observe(none),
+                             doctest::Contains("call observe() before it"), Error);
         CHECK_THROWS_WITH_AS(accelerator.change_optimizer(make_optimizer("adamw", {&line.slope})),
-                             doctest::Contains("; change_optimizer() before it"), Error);
+                             doctest::Contains("call change_optimizer() before it"), Error);
       }
       steps.push_back(accelerator.step());
     }
