@@ -46,11 +46,14 @@ thread_local bool finding = false;  ///< values that are not finite
 std::atomic<u64> next_number{0};
 thread_local const Observed::Observer* observer = nullptr;
 thread_local Node* going_back = nullptr;  ///< whose backward is being called
+struct WholeGradients;
+thread_local WholeGradients* whole_gradients = nullptr;  ///< who wants to know of them
 
 /// Of one backward with all that checkpoints go back through within it.
 struct WholeGradients {
-  explicit WholeGradients(const std::function<void(Parameter&)>& function);
-  ~WholeGradients();
+  explicit WholeGradients(const std::function<void(Parameter&)>& function)
+      : whole(function), before(std::exchange(whole_gradients, this)) {}
+  ~WholeGradients() { whole_gradients = before; }
   /// Counts the uses in the graph below, each once.
   void count(const Node& root) {
     std::vector<const Node*> pending{&root};
@@ -71,10 +74,6 @@ struct WholeGradients {
   std::unordered_map<const Parameter*, i64> uses;
   WholeGradients* before;
 };
-thread_local WholeGradients* whole_gradients = nullptr;
-WholeGradients::WholeGradients(const std::function<void(Parameter&)>& function)
-    : whole(function), before(std::exchange(whole_gradients, this)) {}
-WholeGradients::~WholeGradients() { whole_gradients = before; }
 
 /// Another node for as long as this lives.
 struct GoingBack {

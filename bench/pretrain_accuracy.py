@@ -20,9 +20,7 @@ import time
 from pathlib import Path
 
 from peer_text import read_tsv
-from turns import require_programs
-
-HERE = Path(__file__).resolve().parent
+from turns import HERE, require_programs
 
 PRETRAIN = "--dim 128 --layers 2 --heads 4 --hidden 256 --dropout 0 --mask-rate 0.3 --lr 2e-3"
 FINE_TUNE = "--dropout 0.3 --word-dropout 0.15 --pooling mean --lr 5e-4"

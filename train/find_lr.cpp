@@ -91,10 +91,10 @@ LearningRateCurve find_learning_rate(const Objective& objective, const std::stri
         search.most, search.steps);
   check(resolve(spec).rule->lr().has_value(),
         "find-lr: {} makes its own step size; give relative_step=false to search one", spec);
-  const std::string unit = with_learning_rate(spec, 1);
   check(!options.update_in_backward,
         "find-lr: with update-in-backward; its rates are those of steps after backward, which have "
         "the same bits: leave the option out here");
+  const std::string unit = with_learning_rate(spec, 1);
   Optimizer optimizer = make_optimizer(unit, parameter_groups(objective.parameters, unit, options));
   for (const Parameter* parameter : objective.parameters)
     check_precision(options.precision, parameter->value.device());

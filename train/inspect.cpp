@@ -280,7 +280,7 @@ CodeUse code_use(const StateFile& file, const PlannedSlot& slot) {
   const std::array<double, 256> expected = expected_squares(*view.map);
   CodeUse use;
   double squares = 0, error_squares = 0;
-  i64 finite = 0;  // blocks
+  bool finite = false;  // a block
   for (i64 b = 0; b < slot.scales(); ++b) {
     CodeUse::Block block{b, b * slot.block_size,
                          std::min((b + 1) * slot.block_size, values.size())};
@@ -295,7 +295,7 @@ CodeUse code_use(const StateFile& file, const PlannedSlot& slot) {
       block_errors += expected[codes[i]] * block.absmax * block.absmax;
     }
     if (!std::isfinite(block.absmax)) continue;
-    ++finite;
+    finite = true;
     squares += block_squares;
     error_squares += block_errors;
     if (block.absmax == 0) continue;

@@ -8,6 +8,7 @@
 #include "autograd/functions.hpp"
 #include "core/cpu/threads.hpp"
 #include "core/ops/matmul.hpp"
+#include "optim/engine/engine.hpp"
 #include "optim/engine/matrix_pass.hpp"
 #include "optim/optimizer.hpp"
 #include "train/finetuning.hpp"
@@ -34,35 +35,23 @@ i64 temporary_bytes(const Shape& shape, const std::vector<const PlannedSlot*>& s
   return 4 * shape.size() + std::max(column_sums, 4 * rank * (3 * m + n + 2 * rank));
 }
 
-/// Of an optimizer that works on some parameters, as detail::step_matrices (optim/engine/engine.cpp) goes through them: from
-/// the largest on, side by side while their temporaries are no larger than the largest of them, one for each thread; those of
-/// 4 Mi elements alone.
+/// Of an optimizer that works on some parameters: of those that it steps side by side as many at once as there are threads.
 i64 temporary_bytes(const StatePlan& plan, const std::vector<ParameterShape>& parameters,
                     const std::vector<std::size_t>& places) {
   std::map<std::string, std::vector<const PlannedSlot*>> slots;
   for (const PlannedSlot& slot : plan.slots) slots[slot.parameter].push_back(&slot);
-  struct Task {
-    i64 size, bytes;
-  };
-  std::vector<Task> tasks;
+  std::vector<detail::MatrixTask> tasks;
   for (const std::size_t place : places) {
     const auto& [name, shape] = parameters[place];
-    tasks.push_back({shape.size(), temporary_bytes(shape, slots[name])});
+    tasks.push_back({shape.size(), temporary_bytes(shape, slots[name]) / 4});
   }
-  std::ranges::stable_sort(tasks, std::greater(), &Task::size);
-  const i64 allowed = tasks.empty() ? 0 : 4 * tasks.front().size;
   i64 most = 0;
-  for (auto first = tasks.begin(), last = first; first != tasks.end(); first = last) {
-    std::vector<i64> together;
-    i64 taken = 0;
-    for (; last != tasks.end() && (last == first || first->size < i64{4} << 20); ++last) {
-      if (last != first && taken + last->bytes > allowed) break;
-      taken += last->bytes;
-      together.push_back(last->bytes);
-    }
-    std::ranges::sort(together, std::greater());
-    together.resize(std::min(together.size(), static_cast<std::size_t>(threads())));
-    most = std::max(most, std::accumulate(together.begin(), together.end(), i64{0}));
+  for (const std::vector<std::size_t>& group : detail::side_by_side(tasks)) {
+    std::vector<i64> temporaries;
+    for (const std::size_t i : group) temporaries.push_back(tasks[i].temporaries);
+    std::ranges::sort(temporaries, std::greater());
+    temporaries.resize(std::min(temporaries.size(), static_cast<std::size_t>(threads())));
+    most = std::max(most, 4 * std::accumulate(temporaries.begin(), temporaries.end(), i64{0}));
   }
   return most;
 }

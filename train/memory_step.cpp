@@ -149,7 +149,7 @@ class Model {
     trained.push_back(parameters.back());
     return trained.size();
   }
-  std::size_t leaf(std::size_t place) { return place ? tape.leaf(place - 1) : kNoNode; }
+  std::size_t leaf(std::size_t place) { return place ? tape.leaf(place) : kNoNode; }
 
   Linear linear(const std::string& path, i64 in, i64 out, const char* name) {
     const std::size_t weight = add_parameter(path + ".weight", {out, in}),

@@ -22,8 +22,6 @@ using Tensor = std::shared_ptr<const i64>;
 
 /// Of what needs no gradient.
 constexpr std::size_t kNoNode = static_cast<std::size_t>(-1);
-/// Of a leaf that is none of the model's.
-constexpr std::size_t kNoParameter = static_cast<std::size_t>(-1);
 
 /// A result [rows, columns] and the node that made it.
 struct Variable {
@@ -57,9 +55,9 @@ class Tape {
     return tensor;
   }
 
-  /// A parameter that trains, by its place among those; backward leaves its gradient in its node.
-  std::size_t leaf(std::size_t parameter = kNoParameter) {
-    nodes_.emplace_back().parameter = parameter;
+  /// A parameter that trains, by its place among those from 1 (0: none of the model's); backward leaves its gradient in its node.
+  std::size_t leaf(std::size_t place = 0) {
+    nodes_.emplace_back().place = place;
     return nodes_.size() - 1;
   }
   /// A part of another tensor, which it keeps alive.
@@ -79,7 +77,7 @@ class Tape {
     const auto none = [](std::size_t input) { return input == kNoNode; };
     if (!recording_ || std::ranges::all_of(inputs, none))
       return {std::move(value), rows, columns, kNoNode};
-    nodes_.push_back({std::move(inputs), std::move(backward), nullptr, *value, kNoParameter});
+    nodes_.push_back({std::move(inputs), std::move(backward), nullptr, *value});
     return {std::move(value), rows, columns, nodes_.size() - 1};
   }
 
@@ -123,8 +121,8 @@ class Tape {
   void update() {
     if (waiting_.empty()) return;
     UpdateMemory& update = updates.emplace_back(UpdateMemory{allocator.live, {}});
-    for (const auto& [parameter, gradient] : std::exchange(waiting_, {}))
-      update.places.push_back(parameter);
+    for (const auto& [place, gradient] : std::exchange(waiting_, {}))
+      update.places.push_back(place - 1);
     waiting_bytes_ = 0;
   }
 
@@ -152,8 +150,8 @@ class Tape {
     std::vector<std::size_t> inputs;
     Backward backward;
     Tensor gradient;
-    i64 bytes = 0;  ///< of the result; a gradient of another type is converted
-    std::size_t parameter = kNoParameter;
+    i64 bytes = 0;          ///< of the result; a gradient of another type is converted
+    std::size_t place = 0;  ///< of a leaf
   };
   struct Named {
     std::string scope, name;
@@ -163,11 +161,11 @@ class Tape {
   void wait_for_update(Node& node) {
     waiting_bytes_ += *node.gradient;
     most_waiting = std::max(most_waiting, waiting_bytes_);
-    waiting_.emplace_back(node.parameter, std::exchange(node.gradient, nullptr));
+    waiting_.emplace_back(node.place, std::exchange(node.gradient, nullptr));
     if (waiting_bytes_ >= together) update();
   }
 
-  std::vector<std::pair<std::size_t, Tensor>> waiting_;  // parameters and their gradients
+  std::vector<std::pair<std::size_t, Tensor>> waiting_;  // leaves' places and gradients
   i64 waiting_bytes_ = 0;
   std::deque<Node> nodes_;  // a checkpoint adds some while backward holds another
   std::vector<Named> named_;

@@ -34,11 +34,7 @@ class Updates {
     for (const Parameter* parameter : parameters_) refuse_second_gradient(*parameter);
     StepReport& report = result_.report;
     report.grad_norm = std::sqrt(squares_);
-    std::map<std::string, std::size_t> place;  // as a step of all of them tells
-    for (const ParameterShape& each : optimizer_.parameters())
-      place.emplace(each.name, place.size());
-    std::ranges::sort(report.tensors, {},
-                      [&](const TensorReport& each) { return place.at(each.name); });
+    if (!report.tensors.empty()) sort_as_step_does(report.tensors);
     return std::move(result_);
   }
 
@@ -49,6 +45,14 @@ class Updates {
           "that uses it too, with its new value; update when backward has ended, or do without the "
           "checkpoint",
           parameter.name);
+  }
+
+  /// In the optimizer's order.
+  void sort_as_step_does(std::vector<TensorReport>& tensors) const {
+    std::map<std::string, std::size_t> place;
+    for (const ParameterShape& each : optimizer_.parameters())
+      place.emplace(each.name, place.size());
+    std::ranges::sort(tensors, {}, [&](const TensorReport& each) { return place.at(each.name); });
   }
 
   void step() {

@@ -128,8 +128,7 @@ int main(int argc, char** argv) {
         std::string(wants_less
                         ? ": --batch or --tokens, --max-length, --checkpoint-layers, "
                           "--update-in-backward (on the cpu), --state block8, --precision bf16 "
-                          "(minima memory counts what "
-                          "each saves)"
+                          "(minima memory counts what each saves)"
                         : ""));
     return error.fault == minima::Fault::input ? 2 : 1;
   } catch (const std::filesystem::filesystem_error& error) {

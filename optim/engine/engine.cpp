@@ -1,5 +1,8 @@
 #include "optim/engine/engine.hpp"
 
+#include <algorithm>
+#include <functional>
+
 #include "core/cpu/threads.hpp"
 
 namespace minima {
@@ -15,30 +18,37 @@ void step(Cpu, const AnyRule& rule, std::span<StepView> views, double lr_factor,
     if (view.step) ++*view.step;
 }
 
-/// A parameter is one task, so that its gradient stays in the cache between passes; only the passes of a
-/// very large one (an embedding) are cut up. The largest come first, for an even load. So many run
-/// side by side that their temporaries together are no larger than the largest parameter.
+std::vector<std::vector<std::size_t>> detail::side_by_side(std::span<const MatrixTask> tasks) {
+  constexpr i64 kVeryLarge = i64{4} << 20;
+  std::vector<std::size_t> order;
+  for (std::size_t i = 0; i < tasks.size(); ++i)
+    if (tasks[i].elements > 0) order.push_back(i);
+  std::ranges::stable_sort(order, std::greater(), [&](std::size_t i) { return tasks[i].elements; });
+  const i64 allowed = order.empty() ? 0 : tasks[order.front()].elements;
+  std::vector<std::vector<std::size_t>> groups;
+  i64 taken = 0;
+  for (const std::size_t i : order) {
+    const i64 more = tasks[i].temporaries;
+    const bool joins = !groups.empty() && tasks[groups.back().front()].elements < kVeryLarge &&
+                       taken + more <= allowed;
+    if (!joins) groups.emplace_back(), taken = 0;
+    groups.back().push_back(i);
+    taken += more;
+  }
+  return groups;
+}
+
 void detail::step_matrices(std::span<const StepView> views,
                            const std::function<void(const StepView& view)>& step,
                            const std::function<i64(const StepView& view)>& temporary) {
-  constexpr i64 kVeryLarge = i64{4} << 20;
-  std::vector<const StepView*> tasks;
-  for (const StepView& view : views)
-    if (view.shape.size() > 0) tasks.push_back(&view);
-  const auto size = [](const StepView* view) { return view->shape.size(); };
-  std::stable_sort(tasks.begin(), tasks.end(),
-                   [&](const StepView* a, const StepView* b) { return size(a) > size(b); });
-  const i64 allowed = tasks.empty() ? 0 : size(tasks.front());
-  for (auto first = tasks.begin(), last = first; first != tasks.end(); first = last) {
-    i64 taken = 0;
-    while (last != tasks.end() && (last == first || size(*first) < kVeryLarge)) {
-      const i64 more = temporary(**last);
-      if (last != first && taken + more > allowed) break;
-      taken += more;
-      ++last;
-    }
-    parallel_for(last - first, [&](i64 i) { step(*first[i]); });
+  std::vector<MatrixTask> tasks;
+  for (const StepView& view : views) {
+    const i64 elements = view.shape.size();
+    tasks.push_back({elements, elements > 0 ? temporary(view) : 0});
   }
+  for (const std::vector<std::size_t>& group : side_by_side(tasks))
+    parallel_for(std::ssize(group),
+                 [&](i64 i) { step(views[group[static_cast<std::size_t>(i)]]); });
 }
 
 }  // namespace minima

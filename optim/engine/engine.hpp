@@ -77,6 +77,16 @@ bool with_slots(std::size_t count, const F& f, std::index_sequence<K...> slots =
   }
 }
 
+/// A parameter that a matrix rule steps: its elements, and those of temporaries that this makes.
+struct MatrixTask {
+  i64 elements, temporaries;
+};
+/// The places of those that are stepped side by side, group after group. A parameter is one task, so that its gradient stays
+/// in the cache between passes; only the passes of a very large one (an embedding) are cut up, and it is a group by itself.
+/// The largest come first, for an even load, and so many are together that their temporaries are no larger than the largest
+/// parameter. Empty ones are in no group.
+std::vector<std::vector<std::size_t>> side_by_side(std::span<const MatrixTask> tasks);
+
 /// Calls step(view) for each, several side by side; `temporary` tells the elements of temporaries that it makes.
 void step_matrices(std::span<const StepView> views,
                    const std::function<void(const StepView& view)>& step,

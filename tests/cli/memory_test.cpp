@@ -9,10 +9,7 @@ using namespace minima::test;
 
 TEST_CASE("memory answers from sizes alone, and its measurement agrees") {
   const Shell shell;
-  const Answer answer = shell.minima("memory --json");
-  CAPTURE(answer.err);
-  REQUIRE(answer.code == 0);
-  const Json json = parse_json(answer.out, "memory --json");
+  const Json json = json_of(shell, "memory --json");
   CHECK(json["parameters"] == 65'783'042);
   CHECK(json["tensors"] == 104);
   std::map<std::string, Json> optimizers;
@@ -49,30 +46,24 @@ TEST_CASE("memory answers from sizes alone, and its measurement agrees") {
   CHECK(scale.code == 0);
   for (const char* part : {"7,001,230,082 parameters", "14,002,460,700", "yes", "no"})
     CHECK(scale.out.find(part) != std::string::npos);
-  const Answer measured = shell.minima(
+  const Json measurement = json_of(
+      shell,
       "memory --measure --json --model tiny --vocabulary 500 --batch 16 --length 20 --threads 1");
-  CAPTURE(measured.err);
-  REQUIRE(measured.code == 0);
-  const Json measurement = parse_json(measured.out, "--measure");
   for (const Json& optimizer : measurement["optimizers"])
     for (const char* bytes : {"state_bytes", "peak_bytes"})
       CHECK(optimizer[bytes] == optimizer["measured"][bytes]);
   CHECK(measurement["gpu_scratch_bytes"] == 32 << 20);
-  const Answer narrow = shell.minima(
+  const Json halved = json_of(
+      shell,
       "memory --measure --json --precision bf16 --model tiny --vocabulary 500 --batch 16 --length "
       "20 "
       "--threads 1 --optimizers adamw");
-  CAPTURE(narrow.err);
-  REQUIRE(narrow.code == 0);
-  const Json halved = parse_json(narrow.out, "--precision");
   CHECK(halved["activation_bytes"] < measurement["activation_bytes"]);
   CHECK(halved["optimizers"][0]["peak_bytes"] == halved["optimizers"][0]["measured"]["peak_bytes"]);
-  const Answer updating = shell.minima(
+  const Json fewer = json_of(
+      shell,
       "memory --measure --json --update-in-backward --model tiny --dim 256 --batch 1 --length 4 "
       "--optimizers adafactor --threads 1");
-  CAPTURE(updating.err);
-  REQUIRE(updating.code == 0);
-  const Json fewer = parse_json(updating.out, "--update-in-backward");
   CHECK(fewer["gradient_bytes"] < 3 << 20);
   CHECK(fewer["gradient_bytes"] == fewer["optimizers"][0]["measured"]["gradient_bytes"]);
   const Answer small = shell.minima(

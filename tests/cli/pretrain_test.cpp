@@ -26,12 +26,10 @@ TEST_CASE("pretrain makes from plain text what train --model goes on with") {
   check_refused(shell, "pretrain --data nothing.txt", {"nothing.txt", "there is no 'nothing.txt'"});
   check_refused(shell, "train --layer-decay 0", {"layer-decay is 0"});
   check_refused(shell, "train --word-dropout 1", {"word-dropout is 1"});
-  const Answer made = shell.minima(
+  const Json report = json_of(
+      shell,
       std::string("pretrain --data texts.txt --out pre --json --mask-rate 0.3 --whole-words") +
-      kTiny);
-  CAPTURE(made.err);
-  REQUIRE(made.code == 0);
-  const Json report = parse_json(made.out, "pretrain --json");
+          kTiny);
   CHECK(report["model"] == "pre/final");
   CHECK(read_json(shell.folder / "pre/run.json")["spec"] == "adamw:lr=0.001");  // for reports
   CHECK(report["dev"]["perplexity"] > 1);
@@ -61,12 +59,10 @@ TEST_CASE("pretrain makes from plain text what train --model goes on with") {
   CHECK(untold.err.find("nothing is evaluated: the 1 dev texts have no token to hide") !=
         std::string::npos);
 
-  const Answer trained = shell.minima(
+  const Json run = json_of(
+      shell,
       "train --model pre/final --data labelled.tsv --out run --epochs 1 --threads 1 --freeze "
       "embeddings --layer-decay 0.9 --word-dropout 0.1 --json");
-  CAPTURE(trained.err);
-  REQUIRE(trained.code == 0);
-  const Json run = parse_json(trained.out, "train --json");
   CHECK(run["spec"] == "adamw:lr=0.0005");  // a tenth of what suits random weights
   // What is frozen has no state, and is what it was.
   for (const Json& group : run["options"]["groups"])

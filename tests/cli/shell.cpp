@@ -32,6 +32,14 @@ void Shell::write(const std::string& name, const std::string& bytes) const {
   std::ofstream(folder / name, std::ios::binary) << bytes;
 }
 
+Json json_of(const Shell& shell, const std::string& arguments) {
+  const Answer answer = shell.minima(arguments);
+  CAPTURE(arguments);
+  CAPTURE(answer.err);
+  REQUIRE(answer.code == 0);
+  return parse_json(answer.out, arguments);
+}
+
 void check_refused(const Shell& shell, const std::string& arguments,
                    const std::vector<std::string>& words, const std::string& out) {
   CAPTURE(arguments);

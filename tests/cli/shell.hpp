@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "core/json.hpp"
 #include "core/types.hpp"
 
 namespace minima::test {
@@ -34,6 +35,9 @@ class Shell {
   const std::filesystem::path folder;
   const std::string program;  ///< its path
 };
+
+/// What a command that succeeds prints, which is one JSON document.
+Json json_of(const Shell& shell, const std::string& arguments);
 
 /// Refused: exit code 2, one line that holds all of `words`, nothing on standard output, no folder "run".
 void check_refused(const Shell& shell, const std::string& arguments,
