@@ -137,48 +137,56 @@ const CodeMap& unsigned_code_map() {
 namespace block8 {
 namespace {
 
-u32 plain_largest(const float* values, i64 n) {
-  u32 largest = 0;
-  vectorize([&]() MINIMA_INLINE {
-    for (i64 i = 0; i < n; ++i) {
-      const u32 each = magnitude(values[i]);
-      largest = each > largest ? each : largest;
+void plain_scale(const float* values, i64 n, i64 size, float* absmax) {
+  vectorize([=]() MINIMA_INLINE {
+    for (i64 begin = 0, b = 0; begin < n; begin += size, ++b) {
+      u32 largest = 0;
+      for (i64 i = begin; i < std::min(n, begin + size); ++i) {
+        const u32 each = magnitude(values[i]);
+        largest = each > largest ? each : largest;
+      }
+      absmax[b] = std::bit_cast<float>(largest);
     }
   });
-  return largest;
 }
 
-void plain_decode(const CodeMap& map, const u8* codes, i64 n, float absmax, float* values) {
-  vectorize([&, value = map.value]() MINIMA_INLINE {
-    MINIMA_INDEPENDENT
-    for (i64 i = 0; i < n; ++i) values[i] = look_up(value, codes[i]) * absmax;
+void plain_decode(const CodeMap& map, const u8* codes, i64 n, i64 size, const float* absmax,
+                  float* values) {
+  vectorize([=, value = map.value]() MINIMA_INLINE {
+    for (i64 begin = 0, b = 0; begin < n; begin += size, ++b) {
+      const i64 end = std::min(n, begin + size);
+      const float scale = absmax[b];
+      MINIMA_INDEPENDENT
+      for (i64 i = begin; i < end; ++i) values[i] = look_up(value, codes[i]) * scale;
+    }
   });
 }
 
-void plain_encode(const CodeMap& map, const float* values, i64 n, float divisor, u8* codes) {
-  vectorize([&]() MINIMA_INLINE {
-    // Copies, which no store of a code can change.
-    const CodeMap& table = map;
-    const float *const from = values, by = divisor;
-    u8* const to = codes;
-    const i64 count = n;
-    MINIMA_INDEPENDENT
-    for (i64 i = 0; i < count; ++i)
-      to[i] = static_cast<u8>(table.code(std::bit_cast<u32>(from[i] / by)));
+void plain_encode(const CodeMap& map, const float* values, i64 n, i64 size, const float* absmax,
+                  u8* codes) {
+  vectorize([=, &map]() MINIMA_INLINE {
+    const CodeMap& table = map;  // a copy, which no store of a code can change
+    for (i64 begin = 0, b = 0; begin < n; begin += size, ++b) {
+      const i64 end = std::min(n, begin + size);
+      const float by = divisor(absmax[b]);
+      MINIMA_INDEPENDENT
+      for (i64 i = begin; i < end; ++i)
+        codes[i] = static_cast<u8>(table.code(std::bit_cast<u32>(values[i] / by)));
+    }
   });
 }
 
 }  // namespace
 
-const Loops plain{"plain code", plain_largest, plain_decode, plain_encode};
+const Loops plain{"plain code", plain_scale, plain_decode, plain_encode};
 
 std::vector<Loops> ways([[maybe_unused]] VectorUnit unit) {
 #if defined(__x86_64__)
   if (unit == VectorUnit::avx512 && __builtin_cpu_supports("avx512vbmi"))
-    return {{"AVX-512", largest_avx512, decode_avx512, encode_avx512}};
+    return {{"AVX-512", scale_avx512, decode_avx512, encode_avx512}};
   if (unit != VectorUnit::base)
-    return {{"AVX2, by lines", largest_avx2, decode_by_loads_avx2, encode_by_lines_avx2},
-            {"AVX2, by gathers", largest_avx2, decode_by_gathers_avx2, encode_by_gathers_avx2}};
+    return {{"AVX2, by lines", scale_avx2, decode_by_loads_avx2, encode_by_lines_avx2},
+            {"AVX2, by gathers", scale_avx2, decode_by_gathers_avx2, encode_by_gathers_avx2}};
 #endif
   return {plain};
 }
@@ -187,18 +195,19 @@ namespace {
 
 /// The least seconds that some blocks took.
 double seconds(const Loops& way) {
-  constexpr i64 kBlock = 256, kBlocks = 8;
-  std::array<float, kBlocks * kBlock> values;
-  std::array<u8, kBlocks * kBlock> codes;
+  constexpr i64 kBlock = 256, kBlocks = 8, kAll = kBlocks * kBlock;
+  std::array<float, kAll> values;
+  std::array<float, kBlocks> absmax;
+  std::array<u8, kAll> codes;
+  absmax.fill(1.7f);
   for (std::size_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<u8>(37 * i + i / 256);
   double least = 1;
   for (int round = 0; round < 8; ++round) {
     const Stopwatch watch;
-    for (const CodeMap* map : {&signed_code_map(), &unsigned_code_map()})
-      for (i64 at = 0; at < kBlocks * kBlock; at += kBlock) {
-        way.decode(*map, codes.data() + at, kBlock, 1.7f, values.data() + at);
-        way.encode(*map, values.data() + at, kBlock, 1.7f, codes.data() + at);
-      }
+    for (const CodeMap* map : {&signed_code_map(), &unsigned_code_map()}) {
+      way.decode(*map, codes.data(), kAll, kBlock, absmax.data(), values.data());
+      way.encode(*map, values.data(), kAll, kBlock, absmax.data(), codes.data());
+    }
     least = std::min(least, watch.seconds());
   }
   return least;

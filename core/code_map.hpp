@@ -138,21 +138,23 @@ u8 nearest_code(const CodeMap& map, float x);
 /// The same with the sign rule: the definition, which the tables are made from.
 u8 slot_code(const CodeMap& map, float x);
 
-/// A block of values that share a scale, their largest magnitude.
+/// Blocks of values, each with a scale, its largest magnitude.
 namespace block8 {
 
 /// |x| as bits: a maximum of integers needs no order of operations, and keeps NaN.
 MINIMA_HD u32 magnitude(float x) { return std::bit_cast<u32>(x) & 0x7fffffffu; }
-/// What the values of a block are divided by, whose largest magnitude is this: 1 where all are zero.
-MINIMA_HD float divisor(u32 largest) { return largest == 0 ? 1.0f : std::bit_cast<float>(largest); }
+/// What the values of a block are divided by: 1 where all are zero.
+MINIMA_HD float divisor(float absmax) { return absmax == 0 ? 1.0f : absmax; }
 
-/// The loops over a block on a CPU.
+/// The loops on a CPU over n values in blocks of `size`, the last of which may be shorter.
 struct Loops {
   const char* name;
-  /// The largest |value|, as bits.
-  u32 (*largest)(const float* values, i64 n);
-  void (*decode)(const CodeMap& map, const u8* codes, i64 n, float absmax, float* values);
-  void (*encode)(const CodeMap& map, const float* values, i64 n, float divisor, u8* codes);
+  /// The largest |value| of each block; NaN where one is NaN.
+  void (*scale)(const float* values, i64 n, i64 size, float* absmax);
+  void (*decode)(const CodeMap& map, const u8* codes, i64 n, i64 size, const float* absmax,
+                 float* values);
+  void (*encode)(const CodeMap& map, const float* values, i64 n, i64 size, const float* absmax,
+                 u8* codes);
 };
 
 extern const Loops plain;

@@ -75,9 +75,10 @@ MINIMA_AVX2 inline __m256 multiple(__m256i F, __m256i of_F) {
 }
 
 template <bool with_sign>
-MINIMA_AVX2 i64 encode_rounds(const Lines& t, const CodeMap& map, const float* values, i64 n,
-                              float divisor, u8* codes) {
-  const __m256 scale = _mm256_set1_ps(t.scale / divisor), slope = _mm256_load_ps(t.slope);
+MINIMA_AVX2 void encode_rounds(const CodeMap& map, const float* values, i64 n, i64 size,
+                               const float* absmax, u8* codes) {
+  const Lines& t = lines(map);
+  const __m256 slope = _mm256_load_ps(t.slope);
   const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
   // Below 10⁻⁷ all is nearest to 0; the lines hold from there on.
   const __m256i least = _mm256_set1_epi32(static_cast<i32>(bits_of(1e-7f * t.scale)));
@@ -92,132 +93,142 @@ MINIMA_AVX2 i64 encode_rounds(const Lines& t, const CodeMap& map, const float* v
   const __m256i fraction = _mm256_set1_epi32((1 << 15) - Lines::kDoubt);
   const __m256i lowest_byte = _mm256_set1_epi16(255);
   const __m256i one = _mm256_set1_epi8(1), zero = _mm256_set1_epi8(127);
-  i64 i = 0;
-  for (; i + kRound <= n; i += kRound) {
-    // Stage after stage over all 32 values, so that the stages' latencies overlap.
-    __m256 x[4], line[4], across[4], below[4];
-    __m256i q[4], stretch[4], F[4], place[4], doubt = fraction;
-    for (int k = 0; k < 4; ++k) x[k] = _mm256_loadu_ps(values + i + 8 * k);
-    for (int k = 0; k < 4; ++k) q[k] = _mm256_castps_si256(_mm256_mul_ps(x[k], scale));
-    if constexpr (with_sign)
-      for (int k = 0; k < 4; ++k) q[k] = _mm256_and_si256(q[k], magnitude);
-    for (int k = 0; k < 4; ++k) q[k] = _mm256_max_epi32(q[k], least);
-    for (int k = 0; k < 4; ++k) stretch[k] = _mm256_mulhi_epu16(q[k], factor);
-    for (int k = 0; k < 4; ++k) F[k] = _mm256_slli_epi32(stretch[k], 23 - 16);
-    for (int k = 0; k < 4; ++k)
-      line[k] = _mm256_permutevar8x32_ps(slope, _mm256_srli_epi32(stretch[k], 16));
-    for (int k = 0; k < 4; ++k)
-      line[k] = _mm256_fmadd_ps(_mm256_castsi256_ps(q[k]), line[k], multiple(F[k], line_of_F));
-    for (int k = 0; k < 4; ++k)
-      below[k] = _mm256_fmadd_ps(line[k], _mm256_set1_ps(5), multiple(F[k], below_of_F));
-    for (int k = 0; k < 4; ++k)
-      across[k] =
-          _mm256_fmadd_ps(line[k], _mm256_set1_ps(1.25f),
-                          _mm256_add_ps(multiple(F[k], across_of_F), _mm256_set1_ps(-0.25f)));
-    for (int k = 0; k < 4; ++k)
-      line[k] = _mm256_min_ps(line[k], _mm256_min_ps(below[k], across[k]));
-    for (int k = 0; k < 4; ++k) place[k] = _mm256_castps_si256(_mm256_add_ps(line[k], base));
-    for (int k = 0; k < 4; ++k)
-      doubt = _mm256_min_epu32(doubt, _mm256_and_si256(place[k], fraction));
-    for (int k = 0; k < 4; ++k) place[k] = _mm256_srli_epi32(place[k], 15);
-    __m256i code =
-        _mm256_packus_epi16(_mm256_and_si256(_mm256_packus_epi32(place[0], place[1]), lowest_byte),
-                            _mm256_and_si256(_mm256_packus_epi32(place[2], place[3]), lowest_byte));
-    if constexpr (with_sign) {  // a negative value has a place from 1 to 127
-      for (int k = 0; k < 4; ++k) q[k] = _mm256_castps_si256(x[k]);
-      const __m256i sign =
-          _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
-      const __m256i below_zero = _mm256_min_epu8(_mm256_max_epu8(code, one), zero);
-      code =
-          _mm256_add_epi8(zero, _mm256_sign_epi8(_mm256_blendv_epi8(code, below_zero, sign), sign));
+  for (i64 i = 0, end; i < n; i = end, ++absmax) {
+    end = std::min(n, i + size);
+    const float divisor = block8::divisor(*absmax);
+    const __m256 scale = _mm256_set1_ps(t.scale / divisor);
+    for (; i + kRound <= end && has_accurate_inverse(divisor); i += kRound) {
+      // Stage after stage over all 32 values, so that the stages' latencies overlap.
+      __m256 x[4], line[4], across[4], below[4];
+      __m256i q[4], stretch[4], F[4], place[4], doubt = fraction;
+      for (int k = 0; k < 4; ++k) x[k] = _mm256_loadu_ps(values + i + 8 * k);
+      for (int k = 0; k < 4; ++k) q[k] = _mm256_castps_si256(_mm256_mul_ps(x[k], scale));
+      if constexpr (with_sign)
+        for (int k = 0; k < 4; ++k) q[k] = _mm256_and_si256(q[k], magnitude);
+      for (int k = 0; k < 4; ++k) q[k] = _mm256_max_epi32(q[k], least);
+      for (int k = 0; k < 4; ++k) stretch[k] = _mm256_mulhi_epu16(q[k], factor);
+      for (int k = 0; k < 4; ++k) F[k] = _mm256_slli_epi32(stretch[k], 23 - 16);
+      for (int k = 0; k < 4; ++k)
+        line[k] = _mm256_permutevar8x32_ps(slope, _mm256_srli_epi32(stretch[k], 16));
+      for (int k = 0; k < 4; ++k)
+        line[k] = _mm256_fmadd_ps(_mm256_castsi256_ps(q[k]), line[k], multiple(F[k], line_of_F));
+      for (int k = 0; k < 4; ++k)
+        below[k] = _mm256_fmadd_ps(line[k], _mm256_set1_ps(5), multiple(F[k], below_of_F));
+      for (int k = 0; k < 4; ++k)
+        across[k] =
+            _mm256_fmadd_ps(line[k], _mm256_set1_ps(1.25f),
+                            _mm256_add_ps(multiple(F[k], across_of_F), _mm256_set1_ps(-0.25f)));
+      for (int k = 0; k < 4; ++k)
+        line[k] = _mm256_min_ps(line[k], _mm256_min_ps(below[k], across[k]));
+      for (int k = 0; k < 4; ++k) place[k] = _mm256_castps_si256(_mm256_add_ps(line[k], base));
+      for (int k = 0; k < 4; ++k)
+        doubt = _mm256_min_epu32(doubt, _mm256_and_si256(place[k], fraction));
+      for (int k = 0; k < 4; ++k) place[k] = _mm256_srli_epi32(place[k], 15);
+      __m256i code = _mm256_packus_epi16(
+          _mm256_and_si256(_mm256_packus_epi32(place[0], place[1]), lowest_byte),
+          _mm256_and_si256(_mm256_packus_epi32(place[2], place[3]), lowest_byte));
+      if constexpr (with_sign) {  // a negative value has a place from 1 to 127
+        for (int k = 0; k < 4; ++k) q[k] = _mm256_castps_si256(x[k]);
+        const __m256i sign =
+            _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
+        const __m256i below_zero = _mm256_min_epu8(_mm256_max_epu8(code, one), zero);
+        code = _mm256_add_epi8(zero,
+                               _mm256_sign_epi8(_mm256_blendv_epi8(code, below_zero, sign), sign));
+      }
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes + i),
+                          _mm256_permutevar8x32_epi32(code, natural_fours()));
+      const __m256i doubtful = _mm256_cmpeq_epi32(doubt, _mm256_setzero_si256());
+      if (_mm256_movemask_epi8(doubtful)) [[unlikely]]
+        plain.encode(map, values + i, kRound, kRound, absmax, codes + i);
     }
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes + i),
-                        _mm256_permutevar8x32_epi32(code, natural_fours()));
-    const __m256i doubtful = _mm256_cmpeq_epi32(doubt, _mm256_setzero_si256());
-    if (_mm256_movemask_epi8(doubtful)) [[unlikely]]
-      plain.encode(map, values + i, kRound, divisor, codes + i);
+    if (i < end) plain.encode(map, values + i, end - i, size, absmax, codes + i);
   }
-  return i;
 }
 
 }  // namespace
 
-MINIMA_AVX2 u32 largest_avx2(const float* values, i64 n) {
+MINIMA_AVX2 void scale_avx2(const float* values, i64 n, i64 size, float* absmax) {
   const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
-  __m256i largest[4] = {};
-  i64 i = 0;
-  for (; i + kRound <= n; i += kRound)
-    for (int k = 0; k < 4; ++k)
-      largest[k] = _mm256_max_epu32(
-          largest[k],
-          _mm256_and_si256(magnitude, _mm256_castps_si256(_mm256_loadu_ps(values + i + 8 * k))));
-  alignas(32) u32 found[8];
-  _mm256_store_si256(reinterpret_cast<__m256i*>(found),
-                     _mm256_max_epu32(_mm256_max_epu32(largest[0], largest[1]),
-                                      _mm256_max_epu32(largest[2], largest[3])));
-  return std::max(*std::max_element(found, found + 8), plain.largest(values + i, n - i));
-}
-
-MINIMA_AVX2 void decode_by_loads_avx2(const CodeMap& map, const u8* codes, i64 n, float absmax,
-                                      float* values) {
-  const __m256 scale = _mm256_set1_ps(absmax);
-  i64 i = 0;
-  for (; i + 8 <= n; i += 8) {
-    u64 eight;
-    std::memcpy(&eight, codes + i, 8);
-    const auto value = [&](int k) { return map.value[eight >> (8 * k) & 255]; };
-    const __m256 found = _mm256_setr_ps(value(0), value(1), value(2), value(3), value(4), value(5),
-                                        value(6), value(7));
-    _mm256_storeu_ps(values + i, _mm256_mul_ps(found, scale));
+  for (i64 i = 0, end; i < n; i = end, ++absmax) {
+    end = std::min(n, i + size);
+    __m256i largest[4] = {};
+    for (; i + kRound <= end; i += kRound)
+      for (int k = 0; k < 4; ++k)
+        largest[k] = _mm256_max_epu32(
+            largest[k],
+            _mm256_and_si256(magnitude, _mm256_castps_si256(_mm256_loadu_ps(values + i + 8 * k))));
+    alignas(32) u32 found[8];
+    _mm256_store_si256(reinterpret_cast<__m256i*>(found),
+                       _mm256_max_epu32(_mm256_max_epu32(largest[0], largest[1]),
+                                        _mm256_max_epu32(largest[2], largest[3])));
+    u32 all = *std::max_element(found, found + 8);
+    for (; i < end; ++i) all = std::max(all, block8::magnitude(values[i]));
+    *absmax = std::bit_cast<float>(all);
   }
-  plain.decode(map, codes + i, n - i, absmax, values + i);
 }
 
-void encode_by_lines_avx2(const CodeMap& map, const float* values, i64 n, float divisor,
-                          u8* codes) {
-  const Lines& t = lines(map);
-  i64 done = 0;
-  if (divisor > 0x1p-100f && divisor < 0x1p100f)  // else its inverse is not accurate
-    done = with_sign(map) ? encode_rounds<true>(t, map, values, n, divisor, codes)
-                          : encode_rounds<false>(t, map, values, n, divisor, codes);
-  plain.encode(map, values + done, n - done, divisor, codes + done);
-}
-
-MINIMA_AVX2 void decode_by_gathers_avx2(const CodeMap& map, const u8* codes, i64 n, float absmax,
-                                        float* values) {
-  const __m256 scale = _mm256_set1_ps(absmax);
-  i64 i = 0;
-  for (; i + 8 <= n; i += 8) {
-    const __m256i index =
-        _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(codes + i)));
-    _mm256_storeu_ps(values + i, _mm256_mul_ps(_mm256_i32gather_ps(map.value, index, 4), scale));
+MINIMA_AVX2 void decode_by_loads_avx2(const CodeMap& map, const u8* codes, i64 n, i64 size,
+                                      const float* absmax, float* values) {
+  for (i64 i = 0, end; i < n; i = end, ++absmax) {
+    end = std::min(n, i + size);
+    const __m256 scale = _mm256_set1_ps(*absmax);
+    for (; i + 8 <= end; i += 8) {
+      u64 eight;
+      std::memcpy(&eight, codes + i, 8);
+      const auto value = [&](int k) { return map.value[eight >> (8 * k) & 255]; };
+      const __m256 found = _mm256_setr_ps(value(0), value(1), value(2), value(3), value(4),
+                                          value(5), value(6), value(7));
+      _mm256_storeu_ps(values + i, _mm256_mul_ps(found, scale));
+    }
+    if (i < end) plain.decode(map, codes + i, end - i, size, absmax, values + i);
   }
-  plain.decode(map, codes + i, n - i, absmax, values + i);
 }
 
-MINIMA_AVX2 void encode_by_gathers_avx2(const CodeMap& map, const float* values, i64 n,
-                                        float divisor, u8* codes) {
-  const __m256 divisors = _mm256_set1_ps(divisor);
+void encode_by_lines_avx2(const CodeMap& map, const float* values, i64 n, i64 size,
+                          const float* absmax, u8* codes) {
+  (with_sign(map) ? encode_rounds<true> : encode_rounds<false>)(map, values, n, size, absmax,
+                                                                codes);
+}
+
+MINIMA_AVX2 void decode_by_gathers_avx2(const CodeMap& map, const u8* codes, i64 n, i64 size,
+                                        const float* absmax, float* values) {
+  for (i64 i = 0, end; i < n; i = end, ++absmax) {
+    end = std::min(n, i + size);
+    const __m256 scale = _mm256_set1_ps(*absmax);
+    for (; i + 8 <= end; i += 8) {
+      const __m256i index =
+          _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(codes + i)));
+      _mm256_storeu_ps(values + i, _mm256_mul_ps(_mm256_i32gather_ps(map.value, index, 4), scale));
+    }
+    if (i < end) plain.decode(map, codes + i, end - i, size, absmax, values + i);
+  }
+}
+
+MINIMA_AVX2 void encode_by_gathers_avx2(const CodeMap& map, const float* values, i64 n, i64 size,
+                                        const float* absmax, u8* codes) {
   const __m256i lower_half = _mm256_set1_epi32(0xffff);
-  i64 i = 0;
-  for (; i + kRound <= n; i += kRound) {
-    __m256i bits[4], found[4];
-    for (int k = 0; k < 4; ++k)
-      bits[k] = _mm256_castps_si256(_mm256_div_ps(_mm256_loadu_ps(values + i + 8 * k), divisors));
-    for (int k = 0; k < 4; ++k)
-      found[k] = _mm256_i32gather_epi32(reinterpret_cast<const int*>(map.entry),
-                                        _mm256_srli_epi32(bits[k], 16), 4);
-    for (int k = 0; k < 4; ++k)
-      found[k] = _mm256_add_epi32(found[k], _mm256_and_si256(bits[k], lower_half));
-    for (int k = 0; k < 4; ++k)  // the codes of negative numbers are mirrored
-      found[k] = _mm256_xor_si256(_mm256_srli_epi32(found[k], 16),
-                                  _mm256_srli_epi32(_mm256_srai_epi32(bits[k], 31), 24));
-    const __m256i code = _mm256_packus_epi16(_mm256_packus_epi32(found[0], found[1]),
-                                             _mm256_packus_epi32(found[2], found[3]));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes + i),
-                        _mm256_permutevar8x32_epi32(code, natural_fours()));
+  for (i64 i = 0, end; i < n; i = end, ++absmax) {
+    end = std::min(n, i + size);
+    const __m256 divisors = _mm256_set1_ps(divisor(*absmax));
+    for (; i + kRound <= end; i += kRound) {
+      __m256i bits[4], found[4];
+      for (int k = 0; k < 4; ++k)
+        bits[k] = _mm256_castps_si256(_mm256_div_ps(_mm256_loadu_ps(values + i + 8 * k), divisors));
+      for (int k = 0; k < 4; ++k)
+        found[k] = _mm256_i32gather_epi32(reinterpret_cast<const int*>(map.entry),
+                                          _mm256_srli_epi32(bits[k], 16), 4);
+      for (int k = 0; k < 4; ++k)
+        found[k] = _mm256_add_epi32(found[k], _mm256_and_si256(bits[k], lower_half));
+      for (int k = 0; k < 4; ++k)  // the codes of negative numbers are mirrored
+        found[k] = _mm256_xor_si256(_mm256_srli_epi32(found[k], 16),
+                                    _mm256_srli_epi32(_mm256_srai_epi32(bits[k], 31), 24));
+      const __m256i code = _mm256_packus_epi16(_mm256_packus_epi32(found[0], found[1]),
+                                               _mm256_packus_epi32(found[2], found[3]));
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes + i),
+                          _mm256_permutevar8x32_epi32(code, natural_fours()));
+    }
+    if (i < end) plain.encode(map, values + i, end - i, size, absmax, codes + i);
   }
-  plain.encode(map, values + i, n - i, divisor, codes + i);
 }
 
 }  // namespace minima::block8

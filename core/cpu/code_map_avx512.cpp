@@ -163,33 +163,35 @@ struct Registers {
 };
 
 template <bool with_sign>
-MINIMA_AVX512 i64 decode512(const Planes& values, const u8* codes, i64 n, float absmax,
-                            float* result) {
-  const Registers<with_sign ? 128 : 256> value(values);
+MINIMA_AVX512 void decode512(const CodeMap& map, const u8* codes, i64 n, i64 size,
+                             const float* absmax, float* result) {
+  const Registers<with_sign ? 128 : 256> value(tables512(map).value);
   const __m512i zero = _mm512_set1_epi8(127), sign = _mm512_set1_epi8(-128);
-  const __m512 scale = _mm512_set1_ps(absmax);
-  i64 i = 0;
-  for (; i + 64 <= n; i += 64) {
-    const __m512i code = reorder(_mm512_loadu_si512(codes + i));
-    __m512i byte[4], word[4];
-    if constexpr (with_sign) {
-      const __m512i from_zero = _mm512_sub_epi8(code, zero);
-      value.look_up(_mm512_abs_epi8(from_zero), byte);
-      // byte[3] | (from_zero & ~code & 0x80): the sign of codes below 127
-      byte[3] =
-          _mm512_ternarylogic_epi64(byte[3], from_zero, _mm512_andnot_si512(code, sign), 0xf8);
-      // The code of 1, place 128, was looked up as 0.
-      const __mmask64 is_one = _mm512_cmpeq_epi8_mask(code, _mm512_set1_epi8(-1));
-      byte[2] = _mm512_mask_mov_epi8(byte[2], is_one, _mm512_set1_epi8(kOne >> 16 & 0xff));
-      byte[3] = _mm512_mask_mov_epi8(byte[3], is_one, _mm512_set1_epi8(kOne >> 24));
-    } else {
-      value.look_up(code, byte);
+  for (i64 i = 0, end; i < n; i = end, ++absmax) {
+    end = std::min(n, i + size);
+    const __m512 scale = _mm512_set1_ps(*absmax);
+    for (; i + 64 <= end; i += 64) {
+      const __m512i code = reorder(_mm512_loadu_si512(codes + i));
+      __m512i byte[4], word[4];
+      if constexpr (with_sign) {
+        const __m512i from_zero = _mm512_sub_epi8(code, zero);
+        value.look_up(_mm512_abs_epi8(from_zero), byte);
+        // byte[3] | (from_zero & ~code & 0x80): the sign of codes below 127
+        byte[3] =
+            _mm512_ternarylogic_epi64(byte[3], from_zero, _mm512_andnot_si512(code, sign), 0xf8);
+        // The code of 1, place 128, was looked up as 0.
+        const __mmask64 is_one = _mm512_cmpeq_epi8_mask(code, _mm512_set1_epi8(-1));
+        byte[2] = _mm512_mask_mov_epi8(byte[2], is_one, _mm512_set1_epi8(kOne >> 16 & 0xff));
+        byte[3] = _mm512_mask_mov_epi8(byte[3], is_one, _mm512_set1_epi8(kOne >> 24));
+      } else {
+        value.look_up(code, byte);
+      }
+      interleave(byte, word);
+      for (int k = 0; k < 4; ++k)
+        _mm512_storeu_ps(result + i + 16 * k, _mm512_mul_ps(_mm512_castsi512_ps(word[k]), scale));
     }
-    interleave(byte, word);
-    for (int k = 0; k < 4; ++k)
-      _mm512_storeu_ps(result + i + 16 * k, _mm512_mul_ps(_mm512_castsi512_ps(word[k]), scale));
+    if (i < end) plain.decode(map, codes + i, end - i, size, absmax, result + i);
   }
-  return i;
 }
 
 /// A table of 32 floats in registers; an index is its lowest five bits.
@@ -203,76 +205,81 @@ struct ByOctave {
 };
 
 template <bool with_sign>
-MINIMA_AVX512 i64 encode512(const Tables512& t, const CodeMap& map, const float* values, i64 n,
-                            float divisor, u8* codes) {
-  const __m512 scale = _mm512_set1_ps(t.scale / divisor), tiny = _mm512_set1_ps(0x1p-23f);
+MINIMA_AVX512 void encode512(const CodeMap& map, const float* values, i64 n, i64 size,
+                             const float* absmax, u8* codes) {
+  const Tables512& t = tables512(map);
+  const __m512 tiny = _mm512_set1_ps(0x1p-23f);
   const __m512 steeper = _mm512_set1_ps(1.25f), down = _mm512_set1_ps(-0.25f);
   const ByOctave slope(t.slope), offset(t.offset), first(t.first);
   const __m512i fraction = _mm512_set1_epi32((1 << 15) - Tables512::kDoubt);
   const __m512i one = _mm512_set1_epi8(1), zero = _mm512_set1_epi8(127);
   const __m512i natural = natural_order();
-  i64 i = 0;
-  for (; i + 64 <= n; i += 64) {
-    // Stage after stage over all 64 values, so that the stages' latencies overlap.
-    __m512i x[4], octave[4], line[4];
-    __m512 y[4], bent[4];
-    __mmask16 doubt[4];
-    for (int k = 0; k < 4; ++k) x[k] = _mm512_loadu_si512(values + i + 16 * k);
-    for (int k = 0; k < 4; ++k) y[k] = _mm512_mul_ps(_mm512_castsi512_ps(x[k]), scale);
-    for (int k = 0; k < 4; ++k) y[k] = _mm512_range_ps(y[k], tiny, 0xb);  // the greater magnitude
-    for (int k = 0; k < 4; ++k) octave[k] = _mm512_srli_epi32(_mm512_castps_si512(y[k]), 23);
-    for (int k = 0; k < 4; ++k) y[k] = _mm512_fmadd_ps(y[k], slope[octave[k]], offset[octave[k]]);
-    for (int k = 0; k < 4; ++k) bent[k] = _mm512_fmadd_ps(y[k], steeper, down);
-    for (int k = 0; k < 4; ++k) bent[k] = _mm512_min_ps(bent[k], y[k]);
-    for (int k = 0; k < 4; ++k)
-      y[k] = _mm512_min_ps(bent[k], _mm512_mul_ps(y[k], _mm512_set1_ps(5)));
-    for (int k = 0; k < 4; ++k)
-      line[k] = _mm512_castps_si512(_mm512_add_ps(y[k], first[octave[k]]));
-    for (int k = 0; k < 4; ++k) doubt[k] = _mm512_testn_epi32_mask(line[k], fraction);
-    __m512i code = eight_bits<15>(line);
-    if constexpr (with_sign) {  // a negative value has a place from 1 to 127
-      const __m512i below_zero = _mm512_min_epu8(_mm512_max_epu8(code, one), zero);
-      code = _mm512_mask_sub_epi8(_mm512_add_epi8(zero, code),
-                                  _mm512_movepi8_mask(eight_bits<24>(x)), zero, below_zero);
+  for (i64 i = 0, end; i < n; i = end, ++absmax) {
+    end = std::min(n, i + size);
+    const float divisor = block8::divisor(*absmax);
+    const __m512 scale = _mm512_set1_ps(t.scale / divisor);
+    for (; i + 64 <= end && has_accurate_inverse(divisor); i += 64) {
+      // Stage after stage over all 64 values, so that the stages' latencies overlap.
+      __m512i x[4], octave[4], line[4];
+      __m512 y[4], bent[4];
+      for (int k = 0; k < 4; ++k) x[k] = _mm512_loadu_si512(values + i + 16 * k);
+      for (int k = 0; k < 4; ++k) y[k] = _mm512_mul_ps(_mm512_castsi512_ps(x[k]), scale);
+      for (int k = 0; k < 4; ++k) y[k] = _mm512_range_ps(y[k], tiny, 0xb);  // the greater magnitude
+      for (int k = 0; k < 4; ++k) octave[k] = _mm512_srli_epi32(_mm512_castps_si512(y[k]), 23);
+      for (int k = 0; k < 4; ++k) y[k] = _mm512_fmadd_ps(y[k], slope[octave[k]], offset[octave[k]]);
+      for (int k = 0; k < 4; ++k) bent[k] = _mm512_fmadd_ps(y[k], steeper, down);
+      for (int k = 0; k < 4; ++k) bent[k] = _mm512_min_ps(bent[k], y[k]);
+      for (int k = 0; k < 4; ++k)
+        y[k] = _mm512_min_ps(bent[k], _mm512_mul_ps(y[k], _mm512_set1_ps(5)));
+      for (int k = 0; k < 4; ++k)
+        line[k] = _mm512_castps_si512(_mm512_add_ps(y[k], first[octave[k]]));
+      __mmask16 sure = _mm512_test_epi32_mask(line[0], fraction);
+      for (int k = 1; k < 4; ++k) sure = _mm512_mask_test_epi32_mask(sure, line[k], fraction);
+      __m512i code = eight_bits<15>(line);
+      if constexpr (with_sign) {  // a negative value has a place from 1 to 127
+        const __m512i below_zero = _mm512_min_epu8(_mm512_max_epu8(code, one), zero);
+        code = _mm512_mask_sub_epi8(_mm512_add_epi8(zero, code),
+                                    _mm512_movepi8_mask(eight_bits<24>(x)), zero, below_zero);
+      }
+      _mm512_storeu_si512(codes + i, _mm512_permutexvar_epi8(natural, code));
+      if (sure != 0xffff) [[unlikely]]
+        for (int k = 0; k < 4; ++k)
+          settle(map, values + i + 16 * k, divisor, _mm512_testn_epi32_mask(line[k], fraction),
+                 codes + i + 16 * k);
     }
-    _mm512_storeu_si512(codes + i, _mm512_permutexvar_epi8(natural, code));
-    settle(
-        map, values + i, divisor,
-        _mm512_kunpackd(_mm512_kunpackw(doubt[3], doubt[2]), _mm512_kunpackw(doubt[1], doubt[0])),
-        codes + i);
+    if (i < end) plain.encode(map, values + i, end - i, size, absmax, codes + i);
   }
-  return i;
 }
 
 }  // namespace
 
-MINIMA_AVX512 u32 largest_avx512(const float* values, i64 n) {
+MINIMA_AVX512 void scale_avx512(const float* values, i64 n, i64 size, float* absmax) {
   const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
-  __m512i largest[4] = {};
-  i64 i = 0;
-  for (; i + 64 <= n; i += 64)
-    for (int k = 0; k < 4; ++k)
-      largest[k] = _mm512_max_epu32(
-          largest[k], _mm512_and_si512(magnitude, _mm512_loadu_si512(values + i + 16 * k)));
-  const u32 found = _mm512_reduce_max_epu32(_mm512_max_epu32(
-      _mm512_max_epu32(largest[0], largest[1]), _mm512_max_epu32(largest[2], largest[3])));
-  return i == n ? found : std::max(found, plain.largest(values + i, n - i));
+  for (i64 i = 0, end; i < n; i = end, ++absmax) {
+    end = std::min(n, i + size);
+    __m512i largest[4] = {};
+    for (; i + 64 <= end; i += 64)
+      for (int k = 0; k < 4; ++k)
+        largest[k] = _mm512_max_epu32(
+            largest[k], _mm512_and_si512(magnitude, _mm512_loadu_si512(values + i + 16 * k)));
+    for (; i < end; i += 16) {
+      const __mmask16 inside = _bzhi_u32(0xffff, static_cast<u32>(std::min<i64>(16, end - i)));
+      largest[0] = _mm512_max_epu32(
+          largest[0], _mm512_and_si512(magnitude, _mm512_maskz_loadu_epi32(inside, values + i)));
+    }
+    *absmax = std::bit_cast<float>(_mm512_reduce_max_epu32(_mm512_max_epu32(
+        _mm512_max_epu32(largest[0], largest[1]), _mm512_max_epu32(largest[2], largest[3]))));
+  }
 }
 
-void decode_avx512(const CodeMap& map, const u8* codes, i64 n, float absmax, float* values) {
-  const Tables512& t = tables512(map);
-  const i64 done = with_sign(map) ? decode512<true>(t.value, codes, n, absmax, values)
-                                  : decode512<false>(t.value, codes, n, absmax, values);
-  if (done < n) plain.decode(map, codes + done, n - done, absmax, values + done);
+void decode_avx512(const CodeMap& map, const u8* codes, i64 n, i64 size, const float* absmax,
+                   float* values) {
+  (with_sign(map) ? decode512<true> : decode512<false>)(map, codes, n, size, absmax, values);
 }
 
-void encode_avx512(const CodeMap& map, const float* values, i64 n, float divisor, u8* codes) {
-  const Tables512& t = tables512(map);
-  i64 done = 0;
-  if (divisor > 0x1p-100f && divisor < 0x1p100f)  // else its inverse is not accurate
-    done = with_sign(map) ? encode512<true>(t, map, values, n, divisor, codes)
-                          : encode512<false>(t, map, values, n, divisor, codes);
-  if (done < n) plain.encode(map, values + done, n - done, divisor, codes + done);
+void encode_avx512(const CodeMap& map, const float* values, i64 n, i64 size, const float* absmax,
+                   u8* codes) {
+  (with_sign(map) ? encode512<true> : encode512<false>)(map, values, n, size, absmax, codes);
 }
 
 }  // namespace minima::block8

@@ -34,29 +34,31 @@ bool all_zero(const float* values, i64 n) {
   return any == 0;
 }
 
-/// Of zeros so many are computed with at a time that weights, gradient and state stay in the first cache.
-constexpr i64 kZeroStretch = 512;
+/// Blocks of block8, and zeros that stand for state, are computed with together up to so many elements: more would not
+/// stay in the first cache with their weights and gradient, of fewer what is done once for all of them would count.
+constexpr i64 kTogether = 768;
 
 /// Whether the first slots are known to be zero in the units from `known` on; n becomes the number of elements of which
 /// that holds alike.
 bool known_zero(const u8* known, std::size_t slots, i64 unit, i64& n) {
   const bool zero = *known >= slots;
-  const i64 most = zero ? std::min(n, kZeroStretch) : n;
+  const i64 most = zero ? std::min(n, kTogether) : n;
   i64 alike = unit;
   while (alike < most && (*++known >= slots) == zero) alike += unit;
   n = std::min(n, alike);
   return zero;
 }
 
-/// Notes in which units of n elements the state is zero, and returns whether it is in all of them. Of each slot
-/// its values and what largest_magnitude says of them, which tells of block8 what is not zero without a look.
-bool note_zeros(u8* known, std::span<float* const> values, std::span<const u32> largest, i64 unit,
-                i64 n) {
+/// Notes in which units of the n elements from `begin` on the state is zero, and returns whether it is in all of them.
+/// Of each slot its values, and its scales, which tell of block8 what is not zero without a look.
+bool note_zeros(u8* known, std::span<const SlotView> slots, std::span<float* const> values,
+                i64 begin, i64 unit, i64 n) {
   bool all = true;
   for (i64 done = 0; done < n; done += unit, ++known) {
     bool zero = true;
     for (std::size_t k = 0; k < values.size() && zero; ++k)
-      zero = largest[k] == 0 && all_zero(values[k] + done, std::min(n - done, unit));
+      zero = (slots[k].storage != Storage::block8 || slots[k].absmax[(begin + done) / unit] == 0) &&
+             all_zero(values[k] + done, std::min(n - done, unit));
     *known = zero ? std::max(*known, static_cast<u8>(values.size())) : u8{0};
     all = all && zero;
   }
@@ -140,7 +142,7 @@ void for_pieces(const StepView& view, std::size_t slots, i64 width, i64 begin, i
   if (begin == end) return;  // perhaps rows without a column
   const bool writes = access == Access::write, cuts = view.clip_value > 0;
   const i64 block = view.block_size(slots), unit = view.unit();
-  const i64 stretch = block    ? block
+  const i64 stretch = block    ? std::max(block, kTogether / block * block)
                       : writes ? kLongestStretch / unit * unit
                                : kLongestStretch;  // sums are formed by pieces
   // Rows of scratch are a little apart from a power of two, so that they do not meet in the cache.
@@ -158,11 +160,9 @@ void for_pieces(const StepView& view, std::size_t slots, i64 width, i64 begin, i
     n = std::min(end - at, longest);
     const bool was_zero = known && known_zero(known, slots, unit, n);
     std::array<float*, kMaxSlots> state{};
-    for (std::size_t k = 0; k < slots; ++k) {
-      const bool in_place = view.slots[k].storage == Storage::fp32 && !was_zero;
-      state[k] = in_place ? static_cast<float*>(view.slots[k].values) + at : scratch_of(k);
-      if (was_zero) std::fill_n(state[k], n, 0.0f);
-    }
+    for (std::size_t k = 0; k < slots; ++k)
+      state[k] = was_zero ? std::fill_n(scratch_of(k), n, 0.0f) - n
+                          : open_slot(view.slots[k], at, n, scratch_of(k));
     float *const p = open_slot(view.value, at, n, scratch), *const gradient = scratch + pitch;
     const float* g = open_gradient(view.gradient, at, n, gradient);
     if (cuts) {
@@ -175,9 +175,7 @@ void for_pieces(const StepView& view, std::size_t slots, i64 width, i64 begin, i
     for (i64 done = 0; done < n; done += piece.n) {
       piece.n = std::min(n - done, width - piece.j);
       piece.p = p + done, piece.g = g + done;
-      for (std::size_t k = 0; k < slots; ++k)
-        piece.s[k] = was_zero ? state[k] + done
-                              : open_slot(view.slots[k], at + done, piece.n, state[k] + done);
+      for (std::size_t k = 0; k < slots; ++k) piece.s[k] = state[k] + done;
       if (!writes || view.moves(at + done)) f(piece);
       if ((piece.j += piece.n) == width) ++piece.i, piece.j = 0;
     }
@@ -185,13 +183,10 @@ void for_pieces(const StepView& view, std::size_t slots, i64 width, i64 begin, i
     close_slot(view.value, at, n, p);
     // Of all slots before one is closed, for codes wait for it. What was zero and still is lies there already: of an
     // embedding's rows that no text has had yet, AdamW moves 8 bytes a weight and not 24.
-    std::array<u32, kMaxSlots> largest;
-    for (std::size_t k = 0; k < slots; ++k)
-      largest[k] = largest_magnitude(view.slots[k], state[k], n);
-    const bool zero = known && note_zeros(known, {state.data(), slots}, largest, unit, n);
+    for (std::size_t k = 0; k < slots; ++k) scale_slot(view.slots[k], at, n, state[k]);
+    const bool zero = known && note_zeros(known, view.slots, {state.data(), slots}, at, unit, n);
     if (!(was_zero && zero))
-      for (std::size_t k = 0; k < slots; ++k)
-        close_slot(view.slots[k], at, n, state[k], largest[k]);
+      for (std::size_t k = 0; k < slots; ++k) store_slot(view.slots[k], at, n, state[k]);
     if (known) known += (n + unit - 1) / unit;
   }
 }

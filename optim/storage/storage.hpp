@@ -55,14 +55,14 @@ inline constexpr i64 kLongestStretch = 4096;
 inline constexpr i64 kSmallestBlock = 16;
 
 /// The n values from `begin` on: in the slot's own memory where that holds floats, else in `scratch`.
-/// Those of block8 lie in one block.
+/// Those of block8 begin a block, or lie in one.
 float* open_slot(const SlotView& slot, i64 begin, i64 n, float* scratch);
-/// The largest magnitude of values that become a block of block8, as bits; 0 for other storages, which have no scale.
-u32 largest_magnitude(const SlotView& slot, const float* values, i64 n);
-/// Stores values, where they do not lie there already; of block8 a whole block, whose scale becomes `largest`.
-void close_slot(const SlotView& slot, i64 begin, i64 n, const float* values, u32 largest);
+/// Of values that become whole blocks of block8 the scales; other storages have none.
+void scale_slot(const SlotView& slot, i64 begin, i64 n, const float* values);
+/// Stores values, where they do not lie there already; those of block8 by the scales that they have been given.
+void store_slot(const SlotView& slot, i64 begin, i64 n, const float* values);
 inline void close_slot(const SlotView& slot, i64 begin, i64 n, const float* values) {
-  close_slot(slot, begin, n, values, largest_magnitude(slot, values, n));
+  scale_slot(slot, begin, n, values), store_slot(slot, begin, n, values);
 }
 
 }  // namespace minima

@@ -1,9 +1,12 @@
 /// block8's loops for each vector unit against the plain ones, and a gradient cut by value.
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <iterator>
 
 #include "core/code_map.hpp"
+#include "core/rng.hpp"
 #include "tests/optim/support.hpp"
 
 using namespace minima;
@@ -56,14 +59,13 @@ TEST_CASE("on every vector unit, in every way, a block gets the codes of the pla
           x = std::copysign(std::min(x * divisor, divisor), static_cast<float>(sign));
         for (i64 n : {static_cast<i64>(values.size()), i64{1}, i64{63}, i64{97}}) {
           std::vector<u8> expected(values.size()), codes(values.size());
-          block8::plain.encode(*map, values.data(), n, divisor, expected.data());
+          block8::plain.encode(*map, values.data(), n, n, &divisor, expected.data());
           for (const block8::Loops& way : all_ways()) {
             CAPTURE(way.name);
             CAPTURE(divisor);
             CAPTURE(n);
-            way.encode(*map, values.data(), n, divisor, codes.data());
+            way.encode(*map, values.data(), n, n, &divisor, codes.data());
             CHECK(codes == expected);
-            CHECK(way.largest(values.data(), n) == block8::plain.largest(values.data(), n));
           }
         }
       }
@@ -128,7 +130,9 @@ TEST_CASE(
       x = largest;
       for (const block8::Loops& way : all_ways()) {
         CAPTURE(way.name);
-        CHECK(way.largest(values.data(), 97) == (std::bit_cast<u32>(largest) & 0x7fffffffu));
+        float found = -1;
+        way.scale(values.data(), 97, 97, &found);
+        CHECK(std::bit_cast<u32>(found) == (std::bit_cast<u32>(largest) & 0x7fffffffu));
       }
       x = 1;
     }
@@ -141,14 +145,43 @@ TEST_CASE("on every vector unit, in every way, every code is decoded as by the p
     for (float absmax : {0.0f, 1.0f, 1.7f, 3e-38f, 1e38f})
       for (i64 n : {300, 256, 77, 1}) {
         std::vector<float> expected(codes.size()), values(codes.size());
-        block8::plain.decode(*map, codes.data(), n, absmax, expected.data());
+        block8::plain.decode(*map, codes.data(), n, n, &absmax, expected.data());
         for (const block8::Loops& way : all_ways()) {
           CAPTURE(way.name);
           CAPTURE(absmax);
           CAPTURE(n);
-          way.decode(*map, codes.data(), n, absmax, values.data());
+          way.decode(*map, codes.data(), n, n, &absmax, values.data());
           CHECK(std::memcmp(values.data(), expected.data(), values.size() * sizeof(float)) == 0);
         }
+      }
+}
+
+TEST_CASE("on every vector unit, in every way, each block of a call has its own scale") {
+  std::array<float, 1000> values;
+  RandomSequence random(1, "blocks");
+  for (std::size_t i = 0; i < values.size(); ++i)  // of falling size, with zeros among them
+    values[i] = i / 300 == 1 ? 0 : static_cast<float>(random.uniform()) * std::exp2(-0.02f * i);
+  const i64 n = values.size();
+  for (const CodeMap* map : {&signed_code_map(), &unsigned_code_map()})
+    for (const i64 size : {16, 64, 100, 256, 999, 4096})
+      for (const block8::Loops& way : all_ways()) {
+        CAPTURE(way.name);
+        CAPTURE(size);
+        std::array<float, 1000> absmax, decoded;
+        std::array<u8, 1000> codes;
+        way.scale(values.data(), n, size, absmax.data());
+        way.encode(*map, values.data(), n, size, absmax.data(), codes.data());
+        way.decode(*map, codes.data(), n, size, absmax.data(), decoded.data());
+        i64 wrong = 0;
+        for (i64 begin = 0; begin < n; begin += size) {
+          const std::span block = std::span(values).subspan(begin, std::min(size, n - begin));
+          const float largest = std::ranges::max(block);
+          wrong += absmax[begin / size] != largest;
+          for (std::size_t i = begin; i < begin + block.size(); ++i)
+            wrong += codes[i] != slot_code(*map, largest == 0 ? 0 : values[i] / largest) ||
+                     decoded[i] != map->value[codes[i]] * largest;
+        }
+        CHECK(wrong == 0);
       }
 }
 

@@ -138,7 +138,7 @@ __device__ u32 largest_of(const float (&values)[N]) {
 template <int N>
 __device__ void store_codes(const Place& to, i64 at, const CompactCodes& map,
                             const float (&values)[N], u32 largest) {
-  const float divisor = block8::divisor(largest),
+  const float divisor = block8::divisor(std::bit_cast<float>(largest)),
               inverse = about_inverse(divisor) * CompactCodes::kScale;
   const u32 codes = map.codes_of_quotients(values, divisor, inverse);
   store_words<u8, N>(to.at<u8>() + at, [=](int e) { return codes >> 8 * e & 255u; });
