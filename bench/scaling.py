@@ -15,6 +15,7 @@ Needs: matplotlib, for the plots alone.
 
 import argparse
 import datetime
+import importlib.util
 import json
 import math
 import os
@@ -206,6 +207,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/scaling"), help="FILE.md, FILE.svg and FILE.json")
     options = parser.parse_args()
     require_programs(options.build, "minima", "bench_train_step")
+    # Not after all has been measured.
+    if not importlib.util.find_spec("matplotlib"):
+        sys.exit("scaling.py: draws with matplotlib, which is missing: pip install matplotlib")
+    options.out.parent.mkdir(parents=True, exist_ok=True)
 
     about = json.loads(subprocess.run([options.build / "minima", "doctor", "--json"], stdout=subprocess.PIPE, check=True).stdout)
     result = {
@@ -214,7 +219,6 @@ def main() -> None:
     }  # fmt: skip
     sweeps = [*training(options), *streaming(options)]
     result["sweeps"] = [asdict(sweep) for sweep in sweeps]
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
     options.out.with_suffix(".md").write_text(markdown(result, sweeps))
     plot(sweeps, options.out.with_suffix(".svg"))

@@ -43,6 +43,15 @@ void check_precision(Precision precision, Device device) {
         to_string(device), capability / 10, capability % 10);
 }
 
+void check_update_in_backward(Precision precision, Device device) {
+  check(
+      precision != Precision::fp16,
+      "update-in-backward: fp16 skips steps whose gradients overflow, and a part is done by then; "
+      "take bf16 or fp32");
+  check(device == Device{}, "update-in-backward: the device is {}; this is for the cpu alone",
+        to_string(device));
+}
+
 i64 total_steps(const Batches& batches, i64 epochs, i64 accumulate) {
   check(accumulate > 0, "accumulate is {} batches; there must be at least one", accumulate);
   i64 steps = 0;
@@ -62,16 +71,13 @@ Accelerator::Accelerator(AcceleratorOptions options)
         "are 0.05)",
         options_.warmup);
   if (options_.update_in_backward) {
-    const auto refuse = [](bool wrong, const char* why) {
-      check(!wrong, "update-in-backward: {}", why);
-    };
-    refuse(options_.accumulate > 1,
-           "the gradient of a step of several batches is whole after the last; accumulate 1");
-    refuse(options_.non_finite != NonFinite::stop,
-           "a step of which a part is done cannot be skipped; take non-finite stop");
-    refuse(options_.precision == Precision::fp16,
-           "fp16 skips steps whose gradients overflow, and a part is done by then; take bf16 or "
-           "fp32");
+    check(options_.accumulate == 1,
+          "update-in-backward: the gradient of a step of several batches is whole after the last; "
+          "accumulate 1");
+    check(options_.non_finite == NonFinite::stop,
+          "update-in-backward: a step of which a part is done cannot be skipped; take non-finite "
+          "stop");
+    check_update_in_backward(options_.precision, Device{});
   }
   check(options_.watch >= 0, "watch is {}; it must be at least 0 (0: never)", options_.watch);
   if (options_.precision == Precision::fp16) scale_ = kFirstLossScale;
@@ -96,7 +102,9 @@ void Accelerator::prepare(std::vector<Parameter*> parameters, Optimizer& optimiz
           "accelerator: the optimizer has '{}', which is not among the parameters: its gradient "
           "would never be cleared",
           own.name);
-  if (options_.update_in_backward) check_update_in_backward(parameters);
+  if (options_.update_in_backward)
+    for (const Parameter* parameter : parameters)
+      check_update_in_backward(options_.precision, parameter->value.device());
   parameters_ = std::move(parameters);
   batches_ = std::move(batches);
   total_ = schedule_.total = steps;
@@ -189,7 +197,7 @@ void Accelerator::clip(double norm, double value) {
   check(
       !options_.update_in_backward || norm == 0,
       "update-in-backward: the gradient's norm is known only when every weight is changed; clip 0, "
-      "and clip-value where it must be cut");
+      "with clip-value where it must be cut, or leave update-in-backward out");
   refuse_after_update("clip()");
   clip_norm_ = norm, clip_value_ = value;
 }

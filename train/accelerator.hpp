@@ -62,6 +62,8 @@ std::span<const std::string_view> choices(Precision);  ///< "fp32", "tf32", "bf1
 DType product_type(Precision precision);
 /// Throws Error for tf32 on the cpu, where nothing would be rounded.
 void check_precision(Precision precision, Device device);
+/// Throws Error where weights cannot be updated in backward: with fp16, on a GPU.
+void check_update_in_backward(Precision precision, Device device);
 
 inline constexpr double kFirstLossScale = 1 << 16;  ///< of fp16
 

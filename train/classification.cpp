@@ -72,7 +72,9 @@ Objective classification(nn::Classifier& model, const TrainingData& data,
                         weights.empty() ? WeighBatch(label_count) : WeighBatch(weigh));
   objective.batches = shuffled(data.train, options.batch, options.seed);
   objective.evaluate = [&model, &data] { return evaluate(model, data.dev); };
-  objective.fingerprint = fingerprint({&data.train, &data.dev, &data.test});
+  objective.fingerprints = {{"train", fingerprint(data.train)},
+                            {"dev", fingerprint(data.dev)},
+                            {"test", fingerprint(data.test)}};
   if (tokenizer)
     objective.save_model = [&, tokenizer](const std::filesystem::path& folder) {
       save_model(folder, *tokenizer, data.train.max_length, model);

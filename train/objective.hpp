@@ -10,7 +10,9 @@
 
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "autograd/variable.hpp"
@@ -44,8 +46,8 @@ struct Objective {
   std::function<Evaluation()> evaluate = {};
   /// Writes a model directory with the parameters' present values, for a checkpoint; without one, model.safetensors alone.
   std::function<void(const std::filesystem::path& folder)> save_model = {};
-  /// Differs where the data differ: a resumed run must see the same. Empty: not compared.
-  std::string fingerprint = {};
+  /// Of each part of the data, "train" say, what differs where it differs: a resumed run must see the same.
+  std::map<std::string, std::string> fingerprints = {};
 };
 
 }  // namespace minima

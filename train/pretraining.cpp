@@ -35,7 +35,7 @@ Objective masked_language_modelling(nn::MaskedLm& model, const PretrainingData& 
   };
   Objective objective = batched_objective(model.parameters(), make, loss, options.round_tokens);
   objective.batches = shuffled(data.train, options.batch, options.seed);
-  objective.fingerprint = fingerprint({&data.train, &data.dev});
+  objective.fingerprints = {{"train", fingerprint(data.train)}, {"dev", fingerprint(data.dev)}};
   if (has_words(data.dev, masking))
     objective.evaluate = [&] { return evaluate(model, data.dev, masking); };
   if (tokenizer)

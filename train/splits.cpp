@@ -14,18 +14,14 @@ BatchSize evaluation_batch(const TokenizedSplit& split) {
   return BatchSize::of_tokens(most);
 }
 
-std::string fingerprint(std::initializer_list<const TokenizedSplit*> splits) {
+std::string fingerprint(const TokenizedSplit& split) {
   u64 hash = 0;
   const auto add = [&](const auto& values) {
     std::vector<i64> copy(values.size());
     for (std::size_t i = 0; i < copy.size(); ++i) copy[i] = static_cast<i64>(values[i]);
     hash = XXH3_64bits_withSeed(copy.data(), copy.size() * sizeof(i64), hash);
   };
-  for (const TokenizedSplit* split : splits) {
-    add(split->tokens);
-    add(split->offsets);
-    add(split->labels);
-  }
+  add(split.tokens), add(split.offsets), add(split.labels);
   return fmt::format("{:016x}", hash);
 }
 

@@ -14,6 +14,6 @@ Batches shuffled(const TokenizedSplit& split, BatchSize size, u64 seed);
 BatchSize evaluation_batch(const TokenizedSplit& split);
 
 /// Of every token, length and label.
-std::string fingerprint(std::initializer_list<const TokenizedSplit*> splits);
+std::string fingerprint(const TokenizedSplit& split);
 
 }  // namespace minima

@@ -319,7 +319,7 @@ void Trainer::save() {
   const Stopwatch clock;
   const During writing(accelerator_.time(), Part::checkpoints);
   Json state = {{"options", to_json(options_)},
-                {"fingerprint", objective_.fingerprint},
+                {"fingerprints", objective_.fingerprints},
                 {"evaluated_at", evaluated_at_},
                 {"without_better", without_better_},
                 {"best", result_.best ? Json(*result_.best) : Json(nullptr)}};
@@ -387,8 +387,13 @@ void Trainer::write_run() const {
 
 void Trainer::restore(const Checkpoint& checkpoint) {
   const Json &state = checkpoint.state.at("trainer"), mine = to_json(options_);
-  check(state.at("fingerprint") == objective_.fingerprint,
-        "resume: the data are not those of the checkpoint; give the same files and options");
+  std::vector<std::string> changed;
+  for (const auto& [part, print] : objective_.fingerprints)
+    if (state.at("fingerprints").at(part) != print) changed.push_back(part);
+  check(changed.empty(),
+        "resume: the data of {} are not those of the checkpoint (texts, labels, their order, or "
+        "what the tokenizer makes of them); give the same files and options",
+        fmt::join(changed, " and "));
   const Json defaults = to_json(TrainingOptions{});  // of what an earlier version did not have
   for (const auto& [key, value] : mine.items()) {
     const Json then = state.at("options").value(key, defaults[key]);

@@ -87,17 +87,13 @@ class Updates {
 
 }  // namespace
 
-void check_update_in_backward(const std::vector<Parameter*>& parameters) {
+UpdatedInBackward update_in_backward(const Variable& loss, const Tensor& dy, Optimizer& optimizer,
+                                     const std::vector<Parameter*>& parameters, StepOptions options,
+                                     i64 together) {
   for (const Parameter* parameter : parameters)
     check(parameter->value.device() == Device{},
           "update in backward: '{}' lies on {}; this is for the cpu alone", parameter->name,
           to_string(parameter->value.device()));
-}
-
-UpdatedInBackward update_in_backward(const Variable& loss, const Tensor& dy, Optimizer& optimizer,
-                                     const std::vector<Parameter*>& parameters, StepOptions options,
-                                     i64 together) {
-  check_update_in_backward(parameters);
   check(
       options.clip_norm == 0,
       "update in backward: the global norm is known only when all gradients are; clip by value, or "

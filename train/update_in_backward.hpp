@@ -39,7 +39,4 @@ UpdatedInBackward update_in_backward(const Variable& loss, const Tensor& dy, Opt
                                      const std::vector<Parameter*>& parameters, StepOptions options,
                                      i64 together = kUpdatedTogether);
 
-/// Throws Error where parameters are not those of a CPU.
-void check_update_in_backward(const std::vector<Parameter*>& parameters);
-
 }  // namespace minima

@@ -137,8 +137,9 @@ struct MemoryVerb {
     check(state_table.empty() || (optimizers.empty() && !measure),
           "--state-table answers for one optimizer and measures nothing: leave --optimizers and "
           "--measure out");
-    check(!kind.update_in_backward || precision != "fp16",
-          "--update-in-backward with --precision fp16, which skips steps whole: take bf16 or fp32");
+    if (measure) check_precision(choice_of<Precision>(precision), Device{});
+    if (kind.update_in_backward)
+      check_update_in_backward(choice_of<Precision>(precision), Device{});
     check(!fits || *fits > 0, "memory: --fits is {} GB; it must be positive", fits.value_or(0));
     for (const std::string& spec : optimizers)
       check(std::ranges::count(optimizers, spec) == 1, "memory: '{}' is named twice", spec);

@@ -351,6 +351,7 @@ void TrainingVerbOptions::resolve(const CommonOptions& common) {
   training.non_finite = choice_of<NonFinite>(non_finite);
   training.precision = choice_of<Precision>(precision);
   check_precision(training.precision, task.device);
+  if (training.update_in_backward) check_update_in_backward(training.precision, task.device);
   check(!epochs || !steps,
         "--epochs and --steps exclude one another: give the length of training in one of them");
   check(steps.value_or(1) > 0, "--steps is {}; it must be at least 1", steps.value_or(1));

@@ -105,7 +105,8 @@ TEST_CASE("memory refuses what it cannot count, in one line") {
   refused("--model heads.json", {"heads.json", "5 heads", "32"});
   refused("--model twice.json", {"twice.json", "'dim'", "twice"});
   refused("--dim 0", {"--dim is 0"});
-  refused("--update-in-backward --precision fp16", {"--update-in-backward", "fp16", "bf16"});
+  refused("--update-in-backward --precision fp16", {"update-in-backward", "fp16", "bf16"});
+  refused("--precision tf32 --measure", {"tf32", "fp32"});
   refused("--dim 1000000", {"--dim is 1000000", "65536"});
   refused("--vocabulary 1", {"--vocabulary is 1"});
   refused("--labels -3", {"--labels is -3"});

@@ -270,7 +270,7 @@ TEST_CASE("a run is resumed from any folder, by its own verb, also where run.jso
   shell.write("other.tsv", rows + "0\tone more\n");
   const Answer other = shell.minima("train --resume run --data other.tsv");
   CHECK(other.code == 2);
-  CHECK(other.err.find("the data are not those of the checkpoint") != std::string::npos);
+  CHECK(other.err.find("are not those of the checkpoint") != std::string::npos);
   CHECK(shell.minima("train --resume run --data moved.tsv").code == 0);
   CHECK(read_file(shell.folder / "run/final/model.safetensors") == model);
 }
