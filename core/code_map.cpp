@@ -165,13 +165,12 @@ void plain_decode(const CodeMap& map, const u8* codes, i64 n, i64 size, const fl
 void plain_encode(const CodeMap& map, const float* values, i64 n, i64 size, const float* absmax,
                   u8* codes) {
   vectorize([=, &map]() MINIMA_INLINE {
-    const CodeMap& table = map;  // a copy, which no store of a code can change
     for (i64 begin = 0, b = 0; begin < n; begin += size, ++b) {
       const i64 end = std::min(n, begin + size);
       const float by = divisor(absmax[b]);
       MINIMA_INDEPENDENT
       for (i64 i = begin; i < end; ++i)
-        codes[i] = static_cast<u8>(table.code(std::bit_cast<u32>(values[i] / by)));
+        codes[i] = static_cast<u8>(map.code(std::bit_cast<u32>(values[i] / by)));
     }
   });
 }

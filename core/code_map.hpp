@@ -146,13 +146,15 @@ MINIMA_HD u32 magnitude(float x) { return std::bit_cast<u32>(x) & 0x7fffffffu; }
 /// What the values of a block are divided by: 1 where all are zero.
 MINIMA_HD float divisor(float absmax) { return absmax == 0 ? 1.0f : absmax; }
 
-/// The loops on a CPU over n values in blocks of `size`, the last of which may be shorter.
+/// The loops on a CPU over n values in blocks of `size` > 0, the last of which may be shorter; `absmax` is of the blocks.
 struct Loops {
   const char* name;
   /// The largest |value| of each block; NaN where one is NaN.
   void (*scale)(const float* values, i64 n, i64 size, float* absmax);
+  /// map.value[code] · absmax.
   void (*decode)(const CodeMap& map, const u8* codes, i64 n, i64 size, const float* absmax,
                  float* values);
+  /// The codes of value / absmax, whose magnitude is at most 1; in the map for [0, 1] 0 for a negative one.
   void (*encode)(const CodeMap& map, const float* values, i64 n, i64 size, const float* absmax,
                  u8* codes);
 };

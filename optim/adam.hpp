@@ -88,20 +88,15 @@ struct Adam {
 
   template <class T>
   MINIMA_HD void operator()(T& p, T g, T& m, T& v) const {
-    moments.accumulate(decayed(p, g), m, v);
+    moments.accumulate(decayed(p, g, weight_decay, maximize), m, v);
     p = p - moments.update(m, v);
   }
 
   template <class T>
   MINIMA_HD void operator()(T& p, T g, T& m, T& v, T& u) const {
-    moments.accumulate(decayed(p, g), m, v);
+    moments.accumulate(decayed(p, g, weight_decay, maximize), m, v);
     u = larger(v, u);
     p = p - moments.update(m, u);
-  }
-
-  template <class T>
-  MINIMA_HD T decayed(T p, T g) const {
-    return (maximize ? T(0 - g) : g) + weight_decay * p;
   }
 
   template <class F>

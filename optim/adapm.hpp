@@ -16,8 +16,8 @@
 ///             e = Q′ C′/(1 − β₁ᵗ) + (g − Q′ Q′ᵀ g)     averaged and corrected inside the subspace,
 ///                                                 the raw gradient at full weight outside it
 ///
-/// A kind is chosen by name: `full`, `none` and `low_rank` are patterns, asked in this order; vectors
-/// and what matches nothing keep full momentum. Of rank 0, low_rank is none; of rank min(n, m), full.
+/// A kind is chosen by name: `full`, `none` and `low_rank` are patterns, asked in this order; vectors,
+/// what matches nothing, and of `low_rank` what is no matrix keep full momentum. Of rank 0, low_rank is none; of rank min(n, m), full.
 #pragma once
 
 #include <tuple>

@@ -8,11 +8,13 @@ namespace minima {
 
 std::vector<ParameterGroup> decay_groups(const std::vector<Parameter*>& parameters) {
   ParameterGroup decayed, plain{{}, "weight_decay=0"};
-  for (Parameter* parameter : parameters)
+  for (Parameter* parameter : parameters) {
+    check(parameter != nullptr, "groups: a parameter is null");
     (parameter->name.ends_with("bias") || matches(parameter->name, "layer_norm|LayerNorm")
          ? plain
          : decayed)
         .parameters.push_back(parameter);
+  }
   std::vector<ParameterGroup> groups;
   for (ParameterGroup* group : {&decayed, &plain})
     if (!group->parameters.empty()) groups.push_back(std::move(*group));

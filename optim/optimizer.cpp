@@ -255,6 +255,23 @@ Optimizer::Optimizer(Optimizer&&) noexcept = default;
 Optimizer& Optimizer::operator=(Optimizer&&) noexcept = default;
 Optimizer::~Optimizer() = default;
 
+namespace {
+
+/// Of a rule's own patterns those that a group sets; those of the spec are for all groups together.
+void check_patterns_of_group(const AnyRule& common, const AnyRule& rule,
+                             const ParameterGroup& group) {
+  const auto of_all = common.chosen_patterns();
+  std::vector<std::string> names;
+  for (const Parameter* parameter : group.parameters) names.push_back(parameter->name);
+  for (const auto& [option, pattern] : rule.chosen_patterns()) {
+    if (std::ranges::count(of_all, std::pair(option, pattern)) > 0) continue;
+    check(!unmatched(pattern, names),
+          "optimizer: '{}' in a group's {} matches none of its parameters", pattern, option);
+  }
+}
+
+}  // namespace
+
 Optimizer make_optimizer(const std::string& spec, const std::vector<ParameterGroup>& groups) {
   auto impl = std::make_unique<Optimizer::Impl>(resolve(spec));
   std::set<std::string> names;
@@ -269,6 +286,8 @@ Optimizer make_optimizer(const std::string& spec, const std::vector<ParameterGro
       impl->add(*parameter, impl->rules.size() - 1);
     }
   }
+  for (std::size_t k = 0; k < groups.size(); ++k)
+    check_patterns_of_group(*impl->spec.rule, *impl->rules[k], groups[k]);
   if (!impl->entries.empty())
     check_patterns(impl->spec.name, impl->plan, *impl->spec.rule, impl->spec.storage);
   return Optimizer(std::move(impl));
@@ -278,6 +297,10 @@ StepReport Optimizer::step(const StepOptions& options) {
   for (const auto& [name, value] :
        {std::pair{"clip_norm", options.clip_norm}, {"clip_value", options.clip_value}})
     check(value >= 0, "optimizer: {} is {}; it must be at least 0, which is off", name, value);
+  if (!std::isinf(options.clip_value))
+    check_float("optimizer", "clip_value", options.clip_value, nonnegative);
+  if (std::isfinite(options.gradient_scale))
+    check_float("optimizer", "gradient_scale", options.gradient_scale, any_number);
   check(options.lr_factor >= 0 && std::isfinite(options.lr_factor) &&
             std::isfinite(options.gradient_scale),
         "optimizer: lr_factor is {}, gradient_scale {}; the first must be at least 0, both finite",
@@ -356,7 +379,7 @@ void Optimizer::set_values(const PlannedSlot& slot, const Tensor& values) {
         slot.key(), planned.shape, values.shape());
   if (planned.storage == Storage::i32) return stored.values.copy_from(values.to(DType::i32));
   StoredSlot here = stored.to(Device{});
-  write_slot(here.view(planned), values.to(DType::f32));
+  write_slot(here.view(planned), values.to(Device{}).to(DType::f32));
   if (impl_->device == Device{}) return;
   stored.values.copy_from(here.values);
   if (stored.absmax.defined()) stored.absmax.copy_from(here.absmax);

@@ -95,7 +95,7 @@ class Optimizer {
   StepReport step(const StepOptions& options = {});
 
   const std::string& name() const;  ///< as on the command line: "adamw8bit"
-  /// Every option of every group, resolved: {"optimizer", "storage", "groups": [{"options",
+  /// Every option of every group, resolved: {"optimizer", "storage", "non_finite_guard", "lazy_rows", "groups": [{"options",
   /// "parameters"}]}.
   Json options() const;
   /// False when a learning-rate schedule has no effect: Adafactor with relative_step.

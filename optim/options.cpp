@@ -13,6 +13,7 @@ std::vector<std::string> option_names(const OptionValues& options) {
 }
 
 OptionList parse_options(const std::string& text) {
+  check(!text.ends_with(':'), "options '{}' end with a colon", text);
   OptionList options;
   for (std::size_t begin = 0; begin < text.size();) {
     const std::size_t end = std::min(text.find(':', begin), text.size());

@@ -33,7 +33,10 @@ struct OptimizerSpec {
   StorageOptions storage;
   EngineOptions engine;
 
-  bool guard() const { return engine.non_finite_guard.value_or(storage.state == Storage::block8); }
+  bool guard() const {
+    const bool blocks = storage.state == Storage::block8 || !storage.block8.empty();
+    return engine.non_finite_guard.value_or(blocks);
+  }
   /// The rule under a group's options as well.
   std::unique_ptr<AnyRule> rule_of_group(const std::string& options) const;
 };

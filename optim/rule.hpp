@@ -97,6 +97,12 @@ MINIMA_HD T smaller(T a, T b) {
   return b < a ? b : a;
 }
 
+/// The gradient, negated to maximize, with L2 decay: g + λ p.
+template <class T>
+MINIMA_HD T decayed(T p, T g, float weight_decay, bool maximize) {
+  return (maximize ? T(0 - g) : g) + weight_decay * p;
+}
+
 /// Gives an intermediate result a name in a trace; elsewhere it is x.
 template <class T>
 MINIMA_HD T named(const char*, T x) {

@@ -52,20 +52,15 @@ struct Sgd {
 
   template <class T>
   MINIMA_HD void operator()(T& p, T g) const {
-    p = p - lr * decayed(p, g);
+    p = p - lr * decayed(p, g, weight_decay, maximize);
   }
 
   template <class T>
   MINIMA_HD void operator()(T& p, T g, T& b) const {
-    g = decayed(p, g);
+    g = decayed(p, g, weight_decay, maximize);
     b = momentum * b + one_minus_dampening * g;
     const T direction = nesterov ? T(g + momentum * b) : b;
     p = p - lr * direction;
-  }
-
-  template <class T>
-  MINIMA_HD T decayed(T p, T g) const {
-    return (maximize ? T(0 - g) : g) + weight_decay * p;
   }
 
   template <class F>

@@ -38,9 +38,9 @@ struct Decade {
   double end, count, first, width;
 };
 
-/// The codes that a line leaves in doubt, by the table. Inline: a call would cost the loop its
-/// registers.
-MINIMA_HD void settle(const CodeMap& map, const float* values, float divisor, u64 doubtful,
+/// The codes that a line leaves in doubt, of 16 values, by the table. Inline: a call would cost the
+/// loop its registers.
+MINIMA_HD void settle(const CodeMap& map, const float* values, float divisor, u32 doubtful,
                       u8* codes) {
   for (; doubtful; doubtful &= doubtful - 1) {
     const int i = std::countr_zero(doubtful);
@@ -224,7 +224,9 @@ MINIMA_AVX512 void encode512(const CodeMap& map, const float* values, i64 n, i64
       __m512 y[4], bent[4];
       for (int k = 0; k < 4; ++k) x[k] = _mm512_loadu_si512(values + i + 16 * k);
       for (int k = 0; k < 4; ++k) y[k] = _mm512_mul_ps(_mm512_castsi512_ps(x[k]), scale);
-      for (int k = 0; k < 4; ++k) y[k] = _mm512_range_ps(y[k], tiny, 0xb);  // the greater magnitude
+      for (int k = 0; k < 4; ++k)
+        y[k] = with_sign ? _mm512_range_ps(y[k], tiny, 0xb)  // the greater magnitude
+                         : _mm512_max_ps(y[k], tiny);
       for (int k = 0; k < 4; ++k) octave[k] = _mm512_srli_epi32(_mm512_castps_si512(y[k]), 23);
       for (int k = 0; k < 4; ++k) y[k] = _mm512_fmadd_ps(y[k], slope[octave[k]], offset[octave[k]]);
       for (int k = 0; k < 4; ++k) bent[k] = _mm512_fmadd_ps(y[k], steeper, down);

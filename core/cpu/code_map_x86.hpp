@@ -1,5 +1,5 @@
-/// CodeMap's loops in the instructions of x86: the bits of the plain loops. What is left of a block that
-/// is no multiple of their stride takes the plain loop.
+/// CodeMap's loops in the instructions of x86: the bits of the plain loops. The plain loop encodes and decodes what is left
+/// of a block that is no multiple of their stride, and encodes a block whose scale has no accurate inverse.
 #pragma once
 
 #include "core/code_map.hpp"

@@ -285,7 +285,7 @@ struct MemoryVerb {
     fmt::print(
         "\nstate elements: the values of all slots, and a step count for each tensor where the "
         "optimizer keeps one; 8-bit\n  state has a scale for each block beside them (the two code "
-        "maps, 2,048 bytes in all, are not counted)\n"
+        "maps, 560 KB in all, are not counted)\n"
         "momentum: numbers that a first moment keeps, of whatever size, in % of AdamW's\n"
         "gradients: {}; of the embeddings only the rows that the batch looks up, if no token "
         "occurs twice (dense: {} {})\n"

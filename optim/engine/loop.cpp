@@ -34,15 +34,15 @@ bool all_zero(const float* values, i64 n) {
   return any == 0;
 }
 
-/// Blocks of block8, and zeros that stand for state, are computed with together up to so many elements: more would not
-/// stay in the first cache with their weights and gradient, of fewer what is done once for all of them would count.
-constexpr i64 kTogether = 768;
+/// Blocks of block8, and units of zeros that stand for state, are computed with together up to about so many elements: more
+/// would not stay in the first cache with their weights and gradient, of fewer what is done once for all of them would count.
+constexpr i64 kBlocksTogether = 768;
 
 /// Whether the first slots are known to be zero in the units from `known` on; n becomes the number of elements of which
 /// that holds alike.
 bool known_zero(const u8* known, std::size_t slots, i64 unit, i64& n) {
   const bool zero = *known >= slots;
-  const i64 most = zero ? std::min(n, kTogether) : n;
+  const i64 most = zero ? std::min(n, kBlocksTogether) : n;
   i64 alike = unit;
   while (alike < most && (*++known >= slots) == zero) alike += unit;
   n = std::min(n, alike);
@@ -70,7 +70,7 @@ struct Stretch {
 };
 
 /// What a step changes, cut into tasks: everything, or the given rows (in block8 with the rest of
-/// their blocks, which stay as they are). Tasks are long, for what a task begins with is not fetched ahead; shorter with
+/// their blocks, which is stored anew by the blocks' new scales). Tasks are long, for what a task begins with is not fetched ahead; shorter with
 /// lazy rows, which are little in all.
 std::vector<Stretch> moved_stretches(const StepView& view, std::size_t slots) {
   std::vector<Stretch> result;
@@ -115,7 +115,7 @@ void trace_element(const FormulaStep& step) {
     TracedElement x{trace.input("p", p0), trace.input("g", raw), {}};
     if (view.gradient_scale != 1) x.g = named("g", Traced(view.gradient_scale) * x.g);
     if (limit > 0) x.g = named("g", Trace::record("cut", x.g, limit, gradient));
-    // 8-bit state begins as −0, and for_pieces takes zeros as 0.
+    // 8-bit state begins as −0, and for_pieces takes what it knows to be zero as 0.
     for (std::size_t k = 0; k < step.slots; ++k)
       x.s[k] = trace.input(std::string(view.slots[k].letter),
                            *open_slot(view.slots[k], at, 1, &scratch) + 0.0f);
@@ -142,7 +142,7 @@ void for_pieces(const StepView& view, std::size_t slots, i64 width, i64 begin, i
   if (begin == end) return;  // perhaps rows without a column
   const bool writes = access == Access::write, cuts = view.clip_value > 0;
   const i64 block = view.block_size(slots), unit = view.unit();
-  const i64 stretch = block    ? std::max(block, kTogether / block * block)
+  const i64 stretch = block    ? std::max(block, kBlocksTogether / block * block)
                       : writes ? kLongestStretch / unit * unit
                                : kLongestStretch;  // sums are formed by pieces
   // Rows of scratch are a little apart from a power of two, so that they do not meet in the cache.
@@ -174,6 +174,10 @@ void for_pieces(const StepView& view, std::size_t slots, i64 width, i64 begin, i
     }
     for (i64 done = 0; done < n; done += piece.n) {
       piece.n = std::min(n - done, width - piece.j);
+      if (view.skips_rows()) {  // whose rows may be narrower: a vector's are its elements
+        const i64 row = view.gradient.width;
+        piece.n = std::min(piece.n, row - (at + done) % row);
+      }
       piece.p = p + done, piece.g = g + done;
       for (std::size_t k = 0; k < slots; ++k) piece.s[k] = state[k] + done;
       if (!writes || view.moves(at + done)) f(piece);

@@ -121,7 +121,7 @@ struct StepView {
   bool lazy_rows = false;
   bool skipped = false;  ///< on a GPU, which alone knows it: nothing is to change
   /// On the CPU, for each unit of elements: how many of the first slots are known to be zero there; null: nothing is
-  /// known. Those are not read, and written only when they are zero no more.
+  /// known. Those are not read, and written only when they are zero no more, but for the scales of block8.
   u8* zero_slots = nullptr;
   /// On the CPU: becomes 1 where a weight that is moved is inf or NaN.
   unsigned* bad_weights = nullptr;

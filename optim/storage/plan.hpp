@@ -34,7 +34,7 @@ struct StatePlan {
   std::vector<PlannedSlot> slots;
   i64 elements() const { return sum(&PlannedSlot::elements); }
   i64 scales() const { return sum(&PlannedSlot::scales); }
-  /// Without the two shared code maps of block8 (2,048 bytes).
+  /// Without the two code maps that all block8 shares.
   i64 bytes() const { return sum(&PlannedSlot::bytes); }
   /// The table as text: parameter, slot, shape, storage, bytes, reason; then the sums.
   std::string table() const;

@@ -11,7 +11,8 @@ namespace {
 /// Calls f(begin, n) for stretches that can be opened at once.
 template <class F>
 void for_stretches(const SlotView& slot, i64 size, const F& f) {
-  const i64 stretch = slot.storage == Storage::block8 ? slot.block_size : kLongestStretch;
+  const i64 unit = slot.storage == Storage::block8 ? slot.block_size : 1;
+  const i64 stretch = kLongestStretch / unit * unit;
   for (i64 at = 0; at < size; at += stretch) f(at, std::min(stretch, size - at));
 }
 

@@ -1,13 +1,13 @@
 /// How the values of a slot are kept between steps. A rule never knows: it computes on floats.
 ///
 /// On a CPU a stretch of a slot is opened, which gives floats to compute on, and closed, which stores
-/// them; a GPU goes value by value (optim/engine/cuda/quads.hpp). A new storage is a name here and a case in
+/// them; a GPU goes by fours (optim/engine/cuda/quads.hpp). A new storage is a name here and a case in
 /// each of these.
 ///
 /// block8 (Dettmers, Lewis, Shleifer, Zettlemoyer 2022, arXiv:2110.02861): the flattened tensor is cut into
 /// blocks (256 values; the last may be shorter). A block keeps its largest magnitude, `absmax`, and for each
 /// value x the code of x/absmax: the index of the nearest number of a CodeMap (core/code_map.hpp). Decoding
-/// is map[code] · absmax. A block of zeros has absmax 0 and the codes of 0: zero stays zero.
+/// is map[code] · absmax. A block of zeros has absmax 0, and decodes to zeros whatever its codes.
 #pragma once
 
 #include <array>
@@ -57,7 +57,7 @@ inline constexpr i64 kSmallestBlock = 16;
 /// The n values from `begin` on: in the slot's own memory where that holds floats, else in `scratch`.
 /// Those of block8 begin a block, or lie in one.
 float* open_slot(const SlotView& slot, i64 begin, i64 n, float* scratch);
-/// Of values that become whole blocks of block8 the scales; other storages have none.
+/// Of values that become whole blocks of block8, or end with the slot, the scales; other storages have none.
 void scale_slot(const SlotView& slot, i64 begin, i64 n, const float* values);
 /// Stores values, where they do not lie there already; those of block8 by the scales that they have been given.
 void store_slot(const SlotView& slot, i64 begin, i64 n, const float* values);

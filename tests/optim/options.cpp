@@ -32,8 +32,20 @@ TEST_CASE("an unknown optimizer or option is refused by name, with the nearest a
   CHECK(error_of("adamw", "state=block8").starts_with("adamw: no option named 'state'"));
 }
 
+TEST_CASE("the guard is on where state may be in block8, unless it is told off") {
+  const Model model({{"w", {64, 64}}});
+  const auto guards = [&](const std::string& spec) {
+    return make_optimizer(spec, model.all()).options()["non_finite_guard"].get<bool>();
+  };
+  CHECK(guards("adamw:state=block8"));
+  CHECK(guards("adamw:block8=exp_avg"));
+  CHECK_FALSE(guards("adamw"));
+  CHECK_FALSE(guards("adamw:block8=exp_avg:non_finite_guard=false"));
+}
+
 TEST_CASE("a spec that ends with a colon is refused") {
   CHECK(error_of("adamw:") == "'adamw:' ends with a colon; options follow it, as in adamw:lr=1e-3");
+  CHECK(error_of("adamw:lr=1:") == "options 'lr=1:' end with a colon");
 }
 
 TEST_CASE("a value that cannot be read or is out of range is refused") {
@@ -113,4 +125,5 @@ TEST_CASE("state is kept by name, so a name may stand for one parameter only") {
                        "optimizer: two parameters are named 'w'; state is kept by name", Error);
   CHECK_THROWS_WITH_AS(make_optimizer("adamw", std::vector<Parameter*>{nullptr}),
                        "optimizer: a parameter is null", Error);
+  CHECK_THROWS_WITH_AS(decay_groups({nullptr}), "groups: a parameter is null", Error);
 }

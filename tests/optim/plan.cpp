@@ -116,6 +116,14 @@ TEST_CASE(
     const Model model(shapes);
     CHECK_THROWS_WITH_AS(make_optimizer("adapm:" + option, model.all()), words.c_str(), Error);
   }
+  const Model model(shapes);
+  const auto grouped = [&](const std::string& options) {
+    return make_optimizer("adapm:full=ffn", {{{&model[0]}, options}, {{&model[1]}, ""}});
+  };
+  CHECK_NOTHROW(grouped("none=embeddings"));
+  CHECK_THROWS_WITH_AS(grouped("none=ffn.lin1"),
+                       "optimizer: 'ffn.lin1' in a group's none matches none of its parameters",
+                       Error);
 }
 
 TEST_CASE("a slot's storage follows size, overrides and kind, and the plan says why") {

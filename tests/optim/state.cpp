@@ -185,6 +185,10 @@ TEST_CASE("a step whose options are refused changes nothing") {
   const Optimizer reference = stepped("adamw", same);
   CHECK_THROWS_AS(optimizer.step({.clip_norm = -1}), Error);
   CHECK_THROWS_AS(optimizer.step({.clip_value = -1}), Error);
+  CHECK_THROWS_WITH_AS(optimizer.step({.clip_value = 1e-50}),  // which would be off
+                       doctest::Contains("clip_value is 1e-50; in 32 bits"), Error);
+  CHECK_THROWS_WITH_AS(optimizer.step({.gradient_scale = 1e50}),
+                       doctest::Contains("gradient_scale is 1e+50"), Error);
   Probe beyond;
   beyond.element = 12;
   CHECK_THROWS_AS(optimizer.step({.probed = &model[0], .probe = &beyond}), Error);
