@@ -295,10 +295,10 @@ Optimizer make_optimizer(const std::string& spec, const std::vector<ParameterGro
 
 StepReport Optimizer::step(const StepOptions& options) {
   for (const auto& [name, value] :
-       {std::pair{"clip_norm", options.clip_norm}, {"clip_value", options.clip_value}})
+       {std::pair{"clip_norm", options.clip_norm}, {"clip_value", options.clip_value}}) {
     check(value >= 0, "optimizer: {} is {}; it must be at least 0, which is off", name, value);
-  if (!std::isinf(options.clip_value))
-    check_float("optimizer", "clip_value", options.clip_value, nonnegative);
+    if (std::isfinite(value)) check_float("optimizer", name, value, nonnegative);
+  }
   if (std::isfinite(options.gradient_scale))
     check_float("optimizer", "gradient_scale", options.gradient_scale, any_number);
   check(options.lr_factor >= 0 && std::isfinite(options.lr_factor) &&

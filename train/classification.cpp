@@ -72,14 +72,18 @@ Objective classification(nn::Classifier& model, const TrainingData& data,
                         weights.empty() ? WeighBatch(label_count) : WeighBatch(weigh));
   objective.batches = shuffled(data.train, options.batch, options.seed);
   objective.evaluate = [&model, &data] { return evaluate(model, data.dev); };
-  objective.fingerprints = {{"train", fingerprint(data.train)},
-                            {"dev", fingerprint(data.dev)},
-                            {"test", fingerprint(data.test)}};
+  objective.fingerprints = fingerprints(data);
   if (tokenizer)
     objective.save_model = [&, tokenizer](const std::filesystem::path& folder) {
       save_model(folder, *tokenizer, data.train.max_length, model);
     };
   return objective;
+}
+
+Fingerprints fingerprints(const TrainingData& data) {
+  return {{"train", fingerprint(data.train)},
+          {"dev", fingerprint(data.dev)},
+          {"test", fingerprint(data.test)}};
 }
 
 Tensor predict(const nn::Classifier& model, const TokenizedSplit& split) {

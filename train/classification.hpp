@@ -17,6 +17,9 @@ struct TrainingData {
 Objective classification(nn::Classifier& model, const TrainingData& data,
                          const TrainingOptions& options, const Tokenizer* tokenizer = nullptr);
 
+/// Of the three splits.
+Fingerprints fingerprints(const TrainingData& data);
+
 /// How much a class counts in training's loss, by "balanced": n / (C n_c), where n_c of n texts are of class c, so that all
 /// classes together count alike (one without texts counts 0); or by a number for each class, "1,2.5,1"; empty where `text` is: all
 /// count 1. Throws Error for anything else.

@@ -166,6 +166,17 @@ std::vector<std::string> at_rates(const std::string& spec, i64 n) {
   return specs;
 }
 
+/// Of its sizes and weights.
+std::string fingerprint(nn::Classifier& model) {
+  const std::string sizes = model.config.to_json().dump();
+  u64 hash = XXH3_64bits(sizes.data(), sizes.size());
+  for (const Parameter* parameter : model.parameters()) {
+    const Tensor values = parameter->value.to(Device{});
+    hash = XXH3_64bits_withSeed(values.raw(), static_cast<std::size_t>(values.bytes()), hash);
+  }
+  return fmt::format("{:016x}", hash);
+}
+
 class Comparison {
  public:
   Comparison(const Task& task, const ComparisonOptions& options, const ComparisonObserver& observer)
@@ -175,6 +186,8 @@ class Comparison {
     freeze(model->parameters(), options.training.freeze);
     for (const std::string& spec : specs_)
       parameter_groups(model->parameters(), spec, options.training);
+    fingerprints_ = fingerprints(task.data);
+    fingerprints_["model"] = fingerprint(*model);
     result_ = describe_comparison(task, options.training, options.seeds);
     for (const std::string& spec : specs_)
       for (const std::string& variant : at_rates(spec, options.rates))
@@ -205,10 +218,16 @@ class Comparison {
   u64 seed(i64 i) const { return options_.training.seed + static_cast<u64>(i); }
 
   void begin_folder() const {
-    if (options_.directory.empty() || options_.resume) return;
+    if (options_.directory.empty()) return;
+    if (options_.resume) {
+      if (const Json begun = read_run(options_.directory, nullptr); begun.contains("fingerprints"))
+        check_unchanged(fingerprints_, begun["fingerprints"]);
+      return;
+    }
     refuse_used_folder(options_.directory);
     make_folders(options_.directory);
-    write_run(options_.directory, {{"arguments", options_.arguments}});
+    write_run(options_.directory,
+              {{"arguments", options_.arguments}, {"fingerprints", fingerprints_}});
   }
 
   /// What there is should the comparison be stopped.
@@ -326,6 +345,7 @@ class Comparison {
   }
 
   const Task& task_;
+  Fingerprints fingerprints_;
   const ComparisonOptions& options_;
   const ComparisonObserver& observer_;
   const std::vector<std::string> specs_;
@@ -355,18 +375,19 @@ std::string tuning_table(const Json& comparison) {
       line += fmt::format(
           "{}{:.3g}: {}", line.empty() ? "" : ", ", learning_rate(spec).value_or(0),
           one["score"].is_null() ? "failed" : fmt::format("{:.4g}", one["score"].get<double>()));
-      if (spec == best) line += " (best)";
+      if (spec == best && !one["score"].is_null()) line += " (best)";
     }
-    const char* beyond = best == tried.front()["spec"]  ? "least"
-                         : best == tried.back()["spec"] ? "greatest"
-                                                        : nullptr;
-    text += fmt::format(
-        "{}: dev {} by learning rate  {}; spread {:.3g}{}\n", best,
-        entry["metric"].get<std::string>(), line, entry["spread"].get<double>(),
-        beyond && tried.size() > 1
-            ? fmt::format("; the best is the {} that was tried, beyond may lie a better one",
-                          beyond)
-            : "");
+    const auto has_score = [](const Json& one) { return !one["score"].is_null(); };
+    std::string found = fmt::format("spread {:.3g}", entry["spread"].get<double>());
+    if (std::ranges::none_of(tried, has_score))
+      found = "none has a finite score";
+    else if (tried.size() > 1 && std::ranges::all_of(tried, has_score) && entry["spread"] == 0)
+      found += "; all are alike, so nothing tells which rate is the best";
+    else if (tried.size() > 1 && (best == tried.front()["spec"] || best == tried.back()["spec"]))
+      found += fmt::format("; the best is the {} that was tried, beyond may lie a better one",
+                           best == tried.front()["spec"] ? "least" : "greatest");
+    text += fmt::format("{}: dev {} by learning rate  {}; {}\n", best,
+                        entry["metric"].get<std::string>(), line, found);
   }
   return text;
 }

@@ -33,6 +33,9 @@ struct BatchLoss {
 /// all a sampler has to keep for training to go on where it stopped.
 using Batches = std::function<std::vector<std::vector<i64>>(i64 epoch)>;
 
+/// Of parts of what is trained and evaluated on, "train" say, what differs where they differ.
+using Fingerprints = std::map<std::string, std::string>;
+
 struct Objective {
   std::vector<Parameter*> parameters;
   Batches batches;
@@ -46,8 +49,7 @@ struct Objective {
   std::function<Evaluation()> evaluate = {};
   /// Writes a model directory with the parameters' present values, for a checkpoint; without one, model.safetensors alone.
   std::function<void(const std::filesystem::path& folder)> save_model = {};
-  /// Of each part of the data, "train" say, what differs where it differs: a resumed run must see the same.
-  std::map<std::string, std::string> fingerprints = {};
+  Fingerprints fingerprints = {};  ///< of the data: a resumed run must see the same
 };
 
 }  // namespace minima

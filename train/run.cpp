@@ -107,11 +107,18 @@ Json begin_run(const RunDirectory& directory, const Task& task, const Json& more
     refuse_used_folder(directory.path);
     make_folders(directory.path);
   } else {
+    Json now = run;
     try {  // what may be another, such as the minutes, is as it is now
-      const Json now = std::exchange(run, read_run(directory.path, nullptr));
+      run = read_run(directory.path, nullptr);
       run.erase("stop");
       for (const char* key : {"arguments", "training"}) run[key] = now[key];
     } catch (const Error&) {  // no checkpoint has kept it; it says the same again
+    }
+    for (const auto& [key, value] : now["config"].items()) {
+      if (key == "vocab_size") continue;  // as the texts are, which are compared later
+      const Json then = run.value("config", now["config"]).value(key, value);
+      check(then == value, "resume: the model's {} is {} here, {} in the run; it must be the same",
+            key, value.dump(), then.dump());
     }
   }
   if (!directory.resume) write_run(directory.path, run);
@@ -167,14 +174,19 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
   // or writes a checkpoint.
   std::optional<i64> peak;
   const auto begin_peak = [&] { reset_peak_memory(task.device); };
-  trainer.callbacks.push_back(
-      {.step = [&](const StepRecord&,
-                   i64) { peak = std::max(peak.value_or(0), memory_stats(task.device).peak); },
-       .evaluation = [&](const EvaluationRecord&) { begin_peak(); },
-       .switched = [&](const SwitchRecord&) { begin_peak(); },
-       .checkpoint = [&](const std::filesystem::path&) { begin_peak(); }});
+  trainer.callbacks.push_back({.step =
+                                   [&](const StepRecord&, i64) {
+                                     peak = std::max(peak.value_or(0),
+                                                     memory_stats(task.device).peak - live_before);
+                                     if (!directory.empty())
+                                       trainer.run_json["peak_bytes"] = *peak;  // for checkpoints
+                                   },
+                               .evaluation = [&](const EvaluationRecord&) { begin_peak(); },
+                               .switched = [&](const SwitchRecord&) { begin_peak(); },
+                               .checkpoint = [&](const std::filesystem::path&) { begin_peak(); }});
   if (run_directory.resume) {
-    trainer.resume();
+    if (trainer.resume() && trainer.run_json.contains("peak_bytes"))
+      peak = trainer.run_json["peak_bytes"].get<i64>();
     remove_report(directory);
   }
   begin_peak();
@@ -193,7 +205,7 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
   run.test = evaluate(logits, task.data.test);
   record["final_optimizer"] = optimizer.name();
   if (!options.switches.empty()) record["final_state_bytes"] = allocated_bytes(optimizer);
-  if (peak) record["peak_bytes"] = *peak - live_before;  // this process has taken a step
+  if (peak) record["peak_bytes"] = *peak;  // else no step was watched
   record.update(describe(run.result));
   record["test"] = run.test.to_json();
   record["worst"] = to_json(worst_errors(logits, task.data.test, kWorst), task.dataset.test,

@@ -16,4 +16,7 @@ BatchSize evaluation_batch(const TokenizedSplit& split);
 /// Of every token, length and label.
 std::string fingerprint(const TokenizedSplit& split);
 
+/// Throws Error, naming the parts, where `then`, an object as `now`, has other ones.
+void check_unchanged(const Fingerprints& now, const Json& then);
+
 }  // namespace minima

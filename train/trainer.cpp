@@ -9,6 +9,7 @@
 #include "nn/module.hpp"
 #include "train/finetuning.hpp"
 #include "train/interrupt.hpp"
+#include "train/splits.hpp"
 
 namespace minima {
 namespace {
@@ -372,8 +373,11 @@ bool Trainer::resume() {
     restore_log(*found);
     restore_best(*found);
   } catch (const Json::exception& error) {
-    fail("{}: is not a trainer's, or of another version: {}",
-         (found->folder / "state.json").string(), error.what());
+    const std::string what = error.what();  // "[json.exception.…] what is missing"
+    fail(
+        "{}: is of another version of minima, or no trainer's: {}; go on with that version, or "
+        "begin anew in another folder",
+        (found->folder / "state.json").string(), what.substr(what.find("] ") + 2));
   }
   write_run();
   say(fmt::format("going on from {}: {} of {} steps are taken", found->folder.string(),
@@ -387,13 +391,7 @@ void Trainer::write_run() const {
 
 void Trainer::restore(const Checkpoint& checkpoint) {
   const Json &state = checkpoint.state.at("trainer"), mine = to_json(options_);
-  std::vector<std::string> changed;
-  for (const auto& [part, print] : objective_.fingerprints)
-    if (state.at("fingerprints").at(part) != print) changed.push_back(part);
-  check(changed.empty(),
-        "resume: the data of {} are not those of the checkpoint (texts, labels, their order, or "
-        "what the tokenizer makes of them); give the same files and options",
-        fmt::join(changed, " and "));
+  check_unchanged(objective_.fingerprints, state.at("fingerprints"));
   const Json defaults = to_json(TrainingOptions{});  // of what an earlier version did not have
   for (const auto& [key, value] : mine.items()) {
     const Json then = state.at("options").value(key, defaults[key]);
@@ -412,6 +410,8 @@ void Trainer::restore(const Checkpoint& checkpoint) {
     });
   }
   accelerator_.resume(checkpoint);
+  const Json run = checkpoint.state.value("run", Json::object());
+  if (run.is_object() && run.contains("peak_bytes")) run_json["peak_bytes"] = run["peak_bytes"];
   evaluated_at_ = state.at("evaluated_at").get<i64>();
   without_better_ = state.at("without_better").get<i64>();
   if (state.at("best").is_null()) return;

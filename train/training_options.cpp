@@ -45,6 +45,9 @@ void validate(const TrainingOptions& options) {
   accelerator.clip(options.clip_norm);
   check(options.clip_value >= 0, "clip-value is {}; it must be at least 0 (0: not cut)",
         options.clip_value);
+  for (const auto& [name, limit] :
+       {std::pair{"clip", options.clip_norm}, {"clip-value", options.clip_value}})
+    if (std::isfinite(limit)) check_float("training", name, limit, nonnegative);
   check(options.evaluate_every >= 0,
         "evaluate-every is {} steps; it must be at least 0 (0: after each epoch)",
         options.evaluate_every);

@@ -338,8 +338,8 @@ void TrainingVerbOptions::add_to(CLI::App& verb, Texts texts) {
 }
 
 void TrainingVerbOptions::resolve(const CommonOptions& common) {
-  check(batch.value_or(1) > 0 && tokens.value_or(1) > 0,
-        "batch: {} texts or {} tokens; it must be positive", batch.value_or(0), tokens.value_or(0));
+  for (const auto& [name, size] : {std::pair{"--batch", batch}, {"--tokens", tokens}})
+    check(size.value_or(1) > 0, "{} is {}; it must be at least 1", name, size.value_or(1));
   check(!batch || !tokens,
         "--batch and --tokens exclude one another: give the size of a batch in texts or in tokens");
   training.seed = common.seed;
@@ -372,6 +372,8 @@ void TrainingVerbOptions::resolve(const CommonOptions& common) {
 
 std::string TrainingVerbOptions::resolve_spec(const std::string& spec,
                                               std::optional<double> lr) const {
+  check(!lazy_rows || !has_option(spec, "lazy_rows"),
+        "--lazy-rows and --optimizer {} give lazy_rows twice; leave one out", spec);
   return with_defaults(lazy_rows ? spec + ":lazy_rows=true" : spec, start_of(task.model), lr);
 }
 

@@ -270,9 +270,35 @@ TEST_CASE("a run is resumed from any folder, by its own verb, also where run.jso
   shell.write("other.tsv", rows + "0\tone more\n");
   const Answer other = shell.minima("train --resume run --data other.tsv");
   CHECK(other.code == 2);
-  CHECK(other.err.find("are not those of the checkpoint") != std::string::npos);
+  CHECK(other.err.find("changed since the beginning: texts") != std::string::npos);
   CHECK(shell.minima("train --resume run --data moved.tsv").code == 0);
   CHECK(read_file(shell.folder / "run/final/model.safetensors") == model);
+}
+
+TEST_CASE("a run is not gone on with where its model has other sizes, or a comparison other data") {
+  const Shell shell;
+  std::string rows = "label\ttext\n";
+  for (int i = 0; i < 60; ++i) rows += fmt::format("{}\ttext {} of {}\n", i % 2, i, i % 2);
+  shell.write("texts.tsv", rows);
+  const std::string options = std::string(kTiny) + " --data texts.tsv";
+  REQUIRE(shell.minima("train" + options + " --heads 2 --save-every 1 --out run").code == 0);
+  std::filesystem::remove_all(shell.folder / "run/final");
+  Json run = read_json(shell.folder / "run/run.json");
+  run["arguments"]["heads"] = "1";
+  run.erase("stop");
+  shell.write("run/run.json", run.dump());
+  const Answer headless = shell.minima("train --resume run");
+  CHECK(headless.code == 2);
+  CHECK(headless.err.find("the model's n_heads is 1 here, 2 in the run") != std::string::npos);
+
+  REQUIRE(shell.minima("compare --optimizers adamw,sgd --out both" + options).code == 0);
+  CHECK(shell.minima("compare --resume both").code == 0);
+  const std::string report = read_file(shell.folder / "both/comparison.json");
+  shell.write("texts.tsv", rows.substr(0, rows.size() / 2));
+  const Answer other = shell.minima("compare --resume both");
+  CHECK(other.code == 2);
+  CHECK(other.err.find("train have changed since the beginning: texts") != std::string::npos);
+  CHECK(read_file(shell.folder / "both/comparison.json") == report);
 }
 
 TEST_CASE("Ctrl-C saves and stops, and the run is as if it had not been") {
@@ -304,6 +330,10 @@ TEST_CASE("Ctrl-C saves and stops, and the run is as if it had not been") {
   REQUIRE(shell.minima("train" + epochs + " --out whole").code == 0);
   CHECK(read_file(shell.folder / "run/final/model.safetensors") ==
         read_file(shell.folder / "whole/final/model.safetensors"));
+  const auto peak = [&](const std::string& folder) {
+    return read_json(shell.folder / folder / "comparison.json")["runs"][0]["peak_bytes"].get<i64>();
+  };
+  CHECK(peak("run") >= peak("whole"));  // it was there before the interrupt
 }
 
 TEST_CASE("a training that fails leaves its report, and resumed it names the way out") {

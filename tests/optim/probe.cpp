@@ -267,20 +267,20 @@ TEST_CASE("lazy rows in blocks that hold several rows leave the others' weights 
 }
 
 TEST_CASE("lazy rows of a vector are its elements, for matrix rules too") {
-  for (const char* rule : {"adamw", "came", "adafactor:beta1=0.9"})
+  for (const char* rule :
+       {"adamw", "came:weight_decay=0.1", "adafactor:beta1=0.9:weight_decay=0.1"})
     for (const char* state : {"fp32", "bf16", "block8"}) {
       const Model model({{"w", {64}}});
       const Tensor start = model[0].value.clone();
       Optimizer optimizer = make_optimizer(
           fmt::format("{}:lazy_rows=true:min_8bit_size=1:state={}", rule, state), model.all());
       model[0].gradient =
-          Gradient::rows(Tensor::from(std::vector<i64>{0, 3, 5}), random_tensor({3}, "elements"));
+          Gradient::rows(Tensor::from(std::vector<i64>{3, 5}), random_tensor({2}, "elements"));
       optimizer.step();
       CAPTURE(rule);
       CAPTURE(state);
       for (i64 i = 0; i < 64; ++i)
-        CHECK((model[0].value.data<float>()[i] == start.data<float>()[i]) ==
-              (i != 0 && i != 3 && i != 5));
+        CHECK((model[0].value.data<float>()[i] == start.data<float>()[i]) == (i != 3 && i != 5));
     }
 }
 
