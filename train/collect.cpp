@@ -90,9 +90,11 @@ Json collect_runs(const std::vector<std::filesystem::path>& folders) {
     const auto file = folder / "comparison.json";
     const bool ended = is_there(file);
     check(ended || is_there(folder / "metrics.jsonl"),
-          "{}: has neither comparison.json nor metrics.jsonl: it is no folder of minima train, "
-          "pretrain or compare, and of no loop that logged to it",
-          folder.string());
+          "{}: has neither comparison.json nor metrics.jsonl: {}", folder.string(),
+          is_there(folder / "run.json")
+              ? "its run, or comparison, was begun and can be gone on with (--resume)"
+              : "it is no folder of minima train, pretrain or compare, and of no loop that logged "
+                "to it");
     Json one = ended ? read_json(file) : describe_log(folder);
     for (const char* key : {"data", "model", "training", "runs", "failed"})
       check(one.is_object() && one.contains(key), "{}: has no \"{}\"", file.string(), key);

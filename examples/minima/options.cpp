@@ -273,13 +273,14 @@ void TrainingVerbOptions::add_to(CLI::App& verb, Texts texts) {
       ->capture_default_str();
   verb.add_option("--accumulate", training.accumulate, "batches of an optimizer step")
       ->capture_default_str();
-  verb.add_option(
-          "--group", groups,
-          "options for parameters by name: 'embeddings|bias:lr=1e-5:weight_decay=0' "
-          "(repeatable, the first that matches; ^ and $: where a part of the name begins, ends)")
+  verb.add_option("--group", groups,
+                  "options for parameters by name: 'embeddings|bias:lr=1e-5:weight_decay=0' "
+                  "(repeatable, the first that matches; classifier is found in pre_classifier too, "
+                  "^classifier is not: ^ and $ are where a part of the name begins, ends)")
       ->allow_extra_args(false);
-  verb.add_option("--freeze", freeze,
-                  "parameters that stay as they are, by parts of their names: embeddings,layer.0");
+  verb.add_option(
+      "--freeze", freeze,
+      "parameters that stay as they are, by whole parts of their names: embeddings,layer.0");
   verb.add_option("--layer-decay", training.layer_decay,
                   "learning rate of each layer as a share of that of the layer above")
       ->capture_default_str();

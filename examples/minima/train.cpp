@@ -153,6 +153,8 @@ void TrainVerb::find_learning_rates() {
   refuse_own_rates(training.training.groups, "--find-lr");
   std::vector<std::string> specs;
   for (const std::string& one : split_specs("--optimizer", {optimizer})) {
+    check(!has_option(one, "lr"), "--find-lr and the lr of {} exclude one another: {}", one,
+          unheeded[0].second);
     specs.push_back(training.resolve_spec(state.empty() ? one : with_option(one, "state", state)));
     validate_optimizer(specs.back(), training.training);
   }

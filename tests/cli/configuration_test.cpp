@@ -119,6 +119,7 @@ TEST_CASE(
       {"train --find-lr --watch 1", {"--find-lr", "--watch", "exclude"}},
       {"train --find-lr --schedule linear", {"--find-lr", "--schedule", "schedule of its own"}},
       {"train --find-lr --group bias:lr=1", {"--find-lr", "--group bias:lr=1", "exclude"}},
+      {"train --find-lr --optimizer sgd,adamw:lr=1", {"--find-lr", "adamw:lr=1", "exclude"}},
       {"compare --tune 3 --group bias:eps=1:lr=1", {"--tune", "--group bias:lr=1", "exclude"}},
       {"train --find-lr --warmup 0", {"--find-lr", "--warmup", "schedule of its own"}},
       {"train --steps 10 --switch 10:lion", {"lion", "step 10, of 10", "before the last"}},
