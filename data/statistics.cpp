@@ -44,9 +44,14 @@ void Statistics::add(const Row& row, int split) {
     characters += static_cast<i64>(count_characters(*text));
   s.characters.add(characters);
   const std::string both = row.pair.empty() ? row.text : row.text + '\t' + row.pair;
-  const std::string words = without_case_and_punctuation(both);
-  s.empty += words.empty();
-  s.words.add(words.empty() ? 0 : std::ranges::count(words, ' ') + 1);
+  const std::string words = without_case_and_punctuation(row.text, row.pair);
+  const auto count_words = [](const std::string& normalized) {
+    return normalized.empty() ? 0 : std::ranges::count(normalized, ' ') + 1;
+  };
+  const i64 word_count = count_words(without_case_and_punctuation(row.text)) +
+                         count_words(without_case_and_punctuation(row.pair));
+  s.empty += word_count == 0;
+  s.words.add(word_count);
   exact_.add(both, split, label);
   normalized_.add(words, split, label);
   if (!tokenizer_) return;

@@ -55,21 +55,50 @@ void Module::initialize(u64 seed, const std::function<bool(const Parameter&)>& w
   }
 }
 
-std::vector<std::string> load_parameters(const std::vector<Parameter*>& parameters,
-                                         const std::map<std::string, Tensor>& tensors) {
+namespace {
+
+struct Kind {
+  Shape shape;
+  DType dtype;
+};
+
+void check_kinds(const std::vector<Parameter*>& parameters,
+                 const std::map<std::string, Kind>& kinds) {
   std::string problems;
-  std::map<std::string, Tensor> rest = tensors;
   for (const Parameter* parameter : parameters) {
-    const auto found = tensors.find(parameter->name);
-    if (found == tensors.end()) {
+    const auto found = kinds.find(parameter->name);
+    if (found == kinds.end())
       problems += fmt::format("\n  '{}' {} is missing", parameter->name, parameter->value.shape());
-    } else if (found->second.shape() != parameter->value.shape()) {
+    else if (found->second.shape != parameter->value.shape())
       problems += fmt::format("\n  '{}' is {} in the file, {} in the model", parameter->name,
-                              found->second.shape(), parameter->value.shape());
-    }
-    rest.erase(parameter->name);
+                              found->second.shape, parameter->value.shape());
+    else if (!is_float(found->second.dtype))
+      problems += fmt::format("\n  '{}' is {}, which are no floats", parameter->name,
+                              dtype_name(found->second.dtype));
   }
   check(problems.empty(), "load_parameters: the tensors do not fit the model:{}", problems);
+}
+
+/// f of an open file, whose errors name it.
+template <class F>
+auto of_file(const std::filesystem::path& file, const F& f) {
+  const SafetensorsFile from(file);
+  try {
+    return f(from);
+  } catch (const Error& error) {
+    fail("{}: {}", file.string(), error.what());
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> load_parameters(const std::vector<Parameter*>& parameters,
+                                         const std::map<std::string, Tensor>& tensors) {
+  std::map<std::string, Kind> kinds;
+  for (const auto& [name, tensor] : tensors) kinds[name] = {tensor.shape(), tensor.dtype()};
+  check_kinds(parameters, kinds);
+  std::map<std::string, Tensor> rest = tensors;
+  for (const Parameter* parameter : parameters) rest.erase(parameter->name);
   for (Parameter* parameter : parameters)
     parameter->value.copy_from(tensors.at(parameter->name).to(parameter->value.dtype()));
   std::vector<std::string> unknown;
@@ -90,14 +119,21 @@ void save_parameters(const std::filesystem::path& file, const std::vector<Parame
 
 std::vector<std::string> load_parameters(const std::vector<Parameter*>& parameters,
                                          const std::filesystem::path& file) {
-  const SafetensorsFile from(file);
-  std::map<std::string, Tensor> tensors;
-  for (const auto& [name, entry] : from.entries()) tensors[name] = from.read(name);
-  try {
+  return of_file(file, [&](const SafetensorsFile& from) {
+    std::map<std::string, Tensor> tensors;
+    for (const auto& [name, entry] : from.entries()) tensors[name] = from.read(name);
     return load_parameters(parameters, tensors);
-  } catch (const Error& error) {
-    fail("{}: {}", file.string(), error.what());
-  }
+  });
+}
+
+void check_parameters(const std::vector<Parameter*>& parameters,
+                      const std::filesystem::path& file) {
+  of_file(file, [&](const SafetensorsFile& from) {
+    std::map<std::string, Kind> kinds;
+    for (const auto& [name, entry] : from.entries())
+      kinds[name] = {entry.shape, entry.dtype.value_or(DType::u8)};
+    check_kinds(parameters, kinds);
+  });
 }
 
 }  // namespace minima::nn

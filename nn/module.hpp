@@ -74,7 +74,7 @@ class Module {
 };
 
 /// Copies tensors by name into the parameters. Throws Error that lists every name which is missing
-/// in `tensors` or has another shape; then nothing has changed. Names that the model does not know
+/// in `tensors`, has another shape, or no floats; then nothing has changed. Names that the model does not know
 /// are returned.
 std::vector<std::string> load_parameters(const std::vector<Parameter*>& parameters,
                                          const std::map<std::string, Tensor>& tensors);
@@ -87,5 +87,7 @@ std::vector<NamedTensor> values_of(const std::vector<Parameter*>& parameters);
 void save_parameters(const std::filesystem::path& file, const std::vector<Parameter*>& parameters);
 std::vector<std::string> load_parameters(const std::vector<Parameter*>& parameters,
                                          const std::filesystem::path& file);
+/// Throws Error where load_parameters would, and changes nothing.
+void check_parameters(const std::vector<Parameter*>& parameters, const std::filesystem::path& file);
 
 }  // namespace minima::nn

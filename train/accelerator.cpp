@@ -440,12 +440,16 @@ void Accelerator::resume(const Checkpoint& checkpoint) {
         "{}: state.json has no 'accelerator'", checkpoint.folder.string());
   check(!log_, "accelerator: log_to() before resume() has begun the log anew; call it afterwards");
   const Json before = state();
+  const bool torn = torn_;
   restore(checkpoint.state["accelerator"]);
   try {
+    const std::filesystem::path model = checkpoint.folder / "model.safetensors";
+    nn::check_parameters(parameters_, model);  // before the optimizer's state is another
     optimizer_->load(checkpoint.folder / "optimizer.safetensors");
-    nn::load_parameters(parameters_, checkpoint.folder / "model.safetensors");
+    nn::load_parameters(parameters_, model);
   } catch (...) {
     restore(before);
+    torn_ = torn;
     throw;
   }
   logged_ = checkpoint.state.value("metrics_bytes", u64{0});

@@ -29,7 +29,7 @@ struct Checkpoint {
 void require_room(const std::filesystem::path& folder, i64 bytes);
 
 /// Writes checkpoints/step-N of `run`: what `fill` writes into a new folder, then `state`. Where there is a whole
-/// one of this step already, nothing is done: the same step has the same content. Keeps the `keep` newest (0: all).
+/// one of this step with the same state already, nothing is done. Keeps the `keep` newest (0: all).
 /// Throws Error (run time) when the disk has less room than `bytes` or refuses; then the others are as they were.
 std::filesystem::path write_checkpoint(
     const std::filesystem::path& run, i64 step, const Json& state, i64 bytes, i64 keep,

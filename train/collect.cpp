@@ -77,6 +77,14 @@ std::string what_differs(const Group& group, const std::vector<Group>& all) {
   return text.empty() ? "" : fmt::format(" ({})", text);
 }
 
+bool is_begun(const std::filesystem::path& folder) {
+  try {
+    return is_there(folder / "run.json") && read_json(folder / "run.json").contains("arguments");
+  } catch (const Error&) {
+    return false;
+  }
+}
+
 }  // namespace
 
 Json collect_runs(const std::vector<std::filesystem::path>& folders) {
@@ -91,7 +99,7 @@ Json collect_runs(const std::vector<std::filesystem::path>& folders) {
     const bool ended = is_there(file);
     check(ended || is_there(folder / "metrics.jsonl"),
           "{}: has neither comparison.json nor metrics.jsonl: {}", folder.string(),
-          is_there(folder / "run.json")
+          is_begun(folder)
               ? "its run, or comparison, was begun and can be gone on with (--resume)"
               : "it is no folder of minima train, pretrain or compare, and of no loop that logged "
                 "to it");

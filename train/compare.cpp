@@ -152,7 +152,7 @@ void write_report(Json& comparison, const std::filesystem::path& directory) {
 
 namespace {
 
-/// The spec at `n` rates: its own times √10 to the powers −n/2 … n/2; one without a learning rate stands alone.
+/// The spec at `n` rates: its own times √10 to the n powers from −n/2 on; one without a learning rate stands alone.
 std::vector<std::string> at_rates(const std::string& spec, i64 n) {
   const std::optional<double> own = learning_rate(spec);
   if (!own || n == 1) return {spec};
@@ -177,6 +177,15 @@ std::string fingerprint(nn::Classifier& model) {
   return fmt::format("{:016x}", hash);
 }
 
+/// Of those that a resumed run must have again.
+std::string fingerprint(const TrainingOptions& options) {
+  std::string text;
+  const Json all = to_json(options);
+  for (const auto& [key, value] : all.items())
+    if (!is_free(key)) text += key + value.dump();
+  return fmt::format("{:016x}", XXH3_64bits(text.data(), text.size()));
+}
+
 class Comparison {
  public:
   Comparison(const Task& task, const ComparisonOptions& options, const ComparisonObserver& observer)
@@ -188,6 +197,7 @@ class Comparison {
       parameter_groups(model->parameters(), spec, options.training);
     fingerprints_ = fingerprints(task.data);
     fingerprints_["model"] = fingerprint(*model);
+    fingerprints_["options"] = fingerprint(options.training);
     result_ = describe_comparison(task, options.training, options.seeds);
     for (const std::string& spec : specs_)
       for (const std::string& variant : at_rates(spec, options.rates))
@@ -288,7 +298,8 @@ class Comparison {
     if (observer_.begin) observer_.begin(spec, seed);
     TrainingOptions training = options_.training;
     training.seed = seed;
-    const bool begun = options_.resume && is_there(folder / "run.json");
+    const bool begun =
+        options_.resume && (is_there(folder / "run.json") || is_there(folder / "checkpoints"));
     try {
       RunDirectory directory(folder, begun);
       if (!folder.empty())
@@ -297,7 +308,7 @@ class Comparison {
         };
       Run run = run_training(task_, spec, training, directory, observer_.training);
       if (run.result.stop == Stop::interrupted)
-        fail_at_run_time("interrupted; the run is saved in {}", folder.string());
+        throw Interrupted(fmt::format("interrupted; the run is saved in {}", folder.string()));
       return std::move(run.record);
     } catch (const Error& error) {
       const bool by_itself = dynamic_cast<const TrainingFailed*>(&error);

@@ -6,6 +6,11 @@
 
 namespace minima {
 
+/// What compare throws where Ctrl-C has stopped it, and the run that it was at is saved.
+struct Interrupted : Error {
+  explicit Interrupted(const std::string& message) : Error(message, Fault::runtime) {}
+};
+
 struct ComparisonOptions {
   /// Specs, see make_optimizer.
   std::vector<std::string> optimizers = {"adamw", "adafactor", "adamw8bit"};

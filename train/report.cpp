@@ -57,7 +57,7 @@ std::string always_one_class(const Json& run) {
   const double loss = report::number(run, "/dev/loss");
   const bool of_most = right > kMost * all && !(loss > kDiverged);
   return "every text of dev is taken for the same class: nothing was learned; " +
-         (of_most ? "most texts are of that class: --class-weights balanced and --metric macro_f1 "
+         (of_most ? "most texts are of that class: --class-weights balanced and --metric f1 "
                     "give the others more weight"
                   : advice(loss) + "; train --find-lr looks for a rate");
 }

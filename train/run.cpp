@@ -114,12 +114,19 @@ Json begin_run(const RunDirectory& directory, const Task& task, const Json& more
       for (const char* key : {"arguments", "training"}) run[key] = now[key];
     } catch (const Error&) {  // no checkpoint has kept it; it says the same again
     }
-    for (const auto& [key, value] : now["config"].items()) {
-      if (key == "vocab_size") continue;  // as the texts are, which are compared later
-      const Json then = run.value("config", now["config"]).value(key, value);
-      check(then == value, "resume: the model's {} is {} here, {} in the run; it must be the same",
-            key, value.dump(), then.dump());
-    }
+    const Json config = run.value("config", Json());
+    if (config.is_object())
+      for (const auto& [key, value] : now["config"].items()) {
+        // As the texts are, which are compared later; and what is prose, or says the same again.
+        if (key == "vocab_size" || key == "label2id" || key == "minima_warning") continue;
+        const Json then = config.value(key, value);
+        check(then == value || key != "id2label",
+              "resume: the names of the labels are others than in the run; give the same files and "
+              "options");
+        check(then == value,
+              "resume: the model's {} is {} here, {} in the run; it must be the same", key,
+              value.dump(), then.dump());
+      }
   }
   if (!directory.resume) write_run(directory.path, run);
   return run;

@@ -40,7 +40,8 @@ struct Run {
   /// "best_epoch", "dev", "test", "train_loss", "grad_norm", "lr_factor", "clipped" (each step's),
   /// "clipped_share", "watched": {"steps", "tensors": [{"name", "ratio", "step_size",
   /// "update_clipped"}]}, "alarms", "switches", "skipped" (steps), "first_skipped", "epochs", "worst"
-  /// (train/worst.hpp), and with a directory "state" (train/state_use.hpp)}.
+  /// (train/worst.hpp), "stop", "time" (train/time_spent.hpp), "others_cores" (null where unknown), "final_optimizer",
+  /// where it was changed "final_state_bytes", and with a directory "state" (train/state_use.hpp)}.
   Json record = {};
 };
 

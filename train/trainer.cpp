@@ -411,7 +411,8 @@ void Trainer::restore(const Checkpoint& checkpoint) {
   }
   accelerator_.resume(checkpoint);
   const Json run = checkpoint.state.value("run", Json::object());
-  if (run.is_object() && run.contains("peak_bytes")) run_json["peak_bytes"] = run["peak_bytes"];
+  if (!run_json.is_null() && run.is_object() && run.contains("peak_bytes"))
+    run_json["peak_bytes"] = run["peak_bytes"];
   evaluated_at_ = state.at("evaluated_at").get<i64>();
   without_better_ = state.at("without_better").get<i64>();
   if (state.at("best").is_null()) return;

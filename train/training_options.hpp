@@ -58,7 +58,7 @@ struct TrainingOptions {
   std::string metric = "accuracy";
   i64 patience =
       0;  ///< training stops after so many evaluations in a row without a better one; 0: never
-  /// Steps from one checkpoint to the next; 0: none but before a change of the optimizer and when interrupted. Not
+  /// Steps from one checkpoint to the next; 0: none but before a change of the optimizer and where training stops before its last step. Not
   /// given: by the clock, a minute apart or, where that is longer, a hundred times as long as writing the last one took.
   /// One that is due where a step is skipped (non_finite) waits for the next that is taken.
   std::optional<i64> save_every = {};

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 
 namespace minima {
 namespace {
@@ -11,10 +12,11 @@ class Updates {
  public:
   Updates(Optimizer& optimizer, const std::vector<Parameter*>& parameters, StepOptions options,
           i64 together)
-      : optimizer_(optimizer),
-        parameters_(parameters),
-        options_(std::move(options)),
-        together_(together) {
+      : optimizer_(optimizer), options_(std::move(options)), together_(together) {
+    std::set<std::string> own;
+    for (const ParameterShape& each : optimizer.parameters()) own.insert(each.name);
+    std::ranges::copy_if(parameters, std::back_inserter(parameters_),
+                         [&](const Parameter* each) { return own.contains(each->name); });
     options_.measure_norm = options_.skip_non_finite = true;
   }
 
@@ -76,7 +78,7 @@ class Updates {
   }
 
   Optimizer& optimizer_;
-  const std::vector<Parameter*>& parameters_;
+  std::vector<Parameter*> parameters_;  ///< those that the optimizer has
   StepOptions options_;
   const i64 together_;
   std::vector<Parameter*> waiting_;

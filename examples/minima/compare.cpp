@@ -23,9 +23,11 @@ struct CompareVerb {
                         progress.begin(fmt::format("{} seed {}", spec, seed));
                       },
                       progress.callback()});
+    } catch (const Interrupted&) {
+      progress.end();
+      die_of_interrupt("compare", comparison.directory);
     } catch (const Error&) {
       progress.end();
-      if (InterruptRequests::received()) die_of_interrupt("compare", comparison.directory);
       throw;
     }
   }

@@ -374,7 +374,7 @@ void TrainingVerbOptions::resolve(const CommonOptions& common) {
 std::string TrainingVerbOptions::resolve_spec(const std::string& spec,
                                               std::optional<double> lr) const {
   check(!lazy_rows || !has_option(spec, "lazy_rows"),
-        "--lazy-rows and --optimizer {} give lazy_rows twice; leave one out", spec);
+        "--lazy-rows and {} give lazy_rows twice; leave one out", spec);
   return with_defaults(lazy_rows ? spec + ":lazy_rows=true" : spec, start_of(task.model), lr);
 }
 

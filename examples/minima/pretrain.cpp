@@ -113,12 +113,14 @@ struct PretrainVerb {
     progress.end();
     if (result.stop == Stop::interrupted) die_of_interrupt("pretrain", directory.path);
     const std::filesystem::path final_model = directory.path / "final";
-    write_folder(final_model, [&](const std::filesystem::path& to) {
-      save_model(to, task.tokenizer, task.max_length, model);
-      trainer.optimizer().save(to / "optimizer.safetensors");
+    const std::filesystem::path page = folder.work([&] {
+      write_folder(final_model, [&](const std::filesystem::path& to) {
+        save_model(to, task.tokenizer, task.max_length, model);
+        trainer.optimizer().save(to / "optimizer.safetensors");
+      });
+      end_run(directory.path, trainer.run_json, result);
+      return write_page(directory.path);  // as minima report does
     });
-    end_run(directory.path, trainer.run_json, result);
-    const std::filesystem::path page = write_page(directory.path);  // as minima report does
 
     if (common.json) {
       Json report = {{"model", final_model.string()},

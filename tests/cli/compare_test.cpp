@@ -107,10 +107,12 @@ TEST_CASE("report refuses what is no comparison, naming the file") {
     CHECK(answer.code == 2);
     CHECK(answer.err.find("junk/comparison.json") != std::string::npos);
   }
-  shell.write("junk/run.json", "{}");
   std::filesystem::remove(shell.folder / "junk/comparison.json");
-  CHECK(shell.minima("report junk").err.find("can be gone on with (--resume)") !=
-        std::string::npos);
+  for (const bool begun : {false, true}) {
+    shell.write("junk/run.json", begun ? R"({"arguments": {}})" : "{}");
+    CHECK((shell.minima("report junk").err.find("can be gone on with (--resume)") !=
+           std::string::npos) == begun);
+  }
 }
 
 TEST_CASE("every optimizer of a comparison has its own folder, whatever its spec") {

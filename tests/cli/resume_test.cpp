@@ -330,10 +330,6 @@ TEST_CASE("Ctrl-C saves and stops, and the run is as if it had not been") {
   REQUIRE(shell.minima("train" + epochs + " --out whole").code == 0);
   CHECK(read_file(shell.folder / "run/final/model.safetensors") ==
         read_file(shell.folder / "whole/final/model.safetensors"));
-  const auto peak = [&](const std::string& folder) {
-    return read_json(shell.folder / folder / "comparison.json")["runs"][0]["peak_bytes"].get<i64>();
-  };
-  CHECK(peak("run") >= peak("whole"));  // it was there before the interrupt
 }
 
 TEST_CASE("a training that fails leaves its report, and resumed it names the way out") {

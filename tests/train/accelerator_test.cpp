@@ -248,4 +248,18 @@ TEST_CASE("a checkpoint that does not fit the optimizer leaves training where it
   CHECK_THROWS_AS(other.accelerator.resume(*newest_checkpoint(folder.path, nullptr)), Error);
   CHECK(other.accelerator.state() == before);
   CHECK(other.line.slope.value.item() == slope);
+
+  // Nor does one that does not fit the model change the optimizer.
+  Line line;
+  Parameter more{.name = "more", .value = Tensor::zeros({2}), .gradient = {}, .trainable = false};
+  Optimizer optimizer = make_optimizer("adamw:lr=0.02", {&line.slope});
+  Accelerator accelerator({.schedule = "constant", .warmup = 0});
+  accelerator.prepare({&line.slope, &more}, optimizer, line.objective().batches, 8);
+  REQUIRE(accelerator.next());
+  accelerator.backward(line.objective().loss(accelerator.indices(), accelerator.pass()).loss);
+  accelerator.step();
+  const float moment = optimizer.tensors()[0].tensor.data<float>()[0];
+  CHECK_THROWS_WITH_AS(accelerator.resume(*newest_checkpoint(folder.path, nullptr)),
+                       doctest::Contains("'more' [2] is missing"), Error);
+  CHECK(optimizer.tensors()[0].tensor.data<float>()[0] == moment);
 }

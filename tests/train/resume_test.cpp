@@ -181,6 +181,25 @@ TEST_CASE("the minutes of a run that was resumed are those of the process") {
   CHECK(result.seconds > 1e6);
 }
 
+TEST_CASE("a run's peak is that of all its steps, and a plain Trainer leaves its run.json") {
+  const test::RunFolder folder;
+  TrainingOptions options = fifty_steps();
+  options.save_every = 1;
+  struct Stop {};
+  Callback large;
+  large.step = [](const StepRecord& record, i64) {
+    Tensor::zeros({1 << 22});
+    if (record.step == 3) throw Stop();
+  };
+  CHECK_THROWS_AS(run_training(small_task(), "adamw:lr=1e-3", options, folder.path, large), Stop);
+  const std::string before = read_file(folder.path / "run.json");
+  Training plain(options, folder.path, "adamw:lr=1e-3");
+  REQUIRE(plain.trainer.resume());
+  CHECK(read_file(folder.path / "run.json") == before);
+  const Run run = run_training(small_task(), "adamw:lr=1e-3", options, {folder.path, true});
+  CHECK(run.record["peak_bytes"].get<i64>() > 1 << 24);
+}
+
 TEST_CASE("an interrupted comparison goes on: what is finished is kept, what was begun continues") {
   ComparisonOptions options;
   options.optimizers = {"adamw", "sgd"};
