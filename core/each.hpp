@@ -24,7 +24,7 @@
 ///     F::kHolders                           how many threads are to hold one: 32 or 256; 0: they lie in memory
 ///
 /// Functors are named types of plain pointers and numbers: they are handed to a GPU by value. For each
-/// of them core/ops/rows.cu or elements.cu says that the loop is to be written out.
+/// of them core/ops/rows.cu, elements.cu or matmul.cu says that the loop is to be written out.
 ///
 /// Where the bytes moved decide, a functor of `each` also offers
 ///

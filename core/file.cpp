@@ -165,6 +165,8 @@ void write_file(const std::filesystem::path& path,
         temporary.string(), other);
   try {
     if (ftruncate(file, 0) != 0) refused("written");  // what a kill has left
+    if (struct stat before{}; stat(path.c_str(), &before) == 0)
+      fchmod(file, before.st_mode & 07777);
     produce([&](const void* bytes, std::size_t count) {
       const char* from = static_cast<const char*>(bytes);
       while (count > 0) {
@@ -193,7 +195,9 @@ void flush_folder(const std::filesystem::path& folder) {
 }
 
 AppendFile::AppendFile(const std::filesystem::path& path, u64 keep)
-    : path_(path), fd_(open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644)), size_(keep) {
+    : path_(path),
+      fd_(open(path.c_str(), O_WRONLY | O_CLOEXEC | (keep == 0 ? O_CREAT : 0), 0644)),
+      size_(keep) {
   const auto refused = [&](const std::string& why) {
     if (fd_ >= 0) close(fd_);
     fail_at_run_time("{}: cannot be written: {}", path_.string(), why);

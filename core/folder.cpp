@@ -104,6 +104,7 @@ FolderLock::FolderLock(const fs::path& folder) {
   if (access(folder.c_str(), W_OK | X_OK) != 0)
     fail_at_run_time("{}: cannot be written: {}", folder.string(), std::strerror(errno));
   fd_ = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd_ < 0) fail_at_run_time("{}: cannot be locked: {}", folder.string(), std::strerror(errno));
   if (const std::string other = lock(fd_, folder); !other.empty()) {
     close(fd_);
     fail("{}: {} is at work in it; wait for its end, or name another folder", folder.string(),

@@ -86,7 +86,8 @@ SafetensorsFile::Entry parse_entry(const SortedJson& json, const std::string& wh
   const u64 begin = range[0].get<u64>(), end = range[1].get<u64>();
   check(begin <= end && end <= data_bytes,
         "{}: its bytes {} to {} do not lie in the {} bytes of data", where, begin, end, data_bytes);
-  const u64 elements = static_cast<u64>(shape.size());  // at most 2⁵⁹: the product below fits
+  const u64 elements = static_cast<u64>(shape.size());
+  // The first comparison keeps the products below within 64 bits.
   check(elements <= 8 * data_bytes && elements * type->bits % 8 == 0 &&
             elements * type->bits / 8 == end - begin,
         "{}: shape {} of {} does not fill its {} bytes", where, shape, name, end - begin);

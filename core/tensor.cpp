@@ -158,7 +158,7 @@ void Tensor::copy_from(const Tensor& source) {
   if (bytes() == 0) return;
   const bool from_cpu = source.device_.kind == Device::Kind::cpu;
   if (from_cpu && device_.kind == Device::Kind::cpu) {
-    std::memcpy(data_, source.data_, static_cast<std::size_t>(bytes()));
+    std::memmove(data_, source.data_, static_cast<std::size_t>(bytes()));  // views may overlap
     return;
   }
   check(from_cpu || device_.kind == Device::Kind::cpu || source.device_ == device_,

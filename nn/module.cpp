@@ -3,6 +3,9 @@
 namespace minima::nn {
 
 Parameter& Module::param(const std::string& name, const Shape& shape, Init init) {
+  for (const Member& member : members_)
+    check(!member.parameter || member.parameter->name != name,
+          "module: two parameters are named '{}'; weights go by name", name);
   auto parameter = std::make_unique<Parameter>();
   parameter->name = name;
   parameter->value = Tensor::zeros(shape);
@@ -11,6 +14,9 @@ Parameter& Module::param(const std::string& name, const Shape& shape, Init init)
 }
 
 void Module::adopt(const std::string& name, std::unique_ptr<Module> module) {
+  for (const Member& member : members_)
+    check(name.empty() || !member.module || member.module->path_ != name,
+          "module: two children are named '{}'; weights and dropout go by name", name);
   module->prepend(name);
   members_.push_back({nullptr, {}, std::move(module)});
 }

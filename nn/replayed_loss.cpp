@@ -25,9 +25,10 @@ Key key_of(const BatchLayout& layout, const Pass& pass) {
 
 struct ReplayedLoss::State {
   struct Recorded {
-    std::vector<const std::byte*> values;  ///< where the parameters lay
-    Tensor numbers, step, dy;              // what goes in
-    Tensor loss;                           // what comes out
+    std::vector<std::pair<const std::byte*, bool>>
+        places;                ///< where each parameter lay, and whether it was trained
+    Tensor numbers, step, dy;  // what goes in
+    Tensor loss;               // what comes out
     Grads gradients;
     std::optional<Recording> forward, backward;
     u64 turn = 0;  ///< of its last replay
@@ -39,9 +40,10 @@ struct ReplayedLoss::State {
   std::map<Key, Recorded> recorded = {};
   u64 turn = 0;  ///< forward passes replayed
 
-  std::vector<const std::byte*> addresses() const {
-    std::vector<const std::byte*> all;
-    for (const Parameter* parameter : parameters) all.push_back(parameter->value.raw());
+  auto places() const {
+    std::vector<std::pair<const std::byte*, bool>> all;
+    for (const Parameter* parameter : parameters)
+      all.emplace_back(parameter->value.raw(), parameter->trainable);
     return all;
   }
 
@@ -58,7 +60,7 @@ struct ReplayedLoss::State {
 
   void record(Recorded& to, const BatchLayout& layout, Pass pass) {
     const Device device = pool.device();
-    to.values = addresses();
+    to.places = places();
     to.numbers = Tensor::empty({layout.size()}, DType::i64, device);
     to.step = Tensor::empty({}, DType::i64, device);
     pass.step_there = to.step.data<i64>();
@@ -69,9 +71,17 @@ struct ReplayedLoss::State {
     Grads before;  // of the step's earlier batches
     for (Parameter* parameter : parameters)
       before.push_back(std::exchange(parameter->gradient, {}));
-    to.backward.emplace(pool, [&] { result.backward(to.dy); });
-    for (std::size_t i = 0; i < parameters.size(); ++i)
-      to.gradients.push_back(std::exchange(parameters[i]->gradient, std::move(before[i])));
+    const auto put_back = [&](const auto& keep) {
+      for (std::size_t i = 0; i < parameters.size(); ++i)
+        keep(std::exchange(parameters[i]->gradient, std::move(before[i])));
+    };
+    try {
+      to.backward.emplace(pool, [&] { result.backward(to.dy); });
+    } catch (...) {
+      put_back([](Gradient) {});
+      throw;
+    }
+    put_back([&](Gradient made) { to.gradients.push_back(std::move(made)); });
   }
 };
 
@@ -91,7 +101,7 @@ Variable ReplayedLoss::operator()(const BatchLayout& layout, const Tensor& numbe
   if (is_new) return state.loss(layout.in(numbers), pass);
   const u64 turn = ++state.turn;  // no earlier loss may go back into what is made or forgotten now
   State::Recorded& recorded = place->second;
-  if (!recorded.backward || recorded.values != state.addresses()) {
+  if (!recorded.backward || recorded.places != state.places()) {
     recorded = {};
     if (state.count() == kMostRecorded) state.forget_one();
     state.record(recorded, layout, pass);

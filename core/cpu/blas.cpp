@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "core/error.hpp"
@@ -25,7 +27,6 @@ struct Library {
 /// Chooses OpenBLAS's kernel before it is loaded; returns whether the user had chosen already.
 bool choose_core() {
   const bool by_user = std::getenv("OPENBLAS_CORETYPE") != nullptr;
-  setenv("OPENBLAS_NUM_THREADS", "1", 1);  // no pool of its own beside ours
   if (by_user) return true;
   switch (vector_unit()) {
     case VectorUnit::avx512:
@@ -43,6 +44,10 @@ bool choose_core() {
 Library load() {
   Library library;
   library.info.core_by_user = choose_core();
+  const char* const given = std::getenv("OPENBLAS_NUM_THREADS");
+  const std::optional<std::string> threads_by_user =
+      given ? std::optional<std::string>(given) : std::nullopt;
+  setenv("OPENBLAS_NUM_THREADS", "1", 1);  // no pool of its own beside ours
 
   std::vector<std::string> candidates{"libopenblas.so.0", "libopenblas.so"};
   if (const char* path = std::getenv("MINIMA_BLAS")) {
@@ -59,6 +64,10 @@ Library load() {
   }
   // For it alone: a program that this one starts would take it for the user's choice.
   if (!library.info.core_by_user) unsetenv("OPENBLAS_CORETYPE");
+  if (threads_by_user)
+    setenv("OPENBLAS_NUM_THREADS", threads_by_user->c_str(), 1);
+  else
+    unsetenv("OPENBLAS_NUM_THREADS");
   if (!handle)
     fail_at_run_time(
         "blas: OpenBLAS cannot be loaded; install libopenblas0-pthread, or name a library with "

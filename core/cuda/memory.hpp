@@ -1,5 +1,5 @@
 /// The memory of a GPU and its queue, as seen from the host. Everything is queued in the device's one stream,
-/// in order, but copies that go ahead (core/copy_ahead.hpp); only `copy_to_host` waits. Defined in memory.cu for the `Gpu` of each backend.
+/// in order, but copies that go ahead (core/copy_ahead.hpp); of copies only `copy_to_host` waits. Defined in memory.cu for the `Gpu` of each backend.
 #pragma once
 
 #include <cstddef>

@@ -10,7 +10,7 @@ namespace minima {
 
 inline constexpr i64 kNone = std::numeric_limits<i64>::min();
 
-/// Notes the first of n values that is neither in 0 … high − 1 nor `except`. `op` is a literal: the Error
+/// Notes one of n values that is neither in 0 … high − 1 nor `except`. `op` is a literal: the Error
 /// that comes later says it. Kernels that use the values must do no harm by them.
 template <AnyGpu Gpu>
 void note_outside(Gpu gpu, const char* op, i64 n, const i64* values, i64 high, i64 except = kNone);

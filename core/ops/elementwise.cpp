@@ -152,7 +152,13 @@ Tensor binary_backward_b(const Tensor& dy, const Tensor& a, const Tensor& b) {
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
   const Shape shape =
       broadcast_shape("where", condition.shape(), broadcast_shape("where", a.shape(), b.shape()));
-  return mapped("where", Where{}, shape, condition.to(a.dtype()), a, b);
+  // As 0 or 1 first: a small number may become 0 in another type.
+  const bool narrows = is_float(condition.dtype()) && condition.dtype() != a.dtype();
+  const auto is_zero = [](const Tensor& x) {
+    return binary<Equal>(x, Tensor::scalar(0).to(x.dtype()).to(x.device()));
+  };
+  const Tensor chosen = narrows ? is_zero(is_zero(condition)) : condition;
+  return mapped("where", Where{}, shape, chosen.to(a.dtype()), a, b);
 }
 
 namespace {

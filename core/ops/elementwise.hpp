@@ -50,7 +50,9 @@ struct GeluTanh {
   template <class T>
   MINIMA_HD T derivative(T x) const {
     const T t = math::tanh(inner(x));
-    return T(0.5) * (1 + t) + T(0.5) * x * (1 - t * t) * T(kRoot) * (1 + T(0.134145) * x * x);
+    const T falls = 1 - t * t;  // 0 from some |x| on, whose square may overflow
+    const T grows = falls == 0 ? T(1) : 1 + T(0.134145) * x * x;
+    return T(0.5) * (1 + t) + T(0.5) * x * falls * T(kRoot) * grows;
   }
   static constexpr double kRoot = 0.7978845608028654;  // √(2/π)
   template <class T>
@@ -59,7 +61,7 @@ struct GeluTanh {
   }
 };
 
-/// max(x, 0). dy/dx = 1 where y > 0.
+/// max(x, 0). dy/dx = 0 where y ≤ 0, else 1.
 struct Relu {
   static constexpr const char* name = "relu";
   static constexpr Keeps keeps = Keeps::output;
@@ -69,7 +71,7 @@ struct Relu {
   }
   template <class T>
   MINIMA_HD T derivative(T y) const {
-    return y > 0 ? T(1) : T(0);
+    return y <= 0 ? T(0) : T(1);  // NaN's is passed on
   }
 };
 

@@ -2,8 +2,8 @@
 ///
 ///     w [V, d]   ids […] i64   →   y […, d]      y[i] = w[ids[i]]
 ///
-/// f32 or f64. Throws Error for an id outside of 0 … V−1 (with its place) and a w that is no
-/// matrix.
+/// f32 or f64. Throws Error for an id outside of 0 … V−1 (with its place; on a GPU later and without it:
+/// core/cuda/wrong_value.hpp) and a w that is no matrix.
 #pragma once
 
 #include <optional>

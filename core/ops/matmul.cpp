@@ -203,6 +203,8 @@ Tensor matmul(const Tensor& a, const Tensor& b, Transpose ta, Transpose tb, Sums
   require_matrix_rank("matmul", b, 1);
   check_together("matmul", a, b);
   require_same_type("matmul", a, b);
+  check((a.rank() > 1 || ta == Transpose::no) && (b.rank() > 1 || tb == Transpose::no),
+        "matmul: {} and {}: a vector is not transposed", a.shape(), b.shape());
   if (is_widened(a)) return given(matmul(wide(a), wide(b), ta, tb), a, sums);
   const Tensor left = a.rank() == 1 ? a.reshape({1, a.size()}) : a;
   const Tensor right = b.rank() == 1 ? b.reshape({b.size(), 1}) : b;

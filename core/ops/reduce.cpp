@@ -208,7 +208,10 @@ Tensor var_backward(const Tensor& dy, const Tensor& x, const Dims& dims, i64 cor
 }
 
 Tensor logsumexp_backward(const Tensor& dy, const Tensor& x, const Tensor& y, const Dims& dims) {
-  const Tensor softmax = unary<Exp>(binary<Sub>(x, kept(y, x.shape(), dims)));
+  // Of numbers that are all −∞ no share is known; 0, not NaN.
+  const Tensor least = scalar_like(x, -std::numeric_limits<double>::infinity());
+  const Tensor shift = where(binary<Equal>(y, least), scalar_like(x, 0), y);
+  const Tensor softmax = unary<Exp>(binary<Sub>(x, kept(shift, x.shape(), dims)));
   return binary<Mul>(softmax, kept(dy, x.shape(), dims));
 }
 

@@ -270,3 +270,27 @@ TEST_CASE("functions pass on the ops' errors, with both shapes") {
   CHECK_THROWS_AS(matmul(a, b), Error);
   CHECK_THROWS_WITH_AS(reshape(a, {4, -1}), "reshape: 6 elements do not divide by 4", Error);
 }
+
+TEST_CASE("gradients where a value is not finite, or its square is not, are those of the limit") {
+  const auto gradient_of = [](float x, const auto& f) {
+    Parameter p{.name = "x", .value = Tensor::full({2}, x), .gradient = {}};
+    sum(f(Variable(p))).backward();
+    return p.gradient.values().template data<float>()[0];
+  };
+  const float inf = INFINITY;
+  CHECK(gradient_of(std::nanf(""), [](const Variable& x) { return relu(x); }) == 1);
+  CHECK(gradient_of(0, [](const Variable& x) { return relu(x); }) == 0);
+  CHECK(gradient_of(1e20f, [](const Variable& x) { return gelu_tanh(x); }) == 1);
+  CHECK(gradient_of(-1e20f, [](const Variable& x) { return gelu_tanh(x); }) == 0);
+  CHECK(gradient_of(-inf, [](const Variable& x) { return logsumexp(x); }) == 0);
+  CHECK(gradient_of(1, [](const Variable& x) { return logsumexp(x); }) == doctest::Approx(0.5));
+}
+
+TEST_CASE("a checkpoint whose result depends on nothing that is trained passes no gradient on") {
+  Parameter w{.name = "w", .value = Tensor::full({2}, 3), .gradient = {}};
+  const Variable x(w);
+  const Variable stopped =
+      checkpoint([](const Variable& x) { return Variable(x.value()); }, square(x));
+  sum(x * stopped).backward();
+  CHECK(w.gradient.values().data<float>()[0] == 9);
+}

@@ -175,3 +175,11 @@ TEST_CASE("a size that OpenBLAS cannot count is refused") {
       blas::sgemm(false, false, 1, 1, 1, 1, &one, (i64{1} << 32) + 1, &one, 1, 0, &c, 1),
       "blas: a size of 4294967297; OpenBLAS counts to 2147483647", Error);
 }
+
+TEST_CASE("a vector is not transposed") {
+  const Tensor vector = Tensor::full({100}, 1), row = Tensor::full({1, 2}, 1);
+  CHECK_THROWS_WITH_AS(ops::matmul(vector, row, Transpose::yes),
+                       doctest::Contains("a vector is not transposed"), Error);
+  CHECK_THROWS_WITH_AS(ops::matmul(row, vector, Transpose::no, Transpose::yes),
+                       doctest::Contains("a vector is not transposed"), Error);
+}

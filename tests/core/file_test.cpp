@@ -49,6 +49,17 @@ TEST_CASE("what is written is read, zeros and all, and nothing else is left in t
   CHECK(entries(folder.path()) == 1);
 }
 
+TEST_CASE("a file that is written anew may be read by whom it could be read before") {
+  const test::Folder folder;
+  const std::filesystem::path file = folder.path() + "/secret";
+  write_file(file, "one");
+  std::filesystem::permissions(
+      file, std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+  write_file(file, "two");
+  CHECK(std::filesystem::status(file).permissions() ==
+        (std::filesystem::perms::owner_read | std::filesystem::perms::owner_write));
+}
+
 TEST_CASE("a file that cannot be read is named, with the reason") {
   const test::Folder folder;
   CHECK(error_of([] { read_file("/no/such/file"); }) ==

@@ -142,3 +142,9 @@ TEST_CASE("shapes and types that do not fit are named") {
                        "mul: operands are f32 on cpu and f64 on cpu; they must agree", Error);
   CHECK_THROWS_WITH_AS(unary<Gelu>(a.to(DType::i64)), "gelu: takes f32 or f64, not i64", Error);
 }
+
+TEST_CASE("a condition counts in its own type, however small it is") {
+  const Tensor a = Tensor::full({3}, 1), b = Tensor::full({3}, 2);
+  const Tensor y = where(Tensor::from(std::vector<double>{1e-60, 0, std::nan("")}), a, b);
+  CHECK(std::ranges::equal(y.span<float>(), std::vector<float>{1, 2, 1}));
+}

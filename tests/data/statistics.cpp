@@ -46,6 +46,8 @@ TEST_CASE("rows are counted by label, length, and repeated text") {
   CHECK(statistics.normalized().conflicts().texts == 1);
   CHECK(statistics.normalized().conflicts().rows == 3);
   CHECK(statistics.exact().conflicts().texts == 0);
+  statistics.add({"1", "one two", 4, "three"}, 1);  // another pair of the same words
+  CHECK(statistics.normalized().within(1) == 0);
 }
 
 TEST_CASE("more repeated texts than are kept are estimated from a sample") {

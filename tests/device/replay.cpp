@@ -294,3 +294,18 @@ TEST_CASE("a loss whose memory the next one has taken has no backward any more")
   CHECK_NOTHROW(second.backward());
   CHECK(first.value().item() == second.value().item());
 }
+
+TEST_CASE("a loss is recorded anew when other parameters are trained") {
+  Parameter a{.name = "a", .value = Tensor::full({3}, 1, DType::f32, kDevice), .gradient = {}},
+      b{.name = "b", .value = Tensor::full({3}, 2, DType::f32, kDevice), .gradient = {}};
+  ReplayedLoss replay({&a, &b},
+                      [&](const Batch&, const Pass&) { return sum(Variable(a) * Variable(b)); });
+  const BatchLayout layout(test::texts({3}));
+  for (const bool trained : {false, false, false, true}) {
+    b.trainable = trained;
+    a.gradient.clear(), b.gradient.clear();
+    replay(layout, layout.numbers(test::texts({3})).to(kDevice), {}).backward();
+    CHECK(bool(a.gradient));
+    CHECK(bool(b.gradient) == trained);
+  }
+}

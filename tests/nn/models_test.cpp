@@ -371,6 +371,19 @@ TEST_CASE(
   CHECK(model.classifier.weight.value.span<float>()[0] != 0);
 }
 
+TEST_CASE("weights go by name, and are floats") {
+  struct Twice : Module {
+    Twice() : first(child<Linear>("a", 2, 2, 0.1)), second(child<Linear>("a", 2, 2, 0.1)) {}
+    Linear &first, &second;
+  };
+  CHECK_THROWS_WITH_AS(Twice(), doctest::Contains("two children are named 'a'"), Error);
+  Linear linear(2, 1, 0.1);
+  CHECK_THROWS_WITH_AS(
+      load_parameters(linear.parameters(), {{"weight", Tensor::zeros({1, 2}, DType::i64)},
+                                            {"bias", Tensor::zeros({1})}}),
+      doctest::Contains("'weight' is i64, which are no floats"), Error);
+}
+
 TEST_CASE("a module of one's own is saved and loaded by the names of its parameters") {
   const test::Folder folder;
   const std::filesystem::path file = folder.path() + "/net.safetensors";
