@@ -95,7 +95,7 @@ class Tensor {
   Tensor clone() const;
   /// Itself where it is already there, else a copy. One from a GPU waits for all that was queued there.
   Tensor to(Device device) const;
-  /// Itself where the type is already so, else a converted copy: floats round to nearest even; an integer is what stands
+  /// Itself where the type is already so, else a converted copy: floats round to nearest even (f64 to two bytes by way of f32); an integer is what stands
   /// before the point, or the nearest that the type has, and 0 for NaN.
   Tensor to(DType dtype) const;
 

@@ -1,5 +1,7 @@
 #include "nn/module.hpp"
 
+#include <algorithm>
+
 namespace minima::nn {
 
 Parameter& Module::param(const std::string& name, const Shape& shape, Init init) {
@@ -30,6 +32,18 @@ void Module::prepend(const std::string& prefix) {
   }
 }
 
+namespace {
+
+/// Whether its rows lie behind the other's in one memory.
+bool follows(const Tensor& x, const Tensor& other) {
+  return x.shares_storage(other) && x.rank() > 0 && x.rank() == other.rank() &&
+         x.dtype() == other.dtype() &&
+         std::equal(x.shape().begin() + 1, x.shape().end(), other.shape().begin() + 1) &&
+         x.raw() == other.raw() + other.bytes();
+}
+
+}  // namespace
+
 std::vector<Parameter*> Module::parameters() {
   std::vector<Parameter*> all;
   for (Member& member : members_) {
@@ -40,10 +54,27 @@ std::vector<Parameter*> Module::parameters() {
 }
 
 void Module::to(Device device) {
-  for (Parameter* parameter : parameters()) {
-    parameter->value = needing_memory([&] { return parameter->value.to(device); },
-                                      "the weight '{}'", parameter->name);
-    parameter->gradient.clear();
+  const std::vector<Parameter*> all = parameters();
+  std::vector<bool> moved(all.size(), false);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (moved[i]) continue;
+    // Rows that lie one behind the other, as those of attention's three products, do so there too.
+    std::vector<Parameter*> together;
+    std::vector<Tensor> values;
+    for (std::size_t j = i; j < all.size(); ++j) {
+      if (j > i && (moved[j] || !follows(all[j]->value, values.back()))) continue;
+      together.push_back(all[j]), values.push_back(all[j]->value), moved[j] = true;
+    }
+    const Tensor there = needing_memory(
+        [&] { return (values.size() > 1 ? Tensor::stacked(values) : values[0]).to(device); },
+        "the weight '{}'", together[0]->name);
+    i64 row = 0;
+    for (Parameter* parameter : together) {
+      const i64 rows = values.size() > 1 ? parameter->value.size(0) : 0;
+      parameter->value = values.size() > 1 ? there.rows(row, row + rows) : there;
+      parameter->gradient.clear();
+      row += rows;
+    }
   }
 }
 

@@ -55,7 +55,8 @@ struct AttentionResult {
 /// x as attention takes it where it lies: on the CPU numbers of two bytes are widened.
 Tensor attention_operand(const Tensor& x);
 
-/// q [query rows, dim]   k, v [key rows, dim].   Throws Error when sizes, offsets or heads do not fit.
+/// q [query rows, dim]   k, v [key rows, dim].   Throws Error when sizes, offsets or heads do not fit, and on the CPU for
+/// queries without a key, whose y is 0 on a GPU.
 AttentionResult attention(const Columns& q, const Columns& k, const Columns& v,
                           const AttentionRows& rows, i64 heads, const DropoutSite& dropout);
 

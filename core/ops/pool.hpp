@@ -3,7 +3,8 @@
 ///     x [T, d]   offsets [B+1] i64   →   y [B, d]
 ///     y_b = mean of x_i, offsets[b] ≤ i < offsets[b+1]
 ///
-/// f32 or f64. Throws Error unless the offsets rise from 0 to T; a text without rows has no mean.
+/// f32 or f64. Throws Error unless the offsets rise from 0 to T; a text without rows has no mean (on a GPU, which does
+/// not wait to look: NaN).
 #pragma once
 
 #include "core/tensor.hpp"

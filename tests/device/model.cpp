@@ -107,3 +107,26 @@ TEST_CASE(
     CHECK(found.back() < found.front());
   }
 }
+
+TEST_CASE("the weights of attention's three products lie one behind the other on the device too") {
+  Classifier model(test::small_model(Pooling::first));
+  model.initialize(7);
+  const std::vector<Parameter*> parameters = model.parameters();
+  std::vector<Tensor> before;
+  for (const Parameter* parameter : parameters) before.push_back(parameter->value.clone());
+  const auto value = [&](const std::string& ending) {
+    return (*std::ranges::find_if(
+                parameters, [&](const Parameter* each) { return each->name.ends_with(ending); }))
+        ->value;
+  };
+  for (const Device device : {kDevice, Device{}, kDevice}) {
+    model.to(device);
+    for (const char* kind : {"weight", "bias"}) {
+      const Tensor q = value(fmt::format("layer.0.attention.q_lin.{}", kind)),
+                   v = value(fmt::format("layer.0.attention.v_lin.{}", kind));
+      CHECK(v.raw() == q.raw() + 2 * q.bytes());
+    }
+    for (std::size_t i = 0; i < parameters.size(); ++i)
+      CHECK(test::same_bytes(parameters[i]->value.to(Device{}), before[i]));
+  }
+}
