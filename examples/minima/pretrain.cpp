@@ -58,6 +58,9 @@ struct PretrainVerb {
     validate_optimizer(resolved, training.training);
     masking.seed = common.seed;
     const RunFolder folder("pretrain", common, resumed);
+    // The page is the last that a run writes.
+    if (folder.resumes && has_ended(folder.path) && !is_there(folder.path / "report.html"))
+      write_page(folder.path);
     if (folder.tell_ended(common)) return;
     resolved = folder.spec_or(resolved);
     const RunDirectory directory{folder.path, folder.resumes, common.arguments()};

@@ -125,6 +125,10 @@ TEST_CASE("a run that has ended is not trained again: that is said, and every fi
     const bool same = files() == before;
     CHECK(same);
   }
+  // Killed before its page, which is the last that is written.
+  std::filesystem::remove(shell.folder / "run/report.html");
+  CHECK(shell.minima("pretrain --resume run").code == 0);
+  CHECK(std::filesystem::exists(shell.folder / "run/report.html"));
 }
 
 TEST_CASE("a resumed run keeps the optimizer that it was begun with") {
