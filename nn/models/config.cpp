@@ -128,7 +128,10 @@ EncoderConfig EncoderConfig::from_json(const Json& json, const std::string& sour
     config.attention_output_dropout = config.classifier_dropout = config.dropout;
   } else {
     reader.only("sinusoidal_pos_embds", false, "learned positions");
+    config.layer_norm_eps = reader.get("minima_layer_norm_eps", config.layer_norm_eps);
   }
+  config.attention_output_dropout =
+      reader.rate("minima_attention_output_dropout", config.attention_output_dropout);
   config.classifier_dropout = reader.rate(names.classifier_dropout, config.classifier_dropout);
   config.initializer_range = reader.get("initializer_range", config.initializer_range);
   config.pad_token = pad_token_of(reader, config.vocabulary);
@@ -181,7 +184,11 @@ Json EncoderConfig::to_json() const {
     json["layer_norm_eps"] = layer_norm_eps;
   } else {
     json["sinusoidal_pos_embds"] = false;
+    if (layer_norm_eps != EncoderConfig().layer_norm_eps)
+      json["minima_layer_norm_eps"] = layer_norm_eps;
   }
+  if (attention_output_dropout != (architecture == Architecture::bert ? dropout : 0))
+    json["minima_attention_output_dropout"] = attention_output_dropout;
   return json;
 }
 

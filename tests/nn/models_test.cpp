@@ -320,6 +320,12 @@ TEST_CASE("a config survives the way to JSON and back, and a senseless one is re
     CHECK(again.attention_output_dropout == config.attention_output_dropout);
     CHECK(again.layer_norm_eps == config.layer_norm_eps);
     CHECK(again.pad_token == config.pad_token);
+    // What Transformers has no key for.
+    EncoderConfig own = config;
+    own.attention_output_dropout = 0.0625, own.layer_norm_eps = 1e-5;
+    const EncoderConfig same = EncoderConfig::from_json(own.to_json(), "c");
+    CHECK(same.attention_output_dropout == 0.0625);
+    CHECK(same.layer_norm_eps == 1e-5);
     CHECK(json["minima_warning"].get<std::string>().find("transformers") != std::string::npos);
     config.pooling = Pooling::first;
     CHECK_FALSE(config.to_json().contains("minima_warning"));
