@@ -45,11 +45,13 @@ void Statistics::add(const Row& row, int split) {
   s.characters.add(characters);
   const std::string both = row.pair.empty() ? row.text : row.text + '\t' + row.pair;
   const std::string words = without_case_and_punctuation(row.text, row.pair);
-  const auto count_words = [](const std::string& normalized) {
-    return normalized.empty() ? 0 : std::ranges::count(normalized, ' ') + 1;
-  };
-  const i64 word_count = count_words(without_case_and_punctuation(row.text)) +
-                         count_words(without_case_and_punctuation(row.pair));
+  i64 word_count = 0;
+  bool within = false;
+  for (const char c : words) {
+    const bool separates = c == ' ' || c == '\t';  // the tab two texts
+    word_count += !separates && !within;
+    within = !separates;
+  }
   s.empty += word_count == 0;
   s.words.add(word_count);
   exact_.add(both, split, label);

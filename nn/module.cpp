@@ -1,6 +1,7 @@
 #include "nn/module.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace minima::nn {
 
@@ -59,21 +60,25 @@ void Module::to(Device device) {
   for (std::size_t i = 0; i < all.size(); ++i) {
     if (moved[i]) continue;
     // Rows that lie one behind the other, as those of attention's three products, do so there too.
-    std::vector<Parameter*> together;
-    std::vector<Tensor> values;
-    for (std::size_t j = i; j < all.size(); ++j) {
-      if (j > i && (moved[j] || !follows(all[j]->value, values.back()))) continue;
+    std::vector<Parameter*> together{all[i]};
+    std::vector<Tensor> values{all[i]->value};
+    for (std::size_t j = i + 1; j < all.size(); ++j) {
+      if (moved[j] || !follows(all[j]->value, values.back())) continue;
       together.push_back(all[j]), values.push_back(all[j]->value), moved[j] = true;
     }
-    const Tensor there = needing_memory(
-        [&] { return (values.size() > 1 ? Tensor::stacked(values) : values[0]).to(device); },
-        "the weight '{}'", together[0]->name);
+    const bool alone = together.size() == 1;
+    const Tensor there =
+        needing_memory([&] { return (alone ? values[0] : Tensor::stacked(values)).to(device); },
+                       "the weight '{}'", all[i]->name);
     i64 row = 0;
     for (Parameter* parameter : together) {
-      const i64 rows = values.size() > 1 ? parameter->value.size(0) : 0;
-      parameter->value = values.size() > 1 ? there.rows(row, row + rows) : there;
       parameter->gradient.clear();
-      row += rows;
+      if (alone) {
+        parameter->value = there;
+      } else {
+        const i64 end = row + parameter->value.size(0);
+        parameter->value = there.rows(std::exchange(row, end), end);
+      }
     }
   }
 }

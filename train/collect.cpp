@@ -5,6 +5,7 @@
 
 #include "core/error.hpp"
 #include "core/file.hpp"
+#include "train/checkpoint.hpp"
 #include "train/report/parts.hpp"
 #include "train/run_record.hpp"
 
@@ -77,9 +78,11 @@ std::string what_differs(const Group& group, const std::vector<Group>& all) {
   return text.empty() ? "" : fmt::format(" ({})", text);
 }
 
+/// Whether there is what --resume begins with.
 bool is_begun(const std::filesystem::path& folder) {
   try {
-    return is_there(folder / "run.json") && read_json(folder / "run.json").contains("arguments");
+    read_run(folder, nullptr);
+    return true;
   } catch (const Error&) {
     return false;
   }

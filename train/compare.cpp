@@ -195,9 +195,11 @@ class Comparison {
     freeze(model->parameters(), options.training.freeze);
     for (const std::string& spec : specs_)
       parameter_groups(model->parameters(), spec, options.training);
-    fingerprints_ = fingerprints(task.data);
-    fingerprints_["model"] = fingerprint(*model);
-    fingerprints_["options"] = fingerprint(options.training);
+    if (!options.directory.empty()) {
+      fingerprints_ = fingerprints(task.data);
+      fingerprints_["model"] = fingerprint(*model);
+      fingerprints_["options"] = fingerprint(options.training);
+    }
     result_ = describe_comparison(task, options.training, options.seeds);
     for (const std::string& spec : specs_)
       for (const std::string& variant : at_rates(spec, options.rates))
