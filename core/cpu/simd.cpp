@@ -44,4 +44,12 @@ VectorUnit vector_unit() {
   return chosen;
 }
 
+const std::uintptr_t kFetchDistance = [] {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (__builtin_cpu_is("amdfam19h")) return 0;
+#endif
+  return 4096;
+}();
+
 }  // namespace minima

@@ -79,12 +79,17 @@ void vectorize(const F& f) {
 template <class T>
 inline constexpr i64 kLine = 64 / sizeof(T);
 
-/// Asks for the line a page behind x, which a loop through memory will come to: by itself a processor fetches ahead within a
-/// page at most, and a core that waits at each page's begin does not use all that memory gives. Behind an array's end lines
-/// of others, or of nobody, are asked for, which harms nothing. (Not inlined, it would be taken for a call without effect.)
+/// How many bytes ahead a loop through memory asks for what it will come to: a page, for by itself a processor fetches ahead
+/// within a page at most, and a core that waits at each page's begin does not use all that memory gives. 0, no request, on
+/// AMD's Zen 3 and 4, whose own fetching it disturbs.
+extern const std::uintptr_t kFetchDistance;
+
+/// Asks for the line so far behind x. Behind an array's end lines of others, or of nobody, are asked for, which harms nothing.
+/// (Not inlined, it would be taken for a call without effect.)
 template <class T>
 [[gnu::always_inline]] inline void fetch_ahead(const T* x) {
-  __builtin_prefetch(reinterpret_cast<const char*>(reinterpret_cast<std::uintptr_t>(x) + 4096));
+  __builtin_prefetch(
+      reinterpret_cast<const char*>(reinterpret_cast<std::uintptr_t>(x) + kFetchDistance));
 }
 
 /// f(begin, end) over [0, n), vectorized, in chunks of fixed size on all threads.
