@@ -1,6 +1,5 @@
 /// optimizer.safetensors: how optimizer.hpp saves state and reads it.
-#include <xxhash.h>
-
+#include "core/checksum.hpp"
 #include "optim/optimizer.hpp"
 
 namespace minima {
@@ -10,16 +9,10 @@ constexpr const char* kFormat = "minima-optimizer-1";
 
 /// Of the metadata and of all tensors, in the order of their names.
 std::string checksum(const std::map<std::string, Tensor>& tensors, const std::string& metadata) {
-  XXH3_state_t* const state = XXH3_createState();
-  XXH3_128bits_reset(state);
-  XXH3_128bits_update(state, metadata.data(), metadata.size());
-  for (const auto& [name, tensor] : tensors) {
-    XXH3_128bits_update(state, name.data(), name.size());
-    XXH3_128bits_update(state, tensor.raw(), static_cast<std::size_t>(tensor.bytes()));
-  }
-  const XXH128_hash_t hash = XXH3_128bits_digest(state);
-  XXH3_freeState(state);
-  return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
+  Checksum sum;
+  sum.add(metadata);
+  for (const auto& [name, tensor] : tensors) sum.add(name), sum.add(tensor.raw(), tensor.bytes());
+  return sum.digits();
 }
 
 /// All that decoding needs, so that `inspect` reads a state without its model.

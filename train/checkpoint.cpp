@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include <algorithm>
 #include <charconv>
@@ -10,6 +9,7 @@
 #include <map>
 #include <sstream>
 
+#include "core/checksum.hpp"
 #include "core/error.hpp"
 #include "core/file.hpp"
 #include "core/folder.hpp"
@@ -21,26 +21,17 @@ namespace fs = std::filesystem;
 
 constexpr const char* kChecksums = "checksums.xxh128";
 
-/// 32 hexadecimal digits, as xxhsum writes them.
 std::string checksum(const fs::path& path) {
   const InputFile file(path);
-  XXH3_state_t* const state = XXH3_createState();
-  XXH3_128bits_reset(state);
   std::vector<char> block(1 << 20);
-  try {
-    for (u64 at = 0; at < file.size();) {
-      const u64 count = std::min<u64>(block.size(), file.size() - at);
-      file.read(block.data(), count, at);
-      XXH3_128bits_update(state, block.data(), count);
-      at += count;
-    }
-  } catch (...) {
-    XXH3_freeState(state);
-    throw;
+  Checksum sum;
+  for (u64 at = 0; at < file.size();) {
+    const u64 count = std::min<u64>(block.size(), file.size() - at);
+    file.read(block.data(), count, at);
+    sum.add(block.data(), static_cast<i64>(count));
+    at += count;
   }
-  const XXH128_hash_t hash = XXH3_128bits_digest(state);
-  XXH3_freeState(state);
-  return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
+  return sum.digits();
 }
 
 /// Steps of the checkpoints there are, whole or not, by falling number.

@@ -1,9 +1,8 @@
 #include "train/compare.hpp"
 
-#include <xxhash.h>
-
 #include <cmath>
 
+#include "core/checksum.hpp"
 #include "core/file.hpp"
 #include "core/folder.hpp"
 #include "core/grouped.hpp"
@@ -56,7 +55,9 @@ std::string folder_name(const std::string& spec, u64 seed) {
   const auto unfit = [](char c) { return c == '/' || c == '|' || c == '\n'; };
   if (std::ranges::any_of(name, unfit) || spec.size() > kLongest) {
     std::ranges::replace_if(name, unfit, '-');
-    name += fmt::format("-{:08x}", static_cast<u32>(XXH3_64bits(spec.data(), spec.size())));
+    Checksum sum;
+    sum.add(spec);
+    name += "-" + sum.digits().substr(0, 8);
   }
   return fmt::format("{}-seed{}", name, seed);
 }
@@ -169,21 +170,22 @@ std::vector<std::string> at_rates(const std::string& spec, i64 n) {
 /// Of its sizes and weights.
 std::string fingerprint(nn::Classifier& model) {
   const std::string sizes = model.config.to_json().dump();
-  u64 hash = XXH3_64bits(sizes.data(), sizes.size());
+  Checksum sum;
+  sum.add(sizes);
   for (const Parameter* parameter : model.parameters()) {
     const Tensor values = parameter->value.to(Device{});
-    hash = XXH3_64bits_withSeed(values.raw(), static_cast<std::size_t>(values.bytes()), hash);
+    sum.add(values.raw(), values.bytes());
   }
-  return fmt::format("{:016x}", hash);
+  return sum.digits();
 }
 
 /// Of those that a resumed run must have again.
 std::string fingerprint(const TrainingOptions& options) {
-  std::string text;
+  Checksum sum;
   const Json all = to_json(options);
   for (const auto& [key, value] : all.items())
-    if (!is_free(key)) text += key + value.dump();
-  return fmt::format("{:016x}", XXH3_64bits(text.data(), text.size()));
+    if (!is_free(key)) sum.add(key + value.dump());
+  return sum.digits();
 }
 
 class Comparison {

@@ -1,6 +1,6 @@
 #include "train/splits.hpp"
 
-#include <xxhash.h>
+#include "core/checksum.hpp"
 
 namespace minima {
 
@@ -15,14 +15,15 @@ BatchSize evaluation_batch(const TokenizedSplit& split) {
 }
 
 std::string fingerprint(const TokenizedSplit& split) {
-  u64 hash = 0;
-  const auto add = [&](const auto& values) {
-    std::vector<i64> copy(values.size());
-    for (std::size_t i = 0; i < copy.size(); ++i) copy[i] = static_cast<i64>(values[i]);
-    hash = XXH3_64bits_withSeed(copy.data(), copy.size() * sizeof(i64), hash);
+  Checksum sum;
+  const auto add = [&](const auto& values) {  // each as 64 bits, however it is kept
+    for (i64 i = 0; i < std::ssize(values); ++i) {
+      const i64 value = values[i];
+      sum.add(&value, sizeof(value));
+    }
   };
   add(split.tokens), add(split.offsets), add(split.labels);
-  return fmt::format("{:016x}", hash);
+  return sum.digits();
 }
 
 void check_unchanged(const Fingerprints& now, const Json& then) {

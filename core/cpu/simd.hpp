@@ -81,7 +81,7 @@ inline constexpr i64 kLine = 64 / sizeof(T);
 
 /// How many bytes ahead a loop through memory asks for what it will come to: a page, for by itself a processor fetches ahead
 /// within a page at most, and a core that waits at each page's begin does not use all that memory gives. 0, no request, on
-/// AMD's Zen 3 and 4, whose own fetching it disturbs.
+/// AMD's family 19h: it disturbs what a Zen 4 fetches by itself (bench/README.md).
 extern const std::uintptr_t kFetchDistance;
 
 /// Asks for the line so far behind x. Behind an array's end lines of others, or of nobody, are asked for, which harms nothing.
