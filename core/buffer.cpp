@@ -126,7 +126,7 @@ class Allocator {
     }
   }
 
-  virtual i64 size_of(i64 bytes) const { return block_size(bytes); }
+  virtual i64 size_of(i64 bytes) const = 0;
   virtual std::byte* obtain(i64 size) = 0;  ///< null when there is no more
   virtual void release(std::byte* block) = 0;
   virtual void reuse(std::byte*, i64) {}
@@ -142,7 +142,15 @@ class SystemMemory final : public Allocator {
   SystemMemory() : Allocator({}) {}
 
  private:
+  /// To the byte where a sanitizer watches the bounds.
+  i64 size_of(i64 bytes) const override { return MINIMA_CACHE_BLOCKS ? block_size(bytes) : bytes; }
   std::byte* obtain(i64 size) override {
+#if !MINIMA_CACHE_BLOCKS
+    void* exact = nullptr;
+    return posix_memalign(&exact, 64, static_cast<std::size_t>(size)) == 0
+               ? static_cast<std::byte*>(exact)
+               : nullptr;
+#endif
     const bool huge = size >= kHugePage;
     auto* block = static_cast<std::byte*>(std::aligned_alloc(
         static_cast<std::size_t>(huge ? kHugePage : 64),
@@ -163,8 +171,10 @@ class GpuMemory final : public Allocator {
   }
 
  private:
-  /// To the byte where a sanitizer watches the emulated device's bounds.
-  i64 size_of(i64 bytes) const override { return MINIMA_CACHE_BLOCKS ? block_size(bytes) : bytes; }
+  /// To the byte on the emulated device, which watches the bounds.
+  i64 size_of(i64 bytes) const override {
+    return std::same_as<Gpu, emulated::Gpu> ? bytes : block_size(bytes);
+  }
   std::byte* obtain(i64 size) override { return minima::obtain(gpu_, size); }
   void release(std::byte* block) override { minima::release(gpu_, block); }
   void reuse(std::byte* block, i64 size) override { before_reuse(gpu_, block, size); }

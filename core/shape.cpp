@@ -1,17 +1,21 @@
 #include "core/shape.hpp"
 
+#include <algorithm>
+
 namespace minima {
 
 Shape::Shape(std::span<const i64> sizes) {
   check(sizes.size() <= kMaxRank, "shape: {} dimensions; at most {} are supported", sizes.size(),
         kMaxRank);
   rank_ = static_cast<int>(sizes.size());
+  i64 counted = 1;  // without sizes of 0, beside which the others' product is asked for too
   for (std::size_t i = 0; i < sizes.size(); ++i) {
     const i64 n = sizes[i];
     check(n >= 0, "shape: dimension {} is {}; sizes must not be negative", i, n);
-    check(n == 0 || size_ <= (i64{1} << 59) / n, "shape: the number of elements overflows");
+    check(n == 0 || counted <= (i64{1} << 59) / n, "shape: the number of elements overflows");
     sizes_[i] = n;
     size_ *= n;
+    counted *= std::max<i64>(n, 1);
   }
 }
 

@@ -155,7 +155,7 @@ void Tensor::copy_from(const Tensor& source) {
   check(defined() && source.defined(), "copy: a tensor is undefined; it was never given a value");
   check(source.shape() == shape_ && source.dtype() == dtype_, "copy: {} {} into {} {}",
         source.shape(), dtype_name(source.dtype()), shape_, dtype_name(dtype_));
-  if (bytes() == 0) return;
+  if (bytes() == 0 || data_ == source.data_) return;
   const bool from_cpu = source.device_.kind == Device::Kind::cpu;
   if (from_cpu && device_.kind == Device::Kind::cpu) {
     std::memmove(data_, source.data_, static_cast<std::size_t>(bytes()));  // views may overlap
@@ -163,6 +163,10 @@ void Tensor::copy_from(const Tensor& source) {
   }
   check(from_cpu || device_.kind == Device::Kind::cpu || source.device_ == device_,
         "copy: from {} to {}; go by way of the cpu", to_string(source.device_), to_string(device_));
+  check(source.device_ != device_ || source.data_ >= data_ + bytes() ||
+            data_ >= source.data_ + bytes(),
+        "copy: both tensors are views of the same elements; on {} copy the source first",
+        to_string(device_));
   on_device(from_cpu ? device_ : source.device_, [&](auto device) {
     if constexpr (AnyGpu<decltype(device)>) {
       if (from_cpu)

@@ -107,7 +107,7 @@ class Tensor {
   /// With the value as `to` converts it; an i64 beyond 2⁵³ is what double has next to it.
   void fill(double value);
   /// Copies the elements of `source`, which may lie on another device, into these. Throws Error
-  /// unless shape and type are equal.
+  /// unless shape and type are equal, and on a GPU where the two share elements.
   void copy_from(const Tensor& source);
 
  private:

@@ -34,7 +34,7 @@ class CopyBeside final : public CopyAhead {
     const auto bytes = static_cast<std::size_t>(values.bytes());
     // A copy of two batches ago, long done as a rule, reads what is written here.
     check_cuda(cudaEventSynchronize(place.copied), "waiting for a copy");
-    if (place.size < values.size()) grow(place, values.size());
+    if (!place.there.defined() || place.size < values.size()) grow(place, values.size());
     std::memcpy(place.here, values.data<i64>(), bytes);
     check_cuda(cudaStreamWaitEvent(copies_, place.used, 0), "a copy ahead");
     check_cuda(

@@ -124,8 +124,8 @@ void check_arguments(const Columns& q, const Columns& k, const Columns& v,
   check(q.x.rank() == 2 && k.x.rank() == 2 && v.shape() == k.shape() && q.width == k.width,
         "attention: q is {}, k {}, v {}; all must be [rows, dim] of the same dim", q.shape(),
         k.shape(), v.shape());
-  check(heads > 0 && q.width % heads == 0, "attention: {} heads do not divide dim {}", heads,
-        q.width);
+  check(heads > 0 && q.width > 0 && q.width % heads == 0,
+        "attention: {} heads do not divide dim {}", heads, q.width);
   check_together("attention", q.x, k.x, v.x, rows.query_offsets, rows.query_positions,
                  rows.key_offsets, rows.example_id);
   for (const Tensor* offsets : {&rows.query_offsets, &rows.key_offsets})
@@ -274,6 +274,12 @@ AttentionGradients attention_backward(const Tensor& dy, const Columns& q, const 
 void attention_backward(const Tensor& dy, const Columns& q, const Columns& k, const Columns& v,
                         const AttentionResult& result, const AttentionRows& rows, i64 heads,
                         const DropoutSite& dropout, Columns dq, Columns dk, Columns dv) {
+  check_arguments(q, k, v, rows, heads, dropout);
+  check_gradient("attention", dy, result.y.shape());
+  for (const auto& [room, operand] : {std::pair(&dq, &q), {&dk, &k}, {&dv, &v}})
+    check(room->x.size(0) == operand->x.size(0) && room->width == operand->width,
+          "attention: {} is given room of {} for its gradient", operand->shape(), room->shape());
+  check_together("attention", q.x, dy, result.y, result.log_sum, dq.x, dk.x, dv.x);
   visit_operands("attention", q.x, [&](auto device, auto zero) {
     backward<decltype(zero)>(device, dy, q, k, v, result, rows, heads, dropout, dq, dk, dv);
   });

@@ -121,7 +121,7 @@ struct Task {
 /// The blocks that may be needed for so many rows.
 template <class T>
 i64 blocks_for(const AttentionHeads<T>& x, i64 all, int warps) {
-  return x.heads * (all / (warps * kWarpRows) + x.texts);
+  return x.texts == 0 ? 0 : x.heads * (all / (warps * kWarpRows) + x.texts);
 }
 
 /// So many warps that a text of average length fills them.

@@ -82,6 +82,15 @@ namespace {
 
 void write_gradient(const Tensor& dy, const Tensor& logits, const Tensor& target,
                     const CrossEntropyOptions& options, const CrossEntropyOut& out, Tensor& dx) {
+  const bool one = options.reduction != Reduction::none;
+  check(
+      logits.rank() == 2 && target.shape() == Shape{logits.size(0)} &&
+          dy.shape() == (one ? Shape{} : target.shape()) &&
+          out.statistics.shape() == Shape{logits.size(0), 2},
+      "cross_entropy: the gradient is {}, logits {}, targets {}; they must be {}, [N, C] and [N], "
+      "and what was kept must be of these logits",
+      dy.shape(), logits.shape(), target.shape(), one ? "[]" : "[N]");
+  check_together("cross_entropy", dy, logits, target, out.statistics, out.divisor);
   visit_real("cross_entropy", logits.dtype(), [&](auto zero) {
     using T = decltype(zero);
     on_device(logits.device(), [&](auto device) {

@@ -5,6 +5,7 @@
 #include "core/on_device.hpp"
 #include "core/ops/elementwise_map.hpp"
 #include "core/ops/reduce.hpp"
+#include "core/ops/together.hpp"
 
 namespace minima::ops {
 namespace {
@@ -131,6 +132,7 @@ Tensor unary(const Tensor& x) {
 
 template <class Op>
 Tensor unary_backward(const Tensor& dy, const Tensor& kept) {
+  check_gradient(Op::name, dy, kept.shape());
   return mapped(Op::name, Derivative<Op>{}, kept.shape(), dy, kept);
 }
 
@@ -149,9 +151,10 @@ Tensor binary_backward_b(const Tensor& dy, const Tensor& a, const Tensor& b) {
   return sum_to(mapped(Op::name, PartialB<Op>{}, dy.shape(), dy, a, b), b.shape());
 }
 
-Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
-  const Shape shape =
-      broadcast_shape("where", condition.shape(), broadcast_shape("where", a.shape(), b.shape()));
+Tensor where(const Tensor& any_condition, const Tensor& a, const Tensor& b) {
+  const Shape shape = broadcast_shape("where", any_condition.shape(),
+                                      broadcast_shape("where", a.shape(), b.shape()));
+  const Tensor condition = any_condition.to(widened(any_condition.dtype()));
   // As 0 or 1 first: a small number may become 0 in another type.
   const bool narrows = is_float(condition.dtype()) && condition.dtype() != a.dtype();
   const auto is_zero = [](const Tensor& x) {

@@ -95,8 +95,8 @@ void check_range(Cpu, const Tensor& w, const Tensor& ids) {
   const auto id = ids.span<i64>();
   const auto bad = std::ranges::find_if(id, [&](i64 k) { return k < 0 || k >= w.size(0); });
   if (bad != id.end())
-    fail("embedding: id {} at place {} is outside of 0 … {}; does the vocabulary fit the table?",
-         *bad, bad - id.begin(), w.size(0) - 1);
+    fail("embedding: id {} at place {} is outside of 0 … {}, the rows of the table", *bad,
+         bad - id.begin(), w.size(0) - 1);
 }
 template <AnyGpu Gpu>
 void check_range(Gpu gpu, const Tensor& w, const Tensor& ids) {
@@ -119,6 +119,10 @@ Tensor embedding(const Tensor& w, const Tensor& ids) {
 
 Gradient embedding_backward(const Tensor& dy, const Tensor& ids, std::optional<i64> padding_idx,
                             i64 entries) {
+  check(dy.rank() >= 1 && dy.shape().rows() == ids.size(),
+        "embedding: the gradient is {}, ids {}; it must have a row for each", dy.shape(),
+        ids.shape());
+  check_together("embedding", dy, ids);
   return on_device(dy.device(),
                    [&](auto device) { return backward(device, dy, ids, padding_idx, entries); });
 }

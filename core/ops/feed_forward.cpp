@@ -105,6 +105,11 @@ FeedForwardGradients feed_forward_backward(const Tensor& dy, const Tensor& x, Te
                                            const FeedForwardWeights& weights, bool need_dx,
                                            Tensor so_far) {
   const Tensor& w1 = weights.w1;
+  check(x.rank() >= 1 && h.shape() == hidden_shape(x, weights) && dy.rank() >= 1 &&
+            dy.shape().rows() == h.size(0) && dy.size(-1) == weights.w2.size(0),
+        "feed_forward: the gradient is {}, x {}, the hidden layer {}, w1 {}, w2 {}; they must be "
+        "[..., out], [..., in], [rows, hidden], [hidden, in], [out, hidden]",
+        dy.shape(), x.shape(), h.shape(), w1.shape(), weights.w2.shape());
   Tensor dh;
   visit_float("feed_forward", dy.dtype(), [&](auto zero) {
     on_device(dy.device(),

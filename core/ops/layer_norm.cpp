@@ -28,6 +28,12 @@ LayerNormResult layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& b
 
 LayerNormGradients layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& gamma,
                                        const Tensor& mean, const Tensor& rstd) {
+  check_gradient("layer_norm", dy, x.shape());
+  check(x.rank() >= 1 && gamma.shape() == Shape{x.size(-1)} && mean.size() == x.shape().rows() &&
+            rstd.size() == mean.size(),
+        "layer_norm: x is {}, gamma {}, means {}, deviations {}; they must be those of the forward",
+        x.shape(), gamma.shape(), mean.shape(), rstd.shape());
+  check_together("layer_norm", dy, x, gamma, mean, rstd);
   const i64 rows = x.shape().rows(), d = x.size(-1);
   const i64 chunks = (rows + kNormRows - 1) / kNormRows;
   Tensor dx = Tensor::empty_like(x);

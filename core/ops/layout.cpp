@@ -1,5 +1,6 @@
 #include "core/ops/layout.hpp"
 
+#include <bit>
 #include <numeric>
 
 #include "core/cuda/note_outside.hpp"
@@ -276,7 +277,10 @@ void copy_rows(Gpu gpu, i64 outer, i64 n, i64 m, i64 bytes, const std::byte* x, 
          SelectRows<Bits>{n, m, inner, reinterpret_cast<const Bits*>(x), ids,
                           reinterpret_cast<Bits*>(y)});
   };
-  visit_width(bytes % 8 == 0 ? 8 : bytes % 4 == 0 ? 4 : bytes % 2 == 0 ? 2 : 1, select);
+  // As wide as rows are long and lie: a view may begin at any element.
+  const auto widths = static_cast<u64>(bytes) | reinterpret_cast<std::uintptr_t>(x) |
+                      reinterpret_cast<std::uintptr_t>(y);
+  visit_width(i64{1} << std::min(3, std::countr_zero(widths)), select);
 }
 
 template <AnyGpu Gpu, class T>

@@ -7,6 +7,7 @@
 #include "core/ops/layout.hpp"
 #include "core/ops/matmul.hpp"
 #include "core/ops/reduce.hpp"
+#include "core/ops/together.hpp"
 
 namespace minima::ops {
 
@@ -44,6 +45,10 @@ LinearCrossEntropyOut linear_cross_entropy(const Tensor& x, const Tensor& w, con
         "linear_cross_entropy: x is {}, w {}, bias {}, targets {}; they must be [M, d], [C, d], "
         "[C] and [M]",
         x.shape(), w.shape(), bias.shape(), target.shape());
+  check_together("linear_cross_entropy", x, w, bias, target);
+  check(w.dtype() == x.dtype() && bias.dtype() == x.dtype(),
+        "linear_cross_entropy: x is {}, w {}, bias {}; they must have one type",
+        dtype_name(x.dtype()), dtype_name(w.dtype()), dtype_name(bias.dtype()));
   const i64 rows = x.size(0), width = x.size(1), classes = w.size(0);
   const i64 chunk = linear_cross_entropy_chunk(classes);
   const CrossEntropyOptions options{.reduction = Reduction::sum};

@@ -92,6 +92,12 @@ LinearGradients gradients(Gpu gpu, const Tensor& dy, const Tensor& x) {
   return {linear_weight_gradient(dy, x), column_sums(dy.to(both.dbias.dtype()))};
 }
 
+void require_same_rows(const Tensor& dy, const Tensor& x) {
+  check(dy.rank() >= 1 && x.rank() >= 1 && dy.shape().rows() == x.shape().rows(),
+        "linear: the gradient is {}, x {}; they must have as many rows", dy.shape(), x.shape());
+  check_together("linear", dy, x);
+}
+
 thread_local int tf32_allowances = 0;
 
 constexpr i64 kChunk = 64;  // rows that column_sums adds up at a time
@@ -285,6 +291,10 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias, Sums sums) {
 }
 
 Tensor linear_input_gradient(const Tensor& dy, const Tensor& w, Sums sums, Tensor so_far) {
+  check(dy.rank() >= 1 && w.rank() == 2 && dy.size(-1) == w.size(0),
+        "linear: the gradient is {}, w {}; the last size of the gradient must equal the first of w",
+        dy.shape(), w.shape());
+  check_together("linear", dy, w, so_far);
   if (is_widened(dy))
     return given(linear_input_gradient(wide(dy), wide(w), Sums::kept, std::move(so_far)), dy, sums);
   const i64 rows = dy.shape().rows(), in = w.size(1), out = w.size(0);
@@ -304,6 +314,7 @@ Tensor linear_input_gradient(const Tensor& dy, const Tensor& w, Sums sums, Tenso
 }
 
 Tensor linear_weight_gradient(const Tensor& dy, const Tensor& x) {
+  require_same_rows(dy, x);
   if (is_widened(dy)) return linear_weight_gradient(wide(dy), wide(x));
   const i64 rows = dy.shape().rows(), in = x.size(-1), out = dy.size(-1);
   Tensor dw = product_of(dy, {out, in});
@@ -317,6 +328,7 @@ Tensor linear_weight_gradient(const Tensor& dy, const Tensor& x) {
 }
 
 LinearGradients linear_gradients(const Tensor& dy, const Tensor& x) {
+  require_same_rows(dy, x);
   if (is_widened(dy)) return linear_gradients(wide(dy), wide(x));
   LinearGradients result;
   visit_operands("linear", dy, [&](auto device, auto zero) {
@@ -326,6 +338,7 @@ LinearGradients linear_gradients(const Tensor& dy, const Tensor& x) {
 }
 
 Tensor column_sums(const Tensor& x) {
+  check(x.rank() >= 1, "column_sums: x is {}; it must have rows", x.shape());
   const i64 rows = x.shape().rows(), columns = x.size(-1);
   const i64 chunks = std::max<i64>((rows + kChunk - 1) / kChunk, 1);
   Tensor partial = Tensor::empty({chunks, columns}, x.dtype(), x.device());

@@ -44,6 +44,10 @@ Tensor mean_pool(const Tensor& x, const Tensor& offsets) {
 }
 
 Tensor mean_pool_backward(const Tensor& dy, const Tensor& offsets, i64 rows) {
+  check(dy.rank() == 2 && offsets.size() == dy.size(0) + 1,
+        "mean_pool: the gradient is {}, offsets {}; they must be [B, d] and [B+1]", dy.shape(),
+        offsets.shape());
+  check_together("mean_pool", dy, offsets);
   Tensor dx = Tensor::empty({rows, dy.size(1)}, dy.dtype(), dy.device());
   visit_real("mean_pool", dy.dtype(), [&](auto zero) {
     using T = decltype(zero);

@@ -40,6 +40,10 @@ ResidualNormResult residual_norm(const Tensor& x, const Tensor& residual, const 
 ResidualNormGradients residual_norm_backward(const Tensor& dy, const ResidualNormResult& kept,
                                              const Tensor& gamma, const DropoutSite& site,
                                              const Tensor& example_id, const Tensor& position) {
+  check_gradient("residual_norm", dy, kept.sum.shape());
+  check(gamma.shape() == Shape{dy.size(1)}, "residual_norm: x is {}, gamma {}; it must be [{}]",
+        dy.shape(), gamma.shape(), dy.size(1));
+  check_together("residual_norm", dy, kept.sum, gamma, example_id, position);
   const i64 n = dy.size(0), d = dy.size(1), chunks = (n + kNormRows - 1) / kNormRows;
   const DropoutMask mask("residual_norm", dy.shape(), site, example_id, position);
   Tensor dresidual = Tensor::empty_like(dy);

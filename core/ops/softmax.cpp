@@ -4,6 +4,7 @@
 #include "core/ops/elementwise.hpp"
 #include "core/ops/layout.hpp"
 #include "core/ops/softmax_rows.hpp"
+#include "core/ops/together.hpp"
 
 namespace minima::ops {
 namespace {
@@ -12,6 +13,8 @@ namespace {
 template <template <class> class Row, class... Inputs>
 Tensor along(const char* op, int dim, const Tensor& x, const Inputs&... others) {
   check(dim >= -x.rank() && dim < x.rank(), "{}: {} has no dimension {}", op, x.shape(), dim);
+  (check_gradient(op, x, others.shape()), ...);
+  check_together(op, x, others...);
   const int axis = x.shape().axis(dim), last = x.rank() - 1;
   if (axis != last)
     return transpose(

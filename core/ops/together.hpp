@@ -14,4 +14,10 @@ void check_together(const char* op, const Tensor& first, const Tensors&... other
           to_string(other->device()));
 }
 
+/// Throws Error, naming the op, unless the gradient of a result has its shape.
+inline void check_gradient(const char* op, const Tensor& dy, const Shape& result) {
+  check(dy.shape() == result, "{}: the gradient is {}, the result {}; they must have one shape", op,
+        dy.shape(), result);
+}
+
 }  // namespace minima::ops

@@ -243,6 +243,10 @@ TEST_CASE("rows that do not fit are refused") {
     return test::error_of([&] { ops::attention(q, x, x, rows, heads, kOff); });
   };
   CHECK(message(x, rows_of({5}, {5}), 4) == "attention: 4 heads do not divide dim 6");
+  CHECK(test::error_of([] {
+          const Tensor none = Tensor::zeros({5, 0});
+          ops::attention(none, none, none, rows_of({5}, {5}), 1, kOff);
+        }) == "attention: 1 heads do not divide dim 0");
   CHECK(message(Tensor::zeros({5, 4}), rows_of({5}, {5}), 2) ==
         "attention: q is [5, 4], k [5, 6], v [5, 6]; all must be [rows, dim] of the same dim");
   CHECK(message(x, rows_of({4}, {5}), 2) == "attention: offsets must rise from 0 to the 5 rows");

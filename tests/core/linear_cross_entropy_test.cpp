@@ -95,4 +95,8 @@ TEST_CASE("linear_cross_entropy names what does not fit") {
       "linear_cross_entropy: x is [2, 3], w [5, 4], bias [5], targets [2]; they must be [M, d], "
       "[C, d], [C] and [M]",
       Error);
+  CHECK_THROWS_WITH_AS(
+      linear_cross_entropy(Tensor::zeros({2, 3}), Tensor::zeros({5, 3}),
+                           Tensor::zeros({5}, DType::f64), some_targets(2, 5), kNone),
+      "linear_cross_entropy: x is f32, w f32, bias f64; they must have one type", Error);
 }

@@ -32,7 +32,7 @@ TEST_CASE("a batch of padding alone has a gradient without rows") {
 TEST_CASE("an id beyond the table is named with its place") {
   CHECK_THROWS_WITH_AS(
       embedding(Tensor::zeros({4, 2}), ids({1, 4})),
-      "embedding: id 4 at place 1 is outside of 0 … 3; does the vocabulary fit the table?", Error);
+      "embedding: id 4 at place 1 is outside of 0 … 3, the rows of the table", Error);
 }
 
 TEST_CASE("mean_pool refuses offsets that do not cover the rows, and empty texts") {

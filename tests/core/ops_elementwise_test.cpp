@@ -147,4 +147,7 @@ TEST_CASE("a condition counts in its own type, however small it is") {
   const Tensor a = Tensor::full({3}, 1), b = Tensor::full({3}, 2);
   const Tensor y = where(Tensor::from(std::vector<double>{1e-60, 0, std::nan("")}), a, b);
   CHECK(std::ranges::equal(y.span<float>(), std::vector<float>{1, 2, 1}));
+  const Tensor chosen = Tensor::from(std::vector{1.0f, 0.0f, 2.0f});
+  for (const DType type : {DType::bf16, DType::f16, DType::f64, DType::u8, DType::i64})
+    check_close(where(chosen.to(type), a, b), where(chosen, a, b));
 }

@@ -25,6 +25,10 @@ TEST_CASE("a shape that cannot be is refused") {
         "shape: 9 dimensions; at most 8 are supported");
   for (const i64 side : {i64{1} << 30, i64{1} << 40})  // the first: only its bytes overflow
     CHECK(error_of([&] { Shape{side, side}; }).find("overflows") != std::string::npos);
+  for (const auto& [first, second] : {std::pair(i64{0}, i64{1} << 62), {i64{1} << 62, i64{0}}})
+    CHECK(error_of([&, a = first, b = second] {
+            Shape{a, b};
+          }).find("overflows") != std::string::npos);
   CHECK(error_of([] { (void)Shape{2, 3}[2]; }) == "shape: 2 dimensions have no index 2");
   CHECK(error_of([] { (void)Shape{2, 3}[-3]; }) == "shape: 2 dimensions have no index -3");
 }

@@ -44,6 +44,17 @@ TEST_CASE("each batch copied ahead is whole for the work on it, though nobody wa
   }
 }
 
+TEST_CASE("a copy of nothing is nothing, of its type and device") {
+  for (const Device device : {Device{}, kDevice}) {
+    const auto ahead = copy_ahead(device);
+    ahead->begin(Tensor::empty({0}, DType::i64));
+    const Tensor nothing = ahead->take();
+    CHECK(nothing.shape() == Shape{0});
+    CHECK(nothing.dtype() == DType::i64);
+    CHECK(nothing.device() == device);
+  }
+}
+
 TEST_CASE("a copy that was begun and not taken gives way to the next") {
   for (const Device device : {Device{}, kDevice}) {
     const auto ahead = copy_ahead(device);

@@ -56,6 +56,32 @@ TEST_CASE("elements of every width are moved and looked up on the device as on t
   }
 }
 
+TEST_CASE("rows are looked up in a view that begins at any element") {
+  const Tensor ids = Tensor::from(std::vector<i64>{2, 0, 2});
+  for (DType dtype : kAllTypes)
+    for (const i64 width : {1, 2, 4, 8}) {
+      CAPTURE(dtype_name(dtype));
+      CAPTURE(width);
+      Tensor x = Tensor::empty({1 + 3 * width});
+      for (i64 i = 0; i < x.size(); ++i) x.data<float>()[i] = static_cast<float>(i);
+      x = x.to(dtype);
+      const auto rows = [&](const Tensor& all) {
+        return all.rows(1, all.size()).reshape({3, width});
+      };
+      CHECK(same_bytes(ops::index_select(rows(x.to(kDevice)), 0, ids.to(kDevice)),
+                       ops::index_select(rows(x), 0, ids)));
+    }
+}
+
+TEST_CASE("a copy between views of the same elements is refused on the device") {
+  Tensor x = Tensor::zeros({4, 2}).to(kDevice);
+  Tensor lower = x.rows(1, 4);
+  CHECK_THROWS_AS(lower.copy_from(x.rows(0, 3)), Error);
+  Tensor end = x.rows(2, 4);
+  end.copy_from(x.rows(0, 2));
+  x.copy_from(x);
+}
+
 TEST_CASE("the gradient of a table are the rows looked up, with room for the most there may be") {
   const i64 entries = 12;
   const Tensor ids = Tensor::from(std::vector<i64>{7, 3, 7, 0, 11, 3, 7, 5}),

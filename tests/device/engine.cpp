@@ -88,7 +88,8 @@ bool sums(const std::string& name) {
 }
 
 /// Of fp32 values: bits where all maths is elementwise, but for those of NaN, which processors make differently; else
-/// nearly. Of what is stored in fewer bits, one value in a hundred may round the other way.
+/// nearly. Of what is stored in fewer bits, one value in a hundred, or one in all, may round the other way: to a neighbour,
+/// from which it is nowhere further away than the largest codes of a block lie apart.
 void check_equal(const Tensor& found, const Tensor& expected, bool exact, bool rounded) {
   if (exact) {
     const auto one_nan = [](const Tensor& x) {
@@ -106,9 +107,12 @@ void check_equal(const Tensor& found, const Tensor& expected, bool exact, bool r
   for (i64 i = 0; i < expected.size(); ++i) {
     const double a = found.data<double>()[i], b = expected.data<double>()[i];
     if (std::isnan(a) && std::isnan(b)) continue;
-    off += !(std::abs(a - b) <= 2e-5 * std::abs(b) + 1e-6 * largest);
+    if (std::abs(a - b) <= 2e-5 * std::abs(b) + 1e-6 * largest) continue;
+    ++off;
+    CAPTURE(i);
+    CHECK(std::abs(a - b) <= (rounded ? 0.015 * largest : 0));
   }
-  CHECK(off <= (rounded ? expected.size() / 50 + 1 : 0));
+  CHECK(off <= (rounded ? expected.size() / 100 + 1 : 0));
 }
 
 void compare(const std::string& spec, Gradients kind,
@@ -137,7 +141,7 @@ void compare(const std::string& spec, Gradients kind,
   }
   for (const PlannedSlot& slot : expected.state().slots) {
     CAPTURE(slot.key());
-    check_equal(decoded(found, slot), decoded(expected, slot), exact,
+    check_equal(decoded(found, slot), decoded(expected, slot), exact || slot.slot == "step",
                 slot.storage != Storage::fp32);
   }
 }

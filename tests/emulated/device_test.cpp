@@ -233,6 +233,11 @@ TEST_CASE("device memory is poisoned, bounded, and out of the host's reach") {
 #else
   write_behind();
   CHECK_THROWS_AS(cudaFree(block), Error);
+  inspect([&] { std::memset(static_cast<float*>(block) + 100, 0xff, sizeof(float)); });
+  check_bounds();
+  launch(kGpu, write_at, 1, 1, 0, x.data<float>() + 100);  // behind a tensor
+  CHECK_THROWS_AS(check_bounds(), Error);
+  inspect([&] { std::memset(x.data<float>() + 100, 0xff, sizeof(float)); });
 #endif
   CHECK(cudaFree(static_cast<std::byte*>(block) + 1) == cudaErrorInvalidValue);
 }

@@ -7,13 +7,14 @@
 /// - the threads of a block run in an order drawn from MINIMA_EMULATED_SEED (1), and so do the blocks; a thread runs until
 ///   it waits for others. A barrier or a shuffle that a thread misses ends in an Error (threads.cpp);
 /// - memory comes filled with NaN, and only running kernels can touch it: a host access faults, a write behind a block is
-///   found when the block is freed, and there is only so much of it (memory.cpp);
+///   found when the block is freed, and by check_bounds(), after every test case; and there is only so much of it (memory.cpp);
 /// - work that is queued in a stream runs when somebody waits for it and not before; while a stream is captured into a
 ///   graph, what might wait is refused (streams.cpp);
 /// - the calls of cuBLAS refuse what the real one refuses (cublas.cpp);
 /// - under ThreadSanitizer every thread of a block is one of its threads, under AddressSanitizer the memory behind a block
 ///   or behind shared memory is out of bounds when it is touched (sanitizers.hpp).
-/// What it cannot show: speed, and the order of memory accesses between blocks that run at once.
+/// What it cannot show: speed, the order of memory accesses between blocks that run at once, what static shared memory holds
+/// before a kernel writes it (dynamic shared memory is NaN), and a launch beyond its kernel's __launch_bounds__.
 #pragma once
 
 #include <atomic>
@@ -276,6 +277,8 @@ cudaError_t cudaFuncSetAttribute(void (*kernel)(P...), cudaFuncAttribute attribu
 /// What <<<…>>> does.
 cudaError_t start(Kernel kernel, cudaStream_t stream);
 
+/// Waits for all that is queued; throws Error where something was written behind a block of memory that is not freed.
+void check_bounds();
 /// How often the host has waited since the program began: for a copy to it, or for a stream or an event.
 i64 waits();
 /// How often it has queued something.

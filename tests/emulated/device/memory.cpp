@@ -60,10 +60,8 @@ class Arena {
     auto [at, extent] = *found;
     {
       const Access access;
-      const std::byte *end = base_ + at + extent.size, *guard = base_ + at + extent.bytes;
-      allow(guard, extent.size - extent.bytes);
-      check(std::all_of(guard, end, [](std::byte b) { return b == std::byte{kPoison}; }),
-            "emulated device: something was written behind a block of {} bytes", extent.bytes);
+      check_guard(at, extent);
+      allow(base_ + at, extent.size);
       std::memset(base_ + at, kPoison, extent.size);
       forbid(base_ + at, extent.size);
     }
@@ -82,6 +80,11 @@ class Arena {
       }
     free_[at] = extent.size;
     return true;
+  }
+
+  void check_guards() const {
+    const Access access;
+    for (const auto& [at, extent] : blocks_) check_guard(at, extent);
   }
 
   bool holds(const void* at, std::size_t bytes) const {
@@ -105,6 +108,13 @@ class Arena {
   struct Extent {
     std::size_t bytes, size;
   };
+  void check_guard(std::size_t at, const Extent& extent) const {
+    const std::byte *end = base_ + at + extent.size, *guard = base_ + at + extent.bytes;
+    allow(guard, extent.size - extent.bytes);
+    const bool whole = std::all_of(guard, end, [](std::byte b) { return b == std::byte{kPoison}; });
+    forbid(guard, extent.size - extent.bytes);
+    check(whole, "emulated device: something was written behind a block of {} bytes", extent.bytes);
+  }
   std::size_t offset(const void* at) const {
     return static_cast<std::size_t>(static_cast<const std::byte*>(at) - base_);
   }
@@ -145,6 +155,12 @@ bool pinned(const void* at, std::size_t bytes) {
   auto block = host_blocks.upper_bound(begin);
   return block != host_blocks.begin() &&
          begin + bytes <= std::prev(block)->first + std::prev(block)->second;
+}
+
+void check_bounds() {
+  cudaDeviceSynchronize();
+  const std::lock_guard lock(memory_mutex);
+  arena().check_guards();
 }
 
 void inspect(const std::function<void()>& f) {

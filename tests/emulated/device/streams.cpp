@@ -274,6 +274,9 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
   const bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
   if (on_device(to, bytes) != to_device || on_device(from, bytes) != from_device)
     return done(cudaErrorInvalidValue);
+  const auto at = reinterpret_cast<std::uintptr_t>(to),
+             source = reinterpret_cast<std::uintptr_t>(from);
+  if (at < source + bytes && source < at + bytes) return done(cudaErrorInvalidValue);  // undefined
   const bool pageable =
       (!from_device && !pinned(from, bytes)) || (!to_device && !pinned(to, bytes));
   if (pageable && captured(stream)) return done(cudaErrorStreamCaptureUnsupported);
@@ -284,7 +287,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
     const auto staged = std::make_shared<std::vector<std::byte>>(first, first + bytes);
     work = [=] { std::memcpy(to, staged->data(), bytes); };
   } else {
-    work = [=] { std::memmove(to, from, bytes); };
+    work = [=] { std::memcpy(to, from, bytes); };
   }
   if (const cudaError_t error = enqueue(stream, std::move(work)); error != cudaSuccess)
     return error;

@@ -16,6 +16,7 @@
 #include <semaphore>
 #include <set>
 #include <span>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -210,6 +211,10 @@ void order_memory(std::span<Lane* const> lanes) {
   for (const Lane* lane : lanes) lane->worker->strand.acquire(meeting);
 }
 
+bool same_place(const Where& a, const Where& b) {
+  return a.line() == b.line() && std::string_view(a.file_name()) == b.file_name();
+}
+
 /// Lets those go on who wait for nobody any more: warps first. False where there are none.
 bool Scheduler::release() {
   std::vector<Lane*> ready;
@@ -222,8 +227,7 @@ bool Scheduler::release() {
     for (std::size_t l = 0; l < 32 && all; ++l)
       if ((mask >> l) & 1)
         all = first + l < n && lanes[first + l].state == State::at_warp &&
-              lanes[first + l].mask == mask &&
-              lanes[first + l].where.line() == lanes[i].where.line();
+              lanes[first + l].mask == mask && same_place(lanes[first + l].where, lanes[i].where);
     if (!all) continue;
     const std::size_t met = ready.size();
     for (std::size_t l = 0; l < 32; ++l)
@@ -237,8 +241,7 @@ bool Scheduler::release() {
   if (ready.empty()) {
     votes = 0;
     for (const Lane& lane : lanes) {
-      if (lane.state != State::at_barrier || lane.where.line() != lanes[0].where.line())
-        return false;
+      if (lane.state != State::at_barrier || !same_place(lane.where, lanes[0].where)) return false;
       votes += lane.yes;
     }
     for (Lane& lane : lanes) ready.push_back(&lane);
@@ -256,7 +259,7 @@ void Scheduler::complain() const {
     if (lane.state == State::done) ++done;
     if (lane.state == State::at_warp) warp = &lane;
     if (lane.state != State::at_barrier) continue;
-    if (barrier && barrier->where.line() != lane.where.line()) other = &lane;
+    if (barrier && !same_place(barrier->where, lane.where)) other = &lane;
     if (!barrier) barrier = &lane;
   }
   if (warp)
