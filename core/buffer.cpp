@@ -4,10 +4,15 @@
 
 #include <bit>
 #include <cstdlib>
+#include <fstream>
 #include <functional>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <new>
+#include <optional>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/cuda/memory.hpp"
@@ -61,10 +66,10 @@ class Allocator {
         return cached;
       }
     }
-    std::byte* block = obtain(size);
+    std::byte* block = obtain_within(size);
     if (!block && !pool) {  // with a pool, work is recorded, and nothing can be released
       release_cached();
-      block = obtain(size);
+      block = obtain_within(size);
     }
     std::lock_guard lock(mutex_);
     if (!block)
@@ -113,6 +118,9 @@ class Allocator {
   }
 
  private:
+  std::byte* obtain_within(i64 size) {
+    return stats().reserved > most() - size ? nullptr : obtain(size);
+  }
   void count(i64 bytes) {
     stats_.live += bytes;
     stats_.peak = std::max(stats_.peak, stats_.live);
@@ -127,6 +135,7 @@ class Allocator {
   }
 
   virtual i64 size_of(i64 bytes) const = 0;
+  virtual i64 most() const { return std::numeric_limits<i64>::max(); }  ///< to be reserved
   virtual std::byte* obtain(i64 size) = 0;  ///< null when there is no more
   virtual void release(std::byte* block) = 0;
   virtual void reuse(std::byte*, i64) {}
@@ -142,6 +151,7 @@ class SystemMemory final : public Allocator {
   SystemMemory() : Allocator({}) {}
 
  private:
+  i64 most() const override { return system_memory(); }
   /// To the byte where a sanitizer watches the bounds.
   i64 size_of(i64 bytes) const override { return MINIMA_CACHE_BLOCKS ? block_size(bytes) : bytes; }
   std::byte* obtain(i64 size) override {
@@ -204,6 +214,41 @@ Allocator& allocator(Device device) {
 }
 
 }  // namespace
+
+namespace {
+
+/// The number, of bytes, behind `key` in /proc/meminfo, which counts in kilobytes; 0 where it says nothing.
+double meminfo(std::string_view key) {
+  std::ifstream file("/proc/meminfo");
+  double kilobytes = 0;
+  for (std::string word; file >> word;)
+    if (word == key && file >> kilobytes) return 1024 * kilobytes;
+  return 0;
+}
+
+/// What the container may use; none where it has no limit.
+std::optional<double> container_limit() {
+  for (const char* name :
+       {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"})
+    if (double bytes = 0; std::ifstream(name) >> bytes) return bytes;
+  return {};
+}
+
+}  // namespace
+
+i64 system_memory() {
+  static const i64 bytes = [] {
+    const double all = meminfo("MemTotal:") + meminfo("SwapTotal:");
+    const double least = std::min(all, container_limit().value_or(all));
+    return least > 0 ? static_cast<i64>(least) : std::numeric_limits<i64>::max();
+  }();
+  return bytes;
+}
+
+i64 available_memory() {
+  const double free = meminfo("MemAvailable:") + meminfo("SwapFree:");
+  return free > 0 ? std::min(system_memory(), static_cast<i64>(free)) : system_memory();
+}
 
 MemoryStats memory_stats(Device device) { return allocator(device).stats(); }
 void reset_peak_memory(Device device) { allocator(device).reset_peak(); }

@@ -27,9 +27,15 @@ void reset_peak_memory(Device device = {});
 /// Gives all cached blocks back to the operating system.
 void release_cached_memory(Device device = {});
 
+/// Bytes that the host can give a process at most: what is installed and swap, or what its container is allowed.
+i64 system_memory();
+/// Of these what nobody uses now, as far as the system tells.
+i64 available_memory();
+
 /// A block of `bytes` bytes, uninitialized, aligned to 64; it returns to the allocator when the
 /// last owner lets go. Throws Error (Fault::memory), naming the bytes asked for and live, when the
-/// device has no more.
+/// device has no more; of the host's, when all together would be more than system_memory(): the system promises more than
+/// there is, and ends a program that takes it at its word.
 std::shared_ptr<std::byte> allocate(i64 bytes, Device device = {});
 
 }  // namespace minima

@@ -101,6 +101,19 @@ OptimizerMemory predict_optimizer(const std::string& spec, const StepMemory& ste
   return result;
 }
 
+void check_fits(const nn::EncoderConfig& config, const std::string& spec, const StepKind& kind) {
+  const StepMemory step = predict_step(config, BatchShape::of_texts(1, 1), kind);
+  const OptimizerMemory optimizer = predict_optimizer(spec, step);
+  constexpr i64 kMegabyte = i64{1} << 20;
+  const i64 free = available_memory();
+  if (optimizer.peak_bytes > free)
+    throw Error(fmt::format("memory: every step of this training holds {} MB or more (weights {}, "
+                            "state of '{}' {}), {} are free here; a smaller model needs less",
+                            optimizer.peak_bytes / kMegabyte, step.parameter_bytes / kMegabyte,
+                            spec, optimizer.state.bytes() / kMegabyte, free / kMegabyte),
+                Fault::memory);
+}
+
 MeasuredMemory measure_step(const nn::EncoderConfig& config, const BatchShape& shape,
                             const std::string& spec, const StepKind& kind) {
   check_step(config, shape);

@@ -116,6 +116,11 @@ struct OptimizerMemory {
 /// Throws Error as make_optimizer does.
 OptimizerMemory predict_optimizer(const std::string& spec, const StepMemory& step);
 
+/// Throws Error (Fault::memory) where the host has less than any step of training the model on it must hold, before anything
+/// is allocated.
+void check_fits(const nn::EncoderConfig& config, const std::string& spec,
+                const StepKind& kind = {});
+
 /// The same from the allocator: builds the model and the optimizer and takes one real step, with
 /// clipping where the kind allows it, on a batch of that shape. Throws Error as predict_step, and where memory is short.
 struct MeasuredMemory {

@@ -5,6 +5,7 @@
 #include "core/folder.hpp"
 #include "optim/registry.hpp"
 #include "train/machine.hpp"
+#include "train/memory.hpp"
 #include "train/model_directory.hpp"
 #include "train/predictions.hpp"
 #include "train/run_record.hpp"
@@ -58,7 +59,11 @@ std::string with_defaults(const std::string& spec, Start start, std::optional<do
   const bool relative = is("relative_step", "true") || is("warmup_init", "true");
   check(!lr || !given.contains("lr"), "--lr {} and --optimizer {} give lr twice; leave one out",
         lr.value_or(0), spec);
-  if (given.contains("lr") || (relative && !lr)) return spec;
+  const std::string fixed = name == "adafactor" && !relative && !given.contains("relative_step")
+                                ? ":relative_step=false"
+                                : "";
+  if (given.contains("lr")) return is("lr", "none") ? spec : spec + fixed;
+  if (relative && !lr) return spec;
   std::string rate_text = lr ? fmt::format("{}", *lr) : "";
   if (!lr) {
     static const std::map<std::string, double, std::less<>> rates = {{"sgd", 0.1},
@@ -75,9 +80,7 @@ std::string with_defaults(const std::string& spec, Start start, std::optional<do
     const double share = start == Start::scratch ? 1 : start == Start::small_encoder ? 2 : 10;
     rate_text = fmt::format("{:.15g}", *lr / share);
   }
-  std::string extra;
-  if (name == "adafactor" && !relative && !given.contains("relative_step"))
-    extra = ":relative_step=false";
+  std::string extra = fixed;
   if (name == "sgd" && !given.contains("momentum")) extra = ":momentum=0.9";
   return fmt::format("{}:lr={}{}", spec, rate_text, extra);
 }
@@ -153,6 +156,11 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
                  const RunDirectory& run_directory, const Callback& callback) {
   const std::filesystem::path& directory = run_directory.path;
   const i64 live_before = memory_stats(task.device).live;
+  if (task.device == Device{})
+    check_fits(task.config, spec,
+               {.checkpoint_layers = options.checkpoint_layers,
+                .update_in_backward = options.update_in_backward,
+                .freeze = options.freeze});
   std::unique_ptr<nn::Classifier> model = task.new_model(options.seed);
   Trainer trainer(classification(*model, task.data, options, &task.tokenizer), spec, options,
                   directory);

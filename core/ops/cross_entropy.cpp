@@ -50,6 +50,9 @@ CrossEntropyOut cross_entropy(const Tensor& logits, const Tensor& target,
         "cross_entropy: logits are {}, targets {}; they must be [N, C] and [N]", logits.shape(),
         target.shape());
   const i64 rows = logits.size(0), classes = logits.size(1);
+  check(target.dtype() == DType::i64,
+        "cross_entropy: targets are {}; the numbers of classes are i64",
+        dtype_name(target.dtype()));
   check(classes > 0, "cross_entropy: logits are {}; there must be a class", logits.shape());
   check(options.label_smoothing >= 0 && options.label_smoothing <= 1,
         "cross_entropy: label_smoothing is {}; it must lie between 0 and 1",

@@ -87,7 +87,7 @@ void add_compare(CLI::App& app) {
   options->common.add_device(verb);
   options->training.add_to(verb);
   verb.add_option("--optimizers", options->comparison.optimizers,
-                  "optimizers with their options: adamw,adafactor:lr=1e-2:relative_step=false,sgd")
+                  "optimizers with their options: adamw,adafactor:lr=1e-2,sgd")
       ->capture_default_str();
   verb.add_option("--seeds", options->comparison.seeds, "runs per optimizer, with seed, seed+1, …")
       ->capture_default_str();

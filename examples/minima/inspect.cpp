@@ -5,6 +5,7 @@
 
 #include "core/nearest.hpp"
 #include "core/utf8.hpp"
+#include "data/counted.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"
@@ -199,8 +200,9 @@ struct InspectVerb {
       if (slot->storage == Storage::i32) counters[slot->slot].push_back(s.max);
     for (const auto& [name, values] : counters) {
       const auto [least, most] = std::ranges::minmax(values);
-      print_text("{}: of {} parameters, {}\n", name, values.size(),
-                 least == most ? fmt::format("{}", least) : fmt::format("{} to {}", least, most));
+      print_text("{}: {} ({})\n", name,
+                 least == most ? fmt::format("{}", least) : fmt::format("{} to {}", least, most),
+                 counted(std::ssize(values), "parameter"));
     }
   }
 
@@ -322,7 +324,8 @@ struct InspectVerb {
       table.print();
       print_text("{}\n", kRelative);
     }
-    if (counters) print_text("step: {} of {} differ\n", other_counters, counters);
+    if (counters)
+      print_text("step: {} of {} differ\n", other_counters, counted(counters, "counter"));
   }
 
   void compare_two() const {

@@ -49,7 +49,7 @@ Json CommonOptions::arguments() const { return arguments_of(*verb); }
 
 void CommonOptions::tell(const std::filesystem::path& run) const {
   const std::string changed = changed_options(*verb);
-  print_note("options: {}; all are in {}\n", changed.empty() ? "as they are by default" : changed,
+  print_note("options: {}; all go to {}\n", changed.empty() ? "as they are by default" : changed,
              (run / "run.json").string());
 }
 
@@ -145,8 +145,8 @@ void tell_of_unknown(const Task& task) {
 void tell_of_cut(i64 cut, i64 texts, std::string_view what, i64 max_length) {
   if (cut > 0)
     print_note(
-        "{} of {} {} are cut at {} tokens (by --max-length of training, or the model's "
-        "positions)\n",
+        "{} of {} {} are cut at {} tokens (--max-length of training, or the least of the model's "
+        "positions and its tokenizer's model_max_length)\n",
         cut, texts, what, max_length);
 }
 
@@ -400,14 +400,22 @@ std::string with_option(const std::string& optimizer, const std::string& name,
   return fmt::format("{}:{}={}", optimizer, name, value);
 }
 
+/// Without those at its ends.
+static std::string without_blanks(const std::string& text) {
+  const std::size_t first = text.find_first_not_of(' ');
+  return first == text.npos ? "" : text.substr(first, text.find_last_not_of(' ') + 1 - first);
+}
+
 std::vector<std::string> split_specs(const std::string& option,
                                      const std::vector<std::string>& words) {
   std::vector<std::string> specs;
   for (const std::string& word : words)
     for (std::size_t at = 0, comma; at <= word.size(); at = comma + 1) {
       comma = std::min(word.find(',', at), word.size());
-      check(comma > at, "{} '{}' has an empty entry; leave out what is not needed", option, word);
-      specs.push_back(word.substr(at, comma - at));
+      const std::string entry = without_blanks(word.substr(at, comma - at));
+      check(!entry.empty(), "{} '{}' has an empty entry; leave out what is not needed", option,
+            word);
+      specs.push_back(entry);
     }
   return specs;
 }
@@ -425,6 +433,9 @@ void TrainingVerbOptions::tell_of_no_effect() const {
 }
 
 void TrainingVerbOptions::choose_epochs(i64 by_default, const Batches& batches) {
+  if (const i64 all = total_steps(batches, 1, 1); training.accumulate > all)
+    print_note("note: an epoch has {} batches: --accumulate {} makes one step of each epoch\n", all,
+               training.accumulate);
   if (epochs) return;
   training.epochs = by_default;
   if (!steps) return;

@@ -67,6 +67,8 @@ struct TrainVerb {
     }
     training.resolve(common);
     if (find_lr) return find_learning_rates();
+    check(optimizer.substr(0, optimizer.find(':')).find(',') == std::string::npos,
+          "--optimizer {}: train takes one; minima compare --optimizers takes several", optimizer);
     std::string resolved = spec();
     validate_optimizer(resolved, training.training);  // before anything is loaded
     const RunFolder folder("train", common, resumed);

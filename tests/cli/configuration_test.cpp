@@ -62,7 +62,8 @@ TEST_CASE(
       {"train --schedule one_cycle:pct_start=2", {"pct_start", "below 1"}},
       {"train --optimizer adamv", {"adamv", "adamw"}},
       {"train --optimizer adamw:lrr=1", {"lrr", "lr"}},
-      {"train --optimizer adafactor:lr=1e-3", {"relative_step"}},
+      {"train --optimizer adafactor:lr=1e-3:relative_step=true", {"relative_step"}},
+      {"train --optimizer adamw,lion", {"minima compare --optimizers"}},
       {"train --optimizer adamw --state int4", {"int4", "block8"}},
       {"train --optimizer adamw:lr=1e-3 --lr 1e-2",
        {"--lr 0.01", "--optimizer adamw:lr=1e-3", "twice", "leave one out"}},
@@ -137,7 +138,7 @@ TEST_CASE(
       {"train --freeze embeddings,", {"--freeze 'embeddings,'", "empty"}},
       {"train --find-lr --optimizer adamw,", {"--optimizer 'adamw,'", "empty"}},
       {"compare --optimizers adamw,adafactorr", {"adafactorr", "adafactor"}},
-      {"compare --optimizers adafactor:lr=1e-3", {"relative_step"}},
+      {"compare --optimizers adafactor:lr=1e-3:relative_step=true", {"relative_step"}},
       {"compare --lr 1", {"not expected: --lr 1. (minima compare --help"}},
   };
   CHECK(table.size() >= 40);
@@ -320,7 +321,7 @@ TEST_CASE(
   CHECK(answer.err.find("--optimizer=lion") != std::string::npos);
   CHECK(answer.err.find("--group=bias:lr=0 '--group=embeddings|norm:lr=1e-5'") !=
         std::string::npos);
-  CHECK(answer.err.find("; all are in run/run.json") != std::string::npos);
+  CHECK(answer.err.find("; all go to run/run.json") != std::string::npos);
   CHECK(answer.err.find("--warmup") == std::string::npos);  // as it is by default
   const Json run = read_json(shell.folder / "run/run.json");
   CHECK(run["training"]["epochs"] == 1);

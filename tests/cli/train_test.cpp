@@ -506,7 +506,7 @@ TEST_CASE("train and eval say how many texts are cut") {
   const Answer trained = shell.minima(std::string("train --data set --json --out run") + kTiny);
   CAPTURE(trained.err);
   REQUIRE(trained.code == 0);
-  CHECK(trained.err.find("\n10 of 40 training texts are cut at 16 tokens (by --max-length") !=
+  CHECK(trained.err.find("\n10 of 40 training texts are cut at 16 tokens (--max-length") !=
         std::string::npos);
   const Answer evaluated = shell.minima("eval run/final rows.tsv --json");
   CHECK(evaluated.err.find("10 of 40 texts are cut at 16 tokens") != std::string::npos);

@@ -24,6 +24,14 @@ TEST_CASE("live and peak bytes are the bytes asked for") {
   CHECK(memory_stats().peak == before);
 }
 
+TEST_CASE("more than there is cannot be had, though the system would promise it") {
+  CHECK(available_memory() > 0);
+  REQUIRE(system_memory() >= available_memory());
+  const auto most = allocate(system_memory() / 10 * 6);  // nobody touches it
+  CHECK(test::contains(test::error_of([] { allocate(system_memory() / 10 * 6); }),
+                       "bytes cannot be had on cpu"));
+}
+
 TEST_CASE("blocks are aligned, large ones to huge pages") {
   for (i64 bytes : {0, 1, 63, 64, 100, 1000, 4097, 1 << 20}) {
     CAPTURE(bytes);

@@ -30,9 +30,9 @@ TEST_CASE("a batch of padding alone has a gradient without rows") {
 }
 
 TEST_CASE("an id beyond the table is named with its place") {
-  CHECK_THROWS_WITH_AS(
-      embedding(Tensor::zeros({4, 2}), ids({1, 4})),
-      "embedding: id 4 at place 1 is outside of 0 … 3, the rows of the table", Error);
+  CHECK_THROWS_WITH_AS(embedding(Tensor::zeros({4, 2}), ids({1, 4})),
+                       "embedding: id 4 at place 1 is outside of 0 … 3, the rows of the table",
+                       Error);
 }
 
 TEST_CASE("mean_pool refuses offsets that do not cover the rows, and empty texts") {
@@ -84,6 +84,8 @@ TEST_CASE(
 }
 
 TEST_CASE("cross-entropy names what does not fit") {
+  CHECK_THROWS_WITH_AS(cross_entropy(Tensor::zeros({2, 3}), Tensor::zeros({2}), {}),
+                       "cross_entropy: targets are f32; the numbers of classes are i64", Error);
   const Tensor logits = Tensor::zeros({2, 3});
   CHECK_THROWS_WITH_AS(cross_entropy(logits, ids({0}), {}),
                        "cross_entropy: logits are [2, 3], targets [1]; they must be [N, C] and [N]",

@@ -64,8 +64,10 @@ TEST_CASE(
   CHECK(with_defaults("adafactor") == "adafactor:lr=0.03:relative_step=false");
   CHECK(with_defaults("adafactor", Start::scratch, 2) == "adafactor:lr=2:relative_step=false");
   CHECK(with_defaults("adafactor:relative_step=false") == "adafactor:relative_step=false:lr=0.03");
+  CHECK(with_defaults("adafactor:lr=2") == "adafactor:lr=2:relative_step=false");
   for (const char* own :
-       {"adafactor:relative_step=true", "adafactor:warmup_init=true", "adafactor:lr=2"})
+       {"adafactor:relative_step=true", "adafactor:warmup_init=true", "adafactor:lr=none",
+        "adafactor:lr=0.1:relative_step=false", "adafactor:lr=0.1:warmup_init=true"})
     CHECK(with_defaults(own) == own);
 }
 
