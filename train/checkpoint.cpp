@@ -216,7 +216,10 @@ Json read_run(const fs::path& run, const std::function<void(const std::string&)>
   }
   for (const i64 step : steps_of(checkpoints)) {
     const fs::path folder = folder_of(checkpoints, step);
-    if (!damage(folder).empty()) continue;
+    if (const std::string flaw = damage(folder); !flaw.empty()) {
+      problem += fmt::format("; {} is damaged: {}", folder.string(), flaw);
+      continue;
+    }
     Json state = read_json(folder / "state.json");
     if (!state.contains("run") || !state["run"].contains("arguments")) continue;
     if (say) say(fmt::format("{}; {} has kept what it said", problem, folder.string()));
