@@ -79,7 +79,8 @@ void print_error(const std::string& message) { minima::print_note("minima: {}\n"
 int main(int argc, char** argv) {
   minima::hold_closed_streams();
   std::signal(SIGXFSZ, SIG_IGN);  // a file too large is a write that fails, and leaves nothing
-  CLI::App app("minima: train small text classifiers and compare the optimizers that train them");
+  CLI::App app("minima: train small text classifiers and compare the optimizers that train them",
+               "minima");
   app.set_version_flag("--version", fmt::format("minima {}", minima::version()));
   app.require_subcommand(1);
   minima::add_compare(app);
