@@ -7,7 +7,7 @@
 ///     while (accelerator.next()) {
 ///       const Batch batch = make_batch(split, accelerator.indices());
 ///       const Variable loss = cross_entropy(model(batch, accelerator.pass()), batch.labels);
-///       accelerator.backward(loss, batch.texts());
+///       accelerator.backward(loss, static_cast<double>(batch.texts()), batch.tokens.size());
 ///       if (accelerator.accumulate()) continue;      // the step has further batches
 ///       accelerator.clip(1);
 ///       accelerator.step();

@@ -139,6 +139,7 @@ TEST_CASE(
       {"train --find-lr --optimizer adamw,", {"--optimizer 'adamw,'", "empty"}},
       {"compare --optimizers adamw,adafactorr", {"adafactorr", "adafactor"}},
       {"compare --optimizers adafactor:lr=1e-3:relative_step=true", {"relative_step"}},
+      {"compare --optimizers 'adamw, nope'", {"no optimizer named 'nope'"}},
       {"compare --lr 1", {"not expected: --lr 1. (minima compare --help"}},
   };
   CHECK(table.size() >= 40);

@@ -494,6 +494,14 @@ TEST_CASE(
                          "model's: 0, 1") != std::string::npos);
 }
 
+TEST_CASE("more batches for a step than an epoch has are told of") {
+  const Shell shell;
+  const Answer answer = shell.minima(std::string("train --accumulate 100000 --out run") + kTiny);
+  CAPTURE(answer.err);
+  CHECK(answer.code == 0);
+  CHECK(answer.err.find("--accumulate 100000 makes one step of each epoch") != std::string::npos);
+}
+
 TEST_CASE("train and eval say how many texts are cut") {
   const Shell shell;
   std::string rows = "label\ttext\n";
