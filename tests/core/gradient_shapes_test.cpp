@@ -9,6 +9,7 @@
 #include "core/ops/pool.hpp"
 #include "core/ops/residual_norm.hpp"
 #include "core/ops/softmax.hpp"
+#include "tests/data/files.hpp"
 #include "tests/support.hpp"
 
 using namespace minima;
