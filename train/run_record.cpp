@@ -119,7 +119,7 @@ Json describe_training(const TrainingRecords& records) {
   const auto skipped = std::ranges::find(records.steps, true, &StepRecord::skipped);
   const Json first_skipped = skipped == records.steps.end() ? Json() : Json(skipped->step);
   return {{"step_ms", milliseconds.empty() ? Json() : Json(median(milliseconds))},
-          {"tokens_per_second", tokens / seconds},
+          {"tokens_per_second", tokens > 0 ? Json(tokens / seconds) : Json()},
           {"train_loss", losses},
           {"grad_norm", norms},
           {"lr_factor", factors},
@@ -154,10 +154,12 @@ Json describe_log(const std::filesystem::path& folder) {
   }
   if (records.test) run["test"] = records.test->to_json();
   if (records.best_epoch) run["best_epoch"] = *records.best_epoch;
-  // A loop of one's own says no spec: it stands for itself.
+  const Json record = read_record(folder);
   run["spec"] =
       begun.spec.value_or(fmt::format("{} ({})", run.value("optimizer", "?"), folder.string()));
-  run.update(read_record(folder));
+  // A loop of one's own says no spec: it stands for itself.
+  if (!begun.spec && record.empty()) run.update({{"own_loop", true}, {"label", folder.string()}});
+  run.update(record);
   Json unfinished = Json::array();
   if (!begun.ended && !records.failed &&
       static_cast<double>(records.steps.back().step) < report::number(training, "/steps"))

@@ -7,13 +7,14 @@
 
 namespace minima {
 
-/// {"step_ms" (median), "tokens_per_second", "train_loss", "grad_norm", "lr_factor", "clipped" (each step's), "skipped"
+/// {"step_ms" (median), "tokens_per_second" (null where none were counted), "train_loss", "grad_norm", "lr_factor", "clipped" (each step's), "skipped"
 /// (steps), "first_skipped" (a step, or null), "clipped_share", "watched": {"steps", "tensors": [{"name", "ratio",
 /// "step_size", "update_clipped"}]}, "epochs" (evaluations), "alarms", "switches"}.
 Json describe_training(const TrainingRecords& records);
 
 /// A comparison of one run, from its metrics.jsonl (and run.json, where it has one) alone: of a loop of one's own, of a
-/// training that was interrupted or failed, or of one that still goes on. Has what was logged by then, and "unfinished":
+/// training that was interrupted or failed, or of one that still goes on. A run that only its log tells of is an "own_loop": what
+/// its loss measures is not known. Has what was logged by then, and "unfinished":
 /// [{"spec", "seed"}] where steps lack; of one that failed its run is in "failed", with its "error", and not in "runs"; of a
 /// comparison's run that has ended, all of its record.json. Damaged lines are left out, which "damaged": [{"file",
 /// "lines"}] says, as is what is damaged of run.json. Throws Error where the log tells of no step and no failure.

@@ -6,6 +6,9 @@
 #include "tests/support.hpp"
 #include "tests/train/line.hpp"
 #include "tests/train/small_task.hpp"
+#include "train/collect.hpp"
+#include "train/compare.hpp"
+#include "train/report.hpp"
 
 using namespace minima;
 using test::Line, test::times;
@@ -159,6 +162,40 @@ TEST_CASE(
     third.step();
   }
   CHECK(slope_in(third.checkpoint(folder.path)) == line.slope.value.item());
+}
+
+TEST_CASE(
+    "a loop of one's own is reported by a loss of no unit, and no speed where it counts no "
+    "tokens") {
+  const test::RunFolder folder;
+  const auto train = [&](const std::string& name, i64 tokens) {
+    Line line;
+    Optimizer optimizer = make_optimizer("adamw", {&line.slope});  // it has state
+    Accelerator accelerator({.schedule = "constant", .warmup = 0});
+    accelerator.prepare({&line.slope}, optimizer, line.objective().batches, 8);
+    accelerator.log_to(folder.path / name);
+    while (accelerator.next()) {
+      accelerator.backward(line.objective().loss(accelerator.indices(), accelerator.pass()).loss, 1,
+                           tokens);
+      accelerator.step();
+      if (accelerator.epoch_ended()) accelerator.observe(line.objective().evaluate());
+    }
+    return folder.path / name;
+  };
+  const std::filesystem::path uncounted = train("uncounted", 0), counted = train("counted", 7);
+  const auto speed = [](const Json& all) { return all["runs"][0]["tokens_per_second"]; };
+  CHECK(speed(collect_runs({uncounted})).is_null());
+  CHECK(speed(collect_runs({counted})) > 0);
+  CHECK_FALSE(test::contains(comparison_table(collect_runs({uncounted})), " 0 "));
+  const std::string alone = report_html(collect_runs({uncounted})),
+                    both = report_html(collect_runs({uncounted, counted}));
+  CHECK_FALSE(test::contains(alone, "tokens/s"));
+  CHECK(test::contains(both, "tokens/s"));
+  for (const std::string& page : {alone, both}) {
+    CHECK_FALSE(test::contains(page, "cross-entropy"));
+    CHECK(test::contains(page, ">loss</text>"));
+    CHECK_FALSE(test::contains(page, "<data value=\"0\">0</data>"));
+  }
 }
 
 TEST_CASE("an optimizer's parameter that an accelerator does not know is refused") {

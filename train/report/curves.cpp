@@ -35,23 +35,22 @@ std::string loss_chart(const Comparison& comparison) {
       "Training loss",
       chart::lines({"loss", "Training loss by step", "After the last step: " + ends(series, 3)},
                    {"step", chart::Scale::linear, chart::Ticks::whole},
-                   {"cross-entropy, nats", scale_for(values, 200)}, series, {}, marks),
+                   {loss_unit(comparison), scale_for(values, 200)}, series, {}, marks),
       smoothing + bands_caption(comparison) + marks_caption(marks));
 }
 
 /// A score of the evaluations on dev.
 struct Score {
-  const char *id, *heading, *path, *unit;
+  const char *id, *heading, *path, *unit;  // none: the loss's
   double factor;
   int decimals;
   const char* yardstick = "";  ///< of the bag of words
 };
 
-constexpr Score kScores[] = {
-    {"accuracy", "Accuracy on dev", "/dev/accuracy", "% right", 100, kPercent,
-     "/data/bag_of_words/dev"},
-    {"f1", "Macro-F1 on dev", "/dev/macro_f1", "%", 100, kPercent},
-    {"dev-loss", "Loss on dev", "/dev/loss", "cross-entropy, nats", 1, kLoss}};
+constexpr Score kScores[] = {{"accuracy", "Accuracy on dev", "/dev/accuracy", "% right", 100,
+                              kPercent, "/data/bag_of_words/dev"},
+                             {"f1", "Macro-F1 on dev", "/dev/macro_f1", "%", 100, kPercent},
+                             {"dev-loss", "Loss on dev", "/dev/loss", "", 1, kLoss}};
 
 /// One evaluation an epoch, everywhere: then curves go over epochs, else over steps.
 bool once_an_epoch(const Comparison& comparison) {
@@ -92,6 +91,9 @@ std::string score_chart(const Comparison& comparison, const Score& score) {
   }
   if (!any) return {};
   const bool in_masked = comparison.masked && std::string_view(score.id) == "accuracy";
+  const char* const unit = in_masked     ? "% of hidden tokens told rightly"
+                           : *score.unit ? score.unit
+                                         : loss_unit(comparison);
   std::vector<chart::Rule> rules;
   const double yardstick = *score.yardstick ? number(comparison.json, score.yardstick) : kNaN;
   if (std::isfinite(yardstick))
@@ -101,8 +103,7 @@ std::string score_chart(const Comparison& comparison, const Score& score) {
   return figure(score.heading,
                 chart::lines({score.id, fmt::format("{} by {}", score.heading, unit_of_x),
                               "At the end: " + ends(series, score.decimals)},
-                             {unit_of_x, chart::Scale::linear, chart::Ticks::whole},
-                             {in_masked ? "% of hidden tokens told rightly" : score.unit}, series,
+                             {unit_of_x, chart::Scale::linear, chart::Ticks::whole}, {unit}, series,
                              rules, marks),
                 (by_epoch ? "After each epoch." : "At each evaluation.") +
                     bands_caption(comparison) + marks_caption(marks));

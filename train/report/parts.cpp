@@ -75,6 +75,7 @@ Comparison read(const Json& json) {
     }
     entry->runs.push_back(&run);
     comparison.masked |= std::isfinite(number(run, "/dev/perplexity"));
+    comparison.own_loop |= at(run, "/own_loop") == true;
     comparison.seeds = std::max(comparison.seeds, entry->runs.size());
   };
   for (const Json& run : at(json, "/runs")) add(run, "");
@@ -96,6 +97,10 @@ Comparison read(const Json& json) {
 
 bool is_masked_lm(const Json& comparison) {
   return text(comparison, "/model/config/architectures/0").ends_with("ForMaskedLM");
+}
+
+const char* loss_unit(const Comparison& comparison) {
+  return comparison.own_loop ? "loss" : "cross-entropy, nats";
 }
 
 std::vector<const Json*> failures(const Json& comparison) {

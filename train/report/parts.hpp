@@ -45,6 +45,7 @@ struct Comparison {
   std::size_t seeds = 0;       ///< the most that an entry has
   bool masked = false;         ///< pre-training: its accuracy is that at hidden tokens
   bool keeps_last = false;     ///< no score chooses the model
+  bool own_loop = false;       ///< a run logged itself: its loss may be any
   /// There are entries, and none has a run that ended.
   bool all_failed() const { return !entries.empty() && !entries.front().failure.empty(); }
 };
@@ -52,6 +53,8 @@ struct Comparison {
 Comparison read(const Json& json);
 /// Whether the model of a comparison tells hidden tokens.
 bool is_masked_lm(const Json& comparison);
+/// Of the losses of all runs: "cross-entropy, nats", or "loss" where one's may be any.
+const char* loss_unit(const Comparison& comparison);
 /// Of a comparison: the runs that failed, but for those at a rate of tuning, and what tuning tried without any score.
 std::vector<const Json*> failures(const Json& comparison);
 

@@ -42,6 +42,7 @@ std::vector<Column> columns(const Comparison& comparison) {
     if (!is_shown(comparison, column.path)) continue;
     if (comparison.masked && std::string_view(column.path) == "/dev/accuracy")
       column.unit = "% of hidden tokens";
+    if (comparison.own_loop && std::string_view(column.path) == "/test/loss") column.unit = "test";
     out.push_back(column);
   }
   return out;
