@@ -43,7 +43,7 @@ std::string advice(double loss) {
 
 }  // namespace
 
-std::string always_one_class(const Json& run) {
+std::string one_class_advice(const Json& run) {
   constexpr double kMost = 0.8;  // share of dev
   std::set<i64> predicted, actual;
   double right = 0, all = 0;
@@ -56,10 +56,16 @@ std::string always_one_class(const Json& run) {
   if (predicted.size() != 1 || actual.size() < 2) return "";
   const double loss = report::number(run, "/dev/loss");
   const bool of_most = right > kMost * all && !(loss > kDiverged);
-  return "every text of dev is taken for the same class: nothing was learned; " +
-         (of_most ? "most texts are of that class: --class-weights balanced and --metric f1 "
-                    "give the others more weight"
-                  : advice(loss) + "; train --find-lr looks for a rate");
+  return of_most ? "most texts are of that class: --class-weights balanced and --metric f1 "
+                   "give the others more weight"
+                 : advice(loss) + "; train --find-lr looks for a rate";
+}
+
+std::string always_one_class(const Json& run) {
+  const std::string help = one_class_advice(run);
+  return help.empty()
+             ? ""
+             : "every text of dev is taken for the same class: nothing was learned; " + help;
 }
 
 std::string no_better_than_guessing(const Json& run, double tokens) {

@@ -29,6 +29,9 @@ std::vector<std::string> what_it_lacks(const Json& comparison);
 /// Of a run's record: "11 of 12 steps were skipped (loss or gradient not finite), the first at step 2"; empty where none was.
 std::string skipped_steps(const Json& run);
 
+/// What may help a run whose model takes every text of dev for the same class; empty of any other.
+std::string one_class_advice(const Json& run);
+
 /// That a run's model takes every text of dev for the same class, where it does; else empty.
 std::string always_one_class(const Json& run);
 

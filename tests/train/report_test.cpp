@@ -58,9 +58,8 @@ TEST_CASE("a seed without a number is left out of the mean, and counted") {
 }
 
 TEST_CASE("a difference below one standard error is said not to be resolved") {
-  Json json = sample_comparison({"adamw", "adamw8bit"}, {.seeds = 1}, {"a", "b", "c"});
-  json["runs"][0]["test"]["accuracy"] = 0.80;
-  json["runs"][1]["test"]["accuracy"] = 0.79;
+  Json json = sample_comparison({"adamw", "adamw8bit"}, {.seeds = 2}, {"a", "b", "c"});
+  for (std::size_t i = 0; i < 4; ++i) json["runs"][i]["test"]["accuracy"] = i < 2 ? 0.80 : 0.79;
   json["data"]["test"] = 162;  // √((0.8·0.2 + 0.79·0.21) / 162) = 4.5 points
   std::string page = report_html(json);
   CHECK(contains(page, "79.0\u00a0% test accuracy against 80.0\u00a0%"));
@@ -71,6 +70,60 @@ TEST_CASE("a difference below one standard error is said not to be resolved") {
   page = report_html(json);
   CHECK(contains(page, "1.0 points lower, 17.5 standard errors"));
   CHECK_FALSE(contains(page, "no difference is resolved"));
+}
+
+TEST_CASE("one seed resolves no difference, however many texts there are") {
+  Json json = sample_comparison({"adamw", "adamw8bit", "lion"}, {.seeds = 1}, {"a", "b", "c"});
+  const double accuracy[] = {0.80, 0.89, 0.70};
+  for (std::size_t i = 0; i < 3; ++i) json["runs"][i]["test"]["accuracy"] = accuracy[i];
+  json["data"]["test"] = 162;
+  const std::string page = report_html(json);
+  check_page(page);
+  for (const std::string shown :
+       {"80.0\u00a0%: 9.0 points higher with one seed (the test’s texts alone leave ±\u00a04.0).",
+        "10.0 points lower with one seed (the test’s texts alone leave ±\u00a04.8)."}) {
+    CAPTURE(shown);
+    CHECK(contains(page, shown));
+  }
+  CHECK(test::count(page, "What another seed changes is not known (compare --seeds 3).") == 1);
+  CHECK_FALSE(contains(page, " standard errors"));
+  CHECK_FALSE(contains(page, "is resolved"));
+  json["runs"].push_back(json["runs"][0]);  // of the first alone there is another
+  json["runs"].back()["test"]["accuracy"] = 0.70;
+  CHECK(contains(report_html(json),
+                 "14.0 points higher with one seed (the test’s texts alone leave ±\u00a04.2)."));
+  json["data"]["test"] = 1'000'000;
+  CHECK(contains(report_html(json), "14.0 points higher with one seed"));
+}
+
+TEST_CASE("what learned nothing is told at the top, and no accuracy is compared with it") {
+  constexpr int kSeeds = 3;
+  Json json = sample_comparison({"adamw", "lion", "sgd"}, {.seeds = kSeeds}, {"a", "b"});
+  const auto verdict = [&] {
+    const std::string page = report_html(json);
+    check_page(page);
+    const auto at = page.find("<p class=\"verdict\">");
+    return page.substr(at, page.find("</header>", at) - at);
+  };
+  const Json collapsed = {{0, 3}, {0, 5}};
+  json["runs"][kSeeds]["dev"]["confusion"] = collapsed;  // lion's first
+  CHECK(verdict().starts_with("<p class=\"verdict\"><strong>sgd</strong> kept"));
+  CHECK(contains(verdict(),
+                 "and learned nothing with 1 of 3 seeds: every text of dev is taken for the same "
+                 "class; another learning rate may help, or longer training"));
+  CHECK(test::count(verdict(), " against ") == 1);  // sgd's
+  json["runs"][0]["dev"]["confusion"] = collapsed;
+  CHECK(
+      verdict().starts_with("<p class=\"verdict\"><strong>adamw</strong> learned nothing with 1 of "
+                            "3 seeds: every text "));
+  CHECK(contains(verdict(), ". Its accuracy is not compared.</p>"));
+  CHECK(test::count(verdict(), "every text of dev") == 2);  // of each once
+  CHECK(contains(verdict(), "<strong>sgd</strong> kept"));
+  CHECK_FALSE(contains(verdict(), " against "));
+  json = sample_comparison({"adamw"}, {.seeds = 1}, {"a", "b"});
+  json["runs"][0]["dev"]["confusion"] = collapsed;
+  CHECK(contains(verdict(), "<strong>adamw</strong> learned nothing: every text of dev"));
+  CHECK_FALSE(contains(verdict(), "not compared"));
 }
 
 TEST_CASE("times that other programs have disturbed are said to tell nothing") {

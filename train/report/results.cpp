@@ -137,7 +137,8 @@ std::string notes(const Comparison& comparison) {
         " Standard error of a mean accuracy: √(s²/n + p(1 − p)/N) for n seeds with deviation s and "
         "N test texts; for a difference the root of both squared, an upper bound, as the texts are "
         "the same.";
-    if (comparison.seeds == 1) out += " One seed leaves s unknown.";
+    if (comparison.seeds == 1)
+      out += " One seed leaves s unknown, and the second term alone is told.";
   }
   if (std::ranges::any_of(comparison.entries,
                           [](const Entry& entry) { return !before_change(entry).empty(); }))

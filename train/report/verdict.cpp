@@ -29,20 +29,23 @@ double standard_error(const Summary& accuracy, double texts) {
 }
 
 /// How the test accuracies of two entries differ. Both answer the same texts, so that the error is
-/// an upper bound.
+/// an upper bound; where either has one seed it is that of the texts alone.
 struct AccuracyGap {
   Summary one, other;
   double value, error;
 
   bool known() const { return std::isfinite(value); }
+  bool of_one_seed() const { return std::min(one.count, other.count) == 1; }
   bool resolved() const { return std::abs(value) > error; }
 };
 
 AccuracyGap accuracy_gap(const Comparison& comparison, const Entry& entry, const Entry& base) {
-  const Summary one = summarize(entry, "/test/accuracy"), other = summarize(base, "/test/accuracy");
+  AccuracyGap gap{summarize(entry, "/test/accuracy"), summarize(base, "/test/accuracy"), 0, 0};
+  if (gap.of_one_seed()) gap.one.deviation = gap.other.deviation = 0;
   const double texts = test_texts(comparison);
-  return {one, other, one.mean - other.mean,
-          std::hypot(standard_error(one, texts), standard_error(other, texts))};
+  gap.value = gap.one.mean - gap.other.mean;
+  gap.error = std::hypot(standard_error(gap.one, texts), standard_error(gap.other, texts));
+  return gap;
 }
 
 /// "531 of 6,180 steps".
@@ -54,7 +57,22 @@ std::string steps_in_words(const Comparison& comparison, const Json& run) {
              : counted(taken, "step");
 }
 
+/// "learned nothing with 1 of 3 seeds: every text of dev is taken for the same class; …"; empty where all have learned.
+std::string nothing_learned(const Entry& entry) {
+  std::size_t seeds = 0;
+  std::string advice;
+  for (const Json* run : entry.runs)
+    if (const std::string one = one_class_advice(*run); !one.empty()) advice = one, ++seeds;
+  if (seeds == 0) return {};
+  return fmt::format("learned nothing{}: every text of dev is taken for the same class; {}",
+                     entry.runs.size() == 1
+                         ? ""
+                         : fmt::format(" with {} of {}", seeds, counted(entry.runs.size(), "seed")),
+                     advice);
+}
+
 std::string accuracy_in_words(const Comparison& comparison, const Entry& entry, const Entry& base) {
+  if (const std::string nothing = nothing_learned(entry); !nothing.empty()) return nothing;
   const AccuracyGap d = accuracy_gap(comparison, entry, base);
   if (!d.known()) {
     const Entry& untested = d.one.count == 0 ? entry : base;
@@ -62,11 +80,17 @@ std::string accuracy_in_words(const Comparison& comparison, const Entry& entry, 
                        &untested == &entry ? "it" : escaped(base.name),
                        steps_in_words(comparison, *untested.runs.front()));
   }
-  std::string out = fmt::format("reached {} test accuracy against {}: ", percent(d.one.mean),
-                                percent(d.other.mean));
+  std::string out = fmt::format("reached {} test accuracy", percent(d.one.mean));
+  if (!nothing_learned(base).empty()) return out;  // there is nothing to compare with
+  out += fmt::format(" against {}: ", percent(d.other.mean));
   const double points = std::abs(100 * d.value), error = 100 * d.error;
   if (d.value == 0) return out + "no difference";
-  out += fmt::format("{} points {}, ", fixed(points, 1), d.value < 0 ? "lower" : "higher");
+  out += fmt::format("{} points {}", fixed(points, 1), d.value < 0 ? "lower" : "higher");
+  if (d.of_one_seed())
+    return out + " with one seed" +
+           (error == 0 ? ""
+                       : fmt::format(" (the test’s texts alone leave ±\u00a0{})", fixed(error, 1)));
+  out += ", ";
   if (error == 0) return out + "of unknown standard error";
   if (!d.resolved())
     return out + fmt::format("within one standard error ({}), so that no difference is resolved",
@@ -107,6 +131,14 @@ std::string finding(const Comparison& comparison, const Entry& entry, const Entr
                      time_in_words(comparison, entry, base));
 }
 
+/// What one seed leaves open, where such runs are compared.
+std::string caution(const Comparison& comparison, const Entry& entry, const Entry& base) {
+  const AccuracyGap d = accuracy_gap(comparison, entry, base);
+  return d.known() && d.of_one_seed() && nothing_learned(entry).empty()
+             ? " What another seed changes is not known (compare --seeds 3)."
+             : "";
+}
+
 std::string failed_finding(const Comparison& comparison, const Entry& entry) {
   const Json& run = *entry.runs.front();
   return fmt::format(
@@ -143,15 +175,19 @@ std::string single_finding(const Comparison& comparison, const Entry& entry) {
 }
 
 /// The finding that comes first: the least state among those that save some and are not resolved
-/// to be less accurate; failing that, the most accurate of those that save some, or of all.
+/// to be less accurate; failing that, the most accurate of those that save some, or of all. What learned nothing comes last.
 const Entry& headline(const Comparison& comparison, const std::vector<const Entry*>& others,
                       const Entry& base) {
   const double base_bytes = summarize(base, "/state_bytes").mean;
   const auto rank = [&](const Entry* entry) {
     const AccuracyGap d = accuracy_gap(comparison, *entry, base);
     const double bytes = summarize(*entry, "/state_bytes").mean;
-    const bool saves = bytes < base_bytes, accurate = d.value >= -d.error;
-    return std::tuple(!saves, !accurate, saves && accurate ? bytes : d.known() ? -d.value : 1);
+    const bool saves = bytes < base_bytes, accurate = d.value >= -d.error,
+               learned = nothing_learned(*entry).empty();
+    return std::tuple(!learned, !saves, !accurate,
+                      saves && accurate ? bytes
+                      : d.known()       ? -d.value
+                                        : 1);
   };
   return **std::ranges::min_element(others, {}, rank);
 }
@@ -161,11 +197,17 @@ std::string verdict(const Comparison& comparison) {
   std::vector<const Entry*> others;
   for (const Entry& entry : comparison.entries)
     if (&entry != &base) others.push_back(&entry);
-  const Entry& first = others.empty() ? base : headline(comparison, others, base);
+  const std::string nothing = nothing_learned(base);
+  const Entry& first =
+      others.empty() || !nothing.empty() ? base : headline(comparison, others, base);
   std::vector<std::string> findings;
-  if (!comparison.all_failed())
-    findings.push_back(others.empty() ? single_finding(comparison, base)
-                                      : finding(comparison, first, base));
+  if (!nothing.empty())
+    findings.push_back(fmt::format("<strong>{}</strong> {}.{}", escaped(base.name), nothing,
+                                   others.empty() ? "" : " Its accuracy is not compared."));
+  else if (!comparison.all_failed())
+    findings.push_back(others.empty()
+                           ? single_finding(comparison, base)
+                           : finding(comparison, first, base) + caution(comparison, first, base));
   for (const Entry& entry : comparison.failed)
     findings.push_back(failed_finding(comparison, entry));
   for (const Entry* entry : others)
@@ -180,6 +222,14 @@ std::string verdict(const Comparison& comparison) {
     rest += fmt::format("<li>{}</li>\n", findings[i]);
   return fmt::format("<p class=\"verdict\">{}</p>\n", findings.front()) +
          (rest.empty() ? "" : "<ul class=\"findings\">\n" + rest + "</ul>\n");
+}
+
+/// Whether what a run lacks is that it learned nothing, which the findings say.
+bool is_told_above(const Comparison& comparison, const std::string& lack) {
+  for (const Json& run : at(comparison.json, "/runs"))
+    if (const std::string flaw = always_one_class(run); !flaw.empty() && lack.ends_with(flaw))
+      return true;
+  return false;
 }
 
 }  // namespace
@@ -211,7 +261,8 @@ std::string header(const Comparison& comparison) {
   for (const std::string& fact : facts) kicker += (kicker.empty() ? "" : " · ") + fact;
   std::string lacks;
   for (const std::string& one : what_it_lacks(json))
-    lacks += fmt::format("<p class=\"note\">{}.</p>\n", escaped(one));
+    if (!is_told_above(comparison, one))
+      lacks += fmt::format("<p class=\"note\">{}.</p>\n", escaped(one));
   return fmt::format("<header>\n<p class=\"kicker\">{}</p>\n<h1>{}</h1>\n{}{}</header>\n",
                      escaped(kicker), escaped(title(comparison)),
                      comparison.entries.empty()
