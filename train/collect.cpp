@@ -1,6 +1,7 @@
 #include "train/collect.hpp"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "core/error.hpp"
@@ -15,33 +16,16 @@ namespace {
 /// Runs that differ in their seeds alone.
 struct Group {
   std::string spec;
-  Json configuration;  ///< options of training, the model and its config.json, by name
+  Json configuration;  ///< options of training and the model, by name, as one gives them
+  std::vector<std::string> labels;
   std::vector<Json> runs;
 };
 
-/// What a folder's runs were trained with. What only says how often to look and to save is no part of it.
-Json configuration_of(const Json& folder) {
-  Json all = folder["training"].is_object() ? folder["training"] : Json::object();
-  for (const char* free : {"seed", "seeds", "threads", "watch", "save_every", "keep", "note"})
-    all.erase(free);
-  const Json& model = folder["model"];
-  if (model.contains("config") && model["config"].is_object()) all.update(model["config"]);
-  if (model.contains("name")) all["model"] = model["name"];
-  if (model.contains("parameters")) all["parameters"] = model["parameters"];
-  return all;
-}
-
-/// Keys by which they differ. What only one of them knows is no difference: a log knows less than a comparison.
-std::set<std::string> differences(const Json& a, const Json& b) {
-  std::set<std::string> keys;
-  for (const auto& [key, value] : a.items())
-    if (b.contains(key) && b[key] != value) keys.insert(key);
-  return keys;
-}
-
 /// A value as one gives it to the program: "50%:adafactor", "bias:lr=1e-5", "none" of an empty list.
 std::string as_given(const Json& value) {
+  if (value.is_null()) return std::string(report::kMissing);
   if (value.is_string()) return value.get<std::string>();
+  if (value.is_number_float()) return report::shortest(value.get<double>());
   if (value.is_array()) {
     std::vector<std::string> all;
     for (const Json& one : value) all.push_back(as_given(one));
@@ -58,24 +42,100 @@ std::string as_given(const Json& value) {
   return value.dump();
 }
 
-/// What differs from the first group and from others of the spec: " (batch 16, epochs 3)"; empty where nothing does.
-std::string what_differs(const Group& group, const std::vector<Group>& all) {
-  std::set<std::string> keys = differences(group.configuration, all.front().configuration);
-  for (const Group& other : all)
-    if (other.spec == group.spec) keys.merge(differences(group.configuration, other.configuration));
-  // Either follows from the other, and from batches: that which was given is told.
-  const bool by_steps =
-      group.configuration.value("by_steps", !group.configuration.contains("epochs"));
-  const bool otherwise = keys.erase("by_steps") > 0, steps = keys.erase("steps") > 0,
-             epochs = keys.erase("epochs") > 0;
-  if (otherwise || (by_steps ? steps : epochs)) keys.insert(by_steps ? "steps" : "epochs");
-  std::string text;
-  for (const std::string& key : keys) {
-    const std::string name = key == "switches" ? "switch" : key == "groups" ? "group" : key;
-    text +=
-        fmt::format("{}{} {}", text.empty() ? "" : ", ", name, as_given(group.configuration[key]));
+/// What the command line calls an option of training: "clip_norm" → "--clip".
+std::string option_of(std::string key) {
+  for (const auto& [own, option] :
+       {std::pair{"clip_norm", "clip"}, {"groups", "group"}, {"switches", "switch"}})
+    if (key == own) key = option;
+  std::ranges::replace(key, '_', '-');
+  return "--" + key;
+}
+
+/// The same of a key of config.json: "minima_pooling" → "--pooling"; of what has no option a name in words.
+std::string name_in_config(std::string key) {
+  static const std::map<std::string, const char*> options = {{"dim", "--dim"},
+                                                             {"hidden_size", "--dim"},
+                                                             {"n_layers", "--layers"},
+                                                             {"num_hidden_layers", "--layers"},
+                                                             {"n_heads", "--heads"},
+                                                             {"num_attention_heads", "--heads"},
+                                                             {"hidden_dim", "--hidden"},
+                                                             {"intermediate_size", "--hidden"},
+                                                             {"dropout", "--dropout"},
+                                                             {"hidden_dropout_prob", "--dropout"},
+                                                             {"minima_pooling", "--pooling"}};
+  if (const auto option = options.find(key); option != options.end()) return option->second;
+  if (key.starts_with("minima_")) key.erase(0, 7);
+  std::ranges::replace(key, '_', ' ');
+  return key;
+}
+
+/// What a run of a folder was trained with. What only says how often to look and to save is no part of it.
+Json configuration_of(const Json& folder, const Json& run) {
+  Json all = Json::object(), training = folder["training"], model = folder["model"];
+  if (const Json& config = report::at(model, "/config"); config.is_object())
+    for (const auto& [key, value] : config.items()) all[name_in_config(key)] = as_given(value);
+  if (model.contains("name")) all["--model"] = as_given(model["name"]);
+  if (model.contains("parameters")) all["parameters"] = as_given(model["parameters"]);
+  if (training.is_object()) {
+    for (const char* free : {"seed", "seeds", "threads", "watch", "save_every", "keep", "note"})
+      training.erase(free);
+    // Either follows from the other, and from batches: that which was given is told.
+    const Json& told = report::at(training, "/by_steps");
+    const bool by_steps = told.is_boolean() ? told == true : !training.contains("epochs");
+    training.erase("by_steps");
+    training[by_steps ? "epochs" : "steps"] = report::kMissing;
+    for (const auto& [key, value] : training.items()) all[option_of(key)] = as_given(value);
   }
-  return text.empty() ? "" : fmt::format(" ({})", text);
+  // Of a report of several folders, where this run is not like the first.
+  if (const Json& own = report::at(run, "/configuration"); own.is_object()) all.update(own);
+  all.erase("--optimizer");  // its spec
+  return all;
+}
+
+/// Keys by which they differ. What only one of them knows is no difference: a log knows less than a comparison.
+std::set<std::string> differences(const Json& a, const Json& b) {
+  std::set<std::string> keys;
+  for (const auto& [key, value] : a.items())
+    if (b.contains(key) && b[key] != value) keys.insert(key);
+  return keys;
+}
+
+/// What folders are called beside each other: their last names, where these differ.
+std::vector<std::string> short_names(const std::vector<std::filesystem::path>& folders) {
+  std::vector<std::string> names;
+  for (const std::filesystem::path& folder : folders)
+    names.push_back(std::filesystem::weakly_canonical(folder).filename().string());
+  if (std::set<std::string>(names.begin(), names.end()).size() < names.size())
+    for (std::size_t i = 0; i < names.size(); ++i) names[i] = folders[i].string();
+  return names;
+}
+
+/// Gives each run a "label", its folder's name, also at the end of its spec, and as "configuration" what is not alike in
+/// all groups; nothing where these differ in their optimizers alone, or lie in the same folders.
+void tell_apart(std::vector<Group>& groups) {
+  std::set<std::string> keys, specs, optimizers, told;
+  std::set<std::vector<std::string>> places;
+  for (const Group& group : groups) {
+    specs.insert(group.spec);
+    optimizers.insert(report::without_options(group.spec));
+    places.insert(group.labels);
+    for (const Group& other : groups)
+      keys.merge(differences(group.configuration, other.configuration));
+  }
+  if (keys.empty() && (optimizers.size() == groups.size() || places.size() == 1)) return;
+  for (Group& group : groups) {
+    std::string label = report::joined(group.labels);
+    while (!told.insert(group.spec + label).second) label += "'";
+    for (Json& run : group.runs) {
+      run["label"] = label;
+      run["spec"] = fmt::format("{} ({})", group.spec, label);
+      Json& own = run["configuration"] = Json::object();
+      for (const std::string& key : keys)
+        if (group.configuration.contains(key)) own[key] = group.configuration[key];
+      if (specs.size() > 1) own["--optimizer"] = group.spec;
+    }
+  }
 }
 
 /// Whether there is what --resume begins with.
@@ -92,10 +152,12 @@ bool is_begun(const std::filesystem::path& folder) {
 
 Json collect_runs(const std::vector<std::filesystem::path>& folders) {
   check(!folders.empty(), "report: no run is named");
-  Json all, first;  // and the first folder's configuration
+  Json all;
   std::vector<Group> groups;
   std::set<std::filesystem::path> seen;
-  for (const std::filesystem::path& folder : folders) {
+  const std::vector<std::string> names = short_names(folders);
+  for (std::size_t i = 0; i < folders.size(); ++i) {
+    const std::filesystem::path& folder = folders[i];
     check(seen.insert(std::filesystem::weakly_canonical(folder)).second,
           "{}: is named twice; its runs would count twice", folder.string());
     const auto file = folder / "comparison.json";
@@ -117,18 +179,23 @@ Json collect_runs(const std::vector<std::filesystem::path>& folders) {
         check(run.is_object() && run.contains("spec") && run["spec"].is_string() &&
                   run.contains("seed") && (run["seed"].is_number() || run["seed"].is_null()),
               "{}: has a run without \"spec\" and \"seed\": it is no comparison", file.string());
-    const Json configuration = configuration_of(one);
     for (const char* list : {"runs", "failed"})
       for (Json& run : std::exchange(one[list], Json::array())) {
-        const auto spec = run["spec"].get<std::string>();
+        const Json configuration = configuration_of(one, run);
+        const std::string spec = report::own_spec(run);
+        // A loop of one's own may be any: it is no seed of another.
         auto group = std::ranges::find_if(groups, [&](const Group& known) {
-          return known.spec == spec && differences(known.configuration, configuration).empty();
+          return known.spec == spec && !run.contains("own_loop") &&
+                 differences(known.configuration, configuration).empty();
         });
-        if (group == groups.end()) group = groups.insert(group, {spec, configuration, {}});
+        if (group == groups.end()) group = groups.insert(group, {spec, configuration, {}, {}});
+        const std::string label =
+            ended && run.contains("label") ? report::text(run, "/label") : names[i];
+        if (std::ranges::find(group->labels, label) == group->labels.end())
+          group->labels.push_back(label);
         group->runs.push_back(std::move(run));
       }
     if (all.is_null()) {
-      first = configuration;
       all = std::move(one);
       continue;
     }
@@ -144,17 +211,14 @@ Json collect_runs(const std::vector<std::filesystem::path>& folders) {
     for (const char* key : {"unfinished", "damaged"})
       if (one.contains(key))
         for (Json& run : one[key]) all[key].push_back(std::move(run));
-    if (!differences(configuration, first).empty())
-      all["training"]["note"] = "the runs differ in their options; these are the first folder's";
   }
-  for (const Group& group : groups) {
-    const std::string more = what_differs(group, groups);
-    for (Json run : group.runs) {
-      if (!more.empty()) run["differs"] = more;
-      run["spec"] = group.spec + more;
+  if (folders.size() > 1) tell_apart(groups);
+  for (Group& group : groups)
+    for (Json& run : group.runs) {
+      if (!report::at(run, "/configuration").empty())
+        all["training"]["note"] = "the runs differ in their options; these are the first folder's";
       all[run.contains("error") ? "failed" : "runs"].push_back(std::move(run));
     }
-  }
   check(!all["runs"].empty() || !all["failed"].empty(),
         "report: none of these folders has a finished run");
   return all;

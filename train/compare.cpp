@@ -62,6 +62,35 @@ std::string folder_name(const std::string& spec, u64 seed) {
   return fmt::format("{}-seed{}", name, seed);
 }
 
+/// Lines of as many cells each: the first of each is aligned at its left, the others at their right.
+std::string in_columns(const std::vector<std::vector<std::string>>& lines) {
+  std::string text;
+  for (const std::vector<std::string>& line : lines) {
+    for (std::size_t c = 0; c < line.size(); ++c) {
+      std::size_t width = 0;
+      for (const auto& other : lines) width = std::max(width, count_characters(other[c]));
+      const std::string pad(width - count_characters(line[c]), ' ');
+      text += c == 0 ? line[c] + pad : "  " + pad + line[c];
+    }
+    text += "\n";
+  }
+  return text;
+}
+
+/// What collect_runs has found to differ: a line per option; empty where nothing does.
+std::string differences_table(const Json& json) {
+  const report::Comparison comparison = report::read(json);
+  const std::vector<report::Difference> rows = report::differences(comparison.entries);
+  if (rows.empty()) return "";
+  std::vector<std::vector<std::string>> lines{{"what differs"}};
+  for (const report::Entry& entry : comparison.entries) lines[0].push_back(entry.name);
+  for (const report::Difference& row : rows) {
+    lines.push_back({row.option});
+    lines.back().insert(lines.back().end(), row.values.begin(), row.values.end());
+  }
+  return "\n" + in_columns(lines);
+}
+
 /// One column of the table: its head, and the text for all runs of one optimizer.
 struct Column {
   const char* head;
@@ -451,16 +480,7 @@ std::string comparison_table(const Json& comparison) {
     lines.emplace_back(columns.size(), "–");
     lines.back()[0] = spec, lines.back()[1] = "failed";
   }
-  std::string text;
-  for (const std::vector<std::string>& line : lines) {
-    for (std::size_t c = 0; c < columns.size(); ++c) {
-      std::size_t width = 0;
-      for (const auto& other : lines) width = std::max(width, count_characters(other[c]));
-      const std::string pad(width - count_characters(line[c]), ' ');
-      text += c == 0 ? line[c] + pad : "  " + pad + line[c];
-    }
-    text += "\n";
-  }
+  std::string text = in_columns(lines);
   double others = 0;
   for (const auto& [spec, of] : runs)
     others = std::max(others, report::cores_taken(comparison, of));
@@ -469,7 +489,7 @@ std::string comparison_table(const Json& comparison) {
         "other programs took up to {:.1f} of the cores that training was to have: its times say "
         "little\n",
         others);
-  return text;
+  return text + differences_table(comparison);
 }
 
 }  // namespace minima

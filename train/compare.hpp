@@ -54,6 +54,7 @@ std::string tuning_table(const Json& comparison);
 std::vector<std::string> failed_optimizers(const Json& comparison);
 
 /// The runs of a comparison as a table: one line per optimizer, mean ± deviation over seeds; "failed" for one without a run.
+/// Below it what collect_runs has found to differ, an option a line.
 std::string comparison_table(const Json& comparison);
 
 }  // namespace minima

@@ -109,8 +109,9 @@ std::string report_html(const Json& json) {
   if (!comparison.entries.empty()) {
     const std::string classes = confusion_section(comparison) + worst_section(comparison);
     const bool alone = comparison.entries.size() == 1;  // what is asked of one is how good it is
-    content += results_section(comparison) + (alone ? classes : "") + curves_section(comparison) +
-               watching_section(comparison) + state_section(comparison) + (alone ? "" : classes);
+    content += differences_section(comparison) + results_section(comparison) +
+               (alone ? classes : "") + curves_section(comparison) + watching_section(comparison) +
+               state_section(comparison) + (alone ? "" : classes);
   }
   return report_page("minima: " + title(comparison), content + setup_section(comparison));
 }

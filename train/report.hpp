@@ -17,7 +17,7 @@ namespace minima {
 /// The page for the result of `minima compare`: {"data", "model", "training", "machine", "runs"}.
 ///
 /// Runs with the same "spec" are seeds of one entry and are shown as mean ± standard deviation
-/// (n − 1). An entry is called by its optimizer, "adamw", "adamw → adafactor", or report::run_name where that is another's too. What is missing or not finite is shown as "–"; strings are escaped. Below 2 MB for
+/// (n − 1). An entry is called by its optimizer, "adamw", "adamw → adafactor", or where that is another's too by its folder, or report::run_name. What is missing or not finite is shown as "–"; strings are escaped. Below 2 MB for
 /// eight optimizers with five seeds and 10,000 steps each: curves are thinned to what can be seen,
 /// and of many labels those that are not among the most frequent are counted together.
 std::string report_html(const Json& comparison);

@@ -5,12 +5,13 @@
 
 #include "core/file.hpp"
 #include "tests/data/files.hpp"
+#include "tests/train/page.hpp"
 #include "tests/train/sample_comparison.hpp"
 #include "train/compare.hpp"
 #include "train/report.hpp"
 
 using namespace minima;
-using test::sample_comparison;
+using test::contains, test::sample_comparison;
 namespace fs = std::filesystem;
 
 namespace {
@@ -56,60 +57,124 @@ TEST_CASE("runs that differ in their seeds alone are one entry, in whatever orde
                        json["training"].update({{"seeds", {3}}, {"keep", 7}, {"threads", 5}});
                      }),
                  d = folder_of(home, "d", 4, longer);
-  const std::string epochs =
-      sample_comparison({"adamw"}, {.seeds = 1}, {"no", "yes"})["training"]["epochs"].dump();
   CHECK(entries({a, c}) == std::vector<std::string>{"adamw: 1 3"});
   CHECK(entries({a, b, c, d}) ==
-        std::vector<std::string>{"adamw (epochs " + epochs + "): 1 3", "adamw (epochs 50): 2 4"});
+        std::vector<std::string>{"adamw (a, c): 1 3", "adamw (b, d): 2 4"});
   CHECK_FALSE(collect_runs({a, c})["training"].contains("note"));
   CHECK(collect_runs({a, b})["training"].contains("note"));
-  CHECK(comparison_table(collect_runs({a, b, c, d})).find("adamw (epochs 50)") !=
-        std::string::npos);
+  const std::string table = comparison_table(collect_runs({a, b, c, d}));
+  CHECK(contains(table, "\nadamw (b, d) "));
+  CHECK(contains(table, "\nwhat differs  a, c  b, d\n--epochs         4    50\n"));
 }
 
-TEST_CASE("runs of one optimizer with the same options are called by what else differs") {
+TEST_CASE("runs of one optimizer are called by their folders, and one table tells what differs") {
   const test::Folder home;
-  const auto of_epochs = [&](int epochs) {
+  const auto run = [&](const std::string& name, const Json& training, const std::string& spec) {
     return folder_of(
-        home, std::to_string(epochs), 1,
-        [=](Json& json) {
-          json["training"].update({{"epochs", epochs}, {"steps", 155 * epochs}});
+        home, name, 1,
+        [&](Json& json) {
+          json["training"].update({{"groups", Json::array()}, {"steps", 620}, {"by_steps", false}});
+          json["training"].update(training);
         },
-        "adamw:lr=0.001");
+        spec);
   };
-  const fs::path few = folder_of(
-      home, "few", 1,
-      [](Json& json) {
-        json["training"].update({{"epochs", 2}, {"steps", 200}, {"by_steps", true}});
-      },
-      "adamw:lr=0.001");
-  CHECK(comparison_table(collect_runs({of_epochs(1), few})).find("adamw:lr=0.001 (steps 200)") !=
-        std::string::npos);
-  const Json both = collect_runs({of_epochs(6), of_epochs(40)});
-  CHECK(comparison_table(both).find("adamw:lr=0.001 (epochs 40)") != std::string::npos);
-  const std::string page = report_html(both);
+  const fs::path plain = run("plain", Json::object(), "adamw:lr=0.001"),
+                 clipped = run("clipped", {{"clip_norm", 0.5}, {"epochs", 6}, {"steps", 930}},
+                               "adamw:lr=0.001"),
+                 grouped = run("grouped",
+                               {{"steps", 200},
+                                {"by_steps", true},
+                                {"groups", {{{"pattern", "embeddings"}, {"options", "lr=1e-4"}}}}},
+                               "adamw:state=block8:lr=0.001");
+  const Json all = collect_runs({plain, clipped, grouped});
+  const std::string page = report_html(all), table = comparison_table(all);
+  test::check_page(page);
   for (const std::string shown :
-       {"<h1>adamw (epochs 6) and adamw (epochs 40) on sample</h1>", "</svg>adamw (epochs 40)</th>",
-        "class=\"name\">adamw (epochs 40)</text>"}) {
+       {"<title>minima: 3 runs of adamw on sample</title>", "<h1>3 runs of adamw on sample</h1>",
+        "<strong>clipped</strong> kept 100\u00a0% of plain’s state", "</svg>clipped</th>",
+        "class=\"name\">clipped</text>", "What each run cost and reached",
+        "<th scope=\"col\">Option</th><th scope=\"col\">plain</th><th "
+        "scope=\"col\">clipped</th><th "
+        "scope=\"col\">grouped</th>",
+        "--clip</th><td>1</td><td>0.5</td><td>1</td>",
+        "--epochs</th><td>4</td><td>6</td><td>–</td>",  // the last was told its steps
+        "--steps</th><td>–</td><td>–</td><td>200</td>",
+        "--group</th><td>none</td><td>none</td><td>embeddings:lr=1e-4</td>",
+        "--optimizer</th><td>adamw:lr=0.001</td><td>adamw:lr=0.001</td><td>"
+        "adamw:state=block8:lr=0.001</td>"}) {
     CAPTURE(shown);
-    CHECK(page.find(shown) != std::string::npos);
+    CHECK(contains(page, shown));
   }
+  CHECK_FALSE(contains(page, "clip_norm"));
+  CHECK(contains(table, "\nadamw:lr=0.001 (clipped) "));
+  CHECK(contains(table, "\nwhat differs"));
+  CHECK(contains(table, "\n--clip"));
+  const Json two = collect_runs({plain, run("lion", {{"clip_norm", 0}}, "lion:lr=0.001")});
+  CHECK(contains(report_html(two), "<h1>adamw and lion on sample</h1>"));
+  CHECK(contains(report_html(two), "--clip</th><td>1</td><td>0</td>"));
 }
 
-TEST_CASE("runs of another model or another optimizer say what is not as in the first folder") {
+TEST_CASE("a report of several folders can be taken into another one") {
+  const test::Folder home;
+  const auto run = [&](const std::string& name, double clip) {
+    return folder_of(home, name, 1, [&](Json& json) { json["training"]["clip_norm"] = clip; });
+  };
+  Json both = collect_runs({run("a", 1), run("b", 2)});
+  const fs::path again = fs::path(home.path()) / "both";
+  fs::create_directories(again);
+  write_file(again / "comparison.json", both.dump());
+  const Json all = collect_runs({again, run("c", 3), run("d", 2)});
+  CHECK(contains(comparison_table(all), "\nwhat differs  a  b, d  c\n--clip        1     2  3\n"));
+}
+
+TEST_CASE(
+    "seeds of optimizers with several sets of options, in two folders, are called by their "
+    "options") {
+  const test::Folder home;
+  const auto both = [&](const std::string& name, u64 seed) {
+    return folder_of(home, name, seed, [](Json& json) {
+      json["runs"].push_back(json["runs"][0]);
+      json["runs"][1]["spec"] = "adamw:lr=0.1";
+    });
+  };
+  CHECK(entries({both("a", 1), both("b", 2)}) ==
+        std::vector<std::string>{"adamw: 1 2", "adamw:lr=0.1: 1 2"});
+}
+
+TEST_CASE("what tells folders apart is as long as it must be") {
+  const test::Folder home;
+  fs::create_directories(fs::path(home.path()) / "one");
+  fs::create_directories(fs::path(home.path()) / "two");
+  const auto longer = [](Json& json) { json["training"]["epochs"] = 50; };
+  const fs::path a = folder_of(home, "one/run", 1), b = folder_of(home, "two/run", 1, longer);
+  CHECK(collect_runs({a, b})["runs"][1]["label"] == b.string());
+}
+
+TEST_CASE("runs of another model or another optimizer say what is not alike") {
   const test::Folder home;
   const fs::path a = folder_of(home, "a", 1),
                  wider = folder_of(
                      home, "wider", 1,
                      [](Json&json) {
-                       json["model"].update({{"config", {{"dim", 256}}}, {"parameters", 99}});
+                       json["model"].update(
+                           {{"config",
+                             {{"dim", 256}, {"minima_pooling", "mean"}, {"rate of dim", 256}}},
+                            {"parameters", 99}});
                      }),
                  other = folder_of(
                      home, "other", 1, [](Json&json) { json["training"]["clip_norm"] = 0; },
                      "lion");
   CHECK(entries({a, wider, other}) ==
-        std::vector<std::string>{"adamw (dim 128, parameters 1234567): 1",
-                                 "adamw (dim 256, parameters 99): 1", "lion (clip_norm 0): 1"});
+        std::vector<std::string>{"adamw (a): 1", "adamw (wider): 1", "lion (other): 1"});
+  const Json all = collect_runs({a, wider, other});
+  CHECK(
+      all["runs"][2]["configuration"] ==
+      Json{{"--clip", "0"}, {"--dim", "128"}, {"parameters", "1234567"}, {"--optimizer", "lion"}});
+  CHECK(contains(report_html(all), "<h1>3 runs on sample</h1>"));
+  // What has no option and is told by one is left out; what only one knows is no difference.
+  CHECK(contains(comparison_table(all), "parameters"));
+  CHECK_FALSE(contains(comparison_table(all), "rate of dim"));
+  CHECK_FALSE(contains(comparison_table(all), "pooling"));
 }
 
 TEST_CASE("options that differ are said as one gives them, and a name also says what came later") {
@@ -132,19 +197,18 @@ TEST_CASE("options that differ are said as one gives them, and a name also says 
                  later =
                      folder_of(home, "later", 1,
                                changed({{"steps", 30}, {"share", 0.0}, {"spec", "sgd"}}, "sgd"));
-  const std::string of_half = "(group bias:lr=1e-5, switch 50%:lion:lr=1e-3)",
-                    of_later = "(group bias:lr=1e-5, switch 30:sgd)";
-  CHECK(entries({plain, half, later}) ==
-        std::vector<std::string>{"adamw (group none, switch none): 1", "adamw " + of_half + ": 1",
-                                 "adamw " + of_later + ": 1"});
-  const std::string table = comparison_table(collect_runs({plain, half, later}));
-  CHECK(table.find("adamw → lion " + of_half) != std::string::npos);
-  CHECK(table.find("adamw → sgd " + of_later) != std::string::npos);
-  CHECK(report_html(collect_runs({half, later}))
-            .find("<h1>adamw → lion and adamw → sgd on sample</h1>") != std::string::npos);
-  CHECK(
-      report_html(collect_runs({plain, half})).find("<h1>adamw and adamw → lion on sample</h1>") !=
-      std::string::npos);
+  const Json all = collect_runs({plain, half, later});
+  const auto configuration = [&](int run) { return all["runs"][run]["configuration"]; };
+  CHECK(configuration(0) == Json{{"--group", "none"}, {"--switch", "none"}});
+  CHECK(configuration(1) == Json{{"--group", "bias:lr=1e-5"}, {"--switch", "50%:lion:lr=1e-3"}});
+  CHECK(configuration(2) == Json{{"--group", "bias:lr=1e-5"}, {"--switch", "30:sgd"}});
+  const std::string table = comparison_table(all);
+  CHECK(contains(table, "adamw → lion (half)"));
+  CHECK(contains(table, "adamw → sgd (later)"));
+  CHECK(contains(report_html(collect_runs({half, later})),
+                 "<h1>adamw → lion and adamw → sgd on sample</h1>"));
+  CHECK(contains(report_html(collect_runs({plain, half})),
+                 "<h1>adamw and adamw → lion on sample</h1>"));
 }
 
 TEST_CASE("a folder that is named twice is refused, by whatever path") {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <set>
 
 #include "core/error.hpp"
 #include "train/chart/drawing.hpp"
@@ -17,22 +18,16 @@ std::string spaced(std::string key) {
   return key;
 }
 
-/// The spec, without what collect_runs has added.
-std::string own_spec(const Json& run) {
-  const std::string spec = text(run, "/spec"), differs = text(run, "/differs");
-  return spec.ends_with(differs) ? spec.substr(0, spec.size() - differs.size()) : spec;
+/// " (clipped)", of a run that has a label.
+std::string label_in_brackets(const Json& run) {
+  const std::string label = text(run, "/label");
+  return label.empty() ? "" : fmt::format(" ({})", label);
 }
 
-/// What tells it from others of one optimizer: the options where they differ in these, "adamw:lr=1e-3", else what else
-/// differs, "adamw (epochs 3)".
-std::string name_beside(const Entry& entry, const std::vector<Entry>& all) {
-  const Json& run = *entry.runs.front();
-  const std::string differs = text(run, "/differs");
-  const bool same_options = std::ranges::all_of(all, [&](const Entry& other) {
-    return other.optimizer != entry.optimizer || own_spec(*other.runs.front()) == own_spec(run);
+bool all_different(const std::vector<Entry>& entries, std::string Entry::*name) {
+  return std::ranges::all_of(entries, [&](const Entry& entry) {
+    return !(entry.*name).empty() && std::ranges::count(entries, entry.*name, name) == 1;
   });
-  return same_options && !entry.optimizer.empty() && !differs.empty() ? entry.optimizer + differs
-                                                                      : run_name(run);
 }
 
 bool is_table(const Json& value) {
@@ -84,10 +79,16 @@ Comparison read(const Json& json) {
     add(*run, error.empty() ? "no learning rate that was tried has a finite score" : error);
   }
   // One optimizer with several sets of options: the name alone would not tell them apart.
-  for (Entry& entry : entries)
-    if (entry.optimizer.empty() ||
-        std::ranges::count(entries, entry.optimizer, &Entry::optimizer) > 1)
-      entry.name = name_beside(entry, entries);
+  if (!all_different(entries, &Entry::optimizer)) {
+    for (Entry& entry : entries) entry.name = text(*entry.runs.front(), "/label");
+    comparison.by_label = all_different(entries, &Entry::name);
+  }
+  if (!comparison.by_label)
+    for (Entry& entry : entries) {
+      const bool alone = std::ranges::count(entries, entry.optimizer, &Entry::optimizer) == 1;
+      entry.name =
+          alone && !entry.optimizer.empty() ? entry.optimizer : run_name(*entry.runs.front());
+    }
   const auto failed = std::ranges::find_if(
       entries, [](const Entry& entry) { return !entry.failure.empty(); });  // they are the last
   comparison.failed = {failed, entries.end()};
@@ -115,9 +116,33 @@ std::vector<const Json*> failures(const Json& comparison) {
 
 std::string without_options(const std::string& spec) { return spec.substr(0, spec.find(':')); }
 
+std::string own_spec(const Json& run) {
+  const std::string spec = text(run, "/spec"), label = label_in_brackets(run);
+  return spec.ends_with(label) ? spec.substr(0, spec.size() - label.size()) : spec;
+}
+
 std::string run_name(const Json& run) {
   const std::string spec = own_spec(run);
-  return with_changes(spec.empty() ? text(run, "/optimizer") : spec, run) + text(run, "/differs");
+  return with_changes(spec.empty() ? text(run, "/optimizer") : spec, run) + label_in_brackets(run);
+}
+
+std::vector<Difference> differences(const std::vector<Entry>& entries) {
+  std::set<std::string> keys;
+  for (const Entry& entry : entries)
+    for (const auto& [key, value] : at(*entry.runs.front(), "/configuration").items())
+      keys.insert(key);
+  std::vector<Difference> rows;
+  for (const std::string& key : keys) {  // options first: they begin with '-'
+    Difference row{key, {}};
+    for (const Entry& entry : entries) {
+      const Json& own = at(*entry.runs.front(), "/configuration");
+      row.values.push_back(own.contains(key) ? plain(own[key]) : std::string(kMissing));
+    }
+    const bool follows = !key.starts_with("--") &&
+                         std::ranges::find(rows, row.values, &Difference::values) != rows.end();
+    if (!follows) rows.push_back(std::move(row));
+  }
+  return rows;
 }
 
 std::string with_changes(std::string first, const Json& run) {

@@ -30,7 +30,7 @@ std::string text(const Json& json, const char* path);
 
 /// The runs of one optimizer with one set of options; they differ in their seeds.
 struct Entry {
-  std::string name;       ///< no other entry's: "adamw", "adamw → lion", "adamw:lr=1e-3"
+  std::string name;  ///< no other entry's: "adamw", "adamw → lion", "adamw:lr=1e-3", "clipped"
   std::string optimizer;  ///< "adamw", "adamw → lion"
   std::string spec;
   int style;
@@ -45,6 +45,7 @@ struct Comparison {
   std::size_t seeds = 0;       ///< the most that an entry has
   bool masked = false;         ///< pre-training: its accuracy is that at hidden tokens
   bool keeps_last = false;     ///< no score chooses the model
+  bool by_label = false;       ///< entries are called by their folders, not by their optimizers
   bool own_loop = false;       ///< a run logged itself: its loss may be any
   /// There are entries, and none has a run that ended.
   bool all_failed() const { return !entries.empty() && !entries.front().failure.empty(); }
@@ -60,9 +61,18 @@ std::vector<const Json*> failures(const Json& comparison);
 
 /// "adamw:lr=1e-3" → "adamw".
 std::string without_options(const std::string& spec);
+/// Of a run's record: its spec, without the label that collect_runs adds.
+std::string own_spec(const Json& run);
 /// Of a run's record: what it is called beside others, "adamw:lr=0.001", with those that it changed to, "adamw:lr=0.001 →
-/// adafactor", and what collect_runs has found to differ, "adamw:lr=0.001 (epochs 3)".
+/// adafactor", and its label, "adamw:lr=0.001 (clipped)".
 std::string run_name(const Json& run);
+/// An option that is not alike in all runs, and its value in each of the entries.
+struct Difference {
+  std::string option;
+  std::vector<std::string> values;
+};
+/// Those that collect_runs has found; options of the command line come first.
+std::vector<Difference> differences(const std::vector<Entry>& entries);
 /// `first`, and the optimizers that this run changed to: "adamw → adafactor".
 std::string with_changes(std::string first, const Json& run);
 /// Of what is recorded before training (state, options), where it was of another optimizer then; else empty.
@@ -141,6 +151,7 @@ std::string definitions(const Json& object, std::string_view large = {});
 
 std::string title(const Comparison& comparison);
 std::string header(const Comparison& comparison);
+std::string differences_section(const Comparison& comparison);
 std::string results_section(const Comparison& comparison);
 std::string curves_section(const Comparison& comparison);
 std::string watching_section(const Comparison& comparison);

@@ -88,10 +88,11 @@ std::string learning_rate(const Entry& entry) {
 
 std::string results(const Comparison& comparison) {
   const std::vector<Column> shown = columns(comparison);
-  std::string out =
-      "<table class=\"numbers\">\n<caption>What each optimizer cost and "
+  std::string out = fmt::format(
+      "<table class=\"numbers\">\n<caption>What each {} cost and "
       "reached</caption>\n<thead><tr>"
-      "<th scope=\"col\">Optimizer</th><th scope=\"col\">Learning rate</th>";
+      "<th scope=\"col\">{}</th><th scope=\"col\">Learning rate</th>",
+      comparison.by_label ? "run" : "optimizer", comparison.by_label ? "Run" : "Optimizer");
   for (const Column& column : shown)
     out += fmt::format("<th scope=\"col\">{}<span class=\"unit\">{}</span></th>", column.heading,
                        column.unit);

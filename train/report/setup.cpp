@@ -29,9 +29,10 @@ constexpr Field kFields[] = {{"Test accuracy, %", "/test/accuracy", 100, kPercen
                              {"the loop", "/time/loop", 100, 2}};
 
 std::string every_run(const Comparison& comparison) {
-  std::string out =
+  std::string out = fmt::format(
       "<table class=\"numbers\">\n<caption>Every run</caption>\n<thead><tr>"
-      "<th scope=\"col\">Optimizer</th><th scope=\"col\">Seed</th>";
+      "<th scope=\"col\">{}</th><th scope=\"col\">Seed</th>",
+      comparison.by_label ? "Run" : "Optimizer");
   std::vector<Field> fields;
   for (const Field& field : kFields)
     if (is_shown(comparison, field.path)) fields.push_back(field);

@@ -232,6 +232,17 @@ bool is_told_above(const Comparison& comparison, const std::string& lack) {
   return false;
 }
 
+/// "3 runs of adamw", where they are called by their folders.
+std::string runs_in_words(const Comparison& comparison) {
+  const Json &runs = at(comparison.json, "/runs"), &failed = at(comparison.json, "/failed");
+  const std::string optimizer = comparison.entries.front().optimizer;
+  const auto alike = [&](const std::vector<Entry>& entries) {
+    return std::ranges::all_of(entries, [&](const Entry& e) { return e.optimizer == optimizer; });
+  };
+  return counted(runs.size() + failed.size(), "run") +
+         (alike(comparison.entries) && alike(comparison.failed) ? " of " + optimizer : "");
+}
+
 }  // namespace
 
 std::string title(const Comparison& comparison) {
@@ -239,9 +250,10 @@ std::string title(const Comparison& comparison) {
   for (const Entry& entry : comparison.entries)
     if (entry.failure.empty()) names.push_back(entry.name);
   for (const Entry& entry : comparison.failed) names.push_back(entry.name + " (failed)");
-  const std::string what = names.empty()       ? "No runs"
-                           : names.size() <= 4 ? joined(names, " and ")
-                                               : counted(names.size(), "optimizer");
+  const std::string what = names.empty()         ? "No runs"
+                           : comparison.by_label ? runs_in_words(comparison)
+                           : names.size() <= 4   ? joined(names, " and ")
+                                                 : counted(names.size(), "optimizer");
   const std::string data = text(comparison.json, "/data/name");
   return data.empty() ? what : what + " on " + data;
 }
