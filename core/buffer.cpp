@@ -155,18 +155,14 @@ class SystemMemory final : public Allocator {
   /// To the byte where a sanitizer watches the bounds.
   i64 size_of(i64 bytes) const override { return MINIMA_CACHE_BLOCKS ? block_size(bytes) : bytes; }
   std::byte* obtain(i64 size) override {
-#if !MINIMA_CACHE_BLOCKS
-    void* exact = nullptr;
-    return posix_memalign(&exact, 64, static_cast<std::size_t>(size)) == 0
-               ? static_cast<std::byte*>(exact)
-               : nullptr;
-#endif
     const bool huge = size >= kHugePage;
-    auto* block = static_cast<std::byte*>(std::aligned_alloc(
-        static_cast<std::size_t>(huge ? kHugePage : 64),
-        static_cast<std::size_t>(huge ? (size + kHugePage - 1) / kHugePage * kHugePage : size)));
-    if (block && huge) madvise(block, static_cast<std::size_t>(size), MADV_HUGEPAGE);
-    return block;
+    if (huge && MINIMA_CACHE_BLOCKS) size = (size + kHugePage - 1) / kHugePage * kHugePage;
+    void* block = nullptr;
+    const int failed = posix_memalign(&block, static_cast<std::size_t>(huge ? kHugePage : 64),
+                                      static_cast<std::size_t>(size));
+    if (failed) return nullptr;
+    if (huge) madvise(block, static_cast<std::size_t>(size), MADV_HUGEPAGE);
+    return static_cast<std::byte*>(block);
   }
   void release(std::byte* block) override { std::free(block); }
 };
