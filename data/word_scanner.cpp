@@ -86,9 +86,9 @@ bool WordScanner::next() {
     std::size_t length = 0;
     for (; at_ < limit_ && kind(at_) == Kind::letter; ++at_, ++length)
       if (length < max_word_characters_) ascii_[length] = table.lower[static_cast<u8>(text_[at_])];
-    if (at_ == limit_ || kind(at_) != Kind::other) {
-      word_ = {.bytes = {ascii_.data(), std::min(length, max_word_characters_)},
-               .too_long = length > max_word_characters_,
+    // A longer word takes the full path, which keeps all of it.
+    if (length <= max_word_characters_ && (at_ == limit_ || kind(at_) != Kind::other)) {
+      word_ = {.bytes = {ascii_.data(), length},
                .whole = {first, first + static_cast<i32>(length)}};
       return true;
     }

@@ -50,7 +50,7 @@ constexpr i32 kMaxWordCharacters = 100, kMostWordCharacters = 256;
 struct Word {
   std::string_view bytes{};  ///< normalized; empty for an added token. Valid until the next word
   i32 added = -1;            ///< id of the added token
-  bool too_long = false;     ///< then `bytes` may be a part of it
+  bool too_long = false;     ///< of more than `max_word_characters`
   Span whole;
 
   /// Where characters first … last of the normalized word stand in the text.
@@ -70,9 +70,9 @@ std::string normalized(std::string_view text, const Normalization& normalization
 ///     while (words.next()) use(words.word());
 ///
 /// What is given must outlive it. Words of ASCII letters, digits and punctuation are recognized in
-/// one pass; a stretch between ASCII spaces and punctuation that holds anything else takes the full
-/// path (no rule reaches across these), and so does all of a text where `normalized_added` holds
-/// tokens.
+/// one pass; a stretch between ASCII spaces and punctuation that holds anything else, or is too long,
+/// takes the full path (no rule reaches across these), and so does all of a text where
+/// `normalized_added` holds tokens.
 class WordScanner {
  public:
   explicit WordScanner(std::string_view text, Normalization normalization = {},

@@ -343,6 +343,19 @@ TEST_CASE("texts that differ in an accent or a vowel sign are different ones") {
   CHECK(overlaps.test_in_dev == 1);  // it differs in case and punctuation
 }
 
+TEST_CASE("texts of over-long words that differ in their last letters are different ones") {
+  const std::string same(149, 'A');
+  Dataset data;
+  data.train = {{same + 'C', 0}};
+  data.dev = {{same + 'G', 1}};
+  data.test = {{same + "c!", 0}};
+  const Overlaps overlaps = count_overlaps(data);
+  CHECK(overlaps.dev_in_train == 0);
+  CHECK(overlaps.test_in_train == 1);  // it differs in case and punctuation
+  CHECK(overlaps.conflicts.texts == 0);
+  CHECK(without_case_and_punctuation(same + 'C').size() == 150);
+}
+
 TEST_SUITE("golden") {
   TEST_CASE("the public data sets load with their sizes, classes and known overlaps") {
     struct Expected {
