@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <optional>
 #include <set>
 #include <tuple>
@@ -106,7 +107,8 @@ enum class Part : u8 { train, dev, test };
 /// Draws parts from rows, which train keeps, a tenth for each of `wanted`, with every label in equal shares: of n rows with a label, n/10
 /// (rounded, at least one where there are three texts) go to each, chosen by the seed. All rows of a text, which has the
 /// label of its first one, go together, so that none is in two parts: the shares are met as nearly as this allows, and a
-/// text of more rows than a share stays in training. Within a part the order is the file's. Throws Error for too few texts.
+/// text of more rows than a share stays in training, unless it is among as many of the least as there are parts to draw.
+/// Within a part the order is the file's. Throws Error for too few texts.
 std::map<Part, Source> draw_parts(Source all, const Classes& classes,
                                   const std::vector<Part>& wanted, u64 seed) {
   using Text = std::vector<std::size_t>;  // its rows
@@ -124,17 +126,26 @@ std::map<Part, Source> draw_parts(Source all, const Classes& classes,
     for (const std::size_t row : text) part[row] = where;
   };
   for (auto& [label, texts] : of_label) {
+    if (texts.size() < 3) continue;
     RandomSequence(seed, "split/" + classes.names()[label]).shuffle(texts);
-    std::size_t n = 0, lightest = all.rows.size();
-    for (const Text& text : texts) n += text.size(), lightest = std::min(lightest, text.size());
-    const std::size_t share = texts.size() < 3 ? 0 : std::max<std::size_t>(1, (n + 5) / 10);
-    std::size_t next = 0;
-    for (const Part where : wanted)
-      for (std::size_t rows = 0; rows < share && next < texts.size(); ++next) {
-        if (texts[next].size() > std::max(share, lightest)) continue;
-        put(texts[next], where);
-        rows += texts[next].size();
+    std::vector<std::size_t> weights;
+    for (const Text& text : texts) weights.push_back(text.size());
+    const std::size_t n = std::accumulate(weights.begin(), weights.end(), std::size_t{0});
+    const std::size_t share = std::max<std::size_t>(1, (n + 5) / 10);
+    std::ranges::sort(weights);
+    const std::size_t most = std::max(share, weights[wanted.size() - 1]);
+    const auto heavy =
+        std::ranges::stable_partition(texts, [&](const Text& text) { return text.size() <= most; });
+    // A text is kept for each part that comes, and for training where no heavy one stays there.
+    auto kept = std::ssize(wanted) + heavy.empty();
+    auto next = texts.begin();
+    for (const Part where : wanted) {
+      --kept;
+      for (std::size_t rows = 0; rows < share && heavy.begin() - next > kept; ++next) {
+        put(*next, where);
+        rows += next->size();
       }
+    }
   }
   // A label that only rows of other labels' texts have may be in no training text: they go there.
   for (std::size_t i = 0; i < part.size(); ++i)

@@ -289,6 +289,28 @@ TEST_CASE("a repeated text of a file is in one split, whatever its case, punctua
   CHECK(count_overlaps(data).test_in_train == 0);
 }
 
+TEST_CASE("three texts of a label are in every part, however often each is repeated") {
+  const test::Folder folder;
+  for (const std::vector<int>& rows : std::vector<std::vector<int>>{
+           {1, 1, 100}, {1, 10, 10}, {1, 100, 100}, {7, 7, 7}, {1, 2, 3, 100}}) {
+    CAPTURE(rows.size());
+    CAPTURE(rows[1]);
+    std::string table = "label\ttext\n";
+    for (const char* label : {"a", "b"})
+      for (std::size_t i = 0; i < rows.size(); ++i)
+        for (int copy = 0; copy < rows[i]; ++copy) table += fmt::format("{0}\t{0} {1}\n", label, i);
+    const std::string file = folder.write("heavy.tsv", table);
+    for (const u64 seed : {1, 2, 3, 4, 5, 6, 7, 8}) {
+      CAPTURE(seed);
+      const Dataset data = load_dataset(file, seed);
+      for (const auto* part : {&data.train, &data.dev, &data.test})
+        for (const i64 label : {0, 1}) CHECK(std::ranges::count(*part, label, &Example::label) > 0);
+      if (rows.back() > rows[1])  // the heaviest stays
+        CHECK(std::ssize(data.train) >= 2 * rows.back());
+    }
+  }
+}
+
 TEST_CASE("a labels.txt beside a file names its classes, unless it does not know them all") {
   const test::Folder folder;
   std::string rows;
