@@ -246,9 +246,7 @@ Dataset debian(u64 seed) {
   // Many packages share a description (libraries and their debugging symbols): each text counts
   // once, so that none is in two splits.
   std::unordered_set<std::string> texts;
-  std::erase_if(rows, [&](const Row& row) {
-    return !texts.insert(without_case_and_punctuation(row.text)).second;
-  });
+  std::erase_if(rows, [&](const Row& row) { return !texts.insert(text_key(row.text)).second; });
   std::map<std::string, std::size_t> count;
   for (const Row& row : rows) ++count[row.label];
   std::erase_if(rows, [&](const Row& row) { return count[row.label] < kMinPackagesOfSection; });

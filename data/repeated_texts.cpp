@@ -66,15 +66,27 @@ std::string without_case_and_punctuation(const std::string& text, const std::str
   return result;
 }
 
+std::string as_written(const std::string& text, const std::string& pair) {
+  return pair.empty() ? text : text + '\t' + pair;
+}
+
+std::string text_key(const std::string& text, const std::string& pair) {
+  std::string words = without_case_and_punctuation(text, pair);
+  return words.find_first_not_of('\t') == words.npos ? as_written(text, pair) : words;
+}
+
 Overlaps count_overlaps(const Dataset& dataset) {
-  RepeatedTexts texts;
+  RepeatedTexts texts, exact;
   int split = 0;
   for (const auto* examples : {&dataset.train, &dataset.dev, &dataset.test}) {
-    for (const Example& example : *examples)
-      texts.add(without_case_and_punctuation(example.text, example.pair), split, example.label);
+    for (const Example& example : *examples) {
+      texts.add(text_key(example.text, example.pair), split, example.label);
+      exact.add(as_written(example.text, example.pair), split, example.label);
+    }
     ++split;
   }
-  return {texts.shared(1, 0), texts.shared(2, 0), texts.shared(2, 1), texts.conflicts()};
+  return {texts.shared(1, 0), texts.shared(2, 0), texts.shared(2, 1), texts.conflicts(),
+          exact.conflicts()};
 }
 
 }  // namespace minima

@@ -51,27 +51,32 @@ class RepeatedTexts {
   int level_ = 0;
 };
 
-/// Texts of one split that occur in another, ignoring case and punctuation: they flatter a model's
-/// accuracy. And texts with several labels, of which no model is right about all.
+/// Texts of one split that occur in another, by their keys (text_key): they flatter a model's accuracy. And texts
+/// with several labels, by their keys, and as they are written: of the latter no model is right about all rows.
 struct Overlaps {
   i64 dev_in_train = 0, test_in_train = 0, test_in_dev = 0;
-  RepeatedTexts::Conflicts conflicts{};
+  RepeatedTexts::Conflicts conflicts{}, exact_conflicts{};
 };
 Overlaps count_overlaps(const Dataset& dataset);
+
+/// A text as it is written; of a pair both texts, with a tab between.
+std::string as_written(const std::string& text, const std::string& pair);
 
 /// A text's words in lower case, with their accents, without punctuation, with one space between; of a
 /// pair both texts'. A letter and its accent in one code point or in two are different words.
 std::string without_case_and_punctuation(const std::string& text, const std::string& pair = {});
 
-/// The rows of each text, in the order of their first: those that differ in case and punctuation alone
-/// are one text. A row is a Row or an Example.
+/// What texts are told apart by: their words so; of one that has none, ":)" or "???", all that it has.
+std::string text_key(const std::string& text, const std::string& pair = {});
+
+/// The rows of each text, by their keys, in the order of their first. A row is a Row or an Example.
 template <class Row>
 std::vector<std::vector<std::size_t>> rows_of_texts(const std::vector<Row>& rows) {
   std::unordered_map<std::string, std::size_t> place;
   std::vector<std::vector<std::size_t>> texts;
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    const std::string key = without_case_and_punctuation(rows[i].text, rows[i].pair);
-    const auto [known, is_new] = place.try_emplace(key, texts.size());
+    const auto [known, is_new] =
+        place.try_emplace(text_key(rows[i].text, rows[i].pair), texts.size());
     if (is_new) texts.emplace_back();
     texts[known->second].push_back(i);
   }

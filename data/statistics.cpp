@@ -43,7 +43,7 @@ void Statistics::add(const Row& row, int split) {
   for (const std::string* text : {&row.text, &row.pair})
     characters += static_cast<i64>(count_characters(*text));
   s.characters.add(characters);
-  const std::string both = row.pair.empty() ? row.text : row.text + '\t' + row.pair;
+  const std::string written = as_written(row.text, row.pair);
   const std::string words = without_case_and_punctuation(row.text, row.pair);
   i64 word_count = 0;
   bool within = false;
@@ -54,8 +54,8 @@ void Statistics::add(const Row& row, int split) {
   }
   s.empty += word_count == 0;
   s.words.add(word_count);
-  exact_.add(both, split, label);
-  normalized_.add(words, split, label);
+  exact_.add(written, split, label);
+  normalized_.add(word_count == 0 ? written : words, split, label);  // text_key, of known words
   if (!tokenizer_) return;
   tokenizer_->encode(row.text, row.pair, {.truncation = Truncation::none}, encoding_);
   s.tokens.add(encoding_.size());

@@ -51,7 +51,7 @@ class Statistics {
 
   const SplitStatistics& split(int i) const { return splits_[static_cast<std::size_t>(i)]; }
   const RepeatedTexts& exact() const { return exact_; }            ///< byte for byte
-  const RepeatedTexts& normalized() const { return normalized_; }  ///< ignoring case, punctuation
+  const RepeatedTexts& normalized() const { return normalized_; }  ///< by text_key
 
  private:
   const Tokenizer* tokenizer_;

@@ -151,7 +151,7 @@ void tell_of_cut(i64 cut, i64 texts, std::string_view what, i64 max_length) {
 }
 
 void tell_of_overlaps(const Task& task) {
-  const auto& [dev_in_train, test_in_train, test_in_dev, conflicts] = task.overlaps;
+  const auto& [dev_in_train, test_in_train, test_in_dev, conflicts, exact] = task.overlaps;
   if (dev_in_train + test_in_train + test_in_dev == 0) return;
   std::vector<std::string> facts, in_train;
   if (dev_in_train > 0)
@@ -163,17 +163,22 @@ void tell_of_overlaps(const Task& task) {
   if (test_in_dev > 0)
     facts.push_back(
         fmt::format("{} of {} test texts are dev texts", test_in_dev, task.dataset.test.size()));
-  print_note("minima: warning: {}: what is measured on them flatters the model\n",
-             fmt::join(facts, ", and "));
+  print_note(
+      "minima: warning: {}, but for case and punctuation: what is measured on them flatters the "
+      "model\n",
+      fmt::join(facts, ", and "));
 }
 
 void tell_of_conflicts(const Task& task) {
   const auto [texts, rows] = task.overlaps.conflicts;
+  const auto [exact_texts, exact_rows] = task.overlaps.exact_conflicts;
   if (texts == 0) return;
-  print_note(
-      "note: {} labelled differently ({} rows, ignoring case and punctuation): no model is right "
-      "about all of them\n",
-      texts == 1 ? "a text is" : fmt::format("{} texts are", texts), rows);
+  print_note("note: {} labelled differently ({} rows, but for case and punctuation){}\n",
+             texts == 1 ? "a text is" : fmt::format("{} texts are", texts), rows,
+             exact_texts == 0 ? ""
+                              : fmt::format("; {} to the letter ({} rows): no model is right about "
+                                            "all of these",
+                                            exact_texts, exact_rows));
 }
 
 void tell_of_rare_classes(const Task& task) {

@@ -83,7 +83,7 @@ TEST_CASE(
   shell.write("twice.tsv", rows + rows.substr(rows.find('\n') + 1));
   const std::string told =
       "minima: warning: 1 of 3 dev texts and 2 of 3 test texts are training texts too, and 1 of "
-      "3 test texts are dev texts: ";
+      "3 test texts are dev texts, but for case and punctuation: ";
   const std::string small = std::string(kTiny) + " --json --data ";
   const Answer train = shell.minima("train --out one" + small + "set");
   CAPTURE(train.err);
@@ -104,8 +104,15 @@ TEST_CASE(
   const Answer both = shell.minima("train --out four" + small + "both.tsv");
   CAPTURE(both.err);
   REQUIRE(both.code == 0);
-  CHECK(both.err.find("note: a text is labelled differently (2 rows, ") != std::string::npos);
+  CHECK(both.err.find("note: a text is labelled differently (2 rows, but for case and "
+                      "punctuation)\n") != std::string::npos);
   CHECK(parse_json(both.out, "train")["conflicts"]["rows"] == 2);
+  shell.write("both.tsv", rows + "1\tText 0 of class 0!\n1\ttext 2 of class 0\n");
+  const Answer exact = shell.minima("train --out five" + small + "both.tsv");
+  CAPTURE(exact.err);
+  CHECK(exact.err.find("note: 2 texts are labelled differently (4 rows, but for case and "
+                       "punctuation); 1 to the letter (2 rows): no model is right about all of "
+                       "these\n") != std::string::npos);
 }
 
 TEST_CASE("bad data is refused in one line that says where and why") {

@@ -351,6 +351,23 @@ TEST_CASE("texts that occur in two splits are counted, ignoring case and punctua
   data.train.push_back({"another, one", 1});
   CHECK(count_overlaps(data).conflicts.texts == 1);
   CHECK(count_overlaps(data).conflicts.rows == 3);
+  CHECK(count_overlaps(data).exact_conflicts.texts == 0);
+  data.dev.push_back({"another, one", 0});
+  CHECK(count_overlaps(data).exact_conflicts.texts == 1);
+  CHECK(count_overlaps(data).exact_conflicts.rows == 2);
+}
+
+TEST_CASE("texts without a word are told apart by what they have") {
+  Dataset data;
+  data.train = {{":)", 1}, {"!!!", 0}, {":)", 1, "..."}};
+  data.dev = {{":(", 0}, {"???", 1}, {":)", 0, "?"}};
+  data.test = {{":)", 1}, {"good :(", 0}, {"Good :)", 1}};
+  const Overlaps overlaps = count_overlaps(data);
+  CHECK(overlaps.dev_in_train == 0);
+  CHECK(overlaps.test_in_train == 1);
+  CHECK(overlaps.conflicts.texts == 1);  // "good", which is two texts to a model
+  CHECK(overlaps.exact_conflicts.texts == 0);
+  CHECK(rows_of_texts(data.dev).size() == 3);
 }
 
 TEST_CASE("texts that differ in an accent or a vowel sign are different ones") {

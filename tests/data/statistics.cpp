@@ -48,6 +48,9 @@ TEST_CASE("rows are counted by label, length, and repeated text") {
   CHECK(statistics.exact().conflicts().texts == 0);
   statistics.add({"1", "one two", 4, "three"}, 1);  // another pair of the same words
   CHECK(statistics.normalized().within(1) == 0);
+  statistics.add({"1", ":)", 5}, 0);  // another text, though it has no word either
+  CHECK(statistics.split(0).empty == 2);
+  CHECK(statistics.normalized().within(0) == 1);
 }
 
 TEST_CASE("more repeated texts than are kept are estimated from a sample") {
