@@ -24,19 +24,11 @@ std::string_view trimmed(std::string_view text) {
   return last == 0 ? "" : text.substr(first, last - first);
 }
 
+bool is_number(const std::string& label) { return whole_number(label).has_value(); }
+
 }  // namespace
 
 namespace fs = std::filesystem;
-
-std::optional<i64> class_of(const std::string& label, const std::vector<std::string>& names) {
-  const auto found = std::ranges::find(names, label);
-  if (found != names.end()) return found - names.begin();
-  const auto number = whole_number(label);
-  if (!number || *number < 0 || *number >= std::ssize(names)) return std::nullopt;
-  if (std::ranges::any_of(names, [](const std::string& s) { return whole_number(s).has_value(); }))
-    return std::nullopt;
-  return number;
-}
 
 std::string alike_labels(const std::vector<std::string>& labels) {
   std::map<std::string, std::vector<std::string>> alike;
@@ -50,13 +42,14 @@ std::string alike_labels(const std::vector<std::string>& labels) {
 }
 
 Classes Classes::named(Lines lines) {
-  Classes result;
-  result.source_ = lines.source();
+  std::vector<std::string> names;
   while (lines.next()) {
     check(!lines.line().empty(), "{}:{}: the line is empty; each line names one class",
           lines.source(), lines.number());
-    result.add(std::string(lines.line()));
+    names.emplace_back(lines.line());
   }
+  Classes result = of_model(names);
+  result.source_ = lines.source();
   check(result.names_.size() <= kMostLabels, "{}: names {} classes; at most {} are taken",
         lines.source(), result.names_.size(), kMostLabels);
   check(!result.names_.empty(), "{}: is empty; each line names one class", lines.source());
@@ -67,16 +60,24 @@ Classes Classes::named(Lines lines) {
 
 Classes Classes::of(const std::set<std::string>& labels) {
   std::vector<std::string> sorted(labels.begin(), labels.end());
-  if (std::ranges::all_of(sorted, [](const std::string& s) { return whole_number(s).has_value(); }))
+  if (std::ranges::all_of(sorted, is_number))
     std::ranges::stable_sort(sorted, {}, [](const std::string& s) { return *whole_number(s); });
   Classes result;
   for (std::string& label : sorted) result.add(std::move(label));
   return result;
 }
 
+Classes Classes::of_model(const std::vector<std::string>& names) {
+  Classes result;
+  for (const std::string& name : names) result.add(name);
+  result.counted_ = std::ranges::none_of(names, is_number);
+  return result;
+}
+
 std::optional<i64> Classes::find(const std::string& label) const {
   if (const auto found = index_.find(label); found != index_.end()) return found->second;
-  return source_.empty() ? std::nullopt : class_of(label, names_);
+  const auto number = counted_ ? whole_number(label) : std::nullopt;
+  return number && *number >= 0 && *number < std::ssize(names_) ? number : std::nullopt;
 }
 
 const std::string& Classes::name_of(const std::string& label) const {

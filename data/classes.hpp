@@ -1,7 +1,8 @@
 /// Classes: which class a label means.
 ///
 /// Labels are names or numbers. A file labels.txt names the classes, line k (from 0) the class k, and
-/// then a label is read by class_of. Without it the labels themselves are the classes.
+/// then a label is a name or, where no name is a number itself, the number of a line. Without it the
+/// labels themselves are the classes.
 #pragma once
 
 #include <filesystem>
@@ -19,10 +20,6 @@ namespace minima {
 /// Of more labels, the column is hardly that of the labels.
 constexpr std::size_t kMostLabels = 10'000;
 
-/// The class that `label` means: the one of that name, else the one of that number, from 0; none
-/// where neither exists. Where a name is a number itself, only names count.
-std::optional<i64> class_of(const std::string& label, const std::vector<std::string>& names);
-
 /// Labels that look alike but for blanks around them and letter case, "'a' / 'A ', 'b' / ' b'"; empty where none do.
 std::string alike_labels(const std::vector<std::string>& labels);
 
@@ -33,9 +30,12 @@ class Classes {
   static Classes named(Lines lines);
   /// The labels, sorted, as numbers where all are numbers.
   static Classes of(const std::set<std::string>& labels);
+  /// Those that a model tells apart, whose labels are read as with a labels.txt.
+  static Classes of_model(const std::vector<std::string>& names);
 
   const std::string& source() const { return source_; }  ///< labels.txt, where there is one
   const std::vector<std::string>& names() const { return names_; }
+  /// The class that `label` means; none where there is no such.
   std::optional<i64> find(const std::string& label) const;
   /// The name of the class that a label means; the label itself where there is none.
   const std::string& name_of(const std::string& label) const;
@@ -48,6 +48,7 @@ class Classes {
   std::string source_;
   std::vector<std::string> names_;
   std::map<std::string, i64> index_;
+  bool counted_ = false;  // a label may be a class' number
 };
 
 /// Those of the labels.txt in a folder; nothing where it has none.

@@ -28,7 +28,7 @@ struct EvalVerb {
 
   /// What the labels of the file mean where a labels.txt beside it names the classes, as in training; else
   /// themselves, as they do where only so the model has them all.
-  Classes classes(const std::vector<std::string>& names) const {
+  Classes classes(const Classes& of_model) const {
     std::optional<Classes> named = classes_in(std::filesystem::path(data).parent_path());
     std::set<std::string> labels;
     if (named) {
@@ -37,7 +37,7 @@ struct EvalVerb {
     }
     std::string remark;
     Classes result = classes_beside(std::move(named), labels, remark);
-    const auto has = [&](const std::string& name) { return class_of(name, names).has_value(); };
+    const auto has = [&](const std::string& name) { return of_model.find(name).has_value(); };
     const auto has_named = [&](const std::string& label) { return has(result.name_of(label)); };
     if (!labels.empty() && !std::ranges::all_of(labels, has_named) &&
         std::ranges::all_of(labels, has)) {
@@ -106,7 +106,7 @@ struct EvalVerb {
       }
       texts.clear();
     };
-    const Classes classes = this->classes(names);
+    const Classes of_model = Classes::of_model(names), classes = this->classes(of_model);
     const auto rows = open_rows(data, read);
     const auto evaluate_all = [&](const Append& append) {
       const std::string header = predictions_header(pairs);
@@ -114,7 +114,7 @@ struct EvalVerb {
       for (Row row; rows->next(row);) {
         // A number is a name in labels.txt before it is one of the model's classes: their orders may differ.
         const std::string& name = classes.name_of(row.label);
-        const std::optional<i64> label = class_of(name, names);
+        const std::optional<i64> label = of_model.find(name);
         if (!label) refuse_label(row, classes, names);
         numbers += name != names[static_cast<std::size_t>(*label)];
         texts.push_back({std::move(row.text), *label, std::move(row.pair)});

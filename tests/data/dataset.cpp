@@ -111,9 +111,21 @@ TEST_CASE("where labels.txt holds numbers, a label is a name and never a line's 
     folder.write(split, table("1\ta\n2\tb\n3\tc\n"));
   const Dataset data = load_dataset(folder.path(), 1);
   for (i64 i = 0; i < 3; ++i) CHECK(data.train[static_cast<std::size_t>(i)].label == i);
-  CHECK(!class_of("0", data.label_names));
-  CHECK(class_of("1", {"bad", "good"}) == 1);
-  CHECK(!class_of("2", {"bad", "good"}));
+  CHECK(!Classes::of_model(data.label_names).find("0"));
+  const Classes names = Classes::of_model({"bad", "good"});
+  CHECK(names.find("good") == 1);
+  CHECK(names.find("1") == 1);
+  for (const char* none : {"2", "-1", "ba"}) CHECK(!names.find(none));
+  CHECK(!Classes::of({"bad", "good"}).find("1"));
+}
+
+TEST_CASE("a number costs the same however many classes there are") {
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < kMostLabels; ++i) names.push_back(fmt::format("class {}", i));
+  const Classes classes = Classes::of_model(names);
+  i64 sum = 0;
+  for (int i = 0; i < 300'000; ++i) sum += *classes.find(std::to_string(i % 10'000));
+  CHECK(sum == 30 * i64{10'000} * 9'999 / 2);
 }
 
 TEST_CASE("without labels.txt the classes are the training labels, numbers in their order") {
