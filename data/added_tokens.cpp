@@ -4,24 +4,23 @@
 
 namespace minima {
 
-void AddedTokens::add(std::string text, i32 id) {
-  only_ = tokens_.empty() || only_ == text.front() ? text.front() : 0;
-  begins_[static_cast<u8>(text.front())] = true;
-  const auto behind = std::ranges::find_if(
-      tokens_, [&](const Token& token) { return token.text.size() < text.size(); });
-  tokens_.insert(behind, {std::move(text), id});
+void AddedTokens::add(const std::string& text, i32 id) {
+  only_ = ids_.empty() || only_ == text.front() ? text.front() : 0;
+  ids_.try_emplace(text, id);
+  std::vector<std::size_t>& lengths = lengths_[static_cast<u8>(text.front())];
+  const auto behind = std::ranges::lower_bound(lengths, text.size(), std::greater());
+  if (behind == lengths.end() || *behind != text.size()) lengths.insert(behind, text.size());
 }
 
 AddedTokens::Match AddedTokens::find(std::string_view text, std::size_t from) const {
-  for (std::size_t at = from; !tokens_.empty() && at < text.size(); ++at) {
+  for (std::size_t at = from; !ids_.empty() && at < text.size(); ++at) {
     if (only_ != 0) {
       at = text.find(only_, at);
       if (at == text.npos) break;
-    } else if (!begins_[static_cast<u8>(text[at])]) {
-      continue;
     }
-    for (const Token& token : tokens_)
-      if (text.substr(at).starts_with(token.text)) return {at, &token};
+    for (const std::size_t length : lengths_[static_cast<u8>(text[at])])
+      if (const auto found = ids_.find(text.substr(at, length)); found != ids_.end())
+        return {at, found->first, found->second};
   }
   return {};
 }

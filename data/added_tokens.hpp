@@ -3,6 +3,8 @@
 #pragma once
 
 #include <array>
+#include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,25 +26,24 @@ struct AddedToken {
 
 class AddedTokens {
  public:
-  struct Token {
-    std::string text;
-    i32 id;
-  };
-  /// `text` must not be empty.
-  void add(std::string text, i32 id);
-  bool empty() const { return tokens_.empty(); }
+  /// `text` must not be empty. Of several tokens with one text, as normalization may make them, the first counts (Hugging
+  /// Face's library takes any).
+  void add(const std::string& text, i32 id);
+  bool empty() const { return ids_.empty(); }
 
   struct Match {
     std::size_t at = std::string_view::npos;  ///< npos: none
-    const Token* token = nullptr;
+    std::string_view text{};
+    i32 id = -1;
   };
-  /// The first match in `text` that begins at byte `from` or behind it.
+  /// The first match in `text` that begins at byte `from` or behind it. Each place is looked up once for every length
+  /// that tokens with its byte in front have, however many they are.
   Match find(std::string_view text, std::size_t from) const;
 
  private:
-  std::vector<Token> tokens_;  // longer ones first
-  std::array<bool, 256> begins_{};
-  char only_ = 0;  // the byte that all begin with, or 0
+  std::map<std::string, i32, std::less<>> ids_;
+  std::array<std::vector<std::size_t>, 256> lengths_;  // by the first byte, longer ones first
+  char only_ = 0;                                      // the byte that all begin with, or 0
 };
 
 }  // namespace minima

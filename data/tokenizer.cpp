@@ -43,8 +43,8 @@ Tokenizer::Tokenizer(Vocabulary vocabulary, Normalization normalization, i32 max
     check(id >= 0, "tokenizer: the added token '{}' is not in the vocabulary", shown(token.text));
     if (!token.normalized)
       raw_.add(token.text, id);
-    else if (std::string text = normalized(token.text, normalization_); !text.empty())
-      normalized_.add(std::move(text), id);
+    else if (const std::string text = normalized(token.text, normalization_); !text.empty())
+      normalized_.add(text, id);
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <tuple>
+#include <unordered_set>
 
 #include "core/json.hpp"
 #include "data/json_section.hpp"
@@ -208,19 +209,20 @@ Tokenizer make_tokenizer(TokenizerJson parts, const std::string& source,
   std::vector<AddedToken> added;
   std::vector<std::string>& tokens = parts.tokens;
   const i64 pieces = std::ssize(tokens);
+  std::unordered_set<std::string> known(tokens.begin(), tokens.end()), known_added;
   for (const auto& [id, token] : parts.added) {
     const auto at = static_cast<std::size_t>(id);
-    if (at == tokens.size() && std::ranges::find(tokens, token.text) == tokens.end())
-      tokens.push_back(token.text);
+    if (at == tokens.size() && known.insert(token.text).second) tokens.push_back(token.text);
     check(at < tokens.size(), "{}: the added token '{}' has id {}, but {} tokens are there", source,
           shown(token.text), id, tokens.size());
     check(tokens[at] == token.text, "{}: '{}' and '{}' both have id {}", source, shown(tokens[at]),
           shown(token.text), id);
+    known_added.insert(token.text);
     added.push_back(token);
   }
   for (const AddedToken& token : more) {
-    if (std::ranges::find(added, token.text, &AddedToken::text) != added.end()) continue;
-    if (std::ranges::find(tokens, token.text) == tokens.end()) tokens.push_back(token.text);
+    if (!known_added.insert(token.text).second) continue;
+    if (known.insert(token.text).second) tokens.push_back(token.text);
     added.push_back(token);
   }
   const VocabularyNames names = parts.names;

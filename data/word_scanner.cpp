@@ -66,7 +66,8 @@ bool WordScanner::next() {
   const Ascii& table = ascii(normalization_);
   const auto kind = [&](std::size_t i) { return table.kind[static_cast<u8>(text_[i])]; };
   for (;;) {
-    while (at_ < limit_ && kind(at_) == Kind::space) ++at_;
+    // A token of normalized text may begin with a space.
+    while (!normalized_added_ && at_ < limit_ && kind(at_) == Kind::space) ++at_;
     if (at_ == limit_) return take_added_token();
 
     const std::size_t begin = at_;
@@ -106,11 +107,11 @@ void WordScanner::seek_added_token() {
 }
 
 bool WordScanner::take_added_token() {
-  if (!next_added_.token) return false;
-  const std::string& token = next_added_.token->text;
+  if (next_added_.id < 0) return false;
+  const std::string_view token = next_added_.text;
   const i32 first = static_cast<i32>(at_ - surplus_);
   const std::size_t characters = count_characters(token);
-  word_ = {.added = next_added_.token->id, .whole = {first, first + static_cast<i32>(characters)}};
+  word_ = {.added = next_added_.id, .whole = {first, first + static_cast<i32>(characters)}};
   at_ += token.size();
   surplus_ += token.size() - characters;
   seek_added_token();
@@ -255,11 +256,11 @@ void WordScanner::cut_added_tokens() {
   };
   for (;;) {
     const AddedTokens::Match match = normalized_added_->find(normalized_, behind.byte);
-    if (!match.token) break;
+    if (match.id < 0) break;
     const Place begin = advanced(behind, match.at);
     take_words(begin);
-    behind = advanced(begin, match.at + match.token->text.size());
-    found_.push_back({begin, behind, match.token->id});
+    behind = advanced(begin, match.at + match.text.size());
+    found_.push_back({begin, behind, match.id});
   }
   take_words({normalized_.size() + 1, spans_.size() + 1});
 }

@@ -153,6 +153,44 @@ TEST_CASE("a token that is looked for in normalized text is found whatever its c
   CHECK(cut("\u4E2D\u6587 a\x01") == "\u4E2D 0:1, [UNK] 1:2, a 3:4, ");
 }
 
+TEST_CASE("a token that is looked for in normalized text may begin or end with a space") {
+  std::vector<std::string> tokens = kTokens;
+  tokens.insert(tokens.end(), {" foo", "foo", "bar", "bar "});
+  const Tokenizer tokenizer(Vocabulary(tokens), Casing::uncased, 100,
+                            {{" foo", true}, {"bar ", true}});
+  const auto cut = [&](std::string_view text) {
+    std::vector<Token> found;
+    tokenizer.tokenize(text, found);
+    std::string result;
+    for (const Token& token : found)
+      result += fmt::format("'{}' {}:{}, ", tokenizer.vocabulary().token(token.id),
+                            token.span.begin, token.span.end);
+    return result;
+  };
+  // As Hugging Face's tokenizers 0.23 has it.
+  CHECK(cut(" foo bar") == "' foo' 0:4, 'bar' 5:8, ");
+  CHECK(cut("  foo bar foo") == "' foo' 1:5, 'bar ' 6:10, 'foo' 10:13, ");
+  CHECK(cut("\tFOO[MASK] foo") == "' foo' 0:4, '[MASK]' 4:10, ' foo' 10:14, ");
+  CHECK(cut("foo[MASK]foo") == "'foo' 0:3, '[MASK]' 3:9, 'foo' 9:12, ");
+  CHECK(cut("\u4E2Dfoo") == "'\u4E2D' 0:1, ' foo' 0:4, ");
+  CHECK(cut("   [MASK]   ") == "'[MASK]' 3:9, ");
+}
+
+TEST_CASE("thousands of added tokens cost little, of one first byte and of many") {
+  std::vector<std::string> tokens = kTokens;
+  std::vector<AddedToken> added;
+  for (int i = 0; i < 20'000; ++i)
+    added.emplace_back(i % 2 ? fmt::format("<extra {}>", i) : fmt::format("{}word", i));
+  for (const AddedToken& token : added) tokens.push_back(token.text);
+  const Tokenizer tokenizer(Vocabulary(tokens), Casing::uncased, 100, added);
+  std::string text;
+  for (int i = 0; i < 100'000; ++i) text += "<extra 7 1wor 19";
+  std::vector<Token> found;
+  tokenizer.tokenize("<extra 19999>" + text + "0word", found);
+  CHECK(tokenizer.vocabulary().token(found.front().id) == "<extra 19999>");
+  CHECK(tokenizer.vocabulary().token(found.back().id) == "190word");
+}
+
 TEST_CASE("a folder's files add tokens, each in its way") {
   const test::Folder folder;
   Vocabulary(kTokens).write(folder.path() + "/vocab.txt");
