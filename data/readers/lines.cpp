@@ -28,6 +28,9 @@ constexpr std::pair<std::string_view, const char*> kNoText[] = {
     {"\xFF\xFE", "is in UTF-16; convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW"},
     {"\xFE\xFF", "is in UTF-16; convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW"}};
 
+/// The longest line, and the half of its end that may be there already.
+constexpr std::size_t kMostUnended = kMaxLineBytes + 1;
+
 /// Whether no text in UTF-8 has such a byte: a text may begin with "BZh".
 bool is_of_no_text(char c) {
   const auto byte = static_cast<u8>(c);
@@ -61,8 +64,11 @@ bool Lines::refill() {
   if (kept > 0) std::memmove(buffer_.data(), rest_.data() - row_bytes_, kept);
   buffer_.resize(kept + kBlock);
   ssize_t count;
-  do count = ::read(descriptor_, buffer_.data() + kept, kBlock);
-  while (count < 0 && errno == EINTR);
+  while ((count = ::read(descriptor_, buffer_.data() + kept, kBlock)) < 0 &&
+         (errno == EINTR || errno == EAGAIN)) {
+    pollfd source{descriptor_, POLLIN, 0};
+    if (errno == EAGAIN) ::poll(&source, 1, -1);  // a stream that others have set not to wait
+  }
   if (count < 0) fail_at_run_time("{}: cannot be read: {}", source_, std::strerror(errno));
   ended_ = count == 0;
   rest_ = std::string_view(buffer_).substr(0, kept + static_cast<std::size_t>(count));
@@ -87,7 +93,7 @@ bool Lines::ready(std::chrono::microseconds patience) {
   const timespec moment{0, 1000 * patience.count()};
   for (std::size_t searched = 0;;) {
     if (rest_.find('\n', searched) != rest_.npos || descriptor_ < 0 || ended_ ||
-        rest_.size() > kMaxLineBytes)
+        rest_.size() > kMostUnended)
       return true;
     searched = rest_.size();
     pollfd source{descriptor_, POLLIN, 0};
@@ -139,7 +145,7 @@ bool Lines::next_of_row() {
     length = std::min(rest_.find('\n', searched), rest_.size());
     if (length < rest_.size()) break;
     searched = length;
-    if (length > kMaxLineBytes) {
+    if (length > kMostUnended) {
       if (is_stream_ || row_bytes_ > 0) refuse_over_long();
       dropped += length;
       rest_ = {};
@@ -152,7 +158,9 @@ bool Lines::next_of_row() {
   }
   ++number_;
   const bool ended = length < rest_.size();
-  const bool carriage_return = ended && length > 0 && rest_[length - 1] == '\r';
+  // At the end of a file of CRLF the LF may be missing.
+  const bool carriage_return = (ended || crlf_) && rest_.substr(0, length).ends_with('\r');
+  crlf_ = ended && carriage_return;
   line_ = rest_.substr(0, length - carriage_return);
   end_ = rest_.substr(line_.size(), carriage_return + ended);
   rest_.remove_prefix(line_.size() + end_.size());

@@ -36,7 +36,8 @@ template <class... Args>
       fmt::format("{}:{}: {}", source, line, fmt::format(format, std::forward<Args>(args)...)));
 }
 
-/// A line ends with LF or CRLF. Files and text at hand are UTF-8; a byte order mark is left out.
+/// A line ends with LF or CRLF; the last one, behind a line with CRLF, with CR too. Files and text at hand are UTF-8; a
+/// byte order mark is left out.
 ///
 ///     Lines lines("texts.txt");
 ///     while (lines.next()) use(lines.line());
@@ -71,7 +72,7 @@ class Lines {
   /// lasts: a program that writes to a pipe goes on some microseconds after there is room in it.
   bool ready(std::chrono::microseconds patience = {});
   std::string_view line() const { return line_; }  ///< without its end; valid until next()
-  std::string_view end() const { return end_; }    ///< "\n", "\r\n", or "" at the file's end
+  std::string_view end() const { return end_; }    ///< "\n", "\r\n"; "", "\r" at the file's end
   i64 number() const { return number_; }           ///< of the line, from 1
   const std::string& source() const { return source_; }
 
@@ -87,6 +88,7 @@ class Lines {
   std::unique_ptr<std::FILE, Close> file_;
   int descriptor_ = -1;  // of the file or stream; none for text at hand
   bool is_stream_ = false, ended_ = false;
+  bool crlf_ = false;  // the last line ended with it
   std::string buffer_;
   std::string_view rest_;  // read and not yet handed out; the row stands before it
   std::string_view line_, end_;

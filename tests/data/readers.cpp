@@ -1,5 +1,8 @@
+#include <fcntl.h>
 #include <unistd.h>
 
+#include <array>
+#include <cstring>
 #include <thread>
 
 #include "core/utf8.hpp"
@@ -313,6 +316,60 @@ TEST_CASE("lines of a stream are taken as they are, up to the greatest length") 
   CHECK(test::error_of([&] { long_ones.next(); }) ==
         "here:2: the line has more than 1048576 bytes");
   std::fclose(file);
+}
+
+TEST_CASE(
+    "the longest line may end with CRLF, also where what has been read ends between the two") {
+  constexpr std::size_t kBlock = std::size_t{1} << 18;  // of what is read at once
+  const test::Folder folder;
+  const std::string before(kBlock - 2, 'b'), most(kMaxLineBytes, 'a');
+  for (const std::string more : {"\r\nc\n", "\r\n", "\rb\n", "b\n", "b"}) {
+    CAPTURE(more);
+    const std::string path = folder.write("long.txt", before + '\n' + most + more);
+    std::FILE* file = std::fopen(path.c_str(), "rb");
+    for (Lines& lines : std::array{Lines(path), Lines::of_stream(::fileno(file), path)}) {
+      CHECK(lines.next());
+      CHECK(lines.ready());
+      const std::string error = test::error_of([&] { CHECK(lines.next()); });
+      CHECK(error.empty() == more.starts_with("\r\n"));
+      if (error.empty()) CHECK(lines.line() == most);
+    }
+    std::fclose(file);
+  }
+}
+
+TEST_CASE("a stream that does not wait is waited for") {
+  int ends[2];
+  REQUIRE(::pipe2(ends, O_NONBLOCK) == 0);
+  Lines lines = Lines::of_stream(ends[0], "here");
+  std::thread other([&] {
+    for (const char* part : {"on", "e\ntwo"}) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(30));
+      CHECK(::write(ends[1], part, std::strlen(part)) > 0);
+    }
+    ::close(ends[1]);
+  });
+  CHECK(lines.next());
+  CHECK(lines.line() == "one");
+  CHECK(lines.next());
+  CHECK(lines.line() == "two");
+  CHECK_FALSE(lines.next());
+  other.join();
+  ::close(ends[0]);
+}
+
+TEST_CASE("the last line of a file of CRLF may end with the CR alone") {
+  const auto rows = tsv("label\ttext\r\na\tb\r\nb\tyo\r");
+  REQUIRE(rows.size() == 2);
+  CHECK(rows[1].text == "yo");
+  CHECK(tsv("label\ttext\na\tb\nb\tyo\r")[1].text == "yo\r");  // no end there
+  CHECK(csv("label,text\r\na,\"b\"\r")[0].text == "b");
+  Lines lines("a\r\nb\r", "here");
+  CHECK(lines.next());
+  CHECK(lines.next());
+  CHECK(lines.line() == "b");
+  CHECK(lines.end() == "\r");
+  CHECK_FALSE(lines.next());
 }
 
 TEST_CASE("a text for a message is one line of what can be seen") {
