@@ -78,10 +78,11 @@ TEST_CASE("a chart leaves a gap where a number is missing, and keeps a spike whe
   for (int i = 0; i < 5000; ++i) line.push_back({double(i), 1.0});
   line[1234].y = 9;
   for (int i = 3000; i < 3100; ++i) line[std::size_t(i)].y = kNaN;
+  line[4321].y = kNaN;  // one of the twenty of its bucket
   const std::string svg = chart::lines({"c", "a", "b"}, {}, {}, {{.name = "s", .line = line}});
   const auto at = svg.find("<path class=\"line\"");
   const std::string path = svg.substr(at, svg.find("/>", at) - at);
-  CHECK(std::ranges::count(path, 'M') == 2);
+  CHECK(std::ranges::count(path, 'M') == 3);
   CHECK(path.size() < 12'000);
   // The axis ends at the spike or above: its height is the least of all.
   double highest = 1e9;
@@ -102,6 +103,15 @@ TEST_CASE("numbers beyond all sense have a place in a chart, and steps in any or
           chart::lines({"c", "a", "b"}, steps, {}, {{.name = "s", .line = line}});
       for (const char* no_place : {"nan", "inf"}) CHECK_FALSE(contains(svg, no_place));
     }
+  }
+  // On a log scale what is next to nothing stands where 0 does, and has no part in the ticks.
+  for (const std::vector<double>& values : {std::vector{5e-324, 0.5, 2.0}, {1e-320}}) {
+    std::vector<chart::Point> line;
+    for (const double value : values) line.push_back({double(line.size()), value});
+    const std::string svg = chart::lines({"c", "a", "b"}, steps, {"nats", chart::Scale::log},
+                                         {{.name = "s", .line = line}});
+    for (const char* no_place : {"nan", "inf", "⁻³"}) CHECK_FALSE(contains(svg, no_place));
+    CHECK(svg.size() < 10'000);
   }
   const std::string svg = chart::heat_map({"h", "a", "b"}, {"step"}, "ratio", {10, 20, 30, 0},
                                           {{"g", "w", {1, 1, 1, 1}}}, 1e-4, 1);

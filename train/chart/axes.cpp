@@ -43,7 +43,7 @@ std::string power_of_ten(int exponent) {
 
 Mapping::Mapping(const Axis& axis, const Range& range, double from, double to)
     : from_(from), to_(to) {
-  log_ = axis.scale == Scale::log && range.high > 0;
+  log_ = axis.scale == Scale::log && range.positive <= range.high;
   if (log_)
     set_log(range);
   else
@@ -51,7 +51,7 @@ Mapping::Mapping(const Axis& axis, const Range& range, double from, double to)
 }
 
 double Mapping::operator()(double value) const {
-  if (log_ && value <= 0) return from_;
+  if (log_ && value < Range::kLeast) return from_;
   const double share = (log_ ? std::log10(value) - low_ : value - low_) / (high_ - low_);
   return origin_ + std::clamp(share, -kFar, kFar) * (to_ - origin_);
 }

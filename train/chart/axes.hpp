@@ -16,14 +16,15 @@ struct Tick {
 
 struct Range {
   static constexpr double kMost = 1e300;
+  static constexpr double kLeast = 1e-300;  // what is nearer to 0 is 0 on a log scale
   double low = std::numeric_limits<double>::infinity(), high = -low;
   double positive = low;  // the lowest above 0
   bool zero = false;      // 0 occurs: it needs a place on a log scale
 
   void include(double value) {
     if (!(std::abs(value) < kMost)) return;  // nor NaN: differences must be finite
-    zero = zero || value == 0;
-    if (value > 0) positive = std::min(positive, value);
+    zero = zero || std::abs(value) < kLeast;
+    if (value >= kLeast) positive = std::min(positive, value);
     low = std::min(low, value);
     high = std::max(high, value);
   }

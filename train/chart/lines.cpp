@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "train/chart/axes.hpp"
 
@@ -10,8 +11,8 @@ namespace {
 
 constexpr std::size_t kMostRows = 5;  // of names above a plot
 
-/// The lowest and the highest point of each of `buckets` equal parts, in order: a curve drawn
-/// through them covers the same pixels.
+/// The lowest and the highest point of each of `buckets` equal parts, and one where nothing can be
+/// drawn, in order: a curve drawn through them covers the same pixels.
 std::vector<Point> thinned(const std::vector<Point>& points, std::size_t buckets) {
   if (points.size() <= 2 * buckets) return points;
   std::vector<Point> out{points.front()};
@@ -19,18 +20,18 @@ std::vector<Point> thinned(const std::vector<Point>& points, std::size_t buckets
     const auto first = points.begin() + static_cast<std::ptrdiff_t>(points.size() * b / buckets);
     const auto last =
         points.begin() + static_cast<std::ptrdiff_t>(points.size() * (b + 1) / buckets);
-    auto low = last, high = last;
+    auto low = last, high = last, gap = last;
     for (auto p = first; p != last; ++p) {
-      if (!std::isfinite(p->y)) continue;
+      if (!std::isfinite(p->y)) {
+        gap = p;
+        continue;
+      }
       if (low == last || p->y < low->y) low = p;
       if (high == last || p->y > high->y) high = p;
     }
-    if (low == last) {
-      out.push_back(*first);  // nothing finite: a gap
-      continue;
-    }
-    out.push_back(*std::min(low, high));
-    if (high != low) out.push_back(*std::max(low, high));
+    std::set kept = {low, high, gap};
+    kept.erase(last);
+    for (const auto p : kept) out.push_back(*p);
   }
   out.push_back(points.back());
   return out;
