@@ -112,6 +112,9 @@ TEST_CASE("runs of one optimizer are called by their folders, and one table tell
   const Json two = collect_runs({plain, run("lion", {{"clip_norm", 0}}, "lion:lr=0.001")});
   CHECK(contains(report_html(two), "<h1>adamw and lion on sample</h1>"));
   CHECK(contains(report_html(two), "--clip</th><td>1</td><td>0</td>"));
+  const fs::path damaged =
+      run("damaged", {{"epochs", 2}, {"by_steps", Json::object()}}, "adamw:lr=0.001");
+  CHECK(contains(comparison_table(collect_runs({plain, damaged})), "\n--epochs         4        2"));
 }
 
 TEST_CASE("a report of several folders can be taken into another one") {
