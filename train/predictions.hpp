@@ -1,4 +1,5 @@
-/// What a classifier says of texts, as a table that can be read as data again (CSV, RFC 4180):
+/// What a classifier says of texts, as a table (CSV, RFC 4180) that can be read as data again, but for rows that with their
+/// quotes are longer than kMaxLineBytes:
 ///
 ///     label,predicted,probability,text        label is the actual class, probability that of `predicted`
 ///     spam,ham,0.73,"well, …"                 pairs have a column more, pair

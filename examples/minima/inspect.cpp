@@ -313,7 +313,7 @@ struct InspectVerb {
           percent(d.max_relative),
           number(d.rms),
           percent(d.relative_rms),
-          fmt::format("{:.6f}", d.cosine),
+          std::isnan(d.cosine) ? "-" : fmt::format("{:.6f}", d.cosine),
           fmt::format("{}", d.lost),
           fmt::format("{}", d.non_finite)};
       if (!rounding.empty()) row.push_back(percent(rounding[i]));

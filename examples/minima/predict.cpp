@@ -126,9 +126,10 @@ struct PredictVerb {
         continue;
       }
       const std::vector<double> p = probabilities(row, labels);
-      Json document = {{"label", name}, {"probabilities", Json::object()}};
+      Json::object_t by_name;  // behind one another: Json's [] would search all names for each
       for (std::size_t label = 0; label < p.size(); ++label)
-        document["probabilities"][classifier.label_names[label]] = p[label];
+        by_name.emplace_back(classifier.label_names[label], p[label]);
+      Json document = {{"label", name}, {"probabilities", std::move(by_name)}};
       if (!data.empty()) document["line"] = line;
       fmt::print("{}\n", document.dump());
     }
