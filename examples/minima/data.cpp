@@ -206,9 +206,12 @@ struct DataVerb {
         "texts with more than one label: {} ({} rows), ignoring case and punctuation {} ({} "
         "rows)\n",
         exact.texts, exact.rows, near.texts, near.rows);
-    if (statistics.exact().one_in() > 1)
-      print_text("(repeated texts are estimated from one text in {})\n",
-                 statistics.exact().one_in());
+    const i64 of = statistics.exact().one_in(), near_of = statistics.normalized().one_in();
+    if (std::max(of, near_of) > 1)
+      print_text("(repeated texts are estimated from one text in {}{})\n", of,
+                 near_of == of
+                     ? ""
+                     : fmt::format(", ignoring case and punctuation from one in {}", near_of));
   }
 };
 

@@ -49,6 +49,18 @@ TEST_CASE("data tells the classes, lengths and repeated texts of files and folde
   check_refused(shell, "data a.csv --text-column body", {"a.csv:1", "body", "--text-column"}, "");
 }
 
+TEST_CASE("data says from how many texts each count of repeated ones is estimated") {
+  const Shell shell;
+  std::string rows = "label\ttext\n";
+  for (int i = 0; i < 400'000; ++i) rows += fmt::format("a\ttext {0}\nb\tText {0}\n", i);
+  shell.write("many.tsv", rows);
+  const Answer answer = shell.minima("data many.tsv");
+  CAPTURE(answer.err);
+  REQUIRE(answer.code == 0);
+  CHECK(answer.out.find("(repeated texts are estimated from one text in 2, ignoring case and "
+                        "punctuation from one in 1)") != std::string::npos);
+}
+
 TEST_CASE("data and train tell of labels that look alike") {
   const Shell shell;
   std::string rows;
