@@ -134,14 +134,14 @@ std::map<Part, Source> draw_parts(Source all, const Classes& classes,
     const std::size_t share = std::max<std::size_t>(1, (n + 5) / 10);
     std::ranges::sort(weights);
     const std::size_t most = std::max(share, weights[wanted.size() - 1]);
-    const auto heavy =
-        std::ranges::stable_partition(texts, [&](const Text& text) { return text.size() <= most; });
+    const auto heavy = std::stable_partition(texts.begin(), texts.end(),
+                                             [&](const Text& text) { return text.size() <= most; });
     // A text is kept for each part that comes, and for training where no heavy one stays there.
-    auto kept = std::ssize(wanted) + heavy.empty();
+    auto kept = std::ssize(wanted) + (heavy == texts.end() ? 1 : 0);
     auto next = texts.begin();
     for (const Part where : wanted) {
       --kept;
-      for (std::size_t rows = 0; rows < share && heavy.begin() - next > kept; ++next) {
+      for (std::size_t rows = 0; rows < share && heavy - next > kept; ++next) {
         put(*next, where);
         rows += next->size();
       }
