@@ -1,7 +1,9 @@
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cstring>
 #include <thread>
 
@@ -342,13 +344,17 @@ TEST_CASE("a stream that does not wait is waited for") {
   int ends[2];
   REQUIRE(::pipe2(ends, O_NONBLOCK) == 0);
   Lines lines = Lines::of_stream(ends[0], "here");
-  std::thread other([&] {
+  std::atomic<bool> reads = false;
+  std::jthread other([&] {
+    while (!reads) std::this_thread::yield();
     for (const char* part : {"on", "e\ntwo"}) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(30));
       CHECK(::write(ends[1], part, std::strlen(part)) > 0);
+      for (int unread = 1; unread > 0; std::this_thread::yield())  // then it reads again, in vain
+        REQUIRE(::ioctl(ends[0], FIONREAD, &unread) == 0);
     }
     ::close(ends[1]);
   });
+  reads = true;
   CHECK(lines.next());
   CHECK(lines.line() == "one");
   CHECK(lines.next());
