@@ -136,6 +136,7 @@ TEST_CASE("pretrain tells of held-out texts that it trains on") {
   const Answer answer = shell.minima("pretrain --data set --out run" + std::string(kTiny));
   CAPTURE(answer.err);
   CHECK(answer.code == 0);
-  CHECK(answer.err.find("warning: 1 of 2 dev texts are training texts too, but for case and punctuation") !=
+  CHECK(answer.err.find(
+            "warning: 1 of 2 dev texts are training texts too, but for case and punctuation") !=
         std::string::npos);
 }

@@ -200,9 +200,9 @@ TEST_CASE("a run's configuration is in its checkpoints, and its run.json is made
     write_file(folder.path / "run.json", broken);
     for (const auto& checkpoint : fs::directory_iterator(folder.path / "checkpoints"))
       write_file(checkpoint.path() / "state.json", "{}");
-    CHECK_THROWS_WITH_AS(
-        read_run(folder.path, nullptr),
-        doctest::Contains("step-4 is damaged: state.json is not what was written"), Error);
+    CHECK_THROWS_WITH_AS(read_run(folder.path, nullptr),
+                         doctest::Contains("step-4 is damaged: state.json is not what was written"),
+                         Error);
     fs::remove_all(folder.path / "checkpoints");
     write_file(folder.path / "run.json", broken);
     CHECK_THROWS_WITH_AS(read_run(folder.path, nullptr), doctest::Contains("run.json"), Error);
