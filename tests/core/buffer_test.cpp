@@ -27,9 +27,13 @@ TEST_CASE("live and peak bytes are the bytes asked for") {
 TEST_CASE("more than there is cannot be had, though the system would promise it") {
   CHECK(available_memory() > 0);
   REQUIRE(system_memory() >= available_memory());
-  const auto most = allocate(system_memory() / 10 * 6);  // nobody touches it
-  CHECK(test::contains(test::error_of([] { allocate(system_memory() / 10 * 6); }),
-                       "bytes cannot be had on cpu"));
+  const i64 bytes = system_memory() / 10 * 6;
+  std::shared_ptr<std::byte> most;  // nobody touches it
+  if (const std::string error = test::error_of([&] { most = allocate(bytes); }); !error.empty()) {
+    MESSAGE("skipped: this system promises no more than it has: ", error);
+    return;
+  }
+  CHECK(test::contains(test::error_of([&] { allocate(bytes); }), "bytes cannot be had on cpu"));
 }
 
 TEST_CASE("blocks are aligned, large ones to huge pages") {
