@@ -9,21 +9,6 @@
 namespace minima {
 namespace {
 
-/// Without the blanks around it.
-std::string_view trimmed(std::string_view text) {
-  std::size_t first = std::string_view::npos, last = 0, at = 0;  // of what is no blank
-  while (at < text.size()) {
-    const auto [point, bytes, valid] = decode_utf8(text.substr(at));
-    const std::size_t end = at + static_cast<std::size_t>(bytes);
-    if (!(unicode::properties()[point] & unicode::space)) {
-      first = std::min(first, at);
-      last = end;
-    }
-    at = end;
-  }
-  return last == 0 ? "" : text.substr(first, last - first);
-}
-
 bool is_number(const std::string& label) { return whole_number(label).has_value(); }
 
 }  // namespace
@@ -33,7 +18,7 @@ namespace fs = std::filesystem;
 std::string alike_labels(const std::vector<std::string>& labels) {
   std::map<std::string, std::vector<std::string>> alike;
   for (const std::string& label : labels)
-    alike[std::string(trimmed(unicode::folded(label)))].push_back(
+    alike[std::string(unicode::trimmed(unicode::folded(label)))].push_back(
         fmt::format("'{}'", shown(label)));
   std::vector<std::string> groups;
   for (const auto& [text, forms] : alike)

@@ -8,6 +8,8 @@
 #include <memory>
 #include <vector>
 
+#include "core/utf8.hpp"
+
 namespace minima::unicode {
 namespace {
 
@@ -74,6 +76,20 @@ std::string folded(std::string_view text) {
   const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(mapped, &std::free);
   if (size < 0) return std::string(text);
   return {reinterpret_cast<const char*>(mapped), static_cast<std::size_t>(size)};
+}
+
+std::string_view trimmed(std::string_view text) {
+  std::size_t first = std::string_view::npos, last = 0, at = 0;  // of what is no blank
+  while (at < text.size()) {
+    const auto [point, bytes, valid] = decode_utf8(text.substr(at));
+    const std::size_t end = at + static_cast<std::size_t>(bytes);
+    if (!(properties()[point] & space)) {
+      first = std::min(first, at);
+      last = end;
+    }
+    at = end;
+  }
+  return last == 0 ? "" : text.substr(first, last - first);
 }
 
 }  // namespace minima::unicode

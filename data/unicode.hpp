@@ -40,5 +40,7 @@ int combining_class(char32_t point);
 /// Not for the tokenizer: the text without differences of letter case, of Unicode's normal form and of characters that are
 /// not seen (a zero-width space), as the version of utf8proc knows them. Itself where it is not UTF-8.
 std::string folded(std::string_view text);
+/// The text without the blanks around it.
+std::string_view trimmed(std::string_view text);
 
 }  // namespace minima::unicode

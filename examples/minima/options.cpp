@@ -12,6 +12,7 @@
 #include "core/split.hpp"
 #include "core/utf8.hpp"
 #include "data/classes.hpp"
+#include "data/unicode.hpp"
 #include "data/whole_number.hpp"
 #include "examples/minima/configuration.hpp"
 #include "examples/minima/terminal.hpp"
@@ -405,19 +406,12 @@ std::string with_option(const std::string& optimizer, const std::string& name,
   return fmt::format("{}:{}={}", optimizer, name, value);
 }
 
-/// Without those at its ends.
-static std::string without_blanks(const std::string& text) {
-  const std::size_t first = text.find_first_not_of(' ');
-  return first == text.npos ? "" : text.substr(first, text.find_last_not_of(' ') + 1 - first);
-}
-
 std::vector<std::string> split_specs(const std::string& option,
                                      const std::vector<std::string>& words) {
   std::vector<std::string> specs;
   for (const std::string& word : words)
-    for (std::size_t at = 0, comma; at <= word.size(); at = comma + 1) {
-      comma = std::min(word.find(',', at), word.size());
-      const std::string entry = without_blanks(word.substr(at, comma - at));
+    for (const std::string& part : split(word, ',')) {
+      const std::string entry(unicode::trimmed(part));
       check(!entry.empty(), "{} '{}' has an empty entry; leave out what is not needed", option,
             word);
       specs.push_back(entry);
