@@ -34,22 +34,9 @@ void add_into(Tensor& a, const Tensor& b) {
   });
 }
 
-i64 row_width(const Tensor& values) {
-  i64 width = 1;
-  for (int axis = 1; axis < values.rank(); ++axis) width *= values.size(axis);
-  return width;
-}
-
-Shape with_rows(const Shape& shape, i64 rows) {
-  std::vector<i64> sizes(shape.begin(), shape.end());
-  sizes[0] = rows;
-  return Shape(sizes);
-}
-
 /// Whether a row of `values` [n, …] is a row of a tensor of `shape`.
 bool rows_fit(const Tensor& values, const Shape& shape) {
-  return shape.rank() == values.rank() &&
-         std::equal(shape.begin() + 1, shape.end(), values.shape().begin() + 1);
+  return shape.rank() >= 1 && shape.inner() == values.shape().inner();
 }
 
 void check_ids(Cpu, const Gradient& rows, const Shape& shape) {
@@ -72,7 +59,7 @@ void add_rows(Tensor& dense, const Gradient& rows) {
     check_ids(device, rows, dense.shape());
     visit_real("gradient", dense.dtype(), [&](auto zero) {
       using T = decltype(zero);
-      const i64 width = row_width(values);
+      const i64 width = values.shape().inner().size();
       each_row(
           device, ids.size(), width,
           ops::AddRow<T>{dense.size(0), width, ids.data<i64>(), values.data<T>(), dense.data<T>()});
@@ -88,9 +75,9 @@ Gradient merge(const Gradient& a, const Gradient& b) {
         b.values().shape(), shape);
   const Tensor ids = Tensor::stacked({a.ids(), b.ids()});
   const Gradient both = ops::embedding_backward(
-      Tensor::stacked({a.values(), b.values()}).reshape({ids.size(), row_width(a.values())}), ids,
+      Tensor::stacked({a.values(), b.values()}).reshape({ids.size(), shape.inner().size()}), ids,
       {}, std::min(a.table_rows(), b.table_rows()));
-  return Gradient::rows(both.ids(), both.values().reshape(with_rows(shape, both.ids().size())),
+  return Gradient::rows(both.ids(), both.values().reshape(shape.with(0, both.ids().size())),
                         both.table_rows());
 }
 

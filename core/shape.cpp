@@ -25,6 +25,12 @@ i64 Shape::rows() const {
   return rows;
 }
 
+Shape Shape::with(int axis, i64 size) const {
+  std::array<i64, kMaxRank> sizes = sizes_;
+  sizes[static_cast<std::size_t>(this->axis(axis))] = size;
+  return Shape(std::span(sizes).first(static_cast<std::size_t>(rank_)));
+}
+
 std::string to_string(const Shape& shape) {
   std::string text = "[";
   for (i64 n : shape.sizes()) text += (text.size() > 1 ? ", " : "") + std::to_string(n);

@@ -43,6 +43,10 @@ class Shape {
   /// All but the last dimension multiplied: how many rows the tensor has, seen as a matrix of
   /// [rows, last].
   i64 rows() const;
+  /// The shape of x[i]: all but the first dimension. Throws Error for a scalar's.
+  Shape inner() const { return Shape(sizes().subspan(static_cast<std::size_t>(axis(0)) + 1)); }
+  /// The same with another size of one dimension.
+  Shape with(int axis, i64 size) const;
 
   friend bool operator==(const Shape& a, const Shape& b) { return std::ranges::equal(a, b); }
 

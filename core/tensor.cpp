@@ -67,17 +67,13 @@ Tensor Tensor::reshape(std::initializer_list<i64> sizes) const {
   return reshape(Shape(resolved));
 }
 
-i64 Tensor::row_bytes() const {
-  return Shape(shape_.sizes().subspan(1)).size() * element_size(dtype_);
-}
+i64 Tensor::row_bytes() const { return shape_.inner().size() * element_size(dtype_); }
 
 Tensor Tensor::rows(i64 begin, i64 end) const {
   check(rank() >= 1 && 0 <= begin && begin <= end && end <= size(0), "rows: {} to {} of {}", begin,
         end, shape_);
   Tensor view = *this;
-  std::vector<i64> sizes(shape_.begin(), shape_.end());
-  sizes[0] = end - begin;
-  view.shape_ = Shape(sizes);
+  view.shape_ = shape_.with(0, end - begin);
   view.data_ += begin * row_bytes();
   return view;
 }
@@ -88,8 +84,8 @@ Tensor Tensor::stacked(const std::vector<Tensor>& parts) {
   i64 rows = 0;
   bool adjacent = true;
   for (const Tensor& part : parts) {
-    check(part.rank() >= 1 && part.rank() == first.rank() && part.dtype() == first.dtype() &&
-              std::equal(part.shape_.begin() + 1, part.shape_.end(), first.shape_.begin() + 1),
+    check(part.rank() >= 1 && part.dtype() == first.dtype() &&
+              part.shape_.inner() == first.shape_.inner(),
           "stacked: {} cannot stand below {}; only the first sizes may differ", part.shape_,
           first.shape_);
     ops::check_together("stacked", first, part);
@@ -97,14 +93,13 @@ Tensor Tensor::stacked(const std::vector<Tensor>& parts) {
                part.data_ == first.data_ + rows * first.row_bytes();
     rows += part.size(0);
   }
-  std::vector<i64> sizes(first.shape_.begin(), first.shape_.end());
-  sizes[0] = rows;
+  const Shape shape = first.shape_.with(0, rows);
   if (adjacent) {
     Tensor view = first;
-    view.shape_ = Shape(sizes);
+    view.shape_ = shape;
     return view;
   }
-  Tensor result = empty(Shape(sizes), first.dtype_, first.device_);
+  Tensor result = empty(shape, first.dtype_, first.device_);
   i64 at = 0;
   for (const Tensor& part : parts) {
     result.rows(at, at + part.size(0)).copy_from(part);

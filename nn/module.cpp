@@ -37,9 +37,8 @@ namespace {
 
 /// Whether its rows lie behind the other's in one memory.
 bool follows(const Tensor& x, const Tensor& other) {
-  return x.shares_storage(other) && x.rank() > 0 && x.rank() == other.rank() &&
-         x.dtype() == other.dtype() &&
-         std::equal(x.shape().begin() + 1, x.shape().end(), other.shape().begin() + 1) &&
+  return x.shares_storage(other) && x.rank() > 0 && other.rank() > 0 &&
+         x.dtype() == other.dtype() && x.shape().inner() == other.shape().inner() &&
          x.raw() == other.raw() + other.bytes();
 }
 

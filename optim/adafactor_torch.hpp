@@ -39,12 +39,10 @@ struct AdafactorTorch {
   };
 
   static std::vector<Slot> slots(const Options&, const ParameterShape& parameter) {
-    if (parameter.shape.rank() < 2) return {{"variance", "v", Sign::nonnegative, parameter.shape}};
-    std::vector<i64> rows(parameter.shape.begin(), parameter.shape.end()), columns = rows;
-    rows.back() = 1;
-    columns[columns.size() - 2] = 1;
-    return {{"row_var", "R", Sign::nonnegative, Shape(std::span<const i64>(rows))},
-            {"col_var", "C", Sign::nonnegative, Shape(std::span<const i64>(columns))}};
+    const Shape& shape = parameter.shape;
+    if (shape.rank() < 2) return {{"variance", "v", Sign::nonnegative, shape}};
+    return {{"row_var", "R", Sign::nonnegative, shape.with(-1, 1)},
+            {"col_var", "C", Sign::nonnegative, shape.with(-2, 1)}};
   }
 
   MINIMA_HD static double w(const Options& o, const StepView& x) {

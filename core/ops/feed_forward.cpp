@@ -95,9 +95,7 @@ FeedForwardResult feed_forward(const Tensor& x, const FeedForwardWeights& weight
               [&](auto device) { hidden = hidden_layer<decltype(zero)>(device, x, weights); });
   });
   auto& [h, g] = hidden;
-  std::vector<i64> sizes(x.shape().begin(), x.shape().end());
-  sizes.back() = w2.size(0);
-  return {linear(g, w2, b2, Sums::rounded).reshape(Shape(sizes)),
+  return {linear(g, w2, b2, Sums::rounded).reshape(x.shape().with(-1, w2.size(0))),
           h.reshape(hidden_shape(x, weights))};
 }
 

@@ -92,12 +92,6 @@ Tensor gathered(const Tensor& x, const Places& places) {
   return result;
 }
 
-Shape with_size(const Shape& shape, int axis, i64 size) {
-  std::vector<i64> sizes(shape.begin(), shape.end());
-  sizes[static_cast<std::size_t>(axis)] = size;
-  return Shape(sizes);
-}
-
 int checked_axis(const char* op, const Shape& shape, int dim) {
   check(dim >= -shape.rank() && dim < shape.rank(), "{}: {} has no dimension {}", op, shape, dim);
   return shape.axis(dim);
@@ -127,7 +121,7 @@ Places slice_places(const Shape& x, const Slice& slice) {
   // A longer step takes the first element alone as well, and does not overflow.
   const i64 length = slice.end - slice.begin,
             stride = std::min(slice.step, std::max<i64>(length, 1));
-  Places places{with_size(x, axis, (length + stride - 1) / stride), contiguous_steps(x), 0};
+  Places places{x.with(axis, (length + stride - 1) / stride), contiguous_steps(x), 0};
   i64& step = places.steps[static_cast<std::size_t>(axis)];
   places.offset = slice.begin * step;
   step *= stride;
@@ -207,12 +201,12 @@ Tensor cat(const std::vector<Tensor>& parts, int dim) {
   i64 total = 0;
   for (const Tensor& part : parts) {
     check(part.dtype() == parts[0].dtype() && part.rank() == first.rank() &&
-              with_size(part.shape(), axis, 0) == with_size(first, axis, 0),
+              part.shape().with(axis, 0) == first.with(axis, 0),
           "cat: {} {} beside {} {} along dimension {}; types and all other sizes must be equal",
           part.shape(), dtype_name(part.dtype()), first, dtype_name(parts[0].dtype()), dim);
     total += part.size(axis);
   }
-  Tensor result = Tensor::empty(with_size(first, axis, total), parts[0].dtype(), parts[0].device());
+  Tensor result = Tensor::empty(first.with(axis, total), parts[0].dtype(), parts[0].device());
   i64 begin = 0;
   for (const Tensor& part : parts) {
     const Slice slice{axis, begin, begin + part.size(axis)};
@@ -291,7 +285,7 @@ void add_rows(Gpu gpu, const Around& size, i64 m, const T* dy, const i64* ids, T
 /// ids, the shape that they select from x, and their range are right for gather and scatter_add.
 void check_places(const char* op, const Tensor& x, int dim, const Tensor& ids) {
   const int axis = checked_axis(op, x.shape(), dim);
-  check(ids.rank() == x.rank() && with_size(ids.shape(), axis, 0) == with_size(x.shape(), axis, 0),
+  check(ids.rank() == x.rank() && ids.shape().with(axis, 0) == x.shape().with(axis, 0),
         "{}: ids are {}, x is {}; but for dimension {} they must have one shape", op, ids.shape(),
         x.shape(), dim);
   check_ids(op, x, ids, x.size(axis));
@@ -308,7 +302,7 @@ Tensor index_select(const Tensor& x, int dim, const Tensor& ids) {
 
 Tensor index_select_unchecked(const Tensor& x, int dim, const Tensor& ids) {
   const Around size(x.shape(), dim);
-  Tensor y = Tensor::empty(with_size(x.shape(), dim, ids.size()), x.dtype(), x.device());
+  Tensor y = Tensor::empty(x.shape().with(dim, ids.size()), x.dtype(), x.device());
   on_device(x.device(), [&](auto device) {
     copy_rows(device, size.outer, size.n, ids.size(), size.inner * element_size(x.dtype()), x.raw(),
               ids.data<i64>(), y.raw());

@@ -275,11 +275,9 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias, Sums sums) {
   check(!bias.defined() || bias.shape() == Shape{w.size(0)},
         "linear: bias is {}, w is {}; the bias must be [{}]", bias.shape(), w.shape(), w.size(0));
   const i64 rows = x.shape().rows(), in = w.size(1), out = w.size(0);
-  std::vector<i64> sizes(x.shape().begin(), x.shape().end());
-  sizes.back() = out;
   require_same_type("linear", x, w);
   if (is_widened(x)) return given(linear(wide(x), wide(w), bias), x, sums);
-  Tensor y = result_of(x, Shape(sizes), sums);
+  Tensor y = result_of(x, x.shape().with(-1, out), sums);
   visit_product("linear", x, sums, [&](auto device, auto zero, auto result) {
     using T = decltype(zero);
     using R = decltype(result);
@@ -298,12 +296,11 @@ Tensor linear_input_gradient(const Tensor& dy, const Tensor& w, Sums sums, Tenso
   if (is_widened(dy))
     return given(linear_input_gradient(wide(dy), wide(w), Sums::kept, std::move(so_far)), dy, sums);
   const i64 rows = dy.shape().rows(), in = w.size(1), out = w.size(0);
-  std::vector<i64> sizes(dy.shape().begin(), dy.shape().end());
-  sizes.back() = in;
+  const Shape shape = dy.shape().with(-1, in);
   const bool adds = so_far.defined();
-  check(!adds || (so_far.shape() == Shape(sizes) && sums == Sums::kept),
-        "linear: {} cannot be added to {}", Shape(sizes), so_far.shape());
-  Tensor dx = adds ? std::move(so_far) : result_of(dy, Shape(sizes), sums);
+  check(!adds || (so_far.shape() == shape && sums == Sums::kept),
+        "linear: {} cannot be added to {}", shape, so_far.shape());
+  Tensor dx = adds ? std::move(so_far) : result_of(dy, shape, sums);
   visit_product("linear", dy, sums, [&](auto device, auto zero, auto result) {
     using T = decltype(zero);
     using R = decltype(result);

@@ -15,6 +15,9 @@ TEST_CASE("a shape counts its elements; negative indices count from the end") {
   CHECK(Shape{}.size() == 1);
   CHECK(Shape{}.rows() == 1);
   CHECK(Shape{4, 0}.size() == 0);
+  CHECK(shape.inner() == Shape{3, 5});
+  CHECK(Shape{7}.inner() == Shape{});
+  CHECK(shape.with(-2, 9) == Shape{2, 9, 5});
   CHECK(to_string(shape) == "[2, 3, 5]");
   CHECK(to_string(Shape{}) == "[]");
 }
@@ -31,6 +34,7 @@ TEST_CASE("a shape that cannot be is refused") {
           }).find("overflows") != std::string::npos);
   CHECK(error_of([] { (void)Shape{2, 3}[2]; }) == "shape: 2 dimensions have no index 2");
   CHECK(error_of([] { (void)Shape{2, 3}[-3]; }) == "shape: 2 dimensions have no index -3");
+  CHECK(error_of([] { (void)Shape{}.inner(); }) == "shape: 0 dimensions have no index 0");
 }
 
 TEST_CASE("copies and views share their elements, clones do not") {
