@@ -113,12 +113,11 @@ Batch BatchLayout::in(const Tensor& numbers) const {
 }
 
 Batch filled_up(const Batch& batch, i64 multiple) {
-  const auto rounded_up = [](i64 n, i64 to) { return (n + to - 1) / to * to; };
   const i64 before = batch.texts(), tokens = batch.tokens.size();
-  const i64 more = rounded_up(before, 16) + 1 - before;
+  const i64 more = round_up(before, 16) + 1 - before;
   const i64 chosen = batch.chosen.defined() ? batch.chosen.size() : 0,
-            more_chosen = rounded_up(chosen, multiple) - chosen;
-  const i64 all = rounded_up(tokens + std::max(more, more_chosen), multiple);
+            more_chosen = round_up(chosen, multiple) - chosen;
+  const i64 all = round_up(tokens + std::max(more, more_chosen), multiple);
   const auto longer = [](const Tensor& x, i64 size, i64 value) {
     Tensor result = Tensor::full({size}, static_cast<double>(value), DType::i64);
     result.rows(0, x.size()).copy_from(x);

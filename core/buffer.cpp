@@ -33,9 +33,9 @@ constexpr i64 kHugePage = i64{2} << 20;
 /// The size really taken for a request: a multiple of 64 with at most four significant bits, so
 /// that requests that differ a little share blocks.
 i64 block_size(i64 bytes) {
-  if (bytes <= 512) return (bytes + 63) / 64 * 64 + (bytes == 0 ? 64 : 0);
+  if (bytes <= 512) return round_up(std::max<i64>(bytes, 1), 64);
   const i64 step = std::bit_floor(static_cast<u64>(bytes)) / 8;
-  return (bytes + step - 1) / step * step;
+  return round_up(bytes, step);
 }
 
 using Cache = std::map<i64, std::vector<std::byte*>>;  ///< free blocks by size
@@ -156,7 +156,7 @@ class SystemMemory final : public Allocator {
   i64 size_of(i64 bytes) const override { return MINIMA_CACHE_BLOCKS ? block_size(bytes) : bytes; }
   std::byte* obtain(i64 size) override {
     const bool huge = size >= kHugePage;
-    if (huge && MINIMA_CACHE_BLOCKS) size = (size + kHugePage - 1) / kHugePage * kHugePage;
+    if (huge && MINIMA_CACHE_BLOCKS) size = round_up(size, kHugePage);
     void* block = nullptr;
     const int failed = posix_memalign(&block, static_cast<std::size_t>(huge ? kHugePage : 64),
                                       static_cast<std::size_t>(size));

@@ -1,4 +1,4 @@
-/// The integer names used everywhere, and the two function attributes that a kernel may carry.
+/// The integer names used everywhere, their division upwards, and the function attribute that a kernel carries.
 #pragma once
 
 #include <cstddef>
@@ -12,6 +12,10 @@ using u8 = std::uint8_t;
 using u16 = std::uint16_t;
 using u32 = std::uint32_t;
 using u64 = std::uint64_t;
+
+/// ⌈x / by⌉, and the least multiple of `unit` from x on, for x ≥ 0.
+constexpr i64 ceil_div(i64 x, i64 by) { return (x + by - 1) / by; }
+constexpr i64 round_up(i64 x, i64 unit) { return ceil_div(x, unit) * unit; }
 
 }  // namespace minima
 

@@ -49,7 +49,7 @@ TokenizedSplit tokenize(const Tokenizer& tokenizer, const std::vector<Example>& 
         max_length);
   constexpr i64 kChunk = 256;  // texts
   const i64 n = std::ssize(examples);
-  std::vector<TokenizedSplit> chunks(static_cast<std::size_t>((n + kChunk - 1) / kChunk));
+  std::vector<TokenizedSplit> chunks(static_cast<std::size_t>(ceil_div(n, kChunk)));
   parallel_chunks(n, kChunk, [&](i64 begin, i64 end) {
     TokenizedSplit& chunk = chunks[begin / kChunk];
     Encoding encoding;

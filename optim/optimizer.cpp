@@ -229,7 +229,7 @@ struct Optimizer::Impl {
     view.probe = options.probed == &parameter ? options.probe : nullptr;
     if (device == Device{} && view.slot_count > 0 && !view.skips_rows()) {
       const i64 unit = view.unit();
-      entry.zero_slots.resize(static_cast<std::size_t>((view.shape.size() + unit - 1) / unit));
+      entry.zero_slots.resize(static_cast<std::size_t>(ceil_div(view.shape.size(), unit)));
       view.zero_slots = entry.zero_slots.data();
     } else {
       entry.zero_slots.clear();  // of what is moved nothing is noted

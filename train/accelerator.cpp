@@ -16,8 +16,6 @@
 namespace minima {
 namespace {
 
-i64 quotient_up(i64 a, i64 b) { return (a + b - 1) / b; }
-
 constexpr std::array<std::string_view, 3> kNonFinite{"stop", "skip", "lower-scale"};
 constexpr std::array<std::string_view, 4> kPrecisions{"fp32", "tf32", "bf16", "fp16"};
 constexpr i64 kGoodSteps = 1000;  ///< after which a scale doubles
@@ -56,7 +54,7 @@ i64 total_steps(const Batches& batches, i64 epochs, i64 accumulate) {
   check(accumulate > 0, "accumulate is {} batches; there must be at least one", accumulate);
   i64 steps = 0;
   for (i64 epoch = 0; epoch < epochs; ++epoch)
-    steps += quotient_up(std::ssize(batches(epoch)), accumulate);
+    steps += ceil_div(std::ssize(batches(epoch)), accumulate);
   return steps;
 }
 

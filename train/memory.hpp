@@ -48,7 +48,7 @@ struct BatchShape {
   static BatchShape of_texts(i64 n, i64 length) { return {n, n * length, length}; }
   /// `tokens` in texts of `length`; the last may be shorter.
   static BatchShape of_tokens(i64 tokens, i64 length) {
-    return {(tokens + length - 1) / length, tokens, std::min(tokens, length)};
+    return {ceil_div(tokens, length), tokens, std::min(tokens, length)};
   }
 };
 

@@ -30,7 +30,7 @@ class Model {
   // ---- core/ops, autograd/functions.cpp, autograd/layers.cpp
 
   Tensor column_sums(i64 rows, i64 columns) {
-    const Tensor partial = tape.allocate(std::max<i64>((rows + 63) / 64, 1) * columns);
+    const Tensor partial = tape.allocate(std::max<i64>(ceil_div(rows, 64), 1) * columns);
     return tape.allocate(columns);
   }
 
@@ -79,7 +79,7 @@ class Model {
     const Tensor divisor = tape.allocate(1, "softmax statistics", 8);
     {  // the mean, and its accumulators in double
       const Tensor mean = tape.allocate(1, "loss");
-      tape.allocate(std::max<i64>(1, (rows + (1 << 14) - 1) >> 14), "", 8);
+      tape.allocate(std::max<i64>(1, ceil_div(rows, 1 << 14)), "", 8);
       loss = mean;
     }
     return tape.record(loss, 1, 1, {logits.node},
@@ -182,7 +182,7 @@ class Model {
     return tape.record(
         std::move(y), rows, d, {x.node, gamma, beta},
         [this, rows, d, x = x.value, mean, rstd](const Tensor&) {
-          const i64 chunks = (rows + 15) / 16;
+          const i64 chunks = ceil_div(rows, 16);
           Tensor dx = tape.allocate(rows * d);
           const Tensor dgamma = tape.allocate(chunks * d);
           const Tensor dbeta = tape.allocate(chunks * d);
@@ -243,7 +243,7 @@ class Model {
         std::move(y), n, d, {x.node, residual.node, gamma, beta},
         [this, n, d, rate, sum, mean, rstd, positions = rows.positions,
          examples = rows.examples](const Tensor&) {
-          const i64 chunks = (n + 15) / 16;
+          const i64 chunks = ceil_div(n, 16);
           const Tensor dresidual = tape.allocate(n * d);
           const Tensor dx = narrow() ? rounded(n * d) : rate > 0 ? tape.allocate(n * d) : dresidual;
           const Tensor dgamma = tape.allocate(chunks * d);

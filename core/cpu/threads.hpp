@@ -40,7 +40,7 @@ void parallel_for(i64 tasks, const F& f) {
 /// Calls f(begin, end) for consecutive chunks of [0, n); a chunk's borders are multiples of `chunk`.
 template <class F>
 void parallel_chunks(i64 n, i64 chunk, const F& f) {
-  parallel_for((n + chunk - 1) / chunk, [&](i64 i) { f(i * chunk, std::min(n, (i + 1) * chunk)); });
+  parallel_for(ceil_div(n, chunk), [&](i64 i) { f(i * chunk, std::min(n, (i + 1) * chunk)); });
 }
 
 /// Waits until `value` is no longer `old`: looks again and again for a moment (a sleeping thread takes tens of microseconds

@@ -22,12 +22,8 @@ constexpr i64 kAhead = 8;
 /// Multiply-adds that are worth a task.
 constexpr double kWorthATask = 5e5;
 
-i64 divided_up(i64 x, i64 by) { return (x + by - 1) / by; }
-i64 rounded_up(i64 x, i64 unit) { return divided_up(x, unit) * unit; }
 /// The length of n's fewest parts of about `most`, all but the last alike and of whole units.
-i64 even_part(i64 n, i64 most, i64 unit) {
-  return rounded_up(divided_up(n, divided_up(n, most)), unit);
-}
+i64 even_part(i64 n, i64 most, i64 unit) { return round_up(ceil_div(n, ceil_div(n, most)), unit); }
 
 struct Range {
   i64 begin, end;
@@ -35,7 +31,7 @@ struct Range {
 };
 /// Part i of [0, n), cut into `parts` of whole units.
 Range part_of(i64 n, i64 unit, i64 parts, i64 i) {
-  const i64 units = divided_up(n, unit);
+  const i64 units = ceil_div(n, unit);
   return {i * units / parts * unit, std::min(n, (i + 1) * units / parts * unit)};
 }
 
@@ -65,7 +61,7 @@ struct PackedB {
   float* at;
   Range rows, columns;
 
-  i64 panels() const { return divided_up(columns.size(), W); }
+  i64 panels() const { return ceil_div(columns.size(), W); }
   float* panel(i64 number) const { return at + number * rows.size() * W; }
 
   /// Fills a panel, with zeros where B has ended.
@@ -121,7 +117,7 @@ class RowsOfA {
   /// another page.
   void pack(i64 rows, i64 depth) {
     static thread_local std::vector<float> own;
-    float* const packed = scratch(own, rounded_up(rows, R) * depth);
+    float* const packed = scratch(own, round_up(rows, R) * depth);
     vectorize([=, from = at_, ld = ld_]() MINIMA_INLINE {
       for (i64 top = 0; top < depth; top += kAhead) {
         const i64 bottom = std::min(depth, top + kAhead);
@@ -195,11 +191,11 @@ struct Cut {
     const auto tasks = static_cast<i64>(std::clamp(work / kWorthATask, 1.0, 4.0 * threads()));
     small = tasks == 1;
     packs = std::min(tasks, b.panels());
-    down = std::max(divided_up(m, kRowsAtOnce), std::min(tasks, divided_up(m, kRowsAtOnce / 2)));
-    across = std::max(std::clamp(divided_up(tasks, down), i64{1}, divided_up(b.panels(), 4)),
-                      divided_up(b.columns.size(), kColumnsAtOnce));
+    down = std::max(ceil_div(m, kRowsAtOnce), std::min(tasks, ceil_div(m, kRowsAtOnce / 2)));
+    across = std::max(std::clamp(ceil_div(tasks, down), i64{1}, ceil_div(b.panels(), 4)),
+                      ceil_div(b.columns.size(), kColumnsAtOnce));
     if (!small)
-      down = std::min(rounded_up(down * across, threads()) / across, divided_up(m, block_rows));
+      down = std::min(round_up(down * across, threads()) / across, ceil_div(m, block_rows));
   }
 };
 

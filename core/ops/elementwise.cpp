@@ -46,10 +46,10 @@ void walk_through(const Walk<N>& walk, T* out, const Operands<T, N>& in, Run<T, 
   std::array<bool, N> repeated;
   for (std::size_t k = 0; k < N; ++k) repeated[k] = walk.steps[k][walk.rank - 1] == 0;
   const i64 block = std::ranges::find(repeated, true) == repeated.end() ? kTask : kBlock;
-  const i64 piece = std::min(columns, kTask), pieces = (columns + piece - 1) / piece;
+  const i64 piece = std::min(columns, kTask), pieces = ceil_div(columns, piece);
   const i64 group = std::max<i64>(1, kTask / columns);
 
-  parallel_for((rows + group - 1) / group * pieces, [&](i64 task) {
+  parallel_for(ceil_div(rows, group) * pieces, [&](i64 task) {
     const i64 first = task / pieces * group, last = std::min(rows, first + group);
     const i64 begin = task % pieces * piece, end = std::min(columns, begin + piece);
     T spread[N][kBlock];

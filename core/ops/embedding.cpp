@@ -66,7 +66,7 @@ Gradient backward(Gpu gpu, const Tensor& dy, const Tensor& ids, std::optional<i6
                   i64 entries) {
   const i64 places = ids.size(), width = dy.size(-1), most = std::min(places, entries);
   const auto numbers = [&](i64 n) { return Tensor::empty({n}, DType::i64, dy.device()); };
-  const i64 tiles = (places + kSortTile - 1) / kSortTile;
+  const i64 tiles = ceil_div(places, kSortTile);
   Tensor sorted = numbers(places), order = numbers(places), first = numbers(most);
   Tensor sorted_tiles = numbers(places), order_in_tiles = numbers(places), begun = numbers(tiles);
   Tensor rows = Tensor::full({most}, static_cast<double>(entries), DType::i64, dy.device());

@@ -35,7 +35,7 @@ LayerNormGradients layer_norm_backward(const Tensor& dy, const Tensor& x, const 
         x.shape(), gamma.shape(), mean.shape(), rstd.shape());
   check_together("layer_norm", dy, x, gamma, mean, rstd);
   const i64 rows = x.shape().rows(), d = x.size(-1);
-  const i64 chunks = (rows + kNormRows - 1) / kNormRows;
+  const i64 chunks = ceil_div(rows, kNormRows);
   Tensor dx = Tensor::empty_like(x);
   Tensor dgamma = Tensor::empty({chunks, d}, x.dtype(), x.device());
   Tensor dbeta = Tensor::empty({chunks, d}, x.dtype(), x.device());

@@ -121,7 +121,7 @@ Places slice_places(const Shape& x, const Slice& slice) {
   // A longer step takes the first element alone as well, and does not overflow.
   const i64 length = slice.end - slice.begin,
             stride = std::min(slice.step, std::max<i64>(length, 1));
-  Places places{x.with(axis, (length + stride - 1) / stride), contiguous_steps(x), 0};
+  Places places{x.with(axis, ceil_div(length, stride)), contiguous_steps(x), 0};
   i64& step = places.steps[static_cast<std::size_t>(axis)];
   places.offset = slice.begin * step;
   step *= stride;
@@ -250,7 +250,7 @@ void copy_rows(Cpu, i64 outer, i64 n, i64 m, i64 bytes, const std::byte* x, cons
 template <class T>
 void add_rows(Cpu, const Around& size, i64 m, const T* dy, const i64* ids, T* dx) {
   constexpr i64 kColumns = 64;
-  const i64 pieces = (size.inner + kColumns - 1) / kColumns;
+  const i64 pieces = ceil_div(size.inner, kColumns);
   parallel_for(size.outer * pieces, [&](i64 task) {
     const i64 o = task / pieces, begin = task % pieces * kColumns;
     const i64 count = std::min(kColumns, size.inner - begin);

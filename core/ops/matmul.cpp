@@ -24,9 +24,7 @@ Grid tile_grid(i64 m, i64 n, i64 k) {
   i64 best_rows = 1;
   for (i64 rows = 1; rows <= tiles; rows *= 2)
     if (rows * n + tiles / rows * m < best_rows * n + tiles / best_rows * m) best_rows = rows;
-  const auto side = [](i64 length, i64 parts) {
-    return ((length + parts - 1) / parts + 15) / 16 * 16;
-  };
+  const auto side = [](i64 length, i64 parts) { return round_up(ceil_div(length, parts), 16); };
   return {side(m, best_rows), side(n, tiles / best_rows)};
 }
 
@@ -105,7 +103,7 @@ constexpr i64 kChunk = 64;  // rows that column_sums adds up at a time
 /// total [columns] ← the sum of all rows; on the way `sums` [chunks, columns], those of each chunk.
 template <class T>
 void add_columns(Cpu, i64 rows, i64 columns, const T* from, T* sums, T* total) {
-  const i64 chunks = (rows + kChunk - 1) / kChunk;
+  const i64 chunks = ceil_div(rows, kChunk);
   std::fill_n(sums, chunks * columns, T{0});
   std::fill_n(total, columns, T{0});
   const auto add_rows = [columns](T* to, const T* rows_of, i64 count) MINIMA_INLINE {
@@ -122,7 +120,7 @@ void add_columns(Cpu, i64 rows, i64 columns, const T* from, T* sums, T* total) {
 }
 template <AnyGpu Gpu, class T>
 void add_columns(Gpu gpu, i64 rows, i64 columns, const T* from, T* sums, T* total) {
-  const i64 chunks = (rows + kChunk - 1) / kChunk;
+  const i64 chunks = ceil_div(rows, kChunk);
   each(gpu, chunks * columns, AddColumns<T>{rows, columns, kChunk, from, sums});
   each(gpu, columns, AddColumns<T>{chunks, columns, chunks, sums, total});
 }
@@ -177,8 +175,8 @@ template <class T>
 void tiled_product(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const T* a, i64 lda,
                    const T* b, i64 ldb, T beta, T* c, i64 ldc, const T* row, const OnTile& behind) {
   const Grid tiles = tile_grid(m, n, k);
-  const i64 down = (m + tiles.rows - 1) / tiles.rows;
-  const i64 across = (n + tiles.columns - 1) / tiles.columns;
+  const i64 down = ceil_div(m, tiles.rows);
+  const i64 across = ceil_div(n, tiles.columns);
   parallel_for(down * across, [&](i64 tile) {
     const i64 i = tile / across * tiles.rows, j = tile % across * tiles.columns;
     const i64 height = std::min(tiles.rows, m - i), width = std::min(tiles.columns, n - j);
@@ -337,7 +335,7 @@ LinearGradients linear_gradients(const Tensor& dy, const Tensor& x) {
 Tensor column_sums(const Tensor& x) {
   check(x.rank() >= 1, "column_sums: x is {}; it must have rows", x.shape());
   const i64 rows = x.shape().rows(), columns = x.size(-1);
-  const i64 chunks = std::max<i64>((rows + kChunk - 1) / kChunk, 1);
+  const i64 chunks = std::max<i64>(ceil_div(rows, kChunk), 1);
   Tensor partial = Tensor::empty({chunks, columns}, x.dtype(), x.device());
   Tensor total = Tensor::empty({columns}, x.dtype(), x.device());
   visit_real("column_sums", x.dtype(), [&](auto zero) {

@@ -20,7 +20,7 @@ void reduce(Cpu, const Reduction& reduction, const Around& size, const T* x, T* 
   const i64 outer = size.outer, n = size.n, inner = size.inner;
   if (outer * inner == 0) return;
   const i64 piece = inner == 1 ? 1 << 14 : 512;
-  const i64 pieces = std::max<i64>(1, (n + piece - 1) / piece);
+  const i64 pieces = std::max<i64>(1, ceil_div(n, piece));
   const i64 group = std::max<i64>(1, (1 << 14) / std::max<i64>(1, std::min(n, piece) * inner));
   Tensor storage = Tensor::empty({outer * pieces, inner}, dtype_of<Acc>());
   Acc* accumulators = storage.data<Acc>();

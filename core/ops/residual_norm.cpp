@@ -44,7 +44,7 @@ ResidualNormGradients residual_norm_backward(const Tensor& dy, const ResidualNor
   check(gamma.shape() == Shape{dy.size(1)}, "residual_norm: x is {}, gamma {}; it must be [{}]",
         dy.shape(), gamma.shape(), dy.size(1));
   check_together("residual_norm", dy, kept.sum, gamma, example_id, position);
-  const i64 n = dy.size(0), d = dy.size(1), chunks = (n + kNormRows - 1) / kNormRows;
+  const i64 n = dy.size(0), d = dy.size(1), chunks = ceil_div(n, kNormRows);
   const DropoutMask mask("residual_norm", dy.shape(), site, example_id, position);
   Tensor dresidual = Tensor::empty_like(dy);
   const bool own_dx = site.rate > 0 || is_narrow(kept.sum.dtype());

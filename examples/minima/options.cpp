@@ -439,7 +439,7 @@ void TrainingVerbOptions::choose_epochs(i64 by_default, const Batches& batches) 
   training.epochs = by_default;
   if (!steps) return;
   const i64 an_epoch = total_steps(batches, 1, training.accumulate);
-  training.epochs = std::clamp<i64>((*steps + an_epoch - 1) / an_epoch, 1, kMostEpochs);
+  training.epochs = std::clamp<i64>(ceil_div(*steps, an_epoch), 1, kMostEpochs);
 }
 
 Task TrainingVerbOptions::load() {

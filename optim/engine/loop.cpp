@@ -76,7 +76,7 @@ std::vector<Stretch> moved_stretches(const StepView& view, std::size_t slots) {
   std::vector<Stretch> result;
   const i64 size = view.shape.size(), block = std::max<i64>(1, view.block_size(slots));
   const i64 unit = view.unit(), longest = view.skips_rows() ? 32768 : 131072;
-  const i64 task = (longest + unit - 1) / unit * unit;
+  const i64 task = round_up(longest, unit);
   if (!view.skips_rows()) {
     for (i64 begin = 0; begin < size; begin += task)
       result.push_back({begin, std::min(size, begin + task)});
@@ -86,7 +86,7 @@ std::vector<Stretch> moved_stretches(const StepView& view, std::size_t slots) {
   for (i64 k = 0; k < view.gradient.count; ++k) {
     const i64 row = view.gradient.ids[k];
     const i64 begin = row * width / block * block;
-    const i64 end = std::min(size, ((row + 1) * width + block - 1) / block * block);
+    const i64 end = std::min(size, round_up((row + 1) * width, block));
     if (result.empty() || begin > result.back().end ||
         result.back().end - result.back().begin > task)
       result.push_back({result.empty() ? begin : std::max(begin, result.back().end), end});
@@ -146,7 +146,7 @@ void for_pieces(const StepView& view, std::size_t slots, i64 width, i64 begin, i
                       : writes ? kLongestStretch / unit * unit
                                : kLongestStretch;  // sums are formed by pieces
   // Rows of scratch are a little apart from a power of two, so that they do not meet in the cache.
-  const i64 pitch = (stretch + 15) / 16 * 16 + 80;
+  const i64 pitch = round_up(stretch, 16) + 80;
   alignas(64) float scratch[(2 + kMaxSlots) * (kLongestStretch + 80)];
   const auto scratch_of = [&](std::size_t k) { return scratch + static_cast<i64>(2 + k) * pitch; };
   u8* known = writes && slots > 0 ? view.zero_slots : nullptr;
@@ -191,7 +191,7 @@ void for_pieces(const StepView& view, std::size_t slots, i64 width, i64 begin, i
     const bool zero = known && note_zeros(known, view.slots, {state.data(), slots}, at, unit, n);
     if (!(was_zero && zero))
       for (std::size_t k = 0; k < slots; ++k) store_slot(view.slots[k], at, n, state[k]);
-    if (known) known += (n + unit - 1) / unit;
+    if (known) known += ceil_div(n, unit);
   }
 }
 

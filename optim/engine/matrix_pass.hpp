@@ -176,9 +176,7 @@ class PassesOnCpu {
     return std::clamp<i64>((i64{1} << 20) / std::max<i64>(1, columns), 16, 128);
   }
   /// Chunks of a matrix.
-  static i64 chunks(i64 rows, i64 columns) {
-    return (rows + chunk_rows(columns) - 1) / chunk_rows(columns);
-  }
+  static i64 chunks(i64 rows, i64 columns) { return ceil_div(rows, chunk_rows(columns)); }
 
   explicit PassesOnCpu(const StepView& view);
   PassesOnCpu(const PassesOnCpu&) = delete;

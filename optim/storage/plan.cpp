@@ -56,7 +56,7 @@ std::optional<std::string> unmatched(const std::string& pattern,
 }
 
 i64 PlannedSlot::scales() const {
-  return storage == Storage::block8 ? (elements() + block_size - 1) / block_size : 0;
+  return storage == Storage::block8 ? ceil_div(elements(), block_size) : 0;
 }
 
 i64 PlannedSlot::bytes() const { return elements() * bytes_each(storage) + scales() * 4; }
