@@ -36,15 +36,9 @@ GradientView gradient_view(const Parameter& parameter) {
   GradientView view;
   ops::check_together("optimizer", parameter.value, gradient.values(), gradient.ids());
   view.values = float_view(gradient.values(), "gradient", parameter.name);
-  if (gradient.kind() == Gradient::Kind::dense) {
-    check(given == shape, "optimizer: the gradient of '{}' is {}, its value {}", parameter.name,
-          given, shape);
-    return view;
-  }
-  check(shape.rank() >= 1 && given.rank() == shape.rank() &&
-            std::equal(given.begin() + 1, given.end(), shape.begin() + 1),
-        "optimizer: the gradient of '{}' has rows of {}, its value is {}", parameter.name, given,
-        shape);
+  check(gradient.fits(shape), "optimizer: the gradient of '{}' is {}{}, its value {}",
+        parameter.name, gradient.ids().defined() ? "rows of " : "", given, shape);
+  if (gradient.kind() == Gradient::Kind::dense) return view;
   on_device(parameter.value.device(),
             [&](auto device) { check_rows(device, parameter.name, gradient, shape[0]); });
   view.ids = gradient.ids().data<i64>();
@@ -255,28 +249,12 @@ Optimizer::Optimizer(Optimizer&&) noexcept = default;
 Optimizer& Optimizer::operator=(Optimizer&&) noexcept = default;
 Optimizer::~Optimizer() = default;
 
-namespace {
-
-/// Of a rule's own patterns those that a group sets; those of the spec are for all groups together.
-void check_patterns_of_group(const AnyRule& common, const AnyRule& rule,
-                             const ParameterGroup& group) {
-  const auto of_all = common.chosen_patterns();
-  std::vector<std::string> names;
-  for (const Parameter* parameter : group.parameters) names.push_back(parameter->name);
-  for (const auto& [option, pattern] : rule.chosen_patterns()) {
-    if (std::ranges::count(of_all, std::pair(option, pattern)) > 0) continue;
-    check(!unmatched(pattern, names),
-          "optimizer: '{}' in a group's {} matches none of its parameters", pattern, option);
-  }
-}
-
-}  // namespace
-
 Optimizer make_optimizer(const std::string& spec, const std::vector<ParameterGroup>& groups) {
   auto impl = std::make_unique<Optimizer::Impl>(resolve(spec));
   std::set<std::string> names;
   for (const ParameterGroup& group : groups) {
     impl->rules.push_back(impl->spec.rule_of_group(group.options));
+    std::vector<std::string> own;
     for (Parameter* parameter : group.parameters) {
       check(parameter != nullptr, "optimizer: a parameter is null");
       check(find_invalid_utf8(parameter->name) == std::string::npos,
@@ -284,10 +262,15 @@ Optimizer make_optimizer(const std::string& spec, const std::vector<ParameterGro
       check(names.insert(parameter->name).second,
             "optimizer: two parameters are named '{}'; state is kept by name", parameter->name);
       impl->add(*parameter, impl->rules.size() - 1);
+      own.push_back(parameter->name);
     }
+    // Those of the spec are for all groups together.
+    OptionList patterns = impl->rules.back()->chosen_patterns();
+    std::erase_if(patterns, [of_all = impl->spec.rule->chosen_patterns()](const auto& each) {
+      return std::ranges::count(of_all, each) > 0;
+    });
+    check_patterns(impl->spec.name + ", among a group's parameters", patterns, own);
   }
-  for (std::size_t k = 0; k < groups.size(); ++k)
-    check_patterns_of_group(*impl->spec.rule, *impl->rules[k], groups[k]);
   if (!impl->entries.empty())
     check_patterns(impl->spec.name, impl->plan, *impl->spec.rule, impl->spec.storage);
   return Optimizer(std::move(impl));

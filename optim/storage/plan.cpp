@@ -80,13 +80,18 @@ std::string StatePlan::table() const {
                             elements(), scales(), bytes());
 }
 
+void check_patterns(const std::string& owner, const OptionList& patterns,
+                    const std::vector<std::string>& parameters) {
+  for (const auto& [option, pattern] : patterns)
+    check(!unmatched(pattern, parameters), "{}: '{}' in {} matches no parameter{}", owner, pattern,
+          option, parameters.empty() ? "" : "; they are named like '" + parameters.front() + "'");
+}
+
 void check_patterns(const std::string& owner, const StatePlan& plan, const AnyRule& rule,
                     const StorageOptions& options) {
   std::vector<std::string> parameters;
   for (const PlannedSlot& slot : plan.slots) parameters.push_back(slot.parameter);
-  for (const auto& [option, pattern] : rule.chosen_patterns())
-    check(!unmatched(pattern, parameters), "{}: '{}' in {} matches no parameter{}", owner, pattern,
-          option, parameters.empty() ? "" : "; they are named like '" + parameters.front() + "'");
+  check_patterns(owner, rule.chosen_patterns(), parameters);
   const auto chosen = [&](const std::string& by) {
     return std::ranges::count(plan.slots, by, &PlannedSlot::reason) > 0;
   };

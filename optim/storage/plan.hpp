@@ -65,8 +65,11 @@ struct StorageOptions {
 
 class AnyRule;
 
-/// Throws Error where an override by name decides over no slot, or one of its alternatives matches none; and where one of a
-/// rule's own patterns matches no parameter.
+/// Throws Error where one of a rule's own patterns (AnyRule::chosen_patterns) matches none of these parameters.
+void check_patterns(const std::string& owner, const OptionList& patterns,
+                    const std::vector<std::string>& parameters);
+/// Throws Error where an override by name decides over no slot, or one of its alternatives matches none; and for the
+/// rule's own patterns.
 void check_patterns(const std::string& owner, const StatePlan& plan, const AnyRule& rule,
                     const StorageOptions& options);
 

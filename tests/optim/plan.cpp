@@ -122,7 +122,8 @@ TEST_CASE(
   };
   CHECK_NOTHROW(grouped("none=embeddings"));
   CHECK_THROWS_WITH_AS(grouped("none=ffn.lin1"),
-                       "optimizer: 'ffn.lin1' in a group's none matches none of its parameters",
+                       "adapm, among a group's parameters: 'ffn.lin1' in none matches no "
+                       "parameter; they are named like 'embeddings'",
                        Error);
 }
 
