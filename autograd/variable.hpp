@@ -14,7 +14,6 @@
 
 #include <functional>
 #include <memory>
-#include <string_view>
 #include <vector>
 
 #include "autograd/ops.hpp"

@@ -22,7 +22,6 @@
 #include "core/rng.hpp"
 #include "nn/models/classifier.hpp"
 #include "optim/optimizer.hpp"
-#include "train/machine.hpp"
 #include "train/metrics.hpp"
 
 using namespace minima;

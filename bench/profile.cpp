@@ -8,7 +8,6 @@
 /// 100 % of the bandwidth the cache helped. `gradients` adds up where a value was used twice.
 #include <chrono>
 #include <map>
-#include <numeric>
 
 #include "autograd/observer.hpp"
 #include "bench/training.hpp"

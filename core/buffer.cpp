@@ -9,7 +9,6 @@
 #include <limits>
 #include <map>
 #include <mutex>
-#include <new>
 #include <optional>
 #include <string>
 #include <string_view>

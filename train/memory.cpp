@@ -8,6 +8,7 @@
 #include "autograd/functions.hpp"
 #include "core/cpu/threads.hpp"
 #include "core/ops/matmul.hpp"
+#include "nn/models/classifier.hpp"
 #include "optim/engine/engine.hpp"
 #include "optim/engine/matrix_pass.hpp"
 #include "optim/optimizer.hpp"

@@ -35,7 +35,7 @@
 /// what CUDA and cuBLAS take for themselves.
 #pragma once
 
-#include "nn/models/classifier.hpp"
+#include "nn/models/config.hpp"
 #include "optim/storage/plan.hpp"
 
 namespace minima {

@@ -1,7 +1,5 @@
 #include "train/state_use.hpp"
 
-#include <cmath>
-
 namespace minima {
 namespace {
 

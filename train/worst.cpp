@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "core/json.hpp"
 #include "core/utf8.hpp"
 
 namespace minima {

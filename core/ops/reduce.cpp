@@ -1,7 +1,6 @@
 #include "core/ops/reduce.hpp"
 
 #include <algorithm>
-#include <cmath>
 
 #include "core/on_device.hpp"
 #include "core/ops/elementwise.hpp"

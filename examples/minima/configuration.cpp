@@ -15,7 +15,6 @@
 #include "examples/minima/terminal.hpp"
 #include "train/checkpoint.hpp"
 #include "train/task.hpp"
-#include "train/trainer.hpp"
 
 namespace minima {
 namespace {

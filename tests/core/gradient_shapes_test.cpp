@@ -7,7 +7,6 @@
 #include "core/ops/layer_norm.hpp"
 #include "core/ops/matmul.hpp"
 #include "core/ops/pool.hpp"
-#include "core/ops/residual_norm.hpp"
 #include "core/ops/softmax.hpp"
 #include "tests/data/files.hpp"
 #include "tests/support.hpp"

@@ -2,7 +2,6 @@
 #include "core/model_weights.hpp"
 
 #include "core/file.hpp"
-#include "core/json.hpp"
 #include "tests/data/files.hpp"
 #include "tests/support.hpp"
 

@@ -1,9 +1,8 @@
 // A file for each rule of each format that is read here, breaking it: one error answers it, on one
 // line, that names the file, the place and the rule.
-#include <algorithm>
 
 #include "core/utf8.hpp"
-#include "data/dataset.hpp"
+#include "data/readers/reader.hpp"
 #include "data/tokenizer_files.hpp"
 #include "tests/data/files.hpp"
 #include "tests/support.hpp"

@@ -1,7 +1,6 @@
 #include "data/batcher.hpp"
 
 #include <algorithm>
-#include <set>
 
 #include "core/cpu/threads.hpp"
 #include "data/vocabulary_training.hpp"

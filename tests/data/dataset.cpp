@@ -1,7 +1,6 @@
 #include "data/dataset.hpp"
 
 #include <algorithm>
-#include <map>
 #include <set>
 
 #include "core/rng.hpp"

@@ -1,7 +1,6 @@
 #include "data/statistics.hpp"
 
 #include <cmath>
-#include <map>
 
 #include "data/dataset.hpp"
 #include "tests/data/files.hpp"

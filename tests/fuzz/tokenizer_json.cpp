@@ -1,5 +1,6 @@
 // tokenizer.json: what is accepted tokenizes with the ids that it gives.
-#include "data/tokenizer_files.hpp"
+#include "data/tokenizer_json.hpp"
+
 #include "tests/fuzz/fuzz.hpp"
 
 void minima::fuzz(std::string_view input) {

@@ -2,7 +2,6 @@
 #include "train/chart.hpp"
 
 #include <algorithm>
-#include <cstdio>
 #include <set>
 
 #include "tests/support.hpp"

@@ -1,5 +1,4 @@
 /// What training does where numbers are not finite.
-#include "autograd/autocast.hpp"
 #include "core/ops/finite.hpp"
 #include "tests/support.hpp"
 #include "tests/train/line.hpp"

@@ -7,7 +7,6 @@
 #include "data/vocabulary_training.hpp"
 #include "tests/data/files.hpp"
 #include "tests/support.hpp"
-#include "train/model_directory.hpp"
 #include "train/trainer.hpp"
 
 using namespace minima;

@@ -3,7 +3,6 @@
 #include <cmath>
 #include <string_view>
 
-#include "train/chart.hpp"
 #include "train/report/parts.hpp"
 
 namespace minima::report {
