@@ -298,10 +298,7 @@ StepRecord Accelerator::step() {
   step_place_ = place_;
   weight_ = loss_ = 0;
   texts_ = tokens_ = 0;
-  if (log_) {
-    const TimeSpent::During logging(time_, TimeSpent::Part::logging);
-    log_->write(record);
-  }
+  write(record);
   time_.enter(TimeSpent::Part::loop);
   return record;
 }
@@ -314,10 +311,7 @@ EvaluationRecord Accelerator::observe(const Evaluation& evaluation) {
   EvaluationRecord record{epoch_, step_, without_sign_of_nan(loss_sum_ / weight_sum_), evaluation,
                           seconds()};
   loss_sum_ = weight_sum_ = 0;
-  if (log_) {
-    const TimeSpent::During logging(time_, TimeSpent::Part::logging);
-    log_->write(record);
-  }
+  write(record);
   return record;
 }
 
@@ -348,12 +342,6 @@ LoggedRecords Accelerator::log_to(const std::filesystem::path& run, Earlier earl
 void Accelerator::log(const Json& line) {
   check_callers_line(line);
   write(line);
-}
-
-void Accelerator::write(const Json& line) {
-  if (!log_) return;
-  const TimeSpent::During logging(time_, TimeSpent::Part::logging);
-  log_->write(line);
 }
 
 SwitchRecord Accelerator::change_optimizer(Optimizer next, std::string spec) {

@@ -233,7 +233,13 @@ class Accelerator {
   void refuse_after_update(const char* what) const;
   /// Rings for a loss that is not finite, and throws Error (run time) when options.non_finite says stop.
   void refuse_bad_loss(i64 step);
-  void write(const Json& line);  ///< into the log, where there is one
+  /// Into the log, where there is one.
+  template <class Line = Json>
+  void write(const Line& line) {
+    if (!log_) return;
+    const TimeSpent::During logging(time_, TimeSpent::Part::logging);
+    log_->write(line);
+  }
   /// What is known of where it came from, as the end of a sentence.
   std::string origin_of_non_finite() const;
   void refuse_bad_weights(const char* when) const;
