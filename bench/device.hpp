@@ -1,13 +1,12 @@
 /// Where the benchmarks compute: on the cpu, or what MINIMA_BENCH_DEVICE names (cuda, cuda:N).
 #pragma once
 
-#include <chrono>
 #include <cstdlib>
 #include <random>
 
 #include "core/device.hpp"
-#include "core/json.hpp"
 #include "core/ops/matmul.hpp"
+#include "core/stopwatch.hpp"
 #include "train/machine.hpp"
 
 namespace minima::bench {
@@ -26,11 +25,10 @@ double best_seconds(Device device, const F& f) {
   double best = 1e30;
   for (int k = 0; k < 8; ++k) {
     finish(device);
-    const auto start = std::chrono::steady_clock::now();
+    const Stopwatch taken;
     f();
     finish(device);
-    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
-    if (k > 0) best = std::min(best, taken.count());
+    if (k > 0) best = std::min(best, taken.seconds());
   }
   return best;
 }

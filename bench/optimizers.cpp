@@ -9,7 +9,6 @@
 /// Optimizers take turns, so that whatever else the machine does meets all of them alike; medians
 /// over rounds. `to adamw` is the median of each round's ratio; `clip` what clipping by the norm
 /// adds; `temporary` the most that a step allocates for its own use. Prints a table and a JSON line.
-#include <chrono>
 #include <iostream>
 #include <map>
 #include <sstream>
@@ -59,12 +58,10 @@ class Bench {
   double step(const std::string& name, double clip_norm = 0, int count = 1) {
     Optimizer& stepped = optimizer(name);
     bench::finish(device_);
-    const auto start = std::chrono::steady_clock::now();
+    const Stopwatch taken;
     for (int k = 0; k < count; ++k) stepped.step({.lr_factor = 1e-3, .clip_norm = clip_norm});
     bench::finish(device_);
-    const std::chrono::duration<double, std::milli> taken =
-        std::chrono::steady_clock::now() - start;
-    return taken.count() / count;
+    return 1000 * taken.seconds() / count;
   }
 
   i64 temporary_bytes(const std::string& name) {

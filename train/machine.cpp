@@ -6,7 +6,6 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <cmath>
 #include <fstream>
 #include <limits>
@@ -18,19 +17,15 @@
 namespace minima {
 namespace {
 
-double seconds_now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
 /// The shortest of repeated calls of f: at least three, for as long as `budget` seconds last.
 template <class F>
 double shortest(double budget, const F& f) {
   double best = std::numeric_limits<double>::infinity();
-  const double begin = seconds_now();
-  for (int i = 0; i < 3 || seconds_now() - begin < budget; ++i) {
-    const double start = seconds_now();
+  const Stopwatch all;
+  for (int i = 0; i < 3 || all.seconds() < budget; ++i) {
+    const Stopwatch one;
     f();
-    best = std::min(best, seconds_now() - start);
+    best = std::min(best, one.seconds());
   }
   return best;
 }
@@ -143,11 +138,11 @@ Tensor random_matrix(i64 rows, i64 columns, RandomSequence& random) {
 
 }  // namespace
 
-OtherWork::OtherWork() : begin_(seconds_now()), before_(seconds_of_others()) {}
+OtherWork::OtherWork() : before_(seconds_of_others()) {}
 
 std::optional<double> OtherWork::cores() const {
   const std::optional<double> now = seconds_of_others();
-  const double passed = seconds_now() - begin_;
+  const double passed = since_.seconds();
   if (!now || !before_ || passed <= 0) return {};
   return std::max(0.0, *now - *before_) / passed;
 }

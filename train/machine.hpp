@@ -7,6 +7,7 @@
 
 #include "core/cpu/blas.hpp"
 #include "core/json.hpp"
+#include "core/stopwatch.hpp"
 
 namespace minima {
 
@@ -36,7 +37,7 @@ class OtherWork {
   std::optional<double> cores() const;
 
  private:
-  double begin_;
+  Stopwatch since_;
   std::optional<double> before_;
 };
 

@@ -1,18 +1,13 @@
 #include "train/time_spent.hpp"
 
-#include <chrono>
 #include <numeric>
 
+#include "core/stopwatch.hpp"
+
 namespace minima {
-namespace {
 
-double steady_seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-}  // namespace
-
-TimeSpent::TimeSpent(std::function<double()> now) : now_(now ? std::move(now) : steady_seconds) {
+TimeSpent::TimeSpent(std::function<double()> now)
+    : now_(now ? std::move(now) : [clock = Stopwatch()] { return clock.seconds(); }) {
   restart();
 }
 
