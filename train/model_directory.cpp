@@ -40,16 +40,17 @@ i64 max_length_of(const std::filesystem::path& directory, const nn::EncoderConfi
   return static_cast<i64>(std::min(tokens, positions));
 }
 
-/// The model, and what was found for it. Where `not_the_last_layer` says why, that is not taken.
+/// The model, and what was found for it; `seed` draws the rest. Where `not_the_last_layer` says why, that is not taken.
 template <class Model>
 std::pair<std::unique_ptr<Model>, nn::WeightMatch> load(
-    const ModelWeights& weights, const nn::EncoderConfig& config,
+    const ModelWeights& weights, const nn::EncoderConfig& config, u64 seed,
     const std::string& not_the_last_layer = "") {
   nn::check_sizes(config, weights);
   auto model = std::make_unique<Model>(config);
   nn::WeightMatch match = nn::match_weights(model->parameters(), weights, config.names());
   if (!not_the_last_layer.empty()) match.make_anew("classifier.", not_the_last_layer);
   nn::read_weights(model->parameters(), weights, match);
+  model->initialize(seed, [&](const Parameter& each) { return match.anew.contains(each.name); });
   return {std::move(model), std::move(match)};
 }
 
@@ -111,21 +112,15 @@ ModelDirectory read_model_directory(const std::filesystem::path& path) {
 PretrainedClassifier pretrained_classifier(const ModelDirectory& directory,
                                            const nn::EncoderConfig& config, u64 seed) {
   auto [model, match] = load<nn::Classifier>(
-      ModelWeights(directory.path), config,
+      ModelWeights(directory.path), config, seed,
       serves(directory.config, config) ? "" : "for other labels in the checkpoint");
-  model->initialize(seed, [&match = match](const Parameter& parameter) {
-    return match.anew.contains(parameter.name);
-  });
   return {std::move(model), notes_of(directory, match)};
 }
 
 PretrainedMaskedLm pretrained_masked_lm(const ModelDirectory& directory,
                                         const nn::EncoderConfig& config, u64 seed) {
   const ModelWeights weights(directory.path);
-  auto [model, match] = load<nn::MaskedLm>(weights, config);
-  model->initialize(seed, [&match = match](const Parameter& parameter) {
-    return match.anew.contains(parameter.name);
-  });
+  auto [model, match] = load<nn::MaskedLm>(weights, config, seed);
   const bool others = take_out_copies(match, weights, *model);
   std::vector<std::string> notes = notes_of(directory, match);
   if (others)
@@ -141,7 +136,7 @@ TextClassifier load_model(const std::filesystem::path& path) {
   check(directory.config.labels >= 2,
         "{}: its head has one label: it scores texts, and does not tell classes apart",
         path.string());
-  auto [model, match] = load<nn::Classifier>(ModelWeights(path), directory.config);
+  auto [model, match] = load<nn::Classifier>(ModelWeights(path), directory.config, 0);
   if (!match.anew.empty()) {
     const auto& [parameter, why] = *match.anew.begin();
     fail("{}: has no head for {} labels: {}: {}; fine-tune it first: minima train --model {}",
