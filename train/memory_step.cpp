@@ -58,17 +58,11 @@ class Model {
          examples = rows.examples](const Tensor&) { return Grads{tape.allocate(size)}; });
   }
 
-  Variable first_tokens(const Variable& x) {  // index_select
+  /// A row for each text: index_select, mean_pool.
+  Variable pool(const Variable& x, const char* name) {
     return tape.record(
-        tape.allocate(batch_.texts * x.columns, "first tokens"), batch_.texts, x.columns, {x.node},
+        tape.allocate(batch_.texts * x.columns, name), batch_.texts, x.columns, {x.node},
         [this, size = x.rows * x.columns](const Tensor&) { return Grads{tape.allocate(size)}; });
-  }
-
-  Variable mean_pool(const Variable& x) {
-    return tape.record(tape.allocate(batch_.texts * x.columns, "mean of tokens"), batch_.texts,
-                       x.columns, {x.node}, [this, size = x.rows * x.columns](const Tensor&) {
-                         return Grads{tape.allocate(size)};
-                       });
   }
 
   Variable cross_entropy(const Variable& logits) {
@@ -372,7 +366,7 @@ class Model {
   Variable apply(const Block& block, const Variable& x, const Rows& rows,
                  const std::optional<Rows>& asked) {
     std::optional<Variable> asking;
-    if (asked) asking = first_tokens(x);
+    if (asked) asking = pool(x, "first tokens");
     const Rows& asked_rows = asked ? *asked : rows;
     const auto attend = [&] {
       return apply(block.out_lin,
@@ -413,7 +407,7 @@ class Model {
     if (config_.pooling == nn::Pooling::mean) {
       const Variable all = encoder(nullptr);
       tape.scope = "classifier";
-      return mean_pool(all);
+      return pool(all, "mean of tokens");
     }
     const Rows rows = first_rows();
     return encoder(&rows);
