@@ -472,9 +472,7 @@ void Accelerator::restore(const Json& state) {
                (value.is_number_integer() && state[key].is_number_integer())),
           "resume: the state has no '{}', or one of another kind", key);
   for (const char* key : {"total_steps", "seed", "accumulate", "schedule", "warmup", "precision"})
-    check(state[key] == mine[key],
-          "resume: {} is {} here, {} in the checkpoint; it must be the same", key, mine[key].dump(),
-          state[key].dump());
+    check_same(key, mine[key], state[key]);
   const auto count = [&](const char* key, i64 most) {
     const i64 n = state[key].get<i64>();
     check(n >= 0 && n <= most, "resume: {} is {} in the checkpoint; it must lie between 0 and {}",

@@ -232,6 +232,11 @@ Json read_run(const fs::path& run, const std::function<void(const std::string&)>
   fail("{}", problem);
 }
 
+void check_same(std::string_view what, const Json& here, const Json& then, std::string_view where) {
+  check(here == then, "resume: {} is {} here, {} in the {}; it must be the same", what, here.dump(),
+        then.dump(), where);
+}
+
 void refuse_foreign(const fs::path& file) {
   const auto is_own = [&] {
     try {

@@ -63,6 +63,10 @@ void refuse_earlier_run(const std::filesystem::path& run);
 /// Removes those of a run that another replaces. What was damaged and is kept aside stays.
 void remove_checkpoints(const std::filesystem::path& run);
 
+/// Throws Error, naming both, where `what` ("the model's dim") is another one than a resumed run began with.
+void check_same(std::string_view what, const Json& here, const Json& then,
+                std::string_view where = "checkpoint");
+
 /// Throws Error for a run.json, comparison.json or page (.html) that is there and was not written by this program.
 void refuse_foreign(const std::filesystem::path& file);
 

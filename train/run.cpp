@@ -126,9 +126,7 @@ Json begin_run(const RunDirectory& directory, const Task& task, const Json& more
         check(then == value || key != "id2label",
               "resume: the names of the labels are others than in the run; give the same files and "
               "options");
-        check(then == value,
-              "resume: the model's {} is {} here, {} in the run; it must be the same", key,
-              value.dump(), then.dump());
+        check_same("the model's " + key, value, then, "run");
       }
   }
   if (!directory.resume) write_run(directory.path, run);

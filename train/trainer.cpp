@@ -393,12 +393,8 @@ void Trainer::restore(const Checkpoint& checkpoint) {
   const Json &state = checkpoint.state.at("trainer"), mine = to_json(options_);
   check_unchanged(objective_.fingerprints, state.at("fingerprints"));
   const Json defaults = to_json(TrainingOptions{});  // of what an earlier version did not have
-  for (const auto& [key, value] : mine.items()) {
-    const Json then = state.at("options").value(key, defaults[key]);
-    check(is_free(key) || then == value,
-          "resume: {} is {} here, {} in the checkpoint; it must be the same", key, value.dump(),
-          then.dump());
-  }
+  for (const auto& [key, value] : mine.items())
+    if (!is_free(key)) check_same(key, value, state.at("options").value(key, defaults[key]));
   const i64 changed_at = checkpoint.state.at("accelerator").at("changed_at").get<i64>();
   if (changed_at > 0) {
     check(switches_.contains(changed_at), "resume: no change of the optimizer after step {}",
