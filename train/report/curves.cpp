@@ -7,38 +7,6 @@
 namespace minima::report {
 namespace {
 
-std::string loss_chart(const Comparison& comparison) {
-  std::vector<chart::Series> series;
-  std::vector<double> values;
-  std::size_t steps = 0;
-  for (const Entry& entry : comparison.entries)
-    for (const Json* run : entry.runs) steps = std::max(steps, at(*run, "/train_loss").size());
-  if (steps == 0) return {};  // it failed in its first one
-  const std::size_t reach = (steps + 20) / 40;
-  for (const Entry& entry : comparison.entries) {
-    std::vector<std::vector<double>> raw, smooth;
-    for (const Json* run : entry.runs) {
-      raw.push_back(numbers(at(*run, "/train_loss")));
-      smooth.push_back(smoothed(raw.back(), reach));
-    }
-    Curve curve = over_seeds(smooth);
-    for (const chart::Point& p : curve.line) values.push_back(p.y);
-    series.push_back({entry.name, entry.style, std::move(curve.line),
-                      reach > 0 ? over_seeds(raw).line : std::vector<chart::Point>{},
-                      std::move(curve.band)});
-  }
-  const std::vector<chart::Mark> marks = change_marks(comparison);
-  const std::string smoothing =
-      reach > 0 ? fmt::format("Mean over {} steps, the raw values thin behind it.", 2 * reach + 1)
-                : "";
-  return figure(
-      "Training loss",
-      chart::lines({"loss", "Training loss by step", "After the last step: " + ends(series, 3)},
-                   {"step", chart::Scale::linear, chart::Ticks::whole},
-                   {loss_unit(comparison), scale_for(values, 200)}, series, {}, marks),
-      smoothing + bands_caption(comparison) + marks_caption(marks));
-}
-
 /// A score of the evaluations on dev.
 struct Score {
   const char *id, *heading, *path, *unit;  // none: the loss's
@@ -174,7 +142,13 @@ std::string cost_chart(const Comparison& comparison) {
 }  // namespace
 
 std::string curves_section(const Comparison& comparison) {
-  std::string charts = loss_chart(comparison);
+  std::string charts =
+      step_chart(comparison, {.key = "/train_loss",
+                              .heading = "Training loss",
+                              .label = {"loss", "Training loss by step", "After the last step: "},
+                              .y = {loss_unit(comparison)},
+                              .caption = "Of each step's batches.",
+                              .span = 200});
   for (const Score& score : kScores) charts += score_chart(comparison, score);
   return section("curves", "How they got there",
                  "<div class=\"charts\">\n" + charts + trade_off_chart(comparison) +

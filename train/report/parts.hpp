@@ -147,6 +147,18 @@ std::string plain(const Json& value);
 /// and the one named `large`, to be unfolded.
 std::string definitions(const Json& object, std::string_view large = {});
 
+/// A chart by step of an array that each run has, smoothed over a fortieth of its length.
+struct StepChart {
+  const char *key, *heading;
+  chart::Label label;  ///< the last values are added to its description
+  chart::Axis y;
+  std::string caption;  ///< before what is said of means
+  bool share = false;   ///< in percent; else what was smoothed stands behind, and seeds have bands
+  double span = 30;     ///< of what is no share: a log scale from so many times the least on
+  std::vector<chart::Rule> rules = {};
+};
+std::string step_chart(const Comparison& comparison, const StepChart& shown);
+
 // ---- The sections, in their order; empty where there is nothing to show. --------------------
 
 std::string title(const Comparison& comparison);

@@ -10,44 +10,6 @@ namespace {
 
 constexpr std::size_t kAlarmsShown = 8, kAlarmsListed = 40;  // at first, and when asked for
 
-/// The values of each run's array under `key`, smoothed over a fortieth of the steps.
-std::string step_chart(const Comparison& comparison, const chart::Label& label, const char* key,
-                       double factor, const chart::Axis& y, bool raw_behind, const char* heading,
-                       const std::string& caption, const std::vector<chart::Rule>& rules = {}) {
-  std::vector<chart::Series> series;
-  std::vector<double> all;
-  std::size_t steps = 0;
-  for (const Entry& entry : comparison.entries)
-    for (const Json* run : entry.runs) steps = std::max(steps, at(*run, key).size());
-  if (steps == 0) return {};
-  const std::size_t reach = (steps + 20) / 40;
-  for (const Entry& entry : comparison.entries) {
-    std::vector<std::vector<double>> raw, smooth;
-    for (const Json* run : entry.runs) {
-      raw.push_back(numbers(at(*run, key)));
-      for (double& value : raw.back()) value *= factor;
-      smooth.push_back(smoothed(raw.back(), reach));
-    }
-    Curve curve = over_seeds(smooth);
-    for (const chart::Point& p : curve.line) all.push_back(p.y);
-    series.push_back({entry.name, entry.style, std::move(curve.line),
-                      raw_behind && reach > 0 ? over_seeds(raw).line : std::vector<chart::Point>{},
-                      raw_behind ? std::move(curve.band) : std::vector<chart::Interval>{}});
-  }
-  chart::Axis axis = y;
-  if (raw_behind) axis.scale = scale_for(all, 30);
-  std::string smoothing;
-  if (reach > 0) smoothing = fmt::format(" Mean over {} steps.", 2 * reach + 1);
-  const std::vector<chart::Mark> marks = change_marks(comparison);
-  chart::Label described = label;
-  described.description += ends(series, 3);
-  return figure(
-      heading,
-      chart::lines(described, {"step", chart::Scale::linear, chart::Ticks::whole}, axis, series,
-                   rules, marks),
-      caption + smoothing + (raw_behind ? bands_caption(comparison) : "") + marks_caption(marks));
-}
-
 double clipped_steps(const Comparison& comparison) {
   double steps = 0;
   for (const Entry& entry : comparison.entries)
@@ -61,11 +23,14 @@ std::string norm_chart(const Comparison& comparison) {
   const double clip = number(comparison.json, "/training/clip_norm");
   if (clip > 0) rules.push_back({"clipped above " + shortest(clip), clip});
   return step_chart(
-      comparison, {"grad-norm", "Norm of the gradient by step", "After the last step: "},
-      "/grad_norm", 1, {"norm"}, true, "Norm of the gradient",
-      clipped_steps(comparison) > 0 ? "Of all parameters together, before it is clipped."
-                                    : "Of all parameters together. No step was clipped.",
-      rules);
+      comparison, {.key = "/grad_norm",
+                   .heading = "Norm of the gradient",
+                   .label = {"grad-norm", "Norm of the gradient by step", "After the last step: "},
+                   .y = {"norm"},
+                   .caption = clipped_steps(comparison) > 0
+                                  ? "Of all parameters together, before it is clipped."
+                                  : "Of all parameters together. No step was clipped.",
+                   .rules = rules});
 }
 
 std::string clipped_chart(const Comparison& comparison) {
@@ -75,11 +40,14 @@ std::string clipped_chart(const Comparison& comparison) {
     if (s.count > 0) shares.push_back(entry.name + " " + percent(s.mean));
   }
   if (shares.empty() || clipped_steps(comparison) == 0) return {};
-  return step_chart(comparison,
-                    {"clipped", "Share of steps that were clipped, by step",
-                     "In all: " + joined(shares) + ". At the end, in percent: "},
-                    "/clipped", 100, {"% of the steps"}, false, "Steps clipped by norm",
-                    "In all: " + joined(shares) + ".");
+  const std::string in_all = "In all: " + joined(shares) + ".";
+  return step_chart(comparison, {.key = "/clipped",
+                                 .heading = "Steps clipped by norm",
+                                 .label = {"clipped", "Share of steps that were clipped, by step",
+                                           in_all + " At the end, in percent: "},
+                                 .y = {"% of the steps"},
+                                 .caption = in_all,
+                                 .share = true});
 }
 
 /// The tensors of a run that was watched.
@@ -133,9 +101,12 @@ std::string step_size_chart(const Comparison& comparison) {
   }
   if (finite(all).empty())  // nothing was watched
     return step_chart(comparison,
-                      {"step-size", "Learning rate by step", "At the end, in percent: "},
-                      "/lr_factor", 100, {"% of the full rate"}, false, "Learning rate",
-                      "What the schedule makes of it.");
+                      {.key = "/lr_factor",
+                       .heading = "Learning rate",
+                       .label = {"step-size", "Learning rate by step", "At the end, in percent: "},
+                       .y = {"% of the full rate"},
+                       .caption = "What the schedule makes of it.",
+                       .share = true});
   const std::vector<chart::Mark> marks = change_marks(comparison);
   std::vector<std::string> last;
   for (const chart::Series& s : series)
