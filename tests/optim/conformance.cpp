@@ -174,7 +174,8 @@ TEST_CASE("scaling and clipping are folded into the step") {
   }
 }
 
-TEST_CASE("clip_value cuts each entry of the scaled gradient, in every kind of pass") {
+TEST_CASE(
+    "clip_value cuts each entry of the scaled gradient, in every kind of pass, and NaN stays") {
   for (const std::string spec : {"sgd:lr=0.1", "adamw", "adafactor", "adafactor-torch", "came",
                                  "adapm:low_rank=w", "adamw8bit:min_8bit_size=1"}) {
     CAPTURE(spec);
@@ -190,6 +191,11 @@ TEST_CASE("clip_value cuts each entry of the scaled gradient, in every kind of p
     check_same(folded, apart);
     check_same_state(a, b);
   }
+  const Model model({{"v", {8}}});
+  Optimizer optimizer = make_optimizer("sgd:lr=1", model.all());
+  model[0].gradient = Tensor::full({8}, std::nan(""));
+  optimizer.step({.clip_value = 1});
+  CHECK(std::isnan(model[0].value.data<float>()[0]));
 }
 
 namespace {
