@@ -103,13 +103,10 @@ Evaluation evaluate(const nn::Classifier& model, const TokenizedSplit& split) {
 }
 
 Evaluation evaluate(const Tensor& logits, const TokenizedSplit& split) {
-  const i64 labels = logits.size(1);
-  ConfusionMatrix confusion(labels);
-  for (i64 i = 0; i < split.size(); ++i) {
-    const float* row = logits.data<float>() + i * labels;
-    confusion.add(split.labels[static_cast<std::size_t>(i)],
-                  std::max_element(row, row + labels) - row);
-  }
+  ConfusionMatrix confusion(logits.size(1));
+  const Tensor predicted = ops::argmax(logits, 1);
+  for (i64 i = 0; i < split.size(); ++i)
+    confusion.add(split.labels[static_cast<std::size_t>(i)], predicted.data<i64>()[i]);
   const double loss = cross_entropy(logits, Tensor::from(split.labels)).value().item();
   return {std::move(confusion), without_sign_of_nan(loss)};
 }

@@ -4,6 +4,7 @@
 
 #include "core/grouped.hpp"
 #include "core/ops/cross_entropy.hpp"
+#include "core/ops/reduce.hpp"
 #include "train/batched_objective.hpp"
 #include "train/model_directory.hpp"
 #include "train/splits.hpp"
@@ -55,10 +56,9 @@ Evaluation evaluate(const nn::MaskedLm& model, const TokenizedSplit& split,
     if (masked.labels.size() == 0) continue;
     const Tensor logits = model.logits(masked).value().to(Device{});
     loss += ops::cross_entropy(logits, masked.labels, {.reduction = Reduction::sum}).loss.item();
-    for (i64 i = 0; i < masked.labels.size(); ++i) {
-      const float* row = logits.data<float>() + i * logits.size(1);
-      right += std::max_element(row, row + logits.size(1)) - row == masked.labels.data<i64>()[i];
-    }
+    const Tensor told = ops::argmax(logits, 1);
+    for (i64 i = 0; i < told.size(); ++i)
+      right += told.data<i64>()[i] == masked.labels.data<i64>()[i];
     hidden += masked.labels.size();
   }
   check(hidden > 0,
