@@ -9,22 +9,15 @@
 /// AdamW's length at a tenth of its rate, and ends with half.
 ///
 ///     cmake --build build --target example_09_same_gradients && build/example_09_same_gradients [OPTIMIZER …]
-#include <algorithm>
+#include <deque>
 
 #include "examples/digits.hpp"
+#include "train/metrics.hpp"
 
 using namespace minima;
 
 namespace {
 
-/// All values as one vector.
-Variable flat(const std::vector<Parameter*>& parameters) {
-  const NoGrad no_grad;
-  std::vector<Variable> parts;
-  for (const Parameter* parameter : parameters)
-    parts.push_back(reshape(Variable(parameter->value), {-1}));
-  return cat(parts, 0);
-}
 /// The second moment's values, of every tensor that has one.
 std::vector<double> second_moments(const Optimizer& optimizer) {
   std::vector<double> all;
@@ -39,33 +32,21 @@ std::vector<double> second_moments(const Optimizer& optimizer) {
 double dot(const Variable& a, const Variable& b) { return sum(a * b).value().item(); }
 
 struct Shadow {
-  Shadow(const std::string& spec, const std::vector<Parameter*>& of)
-      : spec(spec),
-        weights([&] {
-          std::vector<Parameter> copies;
-          for (const Parameter* parameter : of)
-            copies.push_back({parameter->name, parameter->value.clone(), {}});
-          return copies;
-        }()),
-        optimizer(make_optimizer(spec, pointers())) {}
-
-  std::vector<Parameter*> pointers() {
-    std::vector<Parameter*> all;
-    for (Parameter& weight : weights) all.push_back(&weight);
-    return all;
-  }
+  explicit Shadow(const std::string& spec)
+      : spec(spec), optimizer(make_optimizer(spec, model.parameters())) {}
   /// Its step from these weights, `before` as one vector, by these gradients.
   Variable step(const std::vector<Parameter*>& from, const Variable& before) {
+    const std::vector<Parameter*> own = model.parameters();
     for (std::size_t i = 0; i < from.size(); ++i) {
-      weights[i].value.copy_from(from[i]->value);
-      weights[i].gradient = from[i]->gradient;
+      own[i]->value.copy_from(from[i]->value);
+      own[i]->gradient = from[i]->gradient;
     }
     optimizer.step();
-    return flat(pointers()) - before;
+    return flat(own) - before;
   }
 
   std::string spec;
-  std::vector<Parameter> weights;
+  Perceptron model;
   Optimizer optimizer;
   double cosine = 0, length = 0;  ///< sums over the steps since the last line
 };
@@ -88,8 +69,7 @@ int main(int argc, char** argv) try {
   model.initialize(1);
   const std::vector<Parameter*> weights = model.parameters();
   Optimizer adamw = make_optimizer("adamw:lr=2e-3", weights);
-  std::vector<Shadow> shadows;
-  for (const std::string& spec : specs) shadows.emplace_back(spec, weights);
+  std::deque<Shadow> shadows(specs.begin(), specs.end());
 
   const Images images = draw(4096, 1);
   RandomSequence random(1, "batches");
@@ -98,11 +78,7 @@ int main(int argc, char** argv) try {
   i64 next = 1;      // step that is told of
   double since = 0;  // steps since the last that was
   for (i64 k = 0; k < steps; ++k) {
-    Tensor batch = Tensor::empty({64}, DType::i64);
-    for (i64& i : batch.span<i64>()) i = static_cast<i64>(random.below(4096));
-    const Variable logits = model(ops::index_select(images.pixels, 0, batch));
-    cross_entropy(logits, ops::index_select(images.labels, 0, batch)).backward();
-
+    loss_of_batch(model, images, random).backward();
     const Variable before = flat(weights);
     std::vector<Variable> moved;
     for (Shadow& shadow : shadows) moved.push_back(shadow.step(weights, before));
@@ -135,9 +111,7 @@ int main(int argc, char** argv) try {
     std::vector<double> ratios;
     for (std::size_t i = 0; i < v.size(); ++i)
       if (own[i] > 0) ratios.push_back(v[i] / own[i]);
-    const auto middle = ratios.begin() + std::ssize(ratios) / 2;
-    std::ranges::nth_element(ratios, middle);
-    fmt::print("  × {:<6.3f} {}\n", *middle, shadow.spec);
+    fmt::print("  × {:<6.3f} {}\n", median(std::move(ratios)), shadow.spec);
   }
 } catch (const Error& error) {
   fmt::print(stderr, "same_gradients: {}\n", error.what());

@@ -48,6 +48,25 @@ struct Perceptron : nn::Module {
   Variable operator()(const Variable& x) const { return output(relu(hidden(x))); }
 };
 
+/// All values as one vector.
+inline Variable flat(const std::vector<Parameter*>& parameters) {
+  const NoGrad no_grad;
+  std::vector<Variable> parts;
+  for (const Parameter* parameter : parameters)
+    parts.push_back(reshape(Variable(parameter->value), {-1}));
+  return cat(parts, 0);
+}
+
+/// The loss on 64 of the images, drawn anew.
+inline Variable loss_of_batch(const Perceptron& model, const Images& images,
+                              RandomSequence& random) {
+  Tensor batch = Tensor::empty({64}, DType::i64);
+  for (i64& i : batch.span<i64>())
+    i = static_cast<i64>(random.below(static_cast<u64>(images.labels.size())));
+  const Variable logits = model(ops::index_select(images.pixels, 0, batch));
+  return cross_entropy(logits, ops::index_select(images.labels, 0, batch));
+}
+
 /// At every tenth step, from 0 on: the loss on images that are held out, and all weights.
 struct Path {
   std::vector<double> loss;
@@ -68,14 +87,9 @@ inline Path train(const std::string& spec, u64 seed, u64 shuffle, i64 steps) {
     if (k % kEvery == 0) {
       NoGrad no_grad;
       path.loss.push_back(cross_entropy(model(held_out.pixels), held_out.labels).value().item());
-      std::vector<Variable> weights;
-      for (Parameter* p : model.parameters()) weights.push_back(reshape(*p, {-1}));
-      path.weights.push_back(cat(weights, 0).value());
+      path.weights.push_back(flat(model.parameters()).value());
     }
-    Tensor batch = Tensor::empty({64}, DType::i64);
-    for (i64& i : batch.span<i64>()) i = static_cast<i64>(random.below(4096));
-    const Variable logits = model(ops::index_select(training.pixels, 0, batch));
-    cross_entropy(logits, ops::index_select(training.labels, 0, batch)).backward();
+    loss_of_batch(model, training, random).backward();
     optimizer.step({.lr_factor = schedule.factor(k)});
     for (Parameter* p : model.parameters()) p->gradient.clear();
   }
