@@ -42,12 +42,8 @@ std::vector<ParameterGroup> group_by_pattern(const std::vector<ParameterGroup>& 
   const auto merged = [](const std::string& base, const std::string& over) {
     OptionList list = parse_options(over);
     for (const auto& option : parse_options(base))
-      if (std::ranges::count(list, option.first, &OptionList::value_type::first) == 0)
-        list.push_back(option);
-    std::string text;
-    for (const auto& [name, value] : list)
-      text += fmt::format("{}{}={}", text.empty() ? "" : ":", name, value);
-    return text;
+      if (!find_option(list, option.first)) list.push_back(option);
+    return to_string(list);
   };
   std::vector<ParameterGroup> result;
   std::vector<bool> used(patterns.size(), false);

@@ -38,12 +38,21 @@ std::pair<std::string, OptionList> parse_spec(const std::string& spec) {
           parse_options(colon < spec.size() ? spec.substr(colon + 1) : std::string())};
 }
 
-bool has_option(const std::string& spec, std::string_view option) {
-  return std::ranges::any_of(parse_spec(spec).second,
-                             [&](const auto& given) { return given.first == option; });
+std::string to_string(const OptionList& options) {
+  std::string text;
+  for (const auto& [name, value] : options)
+    text += fmt::format("{}{}={}", text.empty() ? "" : ":", name, value);
+  return text;
 }
 
-namespace detail {
+const std::string* find_option(const OptionList& options, std::string_view name) {
+  const auto found = std::ranges::find(options, name, &OptionList::value_type::first);
+  return found == options.end() ? nullptr : &found->second;
+}
+
+bool has_option(const std::string& spec, std::string_view option) {
+  return find_option(parse_spec(spec).second, option) != nullptr;
+}
 
 double parse_number(std::string_view owner, std::string_view name, const std::string& text) {
   double value = 0;
@@ -53,6 +62,8 @@ double parse_number(std::string_view owner, std::string_view name, const std::st
         "{}: {} is '{}'; it must be a number, such as 0.001 or 1e-3", owner, name, text);
   return value;
 }
+
+namespace detail {
 
 bool parse_bool(std::string_view owner, std::string_view name, const std::string& text) {
   check(text == "true" || text == "false", "{}: {} is '{}'; it must be true or false", owner, name,

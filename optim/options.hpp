@@ -68,6 +68,10 @@ using OptionList = std::vector<std::pair<std::string, std::string>>;
 std::pair<std::string, OptionList> parse_spec(const std::string& spec);
 /// The same without the name: "lr=1e-3:weight_decay=0".
 OptionList parse_options(const std::string& text);
+/// As parse_options reads it.
+std::string to_string(const OptionList& options);
+/// The value that an option is given; null: none.
+const std::string* find_option(const OptionList& options, std::string_view name);
 /// Whether a spec gives this option.
 bool has_option(const std::string& spec, std::string_view option);
 
@@ -89,9 +93,11 @@ void check_range(std::string_view owner, std::string_view name, double value, co
 /// Throws Error for a number that is another one to what computes in 32 bits: 0, or out of its range.
 void check_float(std::string_view owner, std::string_view name, double value, const Range& range);
 
+/// Throws Error, naming the owner's option, for what is no finite number.
+double parse_number(std::string_view owner, std::string_view name, const std::string& text);
+
 namespace detail {
 
-double parse_number(std::string_view owner, std::string_view name, const std::string& text);
 bool parse_bool(std::string_view owner, std::string_view name, const std::string& text);
 i64 parse_choice(std::string_view owner, std::string_view name, const std::string& text,
                  std::span<const std::string_view> choices);

@@ -30,7 +30,7 @@ std::vector<double> class_weights(const std::string& text, const TokenizedSplit&
         text);
   std::istringstream parts(text);
   for (std::string part; std::getline(parts, part, ',');) {
-    weights.push_back(detail::parse_number("class-weights", "weight", part));
+    weights.push_back(parse_number("class-weights", "weight", part));
     check(weights.back() > 0 && std::isfinite(weights.back()),
           "class-weights: {}; a weight must be positive", part);
   }

@@ -60,18 +60,16 @@ std::size_t steepest_of(const std::vector<double>& rates, const std::vector<doub
 }  // namespace
 
 std::string with_learning_rate(const std::string& spec, double lr) {
-  const auto [name, options] = parse_spec(spec);
-  std::string text = name;
-  for (const auto& [key, value] : options)
-    if (key != "lr") text += fmt::format(":{}={}", key, value);
-  return text + fmt::format(":lr={:.3g}", lr);
+  auto [name, options] = parse_spec(spec);
+  std::erase_if(options, [](const auto& option) { return option.first == "lr"; });
+  options.emplace_back("lr", fmt::format("{:.3g}", lr));
+  return name + ":" + to_string(options);
 }
 
 std::optional<double> learning_rate(const std::string& spec) {
   const auto [name, options] = parse_spec(spec);
-  for (const auto& [key, value] : options)
-    if (key == "lr" && value != "none") return detail::parse_number(name, key, value);
-  return {};
+  const std::string* const lr = find_option(options, "lr");
+  return lr && *lr != "none" ? std::optional(parse_number(name, "lr", *lr)) : std::nullopt;
 }
 
 void refuse_own_rates(const std::vector<GroupPattern>& groups, const char* what) {

@@ -27,25 +27,20 @@ std::optional<i64> layer_of(const std::string& name) {
   return {};
 }
 
-std::string* find(OptionList& options, const std::string& name) {
-  const auto found = std::ranges::find(options, name, &OptionList::value_type::first);
-  return found == options.end() ? nullptr : &found->second;
-}
-
 /// `options` with lr · factor for lr, which is taken from the spec's where it is not there.
 std::string with_factor(const std::string& options, const std::string& spec, double factor) {
   OptionList own = parse_options(options);
-  auto [name, of_spec] = parse_spec(spec);
-  const std::string* lr = find(own, "lr") ? find(own, "lr") : find(of_spec, "lr");
+  const auto [name, of_spec] = parse_spec(spec);
+  const std::string* lr = find_option(own, "lr");
+  if (!lr) lr = find_option(of_spec, "lr");
   check(lr != nullptr && *lr != "none",
         "layer-decay: '{}' has no learning rate to multiply; give it one: "
         "lr=…, with relative_step=false",
         spec);
-  const double scaled = factor * detail::parse_number(name, "lr", *lr);
-  std::string text = fmt::format("lr={}", scaled);
-  for (const auto& [key, value] : own)
-    if (key != "lr") text += fmt::format(":{}={}", key, value);
-  return text;
+  const std::string scaled = fmt::format("{}", factor * parse_number(name, "lr", *lr));
+  std::erase_if(own, [](const auto& option) { return option.first == "lr"; });
+  own.insert(own.begin(), {"lr", scaled});
+  return to_string(own);
 }
 
 }  // namespace

@@ -50,19 +50,19 @@ Start start_of(const std::string& model) {
 
 std::string with_defaults(const std::string& spec, Start start, std::optional<double> lr) {
   const auto [name, options] = parse_spec(spec);
-  const std::map<std::string, std::string> given(options.begin(), options.end());
+  const auto given = [&options = options](const char* option) {
+    return find_option(options, option);
+  };
   const auto is = [&](const char* option, const char* value) {
-    const auto found = given.find(option);
-    return found != given.end() && found->second == value;
+    return given(option) && *given(option) == value;
   };
   // A step size of its own, which Adafactor has unless something else is said, takes no rate.
   const bool relative = is("relative_step", "true") || is("warmup_init", "true");
-  check(!lr || !given.contains("lr"), "--lr {} and --optimizer {} give lr twice; leave one out",
+  check(!lr || !given("lr"), "--lr {} and --optimizer {} give lr twice; leave one out",
         lr.value_or(0), spec);
-  const std::string fixed = name == "adafactor" && !relative && !given.contains("relative_step")
-                                ? ":relative_step=false"
-                                : "";
-  if (given.contains("lr")) return is("lr", "none") ? spec : spec + fixed;
+  const std::string fixed =
+      name == "adafactor" && !relative && !given("relative_step") ? ":relative_step=false" : "";
+  if (given("lr")) return is("lr", "none") ? spec : spec + fixed;
   if (relative && !lr) return spec;
   std::string rate_text = lr ? fmt::format("{}", *lr) : "";
   if (!lr) {
@@ -81,17 +81,14 @@ std::string with_defaults(const std::string& spec, Start start, std::optional<do
     rate_text = fmt::format("{:.15g}", *lr / share);
   }
   std::string extra = fixed;
-  if (name == "sgd" && !given.contains("momentum")) extra = ":momentum=0.9";
+  if (name == "sgd" && !given("momentum")) extra = ":momentum=0.9";
   return fmt::format("{}:lr={}{}", spec, rate_text, extra);
 }
 
 GroupPattern with_defaults(GroupPattern group) {
-  bool relative = false, rate = false;
-  for (const auto& [key, value] : parse_options(group.options)) {
-    relative |= key == "relative_step" && value == "true";
-    rate |= key == "lr";
-  }
-  if (relative && !rate) group.options += ":lr=none";
+  const OptionList options = parse_options(group.options);
+  const std::string* const relative = find_option(options, "relative_step");
+  if (relative && *relative == "true" && !find_option(options, "lr")) group.options += ":lr=none";
   return group;
 }
 

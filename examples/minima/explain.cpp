@@ -45,7 +45,7 @@ Tensor parse_values(const std::string& option, const std::string& text) {
         values.push_back(std::strtof(number.c_str(), nullptr));
         continue;
       }
-      const double exact = detail::parse_number("explain", option, number);
+      const double exact = parse_number("explain", option, number);
       values.push_back(static_cast<float>(exact));
       check(std::isfinite(values.back()), "explain: {} is '{}'; a float holds at most 3.4e38",
             option, number);
