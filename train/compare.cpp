@@ -97,33 +97,26 @@ struct Column {
   std::function<std::string(const std::vector<const Json*>&)> text;
 };
 
-/// Of those runs that have it, as a finite one: a run that has not ended has no test.
-std::vector<double> values(const std::vector<const Json*>& runs, const std::string& pointer) {
-  const Json::json_pointer place(pointer);
-  std::vector<double> all;
-  for (const Json* run : runs)
-    if (run->contains(place) && run->at(place).is_number())
-      all.push_back(run->at(place).get<double>());
-  std::erase_if(all, [](double value) { return !std::isfinite(value); });
-  return all;
-}
-
-/// mean ± deviation of a number in each run, times `scale`.
-Column number(const char* head, std::string pointer, double scale, int digits) {
+/// mean ± deviation of a number over the runs that have it, times `scale`: one that has not ended has no test.
+Column number(const char* head, const char* path, double scale, int digits) {
   return {head, [=](const std::vector<const Json*>& runs) {
-            const std::vector<double> all = values(runs, pointer);
-            if (all.empty()) return std::string("–");
-            std::string text = fmt::format("{:.{}f}", scale * mean(all), digits);
-            if (all.size() > 1) text += fmt::format(" ± {:.{}f}", scale * deviation(all), digits);
+            std::vector<double> all;
+            for (const Json* run : runs) all.push_back(scale * report::number(*run, path));
+            const report::Summary s = report::summarize(all);
+            if (s.count == 0) return std::string("–");
+            std::string text = fmt::format("{:.{}f}", s.mean, digits);
+            if (s.count > 1) text += fmt::format(" ± {:.{}f}", s.deviation, digits);
             return text;
           }};
 }
 
-Column count(const char* head, std::string pointer) {
+/// One that is alike in all.
+Column count(const char* head, const char* path) {
   return {head, [=](const std::vector<const Json*>& runs) {
-            const std::vector<double> all = values(runs, pointer);
-            if (all.empty()) return std::string("–");
-            return grouped(static_cast<i64>(all.front()));
+            for (const Json* run : runs)
+              if (const double n = report::number(*run, path); std::isfinite(n))
+                return grouped(static_cast<i64>(n));
+            return std::string("–");
           }};
 }
 
