@@ -2,7 +2,6 @@
 #pragma once
 
 #include "core/batch.hpp"
-#include "core/ops/dropout.hpp"
 
 namespace minima::nn {
 
