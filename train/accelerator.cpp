@@ -279,7 +279,7 @@ StepRecord Accelerator::step() {
   if (good_steps_ == kGoodSteps) scale_ *= 2, good_steps_ = 0;
   for (Parameter* parameter : parameters_) parameter->gradient.clear();
   // A step looks at the weights while it moves them. One that is skipped has not: perhaps they are why.
-  if (report.bad_weights || report.skipped) refuse_bad_weights("after");
+  if (report.bad_weights || report.skipped) refuse_bad_weights();
   StepRecord record{step_,
                     epoch_,
                     loss_ / weight_,
@@ -359,10 +359,15 @@ SwitchRecord Accelerator::change_optimizer(Optimizer next, std::string spec) {
   return record;
 }
 
-std::string Accelerator::origin_of_non_finite() const {
+std::string Accelerator::bad_weight() const {
   for (const Parameter* parameter : parameters_)
     if (const i64 at = ops::first_non_finite(parameter->value); at >= 0)
-      return fmt::format(": the weight '{}' is not finite at element {}", parameter->name, at);
+      return fmt::format("the weight '{}' is not finite at element {}", parameter->name, at);
+  return "";
+}
+
+std::string Accelerator::origin_of_non_finite() const {
+  if (const std::string bad = bad_weight(); !bad.empty()) return ": " + bad;
   if (explain_non_finite && !updated_)  // else it would look at weights of which a part is changed
     if (const std::string found = explain_non_finite(); !found.empty()) return ": " + found;
   for (const Parameter* parameter : parameters_)
@@ -371,13 +376,10 @@ std::string Accelerator::origin_of_non_finite() const {
   return "";
 }
 
-void Accelerator::refuse_bad_weights(const char* when) const {
-  for (const Parameter* parameter : parameters_)
-    if (const i64 at = ops::first_non_finite(parameter->value); at >= 0)
-      fail_training(
-          "train: the weight '{}' is not finite at element {} {} the update of step {} by {}; a "
-          "lower learning rate may help",
-          parameter->name, at, when, step_, optimizer_->name());
+void Accelerator::refuse_bad_weights() const {
+  if (const std::string bad = bad_weight(); !bad.empty())
+    fail_training("train: {} after the update of step {} by {}; a lower learning rate may help",
+                  bad, step_, optimizer_->name());
 }
 
 void Accelerator::ring(const Alarm& alarm) {
@@ -395,7 +397,7 @@ i64 Accelerator::checkpoint_bytes() const {
 std::filesystem::path Accelerator::checkpoint(const std::filesystem::path& run,
                                               const CheckpointExtras& extras) {
   const TimeSpent::During writing(time_, TimeSpent::Part::checkpoints);
-  refuse_bad_weights("after");
+  refuse_bad_weights();
   for (const NamedTensor& slot : optimizer_->tensors())
     if (ops::first_non_finite(slot.tensor) >= 0)
       fail_training("checkpoint of step {}: '{}' of {}'s state is not finite; nothing was written",

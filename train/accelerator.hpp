@@ -242,7 +242,9 @@ class Accelerator {
   }
   /// What is known of where it came from, as the end of a sentence.
   std::string origin_of_non_finite() const;
-  void refuse_bad_weights(const char* when) const;
+  /// "the weight 'w' is not finite at element 3"; empty where all are.
+  std::string bad_weight() const;
+  void refuse_bad_weights() const;
 
   AcceleratorOptions options_;
   Schedule schedule_;
