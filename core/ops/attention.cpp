@@ -276,6 +276,10 @@ void attention_backward(const Tensor& dy, const Columns& q, const Columns& k, co
                         const DropoutSite& dropout, Columns dq, Columns dk, Columns dv) {
   check_arguments(q, k, v, rows, heads, dropout);
   check_gradient("attention", dy, result.y.shape());
+  check(
+      result.y.shape() == q.shape() && result.log_sum.shape() == Shape{heads, q.x.size(0)},
+      "attention: q is {}, the result {}, its {} heads' sums {}; they must be those of the forward",
+      q.shape(), result.y.shape(), heads, result.log_sum.shape());
   for (const auto& [room, operand] : {std::pair(&dq, &q), {&dk, &k}, {&dv, &v}})
     check(room->x.size(0) == operand->x.size(0) && room->width == operand->width,
           "attention: {} is given room of {} for its gradient", operand->shape(), room->shape());

@@ -41,9 +41,13 @@ ResidualNormGradients residual_norm_backward(const Tensor& dy, const ResidualNor
                                              const Tensor& gamma, const DropoutSite& site,
                                              const Tensor& example_id, const Tensor& position) {
   check_gradient("residual_norm", dy, kept.sum.shape());
-  check(gamma.shape() == Shape{dy.size(1)}, "residual_norm: x is {}, gamma {}; it must be [{}]",
-        dy.shape(), gamma.shape(), dy.size(1));
-  check_together("residual_norm", dy, kept.sum, gamma, example_id, position);
+  check(
+      dy.rank() == 2 && gamma.shape() == Shape{dy.size(1)} &&
+          kept.mean.shape() == Shape{dy.size(0)} && kept.rstd.shape() == kept.mean.shape(),
+      "residual_norm: the sum is {}, gamma {}, means {}, deviations {}; they must be those of the "
+      "forward",
+      dy.shape(), gamma.shape(), kept.mean.shape(), kept.rstd.shape());
+  check_together("residual_norm", dy, kept.sum, kept.mean, kept.rstd, gamma, example_id, position);
   const i64 n = dy.size(0), d = dy.size(1), chunks = ceil_div(n, kNormRows);
   const DropoutMask mask("residual_norm", dy.shape(), site, example_id, position);
   Tensor dresidual = Tensor::empty_like(dy);

@@ -7,6 +7,7 @@
 #include "core/ops/layer_norm.hpp"
 #include "core/ops/matmul.hpp"
 #include "core/ops/pool.hpp"
+#include "core/ops/residual_norm.hpp"
 #include "core/ops/softmax.hpp"
 #include "tests/data/files.hpp"
 #include "tests/support.hpp"
@@ -35,6 +36,19 @@ TEST_CASE("a gradient of another shape than the result is refused by name") {
   CHECK(error_of([&] { layer_norm_backward(y, y, zeros({7}), zeros({1}), zeros({2})); }) ==
         "layer_norm: x is [2, 7], gamma [7], means [1], deviations [2]; they must be those of the "
         "forward");
+  const auto of_residual = [&](const Tensor& dy, ResidualNormResult kept, i64 means, i64 rstds) {
+    kept.mean = zeros({means}), kept.rstd = zeros({rstds});
+    return error_of([&] { residual_norm_backward(dy, kept, zeros({7}), {}, {}, {}); });
+  };
+  ResidualNormResult kept;
+  kept.sum = y;
+  CHECK(of_residual(y, kept, 2, 2).empty());
+  CHECK(of_residual(dy, kept, 2, 2) == "residual_norm: " + one_shape);
+  for (const auto& [means, rstds] : {std::pair(1, 2), {2, 1}, {30, 30}})
+    CHECK(of_residual(y, kept, means, rstds) ==
+          fmt::format("residual_norm: the sum is [2, 7], gamma [7], means [{}], deviations [{}]; "
+                      "they must be those of the forward",
+                      means, rstds));
 }
 
 TEST_CASE("the gradients of a product are of its operands alone") {
@@ -79,6 +93,16 @@ TEST_CASE("the gradients of a loss, a mean, a table and attention are of what wa
   CHECK(error_of([&] {
           attention_backward(zeros({2, 6}), x, x, x, result, rows, 2, {});
         }) == "attention: the gradient is [2, 6], the result [5, 6]; they must have one shape");
+  CHECK(
+      error_of([&] {
+        attention_backward(zeros({2, 6}), x, x, x, {zeros({2, 6}), result.log_sum}, rows, 2, {});
+      }) ==
+      "attention: q is [5, 6], the result [2, 6], its 2 heads' sums [2, 5]; they must be those of "
+      "the forward");
+  for (const Tensor& sums : {zeros({1, 5}), zeros({5, 2})})
+    CHECK(error_of([&] {
+            attention_backward(x, x, x, x, {result.y, sums}, rows, 2, {});
+          }).ends_with("they must be those of the forward"));
   const Tensor narrow = zeros({5, 4});
   CHECK(error_of([&] { attention_backward(x, x, x, x, result, rows, 2, {}, x, narrow, x); }) ==
         "attention: [5, 6] is given room of [5, 4] for its gradient");
