@@ -34,7 +34,7 @@ class CopyBeside final : public CopyAhead {
     const auto bytes = static_cast<std::size_t>(values.bytes());
     // A copy of two batches ago, long done as a rule, reads what is written here.
     check_cuda(cudaEventSynchronize(place.copied), "waiting for a copy");
-    if (!place.there.defined() || place.size < values.size()) grow(place, values.size());
+    if (!place.here || place.there.size() < values.size()) grow(place, values.size());
     std::memcpy(place.here, values.data<i64>(), bytes);
     check_cuda(cudaStreamWaitEvent(copies_, place.used, 0), "a copy ahead");
     check_cuda(
@@ -56,20 +56,20 @@ class CopyBeside final : public CopyAhead {
 
  private:
   struct Place {
-    i64* here = nullptr;  ///< pinned: only from there a copy goes on beside the host
-    Tensor there;
-    i64 size = 0;  ///< that either holds
+    void* here = nullptr;  ///< pinned: only from there a copy goes on beside the host
+    Tensor there;          ///< of the same size
     cudaEvent_t copied = nullptr, used = nullptr;
   };
 
   void grow(Place& place, i64 size) {
-    place.size = static_cast<i64>(std::bit_ceil(static_cast<u64>(size)));
-    if (place.here) check_cuda(cudaFreeHost(place.here), "giving memory back");
+    const auto room = static_cast<i64>(std::bit_ceil(static_cast<u64>(size)));
+    Tensor there = Tensor::empty({room}, DType::i64, device_of(gpu_));
     void* here = nullptr;
-    check_cuda(cudaMallocHost(&here, static_cast<std::size_t>(place.size) * sizeof(i64)),
+    check_cuda(cudaMallocHost(&here, static_cast<std::size_t>(there.bytes())),
                "taking memory of the host");
-    place.here = static_cast<i64*>(here);
-    place.there = Tensor::empty({place.size}, DType::i64, device_of(gpu_));
+    std::swap(place.here, here);
+    place.there = std::move(there);
+    if (here) check_cuda(cudaFreeHost(here), "giving memory back");
     // Queued work may still be using the block for what it was before.
     check_cuda(cudaEventRecord(place.used, compute_), "a copy ahead");
   }

@@ -65,6 +65,20 @@ TEST_CASE("a copy that was begun and not taken gives way to the next") {
   }
 }
 
+TEST_CASE(
+    "a copy for which there is no memory leaves the one before, and those after it are whole") {
+  if (kDevice.kind != Device::Kind::emulated) return;  // only that one can be made to refuse
+  const auto ahead = copy_ahead(kDevice);
+  ahead->begin(numbers(0, 5));
+  emulated::machine().pinned_bytes = 1000;
+  CHECK_THROWS_AS(ahead->begin(numbers(1, 5000)), Error);
+  CHECK(test::same_bytes(ahead->take(), numbers(0, 5)));
+  CHECK_THROWS_AS(ahead->begin(numbers(2, 5000)), Error);
+  emulated::machine() = {};
+  ahead->begin(numbers(3, 4000));
+  CHECK(test::same_bytes(ahead->take(), numbers(3, 4000)));
+}
+
 TEST_CASE("a copy ahead goes into no memory that queued work is still to read") {
   const auto ahead = copy_ahead(kDevice);
   Tensor copy;

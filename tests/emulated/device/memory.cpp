@@ -218,6 +218,7 @@ cudaError_t cudaFree(void* block) {
 
 cudaError_t cudaMallocHost(void** block, std::size_t bytes) {
   if (spoils_capture()) return cudaErrorStreamCaptureUnsupported;
+  if (bytes > machine().pinned_bytes) return cudaErrorMemoryAllocation;
   const std::lock_guard lock(memory_mutex);
   *block = std::malloc(std::max<std::size_t>(bytes, 1));
   if (!*block) return cudaErrorMemoryAllocation;
