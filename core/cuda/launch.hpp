@@ -53,6 +53,7 @@ inline constexpr i64 kUnaskedShared = 48 << 10;
 template <class... Parameters, class... Arguments>
 void launch(Gpu gpu, void (*kernel)(Parameters...), i64 blocks, unsigned threads,
             std::size_t shared_bytes, Arguments... arguments) {
+  static_assert((std::is_trivially_copyable_v<Arguments> && ...), "a GPU is handed their bytes");
   if (blocks == 0) return;
   check(blocks < i64{1} << 31, "cuda: a kernel of {} blocks; a smaller batch needs fewer", blocks);
   const dim3 grid(static_cast<unsigned>(blocks));
