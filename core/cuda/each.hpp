@@ -38,7 +38,7 @@ struct TeamOf : ops::InMemory {
     if constexpr (kSize == 32) {
       return warp_fold(own, merge);
     } else {
-      __shared__ Acc warps[kSize / 32];
+      MINIMA_SHARED(Acc[kSize / 32], warps);
       return block_fold<kSize>(own, merge, warps);
     }
   }

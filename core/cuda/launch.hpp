@@ -1,9 +1,10 @@
-/// What a `.cu` file includes: the launch of a kernel, its dynamic shared memory and the unrolling of a
-/// loop, the only spellings of CUDA that a host compiler cannot read.
+/// What a `.cu` file includes: the launch of a kernel, its shared memory and the unrolling of a loop, the
+/// only spellings of CUDA that a host compiler cannot read.
 ///
 ///     template <class Rule> __global__ void step_kernel(Rule rule, float* p, i64 n);
 ///     launch(gpu, step_kernel<AdamW>, blocks, threads, shared_bytes, rule, p, n);
 ///     float* scratch = MINIMA_DYNAMIC_SHARED(float);       // inside a kernel
+///     MINIMA_SHARED(double[32], sums);                     // double sums[32], the block's
 ///     MINIMA_UNROLL for (int i = 0; i < 4; ++i) sums[i] = 0;    // whose array then lies in registers
 ///
 /// Device code stands in `namespace minima::MINIMA_BACKEND` or is a template on its `Gpu`: that of
@@ -11,9 +12,12 @@
 /// header of CUDA's names (tests/emulated/device/device.hpp). So one binary may hold both.
 #pragma once
 
+#include <type_traits>
+
 #if defined(__CUDACC__)
 
 #define MINIMA_BACKEND cuda
+#define MINIMA_SHARED(T, name) __shared__ std::type_identity_t<T> name
 #define MINIMA_DYNAMIC_SHARED(T) ::minima::cuda::dynamic_shared<T>()
 #define MINIMA_UNROLL _Pragma("unroll")
 

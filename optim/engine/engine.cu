@@ -13,7 +13,7 @@ constexpr i64 kNormChunk = 64 * kThreads;
 /// One chunk of one part: what it adds to the norm. A thread has four sums, and four times four values under way.
 template <class N>
 __global__ void norm_kernel(const NormPart* parts, const i64* first, i64 count, double* terms) {
-  __shared__ double warps[kThreads / 32];
+  MINIMA_SHARED(double[kThreads / 32], warps);
   const N norm;
   const i64 entry = entry_of(blockIdx.x, first, count);
   const SlotView& slot = parts[entry].values;

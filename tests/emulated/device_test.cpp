@@ -38,19 +38,35 @@ void shuffle_of_half(float* sum) {
 }
 void write_at(float* at) { *at = 1; }
 [[maybe_unused]] void read_shared(int at, int* out) {
-  __shared__ int values[3];
+  MINIMA_SHARED(int[3], values);
   values[0] = 1;
   *out = values[at] + MINIMA_DYNAMIC_SHARED(int)[at];
 }
+/// What nobody has written yet.
+void read_unwritten(float* out) {
+  MINIMA_SHARED(float[2], values);
+  out[2 * blockIdx.x] = values[0] + MINIMA_DYNAMIC_SHARED(float)[0];
+  out[2 * blockIdx.x + 1] = values[1];
+  values[0] = values[1] = MINIMA_DYNAMIC_SHARED(float)[0] = 1;
+}
+[[maybe_unused]] void write_shared(int at) {
+  MINIMA_SHARED(int[3], values);
+  MINIMA_SHARED(int[3], others);
+  values[at] = others[at] = 1;
+}
+void take_shared() {
+  MINIMA_SHARED(double[20'000], values);
+  values[0] = 1;
+}
 /// Without a barrier between, which is what the order of threads must show.
 void rotate(int* out) {
-  __shared__ int values[64];
+  MINIMA_SHARED(int[64], values);
   values[threadIdx.x] = static_cast<int>(threadIdx.x);
   out[threadIdx.x] = values[(threadIdx.x + 33) % 64];
 }
 /// The same with one, twice: the second time the values are overwritten while others may still read them.
 [[maybe_unused]] void rotate_twice(int* out, bool between) {
-  __shared__ int values[64];
+  MINIMA_SHARED(int[64], values);
   for (int k = 0; k < 2; ++k) {
     values[threadIdx.x] = static_cast<int>(threadIdx.x) + k;
     __syncthreads();
@@ -240,6 +256,26 @@ TEST_CASE("device memory is poisoned, bounded, and out of the host's reach") {
   inspect([&] { std::memset(x.data<float>() + 100, 0xff, sizeof(float)); });
 #endif
   CHECK(cudaFree(static_cast<std::byte*>(block) + 1) == cudaErrorInvalidValue);
+}
+
+TEST_CASE("shared memory is poisoned for each block, and bounded") {
+  for (int k = 0; k < 2; ++k) {
+    Tensor out = Tensor::zeros({4}, DType::f32, kEmulated);
+    launch(kGpu, read_unwritten, 2, 1, sizeof(float), out.data<float>());
+    const Tensor found = out.to(Device{});
+    for (float value : found.span<float>()) CHECK(std::isnan(value));
+  }
+  launch(kGpu, take_shared, 1, 1, 0);
+  CHECK_THROWS_WITH_AS(
+      finish(), "emulated device: a block has 160000 bytes of shared memory, the device 101376",
+      Error);
+#if !defined(__SANITIZE_ADDRESS__)
+  launch(kGpu, write_shared, 1, 1, 0, 2);
+  finish();
+  launch(kGpu, write_shared, 1, 1, 0, 3);
+  CHECK_THROWS_WITH_AS(
+      finish(), "emulated device: a kernel wrote behind its 12 bytes of shared memory", Error);
+#endif
 }
 
 TEST_CASE("the allocator counts live and peak bytes, and uses blocks again") {

@@ -51,8 +51,9 @@ template <class Formula, bool kInBlocks, std::size_t... K>
 __global__ void __launch_bounds__(kThreads, kAtOnce<Formula, sizeof...(K), kInBlocks>)
     update_kernel(Table table, i64 stretches, const Formula* formulas, Outcome* outcome) {
   constexpr int kSlots = sizeof...(K);
-  __shared__ Columns<kSlots> columns;
-  __shared__ typename Update<Formula, K...>::Shared shared;
+  using Step = Update<Formula, K...>;
+  MINIMA_SHARED(Columns<kSlots>, columns);
+  MINIMA_SHARED(typename Step::Shared, shared);
   CompactCodes* const codes = MINIMA_DYNAMIC_SHARED(CompactCodes);
   float* const fresh = reinterpret_cast<float*>(codes + kSlots);  // [slots, stretch]
   const CodeMap* held[kSlots + 1] = {};
@@ -81,8 +82,8 @@ __global__ void __launch_bounds__(kThreads, kAtOnce<Formula, sizeof...(K), kInBl
         Four<u32>::load(from + k).store(to + k);
     }
     __syncthreads();
-    const Update<Formula, K...> update{columns,           formulas[entry], view.workspace.factors,
-                                       Guard(view.guard), codes,           outcome};
+    const Step update{columns,           formulas[entry], view.workspace.factors,
+                      Guard(view.guard), codes,           outcome};
     if constexpr (kInBlocks) {
       u32 at = 0;
       if (block == kWarpBlock && columns.plain) {
@@ -123,9 +124,10 @@ __global__ void __launch_bounds__(kThreads, sizeof...(K) == 0 ? 3 : 2)
   constexpr int kSlots = sizeof...(K), kRows = static_cast<int>(kChunkRows);
   constexpr int kTogether = 4;  // rows that are loaded before the first is added
   constexpr unsigned kWarps = kThreads / 32;
-  __shared__ Columns<kSlots> columns;
-  __shared__ double warps[kWarps], rows[kWarps][kRows];
-  [[maybe_unused]] __shared__ float weights[kRows];
+  MINIMA_SHARED(Columns<kSlots>, columns);
+  MINIMA_SHARED(double[kWarps], warps);
+  MINIMA_SHARED(double[kWarps][kRows], rows);
+  [[maybe_unused]] MINIMA_SHARED(float[kRows], weights);
   const i64 entry = table.entry_of(blockIdx.x), chunk = blockIdx.x - table.first[entry];
   const StepView& view = table.view(entry);
   const P pass = passes[entry];
@@ -228,7 +230,8 @@ __global__ void __launch_bounds__(kThreads, sizeof...(K) == 0 ? 3 : 2)
 template <class Term, bool kWeighted>
 __global__ void chunks_kernel(Table table, const i64* first_chunk, ChunkSums from) {
   constexpr unsigned kWarps = kThreads / 32;
-  __shared__ double warps[kWarps], sums[kWarps][32];
+  MINIMA_SHARED(double[kWarps], warps);
+  MINIMA_SHARED(double[kWarps][32], sums);
   const i64 entry = table.entry_of(blockIdx.x), block = blockIdx.x - table.first[entry];
   const StepView& view = table.view(entry);
   [[maybe_unused]] const auto add_up = [&](const float* of_chunks, double* columns) {

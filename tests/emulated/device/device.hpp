@@ -6,15 +6,16 @@
 /// It is as unkind as a GPU may be, so that a mistake shows here:
 /// - the threads of a block run in an order drawn from MINIMA_EMULATED_SEED (1), and so do the blocks; a thread runs until
 ///   it waits for others. A barrier or a shuffle that a thread misses ends in an Error (threads.cpp);
-/// - memory comes filled with NaN, and only running kernels can touch it: a host access faults, a write behind a block is
-///   found when the block is freed, and by check_bounds(), after every test case; and there is only so much of it (memory.cpp);
+/// - memory comes filled with NaN, shared memory too, and only running kernels can touch it: a host access faults, a write
+///   behind a block is found when the block is freed, and by check_bounds(), after every test case, one behind shared memory
+///   when the threads have ended; and there is only so much of it (memory.cpp, threads.cpp);
 /// - work that is queued in a stream runs when somebody waits for it and not before; while a stream is captured into a
 ///   graph, what might wait is refused (streams.cpp);
 /// - the calls of cuBLAS refuse what the real one refuses (cublas.cpp);
-/// - under ThreadSanitizer every thread of a block is one of its threads, under AddressSanitizer the memory behind a block
+/// - under ThreadSanitizer every thread of a block is one of its threads; under AddressSanitizer the memory behind a block
 ///   or behind shared memory is out of bounds when it is touched (sanitizers.hpp).
-/// What it cannot show: speed, the order of memory accesses between blocks that run at once, what static shared memory holds
-/// before a kernel writes it (dynamic shared memory is NaN), and a launch beyond its kernel's __launch_bounds__.
+/// What it cannot show: speed, the order of memory accesses between blocks that run at once, a kernel that reads the host's
+/// memory, and a launch beyond its kernel's __launch_bounds__.
 #pragma once
 
 #include <atomic>
@@ -33,17 +34,16 @@
 #define __host__
 #define __forceinline__ inline
 #define __restrict__
-#if defined(__SANITIZE_ADDRESS__)
-#define __shared__ static  // whose bounds it watches
-#else
-#define __shared__ static thread_local  // a thread of the host runs one block at a time
-#endif
 #define __launch_bounds__(...)
 #define threadIdx (::minima::emulated::thread->index)
 #define blockIdx (::minima::emulated::thread->block->index)
 #define blockDim (::minima::emulated::thread->block->size)
 #define gridDim (::minima::emulated::thread->block->grid)
 #define MINIMA_UNROLL
+#define MINIMA_SHARED(T, name)           \
+  static const char name##_declared = 0; \
+  [[maybe_unused]] auto& name =          \
+      ::minima::emulated::shared<std::type_identity_t<T>>(&name##_declared)
 #define MINIMA_DYNAMIC_SHARED(T) static_cast<T*>(::minima::emulated::thread->block->shared)
 
 namespace minima::emulated {
@@ -72,6 +72,15 @@ struct Kernel {
   const void* code = nullptr;
   std::function<void()> run;  ///< one thread's part
 };
+
+/// What the block has for a declaration of shared memory, known by an address.
+void* shared_at(const void* declared, std::size_t bytes);
+template <class T>
+T& shared(const void* declared) {
+  static_assert(std::is_trivially_default_constructible_v<T> && alignof(T) <= 16,
+                "nobody initializes shared memory");
+  return *static_cast<T*>(shared_at(declared, sizeof(T)));
+}
 
 /// Waits for all threads of the block; returns how many of them said yes.
 unsigned meet_block(bool yes, const std::source_location& where);

@@ -60,6 +60,48 @@ struct Lane {
   Where where = Where();
 };
 
+/// Shared memory of a block, piece by piece: NaN at first, and what is behind a piece stays as it was.
+class SharedMemory {
+ public:
+  void begin_block() {
+    allow(room_.data(), used_);
+    pieces_.clear();
+    used_ = asked_ = 0;
+  }
+  void* piece(const void* declared, std::size_t bytes) {
+    const auto known = std::ranges::find(pieces_, declared, &Piece::declared);
+    if (known != pieces_.end()) return known->at;
+    asked_ += bytes;
+    check(asked_ <= static_cast<std::size_t>(machine().shared_bytes),
+          "emulated device: a block has {} bytes of shared memory, the device {}", asked_,
+          machine().shared_bytes);
+    const std::size_t size = bytes / kAlignment * kAlignment + 2 * kAlignment;
+    const Piece& piece = pieces_.emplace_back(Piece{declared, room_.data() + used_, bytes, size});
+    used_ += size;
+    std::memset(piece.at, 0xff, size);
+    forbid(piece.at + bytes, size - bytes);
+    return piece.at;
+  }
+  void check_guards() {
+    allow(room_.data(), used_);
+    for (const Piece& piece : pieces_)
+      check(std::all_of(piece.at + piece.bytes, piece.at + piece.size,
+                        [](std::byte b) { return b == std::byte{0xff}; }),
+            "emulated device: a kernel wrote behind its {} bytes of shared memory", piece.bytes);
+  }
+
+ private:
+  static constexpr std::size_t kAlignment = 16;
+  struct Piece {
+    const void* declared;  ///< null: the dynamic one
+    std::byte* at;
+    std::size_t bytes, size;  ///< without and with the guard
+  };
+  std::vector<std::byte> room_ = std::vector<std::byte>(256 << 10);  // more than any GPU has
+  std::size_t used_ = 0, asked_ = 0;  ///< of it with guards and without
+  std::vector<Piece> pieces_;
+};
+
 /// Runs the blocks of one thread of the host.
 struct Scheduler {
   Block block;
@@ -71,7 +113,7 @@ struct Scheduler {
   Lane* current = nullptr;
   Worker* running = nullptr;
   Stack stack;  ///< the scheduler's own
-  std::vector<u64> shared;
+  SharedMemory shared;
   const Kernel* kernel = nullptr;
   std::unique_ptr<Order> order;
   u64 unstarted = 0;
@@ -278,24 +320,18 @@ void Scheduler::run_block(const Kernel& work, u64 number) {
   kernel = &work;
   const auto [x, y, z] = work.grid;
   Strand::host_acquires(this);
-  shared.assign(work.shared_bytes / 8 + 2, ~u64{0});
+  shared.begin_block();
   block = {work.grid, work.size,
            dim3(static_cast<unsigned>(number % x), static_cast<unsigned>(number / x % y),
                 static_cast<unsigned>(number / x / y)),
-           shared.data()};
-  const auto behind = reinterpret_cast<std::byte*>(shared.data()) + work.shared_bytes;
-  const std::size_t left = shared.size() * 8 - work.shared_bytes;
-  forbid(behind, left);
+           shared.piece(nullptr, work.shared_bytes)};
   try {
     run_lanes();
   } catch (...) {
-    allow(behind, left);
     dismiss_workers();
     throw;
   }
-  allow(behind, left);
-  check(std::all_of(behind, behind + left, [](std::byte b) { return b == std::byte{0xff}; }),
-        "emulated device: a kernel wrote behind its {} bytes of shared memory", work.shared_bytes);
+  shared.check_guards();
 }
 
 void Scheduler::run_lanes() {
@@ -328,8 +364,8 @@ void Scheduler::run_lanes() {
   for (const std::unique_ptr<Worker>& worker : workers) end_block(*worker);
 }
 
-/// A thread of the host that runs blocks, one at a time: static shared memory is thread_local. ThreadSanitizer sees
-/// nothing of semaphores, so that they order no block behind another.
+/// A thread of the host that runs blocks, one at a time. ThreadSanitizer sees nothing of semaphores, so that they order no
+/// block behind another.
 class Place {
  public:
   void run(const std::function<void()>& work) {
@@ -383,6 +419,10 @@ class Log {
 };
 
 }  // namespace
+
+void* shared_at(const void* declared, std::size_t bytes) {
+  return scheduler->shared.piece(declared, bytes);
+}
 
 unsigned meet_block(bool yes, const Where& where) {
   scheduler->current->yes = yes;
