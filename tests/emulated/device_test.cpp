@@ -54,6 +54,9 @@ void read_unwritten(float* out) {
   MINIMA_SHARED(int[3], others);
   values[at] = others[at] = 1;
 }
+[[maybe_unused]] void read_word(const std::byte* from, i64* out) {
+  *out = *reinterpret_cast<const i64*>(from);
+}
 void take_shared() {
   MINIMA_SHARED(double[20'000], values);
   values[0] = 1;
@@ -277,6 +280,20 @@ TEST_CASE("shared memory is poisoned for each block, and bounded") {
       finish(), "emulated device: a kernel wrote behind its 12 bytes of shared memory", Error);
 #endif
 }
+
+#if defined(__SANITIZE_ADDRESS__)
+TEST_CASE("a word that does not begin at a multiple of its size stops a kernel") {
+  Tensor bytes = Tensor::zeros({16}, DType::u8, kEmulated),
+         out = Tensor::zeros({1}, DType::i64, kEmulated);
+  for (const int at : {0, 4}) {
+    const auto read = [&] {
+      launch(kGpu, read_word, 1, 1, 0, bytes.raw() + at, out.data<i64>());
+      finish();
+    };
+    CHECK(end_of(read) == (at == 0 ? 0 : 1));
+  }
+}
+#endif
 
 TEST_CASE("the allocator counts live and peak bytes, and uses blocks again") {
   release_cached_memory(kEmulated);

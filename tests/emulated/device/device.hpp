@@ -13,7 +13,8 @@
 ///   graph, what might wait is refused (streams.cpp);
 /// - the calls of cuBLAS refuse what the real one refuses (cublas.cpp);
 /// - under ThreadSanitizer every thread of a block is one of its threads; under AddressSanitizer the memory behind a block
-///   or behind shared memory is out of bounds when it is touched (sanitizers.hpp).
+///   or behind shared memory is out of bounds when it is touched (sanitizers.hpp), and a pointer in a kernel must be a
+///   multiple of what it points to.
 /// What it cannot show: speed, the order of memory accesses between blocks that run at once, a kernel that reads the host's
 /// memory, and a launch beyond its kernel's __launch_bounds__.
 #pragma once
