@@ -2,6 +2,7 @@
 #include <optional>
 
 #include "autograd/functions.hpp"
+#include "core/ops/elementwise.hpp"
 #include "core/ops/embedding.hpp"
 #include "core/ops/finite.hpp"
 #include "core/ops/layout.hpp"
@@ -56,7 +57,7 @@ TEST_CASE("elements of every width are moved and looked up on the device as on t
   }
 }
 
-TEST_CASE("rows are looked up in a view that begins at any element") {
+TEST_CASE("a view that begins at any element is looked up, converted and computed with") {
   const Tensor ids = Tensor::from(std::vector<i64>{2, 0, 2});
   for (DType dtype : kAllTypes)
     for (const i64 width : {1, 2, 4, 8}) {
@@ -68,8 +69,17 @@ TEST_CASE("rows are looked up in a view that begins at any element") {
       const auto rows = [&](const Tensor& all) {
         return all.rows(1, all.size()).reshape({3, width});
       };
-      CHECK(same_bytes(ops::index_select(rows(x.to(kDevice)), 0, ids.to(kDevice)),
-                       ops::index_select(rows(x), 0, ids)));
+      const auto check_same = [&](const auto& f) {
+        CHECK(same_bytes(f(rows(x.to(kDevice)), ids.to(kDevice)), f(rows(x), ids)));
+      };
+      check_same([](const Tensor& x, const Tensor& ids) { return ops::index_select(x, 0, ids); });
+      for (DType to : kAllTypes)
+        check_same([to](const Tensor& x, const Tensor&) { return x.to(to); });
+      if (dtype != DType::f32 && dtype != DType::f64) continue;
+      check_same([](const Tensor& x, const Tensor&) { return ops::binary<ops::Mul>(x, x); });
+      check_same([](const Tensor& x, const Tensor& ids) {
+        return ops::embedding_backward(x, ids, {}, 3).to_dense(x.shape());
+      });
     }
 }
 

@@ -15,6 +15,8 @@ TABLE = "the gradient of a table*"
 ADDED = "gradients of rows and dense ones*"
 TILES = "attention is that of the CPU*"
 WRONG_ID = "a wrong id on the device is an error*"
+VIEWS = "a view that begins at any element*"
+AHEAD = "each batch copied ahead is whole*"
 
 MUTANTS = [
     # barriers
@@ -72,6 +74,16 @@ MUTANTS = [
      "of_row = first_tile ? sum : of_row + sum;", "of_row = sum;", STRETCHES),
     ("quads wherever values lie", "optim/engine/cuda/quads.hpp",
      "% bytes == 0 &&\n", "% bytes < 16 &&\n", "values that do not begin*"),
+    ("attention: pairs stored wherever they lie", "core/ops/attention.cu",
+     "columns >= 8 * M && Pair::fits(to.row(row, column)) && to.stride % 2 == 0", "columns >= 8 * M", TILES),
+    ("elementwise: four at once from where one lies", "core/ops/elementwise_map.hpp",
+     "walk.steps[n][0] == 1 && Four<T>::fits(in[n]);", "walk.steps[n][0] == 1;", VIEWS),
+    ("conversion: four at once from where one lies", "core/ops/convert.hpp",
+     "return Four<From>::fits(from) && Four<To>::fits(to);", "return true;", VIEWS),
+    ("a table's gradient: four at once from where one lies", "core/ops/embedding_rows.hpp",
+     "width % kPack == 0 && Pack<T, kPack>::fits(dy) &&", "width % kPack == 0 &&", VIEWS),
+    ("too few sums of rows in shared memory", "optim/engine/cuda/passes.hpp",
+     "MINIMA_SHARED(double[kWarps][kRows], rows);", "MINIMA_SHARED(double[kWarps - 1][kRows], rows);", STRETCHES),
     ("an id one too large passes", "core/cuda/note_outside.cu", "values[i] >= high))", "values[i] > high))", WRONG_ID),
     # masks and offsets
     ("attention: the mask of the first tiles for all", "core/ops/attention.cu",
@@ -96,6 +108,13 @@ MUTANTS = [
     # initialization
     ("errors not zeroed", "core/cuda/memory.cu",
      "check_cuda(cudaMemsetAsync(wrong, 0, sizeof(WrongValue), made.stream), \"memory for errors\");", "", OPS),
+    ("the largest of a block begins as the last stretch left it", "optim/engine/cuda/update.hpp",
+     "        for (int s = 0; s < kSlots; ++s) shared.largest[s][b] = 0;\n", "", STEPS),
+    # streams
+    ("a copy ahead goes where the work still reads", "core/cuda/copy_ahead.cu",
+     "    check_cuda(cudaStreamWaitEvent(copies_, place.used, 0), \"a copy ahead\");\n", "", AHEAD),
+    ("the work does not wait for the copy ahead", "core/cuda/copy_ahead.cu",
+     "    check_cuda(cudaStreamWaitEvent(compute_, place.copied, 0), \"a copy ahead\");\n", "", AHEAD),
     # host and device
     ("the host reads the device's memory", "core/cuda/memory.cu",
      "if (wrong.found == 0) return;", "if (wrong_value_of(gpu)->found == 0) return;", OPS),
