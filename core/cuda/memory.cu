@@ -196,11 +196,14 @@ void copy_to_host(Gpu gpu, void* to, const void* from, i64 bytes) {
                              cudaMemcpyDeviceToHost, stream),
              "a copy to the host");
   check_cuda(cudaStreamSynchronize(stream), "waiting for the device");
-  if (wrong.found == 0) return;
+  if (wrong.found == WrongValue::none) return;
   check_cuda(cudaMemsetAsync(wrong_value_of(gpu), 0, sizeof(WrongValue), stream),
              "memory for errors");
-  fail("{}: {} is outside of 0 … {} (found on {})", wrong.op, wrong.value, wrong.high - 1,
-       to_string(device_of(gpu)));
+  const std::string device = to_string(device_of(gpu));
+  if (wrong.found == WrongValue::offset)
+    fail("{}: offset {} is wrong; offsets must rise from 0 to the {} rows (found on {})", wrong.op,
+         wrong.value, wrong.high - 1, device);
+  fail("{}: {} is outside of 0 … {} (found on {})", wrong.op, wrong.value, wrong.high - 1, device);
 }
 
 template <>

@@ -6,8 +6,9 @@ namespace minima {
 namespace MINIMA_BACKEND {
 namespace {
 
-__device__ void note(WrongValue* wrong, const char* op, i64 value, i64 high) {
-  if (atomicCAS(&wrong->found, 0u, 1u) != 0) return;
+__device__ void note(WrongValue* wrong, WrongValue::Kind kind, const char* op, i64 value,
+                     i64 high) {
+  if (atomicCAS(&wrong->found, unsigned{WrongValue::none}, unsigned{kind}) != 0) return;
   wrong->op = op;
   wrong->value = value;
   wrong->high = high;
@@ -17,7 +18,7 @@ __global__ void note_kernel(WrongValue* wrong, const char* op, i64 n, const i64*
                             i64 except) {
   const i64 i = static_cast<i64>(blockIdx.x) * kThreads + threadIdx.x;
   if (i < n && values[i] != except && (values[i] < 0 || values[i] >= high))
-    note(wrong, op, values[i], high);
+    note(wrong, WrongValue::outside, op, values[i], high);
 }
 
 __global__ void note_offsets_kernel(WrongValue* wrong, const char* op, i64 n, const i64* offsets,
@@ -26,7 +27,7 @@ __global__ void note_offsets_kernel(WrongValue* wrong, const char* op, i64 n, co
   if (i >= n) return;
   const bool ends_right = (i > 0 || offsets[i] == 0) && (i < n - 1 || offsets[i] == rows);
   if (!ends_right || offsets[i] < 0 || (i > 0 && offsets[i - 1] > offsets[i]))
-    note(wrong, op, offsets[i], rows + 1);
+    note(wrong, WrongValue::offset, op, offsets[i], rows + 1);
 }
 
 }  // namespace

@@ -7,9 +7,10 @@
 
 namespace minima::MINIMA_BACKEND {
 
-/// A value outside of 0 … high − 1.
+/// A value outside of 0 … high − 1, or an offset that breaks the rise from 0 to high − 1.
 struct WrongValue {
-  unsigned found;  ///< 0: none
+  enum Kind : unsigned { none, outside, offset };
+  unsigned found;  ///< a Kind
   const char* op;  ///< the host's pointer
   i64 value, high;
 };

@@ -23,7 +23,8 @@ void check_targets(Cpu, const Tensor& target, i64 classes, i64 ignore_index) {
 }
 template <AnyGpu Gpu>
 void check_targets(Gpu gpu, const Tensor& target, i64 classes, i64 ignore_index) {
-  note_outside(gpu, "cross_entropy", target.size(), target.data<i64>(), classes, ignore_index);
+  note_outside(gpu, "cross_entropy: target", target.size(), target.data<i64>(), classes,
+               ignore_index);
 }
 
 template <class T>

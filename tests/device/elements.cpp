@@ -176,12 +176,23 @@ TEST_CASE("a wrong id on the device is an error that names the op, when its resu
       fmt::format("embedding: id: 5 is outside of 0 … 4 (found on {})", to_string(kDevice)).c_str(),
       Error);
   CHECK_NOTHROW(w.to(Device{}));  // told once
-  const Tensor offsets = Tensor::from(std::vector<i64>{0, 4, 2, 6}).to(kDevice);
-  const Variable pooled = mean_pool(Variable(Tensor::zeros({6, 2}, DType::f32, kDevice)), offsets);
+  const Variable loss = cross_entropy(Variable(Tensor::zeros({2, 3}, DType::f32, kDevice)), bad);
   CHECK_THROWS_WITH_AS(
-      pooled.value().to(Device{}),
-      fmt::format("mean_pool: 2 is outside of 0 … 6 (found on {})", to_string(kDevice)).c_str(),
+      loss.value().to(Device{}),
+      fmt::format("cross_entropy: target: 5 is outside of 0 … 2 (found on {})", to_string(kDevice))
+          .c_str(),
       Error);
+  const Variable rows(Tensor::zeros({6, 2}, DType::f32, kDevice));
+  for (const auto& [offsets, wrong] :
+       {std::pair(std::vector<i64>{0, 4, 2, 6}, 2), {{0, 4, 5}, 5}, {{1, 4, 6}, 1}}) {
+    const Variable pooled = mean_pool(rows, Tensor::from(offsets).to(kDevice));
+    CHECK_THROWS_WITH_AS(pooled.value().to(Device{}),
+                         fmt::format("mean_pool: offset {} is wrong; offsets must rise from 0 to "
+                                     "the 6 rows (found on {})",
+                                     wrong, to_string(kDevice))
+                             .c_str(),
+                         Error);
+  }
 }
 
 TEST_CASE("operands on two devices are refused by name") {

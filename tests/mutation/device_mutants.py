@@ -84,6 +84,8 @@ MUTANTS = [
      "width % kPack == 0 && Pack<T, kPack>::fits(dy) &&", "width % kPack == 0 &&", VIEWS),
     ("too few sums of rows in shared memory", "optim/engine/cuda/passes.hpp",
      "MINIMA_SHARED(double[kWarps][kRows], rows);", "MINIMA_SHARED(double[kWarps - 1][kRows], rows);", STRETCHES),
+    ("offsets that do not end at the last row pass", "core/cuda/note_outside.cu",
+     "(i < n - 1 || offsets[i] == rows)", "(i < n || offsets[i] == rows)", WRONG_ID),
     ("an id one too large passes", "core/cuda/note_outside.cu", "values[i] >= high))", "values[i] > high))", WRONG_ID),
     # masks and offsets
     ("attention: the mask of the first tiles for all", "core/ops/attention.cu",
@@ -117,7 +119,7 @@ MUTANTS = [
      "    check_cuda(cudaStreamWaitEvent(compute_, place.copied, 0), \"a copy ahead\");\n", "", AHEAD),
     # host and device
     ("the host reads the device's memory", "core/cuda/memory.cu",
-     "if (wrong.found == 0) return;", "if (wrong_value_of(gpu)->found == 0) return;", OPS),
+     "if (wrong.found == WrongValue::none) return;", "if (wrong_value_of(gpu)->found == WrongValue::none) return;", OPS),
     ("cuBLAS has no stream", "core/cuda/memory.cu",
      "check_cublas(cublasSetStream(made.blas, made.stream), \"starting cuBLAS\");", "", OPS),
     ("a wait in every launch", "core/cuda/launch.hpp",
