@@ -34,12 +34,14 @@ void to_device(const Model& model) {
   }
 }
 
-/// Borders of blocks, warps and stretches; every kind of momentum of adapm; a batch of matrices.
+/// Borders of blocks, warps and stretches; every kind of momentum of adapm; a batch of matrices; too few elements for 8
+/// bits and whole blocks of them, behind which one barrier alone stands before the next parameter.
 std::vector<ParameterShape> shapes() {
   return {{"v.bias", {257}},        {"long.bias", {1100}}, {"w", {33, 40}},
           {"batch", {3, 70, 11}},   {"q_lin", {20, 36}},   {"ffn.lin.weight", {36, 12}},
-          {"embeddings", {40, 24}}, {"none", {0}},         {"scalar", {}},
-          {"flat", {1, 300}},       {"steep", {300, 1}}};
+          {"embeddings", {40, 24}}, {"none", {0}},         {"short", {90}},
+          {"scalar", {}},           {"whole", {16, 48}},   {"flat", {1, 300}},
+          {"steep", {300, 1}}};
 }
 
 /// Several stretches of a kernel, and rows that end anywhere in them.

@@ -31,6 +31,8 @@ MUTANTS = [
     ("some threads leave before a barrier", "optim/engine/cuda/update.hpp",
      "    __syncthreads();  // all have read what the next stretch",
      "    if (threadIdx.x < length) __syncthreads();  // all have read what the next stretch", STEPS),
+    ("the next parameter's places overwrite those that are still read", "optim/engine/cuda/passes.hpp",
+     "    if (next < end) __syncthreads();  // all have read what the next parameter overwrites\n", "", STEPS),
     ("codes are made of a largest value that is not there yet", "optim/engine/cuda/update.hpp",
      "    if (!block) return;\n    __syncthreads();", "    if (!block) return;", STEPS),
     # edges
