@@ -45,9 +45,8 @@ struct AdamMoments {
 
   template <class F>
   void constants(const F& f) {
-    const bool averages =
-        one_minus_beta1 != 1;  // else β₁ is 0, and m the gradient, if there is one
-    if (averages) f("β₁", beta1), f("(1 − β₁)", one_minus_beta1);
+    const bool averages = beta1 != 0;  // else nothing is corrected for bias
+    f("β₁", beta1), f("(1 − β₁)", one_minus_beta1);
     f("β₂", beta2), f("(1 − β₂)", one_minus_beta2), f("ε", eps);
     f(averages ? "lr/(1 − β₁ᵗ)" : "lr", step_size), f("1/√(1 − β₂ᵗ)", root_correction2);
   }

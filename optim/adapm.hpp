@@ -306,7 +306,8 @@ struct AdaPm {
       if (!factored) return of_kind.apply(pass<Move<false>>(numbers), first_slots<1>);
       of_kind.sums(pass<Squares>(1e-30));
       of_kind.between(Means{o.beta2});
-      of_kind.tell([](const StepView& x) {
+      of_kind.tell([&](const StepView& x) {
+        x.note("β₂", "", o.beta2);
         note_means(x, running_means(x, static_cast<std::size_t>(x.mean_count - 2)),
                    {"R", "C", "β₂", "(1 − β₂)", "g² + 10⁻³⁰", "R/mean(R)"});
       });

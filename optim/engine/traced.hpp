@@ -65,6 +65,7 @@ class Trace {
   void name(const Traced& x, std::string text) {
     if (x.node >= 0 && !at(x).operation.empty()) at(x).name = std::move(text);
   }
+  /// Those that the formula has; after take_letters.
   const std::vector<Constant>& constants() const { return constants_; }
 
   /// The formula of x down to inputs and named values; parentheses where they are needed.
@@ -86,7 +87,7 @@ class Trace {
   }
 
   /// Names constants by `other`, the same formula computed with a value of its own for each of them:
-  /// where that has marks[k], this has the constant k. Does nothing where the two differ in form.
+  /// where that has marks[k], this has the constant k. Where the two differ in form, all stay numbers.
   void take_letters(const Trace& other, const std::vector<float>& marks,
                     std::vector<Constant> constants);
 
