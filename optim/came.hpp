@@ -129,7 +129,7 @@ struct Came {
     template <class T>
     MINIMA_HD void operator()(const MatrixRow& row, i64 j, T& p, T g, T& m) const {
       m = momentum.fresh(momentum.clipped(row, j, g), m);
-      p = keep * p - lr * named("d", T(T(row.c[1][j]) * m * row.r[1]));
+      p = keep * p - lr * named("weighted m", T(T(row.c[1][j]) * m * row.r[1]));
     }
     template <class F>
     void constants(const F& f, ElementRow& row) {

@@ -179,6 +179,13 @@ TEST_CASE("a vector's factors that are 1 say why") {
   CHECK(text.find("√(1/S)         = 1   a vector has no confidence") != std::string::npos);
 }
 
+TEST_CASE("no result of CAME has the letter of its threshold") {
+  Explanation explanation("came", random_tensor({3, 2}, "w"), {});
+  const Json step = explanation.step(random_tensor({3, 2}, "g"));
+  CHECK(step["notes"].dump().find("RMS(u)/d") != std::string::npos);
+  for (const Json& line : step["lines"]) CHECK(line["letter"] != "d");
+}
+
 TEST_CASE("an element that is not there is refused") {
   CHECK_THROWS_WITH_AS(Explanation("adamw", Tensor::zeros({3}), {.element = 3}),
                        doctest::Contains("there is no element 3; the weight is [3]"), Error);
