@@ -3,10 +3,10 @@
 #include <cmath>
 
 #include "core/checksum.hpp"
+#include "core/columns.hpp"
 #include "core/file.hpp"
 #include "core/folder.hpp"
 #include "core/grouped.hpp"
-#include "core/utf8.hpp"
 #include "data/naive_bayes.hpp"
 #include "train/find_lr.hpp"
 #include "train/finetuning.hpp"
@@ -62,21 +62,6 @@ std::string folder_name(const std::string& spec, u64 seed) {
   return fmt::format("{}-seed{}", name, seed);
 }
 
-/// Lines of as many cells each: the first of each is aligned at its left, the others at their right.
-std::string in_columns(const std::vector<std::vector<std::string>>& lines) {
-  std::string text;
-  for (const std::vector<std::string>& line : lines) {
-    for (std::size_t c = 0; c < line.size(); ++c) {
-      std::size_t width = 0;
-      for (const auto& other : lines) width = std::max(width, count_characters(other[c]));
-      const std::string pad(width - count_characters(line[c]), ' ');
-      text += c == 0 ? line[c] + pad : "  " + pad + line[c];
-    }
-    text += "\n";
-  }
-  return text;
-}
-
 /// What collect_runs has found to differ: a line per option; empty where nothing does.
 std::string differences_table(const Json& json) {
   const report::Comparison comparison = report::read(json);
@@ -88,7 +73,7 @@ std::string differences_table(const Json& json) {
     lines.push_back({row.option});
     lines.back().insert(lines.back().end(), row.values.begin(), row.values.end());
   }
-  return "\n" + in_columns(lines);
+  return "\n" + in_columns(lines, "lr");
 }
 
 /// One column of the table: its head, and the text for all runs of one optimizer.
@@ -473,7 +458,7 @@ std::string comparison_table(const Json& comparison) {
     lines.emplace_back(columns.size(), "–");
     lines.back()[0] = spec, lines.back()[1] = "failed";
   }
-  std::string text = in_columns(lines);
+  std::string text = in_columns(lines, "lr");
   double others = 0;
   for (const auto& [spec, of] : runs)
     others = std::max(others, report::cores_taken(comparison, of));

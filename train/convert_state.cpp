@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "core/columns.hpp"
 #include "optim/factored.hpp"
 
 namespace minima {
@@ -325,23 +326,23 @@ std::vector<SlotConversion> convert_state(const Optimizer& from, Optimizer& to) 
 }
 
 std::string table(const std::vector<SlotConversion>& conversions) {
-  std::vector<std::pair<std::array<std::string, 3>, i64>> lines;
+  std::vector<std::pair<std::array<std::string, 3>, i64>> counts;
   for (const SlotConversion& c : conversions) {
     std::string how(how_name(c.how));
     if (!c.note.empty()) how += ": " + c.note;
     const std::array<std::string, 3> line{c.slot.empty() ? "–" : c.slot,
                                           c.from.empty() ? "–" : c.from, how};
-    const auto found = std::ranges::find(lines, line, &decltype(lines)::value_type::first);
-    if (found == lines.end())
-      lines.emplace_back(line, 1);
+    const auto found = std::ranges::find(counts, line, &decltype(counts)::value_type::first);
+    if (found == counts.end())
+      counts.emplace_back(line, 1);
     else
       ++found->second;
   }
-  if (lines.empty()) return "the new optimizer keeps no state\n";
-  std::string text = fmt::format("{:<18} {:<30} {:>7}  {}\n", "slot", "from", "tensors", "how");
-  for (const auto& [line, count] : lines)
-    text += fmt::format("{:<18} {:<30} {:>7}  {}\n", line[0], line[1], count, line[2]);
-  return text;
+  if (counts.empty()) return "the new optimizer keeps no state\n";
+  std::vector<std::vector<std::string>> lines{{"slot", "from", "tensors", "how"}};
+  for (const auto& [line, count] : counts)
+    lines.push_back({line[0], line[1], fmt::format("{}", count), line[2]});
+  return in_columns(std::move(lines), "llrl");
 }
 
 }  // namespace minima

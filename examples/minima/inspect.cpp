@@ -3,8 +3,8 @@
 
 #include <climits>
 
+#include "core/columns.hpp"
 #include "core/nearest.hpp"
-#include "core/utf8.hpp"
 #include "data/counted.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/terminal.hpp"
@@ -33,32 +33,7 @@ std::string percent(double share) {
   return whole ? fmt::format("{:.0f} %", 100 * share) : fmt::format("{:.3g} %", 100 * share);
 }
 
-/// Text in columns: the first to the left, all but the last of the others to the right.
-class Columns {
- public:
-  explicit Columns(std::vector<std::string> head) { add(std::move(head)); }
-  void add(std::vector<std::string> row) {
-    for (std::string& cell : row) cell = shown(cell, std::string::npos);
-    widths_.resize(std::max(widths_.size(), row.size()));
-    for (std::size_t i = 0; i < row.size(); ++i)
-      widths_[i] = std::max(widths_[i], count_characters(row[i]));
-    rows_.push_back(std::move(row));
-  }
-  void print() const {
-    for (const auto& row : rows_) {
-      std::string line = fmt::format("{:<{}}", row[0], widths_[0]);
-      for (std::size_t i = 1; i + 1 < row.size(); ++i)
-        line += fmt::format("  {:>{}}", row[i], widths_[i]);
-      if (!row.back().empty()) line += "  " + row.back();
-      print_text("{}\n", line);
-    }
-  }
-  bool empty() const { return rows_.size() == 1; }
-
- private:
-  std::vector<std::vector<std::string>> rows_;
-  std::vector<std::size_t> widths_;
-};
+using Lines = std::vector<std::vector<std::string>>;
 
 Json to_json(const ValueStatistics& s) {
   Json histogram = Json::array();
@@ -174,22 +149,22 @@ struct InspectVerb {
         first = std::min(first, seen.statistics.histogram.begin()->first);
         last = std::max(last, seen.statistics.histogram.rbegin()->first);
       }
-    Columns table({"slot", "shape", "storage", "bytes", "min", "max", "RMS", "0", "not finite",
-                   first > last
-                       ? ""
-                       : fmt::format("log10 |x| from {} to {}", 0.5 * first, 0.5 * (last + 1))});
+    Lines table{{"slot", "shape", "storage", "bytes", "min", "max", "RMS", "0", "not finite",
+                 first > last
+                     ? ""
+                     : fmt::format("log10 |x| from {} to {}", 0.5 * first, 0.5 * (last + 1))}};
     for (const auto& [slot, s] : all) {
       if (slot->storage == Storage::i32) continue;
       std::vector<i64> counts;
       for (int bin = first; bin <= last; ++bin)
         counts.push_back(s.histogram.contains(bin) ? s.histogram.at(bin) : 0);
-      table.add(
+      table.push_back(
           {slot->key(), fmt::format("{}", slot->shape), std::string(storage_name(slot->storage)),
            fmt::format("{}", slot->bytes()), number(s.min), number(s.max), number(s.rms),
            s.count ? percent(static_cast<double>(s.zeros) / static_cast<double>(s.count)) : "-",
            fmt::format("{}", s.non_finite), counts.empty() ? "" : "|" + bars(counts) + "|"});
     }
-    if (!table.empty()) table.print();
+    if (table.size() > 1) print_text("{}", in_columns(std::move(table), "lrrrrrrrrl"));
     print_counters(all);
   }
 
@@ -223,12 +198,11 @@ struct InspectVerb {
   }
 
   static void print_totals(const Json& totals) {
-    print_text("\n");
-    Columns table({"sum", "tensors", "elements", "block scales", "bytes", ""});
+    Lines table{{"sum", "tensors", "elements", "block scales", "bytes"}};
     for (const auto& [name, sum] : totals.items())
-      table.add({name, sum["tensors"].dump(), sum["elements"].dump(), sum["scales"].dump(),
-                 sum["bytes"].dump(), ""});
-    table.print();
+      table.push_back({name, sum["tensors"].dump(), sum["elements"].dump(), sum["scales"].dump(),
+                       sum["bytes"].dump()});
+    print_text("\n{}", in_columns(std::move(table), "lr"));
   }
 
   static void print_codes(const std::vector<std::pair<std::string, CodeUse>>& all) {
@@ -236,17 +210,18 @@ struct InspectVerb {
     print_text(
         "\n8 bits: codes in use of 256; share at ±absmax and at 0; error: of rounding, over RMS, "
         "as expected from the codes;\nworst block: of the largest absmax/median of |x|\n");
-    Columns table({"slot", "codes", "±absmax", "0", "error", "block", "absmax", "median", "ratio",
-                   "error", "codes 0 to 255, 4 a column"});
+    Lines table{{"slot", "codes", "±absmax", "0", "error", "block", "absmax", "median", "ratio",
+                 "error", "codes 0 to 255, 4 a column"}};
     for (const auto& [key, use] : all) {
       std::vector<i64> counts(64);
       for (std::size_t code = 0; code < 256; ++code) counts[code / 4] += use.histogram[code];
-      table.add({key, fmt::format("{}", use.used), percent(use.at_extremes), percent(use.at_zero),
-                 percent(use.expected_error), fmt::format("{}", use.worst.index),
-                 number(use.worst.absmax), number(use.worst.median), number(use.worst.ratio),
-                 percent(use.worst.expected_error), "|" + bars(counts) + "|"});
+      table.push_back({key, fmt::format("{}", use.used), percent(use.at_extremes),
+                       percent(use.at_zero), percent(use.expected_error),
+                       fmt::format("{}", use.worst.index), number(use.worst.absmax),
+                       number(use.worst.median), number(use.worst.ratio),
+                       percent(use.worst.expected_error), "|" + bars(counts) + "|"});
     }
-    table.print();
+    print_text("{}", in_columns(std::move(table), "lrrrrrrrrrl"));
   }
 
   static void print_factors(const std::vector<FactorUse>& all, const std::string& reference) {
@@ -255,36 +230,36 @@ struct InspectVerb {
         "\nfactored: V = R·C/mean(R) from row means R and column means C; means apart: of R and of "
         "C, "
         "equal but for rounding\n");
-    Columns table({"slots", "matrix", "mean", "means apart", "max/min of R", "of C", "min of V",
-                   "max of V", ""});
+    Lines table{
+        {"slots", "matrix", "mean", "means apart", "max/min of R", "of C", "min of V", "max of V"}};
     for (const FactorUse& use : all)
-      table.add({fmt::format("{}/{}, {}", use.parameter, use.row, use.column),
-                 use.batch == 1 ? fmt::format("{} x {}", use.rows, use.columns)
-                                : fmt::format("{} of {} x {}", use.batch, use.rows, use.columns),
-                 number(use.mean_row),
-                 percent(std::abs(use.mean_row - use.mean_column) /
-                         std::max(use.mean_row, use.mean_column)),
-                 number(use.row_spread), number(use.column_spread), number(use.min),
-                 number(use.max), ""});
-    table.print();
+      table.push_back(
+          {fmt::format("{}/{}, {}", use.parameter, use.row, use.column),
+           use.batch == 1 ? fmt::format("{} x {}", use.rows, use.columns)
+                          : fmt::format("{} of {} x {}", use.batch, use.rows, use.columns),
+           number(use.mean_row),
+           percent(std::abs(use.mean_row - use.mean_column) /
+                   std::max(use.mean_row, use.mean_column)),
+           number(use.row_spread), number(use.column_spread), number(use.min), number(use.max)});
+    print_text("{}", in_columns(std::move(table), "lr"));
     if (reference.empty()) return;
     print_text(
         "\nV against the whole second moment of {}, another training, with its own β₂; scaled "
         "error: of the multiple of V\nthat is nearest, which leaves out bias corrections (Adam "
         "keeps its v without: 1 − β₂ᵗ of the moment); sum over sum:\nV's over that moment's\n",
         reference);
-    Columns errors({"slots", "of", "scaled error/RMS", "cosine", "sum over sum", "error/RMS",
-                    "largest error", "relative", ""});
+    Lines errors{{"slots", "of", "scaled error/RMS", "cosine", "sum over sum", "error/RMS",
+                  "largest error", "relative", ""}};
     for (const FactorUse& use : all)
       if (use.full.empty())
-        errors.add({use.parameter + "/" + use.row, "-", "-", "-", "-", "-", "-", "-",
-                    "no whole moment there"});
+        errors.push_back({use.parameter + "/" + use.row, "-", "-", "-", "-", "-", "-", "-",
+                          "no whole moment there"});
       else
-        errors.add({use.parameter + "/" + use.row, use.full, percent(use.error.scaled_rms),
-                    number(use.error.cosine), number(use.error.scale),
-                    percent(use.error.relative_rms), number(use.error.max_abs),
-                    percent(use.error.max_relative), ""});
-    errors.print();
+        errors.push_back({use.parameter + "/" + use.row, use.full, percent(use.error.scaled_rms),
+                          number(use.error.cosine), number(use.error.scale),
+                          percent(use.error.relative_rms), number(use.error.max_abs),
+                          percent(use.error.max_relative), ""});
+    print_text("{}", in_columns(std::move(errors), "lrrrrrrrl"));
     print_text("{}\n", kRelative);
   }
 
@@ -296,8 +271,7 @@ struct InspectVerb {
     std::vector<std::string> head{"slot",     "storage", "largest",  "relative",  "RMS",
                                   "over RMS", "cosine",  "became 0", "not finite"};
     if (!rounding.empty()) head.push_back("rounding alone");
-    head.push_back("");
-    Columns table(head);
+    Lines table{std::move(head)};
     i64 counters = 0, other_counters = 0;
     for (std::size_t i = 0; i < comparison.common.size(); ++i) {
       const auto& [a, b, d] = comparison.common[i];
@@ -317,13 +291,9 @@ struct InspectVerb {
           fmt::format("{}", d.lost),
           fmt::format("{}", d.non_finite)};
       if (!rounding.empty()) row.push_back(percent(rounding[i]));
-      row.push_back("");
-      table.add(std::move(row));
+      table.push_back(std::move(row));
     }
-    if (!table.empty()) {
-      table.print();
-      print_text("{}\n", kRelative);
-    }
+    if (table.size() > 1) print_text("{}{}\n", in_columns(std::move(table), "lr"), kRelative);
     if (counters)
       print_text("step: {} of {} differ\n", other_counters, counted(counters, "counter"));
   }

@@ -4,6 +4,7 @@
 #include <array>
 #include <set>
 
+#include "core/columns.hpp"
 #include "core/dtype.hpp"
 #include "core/split.hpp"
 #include "optim/registry.hpp"
@@ -68,16 +69,13 @@ i64 StatePlan::sum(i64 (PlannedSlot::*count)() const) const {
 }
 
 std::string StatePlan::table() const {
-  std::size_t width = 5;
-  for (const PlannedSlot& slot : slots) width = std::max(width, slot.key().size());
-  std::string text = fmt::format("{:<{}}  {:<14} {:<7} {:>13}  {}\n", "slot", width, "shape",
-                                 "storage", "bytes", "because");
+  std::vector<std::vector<std::string>> lines{{"slot", "shape", "storage", "bytes", "because"}};
   for (const PlannedSlot& slot : slots)
-    text += fmt::format("{:<{}}  {:<14} {:<7} {:>13}  {}\n", slot.key(), width,
-                        fmt::format("{}", slot.shape), storage_name(slot.storage), slot.bytes(),
-                        slot.reason);
-  return text + fmt::format("{:<{}}  {} elements, {} scales, {} bytes\n", "total", width,
-                            elements(), scales(), bytes());
+    lines.push_back({slot.key(), fmt::format("{}", slot.shape),
+                     std::string(storage_name(slot.storage)), fmt::format("{}", slot.bytes()),
+                     slot.reason});
+  return in_columns(std::move(lines), "lllrl") +
+         fmt::format("total: {} elements, {} scales, {} bytes\n", elements(), scales(), bytes());
 }
 
 void check_patterns(const std::string& owner, const OptionList& patterns,

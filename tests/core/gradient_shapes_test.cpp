@@ -15,11 +15,11 @@
 using namespace minima;
 using namespace minima::ops;
 using test::error_of;
+using test::ids;
 
 namespace {
 
 Tensor zeros(const Shape& shape) { return Tensor::zeros(shape); }
-Tensor ids(std::vector<i64> values) { return Tensor::from(values); }
 
 }  // namespace
 
