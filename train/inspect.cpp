@@ -104,8 +104,8 @@ class DifferenceSum {
       return;
     }
     const double error = std::abs(b - a), larger = std::max(std::abs(a), std::abs(b));
-    result_.max_abs = std::max(result_.max_abs, error);
-    if (larger > 0) result_.max_relative = std::max(result_.max_relative, error / larger);
+    result_.max_abs = std::fmax(result_.max_abs, error);
+    result_.max_relative = std::fmax(result_.max_relative, larger > 0 ? error / larger : 0);
     result_.lost += a != 0 && b == 0;
     squares_ += error * error;
     aa_ += static_cast<long double>(a) * a;
@@ -116,9 +116,8 @@ class DifferenceSum {
   }
   Difference result() const {
     Difference d = result_;
-    const double finite = static_cast<double>(d.count - d.non_finite);
-    d.rms = finite > 0 ? std::sqrt(squares_ / finite) : 0;
-    d.relative_rms = squares_ == 0 ? 0 : std::sqrt(squares_ / static_cast<double>(aa_));
+    d.rms = std::sqrt(squares_ / static_cast<double>(d.count - d.non_finite));
+    d.relative_rms = d.rms == 0 ? 0 : std::sqrt(squares_ / static_cast<double>(aa_));
     if (aa_ > 0 && bb_ > 0) {
       const long double one = aa_ * bb_, cosine = ab_ / std::sqrt(one);
       d.cosine = static_cast<double>(cosine);

@@ -68,13 +68,13 @@ struct CodeUse {
 /// Throws Error for a slot in another storage.
 CodeUse code_use(const StateFile& file, const PlannedSlot& slot);
 
-/// How far numbers b lie from numbers a.
+/// How far numbers b lie from numbers a. NaN where there is no pair of finite ones.
 struct Difference {
   i64 count = 0, non_finite = 0;  ///< a pair with a number that is not finite counts nowhere else
-  double max_abs = 0, max_relative = 0;  ///< |b − a|; over the larger of |a| and |b|
-  double rms = 0, relative_rms = 0;      ///< of b − a; over the RMS of a
-  double cosine = NAN;                   ///< of the angle between a and b; NaN where one is 0
-  double scale = NAN;                    ///< sum of b over sum of a
+  double max_abs = NAN, max_relative = NAN;  ///< |b − a|; over the larger of |a| and |b|
+  double rms = NAN, relative_rms = NAN;      ///< of b − a; over the RMS of a
+  double cosine = NAN;                       ///< of the angle between a and b; NaN where one is 0
+  double scale = NAN;                        ///< sum of b over sum of a
   /// relative_rms of the multiple of b that is nearest to a: √(1 − cosine²).
   double scaled_rms = NAN;
   i64 lost = 0;  ///< a is not 0, b is

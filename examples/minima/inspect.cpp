@@ -23,8 +23,8 @@ std::string bars(const std::vector<i64>& numbers) {
 }
 
 constexpr const char* kRelative =
-    "relative: the largest |b − a| / max(|a|, |b|) of an entry; 100 %: one is 0, above: of two "
-    "signs";
+    "relative: the largest difference of an entry, over the greater of its two magnitudes; 100 %: "
+    "one is 0, above: of two signs";
 
 std::string number(double x) { return std::isnan(x) ? "-" : fmt::format("{:.3g}", x); }
 std::string percent(double share) {

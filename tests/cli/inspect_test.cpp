@@ -36,7 +36,9 @@ TEST_CASE("inspect opens the state that train wrote, compares two, and refuses w
   const Answer two = shell.minima("inspect whole/final eight/final");
   CHECK(two.code == 0);
   CHECK(two.out.find("fp32, block8") != std::string::npos);
-  CHECK(two.out.find("relative: the largest |b − a|") != std::string::npos);
+  CHECK(two.out.find("A: whole/final/optimizer.safetensors, adamw\n"
+                     "B: eight/final/optimizer.safetensors, adamw8bit\n\nB − A\n") == 0);
+  CHECK(two.out.find("relative: the largest difference of an entry") != std::string::npos);
   const Answer run = shell.minima("inspect whole");
   CHECK(run.code == 0);
   CHECK(run.out == shell.minima("inspect whole/final").out);

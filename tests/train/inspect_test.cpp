@@ -82,6 +82,15 @@ TEST_CASE("differences are largest, relative, RMS and an angle") {
   CHECK_THROWS_AS(difference(tensor({0}), tensor({1, 2})), Error);
 }
 
+TEST_CASE("where nothing finite is compared there is no difference, and none of 0 either") {
+  for (const Tensor& a : {Tensor::from<float>({NAN, INFINITY}), Tensor::zeros({0})}) {
+    const Difference d = difference(a, Tensor::zeros(a.shape()));
+    CHECK(d.non_finite == a.size());
+    for (const double x : {d.max_abs, d.max_relative, d.rms, d.relative_rms, d.cosine, d.scale})
+      CHECK(std::isnan(x));
+  }
+}
+
 TEST_CASE("a saved state is read as it was kept, in every storage") {
   for (const char* storage : {"fp32", "bf16", "block8"}) {
     CAPTURE(storage);
