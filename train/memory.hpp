@@ -130,7 +130,8 @@ MeasuredMemory measure_step(const nn::EncoderConfig& config, const BatchShape& b
                             const std::string& spec, const StepKind& kind = {});
 
 /// Every prediction that the measurement contradicts, each with both numbers; empty when all hold.
-/// They must agree to the byte, the peak within 2 %.
+/// They must agree to the byte, the peak within 2 %; on several threads it may also be lower by the optimizer's temporaries,
+/// which need not meet.
 std::vector<std::string> disagreements(const StepMemory& step, const OptimizerMemory& optimizer,
                                        const MeasuredMemory& measured);
 

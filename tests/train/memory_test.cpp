@@ -130,6 +130,15 @@ TEST_CASE("the peak of a step is exact for every kind of model and batch") {
   set_threads(before);
 }
 
+TEST_CASE("what making the model takes is no part of a step, however little of it trains") {
+  nn::EncoderConfig config = small_config();
+  config.dim = 64, config.heads = 2, config.layers = 1, config.hidden = 1;
+  const BatchShape batch = BatchShape::of_texts(3, 2);
+  const StepKind kind{.freeze = {"embeddings", "layer"}};
+  const OptimizerMemory predicted = predict_optimizer("sgd", predict_step(config, batch, kind));
+  CHECK(predicted.peak_bytes == measure_step(config, batch, "sgd", kind).peak_bytes);
+}
+
 TEST_CASE("where the optimizer's temporaries make the peak, they are exact too") {
   const int before = threads();
   set_threads(1);
@@ -351,6 +360,25 @@ TEST_CASE("what the measurement contradicts is said with both numbers") {
   CHECK(disagreements(step, adamw, off).empty());
   off.peak_bytes = good.peak_bytes * 97 / 100;
   CHECK(disagreements(step, adamw, off).size() == 1);
+}
+
+TEST_CASE(
+    "temporaries of parameters side by side need not meet, but where one thread has them all") {
+  const BatchShape batch = BatchShape::of_texts(1, 1);
+  const StepMemory step = predict_step(small_config(), batch);
+  const int before = threads();
+  for (const int n : {1, 3}) {
+    set_threads(n);
+    const OptimizerMemory adapm = predict_optimizer("adapm", step);
+    MeasuredMemory apart{step.parameter_bytes,  adapm.state.elements(), adapm.state.bytes(),
+                         step.activation_bytes, step.gradient_bytes,    adapm.peak_bytes};
+    REQUIRE(adapm.temporary_bytes > adapm.peak_bytes / 40);
+    apart.peak_bytes -= adapm.temporary_bytes;
+    CHECK(disagreements(step, adapm, apart).size() == (n == 1));
+    apart.peak_bytes = adapm.peak_bytes * 103 / 100;
+    CHECK(disagreements(step, adapm, apart).size() == 1);
+  }
+  set_threads(before);
 }
 
 TEST_CASE("sizes at their limits are counted without overflow, and beyond them refused by name") {
