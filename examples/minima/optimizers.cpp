@@ -2,6 +2,7 @@
 #include <map>
 
 #include "core/json.hpp"
+#include "core/nearest.hpp"
 #include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"
 #include "optim/optimizer.hpp"
@@ -21,6 +22,7 @@ std::string meaning_of(const std::string& owner, const OptionHelp& option) {
   if (!option.meaning.empty()) return option.meaning;
   static const std::map<std::string, std::string> meanings = {
       {"lr", "learning rate"},
+      {"adafactor.lr", "learning rate; none: relative_step makes the step size"},
       {"momentum", "share of the momentum that a step keeps"},
       {"dampening", "share of the gradient that momentum does not take"},
       {"nesterov", "a look ahead along the momentum"},
@@ -64,7 +66,8 @@ std::string meaning_of(const std::string& owner, const OptionHelp& option) {
       {"non_finite_guard",
        "leave weights with a gradient that is not finite; none: where state=block8"},
       {"lazy_rows", "move only the rows of an embedding that the batch has looked up"},
-      {"cycles", "waves of the cosine"},
+      {"cosine.cycles", "waves of the cosine; none: 0.5, one fall"},
+      {"cosine_restarts.cycles", "falls from lr to 0; none: 1"},
       {"minimum", "share of lr at the lowest"},
       {"power", "of the fall"},
       {"end", "share of lr at the end"},
@@ -181,7 +184,11 @@ struct OptimizersVerb {
   void run() const {
     check(name.find(':') == std::string::npos,
           "optimizers: '{}' is a spec; give the name alone, or see explain {}", name, name);
-    if (!name.empty() && !is_schedule()) resolve(name);  // refuses an unknown one
+    std::vector<std::string> known = optimizer_names();
+    std::ranges::copy(schedule_names(), std::back_inserter(known));
+    check(name.empty() || std::ranges::count(known, name) > 0,
+          "no optimizer or schedule named '{}'{} There are: {}", name, did_you_mean(name, known),
+          fmt::join(known, ", "));
     if (json) return print_json();
     name.empty() ? print_all() : print_one();
   }

@@ -33,7 +33,9 @@ TEST_CASE("optimizers lists all of them and the schedules, and says what each op
         CAPTURE(option.dump());
         CHECK(alone.out.find("  " + option["name"].get<std::string>() + " ") != std::string::npos);
         CHECK(!option["takes"].get<std::string>().empty());
-        CHECK(!option["meaning"].get<std::string>().empty());
+        const auto meaning = option["meaning"].get<std::string>();
+        CHECK(!meaning.empty());
+        CHECK((option["default"] == "none") == (meaning.find("none: ") != std::string::npos));
       }
     }
   }
@@ -51,5 +53,6 @@ TEST_CASE("optimizers lists all of them and the schedules, and says what each op
   CHECK(by_name(by_name(json["schedules"], "warm_restarts")["options"], "T_0")["takes"] ==
         "a whole number, at least 1; or none");
   CHECK(shell.minima("optimizers adamm").err.find("did you mean 'adam'?") != std::string::npos);
+  CHECK(shell.minima("optimizers cosin").err.find("did you mean 'cosine'?") != std::string::npos);
   CHECK(shell.minima("optimizers adamw:lr=7").err.find("give the name alone") != std::string::npos);
 }
