@@ -18,21 +18,24 @@
 namespace minima {
 namespace {
 
-/// Of a matrix rule on the CPU, for one parameter: column sums of each chunk of rows, twice where the pass reads rows twice
-/// (SquaresOverRows), as it does in the rules that keep RMS(p); and where its momentum has a low rank, the estimate and the
-/// factors' next values.
+/// Of a matrix rule on the CPU, for one parameter: where it keeps means, column sums of each chunk of rows, twice where the
+/// pass reads rows twice (SquaresOverRows), as it does in the rules that keep RMS(p); and where its momentum has a low rank,
+/// the estimate and the factors' next values.
 i64 temporary_bytes(const Shape& shape, const std::vector<const PlannedSlot*>& slots) {
-  const auto has_own_shape = [&](const PlannedSlot* slot) {
-    return slot->slot != "step" && slot->shape != shape;
+  const auto find = [&](const char* name) {
+    const auto found = std::ranges::find(slots, name, &PlannedSlot::slot);
+    return found == slots.end() ? nullptr : *found;
   };
-  if (std::ranges::none_of(slots, has_own_shape)) return 0;
+  const bool keeps_means = std::ranges::any_of(slots, [&](const PlannedSlot* slot) {
+    return !slot->dense && slot->slot != "step" && slot->slot != "basis" && slot->slot != "coef";
+  });
   const i64 rows = shape.rank() >= 2 ? shape[-2] : 1, columns = shape.rank() ? shape[-1] : 1;
   const i64 matrices = shape.size() / std::max<i64>(1, rows * columns);
-  const i64 sums = std::ranges::find(slots, "RMS", &PlannedSlot::slot) == slots.end() ? 1 : 2;
+  const i64 sums = !keeps_means ? 0 : find("RMS") ? 2 : 1;
   const i64 column_sums = matrices * PassesOnCpu::chunks(rows, columns) * columns * sums * 4;
-  const auto basis = std::ranges::find(slots, "basis", &PlannedSlot::slot);
-  if (basis == slots.end()) return column_sums;
-  const i64 rank = (*basis)->shape[1], n = std::min(rows, columns), m = std::max(rows, columns);
+  const PlannedSlot* const basis = find("basis");
+  if (!basis) return column_sums;
+  const i64 rank = basis->shape[1], n = std::min(rows, columns), m = std::max(rows, columns);
   return 4 * shape.size() + std::max(column_sums, 4 * rank * (3 * m + n + 2 * rank));
 }
 

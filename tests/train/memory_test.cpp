@@ -147,8 +147,9 @@ TEST_CASE("where the optimizer's temporaries make the peak, they are exact too")
   config.vocabulary = 20;
   const BatchShape batch = BatchShape::of_texts(1, 1);
   const StepMemory step = predict_step(config, batch);
-  for (const std::string spec : {"adapm", "adapm:factored=true", "adapm:rank=3:low_rank=ffn",
-                                 "came", "adafactor", "adafactor-torch"}) {
+  for (const std::string spec :
+       {"adapm", "adapm:factored=true", "adapm:rank=3:low_rank=ffn", "adapm:rank=24:low_rank=q_lin",
+        "came", "adafactor", "adafactor-torch"}) {
     CAPTURE(spec);
     const OptimizerMemory predicted = predict_optimizer(spec, step);
     CHECK(predicted.peak_bytes >
