@@ -6,9 +6,10 @@
 ///
 /// Four things are held. *Weights* and the optimizer's *state* (optim/storage/plan.hpp) stay. *Activations*
 /// are what forward keeps for backward, and *gradients* are what backward leaves for the optimizer:
-/// the one shrinks while the other grows, so the peak of a step is below the sum of all four. To
-/// find it, the step is run on sizes: each op of autograd and each layer of the model has a
-/// counterpart in memory_step.cpp that makes tensors of which only the size exists.
+/// the one shrinks while the other grows, so the peak of a step is mostly below the sum of all four, and
+/// above it where what ops hold for the moment is more. To find it, the step is run on sizes: each op of
+/// autograd and each layer of the model has a counterpart in memory_step.cpp that makes tensors of which
+/// only the size exists.
 ///
 /// What one transformer block keeps, in numbers for each of its rows (in brackets: who needs it):
 ///
