@@ -127,6 +127,8 @@ struct InspectVerb {
     for (const StateFile* state : files)
       for (const PlannedSlot& each : state->plan.slots)
         if (!std::ranges::count(names, each.slot)) names.push_back(each.slot);
+    check(!names.empty() || (slot.empty() && parameter.empty()),
+          "inspect: {} keeps no state; leave --slot and --parameter out", file);
     check(slot.empty() || std::ranges::count(names, slot),
           "inspect: {} has no slot named '{}'{} It has: {}", file, slot, did_you_mean(slot, names),
           fmt::join(names, ", "));
@@ -181,19 +183,20 @@ struct InspectVerb {
     }
   }
 
-  /// Tensors, elements and bytes by the names of slots.
+  /// Tensors, elements and bytes by the names of slots, and in all.
   static Json totals(const std::vector<PlannedSlot>& slots) {
-    Json result = Json::object();
-    const auto add = [&](const std::string& name, const PlannedSlot& slot) {
-      Json& sum = result[name];
-      if (sum.is_null()) sum = {{"tensors", 0}, {"elements", 0}, {"scales", 0}, {"bytes", 0}};
-      sum["tensors"] = sum["tensors"].get<i64>() + 1;
-      sum["elements"] = sum["elements"].get<i64>() + slot.elements();
-      sum["scales"] = sum["scales"].get<i64>() + slot.scales();
-      sum["bytes"] = sum["bytes"].get<i64>() + slot.bytes();
-    };
-    for (const PlannedSlot& slot : slots) add(slot.slot, slot);
-    for (const PlannedSlot& slot : slots) add("total", slot);
+    const Json none = {{"tensors", 0}, {"elements", 0}, {"scales", 0}, {"bytes", 0}};
+    Json result = Json::object(), total = none;
+    for (const PlannedSlot& slot : slots) {
+      if (!result.contains(slot.slot)) result[slot.slot] = none;
+      for (Json* sum : {&result[slot.slot], &total})
+        for (const auto& [what, more] : {std::pair{"tensors", i64{1}},
+                                         {"elements", slot.elements()},
+                                         {"scales", slot.scales()},
+                                         {"bytes", slot.bytes()}})
+          (*sum)[what] = (*sum)[what].get<i64>() + more;
+    }
+    result["total"] = std::move(total);
     return result;
   }
 
@@ -398,7 +401,8 @@ struct InspectVerb {
       }
       return fmt::print("{}\n", document.dump());
     }
-    print_text("{}: the state of {}\n\n", state.path.string(), state.saved.optimizer);
+    print_text("{}: the state of {}{}\n", state.path.string(), state.saved.optimizer,
+               all.empty() ? ", which keeps none" : "\n");
     print_slots(all);
     print_totals(totals(slots));
     print_codes(codes);

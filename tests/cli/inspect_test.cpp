@@ -71,3 +71,15 @@ TEST_CASE("inspect opens the state that train wrote, compares two, and refuses w
     CHECK(refused.err.find(word) != std::string::npos);
   }
 }
+
+TEST_CASE("inspect says of an optimizer without state that it keeps none") {
+  const Shell shell;
+  REQUIRE(shell.minima("train --optimizer sgd:momentum=0 --out plain" + std::string(kTiny)).code ==
+          0);
+  CHECK(shell.minima("inspect plain").out.find("the state of sgd, which keeps none\n") !=
+        std::string::npos);
+  const Json json = parse_json(shell.minima("inspect plain --json").out, "inspect --json");
+  CHECK(json["totals"]["total"]["bytes"] == 0);
+  CHECK(shell.minima("inspect plain --slot exp_avg").err.find("plain keeps no state") !=
+        std::string::npos);
+}
