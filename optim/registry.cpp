@@ -30,6 +30,13 @@ std::vector<Registration> registrations(Rules<R...>) {
   return list;
 }
 
+/// Those that every optimizer has.
+std::vector<std::string> common_options() {
+  std::vector<std::string> names = option_names(option_values(StorageOptions{}));
+  std::ranges::copy(option_names(option_values(EngineOptions{})), std::back_inserter(names));
+  return names;
+}
+
 std::mutex mutex;
 
 std::vector<Registration>& registry() {
@@ -56,8 +63,7 @@ void register_optimizer(std::string name, std::unique_ptr<AnyRule> rule, std::st
   check(!name.empty() && name.find_first_of(":, \t\n") == std::string::npos,
         "optimizers: '{}' cannot be asked for by name; it must have no colon, comma or blank",
         name);
-  std::vector<std::string> taken = option_names(option_values(StorageOptions{}));
-  std::ranges::copy(option_names(option_values(EngineOptions{})), std::back_inserter(taken));
+  const std::vector<std::string> taken = common_options();
   for (const std::string& option : option_names(rule->options()))
     check(std::ranges::count(taken, option) == 0,
           "optimizers: every optimizer has the option '{}'; give that of '{}' another name", option,
@@ -96,7 +102,14 @@ OptimizerSpec resolve(const std::string& spec) {
 
 std::unique_ptr<AnyRule> OptimizerSpec::rule_of_group(const std::string& options) const {
   std::unique_ptr<AnyRule> result = rule->clone();
-  for (const auto& [option, text] : parse_options(options)) set(name, *result, option, text);
+  const std::vector<std::string> of_all = common_options();
+  for (const auto& [option, text] : parse_options(options)) {
+    check(std::ranges::count(of_all, option) == 0,
+          "{}: {} is the whole optimizer's, not a group's; give it as {}:{}={} (fp32=, bf16= and "
+          "block8= choose slots by name)",
+          name, option, name, option, text);
+    set(name, *result, option, text);
+  }
   result->validate();
   return result;
 }

@@ -29,7 +29,7 @@ TEST_CASE("an unknown optimizer or option is refused by name, with the nearest a
                        "decay_order, state, block_size, "
                        "min_8bit_size, fp32, bf16, block8, non_finite_guard, lazy_rows"));
   CHECK(error_of("adamw", "lrr=1").starts_with("adamw: no option named 'lrr'; did you mean 'lr'?"));
-  CHECK(error_of("adamw", "state=block8").starts_with("adamw: no option named 'state'"));
+  CHECK(error_of("adamw", "state=block8").starts_with("adamw: state is the whole optimizer's"));
 }
 
 TEST_CASE("the guard is on where state may be in block8, unless it is told off") {
