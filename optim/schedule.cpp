@@ -163,8 +163,8 @@ ReduceOnPlateau::ReduceOnPlateau(const Options& options) : options_(options) {
 }
 
 bool ReduceOnPlateau::improved(double m) const {
-  if (!best_) return !std::isnan(m);
   const double direction = options_.mode == Mode::min ? -1 : 1;
+  if (!best_) return direction * m > -std::numeric_limits<double>::infinity();
   const double least = options_.threshold_mode == Threshold::rel
                            ? *best_ * (1 + direction * options_.threshold)
                            : *best_ + direction * options_.threshold;

@@ -120,6 +120,7 @@ TEST_CASE("reduce on plateau judges by its mode and its threshold") {
   CHECK(after({.patience = 1}, {1, 1}) == 1);
   CHECK(after({.patience = 1}, {1, 1, 1}) == 0.5);
   CHECK(after({.patience = 0}, {1, std::nan("")}) == 0.5);
+  CHECK(after({.patience = 0}, {INFINITY}) == 0.5);  // no better than what there was before
   CHECK(after({.patience = 1}, {std::nan(""), 1, 0.5}) == 1);
   CHECK(after({.patience = 0, .cooldown = 2}, {1, 1, 1, 1}) == 0.5);
   CHECK(after({.patience = 0, .cooldown = 2}, {1, 1, 1, 1, 1}) == 0.25);
