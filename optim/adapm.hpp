@@ -9,11 +9,11 @@
 ///
 ///   full      m ← β₁ m + (1 − β₁) g               e = m/(1 − β₁ᵗ)
 ///   none                                          e = g: unbiased as it is
-///   low_rank  Q [n, r], C [r, m], n ≤ m           the shorter side first: else gᵀ is read for g
-///             A = β₁ Q C + (1 − β₁) g             never formed
-///             W = rows of C, of length 1          pseudo-random where a row is zero
-///             Q′ = orthonormal columns of A Wᵀ,  C′ = Q′ᵀ A
-///             e = Q′ C′/(1 − β₁ᵗ) + (g − Q′ Q′ᵀ g)     averaged and corrected inside the subspace,
+///   low_rank  Q [n, r], B [r, m], n ≤ m           the shorter side first: else gᵀ is read for g
+///             A = β₁ Q B + (1 − β₁) g             never formed
+///             W = rows of B, of length 1          pseudo-random where a row is zero
+///             Q′ = orthonormal columns of A Wᵀ,  B′ = Q′ᵀ A
+///             e = Q′ B′/(1 − β₁ᵗ) + (g − Q′ Q′ᵀ g)     averaged and corrected inside the subspace,
 ///                                                 the raw gradient at full weight outside it
 ///
 /// A kind is chosen by name: `full`, `none` and `low_rank` are patterns, asked in this order; vectors,
@@ -81,7 +81,7 @@ struct AdaPm {
       const auto [n, m] = std::minmax({shape[0], shape[1]});
       const i64 r = rank_of(o, shape);
       slots.insert(slots.begin(),
-                   {{"basis", "Q", Sign::any, Shape{n, r}}, {"coef", "C", Sign::any, Shape{r, m}}});
+                   {{"basis", "Q", Sign::any, Shape{n, r}}, {"coef", "B", Sign::any, Shape{r, m}}});
     }
     return slots;
   }
@@ -91,7 +91,7 @@ struct AdaPm {
     return view.shape.size() + 3 * rank_of(o, view.shape) * (view.shape[0] + view.shape[1]);
   }
 
-  /// Entry (i, j) of W where row i of C is zero: splitmix64 of the place, as a number in [−1, 1).
+  /// Entry (i, j) of W where row i of B is zero: splitmix64 of the place, as a number in [−1, 1).
   MINIMA_HD static double pseudo_random(i64 i, i64 j) {
     u64 z = (static_cast<u64>(i) << 32) + static_cast<u64>(j) + 1 + 0x9E3779B97F4A7C15u;
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
@@ -100,15 +100,15 @@ struct AdaPm {
     return 2 * (static_cast<double>(z >> 11) * 0x1p-53) - 1;
   }
 
-  /// W: the rows of C [r, m] at length 1.
+  /// W: the rows of B [r, m] at length 1.
   struct Directions {
     i64 m;
-    const float* C;
+    const float* B;
     float* W;
     template <class Team>
     MINIMA_HD void operator()(const Team& team, i64 i) const {
       using std::sqrt;
-      const float* const from = C + i * m;
+      const float* const from = B + i * m;
       const double squares = ops::row_sum(team, m, [from](i64 j) MINIMA_INLINE {
         return static_cast<double>(from[j]) * static_cast<double>(from[j]);
       });
@@ -151,18 +151,18 @@ struct AdaPm {
     }
   };
 
-  /// C′ = β₁ (Q′ᵀ Q) C + (1 − β₁) Q′ᵀ g, of which `kept` is the first part and D comes in as Q′ᵀ g;
-  /// D ← C′/(1 − β₁ᵗ) − Q′ᵀ g.
+  /// B′ = β₁ (Q′ᵀ Q) B + (1 − β₁) Q′ᵀ g, of which `kept` is the first part and D comes in as Q′ᵀ g;
+  /// D ← B′/(1 − β₁ᵗ) − Q′ᵀ g.
   struct Coefficients {
     const StepView* view;
     double beta1;
     const float* kept;
-    float *C, *D;
+    float *B, *D;
     MINIMA_HD void operator()(i64 i) const {
       const float next = kept[i] + static_cast<float>(1 - beta1) * D[i];
       const double correction = 1 / (1 - integer_power(beta1, view->t));
       D[i] = next * static_cast<float>(correction) - D[i];
-      if (!view->skipped) C[i] = next;
+      if (!view->skipped) B[i] = next;
     }
   };
   struct Basis {
@@ -184,7 +184,7 @@ struct AdaPm {
     const i64 n = std::min(rows, width), m = std::max(rows, width);
     const Transpose as_is = flip ? Transpose::yes : Transpose::no;  // of g, as [n, m]
     const float b1 = static_cast<float>(o.beta1), one_minus_b1 = static_cast<float>(1 - o.beta1);
-    float *const Q = view.means[0], *const C = view.means[1];
+    float *const Q = view.means[0], *const B = view.means[1];
     const auto device = passes.device();
     const auto gemm = [&](Transpose ta, Transpose tb, i64 height, i64 across, i64 inner,
                           float alpha, const float* a, i64 lda, const float* b, i64 ldb, float beta,
@@ -198,25 +198,25 @@ struct AdaPm {
     float* const G = estimate.data<float>();
     passes.copy_gradient(G);
 
-    // Y = β₁ Q (C Wᵀ) + (1 − β₁) g Wᵀ
-    Tensor W = room(r, m), CW = room(r, r), Y = room(n, r);
-    float *const w = W.data<float>(), *const cw = CW.data<float>(), *const next = Y.data<float>();
-    each_row(device, r, m, Directions{m, C, w});
-    gemm(Transpose::no, Transpose::yes, r, r, m, 1, C, m, w, m, 0, cw);
+    // Y = β₁ Q (B Wᵀ) + (1 − β₁) g Wᵀ
+    Tensor W = room(r, m), BW = room(r, r), Y = room(n, r);
+    float *const w = W.data<float>(), *const bw = BW.data<float>(), *const next = Y.data<float>();
+    each_row(device, r, m, Directions{m, B, w});
+    gemm(Transpose::no, Transpose::yes, r, r, m, 1, B, m, w, m, 0, bw);
     gemm(as_is, Transpose::yes, n, r, m, one_minus_b1, G, width, w, m, 0, next);
-    gemm(Transpose::no, Transpose::no, n, r, r, b1, Q, r, cw, r, 1, next);
+    gemm(Transpose::no, Transpose::no, n, r, r, b1, Q, r, bw, r, 1, next);
     {
       Tensor columns = Tensor::empty({r, n}, DType::f64, passes.place());
       each_row(device, 1, n, Orthonormalize{n, r, next, columns.data<double>()});  // Q′
     }
 
-    // C′ = β₁ (Q′ᵀ Q) C + (1 − β₁) Q′ᵀ g;   e = g + Q′ D
+    // B′ = β₁ (Q′ᵀ Q) B + (1 − β₁) Q′ᵀ g;   e = g + Q′ D
     Tensor QQ = room(r, r), Qg = room(r, m), kept = room(r, m);
     float *const qq = QQ.data<float>(), *const D = Qg.data<float>();
     gemm(Transpose::yes, Transpose::no, r, r, n, 1, next, r, Q, r, 0, qq);
     gemm(Transpose::yes, as_is, r, m, n, 1, next, r, G, width, 0, D);
-    gemm(Transpose::no, Transpose::no, r, m, r, b1, qq, r, C, m, 0, kept.data<float>());
-    each(device, r * m, Coefficients{passes.view(), o.beta1, kept.data<float>(), C, D}, 1);
+    gemm(Transpose::no, Transpose::no, r, m, r, b1, qq, r, B, m, 0, kept.data<float>());
+    each(device, r * m, Coefficients{passes.view(), o.beta1, kept.data<float>(), B, D}, 1);
     each(device, n * r, Basis{passes.view(), next, Q}, 1);
     if (flip)
       gemm(Transpose::yes, Transpose::yes, rows, width, r, 1, D, m, next, r, 1, G);
@@ -295,7 +295,7 @@ struct AdaPm {
         of_kind.tell([&](const StepView& x) {
           x.note("β₁", "", o.beta1);
           if (const i64 at = x.probe->element; at >= 0)
-            x.note("e", "Q′C′/(1 − β₁ᵗ) + (g − Q′Q′ᵀg)",
+            x.note("e", "Q′B′/(1 − β₁ᵗ) + (g − Q′Q′ᵀg)",
                    static_cast<double>(estimate.data<float>()[at]));
         });
       }

@@ -67,6 +67,19 @@ TEST_CASE("constants are named by their letters, also where two have the same va
   CHECK(lines[3].value == model[0].value.data<float>()[0]);
 }
 
+TEST_CASE("no two slots of a parameter have one letter") {
+  for (const std::string& spec : all_specs())
+    for (const char* name : {"w", "q_lin", "embeddings"}) {
+      CAPTURE(spec);
+      CAPTURE(name);
+      const Model model({{name, {4, 3}}});
+      const Optimizer optimizer = make_optimizer(spec, model.all());
+      std::set<std::string> letters;
+      for (const PlannedSlot& slot : optimizer.state().slots)
+        if (!slot.letter.empty()) CHECK(letters.insert(slot.letter).second);
+    }
+}
+
 TEST_CASE("a matrix rule tells of its means, and they are the state's") {
   struct Means {
     const char *spec, *row, *column;

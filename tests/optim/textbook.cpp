@@ -297,7 +297,7 @@ TEST_CASE("AdaPM's low-rank momentum is what its formula makes of the basis that
       Vector p = to_vector(model[0].value), v(p.size());
       for (int t = 1; t <= 5; ++t) {
         CAPTURE(t);
-        const Vector Q = slot("basis"), C = slot("coef");
+        const Vector Q = slot("basis"), B = slot("coef");
         model.set_gradients(t);
         const Vector g = to_vector(model[0].gradient.values());
         optimizer.step();
@@ -310,26 +310,26 @@ TEST_CASE("AdaPM's low-rank momentum is what its formula makes of the basis that
             worst = std::max(worst, std::abs(dot - (a == b)));
           }
         CHECK(worst < 1e-5);
-        Vector A(p.size());  // β₁ Q C + (1 − β₁) g
+        Vector A(p.size());  // β₁ Q B + (1 − β₁) g
         for (i64 i = 0; i < n; ++i)
           for (i64 j = 0; j < m; ++j) {
             double old = 0;
-            for (i64 k = 0; k < r; ++k) old += Q[index(i, k, r)] * C[index(k, j, m)];
+            for (i64 k = 0; k < r; ++k) old += Q[index(i, k, r)] * B[index(k, j, m)];
             A[index(i, j, m)] = 0.7 * old + 0.3 * g[at(i, j)];
           }
         worst = 0;
         double off = 0;
         for (i64 k = 0; k < r; ++k) {
-          for (i64 j = 0; j < m; ++j) {  // C′ = Q′ᵀ A
+          for (i64 j = 0; j < m; ++j) {  // B′ = Q′ᵀ A
             double projected = 0;
             for (i64 i = 0; i < n; ++i) projected += next[index(i, k, r)] * A[index(i, j, m)];
             worst = std::max(worst, std::abs(coef[index(k, j, m)] - projected));
           }
-          if (t == 1) continue;  // A Wᵀ lies in the span of Q′, for W the rows of C
+          if (t == 1) continue;  // A Wᵀ lies in the span of Q′, for W the rows of B
           Vector y(static_cast<std::size_t>(n));
           for (i64 i = 0; i < n; ++i)
             for (i64 j = 0; j < m; ++j)
-              y[static_cast<std::size_t>(i)] += A[index(i, j, m)] * C[index(k, j, m)];
+              y[static_cast<std::size_t>(i)] += A[index(i, j, m)] * B[index(k, j, m)];
           Vector left = y;
           for (i64 b = 0; b < r; ++b) {
             double along = 0;
@@ -345,7 +345,7 @@ TEST_CASE("AdaPM's low-rank momentum is what its formula makes of the basis that
         worst = 0;
         const Vector actual = to_vector(model[0].value);
         for (i64 i = 0; i < n; ++i)
-          for (i64 j = 0; j < m; ++j) {  // e = Q′C′/(1 − β₁ᵗ) + (g − Q′Q′ᵀg)
+          for (i64 j = 0; j < m; ++j) {  // e = Q′B′/(1 − β₁ᵗ) + (g − Q′Q′ᵀg)
             double e = g[at(i, j)];
             for (i64 k = 0; k < r; ++k) {
               double along = 0;
