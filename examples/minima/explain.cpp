@@ -5,6 +5,7 @@
 
 #include "core/rng.hpp"
 #include "core/split.hpp"
+#include "data/unicode.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"
@@ -20,8 +21,9 @@ constexpr i64 kMostElements = 1 << 24;
 i64 whole_number(const std::string& option, const std::string& text, const std::string& part,
                  i64 least, i64 most) {
   i64 x = -1;
-  const char* const end = part.data() + part.size();
-  const auto [rest, error] = std::from_chars(part.data(), end, x);
+  const std::string_view digits = unicode::trimmed(part);
+  const char* const end = digits.data() + digits.size();
+  const auto [rest, error] = std::from_chars(digits.data(), end, x);
   check(error == std::errc() && rest == end && x >= least && x <= most,
         "explain: {} is '{}'; '{}' must be a whole number from {} to {}", option, text, part, least,
         most);
@@ -40,7 +42,8 @@ Tensor parse_values(const std::string& option, const std::string& text) {
     check(numbers.size() == columns,
           "explain: {} has a row of {} numbers after one of {}; rows are as long as each other",
           option, numbers.size(), columns);
-    for (const std::string& number : numbers) {
+    for (const std::string& part : numbers) {
+      const std::string number(unicode::trimmed(part));
       if (gradient && (number == "nan" || number == "inf" || number == "-inf")) {
         values.push_back(std::strtof(number.c_str(), nullptr));
         continue;

@@ -42,6 +42,9 @@ TEST_CASE("explain shows a step with its formulas, and refuses what does not fit
   const Answer guarded = shell.minima("explain adamw8bit --gradient=-inf");
   CHECK(guarded.out.find("g              = -inf") != std::string::npos);
   CHECK(guarded.out.find("p              = 0.5   stays") != std::string::npos);
+  CHECK(
+      shell.minima("explain --weight '1, 2; 3, 4' --gradient '5, 6; 7, 8' --element '1, 0'").out ==
+      shell.minima("explain --weight '1,2;3,4' --gradient '5,6;7,8' --element 1,0").out);
   const Answer later = shell.minima("explain adamw --weight 1,2 --gradient 1,2 --gradient 1");
   CHECK(later.code == 2);
   CHECK(later.out.empty());
