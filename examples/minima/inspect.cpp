@@ -121,20 +121,22 @@ struct InspectVerb {
     return result;
   }
 
-  /// Throws Error where --parameter and --slot leave nothing of any file.
-  void check_chosen(const std::vector<const StateFile*>& files, bool any) const {
-    std::vector<std::string> names;
+  /// Throws Error for a --slot, and for a part of --parameter, that leaves nothing of any file.
+  void check_chosen(const std::vector<const StateFile*>& files) const {
+    std::vector<std::string> names, parameters;
     for (const StateFile* state : files)
-      for (const PlannedSlot& each : state->plan.slots)
+      for (const PlannedSlot& each : state->plan.slots) {
         if (!std::ranges::count(names, each.slot)) names.push_back(each.slot);
+        if (slot.empty() || each.slot == slot) parameters.push_back(each.parameter);
+      }
     check(!names.empty() || (slot.empty() && parameter.empty()),
           "inspect: {} keeps no state; leave --slot and --parameter out", file);
     check(slot.empty() || std::ranges::count(names, slot),
           "inspect: {} has no slot named '{}'{} It has: {}", file, slot, did_you_mean(slot, names),
           fmt::join(names, ", "));
-    check(any || (parameter.empty() && slot.empty()),
-          "inspect: {} keeps no state{} of a parameter whose name contains '{}'", file,
-          slot.empty() ? "" : fmt::format(" '{}'", slot), parameter);
+    const auto idle = parameter.empty() ? std::nullopt : unmatched(parameter, parameters);
+    check(!idle, "inspect: {} keeps no state{} of a parameter whose name contains '{}'", file,
+          slot.empty() ? "" : fmt::format(" '{}'", slot), idle.value_or(""));
   }
 
   // ---- one state
@@ -304,7 +306,7 @@ struct InspectVerb {
   void compare_two() const {
     const StateFile a(file), b(other);
     const auto slots_a = chosen(a), slots_b = chosen(b);
-    check_chosen({&a, &b}, !slots_a.empty() || !slots_b.empty());
+    check_chosen({&a, &b});
     const StateComparison comparison = compare_states(a, slots_a, b, slots_b);
     if (json) {
       Json document = {{"a", {{"file", a.path.string()}, {"optimizer", a.saved.optimizer}}},
@@ -343,7 +345,7 @@ struct InspectVerb {
   void inspect_one() const {
     const StateFile state(file);
     const std::vector<PlannedSlot> slots = chosen(state);
-    check_chosen({&state}, !slots.empty());
+    check_chosen({&state});
     std::optional<StateFile> reference;
     if (!against.empty()) reference.emplace(against);
 

@@ -60,6 +60,7 @@ TEST_CASE("inspect opens the state that train wrote, compares two, and refuses w
         {"memory --model whole", "whole: is a run's folder; its model is whole/final"},
         {"inspect whole/final --slot exp_avg_sqr", "did you mean 'exp_avg_sq'?"},
         {"inspect whole/final --parameter nothing", "nothing"},
+        {"inspect whole/final --parameter 'bias|nothing'", "contains 'nothing'"},
         {"inspect whole/final --against eight/final", "fp32"},
         {"inspect third/final --against whole/final", "it has none of these slots"}}) {
     CAPTURE(arguments);
