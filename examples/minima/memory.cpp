@@ -1,6 +1,7 @@
 /// minima memory: what training costs in bytes, before anything runs (train/memory.hpp).
 #include "train/memory.hpp"
 
+#include "core/code_map.hpp"
 #include "core/file.hpp"
 #include "core/grouped.hpp"
 #include "examples/minima/options.hpp"
@@ -285,13 +286,14 @@ struct MemoryVerb {
     fmt::print(
         "\nstate elements: the values of all slots, and a step count for each tensor where the "
         "optimizer keeps one; 8-bit\n  state has a scale for each block beside them (the two code "
-        "maps, 560 KB in all, are not counted)\n"
+        "maps, {} {} in all, are not counted)\n"
         "momentum: numbers that a first moment keeps, of whatever size, in % of AdamW's\n"
         "gradients: {}; of the embeddings only the rows that the batch looks up, if no token "
         "occurs twice (dense: {} {})\n"
         "peak: of one training step, in which activations go while gradients come{}{}\n"
         "{}: the peak and, from the end of the first epoch on, the best weights, which training "
         "keeps: {} {} more. On a GPU\n  ops hold up to {} {} more for the moment\n",
+        size(static_cast<i64>(2 * sizeof(CodeMap))), size.name(),
         kind.update_in_backward ? "fp32, those that wait for their update in backward" : "fp32",
         size(4 * step.trained_count), size.name(),
         kind.checkpoint_layers ? ", and a block's activations come back for it" : "",

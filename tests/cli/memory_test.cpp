@@ -44,7 +44,8 @@ TEST_CASE("memory answers from sizes alone, and its measurement agrees") {
 
   const Answer scale = shell.minima("memory --scale 7b --optimizers adamw,adamw8bit --fits 100");
   CHECK(scale.code == 0);
-  for (const char* part : {"7,001,230,082 parameters", "14,002,460,700", "yes", "no"})
+  for (const char* part :
+       {"7,001,230,082 parameters", "14,002,460,700", "yes", "no", "code maps, 0.5 MB in all"})
     CHECK(scale.out.find(part) != std::string::npos);
   const Json measurement = json_of(
       shell,
