@@ -183,9 +183,12 @@ Json collect_runs(const std::vector<std::filesystem::path>& folders) {
       for (Json& run : std::exchange(one[list], Json::array())) {
         const Json configuration = configuration_of(one, run);
         const std::string spec = report::own_spec(run);
-        // A loop of one's own may be any: it is no seed of another.
+        // A loop of one's own may be any: it is no seed of another. Nor is the same seed once more, or one that is
+        // lost: equal bits would hide how far seeds scatter.
         auto group = std::ranges::find_if(groups, [&](const Group& known) {
           return known.spec == spec && !run.contains("own_loop") &&
+                 std::ranges::none_of(
+                     known.runs, [&](const Json& other) { return other["seed"] == run["seed"]; }) &&
                  differences(known.configuration, configuration).empty();
         });
         if (group == groups.end()) group = groups.insert(group, {spec, configuration, {}, {}});

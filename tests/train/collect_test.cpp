@@ -67,6 +67,18 @@ TEST_CASE("runs that differ in their seeds alone are one entry, in whatever orde
   CHECK(contains(table, "\nwhat differs  a, c  b, d\n--epochs         4    50\n"));
 }
 
+TEST_CASE("the same seed once more is no further seed: it stands apart, whatever brings it") {
+  const test::Folder home;
+  const fs::path a = folder_of(home, "a", 1), again = folder_of(home, "again", 1),
+                 b = folder_of(home, "b", 2), joint = fs::path(home.path()) / "joint";
+  CHECK(entries({a, again, b}) ==
+        std::vector<std::string>{"adamw (a, b): 1 2", "adamw (again): 1"});
+  const Json both = collect_runs({a, b});
+  fs::create_directories(joint);
+  write_file(joint / "comparison.json", both.dump());
+  CHECK(entries({joint, a}) == std::vector<std::string>{"adamw (joint): 1 2", "adamw (a): 1"});
+}
+
 TEST_CASE("runs of one optimizer are called by their folders, and one table tells what differs") {
   const test::Folder home;
   const auto run = [&](const std::string& name, const Json& training, const std::string& spec) {
@@ -121,14 +133,14 @@ TEST_CASE("runs of one optimizer are called by their folders, and one table tell
 
 TEST_CASE("a report of several folders can be taken into another one") {
   const test::Folder home;
-  const auto run = [&](const std::string& name, double clip) {
-    return folder_of(home, name, 1, [&](Json& json) { json["training"]["clip_norm"] = clip; });
+  const auto run = [&](const std::string& name, double clip, u64 seed = 1) {
+    return folder_of(home, name, seed, [&](Json& json) { json["training"]["clip_norm"] = clip; });
   };
   Json both = collect_runs({run("a", 1), run("b", 2)});
   const fs::path again = fs::path(home.path()) / "both";
   fs::create_directories(again);
   write_file(again / "comparison.json", both.dump());
-  const Json all = collect_runs({again, run("c", 3), run("d", 2)});
+  const Json all = collect_runs({again, run("c", 3), run("d", 2, 2)});
   CHECK(contains(comparison_table(all), "\nwhat differs  a  b, d  c\n--clip        1     2  3\n"));
 }
 
