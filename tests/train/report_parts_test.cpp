@@ -24,6 +24,9 @@ TEST_CASE("labels of a large confusion matrix are counted together, and it is sa
   CHECK(count(page, "<td class=\"cell") == 16 * 16);
   // The last row: 5 · 20 on the diagonals and 5 · 4 beside them, of 5 · (20 + 19) texts.
   CHECK(contains(page, ">120</td><td class=\"total\">195</td>"));
+  // What of them is right is not known there: they are no cell of the diagonal.
+  CHECK(count(page, "<td class=\"cell right\"") == 15);
+  CHECK(count(report_html(json), "<td class=\"cell right\"") == 16);  // of 16 labels
   // But each has its scores: 20 right of 39, and of the 20 + 19 that are taken for it.
   CHECK(contains(page, "adamw: precision, recall and F1 of each class"));
   CHECK(count(page, "<td>0.513</td><td>0.513</td><td>0.513</td><td>39</td>") == 20);
@@ -37,6 +40,14 @@ TEST_CASE("a confusion matrix of many labels, which has its cells alone, is show
   REQUIRE(confusion.contains("cells"));
   CHECK(report_html(json) == page);
   CHECK(contains(page, "185 others"));
+}
+
+TEST_CASE("the band of a score does not go below 0") {
+  Json json = sample_comparison({"adamw"}, {.seeds = 2}, {"a", "b"});
+  for (int seed : {0, 1})
+    for (Json& epoch : json["runs"][seed]["epochs"]) epoch["dev"]["accuracy"] = 0.02 * seed;
+  const std::string page = report_html(json), chart = page.substr(page.find("Accuracy on dev"));
+  CHECK_FALSE(contains(chart.substr(0, chart.find("</figure>")), ">−"));
 }
 
 TEST_CASE("the learning rates of the parameter groups are shown, each once") {

@@ -21,6 +21,7 @@ std::string label_name(const Json& names, std::size_t label) {
 struct Matrix {
   std::vector<std::string> labels;
   std::vector<std::vector<double>> counts;
+  std::size_t single = 0;  ///< so many stand for one label; what is right among others is unknown
 
   double texts(std::size_t actual) const {
     return std::accumulate(counts[actual].begin(), counts[actual].end(), 0.0);
@@ -45,6 +46,7 @@ Matrix condensed(const ConfusionMatrix& all, const Json& names) {
     place[order[i]] = i;
     out.labels.push_back(label_name(names, order[i]));
   }
+  out.single = order.size();
   if (!whole) out.labels.push_back(fmt::format("{} others", n - order.size()));
   out.counts.assign(out.labels.size(), std::vector<double>(out.labels.size()));
   for (const auto& [cell, count] : all.cells())
@@ -67,7 +69,8 @@ std::string matrix_table(const Matrix& matrix, const std::string& caption) {
     for (std::size_t j = 0; j < matrix.labels.size(); ++j) {
       const double count = matrix.counts[i][j];
       out += fmt::format("<td class=\"cell{}\" style=\"--share:{:.3g}\">{}</td>",
-                         i == j ? " right" : "", texts > 0 ? count / texts : 0, fixed(count, 0));
+                         i == j && i < matrix.single ? " right" : "", texts > 0 ? count / texts : 0,
+                         fixed(count, 0));
     }
     out += fmt::format("<td class=\"total\">{}</td></tr>\n", fixed(texts, 0));
   }

@@ -51,7 +51,8 @@ std::string score_chart(const Comparison& comparison, const Score& score) {
     }
     Curve curve = over_seeds(runs, longest);
     if (score.factor == 100)
-      for (chart::Interval& i : curve.band) i.high = std::min(i.high, 100.0);
+      for (chart::Interval& i : curve.band)
+        i.low = std::max(i.low, 0.0), i.high = std::min(i.high, 100.0);
     for (chart::Point& p : curve.line)
       p.tip = fmt::format("{}, {} {}: {} {}", entry.name, unit_of_x, p.x,
                           fixed(p.y, score.decimals), score.factor == 100 ? "%" : "");
