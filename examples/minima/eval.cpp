@@ -155,7 +155,7 @@ void add_eval(CLI::App& app) {
       "in the\n"
       "same order: name, precision, recall, f1, support (its texts).");
   const auto options = std::make_shared<EvalVerb>();
-  verb.add_option("model,--model", options->model, "model directory")->required();
+  verb.add_option("model,--model", options->model, "model directory (or --model DIR)")->required();
   verb.add_option("data", options->data, "a .tsv, .csv or .jsonl file")->required();
   verb.add_option("--predictions", options->predictions,
                   "a .csv to write: of each text label, predicted, probability, text");

@@ -72,6 +72,15 @@ void refuse_bent_values(CLI::App& app) {
     }
 }
 
+/// Names what has a place and a name (model, --model) where it has its place; CLI11 would list it twice.
+class Help : public CLI::Formatter {
+  std::string make_option(const CLI::Option* option, bool is_positional) const override {
+    return option->get_positional() && !is_positional
+               ? ""
+               : CLI::Formatter::make_option(option, is_positional);
+  }
+};
+
 void print_error(const std::string& message) { minima::print_note("minima: {}\n", message); }
 
 }  // namespace
@@ -81,6 +90,7 @@ int main(int argc, char** argv) {
   std::signal(SIGXFSZ, SIG_IGN);  // a file too large is a write that fails, and leaves nothing
   CLI::App app("minima: train small text classifiers and compare the optimizers that train them",
                "minima");
+  app.formatter(std::make_shared<Help>());  // of the verbs too, which are added later
   app.set_version_flag("--version", fmt::format("minima {}", minima::version()));
   app.require_subcommand(1);
   minima::add_compare(app);

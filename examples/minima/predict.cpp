@@ -208,7 +208,7 @@ void add_predict(CLI::App& app) {
       "answer,\n"
       "or {\"error\": …}. A line has at most a megabyte (2^20 bytes).");
   const auto options = std::make_shared<PredictVerb>();
-  verb.add_option("model,--model", options->model, "model directory")->required();
+  verb.add_option("model,--model", options->model, "model directory (or --model DIR)")->required();
   verb.add_option("data", options->data,
                   "a .txt, .tsv, .csv or .jsonl file (default: standard input)");
   add_read_options(verb, options->read, Texts::plain);

@@ -261,6 +261,17 @@ TEST_CASE("a standard error that cannot be written costs no work, and no exit co
   }
 }
 
+TEST_CASE("help lists the model once, which may be named by place or by option") {
+  const Shell shell;
+  for (const char* verb : {"eval", "predict"}) {
+    const std::string help = shell.minima(std::string(verb) + " --help").out;
+    CAPTURE(help);
+    CHECK(help.find("\n  model ") != std::string::npos);
+    CHECK(help.find("\n  --model") == std::string::npos);
+    CHECK(shell.minima(std::string(verb) + " --model gone x.csv").err.starts_with("minima: gone"));
+  }
+}
+
 TEST_CASE("help that cannot be written is a failure at run time") {
   const Shell shell;
   for (const char* asked : {"--help", "--version", "train --help"}) {
