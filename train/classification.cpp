@@ -25,8 +25,8 @@ std::vector<double> class_weights(const std::string& text, const TokenizedSplit&
     return weights;
   }
   check(text.find_first_not_of("0123456789.,eE+-") == text.npos && !text.ends_with(','),
-        "class-weights is '{}'; it can be balanced, or a number for each class in the order of "
-        "their names: 1,2.5",
+        "class-weights is '{}'; it can be balanced, or a number for each class, as they are "
+        "numbered: 1,2.5",
         text);
   std::istringstream parts(text);
   for (std::string part; std::getline(parts, part, ',');) {
@@ -35,8 +35,8 @@ std::vector<double> class_weights(const std::string& text, const TokenizedSplit&
           "class-weights: {}; a weight must be positive", part);
   }
   check(std::ssize(weights) == labels,
-        "class-weights: '{}' has {} numbers, the texts {} classes; give one for each, in the order "
-        "of their names, or balanced",
+        "class-weights: '{}' has {} numbers, the texts {} classes; give one for each, as they "
+        "are numbered, or balanced",
         text, weights.size(), labels);
   return weights;
 }

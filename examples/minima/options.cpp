@@ -197,19 +197,26 @@ void tell_of_rare_classes(const Task& task) {
       listed(unjudged, kNamed));
 }
 
-void tell_of_heavy_class(const Task& task, const TrainingOptions& training) {
+void tell_of_class_weights(const Task& task, const TrainingOptions& training) {
   constexpr double kHeavy = 20;  // times the median
   const std::vector<double> weights =
       class_weights(training.class_weights, task.data.train, task.config.labels);
   if (weights.empty()) return;
+  const std::vector<std::string>& names = task.dataset.label_names;
+  if (training.class_weights != "balanced") {
+    std::vector<std::string> meanings;
+    for (const double weight : weights)
+      meanings.push_back(fmt::format("'{}' {:.6g}", shown(names[meanings.size()]), weight));
+    print_note("note: --class-weights, as the classes are numbered: {}\n",
+               listed(meanings, meanings.size()));
+  }
   const double usual = median(weights);
   const auto heaviest = std::ranges::max_element(weights);
   if (!(*heaviest > kHeavy * usual)) return;
   print_note(
       "minima: warning: --class-weights: '{}' counts {:.3g}, {:.3g} times the median class, so "
       "that few texts steer training{}; numbers of your own (1,1,5) bound it\n",
-      task.dataset.label_names[static_cast<std::size_t>(heaviest - weights.begin())], *heaviest,
-      *heaviest / usual,
+      names[static_cast<std::size_t>(heaviest - weights.begin())], *heaviest, *heaviest / usual,
       training.label_smoothing > 0
           ? ", and by label smoothing it has a part in the loss of every text"
           : "");
@@ -296,7 +303,8 @@ void TrainingVerbOptions::add_to(CLI::App& verb, Texts texts) {
         ->capture_default_str();
     verb.add_option("--class-weights", training.class_weights,
                     "how much classes count in training's loss: balanced (all classes together "
-                    "alike), or a number for each in the order of their names: 1,2.5");
+                    "alike), or a number for each as they are numbered (labels.txt, else by name), "
+                    "which is told: 1,2.5");
     verb.add_option("--label-smoothing", training.label_smoothing,
                     "share of each training label that is spread over all classes")
         ->capture_default_str();
@@ -458,7 +466,7 @@ Task TrainingVerbOptions::load() {
   tell_of_overlaps(loaded);
   tell_of_conflicts(loaded);
   tell_of_rare_classes(loaded);
-  tell_of_heavy_class(loaded, training);
+  tell_of_class_weights(loaded, training);
   tell_of_no_effect();
   const Batches batches = shuffled(loaded.data.train, training.batch, training.seed);
   choose_epochs(loaded.pretrained ? 3 : default_epochs(loaded.data.train.size()), batches);

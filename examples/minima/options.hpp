@@ -62,8 +62,9 @@ void tell_of_overlaps(const Task& task);
 void tell_of_conflicts(const Task& task);
 /// Says there which classes no evaluation sees.
 void tell_of_rare_classes(const Task& task);
-/// Warns there of a class that counts far more than others in training's loss.
-void tell_of_heavy_class(const Task& task, const TrainingOptions& training);
+/// Says there what each class counts in training's loss where that is given in numbers, and warns of one that counts far
+/// more than others.
+void tell_of_class_weights(const Task& task, const TrainingOptions& training);
 
 /// What is trained on what, and how: --data, --model, --epochs, --batch, …
 struct TrainingVerbOptions {

@@ -27,6 +27,9 @@ TEST_CASE(
   const Answer heavy = shell.minima(train + "heavy --class-weights balanced --label-smoothing 0.1");
   CHECK(heavy.err.find("'rare' counts 27, 40 times the median class") != std::string::npos);
   CHECK(heavy.err.find("by label smoothing it has a part") != std::string::npos);
+  const Answer numbers = shell.minima(train + "numbers --class-weights 1,2.5,0.1");
+  CHECK(numbers.err.find("--class-weights, as the classes are numbered: 'even' 1, 'odd' 2.5, "
+                         "'rare' 0.1\n") != std::string::npos);
   // The table is data again: what the model says of it is what it said of the test texts.
   const std::string table = read_file(shell.folder / "plain/predictions.csv");
   CHECK(std::ranges::count(table, '\n') == 11);
