@@ -7,6 +7,7 @@
 
 #include "train/report/parts.hpp"
 #include "train/report_style.hpp"
+#include "train/trainer.hpp"
 
 namespace minima {
 
@@ -39,6 +40,13 @@ constexpr double kDiverged = 20;
 std::string advice(double loss) {
   return loss > kDiverged ? "the weights have become too large: a lower learning rate may help"
                           : "another learning rate may help, or longer training";
+}
+
+/// Where --minutes ended a run: after how many steps. Beside others it has not learned for as long.
+std::string time_was_up(const Json& comparison, const Json& run) {
+  return report::text(run, "/stop") == stop_name(Stop::minutes)
+             ? "the time was up after " + report::steps_in_words(comparison, run)
+             : "";
 }
 
 }  // namespace
@@ -89,8 +97,9 @@ std::vector<std::string> what_it_lacks(const Json& comparison) {
   const bool masked = report::is_masked_lm(comparison);
   const double vocabulary = report::number(comparison, "/model/config/vocab_size");
   for (const Json& run : report::at(comparison, "/runs"))
-    for (const std::string& flaw : {skipped_steps(run), always_one_class(run),
-                                    masked ? no_better_than_guessing(run, vocabulary) : ""})
+    for (const std::string& flaw :
+         {time_was_up(comparison, run), skipped_steps(run), always_one_class(run),
+          masked ? no_better_than_guessing(run, vocabulary) : ""})
       if (!flaw.empty())
         all.push_back(fmt::format("{} with seed {}: {}", report::run_name(run),
                                   report::plain(report::at(run, "/seed")), flaw));

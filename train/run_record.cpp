@@ -59,7 +59,7 @@ struct Begun {
   std::optional<std::string> spec;
   std::string metric = "accuracy";
   Json training = Json::object(), data = Json::object(), model = Json::object();
-  bool ended = false;  ///< by itself: it says why
+  Json stop;  ///< why it ended; null where it has not
 };
 
 Begun read_begun(const std::filesystem::path& folder) {
@@ -72,7 +72,7 @@ Begun read_begun(const std::filesystem::path& folder) {
         found != begun.training.end() && found->is_string())
       begun.metric = *found;
     if (json.contains("spec")) begun.spec = json["spec"].get<std::string>();
-    begun.ended = json.contains("stop");
+    begun.stop = json.value("stop", Json());
     if (json.contains("task")) {
       const Json& task = json["task"];
       begun.data = {{"name", task.value("data", "")}, {"origin", task.value("origin", "")}};
@@ -157,11 +157,12 @@ Json describe_log(const std::filesystem::path& folder) {
   const Json record = read_record(folder);
   run["spec"] =
       begun.spec.value_or(fmt::format("{} ({})", run.value("optimizer", "?"), folder.string()));
+  run["stop"] = begun.stop;
   // A loop of one's own says no spec: it stands for itself.
   if (!begun.spec && record.empty()) run.update({{"own_loop", true}, {"label", folder.string()}});
   run.update(record);
   Json unfinished = Json::array();
-  if (!begun.ended && !records.failed &&
+  if (begun.stop.is_null() && !records.failed &&
       static_cast<double>(records.steps.back().step) < report::number(training, "/steps"))
     unfinished.push_back({{"spec", run["spec"]}, {"seed", run["seed"]}});
   Json damaged = Json::array();

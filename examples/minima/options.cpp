@@ -269,7 +269,8 @@ void TrainingVerbOptions::add_to(CLI::App& verb, Texts texts) {
             "20)");
   verb.add_option("--steps", steps, "optimizer steps, instead of --epochs");
   verb.add_option("--minutes", minutes,
-                  "stop after them at the latest, in this process (0: no limit)");
+                  "stop a training after them at the latest, counted anew when it is resumed; each "
+                  "of a comparison has them (0: no limit)");
   verb.add_option("--batch", batch, "texts of a batch (default 32)");
   verb.add_option("--tokens", tokens, "tokens of a batch, instead of --batch");
   verb.add_option("--schedule", training.schedule,

@@ -108,7 +108,10 @@ TEST_CASE(
   CHECK_FALSE(told(train + "all.txt", "d"));
 }
 
-TEST_CASE("pretrain tells that nothing was learned, and leaves a page of what has failed") {
+TEST_CASE(
+    "pretrain tells that nothing was learned or that the time was up, and leaves a page of what "
+    "has "
+    "failed") {
   const Shell shell;
   std::string texts;
   for (int i = 0; i < 60; ++i) texts += fmt::format("{} number {}\n", i % 2 ? "apple" : "pear", i);
@@ -119,6 +122,11 @@ TEST_CASE("pretrain tells that nothing was learned, and leaves a page of what ha
   CAPTURE(poor.err);
   REQUIRE(poor.code == 0);
   CHECK(poor.out.find("that of guessing among") != std::string::npos);
+  const Answer brief = shell.minima(command + " --minutes 0.000001 --out brief");
+  REQUIRE(brief.code == 0);
+  CHECK(brief.out.find("stopped in epoch 1: the time is up\n") != std::string::npos);
+  CHECK(read_file(shell.folder / "brief/report.html").find("the time was up after 1 of ") !=
+        std::string::npos);
   const Answer failed = shell.minima(command + " --warmup 0 --optimizer sgd:lr=1e37 --out failed");
   CAPTURE(failed.err);
   REQUIRE(failed.code == 1);

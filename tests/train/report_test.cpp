@@ -138,6 +138,16 @@ TEST_CASE("times that other programs have disturbed are said to tell nothing") {
         std::string::npos);
 }
 
+TEST_CASE("a run whose time was up is told of: beside others it has not learned for as long") {
+  Json json = sample_comparison({"adamw", "lion"}, {.seeds = 1}, {"a", "b"});
+  json["training"]["steps"] = 1234;
+  json["runs"][0]["stop"] = "all steps are taken";
+  json["runs"][1]["stop"] = "the time is up";
+  CHECK(what_it_lacks(json) ==
+        std::vector<std::string>{"lion with seed 1: the time was up after 40 of 1,234 steps"});
+  CHECK(contains(report_html(json), "the time was up after 40 of 1,234 steps."));
+}
+
 TEST_CASE("a model that takes every text for the same class is told of") {
   Json json = sample_comparison({"adamw", "lion"}, {.seeds = 1}, {"a", "b"});
   CHECK(what_it_lacks(json).empty());

@@ -279,6 +279,15 @@ std::string counted(std::size_t n, std::string_view noun) {
   return fmt::format("{} {}{}", fixed(static_cast<double>(n), 0), noun, n == 1 ? "" : "s");
 }
 
+std::string steps_in_words(const Json& comparison, const Json& run) {
+  const std::size_t taken = at(run, "/train_loss").size();
+  const double all = number(comparison, "/training/steps");
+  // Of runs that differ in their options only the first one's number of steps is known here.
+  return all > static_cast<double>(taken) && !run.contains("configuration")
+             ? fmt::format("{} of {} steps", fixed(static_cast<double>(taken), 0), fixed(all, 0))
+             : counted(taken, "step");
+}
+
 std::string joined(const std::vector<std::string>& parts, std::string_view last) {
   std::string out;
   for (std::size_t i = 0; i < parts.size(); ++i)

@@ -120,6 +120,8 @@ chart::Scale scale_for(std::vector<double> values, double span);
 // ---- Writing. -------------------------------------------------------------------------------
 
 std::string counted(std::size_t n, std::string_view noun);  ///< "1 seed", "3 seeds"
+/// How many a run of the comparison has taken, and of how many where it has not taken all: "531 of 6,180 steps".
+std::string steps_in_words(const Json& comparison, const Json& run);
 std::string joined(const std::vector<std::string>& parts, std::string_view last = ", ");
 // With no-break spaces: a number and its unit stay on one line.
 std::string megabytes(double bytes);

@@ -48,15 +48,6 @@ AccuracyGap accuracy_gap(const Comparison& comparison, const Entry& entry, const
   return gap;
 }
 
-/// "531 of 6,180 steps".
-std::string steps_in_words(const Comparison& comparison, const Json& run) {
-  const std::size_t taken = at(run, "/train_loss").size();
-  const double all = number(comparison.json, "/training/steps");
-  return all > static_cast<double>(taken)
-             ? fmt::format("{} of {} steps", fixed(static_cast<double>(taken), 0), fixed(all, 0))
-             : counted(taken, "step");
-}
-
 /// "learned nothing with 1 of 3 seeds: every text of dev is taken for the same class; …"; empty where all have learned.
 std::string nothing_learned(const Entry& entry) {
   std::size_t seeds = 0;
@@ -78,7 +69,7 @@ std::string accuracy_in_words(const Comparison& comparison, const Entry& entry, 
     const Entry& untested = d.one.count == 0 ? entry : base;
     return fmt::format("cannot be compared in test accuracy: {} has no test result after {}",
                        &untested == &entry ? "it" : escaped(base.name),
-                       steps_in_words(comparison, *untested.runs.front()));
+                       steps_in_words(comparison.json, *untested.runs.front()));
   }
   std::string out = fmt::format("reached {} test accuracy", percent(d.one.mean));
   if (!nothing_learned(base).empty()) return out;  // there is nothing to compare with
@@ -143,7 +134,7 @@ std::string failed_finding(const Comparison& comparison, const Entry& entry) {
   const Json& run = *entry.runs.front();
   return fmt::format(
       "<strong>{}</strong> failed{}.", escaped(entry.name),
-      at(run, "/train_loss").is_array() ? " after " + steps_in_words(comparison, run) : "");
+      at(run, "/train_loss").is_array() ? " after " + steps_in_words(comparison.json, run) : "");
 }
 
 std::string single_finding(const Comparison& comparison, const Entry& entry) {
@@ -166,7 +157,7 @@ std::string single_finding(const Comparison& comparison, const Entry& entry) {
   const bool tested = test.count > 0;
   const std::string did =
       tested ? fmt::format("reached {}\u00a0% test accuracy", with_deviation(test, kPercent))
-             : "has taken " + steps_in_words(comparison, *entry.runs.front());
+             : "has taken " + steps_in_words(comparison.json, *entry.runs.front());
   return fmt::format("<strong>{}</strong> {}{}{}.", escaped(entry.name), did,
                      rest.empty() ? ""
                      : tested     ? " with "
