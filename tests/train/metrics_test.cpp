@@ -113,6 +113,15 @@ TEST_CASE("columns of the confusion matrix are told apart, by numbers where name
                    "positive                0      0      7\n") != std::string::npos);
 }
 
+TEST_CASE("names of classes are cut by the columns that they take, in any script") {
+  ConfusionMatrix matrix(4);
+  matrix.add(0, 3, 7);
+  const std::string text = table({matrix, 0.5}, {"доставка", "ไทย", "产品质量问题", "العربية"});
+  CHECK(text.find("actual \\ predicted доста~    ไทย  产品~ العرب~\n"
+                  "доставка                0      0      0      7\n") != std::string::npos);
+  CHECK(text.find("\n产品质量问题     ") != std::string::npos);
+}
+
 TEST_CASE("a confusion matrix of many labels takes room for what occurs alone") {
   constexpr i64 kLabels = 3000;
   ConfusionMatrix matrix(kLabels);
