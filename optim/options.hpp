@@ -10,7 +10,7 @@
 ///     };
 ///
 /// A value may be a double, an i64, a bool, a string, an optional of these ("none" on the command
-/// line), or an enumeration with an overload of `choices`.
+/// line), or an enumeration whose names, in order, `std::span<const std::string_view> choices(E)` gives.
 #pragma once
 
 #include <cmath>
@@ -52,8 +52,8 @@ struct Field {
   std::string_view name;
   Value Owner::*member;
   Range range = any_number;
-  std::string_view meaning =
-      "";  ///< a few words for `minima optimizers`, which knows the usual options by name
+  /// A few words for `minima optimizers`, which takes an option without them for the usual one of its name.
+  std::string_view meaning = "";
 };
 // Compilers older than GCC 11, Clang 17 do not deduce the arguments of an aggregate.
 template <class Owner, class Value>

@@ -2,6 +2,8 @@
 /// in the list; one from outside of the tree by check_conformance.
 #include "tests/optim/conformance.hpp"
 
+#include "core/each.hpp"
+#include "core/ops/matmul.hpp"
 #include "optim/clip.hpp"
 #include "optim/engine/matrix_pass.hpp"
 #include "optim/registry.hpp"
@@ -200,16 +202,23 @@ TEST_CASE(
 
 namespace {
 
-/// From outside of the tree: RMSProp (Tieleman, Hinton 2012), with a momentum that it may do without.
+enum class Place { outside, inside };
+constexpr std::string_view kPlaces[] = {"outside", "inside"};
+std::span<const std::string_view> choices(Place) { return kPlaces; }
+
+/// From outside of the tree: RMSProp (Tieleman, Hinton 2012), with a momentum that it may do without,
+/// and ε outside of the root, as in PyTorch, or inside, as in TensorFlow.
 struct RmsProp {
-  static constexpr std::string_view name = "rmsprop";
+  static constexpr std::string_view name = "rmsprop_elsewhere";
   struct Options {
     double lr = 1e-2, alpha = 0.99, eps = 1e-8, momentum = 0;
+    Place eps_place = Place::outside;
     static constexpr auto fields() {
       return std::tuple{Field{"lr", &Options::lr, nonnegative},
                         Field{"alpha", &Options::alpha, below_one},
                         Field{"eps", &Options::eps, nonnegative},
-                        Field{"momentum", &Options::momentum, below_one}};
+                        Field{"momentum", &Options::momentum, below_one},
+                        Field{"eps_place", &Options::eps_place}};
     }
   };
   static std::vector<Slot> slots(const Options& o) {
@@ -220,13 +229,14 @@ struct RmsProp {
   static bool keeps_step(const Options&) { return false; }
   static RmsProp prepare(const Options& o, i64) {
     const auto f = [](double x) { return static_cast<float>(x); };
-    return {f(o.lr), f(o.alpha), f(1 - o.alpha), f(o.eps), f(o.momentum)};
+    return {f(o.lr),  f(o.alpha),    f(1 - o.alpha),
+            f(o.eps), f(o.momentum), o.eps_place == Place::inside};
   }
   template <class T>
   MINIMA_HD T update(T g, T& v) const {
     using std::sqrt;
     v = alpha * v + one_minus_alpha * g * g;
-    return g / (sqrt(v) + eps);
+    return inside ? T(g / sqrt(v + eps)) : T(g / (sqrt(v) + eps));
   }
   template <class T>
   MINIMA_HD void operator()(T& p, T g, T& v) const {
@@ -238,6 +248,7 @@ struct RmsProp {
     p = p - lr * b;
   }
   float lr, alpha, one_minus_alpha, eps, momentum;
+  bool inside;
 };
 
 /// From outside of the tree, a matrix rule: each row of the gradient at length 1, by the running
@@ -292,14 +303,86 @@ struct RowNormalized {
   }
 };
 
+/// From outside of the tree, after the manner of Muon: a momentum for each entry, and a step that mixes
+/// those of a matrix. m ← β m + (1 − β) g,   p ← p − lr · m mᵀ m; of what is no matrix p ← p − lr · m
+struct Cubed {
+  static constexpr std::string_view name = "cubed";
+  struct Options {
+    double lr = 1e-3, beta = 0.9;
+    static constexpr auto fields() {
+      return std::tuple{Field{"lr", &Options::lr, nonnegative},
+                        Field{"beta", &Options::beta, below_one}};
+    }
+  };
+  static std::vector<Slot> slots(const Options&, const ParameterShape& parameter) {
+    return {{"momentum", "m", Sign::any, parameter.shape}};  // in fp32, where products can read it
+  }
+  static i64 temporary(const Options&, const StepView& x) {
+    return 2 * x.matrix.size() + x.matrix.rows * x.matrix.rows;
+  }
+  struct Average {
+    float beta, one_minus_beta;
+    const float* g;
+    float* m;
+    MINIMA_HD void operator()(i64 i) const { m[i] = beta * m[i] + one_minus_beta * g[i]; }
+  };
+  struct Direction {
+    double lr;
+    const float* u;
+  };
+  struct Move {
+    float lr;
+    const float* u;
+    MINIMA_HD static Move prepare(const Direction& o, const StepView&) {
+      return {static_cast<float>(o.lr), o.u};
+    }
+    template <class T>
+    MINIMA_HD void operator()(const MatrixRow& row, i64 j, T& p, T) const {
+      p = p - lr * given<T>("u", u[row.begin + j]);
+    }
+  };
+  /// Of one parameter.
+  template <class Passes>
+  static void step_alone(const Options& o, Passes& passes) {
+    using ops::Transpose;
+    const StepView& x = passes.on_host();
+    const i64 rows = x.matrix.rows, columns = x.matrix.columns;
+    const auto f = [](double value) { return static_cast<float>(value); };
+    const auto room = [&](i64 size) { return Tensor::empty({size}, DType::f32, passes.place()); };
+    const auto product = [&](Transpose of_b, i64 across, i64 inner, const float* a, const float* b,
+                             float* c) {
+      ops::gemm(passes.device(), Transpose::no, of_b, rows, across, inner, 1.0f, a, inner, b,
+                columns, 0.0f, c, across);
+    };
+    Tensor G = room(x.matrix.size()), U = room(x.matrix.size()), M = room(rows * rows);
+    float *const m = x.means[0], *const u = U.data<float>(), *const mm = M.data<float>();
+    passes.copy_gradient(G.data<float>());
+    each(passes.device(), x.matrix.size(), Average{f(o.beta), f(1 - o.beta), G.data<float>(), m},
+         1);
+    if (x.shape.rank() != 2) return passes.apply(pass<Move>(Direction{o.lr, m}), first_slots<0>);
+    product(Transpose::yes, rows, columns, m, m, mm);
+    product(Transpose::no, columns, rows, mm, m, u);
+    passes.apply(pass<Move>(Direction{o.lr, u}), first_slots<0>);
+  }
+  template <class Passes>
+  static void step(const Options& o, Passes& passes) {
+    passes.by_kind([](const StepView&) { return -1; }, [&](auto& one, int) { step_alone(o, one); });
+  }
+};
+
 }  // namespace
 
 TEST_CASE("an elementwise rule from outside of the tree conforms like those within") {
   register_rule<RmsProp>();
-  check_conformance("rmsprop");
+  check_conformance("rmsprop_elsewhere");
 }
 
 TEST_CASE("a matrix rule from outside of the tree conforms like those within") {
   register_rule<RowNormalized>();
   check_conformance("row_normalized");
+}
+
+TEST_CASE("a rule that multiplies matrices, from outside of the tree, conforms as well") {
+  register_rule<Cubed>();
+  check_conformance("cubed");
 }

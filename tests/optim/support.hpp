@@ -10,7 +10,9 @@
 #include <tuple>
 
 #include "core/rng.hpp"
+#include "core/split.hpp"
 #include "optim/optimizer.hpp"
+#include "optim/registry.hpp"
 #include "tests/support.hpp"
 
 namespace minima::test {
@@ -103,41 +105,49 @@ inline std::string outcome(const std::string& name, const std::string& options) 
   return bytes;
 }
 
+/// What to try for an option: numbers, a pattern, and the names that it says it takes.
+inline std::vector<std::string> values_of(const OptionHelp& option) {
+  std::vector<std::string> values{"0.5", "2", "-0.5", "^"};
+  for (const std::string& name : split(option.takes, ',')) {
+    const std::size_t begin = std::min(name.find_first_not_of(' '), name.size());
+    if (name.find(' ', begin) == name.npos) values.push_back(name.substr(begin));
+  }
+  return values;
+}
+
 /// Options that take `option` off its default so that it changes what the rule does, with another
 /// one where the rule refuses it alone or does nothing with it (nesterov wants momentum).
-inline std::string variant(const std::string& name, const std::string& option) {
-  static const char* const values[] = {"0.5", "2", "-0.5", "true", "false", "^", "after"};
+inline std::string variant(const std::string& name, const OptionHelp& option,
+                           const std::vector<OptionHelp>& options) {
   const std::string without = outcome(name, "");
   std::vector<std::string> companions{""};
-  const Json options = default_options(name);
-  for (const auto& [other, value] : options.items())
-    for (const char* text : values)
-      if (other != option) companions.push_back(other + "=" + text);
+  for (const OptionHelp& other : options)
+    for (const std::string& text : values_of(other))
+      if (other.name != option.name) companions.push_back(other.name + "=" + text);
   for (const std::string& companion : companions) {
     const std::string alone = outcome(name, companion);
-    for (const char* text : values) {
-      const std::string both = join_options(companion, option + "=" + text);
+    for (const std::string& text : values_of(option)) {
+      const std::string both = join_options(companion, option.name + "=" + text);
       const std::string with = outcome(name, both);
       if (!with.empty() && with != (alone.empty() ? without : alone)) return both;
     }
   }
-  FAIL(name << ": no value of '" << option
-            << "' is known to the tests that changes what a step does; add one to `values`");
+  FAIL(name << ": no value of '" << option.name
+            << "' is known to the tests that changes what a step does; add one to `values_of`");
   return "";
 }
 
 }  // namespace detail
 
-/// The rule as it is (""); each option of its table off its default, in an order of their names; and
-/// as many as go together. A rule that gains an option gains a variant, or the tests fail.
+/// The rule as it is (""); each option of its table off its default; and as many as go together. A rule
+/// that gains an option gains a variant, or the tests fail.
 inline const std::vector<std::string>& variants(const std::string& name) {
   static std::map<std::string, std::vector<std::string>> known;
   std::vector<std::string>& result = known[name];
   if (!result.empty()) return result;
   result.push_back("");
-  const Json options = default_options(name);
-  for (const auto& [option, value] : options.items())
-    result.push_back(detail::variant(name, option));
+  const std::vector<OptionHelp> options = resolve(name).rule->help();
+  for (const OptionHelp& option : options) result.push_back(detail::variant(name, option, options));
   std::string all;
   for (const std::string& variant : result) {
     const std::string more = join_options(all, variant);
