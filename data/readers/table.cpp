@@ -98,8 +98,10 @@ std::size_t TableReader::index_of(const std::string& column, const char* option)
   check(found != header_.end(),
         "{}:1: the header is '{}', without the column '{}'{} Name the columns with {}", source_,
         shown(lines_.row()), shown(column), hint(column),
-        labelled_ ? "--label-column and --text-column, or say --no-header where that is a row"
-                  : "--text-column, or say --plain-text where each line is a text");
+        labelled_
+            ? "--label-column and --text-column, or say --no-header where that is a row"
+            : "--text-column, or say --no-header where that is a row, --plain-text where each "
+              "line is a text");
   check(std::find(found + 1, header_.end(), column) == header_.end(),
         "{}:1: the header has the column '{}' twice", source_, shown(column));
   return static_cast<std::size_t>(found - header_.begin());

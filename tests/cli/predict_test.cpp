@@ -73,7 +73,10 @@ TEST_CASE("predict labels the texts of a file as it does lines, and says in whic
     if (std::getline(stream, line)) at.push_back(parse_json(line, "predict")["line"].get<i64>());
   }
   CHECK(at == std::vector<i64>{2, 4});
+  shell.write("headless.csv", "my parcel is late\nthe app crashes\n");
+  CHECK(probabilities("headless.csv --no-header").size() == 2);
   for (const auto& [arguments, told] : {std::pair("more.tsv", "without the column 'text'"),
+                                        {"headless.csv", "say --no-header where that is a row"},
                                         {"--text-column body", "are for a file"},
                                         {"lines.txt --no-header", "are for tables"},
                                         {"table.csv --pairs", "--pair-column"}}) {
