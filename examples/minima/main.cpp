@@ -28,6 +28,8 @@ std::string describe(const CLI::App& app, const CLI::ParseError& error, int argc
       names.push_back(known->get_name());
   if (verb == &app && argc > 1 && argv[1][0] != '-')  // of which CLI11's message says nothing
     message = fmt::format("there is no verb '{}'{}", argv[1], minima::did_you_mean(argv[1], names));
+  else if (verb == &app && dynamic_cast<const CLI::RequiredError*>(&error))
+    message = "a verb comes first, such as compare, train or predict";
   constexpr std::string_view kOnce = ": At Most 1 required but received ";
   if (const std::size_t at = message.find(kOnce); at != std::string::npos)
     message = fmt::format("{} is given {} times; give it once", message.substr(0, at),
@@ -93,6 +95,7 @@ int main(int argc, char** argv) {
   app.formatter(std::make_shared<Help>());  // of the verbs too, which are added later
   app.set_version_flag("--version", fmt::format("minima {}", minima::version()));
   app.require_subcommand(1);
+  app.get_formatter()->label("SUBCOMMAND", "VERB");
   minima::add_compare(app);
   minima::add_train(app);
   minima::add_pretrain(app);
@@ -107,6 +110,8 @@ int main(int argc, char** argv) {
   minima::add_explain(app);
   minima::add_convert(app);
   minima::add_doctor(app);
+  for (CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; }))
+    verb->group("Verbs");
   refuse_bent_values(app);
   try {
     for (int i = 1; i < argc; ++i)  // they are written into records, which are UTF-8

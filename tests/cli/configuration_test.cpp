@@ -153,6 +153,8 @@ TEST_CASE(
         std::string::npos);
   check_refused(shell, "trian", {"there is no verb 'trian'", "did you mean 'train'?"}, "");
   check_refused(shell, "nosuch", {"there is no verb 'nosuch'"}, "");
+  for (const char* arguments : {"", "--data d.csv"})
+    check_refused(shell, arguments, {"a verb comes first", "(minima --help lists"}, "");
   check_refused(shell, "train --valid dev.tsv",
                 {"not expected: --valid dev.tsv. (minima train --help"}, "");
   check_refused(shell, "train --dim 8 --dim 16", {"--dim is given 2 times; give it once"}, "");
