@@ -149,8 +149,10 @@ struct OptimizersVerb {
 
   void print_one() const {
     if (is_schedule()) {
+      const std::vector<OptionHelp> help = schedule_help(name);
+      if (help.empty()) return print_text("{} has no options\n", name);
       print_text("{}: option, default, what it is and takes\n\n", name);
-      return print(name, schedule_help(name));
+      return print(name, help);
     }
     const OptimizerSpec spec = resolve(name);
     print_text("{}: option, default, what it is and takes\n\n", name);

@@ -54,5 +54,6 @@ TEST_CASE("optimizers lists all of them and the schedules, and says what each op
         "a whole number, at least 1; or none");
   CHECK(shell.minima("optimizers adamm").err.find("did you mean 'adam'?") != std::string::npos);
   CHECK(shell.minima("optimizers cosin").err.find("did you mean 'cosine'?") != std::string::npos);
+  CHECK(shell.minima("optimizers linear").out == "linear has no options\n");
   CHECK(shell.minima("optimizers adamw:lr=7").err.find("give the name alone") != std::string::npos);
 }
