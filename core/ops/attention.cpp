@@ -210,8 +210,13 @@ void backward(Cpu, const Tensor& dy, const Columns& q, const Columns& k, const C
             mask.apply(row, dropped + i * n, task.keys);
             mask.apply(gradient, gradient, task.keys);
           }
-          const T dot = row_sum_as<T>(n, [&](i64 j) MINIMA_INLINE { return gradient[j] * row[j]; });
-          for (i64 j = 0; j < n; ++j) gradient[j] = row[j] * (gradient[j] - dot);
+          // The row's sum is 1 but for the rounding of log_sum, which grows with the scores. Not divided by it, the mean
+          // would leave some of what all of dP have in common.
+          const auto [dot, total] = row_sums_as<T>(
+              Alone{}, n, [&](i64 j) MINIMA_INLINE { return gradient[j] * row[j]; },
+              [&](i64 j) MINIMA_INLINE { return row[j]; });
+          const T mean = dot / total;
+          for (i64 j = 0; j < n; ++j) gradient[j] = row[j] * (gradient[j] - mean);
         }
       });
       small_product<T>(task.keys, head_dim, m, 1, {dropped, 1, n}, dY(query, column), dY.stride,
