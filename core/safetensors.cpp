@@ -1,5 +1,6 @@
 #include "core/safetensors.hpp"
 
+#include <array>
 #include <bit>
 #include <set>
 
@@ -131,8 +132,12 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path
   const std::string name = path.string();
   check(file_.size() >= 8, "{}: not a safetensors file: {} bytes, at least 8 are needed", name,
         file_.size());
-  u64 header_bytes = 0;
-  file_.read(&header_bytes, 8, 0);
+  std::array<char, 8> first;
+  file_.read(first.data(), first.size(), 0);
+  // "version https://git-lfs.github.com/spec/v1"
+  check(std::string_view(first.data(), first.size()) != "version ",
+        "{}: is Git LFS's pointer to the file; fetch the file itself: git lfs pull", name);
+  const auto header_bytes = std::bit_cast<u64>(first);
   check(header_bytes <= kLargestHeader,
         "{}: not a safetensors file, or damaged: header of {} bytes; at most {} are allowed", name,
         header_bytes, kLargestHeader);

@@ -109,6 +109,8 @@ TEST_CASE("a broken file is refused with the rule that it breaks") {
       {"", "0 bytes, at least 8 are needed"},
       {"1234567", "7 bytes, at least 8 are needed"},
       {huge, "not a safetensors file, or damaged: header of "},
+      {"version https://git-lfs.github.com/spec/v1\noid sha256:53aa\nsize 90868376\n",
+       "is Git LFS's pointer to the file; fetch the file itself: git lfs pull"},
       {file_of(a).substr(0, 20), "it is cut off"},
       {file_of(""), "does not begin with '{'"},
       {file_of("  " + a, 8), "does not begin with '{'"},
