@@ -156,7 +156,7 @@ Tensor gradient_so_far(std::size_t i, DType type) {
   check(going_back && i < going_back->inputs.size(),
         "gradient_so_far: input {}, asked for outside of a Backward or of its inputs", i);
   const std::shared_ptr<Node>& input = going_back->inputs[i];
-  if (!input || input->parameter) return {};
+  if (!input) return {};
   Gradient& gradient = input->gradient;
   const bool taken = gradient.kind() == Gradient::Kind::dense &&
                      gradient.values().dtype() == type && gradient.values().unique();

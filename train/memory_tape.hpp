@@ -68,8 +68,7 @@ class Tape {
   Tensor gradient_so_far(std::size_t input, i64 bytes) {
     if (input == kNoNode) return nullptr;
     Node& node = nodes_[input];
-    const bool taken =
-        node.backward && node.gradient && node.gradient.use_count() == 1 && *node.gradient == bytes;
+    const bool taken = node.gradient && node.gradient.use_count() == 1 && *node.gradient == bytes;
     return taken ? std::exchange(node.gradient, nullptr) : nullptr;
   }
   Variable record(Tensor value, i64 rows, i64 columns, std::vector<std::size_t> inputs,

@@ -1,5 +1,6 @@
 /// Ops that are several layers in one, against those layers: forward and backward, on the shapes of
 /// an encoder.
+#include "autograd/checkpoint.hpp"
 #include "autograd/functions.hpp"
 #include "autograd/layers.hpp"
 #include "tests/support.hpp"
@@ -70,6 +71,20 @@ TEST_CASE("a feed-forward net gives the bits of two linear layers with GELU betw
         return feed_forward(p[0], {p[1], p[2]}, {p[3], p[4]});
       },
       [](In p) { return linear(gelu(linear(p[0], p[1], p[2])), p[3], p[4]); }, 0);
+}
+
+TEST_CASE("a checkpoint gives the bits of what it computes, also where sums are added in parts") {
+  constexpr i64 kLong = 600;  // more than a product adds up in registers
+  const auto block = [](In p) {
+    return [&p](const Variable& x) {
+      const Variable y = feed_forward(x, {p[1], p[2]}, {p[3], p[4]});
+      return gelu(x) + y;  // gelu, made last, gives its share of x's gradient first
+    };
+  };
+  check_same(
+      parameters({{kRows, kDim}, {kLong, kDim}, {kLong}, {kDim, kLong}, {kDim}}),
+      [=](In p) { return checkpoint(block(p), gelu(p[0])); },
+      [=](In p) { return block(p)(gelu(p[0])); }, 0);
 }
 
 TEST_CASE("residual_norm gives the bits of dropout, addition and layer norm") {
