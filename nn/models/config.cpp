@@ -66,10 +66,12 @@ std::vector<std::string> label_names_of(const Reader& reader) {
   std::set<std::string> seen;
   for (std::size_t i = 0; i < names.size(); ++i) {
     const auto name = names.find(std::to_string(i));
-    check(name != names.end() && name->is_string(),
-          "{}: 'id2label' has no name for {}; its keys must be 0 to {}", reader.source, i,
-          names.size() - 1);
-    result.push_back(name->get<std::string>());
+    check(name != names.end(), "{}: 'id2label' has no name for {}; its keys must be 0 to {}",
+          reader.source, i, names.size() - 1);
+    check(name->is_string() || name->is_number_integer(),
+          "{}: 'id2label' has {} for {}; a name is a string, or a whole number", reader.source,
+          shown(name->dump()), i);
+    result.push_back(name->is_string() ? name->get<std::string>() : name->dump());
     check(result.back().find_first_of("\r\n") == std::string::npos,
           "{}: 'id2label' has the name '{}'; a name stands on one line", reader.source,
           shown(result.back()));

@@ -326,6 +326,10 @@ TEST_CASE("a config survives the way to JSON and back, and a senseless one is re
     const EncoderConfig same = EncoderConfig::from_json(own.to_json(), "c");
     CHECK(same.attention_output_dropout == 0.0625);
     CHECK(same.layer_norm_eps == 1e-5);
+    Json of_numbers = json;
+    of_numbers["id2label"] = {{"0", 5}, {"1", -1}, {"2", "5 stars"}};
+    CHECK(EncoderConfig::from_json(of_numbers, "c").label_names ==
+          std::vector<std::string>{"5", "-1", "5 stars"});
     CHECK(json["minima_warning"].get<std::string>().find("transformers") != std::string::npos);
     config.pooling = Pooling::first;
     CHECK_FALSE(config.to_json().contains("minima_warning"));
