@@ -64,7 +64,7 @@ class Gradient {
 struct Parameter {
   std::string name;
   Tensor value;
-  Gradient gradient;
+  Gradient gradient = {};
   bool trainable = true;
 };
 

@@ -16,7 +16,7 @@ Tensor vector(const std::vector<float>& values) { return Tensor::from(values); }
 }  // namespace
 
 TEST_CASE("a value that is used twice gets the sum of both gradients") {
-  Parameter w{"w", vector({1, 2, 3}), {}};
+  Parameter w{"w", vector({1, 2, 3})};
   const Variable x(w), y = x * x;
   sum(y + y * x).backward();  // x² + x³
   check_close(w.gradient.values(), vector({2 + 3, 4 + 12, 6 + 27}));
