@@ -6,6 +6,9 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <optional>
+#include <system_error>
+#include <utility>
 
 #include "core/error.hpp"
 #include "core/file.hpp"
@@ -15,26 +18,26 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Which of `folder` and those above it are not there, the lowest first.
-std::vector<fs::path> missing_folders(fs::path folder) {
-  std::vector<fs::path> missing;
-  std::error_code none;
-  for (; !folder.empty() && !fs::exists(folder, none); folder = folder.parent_path())
-    missing.push_back(folder);
-  return missing;
+fs::path above(const fs::path& folder) {
+  return folder.has_parent_path() ? folder.parent_path() : ".";
 }
 
-/// Makes them; empty where that went well.
-std::error_code make(const fs::path& folder, const std::vector<fs::path>& missing) {
-  std::error_code refused;
-  fs::create_directories(folder, refused);
-  if (refused) return refused;
-  for (const fs::path& made : missing) {
-    const fs::path above = made.has_parent_path() ? made.parent_path() : ".";
-    // One that may be written but not read, which cannot be flushed, is left to the system.
-    if (access(above.c_str(), R_OK) == 0) flush_folder(above);
+/// Makes `folder` and those above it where they are missing; no error where that went well. `made` are those that this
+/// call has made and no other process, the innermost first. Others may take away meanwhile what they have made.
+std::error_code make(const fs::path& folder, std::vector<fs::path>& made) {
+  std::error_code refused, none;
+  for (int tries = 0; tries < 1000; ++tries) {
+    fs::path next = folder;
+    while (above(next) != next && !fs::exists(above(next), none)) next = above(next);
+    if (fs::create_directory(next, refused)) {
+      made.insert(made.begin(), next);
+      // One that may be written but not read, which cannot be flushed, is left to the system.
+      if (access(above(next).c_str(), R_OK) == 0) flush_folder(above(next));
+    }
+    if (refused == std::errc::file_exists) return std::make_error_code(std::errc::not_a_directory);
+    if (refused ? refused != std::errc::no_such_file_or_directory : next == folder) return refused;
   }
-  return {};
+  return refused;
 }
 
 void remove_empty(const std::vector<fs::path>& folders) {
@@ -85,12 +88,12 @@ void write_folder(const fs::path& folder, const std::function<void(const fs::pat
 }
 
 void make_folders(const fs::path& folder) {
-  if (const std::error_code refused = make(folder, missing_folders(folder)))
+  std::vector<fs::path> made;
+  if (const std::error_code refused = make(folder, made))
     fail_at_run_time("{}: cannot be created: {}", folder.string(), refused.message());
 }
 
-NewFolders::NewFolders(const fs::path& folder, const fs::path& wanted)
-    : made_(missing_folders(folder)) {
+NewFolders::NewFolders(const fs::path& folder, const fs::path& wanted) {
   const std::error_code refused = make(folder, made_);
   if (folder.empty() || !refused) return;
   remove_empty(made_);
@@ -99,8 +102,20 @@ NewFolders::NewFolders(const fs::path& folder, const fs::path& wanted)
 
 NewFolders::~NewFolders() { remove_empty(made_); }
 
-FolderLock::FolderLock(const fs::path& folder) {
-  made_.emplace(folder, folder);
+FolderLock::FolderLock(const fs::path& folder)
+    : FolderLock(folder, std::make_unique<NewFolders>(folder, folder)) {}
+
+FolderLock FolderLock::on_new(const fs::path& folder) {
+  fs::path name = folder;
+  for (int i = 2;; name = fmt::format("{}-{}", folder.string(), i++)) {
+    if (is_there(name)) continue;
+    auto made = std::make_unique<NewFolders>(name, name);
+    if (made->made(name)) return FolderLock(name, std::move(made));
+  }
+}
+
+FolderLock::FolderLock(const fs::path& folder, std::unique_ptr<NewFolders> made)
+    : path_(folder), made_(std::move(made)) {
   if (access(folder.c_str(), W_OK | X_OK) != 0)
     fail_at_run_time("{}: cannot be written: {}", folder.string(), std::strerror(errno));
   fd_ = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -111,6 +126,11 @@ FolderLock::FolderLock(const fs::path& folder) {
          other);
   }
 }
+
+FolderLock::FolderLock(FolderLock&& other) noexcept
+    : path_(std::move(other.path_)),
+      made_(std::move(other.made_)),
+      fd_(std::exchange(other.fd_, -1)) {}
 
 FolderLock::~FolderLock() {
   made_.reset();  // while it is locked

@@ -3,7 +3,7 @@
 
 #include <filesystem>
 #include <functional>
-#include <optional>
+#include <memory>
 #include <vector>
 
 namespace minima {
@@ -34,6 +34,11 @@ class NewFolders {
   NewFolders(const NewFolders&) = delete;
   NewFolders& operator=(const NewFolders&) = delete;
 
+  /// Whether this has made that one, and nobody else.
+  bool made(const std::filesystem::path& folder) const {
+    return !made_.empty() && made_.front() == folder;
+  }
+
  private:
   std::vector<std::filesystem::path> made_;  ///< the innermost first
 };
@@ -45,13 +50,18 @@ class FolderLock {
   /// Makes the folder where there is none (NewFolders). Throws Error where another process has it, named where the system
   /// knows it, and (run time) where the folder cannot be made or written to.
   explicit FolderLock(const std::filesystem::path& folder);
+  /// The first of `folder`, folder-2, folder-3, … that is not there yet; of processes that ask at once each gets its own.
+  static FolderLock on_new(const std::filesystem::path& folder);
+  FolderLock(FolderLock&&) noexcept;
   ~FolderLock();
-  FolderLock(const FolderLock&) = delete;
-  FolderLock& operator=(const FolderLock&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
 
  private:
-  std::optional<NewFolders> made_;
-  int fd_ = -1;
+  FolderLock(const std::filesystem::path& folder, std::unique_ptr<NewFolders> made);
+  std::filesystem::path path_;
+  std::unique_ptr<NewFolders> made_;
+  int fd_;
 };
 
 }  // namespace minima

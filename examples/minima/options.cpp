@@ -480,18 +480,14 @@ Task TrainingVerbOptions::load() {
   return loaded;
 }
 
-std::filesystem::path output_folder(const std::string& verb, const CommonOptions& common) {
-  if (!common.out.empty()) return common.out;
+FolderLock output_folder(const std::string& verb, const CommonOptions& common) {
+  if (!common.out.empty()) return FolderLock(common.out);
   const std::time_t time = std::time(nullptr);
   std::tm local{};
   localtime_r(&time, &local);
   char stamp[32];
   std::strftime(stamp, sizeof(stamp), "%Y%m%d-%H%M%S", &local);
-  const std::filesystem::path first =
-      std::filesystem::path("runs") / fmt::format("{}-{}", verb, stamp);
-  std::filesystem::path free = first;
-  for (int i = 2; is_there(free); ++i) free = fmt::format("{}-{}", first.string(), i);
-  return free;
+  return FolderLock::on_new(std::filesystem::path("runs") / fmt::format("{}-{}", verb, stamp));
 }
 
 std::string RunFolder::spec_or(const std::string& resolved) const {

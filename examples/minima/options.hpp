@@ -113,8 +113,8 @@ Choice choice_of(const std::string& name) {
   return static_cast<Choice>(std::ranges::find(all, name) - all.begin());
 }
 
-/// --out, or runs/<verb>-<date>-<time>.
-std::filesystem::path output_folder(const std::string& verb, const CommonOptions& common);
+/// --out, or runs/<verb>-<date>-<time>, a new one; for this process alone.
+FolderLock output_folder(const std::string& verb, const CommonOptions& common);
 
 /// The folder of a run, which this process has for itself: that of `resumed`, else output_folder. Throws Error, before
 /// anything is loaded, where another process has it, where it cannot be written, where it has an earlier run, and where the
@@ -123,8 +123,8 @@ struct RunFolder {
   RunFolder(const std::string& verb, const CommonOptions& common, const std::string& resumed)
       : verb(verb),
         resumes(!resumed.empty()),
-        path(resumes ? std::filesystem::path(resumed) : output_folder(verb, common)),
-        lock(path) {
+        lock(resumes ? FolderLock(resumed) : output_folder(verb, common)),
+        path(lock.path()) {
     if (!resumes)
       refuse_used_folder(path);
     else
@@ -145,8 +145,8 @@ struct RunFolder {
   }
   const std::string verb;
   const bool resumes;
-  const std::filesystem::path path;
   const FolderLock lock;
+  const std::filesystem::path path;
 
  private:
   [[noreturn]] void fail(const Error& error) const;

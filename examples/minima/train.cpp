@@ -160,8 +160,8 @@ void TrainVerb::find_learning_rates() {
     specs.push_back(training.resolve_spec(state.empty() ? one : with_option(one, "state", state)));
     validate_optimizer(specs.back(), training.training);
   }
-  const auto directory = output_folder("find-lr", common);
-  std::optional<FolderLock> lock(std::in_place, directory);
+  std::optional<FolderLock> lock(output_folder("find-lr", common));
+  const std::filesystem::path directory = lock->path();
   for (const char* file : {"learning_rates.json", "learning_rates.html"})
     check(!is_there(directory / file),
           "{}: has the curves of an earlier search; name another folder, or remove this one first",

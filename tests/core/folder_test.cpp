@@ -4,10 +4,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
+#include <barrier>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <optional>
+#include <set>
+#include <thread>
 
 #include "core/error.hpp"
 #include "core/file.hpp"
@@ -175,4 +179,48 @@ TEST_CASE("a folder that a lock has made goes with it unless something was put i
   CHECK(test::error_of([&] {
           const FolderLock lock(run / "file" / "run");
         }).find("cannot be created") != std::string::npos);
+}
+
+TEST_CASE("folders are made while others take away the empty ones above that they have made") {
+  const test::Folder home;
+  constexpr std::size_t kThreads = 4, kRounds = 300;
+  std::array<std::string, kThreads> errors;
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t t = 0; t < kThreads; ++t)
+      threads.emplace_back([&, t] {
+        const auto own = std::filesystem::path(home.path()) / "runs/of" / fmt::format("{}", t);
+        for (std::size_t round = 0; round < kRounds; ++round)
+          errors[t] += test::error_of([&] { const FolderLock lock(own); });
+      });
+  }
+  for (const std::string& error : errors) CHECK(error == "");
+}
+
+TEST_CASE("of those that ask for a new folder at once each gets its own") {
+  const test::Folder home;
+  const std::filesystem::path first = std::filesystem::path(home.path()) / "runs/one";
+  constexpr std::size_t kThreads = 4, kRounds = 50;
+  std::barrier together(kThreads);
+  std::array<std::vector<FolderLock>, kThreads> locks;
+  std::array<std::string, kThreads> errors;
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t t = 0; t < kThreads; ++t)
+      threads.emplace_back([&, t] {
+        for (std::size_t round = 0; round < kRounds; ++round) {
+          together.arrive_and_wait();
+          errors[t] += test::error_of([&] { locks[t].push_back(FolderLock::on_new(first)); });
+        }
+      });
+  }
+  std::set<std::filesystem::path> paths;
+  for (std::size_t t = 0; t < kThreads; ++t) {
+    CHECK(errors[t] == "");
+    for (const FolderLock& lock : locks[t]) paths.insert(lock.path());
+  }
+  CHECK(paths.size() == kThreads * kRounds);
+  CHECK(paths.contains(first));
+  CHECK(paths.contains(first.string() + fmt::format("-{}", kThreads * kRounds)));
+  for (const std::filesystem::path& path : paths) CHECK(std::filesystem::is_empty(path));
 }
