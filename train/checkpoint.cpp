@@ -13,6 +13,7 @@
 #include "core/error.hpp"
 #include "core/file.hpp"
 #include "core/folder.hpp"
+#include "core/for_shell.hpp"
 
 namespace minima {
 namespace {
@@ -283,16 +284,16 @@ void refuse_earlier_run(const fs::path& run) {
   check(steps.empty(),
         "{}: has checkpoints of an earlier run (the last after step {}); go on with it (--resume "
         "{}), or name another folder",
-        run.string(), steps.empty() ? 0 : steps[0], run.string());
+        run.string(), steps.empty() ? 0 : steps[0], for_shell(run.string()));
   check(!is_there(run / "comparison.json"),
         "{}: has a comparison; go on with it (minima compare --resume {}), or name another folder",
-        run.string(), run.string());
+        run.string(), for_shell(run.string()));
   std::error_code none;
   const auto logged = fs::file_size(run / "metrics.jsonl", none);
   check(none || logged == 0,
         "{}: has the log of an earlier run; go on with it (--resume {}), name another folder, or "
         "remove this one first",
-        run.string(), run.string());
+        run.string(), for_shell(run.string()));
 }
 
 }  // namespace minima

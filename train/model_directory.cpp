@@ -4,6 +4,7 @@
 
 #include "core/file.hpp"
 #include "core/folder.hpp"
+#include "core/for_shell.hpp"
 #include "core/utf8.hpp"
 #include "data/tokenizer_files.hpp"
 #include "nn/models/weights.hpp"
@@ -140,7 +141,7 @@ TextClassifier load_model(const std::filesystem::path& path) {
   if (!match.anew.empty()) {
     const auto& [parameter, why] = *match.anew.begin();
     fail("{}: has no head for {} labels: {}: {}; fine-tune it first: minima train --model {}",
-         path.string(), directory.config.labels, parameter, why, path.string());
+         path.string(), directory.config.labels, parameter, why, for_shell(path.string()));
   }
   std::vector<std::string> notes = notes_of(directory, match);
   return {std::move(directory.tokenizer), std::move(model), directory.config.names_of_labels(),

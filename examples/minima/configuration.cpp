@@ -10,6 +10,7 @@
 #include <set>
 
 #include "core/file.hpp"
+#include "core/for_shell.hpp"
 #include "core/nearest.hpp"
 #include "core/utf8.hpp"
 #include "examples/minima/terminal.hpp"
@@ -107,16 +108,6 @@ std::vector<std::string> words_for(const CLI::Option& option, const std::string&
   return words;
 }
 
-/// As a shell takes it for one word.
-std::string for_shell(const std::string& word) {
-  constexpr std::string_view kPlain =
-      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=./:,+@%";
-  if (word.find_first_not_of(kPlain) == word.npos) return word;
-  std::string quoted = "'";
-  for (const char c : word) quoted += c == '\'' ? "'\\''" : std::string(1, c);
-  return quoted + "'";
-}
-
 bool same(const std::string& a, const std::string& b) {
   double x = 0, y = 0;
   const auto number = [](const std::string& text, double& value) {
@@ -203,11 +194,12 @@ std::vector<std::string> with_configuration(const CLI::App& app, std::vector<std
     check(file.is_object(),
           "{}: keeps no options: its run is one of a comparison; go on with that: minima compare "
           "--resume {}",
-          source, std::filesystem::absolute(*resumed).lexically_normal().parent_path().string());
+          source,
+          for_shell(std::filesystem::absolute(*resumed).lexically_normal().parent_path().string()));
     const std::string other = verb_with(app, *verb, file);
     check(other.empty(),
-          "{0}: is a folder of minima {1}, not of minima {2}; go on with: minima {1} --resume {0}",
-          *resumed, other, verb->get_name());
+          "{0}: is a folder of minima {1}, not of minima {2}; go on with: minima {1} --resume {3}",
+          *resumed, other, verb->get_name(), for_shell(*resumed));
   } else {
     file = read_as_written(source);
     if (file.is_object() && file.contains("arguments"))  // a run.json

@@ -9,6 +9,7 @@
 #include "core/cpu/threads.hpp"
 #include "core/devices.hpp"
 #include "core/file.hpp"
+#include "core/for_shell.hpp"
 #include "core/split.hpp"
 #include "core/utf8.hpp"
 #include "data/classes.hpp"
@@ -501,10 +502,18 @@ bool RunFolder::tell_ended(const CommonOptions& common) const {
     fmt::print("{}\n", Json{{"model", model}, {"stop", stop_name(Stop::finished)}}.dump());
   else
     print_text(
-        "{0} has ended: {1}; its model is {2}\nto train that further, begin a run with --model "
-        "{2}\n",
-        path.string(), stop_name(Stop::finished), model);
+        "{} has ended: {}; its model is {}\nto train that further, begin a run with --model {}\n",
+        path.string(), stop_name(Stop::finished), model, for_shell(model));
   return true;
+}
+
+void RunFolder::tell_stopped(i64 epoch, Stop stop) const {
+  if (stop == Stop::finished) return;
+  print_text("\nstopped in epoch {}: {}{}\n", epoch, stop_name(stop),
+             stop == Stop::minutes
+                 ? fmt::format("; go on without a limit: minima {} --resume {} --minutes 0", verb,
+                               for_shell(path.string()))
+                 : "");
 }
 
 void RunFolder::fail(const Error& error) const {
@@ -517,7 +526,8 @@ void RunFolder::fail(const Error& error) const {
   }
   const bool full = what.find(std::strerror(ENOSPC)) != std::string::npos;
   fail_at_run_time("{}; {} go on with: minima {} --resume {}", what,
-                   full ? "make room, then" : "when that is mended,", verb, path.string());
+                   full ? "make room, then" : "when that is mended,", verb,
+                   for_shell(path.string()));
 }
 
 void die_of_interrupt(const std::string& message) {
@@ -531,7 +541,7 @@ void die_of_interrupt(const std::string& message) {
 
 void die_of_interrupt(const std::string& verb, const std::filesystem::path& directory) {
   die_of_interrupt(fmt::format("stopped and saved; go on with: minima {} --resume {}", verb,
-                               directory.string()));
+                               for_shell(directory.string())));
 }
 
 }  // namespace minima

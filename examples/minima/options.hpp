@@ -134,6 +134,8 @@ struct RunFolder {
   std::string spec_or(const std::string& resolved) const;
   /// Whether the resumed run has ended, which it says.
   bool tell_ended(const CommonOptions& common) const;
+  /// Says why a run took not all of its steps, if so, and how it goes on where its time was up.
+  void tell_stopped(i64 epoch, Stop stop) const;
   /// f(), the run. An error at run time then says how to go on.
   template <class F>
   auto work(const F& f) const {

@@ -139,8 +139,7 @@ struct PretrainVerb {
       if (result.best) report["dev"] = result.dev().to_json();
       return fmt::print("{}\n", report.dump());
     }
-    if (result.stop != Stop::finished)
-      print_text("stopped in epoch {}: {}\n", result.epoch, stop_name(result.stop));
+    folder.tell_stopped(result.epoch, result.stop);
     Json run = describe_training(result);
     if (result.best) run["dev"] = result.dev().to_json();
     for (const std::string& flaw :

@@ -110,8 +110,7 @@ struct TrainVerb {
       record["arguments"] = directory.arguments;
       return fmt::print("{}\n", record.dump());
     }
-    if (done.result.stop != Stop::finished)
-      print_text("\nstopped in epoch {}: {}\n", done.result.epoch, stop_name(done.result.stop));
+    folder.tell_stopped(done.result.epoch, done.result.stop);
     const auto percent = [&](const char* part) {
       return 100 * done.result.time[part].get<double>();
     };

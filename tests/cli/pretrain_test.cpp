@@ -124,7 +124,8 @@ TEST_CASE(
   CHECK(poor.out.find("that of guessing among") != std::string::npos);
   const Answer brief = shell.minima(command + " --minutes 0.000001 --out brief");
   REQUIRE(brief.code == 0);
-  CHECK(brief.out.find("stopped in epoch 1: the time is up\n") != std::string::npos);
+  CHECK(brief.out.find("the time is up; go on without a limit: minima pretrain --resume brief "
+                       "--minutes 0\n") != std::string::npos);
   CHECK(read_file(shell.folder / "brief/report.html").find("the time was up after 1 of ") !=
         std::string::npos);
   const Answer failed = shell.minima(command + " --warmup 0 --optimizer sgd:lr=1e37 --out failed");

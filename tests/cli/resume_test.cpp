@@ -173,7 +173,11 @@ TEST_CASE("the minutes of a resumed run may be others, or none, and are kept") {
   const Shell shell;
   const std::string train = std::string("train") + kTiny;
   REQUIRE(shell.minima(train + " --out whole").code == 0);
-  REQUIRE(shell.minima(train + " --minutes 0.000001 --out run").code == 0);
+  const Answer brief = shell.minima(train + " --minutes 0.000001 --out run");
+  CHECK(brief.out.find("stopped in epoch 1: the time is up; go on without a limit: minima train "
+                       "--resume run --minutes 0\n") != std::string::npos);
+  CHECK(shell.minima(train + " --minutes 0.000001 --out \"it's mine\"")
+            .out.find("minima train --resume 'it'\\''s mine' --minutes 0\n") != std::string::npos);
   const auto kept = [&](const char* key) { return read_json(shell.folder / "run/run.json")[key]; };
   CHECK(kept("stop") == "the time is up");
   CHECK(shell.minima("train --resume run --minutes 0.000002").code == 0);
