@@ -1,6 +1,8 @@
 #include "train/run_record.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <functional>
 #include <map>
 
 #include "train/checkpoint.hpp"
@@ -96,20 +98,35 @@ Json read_record(const std::filesystem::path& folder) {
   }
 }
 
+/// How many places the curves by step have. Where lines of a log are lost there are more than steps, and each step stands in
+/// the place of its number. A number beyond what a log may reach is not believed.
+std::size_t places_of(const std::vector<StepRecord>& steps) {
+  constexpr i64 kMost = 1 << 20;
+  const bool ascend = std::ranges::adjacent_find(steps, std::ranges::greater_equal(),
+                                                 &StepRecord::step) == steps.end();
+  if (steps.empty() || !ascend || steps.front().step < 1 || steps.back().step > kMost)
+    return steps.size();
+  return static_cast<std::size_t>(steps.back().step);
+}
+
 }  // namespace
 
 Json describe_training(const TrainingRecords& records) {
-  std::vector<double> milliseconds, losses, norms, factors;
-  Json clipped = Json::array(), epochs = Json::array(), alarms = Json::array(),
-       switches = Json::array();
+  const std::size_t places = places_of(records.steps);
+  const bool by_number = places > records.steps.size();
+  std::vector<double> milliseconds, losses(places, NAN), norms = losses, factors = losses;
+  Json clipped(places, Json()), epochs = Json::array(), alarms = Json::array(),
+                                switches = Json::array();
   double tokens = 0, seconds = 0, clipped_steps = 0;
-  for (const StepRecord& step : records.steps) {
-    norms.push_back(rounded(step.grad_norm));
-    factors.push_back(rounded(step.lr_factor));
-    clipped.push_back(step.clipped ? 1 : 0);
+  for (std::size_t i = 0; i < records.steps.size(); ++i) {
+    const StepRecord& step = records.steps[i];
+    const std::size_t place = by_number ? static_cast<std::size_t>(step.step - 1) : i;
+    norms[place] = rounded(step.grad_norm);
+    factors[place] = rounded(step.lr_factor);
+    clipped[place] = step.clipped ? 1 : 0;
     clipped_steps += step.clipped;
     milliseconds.push_back(step.milliseconds);
-    losses.push_back(step.loss);
+    losses[place] = step.loss;
     tokens += static_cast<double>(step.tokens);
     seconds += step.milliseconds / 1000;
   }

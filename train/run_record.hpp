@@ -7,9 +7,10 @@
 
 namespace minima {
 
-/// {"step_ms" (median), "tokens_per_second" (null where none were counted), "train_loss", "grad_norm", "lr_factor", "clipped" (each step's), "skipped"
-/// (steps), "first_skipped" (a step, or null), "clipped_share", "watched": {"steps", "tensors": [{"name", "ratio",
-/// "step_size", "update_clipped"}]}, "epochs" (evaluations), "alarms", "switches"}.
+/// {"step_ms" (median), "tokens_per_second" (null where none were counted), "train_loss", "grad_norm", "lr_factor",
+/// "clipped" (each step's; null of one that the log has lost), "skipped" (steps), "first_skipped" (a step, or null),
+/// "clipped_share", "watched": {"steps", "tensors": [{"name", "ratio", "step_size", "update_clipped"}]}, "epochs"
+/// (evaluations), "alarms", "switches"}.
 Json describe_training(const TrainingRecords& records);
 
 /// A comparison of one run, from its metrics.jsonl (and run.json, where it has one) alone: of a loop of one's own, of a

@@ -3,6 +3,7 @@
 #include "core/folder.hpp"
 #include "core/safetensors.hpp"
 #include "tests/train/fifty_steps.hpp"
+#include "train/run_record.hpp"
 
 using namespace minima;
 using namespace test;
@@ -100,6 +101,33 @@ TEST_CASE("a damaged checkpoint takes the place of no whole one among those that
   CHECK(saved == 2);
   CHECK(names_in(folder.path / "checkpoints") ==
         std::set<std::string>{"step-10", "step-8", "step-9.damaged"});
+}
+
+TEST_CASE(
+    "steps that a log has lost leave a gap in the curves, and the others stand where they were") {
+  TrainingRecords records;
+  const auto told = [&](const std::vector<i64>& steps) {
+    records.steps.clear();
+    for (const i64 step : steps) {
+      StepRecord& record = records.steps.emplace_back();
+      record.step = step;
+      record.loss = 1 / static_cast<double>(step);
+      record.clipped = true;
+    }
+    return Json::parse(describe_training(records).dump());
+  };
+  const Json run = told({2, 3, 7});
+  for (const char* key : {"train_loss", "grad_norm", "lr_factor", "clipped"}) {
+    CAPTURE(key);
+    REQUIRE(run[key].size() == 7);
+    for (const std::size_t lost : {0, 3, 4, 5}) CHECK(run[key][lost].is_null());
+    for (const std::size_t there : {1, 2, 6}) CHECK(run[key][there].is_number());
+  }
+  CHECK(run["train_loss"][6] == 1.0 / 7);
+  CHECK(run["clipped_share"] == 1);
+  // A number that cannot be, of a damaged line, makes no gap.
+  CHECK(told({1, 2, i64{1} << 40})["train_loss"].size() == 3);
+  CHECK(told({1, 5, 3})["train_loss"].size() == 3);
 }
 
 TEST_CASE("training goes on where its log is damaged or gone, and says what the report will lack") {
