@@ -18,13 +18,13 @@ inline std::string in_columns(std::vector<std::vector<std::string>> lines, std::
     widths.resize(line.size());
     for (std::size_t c = 0; c < line.size(); ++c) {
       line[c] = shown(line[c], std::string::npos);
-      widths[c] = std::max(widths[c], count_characters(line[c]));
+      widths[c] = std::max(widths[c], columns_of(line[c]));
     }
   }
   std::string text;
   for (const std::vector<std::string>& line : lines) {
     for (std::size_t c = 0; c < line.size(); ++c) {
-      const std::string pad(widths[c] - count_characters(line[c]), ' ');
+      const std::string pad(widths[c] - columns_of(line[c]), ' ');
       const bool left = sides[std::min(c, sides.size() - 1)] == 'l';
       text += (c ? "  " : "") + (left ? line[c] + pad : pad + line[c]);
     }

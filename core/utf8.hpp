@@ -79,6 +79,12 @@ inline std::size_t count_characters(std::string_view text) {
   return static_cast<std::size_t>(std::ranges::count_if(text, begins_character));
 }
 
+/// How many columns a text takes in a terminal, as fmt counts them where it pads: a wide character two.
+inline std::size_t columns_of(std::string_view text) {
+  const std::size_t enough = 2 * text.size();
+  return enough + text.size() - fmt::formatted_size("{:{}}", text, enough);
+}
+
 /// As much of the text's beginning as fits into so many bytes without a character cut in two.
 inline std::string_view cut_to_bytes(std::string_view text, std::size_t most) {
   if (text.size() <= most) return text;

@@ -18,12 +18,6 @@ double ratio(i64 part, i64 whole) {
   return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole);
 }
 
-/// Columns of a terminal, as fmt counts them where it pads: two of a wide character.
-std::size_t columns_of(std::string_view text) {
-  const std::size_t enough = 2 * text.size();
-  return enough + text.size() - fmt::formatted_size("{:{}}", text, enough);
-}
-
 std::string shortened(const std::string& name, std::size_t width) {
   if (columns_of(name) <= width) return name;
   std::string_view kept = cut_to_bytes(name, 4 * width);

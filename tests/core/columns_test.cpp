@@ -4,13 +4,17 @@
 
 using namespace minima;
 
-TEST_CASE("cells stand in columns by their characters, and no line ends with blanks") {
+TEST_CASE(
+    "cells stand in columns by those that their characters take, and no line ends with blanks") {
   CHECK(in_columns({{"a", "bytes", "why"}, {"±ab", "10", ""}}, "lrl") ==
         "a    bytes  why\n"
         "±ab     10\n");
   CHECK(in_columns({{"a", "b", "c"}, {"aa", "bb", "cc"}}, "lr") ==
         "a    b   c\n"
         "aa  bb  cc\n");
+  CHECK(in_columns({{"产品", "1"}, {"±ab", "2"}}, "lr") ==
+        "产品  1\n"
+        "±ab   2\n");
   CHECK(in_columns({}, "l").empty());
 }
 
