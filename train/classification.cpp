@@ -5,6 +5,7 @@
 
 #include "autograd/functions.hpp"
 #include "core/grouped.hpp"
+#include "core/ops/reduce.hpp"
 #include "data/masking.hpp"
 #include "optim/options.hpp"
 #include "train/batched_objective.hpp"

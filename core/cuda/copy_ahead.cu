@@ -1,6 +1,7 @@
 #include <array>
 #include <bit>
 #include <optional>
+#include <utility>
 
 #include "core/cuda/context.hpp"
 #include "core/cuda/copy_ahead.hpp"

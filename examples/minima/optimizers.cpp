@@ -1,4 +1,6 @@
 /// minima optimizers: which there are, what they keep, which options they take; and the schedules.
+#include <algorithm>
+#include <iterator>
 #include <map>
 
 #include "core/json.hpp"

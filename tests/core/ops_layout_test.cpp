@@ -1,4 +1,3 @@
-
 #include "core/ops/layout.hpp"
 #include "tests/support.hpp"
 
