@@ -19,10 +19,14 @@ constexpr double kSaveSeconds = 60, kSaveMultiple = 100;
 
 constexpr const char* kBest = "best.safetensors";
 
-std::vector<Tensor> copy_values(const std::vector<Parameter*>& parameters) {
-  std::vector<Tensor> values;
-  for (const Parameter* parameter : parameters) values.push_back(parameter->value.clone());
-  return values;
+/// Puts copies of the values in the place of earlier ones: no second copy is there meanwhile.
+void copy_values(const std::vector<Parameter*>& from, std::vector<Tensor>& to) {
+  to.resize(from.size());
+  for (std::size_t i = 0; i < from.size(); ++i)
+    if (to[i].defined())
+      to[i].copy_from(from[i]->value);
+    else
+      to[i] = from[i]->value.clone();
 }
 
 using Part = TimeSpent::Part;
@@ -285,7 +289,7 @@ void Trainer::evaluate() {
                      : tells(record.dev, options_.metric)) {
       result_.best = result_.evaluations.size();
       result_.best_dev = record.dev;
-      best_values_ = copy_values(objective_.parameters);
+      copy_values(objective_.parameters, best_values_);
       without_better_ = 0;
     } else {
       ++without_better_;

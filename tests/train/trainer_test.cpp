@@ -2,8 +2,10 @@
 /// change of a training.
 #include "train/trainer.hpp"
 
+#include <algorithm>
 #include <set>
 
+#include "core/buffer.hpp"
 #include "core/file.hpp"
 #include "tests/support.hpp"
 #include "tests/train/line.hpp"
@@ -103,6 +105,27 @@ TEST_CASE(
     CHECK(result.stop == Stop::callback);
     CHECK(evaluated(result) == std::vector<i64>{2, 4, 7});
   }
+}
+
+TEST_CASE("the best weights have room once: better ones take their place") {
+  Line line;
+  Parameter ballast{"ballast", Tensor::zeros({1 << 20})};
+  Objective objective = line.objective();
+  objective.parameters.push_back(&ballast);
+  objective.evaluate = [evaluate = objective.evaluate] {
+    Evaluation evaluation = evaluate();
+    reset_peak_memory();
+    return evaluation;
+  };
+  Optimizer optimizer = make_optimizer("sgd:lr=0.02", objective.parameters);
+  Trainer trainer(objective, optimizer, line_options());
+  i64 beside = 0;  // the weights that are there already, at most
+  trainer.callbacks.push_back({.evaluation = [&](const EvaluationRecord&) {
+    beside = std::max(beside, memory_stats().peak - memory_stats().live);
+  }});
+  const TrainingResult result = trainer.run();
+  CHECK(result.best == result.evaluations.size() - 1);  // each was better than the one before
+  CHECK(beside < ballast.value.bytes());
 }
 
 TEST_CASE(
