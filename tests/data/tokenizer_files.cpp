@@ -29,6 +29,18 @@ Normalization with(bool clean, bool chinese, bool strip, bool lower) {
   return n;
 }
 
+/// "un 0:2, ##able 2:6, ": each token, between `quotes`, and where it stands.
+std::string places(const Tokenizer& tokenizer, std::string_view text,
+                   std::string_view quotes = "") {
+  std::vector<Token> found;
+  tokenizer.tokenize(text, found);
+  std::string result;
+  for (const Token& token : found)
+    result += fmt::format("{0}{1}{0} {2}:{3}, ", quotes, tokenizer.vocabulary().token(token.id),
+                          token.span.begin, token.span.end);
+  return result;
+}
+
 }  // namespace
 
 TEST_CASE("each step of the normalization can be left out") {
@@ -134,17 +146,9 @@ TEST_CASE("of added tokens the leftmost counts, and of those at one place the lo
 TEST_CASE("a token that is looked for in normalized text is found whatever its case and accents") {
   std::vector<std::string> tokens = kTokens;
   tokens.insert(tokens.end(), {"<Ent>", "b c", "<", "ent", ">"});
-  const auto cut = [&](std::string_view text) {
-    const Tokenizer tokenizer(Vocabulary(tokens), Casing::uncased, 100,
-                              {{"<Ent>", true}, {"b c", true}});
-    std::vector<Token> found;
-    tokenizer.tokenize(text, found);
-    std::string result;
-    for (const Token& token : found)
-      result += fmt::format("{} {}:{}, ", tokenizer.vocabulary().token(token.id), token.span.begin,
-                            token.span.end);
-    return result;
-  };
+  const Tokenizer tokenizer(Vocabulary(tokens), Casing::uncased, 100,
+                            {{"<Ent>", true}, {"b c", true}});
+  const auto cut = [&](std::string_view text) { return places(tokenizer, text); };
   CHECK(cut("a<ENT>un") == "a 0:1, <Ent> 1:6, un 6:8, ");
   CHECK(cut("<\u00EAnt>able") == "<Ent> 0:5, [UNK] 5:9, ");  // "able" begins a word
   CHECK(cut("< ent>") == "< 0:1, ent 2:5, > 5:6, ");
@@ -158,15 +162,7 @@ TEST_CASE("a token that is looked for in normalized text may begin or end with a
   tokens.insert(tokens.end(), {" foo", "foo", "bar", "bar "});
   const Tokenizer tokenizer(Vocabulary(tokens), Casing::uncased, 100,
                             {{" foo", true}, {"bar ", true}});
-  const auto cut = [&](std::string_view text) {
-    std::vector<Token> found;
-    tokenizer.tokenize(text, found);
-    std::string result;
-    for (const Token& token : found)
-      result += fmt::format("'{}' {}:{}, ", tokenizer.vocabulary().token(token.id),
-                            token.span.begin, token.span.end);
-    return result;
-  };
+  const auto cut = [&](std::string_view text) { return places(tokenizer, text, "'"); };
   // As Hugging Face's tokenizers 0.23 has it.
   CHECK(cut(" foo bar") == "' foo' 0:4, 'bar' 5:8, ");
   CHECK(cut("  foo bar foo") == "' foo' 1:5, 'bar ' 6:10, 'foo' 10:13, ");
