@@ -83,24 +83,6 @@ void check_seen_in_training(const Dataset& dataset, const Classes& classes, cons
        others.empty() ? "" : ", nor " + listed({others.begin(), others.end()}, kNamed));
 }
 
-Dataset assemble(std::string name, std::string origin, const Classes& classes, Source train,
-                 Source dev, Source test) {
-  Dataset dataset;
-  dataset.name = std::move(name);
-  dataset.label_names = classes.names();
-  dataset.train = examples(train, classes);
-  check_training_labels(dataset, train);
-  for (const Source* source : {&dev, &test}) check_seen_in_training(dataset, classes, *source);
-  dataset.dev = examples(dev, classes);
-  dataset.test = examples(test, classes);
-  dataset.origin = fmt::format("{}: {} train, {} dev, {} test", origin, dataset.train.size(),
-                               dataset.dev.size(), dataset.test.size());
-  for (const Source* source : {&train, &dev, &test})
-    for (const std::string& remark : source->remarks)
-      dataset.origin += fmt::format("; {}: {}", source->file, remark);
-  return dataset;
-}
-
 /// What a row is for.
 enum class Part : u8 { train, dev, test };
 
@@ -167,16 +149,34 @@ std::map<Part, Source> draw_parts(Source all, const Classes& classes,
   return parts;
 }
 
-Dataset split_by_seed(std::string name, const std::string& origin, const Classes& classes,
-                      Source all, u64 seed) {
-  std::map<Part, Source> parts = draw_parts(std::move(all), classes, {Part::dev, Part::test}, seed);
-  return assemble(
-      std::move(name),
-      fmt::format(
-          "{}, split by seed {}: of each label a tenth, at least one, for dev and test each",
-          origin, seed),
-      classes, std::move(parts[Part::train]), std::move(parts[Part::dev]),
-      std::move(parts[Part::test]));
+/// The dataset of these parts; of dev and test what is not there is drawn from train.
+Dataset assemble(std::string name, std::string origin, const Classes& classes,
+                 std::map<Part, Source> parts, u64 seed) {
+  std::vector<Part> missing;
+  std::vector<std::string> drawn;
+  for (const auto& [part, split] : {std::pair{Part::dev, "dev"}, {Part::test, "test"}})
+    if (!parts.contains(part)) missing.push_back(part), drawn.push_back(split);
+  if (!missing.empty()) {
+    for (auto& [part, source] : draw_parts(std::move(parts[Part::train]), classes, missing, seed))
+      parts[part] = std::move(source);
+    origin += fmt::format(", {} drawn by seed {}, of each label a tenth, at least one",
+                          fmt::join(drawn, " and "), seed);
+  }
+  Dataset dataset;
+  dataset.name = std::move(name);
+  dataset.label_names = classes.names();
+  dataset.train = examples(parts[Part::train], classes);
+  check_training_labels(dataset, parts[Part::train]);
+  for (const Part part : {Part::dev, Part::test})
+    check_seen_in_training(dataset, classes, parts[part]);
+  dataset.dev = examples(parts[Part::dev], classes);
+  dataset.test = examples(parts[Part::test], classes);
+  dataset.origin = fmt::format("{}: {} train, {} dev, {} test", origin, dataset.train.size(),
+                               dataset.dev.size(), dataset.test.size());
+  for (const auto& [part, source] : parts)
+    for (const std::string& remark : source.remarks)
+      dataset.origin += fmt::format("; {}: {}", source.file, remark);
+  return dataset;
 }
 
 /// The files of a folder's splits, or a single file for train; those that lie apart in place of them.
@@ -210,34 +210,23 @@ Dataset from_files(const fs::path& path, bool is_folder, u64 seed, const ReadOpt
   const Classes classes =
       named && is_folder ? *named : classes_beside(named, train.labels(), remark);
   if (!remark.empty()) train.remarks.push_back(remark);
-  if (!is_folder && parts.size() == 1)
-    return split_by_seed(std::move(name), origin, classes, std::move(train), seed);
-  std::vector<Part> missing;
-  std::vector<std::string> drawn;
-  for (const auto& [part, split, other] :
-       {std::tuple{Part::dev, "dev", apart.dev}, {Part::test, "test", apart.test}}) {
+  for (const auto& [split, other] : {std::pair{"dev", apart.dev}, {"test", apart.test}})
     if (!other.empty()) origin += fmt::format(", {} from {}", split, other);
-    if (!parts.contains(part)) missing.push_back(part), drawn.push_back(split);
-  }
-  if (!missing.empty()) {
-    for (auto& [part, source] : draw_parts(std::move(train), classes, missing, seed))
-      parts[part] = std::move(source);
-    origin += fmt::format(", {} drawn from train by seed {}, labels in equal shares",
-                          fmt::join(drawn, " and "), seed);
-  }
-  return assemble(std::move(name), origin, classes, std::move(parts[Part::train]),
-                  std::move(parts[Part::dev]), std::move(parts[Part::test]));
+  return assemble(std::move(name), std::move(origin), classes, std::move(parts), seed);
 }
 
 Dataset builtin() {
   const BuiltinTexts texts = builtin_texts();
-  const auto split = [](std::string_view text, const std::string& file) {
+  const auto part = [](std::string_view text, const std::string& file) {
     return Source{file, parse_rows(text, Format::tsv, file)};
   };
+  constexpr u64 kNothingDrawn = 0;
   return assemble("builtin", "the project's own texts",
                   Classes::named(Lines(texts.labels, "builtin/labels.txt")),
-                  split(texts.train, "builtin/train.tsv"), split(texts.dev, "builtin/dev.tsv"),
-                  split(texts.test, "builtin/test.tsv"));
+                  {{Part::train, part(texts.train, "builtin/train.tsv")},
+                   {Part::dev, part(texts.dev, "builtin/dev.tsv")},
+                   {Part::test, part(texts.test, "builtin/test.tsv")}},
+                  kNothingDrawn);
 }
 
 Dataset debian(u64 seed) {
@@ -260,9 +249,10 @@ Dataset debian(u64 seed) {
   }
   const std::string origin =
       fmt::format("descriptions of {} of the {} packages that apt lists", rows.size(), listed);
-  Source all{"apt-cache dumpavail", std::move(rows)};
-  const Classes classes = Classes::of(all.labels());
-  return split_by_seed("debian", origin, classes, std::move(all), seed);
+  std::map<Part, Source> parts;
+  parts[Part::train] = {"apt-cache dumpavail", std::move(rows)};
+  const Classes classes = Classes::of(parts[Part::train].labels());
+  return assemble("debian", origin, classes, std::move(parts), seed);
 }
 
 }  // namespace

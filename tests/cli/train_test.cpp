@@ -589,7 +589,7 @@ TEST_CASE("a run on files apart, of a delimiter of their own, keeps their whole 
       std::string("train --data all.csv --test held_out.txt --delimiter ';' --out run") + kTiny);
   CAPTURE(answer.err);
   REQUIRE(answer.code == 0);
-  CHECK(answer.err.find("all.csv, test from held_out.txt, dev drawn from train by seed 1") !=
+  CHECK(answer.err.find("all.csv, test from held_out.txt, dev drawn by seed 1") !=
         std::string::npos);
   const Json arguments = read_json(shell.folder / "run/run.json")["arguments"];
   CHECK(arguments["test"] == (shell.folder / "held_out.txt").string());

@@ -64,14 +64,14 @@ TEST_CASE("of a folder's dev and test what is not there is drawn from train") {
   CHECK(both.dev.size() == 20);
   CHECK(both.test.size() == 20);
   CHECK(both.train.size() == 160);
-  CHECK(test::contains(both.origin, "dev and test drawn from train by seed 3"));
+  CHECK(test::contains(both.origin, "dev and test drawn by seed 3"));
   folder.write("test.tsv", table("a\tthe one\nb\tthe other\n"));
   const Dataset dev = load_dataset(folder.path(), 3);
   REQUIRE(dev.test.size() == 2);
   CHECK(dev.test[0].text == "the one");
   CHECK(dev.train.size() == 180);
   CHECK(std::ranges::count(dev.dev, 0, &Example::label) == 10);
-  CHECK(test::contains(dev.origin, "dev drawn from train by seed 3"));
+  CHECK(test::contains(dev.origin, "dev drawn by seed 3"));
   // The same texts as when test is drawn too.
   for (std::size_t i = 0; i < dev.dev.size(); ++i) CHECK(dev.dev[i].text == both.dev[i].text);
 }
@@ -87,8 +87,7 @@ TEST_CASE("dev and test may lie apart from the training texts") {
   CHECK(test.dev.size() == 20);
   CHECK(test.train.size() == 180);
   CHECK(test.name == "all");
-  CHECK(
-      test::contains(test.origin, fmt::format("test from {}, dev drawn from train by", held_out)));
+  CHECK(test::contains(test.origin, fmt::format("test from {}, dev drawn by", held_out)));
   const Dataset both = load_dataset(all, 3, {}, {.dev = held_out, .test = held_out});
   CHECK(both.train.size() == 200);
   CHECK(texts(both.dev) == texts(test.test));
