@@ -321,6 +321,21 @@ TEST_CASE("three texts of a label are in every part, however often each is repea
   }
 }
 
+TEST_CASE("three texts of a label are in every part, also where another label has them first") {
+  const test::Folder folder;
+  for (const u64 seed : {1, 2, 3, 4, 5, 6, 7, 8}) {
+    CAPTURE(seed);
+    std::string rows;
+    for (int i = 0; i < 100; ++i) rows += fmt::format("{}\ttext {}\n", i % 2 ? "a" : "b", i);
+    for (int i = 0; i < 4; ++i) rows += fmt::format("c\tText {}!\n", i);
+    const Dataset data = load_dataset(folder.write("both.tsv", table(rows)), seed);
+    for (const auto* part : {&data.train, &data.dev, &data.test})
+      for (const i64 label : {0, 1, 2})
+        CHECK(std::ranges::count(*part, label, &Example::label) > 0);
+    CHECK(count_overlaps(data).test_in_train == 0);
+  }
+}
+
 TEST_CASE("a labels.txt beside a file names its classes, unless it does not know them all") {
   const test::Folder folder;
   std::string rows;
