@@ -285,6 +285,8 @@ TEST_CASE("each rule of labelled rows has a file that breaks it and is refused")
        {"Label\tText\n0\ta\n", {":1:", "without the column 'label'; did you mean 'Label'? Name"}},
        {"label,text\n0,a\n",
         {":1:", "the header is 'label,text'", "there are commas", "tabs are expected"}},
+       {"Label;Text, raw\n0;a\n", {":1:", "there are semicolons", "say --delimiter ';'"}},
+       {"one, two\n0\n", {":1:", "without the column 'label'. Name"}},
        {"label\ttext\ttext\n0\ta\tb\n", {":1:", "'text' twice"}},
        {tsv + "no tab\n", {":3:", "1 field, the header 2"}},
        {tsv + "\n1\tb\n", {":3:", "the line is blank, and others follow; --skip-bad-rows leaves"}},
