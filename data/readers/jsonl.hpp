@@ -8,9 +8,12 @@
 
 namespace minima {
 
+/// The way out of a file that is one JSON array.
+constexpr const char* kLinesOfArray = "jq -c '.[]' FILE > NEW.jsonl";
+
 class JsonLinesReader : public RowReader {
  public:
-  /// Throws Error for options of tables, and for a key that is label and text at once.
+  /// Throws Error for options of tables, for a key that is label and text at once, and for a JSON array.
   JsonLinesReader(Lines lines, const ReadOptions& options);
 
  protected:

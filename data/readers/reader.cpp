@@ -97,8 +97,9 @@ Format format_of(const std::filesystem::path& path) {
 std::unique_ptr<RowReader> open_rows(const std::filesystem::path& path,
                                      const ReadOptions& options) {
   check(ending(path) != ".json",
-        "{}: .json is one document, not rows; a file with a JSON object a line is named .jsonl",
-        path.string());
+        "{}: .json is one document, not rows; a file with a JSON object a line is named .jsonl (of "
+        "an array: {})",
+        path.string(), kLinesOfArray);
   return open(Lines(path), format_of(path), options);
 }
 std::unique_ptr<RowReader> open_rows(std::string_view text, Format format,

@@ -336,6 +336,11 @@ TEST_CASE("each rule of labelled rows has a file that breaks it and is refused")
   check_refused(
       "x.jsonl",
       {{"", {"is empty"}},
+       {"[" + jsonl + "]",
+        {"x.jsonl: is a JSON array, one document", "jq -c '.[]' FILE > NEW.jsonl"}},
+       {" [\n" + jsonl + "]\n", {"x.jsonl: is a JSON array"}},
+       {"[" + repeated("{\"label\": 0, \"text\": \"good\"}, ", 60'000) + "{}]",
+        {"x.jsonl: is a JSON array"}},
        {jsonl + "\n" + jsonl, {":2:", "the line is blank"}},
        {jsonl + "[0, \"a\"]\n", {":2:", "holds array, not a JSON object"}},
        {jsonl + "\"a\"\n", {":2:", "holds string, not a JSON object"}},
