@@ -181,7 +181,8 @@ def main():
         peers.compare({"vocab.txt": lines.replace("\n", "\r\n")})
         # Added tokens, random ones, in each of the files.
         n = len(VOCAB)
-        contents = ["<x>", "<Ent>", "<caf\u00E9>", "<CAFE>", "</s>", "unable", "<a b>", "<\u0130>", "words", "<\u4E2D>", "two words", "[MASK]"]
+        # No two that normalization makes one: of such the package takes any.
+        contents = ["<x>", "<Ent>", "<caf\u00E9>", "</s>", "unable", "<a b>", "<\u0130>", "words", "<\u4E2D>", "two words", "[MASK]"]
         for _ in range(60):
             tokens = [added(c, r.random() < 0.6, r.random() < 0.4) for c in r.sample(contents, r.randrange(1, 6))]
             ids, at = {}, n
