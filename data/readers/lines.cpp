@@ -139,6 +139,7 @@ void Lines::leave_row() {
   taken_ -= others;
   number_ = first_number_;
   row_bytes_ = first_bytes_;
+  crlf_ = std::string_view(rest_.data() - row_bytes_, row_bytes_).ends_with("\r\n");
 }
 
 bool Lines::next_of_row() {

@@ -247,6 +247,11 @@ TEST_CASE("behind a bad row that has swallowed others, these are read") {
         CHECK(same);
       }
     }
+  // The last line of a file of CRLF may lack its LF, also where it is read again.
+  const auto crlf =
+      open_rows("label,text\r\na,b\r\nc,\"open\r\n\r", Format::csv, "x", {.skip_bad_rows = true});
+  CHECK(all_rows(*crlf).size() == 1);
+  CHECK(crlf->skipped() == 1);
   // A row whose quotes are closed is skipped whole, whatever its lines look like.
   const std::string closed = header + "a,\"text\nb,no row\nend\",c\nd,last\n";
   const auto whole = open_rows(closed, Format::csv, "x", {.skip_bad_rows = true});
