@@ -41,6 +41,10 @@ Masking::Masking(const Vocabulary& vocabulary, const MaskingOptions& options)
     : options_(options), mask_(mask_of(vocabulary)) {
   check(options.rate > 0 && options.rate < 1,
         "masking: the rate (--mask-rate) is {}; it must be above 0 and below 1", options.rate);
+  check(!options.whole_words || !vocabulary.names().continues.empty(),
+        "masking: the vocabulary does not mark the pieces that continue a word (its "
+        "continuing_subword_prefix is empty), so that whole words cannot be told; leave out "
+        "--whole-words");
   for (i64 id = 0; id < vocabulary.size(); ++id) {
     is_special_.push_back(is_special(vocabulary, id));
     continues_.push_back(vocabulary.token(id).starts_with(vocabulary.names().continues));

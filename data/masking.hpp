@@ -27,8 +27,8 @@ struct MaskingOptions {
 
 class Masking {
  public:
-  /// Throws Error for a rate outside of 0 … 1, and for a vocabulary without [MASK] or of special
-  /// tokens alone.
+  /// Throws Error for a rate outside of 0 … 1, for a vocabulary without [MASK] or of special tokens
+  /// alone, and for whole words of one that does not mark what continues a word.
   Masking(const Vocabulary& vocabulary, const MaskingOptions& options);
 
   /// Whether a token may be hidden: any but a special one. Throws Error for one that the vocabulary does not have.

@@ -120,6 +120,15 @@ TEST_CASE("by whole words, all pieces of a word are chosen or none is") {
   CHECK(torn(false) > 0);
 }
 
+TEST_CASE("whole words are refused of a vocabulary that does not mark what continues a word") {
+  VocabularyNames names;
+  names.continues = "";
+  const Vocabulary plain({"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a"}, "plain", names);
+  CHECK(test::contains(test::error_of([&] { Masking(plain, {.whole_words = true}); }),
+                       "continuing_subword_prefix is empty"));
+  CHECK(test::error_of([&] { Masking(plain, {}); }).empty());
+}
+
 TEST_CASE("word dropout hides its share of ordinary tokens and nothing else") {
   const TokenizedSplit split = some_texts(200, 40);
   const Batch batch = make_batch(split, all_of(split));
