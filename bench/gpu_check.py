@@ -25,10 +25,8 @@ Exit status: 0 all that is minima's was done, and its tests passed; 1 otherwise.
 """
 
 import argparse
-import datetime
 import json
 import os
-import random
 import re
 import signal
 import statistics
@@ -39,7 +37,8 @@ import time
 from pathlib import Path
 
 from compare_optimizers import PAIRS
-from turns import HERE, Failed, Peer
+from peer_text import write_random_texts
+from turns import HERE, Failed, Peer, made_now, positive, said_by
 
 SPEED = ("limits", "fixed", "varied", "optimizers")
 PARTS = ("tests", *SPEED, "sanitizer")
@@ -72,13 +71,6 @@ def say(text: str) -> None:
     print(f"gpu-check: {text}", file=sys.stderr, flush=True)
 
 
-def said_by(*command: str) -> str:
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-
-
 def about(options: argparse.Namespace) -> dict:
     asked = said_by("nvidia-smi", "--query-gpu=name,driver_version,compute_cap,memory.total", "--format=csv,noheader", "--id=0")
     name, driver, capability, memory = (asked.split(", ") + 4 * ["unknown"])[:4] if asked else 4 * ["unknown"]
@@ -90,8 +82,7 @@ def about(options: argparse.Namespace) -> dict:
     toolkit = re.search(r"V([\d.]+)", said_by(compiler, "--version"))
     return {
         "gpu": name, "compute_capability": capability, "memory": memory, "driver": driver, "toolkit": toolkit[1] if toolkit else "unknown",
-        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
-        "commit": options.commit or said_by("git", "-C", str(HERE), "describe", "--always", "--dirty") or "unknown",
+        **made_now(), **({"commit": options.commit} if options.commit else {}),
     }  # fmt: skip
 
 
@@ -132,18 +123,6 @@ def run_tests(build: Path, seconds: float, tool: str | None = None, cases: str =
 
 
 # Speed
-
-def write_texts(folder: Path, lengths: tuple[int, ...]) -> None:
-    """A data set of 6,400 texts of random words, as long in turn as `lengths` says, and its vocabulary."""
-    folder.mkdir()
-    words = [f"w{i}" for i in range(WORDS)]
-    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]) + "\n")
-    draw = random.Random(1)
-    texts = [" ".join(draw.choices(words, k=lengths[i % len(lengths)] - 2)) for i in range(6400)]
-    draw.shuffle(texts)
-    for split, part in (("train", texts), ("dev", texts[:64]), ("test", texts[:64])):
-        (folder / f"{split}.tsv").write_text("label\ttext\n" + "".join(f"{i % 2}\t{t}\n" for i, t in enumerate(part)))
-
 
 def steps_of(options: argparse.Namespace, program: str, precision: str, data: Path, vocab: Path) -> Peer:
     """The program that takes training steps."""
@@ -339,12 +318,6 @@ def markdown(result: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
-def positive(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"{number} is less than 1")
-    return number
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build", type=lambda folder: Path(folder).resolve())
@@ -352,7 +325,7 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(PARTS), help="of these, with commas between; speed for all that are not tests")
     parser.add_argument("--seconds", type=float, default=240, help="of the parts of speed together")
     parser.add_argument("--rounds", type=positive, default=5, help="in which the programs take turns (5)")
-    parser.add_argument("--steps", type=int, default=20, help="of each program in a round")
+    parser.add_argument("--steps", type=positive, default=20, help="of each program in a round")
     parser.add_argument("--precisions", default=",".join(PRECISIONS), help="of the training steps, with commas between")
     parser.add_argument("--compile", default="default", help="torch.compile's mode: default, reduce-overhead, max-autotune")
     parser.add_argument("--data", type=Path, help="a folder of labelled texts in place of the made ones")
@@ -394,8 +367,8 @@ def main() -> None:
         test("alone", 600)
     with tempfile.TemporaryDirectory(prefix="minima-gpu-check-") as folder:
         fixed, varied = Path(folder, "fixed"), Path(folder, "varied")
-        write_texts(fixed, (128,))
-        write_texts(varied, SST2)
+        for texts, lengths in ((fixed, (128,)), (varied, SST2)):
+            write_random_texts(texts, 6400, lengths, WORDS)
         data, vocab = options.data or varied, options.vocab or varied / "vocab.txt"
         clock = Clock(options.seconds)
         measure = {

@@ -25,13 +25,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
-from peer_pytorch import OPTIMIZERS, Example, batches, decay_groups, positive
-from peer_text import directory_tokenizer, read_tsv
-
-
-def read_split(file: Path, tokenizer, rows: int | None) -> list[Example]:
-    labels, texts = read_tsv(file, rows)
-    return [Example(torch.tensor(e.ids), int(label)) for e, label in zip(tokenizer.encode_batch(texts), labels)]
+from peer_pytorch import OPTIMIZERS, Example, batches, decay_groups, read_examples
+from peer_text import directory_tokenizer
+from turns import positive
 
 
 def padded(batch: list[Example]) -> tuple[dict[str, Tensor], Tensor]:
@@ -105,7 +101,7 @@ def main() -> None:
 
     torch.set_num_threads(args.threads)
     tokenizer = directory_tokenizer(args.model, args.max_length)
-    splits = {name: read_split(args.data / f"{name}.tsv", tokenizer, args.rows if name == "train" else None) for name in ("train", "dev", "test")}
+    splits = {name: read_examples(args.data / f"{name}.tsv", tokenizer, args.rows if name == "train" else None) for name in ("train", "dev", "test")}
     runs = [run(args, splits, args.seed + i) for i in range(args.seeds)]
     tests = [r["test"] for r in runs]
     error = statistics.stdev(tests) / len(tests) ** 0.5 if len(tests) > 1 else None

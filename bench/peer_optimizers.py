@@ -26,7 +26,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from peer_pytorch import OPTIMIZERS, Stopwatch, decay_groups, peak_rss_mb, positive, serve
+from peer_pytorch import OPTIMIZERS, Stopwatch, decay_groups, peak_rss_mb
+from turns import positive, serve
 
 NEEDS = {"adamw8bit": "bitsandbytes", "came": "came_pytorch"}
 

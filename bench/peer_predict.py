@@ -12,7 +12,6 @@ Needs: torch transformers tokenizers; onnx, onnxscript and onnxruntime for the l
 """
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,8 +20,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from peer_pytorch import peak_rss_mb, positive, serve
+from peer_pytorch import peak_rss_mb
 from peer_text import directory_tokenizer, read_tsv
+from turns import positive, serve
 
 Forward = Callable[[Tensor, Tensor], Tensor]  # ids, mask → logits
 

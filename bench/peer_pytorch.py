@@ -23,10 +23,8 @@ Needs: torch transformers tokenizers; bitsandbytes and came-pytorch only for the
 
 import argparse
 import json
-import os
 import random
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -38,6 +36,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from peer_text import directory_tokenizer, read_tsv
+from turns import positive, seconds_elsewhere, serve
 
 WINDOW = 32  # batches sorted together when bucketed
 T = TypeVar("T")
@@ -95,8 +94,8 @@ class Example:
     label: int
 
 
-def read_examples(folder: Path, tokenizer) -> list[Example]:
-    labels, texts = read_tsv(folder / "train.tsv")
+def read_examples(file: Path, tokenizer, rows: int | None = None) -> list[Example]:
+    labels, texts = read_tsv(file, rows)
     return [Example(torch.tensor(e.ids), int(label)) for e, label in zip(tokenizer.encode_batch(texts), labels)]
 
 
@@ -147,7 +146,7 @@ class Trainer:
     def __init__(self, args: argparse.Namespace) -> None:
         torch.manual_seed(args.seed)
         torch.set_num_threads(args.threads)
-        examples = read_examples(args.data, directory_tokenizer(args.model, args.max_length) if args.model else vocabulary_tokenizer(args))
+        examples = read_examples(args.data / "train.tsv", directory_tokenizer(args.model, args.max_length) if args.model else vocabulary_tokenizer(args))
         labels = 1 + max(e.label for e in examples)
         self.device = torch.device(args.device)
         self.narrow = args.precision == "bf16"
@@ -218,7 +217,7 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self.ms: list[float] = []
-        self.start, self.elsewhere = time.perf_counter(), cpu_seconds_elsewhere()
+        self.start, self.elsewhere = time.perf_counter(), seconds_elsewhere([])
 
     def time(self, call: Callable[[], T]) -> T:
         finish_gpu()
@@ -229,7 +228,7 @@ class Stopwatch:
         return result
 
     def summary(self) -> dict:
-        other = (cpu_seconds_elsewhere() - self.elsewhere) / (time.perf_counter() - self.start)
+        other = (seconds_elsewhere([]) - self.elsewhere) / (time.perf_counter() - self.start)
         return {
             "steps": len(self.ms), "median_ms": round(statistics.median(self.ms), 3),
             "mean_ms": round(statistics.fmean(self.ms), 3), "min_ms": round(min(self.ms), 3),
@@ -243,37 +242,10 @@ def finish_gpu() -> None:
         torch.cuda.synchronize()
 
 
-def cpu_seconds_elsewhere() -> float:
-    """Processor time that other processes (and other virtual machines) have had so far; Linux."""
-    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
-    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK") - time.process_time()
-
-
 def peak_rss_mb() -> float:
     """Of this process; getrusage would count the one that has started it, too."""
     status = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM:"))
-
-
-def serve(answer: Callable[[list[str]], object]) -> None:
-    """Answer lines of words until `quit` or the end of input; a bad line gets an error and changes nothing."""
-    print("ready", flush=True)
-    for line in sys.stdin:
-        words = line.split()
-        if words == ["quit"]:
-            return
-        try:
-            reply = answer(words)
-        except ValueError as error:
-            reply = {"error": str(error)}
-        print(json.dumps(reply), flush=True)
-
-
-def positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError(f"{value} is not a positive number")
-    return value
 
 
 def arguments() -> argparse.Namespace:

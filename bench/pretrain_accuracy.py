@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 from peer_text import read_tsv
-from turns import HERE, require_programs
+from turns import HERE, positive, require_programs
 
 PRETRAIN = "--dim 128 --layers 2 --heads 4 --hidden 256 --dropout 0 --mask-rate 0.3 --lr 2e-3"
 FINE_TUNE = "--dropout 0.3 --word-dropout 0.15 --pooling mean --lr 5e-4"
@@ -79,15 +79,13 @@ def main() -> None:
     parser.add_argument("--minima", default=str(HERE.parent / "build" / "minima"))
     parser.add_argument("--data", type=Path, required=True, help="folder of the sets, each with train.tsv, dev.tsv, test.tsv")
     parser.add_argument("--sets", default=",".join(SETTINGS))
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=positive, default=3)
     parser.add_argument("--threads", default="0")
     parser.add_argument("--out", type=Path, default=Path("runs/accuracy"))
     args = parser.parse_args()
     sets = args.sets.split(",")
     if unknown := set(sets) - set(SETTINGS):
         parser.error(f"'{min(unknown)}' is none of {', '.join(SETTINGS)}")
-    if args.seeds < 1:
-        parser.error(f"--seeds is {args.seeds}; it must be at least 1")
     require_programs(Path(args.minima).parent, Path(args.minima).name)
     for file in (args.data / name / f"{split}.tsv" for name in sets for split in ("train", "dev", "test")):
         if not file.is_file():

@@ -14,7 +14,6 @@ Needs: matplotlib, for the plots alone.
 """
 
 import argparse
-import datetime
 import importlib.util
 import json
 import math
@@ -27,7 +26,8 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from turns import HERE, Peer, require_programs
+from peer_text import write_random_texts
+from turns import HERE, Peer, made_now, require_programs
 
 WORDS = 30_000
 START = {"dim": 256, "layers": 4, "heads": 4, "hidden": 1024, "batch": 32, "threads": 2, "length": 32, "vocabulary": 30_522}
@@ -52,23 +52,12 @@ class Sweep:
 
 # Training steps
 
-def write_texts(folder: Path, length: int, vocabulary: int) -> None:
-    """256 texts of `length` tokens of random words, and the vocabulary."""
-    folder.mkdir()
-    words = [f"w{i}" for i in range(vocabulary - 5)]
-    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]) + "\n")
-    draw = random.Random(1)
-    for split, count in (("train", 256), ("dev", 8), ("test", 8)):
-        lines = (f"{i % 2}\t{' '.join(draw.choices(words, k=length - 2))}\n" for i in range(count))
-        (folder / f"{split}.tsv").write_text("label\ttext\n" + "".join(lines))
-
-
 def steps(options: argparse.Namespace, **sizes: int) -> tuple[float, float]:
     """The least of some steps' milliseconds, and the peak in MB."""
     s = START | sizes
     with tempfile.TemporaryDirectory() as home:
         data = Path(home, "texts")
-        write_texts(data, s["length"], s["vocabulary"])
+        write_random_texts(data, 256, (s["length"],), s["vocabulary"] - 5)
         words = [str(s[name]) for name in ("dim", "layers", "heads", "hidden", "batch", "threads")]
         peer = Peer([str(options.build / "bench_train_step"), str(data), str(data / "vocab.txt"), *words])
         try:
@@ -155,7 +144,7 @@ def debian(options: argparse.Namespace) -> dict | None:
     with tempfile.TemporaryDirectory() as home:
         train = [minima, "train", "--data", "debian", "--steps", "40", "--watch", "0", "--out", home + "/run"]
         train_seconds, train_peak, _ = measured(train)
-    return {"rows": json.loads(said)["rows"], "data_s": seconds, "data_mb": peak, 
+    return {"rows": json.loads(said)["rows"], "data_s": seconds, "data_mb": peak,
             "train_40_steps_s": train_seconds, "train_mb": train_peak}  # fmt: skip
 
 
@@ -196,10 +185,6 @@ def plot(sweeps: list[Sweep], file: Path) -> None:
     figure.savefig(file, metadata={"Date": None})
 
 
-def said_by(*command: str) -> str:
-    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout.strip()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", type=Path, default=HERE.parent / "build")
@@ -213,10 +198,7 @@ def main() -> None:
     options.out.parent.mkdir(parents=True, exist_ok=True)
 
     about = json.loads(subprocess.run([options.build / "minima", "doctor", "--json"], stdout=subprocess.PIPE, check=True).stdout)
-    result = {
-        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"), "processor": f"{about['processor']}, {about['vector_unit']}, {about['cores']} cores",
-        "commit": said_by("git", "-C", str(HERE), "describe", "--always", "--dirty") or "unknown", "debian": debian(options),
-    }  # fmt: skip
+    result = {**made_now(), "processor": f"{about['processor']}, {about['vector_unit']}, {about['cores']} cores", "debian": debian(options)}
     sweeps = [*training(options), *streaming(options)]
     result["sweeps"] = [asdict(sweep) for sweep in sweeps]
     options.out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")

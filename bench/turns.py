@@ -1,6 +1,8 @@
-"""Programs that take turns, so that whatever else the machine does meets all of them alike."""
+"""Programs that take turns, so that whatever else the machine does meets all of them alike. And what the scripts share that
+call them: numbers of their command lines, and what a record says of its making."""
 
 import contextlib
+import datetime
 import json
 import os
 import queue
@@ -11,8 +13,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import Protocol
 
 HERE = Path(__file__).resolve().parent
 
@@ -25,6 +27,41 @@ def require_programs(folder: Path, *names: str) -> None:
     """Ends the script where one has not been built."""
     if missing := [name for name in names if not os.access(folder / name, os.X_OK)]:
         sys.exit(f"{folder} has no {' and no '.join(missing)}: cmake --build {folder} --target {' '.join(missing)}, or name another folder")
+
+
+def positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError(f"{value} is not a positive number")
+    return value
+
+
+def said_by(*command: str) -> str:
+    """What a program prints; nothing where it fails, or is not there."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def made_now() -> dict[str, str]:
+    return {"date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
+            "commit": said_by("git", "-C", str(HERE), "describe", "--always", "--dirty") or "unknown"}  # fmt: skip
+
+
+def serve(answer: Callable[[list[str]], object]) -> None:
+    """Is such a program as Peer starts: answers lines of words until `quit` or the end of input; a bad line gets an error and
+    changes nothing."""
+    print("ready", flush=True)
+    for line in sys.stdin:
+        words = line.split()
+        if words == ["quit"]:
+            return
+        try:
+            reply = answer(words)
+        except ValueError as error:
+            reply = {"error": str(error)}
+        print(json.dumps(reply), flush=True)
 
 
 class Peer:
@@ -112,10 +149,6 @@ def seconds_elsewhere(peers: list[Peer]) -> float:
     return all_seconds - sum(usage.ru_utime + usage.ru_stime for usage in own) - sum(peer.processor_seconds() for peer in peers)
 
 
-class Runs(Protocol):
-    def run(self, steps: int) -> dict: ...
-
-
 def busy_elsewhere(peers: list[Peer], work) -> tuple[object, float]:
     """What work() gives, and how many cores others used meanwhile."""
     start, before = time.monotonic(), seconds_elsewhere(peers)
@@ -123,19 +156,18 @@ def busy_elsewhere(peers: list[Peer], work) -> tuple[object, float]:
     return result, (seconds_elsewhere(peers) - before) / (time.monotonic() - start)
 
 
-def in_turns(programs: dict[str, Runs], rounds: int, steps: int, busy: float, patience: float = 0) -> list[dict[str, dict]]:
-    """What the programs answer, round after round. The first round warms up and does not count. One in which others used more than
-    `busy` of a core is repeated, until twice as many are done as are asked for; then the least busy are taken. Each waits until the
-    others are quiet, `patience` seconds at most."""
-    peers = [program for program in programs.values() if isinstance(program, Peer)]
+def in_turns(peers: list[Peer], calls: dict[Hashable, Callable[[int], dict]], rounds: int, steps: int, busy: float, patience: float = 0) -> list[dict]:
+    """What the calls give, round after round: of some steps each, by the peers or programs that they start. The first round warms
+    up and does not count. One in which others used more than `busy` of a core is repeated, until twice as many are done as are
+    asked for; then the least busy are taken. Each waits until the others are quiet, `patience` seconds at most."""
     for peer in peers:
         peer.await_ready()
-    done: list[tuple[float, dict[str, dict]]] = []
+    done: list[tuple[float, dict]] = []
     for turn in range(1 + 2 * rounds):
         end = time.monotonic() + patience
         while turn > 0 and time.monotonic() < end and busy_elsewhere(peers, lambda: time.sleep(2))[1] > busy:
             pass
-        answers, others = busy_elsewhere(peers, lambda: {name: program.run(steps) for name, program in programs.items()})
+        answers, others = busy_elsewhere(peers, lambda: {name: call(steps) for name, call in calls.items()})
         if turn == 0:
             continue
         print(f"round {turn}: others used {others:.2f} cores", file=sys.stderr, flush=True)
