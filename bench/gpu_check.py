@@ -207,7 +207,8 @@ def optimizer_steps(options: argparse.Namespace, clock: Clock) -> dict:
             there, result["peers"] = set(), str(error)
             say(f"the public optimizers: {error}")
         for name, peers in PAIRS.items():
-            own, public, failed = [], {}, {}  # a public optimizer may have minima's name
+            own, public = [], {}  # a public optimizer may have minima's name
+            failed = {} if result["peers"] else {peer: "not installed" for peer in peers if peer not in there}
             for number in range(options.rounds + 1):
                 if number > 1 and clock.left() == 0:
                     break

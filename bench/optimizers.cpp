@@ -179,11 +179,14 @@ int main(int argc, char** argv) try {
   int rounds = 9;
   std::vector<std::string> names = kNames;
   bool served = false;
+  int thread_count = threads();
   CLI::App app("How long one step of each optimizer takes on DistilBERT-base-cased.");
   bench::add_number(app, "rounds", rounds);
   app.add_option("optimizers", names, "as in minima train --optimizer")->capture_default_str();
   app.add_flag("--serve", served, "answer the lines `list`, `bandwidth` and `run NAME N`");
+  bench::add_number(app, "--threads", thread_count, 1, 1024);
   CLI11_PARSE(app, argc, argv);
+  set_threads(thread_count);
   Bench bench;
   if (served)
     serve(bench);

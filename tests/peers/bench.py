@@ -1,10 +1,11 @@
-"""The scripts of bench/ that compare predictions and keep records: what they must notice, on models of a second.
+"""The scripts of bench/ that compare programs and keep records: what they must notice, on models of a second.
 
     python tests/peers/bench.py MINIMA
 
 speed.py's prediction ends well where both programs give the same labels (a cased model, texts longer than it takes) and ends
 with 1 where one label is another; pretrain_accuracy.py uses what is recorded only for the same program, command and data;
-peer_finetune.py trains the directory's model with its own tokenizer.
+peer_finetune.py trains the directory's model with its own tokenizer; compare_optimizers.py gives both programs the same threads,
+and says which public optimizers it lacks.
 """
 
 import json
@@ -110,11 +111,43 @@ print(json.dumps({{"model": str(out / "final"), "parameters": 7, "dev": {{"accur
     assert new_calls() == 2
 
 
+def check_optimizers(home: Path) -> None:
+    """Of two programs that pretend: on each thread ours is twice as fast, and of the public optimizers AdamW alone is there."""
+    shutil.copytree(ROOT / "bench", home / "bench")
+    body = f"""import sys
+sys.path.insert(0, {str(ROOT / "bench")!r})
+from turns import serve
+threads = int(sys.argv[sys.argv.index("--threads") + 1])
+def answer(words):
+    if words == ["list"]:
+        return ["adamw", "adamw-foreach"]
+    if words == ["bandwidth"]:
+        return {{"gb_s": 10}}
+    return {{"threads": threads, "median_ms": (8 if "pretend" in sys.argv[0] else 16) / threads, "vector_unit": "none",
+            "state_bytes": 1, "temporary_bytes": 0, "least_bytes": 20_000_000}}
+serve(answer)
+"""
+    (home / "bench" / "peer_optimizers.py").write_text(body)
+    ours = program(home / "pretend_optimizers", body)
+    compare = home / "bench" / "compare_optimizers.py"
+    done = script(compare, "--minima", ours, "--threads", 4, "--rounds", 1, "--busy", 99, "--only", "adamw8bit")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["threads"] == 4 and set(result["optimizers"]) == {"adamw", "adamw8bit"}, result
+    adamw = result["optimizers"]["adamw"]
+    assert adamw["ms"] == 2 and adamw["of_limit"] == 1 and adamw["peers"]["adamw"]["times_ours"] == 2, adamw
+    assert result["optimizers"]["adamw8bit"]["peers"] == {"adamw8bit": {"error": "not installed"}}, result
+    assert "adamw8bit        not installed" in done.stdout, done.stdout
+    refused = script(compare, "--minima", ours, "--only", "adamw9bit")
+    assert refused.returncode == 2 and "'adamw9bit' is none of adamw," in refused.stderr, refused.stderr
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         model = check_predict(str(Path(sys.argv[1]).resolve()), Path(folder))
         check_finetune(model, Path(folder))
         check_records(Path(folder))
+        check_optimizers(Path(folder))
     print("the scripts notice what they must")
 
 
