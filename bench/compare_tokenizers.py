@@ -21,7 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from turns import Peer
+from turns import HERE, Peer, positive, require_programs
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["RAYON_NUM_THREADS"] = "1"
@@ -47,48 +47,42 @@ def main() -> None:
     parser.add_argument("--vocab", required=True)
     parser.add_argument("--data", required=True)
     parser.add_argument("--cased", action="store_true")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--program", default="build/bench_tokenize")
+    parser.add_argument("--rounds", type=positive, default=7)
+    parser.add_argument("--program", type=Path, default=HERE.parent / "build" / "bench_tokenize")
     options = parser.parse_args()
     for option, file in (("--vocab", options.vocab), ("--data", options.data)):
         if not Path(file).is_file():
             parser.error(f"{option}: there is no file {file}")
+    require_programs(options.program.parent, options.program.name)
 
     with open(options.data, newline="", encoding="utf-8") as file:
         texts = [" ".join(row[1:]).replace("\n", " ").replace("\r", " ") for row in csv.reader(file)]
     with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
         file.writelines(text + "\n" for text in texts)
         file.flush()
-        program = Peer([options.program, options.vocab, file.name, *(["cased"] if options.cased else [])])
+        program = Peer([str(options.program), options.vocab, file.name, *(["cased"] if options.cased else [])])
         program.await_ready()
     peer = bert(options.vocab, not options.cased)
 
-    def minima() -> float:
-        answer = program.ask("encode")
-        minima.sum = answer["sum"]
-        return answer["seconds"]
-
-    def timed(work) -> float:
+    def timed(work) -> dict:
         start = time.process_time()
-        timed.result = work()
-        return time.process_time() - start
+        encodings = work()
+        return {"seconds": time.process_time() - start, "sum": sum(i * (at + 1) for e in encodings for at, i in enumerate(e.ids))}
 
     ways = {
-        "minima": minima,
+        "minima": lambda: program.ask("encode"),
         "encode_batch": lambda: timed(lambda: peer.encode_batch(texts)),
         "encode_batch_fast": lambda: timed(lambda: peer.encode_batch_fast(texts)),
         "encode": lambda: timed(lambda: [peer.encode(text) for text in texts]),
     }
     seconds = {name: [] for name in ways}
     for turn in range(options.rounds + 1):
-        for name, way in ways.items():
-            taken = way()
+        answers = {name: way() for name, way in ways.items()}
+        for name, answer in answers.items():
+            if answer["sum"] != answers["minima"]["sum"]:
+                sys.exit(f"{name} gives other ids")
             if turn > 0:  # the first round warms up
-                seconds[name].append(taken)
-            if turn == 0 and name != "minima":
-                total = sum(i * (at + 1) for e in timed.result for at, i in enumerate(e.ids))
-                if total != minima.sum:
-                    sys.exit(f"{name} gives other ids")
+                seconds[name].append(answer["seconds"])
     program.quit()
 
     print(f"{len(texts)} texts, one thread, seconds of processor time, tokenizers {__version__}; median of {options.rounds} rounds")
