@@ -9,12 +9,12 @@
 /// Optimizers take turns, so that whatever else the machine does meets all of them alike; medians
 /// over rounds. `to adamw` is the median of each round's ratio; `clip` what clipping by the norm
 /// adds; `temporary` the most that a step allocates for its own use. Prints a table and a JSON line.
-#include <iostream>
 #include <map>
 #include <sstream>
 
 #include "bench/arguments.hpp"
 #include "bench/device.hpp"
+#include "bench/serve.hpp"
 #include "core/buffer.hpp"
 #include "core/code_map.hpp"
 #include "core/cpu/simd.hpp"
@@ -122,21 +122,6 @@ Json answer(Bench& bench, const std::string& line) {
   return result;
 }
 
-void serve(Bench& bench) {
-  fmt::print("ready\n");
-  std::fflush(stdout);
-  for (std::string line; std::getline(std::cin, line) && line != "quit";) {
-    Json result;
-    try {
-      result = answer(bench, line);
-    } catch (const Error& error) {
-      result = {{"error", error.what()}};
-    }
-    fmt::print("{}\n", result.dump());
-    std::fflush(stdout);
-  }
-}
-
 void table(Bench& bench, int rounds, const std::vector<std::string>& names) {
   std::map<std::string, std::vector<double>> plain, clipped, to_adamw;
   for (int round = 0; round < rounds; ++round) {
@@ -189,7 +174,7 @@ int main(int argc, char** argv) try {
   set_threads(thread_count);
   Bench bench;
   if (served)
-    serve(bench);
+    bench::serve([&](const std::string& line) { return answer(bench, line); });
   else
     table(bench, rounds, names);
 } catch (const Error& error) {

@@ -1,14 +1,12 @@
-/// The tokenizer's speed, for bench/compare_tokenizers.py to alternate with the PyPI package
-/// `tokenizers`: prints "ready", then answers each line on standard input with a line of JSON:
-/// `encode` (ids, types, masks and offsets of every text) or `ids` (the ids alone), on one thread.
+/// The tokenizer's speed, for bench/compare_tokenizers.py to alternate with the PyPI package `tokenizers` (bench/serve.hpp):
+/// answers each line `encode` with one about ids, types, masks and offsets of every text, on one thread.
 ///
 ///     tokenize VOCABULARY TEXTS [cased]      TEXTS: one a line
 #include <CLI/CLI.hpp>
 #include <ctime>
 #include <fstream>
-#include <iostream>
 
-#include "core/error.hpp"
+#include "bench/serve.hpp"
 #include "data/tokenizer_files.hpp"
 
 using namespace minima;
@@ -26,7 +24,7 @@ double processor_seconds() {
 
 int main(int argc, char** argv) try {
   std::string vocabulary, path, casing;
-  CLI::App app("The tokenizer's speed: answers the lines `encode` and `ids`.");
+  CLI::App app("The tokenizer's speed: answers the lines `encode`.");
   app.add_option("vocabulary", vocabulary)->required();
   app.add_option("texts", path, "one a line")->required()->check(CLI::ExistingFile);
   app.add_option("casing", casing)->check(CLI::IsMember({"cased"}));
@@ -36,32 +34,22 @@ int main(int argc, char** argv) try {
   std::vector<std::string> texts;
   std::ifstream file(path);
   for (std::string line; std::getline(file, line);) texts.push_back(line);
-  fmt::print("ready\n");
-  std::fflush(stdout);
 
   Encoding encoding;
-  std::vector<Token> tokens;
-  for (std::string command; std::getline(std::cin, command);) {
+  bench::serve([&](const std::string& line) -> Json {
+    check(line == "encode", "unknown line '{}'; known: encode, quit", line);
     const double start = processor_seconds();
     i64 count = 0;
     u64 sum = 0;  // of all ids at their places, so that the peers can be compared
     for (const std::string& text : texts) {
-      tokens.clear();
-      if (command == "encode") {
-        tokenizer.encode(text, {}, {.truncation = Truncation::none}, encoding);
-        count += encoding.size();
-        for (i64 i = 0; i < encoding.size(); ++i)
-          sum += static_cast<u64>(encoding.ids[i]) * static_cast<u64>(i + 1);
-      } else {
-        tokenizer.tokenize(text, tokens);
-        count += std::ssize(tokens);
-      }
+      tokenizer.encode(text, {}, {.truncation = Truncation::none}, encoding);
+      count += encoding.size();
+      for (i64 i = 0; i < encoding.size(); ++i)
+        sum += static_cast<u64>(encoding.ids[i]) * static_cast<u64>(i + 1);
     }
     const double seconds = processor_seconds() - start;
-    fmt::print("{{\"texts\": {}, \"tokens\": {}, \"sum\": {}, \"seconds\": {}}}\n", texts.size(),
-               count, sum, seconds);
-    std::fflush(stdout);
-  }
+    return {{"texts", texts.size()}, {"tokens", count}, {"sum", sum}, {"seconds", seconds}};
+  });
 } catch (const std::exception& error) {
   fmt::print(stderr, "{}\n", error.what());
   return 1;

@@ -1,16 +1,17 @@
 /// The training step of the README's speed claim, for bench/speed.py and bench/gpu_check.py to alternate with
-/// PyTorch's: prints "ready", then answers each line `run N` on standard input with one JSON line about N further steps,
-/// and `limits` with one about what this machine can do at most.
+/// PyTorch's (bench/serve.hpp): answers each line `run N` with one about N further steps, and `limits` with one about what
+/// this machine can do at most.
 ///
 ///     train_step DATA_DIRECTORY VOCABULARY|MODEL_DIRECTORY [dim layers heads hidden batch threads [precision [round_tokens]]]
 ///
 /// A step is what the Trainer's is: the Accelerator's, over the batches and the loss of `minima train`. Precision and
 /// round_tokens (0) are those of `minima train`. The rate rises during the first 100 steps; no tensor is watched.
 #include <fstream>
-#include <iostream>
 #include <map>
 #include <numeric>
+#include <sstream>
 
+#include "bench/serve.hpp"
 #include "bench/training.hpp"
 #include "core/buffer.hpp"
 #include "train/accelerator.hpp"
@@ -104,20 +105,15 @@ int main(int argc, char** argv) try {
   CLI11_PARSE(app, argc, argv);
   bench::TrainingJob job(arguments);
   Steps steps(job, precision, round_tokens);
-  fmt::print("ready\n");
-  std::fflush(stdout);
-
-  for (std::string line; std::getline(std::cin, line);) {
-    Json answer;
-    if (line == "limits")
-      answer = bench::limits();
-    else if (line.starts_with("run "))
-      answer = steps.run(std::stoll(line.substr(4)));
-    else
-      break;
-    fmt::print("{}\n", answer.dump());
-    std::fflush(stdout);
-  }
+  bench::serve([&](const std::string& line) -> Json {
+    if (line == "limits") return bench::limits();
+    std::istringstream words(line);
+    std::string word;
+    i64 count = 0;
+    check(words >> word >> count && word == "run" && count > 0,
+          "unknown line '{}'; known: run N, limits, quit", line);
+    return steps.run(count);
+  });
 } catch (const Error& error) {
   fmt::print(stderr, "train_step: {}\n", error.what());
   return 2;
