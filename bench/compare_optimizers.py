@@ -17,7 +17,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from turns import HERE, Peer, in_turns, positive, require_programs
+from turns import HERE, Peer, in_turns, limit_threads, positive, require_programs
 
 # Ours, and the peers that compute the same.
 PAIRS = {
@@ -45,6 +45,7 @@ def main() -> None:
     if unknown := wanted - set(PAIRS):
         parser.error(f"'{min(unknown)}' is none of {', '.join(PAIRS)}")
     require_programs(options.minima.parent, options.minima.name)
+    limit_threads(options.threads)
 
     ours = Peer([str(options.minima), "--serve", "--threads", options.threads])
     theirs = Peer([sys.executable, str(HERE / "peer_optimizers.py"), "--threads", options.threads, "--serve"])

@@ -30,7 +30,6 @@ import argparse
 import importlib.metadata
 import importlib.util
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -40,7 +39,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from peer_text import directory_tokenizer, read_tsv
-from turns import HERE, Peer, in_turns, made_now, positive, require_programs
+from turns import HERE, Peer, in_turns, limit_threads, made_now, positive, require_programs
 
 TIE = 1e-3  # between logits: rounding decides
 BUCKETED, PADDED, ONNX = "PyTorch, bucketed", "PyTorch, padded", "ONNX Runtime"
@@ -314,7 +313,7 @@ def main() -> None:
 
     needed = {"minima": not args.minima, "bench_train_step": set(wanted) & {*TRAINING}, "bench_products": "bits" in wanted}
     require_programs(args.build, *(name for name, of_these in needed.items() if of_these))
-    os.environ["OMP_NUM_THREADS"] = args.threads
+    limit_threads(args.threads)
     settings = Settings(args.data, minilm, args.minima or str(args.build / "minima"), args.build, args.threads, 2 if args.quick else args.rounds,
                         4 if args.quick else 1, args.busy, args.patience)  # fmt: skip
     about = Doctor(settings.minima, args.threads).run(1)["about"]

@@ -36,6 +36,11 @@ def positive(text: str) -> int:
     return value
 
 
+def limit_threads(count: str) -> None:
+    """Of libraries in the programs that are started from now on, which have threads of their own: OpenMP's, and `tokenizers`."""
+    os.environ.update(OMP_NUM_THREADS=count, RAYON_NUM_THREADS=count)
+
+
 def said_by(*command: str) -> str:
     """What a program prints; nothing where it fails, or is not there."""
     try:

@@ -116,10 +116,11 @@ print(json.dumps({{"model": str(out / "final"), "parameters": 7, "dev": {{"accur
 def check_optimizers(home: Path) -> None:
     """Of two programs that pretend: on each thread ours is twice as fast, and of the public optimizers AdamW alone is there."""
     shutil.copytree(ROOT / "bench", home / "bench")
-    body = f"""import sys
+    body = f"""import os, sys
 sys.path.insert(0, {str(ROOT / "bench")!r})
 from turns import serve
 threads = int(sys.argv[sys.argv.index("--threads") + 1])
+assert os.environ["OMP_NUM_THREADS"] == os.environ["RAYON_NUM_THREADS"] == str(threads)
 def answer(words):
     if words == ["list"]:
         return ["adamw", "adamw-foreach"]
