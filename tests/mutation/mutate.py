@@ -77,7 +77,7 @@ class Copy:
         ccache = ["-DCMAKE_CXX_COMPILER_LAUNCHER=ccache"] if shutil.which("ccache") else []
         subprocess.run(["cmake", "-S", self.tree, "-B", self.build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Cheap",
                         "-DCMAKE_CXX_FLAGS_CHEAP=-O1", "-DMINIMA_CUDA=OFF", option, *ccache],
-                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                       check=True, stdout=subprocess.DEVNULL)
 
     def compile(self):
         """The compiler's words where it refuses."""
