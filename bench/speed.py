@@ -254,7 +254,8 @@ def markdown(result: dict) -> str:
              + ", ".join(f"{name} {version}" for name, version in result["versions"].items()), ""]  # fmt: skip
     if rows:
         limits = [f"{statistics.median(row[key] for row in rows):.0f}" for key in ("peak_gflops", "bandwidth_gb_s")]
-        lines += [f"At most {limits[0]} GFLOP/s and {limits[1]} GB/s (medians). Times as fast as: found (goal; ceiling).", ""]
+        others = max(row["others_cores"] for row in rows)
+        lines += [f"At most {limits[0]} GFLOP/s and {limits[1]} GB/s, other programs on {others:.2f} cores (medians). Times as fast as: found (goal; ceiling).", ""]
         lines += [f"| | minima, texts/s | of the peak | {' | '.join(columns)} | peak MB (of PyTorch's; goal) |", "|---" * (len(columns) + 4) + "|"]
     for work, row in ((w, result["rows"][name]) for name, w in (TRAINING | {"predict": PREDICTION}).items() if name in result["rows"]):
         cells = [row["what"], f"{row['sentences_per_s']:.1f}", f"{100 * row['of_peak']:.0f} %"]

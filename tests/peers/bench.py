@@ -56,6 +56,7 @@ def check_predict(minima: str, home: Path) -> Path:
     assert same.returncode == 0, same.stderr
     result = json.loads(same.stdout.splitlines()[-1])["rows"]["predict"]
     assert result["labels_differ"] == 0, result
+    assert f"other programs on {result['others_cores']:.2f} cores" in same.stdout, same.stdout
     wrong = program(home / "wrong", f"""import subprocess, sys
 said = subprocess.run(["{minima}", *sys.argv[1:]], stdout=subprocess.PIPE, check=True).stdout.decode()
 if sys.argv[1] == "predict":
