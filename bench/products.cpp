@@ -18,7 +18,7 @@
 #include "core/stopwatch.hpp"
 
 using namespace minima;
-using ops::Transpose;
+using ops::Factor, ops::Transpose;
 
 namespace {
 
@@ -70,8 +70,9 @@ class OwnThreads {
 
 void by_minima(const Product& p, const Tensor& a, const Tensor& b, Tensor& c) {
   const bool at = p.ta == Transpose::yes, bt = p.tb == Transpose::yes;
-  ops::gemm<float>(p.ta, p.tb, p.m, p.n, p.k, 1, a.data<float>(), at ? p.m : p.k, b.data<float>(),
-                   bt ? p.k : p.n, 0, c.data<float>(), p.n);
+  gemm(1, Factor{a.data<float>(), at ? p.k : p.m, at ? p.m : p.k}.transposed(p.ta),
+       Factor{b.data<float>(), bt ? p.n : p.k, bt ? p.k : p.n}.transposed(p.tb), 0,
+       c.data<float>());
 }
 
 /// Milliseconds of the shortest call among as many as take a twentieth of a second.

@@ -177,34 +177,30 @@ struct AdaPm {
   /// Advances basis and coef of one parameter, and gives the estimate e [rows, columns].
   template <class Passes>
   static Tensor low_rank_estimate(const Options& o, Passes& passes) {
-    using ops::Transpose;
+    using ops::Factor, ops::Transpose;
     const StepView& view = passes.on_host();
     const i64 rows = view.shape[0], width = view.shape[1], r = rank_of(o, view.shape);
     const bool flip = rows > width;
     const i64 n = std::min(rows, width), m = std::max(rows, width);
-    const Transpose as_is = flip ? Transpose::yes : Transpose::no;  // of g, as [n, m]
     const float b1 = static_cast<float>(o.beta1), one_minus_b1 = static_cast<float>(1 - o.beta1);
     float *const Q = view.means[0], *const B = view.means[1];
     const auto device = passes.device();
-    const auto gemm = [&](Transpose ta, Transpose tb, i64 height, i64 across, i64 inner,
-                          float alpha, const float* a, i64 lda, const float* b, i64 ldb, float beta,
-                          float* c) {
-      ops::gemm(device, ta, tb, height, across, inner, alpha, a, lda, b, ldb, beta, c, across);
-    };
     const auto room = [&](i64 height, i64 across) {
       return Tensor::empty({height, across}, DType::f32, passes.place());
     };
     Tensor estimate = room(rows, width);
     float* const G = estimate.data<float>();
     passes.copy_gradient(G);
+    const Factor g =
+        Factor{G, rows, width}.transposed(flip ? Transpose::yes : Transpose::no);  // [n, m]
 
     // Y = β₁ Q (B Wᵀ) + (1 − β₁) g Wᵀ
     Tensor W = room(r, m), BW = room(r, r), Y = room(n, r);
     float *const w = W.data<float>(), *const bw = BW.data<float>(), *const next = Y.data<float>();
     each_row(device, r, m, Directions{m, B, w});
-    gemm(Transpose::no, Transpose::yes, r, r, m, 1, B, m, w, m, 0, bw);
-    gemm(as_is, Transpose::yes, n, r, m, one_minus_b1, G, width, w, m, 0, next);
-    gemm(Transpose::no, Transpose::no, n, r, r, b1, Q, r, bw, r, 1, next);
+    gemm(device, 1, Factor{B, r, m}, Factor{w, r, m}.transposed(), 0, bw);
+    gemm(device, one_minus_b1, g, Factor{w, r, m}.transposed(), 0, next);
+    gemm(device, b1, Factor{Q, n, r}, Factor{bw, r, r}, 1, next);
     {
       Tensor columns = Tensor::empty({r, n}, DType::f64, passes.place());
       each_row(device, 1, n, Orthonormalize{n, r, next, columns.data<double>()});  // Q′
@@ -213,15 +209,15 @@ struct AdaPm {
     // B′ = β₁ (Q′ᵀ Q) B + (1 − β₁) Q′ᵀ g;   e = g + Q′ D
     Tensor QQ = room(r, r), Qg = room(r, m), kept = room(r, m);
     float *const qq = QQ.data<float>(), *const D = Qg.data<float>();
-    gemm(Transpose::yes, Transpose::no, r, r, n, 1, next, r, Q, r, 0, qq);
-    gemm(Transpose::yes, as_is, r, m, n, 1, next, r, G, width, 0, D);
-    gemm(Transpose::no, Transpose::no, r, m, r, b1, qq, r, B, m, 0, kept.data<float>());
+    gemm(device, 1, Factor{next, n, r}.transposed(), Factor{Q, n, r}, 0, qq);
+    gemm(device, 1, Factor{next, n, r}.transposed(), g, 0, D);
+    gemm(device, b1, Factor{qq, r, r}, Factor{B, r, m}, 0, kept.data<float>());
     each(device, r * m, Coefficients{passes.view(), o.beta1, kept.data<float>(), B, D}, 1);
     each(device, n * r, Basis{passes.view(), next, Q}, 1);
     if (flip)
-      gemm(Transpose::yes, Transpose::yes, rows, width, r, 1, D, m, next, r, 1, G);
+      gemm(device, 1, Factor{D, r, m}.transposed(), Factor{next, n, r}.transposed(), 1, G);
     else
-      gemm(Transpose::no, Transpose::no, rows, width, r, 1, next, r, D, m, 1, G);
+      gemm(device, 1, Factor{next, n, r}, Factor{D, r, m}, 1, G);
     return estimate;
   }
 

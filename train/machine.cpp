@@ -17,6 +17,8 @@
 namespace minima {
 namespace {
 
+using ops::Factor, ops::Transpose;
+
 /// The shortest of repeated calls of f: at least three, for as long as `budget` seconds last.
 template <class F>
 double shortest(double budget, const F& f) {
@@ -208,8 +210,7 @@ double measure_gflops(int threads) {
   const Tensor a = random_matrix(n, n, random), b = random_matrix(n, n, random);
   Tensor c = Tensor::zeros({n, n});
   const double seconds = shortest(0.25, [&] {
-    ops::gemm<float>(ops::Transpose::no, ops::Transpose::no, n, n, n, 1, a.data<float>(), n,
-                     b.data<float>(), n, 0, c.data<float>(), n);
+    gemm(1, Factor{a.data<float>(), n, n}, Factor{b.data<float>(), n, n}, 0, c.data<float>());
   });
   return 2.0 * n * n * n / seconds / 1e9;
 }
@@ -247,8 +248,9 @@ double worst_product_error() {
           return double{b.data<float>()[tb ? j * k + p : p * n + j]};
         };
         Tensor c = Tensor::zeros({m, n});
-        ops::gemm<float>(ops::Transpose{ta}, ops::Transpose{tb}, m, n, k, 1, a.data<float>(),
-                         ta ? m : k, b.data<float>(), tb ? k : n, 0, c.data<float>(), n);
+        gemm(1, Factor{a.data<float>(), ta ? k : m, ta ? m : k}.transposed(Transpose{ta}),
+             Factor{b.data<float>(), tb ? n : k, tb ? k : n}.transposed(Transpose{tb}), 0,
+             c.data<float>());
         for (i64 i = 0; i < m; ++i) {
           for (i64 j = 0; j < n; ++j) {
             double sum = 0, magnitude = 0;

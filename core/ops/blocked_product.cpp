@@ -43,19 +43,7 @@ float* scratch(std::vector<float>& own, i64 n) {
   return own.data() + -reinterpret_cast<std::uintptr_t>(own.data()) / sizeof(float) % line;
 }
 
-/// An operand as gemm() takes it.
-struct Operand {
-  Transpose transpose;
-  const float* at;
-  i64 ld;
-
-  /// Element (i, j) of the operand, and what follows it in memory.
-  const float* from(i64 i, i64 j) const {
-    return transpose == Transpose::yes ? at + j * ld + i : at + i * ld + j;
-  }
-};
-
-/// A part of op(B) as the blocks read it: panels of W columns, [rows, W].
+/// A part of B as the blocks read it: panels of W columns, [rows, W].
 template <i64 W>
 struct PackedB {
   float* at;
@@ -65,7 +53,7 @@ struct PackedB {
   float* panel(i64 number) const { return at + number * rows.size() * W; }
 
   /// Fills a panel, with zeros where B has ended.
-  void fill(const Operand& b, i64 number) const noexcept {
+  void fill(const Factor<float>& b, i64 number) const noexcept {
     const i64 column = columns.begin + number * W, width = std::min(W, columns.end - column),
               depth = rows.size();
     float* const to = panel(number);
@@ -73,29 +61,29 @@ struct PackedB {
     vectorize([&]() MINIMA_INLINE {
       const float* const source = b.from(rows.begin, column);
       if (b.transpose == Transpose::yes)
-        transpose(width, depth, source, b.ld, to, W);
+        transpose(width, depth, source, b.stride, to, W);
       else if (width < W)
-        for (i64 p = 0; p < depth; ++p) std::copy_n(source + p * b.ld, width, to + p * W);
+        for (i64 p = 0; p < depth; ++p) std::copy_n(source + p * b.stride, width, to + p * W);
       else
         for (i64 p = 0; p < depth; ++p) {
           if (p + kAhead < depth)
             for (i64 j = 0; j < W; j += kLine<float>)
-              __builtin_prefetch(source + (p + kAhead) * b.ld + j);
-          std::memcpy(to + p * W, source + p * b.ld, W * sizeof(float));
+              __builtin_prefetch(source + (p + kAhead) * b.stride + j);
+          std::memcpy(to + p * W, source + p * b.stride, W * sizeof(float));
         }
     });
   }
 };
 
-/// Rows of op(A), at the columns that a part of B has as rows, R at a time. A that is not transposed is read where it is.
+/// Rows of A, at the columns that a part of B has as rows, R at a time. What is not transposed is read where it is.
 template <i64 R>
 class RowsOfA {
  public:
-  RowsOfA(const Operand& a, Range rows, Range columns)
+  RowsOfA(const Factor<float>& a, Range rows, Range columns)
       : transposed_(a.transpose == Transpose::yes),
         at_(a.from(rows.begin, columns.begin)),
-        ld_(a.ld),
-        step_(R * (transposed_ ? columns.size() : a.ld)) {
+        ld_(a.stride),
+        step_(R * (transposed_ ? columns.size() : a.stride)) {
     if (transposed_) pack(rows.size(), columns.size());
   }
 
@@ -199,9 +187,12 @@ struct Cut {
   }
 };
 
+}  // namespace
+
 template <class Block>
-void product(i64 m, i64 n, i64 k, float alpha, const Operand& A, const Operand& B, float beta,
-             float* c, i64 ldc, const float* row, const OnTile& behind) {
+void blocked_product_in(float alpha, const Factor<float>& a, const Factor<float>& b, float beta,
+                        float* c, const float* row, const OnTile& behind) {
+  const i64 m = a.rows, n = b.columns, k = a.columns;
   const i64 depth = even_part(k, kDepth, 8);
   const i64 width = even_part(n, kPacked / depth, Block::columns);
   static thread_local std::vector<float> own;
@@ -216,7 +207,7 @@ void product(i64 m, i64 n, i64 k, float alpha, const Operand& A, const Operand& 
       const auto run = [&](i64 task) {
         if (task < cut.packs) {
           const Range panels = part_of(packed.panels(), 1, cut.packs, task);
-          for (i64 panel = panels.begin; panel < panels.end; ++panel) packed.fill(B, panel);
+          for (i64 panel = panels.begin; panel < panels.end; ++panel) packed.fill(b, panel);
           if (--unpacked == 0) unpacked.notify_all();
           return;
         }
@@ -225,20 +216,20 @@ void product(i64 m, i64 n, i64 k, float alpha, const Operand& A, const Operand& 
                     columns = part_of(packed.columns.size(), Block::columns, cut.across,
                                       task % cut.across);
         const Tile tile{rows.begin, left + columns.begin, rows.size(), columns.size()};
-        float* const first = c + tile.row * ldc + tile.column;
-        Base<float> base{first, ldc};
+        float* const first = c + tile.row * n + tile.column;
+        Base<float> base{first, n};
         if (top == 0 && row)
           base = {row + tile.column, 0};
         else if (top == 0 && beta == 0)
           base = {};
         else if (top == 0 && beta != 1)
           for (i64 i = 0; i < tile.height; ++i)
-            for (i64 j = 0; j < tile.width; ++j) first[i * ldc + j] *= beta;
+            for (i64 j = 0; j < tile.width; ++j) first[i * n + j] *= beta;
         // Packing comes first and has no need of anybody, so whoever packs is at work.
         for (i64 left_over = unpacked; left_over > 0; left_over = unpacked)
           wait_for_change(unpacked, left_over);
-        multiply<Block>(RowsOfA<Block::rows>(A, rows, packed.rows), packed, tile, alpha, base, c,
-                        ldc);
+        multiply<Block>(RowsOfA<Block::rows>(a, rows, packed.rows), packed, tile, alpha, base, c,
+                        n);
         if (packed.rows.end == k && behind) behind(tile);
       };
       const i64 tasks = cut.packs + cut.down * cut.across;
@@ -250,29 +241,16 @@ void product(i64 m, i64 n, i64 k, float alpha, const Operand& A, const Operand& 
   }
 }
 
-}  // namespace
-
-template <class Block>
-void blocked_product_in(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, float alpha,
-                        const float* a, i64 lda, const float* b, i64 ldb, float beta, float* c,
-                        i64 ldc, const float* row, const OnTile& behind) {
-  product<Block>(m, n, k, alpha, {ta, a, lda}, {tb, b, ldb}, beta, c, ldc, row, behind);
-}
-
 template decltype(blocked_product) blocked_product_in<Avx2Block>;
 template decltype(blocked_product) blocked_product_in<Avx512Block>;
 
-void blocked_product(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, float alpha, const float* a,
-                     i64 lda, const float* b, i64 ldb, float beta, float* c, i64 ldc,
-                     const float* row, const OnTile& behind) {
+void blocked_product(float alpha, const Factor<float>& a, const Factor<float>& b, float beta,
+                     float* c, const float* row, const OnTile& behind) {
   // A few columns waste less of a narrow block.
-  if (n <= Avx2Block::columns)
-    return blocked_product_in<Avx2Block>(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, row,
-                                         behind);
-  with_block([&](auto block) {
-    blocked_product_in<decltype(block)>(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, row,
-                                        behind);
-  });
+  if (b.columns <= Avx2Block::columns)
+    return blocked_product_in<Avx2Block>(alpha, a, b, beta, c, row, behind);
+  with_block(
+      [&](auto block) { blocked_product_in<decltype(block)>(alpha, a, b, beta, c, row, behind); });
 }
 
 }  // namespace minima::ops

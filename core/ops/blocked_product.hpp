@@ -8,16 +8,14 @@
 
 namespace minima::ops {
 
-/// gemm() of core/ops/matmul.hpp. An element's bits depend on k and on its own row and column alone, not on the sizes of the
-/// matrices, on threads or on the processor. Takes m, n, k > 0.
-void blocked_product(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, float alpha, const float* a,
-                     i64 lda, const float* b, i64 ldb, float beta, float* c, i64 ldc,
-                     const float* row, const OnTile& behind);
+/// gemm() of core/ops/matmul.hpp. An element's bits depend on a.columns and on its own row and column alone, not on the sizes
+/// of the matrices, on threads or on the processor. No size is 0.
+void blocked_product(float alpha, const Factor<float>& a, const Factor<float>& b, float beta,
+                     float* c, const float* row, const OnTile& behind);
 
 /// The same in blocks of this shape, Avx2Block or Avx512Block (core/ops/product_block.hpp), also where the other is faster.
 template <class Block>
-void blocked_product_in(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, float alpha,
-                        const float* a, i64 lda, const float* b, i64 ldb, float beta, float* c,
-                        i64 ldc, const float* row, const OnTile& behind);
+void blocked_product_in(float alpha, const Factor<float>& a, const Factor<float>& b, float beta,
+                        float* c, const float* row, const OnTile& behind);
 
 }  // namespace minima::ops

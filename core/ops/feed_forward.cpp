@@ -37,10 +37,10 @@ Hidden hidden_layer(Cpu, const Tensor& x, const FeedForwardWeights& weights) {
     Tensor h = Tensor::empty(hidden_shape(x, weights), x.dtype()), g = Tensor::empty_like(h);
     const i64 rows = h.size(0), hidden = h.size(1), in = weights.w1.size(1);
     T *const to = h.data<T>(), *const activated = g.data<T>();
-    gemm<T>(Transpose::no, Transpose::yes, rows, hidden, in, 1, x.data<T>(), in,
-            weights.w1.data<T>(), in, 0, to, hidden, weights.b1.data<T>(), [=](const Tile& tile) {
-              on_tile(tile, hidden, HiddenForward<T>{to, activated});
-            });
+    gemm(1, Factor{x.data<T>(), rows, in}, Factor{weights.w1.data<T>(), hidden, in}.transposed(), 0,
+         to, weights.b1.data<T>(), [=](const Tile& tile) {
+           on_tile(tile, hidden, HiddenForward<T>{to, activated});
+         });
     return {std::move(h), std::move(g)};
   }
 }
@@ -65,9 +65,8 @@ Tensor hidden_gradient(Cpu, const Tensor& dy, const FeedForwardWeights& weights,
     Tensor dh = Tensor::empty_like(h);
     const i64 rows = h.size(0), hidden = h.size(1), out = weights.w2.size(0);
     const HiddenBackward<T> backward{dh.data<T>(), h.data<T>()};
-    gemm<T>(Transpose::no, Transpose::no, rows, hidden, out, 1, dy.data<T>(), out,
-            weights.w2.data<T>(), hidden, 0, dh.data<T>(), hidden, nullptr,
-            [=](const Tile& tile) { on_tile(tile, hidden, backward); });
+    gemm(1, Factor{dy.data<T>(), rows, out}, Factor{weights.w2.data<T>(), out, hidden}, 0,
+         dh.data<T>(), nullptr, [=](const Tile& tile) { on_tile(tile, hidden, backward); });
     return dh;
   }
 }

@@ -71,14 +71,15 @@ LinearCrossEntropyOut linear_cross_entropy(const Tensor& x, const Tensor& w, con
       if (!needed.dx && !needed.dw && !needed.dbias) continue;
 
       entropy.divisor = count;
-      cross_entropy_backward_in_place(one, z, targets, options, entropy);  // z is dz from here
+      cross_entropy_backward_in_place(one, z, targets, options, entropy);
+      const Factor<T> dz{z.data<T>(), n, classes};
       on_device(x.device(), [&](auto device) {
         if (needed.dx)
-          gemm(device, Transpose::no, Transpose::no, n, width, classes, T(1), z.data<T>(), classes,
-               w.data<T>(), width, T(0), out.dx.data<T>() + begin * width, width);
+          gemm(device, 1, dz, Factor{w.data<T>(), classes, width}, 0,
+               out.dx.data<T>() + begin * width);
         if (needed.dw)
-          gemm(device, Transpose::yes, Transpose::no, classes, width, n, T(1), z.data<T>(), classes,
-               x_chunk.data<T>(), width, T(1), out.dw.data<T>(), width);
+          gemm(device, 1, dz.transposed(), Factor{x_chunk.data<T>(), n, width}, 1,
+               out.dw.data<T>());
       });
       if (needed.dbias) out.dbias = binary<Add>(out.dbias, column_sums(z));
     }

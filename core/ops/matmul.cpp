@@ -65,14 +65,14 @@ Tensor given(const Tensor& result, const Tensor& operand, Sums sums) {
 /// y = x wᵀ + bias, or without one where it is null.
 template <class T>
 void multiply_and_add(Cpu, i64 rows, i64 out, i64 in, const T* x, const T* w, const T* bias, T* y) {
-  gemm<T>(Transpose::no, Transpose::yes, rows, out, in, 1, x, in, w, in, 0, y, out, bias);
+  gemm(1, Factor{x, rows, in}, Factor{w, out, in}.transposed(), 0, y, bias);
 }
 template <class T, AnyGpu Gpu, class R>
 void multiply_and_add(Gpu gpu, i64 rows, i64 out, i64 in, const T* x, const T* w, const R* bias,
                       R* y) {
   if (bias && linear_at_once(gpu, rows, out, in, x, w, bias, y)) return;
   if (bias) each(gpu, rows * out, RepeatRow<R>{out, bias, y});
-  gemm(gpu, Transpose::no, Transpose::yes, rows, out, in, 1, x, in, w, in, bias ? 1 : 0, y, out);
+  gemm(gpu, 1, Factor{x, rows, in}, Factor{w, out, in}.transposed(), bias ? 1 : 0, y);
 }
 
 template <class T>
@@ -94,6 +94,26 @@ void require_same_rows(const Tensor& dy, const Tensor& x) {
   check(dy.rank() >= 1 && x.rank() >= 1 && dy.shape().rows() == x.shape().rows(),
         "linear: the gradient is {}, x {}; they must have as many rows", dy.shape(), x.shape());
   check_together("linear", dy, x);
+}
+
+/// c [a.rows, b.columns] with rows of `ldc` ← alpha · a b + beta · c, on the calling thread.
+template <class T>
+void gemm_serial(T alpha, const Factor<T>& a, const Factor<T>& b, T beta, T* c, i64 ldc) {
+  const i64 depth = a.columns;
+  if constexpr (std::is_same_v<T, float>) {
+    if (depth > 0) {
+      blas::sgemm(a.transpose == Transpose::yes, b.transpose == Transpose::yes, a.rows, b.columns,
+                  depth, alpha, a.at, a.stride, b.at, b.stride, beta, c, ldc);
+      return;
+    }
+  }
+  for (i64 i = 0; i < a.rows; ++i) {
+    for (i64 j = 0; j < b.columns; ++j) {
+      T sum = 0;
+      for (i64 p = 0; p < depth; ++p) sum += *a.from(i, p) * *b.from(p, j);
+      c[i * ldc + j] = beta == T{0} ? alpha * sum : alpha * sum + beta * c[i * ldc + j];
+    }
+  }
 }
 
 thread_local int tf32_allowances = 0;
@@ -140,41 +160,21 @@ AllowTf32::~AllowTf32() { --tf32_allowances; }
 bool tf32_allowed() { return tf32_allowances > 0; }
 
 template <class T>
-void gemm_serial(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const T* a, i64 lda,
-                 const T* b, i64 ldb, T beta, T* c, i64 ldc) {
-  if (m == 0 || n == 0) return;
-  if constexpr (std::is_same_v<T, float>) {
-    if (k > 0) {
-      blas::sgemm(ta == Transpose::yes, tb == Transpose::yes, m, n, k, alpha, a, lda, b, ldb, beta,
-                  c, ldc);
-      return;
-    }
-  }
-  for (i64 i = 0; i < m; ++i) {
-    for (i64 j = 0; j < n; ++j) {
-      T sum = 0;
-      for (i64 p = 0; p < k; ++p)
-        sum += (ta == Transpose::yes ? a[p * lda + i] : a[i * lda + p]) *
-               (tb == Transpose::yes ? b[j * ldb + p] : b[p * ldb + j]);
-      c[i * ldc + j] = beta == T{0} ? alpha * sum : alpha * sum + beta * c[i * ldc + j];
-    }
-  }
-}
-
-template <class T>
-void gemm(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const T* a, i64 lda, const T* b,
-          i64 ldb, T beta, T* c, i64 ldc, const T* row, const OnTile& behind) {
-  if (m == 0 || n == 0) return;
+void gemm(std::type_identity_t<T> alpha, const Factor<T>& a, const Factor<T>& b,
+          std::type_identity_t<T> beta, T* c, const std::type_identity_t<T>* row,
+          const OnTile& behind) {
+  if (a.rows == 0 || b.columns == 0) return;
   if constexpr (std::is_same_v<T, float>)
-    if (k > 0 && products_in_blocks())
-      return blocked_product(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, row, behind);
-  tiled_product(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, row, behind);
+    if (a.columns > 0 && products_in_blocks())
+      return blocked_product(alpha, a, b, beta, c, row, behind);
+  tiled_product(alpha, a, b, beta, c, row, behind);
 }
 
 template <class T>
-void tiled_product(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const T* a, i64 lda,
-                   const T* b, i64 ldb, T beta, T* c, i64 ldc, const T* row, const OnTile& behind) {
-  const Grid tiles = tile_grid(m, n, k);
+void tiled_product(T alpha, const Factor<T>& a, const Factor<T>& b, T beta, T* c, const T* row,
+                   const OnTile& behind) {
+  const i64 m = a.rows, n = b.columns, depth = a.columns;
+  const Grid tiles = tile_grid(m, n, depth);
   const i64 down = ceil_div(m, tiles.rows);
   const i64 across = ceil_div(n, tiles.columns);
   parallel_for(down * across, [&](i64 tile) {
@@ -183,24 +183,19 @@ void tiled_product(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, con
     const Tile here{i, j, height, width};
     // Before, not behind: OpenBLAS, told to overwrite, would zero C and add as well.
     if (row)
-      for (i64 y = i; y < i + height; ++y) std::copy_n(row + j, width, c + y * ldc + j);
-    gemm_serial(ta, tb, height, width, k, alpha, ta == Transpose::yes ? a + i : a + i * lda, lda,
-                tb == Transpose::yes ? b + j * ldb : b + j, ldb, row ? T{1} : beta, c + i * ldc + j,
-                ldc);
+      for (i64 y = i; y < i + height; ++y) std::copy_n(row + j, width, c + y * n + j);
+    gemm_serial(alpha, a.part(i, 0, height, depth), b.part(0, j, depth, width), row ? T{1} : beta,
+                c + i * n + j, n);
     if (behind) behind(here);
   });
 }
 
-template void gemm(Transpose, Transpose, i64, i64, i64, float, const float*, i64, const float*, i64,
-                   float, float*, i64, const float*, const OnTile&);
-template void gemm(Transpose, Transpose, i64, i64, i64, double, const double*, i64, const double*,
-                   i64, double, double*, i64, const double*, const OnTile&);
-template void tiled_product(Transpose, Transpose, i64, i64, i64, float, const float*, i64,
-                            const float*, i64, float, float*, i64, const float*, const OnTile&);
-template void gemm_serial(Transpose, Transpose, i64, i64, i64, float, const float*, i64,
-                          const float*, i64, float, float*, i64);
-template void gemm_serial(Transpose, Transpose, i64, i64, i64, double, const double*, i64,
-                          const double*, i64, double, double*, i64);
+template void gemm(float, const Factor<float>&, const Factor<float>&, float, float*, const float*,
+                   const OnTile&);
+template void gemm(double, const Factor<double>&, const Factor<double>&, double, double*,
+                   const double*, const OnTile&);
+template void tiled_product(float, const Factor<float>&, const Factor<float>&, float, float*,
+                            const float*, const OnTile&);
 
 Tensor matmul(const Tensor& a, const Tensor& b, Transpose ta, Transpose tb, Sums sums) {
   require_matrix_rank("matmul", a, 1);
@@ -258,8 +253,9 @@ Tensor matmul(const Tensor& a, const Tensor& b, Transpose ta, Transpose tb, Sums
         left_at += index * left_stride[static_cast<std::size_t>(i)];
         right_at += index * right_stride[static_cast<std::size_t>(i)];
       }
-      gemm(device, ta, tb, m, n, k, Widened<R>(1), left.data<T>() + left_at, at ? m : k,
-           right.data<T>() + right_at, bt ? k : n, Widened<R>(0), y.data<R>() + batch * m * n, n);
+      gemm(device, 1, Factor{left.data<T>() + left_at, left.size(-2), left.size(-1)}.transposed(ta),
+           Factor{right.data<T>() + right_at, right.size(-2), right.size(-1)}.transposed(tb), 0,
+           y.data<R>() + batch * m * n);
     }
   });
   return y;
@@ -302,8 +298,8 @@ Tensor linear_input_gradient(const Tensor& dy, const Tensor& w, Sums sums, Tenso
   visit_product("linear", dy, sums, [&](auto device, auto zero, auto result) {
     using T = decltype(zero);
     using R = decltype(result);
-    gemm(device, Transpose::no, Transpose::no, rows, in, out, Widened<R>(1), dy.data<T>(), out,
-         w.data<T>(), in, Widened<R>(adds ? 1 : 0), dx.data<R>(), in);
+    gemm(device, 1, Factor{dy.data<T>(), rows, out}, Factor{w.data<T>(), out, in}, adds ? 1 : 0,
+         dx.data<R>());
   });
   return dx;
 }
@@ -316,8 +312,8 @@ Tensor linear_weight_gradient(const Tensor& dy, const Tensor& x) {
   visit_operands("linear", dy, [&](auto device, auto zero) {
     using T = decltype(zero);
     using R = Widened<T>;
-    gemm(device, Transpose::yes, Transpose::no, out, in, rows, R(1), dy.data<T>(), out, x.data<T>(),
-         in, R(0), dw.data<R>(), in);
+    gemm(device, 1, Factor{dy.data<T>(), rows, out}.transposed(), Factor{x.data<T>(), rows, in}, 0,
+         dw.data<R>());
   });
   return dw;
 }

@@ -30,20 +30,23 @@ cublasComputeType_t compute_type() {
                                                     : CUBLAS_COMPUTE_32F;
 }
 
-cublasOperation_t as_stored(Transpose t) { return t == Transpose::yes ? CUBLAS_OP_T : CUBLAS_OP_N; }
+template <class T>
+cublasOperation_t as_stored(const Factor<T>& x) {
+  return x.transpose == Transpose::yes ? CUBLAS_OP_T : CUBLAS_OP_N;
+}
 
 }  // namespace
 
-/// cuBLAS is column-major: what it sees are the transposes, Cᵀ = op(B)ᵀ op(A)ᵀ.
+/// cuBLAS is column-major: what it sees are the transposes, cᵀ = bᵀ aᵀ.
 template <AnyGpu Gpu, class T, class R>
-void gemm(Gpu gpu, Transpose ta, Transpose tb, i64 m, i64 n, i64 k, Widened<R> alpha, const T* a,
-          i64 lda, const T* b, i64 ldb, Widened<R> beta, R* c, i64 ldc) {
+void gemm(Gpu gpu, Widened<R> alpha, const Factor<T>& a, const Factor<T>& b, Widened<R> beta,
+          R* c) {
   const auto stride = [](i64 ld) { return std::max<i64>(ld, 1); };
-  check_cublas(
-      cublasGemmEx_64(blas_of(gpu), as_stored(tb), as_stored(ta), n, m, k, &alpha, b,
-                      data_type<T>(), stride(ldb), a, data_type<T>(), stride(lda), &beta, c,
-                      data_type<R>(), stride(ldc), compute_type<T>(), CUBLAS_GEMM_DEFAULT),
-      "a matrix product");
+  check_cublas(cublasGemmEx_64(blas_of(gpu), as_stored(b), as_stored(a), b.columns, a.rows,
+                               a.columns, &alpha, b.at, data_type<T>(), stride(b.stride), a.at,
+                               data_type<T>(), stride(a.stride), &beta, c, data_type<R>(),
+                               stride(b.columns), compute_type<T>(), CUBLAS_GEMM_DEFAULT),
+               "a matrix product");
 }
 
 namespace {

@@ -7,13 +7,46 @@
 #pragma once
 
 #include <functional>
+#include <type_traits>
 
 #include "core/tensor.hpp"
 
 namespace minima::ops {
 
-/// An operand of a product: whether it is stored transposed.
 enum class Transpose { no, yes };
+
+/// A factor of a product: a matrix in memory, row by row, or the transpose of one.
+///
+///     gemm(1, Factor{x, rows, in}, Factor{w, out, in}.transposed(), 0, y);      // y = x wᵀ
+template <class T>
+struct Factor {
+  const T* at;
+  i64 rows, columns;
+  i64 stride;  ///< the length of a row in memory
+  Transpose transpose = Transpose::no;
+
+  Factor(const T* at, i64 rows, i64 columns) : Factor(at, rows, columns, columns) {}
+  /// A part of a wider matrix.
+  Factor(const T* at, i64 rows, i64 columns, i64 stride)
+      : at(at), rows(rows), columns(columns), stride(stride) {}
+
+  Factor transposed(Transpose wanted = Transpose::yes) const {
+    if (wanted == Transpose::no) return *this;
+    Factor other(at, columns, rows, stride);
+    other.transpose = transpose == Transpose::yes ? Transpose::no : Transpose::yes;
+    return other;
+  }
+  /// Element (i, j), and what follows it in memory.
+  const T* from(i64 i, i64 j) const {
+    return transpose == Transpose::yes ? at + j * stride + i : at + i * stride + j;
+  }
+  /// Rows and columns of it, from (row, column) on.
+  Factor part(i64 row, i64 column, i64 height, i64 width) const {
+    Factor other = *this;
+    other.at = from(row, column), other.rows = height, other.columns = width;
+    return other;
+  }
+};
 
 /// A part of C: rows row … row + height − 1, columns column … column + width − 1.
 struct Tile {
@@ -26,28 +59,27 @@ using OnTile = std::function<void(const Tile&)>;
 /// one of its kernels (OPENBLAS_CORETYPE); not under the address sanitizer.
 bool products_in_blocks();
 
-/// C ← alpha · op(A) op(B) + beta · C, on all threads; with a `row` [n], which is then the base instead of beta · C, each row
-/// of C is that plus the product's. Row-major; op(A) is [m, k], op(B) is [k, n]; `lda`, `ldb`, `ldc` are the lengths of
-/// the stored rows. With beta = 0 or a row, C is not read.
+/// c ← alpha · a b + beta · c, on all threads; c is [a.rows, b.columns]. With a `row` of c, which is then the base instead of
+/// beta · c, each row of c is that plus the product's. With beta = 0 or a row, c is not read. a.columns is b.rows.
 template <class T>
-void gemm(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const T* a, i64 lda, const T* b,
-          i64 ldb, T beta, T* c, i64 ldc, const T* row = nullptr, const OnTile& behind = {});
+void gemm(std::type_identity_t<T> alpha, const Factor<T>& a, const Factor<T>& b,
+          std::type_identity_t<T> beta, T* c, const std::type_identity_t<T>* row = nullptr,
+          const OnTile& behind = {});
 
 /// The same in tiles, whichever way gemm takes.
 template <class T>
-void tiled_product(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const T* a, i64 lda,
-                   const T* b, i64 ldb, T beta, T* c, i64 ldc, const T* row, const OnTile& behind);
+void tiled_product(T alpha, const Factor<T>& a, const Factor<T>& b, T beta, T* c, const T* row,
+                   const OnTile& behind);
 
 /// The same by a device's library, without tiles: queued on a GPU (core/ops/matmul.cu).
 template <class T>
-void gemm(Cpu, Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const T* a, i64 lda,
-          const T* b, i64 ldb, T beta, T* c, i64 ldc) {
-  gemm<T>(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+void gemm(Cpu, std::type_identity_t<T> alpha, const Factor<T>& a, const Factor<T>& b,
+          std::type_identity_t<T> beta, T* c) {
+  gemm(alpha, a, b, beta, c);
 }
-/// There A and B may also be bf16 or f16, with C in f32 or in their type; alpha and beta are then floats.
+/// There a and b may also be bf16 or f16, with c in f32 or in their type; alpha and beta are then floats.
 template <AnyGpu Gpu, class T, class R>
-void gemm(Gpu gpu, Transpose ta, Transpose tb, i64 m, i64 n, i64 k, Widened<R> alpha, const T* a,
-          i64 lda, const T* b, i64 ldb, Widened<R> beta, R* c, i64 ldc);
+void gemm(Gpu gpu, Widened<R> alpha, const Factor<T>& a, const Factor<T>& b, Widened<R> beta, R* c);
 
 /// Bytes that a GPU's product with an epilogue may work in, for the moment: what NVIDIA recommends for its newest.
 inline constexpr i64 kProductWorkspace = i64{32} << 20;
@@ -62,11 +94,6 @@ class AllowTf32 {
   AllowTf32& operator=(const AllowTf32&) = delete;
 };
 bool tf32_allowed();
-
-/// The same on the calling thread, for callers that are parallel themselves.
-template <class T>
-void gemm_serial(Transpose ta, Transpose tb, i64 m, i64 n, i64 k, T alpha, const T* a, i64 lda,
-                 const T* b, i64 ldb, T beta, T* c, i64 ldc);
 
 /// The operands of the products below may also be bf16 or f16. Their sums are made in f32, on the CPU by f32 products of
 /// the widened numbers; they are given so, or each rounded once to the operands' type, which f32 and f64 are anyway.

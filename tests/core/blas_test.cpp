@@ -9,7 +9,7 @@
 #include "tests/support.hpp"
 
 using namespace minima;
-using ops::Transpose;
+using ops::Factor, ops::Transpose;
 
 namespace {
 
@@ -24,6 +24,13 @@ std::vector<float> random(i64 n, u64 seed) {
 double at(const std::vector<float>& matrix, Transpose transpose, i64 length, i64 i, i64 j) {
   return matrix[static_cast<std::size_t>(transpose == Transpose::yes ? j * length + i
                                                                      : i * length + j)];
+}
+
+/// A factor of these rows and columns; where stored rows end, `gap` numbers follow.
+Factor<float> factor(const std::vector<float>& stored, i64 rows, i64 columns,
+                     Transpose transpose = Transpose::no, i64 gap = 0) {
+  if (transpose == Transpose::yes) std::swap(rows, columns);
+  return Factor(stored.data(), rows, columns, columns + gap).transposed(transpose);
 }
 
 struct Case {
@@ -78,14 +85,13 @@ TEST_CASE(
     const std::vector<float> a = random((ta == Transpose::yes ? k : m) * lda, 1),
                              b = random((tb == Transpose::yes ? n : k) * ldb, 2),
                              row = random(n, 3);
-    const i64 ldc = n + kGap;
-    const std::vector<float> before = random(m * ldc, 4);
+    const std::vector<float> before = random(m * n + kGap, 4);
     std::vector<double> scaled(before.begin(), before.end()), on_row = scaled;
     for (i64 i = 0; i < m; ++i) {
       for (i64 j = 0; j < n; ++j) {
         double sum = 0;
         for (i64 p = 0; p < k; ++p) sum += at(a, ta, lda, i, p) * at(b, tb, ldb, p, j);
-        const auto here = static_cast<std::size_t>(i * ldc + j);
+        const auto here = static_cast<std::size_t>(i * n + j);
         scaled[here] = 0.5 * sum + 2 * scaled[here] + 1;
         on_row[here] = 0.5 * sum + double{row[static_cast<std::size_t>(j)]} + 1;
       }
@@ -94,13 +100,13 @@ TEST_CASE(
                                &ops::blocked_product_in<ops::Avx512Block>})
       for (const bool with_row : {false, true}) {
         std::vector<float> c = before;
-        product(ta, tb, m, n, k, 0.5f, a.data(), lda, b.data(), ldb, 2, c.data(), ldc,
+        product(0.5f, factor(a, m, k, ta, kGap), factor(b, k, n, tb, kGap), 2, c.data(),
                 with_row ? row.data() : nullptr, [&](const ops::Tile& tile) {
                   for (i64 i = tile.row; i < tile.row + tile.height; ++i)
                     for (i64 j = tile.column; j < tile.column + tile.width; ++j)
-                      c[static_cast<std::size_t>(i * ldc + j)] += 1;
+                      c[static_cast<std::size_t>(i * n + j)] += 1;
                 });
-        // Beyond a row's n elements nothing may change.
+        // Behind the last row nothing may change.
         test::check_close(Tensor::from(c), Tensor::from(with_row ? on_row : scaled),
                           {2e-7 * static_cast<double>(k + 8), 0});
       }
@@ -110,14 +116,11 @@ TEST_CASE(
 TEST_CASE("with beta 0 a product does not read what it overwrites") {
   const std::vector<float> a = random(6, 1), b = random(6, 2);
   std::vector<float> c(4, std::nanf(""));
-  ops::gemm<float>(Transpose::no, Transpose::no, 2, 2, 3, 1, a.data(), 3, b.data(), 2, 0, c.data(),
-                   2);
+  gemm(1, factor(a, 2, 3), factor(b, 3, 2), 0, c.data());
   for (float value : c) CHECK(std::isfinite(value));
-  ops::gemm<float>(Transpose::no, Transpose::no, 2, 2, 0, 1, a.data(), 3, b.data(), 2, 0, c.data(),
-                   2);
+  gemm(1, factor(a, 2, 0), factor(b, 0, 2), 0, c.data());
   for (float value : c) CHECK(value == 0);
-  ops::gemm<float>(Transpose::no, Transpose::no, 2, 2, 0, 1, a.data(), 3, b.data(), 2, 0, c.data(),
-                   2, b.data());
+  gemm(1, factor(a, 2, 0), factor(b, 0, 2), 0, c.data(), b.data());
   for (std::size_t i = 0; i < 4; ++i) CHECK(c[i] == b[i % 2]);
 }
 
@@ -145,8 +148,7 @@ TEST_CASE("products have the same bits on one, two and three threads, and in blo
         for (int count : {1, 2, 3}) {
           set_threads(count);
           std::vector<float> c(static_cast<std::size_t>(m * n));
-          product(ta, tb, m, n, k, 0.3f, a.data(), ta == Transpose::yes ? m : k, b.data(),
-                  tb == Transpose::yes ? k : n, 0, c.data(), n, row.data(), {});
+          product(0.3f, factor(a, m, k, ta), factor(b, k, n, tb), 0, c.data(), row.data(), {});
           if (first.empty()) first = c;
           CHECK(c == first);
         }
@@ -159,10 +161,10 @@ TEST_CASE(
   constexpr i64 m = 211, n = 83, k = 300, row = 200, column = 50, rows = 11, columns = 33;
   const std::vector<float> a = random(m * k, 1), b = random(k * n, 2);
   std::vector<float> all(m * n), some(rows * columns);
-  ops::blocked_product(Transpose::no, Transpose::no, m, n, k, 0.3f, a.data(), k, b.data(), n, 0,
-                       all.data(), n, nullptr, {});
-  ops::blocked_product(Transpose::no, Transpose::no, rows, columns, k, 0.3f, a.data() + row * k, k,
-                       b.data() + column, n, 0, some.data(), columns, nullptr, {});
+  const Factor<float> A = factor(a, m, k), B = factor(b, k, n);
+  ops::blocked_product(0.3f, A, B, 0, all.data(), nullptr, {});
+  ops::blocked_product(0.3f, A.part(row, 0, rows, k), B.part(0, column, k, columns), 0, some.data(),
+                       nullptr, {});
   for (std::size_t i = 0; i < rows; ++i)
     for (std::size_t j = 0; j < columns; ++j)
       REQUIRE(some[i * columns + j] == all[(row + i) * n + column + j]);

@@ -130,9 +130,8 @@ MUTANTS = [
     ("a race for the first", "core/ops/finite.cu",
      "atomicMin(found, static_cast<unsigned long long>(i));", "*found = static_cast<unsigned long long>(i);", FINITE),
     # cuBLAS
-    ("leading dimensions swapped", "core/ops/matmul.cu",
-     "stride(ldb), a, data_type<T>(), stride(lda)", "stride(lda), a, data_type<T>(), stride(ldb)", OPS),
-    ("transposes swapped", "core/ops/matmul.cu", "as_stored(tb), as_stored(ta)", "as_stored(ta), as_stored(tb)", OPS),
+    ("the other factor's rows", "core/ops/matmul.cu", "stride(b.stride)", "stride(a.stride)", OPS),
+    ("transposes swapped", "core/ops/matmul.cu", "as_stored(b), as_stored(a)", "as_stored(a), as_stored(b)", OPS),
     ("cuBLASLt: the bias gradient of the other operand", "core/ops/matmul.cu",
      "in, out, rows, x, dy, dw,", "in, out, rows, dy, x, dw,", NARROW),
     ("cuBLASLt: an algorithm for other addresses", "core/ops/matmul.cu",

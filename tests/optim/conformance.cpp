@@ -344,24 +344,20 @@ struct Cubed {
   /// Of one parameter.
   template <class Passes>
   static void step_alone(const Options& o, Passes& passes) {
-    using ops::Transpose;
+    using ops::Factor;
     const StepView& x = passes.on_host();
     const i64 rows = x.matrix.rows, columns = x.matrix.columns;
     const auto f = [](double value) { return static_cast<float>(value); };
     const auto room = [&](i64 size) { return Tensor::empty({size}, DType::f32, passes.place()); };
-    const auto product = [&](Transpose of_b, i64 across, i64 inner, const float* a, const float* b,
-                             float* c) {
-      ops::gemm(passes.device(), Transpose::no, of_b, rows, across, inner, 1.0f, a, inner, b,
-                columns, 0.0f, c, across);
-    };
     Tensor G = room(x.matrix.size()), U = room(x.matrix.size()), M = room(rows * rows);
     float *const m = x.means[0], *const u = U.data<float>(), *const mm = M.data<float>();
     passes.copy_gradient(G.data<float>());
     each(passes.device(), x.matrix.size(), Average{f(o.beta), f(1 - o.beta), G.data<float>(), m},
          1);
     if (x.shape.rank() != 2) return passes.apply(pass<Move>(Direction{o.lr, m}), first_slots<0>);
-    product(Transpose::yes, rows, columns, m, m, mm);
-    product(Transpose::no, columns, rows, mm, m, u);
+    gemm(passes.device(), 1, Factor{m, rows, columns}, Factor{m, rows, columns}.transposed(), 0,
+         mm);
+    gemm(passes.device(), 1, Factor{mm, rows, rows}, Factor{m, rows, columns}, 0, u);
     passes.apply(pass<Move>(Direction{o.lr, u}), first_slots<0>);
   }
   template <class Passes>
