@@ -353,12 +353,12 @@ struct SquaredError {
 };
 
 /// The cross-entropy of a probability t against the logit x, −t ln σ(x) − (1 − t) ln(1 − σ(x)),
-/// written so that nothing overflows: max(x, 0) − x t + ln(1 + e^−|x|).
+/// written so that nothing overflows and no difference hides what is small: max(x, 0) − x t + ln(1 + e^−|x|).
 struct BinaryCrossEntropy {
   static constexpr const char* name = "bce_with_logits";
   template <class T>
   MINIMA_HD T operator()(T x, T t) const {
-    return (x > 0 ? x : T(0)) - x * t + math::log(1 + math::exp(-std::abs(x)));
+    return (x > 0 ? x * (1 - t) : -x * t) + std::log1p(math::exp(-std::abs(x)));
   }
   template <class T>
   MINIMA_HD T partial_a(T x, T t) const {

@@ -6,7 +6,7 @@
 
 using namespace minima;
 using namespace minima::ops;
-using test::check_close;
+using test::about, test::check_close;
 
 namespace {
 
@@ -60,8 +60,8 @@ TEST_CASE("every unary op in f32 is close to the same op in f64, also in loops' 
 TEST_CASE("a quotient's gradients are right where the divisor's square is none") {
   const auto partial = [](float a, float b) { return Div{}.partial_b(a, b); };
   CHECK(partial(0, 1e-25f) == 0);
-  CHECK(partial(1e-25f, 1e-25f) == doctest::Approx(-1e25));
-  CHECK(partial(1e4f, -1e20f) == doctest::Approx(-1e-36).epsilon(1e-5));
+  CHECK(partial(1e-25f, 1e-25f) == about(-1e25));
+  CHECK(partial(1e4f, -1e20f) == about(-1e-36));
 }
 
 TEST_CASE("operands broadcast as in NumPy, whatever is repeated") {
@@ -125,11 +125,21 @@ TEST_CASE("NaN comes through extrema, to both operands' gradients, and through R
 TEST_CASE("GELU keeps its relative accuracy where it is almost 0, and its limits") {
   for (float x = -6; x < 0; x += 0.01f) {
     const double expected = x * 0.5 * std::erfc(-static_cast<double>(x) / std::sqrt(2.0));
-    CHECK(Gelu{}(x) == doctest::Approx(expected).epsilon(2e-6));
+    CHECK(Gelu{}(x) == about(expected, 2e-6));
   }
   CHECK(Gelu{}(-1e30f) == 0);
   CHECK(Gelu{}(1e30f) == 1e30f);
   CHECK(Gelu{}.derivative(1e30f) == 1);
+}
+
+TEST_CASE("the cross-entropy of a probability keeps its relative accuracy where it is almost 0") {
+  const BinaryCrossEntropy loss;
+  for (float x : {0.5f, 5.0f, 20.0f, 80.0f}) {
+    const double expected = std::log1p(std::exp(-double{x}));
+    CHECK(loss(x, 1.0f) == about(expected, 1e-6));
+    CHECK(loss(-x, 0.0f) == about(expected, 1e-6));
+  }
+  CHECK(loss(256.75f, 0.9999f) == about(256.75 * (1 - double{0.9999f}), 1e-6));
 }
 
 TEST_CASE("shapes and types that do not fit are named") {
