@@ -52,6 +52,7 @@ Tensor mean_pool_backward(const Tensor& dy, const Tensor& offsets, i64 rows) {
   visit_real("mean_pool", dy.dtype(), [&](auto zero) {
     using T = decltype(zero);
     on_device(dy.device(), [&](auto device) {
+      check_offsets(device, offsets, rows);
       each_row(
           device, dy.size(0), dx.size() / std::max<i64>(dy.size(0), 1),
           MeanPoolBackward<T>{rows, dy.size(1), offsets.data<i64>(), dy.data<T>(), dx.data<T>()});

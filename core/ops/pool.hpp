@@ -12,7 +12,7 @@
 namespace minima::ops {
 
 Tensor mean_pool(const Tensor& x, const Tensor& offsets);
-/// dx_i = dy_b / n_b for the n_b rows i of text b; `rows` of them in all.
+/// dx_i = dy_b / n_b for the n_b rows i of text b; `rows` of them in all. Throws Error for offsets as above.
 Tensor mean_pool_backward(const Tensor& dy, const Tensor& offsets, i64 rows);
 
 }  // namespace minima::ops

@@ -42,6 +42,9 @@ TEST_CASE("mean_pool refuses offsets that do not cover the rows, and empty texts
                        Error);
   CHECK_THROWS_WITH_AS(mean_pool(x, ids({0, 2, 2, 4})),
                        "mean_pool: text 1 goes from 2 to 2; it needs a row", Error);
+  CHECK_THROWS_WITH_AS(mean_pool_backward(Tensor::zeros({1, 2}), ids({0, 3}), 4),
+                       "mean_pool: offsets go from 0 to 3; they must go from 0 to the 4 rows of x",
+                       Error);
 }
 
 TEST_CASE("softmax does not overflow, and a row that keeps nothing is 0") {
