@@ -77,9 +77,9 @@ TEST_CASE("masking chooses its share, and of that 80, 10 and 10 in a hundred") {
   }
   const double chosen = static_cast<double>(masked.chosen.size());
   // Five standard deviations of each share.
-  CHECK(chosen / ordinary == doctest::Approx(0.3).epsilon(0.05));
-  CHECK(hidden / chosen == doctest::Approx(0.8).epsilon(0.03));
-  CHECK(kept / chosen == doctest::Approx(0.1 + 0.1 / 52).epsilon(0.2));
+  CHECK(chosen / ordinary == test::about(0.3, 0.05));
+  CHECK(hidden / chosen == test::about(0.8, 0.03));
+  CHECK(kept / chosen == test::about(0.1 + 0.1 / 52, 0.2));
   CHECK(others.size() == 52);         // every ordinary token takes another's place,
   CHECK(others.begin()->first == 5);  // and no special one does
   CHECK(others.rbegin()->first == 56);
@@ -143,7 +143,7 @@ TEST_CASE("word dropout hides its share of ordinary tokens and nothing else") {
       CHECK(before > 4);
     }
   }
-  CHECK(hidden / ordinary == doctest::Approx(0.15).epsilon(0.1));
+  CHECK(hidden / ordinary == test::about(0.15, 0.1));
   test::check_close(drop_words(batch, letters(), 0, 1, 1).tokens, batch.tokens, {0, 0});
 }
 

@@ -196,7 +196,7 @@ TEST_CASE("Adafactor's warm-up is a step of 10⁻⁶ t") {
   for (int t = 1; t <= 3; ++t) {
     model[0].gradient = Tensor::full({4, 4}, 1);
     optimizer.step();
-    CHECK(model[0].value.data<float>()[5] == doctest::Approx(-1e-6 * t * (t + 1) / 2));
+    CHECK(model[0].value.data<float>()[5] == about(-1e-6 * t * (t + 1) / 2));
   }
 }
 

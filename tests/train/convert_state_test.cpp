@@ -157,14 +157,13 @@ TEST_CASE("the second moment becomes its row and column means, in double precisi
     REQUIRE(R.size() == 8);
     REQUIRE(C.size() == 10);
     for (std::size_t i = 0; i < rows.size(); ++i)
-      CHECK(R.data<float>()[i] == doctest::Approx(own * rows[i]).epsilon(1e-6));
+      CHECK(R.data<float>()[i] == test::about(own * rows[i], 1e-6));
     for (std::size_t j = 0; j < columns.size(); ++j)
-      CHECK(C.data<float>()[j] == doctest::Approx(own * columns[j]).epsilon(1e-6));
+      CHECK(C.data<float>()[j] == test::about(own * columns[j], 1e-6));
     CHECK(steps_of(target, "stack") == 6);
     const Tensor whole = values(target, torch ? "bias/variance" : "bias/exp_avg_sq");
     CHECK(whole.data<float>()[3] ==
-          doctest::Approx(own * values(adamw, "bias/exp_avg_sq").data<float>()[3] / unit)
-              .epsilon(1e-6));
+          test::about(own * values(adamw, "bias/exp_avg_sq").data<float>()[3] / unit, 1e-6));
     for (const SlotConversion& c : list)
       if (c.slot == "exp_avg") CHECK(c.how == How::afresh);  // a mean of updates
   }
@@ -217,7 +216,7 @@ TEST_CASE("row and column means become the matrix of rank one that has them") {
   for (std::size_t i = 0; i < 7; ++i)
     for (std::size_t j = 0; j < 3; ++j)
       CHECK(v.data<float>()[i * 3 + j] ==
-            doctest::Approx(unit * R.data<float>()[i] * C.data<float>()[j] / mean).epsilon(1e-6));
+            test::about(unit * R.data<float>()[i] * C.data<float>()[j] / mean, 1e-6));
   // There and back again: the means are the same.
   Optimizer again = make_optimizer("adafactor", model.all());
   convert_state(adamw, again);
@@ -234,17 +233,16 @@ TEST_CASE("a mean of gradients and SGD's sum of them differ by their unit") {
 
   Optimizer lion = make_optimizer("lion", model.all());
   CHECK(conversion(convert_state(adam, lion), "bias/exp_avg").how == How::converted);
-  CHECK(values(lion, "bias/exp_avg").data<float>()[2] == doctest::Approx(m / unit).epsilon(1e-6));
+  CHECK(values(lion, "bias/exp_avg").data<float>()[2] == test::about(m / unit, 1e-6));
 
   Optimizer sgd = make_optimizer("sgd:momentum=0.9", model.all());
   CHECK(conversion(convert_state(adam, sgd), "bias/momentum_buffer").from == "exp_avg");
-  CHECK(values(sgd, "bias/momentum_buffer").data<float>()[2] ==
-        doctest::Approx(10 * m / unit).epsilon(1e-6));
+  CHECK(values(sgd, "bias/momentum_buffer").data<float>()[2] == test::about(10 * m / unit, 1e-6));
 
   Optimizer climbing = make_optimizer("sgd:momentum=0.9:maximize=true", model.all());
   convert_state(sgd, climbing);
   CHECK(values(climbing, "bias/momentum_buffer").data<float>()[2] ==
-        doctest::Approx(-10 * m / unit).epsilon(1e-6));
+        test::about(-10 * m / unit, 1e-6));
 }
 
 TEST_CASE("what has no sound conversion starts afresh, and it is said why") {

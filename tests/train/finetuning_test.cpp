@@ -73,7 +73,7 @@ TEST_CASE("each layer learns at its share of the rate of the layer above, in bot
         if (name.find(fmt::format(".layer.{}.", layer)) != std::string::npos)
           expected = 0.5 * std::pow(0.5, 12 - layer);
       if (name.find(".embeddings.") != std::string::npos) expected = 0.5 * std::pow(0.5, 13);
-      CHECK(rate == doctest::Approx(expected));
+      CHECK(rate == test::about(expected));
     }
     CHECK(weight_decay["classifier.weight"] == 0.3);
     CHECK(weight_decay["classifier.bias"] == 0);
