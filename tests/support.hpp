@@ -8,12 +8,14 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <limits>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "core/rng.hpp"
 #include "core/tensor.hpp"
 
 namespace minima::test {
@@ -29,6 +31,20 @@ inline constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 /// Ids, [ids] of i64.
 inline Tensor ids(const std::vector<i64>& list) { return Tensor::from(list); }
+
+/// Normal numbers of f64, a stream's first ones.
+inline Tensor normal(const Shape& shape, std::string_view stream) {
+  RandomSequence random(3, stream);
+  Tensor x = Tensor::empty(shape, DType::f64);
+  for (double& value : x.span<double>()) value = random.normal();
+  return x;
+}
+
+/// Whether both have one type and shape, and bit for bit the same elements.
+inline bool same_bits(const Tensor& a, const Tensor& b) {
+  return a.dtype() == b.dtype() && a.shape() == b.shape() &&
+         std::memcmp(a.raw(), b.raw(), static_cast<std::size_t>(a.bytes())) == 0;
+}
 
 /// A file of the reference set: that in MINIMA_REFERENCE alone where it names a folder, else in
 /// ../shared/reference, else in the project's tests/golden. Empty when it lacks the file, which is

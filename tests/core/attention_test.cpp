@@ -12,15 +12,9 @@ using ops::AttentionGradients;
 using ops::AttentionResult;
 using ops::AttentionRows;
 using ops::DropoutSite;
+using test::normal, test::same_bits;
 
 namespace {
-
-Tensor random(const Shape& shape, u64 seed) {
-  RandomSequence sequence(seed, "attention");
-  Tensor x = Tensor::empty(shape, DType::f64);
-  for (double& value : x.span<double>()) value = sequence.normal();
-  return x;
-}
 
 /// Texts of these lengths; `queries` of each ask, its first ones.
 AttentionRows rows_of(const std::vector<i64>& lengths, const std::vector<i64>& queries,
@@ -128,8 +122,8 @@ void compare(const std::vector<i64>& queries, const DropoutSite& dropout, DType 
              test::Tolerance tolerance) {
   constexpr i64 heads = 3, dim = 24, longest = 33;
   const AttentionRows rows = rows_of(kLengths, queries);
-  const Tensor q = random({total(queries), dim}, 1), dy = random({total(queries), dim}, 2),
-               k = random({total(kLengths), dim}, 3), v = random({total(kLengths), dim}, 4);
+  const Tensor q = normal({total(queries), dim}, "q"), dy = normal({total(queries), dim}, "dy"),
+               k = normal({total(kLengths), dim}, "k"), v = normal({total(kLengths), dim}, "v");
   const auto [expected, gradients] =
       reference(dy, q, k, v, rows, heads, kept(rows, heads, dropout, longest), longest);
   const Tensor qs = q.to(dtype), ks = k.to(dtype), vs = v.to(dtype);
@@ -165,8 +159,8 @@ TEST_CASE("a subset of the queries gives the same rows, none at all for some tex
 
 TEST_CASE("a query has the dropout of its position in the text, whichever others ask") {
   constexpr i64 length = 9, heads = 2;
-  const Tensor q = random({length, 16}, 1), k = random({length, 16}, 2),
-               v = random({length, 16}, 3);
+  const Tensor q = normal({length, 16}, "q"), k = normal({length, 16}, "k"),
+               v = normal({length, 16}, "v");
   const Tensor all = ops::attention(q, k, v, rows_of({length}, {length}), heads, kOn).y;
   AttentionRows one = rows_of({length}, {1});
   for (i64 i = 0; i < length; ++i) {
@@ -178,7 +172,7 @@ TEST_CASE("a query has the dropout of its position in the text, whichever others
 }
 
 TEST_CASE("a text of one token attends to itself alone") {
-  const Tensor q = random({1, 8}, 1), k = random({1, 8}, 2), v = random({1, 8}, 3);
+  const Tensor q = normal({1, 8}, "q"), k = normal({1, 8}, "k"), v = normal({1, 8}, "v");
   test::check_close(ops::attention(q, k, v, rows_of({1}, {1}), 2, kOff).y, v, {0, 0});
 }
 
@@ -195,12 +189,12 @@ TEST_CASE("scores far beyond the range of exp are no danger") {
 
 TEST_CASE("keys that all say the same leave queries and keys where they are, in f32 too") {
   const AttentionRows rows = rows_of({40}, {40});
-  const auto of_large_scores = [](u64 seed) {
-    Tensor x = random({40, 16}, seed).to(DType::f32);
+  const auto of_large_scores = [](const char* name) {
+    Tensor x = normal({40, 16}, name).to(DType::f32);
     for (float& value : x.span<float>()) value *= 8;
     return x;
   };
-  const Tensor q = of_large_scores(1), k = of_large_scores(2), v = Tensor::full({40, 16}, 1),
+  const Tensor q = of_large_scores("q"), k = of_large_scores("k"), v = Tensor::full({40, 16}, 1),
                dy = Tensor::full({40, 16}, 1);
   const auto [dq, dk, dv] =
       ops::attention_backward(dy, q, k, v, ops::attention(q, k, v, rows, 2, kOff), rows, 2, kOff);
@@ -228,8 +222,8 @@ TEST_CASE("attention's dropout keeps its share, and heads have masks of their ow
 TEST_CASE("a text has the same attention alone and among others, on any number of threads") {
   constexpr i64 heads = 2, dim = 16;
   const int before = threads();
-  const Tensor q = random({60, dim}, 1).to(DType::f32), k = random({60, dim}, 2).to(DType::f32),
-               v = random({60, dim}, 3).to(DType::f32);
+  const Tensor q = normal({60, dim}, "q").to(DType::f32), k = normal({60, dim}, "k").to(DType::f32),
+               v = normal({60, dim}, "v").to(DType::f32);
   set_threads(1);
   const Tensor together =
       ops::attention(q, k, v, rows_of(kLengths, kLengths), heads, kOn).y.clone();
@@ -244,8 +238,7 @@ TEST_CASE("a text has the same attention alone and among others, on any number o
               q.rows(begin, end).clone(), k.rows(begin, end).clone(), v.rows(begin, end).clone(),
               rows_of({kLengths[text]}, {kLengths[text]}, static_cast<i64>(text)), heads, kOn)
               .y;
-      CHECK(std::memcmp(alone.raw(), together.rows(begin, end).raw(),
-                        static_cast<std::size_t>(alone.bytes())) == 0);
+      CHECK(same_bits(alone, together.rows(begin, end)));
       begin = end;
     }
   }

@@ -5,6 +5,7 @@
 #include "tests/support.hpp"
 
 using namespace minima;
+using test::same_bits;
 
 namespace {
 
@@ -16,11 +17,6 @@ Tensor count_up(i64 n, i64 first = 0) {
 
 Tensor constant(i64 n, i64 value) {
   return Tensor::full({n}, static_cast<double>(value), DType::i64);
-}
-
-bool same(const Tensor& a, const Tensor& b) {
-  return a.shape() == b.shape() &&
-         std::memcmp(a.raw(), b.raw(), static_cast<std::size_t>(a.bytes())) == 0;
 }
 
 const ops::DropoutSite kSite{0.3, stream_key(1, "layer"), 5};
@@ -62,7 +58,7 @@ TEST_CASE("the mask belongs to example and position, wherever the row lies") {
   const Tensor whole = ops::dropout(x, kSite, count_up(40, 7), count_up(40, 3));
   // The same rows from the tenth on, as another batch would hold them.
   const Tensor part = ops::dropout(x.rows(10, 40), kSite, count_up(30, 17), count_up(30, 13));
-  CHECK(same(part, whole.rows(10, 40).clone()));
+  CHECK(same_bits(part, whole.rows(10, 40).clone()));
   // A narrower row has the same mask as far as it goes.
   const Tensor narrow =
       ops::dropout(Tensor::full({40, 70}, 1), kSite, count_up(40, 7), count_up(40, 3));
@@ -77,13 +73,13 @@ TEST_CASE("another seed, layer, step, example or position has another mask") {
     return ops::dropout(x, site, constant(1, example), constant(1, position));
   };
   const Tensor base = mask(kSite, 1, 2);
-  CHECK(same(base, mask(kSite, 1, 2)));
-  CHECK(!same(base, mask({kSite.rate, stream_key(2, "layer"), kSite.step}, 1, 2)));
-  CHECK(!same(base, mask({kSite.rate, stream_key(1, "layes"), kSite.step}, 1, 2)));
-  CHECK(!same(base, mask({kSite.rate, kSite.key, kSite.step + 1}, 1, 2)));
-  CHECK(!same(base, mask(kSite, 2, 2)));
-  CHECK(!same(base, mask(kSite, 1, 3)));
-  CHECK(!same(base, mask(kSite, 2, 1)));
+  CHECK(same_bits(base, mask(kSite, 1, 2)));
+  CHECK(!same_bits(base, mask({kSite.rate, stream_key(2, "layer"), kSite.step}, 1, 2)));
+  CHECK(!same_bits(base, mask({kSite.rate, stream_key(1, "layes"), kSite.step}, 1, 2)));
+  CHECK(!same_bits(base, mask({kSite.rate, kSite.key, kSite.step + 1}, 1, 2)));
+  CHECK(!same_bits(base, mask(kSite, 2, 2)));
+  CHECK(!same_bits(base, mask(kSite, 1, 3)));
+  CHECK(!same_bits(base, mask(kSite, 2, 1)));
 }
 
 TEST_CASE("f32 and f64, and so forward and backward, see the same mask") {

@@ -14,11 +14,8 @@ namespace {
 
 constexpr Gradients kAll{true, true, true}, kNone{false, false, false};
 
-Tensor normal(const Shape& shape, std::string_view name) {
-  Tensor x = Tensor::empty(shape);
-  RandomSequence random(3, name);
-  for (float& value : x.span<float>()) value = static_cast<float>(random.normal());
-  return x;
+Tensor floats(const Shape& shape, std::string_view name) {
+  return test::normal(shape, name).to(DType::f32);
 }
 
 Tensor some_targets(i64 rows, i64 classes) {
@@ -34,8 +31,8 @@ Tensor some_targets(i64 rows, i64 classes) {
 TEST_CASE("linear_cross_entropy is the linear layer and cross_entropy one after the other") {
   const i64 classes = 20'000, chunk = linear_cross_entropy_chunk(classes);
   for (const i64 rows : {i64{1}, chunk, 2 * chunk + 3}) {
-    const Tensor x = normal({rows, 6}, "x"), w = normal({classes, 6}, "w"),
-                 bias = normal({classes}, "bias");
+    const Tensor x = floats({rows, 6}, "x"), w = floats({classes, 6}, "w"),
+                 bias = floats({classes}, "bias");
     Tensor targets = some_targets(rows, classes);
     if (rows > 1) targets.data<i64>()[1] = targets.data<i64>()[rows - 1] = -100;  // not counted
     const Tensor logits = linear(x, w, bias);
@@ -65,8 +62,8 @@ TEST_CASE("linear_cross_entropy is the linear layer and cross_entropy one after 
 
 TEST_CASE("linear_cross_entropy never holds the logits of all rows") {
   const i64 classes = 20'000, rows = 10 * linear_cross_entropy_chunk(classes);
-  const Tensor x = normal({rows, 2}, "x"), w = normal({classes, 2}, "w"),
-               bias = normal({classes}, "bias"), targets = some_targets(rows, classes);
+  const Tensor x = floats({rows, 2}, "x"), w = floats({classes, 2}, "w"),
+               bias = floats({classes}, "bias"), targets = some_targets(rows, classes);
   reset_peak_memory();
   const i64 before = memory_stats().live;
   linear_cross_entropy(x, w, bias, targets, kAll);
@@ -75,7 +72,7 @@ TEST_CASE("linear_cross_entropy never holds the logits of all rows") {
 
 TEST_CASE(
     "linear_cross_entropy of no rows, or of none that counts, is 0, and so are its gradients") {
-  const Tensor w = normal({5, 3}, "w"), bias = normal({5}, "bias");
+  const Tensor w = floats({5, 3}, "w"), bias = floats({5}, "bias");
   const LinearCrossEntropyOut out =
       linear_cross_entropy(Tensor::zeros({0, 3}), w, bias, some_targets(0, 5), kAll);
   const auto check_zero = [](const LinearCrossEntropyOut& out) {
@@ -84,7 +81,7 @@ TEST_CASE(
     check_close(out.dbias, Tensor::zeros({5}), {0, 0});
   };
   check_zero(out);
-  check_zero(linear_cross_entropy(normal({2, 3}, "x"), w, bias,
+  check_zero(linear_cross_entropy(floats({2, 3}, "x"), w, bias,
                                   Tensor::from(std::vector<i64>{-100, -100}), kAll));
 }
 

@@ -4,7 +4,6 @@
 
 #include "core/ops/layout.hpp"
 #include "core/ops/reduce.hpp"
-#include "core/rng.hpp"
 #include "tests/support.hpp"
 
 using namespace minima;
@@ -13,12 +12,7 @@ using test::check_close;
 
 namespace {
 
-Tensor doubles(const Shape& shape) {
-  RandomSequence sequence(static_cast<u64>(shape.size()), "reduce");
-  Tensor x = Tensor::empty(shape, DType::f64);
-  for (double& value : x.span<double>()) value = sequence.normal();
-  return x;
-}
+Tensor doubles(const Shape& shape) { return test::normal(shape, fmt::format("{}", shape.size())); }
 
 /// The groups of elements of x that a reduction joins, each in row-major order.
 std::vector<std::vector<double>> groups(const Tensor& x, const Dims& dims) {

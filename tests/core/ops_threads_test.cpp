@@ -22,10 +22,7 @@ using namespace minima::ops;
 namespace {
 
 Tensor floats(const Shape& shape) {
-  RandomSequence sequence(static_cast<u64>(shape.size()), "threads");
-  Tensor x = Tensor::empty(shape);
-  for (float& value : x.span<float>()) value = static_cast<float>(sequence.normal());
-  return x;
+  return test::normal(shape, fmt::format("{}", shape.size())).to(DType::f32);
 }
 
 Tensor random_ids(i64 n, u64 below) {
@@ -101,9 +98,7 @@ TEST_CASE("one, two and three threads give the same bits") {
       CAPTURE(count);
       set_threads(count);
       const Tensor actual = op();
-      REQUIRE(actual.bytes() == expected.bytes());
-      CHECK(std::memcmp(actual.raw(), expected.raw(), static_cast<std::size_t>(expected.bytes())) ==
-            0);
+      CHECK(test::same_bits(actual, expected));
     }
   }
   set_threads(before);

@@ -53,11 +53,7 @@ TEST_CASE("tensors of every type, names of any letters and metadata survive a fi
   for (const auto& [name, expected] : examples()) {
     CAPTURE(name);
     REQUIRE(file.contains(name));
-    const Tensor actual = file.read(name);
-    CHECK(actual.dtype() == expected.dtype());
-    REQUIRE(actual.shape() == expected.shape());
-    CHECK(std::memcmp(actual.raw(), expected.raw(), static_cast<std::size_t>(expected.bytes())) ==
-          0);
+    CHECK(test::same_bits(file.read(name), expected));
     // Aligned by its type, for readers that map the file.
     CHECK(file.entries().at(name).begin % static_cast<u64>(element_size(expected.dtype())) == 0);
   }
@@ -322,10 +318,7 @@ TEST_CASE("the public library reads our files and we read its, every type, bit f
   for (const auto& [name, tensor] : examples()) {
     CAPTURE(name);
     REQUIRE(file.contains(name));
-    const Tensor read = file.read(name);
-    CHECK(read.dtype() == tensor.dtype());
-    REQUIRE(read.shape() == tensor.shape());
-    CHECK(std::memcmp(read.raw(), tensor.raw(), static_cast<std::size_t>(tensor.bytes())) == 0);
+    CHECK(test::same_bits(file.read(name), tensor));
   }
 }
 

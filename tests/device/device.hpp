@@ -3,8 +3,8 @@
 
 #include <cstdlib>
 
-#include "core/tensor.hpp"
 #include "tests/emulated/device/device.hpp"
+#include "tests/support.hpp"
 
 namespace minima::test {
 
@@ -38,9 +38,7 @@ inline i64 calls() { return kDevice.kind == Device::Kind::emulated ? emulated::c
 
 /// Whether the tensor, brought here, has the type, shape and bytes of the other.
 inline bool same_bytes(const Tensor& found, const Tensor& expected) {
-  const Tensor here = found.to(Device{});
-  return here.dtype() == expected.dtype() && here.shape() == expected.shape() &&
-         std::memcmp(here.raw(), expected.raw(), static_cast<std::size_t>(here.bytes())) == 0;
+  return same_bits(found.to(Device{}), expected);
 }
 
 }  // namespace minima::test

@@ -3,17 +3,9 @@
 
 #include <cmath>
 
-#include "core/rng.hpp"
-#include "core/tensor.hpp"
+#include "tests/support.hpp"
 
 namespace minima::test {
-
-inline Tensor normal(const Shape& shape, const char* name) {
-  Tensor x = Tensor::empty(shape, DType::f64);
-  RandomSequence random(3, name);
-  for (double& value : x.span<double>()) value = random.normal();
-  return x;
-}
 
 inline double root_mean_square(const Tensor& x) {
   const Tensor values = x.to(DType::f64);

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <map>
 #include <memory>
 #include <tuple>
@@ -50,11 +49,6 @@ struct Model {
   Parameter& operator[](std::size_t i) const { return *parameters[i]; }
   std::vector<std::unique_ptr<Parameter>> parameters;
 };
-
-inline bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.shape() == b.shape() && a.dtype() == b.dtype() &&
-         std::memcmp(a.raw(), b.raw(), static_cast<std::size_t>(a.bytes())) == 0;
-}
 
 inline void check_same(const Model& a, const Model& b) {
   for (std::size_t i = 0; i < a.parameters.size(); ++i) {

@@ -1,7 +1,6 @@
 /// explain shows the numbers of the real kernels.
 #include "train/explain.hpp"
 
-#include "core/rng.hpp"
 #include "tests/support.hpp"
 
 using namespace minima;
@@ -9,10 +8,7 @@ using namespace minima;
 namespace {
 
 Tensor random_tensor(const Shape& shape, const std::string& stream) {
-  RandomSequence random(5, stream);
-  Tensor x = Tensor::empty(shape);
-  for (float& value : x.span<float>()) value = static_cast<float>(random.normal());
-  return x;
+  return test::normal(shape, stream).to(DType::f32);
 }
 
 float sign(float x) { return static_cast<float>((x > 0) - (x < 0)); }

@@ -56,8 +56,7 @@ void check_same(const Trained& found, const Trained& expected) {
   REQUIRE(found.state.size() == expected.state.size());
   for (const auto& [key, tensor] : expected.state) {
     CAPTURE(key);
-    CHECK(std::memcmp(found.state.at(key).raw(), tensor.raw(),
-                      static_cast<std::size_t>(tensor.bytes())) == 0);
+    CHECK(test::same_bits(found.state.at(key), tensor));
   }
   for (std::size_t k = 0; k < expected.reports.size(); ++k) {
     const StepReport &a = found.reports[k], &b = expected.reports[k];
