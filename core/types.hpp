@@ -1,8 +1,17 @@
-/// The integer names used everywhere, their division upwards, and the function attribute that a kernel carries.
+/// The integer names used everywhere, the function attribute that a kernel carries, and division upwards.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+
+/// A function that is part of a kernel: it is compiled for the host and, by nvcc, for the device.
+/// It is always inlined, because GCC does not vectorize a loop around a call (see
+/// core/cpu/simd.hpp).
+#if defined(__CUDACC__)
+#define MINIMA_HD __host__ __device__ __forceinline__
+#else
+#define MINIMA_HD [[gnu::always_inline]] inline
+#endif
 
 namespace minima {
 
@@ -14,16 +23,7 @@ using u32 = std::uint32_t;
 using u64 = std::uint64_t;
 
 /// ⌈x / by⌉, and the least multiple of `unit` from x on, for x ≥ 0.
-constexpr i64 ceil_div(i64 x, i64 by) { return (x + by - 1) / by; }
-constexpr i64 round_up(i64 x, i64 unit) { return ceil_div(x, unit) * unit; }
+MINIMA_HD constexpr i64 ceil_div(i64 x, i64 by) { return (x + by - 1) / by; }
+MINIMA_HD constexpr i64 round_up(i64 x, i64 unit) { return ceil_div(x, unit) * unit; }
 
 }  // namespace minima
-
-/// A function that is part of a kernel: it is compiled for the host and, by nvcc, for the device.
-/// It is always inlined, because GCC does not vectorize a loop around a call (see
-/// core/cpu/simd.hpp).
-#if defined(__CUDACC__)
-#define MINIMA_HD __host__ __device__ __forceinline__
-#else
-#define MINIMA_HD [[gnu::always_inline]] inline
-#endif

@@ -186,9 +186,9 @@ inline constexpr i64 kWide = 512;
 template <AnyGpu Gpu, class F>
 void each(Gpu gpu, i64 n, const F& f, i64) {
   using namespace MINIMA_BACKEND;
-  const auto blocks_of = [](i64 threads) { return (threads + kThreads - 1) / kThreads; };
+  const auto blocks_of = [](i64 threads) { return ceil_div(threads, kThreads); };
   if constexpr (InPacks<F>)
-    launch(gpu, packs_kernel<F>, blocks_of((n + F::kPack - 1) / F::kPack), kThreads, 0, f, n);
+    launch(gpu, packs_kernel<F>, blocks_of(ceil_div(n, F::kPack)), kThreads, 0, f, n);
   else
     launch(gpu, each_kernel<F>, blocks_of(n), kThreads, 0, f, n);
 }
@@ -196,12 +196,12 @@ void each(Gpu gpu, i64 n, const F& f, i64) {
 template <AnyGpu Gpu, class F>
 void each_row(Gpu gpu, i64 rows, i64 width, const F& f) {
   using namespace MINIMA_BACKEND;
-  const auto blocks_of = [rows](i64 width) { return (width * rows + kThreads - 1) / kThreads; };
+  const auto blocks_of = [rows](i64 width) { return ceil_div(width * rows, kThreads); };
   if constexpr (HoldsRows<F>) {
     using Held = Holding<F::kHolders>;
     if (const i64 n = f.held(); n > 0 && n % 4 == 0 && n <= kMostHeld)
       return launch(gpu, held_row_kernel<Held, F>, blocks_of(Held::kWidth),
-                    Held::kWidth == 32 ? kThreads : (n + 127) / 128 * 32, 0, f, rows);
+                    Held::kWidth == 32 ? kThreads : ceil_div(n, 128) * 32, 0, f, rows);
   } else if (width < kWide) {
     return launch(gpu, row_kernel<Warp, F>, blocks_of(32), kThreads, 0, f, rows);
   }

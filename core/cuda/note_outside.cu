@@ -37,15 +37,15 @@ template <>
 void note_outside(MINIMA_BACKEND::Gpu gpu, const char* op, i64 n, const i64* values, i64 high,
                   i64 except) {
   using namespace MINIMA_BACKEND;
-  launch(gpu, note_kernel, (n + kThreads - 1) / kThreads, kThreads, 0, wrong_value_of(gpu), op, n,
-         values, high, except);
+  launch(gpu, note_kernel, ceil_div(n, kThreads), kThreads, 0, wrong_value_of(gpu), op, n, values,
+         high, except);
 }
 
 template <>
 void note_offsets(MINIMA_BACKEND::Gpu gpu, const char* op, i64 n, const i64* offsets, i64 rows) {
   using namespace MINIMA_BACKEND;
-  launch(gpu, note_offsets_kernel, (n + kThreads - 1) / kThreads, kThreads, 0, wrong_value_of(gpu),
-         op, n, offsets, rows);
+  launch(gpu, note_offsets_kernel, ceil_div(n, kThreads), kThreads, 0, wrong_value_of(gpu), op, n,
+         offsets, rows);
 }
 
 }  // namespace minima

@@ -82,7 +82,7 @@ struct Shared {
 /// Into how many tiles of D columns a head is cut.
 template <int D>
 __device__ int parts_of(i64 head_dim) {
-  return D == kNarrowest ? static_cast<int>((head_dim + D - 1) / D) : 1;
+  return D == kNarrowest ? static_cast<int>(ceil_div(head_dim, D)) : 1;
 }
 
 /// One text and head, and where in it the block's rows begin.

@@ -18,7 +18,7 @@ __global__ void note_first_kernel(i64 n, const Bits* x, Bits exponent, unsigned 
 
 template <AnyGpu Gpu, class Bits>
 void note_first(Gpu gpu, i64 n, const Bits* x, Bits exponent, i64* found) {
-  launch(gpu, note_first_kernel<Bits>, (n + kThreads - 1) / kThreads, kThreads, 0, n, x, exponent,
+  launch(gpu, note_first_kernel<Bits>, ceil_div(n, kThreads), kThreads, 0, n, x, exponent,
          reinterpret_cast<unsigned long long*>(found));
 }
 

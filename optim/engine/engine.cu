@@ -51,7 +51,7 @@ void measure_as(Gpu gpu, std::span<const NormPart> parts, const OutcomeOptions& 
                 Outcome* outcome) {
   std::vector<i64> starts{0};
   for (const NormPart& part : parts)
-    starts.push_back(starts.back() + (part.size + kNormChunk - 1) / kNormChunk);
+    starts.push_back(starts.back() + ceil_div(part.size, kNormChunk));
   const i64 blocks = starts.back();
   Tensor terms = Tensor::empty({blocks}, DType::f64, device_of(gpu));
   if (blocks > 0) {

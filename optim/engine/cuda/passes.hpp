@@ -105,7 +105,7 @@ __global__ void __launch_bounds__(kThreads, kAtOnce<Formula, sizeof...(K), kInBl
 inline constexpr i64 kChunkRows = 32;
 
 MINIMA_HD i64 chunks_per_matrix(const MatrixShape& shape) {
-  return (shape.rows + kChunkRows - 1) / kChunkRows;
+  return ceil_div(shape.rows, kChunkRows);
 }
 
 /// The sums of each chunk's columns, from chunks + offset[entry] on.
@@ -432,7 +432,7 @@ class PassesOnGpu {
       const u32 block = static_cast<u32>(view.block_size(slots)),
                 stretch = stretch_of(block, slots);
       if (block) shared = std::max(shared, asked_shared(slots, stretch));
-      return (view.matrix.size() + stretch - 1) / stretch;
+      return ceil_div(view.matrix.size(), stretch);
     });
     const DeviceLimits limits = limits_of(gpu_);
     check(shared + static_shared(slots) <= limits.shared_bytes,
