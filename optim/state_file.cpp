@@ -70,7 +70,7 @@ void Optimizer::load(const std::filesystem::path& path) {
   for (const auto& [key, slot] : here.items())
     if (const auto found = there.find(key); found != there.end() && *found != slot)
       check(
-          found->value("storage", "") != slot["storage"],
+          slot["storage"] != found->value("storage", ""),
           "{}: '{}' is stored as {} there, as {} here; make the optimizer with the file's storage",
           path.string(), key, found->dump(), slot.dump());
   try {

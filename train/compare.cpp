@@ -405,9 +405,9 @@ std::string tuning_table(const Json& comparison) {
       found = "none has a finite score";
     else if (tried.size() > 1 && std::ranges::all_of(tried, has_score) && entry["spread"] == 0)
       found += "; all are alike, so nothing tells which rate is the best";
-    else if (tried.size() > 1 && (best == tried.front()["spec"] || best == tried.back()["spec"]))
+    else if (tried.size() > 1 && (tried.front()["spec"] == best || tried.back()["spec"] == best))
       found += fmt::format("; the best is the {} that was tried, beyond may lie a better one",
-                           best == tried.front()["spec"] ? "least" : "greatest");
+                           tried.front()["spec"] == best ? "least" : "greatest");
     text += fmt::format("{}: dev {} by learning rate  {}; {}\n", best,
                         entry["metric"].get<std::string>(), line, found);
   }
