@@ -19,7 +19,8 @@ const float* open_gradient(const GradientView& gradient, i64 begin, i64 n, float
     const i64 source = (row - gradient.ids) * width + from - *row * width;
     float* const target = scratch + (from - begin);
     const float* const values = open_slot(gradient.values, source, to - from, target);
-    if (values != target) std::copy_n(values, to - from, target);
+    if (values != target)  // no std::copy_n: where n is 1 GCC 14 fears that it writes beyond
+      for (i64 i = 0; i < to - from; ++i) target[i] = values[i];
   }
   return scratch;
 }
