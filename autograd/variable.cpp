@@ -82,6 +82,20 @@ struct GoingBack {
   Node* before;
 };
 
+struct Earlier {
+  bool operator()(const std::shared_ptr<Node>& a, const std::shared_ptr<Node>& b) const {
+    return a->number < b->number;
+  }
+};
+/// Nodes to go back through, the latest first. What throws on the way leaves nothing on those to come: a leaf, or another
+/// node that was not used, may be in the next graph too.
+struct Ready
+    : std::priority_queue<std::shared_ptr<Node>, std::vector<std::shared_ptr<Node>>, Earlier> {
+  ~Ready() {
+    for (; !empty(); pop()) top()->gradient.clear();
+  }
+};
+
 /// `shape_of(input)` for each input.
 template <class Inputs, class F>
 void observe(OpEvent::Kind kind, std::string_view op, const Shape& result, const Inputs& inputs,
@@ -200,11 +214,7 @@ void Variable::backward(const Tensor& dy) const {
         to_string(dy.device()), to_string(node_->device));
 
   if (whole_gradients) whole_gradients->count(*node_);
-  const auto earlier = [](const std::shared_ptr<Node>& a, const std::shared_ptr<Node>& b) {
-    return a->number < b->number;
-  };
-  std::priority_queue<std::shared_ptr<Node>, std::vector<std::shared_ptr<Node>>, decltype(earlier)>
-      ready(earlier);
+  Ready ready;
   std::unordered_set<const Node*> seen{node_.get()};
   node_->gradient.add(dy);
   ready.push(node_);

@@ -162,6 +162,21 @@ TEST_CASE("a graph serves one backward") {
                        Error);
 }
 
+TEST_CASE("a backward that throws leaves nothing behind for the next graph") {
+  Parameter w{"w", vector({1, 2}), {}};
+  const Variable x(w), y = square(x);  // both are kept
+  const auto tried = [&](bool throws) {
+    return sum(y + x + record(OpName::elsewhere("own"), x.value(), {x}, [=](const Tensor& dy) {
+                 check(!throws, "own: throws");
+                 return Grads{dy};
+               }));
+  };
+  CHECK_THROWS_WITH_AS(tried(true).backward(), "own: throws", Error);
+  w.gradient.clear();
+  tried(false).backward();
+  check_close(w.gradient.values(), vector({2 + 2, 4 + 2}));
+}
+
 TEST_CASE("backward asks for a single number, or for a gradient of the value's shape") {
   Parameter w{"w", vector({1, 2}), {}};
   const Variable y = square(Variable(w));
