@@ -182,6 +182,7 @@ Variable record(OpName name, Tensor value, std::vector<Variable> inputs, Backwar
   // Only the first: those behind it may be what an op can do without.
   check(inputs.empty() || inputs[0].defined(),
         "{}: its first operand is undefined; it was never given a value", name.name);
+  check(bool(backward), "{}: record was given no backward", name.name);
   if (finding) require_finite(value, fmt::format("the result of '{}'", name.name));
   Variable result(std::move(value));
   if (rounded.defined()) result.rounded_ = std::move(rounded);

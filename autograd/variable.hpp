@@ -88,7 +88,7 @@ class Variable {
 ///                     [](const Tensor& dy) { return Grads{ops::unary<ops::Neg>(dy)}; });
 ///     }
 ///
-/// Throws Error where the first input is undefined; those behind it may be.
+/// Throws Error where the first input is undefined (those behind it may be), and without a `backward`.
 Variable record(OpName name, Tensor value, std::vector<Variable> inputs, Backward backward,
                 Tensor rounded = {});
 

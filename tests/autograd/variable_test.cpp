@@ -238,6 +238,8 @@ TEST_CASE("a program's own op goes back as those of this tree do") {
   sum(square(reverse_gradient(Variable(x)))).backward();
   CHECK(x.gradient.values().data<float>()[0] == -2);
   CHECK(x.gradient.values().data<float>()[1] == 4);
+  CHECK_THROWS_WITH_AS(record(OpName::elsewhere("own"), x.value, {x}, nullptr),
+                       "own: record was given no backward", Error);
 }
 
 TEST_CASE("an op's gradient of another shape than its input's is refused") {
