@@ -311,3 +311,15 @@ TEST_CASE("a checkpoint whose result depends on nothing that is trained passes n
   sum(x * stopped).backward();
   CHECK(w.gradient.values().data<float>()[0] == 9);
 }
+
+TEST_CASE(
+    "a value that a checkpoint's function captures is refused where it is used elsewhere too") {
+  Parameter w{"w", vector({2})}, v{"v", vector({3})};
+  const auto times = [](const Variable& y) { return [y](const Variable& x) { return x * y; }; };
+  const Variable once = square(Variable(v)), twice = square(Variable(v));
+  sum(checkpoint(times(once), Variable(w))).backward();
+  check_close(w.gradient.values(), vector({9}));
+  check_close(v.gradient.values(), vector({12}));
+  CHECK_THROWS_WITH_AS(sum(checkpoint(times(twice), Variable(w)) + twice).backward(),
+                       doctest::Contains("was already used"), Error);
+}
