@@ -1,27 +1,40 @@
 #include "nn/module.hpp"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 namespace minima::nn {
 
 Parameter& Module::param(const std::string& name, const Shape& shape, Init init) {
-  for (const Member& member : members_)
-    check(!member.parameter || member.parameter->name != name,
-          "module: two parameters are named '{}'; weights go by name", name);
-  auto parameter = std::make_unique<Parameter>();
-  parameter->name = name;
-  parameter->value = Tensor::zeros(shape);
-  members_.push_back({std::move(parameter), init, nullptr});
+  hold({std::make_unique<Parameter>(Parameter{name, Tensor::zeros(shape)}), init, nullptr});
   return *members_.back().parameter;
 }
 
 void Module::adopt(const std::string& name, std::unique_ptr<Module> module) {
-  for (const Member& member : members_)
-    check(name.empty() || !member.module || member.module->path_ != name,
-          "module: two children are named '{}'; weights and dropout go by name", name);
   module->prepend(name);
-  members_.push_back({nullptr, {}, std::move(module)});
+  hold({nullptr, {}, std::move(module), !name.empty()});
+}
+
+void Module::hold(Member member) {
+  members_.push_back(std::move(member));
+  std::set<std::string> parameters, modules;
+  for_each([&](const Member& each) {
+    if (each.parameter)
+      check(parameters.insert(each.parameter->name).second,
+            "module: two parameters are named '{}'; weights go by name", each.parameter->name);
+    else if (each.named)
+      check(modules.insert(each.module->path_).second,
+            "module: two children are named '{}'; weights and dropout go by name",
+            each.module->path_);
+  });
+}
+
+void Module::for_each(const std::function<void(Member&)>& f) {
+  for (Member& member : members_) {
+    f(member);
+    if (member.module) member.module->for_each(f);
+  }
 }
 
 void Module::prepend(const std::string& prefix) {
@@ -46,10 +59,9 @@ bool follows(const Tensor& x, const Tensor& other) {
 
 std::vector<Parameter*> Module::parameters() {
   std::vector<Parameter*> all;
-  for (Member& member : members_) {
+  for_each([&](const Member& member) {
     if (member.parameter) all.push_back(member.parameter.get());
-    if (member.module) std::ranges::copy(member.module->parameters(), std::back_inserter(all));
-  }
+  });
   return all;
 }
 
@@ -89,11 +101,10 @@ i64 Module::parameter_count() {
 }
 
 void Module::initialize(u64 seed, const std::function<bool(const Parameter&)>& which) {
-  for (Member& member : members_) {
+  for_each([&](const Member& member) {
     if (member.parameter && (!which || which(*member.parameter)))
       member.init.fill(member.parameter->value, RandomSequence(seed, member.parameter->name));
-    if (member.module) member.module->initialize(seed, which);
-  }
+  });
 }
 
 namespace {

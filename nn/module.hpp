@@ -10,7 +10,8 @@
 ///     };
 ///
 /// A name is written once, where the member is made; the full path ("ffn.lin1.weight") follows from
-/// where the module hangs, and is the name in the public checkpoints. Loading is a lookup.
+/// where the module hangs, and is the name in the public checkpoints. Loading is a lookup. A child of the name "" is no level
+/// of its own.
 ///
 /// Weights are zero, those of layer norms too, until `initialize(seed)` draws them or load_parameters reads them.
 #pragma once
@@ -50,6 +51,7 @@ class Module {
   void initialize(u64 seed, const std::function<bool(const Parameter&)>& which = {});
 
  protected:
+  // Both throw Error for a full name that another parameter, or a path that another module, below this one has.
   Parameter& param(const std::string& name, const Shape& shape, Init init);
 
   template <class M, class... Args>
@@ -65,8 +67,12 @@ class Module {
     std::unique_ptr<Parameter> parameter;
     Init init;
     std::unique_ptr<Module> module;
+    bool named = true;
   };
   void adopt(const std::string& name, std::unique_ptr<Module> module);
+  void hold(Member member);
+  /// f(member) for all below, each before its own members.
+  void for_each(const std::function<void(Member&)>& f);
   void prepend(const std::string& prefix);
 
   std::string path_;

@@ -386,6 +386,17 @@ TEST_CASE("weights go by name, and are floats") {
     Linear &first, &second;
   };
   CHECK_THROWS_WITH_AS(Twice(), doctest::Contains("two children are named 'a'"), Error);
+  struct Twofold : Module {  // below a child that is no level of its own
+    Twofold() { child<Linear>("", 2, 2, 0.1), param("bias", {2}, Init::zeros()); }
+  };
+  CHECK_THROWS_WITH_AS(Twofold(), doctest::Contains("two parameters are named 'bias'"), Error);
+  struct Dropping : Module {
+    Dropping() { child<Dropout>("dropout", 0.5); }
+  };
+  struct SharedMask : Dropping {
+    SharedMask() { child<Dropping>(""); }
+  };
+  CHECK_THROWS_WITH_AS(SharedMask(), doctest::Contains("two children are named 'dropout'"), Error);
   Linear linear(2, 1, 0.1);
   CHECK_THROWS_WITH_AS(
       load_parameters(linear.parameters(), {{"weight", Tensor::zeros({1, 2}, DType::i64)},
