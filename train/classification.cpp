@@ -104,11 +104,11 @@ Evaluation evaluate(const nn::Classifier& model, const TokenizedSplit& split) {
 }
 
 Evaluation evaluate(const Tensor& logits, const TokenizedSplit& split) {
+  const double loss = cross_entropy(logits, Tensor::from(split.labels)).value().item();
   ConfusionMatrix confusion(logits.size(1));
   const Tensor predicted = ops::argmax(logits, 1);
   for (i64 i = 0; i < split.size(); ++i)
     confusion.add(split.labels[static_cast<std::size_t>(i)], predicted.data<i64>()[i]);
-  const double loss = cross_entropy(logits, Tensor::from(split.labels)).value().item();
   return {std::move(confusion), without_sign_of_nan(loss)};
 }
 

@@ -28,7 +28,7 @@ std::vector<double> class_weights(const std::string& text, const TokenizedSplit&
 /// Logits [texts, labels] of every text of a split, without recording.
 Tensor predict(const nn::Classifier& model, const TokenizedSplit& split);
 
-/// Accuracy, F1 and loss of those logits.
+/// Accuracy, F1 and loss of those logits. Throws Error where the split has other texts or labels than these have.
 Evaluation evaluate(const nn::Classifier& model, const TokenizedSplit& split);
 Evaluation evaluate(const Tensor& logits, const TokenizedSplit& split);
 

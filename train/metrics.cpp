@@ -29,6 +29,9 @@ std::string shortened(const std::string& name, std::size_t width) {
 
 void ConfusionMatrix::add(i64 actual, i64 predicted, i64 times) {
   if (times == 0) return;
+  for (const i64 label : {actual, predicted})
+    check(label >= 0 && label < labels(), "confusion matrix: label {} is none of {}", label,
+          labels());
   cells_[{actual, predicted}] += times;
   actual_[static_cast<std::size_t>(actual)] += times;
   predicted_[static_cast<std::size_t>(predicted)] += times;

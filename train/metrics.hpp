@@ -23,6 +23,7 @@ class ConfusionMatrix {
   explicit ConfusionMatrix(i64 labels)
       : actual_(static_cast<std::size_t>(labels)), predicted_(static_cast<std::size_t>(labels)) {}
 
+  /// Throws Error for a label that is not among its own.
   void add(i64 actual, i64 predicted, i64 times = 1);
   i64 labels() const { return std::ssize(actual_); }
   i64 count(i64 actual, i64 predicted) const;

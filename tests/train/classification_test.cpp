@@ -27,6 +27,20 @@ TEST_CASE("balanced classes count alike all together, and numbers count as they 
   }
 }
 
+TEST_CASE("texts of other labels than a model's, or fewer of them than logits, are not evaluated") {
+  TokenizedSplit split;
+  split.labels = {0, 1, 1};
+  const Tensor logits = Tensor::from<float>({2, 1, 1, 2, 2, 1}, {3, 2});
+  CHECK(evaluate(logits, split).accuracy() == doctest::Approx(2 / 3.0));
+  for (const i64 label : {-100, -1, 2, 1'000'000}) {
+    split.labels[2] = label;
+    CHECK_THROWS_WITH_AS(evaluate(logits, split),
+                         doctest::Contains(fmt::format("{} ", label).c_str()), Error);
+  }
+  split.labels = {0, 1};
+  CHECK_THROWS_WITH_AS(evaluate(logits, split), doctest::Contains("[3, 2], targets [2]"), Error);
+}
+
 TEST_CASE("weights and smoothing are in training's loss, whose batches add up to one large batch") {
   nn::Classifier model(small_task().config);
   model.initialize(1);
