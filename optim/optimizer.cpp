@@ -249,6 +249,11 @@ Optimizer::Optimizer(Optimizer&&) noexcept = default;
 Optimizer& Optimizer::operator=(Optimizer&&) noexcept = default;
 Optimizer::~Optimizer() = default;
 
+Optimizer::Impl& Optimizer::impl() const {
+  check(impl_ != nullptr, "optimizer: it was moved from; another object has its state now");
+  return *impl_;
+}
+
 Optimizer make_optimizer(const std::string& spec, const std::vector<ParameterGroup>& groups) {
   auto impl = std::make_unique<Optimizer::Impl>(resolve(spec));
   std::set<std::string> names;
@@ -288,7 +293,7 @@ StepReport Optimizer::step(const StepOptions& options) {
             std::isfinite(options.gradient_scale),
         "optimizer: lr_factor is {}, gradient_scale {}; the first must be at least 0, both finite",
         options.lr_factor, options.gradient_scale);
-  Impl& impl = *impl_;
+  Impl& impl = this->impl();
   check(
       !options.loss.defined() || (options.loss.size() == 1 && options.loss.device() != Device{} &&
                                   options.loss.device() == impl.device),
@@ -323,57 +328,57 @@ StepReport& StepReport::read() {
   return *this;
 }
 
-const std::string& Optimizer::name() const { return impl_->spec.name; }
-const StatePlan& Optimizer::state() const { return impl_->plan; }
+const std::string& Optimizer::name() const { return impl().spec.name; }
+const StatePlan& Optimizer::state() const { return impl().plan; }
 
 Json Optimizer::options() const {
   Json json;
   json["optimizer"] = name();
-  json["storage"] = to_json(option_values(impl_->spec.storage));
-  json["non_finite_guard"] = impl_->spec.guard();
-  json["lazy_rows"] = impl_->spec.engine.lazy_rows;
+  json["storage"] = to_json(option_values(impl().spec.storage));
+  json["non_finite_guard"] = impl().spec.guard();
+  json["lazy_rows"] = impl().spec.engine.lazy_rows;
   json["groups"] = Json::array();
-  for (const auto& rule : impl_->rules)
+  for (const auto& rule : impl().rules)
     json["groups"].push_back({{"options", to_json(rule->options())}});
   for (Json& group : json["groups"]) group["parameters"] = Json::array();
-  for (const Impl::Entry& entry : impl_->entries)
+  for (const Impl::Entry& entry : impl().entries)
     json["groups"][entry.group]["parameters"].push_back(entry.parameter->name);
   return json;
 }
 
 bool Optimizer::takes_schedule() const {
-  return std::ranges::any_of(impl_->rules, [](const auto& rule) { return rule->lr().has_value(); });
+  return std::ranges::any_of(impl().rules, [](const auto& rule) { return rule->lr().has_value(); });
 }
 
 Tensor Optimizer::values(const PlannedSlot& slot) const {
-  const std::size_t index = impl_->index_of(slot);
-  const StoredSlot stored = impl_->memory[index].to(Device{});
+  const std::size_t index = impl().index_of(slot);
+  const StoredSlot stored = impl().memory[index].to(Device{});
   const PlannedSlot& planned = state().slots[index];
   if (planned.storage == Storage::i32) return stored.values.to(DType::f32);
   return read_slot(stored.view(planned), planned.shape);
 }
 
 void Optimizer::set_values(const PlannedSlot& slot, const Tensor& values) {
-  impl_->forget_zeros();
-  const std::size_t index = impl_->index_of(slot);
-  StoredSlot& stored = impl_->memory[index];
+  impl().forget_zeros();
+  const std::size_t index = impl().index_of(slot);
+  StoredSlot& stored = impl().memory[index];
   const PlannedSlot& planned = state().slots[index];
   check(values.shape() == planned.shape, "optimizer state: '{}' is {}, the values given are {}",
         slot.key(), planned.shape, values.shape());
   if (planned.storage == Storage::i32) return stored.values.copy_from(values.to(DType::i32));
   StoredSlot here = stored.to(Device{});
   write_slot(here.view(planned), values.to(Device{}).to(DType::f32));
-  if (impl_->device == Device{}) return;
+  if (impl().device == Device{}) return;
   stored.values.copy_from(here.values);
   if (stored.absmax.defined()) stored.absmax.copy_from(here.absmax);
 }
 
 std::vector<NamedTensor> Optimizer::tensors() const {
-  impl_->forget_zeros();
+  impl().forget_zeros();
   std::vector<NamedTensor> result;
-  for (std::size_t s = 0; s < impl_->memory.size(); ++s) {
+  for (std::size_t s = 0; s < impl().memory.size(); ++s) {
     const std::string key = state().slots[s].key();
-    const StoredSlot& stored = impl_->memory[s];
+    const StoredSlot& stored = impl().memory[s];
     if (stored.absmax.defined()) {
       result.push_back({key + ".codes", stored.values});
       result.push_back({key + ".absmax", stored.absmax});
@@ -413,7 +418,7 @@ void Optimizer::assign(const std::map<std::string, Tensor>& tensors) {
 
 std::vector<ParameterShape> Optimizer::parameters() const {
   std::vector<ParameterShape> result;
-  for (const Impl::Entry& entry : impl_->entries)
+  for (const Impl::Entry& entry : impl().entries)
     result.push_back({entry.parameter->name, entry.parameter->value.shape()});
   return result;
 }

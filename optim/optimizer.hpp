@@ -83,6 +83,7 @@ struct StepReport {
 
 class Optimizer {
  public:
+  /// What was moved from throws Error whatever it is asked, until another is moved to it.
   Optimizer(Optimizer&&) noexcept;
   Optimizer& operator=(Optimizer&&) noexcept;
   ~Optimizer();
@@ -135,6 +136,7 @@ class Optimizer {
   friend Optimizer make_optimizer(const std::string&, const std::vector<ParameterGroup>&);
   struct Impl;
   explicit Optimizer(std::unique_ptr<Impl> impl);
+  Impl& impl() const;
   std::unique_ptr<Impl> impl_;
 };
 

@@ -171,6 +171,16 @@ TEST_CASE("a parameter without a value, or whose shape is no longer its state's,
   }
 }
 
+TEST_CASE("an optimizer that was moved from says so, and can be given another") {
+  Parameter w{"w", Tensor::zeros({2})};
+  Optimizer first = make_optimizer("sgd:lr=1", {&w}), second = std::move(first);
+  CHECK_THROWS_WITH_AS(first.step(), doctest::Contains("optimizer: it was moved from"), Error);
+  CHECK_THROWS_AS(first.name(), Error);
+  CHECK_THROWS_AS(first.state_bytes(), Error);
+  first = std::move(second);
+  CHECK(first.name() == "sgd");
+}
+
 TEST_CASE("a name that is not UTF-8 is refused") {
   const Model model({{"\xff", {2}}});
   CHECK_THROWS_WITH_AS(make_optimizer("adamw", model.all()), doctest::Contains("not valid UTF-8"),
