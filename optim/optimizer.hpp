@@ -10,6 +10,7 @@
 #pragma once
 
 #include <filesystem>
+#include <initializer_list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -151,6 +152,11 @@ Optimizer make_optimizer(const std::string& spec, const std::vector<ParameterGro
 inline Optimizer make_optimizer(const std::string& spec,
                                 const std::vector<Parameter*>& parameters) {
   return make_optimizer(spec, std::vector<ParameterGroup>{{parameters, ""}});
+}
+/// For {&weight, &bias}, which might else be the ends of a range of groups.
+inline Optimizer make_optimizer(const std::string& spec,
+                                std::initializer_list<Parameter*> parameters) {
+  return make_optimizer(spec, std::vector<Parameter*>(parameters));
 }
 
 /// Every name that make_optimizer takes.

@@ -171,6 +171,15 @@ TEST_CASE("a parameter without a value, or whose shape is no longer its state's,
   }
 }
 
+TEST_CASE("an optimizer's parameters are named where it is made, however many") {
+  Parameter a{"a", Tensor::zeros({2})}, b{"b", Tensor::zeros({2})};
+  CHECK(make_optimizer("sgd:lr=1", {}).parameters().empty());
+  CHECK(make_optimizer("sgd:lr=1", {&a}).parameters().size() == 1);
+  CHECK(make_optimizer("sgd:lr=1", {&a, &b}).parameters().size() == 2);
+  const Optimizer groups = make_optimizer("sgd:lr=1", {{{&a}, "lr=2"}, {{&b}, ""}});
+  CHECK(groups.options()["groups"].size() == 2);
+}
+
 TEST_CASE("an optimizer that was moved from says so, and can be given another") {
   Parameter w{"w", Tensor::zeros({2})};
   Optimizer first = make_optimizer("sgd:lr=1", {&w}), second = std::move(first);
