@@ -113,6 +113,10 @@ void Accelerator::prepare(std::vector<Parameter*> parameters, Optimizer& optimiz
   optimizer_ = &optimizer;
 }
 
+void Accelerator::require_prepared() const {
+  check(optimizer_ != nullptr, "accelerator: prepare has not been called");
+}
+
 void Accelerator::begin_epoch(i64 epoch) {
   epoch_ = epoch;
   batches_now_ = batches_(epoch - 1);
@@ -121,7 +125,7 @@ void Accelerator::begin_epoch(i64 epoch) {
 }
 
 bool Accelerator::next() {
-  check(optimizer_ != nullptr, "accelerator: prepare has not been called");
+  require_prepared();
   check(place_ == step_place_ || heard_,
         "accelerator: batch {} of epoch {} got no backward(); what is not to be trained on must "
         "not be among the batches that prepare() takes",
@@ -316,7 +320,7 @@ EvaluationRecord Accelerator::observe(const Evaluation& evaluation) {
 }
 
 LoggedRecords Accelerator::log_to(const std::filesystem::path& run, Earlier earlier) {
-  check(optimizer_ != nullptr, "accelerator: prepare has not been called");
+  require_prepared();
   if (!logged_ && earlier == Earlier::refused) refuse_earlier_run(run);
   make_folders(run);
   if (!logged_) remove_checkpoints(run);  // the earlier run's, which would be taken for this one's
@@ -345,6 +349,7 @@ void Accelerator::log(const Json& line) {
 }
 
 SwitchRecord Accelerator::change_optimizer(Optimizer next, std::string spec) {
+  require_prepared();
   refuse_after_update("change_optimizer()");
   if (spec.empty()) spec = next.name();
   SwitchRecord record{step_, optimizer_->name(), std::move(spec), 0,
@@ -389,6 +394,7 @@ void Accelerator::ring(const Alarm& alarm) {
 }
 
 i64 Accelerator::checkpoint_bytes() const {
+  require_prepared();
   i64 bytes = optimizer_->state_bytes() + (1 << 20);
   for (const Parameter* parameter : parameters_) bytes += parameter->value.bytes();
   return bytes;
@@ -396,6 +402,7 @@ i64 Accelerator::checkpoint_bytes() const {
 
 std::filesystem::path Accelerator::checkpoint(const std::filesystem::path& run,
                                               const CheckpointExtras& extras) {
+  require_prepared();
   const TimeSpent::During writing(time_, TimeSpent::Part::checkpoints);
   refuse_bad_weights();
   for (const NamedTensor& slot : optimizer_->tensors())
@@ -466,7 +473,7 @@ Json Accelerator::state() const {
 }
 
 void Accelerator::restore(const Json& state) {
-  check(optimizer_ != nullptr, "accelerator: prepare has not been called");
+  require_prepared();
   const Json mine = this->state();
   for (const auto& [key, value] : mine.items())
     check(state.is_object() && state.contains(key) &&

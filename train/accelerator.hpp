@@ -225,6 +225,7 @@ class Accelerator {
     return options_.precision == Precision::fp16 || options_.non_finite == NonFinite::lower_scale;
   }
   double greatest_scale() const;
+  void require_prepared() const;
   void begin_epoch(i64 epoch);
   void ring(const Alarm& alarm);
   double lr_factor() const;  ///< of the step at hand

@@ -198,6 +198,20 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("an accelerator that was not prepared is told so by whatever needs an optimizer") {
+  const test::RunFolder run;
+  Parameter w{"w", Tensor::zeros({2})};
+  Accelerator none({});
+  const auto refused = [](const auto& call) {
+    CHECK_THROWS_WITH_AS(call(), "accelerator: prepare has not been called", Error);
+  };
+  refused([&] { none.next(); });
+  refused([&] { none.log_to(run.path); });
+  refused([&] { none.checkpoint(run.path); });
+  refused([&] { none.checkpoint_bytes(); });
+  refused([&] { none.change_optimizer(make_optimizer("sgd:lr=1", {&w})); });
+}
+
 TEST_CASE("an optimizer's parameter that an accelerator does not know is refused") {
   Line line;
   Parameter other{.name = "other", .value = Tensor::full({1}, 1), .gradient = {}};
