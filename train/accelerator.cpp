@@ -159,23 +159,24 @@ void Accelerator::backward(const Variable& loss, double weight, i64 tokens) {
   const bool here = device == Device{};
   const double sum = here ? without_sign_of_nan(loss_ + weight * loss.value().item()) : loss_;
   const bool bad = bad_ || !std::isfinite(sum);
-  check(!torn_,
-        "accelerator: a backward() ended half way, and may have updated a part of the weights; "
-        "resume from a checkpoint");
+  check(!torn_, "accelerator: a backward() ended half way, and left a part of {}",
+        options_.update_in_backward
+            ? "the weights updated; resume from a checkpoint"
+            : "its gradient; restore(state()) begins the step anew without it");
   if (!bad) {
     const Tensor dy =
         Tensor::full(loss.shape(), static_cast<float>(scale_ * weight / first), DType::f32, device);
+    torn_ = loss.requires_grad();  // else backward refuses it before it begins
     if (options_.update_in_backward) {
-      torn_ = true;
       updated_ = update_in_backward(loss, dy, *optimizer_, parameters_,
                                     {.lr_factor = lr_factor(),
                                      .clip_norm = clip_norm_,
                                      .clip_value = clip_value_,
                                      .watch = watches()});
-      torn_ = false;
     } else {
       loss.backward(dy);
     }
+    torn_ = false;
   }
   // Only now: what backward refuses can be called anew.
   heard_ = true;

@@ -142,8 +142,10 @@ class Accelerator {
 
   /// Adds the gradient of a batch's mean loss over `weight` items; `tokens` are counted. Each next() is followed by one.
   /// Throws Error where none or a second one is due, for a weight that is not positive, a loss that is no single number, and
-  /// as Variable::backward does, after which it can be called anew (but with options.update_in_backward); and (run time) when the loss is not finite and
-  /// options.non_finite says stop; for a GPU, whose losses nobody waits for here, step() does.
+  /// as Variable::backward does: one that ended half way left a part of its gradient, and another is refused until
+  /// restore(state()) has begun the step anew (with options.update_in_backward: until a checkpoint was resumed); and (run
+  /// time) when the loss is not finite and options.non_finite says stop; for a GPU, whose losses nobody waits for here,
+  /// step() does.
   void backward(const Variable& loss, double weight = 1, i64 tokens = 0);
   /// Whether the step at hand has further batches.
   bool accumulate() const { return more_; }
@@ -272,8 +274,9 @@ class Accelerator {
   double clip_norm_ = 0, clip_value_ = 0;
   std::optional<ops::AllowTf32> tf32_;        ///< until step()
   std::optional<UpdatedInBackward> updated_;  ///< the step at hand, which backward() has taken
-  bool torn_ = false;  ///< backward() did not come to its end, and took a part of the step
-  bool bad_ = false;   ///< its loss is not finite
+  bool torn_ =
+      false;  ///< backward() did not come to its end, and left a part of its gradient, or of the step
+  bool bad_ = false;             ///< its loss is not finite
   bool gradients_seen_ = false;  ///< by Alarm::Of::no_gradient
 
   double scale_ = 1;                         ///< of the loss in backward

@@ -198,6 +198,41 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("a backward that ended half way is not called anew: the step begins anew") {
+  Parameter first{"first", Tensor::full({}, 2)}, second{"second", Tensor::full({}, 3)};
+  Optimizer optimizer = make_optimizer("sgd:lr=1", {&first, &second});
+  Accelerator accelerator({.accumulate = 2, .schedule = "constant", .warmup = 0});
+  accelerator.prepare(
+      {&first, &second}, optimizer,
+      [](i64) {
+        return std::vector<std::vector<i64>>{{0}, {1}};
+      },
+      1);
+  bool throws = true;
+  const auto loss = [&] {
+    const Variable x(first);
+    const Variable own = record(OpName::elsewhere("own"), x.value(), {x}, [&](const Tensor& dy) {
+      check(!throws, "own: throws");
+      return Grads{dy};
+    });
+    return own * Variable(second);  // the gradient of the second is there by then
+  };
+  for (const bool again : {false, true}) {
+    REQUIRE(accelerator.next());
+    accelerator.backward(Variable(second));
+    REQUIRE(accelerator.next());
+    if (again) break;
+    CHECK_THROWS_WITH_AS(accelerator.backward(loss()), "own: throws", Error);
+    throws = false;
+    CHECK_THROWS_WITH_AS(accelerator.backward(loss()), doctest::Contains("ended half way"), Error);
+    accelerator.restore(accelerator.state());
+  }
+  accelerator.backward(loss());
+  accelerator.step();
+  CHECK(first.value.item() == 2 - 3 / 2.0);
+  CHECK(second.value.item() == 3 - (1 + 2) / 2.0);
+}
+
 TEST_CASE("an accelerator that was not prepared is told so by whatever needs an optimizer") {
   const test::RunFolder run;
   Parameter w{"w", Tensor::zeros({2})};
