@@ -104,6 +104,7 @@ Optimizer Trainer::made(const std::string& spec) const {
 }
 
 void Trainer::prepare() {
+  check(objective_.batches && objective_.loss, "trainer: the objective has no batches, or no loss");
   accelerator_.prepare(objective_.parameters, optimizer_, objective_.batches,
                        minima::total_steps(objective_.batches, options_));
   accelerator_.clip(options_.clip_norm, options_.clip_value);

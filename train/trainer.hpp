@@ -52,7 +52,7 @@ class Trainer {
  public:
   /// By the optimizer that `spec` names (make_optimizer) over parameter_groups, when those of options.freeze are frozen;
   /// they stay so (Parameter::trainable). Where `directory` is empty nothing is written. Throws Error for options that make
-  /// no sense or fit no parameter.
+  /// no sense or fit no parameter, and for an objective without batches or loss.
   Trainer(Objective objective, const std::string& spec, TrainingOptions options,
           std::filesystem::path directory = {});
   /// By an optimizer with groups of its own, which must outlive the trainer. Throws Error also for options.freeze, groups

@@ -205,6 +205,15 @@ TEST_CASE("a metric that the task does not have is refused by name") {
                        doctest::Contains("nearness"), Error);
 }
 
+TEST_CASE("an objective without batches or without a loss is refused") {
+  Line line;
+  Objective no_batches = line.objective(), no_loss = line.objective();
+  no_batches.batches = nullptr, no_loss.loss = nullptr;
+  for (const Objective& objective : {Objective{}, no_batches, no_loss})
+    CHECK_THROWS_WITH_AS(Trainer(objective, "sgd:lr=0.1", test::line_options()),
+                         "trainer: the objective has no batches, or no loss", Error);
+}
+
 TEST_CASE("it is told with what options training goes on after a switch, in a resumed run too") {
   const test::RunFolder folder;
   TrainingOptions options = line_options();
