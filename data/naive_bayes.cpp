@@ -25,6 +25,8 @@ NaiveBayes::NaiveBayes(const std::vector<Example>& examples, i64 classes)
   std::vector<double> texts(log_prior_.size()), words(log_prior_.size());
   std::unordered_map<std::string, std::map<i64, double>> counts_of;
   for (const Example& example : examples) {
+    check(example.label >= 0 && example.label < classes,
+          "naive Bayes: an example has the label {} of {} classes", example.label, classes);
     ++texts[example.label];
     for_each_word(example, [&](const std::string& word) {
       ++words[example.label];

@@ -16,7 +16,7 @@ namespace minima {
 
 class NaiveBayes {
  public:
-  /// Labels are 0 … classes − 1. Throws Error where there are no examples.
+  /// Labels are 0 … classes − 1. Throws Error for others, and where there are no examples.
   NaiveBayes(const std::vector<Example>& examples, i64 classes);
 
   /// The class of its texts; its own label does not count.

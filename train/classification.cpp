@@ -19,7 +19,11 @@ std::vector<double> class_weights(const std::string& text, const TokenizedSplit&
   if (text.empty()) return weights;
   if (text == "balanced") {
     weights.resize(static_cast<std::size_t>(labels));
-    for (const i64 label : train.labels) ++weights[static_cast<std::size_t>(label)];
+    for (const i64 label : train.labels) {
+      check(label >= 0 && label < labels, "class-weights: a text has the label {} of {} classes",
+            label, labels);
+      ++weights[static_cast<std::size_t>(label)];
+    }
     for (double& count : weights)
       if (count > 0)
         count = static_cast<double>(train.size()) / (static_cast<double>(labels) * count);

@@ -22,7 +22,7 @@ Fingerprints fingerprints(const TrainingData& data);
 
 /// How much a class counts in training's loss, by "balanced": n / (C n_c), where n_c of n texts are of class c, so that all
 /// classes together count alike (one without texts counts 0); or by a number for each class, "1,2.5,1"; empty where `text` is: all
-/// count 1. Throws Error for anything else.
+/// count 1. Throws Error for anything else, and for a text of another class than these.
 std::vector<double> class_weights(const std::string& text, const TokenizedSplit& train, i64 labels);
 
 /// Logits [texts, labels] of every text of a split, without recording.

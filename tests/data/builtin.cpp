@@ -109,6 +109,8 @@ TEST_CASE("naive Bayes computes the textbook's worked example") {
   CHECK(class_of("Chinese Tokyo Japan") == 0);
   CHECK(class_of("Osaka") == 1);  // nothing known: the larger class
   CHECK_THROWS_AS(NaiveBayes({}, 2), Error);
+  for (const i64 label : {-1, 2})
+    CHECK_THROWS_WITH_AS(NaiveBayes({{"a", label}}, 2), doctest::Contains("of 2 classes"), Error);
   // Without a word anywhere the most frequent class is all that is known.
   CHECK(NaiveBayes({{"!", 0}, {"?", 1}, {".", 1}}, 2).predict({"words", 0}) == 1);
 }

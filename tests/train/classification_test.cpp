@@ -15,6 +15,8 @@ TEST_CASE("balanced classes count alike all together, and numbers count as they 
   CHECK(class_weights("balanced", train, 3) == std::vector<double>{8 / 15.0, 0, 8 / 9.0});
   CHECK(class_weights("1,2.5,1e-1", train, 3) == std::vector<double>{1, 2.5, 0.1});
   CHECK(class_weights("", train, 3).empty());
+  CHECK_THROWS_WITH_AS(class_weights("balanced", train, 2),
+                       "class-weights: a text has the label 2 of 2 classes", Error);
   for (const auto& [text, word] : {std::pair{"1,2", "3 classes"},
                                    {"1,2,0", "positive"},
                                    {"1,2,-1", "positive"},
