@@ -143,6 +143,11 @@ Json to_json(const OptionValues& options) {
   return json;
 }
 
+void check_steps(const PlannedSlot& slot, const Tensor& there) {
+  const i64 steps = there.to(Device{}).data<i32>()[0];
+  check(steps >= 0, "optimizer state: {} is {}; it counts steps", slot.key(), steps);
+}
+
 }  // namespace
 
 struct Optimizer::Impl {
@@ -365,7 +370,11 @@ void Optimizer::set_values(const PlannedSlot& slot, const Tensor& values) {
   const PlannedSlot& planned = state().slots[index];
   check(values.shape() == planned.shape, "optimizer state: '{}' is {}, the values given are {}",
         slot.key(), planned.shape, values.shape());
-  if (planned.storage == Storage::i32) return stored.values.copy_from(values.to(DType::i32));
+  if (planned.storage == Storage::i32) {
+    const Tensor steps = values.to(DType::i32);
+    check_steps(slot, steps);
+    return stored.values.copy_from(steps);
+  }
   StoredSlot here = stored.to(Device{});
   write_slot(here.view(planned), values.to(Device{}).to(DType::f32));
   if (impl().device == Device{}) return;
@@ -409,10 +418,7 @@ void Optimizer::assign(const std::map<std::string, Tensor>& tensors) {
         "optimizer state: it belongs to another model, optimizer or storage than this {}:{}",
         this->name(), faults);
   for (const PlannedSlot& slot : state().slots)
-    if (slot.storage == Storage::i32) {
-      const i64 steps = tensors.at(slot.key()).to(Device{}).data<i32>()[0];
-      check(steps >= 0, "optimizer state: {} is {}; it counts steps", slot.key(), steps);
-    }
+    if (slot.storage == Storage::i32) check_steps(slot, tensors.at(slot.key()));
   for (auto& [name, tensor] : own) tensor.copy_from(tensors.at(name));
 }
 

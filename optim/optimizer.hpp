@@ -114,7 +114,7 @@ class Optimizer {
   /// A slot's values as fp32, decoded; `step` as one number. Throws Error for a slot that is not in
   /// state().
   Tensor values(const PlannedSlot& slot) const;
-  /// Stores values, encoded. Throws Error for another shape.
+  /// Stores values, encoded. Throws Error for another shape, and for a `step` below 0.
   void set_values(const PlannedSlot& slot, const Tensor& values);
 
   /// The state under its keys in a file: `<parameter>/<slot>`, in block8 `….codes` and `….absmax`,

@@ -151,6 +151,8 @@ TEST_CASE("a state that counts steps below 0 is refused, and nothing changes") {
   state.at("w/step").data<i32>()[0] = -1;
   CHECK_THROWS_WITH_AS(optimizer.assign(state), "optimizer state: w/step is -1; it counts steps",
                        Error);
+  CHECK_THROWS_WITH_AS(optimizer.set_values(optimizer.state().slots.back(), Tensor::full({}, -1)),
+                       "optimizer state: w/step is -1; it counts steps", Error);
   check_same_state(optimizer, reference);
 }
 
