@@ -10,6 +10,8 @@
 ///
 /// An op keeps its inputs for backward as they are, not copies of them: whoever overwrites a parameter's value in place
 /// before then (an optimizer's step between two calls of backward, a `fill`) gets gradients of neither, without a word.
+///
+/// Threads may compute and go back at once, each in graphs of its own; to a parameter that they share they add without a lock.
 #pragma once
 
 #include <functional>
