@@ -8,7 +8,8 @@
 #include "optim/optimizer.hpp"
 #include "optim/registry.hpp"
 
-namespace minima {
+namespace mine {  // what the tree has by the same name is another
+using namespace minima;
 
 /// AdaBelief (Zhuang, Tang, et al. 2020, arXiv:2010.07468, Algorithm 2): long steps where the
 /// gradient is what its average led to expect, short ones where it is not.
@@ -16,7 +17,7 @@ namespace minima {
 ///   m ← β₁ m + (1 − β₁) g              s ← β₂ s + (1 − β₂) (g − m)² + ε
 ///   p ← p − lr · m̂ / (√ŝ + ε)          m̂ = m/(1−β₁ᵗ), ŝ = s/(1−β₂ᵗ)
 struct AdaBelief {
-  static constexpr std::string_view name = "adabelief";
+  static constexpr std::string_view name = "my-adabelief";
   struct Options {
     double lr = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
     static constexpr auto fields() {
@@ -76,21 +77,21 @@ void train(const std::string& spec, i64 steps) {
     last = loss.value().item();
     if (k == 0) first = last;
   }
-  fmt::print("{:<30} loss {:.1f} → {:.1e}  {:>6} bytes of state\n", spec, first, last,
+  fmt::print("{:<34} loss {:.1f} → {:.1e}  {:>6} bytes of state\n", spec, first, last,
              optimizer.state_bytes());
   check(last < 0.5 * first, "{}: the loss went from {} to {}; it should have fallen", spec, first,
         last);
 }
 
 }  // namespace
-}  // namespace minima
+}  // namespace mine
 
 int main(int argc, char** argv) try {
-  minima::register_rule<minima::AdaBelief>();
+  minima::register_rule<mine::AdaBelief>();
   const bool tiny = argc > 1 && std::string_view(argv[1]) == "--tiny";
   minima::check(argc == 1 + tiny, "usage: {} [--tiny]", argv[0]);
   for (const char* storage : {"fp32", "bf16", "block8"})
-    minima::train(fmt::format("adabelief:lr=0.03:state={}", storage), tiny ? 60 : 600);
+    mine::train(fmt::format("my-adabelief:lr=0.03:state={}", storage), tiny ? 60 : 600);
 } catch (const minima::Error& error) {
   fmt::print(stderr, "{}\n", error.what());
   return error.fault == minima::Fault::input ? 2 : 1;
