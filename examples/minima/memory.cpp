@@ -226,8 +226,8 @@ struct MemoryVerb {
 
   void print_model(const nn::EncoderConfig& config, const StepMemory& step) const {
     fmt::print(
-        "{}: {} parameters in {} tensors{}: dim {}, {} layers, {} heads, hidden {}, vocabulary {}, "
-        "{} positions, {} labels\nbatch: {} texts, {} tokens, the longest text {}; products in {}; "
+        "{}: {} parameters in {} tensors{}: dim {}, layers {}, heads {}, hidden {}, vocabulary {}, "
+        "positions {}, labels {}\nbatch: texts {}, tokens {}, the longest text {}; products in {}; "
         "{} = {} bytes\n\n",
         scale.empty() ? model : "an encoder for " + scale, grouped(step.parameter_count),
         step.parameters.size(),
