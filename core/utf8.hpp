@@ -79,10 +79,17 @@ inline std::size_t count_characters(std::string_view text) {
   return static_cast<std::size_t>(std::ranges::count_if(text, begins_character));
 }
 
-/// How many columns a text takes in a terminal, as fmt counts them where it pads: a wide character two.
+/// How many columns a text takes in a terminal, as fmt counts them where it pads, a wide character two; but an accent that
+/// stands over the character before it (U+0300 to U+036F) none.
 inline std::size_t columns_of(std::string_view text) {
   const std::size_t enough = 2 * text.size();
-  return enough + text.size() - fmt::formatted_size("{:{}}", text, enough);
+  std::size_t columns = enough + text.size() - fmt::formatted_size("{:{}}", text, enough);
+  while (!text.empty()) {
+    const CodePoint point = decode_utf8(text);
+    columns -= point.value >= 0x300 && point.value < 0x370;
+    text.remove_prefix(static_cast<std::size_t>(point.bytes));
+  }
+  return columns;
 }
 
 /// As much of the text's beginning as fits into so many bytes without a character cut in two.

@@ -15,6 +15,9 @@ TEST_CASE(
   CHECK(in_columns({{"产品", "1"}, {"±ab", "2"}}, "lr") ==
         "产品  1\n"
         "±ab   2\n");
+  CHECK(in_columns({{"√v̂", "1"}, {"abc", "2"}}, "lr") ==
+        "√v̂   1\n"
+        "abc  2\n");
   CHECK(in_columns({}, "l").empty());
 }
 
