@@ -142,9 +142,9 @@ std::string describe(const Json& step) {
   std::string result =
       fmt::format("step {} of {}, element {}{} of {}\n", step["t"].get<i64>(),
                   step["optimizer"].get<std::string>(), element, place, step["shape"].dump());
+  std::vector<std::pair<std::string, std::string>> lines;
   const auto line = [&](const std::string& letter, const std::string& right) {
-    const std::size_t width = std::min<std::size_t>(14, count_characters(letter));
-    result += fmt::format("  {}{} {}\n", letter, std::string(14 - width, ' '), right);
+    lines.emplace_back(letter, right);
   };
   line("p", "= " + text(step["value"]["before"]) + "   the weight");
   line("g", "= " + text(step["gradient"]) + "   its gradient");
@@ -191,6 +191,11 @@ std::string describe(const Json& step) {
       how = of_whole(slot);
     line(slot["slot"], fmt::format("stored in {}: {}", slot["storage"].get<std::string>(), how));
   }
+  std::size_t width = 14;
+  for (const auto& [letter, right] : lines) width = std::max(width, columns_of(letter));
+  for (const auto& [letter, right] : lines)
+    result +=
+        fmt::format("  {}{} {}\n", letter, std::string(width - columns_of(letter), ' '), right);
   return result;
 }
 

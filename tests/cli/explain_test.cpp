@@ -37,8 +37,8 @@ TEST_CASE("explain shows a step with its formulas, and refuses what does not fit
       shell.minima("explain adafactor:eps1=0 --weight '0,0;0,0' --gradient '0,0;0,0'");
   CHECK(nan.out.find("= nan\n") != std::string::npos);
   const Answer as_torch = shell.minima("explain adafactor-torch --weight 1,2 --gradient nan,1");
-  CHECK(contains(as_torch.out, "RMS(u)         = nan"));
-  CHECK(contains(as_torch.out, "clip           = 1 "));
+  CHECK(contains(as_torch.out, "RMS(u)             = nan"));
+  CHECK(contains(as_torch.out, "clip               = 1 "));
   const Answer guarded = shell.minima("explain adamw8bit --gradient=-inf");
   CHECK(guarded.out.find("g              = -inf") != std::string::npos);
   CHECK(guarded.out.find("p              = 0.5   stays") != std::string::npos);

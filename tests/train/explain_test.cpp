@@ -1,6 +1,10 @@
 /// explain shows the numbers of the real kernels.
 #include "train/explain.hpp"
 
+#include <set>
+#include <sstream>
+
+#include "core/utf8.hpp"
 #include "tests/support.hpp"
 
 using namespace minima;
@@ -154,6 +158,23 @@ TEST_CASE("momentum of low rank has its letter in the formula, and its factors a
   CHECK(step["lines"].back()["letters"] == "(1 − lr·λ) * p - lr * e / (√v̂ + ε)");
   CHECK(step["slots"][0]["slot"] == "basis");
   CHECK(step["slots"][0]["after"].size() == 16);
+}
+
+TEST_CASE("what is told of letters and slots begins in one column, however long a name is") {
+  for (const char* spec : {"adamw", "sgd:momentum=0.9", "adafactor-torch", "came"}) {
+    CAPTURE(spec);
+    Explanation explanation(spec, random_tensor({4, 4}, "w"), {});
+    std::istringstream lines(describe(explanation.step(random_tensor({4, 4}, "g"))));
+    std::string line;
+    std::getline(lines, line);
+    std::set<std::size_t> columns;
+    while (std::getline(lines, line)) {
+      const auto begin = std::min({line.find(" = "), line.find("← "), line.find("stored in ")});
+      REQUIRE(begin != std::string::npos);
+      columns.insert(columns_of(line.substr(0, begin + (line[begin] == ' '))));
+    }
+    CHECK(columns.size() == 1);
+  }
 }
 
 TEST_CASE("a schedule's factor is told, but where it has no effect") {
