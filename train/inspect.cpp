@@ -1,6 +1,7 @@
 #include "train/inspect.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <optional>
 
@@ -17,9 +18,10 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 namespace fs = std::filesystem;
 
+constexpr const char* kName = "optimizer.safetensors";
+
 /// Where a model directory, a run's folder or a stopped run's newest whole checkpoint has the state.
 std::optional<fs::path> state_in(const fs::path& folder) {
-  constexpr const char* kName = "optimizer.safetensors";
   for (const fs::path& file : {folder / kName, folder / "final" / kName})
     if (is_there(file)) return file;
   if (const auto checkpoint = newest_whole_checkpoint(folder)) return *checkpoint / kName;
@@ -29,15 +31,16 @@ std::optional<fs::path> state_in(const fs::path& folder) {
 fs::path file_of(const fs::path& path) {
   if (!is_folder(path)) return path;
   if (const auto file = state_in(path)) return *file;
-  const auto looks_like_a_run = [](const fs::path& folder) {  // nothing of it is read
-    return is_there(folder / "final") || is_there(folder / "checkpoints");
+  const auto may_have_one = [](const fs::path& folder) {  // nothing of it is read
+    return std::ranges::any_of(std::array{kName, "final", "checkpoints"},
+                               [&](const char* name) { return is_there(folder / name); });
   };
-  std::vector<std::string> runs;
+  std::vector<std::string> folders;
   for (const fs::directory_entry& entry : fs::directory_iterator(path))
-    if (looks_like_a_run(entry)) runs.push_back(entry.path().string());
-  std::ranges::sort(runs);
-  check(runs.empty(), "{}: holds the folders of runs; name one of them: {}", path.string(),
-        fmt::join(runs, ", "));
+    if (may_have_one(entry)) folders.push_back(entry.path().string());
+  std::ranges::sort(folders);
+  check(folders.empty(), "{}: holds the folders of runs or checkpoints; name one of them: {}",
+        path.string(), fmt::join(folders, ", "));
   fail("{}: has no optimizer.safetensors, neither there nor in final/ or a whole checkpoint",
        path.string());
 }

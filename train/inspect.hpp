@@ -22,7 +22,7 @@ class StateFile {
  public:
   /// Reads `path`, or `optimizer.safetensors` in that folder, in its final/ or, of a run that was stopped, in its newest
   /// whole checkpoint. Throws Error when it is no optimizer's state, is damaged, or has slots and tensors that do not fit
-  /// one another; for a folder without one it names the runs in it.
+  /// one another; for a folder without one it names those in it that may have one: runs, checkpoints.
   explicit StateFile(const std::filesystem::path& path);
 
   /// A slot's values, decoded to fp32.

@@ -18,6 +18,8 @@ TEST_CASE("inspect opens the state that train wrote, compares two, and refuses w
     CAPTURE(trained.err);
     REQUIRE(trained.code == 0);
   }
+  REQUIRE(shell.minima("train --out steps --batch 128 --save-every 2" + std::string(kTiny)).code ==
+          0);
   const Answer one = shell.minima("inspect eight/final --against whole/final --json");
   CAPTURE(one.err);
   REQUIRE(one.code == 0);
@@ -56,7 +58,8 @@ TEST_CASE("inspect opens the state that train wrote, compares two, and refuses w
         {"inspect bent.safetensors", "checksum"},
         {"inspect whole/final/model.safetensors", "not an optimizer's state"},
         {"inspect nowhere", "nowhere"},
-        {"inspect .", "./eight, ./third, ./whole"},
+        {"inspect .", "./eight, ./steps, ./third, ./whole"},
+        {"inspect steps/checkpoints", "steps/checkpoints/step-2, steps/checkpoints/step-4"},
         {"memory --model whole", "whole: is a run's folder; its model is whole/final"},
         {"inspect whole/final --slot exp_avg_sqr", "did you mean 'exp_avg_sq'?"},
         {"inspect whole/final --parameter nothing", "nothing"},
