@@ -91,6 +91,19 @@ TEST_CASE("a chart leaves a gap where a number is missing, and keeps a spike whe
   CHECK(highest < 60);
 }
 
+TEST_CASE("the numbers of a log scale are written alike, plain or all as powers of ten") {
+  const auto drawn = [](double low, double high) {
+    return chart::lines({"c", "a", "b"}, {}, {"y", chart::Scale::log},
+                        {{.name = "s", .line = {{0, low}, {1, high}}}});
+  };
+  const std::string far = drawn(1e-5, 1), small = drawn(2e-5, 1e-3), plain = drawn(5e-4, 1);
+  for (const char* tick : {">10⁻⁵<", ">10⁻⁴<", ">10⁻³<", ">10⁻²<", ">10⁻¹<", ">1<"})
+    CHECK(contains(far, tick));
+  for (const char* tick : {">2·10⁻⁵<", ">10⁻⁴<", ">5·10⁻⁴<", ">10⁻³<"})
+    CHECK(contains(small, tick));
+  for (const char* tick : {">0.001<", ">0.01<", ">0.1<", ">1<"}) CHECK(contains(plain, tick));
+}
+
 TEST_CASE("numbers beyond all sense have a place in a chart, and steps in any order a column") {
   const chart::Axis steps{"step", chart::Scale::linear, chart::Ticks::whole};
   for (const double far : {1e17, 1e300, 1e308, 1e-320}) {

@@ -31,11 +31,15 @@ double round_up(double value) {
 
 }  // namespace
 
-std::string power_of_ten(int exponent) {
-  if (std::abs(exponent) <= 3) return html::significant(std::pow(10, exponent), 1);
+bool written_plain(double low, double high) { return low > -4 && high < 4; }
+
+std::string round_number(int mantissa, int exponent, bool plain) {
+  if (plain || exponent == 0 || exponent == 1)
+    return html::significant(mantissa * std::pow(10, exponent), 1);
   constexpr std::array<std::string_view, 10> digits = {"⁰", "¹", "²", "³", "⁴",
                                                        "⁵", "⁶", "⁷", "⁸", "⁹"};
-  std::string out = exponent < 0 ? "10⁻" : "10";
+  std::string out = mantissa == 1 ? "10" : fmt::format("{}·10", mantissa);
+  if (exponent < 0) out += "⁻";
   for (const char c : std::to_string(std::abs(exponent)))
     out += digits[static_cast<std::size_t>(c - '0')];
   return out;
@@ -91,14 +95,14 @@ void Mapping::set_log(const Range& range) {
   if (high_ - low_ < 0.3) low_ -= 0.3, high_ += 0.3;
   origin_ = range.zero ? from_ + 0.12 * (to_ - from_) : from_;
   if (range.zero) ticks.push_back({0, "0"});
-  const bool fine = high_ - low_ <= 2;
+  const bool fine = high_ - low_ <= 2, plain = written_plain(low_ - 1e-9, high_ + 1e-9);
   const int stride = std::max(1, static_cast<int>((high_ - low_) / 5));
   for (int e = static_cast<int>(std::floor(low_)); e <= std::ceil(high_); ++e) {
     for (const int mantissa : {1, 2, 5}) {
       const double value = mantissa * std::pow(10, e);
       const bool shown = mantissa == 1 ? e % stride == 0 : fine;
       if (shown && std::log10(value) >= low_ - 1e-9 && std::log10(value) <= high_ + 1e-9)
-        ticks.push_back({value, mantissa == 1 ? power_of_ten(e) : html::significant(value, 1)});
+        ticks.push_back({value, round_number(mantissa, e, plain)});
     }
   }
 }

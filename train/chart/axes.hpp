@@ -30,8 +30,11 @@ struct Range {
   }
 };
 
-/// 10 to the power of `exponent` as people write it: plain from 0.001 to 1,000.
-std::string power_of_ten(int exponent);
+/// Whether the numbers of a log scale are written plain, by the logarithms of its ends: all from 0.0002 to 5,000. Else all
+/// are powers of ten.
+bool written_plain(double low, double high);
+/// mantissa · 10^exponent as people write it: 0.02, or 2·10⁻².
+std::string round_number(int mantissa, int exponent, bool plain);
 
 /// From values to units of the drawing, with round ticks.
 class Mapping {

@@ -37,7 +37,8 @@ std::string heat_map(const Label& label, const Axis& x, const std::string& measu
   double widest = 0;
   for (const HeatRow& row : rows) widest = std::max(widest, width_of(shown(row.group)));
   const double left = 12 + widest;
-  const double right = kWidth - 14, cell = (right - left) / columns;
+  const double right = kWidth - 20;  // the legend ends with half a power of ten beside it
+  const double cell = (right - left) / columns;
 
   std::string out;
   double y = 6;
@@ -89,7 +90,7 @@ std::string heat_map(const Label& label, const Axis& x, const std::string& measu
   double free = 0;
   for (double e = from; e <= to; ++e) {
     const double at = left + (right - left) * (e - from) / (to - from);
-    const std::string name = power_of_ten(static_cast<int>(e));
+    const std::string name = round_number(1, static_cast<int>(e), written_plain(from, to));
     const double half = width_of(name) / 2;
     out += segment("axis", at, legend + 5, at, legend + 9);
     if (at - half < free || at + half > kWidth) continue;
