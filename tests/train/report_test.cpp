@@ -192,6 +192,19 @@ TEST_CASE("the verdict begins with the least state that is not less accurate") {
   CHECK(first() == "adafactor");
 }
 
+TEST_CASE("of many runs the best are told of, the others counted") {
+  std::vector<std::string> specs{"adamw"};
+  for (int i = 1; i <= 30; ++i) specs.push_back(fmt::format("adamw:lr={}", i));
+  Json json = sample_comparison(specs, {.seeds = 1}, {"a", "b"});
+  json["runs"][30]["test"]["accuracy"] = 0.99;
+  json["runs"][30]["state_bytes"] = json["runs"][0]["state_bytes"];
+  for (std::size_t i = 1; i < 30; ++i) json["runs"][i]["state_bytes"] = 1e9;
+  const std::string page = report_html(json);
+  CHECK(contains(page, "<p class=\"verdict\"><strong>adamw:lr=30</strong>"));
+  CHECK(test::count(page, "test accuracy against") == 12);
+  CHECK(contains(page, "<li>18 further findings stand in the table.</li>"));
+}
+
 TEST_CASE("every string of the file stays text") {
   Json json = sample_comparison({"adamw:" + kScript, kScript}, {.seeds = 2}, {kScript, "\"'&<b>"});
   for (const char* part : {"data", "model", "training", "machine"})

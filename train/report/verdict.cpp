@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <ranges>
 #include <tuple>
 
 #include "train/report.hpp"
@@ -8,6 +9,8 @@
 
 namespace minima::report {
 namespace {
+
+constexpr std::size_t kMostFindings = 12;
 
 /// What the others are measured against: adamw, or else the first.
 const Entry& baseline(const Comparison& comparison) {
@@ -165,12 +168,11 @@ std::string single_finding(const Comparison& comparison, const Entry& entry) {
                      joined(rest, " and "));
 }
 
-/// The finding that comes first: the least state among those that save some and are not resolved
-/// to be less accurate; failing that, the most accurate of those that save some, or of all. What learned nothing comes last.
-const Entry& headline(const Comparison& comparison, const std::vector<const Entry*>& others,
-                      const Entry& base) {
+/// Puts them in order: the least state first among those that save some and are not resolved to be less accurate; then the
+/// most accurate of those that save some, and of all others. What learned nothing comes last.
+void rank(std::vector<const Entry*>& others, const Comparison& comparison, const Entry& base) {
   const double base_bytes = summarize(base, "/state_bytes").mean;
-  const auto rank = [&](const Entry* entry) {
+  std::ranges::stable_sort(others, {}, [&](const Entry* entry) {
     const AccuracyGap d = accuracy_gap(comparison, *entry, base);
     const double bytes = summarize(*entry, "/state_bytes").mean;
     const bool saves = bytes < base_bytes, accurate = d.value >= -d.error,
@@ -179,8 +181,7 @@ const Entry& headline(const Comparison& comparison, const std::vector<const Entr
                       saves && accurate ? bytes
                       : d.known()       ? -d.value
                                         : 1);
-  };
-  return **std::ranges::min_element(others, {}, rank);
+  });
 }
 
 std::string verdict(const Comparison& comparison) {
@@ -189,21 +190,26 @@ std::string verdict(const Comparison& comparison) {
   for (const Entry& entry : comparison.entries)
     if (&entry != &base) others.push_back(&entry);
   const std::string nothing = nothing_learned(base);
-  const Entry& first =
-      others.empty() || !nothing.empty() ? base : headline(comparison, others, base);
+  if (nothing.empty()) rank(others, comparison, base);
   std::vector<std::string> findings;
   if (!nothing.empty())
     findings.push_back(fmt::format("<strong>{}</strong> {}.{}", escaped(base.name), nothing,
                                    others.empty() ? "" : " Its accuracy is not compared."));
+  else if (!comparison.all_failed() && others.empty())
+    findings.push_back(single_finding(comparison, base));
   else if (!comparison.all_failed())
-    findings.push_back(others.empty()
-                           ? single_finding(comparison, base)
-                           : finding(comparison, first, base) + caution(comparison, first, base));
+    findings.push_back(finding(comparison, *others.front(), base) +
+                       caution(comparison, *others.front(), base));
   for (const Entry& entry : comparison.failed)
     findings.push_back(failed_finding(comparison, entry));
-  for (const Entry* entry : others)
-    if (entry != &first && !comparison.all_failed())
+  if (!comparison.all_failed())
+    for (const Entry* entry : others | std::views::drop(nothing.empty() ? 1 : 0))
       findings.push_back(finding(comparison, *entry, base));
+  if (findings.size() > kMostFindings) {
+    const std::size_t more = findings.size() - kMostFindings;
+    findings.resize(kMostFindings);
+    findings.push_back(fmt::format("{} stand in the table.", counted(more, "further finding")));
+  }
   const double yardstick = number(comparison.json, "/data/bag_of_words/test");
   if (std::isfinite(yardstick))
     findings.push_back(fmt::format(
