@@ -2,7 +2,8 @@
 /// as in torch.optim.AdamW; on block8 storage it is AdamW in 8 bits (Dettmers, Lewis, Shleifer,
 /// Zettlemoyer 2022, arXiv:2110.02861).
 ///
-///   p ← (1 − lr·λ) p                              decay first, on the parameter, not through the gradient
+///   p ← (1 − lr·λ) p                              decay first, on the parameter, not through the gradient;
+///                                                 λ as in torch: the paper's is λ times the lr before its schedule
 ///   m ← β₁ m + (1 − β₁) g                         v ← β₂ v + (1 − β₂) g²
 ///   p ← p − lr · m̂ / (√v̂ + ε)                     m̂ = m/(1−β₁ᵗ), v̂ = v/(1−β₂ᵗ); ε after the correction
 ///   AMSGrad: u ← max(u, v)                        v̂ from u, the largest v so far before the correction

@@ -4,8 +4,8 @@
 /// them; a GPU goes by fours (optim/engine/cuda/quads.hpp). A new storage is a name here and a case in
 /// each of these.
 ///
-/// block8 (Dettmers, Lewis, Shleifer, Zettlemoyer 2022, arXiv:2110.02861): the flattened tensor is cut into
-/// blocks (256 values; the last may be shorter). A block keeps its largest magnitude, `absmax`, and for each
+/// block8 (Dettmers, Lewis, Shleifer, Zettlemoyer 2022, arXiv:2110.02861): the flattened tensor is cut into blocks
+/// (256 values, as in bitsandbytes; the paper's have 2,048; the last may be shorter). A block keeps its largest magnitude, `absmax`, and for each
 /// value x the code of x/absmax: the index of the nearest number of a CodeMap (core/code_map.hpp). Decoding
 /// is map[code] · absmax. A block of zeros has absmax 0, and decodes to zeros whatever its codes.
 #pragma once
