@@ -15,6 +15,13 @@ double rounded(double x) {
   return x;
 }
 
+TensorReport rounded(TensorReport tensor) {
+  for (double* value :
+       {&tensor.gradient_rms, &tensor.weight_rms, &tensor.update_rms, &tensor.step_size})
+    *value = rounded(*value);
+  return tensor;
+}
+
 void MetricsLog::write(const StepRecord& step) {
   Json json = {
       {"step", step.step},           {"epoch", step.epoch},         {"loss", step.loss},
@@ -22,11 +29,13 @@ void MetricsLog::write(const StepRecord& step) {
       {"ms", step.milliseconds},     {"texts", step.texts},         {"tokens", step.tokens}};
   if (step.skipped) json["skipped"] = true;
   if (step.scale != 1) json["scale"] = step.scale;
-  for (const TensorReport& tensor : step.tensors)
+  for (const TensorReport& whole : step.tensors) {
+    const TensorReport tensor = rounded(whole);
     json["tensors"][tensor.name] = {
-        {"ratio", rounded(update_ratio(tensor))},       {"step_size", rounded(tensor.step_size)},
-        {"gradient_rms", rounded(tensor.gradient_rms)}, {"weight_rms", rounded(tensor.weight_rms)},
-        {"update_rms", rounded(tensor.update_rms)},     {"update_clipped", tensor.update_clipped}};
+        {"ratio", rounded(update_ratio(tensor))}, {"step_size", tensor.step_size},
+        {"gradient_rms", tensor.gradient_rms},    {"weight_rms", tensor.weight_rms},
+        {"update_rms", tensor.update_rms},        {"update_clipped", tensor.update_clipped}};
+  }
   write(json);
 }
 

@@ -90,5 +90,7 @@ Json to_json(const EvaluationRecord& evaluation);
 
 /// Six digits: enough to look at, and a third of the file.
 double rounded(double x);
+/// Each of its values, as a log has them: a report of a run has then the same digits whether or not it was resumed.
+TensorReport rounded(TensorReport tensor);
 
 }  // namespace minima

@@ -18,7 +18,8 @@ Json describe_watched(std::span<const StepRecord> records) {
   std::map<std::string, std::size_t> places;
   for (const StepRecord& record : records) {
     if (record.tensors.empty()) continue;
-    for (const TensorReport& tensor : record.tensors) {
+    for (const TensorReport& whole : record.tensors) {
+      const TensorReport tensor = rounded(whole);
       const auto [place, added] = places.emplace(tensor.name, tensors.size());
       if (added)
         tensors.push_back({{"name", tensor.name},
@@ -30,7 +31,7 @@ Json describe_watched(std::span<const StepRecord> records) {
       for (const char* key : {"ratio", "step_size"})
         while (entry[key].size() < steps.size()) entry[key].push_back(nullptr);
       entry["ratio"].push_back(rounded(update_ratio(tensor)));
-      entry["step_size"].push_back(rounded(tensor.step_size));
+      entry["step_size"].push_back(tensor.step_size);
       if (tensor.update_clipped)
         entry["update_clipped"] = entry["update_clipped"].get<double>() + 1;
     }

@@ -211,7 +211,6 @@ TEST_CASE("an interrupted comparison goes on: what is finished is kept, what was
            {"step_ms", "tokens_per_second", "seconds", "time", "peak_bytes", "others_cores"})
         run.erase(key);
       for (Json& epoch : run["epochs"]) epoch.erase("seconds");
-      run.erase("watched");  // read back from metrics.jsonl, which has six digits
     }
     return runs.dump(1);
   };
