@@ -238,30 +238,31 @@ void check_same(std::string_view what, const Json& here, const Json& then, std::
         then.dump(), where);
 }
 
+bool is_foreign(const fs::path& file) {
+  if (!is_there(file)) return false;
+  try {
+    const InputFile opened(file);  // refuses pipes
+    const auto beginning = [&] {
+      std::string bytes(std::min<u64>(opened.size(), 1024), '\0');
+      opened.read(bytes.data(), bytes.size(), 0);
+      return bytes;
+    };
+    if (file.extension() == ".html")
+      return beginning().find("<title>minima: ") == std::string::npos;
+    if (file.extension() == ".csv")
+      return !beginning().starts_with("label,predicted,probability,text");
+    const Json json = read_json(file);
+    const std::vector<const char*> keys =
+        file.filename() == "run.json" ? std::vector{"arguments"}
+                                      : std::vector{"data", "model", "training", "runs", "failed"};
+    return !std::ranges::all_of(keys, [&](const char* key) { return json.contains(key); });
+  } catch (const Error&) {
+    return true;
+  }
+}
+
 void refuse_foreign(const fs::path& file) {
-  const auto is_own = [&] {
-    try {
-      const InputFile opened(file);  // refuses pipes
-      const auto beginning = [&] {
-        std::string bytes(std::min<u64>(opened.size(), 1024), '\0');
-        opened.read(bytes.data(), bytes.size(), 0);
-        return bytes;
-      };
-      if (file.extension() == ".html")
-        return beginning().find("<title>minima: ") != std::string::npos;
-      if (file.extension() == ".csv")
-        return beginning().starts_with("label,predicted,probability,text");
-      const Json json = read_json(file);
-      const std::vector<const char*> keys =
-          file.filename() == "run.json"
-              ? std::vector{"arguments"}
-              : std::vector{"data", "model", "training", "runs", "failed"};
-      return std::ranges::all_of(keys, [&](const char* key) { return json.contains(key); });
-    } catch (const Error&) {
-      return false;
-    }
-  };
-  check(!is_there(file) || is_own(),
+  check(!is_foreign(file),
         "{}: was not written by this program, or is damaged, and would be replaced; name another "
         "folder, or remove this file first",
         file.string());

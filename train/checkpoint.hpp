@@ -68,7 +68,9 @@ void remove_checkpoints(const std::filesystem::path& run);
 void check_same(std::string_view what, const Json& here, const Json& then,
                 std::string_view where = "checkpoint");
 
-/// Throws Error for a run.json, comparison.json or page (.html) that is there and was not written by this program.
+/// Whether a run.json, comparison.json or page (.html) is there that was not written by this program, or is damaged.
+bool is_foreign(const std::filesystem::path& file);
+/// Throws Error for one.
 void refuse_foreign(const std::filesystem::path& file);
 
 /// Throws Error where a run's folder has an earlier run, or such a file of another's.

@@ -241,8 +241,9 @@ class Comparison {
   void begin_folder() const {
     if (options_.directory.empty()) return;
     if (options_.resume) {
-      if (const Json begun = read_run(options_.directory, nullptr); begun.contains("fingerprints"))
-        check_unchanged(fingerprints_, begun["fingerprints"]);
+      const Json begun = read_run(options_.directory, nullptr);
+      if (begun.contains("fingerprints")) check_unchanged(fingerprints_, begun["fingerprints"]);
+      remove_report(options_.directory, observer_.training.say);
       return;
     }
     refuse_used_folder(options_.directory);

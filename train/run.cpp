@@ -135,10 +135,16 @@ void end_run(const std::filesystem::path& directory, Json run, const TrainingRes
   write_run(directory, run);
 }
 
-void remove_report(const std::filesystem::path& directory) {
+void remove_report(const std::filesystem::path& directory,
+                   const std::function<void(const std::string&)>& say) {
+  std::error_code refused;  // who writes the next one tells why
   for (const char* told : {"comparison.json", "report.html"}) {
-    std::error_code ignored;
-    std::filesystem::remove(directory / told, ignored);
+    const std::filesystem::path file = directory / told, aside = file.string() + ".damaged";
+    if (!is_foreign(file))
+      std::filesystem::remove(file, refused);
+    else if (std::filesystem::rename(file, aside, refused); !refused && say)
+      say(fmt::format("{} is damaged, or was not written by this program; it is kept as {}",
+                      file.string(), aside.filename().string()));
   }
 }
 
@@ -197,7 +203,7 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
   if (run_directory.resume) {
     if (trainer.resume() && trainer.run_json.contains("peak_bytes"))
       peak = trainer.run_json["peak_bytes"].get<i64>();
-    remove_report(directory);
+    remove_report(directory, callback.say);
   }
   begin_peak();
   const OtherWork others;

@@ -61,8 +61,10 @@ struct RunDirectory {
 /// used already (refuse_used_folder). That of a resumed run stays, but for the options that it goes on with, and is
 /// written by Trainer::resume when its checkpoint has been taken. Returns what it says.
 Json begin_run(const RunDirectory& directory, const Task& task, const Json& more);
-/// Removes the page, and what it was made of, that tells how a run stood before it goes on.
-void remove_report(const std::filesystem::path& directory);
+/// Removes what tells how a run stood before it goes on: the page, and what it was made of. A
+/// page that is damaged, or of another program, is kept aside, and told to `say`.
+void remove_report(const std::filesystem::path& directory,
+                   const std::function<void(const std::string&)>& say);
 /// Adds why and after what time it ended to a run's run.json, when all else is written.
 void end_run(const std::filesystem::path& directory, Json run, const TrainingResult& result);
 /// Whether a run has taken all its steps and written its model: nothing is left to resume.

@@ -117,18 +117,15 @@ Choice choice_of(const std::string& name) {
 FolderLock output_folder(const std::string& verb, const CommonOptions& common);
 
 /// The folder of a run, which this process has for itself: that of `resumed`, else output_folder. Throws Error, before
-/// anything is loaded, where another process has it, where it cannot be written, where it has an earlier run, and where the
-/// run would replace a file of another's.
+/// anything is loaded, where another process has it, where it cannot be written, and of a new run where it has an earlier one,
+/// or a file of another's that the run would replace.
 struct RunFolder {
   RunFolder(const std::string& verb, const CommonOptions& common, const std::string& resumed)
       : verb(verb),
         resumes(!resumed.empty()),
         lock(resumes ? FolderLock(resumed) : output_folder(verb, common)),
         path(lock.path()) {
-    if (!resumes)
-      refuse_used_folder(path);
-    else
-      for (const char* name : {"report.html", "comparison.json"}) refuse_foreign(path / name);
+    if (!resumes) refuse_used_folder(path);
   }
   /// The optimizer's spec: that of the resumed run, which another version may have completed otherwise.
   std::string spec_or(const std::string& resolved) const;

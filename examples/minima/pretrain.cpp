@@ -106,7 +106,7 @@ struct PretrainVerb {
       try {
         if (directory.resume) {
           trainer.resume();
-          remove_report(directory.path);
+          remove_report(directory.path, progress.callback().say);
         }
         return trainer.run();
       } catch (const TrainingFailed&) {

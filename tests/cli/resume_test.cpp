@@ -208,6 +208,26 @@ TEST_CASE("a report stays where its run cannot be resumed") {
   CHECK(read_file(shell.folder / "run/metrics.jsonl") == log);
 }
 
+TEST_CASE("a page that is damaged is made anew where its run goes on, and kept aside") {
+  const Shell shell;
+  for (const std::string verb : {"train", "compare", "pretrain"}) {
+    CAPTURE(verb);
+    const bool has_records = verb != "pretrain";
+    REQUIRE(shell.minima(verb + kTiny + " --minutes 0.000001 --out " + verb).code == 0);
+    for (const char* file : {"/report.html", "/comparison.json"}) shell.write(verb + file, "mine");
+    const Answer resumed = shell.minima(verb + " --minutes 0 --resume " + verb);
+    CAPTURE(resumed.err);
+    CHECK(resumed.code == 0);
+    CHECK(resumed.err.find("report.html is damaged, or was not written by this program; it is "
+                           "kept as report.html.damaged") != std::string::npos);
+    CHECK(read_file(shell.folder / verb / "report.html").find("<title>minima: ") !=
+          std::string::npos);
+    CHECK(shell.exists(verb + "/comparison.json") == has_records);
+    for (const char* file : {"/report.html.damaged", "/comparison.json.damaged"})
+      CHECK(read_file(shell.folder / (verb + file)) == "mine");
+  }
+}
+
 TEST_CASE("a folder in which a process is at work is refused to all others, and stays as it is") {
   const Shell shell;
   REQUIRE(shell.minima(std::string("train") + kTiny + " --save-every 10 --out run").code == 0);
