@@ -241,8 +241,10 @@ class Comparison {
   void begin_folder() const {
     if (options_.directory.empty()) return;
     if (options_.resume) {
-      const Json begun = read_run(options_.directory, nullptr);
+      Json begun = read_run(options_.directory, nullptr);
       if (begun.contains("fingerprints")) check_unchanged(fingerprints_, begun["fingerprints"]);
+      begun["arguments"] = options_.arguments;  // of which the minutes may be others
+      write_run(options_.directory, begun);
       remove_report(options_.directory, observer_.training.say);
       return;
     }
@@ -282,6 +284,13 @@ class Comparison {
     return folder / "record.json";  // there when the run has ended
   }
 
+  /// Whether a run whose time was up is given more; or was when it was stopped again.
+  bool has_more_time(const std::filesystem::path& folder) const {
+    const Json run = read_run(folder, nullptr);
+    const double now = options_.training.minutes;
+    return !run.contains("stop") || now == 0 || now > report::number(run, "/training/minutes");
+  }
+
   /// The record of a run that the resumed comparison has finished.
   std::optional<Json> ended_before(const std::filesystem::path& folder, const std::string& spec,
                                    u64 seed) const {
@@ -295,6 +304,8 @@ class Comparison {
             "{}: is of {} with seed {}, not of {} with seed {}", file.string(),
             record["spec"].dump(), record["seed"].dump(), spec, seed);
       for (const char* scores : {"dev", "test"}) Evaluation::from_json(record[scores]);
+      if (report::text(record, "/stop") == stop_name(Stop::minutes) && has_more_time(folder))
+        return {};
       return record;
     } catch (const Error& error) {
       if (observer_.training.say)

@@ -20,7 +20,8 @@ struct ComparisonOptions {
   i64 rates = 1;
   TrainingOptions training;
   std::filesystem::path directory;  ///< of the runs and the report; empty: nothing is written
-  /// Take the runs that `directory` has finished as they are, and go on with the one that was interrupted.
+  /// Take the runs that `directory` has finished as they are, and go on with the one that was interrupted, and with those
+  /// whose time was up where training.minutes are more by now.
   bool resume = false;
   Json arguments = nullptr;  ///< of the program, for run.json: what --resume starts with
 };

@@ -138,6 +138,7 @@ void end_run(const std::filesystem::path& directory, Json run, const TrainingRes
 void remove_report(const std::filesystem::path& directory,
                    const std::function<void(const std::string&)>& say) {
   std::error_code refused;  // who writes the next one tells why
+  std::filesystem::remove(directory / "record.json", refused);
   for (const char* told : {"comparison.json", "report.html"}) {
     const std::filesystem::path file = directory / told, aside = file.string() + ".damaged";
     if (!is_foreign(file))

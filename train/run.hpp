@@ -61,7 +61,7 @@ struct RunDirectory {
 /// used already (refuse_used_folder). That of a resumed run stays, but for the options that it goes on with, and is
 /// written by Trainer::resume when its checkpoint has been taken. Returns what it says.
 Json begin_run(const RunDirectory& directory, const Task& task, const Json& more);
-/// Removes what tells how a run stood before it goes on: the page, and what it was made of. A
+/// Removes what tells how a run stood before it goes on: the page, what it was made of, and a comparison's record of it. A
 /// page that is damaged, or of another program, is kept aside, and told to `say`.
 void remove_report(const std::filesystem::path& directory,
                    const std::function<void(const std::string&)>& say);

@@ -51,6 +51,10 @@ struct CompareVerb {
     Progress progress;
     Json result = folder.work([&] { return compare_or_stop(task, progress); });
     for (const std::string& one : what_it_lacks(result)) print_note("minima: {}\n", one);
+    if (std::ranges::any_of(result["runs"], [](const Json& run) {
+          return run["stop"] == stop_name(Stop::minutes);
+        }))
+      print_note("{}\n", folder.way_on());
     result["arguments"] = comparison.arguments;
     if (common.json)
       fmt::print("{}\n", result.dump());

@@ -510,10 +510,12 @@ bool RunFolder::tell_ended(const CommonOptions& common) const {
 void RunFolder::tell_stopped(i64 epoch, Stop stop) const {
   if (stop == Stop::finished) return;
   print_text("\nstopped in epoch {}: {}{}\n", epoch, stop_name(stop),
-             stop == Stop::minutes
-                 ? fmt::format("; go on without a limit: minima {} --resume {} --minutes 0", verb,
-                               for_shell(path.string()))
-                 : "");
+             stop == Stop::minutes ? "; " + way_on() : "");
+}
+
+std::string RunFolder::way_on() const {
+  return fmt::format("go on without a limit: minima {} --resume {} --minutes 0", verb,
+                     for_shell(path.string()));
 }
 
 void RunFolder::fail(const Error& error) const {

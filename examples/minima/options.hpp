@@ -133,6 +133,8 @@ struct RunFolder {
   bool tell_ended(const CommonOptions& common) const;
   /// Says why a run took not all of its steps, if so, and how it goes on where its time was up.
   void tell_stopped(i64 epoch, Stop stop) const;
+  /// "go on without a limit: minima train --resume …"
+  std::string way_on() const;
   /// f(), the run. An error at run time then says how to go on.
   template <class F>
   auto work(const F& f) const {

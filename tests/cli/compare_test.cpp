@@ -71,6 +71,20 @@ TEST_CASE("a comparison is gone on with by compare alone, and no other run takes
   CHECK(shell.minima("compare --resume both").code == 0);
 }
 
+TEST_CASE("a comparison whose time was up says how it goes on, and does, with the minutes kept") {
+  const Shell shell;
+  const std::string compare = std::string("compare --optimizers adamw,sgd") + kTiny;
+  const Answer brief = shell.minima(compare + " --minutes 0.000001 --out both");
+  CAPTURE(brief.err);
+  CHECK(brief.err.find("go on without a limit: minima compare --resume both --minutes 0\n") !=
+        std::string::npos);
+  const Answer resumed = shell.minima("compare --json --resume both --minutes 0");
+  CHECK(resumed.err.find("go on without") == std::string::npos);
+  for (const Json& run : parse_json(resumed.out, "compare --json")["runs"])
+    CHECK(run["stop"] == "all steps are taken");
+  CHECK(read_json(shell.folder / "both/run.json")["arguments"]["minutes"] == "0");
+}
+
 TEST_CASE("report shows what there is of a stopped comparison, and names the runs that it lacks") {
   const Shell shell;
   const std::string compare =

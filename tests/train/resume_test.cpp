@@ -24,6 +24,18 @@ void copy_until(const fs::path& from, i64 step, const fs::path& to) {
   fs::copy(from / "metrics.jsonl", to / "metrics.jsonl");
 }
 
+/// The runs of a comparison, but for what each takes of time and memory.
+std::string without_times(const Json& comparison) {
+  Json runs = comparison["runs"];
+  for (Json& run : runs) {
+    for (const char* key :
+         {"step_ms", "tokens_per_second", "seconds", "time", "peak_bytes", "others_cores"})
+      run.erase(key);
+    for (Json& epoch : run["epochs"]) epoch.erase("seconds");
+  }
+  return runs.dump(1);
+}
+
 }  // namespace
 
 TEST_CASE("training resumed at each of 50 steps, with other threads, is that which never stopped") {
@@ -204,16 +216,6 @@ TEST_CASE("an interrupted comparison goes on: what is finished is kept, what was
   ComparisonOptions options;
   options.optimizers = {"adamw", "sgd"};
   options.training = fifty_steps();
-  const auto without_times = [](const Json& comparison) {
-    Json runs = comparison["runs"];
-    for (Json& run : runs) {
-      for (const char* key :
-           {"step_ms", "tokens_per_second", "seconds", "time", "peak_bytes", "others_cores"})
-        run.erase(key);
-      for (Json& epoch : run["epochs"]) epoch.erase("seconds");
-    }
-    return runs.dump(1);
-  };
   const test::RunFolder whole, stopped;
   options.directory = whole.path;
   const std::string expected = without_times(compare(small_task(), options));
@@ -262,6 +264,40 @@ TEST_CASE("an interrupted comparison goes on: what is finished is kept, what was
     compare(small_task(), options, observer);
     CHECK(runs == ++done);
   }
+}
+
+TEST_CASE("runs of a comparison whose time was up go on where they are given more, and else stay") {
+  ComparisonOptions options;
+  options.optimizers = {"adamw", "sgd"};
+  options.training = fifty_steps();
+  const test::RunFolder whole, brief;
+  options.directory = whole.path;
+  const std::string expected = without_times(compare(small_task(), options));
+
+  options.directory = brief.path;
+  i64 steps = 0;
+  ComparisonObserver observer;
+  observer.training.step = [&](const StepRecord&, i64) {
+    if (++steps == 20) std::raise(SIGINT);
+  };
+  options.training.minutes = 1e-9;
+  compare(small_task(), options, observer);
+  CHECK(steps == 2);
+  options.resume = true;
+  compare(small_task(), options, observer);
+  CHECK(steps == 2);
+  options.training.minutes = 2e-9;
+  compare(small_task(), options, observer);
+  CHECK(steps == 4);
+  options.training.minutes = 0;
+  {
+    const InterruptRequests requests;
+    CHECK_THROWS_AS(compare(small_task(), options, observer), Interrupted);
+  }
+  CHECK(steps == 20);
+  const bool same = without_times(compare(small_task(), options, observer)) == expected;
+  CHECK(same);
+  CHECK(steps == 100);
 }
 
 TEST_CASE("a run whose loss on dev is never finite has failed, and is chosen as none") {
