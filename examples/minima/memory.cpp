@@ -71,7 +71,7 @@ struct MemoryVerb {
   std::optional<double> fits;
   std::vector<std::string> optimizers;
   bool measure = false;
-  std::string precision = "fp32";
+  Precision precision = Precision::fp32;
   StepKind kind;
   std::string freeze;
 
@@ -138,9 +138,8 @@ struct MemoryVerb {
     check(state_table.empty() || (optimizers.empty() && !measure),
           "--state-table answers for one optimizer and measures nothing: leave --optimizers and "
           "--measure out");
-    if (measure) check_precision(choice_of<Precision>(precision), Device{});
-    if (kind.update_in_backward)
-      check_update_in_backward(choice_of<Precision>(precision), Device{});
+    if (measure) check_precision(precision, Device{});
+    if (kind.update_in_backward) check_update_in_backward(precision, Device{});
     check(!fits || *fits > 0, "memory: --fits is {} GB; it must be positive", fits.value_or(0));
     for (const std::string& spec : optimizers)
       check(std::ranges::count(optimizers, spec) == 1, "memory: '{}' is named twice", spec);
@@ -215,7 +214,7 @@ struct MemoryVerb {
               {"tokens", step.batch.tokens},
               {"length", step.batch.longest},
               {"bytes", step.batch_bytes}}},
-            {"precision", precision},
+            {"precision", name_of(precision)},
             {"gradient_bytes", step.gradient_bytes},
             {"activation_bytes", step.activation_bytes},
             {"logits_bytes", step.logits_bytes},
@@ -236,7 +235,7 @@ struct MemoryVerb {
                                           step.trained.size()),
         config.dim, config.layers, config.heads, config.hidden, grouped(config.vocabulary),
         config.positions, config.labels, grouped(step.batch.texts), grouped(step.batch.tokens),
-        step.batch.longest, precision, Unit(step).name(), Unit(step).size());
+        step.batch.longest, name_of(precision), Unit(step).name(), Unit(step).size());
   }
 
   static void print_activations(const StepMemory& step) {
@@ -348,7 +347,7 @@ struct MemoryVerb {
     common.apply();
     optimizers = split_specs("--optimizers", optimizers);
     check_mix();
-    kind.precision = product_type(choice_of<Precision>(precision));
+    kind.precision = product_type(precision);
     if (!freeze.empty()) kind.freeze = split_specs("--freeze", {freeze});
     const nn::EncoderConfig sizes = config();
     const StepMemory step = predict_step(sizes, batch_shape(sizes), kind);
@@ -412,9 +411,7 @@ void add_memory(CLI::App& app) {
   verb.add_flag("--update-in-backward", o.kind.update_in_backward,
                 "as in train: gradients are used as backward makes them");
   verb.add_option("--freeze", o.freeze, "as in train: parts of names: embeddings,layer.0");
-  verb.add_option("--precision", o.precision, "as in train: of the products in a step")
-      ->check(CLI::IsMember({"fp32", "tf32", "bf16", "fp16"}))
-      ->capture_default_str();
+  add_choice(verb, "--precision", o.precision, "as in train: of the products in a step");
   verb.add_option("--optimizers", o.optimizers,
                   "optimizers with their options: adamw,came:state=block8 (default: all)");
   verb.add_option("--state-table", o.state_table,

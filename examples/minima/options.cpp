@@ -334,17 +334,12 @@ void TrainingVerbOptions::add_to(CLI::App& verb, Texts texts) {
                   "steps from checkpoint to checkpoint (0: none; default: a minute apart)");
   verb.add_option("--keep", training.keep, "newest checkpoints that are kept (0: all)")
       ->capture_default_str();
-  verb.add_option("--non-finite", non_finite,
-                  "in a step whose loss or gradient is not finite: stop, skip the step, or skip it "
-                  "and lower-scale")
-      ->check(CLI::IsMember({"stop", "skip", "lower-scale"}))
-      ->capture_default_str();
-  verb.add_option("--precision", precision,
-                  "of the products in training: fp32; tf32, on a GPU: fp32 numbers, of which 10 "
-                  "bits of mantissa are "
-                  "multiplied; bf16 and fp16 (with a scaled loss), which take less memory")
-      ->check(CLI::IsMember({"fp32", "tf32", "bf16", "fp16"}))
-      ->capture_default_str();
+  add_choice(verb, "--non-finite", training.non_finite,
+             "in a step whose loss or gradient is not finite: stop, skip the step, or skip it and "
+             "lower-scale");
+  add_choice(verb, "--precision", training.precision,
+             "of the products in training: fp32; tf32, on a GPU: fp32 numbers, of which 10 bits of "
+             "mantissa are multiplied; bf16 and fp16 (with a scaled loss), which take less memory");
   verb.add_option("--round-tokens", training.round_tokens,
                   "on a GPU: fill batches up to a multiple of so many tokens, and replay what has "
                   "the shapes of an earlier one as a CUDA graph (0: neither)")
@@ -365,8 +360,6 @@ void TrainingVerbOptions::resolve(const CommonOptions& common) {
     print_note("note: --model {0} is the preset; the folder of that name is --model ./{0}\n",
                task.model);
   training.batch = tokens ? BatchSize::of_tokens(*tokens) : BatchSize::of_texts(batch.value_or(32));
-  training.non_finite = choice_of<NonFinite>(non_finite);
-  training.precision = choice_of<Precision>(precision);
   check_precision(training.precision, task.device);
   if (training.update_in_backward) check_update_in_backward(training.precision, task.device);
   check(!epochs || !steps,

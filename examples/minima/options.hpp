@@ -73,7 +73,7 @@ struct TrainingVerbOptions {
   std::optional<i64> epochs, steps;
   std::optional<double> minutes;
   std::optional<i64> batch, tokens;
-  std::string pooling, freeze, non_finite = "stop", precision = "fp32";
+  std::string pooling, freeze;
   bool cased = false, uncased = false, lazy_rows = false;
   std::vector<std::string> groups;
 
@@ -106,11 +106,18 @@ std::string with_option(const std::string& optimizer, const std::string& name,
 std::vector<std::string> split_specs(const std::string& option,
                                      const std::vector<std::string>& words);
 
-/// The value of that name; one there is.
+/// An option that takes the name of one of an enumeration's values (`choices`); `value` is that by default.
 template <class Choice>
-Choice choice_of(const std::string& name) {
-  const auto all = choices(Choice{});
-  return static_cast<Choice>(std::ranges::find(all, name) - all.begin());
+void add_choice(CLI::App& verb, const std::string& option, Choice& value, const std::string& what) {
+  const auto names = choices(Choice{});
+  verb.add_option_function<std::string>(
+          option,
+          [&value, names](const std::string& name) {
+            value = static_cast<Choice>(std::ranges::find(names, name) - names.begin());
+          },
+          what)
+      ->check(CLI::IsMember(std::vector<std::string>(names.begin(), names.end())))
+      ->default_str(std::string(name_of(value)));
 }
 
 /// --out, or runs/<verb>-<date>-<time>, a new one; for this process alone.
