@@ -1,6 +1,10 @@
 /// minima compare: the main job (train/compare.hpp).
+#include "train/compare.hpp"
+
+#include "examples/minima/notes.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/progress.hpp"
+#include "examples/minima/run_folder.hpp"
 #include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"
 #include "train/interrupt.hpp"

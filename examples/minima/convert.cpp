@@ -1,5 +1,5 @@
 /// minima convert: a model's weights in another form (train/convert_weights.hpp).
-#include "examples/minima/options.hpp"
+#include "examples/minima/run_folder.hpp"
 #include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"
 #include "train/convert_weights.hpp"

@@ -5,6 +5,7 @@
 #include "data/dataset.hpp"
 #include "data/statistics.hpp"
 #include "data/tokenizer_files.hpp"
+#include "examples/minima/notes.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"

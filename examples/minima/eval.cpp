@@ -7,6 +7,7 @@
 #include "data/classes.hpp"
 #include "data/counted.hpp"
 #include "data/readers/notes.hpp"
+#include "examples/minima/notes.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"

@@ -8,6 +8,7 @@
 #include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"
 #include "train/model_directory.hpp"
+#include "train/run.hpp"
 
 namespace minima {
 namespace {

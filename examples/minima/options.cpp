@@ -1,25 +1,17 @@
 #include "examples/minima/options.hpp"
 
-#include <cerrno>
-#include <csignal>
-#include <cstring>
-#include <ctime>
-
 #include "core/cpu/blas.hpp"
 #include "core/cpu/threads.hpp"
 #include "core/devices.hpp"
 #include "core/file.hpp"
-#include "core/for_shell.hpp"
 #include "core/split.hpp"
-#include "core/utf8.hpp"
-#include "data/classes.hpp"
 #include "data/unicode.hpp"
 #include "data/whole_number.hpp"
 #include "examples/minima/configuration.hpp"
+#include "examples/minima/notes.hpp"
 #include "examples/minima/terminal.hpp"
-#include "optim/registry.hpp"
-#include "train/classification.hpp"
-#include "train/interrupt.hpp"
+#include "train/finetuning.hpp"
+#include "train/run.hpp"
 
 namespace minima {
 void CommonOptions::add_to(CLI::App& verb) {
@@ -108,15 +100,6 @@ std::optional<Casing> chosen_casing(bool cased, bool uncased) {
   return cased ? Casing::cased : Casing::uncased;
 }
 
-void tell_of_pairs(const TextClassifier& classifier, const std::string& model, bool pairs,
-                   const std::string& option) {
-  const nn::EncoderConfig& config = classifier.model->config;
-  if (pairs) config.check_pairs(model);
-  if (config.pairs && !pairs)
-    print_note("note: {} has learned from pairs of texts, and is given single ones ({})\n", model,
-               option);
-}
-
 std::pair<std::string_view, std::string_view> pair_of(const Lines& input) {
   const std::string_view line = input.line();
   const auto tabs = std::ranges::count(line, '\t');
@@ -125,102 +108,6 @@ std::pair<std::string_view, std::string_view> pair_of(const Lines& input) {
             tabs == 0 ? "no tab" : fmt::format("{} tabs", tabs));
   const std::size_t tab = line.find('\t');
   return {line.substr(0, tab), line.substr(tab + 1)};
-}
-
-void tell_of_alike_labels(const std::vector<std::string>& labels) {
-  if (const std::string alike = alike_labels(labels); !alike.empty())
-    print_note(
-        "note: labels that look alike but for blanks and letter case are classes of their own: "
-        "{}\n",
-        alike);
-}
-
-void tell_of_unknown(const Task& task) {
-  constexpr double kMany = 0.1;  // natural text and a vocabulary of its language: under 0.01
-  if (task.unknown < kMany) return;
-  print_note(
-      "minima: warning: {:.0f} % of the tokens to learn from are {}: the vocabulary does not "
-      "know these words; is it of their language and casing, and large enough (--vocabulary)?\n",
-      100 * task.unknown, task.tokenizer.vocabulary().names().unk);
-}
-
-void tell_of_cut(i64 cut, i64 texts, std::string_view what, i64 max_length) {
-  if (cut > 0)
-    print_note(
-        "{} of {} {} are cut at {} tokens (--max-length of training, or the least of the model's "
-        "positions and its tokenizer's model_max_length)\n",
-        cut, texts, what, max_length);
-}
-
-void tell_of_overlaps(const Task& task) {
-  const auto& [dev_in_train, test_in_train, test_in_dev, conflicts, exact] = task.overlaps;
-  if (dev_in_train + test_in_train + test_in_dev == 0) return;
-  std::vector<std::string> facts, in_train;
-  if (dev_in_train > 0)
-    in_train.push_back(fmt::format("{} of {} dev texts", dev_in_train, task.dataset.dev.size()));
-  if (test_in_train > 0)
-    in_train.push_back(fmt::format("{} of {} test texts", test_in_train, task.dataset.test.size()));
-  if (!in_train.empty())
-    facts.push_back(fmt::format("{} are training texts too", fmt::join(in_train, " and ")));
-  if (test_in_dev > 0)
-    facts.push_back(
-        fmt::format("{} of {} test texts are dev texts", test_in_dev, task.dataset.test.size()));
-  print_note(
-      "minima: warning: {}, but for case and punctuation: what is measured on them flatters the "
-      "model\n",
-      fmt::join(facts, ", and "));
-}
-
-void tell_of_conflicts(const Task& task) {
-  const auto [texts, rows] = task.overlaps.conflicts;
-  const auto [exact_texts, exact_rows] = task.overlaps.exact_conflicts;
-  if (texts == 0) return;
-  print_note("note: {} labelled differently ({} rows, but for case and punctuation){}\n",
-             texts == 1 ? "a text is" : fmt::format("{} texts are", texts), rows,
-             exact_texts == 0 ? ""
-                              : fmt::format("; {} to the letter ({} rows): no model is right about "
-                                            "all of these",
-                                            exact_texts, exact_rows));
-}
-
-void tell_of_rare_classes(const Task& task) {
-  constexpr std::size_t kNamed = 5;
-  const std::vector<std::string>& names = task.dataset.label_names;
-  std::vector<bool> judged(names.size());
-  for (const auto* split : {&task.dataset.dev, &task.dataset.test})
-    for (const Example& example : *split) judged[static_cast<std::size_t>(example.label)] = true;
-  std::vector<std::string> unjudged;
-  for (std::size_t label = 0; label < names.size(); ++label)
-    if (!judged[label]) unjudged.push_back(fmt::format("'{}'", shown(names[label])));
-  if (unjudged.empty()) return;
-  print_note(
-      "note: no text of dev or test is of class {}: how well such texts are told stays unknown\n",
-      listed(unjudged, kNamed));
-}
-
-void tell_of_class_weights(const Task& task, const TrainingOptions& training) {
-  constexpr double kHeavy = 20;  // times the median
-  const std::vector<double> weights =
-      class_weights(training.class_weights, task.data.train, task.config.labels);
-  if (weights.empty()) return;
-  const std::vector<std::string>& names = task.dataset.label_names;
-  if (training.class_weights != "balanced") {
-    std::vector<std::string> meanings;
-    for (const double weight : weights)
-      meanings.push_back(fmt::format("'{}' {:.6g}", shown(names[meanings.size()]), weight));
-    print_note("note: --class-weights, as the classes are numbered: {}\n",
-               listed(meanings, meanings.size()));
-  }
-  const double usual = median(weights);
-  const auto heaviest = std::ranges::max_element(weights);
-  if (!(*heaviest > kHeavy * usual)) return;
-  print_note(
-      "minima: warning: --class-weights: '{}' counts {:.3g}, {:.3g} times the median class, so "
-      "that few texts steer training{}; numbers of your own (1,1,5) bound it\n",
-      names[static_cast<std::size_t>(heaviest - weights.begin())], *heaviest, *heaviest / usual,
-      training.label_smoothing > 0
-          ? ", and by label smoothing it has a part in the loss of every text"
-          : "");
 }
 
 void TrainingVerbOptions::add_to(CLI::App& verb, Texts texts) {
@@ -387,21 +274,6 @@ std::string TrainingVerbOptions::resolve_spec(const std::string& spec,
   return with_defaults(lazy_rows ? spec + ":lazy_rows=true" : spec, start_of(task.model), lr);
 }
 
-void tell_of_spec(const std::string& spec) {
-  const auto [name, options] = parse_spec(spec);
-  if (name == "sgd" && has_option(spec, "lr") && !has_option(spec, "momentum"))
-    print_note("note: {} has no momentum; sgd without lr, or with --lr, has 0.9\n", spec);
-  for (const auto& [option, value] : options)
-    if (name.ends_with("8bit") && option == "state" && value != "block8")
-      print_note("note: {}: its state is {} in spite of its name\n", spec, value);
-  const std::vector<Slot> slots = resolve(spec).rule->slots({"matrix", {2, 2}});
-  if (std::ranges::any_of(slots, [](const Slot& slot) { return !slot.shape; })) return;
-  for (const auto& [option, value] : options)
-    if (option == "state" && value != "fp32")
-      print_note("note: {} keeps no number for each weight here: state={} has no effect\n", name,
-                 value);
-}
-
 std::string with_option(const std::string& optimizer, const std::string& name,
                         const std::string& value) {
   check(!has_option(optimizer, name), "--{0} {1} and --optimizer {2} give {0} twice; leave one out",
@@ -472,71 +344,6 @@ Task TrainingVerbOptions::load() {
         "--warmup 0\n");
   by_step(training.switches, total);
   return loaded;
-}
-
-FolderLock output_folder(const std::string& verb, const CommonOptions& common) {
-  if (!common.out.empty()) return FolderLock(common.out);
-  const std::time_t time = std::time(nullptr);
-  std::tm local{};
-  localtime_r(&time, &local);
-  char stamp[32];
-  std::strftime(stamp, sizeof(stamp), "%Y%m%d-%H%M%S", &local);
-  return FolderLock::on_new(std::filesystem::path("runs") / fmt::format("{}-{}", verb, stamp));
-}
-
-std::string RunFolder::spec_or(const std::string& resolved) const {
-  return resumes ? read_run(path, nullptr).value("spec", resolved) : resolved;
-}
-
-bool RunFolder::tell_ended(const CommonOptions& common) const {
-  if (!resumes || !has_ended(path)) return false;
-  const std::string model = (path / "final").string();
-  if (common.json)
-    fmt::print("{}\n", Json{{"model", model}, {"stop", stop_name(Stop::finished)}}.dump());
-  else
-    print_text(
-        "{} has ended: {}; its model is {}\nto train that further, begin a run with --model {}\n",
-        path.string(), stop_name(Stop::finished), model, for_shell(model));
-  return true;
-}
-
-void RunFolder::tell_stopped(i64 epoch, Stop stop) const {
-  if (stop == Stop::finished) return;
-  print_text("\nstopped in epoch {}: {}{}\n", epoch, stop_name(stop),
-             stop == Stop::minutes ? "; " + way_on() : "");
-}
-
-std::string RunFolder::way_on() const {
-  return fmt::format("go on without a limit: minima {} --resume {} --minutes 0", verb,
-                     for_shell(path.string()));
-}
-
-void RunFolder::fail(const Error& error) const {
-  const std::string what = error.what();
-  if (error.fault != Fault::runtime || !is_there(path / "run.json")) throw;
-  if (dynamic_cast<const TrainingFailed*>(&error)) {
-    if (!resumes || verb == "compare") throw;
-    fail_training("{}; what is resumed takes the same steps: begin a new run with another --lr",
-                  what);
-  }
-  const bool full = what.find(std::strerror(ENOSPC)) != std::string::npos;
-  fail_at_run_time("{}; {} go on with: minima {} --resume {}", what,
-                   full ? "make room, then" : "when that is mended,", verb,
-                   for_shell(path.string()));
-}
-
-void die_of_interrupt(const std::string& message) {
-  const int signal = InterruptRequests::received();
-  print_note("{}\n", message);
-  std::fflush(nullptr);
-  std::signal(signal, SIG_DFL);
-  std::raise(signal);
-  std::abort();
-}
-
-void die_of_interrupt(const std::string& verb, const std::filesystem::path& directory) {
-  die_of_interrupt(fmt::format("stopped and saved; go on with: minima {} --resume {}", verb,
-                               for_shell(directory.string())));
 }
 
 }  // namespace minima

@@ -3,9 +3,9 @@
 
 #include <CLI/CLI.hpp>
 
-#include "core/folder.hpp"
 #include "data/readers/lines.hpp"
-#include "train/compare.hpp"
+#include "train/task.hpp"
+#include "train/training_options.hpp"
 
 namespace minima {
 
@@ -42,29 +42,8 @@ void add_casing_options(CLI::App& verb, bool& cased, bool& uncased, const std::s
 /// What they say; nothing where neither is given.
 std::optional<Casing> chosen_casing(bool cased, bool uncased);
 
-/// Says on standard error that a model has learned from pairs and is given single texts, for which
-/// `option` is missing. Throws Error for pairs where it cannot tell their texts apart.
-void tell_of_pairs(const TextClassifier& classifier, const std::string& model, bool pairs,
-                   const std::string& option);
-
 /// The two texts of a line, text<TAB>text. Throws BadRow for none or several tabs.
 std::pair<std::string_view, std::string_view> pair_of(const Lines& input);
-
-/// Says on standard error which labels look alike but for blanks and letter case.
-void tell_of_alike_labels(const std::vector<std::string>& labels);
-/// Says there where a vocabulary does not know many of the words that are to be learned from.
-void tell_of_unknown(const Task& task);
-/// Says there that texts are cut to their first tokens.
-void tell_of_cut(i64 cut, i64 texts, std::string_view what, i64 max_length);
-/// Says there that texts of one split are in another.
-void tell_of_overlaps(const Task& task);
-/// Says there that texts have more labels than one.
-void tell_of_conflicts(const Task& task);
-/// Says there which classes no evaluation sees.
-void tell_of_rare_classes(const Task& task);
-/// Says there what each class counts in training's loss where that is given in numbers, and warns of one that counts far
-/// more than others.
-void tell_of_class_weights(const Task& task, const TrainingOptions& training);
 
 /// What is trained on what, and how: --data, --model, --epochs, --batch, …
 struct TrainingVerbOptions {
@@ -94,10 +73,6 @@ struct TrainingVerbOptions {
   Task load();
 };
 
-/// Says on standard error where a spec's own rate leaves SGD without the momentum that it has else, where an optimizer
-/// is in 8 bits by its name alone, and where state=… does nothing, as there is no number for each weight.
-void tell_of_spec(const std::string& spec);
-
 /// "adamw" → "adamw:state=bf16", for an option such as --state. Throws Error where the optimizer's options have `name` already.
 std::string with_option(const std::string& optimizer, const std::string& name,
                         const std::string& value);
@@ -119,50 +94,5 @@ void add_choice(CLI::App& verb, const std::string& option, Choice& value, const 
       ->check(CLI::IsMember(std::vector<std::string>(names.begin(), names.end())))
       ->default_str(std::string(name_of(value)));
 }
-
-/// --out, or runs/<verb>-<date>-<time>, a new one; for this process alone.
-FolderLock output_folder(const std::string& verb, const CommonOptions& common);
-
-/// The folder of a run, which this process has for itself: that of `resumed`, else output_folder. Throws Error, before
-/// anything is loaded, where another process has it, where it cannot be written, and of a new run where it has an earlier one,
-/// or a file of another's that the run would replace.
-struct RunFolder {
-  RunFolder(const std::string& verb, const CommonOptions& common, const std::string& resumed)
-      : verb(verb),
-        resumes(!resumed.empty()),
-        lock(resumes ? FolderLock(resumed) : output_folder(verb, common)),
-        path(lock.path()) {
-    if (!resumes) refuse_used_folder(path);
-  }
-  /// The optimizer's spec: that of the resumed run, which another version may have completed otherwise.
-  std::string spec_or(const std::string& resolved) const;
-  /// Whether the resumed run has ended, which it says.
-  bool tell_ended(const CommonOptions& common) const;
-  /// Says why a run took not all of its steps, if so, and how it goes on where its time was up.
-  void tell_stopped(i64 epoch, Stop stop) const;
-  /// "go on without a limit: minima train --resume …"
-  std::string way_on() const;
-  /// f(), the run. An error at run time then says how to go on.
-  template <class F>
-  auto work(const F& f) const {
-    try {
-      return f();
-    } catch (const Error& error) {
-      fail(error);
-    }
-  }
-  const std::string verb;
-  const bool resumes;
-  const FolderLock lock;
-  const std::filesystem::path path;
-
- private:
-  [[noreturn]] void fail(const Error& error) const;
-};
-
-/// The end that a shell expects of a program that Ctrl-C has stopped, behind a message.
-[[noreturn]] void die_of_interrupt(const std::string& message);
-/// The same of a training, which says how to go on.
-[[noreturn]] void die_of_interrupt(const std::string& verb, const std::filesystem::path& directory);
 
 }  // namespace minima

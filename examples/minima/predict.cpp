@@ -5,6 +5,7 @@
 #include "data/counted.hpp"
 #include "data/readers/notes.hpp"
 #include "data/texts.hpp"
+#include "examples/minima/notes.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"

@@ -1,9 +1,12 @@
 /// minima train: one classifier from labelled text.
 #include "core/file.hpp"
+#include "examples/minima/notes.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/progress.hpp"
+#include "examples/minima/run_folder.hpp"
 #include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"
+#include "train/compare.hpp"
 #include "train/find_lr.hpp"
 #include "train/finetuning.hpp"
 #include "train/interrupt.hpp"
