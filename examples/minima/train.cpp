@@ -54,10 +54,8 @@ struct TrainVerb {
                          : "");
   }
 
-  void find_learning_rates();
-
-  void run() {
-    common.apply();
+  /// Fills training.switches, with what the options beside --switch say of each.
+  void resolve_switches() {
     for (const std::string& text : switches) {
       OptimizerSwitch next = OptimizerSwitch::parse(text);
       if (lr && !has_option(next.spec, "lr"))
@@ -68,6 +66,37 @@ struct TrainVerb {
         next.spec = with_option(next.spec, "state", state);
       training.training.switches.push_back(std::move(next));
     }
+  }
+
+  void print(const Run& done, const Json& report, const Task& task,
+             const std::filesystem::path& model) const {
+    const auto percent = [&](const char* part) {
+      return 100 * done.result.time[part].get<double>();
+    };
+    print_text(
+        "\ntime {:.1f} s: steps {:.2f} %, evaluation {:.2f} %, checkpoints {:.2f} %, logging "
+        "{:.2f} %, the loop {:.2f} %\n",
+        done.result.time["seconds"].get<double>(), percent("steps"), percent("evaluation"),
+        percent("checkpoints"), percent("logging"), percent("loop"));
+    for (const std::string& flaw : {skipped_steps(done.record), always_one_class(done.record)})
+      if (!flaw.empty()) print_text("\n{}\n", flaw);
+    print_text(
+        "\nbest epoch {}{}: dev accuracy {:.1f} %, test accuracy {:.1f} %, macro-F1 {:.1f} %, loss "
+        "{:.3f}\n{}\n{}\nmodel: {}\nreport: {}\n",
+        done.result.best_epoch(), by_metric(done.result.dev()), 100 * done.result.dev().accuracy(),
+        100 * done.test.accuracy(), 100 * done.test.macro_f1(), done.test.loss,
+        yardstick(report["data"]["bag_of_words"], done.test.accuracy()),
+        table(done.test, task.dataset.label_names), model.string(),
+        report["report"].get<std::string>());
+    if (const std::string warning = task.config.export_warning(); !warning.empty())
+      print_text("note: {}\n", warning);
+  }
+
+  void find_learning_rates();
+
+  void run() {
+    common.apply();
+    resolve_switches();
     training.resolve(common);
     if (find_lr) return find_learning_rates();
     check(optimizer.substr(0, optimizer.find(':')).find(',') == std::string::npos,
@@ -114,27 +143,7 @@ struct TrainVerb {
       return fmt::print("{}\n", record.dump());
     }
     folder.tell_stopped(done.result.epoch, done.result.stop);
-    const auto percent = [&](const char* part) {
-      return 100 * done.result.time[part].get<double>();
-    };
-    print_text(
-        "\ntime {:.1f} s: steps {:.2f} %, evaluation {:.2f} %, checkpoints {:.2f} %, logging "
-        "{:.2f} %, "
-        "the loop {:.2f} %\n",
-        done.result.time["seconds"].get<double>(), percent("steps"), percent("evaluation"),
-        percent("checkpoints"), percent("logging"), percent("loop"));
-    for (const std::string& flaw : {skipped_steps(done.record), always_one_class(done.record)})
-      if (!flaw.empty()) print_text("\n{}\n", flaw);
-    print_text(
-        "\nbest epoch {}{}: dev accuracy {:.1f} %, test accuracy {:.1f} %, macro-F1 {:.1f} %, loss "
-        "{:.3f}\n{}\n{}\nmodel: {}\nreport: {}\n",
-        done.result.best_epoch(), by_metric(done.result.dev()), 100 * done.result.dev().accuracy(),
-        100 * done.test.accuracy(), 100 * done.test.macro_f1(), done.test.loss,
-        yardstick(report["data"]["bag_of_words"], done.test.accuracy()),
-        table(done.test, task.dataset.label_names), (directory.path / "final").string(),
-        report["report"].get<std::string>());
-    if (const std::string warning = task.config.export_warning(); !warning.empty())
-      print_text("note: {}\n", warning);
+    print(done, report, task, directory.path / "final");
   }
 };
 
