@@ -148,6 +148,63 @@ bool is_begun(const std::filesystem::path& folder) {
   }
 }
 
+/// What a folder says of its runs: its comparison, or what its log tells. Throws Error for one that is neither.
+Json read_folder(const std::filesystem::path& folder) {
+  const auto file = folder / "comparison.json";
+  const bool compared = is_there(file);
+  check(compared || is_there(folder / "metrics.jsonl"),
+        "{}: has neither comparison.json nor metrics.jsonl: {}", folder.string(),
+        is_begun(folder)
+            ? "its run, or comparison, was begun and can be gone on with (--resume)"
+            : "it is no folder of minima train, pretrain or compare, and of no loop that logged "
+              "to it");
+  Json json = compared ? read_json(file) : describe_log(folder);
+  for (const char* key : {"data", "model", "training", "runs", "failed"})
+    check(json.is_object() && json.contains(key), "{}: has no \"{}\"", file.string(), key);
+  check(json["runs"].is_array() && json["failed"].is_array() && json["model"].is_object() &&
+            json["data"].is_object(),
+        "{}: is no comparison", file.string());
+  for (const char* list : {"runs", "failed"})
+    for (const Json& run : json[list])
+      check(run.is_object() && run.contains("spec") && run["spec"].is_string() &&
+                run.contains("seed") && (run["seed"].is_number() || run["seed"].is_null()),
+            "{}: has a run without \"spec\" and \"seed\": it is no comparison", file.string());
+  return json;
+}
+
+/// Puts a run of a folder to those that differ from it in their seeds alone. A loop of one's own may be any: it is no seed
+/// of another. Nor is the same seed once more, or one that is lost: equal bits would hide how far seeds scatter.
+void add_run(std::vector<Group>& groups, const Json& folder, Json run, const std::string& label) {
+  const Json configuration = configuration_of(folder, run);
+  const std::string spec = report::own_spec(run);
+  auto group = std::ranges::find_if(groups, [&](const Group& known) {
+    return known.spec == spec && !run.contains("own_loop") &&
+           std::ranges::none_of(known.runs,
+                                [&](const Json& other) { return other["seed"] == run["seed"]; }) &&
+           differences(known.configuration, configuration).empty();
+  });
+  if (group == groups.end()) group = groups.insert(group, {spec, configuration, {}, {}});
+  if (std::ranges::find(group->labels, label) == group->labels.end())
+    group->labels.push_back(label);
+  group->runs.push_back(std::move(run));
+}
+
+/// Adds what another folder says of the data, and of its runs that are no more. Throws Error for other data.
+void join_folder(Json& all, const Json& other, const std::string& first,
+                 const std::string& folder) {
+  for (const char* key : {"name", "train", "dev", "test", "labels"}) {
+    if (!other["data"].contains(key)) continue;  // a log does not know all of it
+    Json& known = all["data"][key];
+    if (known.is_null()) known = other["data"][key];
+    check(other["data"][key] == known,
+          "{}: its data differ from those of {} in '{}' ({} and {}); one report is of one data set",
+          folder, first, key, other["data"][key].dump(), known.dump());
+  }
+  for (const char* key : {"unfinished", "damaged"})
+    if (other.contains(key))
+      for (const Json& one : other[key]) all[key].push_back(one);
+}
+
 }  // namespace
 
 Json collect_runs(const std::vector<std::filesystem::path>& folders) {
@@ -160,60 +217,18 @@ Json collect_runs(const std::vector<std::filesystem::path>& folders) {
     const std::filesystem::path& folder = folders[i];
     check(seen.insert(std::filesystem::weakly_canonical(folder)).second,
           "{}: is named twice; its runs would count twice", folder.string());
-    const auto file = folder / "comparison.json";
-    const bool ended = is_there(file);
-    check(ended || is_there(folder / "metrics.jsonl"),
-          "{}: has neither comparison.json nor metrics.jsonl: {}", folder.string(),
-          is_begun(folder)
-              ? "its run, or comparison, was begun and can be gone on with (--resume)"
-              : "it is no folder of minima train, pretrain or compare, and of no loop that logged "
-                "to it");
-    Json one = ended ? read_json(file) : describe_log(folder);
-    for (const char* key : {"data", "model", "training", "runs", "failed"})
-      check(one.is_object() && one.contains(key), "{}: has no \"{}\"", file.string(), key);
-    check(one["runs"].is_array() && one["failed"].is_array() && one["model"].is_object() &&
-              one["data"].is_object(),
-          "{}: is no comparison", file.string());
-    for (const char* list : {"runs", "failed"})
-      for (const Json& run : one[list])
-        check(run.is_object() && run.contains("spec") && run["spec"].is_string() &&
-                  run.contains("seed") && (run["seed"].is_number() || run["seed"].is_null()),
-              "{}: has a run without \"spec\" and \"seed\": it is no comparison", file.string());
+    const bool compared = is_there(folder / "comparison.json");
+    Json one = read_folder(folder);
     for (const char* list : {"runs", "failed"})
       for (Json& run : std::exchange(one[list], Json::array())) {
-        const Json configuration = configuration_of(one, run);
-        const std::string spec = report::own_spec(run);
-        // A loop of one's own may be any: it is no seed of another. Nor is the same seed once more, or one that is
-        // lost: equal bits would hide how far seeds scatter.
-        auto group = std::ranges::find_if(groups, [&](const Group& known) {
-          return known.spec == spec && !run.contains("own_loop") &&
-                 std::ranges::none_of(
-                     known.runs, [&](const Json& other) { return other["seed"] == run["seed"]; }) &&
-                 differences(known.configuration, configuration).empty();
-        });
-        if (group == groups.end()) group = groups.insert(group, {spec, configuration, {}, {}});
         const std::string label =
-            ended && run.contains("label") ? report::text(run, "/label") : names[i];
-        if (std::ranges::find(group->labels, label) == group->labels.end())
-          group->labels.push_back(label);
-        group->runs.push_back(std::move(run));
+            compared && run.contains("label") ? report::text(run, "/label") : names[i];
+        add_run(groups, one, std::move(run), label);
       }
-    if (all.is_null()) {
+    if (all.is_null())
       all = std::move(one);
-      continue;
-    }
-    for (const char* key : {"name", "train", "dev", "test", "labels"}) {
-      if (!one["data"].contains(key)) continue;  // a log does not know all of it
-      if (!all["data"].contains(key)) all["data"][key] = one["data"][key];
-      check(
-          one["data"][key] == all["data"][key],
-          "{}: its data differ from those of {} in '{}' ({} and {}); one report is of one data set",
-          folder.string(), folders[0].string(), key, one["data"][key].dump(),
-          all["data"][key].dump());
-    }
-    for (const char* key : {"unfinished", "damaged"})
-      if (one.contains(key))
-        for (Json& run : one[key]) all[key].push_back(std::move(run));
+    else
+      join_folder(all, one, folders[0].string(), folder.string());
   }
   if (folders.size() > 1) tell_apart(groups);
   for (Group& group : groups)
