@@ -89,7 +89,7 @@ TEST_SUITE("golden") {
                                                     {"only_first", Truncation::only_first},
                                                     {"only_second", Truncation::only_second}};
     for_each_line("pairs.jsonl", [&](const Json& line) {
-      const Tokenizer& tokenizer = tokenizer_of(line["vocab"]);
+      const Tokenizer& tokenizer = tokenizer_of(line["vocab"].get_ref<const std::string&>());
       const EncodeOptions options = {
           .max_length = line["max_length"].is_null() ? 0 : line["max_length"].get<i64>(),
           .truncation =
@@ -111,7 +111,7 @@ TEST_SUITE("golden") {
 
   TEST_CASE("batches are padded as the reference tokenizer does") {
     for_each_line("batches.jsonl", [&](const Json& line) {
-      const Tokenizer& tokenizer = tokenizer_of(line["vocab"]);
+      const Tokenizer& tokenizer = tokenizer_of(line["vocab"].get_ref<const std::string&>());
       const Json& wanted = line["options"];
       const i64 max_length = wanted.value("max_length", i64{0});
       const EncodeOptions options = {
