@@ -59,7 +59,7 @@ Trainer::Freezing::Freezing(const std::vector<Parameter*>& parameters,
                             const std::vector<std::string>& patterns) {
   std::ranges::copy_if(parameters, std::back_inserter(frozen_), &Parameter::trainable);
   freeze(parameters, patterns);
-  std::erase_if(frozen_, &Parameter::trainable);
+  std::erase_if(frozen_, [](const Parameter* parameter) { return parameter->trainable; });
 }
 
 Trainer::Freezing::~Freezing() {
