@@ -17,9 +17,8 @@ void Module::adopt(const std::string& name, std::unique_ptr<Module> module) {
 }
 
 void Module::hold(Member member) {
-  members_.push_back(std::move(member));
   std::set<std::string> parameters, modules;
-  for_each([&](const Member& each) {
+  const auto check_name = [&](const Member& each) {
     if (each.parameter)
       check(parameters.insert(each.parameter->name).second,
             "module: two parameters are named '{}'; weights go by name", each.parameter->name);
@@ -27,7 +26,11 @@ void Module::hold(Member member) {
       check(modules.insert(each.module->path_).second,
             "module: two children are named '{}'; weights and dropout go by name",
             each.module->path_);
-  });
+  };
+  for_each(check_name);
+  check_name(member);
+  if (member.module) member.module->for_each(check_name);
+  members_.push_back(std::move(member));
 }
 
 void Module::for_each(const std::function<void(Member&)>& f) {

@@ -67,7 +67,7 @@ class Module {
     std::unique_ptr<Parameter> parameter;
     Init init;
     std::unique_ptr<Module> module;
-    bool named = true;
+    bool named = true;  // else a child that is no level of its own
   };
   void adopt(const std::string& name, std::unique_ptr<Module> module);
   void hold(Member member);

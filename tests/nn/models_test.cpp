@@ -397,6 +397,13 @@ TEST_CASE("weights go by name, and are floats") {
     SharedMask() { child<Dropping>(""); }
   };
   CHECK_THROWS_WITH_AS(SharedMask(), doctest::Contains("two children are named 'dropout'"), Error);
+  struct Patient : Module {  // what is refused is not there
+    Patient() {
+      param("a", {2}, Init::zeros());
+      CHECK_THROWS_AS(param("a", {3}, Init::zeros()), Error);
+    }
+  };
+  CHECK(Patient().parameter_count() == 2);
   Linear linear(2, 1, 0.1);
   CHECK_THROWS_WITH_AS(
       load_parameters(linear.parameters(), {{"weight", Tensor::zeros({1, 2}, DType::i64)},
