@@ -69,7 +69,7 @@ JsonLinesReader::JsonLinesReader(Lines lines, const ReadOptions& options)
         "{}: JSON Lines have no header to do without; --no-header is for tables", source_);
   if (!options.pair_column.empty()) pair_keys_ = split(options.pair_column, ',');
   check_apart(options.label_column, text_keys_, pair_keys_);
-  check(!lines_.begin_with('['),
+  check(!lines_.begins_with('['),
         "{}: is a JSON array, one document; write its objects a line each: {}", source_,
         kLinesOfArray);
 }

@@ -118,7 +118,7 @@ void Lines::begin() {
   if (rest_.starts_with(kByteOrderMark)) rest_.remove_prefix(kByteOrderMark.size());
 }
 
-bool Lines::begin_with(char character) {
+bool Lines::begins_with(char character) {
   begin();
   const std::size_t first = rest_.find_first_not_of(" \t\r\n");
   return first != rest_.npos && rest_[first] == character;

@@ -52,7 +52,7 @@ class Lines {
   static Lines of_stream(int descriptor, std::string source);
 
   /// Whether the first character that is no blank is this one. Asked before next().
-  bool begin_with(char character);
+  bool begins_with(char character);
   /// Moves to the next line; false at the end. Throws BadRow for one of a file that is over-long or not UTF-8, and stands
   /// behind it then; Error for one of a stream that is over-long, for it may have no end, for what begins as no text does
   /// (compressed, a spreadsheet, UTF-16), and (run time) when reading fails.
