@@ -25,7 +25,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t kMaxPackages = 60'000, kMinPackagesOfSection = 200;
-/// With so many different texts a label is in training, dev and test.
+/// With so many different texts that count for it a label is in training, dev and test.
 constexpr std::size_t kTextsToSplit = 3;
 
 struct Source {
@@ -90,9 +90,9 @@ enum class Part : u8 { train, dev, test };
 
 /// Draws parts from rows, which train keeps, a tenth for each of `wanted`, with every label in equal shares: of n rows with a label, n/10
 /// (rounded, at least one where there are three texts) go to each, chosen by the seed. All rows of a text go together, so
-/// that none is in two parts. It counts for the label of its first row, or for the first of its labels that has three texts
-/// but begins fewer. The shares are met as nearly as this allows, and a text of more rows than a share stays in training,
-/// unless it is among as many of the least as there are parts to draw.
+/// that none is in two parts. It counts for the label of its first row; where this can spare it, for the first of its labels
+/// that has three texts, of which fewer count for it. The shares are met as nearly as this allows, and a text of more rows
+/// than a share stays in training, unless it is among as many of the least as there are parts to draw.
 /// Within a part the order is the file's. Throws Error for too few texts.
 std::map<Part, Source> draw_parts(Source all, const Classes& classes,
                                   const std::vector<Part>& wanted, u64 seed) {
@@ -103,20 +103,27 @@ std::map<Part, Source> draw_parts(Source all, const Classes& classes,
   std::vector<Text> all_texts = rows_of_texts(all.rows);
   const std::string size =
       counted(all.rows.size(), "row") + ", " + counted(all_texts.size(), "different text");
-  std::vector<std::size_t> having(classes.names().size()), first(having.size());  // by label: texts
+  std::vector<std::size_t> having(classes.names().size()),
+      counting(having.size());  // by label: texts
   for (const Text& text : all_texts) {
-    ++first[label_of_row[text.front()]];
+    ++counting[label_of_row[text.front()]];
     std::set<i64> labels;
     for (const std::size_t row : text) labels.insert(label_of_row[row]);
     for (const i64 label : labels) ++having[label];
   }
   const auto lacks_texts = [&](std::size_t row) {
     const i64 label = label_of_row[row];
-    return having[label] >= kTextsToSplit && first[label] < kTextsToSplit;
+    return having[label] >= kTextsToSplit && counting[label] < kTextsToSplit;
   };
-  for (Text& text : all_texts)
-    of_label[label_of_row[*std::ranges::max_element(text, {}, lacks_texts)]].push_back(
-        std::move(text));
+  for (Text& text : all_texts) {
+    i64 label = label_of_row[text.front()];
+    const auto other = std::ranges::find_if(text, lacks_texts);
+    if (other != text.end() && (counting[label] > kTextsToSplit || having[label] < kTextsToSplit)) {
+      --counting[label];
+      ++counting[label = label_of_row[*other]];
+    }
+    of_label[label].push_back(std::move(text));
+  }
 
   std::vector<Part> part(all.rows.size(), Part::train);
   std::vector<bool> trained(classes.names().size());  // by label

@@ -328,9 +328,11 @@ TEST_CASE("three texts of a label are in every part, also where another label ha
     std::string rows;
     for (int i = 0; i < 100; ++i) rows += fmt::format("{}\ttext {}\n", i % 2 ? "a" : "b", i);
     for (int i = 0; i < 4; ++i) rows += fmt::format("c\tText {}!\n", i);
+    for (const char* row : {"d\tone", "d\ttwo", "d\tthree", "e\tOne", "e\tTwo", "e\tfour"})
+      rows += row + std::string("\n");  // of d none can be spared for e
     const Dataset data = load_dataset(folder.write("both.tsv", table(rows)), seed);
     for (const auto* part : {&data.train, &data.dev, &data.test})
-      for (const i64 label : {0, 1, 2})
+      for (const i64 label : {0, 1, 2, 3})
         CHECK(std::ranges::count(*part, label, &Example::label) > 0);
     CHECK(count_overlaps(data).test_in_train == 0);
   }
