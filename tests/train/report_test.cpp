@@ -202,7 +202,10 @@ TEST_CASE("of many runs the best are told of, the others counted") {
   const std::string page = report_html(json);
   CHECK(contains(page, "<p class=\"verdict\"><strong>adamw:lr=30</strong>"));
   CHECK(test::count(page, "test accuracy against") == 12);
-  CHECK(contains(page, "<li>18 further findings stand in the table.</li>"));
+  CHECK(contains(page, "<li>The table has 18 further findings.</li>"));
+  specs.resize(14);
+  CHECK(contains(report_html(sample_comparison(specs, {.seeds = 1}, {"a", "b"})),
+                 "<li>The table has 1 further finding.</li>"));
 }
 
 TEST_CASE("every string of the file stays text") {

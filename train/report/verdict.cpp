@@ -208,7 +208,7 @@ std::string verdict(const Comparison& comparison) {
   if (findings.size() > kMostFindings) {
     const std::size_t more = findings.size() - kMostFindings;
     findings.resize(kMostFindings);
-    findings.push_back(fmt::format("{} stand in the table.", counted(more, "further finding")));
+    findings.push_back(fmt::format("The table has {}.", counted(more, "further finding")));
   }
   const double yardstick = number(comparison.json, "/data/bag_of_words/test");
   if (std::isfinite(yardstick))
