@@ -274,10 +274,9 @@ class Accelerator {
   double clip_norm_ = 0, clip_value_ = 0;
   std::optional<ops::AllowTf32> tf32_;        ///< until step()
   std::optional<UpdatedInBackward> updated_;  ///< the step at hand, which backward() has taken
-  bool torn_ =
-      false;  ///< backward() did not come to its end, and left a part of its gradient, or of the step
-  bool bad_ = false;             ///< its loss is not finite
-  bool gradients_seen_ = false;  ///< by Alarm::Of::no_gradient
+  bool torn_ = false;                         ///< by a backward() that ended half way
+  bool bad_ = false;                          ///< its loss is not finite
+  bool gradients_seen_ = false;               ///< by Alarm::Of::no_gradient
 
   double scale_ = 1;                         ///< of the loss in backward
   i64 good_steps_ = 0, skipped_in_row_ = 0;  ///< with a scale that may rise; by now
