@@ -163,6 +163,7 @@ template <class T>
 void gemm(std::type_identity_t<T> alpha, const Factor<T>& a, const Factor<T>& b,
           std::type_identity_t<T> beta, T* c, const std::type_identity_t<T>* row,
           const OnTile& behind) {
+  check_factors(a, b);
   if (a.rows == 0 || b.columns == 0) return;
   if constexpr (std::is_same_v<T, float>)
     if (a.columns > 0 && products_in_blocks())

@@ -41,6 +41,7 @@ cublasOperation_t as_stored(const Factor<T>& x) {
 template <AnyGpu Gpu, class T, class R>
 void gemm(Gpu gpu, Widened<R> alpha, const Factor<T>& a, const Factor<T>& b, Widened<R> beta,
           R* c) {
+  check_factors(a, b);
   const auto stride = [](i64 ld) { return std::max<i64>(ld, 1); };
   check_cublas(cublasGemmEx_64(blas_of(gpu), as_stored(b), as_stored(a), b.columns, a.rows,
                                a.columns, &alpha, b.at, data_type<T>(), stride(b.stride), a.at,

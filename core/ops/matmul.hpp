@@ -48,6 +48,12 @@ struct Factor {
   }
 };
 
+template <class T>
+void check_factors(const Factor<T>& a, const Factor<T>& b) {
+  check(a.columns == b.rows, "gemm: factors of {} x {} and {} x {}", a.rows, a.columns, b.rows,
+        b.columns);
+}
+
 /// A part of C: rows row … row + height − 1, columns column … column + width − 1.
 struct Tile {
   i64 row, column, height, width;
@@ -60,7 +66,8 @@ using OnTile = std::function<void(const Tile&)>;
 bool products_in_blocks();
 
 /// c ← alpha · a b + beta · c, on all threads; c is [a.rows, b.columns]. With a `row` of c, which is then the base instead of
-/// beta · c, each row of c is that plus the product's. With beta = 0 or a row, c is not read. a.columns is b.rows.
+/// beta · c, each row of c is that plus the product's. With beta = 0 or a row, c is not read. Throws Error
+/// unless a.columns is b.rows.
 template <class T>
 void gemm(std::type_identity_t<T> alpha, const Factor<T>& a, const Factor<T>& b,
           std::type_identity_t<T> beta, T* c, const std::type_identity_t<T>* row = nullptr,

@@ -178,6 +178,13 @@ TEST_CASE("a size that OpenBLAS cannot count is refused") {
       "blas: a size of 4294967297; OpenBLAS counts to 2147483647", Error);
 }
 
+TEST_CASE("factors that do not fit are refused") {
+  const float x[8] = {};
+  float y[4];
+  CHECK_THROWS_WITH_AS(ops::gemm(1, ops::Factor{x, 2, 3}, ops::Factor{x, 4, 2}, 0, y),
+                       "gemm: factors of 2 x 3 and 4 x 2", Error);
+}
+
 TEST_CASE("a vector is not transposed") {
   const Tensor vector = Tensor::full({100}, 1), row = Tensor::full({1, 2}, 1);
   CHECK_THROWS_WITH_AS(ops::matmul(vector, row, Transpose::yes),
