@@ -215,16 +215,18 @@ TEST_CASE("a page that is damaged is made anew where its run goes on, and kept a
     const bool has_records = verb != "pretrain";
     REQUIRE(shell.minima(verb + kTiny + " --minutes 0.000001 --out " + verb).code == 0);
     for (const char* file : {"/report.html", "/comparison.json"}) shell.write(verb + file, "mine");
+    shell.write(verb + "/report.html.damaged", "of before");
     const Answer resumed = shell.minima(verb + " --minutes 0 --resume " + verb);
     CAPTURE(resumed.err);
     CHECK(resumed.code == 0);
     CHECK(resumed.err.find("report.html is damaged, or was not written by this program; it is "
-                           "kept as report.html.damaged") != std::string::npos);
+                           "kept as report.html.damaged-2") != std::string::npos);
     CHECK(read_file(shell.folder / verb / "report.html").find("<title>minima: ") !=
           std::string::npos);
     CHECK(shell.exists(verb + "/comparison.json") == has_records);
-    for (const char* file : {"/report.html.damaged", "/comparison.json.damaged"})
+    for (const char* file : {"/report.html.damaged-2", "/comparison.json.damaged"})
       CHECK(read_file(shell.folder / (verb + file)) == "mine");
+    CHECK(read_file(shell.folder / (verb + "/report.html.damaged")) == "of before");
   }
 }
 
