@@ -243,7 +243,8 @@ class Comparison {
     if (options_.resume) {
       Json begun = read_run(options_.directory, nullptr);
       if (begun.contains("fingerprints")) check_unchanged(fingerprints_, begun["fingerprints"]);
-      begun["arguments"] = options_.arguments;  // of which the minutes may be others
+      if (!options_.arguments.is_null())  // of which the minutes may be others
+        begun["arguments"] = options_.arguments;
       write_run(options_.directory, begun);
       remove_report(options_.directory, observer_.training.say);
       return;

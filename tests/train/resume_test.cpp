@@ -275,6 +275,7 @@ TEST_CASE("runs of a comparison whose time was up go on where they are given mor
   const std::string expected = without_times(compare(small_task(), options));
 
   options.directory = brief.path;
+  options.arguments = {{"minutes", "1e-9"}};
   i64 steps = 0;
   ComparisonObserver observer;
   observer.training.step = [&](const StepRecord&, i64) {
@@ -284,8 +285,10 @@ TEST_CASE("runs of a comparison whose time was up go on where they are given mor
   compare(small_task(), options, observer);
   CHECK(steps == 2);
   options.resume = true;
+  options.arguments = nullptr;
   compare(small_task(), options, observer);
   CHECK(steps == 2);
+  CHECK(read_json(brief.path / "run.json")["arguments"]["minutes"] == "1e-9");
   options.training.minutes = 2e-9;
   compare(small_task(), options, observer);
   CHECK(steps == 4);
