@@ -112,6 +112,7 @@ template <class... Args>
   throw TrainingFailed(fmt::format(format, std::forward<Args>(args)...));
 }
 
+/// What needs parameters, optimizer or batches throws Error before prepare() has given them.
 class Accelerator {
  public:
   /// Throws Error for options that make no sense.
