@@ -156,15 +156,19 @@ bool has_ended(const std::filesystem::path& directory) {
          read_run(directory, nullptr).value("stop", "") == stop_name(Stop::finished);
 }
 
-Run run_training(const Task& task, const std::string& spec, const TrainingOptions& options,
-                 const RunDirectory& run_directory, const Callback& callback) {
-  const std::filesystem::path& directory = run_directory.path;
-  const i64 live_before = memory_stats(task.device).live;
+void check_fits(const Task& task, const std::string& spec, const TrainingOptions& options) {
   if (task.device == Device{})
     check_fits(task.config, spec,
                {.checkpoint_layers = options.checkpoint_layers,
                 .update_in_backward = options.update_in_backward,
                 .freeze = options.freeze});
+}
+
+Run run_training(const Task& task, const std::string& spec, const TrainingOptions& options,
+                 const RunDirectory& run_directory, const Callback& callback) {
+  const std::filesystem::path& directory = run_directory.path;
+  const i64 live_before = memory_stats(task.device).live;
+  check_fits(task, spec, options);
   std::unique_ptr<nn::Classifier> model = task.new_model(options.seed);
   Trainer trainer(classification(*model, task.data, options, &task.tokenizer), spec, options,
                   directory);

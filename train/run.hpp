@@ -70,6 +70,10 @@ void end_run(const std::filesystem::path& directory, Json run, const TrainingRes
 /// Whether a run has taken all its steps and written its model: nothing is left to resume.
 bool has_ended(const std::filesystem::path& directory);
 
+/// Throws Error (Fault::memory) where the task computes on the host, and it has less than any step of that training must hold
+/// (train/memory.hpp).
+void check_fits(const Task& task, const std::string& spec, const TrainingOptions& options);
+
 /// Trains from the weights that options.seed draws. In `directory` (none where empty) it writes run.json at once,
 /// what a Trainer writes, and final/ at the end; with `directory.resume` it goes on with the run that is there, from its newest
 /// whole checkpoint, or from the start where it has none. An interrupted run has no record, no test and no final/.

@@ -10,7 +10,6 @@
 #include "examples/minima/verbs.hpp"
 #include "train/collect.hpp"
 #include "train/interrupt.hpp"
-#include "train/memory.hpp"
 #include "train/model_directory.hpp"
 #include "train/pretraining.hpp"
 #include "train/report.hpp"
@@ -74,7 +73,7 @@ struct PretrainVerb {
     const Vocabulary& vocabulary = task.tokenizer.vocabulary();
     const Masking hide(vocabulary, masking);
     const PretrainingData data{std::move(task.data.train), std::move(task.data.dev)};
-    if (task.device == Device{}) check_fits(task.config, resolved);
+    check_fits(task, resolved, training.training);
     const std::unique_ptr<nn::MaskedLm> made = new_model(task);
     nn::MaskedLm& model = *made;
     const Objective objective =

@@ -15,6 +15,7 @@ set(count 0)
 set(wrong "")
 foreach(module IN ITEMS core autograd nn optim data train tests bench examples)
   file(GLOB_RECURSE sources RELATIVE ${ROOT} ${ROOT}/${module}/*.hpp ${ROOT}/${module}/*.cpp ${ROOT}/${module}/*.cu)
+  list(FILTER sources EXCLUDE REGEX "/CMakeFiles/")  # of a build within the source folder
   foreach(source IN LISTS sources)
     file(STRINGS ${ROOT}/${source} includes REGEX "^[ \t]*#[ \t]*include[ \t]*\"")
     foreach(include IN LISTS includes)
