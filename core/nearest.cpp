@@ -34,11 +34,15 @@ std::string nearest(std::string_view word, const std::vector<std::string>& candi
   return best == candidates.end() ? "" : *best;
 }
 
-std::string did_you_mean(std::string_view word, const std::vector<std::string>& candidates) {
+std::string meant_by(std::string_view word, const std::vector<std::string>& candidates) {
   const std::string best = nearest(word, candidates);
   const std::size_t edits = distance(word, best), longest = std::max(word.size(), best.size());
-  const bool near = edits < word.size() && edits <= std::max<std::size_t>(1, longest / 3);
-  return near && !word.empty() && !best.empty() ? "; did you mean '" + best + "'?" : ".";
+  return edits < word.size() && edits <= std::max<std::size_t>(1, longest / 3) ? best : "";
+}
+
+std::string did_you_mean(std::string_view word, const std::vector<std::string>& candidates) {
+  const std::string best = meant_by(word, candidates);
+  return best.empty() ? "." : "; did you mean '" + best + "'?";
 }
 
 }  // namespace minima

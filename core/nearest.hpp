@@ -11,8 +11,11 @@ namespace minima {
 /// the case of ASCII letters; empty where there is none.
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates);
 
-/// "; did you mean 'adamw'?", or "." where the nearest candidate is far: more edits than one and than a third of its or
-/// the word's letters, or as many as the word has.
+/// The same; empty also where the nearest candidate is far: more edits than one and than a third of its or the word's
+/// letters, or as many as the word has.
+std::string meant_by(std::string_view word, const std::vector<std::string>& candidates);
+
+/// "; did you mean 'adamw'?", or "." where nothing may have been meant.
 std::string did_you_mean(std::string_view word, const std::vector<std::string>& candidates);
 
 }  // namespace minima

@@ -111,7 +111,7 @@ std::string TableReader::hint(const std::string& column) const {
   if (whole_number(column)) return " (numbers count columns under --no-header alone).";
   const auto parts_with = [&](char separator) {
     const std::vector<std::string> parts = split(header_[0], separator);
-    return header_.size() == 1 && parts.size() > 1 && did_you_mean(column, parts) != ".";
+    return header_.size() == 1 && parts.size() > 1 && !meant_by(column, parts).empty();
   };
   for (const auto& [separator, way_out] :
        {std::pair{'\t', "name the file .tsv, or say --delimiter tab where fields are quoted"},
