@@ -36,6 +36,21 @@ std::string without_times(const Json& comparison) {
   return runs.dump(1);
 }
 
+/// Two runs of fifty steps.
+ComparisonOptions two_runs() {
+  ComparisonOptions options;
+  options.optimizers = {"adamw", "sgd"};
+  options.training = fifty_steps();
+  return options;
+}
+
+/// What they give where nothing stops them.
+std::string uninterrupted(ComparisonOptions options) {
+  const test::RunFolder whole;
+  options.directory = whole.path;
+  return without_times(compare(small_task(), options));
+}
+
 }  // namespace
 
 TEST_CASE("training resumed at each of 50 steps, with other threads, is that which never stopped") {
@@ -213,13 +228,9 @@ TEST_CASE("a run's peak is that of all its steps, and a plain Trainer leaves its
 }
 
 TEST_CASE("an interrupted comparison goes on: what is finished is kept, what was begun continues") {
-  ComparisonOptions options;
-  options.optimizers = {"adamw", "sgd"};
-  options.training = fifty_steps();
-  const test::RunFolder whole, stopped;
-  options.directory = whole.path;
-  const std::string expected = without_times(compare(small_task(), options));
-
+  ComparisonOptions options = two_runs();
+  const std::string expected = uninterrupted(options);
+  const test::RunFolder stopped;
   options.directory = stopped.path;
   i64 steps = 0, runs = 0;
   const ComparisonObserver observer{[&](const std::string&, u64) { ++runs; },
@@ -267,13 +278,9 @@ TEST_CASE("an interrupted comparison goes on: what is finished is kept, what was
 }
 
 TEST_CASE("runs of a comparison whose time was up go on where they are given more, and else stay") {
-  ComparisonOptions options;
-  options.optimizers = {"adamw", "sgd"};
-  options.training = fifty_steps();
-  const test::RunFolder whole, brief;
-  options.directory = whole.path;
-  const std::string expected = without_times(compare(small_task(), options));
-
+  ComparisonOptions options = two_runs();
+  const std::string expected = uninterrupted(options);
+  const test::RunFolder brief;
   options.directory = brief.path;
   options.arguments = {{"minutes", "1e-9"}};
   i64 steps = 0;
