@@ -84,16 +84,21 @@ void padded_transpose(i64 rows, i64 columns, const T* from, i64 from_ld, T* to, 
   });
 }
 
-/// row ← exp(row − max); returns ln Σ exp(row) with the row's own maximum taken out, and leaves the
-/// row normalized.
+/// row ← exp(row − from), divided by its sum, which is returned.
 template <class T>
-MINIMA_HD T softmax_row(T* row, i64 n) {
-  const T largest = row_max(n, row);
-  for (i64 i = 0; i < n; ++i) row[i] = math::exp(row[i] - largest);
+MINIMA_HD T normalized_exp(T* row, i64 n, T from) {
+  for (i64 i = 0; i < n; ++i) row[i] = math::exp(row[i] - from);
   const T sum = row_sum_as<T>(n, [&](i64 i) MINIMA_INLINE { return row[i]; });
   const T inverse = 1 / sum;
   for (i64 i = 0; i < n; ++i) row[i] *= inverse;
-  return largest + std::log(sum);
+  return sum;
+}
+
+/// row ← softmax(row); returns ln Σ exp(row).
+template <class T>
+MINIMA_HD T softmax_row(T* row, i64 n) {
+  const T largest = row_max(n, row);
+  return largest + std::log(normalized_exp(row, n, largest));
 }
 
 void check_offsets(Cpu, const AttentionRows& rows, i64 query_rows, i64 key_rows) {
@@ -202,20 +207,17 @@ void backward(Cpu, const Tensor& dy, const Columns& q, const Columns& k, const C
       vectorize([&]() MINIMA_INLINE {
         for (i64 i = 0; i < m; ++i) {
           T *const row = p + i * n, *const gradient = dp + i * n;
-          const T log_denominator = sums[task.head * query_rows + query + i];
-          for (i64 j = 0; j < n; ++j) row[j] = math::exp(row[j] - log_denominator);
-          for (i64 j = task.keys; j < n; ++j) row[j] = 0;
+          for (i64 j = task.keys; j < n; ++j) row[j] = -std::numeric_limits<T>::infinity();
+          // Divided by its sum, which is 1 but for log_sum's rounding; that grows with the scores, and the mean would
+          // leave some of what all of dP have in common.
+          normalized_exp(row, n, sums[task.head * query_rows + query + i]);
           if (dropout.rate > 0) {
             const DropoutRow mask = mask_of(dropout, task, positions[query + i]);
             mask.apply(row, dropped + i * n, task.keys);
             mask.apply(gradient, gradient, task.keys);
           }
-          // The row's sum is 1 but for the rounding of log_sum, which grows with the scores. Not divided by it, the mean
-          // would leave some of what all of dP have in common.
-          const auto [dot, total] = row_sums_as<T>(
-              Alone{}, n, [&](i64 j) MINIMA_INLINE { return gradient[j] * row[j]; },
-              [&](i64 j) MINIMA_INLINE { return row[j]; });
-          const T mean = dot / total;
+          const T mean =
+              row_sum_as<T>(n, [&](i64 j) MINIMA_INLINE { return gradient[j] * row[j]; });
           for (i64 j = 0; j < n; ++j) gradient[j] = row[j] * (gradient[j] - mean);
         }
       });

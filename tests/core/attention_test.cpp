@@ -187,11 +187,11 @@ TEST_CASE("scores far beyond the range of exp are no danger") {
   for (float value : gradients.dq.span<float>()) CHECK(std::isfinite(value));
 }
 
-TEST_CASE("keys that all say the same leave queries and keys where they are, in f32 too") {
+TEST_CASE("backward's weights of a query add up to 1, however large the scores, in f32 too") {
   const AttentionRows rows = rows_of({40}, {40});
   const auto of_large_scores = [](const char* name) {
     Tensor x = normal({40, 16}, name).to(DType::f32);
-    for (float& value : x.span<float>()) value *= 8;
+    for (float& value : x.span<float>()) value *= 20;
     return x;
   };
   const Tensor q = of_large_scores("q"), k = of_large_scores("k"), v = Tensor::full({40, 16}, 1),
@@ -200,6 +200,12 @@ TEST_CASE("keys that all say the same leave queries and keys where they are, in 
       ops::attention_backward(dy, q, k, v, ops::attention(q, k, v, rows, 2, kOff), rows, 2, kOff);
   test::check_close(dq, Tensor::zeros_like(dq), {2e-5, 0});
   test::check_close(dk, Tensor::zeros_like(dk), {2e-5, 0});
+  // Values that all say the same leave queries and keys where they are; each column of dv takes up what dy gives.
+  for (i64 c = 0; c < 16; ++c) {
+    double sum = 0;
+    for (i64 key = 0; key < 40; ++key) sum += dv.data<float>()[key * 16 + c];
+    CHECK(std::abs(sum - 40) < 5e-6);
+  }
 }
 
 TEST_CASE("attention's dropout keeps its share, and heads have masks of their own") {
