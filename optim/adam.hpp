@@ -45,10 +45,10 @@ struct AdamMoments {
 
   template <class F>
   void constants(const F& f) {
-    const bool averages = beta1 != 0;  // else nothing is corrected for bias
     f("β₁", beta1), f("(1 − β₁)", one_minus_beta1);
     f("β₂", beta2), f("(1 − β₂)", one_minus_beta2), f("ε", eps);
-    f(averages ? "lr/(1 − β₁ᵗ)" : "lr", step_size), f("1/√(1 − β₂ᵗ)", root_correction2);
+    // Where nothing is averaged nothing is corrected for bias.
+    f(beta1 != 0 ? "lr/(1 − β₁ᵗ)" : "lr", step_size), f("1/√(1 − β₂ᵗ)", root_correction2);
   }
 
   float beta1, one_minus_beta1, beta2, one_minus_beta2, eps, step_size, root_correction2;

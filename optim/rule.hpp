@@ -16,7 +16,8 @@
 ///     static bool keeps_step(const Options&);                   false where no constant depends on t
 ///     static constexpr std::array patterns{std::pair{"full", &Options::full}};
 ///         options that choose parameters by name (optim/storage/plan.hpp): one that matches none is refused
-///     template <class F> void constants(const F& f);            f("β₁", beta1); …: names for a trace
+///     template <class F> void constants(const F& f);            f("β₁", beta1); …: names for a trace, which
+///         knows a float member by where it is: the formula is to use it itself, no copy
 ///
 /// The scalar T is `float` in the kernel (CPU with every storage, CUDA), `double` in a reference,
 /// and `Traced` (optim/engine/traced.hpp) where a step is explained: the formula stands once. Hence:
@@ -99,7 +100,7 @@ MINIMA_HD T smaller(T a, T b) {
 
 /// The gradient, negated to maximize, with L2 decay: g + λ p.
 template <class T>
-MINIMA_HD T decayed(T p, T g, float weight_decay, bool maximize) {
+MINIMA_HD T decayed(T p, T g, const float& weight_decay, bool maximize) {
   return (maximize ? T(0 - g) : g) + weight_decay * p;
 }
 

@@ -111,29 +111,19 @@ void trace_element(const FormulaStep& step) {
   if (!view.moves(at)) return p_stays("stays, with its state: its row is not given");
   if (!Guard(view.guard).passes(gradient))
     return p_stays("stays, and its state becomes 0: g or its square is not finite");
-  const auto run = [&](Trace& trace, const NameConstant& name) {
-    const Trace::OfConstants too(trace);
-    TracedElement x{trace.input("p", p0), trace.input("g", raw), {}};
-    if (view.gradient_scale != 1) x.g = named("g", Traced(view.gradient_scale) * x.g);
-    if (limit > 0) x.g = named("g", Trace::record("cut", x.g, limit, gradient));
-    // 8-bit state begins as −0, and for_pieces takes what it knows to be zero as 0.
-    for (std::size_t k = 0; k < step.slots; ++k)
-      x.s[k] = trace.input(std::string(view.slots[k].letter),
-                           *open_slot(view.slots[k], at, 1, &scratch) + 0.0f);
-    step.trace(at / step.width, at % step.width, x, name);
-    for (std::size_t k = 0; k < step.slots; ++k)
-      trace.name(x.s[k], std::string(view.slots[k].letter));
-    trace.name(x.p, "p");
-  };
-  run(view.probe->trace, [](const char*, float&) {});
-  Trace marked;
-  std::vector<float> marks;
-  std::vector<Trace::Constant> constants;
-  run(marked, [&](const char* letter, float& constant) {
-    constants.push_back({letter, constant});
-    constant = marks.emplace_back(4194304.0f + static_cast<float>(marks.size()));
-  });
-  view.probe->trace.take_letters(marked, marks, std::move(constants));
+  Trace& trace = view.probe->trace;
+  const Trace::OfConstants too(trace);
+  TracedElement x{trace.input("p", p0), trace.input("g", raw), {}};
+  if (view.gradient_scale != 1) x.g = named("g", Traced(view.gradient_scale) * x.g);
+  if (limit > 0) x.g = named("g", Trace::record("cut", x.g, limit, gradient));
+  // 8-bit state begins as −0, and for_pieces takes what it knows to be zero as 0.
+  for (std::size_t k = 0; k < step.slots; ++k)
+    x.s[k] = trace.input(std::string(view.slots[k].letter),
+                         *open_slot(view.slots[k], at, 1, &scratch) + 0.0f);
+  step.trace(at / step.width, at % step.width, x);
+  for (std::size_t k = 0; k < step.slots; ++k)
+    trace.name(x.s[k], std::string(view.slots[k].letter));
+  trace.name(x.p, "p");
 }
 
 }  // namespace

@@ -66,9 +66,6 @@ struct TracedElement {
   std::array<Traced, kMaxSlots> s;
 };
 
-/// What a formula's `constants` calls with each of them, and its letter. It may change the constant.
-using NameConstant = std::function<void(const char* letter, float& constant)>;
-
 /// For each lane of the formula's loop the largest |weight| made so far, as bits.
 struct LargestWeights {
   static constexpr i64 kLanes = 2 * kLine<float>;
@@ -81,7 +78,7 @@ struct FormulaStep {
   std::size_t slots;  ///< of the view's, the first
   i64 width;
   std::function<void(const Piece& piece, LargestWeights& weights)> update;
-  std::function<void(i64 i, i64 j, TracedElement& x, const NameConstant& name)> trace;
+  std::function<void(i64 i, i64 j, TracedElement& x)> trace;
 };
 
 /// What a formula is told of row i: an elementwise rule nothing.
@@ -146,14 +143,16 @@ FormulaStep formula_step(const StepView& view, i64 width, const Formula& formula
       note(k, n - k);
     });
   };
-  const auto trace = [&, formula](i64 i, i64 j, TracedElement& x, const NameConstant& name) {
+  const auto trace = [&, formula](i64 i, i64 j, TracedElement& x) {
     Formula local = formula;
     if constexpr (ElementwiseRule<Formula>) {
-      if constexpr (requires { local.constants(name); }) local.constants(name);
+      if constexpr (requires { local.constants(Trace::constant); })
+        local.constants(Trace::constant);
       apply_formula(local, MatrixRow{}, j, x.p, x.g, x.s[K]...);
     } else {
       ElementRow row(view.workspace.factors.row(i), j);
-      if constexpr (requires { local.constants(name, row); }) local.constants(name, row);
+      if constexpr (requires { local.constants(Trace::constant, row); })
+        local.constants(Trace::constant, row);
       apply_formula(local, row, 0, x.p, x.g, x.s[K]...);
     }
   };

@@ -7,8 +7,8 @@
 ///     Sgd::prepare(options, 1)(p, g, b);
 ///     trace.expression(p);     // "p - 0.1 * (0.9 * b + 1 * (g + 0 * p))"
 ///
-/// A constant is a Traced without a trace, so that a rule's float members convert; a double does not, with which
-/// a kernel would compute in 64 bits.
+/// A constant is a Traced without a trace, so that a rule's float members convert, or, of those that it has named by
+/// Trace::constant, an input. A double does not convert, with which a kernel would compute in 64 bits.
 #pragma once
 
 #include <cmath>
@@ -26,7 +26,7 @@ class Trace;
 
 struct Traced {
   Traced() = default;
-  Traced(float x) : value(x) {}  // implicit: the constants of a rule are floats
+  Traced(const float& x);  // implicit: the constants of a rule are floats
   template <std::same_as<double> Double>
   Traced(Double) = delete;  // write 0.9f; 1 and 2 are as good as floats
   /// An input of the trace that this thread makes; elsewhere a constant.
@@ -65,8 +65,17 @@ class Trace {
   void name(const Traced& x, std::string text) {
     if (x.node >= 0 && !at(x).operation.empty()) at(x).name = std::move(text);
   }
-  /// Those that the formula has; after take_letters.
-  const std::vector<Constant>& constants() const { return constants_; }
+  /// While the trace that this thread makes is of constants too (OfConstants): the float that lies there has a letter.
+  static void constant(const char* letter, const float& x) {
+    if (of_constants_) of_constants_->named_.push_back({letter, &x, {}});
+  }
+  /// Those of them that the formula has.
+  std::vector<Constant> constants() const {
+    std::vector<Constant> found;
+    for (const Named& named : named_)
+      if (named.input.trace) found.push_back({named.letter, named.input.value});
+    return found;
+  }
 
   /// The formula of x down to inputs and named values; parentheses where they are needed.
   std::string expression(const Traced& x, Spelling spelling = Spelling::letters) const {
@@ -85,11 +94,6 @@ class Trace {
     }
     return lines;
   }
-
-  /// Names constants by `other`, the same formula computed with a value of its own for each of them:
-  /// where that has marks[k], this has the constant k. Where the two differ in form, all stay numbers.
-  void take_letters(const Trace& other, const std::vector<float>& marks,
-                    std::vector<Constant> constants);
 
   static Traced record(std::string_view operation, const Traced& a, const Traced& b, float value) {
     Trace* trace = a.trace ? a.trace : b.trace ? b.trace : of_constants_;
@@ -124,10 +128,26 @@ class Trace {
   }
   std::string expression(const Traced& x, Spelling spelling, int strength, bool expand) const;
 
+  /// A constant with a letter, and what it is in this trace once the formula has come upon it.
+  struct Named {
+    std::string letter;
+    const float* place;
+    Traced input;
+  };
+  friend Traced::Traced(const float& x);
+
   std::vector<Node> nodes_;
-  std::vector<Constant> constants_;
+  std::vector<Named> named_;
 };
 
+inline Traced::Traced(const float& x) : value(x) {
+  if (Trace* const trace = Trace::of_constants_)
+    for (Trace::Named& named : trace->named_)
+      if (named.place == &x) {
+        if (!named.input.trace) named.input = trace->input(named.letter, x);
+        *this = named.input;
+      }
+}
 inline Traced Traced::given(const char* letter, float x) { return Trace::given(letter, x); }
 
 inline Traced operator+(const Traced& a, const Traced& b) {
