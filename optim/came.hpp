@@ -87,7 +87,7 @@ struct Came {
     }
   };
 
-  /// Second pass: (u − m)² + ε₂ by rows and columns.
+  /// Second pass: (u − m)² + ε₂ by rows and columns; of a vector nobody asks for it.
   struct Instability {
     Momentum momentum;
     float eps2;
@@ -148,10 +148,7 @@ struct Came {
       const double rms = factored_update_rms(x);
       note_clip(x, rms, clip_divisor(rms, o.clip_threshold));
     });
-    passes.by_kind([](const StepView& x) { return x.matrix.vector ? 0 : 1; },
-                   [&](auto& of_kind, int matrices) {
-                     if (matrices) of_kind.sums(pass<Instability>(o), first_slots<1>);
-                   });
+    passes.sums(pass<Instability>(o), first_slots<1>);
     passes.between(Confidence{o});
     passes.tell([&](const StepView& x) {
       if (x.matrix.vector) {
