@@ -274,19 +274,25 @@ struct AdaPm {
     }
   };
 
+  /// What is stepped alike. Those of low rank are stepped one by one: each makes a copy of its gradient.
+  struct Kind {
+    Momentum momentum;
+    bool factored;
+    std::string alone;
+    auto operator<=>(const Kind&) const = default;
+  };
+
   template <class Passes>
   static void step(const Options& o, Passes& passes) {
-    // Twice the momentum, and 1 where factored. Those of low rank come one by one: each makes a copy of its gradient.
     const auto kind_of = [&](const StepView& x) {
-      const int kind = 2 * static_cast<int>(momentum_of(o, x.parameter->name, x.shape)) +
-                       (o.factored && !x.matrix.vector);
-      return kind < 4 ? kind : -kind;
+      const Momentum momentum = momentum_of(o, x.parameter->name, x.shape);
+      const bool alone = momentum == Momentum::low_rank;
+      return Kind{momentum, o.factored && !x.matrix.vector, alone ? x.parameter->name : ""};
     };
-    passes.by_kind(kind_of, [&](auto& of_kind, int kind) {
-      const auto momentum = static_cast<Momentum>(std::abs(kind) / 2);
-      const bool factored = kind % 2 != 0, full = momentum == Momentum::full;
+    passes.by_kind(kind_of, [&](auto& of_kind, const Kind& kind) {
+      const bool factored = kind.factored, full = kind.momentum == Momentum::full;
       Tensor estimate;
-      if (momentum == Momentum::low_rank) {
+      if (kind.momentum == Momentum::low_rank) {
         estimate = low_rank_estimate(o, of_kind);
         of_kind.tell([&](const StepView& x) {
           x.note("β₁", "", o.beta1);

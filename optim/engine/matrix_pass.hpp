@@ -192,7 +192,7 @@ class PassesOnCpu {
   void tell(const F& f) const {
     if (view_.probe) f(view_);
   }
-  /// Calls f(passes, kind) for the parameters of each kind(view); those of a negative kind come one by one.
+  /// Calls f(passes, kind) for the parameters of each kind(view).
   template <class Kind, class F>
   void by_kind(const Kind& kind, const F& f) {
     f(*this, kind(view_));

@@ -377,15 +377,12 @@ class PassesOnGpu {
 
   template <class Kind, class F>
   void by_kind(const Kind& kind_of, const F& f) {
-    std::map<std::pair<int, i64>, std::vector<i64>> kinds;
-    for (i64 k : index_) {
-      const int kind = kind_of(host_[static_cast<std::size_t>(k)]);
-      kinds[{kind, kind < 0 ? k : 0}].push_back(k);
-    }
+    std::map<std::invoke_result_t<const Kind&, const StepView&>, std::vector<i64>> kinds;
+    for (i64 k : index_) kinds[kind_of(host_[static_cast<std::size_t>(k)])].push_back(k);
     const std::vector<i64> all = index_;
     for (auto& [kind, indices] : kinds) {
       index_ = std::move(indices);
-      f(*this, kind.first);
+      f(*this, kind);
     }
     index_ = all;
   }
