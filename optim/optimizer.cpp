@@ -78,6 +78,31 @@ TensorReport watched_step(const AnyRule& rule, StepView& view, double scale, dou
   return report;
 }
 
+/// Throws Error for options out of range.
+void check_step(const StepOptions& options, Device device) {
+  for (const auto& [name, value] :
+       {std::pair{"clip_norm", options.clip_norm}, {"clip_value", options.clip_value}}) {
+    check(value >= 0, "optimizer: {} is {}; it must be at least 0, which is off", name, value);
+    if (std::isfinite(value)) check_float("optimizer", name, value, nonnegative);
+  }
+  check_float("optimizer", "gradient_scale", options.gradient_scale, any_number);
+  check(options.lr_factor >= 0 && std::isfinite(options.lr_factor),
+        "optimizer: lr_factor is {}; it must be at least 0 and finite", options.lr_factor);
+  if (const Tensor& loss = options.loss; loss.defined())
+    check(loss.size() == 1 && loss.device() != Device{} && loss.device() == device,
+          "optimizer: the loss is {} on {}, the parameters are on {}; it must be one number, and "
+          "both on one GPU",
+          loss.shape(), to_string(loss.device()), to_string(device));
+  if (!options.probe) return;
+  check(device == Device{},
+        "optimizer: a probe looks on where it computes, on the cpu; the parameters lie on {}",
+        to_string(device));
+  if (options.probed)
+    check(options.probe->element < options.probed->value.size(),
+          "optimizer: a probe looks at element {} of '{}', which is {}", options.probe->element,
+          options.probed->name, options.probed->value.shape());
+}
+
 /// What a step changes by one rule.
 struct Group {
   const AnyRule* rule;
@@ -98,42 +123,6 @@ void step_views(Group& group, const StepOptions& options, double scale, StepRepo
       stepping += clock.seconds();
     }));
   report.watch_seconds += all.seconds() - stepping;
-}
-
-void take(const Outcome& outcome, StepReport& report) {
-  if (report.measured) report.grad_norm = outcome.norm;
-  if (report.has_loss) report.loss = outcome.loss;
-  report.clipped = outcome.clipped, report.skipped = outcome.skipped;
-  report.bad_weights = outcome.bad_weights != 0;
-}
-
-template <class Where>
-StepReport make_step(Where where, Device device, std::span<Group> groups,
-                     const StepOptions& options) {
-  StepReport report;
-  report.measured = options.clip_norm > 0 || options.measure_norm || options.skip_non_finite;
-  report.has_loss = options.loss.defined();
-  std::vector<Parameter*> measured;
-  for (const Group& group : groups)
-    if (report.measured)
-      std::ranges::transform(group.views, std::back_inserter(measured), &StepView::parameter);
-  Outcome here, *outcome = &here;
-  if constexpr (AnyGpu<Where>) {
-    report.on_gpu = Tensor::empty({sizeof(Outcome)}, DType::u8, device);
-    outcome = reinterpret_cast<Outcome*>(report.on_gpu.raw());
-  }
-  measure(where, norm_parts(measured), Norm::l2,
-          {options.gradient_scale, options.clip_norm, options.skip_non_finite,
-           report.has_loss ? options.loss.data<double>() : nullptr},
-          outcome);
-  if (report.on_gpu.defined() && options.watch) here = read_outcome(report.on_gpu);
-  if (!here.skipped)
-    for (Group& group : groups)
-      step_views(group, options, here.scale, report, [&](std::span<StepView> views) {
-        if (!views.empty()) step(where, *group.rule, views, options.lr_factor, outcome);
-      });
-  if (!report.on_gpu.defined()) take(here, report);
-  return report;
 }
 
 Json to_json(const OptionValues& options) {
@@ -287,31 +276,8 @@ Optimizer make_optimizer(const std::string& spec, const std::vector<ParameterGro
 }
 
 StepReport Optimizer::step(const StepOptions& options) {
-  for (const auto& [name, value] :
-       {std::pair{"clip_norm", options.clip_norm}, {"clip_value", options.clip_value}}) {
-    check(value >= 0, "optimizer: {} is {}; it must be at least 0, which is off", name, value);
-    if (std::isfinite(value)) check_float("optimizer", name, value, nonnegative);
-  }
-  if (std::isfinite(options.gradient_scale))
-    check_float("optimizer", "gradient_scale", options.gradient_scale, any_number);
-  check(options.lr_factor >= 0 && std::isfinite(options.lr_factor) &&
-            std::isfinite(options.gradient_scale),
-        "optimizer: lr_factor is {}, gradient_scale {}; the first must be at least 0, both finite",
-        options.lr_factor, options.gradient_scale);
   Impl& impl = this->impl();
-  check(
-      !options.loss.defined() || (options.loss.size() == 1 && options.loss.device() != Device{} &&
-                                  options.loss.device() == impl.device),
-      "optimizer: the loss is {} on {}, the parameters are on {}; it must be one number, and both "
-      "on one GPU",
-      options.loss.shape(), to_string(options.loss.device()), to_string(impl.device));
-  check(!options.probe || impl.device == Device{},
-        "optimizer: a probe looks on where it computes, on the cpu; the parameters lie on {}",
-        to_string(impl.device));
-  if (options.probe && options.probed)
-    check(options.probe->element < options.probed->value.size(),
-          "optimizer: a probe looks at element {} of '{}', which is {}", options.probe->element,
-          options.probed->name, options.probed->value.shape());
+  check_step(options, impl.device);
   // Views check every gradient, before anything changes.
   std::vector<Group> groups;
   for (const auto& rule : impl.rules) groups.push_back({rule.get(), {}});
@@ -322,14 +288,43 @@ StepReport Optimizer::step(const StepOptions& options) {
       continue;
     groups[entry.group].views.push_back(impl.view(i, options));
   }
-  return on_device(impl.device,
-                   [&](auto where) { return make_step(where, impl.device, groups, options); });
+  StepReport report;
+  report.measured_ = options.clip_norm > 0 || options.measure_norm || options.skip_non_finite;
+  report.has_loss_ = options.loss.defined();
+  std::vector<Parameter*> measured;
+  for (const Group& group : groups)
+    if (report.measured_)
+      std::ranges::transform(group.views, std::back_inserter(measured), &StepView::parameter);
+  on_device(impl.device, [&]<class Where>(Where where) {
+    Outcome here, *outcome = &here;
+    if constexpr (AnyGpu<Where>) {
+      report.on_gpu_ = Tensor::empty({sizeof(Outcome)}, DType::u8, impl.device);
+      outcome = reinterpret_cast<Outcome*>(report.on_gpu_.raw());
+    }
+    measure(where, norm_parts(measured), Norm::l2,
+            {options.gradient_scale, options.clip_norm, options.skip_non_finite,
+             report.has_loss_ ? options.loss.data<double>() : nullptr},
+            outcome);
+    if (report.on_gpu_.defined() && options.watch) here = read_outcome(report.on_gpu_);
+    if (!here.skipped)
+      for (Group& group : groups)
+        step_views(group, options, here.scale, report, [&](std::span<StepView> views) {
+          if (!views.empty()) minima::step(where, *group.rule, views, options.lr_factor, outcome);
+        });
+    if (!report.on_gpu_.defined()) report.take(here);
+  });
+  return report;
+}
+
+void StepReport::take(const Outcome& outcome) {
+  if (measured_) grad_norm = outcome.norm;
+  if (has_loss_) loss = outcome.loss;
+  clipped = outcome.clipped, skipped = outcome.skipped;
+  bad_weights = outcome.bad_weights != 0;
 }
 
 StepReport& StepReport::read() {
-  if (!on_gpu.defined()) return *this;
-  take(read_outcome(on_gpu), *this);
-  on_gpu = Tensor();
+  if (on_gpu_.defined()) take(read_outcome(std::exchange(on_gpu_, {})));
   return *this;
 }
 

@@ -67,6 +67,8 @@ struct TensorReport {
   bool update_clipped;
 };
 
+struct Outcome;  // optim/clip.hpp
+
 struct StepReport {
   std::optional<double> grad_norm;  ///< after gradient_scale, before clipping; where measured
   bool clipped = false;
@@ -78,8 +80,12 @@ struct StepReport {
 
   /// A step on a GPU does not wait for it: what stands above `tensors` is filled in by this, which does.
   StepReport& read();
-  Tensor on_gpu = {};
-  bool measured = false, has_loss = false;
+
+ private:
+  friend class Optimizer;
+  void take(const Outcome& outcome);
+  Tensor on_gpu_;
+  bool measured_ = false, has_loss_ = false;
 };
 
 class Optimizer {
