@@ -31,14 +31,13 @@ struct AdaBelief {
     return {{"exp_avg", "m"}, {"exp_avg_var", "s", Sign::nonnegative}};
   }
   MINIMA_HD static AdaBelief prepare(const Options& o, i64 t) {
-    const auto f = [](double x) { return static_cast<float>(x); };
-    return {f(o.beta1),
-            f(1 - o.beta1),
-            f(o.beta2),
-            f(1 - o.beta2),
-            f(o.eps),
-            f(o.lr / (1 - integer_power(o.beta1, t))),
-            f(std::sqrt(1 - integer_power(o.beta2, t)))};
+    return {to_float(o.beta1),
+            to_float(1 - o.beta1),
+            to_float(o.beta2),
+            to_float(1 - o.beta2),
+            to_float(o.eps),
+            to_float(o.lr / (1 - integer_power(o.beta1, t))),
+            to_float(std::sqrt(1 - integer_power(o.beta2, t)))};
   }
 
   template <class T>

@@ -102,13 +102,12 @@ struct Adafactor {
     float step_size, decay, beta1, one_minus_beta1;
 
     MINIMA_HD static Move prepare(const Options& o, const StepView& x) {
-      const auto f = [](double value) { return static_cast<float>(value); };
       const double step = alpha(o, x), b1 = o.beta1 ? *o.beta1 : 0;
       return {{},
-              f(step / clip_divisor(factored_update_rms(x), o.clip_threshold)),
-              f(o.weight_decay * step),
-              f(b1),
-              f(1 - b1)};
+              to_float(step / clip_divisor(factored_update_rms(x), o.clip_threshold)),
+              to_float(o.weight_decay * step),
+              to_float(b1),
+              to_float(1 - b1)};
     }
     template <class T>
     MINIMA_HD void operator()(const MatrixRow& row, i64 j, T& p, T g) const {

@@ -84,7 +84,7 @@ struct AdafactorTorch {
   struct Update {
     float floor;
     MINIMA_HD static Update prepare(const Options& o, const StepView& x) {
-      return {static_cast<float>(eps1(o, x) * eps1(o, x))};
+      return {to_float(eps1(o, x) * eps1(o, x))};
     }
     template <class T>
     MINIMA_HD T operator()(const MatrixRow& row, i64 j, T g) const {
@@ -104,8 +104,8 @@ struct AdafactorTorch {
     float keep, step_size;
     MINIMA_HD static Move prepare(const Options& o, const StepView& x) {
       const double direction = o.maximize ? -1 : 1;
-      return {Update::prepare(o, x), static_cast<float>(1 - o.lr * o.weight_decay),
-              static_cast<float>(direction * alpha(o, x) / clip(o, x))};
+      return {Update::prepare(o, x), to_float(1 - o.lr * o.weight_decay),
+              to_float(direction * alpha(o, x) / clip(o, x))};
     }
     template <class T>
     MINIMA_HD void operator()(const MatrixRow& row, i64 j, T& p, T g) const {

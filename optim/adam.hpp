@@ -14,13 +14,13 @@ namespace minima {
 /// What Adam and AdamW share: two moments and the step that they give.
 struct AdamMoments {
   MINIMA_HD AdamMoments(double lr, double beta1, double beta2, double eps, i64 t)
-      : beta1(static_cast<float>(beta1)),
-        one_minus_beta1(static_cast<float>(1 - beta1)),
-        beta2(static_cast<float>(beta2)),
-        one_minus_beta2(static_cast<float>(1 - beta2)),
-        eps(static_cast<float>(eps)),
-        step_size(static_cast<float>(lr / (1 - integer_power(beta1, t)))),
-        root_correction2(static_cast<float>(1 / std::sqrt(1 - integer_power(beta2, t)))) {}
+      : beta1(to_float(beta1)),
+        one_minus_beta1(to_float(1 - beta1)),
+        beta2(to_float(beta2)),
+        one_minus_beta2(to_float(1 - beta2)),
+        eps(to_float(eps)),
+        step_size(to_float(lr / (1 - integer_power(beta1, t)))),
+        root_correction2(to_float(1 / std::sqrt(1 - integer_power(beta2, t)))) {}
 
   template <class T>
   MINIMA_HD void average(T g, T& m) const {
@@ -81,8 +81,7 @@ struct Adam {
   static std::vector<Slot> slots(const Options& o) { return adam_slots(o.amsgrad); }
 
   MINIMA_HD static Adam prepare(const Options& o, i64 t) {
-    return {AdamMoments(o.lr, o.beta1, o.beta2, o.eps, t), static_cast<float>(o.weight_decay),
-            o.maximize};
+    return {AdamMoments(o.lr, o.beta1, o.beta2, o.eps, t), to_float(o.weight_decay), o.maximize};
   }
 
   template <class T>

@@ -43,9 +43,8 @@ struct AdamW {
   static std::vector<Slot> slots(const Options& o) { return adam_slots(o.amsgrad); }
 
   MINIMA_HD static AdamW prepare(const Options& o, i64 t) {
-    return {AdamMoments(o.lr, o.beta1, o.beta2, o.eps, t),
-            static_cast<float>(1 - o.lr * o.weight_decay), o.decay_order == DecayOrder::before,
-            o.maximize};
+    return {AdamMoments(o.lr, o.beta1, o.beta2, o.eps, t), to_float(1 - o.lr * o.weight_decay),
+            o.decay_order == DecayOrder::before, o.maximize};
   }
 
   template <class T>

@@ -159,9 +159,9 @@ struct AdaPm {
     const float* kept;
     float *B, *D;
     MINIMA_HD void operator()(i64 i) const {
-      const float next = kept[i] + static_cast<float>(1 - beta1) * D[i];
+      const float next = kept[i] + to_float(1 - beta1) * D[i];
       const double correction = 1 / (1 - integer_power(beta1, view->t));
-      D[i] = next * static_cast<float>(correction) - D[i];
+      D[i] = next * to_float(correction) - D[i];
       if (!view->skipped) B[i] = next;
     }
   };
@@ -182,7 +182,7 @@ struct AdaPm {
     const i64 rows = view.shape[0], width = view.shape[1], r = rank_of(o, view.shape);
     const bool flip = rows > width;
     const i64 n = std::min(rows, width), m = std::max(rows, width);
-    const float b1 = static_cast<float>(o.beta1), one_minus_b1 = static_cast<float>(1 - o.beta1);
+    const float b1 = to_float(o.beta1), one_minus_b1 = to_float(1 - o.beta1);
     float *const Q = view.means[0], *const B = view.means[1];
     const auto device = passes.device();
     const auto room = [&](i64 height, i64 across) {
@@ -246,8 +246,8 @@ struct AdaPm {
     const float* estimate;
 
     MINIMA_HD static Move prepare(const Numbers& o, const StepView& x) {
-      return {AdamMoments(o.lr, o.beta1, o.beta2, o.eps, x.t),
-              static_cast<float>(1 - o.lr * o.weight_decay), o.estimate};
+      return {AdamMoments(o.lr, o.beta1, o.beta2, o.eps, x.t), to_float(1 - o.lr * o.weight_decay),
+              o.estimate};
     }
     template <class T, class... S>
     MINIMA_HD void operator()(const MatrixRow& row, i64 j, T& p, T g, S&... slots) const {

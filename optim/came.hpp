@@ -66,11 +66,10 @@ struct Came {
     float inverse_clip, beta1, one_minus_beta1;
 
     MINIMA_HD static Momentum prepare(const Options& o, const StepView& x) {
-      const auto f = [](double value) { return static_cast<float>(value); };
       return {{},
-              f(1 / clip_divisor(factored_update_rms(x), o.clip_threshold)),
-              f(o.beta1),
-              f(1 - o.beta1)};
+              to_float(1 / clip_divisor(factored_update_rms(x), o.clip_threshold)),
+              to_float(o.beta1),
+              to_float(1 - o.beta1)};
     }
     template <class T>
     MINIMA_HD T clipped(const MatrixRow& row, i64 j, T g) const {
@@ -93,7 +92,7 @@ struct Came {
     float eps2;
 
     MINIMA_HD static Instability prepare(const Options& o, const StepView& x) {
-      return {Momentum::prepare(o, x), static_cast<float>(o.eps2)};
+      return {Momentum::prepare(o, x), to_float(o.eps2)};
     }
     MINIMA_HD Term operator()(const MatrixRow& row, i64 j, float g, float m) const {
       const float u = momentum.clipped(row, j, g), difference = u - momentum.fresh(u, m);
@@ -123,8 +122,7 @@ struct Came {
     float lr, keep;
 
     MINIMA_HD static Move prepare(const Options& o, const StepView& x) {
-      return {Momentum::prepare(o, x), static_cast<float>(o.lr),
-              static_cast<float>(1 - o.lr * o.weight_decay)};
+      return {Momentum::prepare(o, x), to_float(o.lr), to_float(1 - o.lr * o.weight_decay)};
     }
     template <class T>
     MINIMA_HD void operator()(const MatrixRow& row, i64 j, T& p, T g, T& m) const {

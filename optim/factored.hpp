@@ -106,9 +106,7 @@ void for_moment(float* R, float* C, const MatrixShape& shape, const std::functio
 /// A pass: g² + ε₁ by rows and columns, and p² in all.
 struct Squares {
   float eps1;
-  MINIMA_HD static Squares prepare(double eps1, const StepView&) {
-    return {static_cast<float>(eps1)};
-  }
+  MINIMA_HD static Squares prepare(double eps1, const StepView&) { return {to_float(eps1)}; }
   MINIMA_HD Terms operator()(const MatrixRow&, i64, float g, float p) const {
     return {g * g + eps1, p * p};
   }
@@ -188,7 +186,7 @@ MINIMA_HD void factored_moment(const Team& team, const StepView& x, i64 matrix, 
           MINIMA_INLINE { return from[j] / static_cast<double>(C[j]); });
   if (team.leads()) x.workspace.of_matrices[matrix] = mean * squares;
   if (matrix == 0 && team.leads())
-    weight_rms = static_cast<float>(root_mean_square(x.workspace.numbers[0], x));
+    weight_rms = to_float(root_mean_square(x.workspace.numbers[0], x));
 }
 
 /// RMS(u) of FactoredUpdate, after factored_moment.

@@ -22,9 +22,8 @@ struct Lion {
 
   static std::vector<Slot> slots(const Options&) { return {{"exp_avg", "m"}}; }
   MINIMA_HD static Lion prepare(const Options& o, i64) {
-    const auto f = [](double x) { return static_cast<float>(x); };
-    return {f(o.lr),    f(o.beta1),     f(1 - o.beta1),
-            f(o.beta2), f(1 - o.beta2), f(1 - o.lr * o.weight_decay)};
+    return {to_float(o.lr),    to_float(o.beta1),     to_float(1 - o.beta1),
+            to_float(o.beta2), to_float(1 - o.beta2), to_float(1 - o.lr * o.weight_decay)};
   }
 
   template <class T>

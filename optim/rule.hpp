@@ -84,6 +84,9 @@ MINIMA_HD double integer_power(double x, i64 t) {
   return result;
 }
 
+/// How a constant is rounded, once, after it has been formed in double.
+MINIMA_HD float to_float(double x) { return static_cast<float>(x); }
+
 /// −1, 0 or 1; the larger and the smaller of two, a where one is NaN. Functions, so that a trace shows them.
 template <class T>
 MINIMA_HD T sign(T x) {

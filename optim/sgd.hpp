@@ -45,9 +45,9 @@ struct Sgd {
   static bool keeps_step(const Options& o) { return o.momentum != 0 && o.dampening != 0; }
 
   MINIMA_HD static Sgd prepare(const Options& o, i64 t) {
-    const auto f = [](double x) { return static_cast<float>(x); };
-    return {f(o.lr),    f(o.weight_decay), f(o.momentum), f(t == 1 ? 1 : 1 - o.dampening),
-            o.nesterov, o.maximize};
+    return {to_float(o.lr),       to_float(o.weight_decay),
+            to_float(o.momentum), to_float(t == 1 ? 1 : 1 - o.dampening),
+            o.nesterov,           o.maximize};
   }
 
   template <class T>
