@@ -78,23 +78,10 @@ struct Adafactor {
     const double t = static_cast<double>(x.t), cap = o.warmup_init ? 1e-6 * t : 1e-2;
     return 1 / sqrt(t) < cap ? 1 / sqrt(t) : cap;
   }
-  /// RMS(p) before the step, in the memory of its slot.
-  MINIMA_HD static float& weight_rms(const StepView& x) {
-    return *x.means[x.matrix.vector ? 1 : 2];
-  }
   MINIMA_HD static double alpha(const Options& o, const StepView& x) {
     return base(o, x) *
            (o.scale_parameter ? larger(o.eps2, static_cast<double>(weight_rms(x))) : 1);
   }
-
-  /// After the first pass: R, C and their moment; RMS(p) and RMS(u).
-  struct Means {
-    Options o;
-    template <class Team>
-    MINIMA_HD void operator()(const Team& team, const StepView& x, i64 matrix) const {
-      factored_moment(team, x, matrix, beta2(o, x), weight_rms(x));
-    }
-  };
 
   /// Last pass: p, and m where it is kept.
   struct Move {
@@ -128,7 +115,7 @@ struct Adafactor {
   template <class Passes>
   static void step(const Options& o, Passes& passes) {
     passes.sums(pass<SquaresOverRows<Adafactor>>(o));
-    passes.between(Means{o});
+    passes.between(FactoredMoment<Adafactor>{o});
     passes.tell([&](const StepView& x) {
       x.note("β₂", "1 − t^decay_rate", beta2(o, x));
       note_means(x, running_means(x, 0), {"R", "C", "β₂", "(1 − β₂)", "g² + ε₁", "√(mean(R)/R)"});

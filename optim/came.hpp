@@ -51,15 +51,6 @@ struct Came {
 
   MINIMA_HD static double beta2(const Options& o, const StepView&) { return o.beta2; }
 
-  /// After the first pass: R, C and their moment; RMS(p) and RMS(u).
-  struct Means {
-    Options o;
-    template <class Team>
-    MINIMA_HD void operator()(const Team& team, const StepView& x, i64 matrix) const {
-      factored_moment(team, x, matrix, beta2(o, x), *x.means[x.matrix.vector ? 1 : 4]);
-    }
-  };
-
   /// The clipped u, and m fresh from it.
   struct Momentum {
     FactoredUpdate update;
@@ -139,7 +130,7 @@ struct Came {
   template <class Passes>
   static void step(const Options& o, Passes& passes) {
     passes.sums(pass<SquaresOverRows<Came>>(o));
-    passes.between(Means{o});
+    passes.between(FactoredMoment<Came>{o});
     passes.tell([&](const StepView& x) {
       x.note("β₂", "", o.beta2);
       note_means(x, running_means(x, 0), {"R", "C", "β₂", "(1 − β₂)", "g² + ε₁", "√(mean(R)/R)"});

@@ -170,26 +170,34 @@ MINIMA_HD double root_mean_square(double squares, const StepView& view) {
   return sqrt(squares / static_cast<double>(view.matrix.size()));
 }
 
+/// RMS(p) before the step, in its slot, which is the last of those that are means.
+MINIMA_HD float& weight_rms(const StepView& view) {
+  return *view.means[static_cast<std::size_t>(view.mean_count - 1)];
+}
+
 /// After the pass SquaresOverRows: R, C and what divides by the root of their moment; RMS(p); and of each matrix the sum of
 ///     u² = g² mean(R)/(R C)
 /// which takes no further read of g: mean(R) Σⱼ (Σᵢ g²/R)/C. What is less than 10⁻¹⁹ of its row's RMS is lost in it, though
 /// C may make that as large as others.
-template <class Team>
-MINIMA_HD void factored_moment(const Team& team, const StepView& x, i64 matrix, double beta2,
-                               float& weight_rms) {
-  const RunningMeans means = running_means(x, 0, matrix);
-  means.update(team, x.workspace, beta2);
-  const double mean = means.inverse_roots(team, x.workspace.factors, 0);
-  const double squares = ops::row_sum(
-      team, x.matrix.columns,
-      [C = means.column_means(), from = x.workspace.weighted + matrix * x.matrix.columns](i64 j)
-          MINIMA_INLINE { return from[j] / static_cast<double>(C[j]); });
-  if (team.leads()) x.workspace.of_matrices[matrix] = mean * squares;
-  if (matrix == 0 && team.leads())
-    weight_rms = to_float(root_mean_square(x.workspace.numbers[0], x));
-}
+template <class Rule>
+struct FactoredMoment {
+  typename Rule::Options o;
+  template <class Team>
+  MINIMA_HD void operator()(const Team& team, const StepView& x, i64 matrix) const {
+    const RunningMeans means = running_means(x, 0, matrix);
+    means.update(team, x.workspace, Rule::beta2(o, x));
+    const double mean = means.inverse_roots(team, x.workspace.factors, 0);
+    const double squares = ops::row_sum(
+        team, x.matrix.columns,
+        [C = means.column_means(), from = x.workspace.weighted + matrix * x.matrix.columns](i64 j)
+            MINIMA_INLINE { return from[j] / static_cast<double>(C[j]); });
+    if (team.leads()) x.workspace.of_matrices[matrix] = mean * squares;
+    if (matrix == 0 && team.leads())
+      weight_rms(x) = to_float(root_mean_square(x.workspace.numbers[0], x));
+  }
+};
 
-/// RMS(u) of FactoredUpdate, after factored_moment.
+/// RMS(u) of FactoredUpdate, after FactoredMoment.
 MINIMA_HD double factored_update_rms(const StepView& view) {
   double squares = 0;
   for (i64 k = 0; k < view.matrix.batch; ++k) squares += view.workspace.of_matrices[k];
