@@ -106,8 +106,8 @@ struct Adafactor {
       p = p - decay * p - m;
     }
     template <class F>
-    void constants(const F& f, ElementRow& row) {
-      update.constants(f, row), f("α/clip", step_size), f("λα", decay), f("β₁", beta1);
+    void constants(const F& f, const MatrixRow& row, i64 j) {
+      update.constants(f, row, j), f("α/clip", step_size), f("λα", decay), f("β₁", beta1);
       f("(1 − β₁)", one_minus_beta1);
     }
   };

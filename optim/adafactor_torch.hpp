@@ -93,8 +93,8 @@ struct AdafactorTorch {
       return named("u", T(g / sqrt(v)));
     }
     template <class F>
-    void constants(const F& f, ElementRow& row) {
-      f("R/max(mean(R), ε₁)", row.r[0]), f("C", row.columns[0]), f("ε₁²", floor);
+    void constants(const F& f, const MatrixRow& row, i64 j) {
+      f("R/max(mean(R), ε₁)", row.r[0]), f("C", row.c[0][j]), f("ε₁²", floor);
     }
   };
 
@@ -112,8 +112,8 @@ struct AdafactorTorch {
       p = keep * p - step_size * update(row, j, g);
     }
     template <class F>
-    void constants(const F& f, ElementRow& row) {
-      update.constants(f, row), f("(1 − lr·λ)", keep), f("α/clip", step_size);
+    void constants(const F& f, const MatrixRow& row, i64 j) {
+      update.constants(f, row, j), f("(1 − lr·λ)", keep), f("α/clip", step_size);
     }
   };
 

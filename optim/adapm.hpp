@@ -253,7 +253,7 @@ struct AdaPm {
     MINIMA_HD void operator()(const MatrixRow& row, i64 j, T& p, T g, S&... slots) const {
       constexpr bool kAverages = sizeof...(S) == (kFactored ? 1 : 2);
       const auto slot = std::tie(slots...);
-      T e = estimate ? given<T>("e", estimate[row.begin + j]) : g;
+      T e = estimate ? T(estimate[row.begin + j]) : g;
       if constexpr (kAverages) {
         T& m = std::get<0>(slot);
         moments.average(g, m);
@@ -268,9 +268,10 @@ struct AdaPm {
       }
     }
     template <class F>
-    void constants(const F& f, ElementRow& row) {
+    void constants(const F& f, const MatrixRow& row, i64 j) {
       moments.constants(f), f("(1 − lr·λ)", keep);
-      if constexpr (kFactored) f("R/mean(R)", row.r[0]), f("C", row.columns[0]);
+      if (estimate) f("e", estimate[row.begin + j]);
+      if constexpr (kFactored) f("R/mean(R)", row.r[0]), f("C", row.c[0][j]);
     }
   };
 

@@ -71,8 +71,8 @@ struct Came {
       return beta1 * m + one_minus_beta1 * u;
     }
     template <class F>
-    void constants(const F& f, ElementRow& row) {
-      update.constants(f, row), f("1/clip", inverse_clip), f("β₁", beta1);
+    void constants(const F& f, const MatrixRow& row, i64 j) {
+      update.constants(f, row, j), f("1/clip", inverse_clip), f("β₁", beta1);
       f("(1 − β₁)", one_minus_beta1);
     }
   };
@@ -121,8 +121,8 @@ struct Came {
       p = keep * p - lr * named("weighted m", T(T(row.c[1][j]) * m * row.r[1]));
     }
     template <class F>
-    void constants(const F& f, ElementRow& row) {
-      momentum.constants(f, row), f("√(mean(U)/U)", row.r[1]), f("√(1/S)", row.columns[1]);
+    void constants(const F& f, const MatrixRow& row, i64 j) {
+      momentum.constants(f, row, j), f("√(mean(U)/U)", row.r[1]), f("√(1/S)", row.c[1][j]);
       f("lr", lr), f("(1 − lr·λ)", keep);
     }
   };

@@ -159,8 +159,8 @@ struct FactoredUpdate {
     return named("u", T(T(row.c[0][j]) * g * row.r[0]));
   }
   template <class F>
-  void constants(const F& f, ElementRow& row) {
-    f("√(mean(R)/R)", row.r[0]), f("√(1/C)", row.columns[0]);
+  void constants(const F& f, const MatrixRow& row, i64 j) {
+    f("√(mean(R)/R)", row.r[0]), f("√(1/C)", row.c[0][j]);
   }
 };
 

@@ -113,15 +113,6 @@ MINIMA_HD T named(const char*, T x) {
   return x;
 }
 
-/// A number from outside of the formula, which a trace knows by this letter.
-template <class T>
-MINIMA_HD T given(const char* letter, float x) {
-  if constexpr (requires { T::given(letter, x); })
-    return T::given(letter, x);
-  else
-    return T(x);
-}
-
 template <class R>
 concept ElementwiseRule = requires(const typename R::Options& options, i64 t) {
   { R::slots(options) } -> std::convertible_to<std::vector<Slot>>;

@@ -60,7 +60,8 @@ enum class Access { read, write };
 void for_pieces(const StepView& view, std::size_t slots, i64 width, i64 begin, i64 end,
                 Access access, const std::function<void(const Piece&)>& f);
 
-/// One element's numbers as Traced scalars.
+/// One element's numbers as Traced scalars. Which constants a formula has it may say by constants(f), or, of a matrix rule,
+/// constants(f, row, j).
 struct TracedElement {
   Traced p, g;
   std::array<Traced, kMaxSlots> s;
@@ -145,16 +146,12 @@ FormulaStep formula_step(const StepView& view, i64 width, const Formula& formula
   };
   const auto trace = [&, formula](i64 i, i64 j, TracedElement& x) {
     Formula local = formula;
-    if constexpr (ElementwiseRule<Formula>) {
-      if constexpr (requires { local.constants(Trace::constant); })
-        local.constants(Trace::constant);
-      apply_formula(local, MatrixRow{}, j, x.p, x.g, x.s[K]...);
-    } else {
-      ElementRow row(view.workspace.factors.row(i), j);
-      if constexpr (requires { local.constants(Trace::constant, row); })
-        local.constants(Trace::constant, row);
-      apply_formula(local, row, 0, x.p, x.g, x.s[K]...);
-    }
+    const MatrixRow row = row_for<Formula>(view.workspace.factors, i);
+    if constexpr (requires { local.constants(Trace::constant); })
+      local.constants(Trace::constant);
+    else if constexpr (requires { local.constants(Trace::constant, row, j); })
+      local.constants(Trace::constant, row, j);
+    apply_formula(local, row, j, x.p, x.g, x.s[K]...);
   };
   return {&view, sizeof...(K), width, update, trace};
 }

@@ -29,8 +29,6 @@ struct Traced {
   Traced(const float& x);  // implicit: the constants of a rule are floats
   template <std::same_as<double> Double>
   Traced(Double) = delete;  // write 0.9f; 1 and 2 are as good as floats
-  /// An input of the trace that this thread makes; elsewhere a constant.
-  static Traced given(const char* letter, float x);
 
   float value = 0;
   Trace* trace = nullptr;
@@ -100,15 +98,14 @@ class Trace {
     return trace ? trace->add({operation, a, b, value, {}}) : Traced(value);
   }
 
-  static Traced given(const char* letter, float x) {
-    return of_constants_ ? of_constants_->input(letter, x) : Traced(x);
-  }
-
   /// While it lives, what this thread makes of constants alone goes into a trace too.
   class OfConstants {
    public:
     explicit OfConstants(Trace& trace) : before_(std::exchange(of_constants_, &trace)) {}
-    ~OfConstants() { of_constants_ = before_; }
+    ~OfConstants() {
+      for (auto& named : of_constants_->named_) named.place = nullptr;  // others may lie there soon
+      of_constants_ = before_;
+    }
     OfConstants(const OfConstants&) = delete;
 
    private:
@@ -117,6 +114,13 @@ class Trace {
 
  private:
   static inline thread_local Trace* of_constants_ = nullptr;
+
+  /// A constant with a letter, where it lies, and what it is here once the formula has come upon it.
+  struct Named {
+    std::string letter;
+    const float* place;
+    Traced input;
+  };
 
   Node& at(const Traced& x) { return nodes_[static_cast<std::size_t>(x.node)]; }
   Traced add(Node node) {
@@ -128,12 +132,6 @@ class Trace {
   }
   std::string expression(const Traced& x, Spelling spelling, int strength, bool expand) const;
 
-  /// A constant with a letter, and what it is in this trace once the formula has come upon it.
-  struct Named {
-    std::string letter;
-    const float* place;
-    Traced input;
-  };
   friend Traced::Traced(const float& x);
 
   std::vector<Node> nodes_;
@@ -148,7 +146,6 @@ inline Traced::Traced(const float& x) : value(x) {
         *this = named.input;
       }
 }
-inline Traced Traced::given(const char* letter, float x) { return Trace::given(letter, x); }
 
 inline Traced operator+(const Traced& a, const Traced& b) {
   return Trace::record("+", a, b, a.value + b.value);

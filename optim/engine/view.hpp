@@ -51,15 +51,6 @@ struct MatrixRow {
   std::array<const float*, 2> c;
 };
 
-/// The row of one element, which has the column 0 in it, with factors of its own.
-struct ElementRow : MatrixRow {
-  ElementRow(const MatrixRow& row, i64 j) : MatrixRow(row), columns{c[0][j], c[1][j]} {
-    begin += j, c = {&columns[0], &columns[1]};
-  }
-  ElementRow(const ElementRow&) = delete;
-  std::array<float, 2> columns;
-};
-
 /// A factor for each row [batch·rows] and each column [batch·columns], of two moments.
 struct Factors {
   std::array<float*, 2> r, c;
