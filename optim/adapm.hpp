@@ -226,8 +226,7 @@ struct AdaPm {
     double beta2;
     template <class Team>
     MINIMA_HD void operator()(const Team& team, const StepView& x, i64 matrix) const {
-      const RunningMeans means =
-          running_means(x, static_cast<std::size_t>(x.mean_count - 2), matrix);
+      const RunningMeans means = running_means(x, x.mean_count - 2, matrix);
       means.update(team, x.workspace, beta2);
       means.moment(team, 0, x.workspace.factors);
     }
@@ -311,7 +310,7 @@ struct AdaPm {
       of_kind.between(Means{o.beta2});
       of_kind.tell([&](const StepView& x) {
         x.note("β₂", "", o.beta2);
-        note_means(x, running_means(x, static_cast<std::size_t>(x.mean_count - 2)),
+        note_means(x, running_means(x, x.mean_count - 2),
                    {"R", "C", "β₂", "(1 − β₂)", "g² + 10⁻³⁰", "R/mean(R)"});
       });
       if (full) return of_kind.apply(pass<Move<true>>(numbers), first_slots<1>);

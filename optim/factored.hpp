@@ -171,9 +171,7 @@ MINIMA_HD double root_mean_square(double squares, const StepView& view) {
 }
 
 /// RMS(p) before the step, in its slot, which is the last of those that are means.
-MINIMA_HD float& weight_rms(const StepView& view) {
-  return *view.means[static_cast<std::size_t>(view.mean_count - 1)];
-}
+MINIMA_HD float& weight_rms(const StepView& view) { return *view.means[view.mean_count - 1]; }
 
 /// After the pass SquaresOverRows: R, C and what divides by the root of their moment; RMS(p); and of each matrix the sum of
 ///     u² = g² mean(R)/(R C)

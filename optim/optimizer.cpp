@@ -198,14 +198,12 @@ struct Optimizer::Impl {
       const PlannedSlot& planned = plan.slots[entry.first_slot + k];
       StoredSlot& stored = memory[entry.first_slot + k];
       if (!planned.dense) {
-        const auto mean = static_cast<std::size_t>(view.mean_count++);
-        view.means[mean] = stored.values.data<float>();
-        view.mean_sizes[mean] = stored.values.size();
-        continue;
+        view.means[view.mean_count] = stored.values.data<float>();
+        view.mean_sizes[view.mean_count++] = stored.values.size();
+      } else {
+        view.slots[view.slot_count] = stored.view(planned);
+        view.slots[view.slot_count++].letter = planned.letter;
       }
-      SlotView& slot = view.slots[static_cast<std::size_t>(view.slot_count++)];
-      slot = stored.view(planned);
-      slot.letter = planned.letter;
     }
     if (rules[entry.group]->keeps_step()) {
       view.step = memory[entry.first_slot + entry.slot_count].values.data<i32>();

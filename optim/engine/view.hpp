@@ -101,7 +101,7 @@ struct StepView {
   std::array<SlotView, kMaxSlots> slots;
   std::array<float*, kMaxSlots> means = {};
   std::array<i64, kMaxSlots> mean_sizes = {};
-  int slot_count = 0, mean_count = 0;
+  std::size_t slot_count = 0, mean_count = 0;
   i32* step = nullptr;  ///< the steps made so far; null where the rule does not keep them
   i64 t = 1;
   float clip_value = 0;      ///< the gradient's entries are cut to ± this; 0: they are not
@@ -127,7 +127,7 @@ struct StepView {
   }
   /// Elements in a unit of zero_slots: a block, or about a row of an embedding.
   i64 unit() const {
-    const i64 block = block_size(static_cast<std::size_t>(slot_count));
+    const i64 block = block_size(slot_count);
     return block ? block : 256;
   }
   MINIMA_HD bool skips_rows() const { return lazy_rows && gradient.ids; }
