@@ -2,6 +2,7 @@
 #include "train/memory.hpp"
 
 #include "core/code_map.hpp"
+#include "core/columns.hpp"
 #include "core/file.hpp"
 #include "core/grouped.hpp"
 #include "examples/minima/options.hpp"
@@ -332,7 +333,16 @@ struct MemoryVerb {
   /// Which tensors are stored how, and why.
   void tell_state_table(const StepMemory& step) const {
     const StatePlan plan = plan_state(state_table, step.trained);
-    if (!common.json) return fmt::print("{}", plan.table());
+    if (!common.json) {
+      std::vector<std::vector<std::string>> lines{{"slot", "shape", "storage", "bytes", "because"}};
+      for (const PlannedSlot& slot : plan.slots)
+        lines.push_back({slot.key(), fmt::format("{}", slot.shape),
+                         std::string(storage_name(slot.storage)), fmt::format("{}", slot.bytes()),
+                         slot.reason});
+      return fmt::print("{}total: {} elements, {} scales, {} bytes\n",
+                        in_columns(std::move(lines), "lllrl"), plan.elements(), plan.scales(),
+                        plan.bytes());
+    }
     Json slots = Json::array();
     for (const PlannedSlot& slot : plan.slots)
       slots.push_back({{"parameter", slot.parameter},

@@ -4,7 +4,6 @@
 #include <array>
 #include <set>
 
-#include "core/columns.hpp"
 #include "core/dtype.hpp"
 #include "core/split.hpp"
 #include "optim/registry.hpp"
@@ -66,16 +65,6 @@ i64 StatePlan::sum(i64 (PlannedSlot::*count)() const) const {
   i64 sum = 0;
   for (const PlannedSlot& slot : slots) sum += (slot.*count)();
   return sum;
-}
-
-std::string StatePlan::table() const {
-  std::vector<std::vector<std::string>> lines{{"slot", "shape", "storage", "bytes", "because"}};
-  for (const PlannedSlot& slot : slots)
-    lines.push_back({slot.key(), fmt::format("{}", slot.shape),
-                     std::string(storage_name(slot.storage)), fmt::format("{}", slot.bytes()),
-                     slot.reason});
-  return in_columns(std::move(lines), "lllrl") +
-         fmt::format("total: {} elements, {} scales, {} bytes\n", elements(), scales(), bytes());
 }
 
 void check_patterns(const std::string& owner, const OptionList& patterns,

@@ -27,6 +27,7 @@ struct PlannedSlot {
   i64 elements() const { return shape.size(); }
   i64 scales() const;  ///< block maxima: one per block in block8, else 0
   i64 bytes() const;   ///< of elements and scales
+  bool operator==(const PlannedSlot&) const = default;
 };
 
 /// All slots, parameter by parameter, `step` included where the optimizer keeps one.
@@ -36,8 +37,6 @@ struct StatePlan {
   i64 scales() const { return sum(&PlannedSlot::scales); }
   /// Without the two code maps that all block8 shares.
   i64 bytes() const { return sum(&PlannedSlot::bytes); }
-  /// The table as text: parameter, slot, shape, storage, bytes, reason; then the sums.
-  std::string table() const;
 
  private:
   i64 sum(i64 (PlannedSlot::*count)() const) const;

@@ -147,5 +147,4 @@ TEST_CASE("a slot's storage follows size, overrides and kind, and the plan says 
   const StatePlan plan = plan_state("adamw8bit", shapes);
   CHECK(plan.slots[0].reason == "state=block8");
   CHECK(plan.slots[6].reason == "under 4096 elements");
-  CHECK(plan.table().find("embeddings.weight/exp_avg") != std::string::npos);
 }
