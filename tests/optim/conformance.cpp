@@ -338,7 +338,11 @@ struct Cubed {
     }
     template <class T>
     MINIMA_HD void operator()(const MatrixRow& row, i64 j, T& p, T) const {
-      p = p - lr * given<T>("u", u[row.begin + j]);
+      p = p - lr * T(u[row.begin + j]);
+    }
+    template <class F>
+    void constants(const F& f, const MatrixRow& row, i64 j) {
+      f("lr", lr), f("u", u[row.begin + j]);
     }
   };
   /// Of one parameter.
@@ -362,7 +366,8 @@ struct Cubed {
   }
   template <class Passes>
   static void step(const Options& o, Passes& passes) {
-    passes.by_kind([](const StepView&) { return -1; }, [&](auto& one, int) { step_alone(o, one); });
+    passes.by_kind([](const StepView& x) { return x.parameter->name; },
+                   [&](auto& one, const std::string&) { step_alone(o, one); });
   }
 };
 
