@@ -63,7 +63,7 @@ struct ParameterShape {
   Shape shape;
 };
 
-/// Which code map a slot takes in 8 bits.
+/// Which code map a slot takes in 8 bits: `nonnegative` where it never holds a negative number.
 enum class Sign : u8 { any, nonnegative };
 
 /// One named array of state. Names are PyTorch's: `exp_avg`, `exp_avg_sq`, `momentum_buffer`; the

@@ -44,6 +44,8 @@ MUTANTS = [
      "    m = beta2 * m + one_minus_beta2 * g;\n",
      "    m = beta2 * m + one_minus_beta2 * g;\n"
      "    p = keep * p - lr * sign(T(beta1 * m + one_minus_beta1 * g));\n"),
+    ("Lion: its momentum declared nonnegative", "optim/lion.hpp",
+     '{{"exp_avg", "m"}}', '{{"exp_avg", "m", Sign::nonnegative}}'),
     ("sign(0) = 1", "optim/rule.hpp", "(x > 0) - (x < 0)", "(x >= 0) - (x < 0)"),
     ("SGD: its steps not counted", "optim/sgd.hpp", "o.momentum != 0 && o.dampening != 0", "false && o.lr"),
     # factored moments

@@ -41,6 +41,14 @@ TEST_CASE("a step computes with the values that its stored state holds") {
   for (const std::string& name : optimizer_names()) check_stored_values(name);
 }
 
+TEST_CASE("a slot is declared nonnegative where it never has a negative number, and only there") {
+  for (const std::string& name : optimizer_names()) check_signs(name);
+}
+
+TEST_CASE("where the gradient is 0 decay takes no weights away from 0") {
+  for (const std::string& name : optimizer_names()) check_decay(name);
+}
+
 TEST_CASE("a group's options stand over the optimizer's, every one of them") {
   for (const std::string& name : optimizer_names()) check_groups(name);
 }

@@ -5,9 +5,9 @@
 ///
 /// in a doctest case of a program with a main (`#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN` in one file).
 ///
-/// Each check runs on fp32, bf16 and block8, on the rule as it is, on every option of its table off
-/// its default in turn, and on all of them together that go with one another (`variants` in
-/// tests/optim/support.hpp). Shapes lie around the borders of blocks, vector registers and tasks.
+/// Checks run on the rule as it is, on every option of its table off its default in turn, and on all
+/// of them together that go with one another (`variants` in tests/optim/support.hpp); where storage
+/// has a part in it, on fp32, bf16 and block8. Shapes lie around the borders of blocks, vector registers and tasks.
 #pragma once
 
 #include <cmath>
@@ -194,6 +194,52 @@ inline void check_stored_values(const std::string& name) {
           check_close(stored[i].value, plain[i].value, {1e-6, 1e-6});
       }
     }
+}
+
+/// A slot with a value for each element is declared nonnegative where it never has a negative one, and only there: each has
+/// a code map of its own, and the other one would make negative numbers 0, or round twice as coarsely.
+inline void check_signs(const std::string& name) {
+  for (const std::string& options : variants(name)) {
+    CAPTURE(options);
+    const Model model(conformance_shapes());
+    Optimizer optimizer = make_optimizer(join_options(name, options) + ":state=fp32", model.all());
+    std::map<std::string, bool> may_be_negative, is_negative;
+    for (int k = 0; k < 3; ++k) {
+      model.set_gradients(k);
+      optimizer.step();
+      for (const PlannedSlot& slot : optimizer.state().slots) {
+        if (!slot.dense || slot.storage == Storage::i32) continue;
+        const Tensor values = optimizer.values(slot);
+        may_be_negative[slot.slot] = slot.sign == Sign::any;
+        is_negative[slot.slot] |=
+            std::ranges::any_of(values.span<float>(), [](float x) { return x < 0; });
+      }
+    }
+    for (const auto& [slot, may_be] : may_be_negative) {
+      CAPTURE(slot);
+      CHECK(may_be == is_negative[slot]);
+    }
+  }
+}
+
+/// Where the gradient is 0, decay takes no weights away from 0.
+inline void check_decay(const std::string& name) {
+  for (const std::string& options : variants(name)) {
+    if (options.find("weight_decay=") == options.npos) continue;
+    CAPTURE(options);
+    const Model model({{"w", {20, 30}}, {"v", {300}}});
+    Optimizer optimizer = make_optimizer(join_options(name, options), model.all());
+    const auto squares = [&] {
+      double sum = 0;
+      for (const Parameter* p : model.all())
+        for (const float x : p->value.span<float>()) sum += static_cast<double>(x * x);
+      return sum;
+    };
+    const double before = squares();
+    for (Parameter* p : model.all()) p->gradient = Tensor::zeros(p->value.shape());
+    optimizer.step();
+    CHECK(squares() <= before);
+  }
 }
 
 /// An option given to a group changes that group as it would change the optimizer, and no other.
@@ -520,7 +566,7 @@ inline void check_refusals(const std::string& name) {
 inline void check_conformance(const std::string& name) {
   CAPTURE(name);
   check_bytes(name), check_descends(name), check_resumes(name), check_stored_values(name);
-  check_groups(name);
+  check_signs(name), check_decay(name), check_groups(name);
   check_schedule(name), check_stands_still(name), check_skips(name), check_overflow(name);
   check_bad_weights(name), check_guard(name), check_rows(name), check_turns(name);
   check_refusals(name);
