@@ -13,7 +13,7 @@
 /// and, where wanted,
 ///
 ///     static void validate(const Options&);                     throws Error for an illegal mix
-///     static bool keeps_step(const Options&);                   false where no constant depends on t
+///     static bool keeps_step(const Options&);                   false where no constant depends on t (0 then)
 ///     static constexpr std::array patterns{std::pair{"full", &Options::full}};
 ///         options that choose parameters by name (optim/storage/plan.hpp): one that matches none is refused
 ///     template <class F> void constants(const F& f);            f("β₁", beta1); …: names for a trace, which

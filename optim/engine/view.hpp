@@ -102,8 +102,8 @@ struct StepView {
   std::array<float*, kMaxSlots> means = {};
   std::array<i64, kMaxSlots> mean_sizes = {};
   std::size_t slot_count = 0, mean_count = 0;
-  i32* step = nullptr;  ///< the steps made so far; null where the rule does not keep them
-  i64 t = 1;
+  i32* step = nullptr;       ///< the steps made so far; null where the rule does not keep them
+  i64 t = 0;                 ///< that of the step being made, from 1; 0 where it is not kept
   float clip_value = 0;      ///< the gradient's entries are cut to ± this; 0: they are not
   float gradient_scale = 1;  ///< multiplies the gradient: unscaling and clipping in one
   /// Where a gradient's entry or its square is not finite, its weight stays and its state becomes zero.

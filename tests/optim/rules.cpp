@@ -218,6 +218,25 @@ struct Outsider {
   float lr;
 };
 
+/// Says that it needs no t, and asks for it.
+struct Uncounted {
+  static constexpr std::string_view name = "uncounted";
+  struct Options {
+    double lr = 0.5;
+    static constexpr auto fields() { return std::tuple{Field{"lr", &Options::lr, nonnegative}}; }
+  };
+  static std::vector<Slot> slots(const Options&) { return {}; }
+  static bool keeps_step(const Options&) { return false; }
+  static Uncounted prepare(const Options& o, i64 t) {
+    return {static_cast<float>(o.lr * integer_power(2, t))};
+  }
+  template <class T>
+  MINIMA_HD void operator()(T& p, T g) const {
+    p = p - lr * g;
+  }
+  float lr;
+};
+
 }  // namespace
 
 TEST_CASE("a rule from outside the tree is an optimizer like the others") {
@@ -233,6 +252,13 @@ TEST_CASE("a rule from outside the tree is an optimizer like the others") {
   for (i64 i = 0; i < 5000; ++i)
     CHECK(model[0].value.data<float>()[i] ==
           start.data<float>()[i] - 0.25f * (0.5f * model[0].gradient.values().data<float>()[i]));
+}
+
+TEST_CASE("to a rule that says it needs no t it is 0, by which a correction for bias fails") {
+  register_rule<Uncounted>();
+  Parameter w{"w", Tensor::full({3}, 2), Tensor::full({3}, 1)};
+  make_optimizer("uncounted", std::vector<Parameter*>{&w}).step();
+  CHECK(w.value.data<float>()[0] == 1.5f);
 }
 
 namespace {
