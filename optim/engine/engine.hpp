@@ -96,8 +96,10 @@ void step_matrices(std::span<const StepView> views,
 }  // namespace detail
 
 template <class R>
-requires ElementwiseRule<R> || MatrixRule<R>
 class RuleRunner final : public AnyRule {
+  static_assert(ElementwiseRule<R> || MatrixRule<R>,
+                "a rule has slots(options) and prepare(options, t), which gives a rule, or "
+                "slots(options, parameter) and step(options, passes): optim/rule.hpp");
   using Options = typename R::Options;
 
  public:
