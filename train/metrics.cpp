@@ -151,21 +151,42 @@ std::optional<double> Evaluation::positive_f1() const {
   return confusion.f1(1);
 }
 
+namespace {
+
+/// The scores that follow from a confusion matrix, by their names as a metric and in JSON.
+struct MatrixScore {
+  std::string_view metric, key;
+  double (ConfusionMatrix::*of)() const;
+};
+constexpr MatrixScore kMatrixScores[] = {{"accuracy", "accuracy", &ConfusionMatrix::accuracy},
+                                         {"f1", "macro_f1", &ConfusionMatrix::macro_f1},
+                                         {"mcc", "mcc", &ConfusionMatrix::mcc}};
+
+}  // namespace
+
+std::vector<std::string> metric_names() {
+  std::vector<std::string> names;
+  for (const MatrixScore& score : kMatrixScores) names.emplace_back(score.metric);
+  names.push_back("loss");
+  return names;
+}
+
 std::optional<double> Evaluation::find(const std::string& name) const {
   if (name == "loss") return loss;
-  if (name == "f1") return find("macro_f1");
-  if (const auto found = extra.find(name); found != extra.end()) return found->second;
-  if (confusion.labels() == 0) return {};
-  if (name == "accuracy") return confusion.accuracy();
-  if (name == "macro_f1") return confusion.macro_f1();
-  if (name == "mcc") return confusion.mcc();
+  const auto* const known = std::ranges::find_if(kMatrixScores, [&](const MatrixScore& score) {
+    return name == score.metric || name == score.key;
+  });
+  const bool of_matrix = known != std::end(kMatrixScores);
+  const auto found = extra.find(of_matrix ? std::string(known->key) : name);
+  if (found != extra.end()) return found->second;
+  if (of_matrix && confusion.labels() > 0) return (confusion.*known->of)();
   return {};
 }
 
 double Evaluation::score(const std::string& name) const {
   if (const auto found = find(name)) return *found;
   std::vector<std::string> known = {"loss"};
-  if (confusion.labels() > 0) known = {"loss", "accuracy", "f1", "mcc"};
+  if (confusion.labels() > 0) known = metric_names();
   for (const auto& [other, value] : extra) known.push_back(other);
   fail("no score named '{}'; this task has {}; TrainingOptions::metric names one, or is empty",
        name, fmt::join(known, ", "));
@@ -189,7 +210,7 @@ bool is_better(const Evaluation& later, const Evaluation& earlier, const std::st
 Json Evaluation::scores() const {
   Json json = Json::object();
   if (confusion.labels() > 0)
-    json = {{"accuracy", accuracy()}, {"macro_f1", macro_f1()}, {"mcc", confusion.mcc()}};
+    for (const auto& [metric, key, of] : kMatrixScores) json[key] = (confusion.*of)();
   if (const auto f1 = positive_f1()) json["positive_f1"] = *f1;
   for (const auto& [name, value] : extra) json[name] = value;
   json["loss"] = loss;
@@ -218,9 +239,8 @@ Evaluation Evaluation::from_json(const Json& json) {
     else
       result.extra[name] = number;
   }
-  if (result.confusion.labels() > 0)  // these follow from it
-    for (const char* name : {"accuracy", "macro_f1", "mcc", "positive_f1"})
-      result.extra.erase(name);
+  const Json follow = Evaluation{result.confusion, 0}.scores();
+  std::erase_if(result.extra, [&](const auto& score) { return follow.contains(score.first); });
   return result;
 }
 

@@ -82,6 +82,8 @@ struct Evaluation {
   static Evaluation from_json(const Json& json);
 };
 
+/// The scores by which the best model may be chosen where there are classes: "accuracy", …, "loss".
+std::vector<std::string> metric_names();
 /// Whether more of it is better: of all scores but the loss and the perplexity.
 bool higher_is_better(const std::string& score);
 /// Whether an evaluation's loss and that score (empty: the loss alone) are finite.

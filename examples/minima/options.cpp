@@ -210,8 +210,9 @@ void TrainingVerbOptions::add_to(CLI::App& verb, Texts texts) {
       ->capture_default_str();
   if (texts == Texts::labelled) {
     verb.add_option("--metric", training.metric,
-                    "by which the best model is kept: accuracy, f1, mcc or loss (on dev)")
-        ->check(CLI::IsMember({"accuracy", "f1", "mcc", "loss"}))
+                    fmt::format("by which the best model is kept: {} (on dev)",
+                                fmt::join(metric_names(), ", ")))
+        ->check(CLI::IsMember(metric_names()))
         ->capture_default_str();
     verb.add_option("--patience", training.patience,
                     "stop after so many evaluations without a better one (0: never)")

@@ -90,9 +90,14 @@ TEST_CASE("Matthews' coefficient and scores by name") {
   CHECK(evaluation.score("mcc") == two.mcc());
   CHECK(evaluation.score("f1") == two.macro_f1());
   CHECK(evaluation.score("loss") == 0.5);
-  CHECK_THROWS_WITH_AS(evaluation.score("recall"), doctest::Contains("accuracy"), Error);
-  const Evaluation read = Evaluation::from_json(evaluation.to_json());
+  CHECK_THROWS_WITH_AS(evaluation.score("recall"),
+                       doctest::Contains("this task has accuracy, f1, mcc, loss;"), Error);
+  for (const std::string& metric : metric_names()) CHECK(evaluation.find(metric));
+  Evaluation read = Evaluation::from_json(evaluation.to_json());
   CHECK(read.to_json() == evaluation.to_json());
+  read.add(evaluation);  // a score that was kept as it was read would not follow
+  two.add(1, 1, 6), two.add(1, 0, 2), two.add(0, 1, 1), two.add(0, 0, 3);
+  CHECK(read.to_json() == Evaluation{two, 0.5}.to_json());
   ConfusionMatrix same(3);
   same.add(0, 0, 5), same.add(1, 0, 5);
   CHECK(same.mcc() == 0);
