@@ -85,8 +85,10 @@ Tensor decoded(const Optimizer& optimizer, const PlannedSlot& slot) {
 
 /// Whether the sums of rows and columns enter, whose order differs.
 bool sums(const std::string& name) {
-  return !default_options(name).contains("amsgrad") && name != "sgd" && name != "lion" &&
-         name != "adamw8bit" && name != "adam8bit" && name != "cut_momentum";
+  static std::map<std::string, bool> known;
+  const auto found = known.find(name);
+  if (found != known.end()) return found->second;
+  return known[name] = !mixed(join_options(name, variants(name).back())).empty();
 }
 
 /// Of fp32 values: bits where all maths is elementwise, but for those of NaN, which processors make differently; else
