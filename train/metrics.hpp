@@ -61,7 +61,8 @@ class ConfusionMatrix {
 struct Evaluation {
   ConfusionMatrix confusion;  ///< of no labels where the task has none
   double loss;                ///< mean, nats
-  /// Scores by name of a task that has no confusion matrix, or further ones.
+  /// Scores by name of a task that has no confusion matrix, or further ones. More of each is better (higher_is_better): an
+  /// error that is to be small goes in negated.
   std::map<std::string, double> extra = {};
 
   /// Takes in the evaluation of further texts, one at least, with the same classes; `extra` stays.
