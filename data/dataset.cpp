@@ -280,6 +280,8 @@ Dataset debian(u64 seed) {
 
 }  // namespace
 
+bool is_source(const std::string& spec) { return spec == "builtin" || spec == "debian"; }
+
 void refuse_missing(const std::string& spec) {
   std::error_code none;
   const fs::path here = fs::current_path(none);
@@ -317,7 +319,7 @@ std::optional<fs::path> split_file(const fs::path& folder, const std::string& sp
 
 Dataset load_dataset(const std::string& spec, u64 seed, const ReadOptions& read,
                      const SplitFiles& apart) {
-  if (spec == "builtin" || spec == "debian") {
+  if (is_source(spec)) {
     check(read == ReadOptions(),
           "data: {} has no columns to choose and no bad rows; --text-column, --label-column, "
           "--pair-column, --no-header, --delimiter and --skip-bad-rows are for files",

@@ -51,6 +51,9 @@ struct SplitFiles {
 Dataset load_dataset(const std::string& spec, u64 seed, const ReadOptions& read = {},
                      const SplitFiles& apart = {});
 
+/// Whether it names a source of texts of its own, which is no file or folder.
+bool is_source(const std::string& spec);
+
 /// Throws Error where there is no file or folder of this name.
 void refuse_missing(const std::string& spec);
 

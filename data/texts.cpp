@@ -81,7 +81,7 @@ std::unique_ptr<RowReader> open_unlabelled_rows(const fs::path& path, ReadOption
 }
 
 Dataset load_texts(const std::string& spec, u64 seed, ReadOptions read) {
-  if (spec == "builtin" || spec == "debian") {
+  if (is_source(spec)) {
     Dataset dataset = load_dataset(spec, seed, read);
     for (auto* split : {&dataset.train, &dataset.dev, &dataset.test})
       *split = separated(std::move(*split));

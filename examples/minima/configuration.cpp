@@ -119,9 +119,8 @@ bool same(const std::string& a, const std::string& b) {
 
 /// Whether an option names a file or a folder.
 bool is_path(const std::string& name, const std::string& value) {
-  return (name == "data" && value != "builtin" && value != "debian") ||
-         (name == "model" && !is_preset(value)) || name == "vocab" || name == "dev" ||
-         name == "test";
+  return (name == "data" && !is_source(value)) || (name == "model" && !is_preset(value)) ||
+         name == "vocab" || name == "dev" || name == "test";
 }
 
 /// It is written into records, which are UTF-8.

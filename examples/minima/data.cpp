@@ -53,7 +53,7 @@ struct DataVerb {
     std::error_code none;
     check(!seed || data == "debian", "--seed draws texts from debian; of {} all are counted", data);
     check(!read.label_column.empty(), "--label-column is empty; it names the label's column");
-    if (data == "builtin" || data == "debian") {
+    if (is_source(data)) {
       const Dataset dataset = load_dataset(data, seed.value_or(1), read);
       int split = 0;
       for (const auto* examples : {&dataset.train, &dataset.dev, &dataset.test}) {
@@ -71,8 +71,7 @@ struct DataVerb {
           read_file(statistics, split, kSplits[split], *path);
       check(!parts.empty(), "{}: has no train, dev or test, as .tsv, .csv or .jsonl", data);
     } else {
-      check(fs::exists(data, none),
-            "data: there is no '{}'; give a file, a folder, builtin or debian", data);
+      refuse_missing(data);
       read_file(statistics, 0, "all", data);
       Part& part = parts.front();
       std::string remark;

@@ -158,7 +158,9 @@ TEST_CASE(
   check_refused(shell, "train --valid dev.tsv",
                 {"not expected: --valid dev.tsv. (minima train --help"}, "");
   check_refused(shell, "train --dim 8 --dim 16", {"--dim is given 2 times; give it once"}, "");
-  check_refused(shell, "train --data d/x.csv", {"there is no 'd/x.csv' in /", "give builtin"}, "");
+  for (const char* verb : {"train --data", "data"})
+    check_refused(shell, fmt::format("{} d/x.csv", verb),
+                  {"there is no 'd/x.csv' in /", "give builtin"}, "");
   check_refused(shell, "train --epochs 3 --valid 3", {"not expected: --valid 3. ("}, "");
   check_refused(shell, "train --data a --epoch=3",
                 {"not expected: --epoch=3; did you mean '--epochs'?"}, "");
