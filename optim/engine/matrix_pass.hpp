@@ -105,6 +105,11 @@ concept ReadsTwice = requires(const P& pass, const StepView& view, const MatrixR
   { pass.weighted(float{}, float{}) } -> std::same_as<float>;
 };
 
+template <class P>
+concept IsToReadTwice = requires {
+  &P::weighted;
+};
+
 struct PieceSums {
   double row = 0, total = 0;
 };
@@ -201,6 +206,10 @@ class PassesOnCpu {
   template <class P, class O, std::size_t... K>
   void sums(const PassOf<P, O>& pass, std::index_sequence<K...> = {}) {
     using Term = detail::Added<P, K...>;
+    static_assert(detail::GoesToMatrix<Term> || detail::GoesToTotal<Term>,
+                  "a pass to sum gives a Term, a Total or Terms");
+    static_assert(detail::ReadsTwice<P> || !detail::IsToReadTwice<P>,
+                  "a pass that reads rows twice sees the weight, and gives Terms");
     const P on = pass.on(view_);
     detail::Summands summands{sizeof...(K), detail::GoesToMatrix<Term>, detail::GoesToTotal<Term>,
                               [&](const Piece& piece, float* columns) {
