@@ -129,3 +129,19 @@ TEST_CASE("numbers beyond all sense have a place in a chart, and steps in any or
                                           {{"g", "w", {1, 1, 1, 1}}}, 1e-4, 1);
   CHECK(contains(svg, "d=\"M0 0h4\""));
 }
+
+TEST_CASE("what is constant is drawn over 0, no share above 100 %, and a size of 0 not below it") {
+  const auto drawn = [](double value) {
+    return chart::lines({"c", "a", "b"}, {}, {"%"},
+                        {{.name = "s", .line = {{1, value}, {2, value}}}});
+  };
+  CHECK(contains(drawn(100), ">100</text>"));
+  CHECK(contains(drawn(100), ">0</text>"));
+  CHECK_FALSE(contains(drawn(100), ">120</text>"));
+  CHECK_FALSE(contains(drawn(0), ">−"));
+  CHECK(contains(drawn(-5), ">−5</text>"));
+  const std::string sizes =
+      chart::scatter({"t", "a", "b"}, {"MB"}, {"%"},
+                     {{"sgd", 0, {}, {0, 50}, 0, 2}, {"sgd:momentum=0", 1, {}, {0, 60}, 0, 2}});
+  CHECK_FALSE(contains(sizes, ">−"));
+}

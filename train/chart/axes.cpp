@@ -73,8 +73,11 @@ void Mapping::set_linear(const Axis& axis, const Range& range) {
   const bool whole = axis.ticks == Ticks::whole;
   const double size = std::abs(high);
   if (high - low < 1e-9 * std::max(1.0, size)) {
-    const double margin = whole ? std::max(0.5, 1e-9 * size) : std::max(1e-3, 0.1 * size);
-    low -= margin, high += margin;
+    const double margin = std::max(0.5, 1e-9 * size);
+    if (whole)
+      low -= margin, high += margin;
+    else  // from 0 on: no share ends above 100 %, nor below nothing
+      low = std::min(low, 0.0), high = std::max({high, 0.0, low + 1e-3});
   }
   double step = round_up((high - low) / 5);
   if (whole) step = std::max(1.0, step);
