@@ -145,3 +145,32 @@ TEST_CASE("what is constant is drawn over 0, no share above 100 %, and a size of
                      {{"sgd", 0, {}, {0, 50}, 0, 2}, {"sgd:momentum=0", 1, {}, {0, 60}, 0, 2}});
   CHECK_FALSE(contains(sizes, ">−"));
 }
+
+TEST_CASE("a chart of many is as high as their names, and each has a place of its own") {
+  std::vector<chart::Series> series;
+  std::vector<chart::Cloud> clouds;
+  for (int i = 0; i < 60; ++i) {
+    const std::string name = fmt::format("adamw:lr={}", i);
+    series.push_back({.name = name, .style = i, .line = {{1, 2}, {2, 1 + 1e-3 * i}}});
+    clouds.push_back({name, i, {}, {1.5, 80 + 0.01 * i}, 0, 2});
+  }
+  for (const std::string& svg :
+       {chart::lines({"c", "a", "b"}, {"step"}, {"nats"}, series, {}, {{"→ lion", 0, 1.5}}),
+        chart::scatter({"t", "a", "b"}, {"MB"}, {"%"}, clouds)}) {
+    double height;
+    REQUIRE(std::sscanf(svg.c_str(), "<svg class=\"chart\" viewBox=\"0 0 480 %lf", &height) == 1);
+    std::set<std::pair<double, double>> places;
+    for (const chart::Series& one : series) {
+      const auto end = svg.find(">" + one.name + "</text>");
+      REQUIRE(end != std::string::npos);
+      double x, y;
+      REQUIRE(std::sscanf(svg.c_str() + svg.rfind("<text", end), "<text x=\"%lf\" y=\"%lf", &x,
+                          &y) == 2);
+      CHECK(y > 26);
+      CHECK(y < height - 30);
+      for (const auto& [other_x, other_y] : places)
+        CHECK((x != other_x || std::abs(y - other_y) > 16));
+      places.emplace(x, y);
+    }
+  }
+}

@@ -14,6 +14,7 @@ namespace {
 constexpr double kLong = 1e12;  // a tick's number from here on is written with an exponent
 constexpr double kFar = 1e6;    // plots beside it, beyond which a place is as good as another
 constexpr double kTop = 26;     // of the plot: the axis' title stands above
+constexpr double kBelow = 42;   // the plot stand its ticks and the axis' title
 
 /// The largest of 1, 2, 5 times a power of ten that is at most `value`.
 double round_down(double value) {
@@ -141,10 +142,14 @@ std::vector<PlacedMark> placed(const std::vector<Mark>& marks, const Mapping& x,
   return out;
 }
 
+double height_for(std::size_t names, std::size_t rows_above) {
+  return std::max(kHeight, kTop + kLineHeight * static_cast<double>(names + rows_above) + kBelow);
+}
+
 Frame::Frame(const Axis& x_axis, const Range& x_range, const Axis& y_axis, const Range& y_range,
-             double margin_right, std::size_t rows_above)
+             double margin_right, double height, std::size_t rows_above)
     : top(kTop + kLineHeight * static_cast<double>(rows_above)),
-      bottom(kHeight - 42),
+      bottom(height - kBelow),
       y(y_axis, y_range, bottom, top),
       left(10 + y.widest_tick()),
       right(kWidth - margin_right),

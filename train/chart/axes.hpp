@@ -79,6 +79,9 @@ struct PlacedMark {
 std::vector<PlacedMark> placed(const std::vector<Mark>& marks, const Mapping& x, double left,
                                double right);
 
+/// How high a chart is that has room for so many names beside its plot, and so many rows above it.
+double height_for(std::size_t names, std::size_t rows_above = 0);
+
 /// The plot's rectangle with its axes; above it `rows_above` rows for the names of marks.
 struct Frame {
   double top, bottom;
@@ -87,7 +90,7 @@ struct Frame {
   Mapping x;
 
   Frame(const Axis& x_axis, const Range& x_range, const Axis& y_axis, const Range& y_range,
-        double margin_right, std::size_t rows_above = 0);
+        double margin_right, double height, std::size_t rows_above = 0);
 
   std::string axes(const Axis& x_axis, const Axis& y_axis) const;
 

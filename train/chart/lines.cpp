@@ -124,12 +124,15 @@ std::string lines(const Label& label, const Axis& x, const Axis& y,
     y_range.include(raw_range.low);
     y_range.include(std::min(raw_range.high, 2 * y_range.high));
   }
-  Frame frame(x, x_range, y, y_range, margin_for(widest));
+  double height = height_for(series.size());
+  Frame frame(x, x_range, y, y_range, margin_for(widest), height);
   const std::vector<PlacedMark> placed_marks = placed(marks, frame.x, frame.left, frame.right);
   std::size_t rows = 0;
   for (const PlacedMark& mark : placed_marks) rows = std::max(rows, mark.row + 1);
-  if (rows > 0)
-    frame = Frame(x, x_range, y, y_range, margin_for(widest), std::min(rows, kMostRows));
+  if (rows > 0) {
+    height = height_for(series.size(), std::min(rows, kMostRows));
+    frame = Frame(x, x_range, y, y_range, margin_for(widest), height, std::min(rows, kMostRows));
+  }
 
   std::string out = frame.axes(x, y);
   for (const Rule& rule : rules) out += frame.rule_line(rule);
@@ -165,7 +168,7 @@ std::string lines(const Label& label, const Axis& x, const Axis& y,
   Label told = label;
   for (const Mark& mark : marks)
     told.description += fmt::format("; {} after {} {}", mark.name, x.title, mark.x);
-  return image(told, kHeight, out);
+  return image(told, height, out);
 }
 
 }  // namespace minima::chart

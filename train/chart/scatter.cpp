@@ -18,8 +18,9 @@ Box place_name(const Frame& frame, double x, double y, double width, Taken& take
   constexpr double kCovered = 1e6, kCrossed = 3 * kLineHeight;  // what they cost, as a distance
   Box best{};
   double least = std::numeric_limits<double>::infinity();
-  for (const double sideways : {10, 30, 60, 90})
-    for (double up = -8; up <= 8; ++up)
+  const double far = std::floor((frame.bottom - frame.top) / kLineHeight);
+  for (const double sideways : {10, 30, 60, 90, 180, 270})
+    for (double up = -far; up <= far; ++up)
       for (const double beside : {x + sideways, x - sideways - width}) {
         const double left = std::clamp(beside, frame.left, std::max(frame.left, kWidth - width));
         const double middle = y + up * kLineHeight;
@@ -49,7 +50,8 @@ std::string scatter(const Label& label, const Axis& x, const Axis& y,
     }
   }
   for (const Rule& rule : rules) y_range.include(rule.y);
-  const Frame frame(x, x_range, y, y_range, 24);
+  const double height = height_for(clouds.size());
+  const Frame frame(x, x_range, y, y_range, 24, height);
 
   std::string out = frame.axes(x, y);
   for (const Rule& rule : rules) out += frame.rule_line(rule);
@@ -100,7 +102,7 @@ std::string scatter(const Label& label, const Axis& x, const Axis& y,
     content += text(start, middle + 4, before ? "name end" : "name", names[i]);
     out += group(c.style, content);
   }
-  return image(label, kHeight, out + rule_names);
+  return image(label, height, out + rule_names);
 }
 
 }  // namespace minima::chart
