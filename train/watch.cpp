@@ -61,7 +61,8 @@ Alarm Alarm::from_json(const Json& json) {
           json.value("eight_bit", false)};
 }
 
-bool Watch::History::rings(double value, double lr_factor, double& usual, bool too_large) {
+bool Watch::History::rings(double value, double lr_factor, double& usual, double least,
+                           bool too_large) {
   const bool armed = values.size() >= kAlarmMinimum && measured.size() >= kAlarmMinimum;
   const double at_full_rate = value / lr_factor;
   const double usual_at_full_rate = median({values.begin(), values.end()});
@@ -69,8 +70,8 @@ bool Watch::History::rings(double value, double lr_factor, double& usual, bool t
   if (armed) highest = std::max(highest, usual_at_full_rate);
   const auto spikes = [](double x, double above) { return above > 0 && x > kAlarmLimit * above; };
   const bool wrong = too_large || !std::isfinite(value) ||
-                     (armed && spikes(value, usual) && spikes(at_full_rate, usual_at_full_rate) &&
-                      at_full_rate > highest);
+                     (armed && value > least && spikes(value, usual) &&
+                      spikes(at_full_rate, usual_at_full_rate) && at_full_rate > highest);
   if (std::isfinite(value))
     for (const auto& [kept, x] : {std::pair{&values, at_full_rate}, {&measured, value}}) {
       kept->push_back(x);
@@ -86,7 +87,8 @@ std::vector<Alarm> Watch::observe(i64 step, double lr_factor, const StepReport& 
   const auto observe = [&](const std::string& tensor, double value, double factor,
                            bool too_large = false) {
     double usual = 0;
-    if (histories_[tensor].rings(value, factor, usual, too_large))
+    const double least = tensor.empty() ? 0 : kUsualRatio;
+    if (histories_[tensor].rings(value, factor, usual, least, too_large))
       alarms.push_back({step, tensor.empty() ? Alarm::Of::gradient_norm : Alarm::Of::ratio, tensor,
                         value, usual});
   };

@@ -5,8 +5,8 @@
 /// An alarm compares with what was usual: the median of the last 20 watched values, of which there must be 5. It rings
 ///
 /// - when a value is above 10 times that median and above all that was ever usual (where training has little left to
-///   learn, gradients fall by orders of magnitude and jump back without harm); a ratio when that holds as it was
-///   measured and also at the full learning rate, divided by the schedule's factor (a warm-up makes the one rise,
+///   learn, gradients fall by orders of magnitude and jump back without harm); a ratio above 10⁻³ when that holds as it
+///   was measured and also at the full learning rate, divided by the schedule's factor (a warm-up makes the one rise,
 ///   momentum that holds earlier, larger steps the other);
 /// - at once when a value is not a number (nor the loss) or a tensor above 10⁻³ moves by more than 10 times its own size;
 /// - after the first step whose loss is finite for each tensor that is to be trained and got no gradient.
@@ -25,6 +25,7 @@
 namespace minima {
 
 inline constexpr double kAlarmLimit = 10;        ///< times the running median
+inline constexpr double kUsualRatio = 1e-3;      ///< to which a ratio may always rise
 inline constexpr std::size_t kAlarmWindow = 20;  ///< watched values in the median
 inline constexpr std::size_t kAlarmMinimum = 5;  ///< values before an alarm can ring
 
@@ -67,8 +68,8 @@ class Watch {
     double highest = 0;                   ///< of the medians of `values` so far
     bool ringing = false;
     /// Whether an episode begins; `usual` becomes what was measured before `value`, their median. `too_large`: it rings
-    /// whatever was usual.
-    bool rings(double value, double lr_factor, double& usual, bool too_large);
+    /// whatever was usual; up to `least` none does.
+    bool rings(double value, double lr_factor, double& usual, double least, bool too_large);
   };
   std::map<std::string, History> histories_;  ///< by tensor; "" the gradient's norm
 };

@@ -53,6 +53,15 @@ TEST_CASE(
   CHECK(rising.observe(21, 1, report(0.5)).size() == 1);
 }
 
+TEST_CASE("a ratio that rises to what is usual elsewhere is no spike") {
+  Watch watch;
+  i64 step = 0;
+  for (int i = 0; i < 10; ++i) CHECK(watch.observe(++step, 1, report(1e-5)).empty());
+  CHECK(watch.observe(++step, 1, report(9e-4)).empty());
+  CHECK(watch.observe(++step, 1, report(2e-3)).size() == 1);
+  CHECK(watch.observe(++step, 1, report(1e-5, 20)).size() == 1);  // the gradient's norm
+}
+
 TEST_CASE("a level that stays becomes the usual one") {
   Watch watch;
   i64 step = 0, alarms = 0;
