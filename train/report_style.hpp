@@ -105,13 +105,12 @@ figcaption { margin-top: .3rem; max-width: 46em }
 .matrices > * { min-width: 0; break-inside: avoid }
 .matrix th { font-weight: 400; white-space: nowrap; max-width: 11rem; overflow: hidden; text-overflow: ellipsis }
 .matrix th, .matrix td { padding: .25rem .4rem }
-.matrix thead th span { writing-mode: vertical-rl; transform: rotate(180deg); max-height: 8rem; overflow: hidden; text-overflow: ellipsis }
+.matrix thead th span { writing-mode: vertical-rl; transform: rotate(180deg); max-height: 10rem; overflow: hidden; text-overflow: ellipsis }
 .matrix thead th { text-align: center }
 .matrix thead th:first-child, .matrix .total { color: var(--soft) }
 .matrix td { text-align: center; min-width: 2rem }
 .dense { font-size: .7rem }
 .dense td { min-width: 1.6rem } .matrix.dense th, .matrix.dense td { padding: .2rem .25rem }
-.matrix.dense th { max-width: 7rem }
 .matrix .cell { background: rgb(var(--heat) / calc(var(--share) * 45%)) }
 .matrix .right { font-weight: 700; outline: 1px solid var(--soft); outline-offset: -1px }
 

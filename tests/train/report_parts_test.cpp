@@ -1,4 +1,6 @@
 /// The parts of a report: charts, tables and lists (train/report).
+#include <set>
+
 #include "tests/train/page.hpp"
 #include "tests/train/sample_comparison.hpp"
 #include "train/compare.hpp"
@@ -40,6 +42,26 @@ TEST_CASE("a confusion matrix of many labels, which has its cells alone, is show
   REQUIRE(confusion.contains("cells"));
   CHECK(report_html(json) == page);
   CHECK(contains(page, "185 others"));
+}
+
+TEST_CASE(
+    "labels that begin alike are told apart in a confusion matrix, and whole for the pointer") {
+  const std::string fee = "card_payment_fee_charged", rate = "card_payment_wrong_exchange_rate";
+  const std::string page =
+                        report_html(sample_comparison({"adamw"}, {.seeds = 1}, {fee, rate, "<b>"})),
+                    matrix = page.substr(page.find("<table class=\"matrix\">"));
+  std::set<std::string> heads;
+  for (const std::string& label : {fee, rate}) {
+    const auto at = matrix.find("<th scope=\"row\" title=\"" + label + "\" aria-label=\"" + label);
+    REQUIRE(at != std::string::npos);
+    const auto begin = matrix.find('>', at) + 1;
+    const std::string shown = matrix.substr(begin, matrix.find('<', begin) - begin);
+    CHECK(test::count(shown, "…") > 0);
+    CHECK(contains(matrix, "<span>" + shown + "</span>"));  // the column's
+    heads.insert(shown);
+  }
+  CHECK(heads.size() == 2);
+  CHECK(contains(matrix, "<th scope=\"row\">&lt;b&gt;</th>"));
 }
 
 TEST_CASE("the band of a score does not go below 0") {

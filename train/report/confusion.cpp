@@ -4,6 +4,7 @@
 #include <numeric>
 #include <utility>
 
+#include "train/chart/drawing.hpp"
 #include "train/report/parts.hpp"
 
 namespace minima::report {
@@ -60,12 +61,15 @@ std::string matrix_table(const Matrix& matrix, const std::string& caption) {
       "<table class=\"matrix{}\">\n<caption>{}</caption>\n<thead><tr>"
       "<th scope=\"col\">actual ↓<br>predicted →</th>",
       matrix.labels.size() > kMatrixLabels / 2 ? " dense" : "", escaped(caption));
-  for (const std::string& label : matrix.labels)
-    out += fmt::format("<th scope=\"col\" title=\"{0}\"><span>{0}</span></th>", escaped(label));
+  const std::vector<std::string> shown = html::shortened(matrix.labels, chart::kNameWidth);
+  for (std::size_t i = 0; i < shown.size(); ++i)
+    out += fmt::format("<th scope=\"col\"{}><span>{}</span></th>",
+                       whole_name(matrix.labels[i], shown[i]), escaped(shown[i]));
   out += "<th scope=\"col\" class=\"total\"><span>texts</span></th></tr></thead>\n<tbody>\n";
   for (std::size_t i = 0; i < matrix.labels.size(); ++i) {
     const double texts = matrix.texts(i);
-    out += fmt::format("<tr><th scope=\"row\" title=\"{0}\">{0}</th>", escaped(matrix.labels[i]));
+    out += fmt::format("<tr><th scope=\"row\"{}>{}</th>", whole_name(matrix.labels[i], shown[i]),
+                       escaped(shown[i]));
     for (std::size_t j = 0; j < matrix.labels.size(); ++j) {
       const double count = matrix.counts[i][j];
       out += fmt::format("<td class=\"cell{}\" style=\"--share:{:.3g}\">{}</td>",

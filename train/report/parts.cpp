@@ -315,17 +315,17 @@ std::string figure(std::string_view heading, const std::string& image, const std
                      image, escaped(caption));
 }
 
+std::string whole_name(const std::string& name, const std::string& shown) {
+  return shown == name ? "" : fmt::format(" title=\"{0}\" aria-label=\"{0}\"", escaped(name));
+}
+
 std::vector<std::string> row_heads(const Comparison& comparison) {
   std::vector<std::string> heads;
   const std::vector<std::string> shown = chart::shown(comparison.entries);
   for (std::size_t i = 0; i < shown.size(); ++i) {
     const Entry& entry = comparison.entries[i];
-    heads.push_back(
-        fmt::format("<th scope=\"row\"{}>{}{}</th>",
-                    shown[i] == entry.name
-                        ? ""
-                        : fmt::format(" title=\"{0}\" aria-label=\"{0}\"", escaped(entry.name)),
-                    chart::swatch(entry.style), escaped(shown[i])));
+    heads.push_back(fmt::format("<th scope=\"row\"{}>{}{}</th>", whole_name(entry.name, shown[i]),
+                                chart::swatch(entry.style), escaped(shown[i])));
   }
   return heads;
 }

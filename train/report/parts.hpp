@@ -137,7 +137,9 @@ std::string marks_caption(const std::vector<chart::Mark>& marks);
 
 std::string section(std::string_view id, std::string_view heading, const std::string& content);
 std::string figure(std::string_view heading, const std::string& image, const std::string& caption);
-/// The head of each entry's row, its name: short, and whole for the pointer and aloud.
+/// Attributes of what is shown for a name, where it is not the whole: that one for the pointer and aloud.
+std::string whole_name(const std::string& name, const std::string& shown);
+/// The head of each entry's row, its name.
 std::vector<std::string> row_heads(const Comparison& comparison);
 /// A wide thing that scrolls by itself, also by keyboard.
 std::string scrolling(std::string_view name, const std::string& content);
