@@ -200,7 +200,7 @@ void join_folder(Json& all, const Json& other, const std::string& first,
           "{}: its data differ from those of {} in '{}' ({} and {}); one report is of one data set",
           folder, first, key, other["data"][key].dump(), known.dump());
   }
-  for (const char* key : {"unfinished", "damaged"})
+  for (const char* key : {"tuning", "unfinished", "damaged"})
     if (other.contains(key))
       for (const Json& one : other[key]) all[key].push_back(one);
 }

@@ -394,39 +394,6 @@ Json compare(const Task& task, const ComparisonOptions& options,
   return Comparison(task, options, observer).run();
 }
 
-std::string tuning_table(const Json& comparison) {
-  if (!comparison.contains("tuning")) return "";
-  std::string text;
-  for (const Json& entry : comparison["tuning"]) {
-    const Json& tried = entry["tried"];
-    const auto best = entry["spec"].get<std::string>();
-    if (!learning_rate(best)) {
-      text += fmt::format("{}: makes its own step size, no rate was searched\n", best);
-      continue;
-    }
-    std::string line;
-    for (const Json& one : tried) {
-      const auto spec = one["spec"].get<std::string>();
-      line += fmt::format(
-          "{}{:.3g}: {}", line.empty() ? "" : ", ", learning_rate(spec).value_or(0),
-          one["score"].is_null() ? "failed" : fmt::format("{:.4g}", one["score"].get<double>()));
-      if (spec == best && !one["score"].is_null()) line += " (best)";
-    }
-    const auto has_score = [](const Json& one) { return !one["score"].is_null(); };
-    std::string found = fmt::format("spread {:.3g}", entry["spread"].get<double>());
-    if (std::ranges::none_of(tried, has_score))
-      found = "none has a finite score";
-    else if (tried.size() > 1 && std::ranges::all_of(tried, has_score) && entry["spread"] == 0)
-      found += "; all are alike, so nothing tells which rate is the best";
-    else if (tried.size() > 1 && (tried.front()["spec"] == best || tried.back()["spec"] == best))
-      found += fmt::format("; the best is the {} that was tried, beyond may lie a better one",
-                           tried.front()["spec"] == best ? "least" : "greatest");
-    text += fmt::format("{}: dev {} by learning rate  {}; {}\n", best,
-                        entry["metric"].get<std::string>(), line, found);
-  }
-  return text;
-}
-
 std::vector<std::string> failed_optimizers(const Json& comparison) {
   std::vector<std::string> specs;
   for (const Json* failure : report::failures(comparison))

@@ -48,9 +48,6 @@ void write_report(Json& comparison, const std::filesystem::path& directory);
 Json compare(const Task& task, const ComparisonOptions& options,
              const ComparisonObserver& observer = {});
 
-/// What tuning tried: a line per optimizer, each rate with its score; empty where nothing was tuned.
-std::string tuning_table(const Json& comparison);
-
 /// The specs of those of which a run failed, or with which tuning had no score at any rate; each once.
 std::vector<std::string> failed_optimizers(const Json& comparison);
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <set>
 
+#include "train/find_lr.hpp"
 #include "train/report/parts.hpp"
 #include "train/report_style.hpp"
 #include "train/trainer.hpp"
@@ -109,6 +110,42 @@ std::vector<std::string> what_it_lacks(const Json& comparison) {
                               lines == 1 ? "one line is" : report::fixed(lines, 0) + " lines are"));
   }
   return all;
+}
+
+std::vector<std::string> what_was_tuned(const Json& comparison) {
+  std::vector<std::string> lines;
+  for (const Json& entry : report::at(comparison, "/tuning")) {
+    const Json& tried = report::at(entry, "/tried");
+    const std::string best = report::text(entry, "/spec");
+    if (!learning_rate(best)) {
+      lines.push_back(best + ": makes its own step size, no rate was searched");
+      continue;
+    }
+    std::vector<std::string> specs, rates;
+    std::size_t scored = 0;
+    for (const Json& one : tried) {
+      const double score = report::number(one, "/score");
+      specs.push_back(report::text(one, "/spec"));
+      rates.push_back(
+          fmt::format("{:.3g}: {}", learning_rate(specs.back()).value_or(0),
+                      std::isfinite(score)
+                          ? fmt::format("{:.4g}{}", score, specs.back() == best ? " (best)" : "")
+                          : "failed"));
+      scored += std::isfinite(score) ? 1 : 0;
+    }
+    const double spread = report::number(entry, "/spread");
+    std::string found = fmt::format("spread {:.3g}", spread);
+    if (scored == 0)
+      found = "none has a finite score";
+    else if (specs.size() > 1 && scored == specs.size() && spread == 0)
+      found += "; all are alike, so nothing tells which rate is the best";
+    else if (specs.size() > 1 && (specs.front() == best || specs.back() == best))
+      found += fmt::format("; the best is the {} that was tried, beyond may lie a better one",
+                           specs.front() == best ? "least" : "greatest");
+    lines.push_back(fmt::format("{}: dev {} by learning rate  {}; {}", best,
+                                report::text(entry, "/metric"), report::joined(rates), found));
+  }
+  return lines;
 }
 
 std::string report_html(const Json& json) {

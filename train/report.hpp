@@ -27,6 +27,9 @@ std::string report_html(const Json& comparison);
 /// "runs/mine/metrics.jsonl: 3 lines are damaged and left out".
 std::vector<std::string> what_it_lacks(const Json& comparison);
 
+/// What tuning tried, by optimizer: "sgd:lr=0.1: dev accuracy by learning rate  0.0316: 0.21, 0.1: 0.34 (best); spread 0.13; …".
+std::vector<std::string> what_was_tuned(const Json& comparison);
+
 /// Of a run's record: "11 of 12 steps were skipped (loss or gradient not finite), the first at step 2"; empty where none was.
 std::string skipped_steps(const Json& run);
 

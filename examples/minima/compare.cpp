@@ -76,8 +76,8 @@ struct CompareVerb {
         data["name"].get<std::string>(), data["train"].get<i64>(), data["dev"].get<i64>(),
         data["test"].get<i64>(), data["labels"].size(), model["name"].get<std::string>(),
         model["parameters"].get<i64>(), comparison_table(result));
-    if (const std::string tuning = tuning_table(result); !tuning.empty())
-      print_text("{}\n", tuning);
+    if (const std::vector<std::string> tuned = what_was_tuned(result); !tuned.empty())
+      print_text("{}\n\n", fmt::join(tuned, "\n"));
     print_text("bag of words (naive Bayes): dev {:.1f} %, test {:.1f} %\nreport: {}\n",
                100 * data["bag_of_words"]["dev"].get<double>(),
                100 * data["bag_of_words"]["test"].get<double>(),

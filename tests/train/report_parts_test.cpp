@@ -64,6 +64,24 @@ TEST_CASE(
   CHECK(contains(matrix, "<th scope=\"row\">&lt;b&gt;</th>"));
 }
 
+TEST_CASE("the rates that were tried are told, and where a better one may lie") {
+  Json json = sample_comparison({"adamw:lr=0.00316", "sgd:lr=0.1"}, {.seeds = 1}, {"a", "b"});
+  CHECK_FALSE(contains(report_html(json), "were tried"));
+  json["tuning"] = {{{"spec", "adamw:lr=0.00316"},
+                     {"metric", "accuracy"},
+                     {"spread", 0.22},
+                     {"tried",
+                      {{{"spec", "adamw:lr=0.001"}, {"score", 0.23}},
+                       {{"spec", "adamw:lr=0.00316"}, {"score", 0.45}}}}}};
+  const std::string page = report_html(json);
+  check_page(page);
+  CHECK(contains(page, "Learning rates that were tried"));
+  CHECK(contains(page,
+                 "<li>adamw:lr=0.00316: dev accuracy by learning rate  0.001: 0.23, 0.00316: 0.45 "
+                 "(best); spread 0.22; the best is the greatest that was tried, beyond may lie a "
+                 "better one</li>"));
+}
+
 TEST_CASE("the band of a score does not go below 0") {
   Json json = sample_comparison({"adamw"}, {.seeds = 2}, {"a", "b"});
   for (int seed : {0, 1})

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <string_view>
 
+#include "train/report.hpp"
 #include "train/report/parts.hpp"
 
 namespace minima::report {
@@ -150,12 +151,22 @@ std::string notes(const Comparison& comparison) {
   return fmt::format("<p class=\"note\">{}</p>\n", escaped(out));
 }
 
+/// The learning rates that were tried.
+std::string tuning(const Comparison& comparison) {
+  std::string items;
+  for (const std::string& line : what_was_tuned(comparison.json))
+    items += fmt::format("<li>{}</li>\n", escaped(line));
+  return items.empty()
+             ? ""
+             : "<h3>Learning rates that were tried</h3>\n<ul class=\"note\">\n" + items + "</ul>\n";
+}
+
 }  // namespace
 
 std::string results_section(const Comparison& comparison) {
   return section("results", "Cost and result",
                  scrolling("Cost and result", results(comparison)) +
-                     (comparison.all_failed() ? "" : notes(comparison)));
+                     (comparison.all_failed() ? "" : notes(comparison)) + tuning(comparison));
 }
 
 }  // namespace minima::report
