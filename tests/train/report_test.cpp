@@ -166,6 +166,13 @@ TEST_CASE("a model that takes every text for the same class is told of") {
   CHECK(what_it_lacks(json).empty());
 }
 
+TEST_CASE("what a standard error is stands where one is told") {
+  CHECK(contains(report_html(sample_comparison({"adamw", "sgd"}, {.seeds = 1}, {"a", "b"})),
+                 "Standard error of a mean"));
+  CHECK_FALSE(contains(report_html(sample_comparison({"adamw"}, {.seeds = 1}, {"a", "b"})),
+                       "Standard error"));
+}
+
 TEST_CASE("the spread over seeds adds to the standard error") {
   Json json = sample_comparison({"adamw", "lion"}, {.seeds = 2}, {"a", "b", "c"});
   const double accuracy[] = {0.80, 0.84, 0.76, 0.78};  // means 82 and 77; s²/n = 4 and 1 points²

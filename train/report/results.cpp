@@ -133,7 +133,7 @@ std::string notes(const Comparison& comparison) {
   if (comparison.seeds > 1) out += " ±: the standard deviation over seeds (n − 1).";
   out += comparison.keeps_last ? " Scores are those of the last evaluation: the last model is kept."
                                : " Scores are those of the epoch that was best on dev.";
-  if (tested) {
+  if (tested && comparison.entries.size() > 1) {
     out +=
         " Standard error of a mean accuracy: √(s²/n + p(1 − p)/N) for n seeds with deviation s and "
         "N test texts; for a difference the root of both squared, an upper bound, as the texts are "
