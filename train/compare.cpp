@@ -64,11 +64,11 @@ std::string folder_name(const std::string& spec, u64 seed) {
 
 /// What collect_runs has found to differ: a line per option; empty where nothing does.
 std::string differences_table(const Json& json) {
-  const report::Comparison comparison = report::read(json);
-  const std::vector<report::Difference> rows = report::differences(comparison.entries);
+  const std::vector<report::Entry> all = report::read(json).all();
+  const std::vector<report::Difference> rows = report::differences(all);
   if (rows.empty()) return "";
   std::vector<std::vector<std::string>> lines{{"what differs"}};
-  for (const report::Entry& entry : comparison.entries) lines[0].push_back(entry.name);
+  for (const report::Entry& entry : all) lines[0].push_back(entry.name);
   for (const report::Difference& row : rows) {
     lines.push_back({row.option});
     lines.back().insert(lines.back().end(), row.values.begin(), row.values.end());

@@ -354,6 +354,18 @@ TEST_CASE("what failed is told at the top, in the table and among the alarms, an
   CHECK(contains(report_html(json), "failed: no learning rate that was tried has a finite score"));
 }
 
+TEST_CASE("what differs is told of the failed as well, on the page and in the table") {
+  Json json = sample_comparison({"adamw (a)", "adamw (b)"}, {.seeds = 1}, {"a", "b"});
+  for (std::size_t i = 0; i < 2; ++i)
+    json["runs"][i].update({{"label", i == 0 ? "a" : "b"}, {"configuration", {{"--clip", i}}}});
+  json["failed"] = {json["runs"][1]};
+  json["failed"][0]["error"] = "it blew up";
+  json["runs"].erase(1);
+  CHECK(contains(report_html(json), "<th scope=\"row\">--clip</th><td>0</td><td>1</td>"));
+  CHECK(contains(comparison_table(json),
+                 "what differs  adamw (a)  adamw (b)\n--clip                0          1\n"));
+}
+
 TEST_CASE("a run that has no test yet is reported by what there is") {
   Json json = sample_comparison({"adamw"}, {.seeds = 1}, {"a", "b"});
   for (const char* key : {"test", "state", "worst", "peak_bytes"}) json["runs"][0].erase(key);

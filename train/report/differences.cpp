@@ -5,9 +5,7 @@
 namespace minima::report {
 
 std::string differences_section(const Comparison& comparison) {
-  std::vector<Entry> all = comparison.entries;
-  if (!comparison.all_failed())
-    all.insert(all.end(), comparison.failed.begin(), comparison.failed.end());
+  const std::vector<Entry> all = comparison.all();
   const std::vector<Difference> rows = differences(all);
   if (rows.empty()) return {};
   std::string table =

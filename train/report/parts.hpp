@@ -49,6 +49,12 @@ struct Comparison {
   bool own_loop = false;       ///< a run logged itself: its loss may be any
   /// There are entries, and none has a run that ended.
   bool all_failed() const { return !entries.empty() && !entries.front().failure.empty(); }
+  /// The entries and those that failed.
+  std::vector<Entry> all() const {
+    std::vector<Entry> all = entries;
+    if (!all_failed()) all.insert(all.end(), failed.begin(), failed.end());
+    return all;
+  }
 };
 
 Comparison read(const Json& json);
