@@ -62,6 +62,7 @@ th[scope=row] { text-align: left; font-weight: 600 }
 .numbers th:first-child { text-align: left }
 .numbers th[scope=row] { white-space: nowrap }
 .note { max-width: 62em }
+.wide + .wide { margin-top: 1.2rem }
 .swatch { width: 34px; height: 12px; margin-right: .5rem; vertical-align: -1px }
 
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 2rem 2.5rem }
@@ -97,11 +98,13 @@ figcaption { margin-top: .3rem; max-width: 46em }
 .alarms h3 { color: var(--warn) } .alarms ul { padding-left: 1.1em }
 .words td, .words th { text-align: left } .words td { white-space: normal }
 
+.worst td, .matrix th, .scores th { unicode-bidi: plaintext }
 .worst { width: calc(100% - 1.1rem) } .worst th, .worst td { text-align: left; overflow-wrap: anywhere }
 .worst th:first-child, .worst td:first-child { text-align: right; overflow-wrap: normal }
 .worst td:nth-child(2), .worst td:nth-child(3) { min-width: 6rem; color: var(--soft) }
 
 .matrices { display: flex; flex-wrap: wrap; gap: 2rem }
+.matrices > .wide { margin-top: 0 }
 .matrices > * { min-width: 0; break-inside: avoid }
 .matrix th { font-weight: 400; white-space: nowrap; max-width: 11rem; overflow: hidden; text-overflow: ellipsis }
 .matrix th, .matrix td { padding: .25rem .4rem }
