@@ -146,6 +146,17 @@ TEST_CASE("what is constant is drawn over 0, no share above 100 %, and a size of
   CHECK_FALSE(contains(sizes, ">−"));
 }
 
+TEST_CASE("numbers are drawn at their own size, however small") {
+  const auto drawn = [](double first, double last) {
+    return chart::lines({"c", "a", "b"}, {}, {"rate"},
+                        {{.name = "s", .line = {{1, first}, {2, last}}}});
+  };
+  CHECK(contains(drawn(2e-5, 2e-5), ">0.000020</text>"));
+  CHECK(contains(drawn(1e-9, 2e-9), ">2e-09</text>"));
+  CHECK_FALSE(contains(drawn(0, 0), "0.001"));
+  CHECK(contains(drawn(1.7904, 1.7904002), ">1.79040020</text>"));
+}
+
 TEST_CASE("a chart of many is as high as their names, and each has a place of its own") {
   std::vector<chart::Series> series;
   std::vector<chart::Cloud> clouds;

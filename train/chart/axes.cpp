@@ -11,10 +11,11 @@
 namespace minima::chart {
 namespace {
 
-constexpr double kLong = 1e12;  // a tick's number from here on is written with an exponent
-constexpr double kFar = 1e6;    // plots beside it, beyond which a place is as good as another
-constexpr double kTop = 26;     // of the plot: the axis' title stands above
-constexpr double kBelow = 42;   // the plot stand its ticks and the axis' title
+constexpr double kLong = 1e12;   // a tick's number from here on is written with an exponent
+constexpr double kSmall = 1e-6;  // and all of an axis up to here
+constexpr double kFar = 1e6;     // plots beside it, beyond which a place is as good as another
+constexpr double kTop = 26;      // of the plot: the axis' title stands above
+constexpr double kBelow = 42;    // the plot stand its ticks and the axis' title
 
 /// The largest of 1, 2, 5 times a power of ten that is at most `value`.
 double round_down(double value) {
@@ -72,13 +73,15 @@ void Mapping::set_linear(const Axis& axis, const Range& range) {
   double low = any ? range.low : 0, high = any ? range.high : 1;
   // Curves over steps use the whole width; only a value axis ends at ticks.
   const bool whole = axis.ticks == Ticks::whole;
-  const double size = std::abs(high);
-  if (high - low < 1e-9 * std::max(1.0, size)) {
+  const double size = std::max(std::abs(low), std::abs(high));
+  if (!(high - low > 1e-9 * size)) {
     const double margin = std::max(0.5, 1e-9 * size);
     if (whole)
       low -= margin, high += margin;
+    else if (size < Range::kLeast)
+      low = 0, high = 1;
     else  // from 0 on: no share ends above 100 %, nor below nothing
-      low = std::min(low, 0.0), high = std::max({high, 0.0, low + 1e-3});
+      low = std::min(low, 0.0), high = std::max(high, 0.0);
   }
   double step = round_up((high - low) / 5);
   if (whole) step = std::max(1.0, step);
@@ -88,9 +91,10 @@ void Mapping::set_linear(const Axis& axis, const Range& range) {
   high_ = whole ? high : last * step;
   origin_ = from_;
   const int decimals = std::max(0, -static_cast<int>(std::floor(std::log10(step) + 1e-9)));
+  const bool plain = step < kLong && std::max(std::abs(low_), std::abs(high_)) > kSmall;
   for (double i = first; i <= last; ++i)
     ticks.push_back(
-        {i * step, step < kLong ? html::fixed(i * step, decimals) : html::significant(i * step)});
+        {i * step, plain ? html::fixed(i * step, decimals) : html::significant(i * step)});
 }
 
 void Mapping::set_log(const Range& range) {
