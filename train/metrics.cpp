@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numeric>
 #include <set>
 #include <span>
@@ -258,6 +259,23 @@ Json scores_of_classes(const Evaluation& evaluation, const std::vector<std::stri
 
 namespace {
 
+/// In 16 columns. Where several would be alike their numbers tell them apart: "balance_not_up~7".
+std::vector<std::string> short_class_names(const std::vector<std::string>& label_names) {
+  constexpr std::size_t kWidth = 16;
+  std::vector<std::string> names;
+  std::map<std::string, i64> alike;
+  for (const std::string& label : label_names) {
+    names.push_back(shortened(shown(label, std::string::npos), kWidth));
+    ++alike[names.back()];
+  }
+  for (std::size_t i = 0; i < names.size(); ++i)
+    if (alike[names[i]] > 1) {
+      const std::string number = std::to_string(i + 1);
+      names[i] = shortened(names[i], kWidth - number.size()) + number;
+    }
+  return names;
+}
+
 /// Which classes were taken for which others most often.
 template <class Name>
 std::string confusions(const ConfusionMatrix& m, const Name& name) {
@@ -279,9 +297,8 @@ std::string confusions(const ConfusionMatrix& m, const Name& name) {
 
 std::string table(const Evaluation& evaluation, const std::vector<std::string>& label_names) {
   const ConfusionMatrix& m = evaluation.confusion;
-  const auto name = [&](i64 label) {
-    return shortened(shown(label_names[static_cast<std::size_t>(label)], std::string::npos), 16);
-  };
+  const std::vector<std::string> names = short_class_names(label_names);
+  const auto name = [&](i64 label) { return names[static_cast<std::size_t>(label)]; };
   constexpr i64 kColumns = 20;  // that a terminal can show
   const auto too_many = [&](const char* what) {
     return fmt::format("{} classes are too many for {} here; --json has it\n", m.labels(), what);

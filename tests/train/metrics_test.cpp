@@ -118,6 +118,17 @@ TEST_CASE("columns of the confusion matrix are told apart, by numbers where name
                    "positive                0      0      7\n") != std::string::npos);
 }
 
+TEST_CASE("classes whose names begin alike are told apart in every table, by their numbers") {
+  const std::vector<std::string> names = {"balance_not_updated_after_bank_transfer", "fee",
+                                          "balance_not_updated_after_cheque"};
+  ConfusionMatrix matrix(3);
+  matrix.add(0, 2, 7);
+  const std::string text = table({matrix, 0.5}, names);
+  CHECK(text.find("\nbalance_not_up~1 ") != std::string::npos);
+  CHECK(text.find("\nfee              ") != std::string::npos);
+  CHECK(text.find("\nbalance_not_up~3 ") != std::string::npos);
+}
+
 TEST_CASE("names of classes are cut by the columns that they take, in any script") {
   ConfusionMatrix matrix(4);
   matrix.add(0, 3, 7);
