@@ -214,6 +214,22 @@ TEST_CASE("scores go over epochs where each has one evaluation, else over steps"
   CHECK(contains(page, "At each evaluation."));
 }
 
+TEST_CASE("a chart says whether it shows the first seed or the mean of all") {
+  Json json = sample_comparison({"adamw"}, {.seeds = 2}, {"a", "b"});
+  const auto caption = [](const std::string& page, const std::string& heading) {
+    const auto begin = page.find("<figcaption>", page.find("<h3>" + heading + "</h3>"));
+    return page.substr(begin, page.find("</figcaption>", begin) - begin);
+  };
+  const std::string page = report_html(json);
+  CHECK(contains(caption(page, "Training loss"), " Mean over seeds; bands: ± one"));
+  CHECK(contains(caption(page, "Steps clipped by norm"), " Mean over seeds."));
+  CHECK(contains(caption(page, "Step size"), " First seed."));
+  json["runs"].erase(1);
+  const std::string alone = report_html(json);
+  for (const char* heading : {"Training loss", "Steps clipped by norm", "Step size"})
+    CHECK_FALSE(contains(caption(alone, heading), "seed"));
+}
+
 TEST_CASE("where no step was clipped that is said, and no curve of zeros is drawn") {
   Json json = sample_comparison({"adamw"}, {.seeds = 1}, {"a", "b"});
   CHECK(contains(report_html(json), "Steps clipped by norm"));

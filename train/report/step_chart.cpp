@@ -37,6 +37,8 @@ std::string step_chart(const Comparison& comparison, const StepChart& shown) {
   if (!shown.share) {
     y.scale = scale_for(all, shown.span);
     caption += bands_caption(comparison);
+  } else if (comparison.seeds > 1) {
+    caption += " Mean over seeds.";
   }
   const std::vector<chart::Mark> marks = change_marks(comparison);
   return figure(shown.heading,

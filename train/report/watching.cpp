@@ -116,8 +116,9 @@ std::string step_size_chart(const Comparison& comparison) {
       chart::lines({"step-size", "Step size by step", "At the end: " + joined(last)},
                    {"step", chart::Scale::linear, chart::Ticks::whole},
                    {"median over tensors", scale_for(all, 30)}, series, {}, marks),
-      "The learning rate of the step; of Adafactor its own α, which grows with the weights." +
-          marks_caption(marks));
+      std::string("The learning rate of the step; of Adafactor its own α, which grows with the "
+                  "weights.") +
+          (comparison.seeds > 1 ? " First seed." : "") + marks_caption(marks));
 }
 
 std::string per_tensor_table(const Entry& entry, const Watched& watched) {
