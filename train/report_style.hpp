@@ -69,6 +69,7 @@ th[scope=row] { text-align: left; font-weight: 600 }
 .maps { grid-template-columns: repeat(auto-fill, minmax(min(100%, 26rem), 1fr)) } h3 + .maps { margin-top: .8rem }
 figure { margin: 0; min-width: 0; break-inside: avoid }
 section > h3 { margin-top: 1.4rem } h1 + figure, figure + table { margin-top: 1.2rem }
+h1 + figure { max-width: 44rem }
 figure h3 { margin-bottom: .5rem }
 figcaption { margin-top: .3rem; max-width: 46em }
 .chart { display: block; width: 100%; height: auto; font-family: var(--sans) }
