@@ -101,9 +101,10 @@ void Progress::step(const StepRecord& record, i64 total) {
 }
 
 void Progress::alarm(const Alarm& alarm) {
-  if (++alarms_ > kMostAlarms) return;
-  say(fmt::format("alarm: {}\n", alarm.text()));
-  if (alarms_ == kMostAlarms) say("further alarms are in metrics.jsonl alone\n");
+  if (++alarms_ <= kMostAlarms)
+    say(fmt::format("alarm: {}\n", alarm.text()));
+  else if (alarms_ == kMostAlarms + 1)
+    say("further alarms are in metrics.jsonl and in the report\n");
 }
 
 void Progress::evaluation(const EvaluationRecord& record) {

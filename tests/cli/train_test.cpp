@@ -363,6 +363,24 @@ TEST_CASE("steps that were skipped are counted at the end, in tables and in repo
   CHECK(read_file(shell.folder / "two/report.html").find(told) != std::string::npos);
 }
 
+TEST_CASE("of many alarms the first ten are said, and where the others are") {
+  const Shell shell;
+  const auto said = [&](int steps) {
+    const Answer train = shell.minima(
+        fmt::format("train --optimizer sgd:lr=1e10 --non-finite skip --warmup 0 --clip 0 --model "
+                    "tiny --threads 1 --max-length 16 --steps {0} --out run{0}",
+                    steps));
+    std::size_t alarms = 0;
+    for (auto at = train.err.find("  alarm: "); at != std::string::npos;
+         at = train.err.find("  alarm: ", at + 1))
+      ++alarms;
+    return std::pair(alarms, train.err.find("further alarms are in metrics.jsonl and in the "
+                                            "report\n") != std::string::npos);
+  };
+  CHECK(said(13) == std::pair(std::size_t{10}, true));
+  CHECK(said(12) == std::pair(std::size_t{10}, false));  // the first two steps are finite
+}
+
 TEST_CASE("it is said of an optimizer that takes no schedule, and its factor is 1") {
   const Shell shell;
   const std::string heeds_none = "makes its own step size: schedule and warm-up have no effect";
