@@ -100,7 +100,9 @@ Classes classes_beside(std::optional<Classes> named, const std::set<std::string>
                       named->source(), shown(label));
       return Classes::of(labels);
     }
-  if (!labels.empty() && !labels.contains(named->names().front()) && !labels.contains("0"))
+  const auto counts = [&](const std::string& label) { return named->name_of(label) != label; };
+  if (std::ranges::any_of(labels, counts) && !labels.contains(named->names().front()) &&
+      !labels.contains("0"))
     remark = fmt::format("no text has the first class of {}, '{}': numbers count its lines from 0",
                          named->source(), shown(named->names().front()));
   return *std::move(named);

@@ -345,6 +345,12 @@ TEST_CASE("a labels.txt beside a file names its classes, unless it does not know
   const std::string file = folder.write("numbers.tsv", table(rows));
   folder.write("labels.txt", "zero\none\ntwo\n");
   CHECK(load_dataset(file, 1).label_names == std::vector<std::string>{"zero", "one", "two"});
+  constexpr const char* kCounted = "numbers count its lines from 0";
+  CHECK(test::contains(load_dataset(file, 1).origin, kCounted));
+  for (const char* names : {"0\n1\n2\n", "9\n1\n2\n"}) {  // names, and no line's numbers
+    folder.write("labels.txt", names);
+    CHECK_FALSE(test::contains(load_dataset(file, 1).origin, kCounted));
+  }
   folder.write("labels.txt", "one\ntwo\n");  // counted from 0: there is no 2
   const Dataset data = load_dataset(file, 1);
   CHECK(data.label_names == std::vector<std::string>{"1", "2"});
