@@ -5,6 +5,8 @@
 #include "core/error.hpp"
 #include "core/file.hpp"
 #include "core/rng.hpp"
+#include "core/split.hpp"
+#include "core/utf8.hpp"
 #include "data/readers/notes.hpp"
 #include "data/readers/plain.hpp"
 #include "data/repeated_texts.hpp"
@@ -72,7 +74,14 @@ Lines open_plain_text(const fs::path& path, const ReadOptions& read) {
         "{}: is plain text, a text a line; --text-column, --pair-column, --no-header and "
         "--delimiter are for tables",
         path.string());
-  return Lines(path);
+  Lines lines(path);
+  const std::string header(lines.first_line());
+  const std::vector<std::string> names = split(header, '\t');
+  check(read.plain_text || names.size() == 1 || std::ranges::count(names, read.text_column) == 0,
+        "{}:1: '{}' is the header of a table, but a file named .txt is plain text, a text a line; "
+        "name it .tsv, or say --plain-text where that is a text",
+        path.string(), shown(header));
+  return lines;
 }
 
 std::unique_ptr<RowReader> open_unlabelled_rows(const fs::path& path, ReadOptions read) {

@@ -24,7 +24,8 @@ Dataset load_texts(const std::string& spec, u64 seed, ReadOptions read = {});
 
 /// Whether a file is plain text, a text a line.
 bool is_plain_text(const std::filesystem::path& path, const ReadOptions& read);
-/// Its lines. Throws Error for options that are for tables.
+/// Its lines. Throws Error for options that are for tables, and for a first line that is a table's header (to `train`
+/// such a file is one), unless read.plain_text says what it is.
 Lines open_plain_text(const std::filesystem::path& path, const ReadOptions& read);
 /// The rows of another file, whose labels, where it has some, are not read. Throws Error as open_rows does.
 std::unique_ptr<RowReader> open_unlabelled_rows(const std::filesystem::path& path,

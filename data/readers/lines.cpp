@@ -124,6 +124,12 @@ bool Lines::begins_with(char character) {
   return first != rest_.npos && rest_[first] == character;
 }
 
+std::string_view Lines::first_line() {
+  begin();
+  const std::string_view line = rest_.substr(0, rest_.find('\n'));
+  return line.substr(0, line.size() - line.ends_with('\r'));
+}
+
 bool Lines::next() {
   row_bytes_ = 0;
   if (number_ == 0) begin();

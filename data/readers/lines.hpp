@@ -53,6 +53,8 @@ class Lines {
 
   /// Whether the first character that is no blank is this one. Asked before next().
   bool begins_with(char character);
+  /// Without its end; empty where there is none. Asked before next(), until which it is valid.
+  std::string_view first_line();
   /// Moves to the next line; false at the end. Throws BadRow for one of a file that is over-long or not UTF-8, and stands
   /// behind it then; Error for one of a stream that is over-long, for it may have no end, for what begins as no text does
   /// (compressed, a spreadsheet, UTF-16), and (run time) when reading fails.

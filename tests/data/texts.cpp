@@ -49,7 +49,7 @@ TEST_CASE("a text that is held out is in no row to train on, whatever its case a
 
 TEST_CASE("a file is plain text by its name's ending, capitals or small, or where that is said") {
   const test::Folder folder;
-  const std::string lines = "label\ttext\none\ta, b\ntwo\tc\n";  // a table, or three texts
+  const std::string lines = "text\na, b\nc\n";  // a table, or three texts
   const auto texts = [&](const std::string& name, const ReadOptions& read = {}) {
     const Dataset dataset = load_texts(folder.write(name, lines), 1, read);
     CHECK(dataset.dev.size() == 1);
@@ -61,6 +61,19 @@ TEST_CASE("a file is plain text by its name's ending, capitals or small, or wher
   CHECK(texts("x.tsv") == 2);
   for (const char* name : {"x.text", "x.tsv", "x.csv", "x"})
     CHECK(texts(name, {.plain_text = true}) == 3);
+}
+
+TEST_CASE("a table that is named .txt is not taken for plain text, unless that is said") {
+  const test::Folder folder;
+  for (const char* end : {"\n", "\r\n"}) {
+    const std::string file =
+        folder.write("x.txt", fmt::format("\xEF\xBB\xBFlabel\ttext{0}no\tone{0}yes\ttwo{0}", end));
+    CHECK(test::contains(test::error_of([&] { load_texts(file, 1); }),
+                         "' is the header of a table, but a file named .txt is plain text"));
+    CHECK(load_texts(file, 1, {.delimiter = "tab"}).train.size() == 1);
+    CHECK(all_of(load_texts(file, 1, {.plain_text = true}).train).find("label") !=
+          std::string::npos);
+  }
 }
 
 TEST_CASE("a folder of plain text needs a train.txt; a dev.txt is held out where it is there") {
