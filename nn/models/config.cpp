@@ -110,7 +110,8 @@ EncoderConfig EncoderConfig::from_json(const Json& json, const std::string& sour
   const ArchitectureNames& names = config.names();
   reader.only<std::string>(names.activation, "gelu", "'gelu'");
   reader.only<std::string>("problem_type", "single_label_classification",
-                           "single_label_classification");
+                           "single_label_classification (to train such a model for classes, take "
+                           "'problem_type' out of its config.json)");
   config.vocabulary = reader.required<i64>("vocab_size");
   config.positions = reader.required<i64>("max_position_embeddings");
   config.dim = reader.required<i64>(names.dim);

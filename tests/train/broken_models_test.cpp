@@ -150,7 +150,7 @@ TEST_CASE("a broken config.json is refused by key and rule") {
         config_case("id2label", {{"0", "7"}, {"1", 7}}, {"'7' twice"}),
         config_case("id2label", {{"0", "no"}, {"1", "no"}}, {"'no' twice"}),
         config_case("id2label", {{"0", "no"}, {"1", "y\nes"}}, {"'y\\nes'", "on one line"}),
-        config_case("problem_type", "regression", {"\"regression\""}),
+        config_case("problem_type", "regression", {"\"regression\"", "take 'problem_type' out"}),
         config_case("problem_type", "multi_label_classification", {"single_label_classification"}),
         config_case("pad_token_id", 12, {"a token of the vocabulary of 12"}),
         config_case("pad_token_id", -1, {"a token of the vocabulary"}),
