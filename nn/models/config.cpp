@@ -130,7 +130,9 @@ EncoderConfig EncoderConfig::from_json(const Json& json, const std::string& sour
     config.layer_norm_eps = reader.get("layer_norm_eps", config.layer_norm_eps);
     config.attention_output_dropout = config.classifier_dropout = config.dropout;
   } else {
-    reader.only("sinusoidal_pos_embds", false, "learned positions");
+    reader.only("sinusoidal_pos_embds", false,
+                "learned positions (of a checkpoint, whose weights have them, take "
+                "'sinusoidal_pos_embds' out of its config.json)");
     config.layer_norm_eps = reader.get("minima_layer_norm_eps", config.layer_norm_eps);
   }
   config.attention_output_dropout =
