@@ -1,6 +1,7 @@
 /// minima predict: labels the lines of standard input, or the texts of a file.
 #include <unistd.h>
 
+#include "core/split.hpp"
 #include "core/utf8.hpp"
 #include "data/counted.hpp"
 #include "data/readers/notes.hpp"
@@ -67,6 +68,18 @@ struct Count {
     if (texts++ == 0) first = line;
   }
 };
+
+/// Says that standard input's first line looks like a table's header: columns, one of them `text`.
+void tell_of_header(std::string_view line) {
+  for (const char delimiter : {',', ';', '\t'}) {
+    const std::vector<std::string> names = split(line, delimiter);
+    if (names.size() > 1 && std::ranges::count(names, "text") > 0)
+      print_note(
+          "standard input is texts, a line each, and its first, '{}', looks like a table's "
+          "header; a table is given by its name, without <\n",
+          shown(line));
+  }
+}
 
 struct PredictVerb {
   CommonOptions common;
@@ -177,6 +190,7 @@ struct PredictVerb {
     i64 line = 0;
     for (Example text;;) try {
         if (!input.next(text, line)) break;
+        if (data.empty() && line == 1) tell_of_header(input.lines()->line());
         bytes += text.text.size() + text.pair.size();
         texts.push_back(std::move(text)), lines.push_back(line);
         if (texts.size() == together || bytes >= together * kBytes || !input.ready()) answer_all();

@@ -129,6 +129,22 @@ TEST_CASE("predict says how many texts are cut, have no word, or are not UTF-8")
       std::string::npos);
 }
 
+TEST_CASE("predict says where standard input looks like a table") {
+  const Shell shell;
+  REQUIRE(shell.minima(std::string("train --out run") + kTiny).code == 0);
+  for (const char* header : {"label,text", "text;label", "label\ttext"}) {
+    CAPTURE(header);
+    const Answer answer =
+        shell.minima("predict run/final", std::string(header) + "\nmy parcel is late\n");
+    CHECK(answer.code == 0);
+    CHECK(std::ranges::count(answer.out, '\n') == 2);
+    CHECK(answer.err.find("looks like a table's header; a table is given by its name") !=
+          std::string::npos);
+  }
+  for (const char* line : {"text", "my parcel, in text"})
+    CHECK(shell.minima("predict run/final", std::string(line) + " is late\n").err.empty());
+}
+
 TEST_CASE("a file that is given to tokenize is to be its standard input") {
   const Shell shell;
   shell.write("lines.txt", "my parcel is late\n");
