@@ -197,6 +197,16 @@ TEST_CASE("JSON keeps the order of its keys") {
   CHECK(parse_json(R"({"z":1,"a":2})", "x").dump() == R"({"z":1,"a":2})");
 }
 
+TEST_CASE("an object of very many keys is read in no more time than its bytes take") {
+  constexpr std::size_t kKeys = 300'000;
+  std::string text = "{";
+  for (std::size_t i = 0; i < kKeys; ++i)
+    text += fmt::format("{}\"{}\":{}", i > 0 ? "," : "", i, i);
+  const Json json = parse_json(text + "}", "x");
+  CHECK(json.size() == kKeys);
+  CHECK(json.back() == kKeys - 1);
+}
+
 TEST_CASE("a log that was removed while it is written is not written on without a word") {
   const test::Folder folder;
   const std::filesystem::path path = std::filesystem::path(folder.path()) / "log";
