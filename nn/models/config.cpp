@@ -1,5 +1,6 @@
 #include "nn/models/config.hpp"
 
+#include <map>
 #include <set>
 
 #include "core/utf8.hpp"
@@ -62,16 +63,19 @@ std::vector<std::string> label_names_of(const Reader& reader) {
   check(names.is_object() && !names.empty(),
         "{}: 'id2label' must be an object of names, {{\"0\": \"no\", \"1\": \"yes\"}}",
         reader.source);
+  std::map<std::string, const Json*> name_of;  // Json searches all keys for one
+  for (const auto& [key, name] : names.items()) name_of.emplace(key, &name);
   std::vector<std::string> result;
   std::set<std::string> seen;
   for (std::size_t i = 0; i < names.size(); ++i) {
-    const auto name = names.find(std::to_string(i));
-    check(name != names.end(), "{}: 'id2label' has no name for {}; its keys must be 0 to {}",
+    const auto found = name_of.find(std::to_string(i));
+    check(found != name_of.end(), "{}: 'id2label' has no name for {}; its keys must be 0 to {}",
           reader.source, i, names.size() - 1);
-    check(name->is_string() || name->is_number_integer(),
+    const Json& name = *found->second;
+    check(name.is_string() || name.is_number_integer(),
           "{}: 'id2label' has {} for {}; a name is a string, or a whole number", reader.source,
-          shown(name->dump()), i);
-    result.push_back(name->is_string() ? name->get<std::string>() : name->dump());
+          shown(name.dump()), i);
+    result.push_back(name.is_string() ? name.get<std::string>() : name.dump());
     check(result.back().find_first_of("\r\n") == std::string::npos,
           "{}: 'id2label' has the name '{}'; a name stands on one line", reader.source,
           shown(result.back()));
@@ -159,9 +163,11 @@ EncoderConfig EncoderConfig::from_json(const Json& json, const std::string& sour
 
 Json EncoderConfig::to_json() const {
   Json id2label = Json::object(), label2id = Json::object();
+  auto& names_by_id = id2label.get_ref<Json::object_t&>();  // whose [] would search them all
+  auto& ids_by_name = label2id.get_ref<Json::object_t&>();
   for (i64 label = 0; const std::string& name : names_of_labels()) {
-    id2label[std::to_string(label)] = name;
-    label2id[name] = label++;
+    names_by_id.emplace_back(std::to_string(label), name);
+    ids_by_name.emplace_back(name, label++);
   }
   Json json = {{"architectures", {names().classifier_class}},
                {"model_type", names().model_type},

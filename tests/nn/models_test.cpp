@@ -299,6 +299,14 @@ TEST_CASE("a text's token types count where the model has them, and none means a
   }
 }
 
+TEST_CASE("a config of very many labels is written and read in no more time than its names take") {
+  EncoderConfig config = small_config();
+  config.labels = 100'000;
+  const Json json = config.to_json();
+  CHECK(json["label2id"].back() == config.labels - 1);
+  CHECK(EncoderConfig::from_json(json, "c").label_names == config.names_of_labels());
+}
+
 TEST_CASE("a config survives the way to JSON and back, and a senseless one is refused by key") {
   for (const Architecture architecture : {Architecture::distilbert, Architecture::bert}) {
     EncoderConfig config = small_config();
