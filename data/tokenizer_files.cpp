@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <set>
 
 #include "core/file.hpp"
 #include "core/json.hpp"
@@ -101,14 +102,16 @@ class Configuration {
       return added;
     }
     std::map<i64, AddedToken> added = of_json;
-    std::vector<AddedToken> special = named();  // what this file's tokens are compared with
+    std::vector<AddedToken> special = named();
     add_extra(special);
+    std::set<std::string_view> special_texts;
+    for (const AddedToken& token : special) special_texts.insert(token.text);
     for (const auto& [text, id] : more_.json.items()) {
       check(!text.empty() && id.is_number_integer() && id >= 0 && id <= kMostTokens,
             "{}: '{}' has id {}; it must be a whole number from 0 to {}", more_.section.place(),
             shown(text), shown(id.dump()), kMostTokens);
-      const bool is_special = std::ranges::find(special, text, &AddedToken::text) != special.end();
-      const auto [there, is_new] = added.emplace(id.get<i64>(), AddedToken(text, !is_special));
+      const auto [there, is_new] =
+          added.emplace(id.get<i64>(), AddedToken(text, !special_texts.contains(text)));
       check(is_new || there->second.text == text, "{}: '{}' and '{}' both have id {}",
             more_.section.place(), shown(there->second.text), shown(text), there->first);
     }
@@ -251,11 +254,9 @@ Tokenizer read_folder(const fs::path& folder) {
   parts.added = config.added(parts.added);
 
   // What else is special is cut out too, and goes behind the rest where it is not there yet.
-  const auto is_there = [&](const std::string& text) {
-    return std::ranges::find(parts.tokens, text) != parts.tokens.end() ||
-           std::ranges::find(parts.added, text, [](const auto& a) { return a.second.text; }) !=
-               parts.added.end();
-  };
+  std::set<std::string_view> all(parts.tokens.begin(), parts.tokens.end());
+  for (const auto& [id, token] : parts.added) all.insert(token.text);
+  const auto is_there = [&](const std::string& text) { return all.contains(text); };
   std::vector<AddedToken> special = config.special();
   if (is_bert) {
     const VocabularyNames& n = parts.names;

@@ -187,6 +187,21 @@ TEST_CASE("thousands of added tokens cost little, of one first byte and of many"
   CHECK(tokenizer.vocabulary().token(found.back().id) == "190word");
 }
 
+TEST_CASE("a folder's files may add very many tokens") {
+  constexpr std::size_t kMany = 100'000;
+  const test::Folder folder;
+  Vocabulary(kTokens).write(folder.path() + "/vocab.txt");
+  Json special = Json::array();
+  std::string ids;
+  for (std::size_t i = 0; i < kMany; ++i) {
+    ids += fmt::format("{}\"a{}\":{}", i > 0 ? "," : "", i, kTokens.size() + i);
+    special.push_back(fmt::format("s{}", i));
+  }
+  folder.write("added_tokens.json", "{" + ids + "}");
+  folder.write("tokenizer_config.json", Json{{"extra_special_tokens", special}}.dump());
+  CHECK(read_tokenizer(folder.path()).added().size() == 2 * kMany + 5);
+}
+
 TEST_CASE("a folder's files add tokens, each in its way") {
   const test::Folder folder;
   Vocabulary(kTokens).write(folder.path() + "/vocab.txt");
