@@ -3,7 +3,6 @@
 #pragma once
 
 #include <array>
-#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -26,24 +25,30 @@ struct AddedToken {
 
 class AddedTokens {
  public:
-  /// `text` must not be empty. Of several tokens with one text, as normalization may make them, the first counts (Hugging
-  /// Face's library takes any).
-  void add(const std::string& text, i32 id);
-  bool empty() const { return ids_.empty(); }
+  AddedTokens() = default;
+  /// Tokens by their texts, none of them empty.
+  explicit AddedTokens(const std::map<std::string, i32>& ids);
+  bool empty() const { return tokens_.empty(); }
 
   struct Match {
     std::size_t at = std::string_view::npos;  ///< npos: none
     std::string_view text{};
     i32 id = -1;
   };
-  /// The first match in `text` that begins at byte `from` or behind it. Each place is looked up once for every length
-  /// that tokens with its byte in front have, however many they are.
+  /// The first match in `text` that begins at byte `from` or behind it. Each place that has the first byte of a token is
+  /// looked up once, however many tokens there are and of whatever lengths.
   Match find(std::string_view text, std::size_t from) const;
 
  private:
-  std::map<std::string, i32, std::less<>> ids_;
-  std::array<std::vector<std::size_t>, 256> lengths_;  // by the first byte, longer ones first
-  char only_ = 0;                                      // the byte that all begin with, or 0
+  struct Entry {
+    std::string text;
+    i32 id;
+    i64 shorter;  ///< the longest other one that it begins with, or -1
+  };
+  const Entry& entry(i64 index) const { return tokens_[static_cast<std::size_t>(index)]; }
+  std::vector<Entry> tokens_;       // by text
+  std::array<bool, 256> begins_{};  // whether a token has this byte in front
+  char only_ = 0;                   // the byte that all begin with, or 0
 };
 
 }  // namespace minima

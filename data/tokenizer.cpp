@@ -1,6 +1,7 @@
 #include "data/tokenizer.hpp"
 
 #include <algorithm>
+#include <map>
 #include <tuple>
 
 #include "core/error.hpp"
@@ -38,14 +39,16 @@ Tokenizer::Tokenizer(Vocabulary vocabulary, Normalization normalization, i32 max
         added_.emplace_back(name);
   std::ranges::stable_sort(added_, {},
                            [&](const AddedToken& token) { return vocabulary_.find(token.text); });
+  std::map<std::string, i32> raw, normal;
   for (const AddedToken& token : added_) {
     const i32 id = vocabulary_.find(token.text);
     check(id >= 0, "tokenizer: the added token '{}' is not in the vocabulary", shown(token.text));
     if (!token.normalized)
-      raw_.add(token.text, id);
+      raw.try_emplace(token.text, id);
     else if (const std::string text = normalized(token.text, normalization_); !text.empty())
-      normalized_.add(text, id);
+      normal.try_emplace(text, id);  // of several with one text the first; Hugging Face's takes any
   }
+  raw_ = AddedTokens(raw), normalized_ = AddedTokens(normal);
 }
 
 void Tokenizer::tokenize(std::string_view text, std::vector<Token>& tokens) const {

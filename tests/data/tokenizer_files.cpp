@@ -187,6 +187,20 @@ TEST_CASE("thousands of added tokens cost little, of one first byte and of many"
   CHECK(tokenizer.vocabulary().token(found.back().id) == "190word");
 }
 
+TEST_CASE("added tokens of thousands of lengths cost little") {
+  std::vector<std::string> tokens = kTokens;
+  std::vector<AddedToken> added;
+  for (const char* end : {"!", "a", "a<"})
+    for (std::size_t i = 1; i <= 2000; ++i) added.emplace_back(std::string(i, '<') + end);
+  for (const AddedToken& token : added) tokens.push_back(token.text);
+  const Tokenizer tokenizer(Vocabulary(tokens), Casing::uncased, 100, added);
+  const std::string longest = std::string(2000, '<') + "a";
+  std::vector<Token> found;
+  tokenizer.tokenize(std::string(100'000, '<') + longest + ">" + longest + "<", found);
+  CHECK(tokenizer.vocabulary().token(found[100'000].id) == longest);
+  CHECK(tokenizer.vocabulary().token(found.back().id) == longest + "<");
+}
+
 TEST_CASE("a folder's files may add very many tokens") {
   constexpr std::size_t kMany = 100'000;
   const test::Folder folder;
