@@ -6,6 +6,7 @@
 
 #include "core/error.hpp"
 #include "core/file.hpp"
+#include "core/sorted_json.hpp"
 #include "train/checkpoint.hpp"
 #include "train/report/parts.hpp"
 #include "train/run_record.hpp"
@@ -16,7 +17,7 @@ namespace {
 /// Runs that differ in their seeds alone.
 struct Group {
   std::string spec;
-  Json configuration;  ///< options of training and the model, by name, as one gives them
+  SortedJson configuration;  ///< options of training and the model, by name, as one gives them
   std::vector<std::string> labels;
   std::vector<Json> runs;
 };
@@ -71,8 +72,9 @@ std::string name_in_config(std::string key) {
 }
 
 /// What a run of a folder was trained with. What only says how often to look and to save is no part of it.
-Json configuration_of(const Json& folder, const Json& run) {
-  Json all = Json::object(), training = folder["training"], model = folder["model"];
+SortedJson configuration_of(const Json& folder, const Json& run) {
+  SortedJson all = SortedJson::object();
+  Json training = folder["training"], model = folder["model"];
   if (const Json& config = report::at(model, "/config"); config.is_object())
     for (const auto& [key, value] : config.items()) all[name_in_config(key)] = as_given(value);
   if (model.contains("name")) all["--model"] = as_given(model["name"]);
@@ -88,13 +90,14 @@ Json configuration_of(const Json& folder, const Json& run) {
     for (const auto& [key, value] : training.items()) all[option_of(key)] = as_given(value);
   }
   // Of a report of several folders, where this run is not like the first.
-  if (const Json& own = report::at(run, "/configuration"); own.is_object()) all.update(own);
+  if (const Json& own = report::at(run, "/configuration"); own.is_object())
+    for (const auto& [key, value] : own.items()) all[key] = value;
   all.erase("--optimizer");  // its spec
   return all;
 }
 
 /// Keys by which they differ. What only one of them knows is no difference: a log knows less than a comparison.
-std::set<std::string> differences(const Json& a, const Json& b) {
+std::set<std::string> differences(const SortedJson& a, const SortedJson& b) {
   std::set<std::string> keys;
   for (const auto& [key, value] : a.items())
     if (b.contains(key) && b[key] != value) keys.insert(key);
@@ -132,7 +135,8 @@ void tell_apart(std::vector<Group>& groups) {
       run["spec"] = fmt::format("{} ({})", group.spec, label);
       Json& own = run["configuration"] = Json::object();
       for (const std::string& key : keys)
-        if (group.configuration.contains(key)) own[key] = group.configuration[key];
+        if (const auto found = group.configuration.find(key); found != group.configuration.end())
+          own[key] = *found;
       if (specs.size() > 1) own["--optimizer"] = group.spec;
     }
   }
@@ -175,7 +179,7 @@ Json read_folder(const std::filesystem::path& folder) {
 /// Puts a run of a folder to those that differ from it in their seeds alone. A loop of one's own may be any: it is no seed
 /// of another. Nor is the same seed once more, or one that is lost: equal bits would hide how far seeds scatter.
 void add_run(std::vector<Group>& groups, const Json& folder, Json run, const std::string& label) {
-  const Json configuration = configuration_of(folder, run);
+  const SortedJson configuration = configuration_of(folder, run);
   const std::string spec = report::own_spec(run);
   auto group = std::ranges::find_if(groups, [&](const Group& known) {
     return known.spec == spec && !run.contains("own_loop") &&

@@ -228,6 +228,20 @@ TEST_CASE("options that differ are said as one gives them, and a name also says 
                  "<h1>adamw and adamw → lion on sample</h1>"));
 }
 
+TEST_CASE("folders of very many settings are joined, and told apart by the one that differs") {
+  const test::Folder home;
+  const auto with = [](int last) {
+    return [=](Json& json) {
+      Json::object_t many;
+      for (int i = 0; i < 100'000; ++i) many.emplace_back(fmt::format("x{}", i), 0);
+      many.back().second = last;
+      json["model"]["config"] = std::move(many);
+    };
+  };
+  const fs::path a = folder_of(home, "a", 1, with(1)), b = folder_of(home, "b", 2, with(2));
+  CHECK(entries({a, b}) == std::vector<std::string>{"adamw (a): 1", "adamw (b): 2"});
+}
+
 TEST_CASE("a folder that is named twice is refused, by whatever path") {
   const test::Folder home;
   const fs::path a = folder_of(home, "a", 1), b = folder_of(home, "b", 2);
