@@ -47,20 +47,19 @@ def main() -> None:
     require_programs(options.minima.parent, options.minima.name)
     limit_threads(options.threads)
 
-    ours = Peer([str(options.minima), "--serve", "--threads", options.threads])
-    theirs = Peer([sys.executable, str(HERE / "peer_optimizers.py"), "--threads", options.threads, "--serve"])
-    there = theirs.ask("list")
     pairs = {name: peers for name, peers in PAIRS.items() if name in wanted}
 
     def step_of(program: Peer, name: str):
         return lambda steps: program.ask(f"run {name} {steps}")
 
-    calls = {"bandwidth": lambda _steps: ours.ask("bandwidth")}
-    for name, peers in pairs.items():
-        calls |= {(program, each): step_of(program, each) for program, each in [(ours, name), *((theirs, peer) for peer in peers if peer in there)]}
-    rounds = in_turns([ours, theirs], calls, options.rounds, options.steps, options.busy)
-    for program in (ours, theirs):
-        program.quit()
+    our_command = [str(options.minima), "--serve", "--threads", options.threads]
+    their_command = [sys.executable, str(HERE / "peer_optimizers.py"), "--threads", options.threads, "--serve"]
+    with Peer(our_command) as ours, Peer(their_command) as theirs:
+        there = theirs.ask("list")
+        calls = {"bandwidth": lambda _steps: ours.ask("bandwidth")}
+        for name, peers in pairs.items():
+            calls |= {(program, each): step_of(program, each) for program, each in [(ours, name), *((theirs, peer) for peer in peers if peer in there)]}
+        rounds = in_turns([ours, theirs], calls, options.rounds, options.steps, options.busy)
 
     def median(value) -> float:
         return statistics.median(map(value, rounds))

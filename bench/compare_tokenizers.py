@@ -76,14 +76,14 @@ def main() -> None:
         "encode": lambda: timed(lambda: [peer.encode(text) for text in texts]),
     }
     seconds = {name: [] for name in ways}
-    for turn in range(options.rounds + 1):
-        answers = {name: way() for name, way in ways.items()}
-        for name, answer in answers.items():
-            if answer["sum"] != answers["minima"]["sum"]:
-                sys.exit(f"{name} gives other ids")
-            if turn > 0:  # the first round warms up
-                seconds[name].append(answer["seconds"])
-    program.quit()
+    with program:
+        for turn in range(options.rounds + 1):
+            answers = {name: way() for name, way in ways.items()}
+            for name, answer in answers.items():
+                if answer["sum"] != answers["minima"]["sum"]:
+                    sys.exit(f"{name} gives other ids")
+                if turn > 0:  # the first round warms up
+                    seconds[name].append(answer["seconds"])
 
     print(f"{len(texts)} texts, one thread, seconds of processor time, tokenizers {__version__}; median of {options.rounds} rounds")
     print(f"{'':20}{'texts/s':>10}{'minima is':>12}")

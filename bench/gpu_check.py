@@ -238,17 +238,11 @@ def optimizer_steps(options: argparse.Namespace, clock: Clock) -> dict:
 
 def limits(options: argparse.Namespace, data: Path) -> dict:
     try:
-        probe = Peer([str(options.build / "bench_train_step"), str(data), str(data / "vocab.txt"), "64", "1", "1", "64", "8"])
-    except Failed as error:
-        say(f"limits: {error}")
-        return {"error": str(error)}
-    try:
-        return probe.ask("limits", 120)
+        with Peer([str(options.build / "bench_train_step"), str(data), str(data / "vocab.txt"), "64", "1", "1", "64", "8"]) as probe:
+            return probe.ask("limits", 120)
     except (Failed, ValueError) as error:
         say(f"limits: {error}")
         return {"error": str(error)}
-    finally:
-        probe.quit()
 
 
 # Report

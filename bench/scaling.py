@@ -59,13 +59,10 @@ def steps(options: argparse.Namespace, **sizes: int) -> tuple[float, float]:
         data = Path(home, "texts")
         write_random_texts(data, 256, (s["length"],), s["vocabulary"] - 5)
         words = [str(s[name]) for name in ("dim", "layers", "heads", "hidden", "batch", "threads")]
-        peer = Peer([str(options.build / "bench_train_step"), str(data), str(data / "vocab.txt"), *words])
-        try:
+        with Peer([str(options.build / "bench_train_step"), str(data), str(data / "vocab.txt"), *words]) as peer:
             peer.run(2)
             peer.spread()
             answers = [peer.run(1) for _ in range(2 if options.quick else 8)]
-        finally:
-            peer.quit()
     return min(answer["median_ms"] for answer in answers), answers[-1]["peak_rss_mb"]
 
 

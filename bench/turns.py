@@ -83,6 +83,12 @@ class Peer:
         self.lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         threading.Thread(target=self.read, daemon=True).start()
 
+    def __enter__(self) -> "Peer":
+        return self
+
+    def __exit__(self, *_error) -> None:
+        self.quit()
+
     def read(self) -> None:
         for line in self.process.stdout:
             self.lines.put(line.strip())

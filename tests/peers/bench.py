@@ -5,7 +5,7 @@
 speed.py's prediction ends well where both programs give the same labels (a cased model, texts longer than it takes) and ends
 with 1 where one label is another; pretrain_accuracy.py uses what is recorded only for the same program, command and data;
 peer_finetune.py trains the directory's model with its own tokenizer; compare_optimizers.py gives both programs the same threads,
-and says which public optimizers it lacks.
+says which public optimizers it lacks, and ends one program where the other fails.
 """
 
 import json
@@ -144,6 +144,11 @@ serve(answer)
     assert "adamw8bit        not installed" in done.stdout, done.stdout
     refused = script(compare, "--minima", ours, "--only", "adamw9bit")
     assert refused.returncode == 2 and "'adamw9bit' is none of adamw," in refused.stderr, refused.stderr
+    (home / "bench" / "peer_optimizers.py").write_text("raise SystemExit('no torch')")
+    heard = home / "heard"
+    listener = program(home / "listener", f"import sys\nprint('ready', flush=True)\nfor line in sys.stdin:\n    open('{heard}', 'w').write(line)\n")
+    failed = script(compare, "--minima", listener)
+    assert failed.returncode == 1 and "no torch" in failed.stderr and heard.read_text() == "quit\n", failed.stderr
 
 
 def main() -> None:
