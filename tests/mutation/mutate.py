@@ -41,8 +41,11 @@ def write(path, text):
 
 
 def copy_tree(to):
-    listed = subprocess.run(["git", "-C", ROOT, "ls-files", "-z", "-co", "--exclude-standard"],
-                            check=True, capture_output=True).stdout
+    try:
+        listed = subprocess.run(["git", "-C", ROOT, "ls-files", "-z", "-co", "--exclude-standard"],
+                                check=True, capture_output=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        sys.exit("mutate: it copies the files that git lists, and needs git and a clone of the tree for that")
     names = {name for name in listed.decode().split("\0") if name and (ROOT / name).is_file()}
     for left in [path for path in to.rglob("*") if path.is_file() and str(path.relative_to(to)) not in names]:
         left.unlink()  # of a kept copy: what the tree has no longer
