@@ -32,12 +32,14 @@ Tensor mean_pool(const Tensor& x, const Tensor& offsets) {
   check_together("mean_pool", x, offsets);
   const i64 texts = offsets.size() - 1;
   Tensor y = Tensor::empty({texts, x.size(1)}, x.dtype(), x.device());
+  Tensor sums = Tensor::empty_like(y);
   visit_real("mean_pool", x.dtype(), [&](auto zero) {
     using T = decltype(zero);
     on_device(x.device(), [&](auto device) {
       check_offsets(device, offsets, x.size(0));
       each_row(device, texts, x.size(0) / std::max<i64>(texts, 1) * x.size(1),
-               MeanPool<T>{x.size(0), x.size(1), offsets.data<i64>(), x.data<T>(), y.data<T>()});
+               MeanPool<T>{x.size(0), x.size(1), offsets.data<i64>(), x.data<T>(), sums.data<T>(),
+                           y.data<T>()});
     });
   });
   return y;

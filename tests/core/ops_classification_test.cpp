@@ -47,6 +47,12 @@ TEST_CASE("mean_pool refuses offsets that do not cover the rows, and empty texts
                        Error);
 }
 
+TEST_CASE("the mean of many rows is as exact as that of few") {
+  constexpr i64 rows = 300'000;
+  const Tensor mean = mean_pool(Tensor::full({rows, 1}, 0.1), ids({0, rows}));
+  CHECK(mean.item() == doctest::Approx(0.1).epsilon(1e-6));
+}
+
 TEST_CASE("softmax does not overflow, and a row that keeps nothing is 0") {
   const Tensor x = Tensor::from(std::vector{1000.0f, 1000.0f, -1000.0f, 3.0f}, {2, 2});
   check_close(softmax(x, -1), Tensor::from(std::vector{0.5f, 0.5f, 0.0f, 1.0f}, {2, 2}));
