@@ -83,7 +83,7 @@ Variable l2_normalize(const Variable& x, int dim = -1, double eps = 1e-12);
 
 Variable softmax(const Variable& x, int dim = -1);
 Variable log_softmax(const Variable& x, int dim = -1);
-/// Only over the elements whose `keep` is not 0.
+/// Only over the elements whose `keep`, which broadcasts to x, is not 0.
 Variable softmax_masked(const Variable& x, const Tensor& keep, int dim = -1);
 
 // ---- layout

@@ -12,8 +12,8 @@ Tensor softmax(const Tensor& x, int dim);
 /// dx = y (dy − Σ dy·y). Also for the masked softmax.
 Tensor softmax_backward(const Tensor& dy, const Tensor& y, int dim);
 
-/// softmax over the elements whose `keep` (i64, of the shape of x) is not 0, as if the others were
-/// −∞: they get probability 0. A row that keeps nothing is all 0.
+/// softmax over the elements whose `keep`, which broadcasts to x, is not 0, as if the others were −∞: they get
+/// probability 0. A row that keeps nothing is all 0.
 Tensor softmax_masked(const Tensor& x, const Tensor& keep, int dim);
 
 /// y_i = x_i − m − ln Σ_j e^(x_j − m).

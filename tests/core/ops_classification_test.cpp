@@ -1,6 +1,7 @@
 /// embedding, mean_pool, softmax and cross_entropy: what the reference cases do not reach.
 #include "core/ops/cross_entropy.hpp"
 #include "core/ops/embedding.hpp"
+#include "core/ops/layout.hpp"
 #include "core/ops/pool.hpp"
 #include "core/ops/softmax.hpp"
 #include "tests/support.hpp"
@@ -59,6 +60,20 @@ TEST_CASE("softmax does not overflow, and a row that keeps nothing is 0") {
   const Tensor keep = Tensor::from(std::vector<i64>{0, 0, 1, 0}, {2, 2});
   check_close(softmax_masked(x, keep, -1),
               Tensor::from(std::vector{0.0f, 0.0f, 1.0f, 0.0f}, {2, 2}));
+}
+
+TEST_CASE("softmax_masked's mask broadcasts to x, and not beyond") {
+  const Tensor x = test::normal({2, 3, 4}, "x");
+  for (const Shape& shape : {Shape{4}, {3, 1}, {2, 1, 4}}) {
+    CAPTURE(shape);
+    Tensor keep = Tensor::full(shape, 1, DType::i64);
+    keep.data<i64>()[1] = 0;
+    CHECK(test::same_bits(softmax_masked(x, keep, -1),
+                          softmax_masked(x, expand(keep, x.shape()), -1)));
+  }
+  CHECK_THROWS_WITH_AS(softmax_masked(x, Tensor::zeros({2, 2, 3, 4}), -1),
+                       "softmax_masked: x is [2, 3, 4], keep [2, 2, 3, 4]; it must broadcast to x",
+                       Error);
 }
 
 TEST_CASE("cross-entropy of ignored targets alone: their sum is 0, their mean no number") {
