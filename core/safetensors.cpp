@@ -51,10 +51,10 @@ std::string_view type_name(DType dtype) {
   return std::ranges::find(kTypes, std::optional(dtype), &Type::dtype)->name;
 }
 
-/// The sizes of `json`, an array of whole numbers. Throws Error where their product overflows.
+/// The sizes of `json`, an array of whole numbers; more of them than a Shape has are made one. Throws Error where their
+/// product overflows.
 Shape parse_shape(const SortedJson& json, const std::string& where) {
-  check(json.is_array() && json.size() <= Shape::kMaxRank,
-        "{}: shape must be a list of at most {} sizes", where, Shape::kMaxRank);
+  check(json.is_array(), "{}: shape must be a list of sizes", where);
   std::vector<i64> sizes;
   for (const SortedJson& size : json) {
     check(size.is_number_unsigned() && size.get<u64>() <= u64{1} << 62,
@@ -62,6 +62,11 @@ Shape parse_shape(const SortedJson& json, const std::string& where) {
     sizes.push_back(size.get<i64>());
   }
   try {
+    while (sizes.size() > Shape::kMaxRank) {
+      const i64 last = sizes.back();
+      sizes.pop_back();
+      sizes.back() = Shape{sizes.back(), last}.size();
+    }
     return Shape(sizes);
   } catch (const Error& error) {
     fail("{}: {}", where, error.what());
@@ -92,6 +97,9 @@ SafetensorsFile::Entry parse_entry(const SortedJson& json, const std::string& wh
   check(elements <= 8 * data_bytes && elements * type->bits % 8 == 0 &&
             elements * type->bits / 8 == end - begin,
         "{}: shape {} of {} does not fill its {} bytes", where, shape, name, end - begin);
+  const std::size_t rank = json["shape"].size();
+  if (rank > Shape::kMaxRank)
+    return {fmt::format("{} of {} dimensions", name, rank), {}, shape, begin, end};
   return {name, type->dtype, shape, begin, end};
 }
 
@@ -174,8 +182,9 @@ const SafetensorsFile::Entry& SafetensorsFile::entry(const std::string& name) co
 Tensor SafetensorsFile::read(const std::string& name) const {
   const Entry& found = entry(name);
   check(found.dtype.has_value(),
-        "{}: tensor '{}' is of type {}; save it as F64, F32, BF16, F16, I64, I32, U8 or BOOL",
-        path().string(), shown(name), found.type);
+        "{}: tensor '{}' is of type {}; save it as F64, F32, BF16, F16, I64, I32, U8 or BOOL, of "
+        "at most {} dimensions",
+        path().string(), shown(name), found.type, Shape::kMaxRank);
   Tensor tensor = Tensor::empty(found.shape, *found.dtype);
   file_.read(tensor.raw(), found.end - found.begin, data_begin_ + found.begin);
   return tensor;

@@ -25,10 +25,11 @@ std::map<std::string, Tensor> by_name(const std::vector<NamedTensor>& tensors);
 class SafetensorsFile {
  public:
   struct Entry {
-    std::string type;  ///< as the format calls it: "F32"
-    /// None where minima has no such type; then it cannot be read. U8 and BOOL are u8.
+    std::string
+        type;  ///< as the format calls it: "F32"; "F32 of 9 dimensions" where those are too many
+    /// None where minima has no such type or shape; then it cannot be read. U8 and BOOL are u8.
     std::optional<DType> dtype;
-    Shape shape;
+    Shape shape;     ///< the last of too many dimensions multiplied
     u64 begin, end;  ///< byte range within the data section
   };
 
@@ -46,8 +47,8 @@ class SafetensorsFile {
   bool contains(const std::string& name) const { return entries_.contains(name); }
   /// Throws Error when there is none of that name.
   const Entry& entry(const std::string& name) const;
-  /// Throws Error when there is none of that name, when minima has no such type, or when the file
-  /// has been cut off since (core/mapped_file.hpp).
+  /// Throws Error when there is none of that name, when minima has no such type or shape, or when the
+  /// file has been cut off since (core/mapped_file.hpp).
   Tensor read(const std::string& name) const;
   /// The same into a tensor that is there already, of the same shape; from one floating-point type
   /// to another values are rounded to the nearest, some at a time.

@@ -126,7 +126,9 @@ TEST_CASE("a broken file is refused with the rule that it breaks") {
       {file_of(with("7", "[2]", "[0,8]"), 8), "dtype must be a string"},
       {file_of(with("\"F31\"", "[2]", "[0,8]"), 8), "unknown dtype 'F31'"},
       {file_of(with("\"F32\"", "2", "[0,8]"), 8), "shape must be a list"},
-      {file_of(with("\"F32\"", "[1,1,1,1,1,1,1,1,2]", "[0,8]"), 8), "at most 8 sizes"},
+      {file_of(with("\"F32\"", "[1,1,1,1,1,1,1,1,3]", "[0,8]"), 8), "does not fill its 8 bytes"},
+      {file_of(with("\"F32\"", "[1,1,1,1,1,1,1,4503599627370496,4503599627370496]", "[0,8]"), 8),
+       "overflows"},
       {file_of(with("\"F32\"", "[-2]", "[0,8]"), 8), "must be a whole number"},
       {file_of(with("\"F32\"", "[2.0]", "[0,8]"), 8), "must be a whole number"},
       {file_of(with("\"F32\"", "[18446744073709551615]", "[0,8]"), 8), "must be a whole number"},
@@ -213,6 +215,18 @@ TEST_CASE("a type that is not here does not stand in the way of the others") {
   CHECK(file.entry("small").type == "I8");
   CHECK(contains(error_of([&] { (void)file.read("small"); }), "tensor 'small' is of type I8"));
   CHECK(contains(error_of([&] { (void)file.read("four"); }), path));
+}
+
+TEST_CASE("a tensor of too many dimensions does not stand in the way of the others") {
+  const test::Folder folder;
+  const SafetensorsFile file(folder.write(
+      "x", file_of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
+                   R"("deep":{"dtype":"F32","shape":[1,2,1,1,1,1,1,1,3,1],"data_offsets":[8,32]}})",
+                   32)));
+  CHECK(file.read("a").size() == 2);
+  CHECK(file.entry("deep").shape.size() == 6);
+  CHECK(contains(error_of([&] { (void)file.read("deep"); }),
+                 "tensor 'deep' is of type F32 of 10 dimensions; save it as F64"));
 }
 
 TEST_CASE("a BOOL is read as a byte, and written as what it was") {
