@@ -66,7 +66,12 @@ MINIMA_HD f16::operator float() const {
   return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (mantissa << 13));
 }
 
+/// What the elements of a tensor may be. Of long and long long, 64 bits both, only the one that is std::int64_t.
 template <class T>
+concept Element = std::same_as<T, double> || std::same_as<T, float> || std::same_as<T, bf16> ||
+    std::same_as<T, f16> || std::same_as<T, i64> || std::same_as<T, i32> || std::same_as<T, u8>;
+
+template <Element T>
 constexpr DType dtype_of() {
   if constexpr (std::is_same_v<T, double>) return DType::f64;
   if constexpr (std::is_same_v<T, float>) return DType::f32;

@@ -34,13 +34,13 @@ class Tensor {
   static Tensor empty_like(const Tensor& x) { return empty(x.shape(), x.dtype(), x.device()); }
   static Tensor zeros_like(const Tensor& x) { return zeros(x.shape(), x.dtype(), x.device()); }
   /// A copy of host values. Throws Error unless there are as many values as the shape has elements.
-  template <class T>
+  template <Element T>
   static Tensor from(const std::vector<T>& values, const Shape& shape);
-  template <class T>
+  template <Element T>
   static Tensor from(const std::vector<T>& values) {
     return from(values, {static_cast<i64>(values.size())});
   }
-  template <class T>
+  template <Element T>
   static Tensor scalar(T value) {
     return from(std::vector<T>{value}, Shape{});
   }
@@ -56,21 +56,21 @@ class Tensor {
 
   /// The first element. Throws Error when T is not the element type. On a GPU the pointer is the
   /// device's.
-  template <class T>
+  template <Element T>
   T* data() {
     return reinterpret_cast<T*>(typed(dtype_of<T>()));
   }
-  template <class T>
+  template <Element T>
   const T* data() const {
     return reinterpret_cast<const T*>(typed(dtype_of<T>()));
   }
   /// All elements, for the host to read or write. Throws Error when they are on a GPU.
-  template <class T>
+  template <Element T>
   std::span<T> span() {
     require_cpu("span", device_);
     return {data<T>(), static_cast<std::size_t>(size())};
   }
-  template <class T>
+  template <Element T>
   std::span<const T> span() const {
     require_cpu("span", device_);
     return {data<T>(), static_cast<std::size_t>(size())};
@@ -127,7 +127,7 @@ class Tensor {
   Device device_;
 };
 
-template <class T>
+template <Element T>
 Tensor Tensor::from(const std::vector<T>& values, const Shape& shape) {
   check(static_cast<i64>(values.size()) == shape.size(), "tensor: {} values do not fill {}",
         values.size(), shape);

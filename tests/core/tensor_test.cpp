@@ -37,6 +37,13 @@ TEST_CASE("a shape that cannot be is refused") {
   CHECK(error_of([] { (void)Shape{}.inner(); }) == "shape: 0 dimensions have no index 0");
 }
 
+template <class T>
+concept MakesTensor = requires(const std::vector<T>& values) {
+  Tensor::from(values);
+};
+static_assert(MakesTensor<i64> && MakesTensor<u8>, "what elements can be");
+static_assert(!MakesTensor<unsigned> && !MakesTensor<bool>, "what they cannot is told by its name");
+
 TEST_CASE("copies and views share their elements, clones do not") {
   Tensor x = Tensor::from(std::vector<float>{0, 1, 2, 3, 4, 5}, {2, 3});
   const Tensor copy = x, turned = x.reshape({3, -1}), row = x.rows(1, 2), clone = x.clone();
