@@ -9,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include "core/error.hpp"
 #include "core/types.hpp"
 
 namespace minima {
@@ -109,8 +110,9 @@ class RandomSequence {
     const u64 high = next() >> 5, low = next() >> 6;
     return static_cast<double>((high << 26) | low) * 0x1p-53;
   }
-  /// Uniform in 0 … n-1, without bias (n > 0).
+  /// Uniform in 0 … n-1, without bias. Throws Error where n is 0.
   u64 below(u64 n) {
+    check(n > 0, "random: there is no number below 0");
     const u64 limit = ~u64{0} - ~u64{0} % n;
     for (;;) {
       const u64 high = next();

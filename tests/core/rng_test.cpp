@@ -84,6 +84,7 @@ TEST_CASE("whole numbers below n are equally likely, and a shuffle is a permutat
   std::array<int, 7> count{};
   for (int i = 0; i < 70'000; ++i) ++count[sequence.below(7)];
   for (int c : count) CHECK(std::abs(c - 10'000) < 6 * 93);
+  CHECK_THROWS_WITH_AS(sequence.below(0), "random: there is no number below 0", Error);
 
   std::map<std::array<int, 3>, int> orders;
   for (int i = 0; i < 6000; ++i) {
