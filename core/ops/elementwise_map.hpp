@@ -48,6 +48,16 @@ struct Walk {
     std::reverse(sizes.begin(), sizes.begin() + rank);
     for (auto& step : steps) std::reverse(step.begin(), step.begin() + rank);
   }
+
+  /// Where in each operand its element for the k-th of the result stands.
+  std::array<i64, N> places(i64 k) const {
+    std::array<i64, N> at{};
+    for (int axis = rank - 1; axis >= 0; --axis) {
+      for (std::size_t n = 0; n < N; ++n) at[n] += k % sizes[axis] * steps[n][axis];
+      k /= sizes[axis];
+    }
+    return at;
+  }
 };
 
 template <class T, std::size_t N>

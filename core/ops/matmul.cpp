@@ -4,6 +4,7 @@
 
 #include "core/cpu/blas.hpp"
 #include "core/ops/blocked_product.hpp"
+#include "core/ops/elementwise_map.hpp"
 #include "core/ops/matmul_rows.hpp"
 #include "core/ops/operands.hpp"
 #include "core/ops/together.hpp"
@@ -215,30 +216,13 @@ Tensor matmul(const Tensor& a, const Tensor& b, Transpose ta, Transpose tb, Sums
         "matmul: inner dimensions differ: a is {}{}, b is {}{}; {} of a must equal {} of b",
         a.shape(), at ? " (transposed)" : "", b.shape(), bt ? " (transposed)" : "", k, k_right);
 
-  // The leading dimensions broadcast: a stride of 0 where an operand has only one.
-  const int batch_rank = std::max(left.rank(), right.rank()) - 2;
-  std::vector<i64> sizes, left_stride(static_cast<std::size_t>(batch_rank)),
-      right_stride(left_stride);
-  const auto size_of = [&](const Tensor& x, int i) {
-    const int own = i - (batch_rank - (x.rank() - 2));
-    return own < 0 ? i64{1} : x.size(own);
+  const auto leading = [](const Tensor& x) {
+    return Shape(x.shape().sizes().first(static_cast<std::size_t>(x.rank() - 2)));
   };
-  i64 left_step = m * k, right_step = k * n;
-  for (int i = batch_rank; i-- > 0;) {
-    const i64 l = size_of(left, i), r = size_of(right, i);
-    check(l == r || l == 1 || r == 1,
-          "matmul: the leading dimensions of {} and {} do not broadcast", a.shape(), b.shape());
-    left_stride[static_cast<std::size_t>(i)] = l == 1 ? 0 : left_step;
-    right_stride[static_cast<std::size_t>(i)] = r == 1 ? 0 : right_step;
-    left_step *= l;
-    right_step *= r;
-  }
-  i64 batches = 1;
-  for (int i = 0; i < batch_rank; ++i) {
-    sizes.push_back(std::max(size_of(left, i), size_of(right, i)) *
-                    (size_of(left, i) == 0 || size_of(right, i) == 0 ? 0 : 1));
-    batches *= sizes.back();
-  }
+  const Shape batches =
+      broadcast_shape("matmul: leading dimensions", leading(left), leading(right));
+  const Walk<2> walk(batches, {leading(left), leading(right)});
+  std::vector<i64> sizes(batches.begin(), batches.end());
   if (a.rank() > 1) sizes.push_back(m);
   if (b.rank() > 1) sizes.push_back(n);
   Tensor y = result_of(a, Shape(sizes), sums);
@@ -246,17 +230,13 @@ Tensor matmul(const Tensor& a, const Tensor& b, Transpose ta, Transpose tb, Sums
   visit_product("matmul", a, sums, [&](auto device, auto zero, auto result) {
     using T = decltype(zero);
     using R = decltype(result);
-    for (i64 batch = 0; batch < batches; ++batch) {
-      i64 rest = batch, left_at = 0, right_at = 0;
-      for (int i = batch_rank; i-- > 0;) {
-        const i64 index = rest % sizes[static_cast<std::size_t>(i)];
-        rest /= sizes[static_cast<std::size_t>(i)];
-        left_at += index * left_stride[static_cast<std::size_t>(i)];
-        right_at += index * right_stride[static_cast<std::size_t>(i)];
-      }
-      gemm(device, 1, Factor{left.data<T>() + left_at, left.size(-2), left.size(-1)}.transposed(ta),
-           Factor{right.data<T>() + right_at, right.size(-2), right.size(-1)}.transposed(tb), 0,
-           y.data<R>() + batch * m * n);
+    for (i64 batch = 0; batch < batches.size(); ++batch) {
+      const auto [left_at, right_at] = walk.places(batch);
+      gemm(
+          device, 1,
+          Factor{left.data<T>() + left_at * m * k, left.size(-2), left.size(-1)}.transposed(ta),
+          Factor{right.data<T>() + right_at * k * n, right.size(-2), right.size(-1)}.transposed(tb),
+          0, y.data<R>() + batch * m * n);
     }
   });
   return y;

@@ -185,6 +185,23 @@ TEST_CASE("factors that do not fit are refused") {
                        "gemm: factors of 2 x 3 and 4 x 2", Error);
 }
 
+TEST_CASE("the leading dimensions of a product broadcast") {
+  const Tensor a = test::normal({2, 1, 3, 4}, "a"), b = test::normal({5, 4, 2}, "b");
+  const Tensor y = ops::matmul(a, b);
+  REQUIRE(y.shape() == Shape{2, 5, 3, 2});
+  const Tensor products = y.reshape({10, 3, 2}), left = a.reshape({2, 3, 4});
+  for (i64 i = 0; i < 10; ++i) {
+    const auto matrix = [](const Tensor& x, i64 at) {
+      return x.rows(at, at + 1).reshape(x.shape().inner());
+    };
+    CHECK(test::same_bits(matrix(products, i), ops::matmul(matrix(left, i / 5), matrix(b, i % 5))));
+  }
+  CHECK(ops::matmul(a, Tensor::zeros({0, 4, 2}, DType::f64)).shape() == Shape{2, 0, 3, 2});
+  CHECK_THROWS_WITH_AS(
+      ops::matmul(Tensor::zeros({2, 1, 1}), Tensor::zeros({3, 1, 1})),
+      doctest::Contains("matmul: leading dimensions: [2] and [3] do not broadcast"), Error);
+}
+
 TEST_CASE("a vector is not transposed") {
   const Tensor vector = Tensor::full({100}, 1), row = Tensor::full({1, 2}, 1);
   CHECK_THROWS_WITH_AS(ops::matmul(vector, row, Transpose::yes),
