@@ -90,6 +90,10 @@ bool JsonLinesReader::read(Row& row) {
   try {
     object = parse_json(lines_.line(), fmt::format("{}:{}", source_, number));
   } catch (const Error& error) {
+    const auto line = lines_.line().substr(0, lines_.line().find_last_not_of(kBlanks) + 1);
+    check(number > 1 || !(line.ends_with('{') || line.ends_with(',')),
+          "{}: its objects go over several lines; write a line each: jq -c . FILE > NEW.jsonl",
+          source_);
     throw BadRow(error.what());
   }
   if (!object.is_object())

@@ -109,6 +109,8 @@ std::size_t TableReader::index_of(const std::string& column, const char* option)
 
 std::string TableReader::hint(const std::string& column) const {
   if (whole_number(column)) return " (numbers count columns under --no-header alone).";
+  if (lines_.row().starts_with("sep="))
+    return " (it is a spreadsheet's word on what separates fields: leave that line out).";
   const auto parts_with = [&](char separator) {
     const std::vector<std::string> parts = split(header_[0], separator);
     return header_.size() == 1 && parts.size() > 1 && !meant_by(column, parts).empty();
