@@ -124,6 +124,9 @@ void require_fit(const Gradient& gradient, const Node& input, std::string_view o
   check(gradient.values().device() == input.device,
         "backward of '{}': the gradient of input {} lies on {}, its value on {}", op, i,
         to_string(gradient.values().device()), to_string(input.device));
+  check(widened(gradient.values().dtype()) == widened(input.dtype),
+        "backward of '{}': the gradient of input {} is {}, its value {}", op, i,
+        dtype_name(gradient.values().dtype()), dtype_name(input.dtype));
 }
 
 }  // namespace
@@ -157,6 +160,9 @@ const Tensor& Variable::value(DType type) const {
 Variable::Variable(Parameter& parameter) : Variable(parameter.value) {
   if (finding) require_finite(given(), fmt::format("the weight '{}'", parameter.name));
   if (!parameter.trainable || !recording) return;
+  check(is_float(given_),
+        "'{}' is {}, which has no gradient; make it one of floats, or no trainable one",
+        parameter.name, dtype_name(given_));
   node_ = std::make_shared<Node>();
   node_->op = "parameter";
   node_->number = next_number++;

@@ -42,7 +42,7 @@ class Variable {
   /// A constant: no gradient flows into it.
   Variable(Tensor value);
   /// A leaf: backward adds to `parameter.gradient`, if it is trainable. The parameter must outlive
-  /// the graph.
+  /// the graph. Throws Error for a trainable one of integers.
   Variable(Parameter& parameter);
 
   /// Its numbers, in f32 (or f64). Those that an op gave in bf16 or f16 are widened when first asked for.
@@ -63,7 +63,8 @@ class Variable {
   /// added to some leaves and not to others, and the graph used: clear the gradients, compute anew.
   void backward() const;
   /// The same for a value of any shape, given the gradient `dy` that comes in, of its shape and on its device. Throws Error
-  /// also where an op on the way gives a gradient of another shape than its input, or on another device.
+  /// also where an op on the way gives a gradient of another shape than its input, of another type (but for bf16, f16 and
+  /// f32, which may stand for one another), or on another device.
   void backward(const Tensor& dy) const;
   /// The same, and calls `whole` for each parameter as soon as its gradient is whole: when every use of it in the graph has
   /// given its share. No op of the graph reads its value any more, so `whole` may change value and gradient

@@ -259,6 +259,29 @@ TEST_CASE("an op's gradient of another shape than its input's is refused") {
   CHECK(w.gradient.kind() == Gradient::Kind::rows);
 }
 
+TEST_CASE("an op's gradient of another type than its input's is refused, and a leaf of integers") {
+  Parameter w{"w", Tensor::full({2}, 1), {}}, ids{"ids", test::ids({1, 2}), {}};
+  const auto with = [&](DType type) {
+    sum(record(OpName::elsewhere("own"), w.value, {w}, [type](const Tensor& dy) {
+      return Grads{dy.to(type)};
+    })).backward();
+  };
+  for (const DType type : {DType::f64, DType::i64})
+    CHECK_THROWS_WITH_AS(
+        with(type),
+        fmt::format("backward of 'own': the gradient of input 0 is {}, its value f32",
+                    dtype_name(type))
+            .c_str(),
+        Error);
+  with(DType::bf16);
+  check_close(w.gradient.values(), vector({1, 1}));
+  CHECK_THROWS_WITH_AS(
+      Variable{ids},
+      "'ids' is i64, which has no gradient; make it one of floats, or no trainable one", Error);
+  ids.trainable = false;
+  CHECK_FALSE(Variable(ids).requires_grad());
+}
+
 TEST_CASE("an operand without a value is refused by name") {
   const Variable none, x = Tensor::zeros({2});
   CHECK_THROWS_WITH_AS(softmax(none, -1),
