@@ -17,13 +17,13 @@ void Module::adopt(const std::string& name, std::unique_ptr<Module> module) {
 }
 
 void Module::hold(Member member) {
-  std::set<std::string> parameters, modules;
+  std::set<std::string> parameters, modules, nameless;
   const auto check_name = [&](const Member& each) {
     if (each.parameter)
       check(parameters.insert(each.parameter->name).second,
             "module: two parameters are named '{}'; weights go by name", each.parameter->name);
-    else if (each.named)
-      check(modules.insert(each.module->path_).second,
+    else if (each.named || each.module->members_.empty())  // perhaps a dropout
+      check((each.named ? modules : nameless).insert(each.module->path_).second,
             "module: two children are named '{}'; weights and dropout go by name",
             each.module->path_);
   };

@@ -405,6 +405,10 @@ TEST_CASE("weights go by name, and are floats") {
     SharedMask() { child<Dropping>(""); }
   };
   CHECK_THROWS_WITH_AS(SharedMask(), doctest::Contains("two children are named 'dropout'"), Error);
+  struct SharedMaskOfParent : Module {
+    SharedMaskOfParent() { child<Dropout>("", 0.5), child<Dropout>("", 0.1); }
+  };
+  CHECK_THROWS_WITH_AS(SharedMaskOfParent(), doctest::Contains("two children are named ''"), Error);
   struct Patient : Module {  // what is refused is not there
     Patient() {
       param("a", {2}, Init::zeros());
