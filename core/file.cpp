@@ -82,6 +82,12 @@ bool is_folder(const std::filesystem::path& path) {
   return std::filesystem::is_directory(path, none);
 }
 
+std::filesystem::path free_name(const std::filesystem::path& path) {
+  std::filesystem::path name = path;
+  for (int i = 2; is_there(name); ++i) name = fmt::format("{}-{}", path.string(), i);
+  return name;
+}
+
 std::string ending(const std::filesystem::path& path) {
   std::string ending = path.extension().string();
   for (char& c : ending)

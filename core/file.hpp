@@ -17,6 +17,8 @@ bool is_there(const std::filesystem::path& path);
 /// Whether there is a folder of that name. False, not an exception, where the system cannot tell, as for a link that leads
 /// in circles: whoever opens it is told why.
 bool is_folder(const std::filesystem::path& path);
+/// The first of PATH, PATH-2, PATH-3, … of whose name there is nothing.
+std::filesystem::path free_name(const std::filesystem::path& path);
 
 /// What a name ends with, from its last point on, in small letters: ".csv" of "Texts.CSV".
 std::string ending(const std::filesystem::path& path);

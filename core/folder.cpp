@@ -106,9 +106,8 @@ FolderLock::FolderLock(const fs::path& folder)
     : FolderLock(folder, std::make_unique<NewFolders>(folder, folder)) {}
 
 FolderLock FolderLock::on_new(const fs::path& folder) {
-  fs::path name = folder;
-  for (int i = 2;; name = fmt::format("{}-{}", folder.string(), i++)) {
-    if (is_there(name)) continue;
+  for (;;) {
+    const fs::path name = free_name(folder);
     auto made = std::make_unique<NewFolders>(name, name);
     if (made->made(name)) return FolderLock(name, std::move(made));
   }

@@ -184,11 +184,11 @@ std::optional<Checkpoint> newest_checkpoint(const fs::path& run,
   const fs::path checkpoints = run / "checkpoints";
   remove_parts(checkpoints);
   for (const i64 step : steps_of(checkpoints)) {
-    const fs::path folder = folder_of(checkpoints, step), aside = folder.string() + ".damaged";
+    const fs::path folder = folder_of(checkpoints, step),
+                   aside = free_name(folder.string() + ".damaged");
     const std::string problem = damage(folder);
     if (problem.empty()) return Checkpoint{folder, step, read_json(folder / "state.json")};
     std::error_code refused;  // then it is passed over where it stands
-    fs::remove_all(aside, refused);
     fs::rename(folder, aside, refused);
     if (say)
       say(fmt::format("{} is damaged and passed over: {}; it is kept as {}", folder.string(),
@@ -197,7 +197,7 @@ std::optional<Checkpoint> newest_checkpoint(const fs::path& run,
   bool damaged = !steps_of(checkpoints).empty();
   std::error_code none;
   for (const fs::directory_entry& entry : fs::directory_iterator(checkpoints, none))
-    damaged |= entry.path().extension() == ".damaged";
+    damaged |= entry.path().extension().string().starts_with(".damaged");
   check(!damaged,
         "{}: has no whole checkpoint any more; put a copy of one back, or remove {} to begin anew, "
         "which replaces the log",

@@ -140,9 +140,8 @@ void remove_report(const std::filesystem::path& directory,
   std::error_code refused;  // who writes the next one tells why
   std::filesystem::remove(directory / "record.json", refused);
   for (const char* told : {"comparison.json", "report.html"}) {
-    const std::filesystem::path file = directory / told;
-    std::filesystem::path aside = file.string() + ".damaged";
-    for (int k = 2; is_there(aside); ++k) aside = fmt::format("{}.damaged-{}", file.string(), k);
+    const std::filesystem::path file = directory / told,
+                                aside = free_name(file.string() + ".damaged");
     if (!is_foreign(file))
       std::filesystem::remove(file, refused);
     else if (std::filesystem::rename(file, aside, refused); !refused && say)

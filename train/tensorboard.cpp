@@ -38,14 +38,6 @@ double wall_time() {
 
 u32 masked(u32 crc) { return ((crc >> 15) | (crc << 17)) + 0xa282ead8u; }
 
-std::filesystem::path free_name(const std::filesystem::path& folder) {
-  const auto name =
-      folder / fmt::format("events.out.tfevents.{:010}.minima", static_cast<i64>(wall_time()));
-  std::filesystem::path free = name;
-  for (int i = 1; is_there(free); ++i) free = fmt::format("{}.{}", name.string(), i);
-  return free;
-}
-
 }  // namespace
 
 u32 crc32c(std::string_view bytes) {
@@ -64,7 +56,9 @@ u32 crc32c(std::string_view bytes) {
 }
 
 TensorBoardLog::TensorBoardLog(const std::filesystem::path& folder, i64 first_step)
-    : file_(free_name(folder), 0) {
+    : file_(free_name(folder / fmt::format("events.out.tfevents.{:010}.minima",
+                                           static_cast<i64>(wall_time()))),
+            0) {
   record(field(1, wall_time()) + field(3, std::string("brain.Event:2")));
   record(field(1, wall_time()) + field(2, static_cast<u64>(first_step)) +
          field(7, field(1, u64{1})));

@@ -33,6 +33,8 @@ TEST_CASE("a damaged checkpoint is passed over and said so, and the newest whole
       fs::copy(whole.path / "checkpoints/step-3", folder.path / "checkpoints/step-1.minima-part");
       // And one that another process is just writing.
       fs::create_directory(folder.path / "checkpoints/step-12.minima-part");
+      // And one that was damaged in an earlier part of the run.
+      write_folder(folder.path / "checkpoints/step-9.damaged", [](const fs::path&) {});
       const FolderLock writing(folder.path / "checkpoints/step-12.minima-part");
       const auto path = folder.path / "checkpoints" / "step-9" / file;
       std::string bytes = read_file(path);
@@ -51,7 +53,8 @@ TEST_CASE("a damaged checkpoint is passed over and said so, and the newest whole
       CHECK(said[0].find("step-9 is damaged") != std::string::npos);
       CHECK(said[1].find("step-6") != std::string::npos);
       CHECK_FALSE(fs::exists(folder.path / "checkpoints/step-9"));
-      CHECK(fs::exists(folder.path / "checkpoints/step-9.damaged/model.safetensors"));
+      CHECK(fs::is_empty(folder.path / "checkpoints/step-9.damaged"));
+      CHECK(fs::exists(folder.path / "checkpoints/step-9.damaged-2/model.safetensors"));
       CHECK_FALSE(fs::exists(folder.path / "checkpoints/step-1.minima-part"));
       CHECK(fs::exists(folder.path / "checkpoints/step-12.minima-part"));
       check_equal(resumed.outcome(resumed.trainer.run()), expected);
