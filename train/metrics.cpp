@@ -245,11 +245,17 @@ Evaluation Evaluation::from_json(const Json& json) {
   return result;
 }
 
+const std::string& name_of(i64 label, const std::vector<std::string>& label_names) {
+  check(label >= 0 && label < std::ssize(label_names),
+        "class {} has no name among the {} that are given", label, label_names.size());
+  return label_names[static_cast<std::size_t>(label)];
+}
+
 Json scores_of_classes(const Evaluation& evaluation, const std::vector<std::string>& label_names) {
   const ConfusionMatrix& m = evaluation.confusion;
   Json scores = Json::array();
   for (i64 label = 0; label < m.labels(); ++label)
-    scores.push_back({{"name", label_names[static_cast<std::size_t>(label)]},
+    scores.push_back({{"name", name_of(label, label_names)},
                       {"precision", m.precision(label)},
                       {"recall", m.recall(label)},
                       {"f1", m.f1(label)},
@@ -298,7 +304,7 @@ std::string confusions(const ConfusionMatrix& m, const Name& name) {
 std::string table(const Evaluation& evaluation, const std::vector<std::string>& label_names) {
   const ConfusionMatrix& m = evaluation.confusion;
   const std::vector<std::string> names = short_class_names(label_names);
-  const auto name = [&](i64 label) { return names[static_cast<std::size_t>(label)]; };
+  const auto name = [&](i64 label) { return name_of(label, names); };
   constexpr i64 kColumns = 20;  // that a terminal can show
   const auto too_many = [&](const char* what) {
     return fmt::format("{} classes are too many for {} here; --json has it\n", m.labels(), what);

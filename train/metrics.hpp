@@ -93,6 +93,9 @@ bool tells(const Evaluation& evaluation, const std::string& score);
 /// being later. One that tells nothing is never better.
 bool is_better(const Evaluation& later, const Evaluation& earlier, const std::string& score);
 
+/// The name of a class. Throws Error where it has none.
+const std::string& name_of(i64 label, const std::vector<std::string>& label_names);
+
 /// The scores of each class, in the order of the confusion matrix: [{"name", "precision", "recall", "f1",
 /// "support": the texts of the class}, …].
 Json scores_of_classes(const Evaluation& evaluation, const std::vector<std::string>& label_names);

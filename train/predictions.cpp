@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/error.hpp"
+#include "train/metrics.hpp"
 
 namespace minima {
 namespace {
@@ -39,9 +40,7 @@ std::string predictions_rows(const Tensor& logits, const std::vector<Example>& e
   const i64 labels = logits.size(1);
   check(logits.size(0) == std::ssize(examples), "predictions: logits of {} texts for {} texts",
         logits.size(0), examples.size());
-  const auto name = [&](i64 label) {
-    return field(label_names.at(static_cast<std::size_t>(label)));
-  };
+  const auto name = [&](i64 label) { return field(name_of(label, label_names)); };
   std::string rows;
   const float* row = logits.data<float>();
   for (const Example& example : examples) {

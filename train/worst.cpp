@@ -4,6 +4,7 @@
 
 #include "core/json.hpp"
 #include "core/utf8.hpp"
+#include "train/metrics.hpp"
 
 namespace minima {
 namespace {
@@ -40,12 +41,11 @@ std::vector<WrongText> worst_errors(const Tensor& logits, const TokenizedSplit& 
 Json to_json(const std::vector<WrongText>& wrong, const std::vector<Example>& examples,
              const std::vector<std::string>& label_names) {
   Json list = Json::array();
-  const auto name = [&](i64 label) { return label_names.at(static_cast<std::size_t>(label)); };
   for (const WrongText& one : wrong) {
     const Example& example = examples.at(one.text);
     list.push_back({{"text", shortened(example.text)},
-                    {"actual", name(one.actual)},
-                    {"predicted", name(one.predicted)},
+                    {"actual", name_of(one.actual, label_names)},
+                    {"predicted", name_of(one.predicted, label_names)},
                     {"loss", one.loss}});
     if (!example.pair.empty()) list.back()["pair"] = shortened(example.pair);
   }

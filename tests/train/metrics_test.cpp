@@ -29,6 +29,10 @@ TEST_CASE("accuracy, precision, recall and F1 are those of scikit-learn") {
   CHECK(e.confusion.f1(2) == doctest::Approx(2.0 / 3));
   CHECK(e.macro_f1() == doctest::Approx((0.8 + 4.0 / 7 + 2.0 / 3) / 3));
   CHECK_FALSE(e.positive_f1().has_value());
+  for (const std::vector<std::string>& names : {std::vector<std::string>{}, {"a", "b"}}) {
+    CHECK_THROWS_AS(scores_of_classes(e, names), Error);
+    CHECK_THROWS_AS(table(e, names), Error);
+  }
   const Json classes = scores_of_classes(e, {"a", "b", "c"});
   REQUIRE(classes.size() == 3);
   const double expected[3][4] = {

@@ -33,4 +33,6 @@ TEST_CASE("a table of predictions is read back as the texts that it was made of"
   }
   CHECK(predictions_header(false) == "label,predicted,probability,text\n");
   CHECK_THROWS_AS(predictions_rows(logits, {}, names, false), Error);
+  CHECK_THROWS_WITH_AS(predictions_rows(logits, examples, {"no"}, false),
+                       "class 1 has no name among the 1 that are given", Error);
 }
