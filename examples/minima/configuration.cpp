@@ -156,7 +156,10 @@ std::string fault_of_number(const CLI::Option& option, const std::string& text) 
   char* end = nullptr;
   bool bent = false;
   if (whole) {
-    std::strtoll(text.c_str(), &end, 10);
+    if (type == "INT")
+      std::strtoll(text.c_str(), &end, 10);
+    else
+      std::strtoull(text.c_str(), &end, 10);
     bent = errno == ERANGE || (type == "UINT" && text.starts_with('-'));
   } else {
     const double x = std::strtod(text.c_str(), &end);

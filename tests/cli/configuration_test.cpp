@@ -93,6 +93,8 @@ TEST_CASE(
       {"train --model smal", {"smal", "small"}},
       {"train --pooling last", {"--pooling", "last", "mean"}},
       {"train --seed=-1", {"--seed", "range"}},
+      {"train --seed 18446744073709551616", {"--seed", "range"}},
+      {"train --seed 18446744073709551615 --layers 0", {"--layers is 0"}},
       {"train --epochz 3", {"--epochz", "--epochs"}},
       {"train --resume a --config b", {"--resume", "--config", "exclude"}},
       {"train --config missing.json", {"missing.json", "cannot be opened"}},
