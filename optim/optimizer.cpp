@@ -78,6 +78,13 @@ TensorReport watched_step(const AnyRule& rule, StepView& view, double scale, dou
   return report;
 }
 
+void take(const Outcome& outcome, bool measured, bool has_loss, StepReport& report) {
+  if (measured) report.grad_norm = outcome.norm;
+  if (has_loss) report.loss = outcome.loss;
+  report.clipped = outcome.clipped, report.skipped = outcome.skipped;
+  report.bad_weights = outcome.bad_weights != 0;
+}
+
 /// Throws Error for options out of range.
 void check_step(const StepOptions& options, Device device) {
   for (const auto& [name, value] :
@@ -296,33 +303,27 @@ StepReport Optimizer::step(const StepOptions& options) {
   on_device(impl.device, [&]<class Where>(Where where) {
     Outcome here, *outcome = &here;
     if constexpr (AnyGpu<Where>) {
-      report.on_gpu_ = Tensor::empty({sizeof(Outcome)}, DType::u8, impl.device);
-      outcome = reinterpret_cast<Outcome*>(report.on_gpu_.raw());
+      report.outcome_ = Tensor::empty({sizeof(Outcome)}, DType::u8, impl.device);
+      outcome = reinterpret_cast<Outcome*>(report.outcome_.raw());
     }
     measure(where, norm_parts(measured), Norm::l2,
             {options.gradient_scale, options.clip_norm, options.skip_non_finite,
              report.has_loss_ ? options.loss.data<double>() : nullptr},
             outcome);
-    if (report.on_gpu_.defined() && options.watch) here = read_outcome(report.on_gpu_);
+    if (report.outcome_.defined() && options.watch) here = read_outcome(report.outcome_);
     if (!here.skipped)
       for (Group& group : groups)
         step_views(group, options, here.scale, report, [&](std::span<StepView> views) {
           if (!views.empty()) minima::step(where, *group.rule, views, options.lr_factor, outcome);
         });
-    if (!report.on_gpu_.defined()) report.take(here);
+    if (!report.outcome_.defined()) take(here, report.measured_, report.has_loss_, report);
   });
   return report;
 }
 
-void StepReport::take(const Outcome& outcome) {
-  if (measured_) grad_norm = outcome.norm;
-  if (has_loss_) loss = outcome.loss;
-  clipped = outcome.clipped, skipped = outcome.skipped;
-  bad_weights = outcome.bad_weights != 0;
-}
-
 StepReport& StepReport::read() {
-  if (on_gpu_.defined()) take(read_outcome(std::exchange(on_gpu_, {})));
+  if (outcome_.defined())
+    take(read_outcome(std::exchange(outcome_, {})), measured_, has_loss_, *this);
   return *this;
 }
 

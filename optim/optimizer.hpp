@@ -67,8 +67,6 @@ struct TensorReport {
   bool update_clipped;
 };
 
-struct Outcome;  // optim/clip.hpp
-
 struct StepReport {
   std::optional<double> grad_norm;  ///< after gradient_scale, before clipping; where measured
   bool clipped = false;
@@ -83,8 +81,7 @@ struct StepReport {
 
  private:
   friend class Optimizer;
-  void take(const Outcome& outcome);
-  Tensor on_gpu_;
+  Tensor outcome_;  ///< in a GPU's memory, until it has been read
   bool measured_ = false, has_loss_ = false;
 };
 

@@ -88,6 +88,23 @@ TEST_CASE("a trace prints the formula that was computed") {
   CHECK(trace.expression(smaller(abs(c - a), larger(a, c))) == "min(abs(c - a), max(a, c))");
 }
 
+TEST_CASE("a trace knows a constant by where it lies, while the formula is traced") {
+  Trace trace;
+  const Traced p = trace.input("p", 3);
+  float x = 2;
+  const float copy = x;
+  {
+    const Trace::OfConstants looking(trace);
+    Trace::constant("lr", x), Trace::constant("unused", copy);
+    CHECK(trace.expression(x * p + 2 * p) == "lr * p + 2 * p");
+  }
+  REQUIRE(trace.constants().size() == 1);
+  CHECK(trace.constants()[0].letter == "lr");
+  x = 5;
+  const Trace::OfConstants again(trace);
+  CHECK(trace.expression(x * p) == "5 * p");
+}
+
 TEST_CASE(
     "a formula takes whole numbers and floats, and no double, which a kernel would compute with") {
   static_assert(requires(Traced x) { 1 - x, 0.5f * x; });

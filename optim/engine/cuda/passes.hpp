@@ -368,8 +368,7 @@ class PassesOnGpu {
       copy_to_host(gpu_, copy.raw(), from, copy.bytes());
       from = at<T>(copy);
     };
-    for (std::size_t k = 0; k < view.mean_count; ++k)
-      bring(view.means[k], view.mean_sizes[k]);
+    for (std::size_t k = 0; k < view.mean_count; ++k) bring(view.means[k], view.mean_sizes[k]);
     bring(view.workspace.numbers, Workspace::kNumbers);
     bring(view.workspace.of_matrices, view.matrix.batch);
     f(view);
