@@ -70,7 +70,8 @@ void Optimizer::load(const std::filesystem::path& path) {
   for (const auto& [key, slot] : here.items())
     if (const auto found = there.find(key); found != there.end() && *found != slot)
       check(
-          slot["storage"] != found->value("storage", ""),
+          found->is_object() && found->contains("storage") &&
+              slot["storage"] != (*found)["storage"],
           "{}: '{}' is stored as {} there, as {} here; make the optimizer with the file's storage",
           path.string(), key, found->dump(), slot.dump());
   try {

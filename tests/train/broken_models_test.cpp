@@ -1,6 +1,7 @@
 /// Model directories and optimizer states that break a rule: each is answered by one error that
 /// names the file, the place and the rule. (The rules of safetensors itself and of an index of
 /// shards: tests/core.)
+#include "core/checksum.hpp"
 #include "core/file.hpp"
 #include "core/json.hpp"
 #include "core/safetensors.hpp"
@@ -296,6 +297,20 @@ TEST_CASE("a broken optimizer.safetensors is refused by file and rule, and chang
     };
   };
   const std::string file = "optimizer.safetensors";
+  const auto of_first_slot = [&](const Json& slot) {
+    return [&, slot](const Directory& d) {
+      const SafetensorsFile whole(d.path() / file);
+      const Json slots = {{whole.entries().begin()->first, slot}};
+      const std::string options = Json({{"slots", slots}}).dump();
+      Checksum sum;
+      sum.add(whole.metadata().at("optimizer") + options);
+      for (const auto& [name, entry] : whole.entries()) {
+        const Tensor tensor = whole.read(name);
+        sum.add(name), sum.add(tensor.raw(), tensor.bytes());
+      }
+      describe("options", options)(d), describe("checksum", sum.digits())(d);
+    };
+  };
   std::vector<Case> cases{
       {[&](const Directory& d) { std::filesystem::remove(d.path() / file); },
        {file, "cannot be opened"}},
@@ -309,6 +324,10 @@ TEST_CASE("a broken optimizer.safetensors is refused by file and rule, and chang
       {describe("checksum", "0"), {file, "checksum"}},
       {describe("optimizer", "sgd"), {file, "checksum"}},
       {describe("options", "{}"), {file, "checksum"}},
+      {of_first_slot(5), {file, "is stored as 5 there"}},
+      {of_first_slot(Json::object()), {file, "is stored as {} there"}},
+      {of_first_slot({{"storage", "fp32"}, {"block_size", 7}}),
+       {file, "is stored as {\"storage\":\"fp32\",\"block_size\":7} there"}},
       {[&](const Directory& d) {
          d.rewrite(
              file, [](auto& tensors) { tensors.pop_back(); }, [](auto&) {});
