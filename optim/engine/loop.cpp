@@ -181,7 +181,14 @@ void for_pieces(const StepView& view, std::size_t slots, i64 width, i64 begin, i
     for (std::size_t k = 0; k < slots; ++k) scale_slot(view.slots[k], at, n, state[k]);
     const bool zero = known && note_zeros(known, view.slots, {state.data(), slots}, at, unit, n);
     if (!(was_zero && zero))
-      for (std::size_t k = 0; k < slots; ++k) store_slot(view.slots[k], at, n, state[k]);
+      for (std::size_t k = 0; k < slots; ++k) {
+        // To find codes leaves the memory free for the next stretch; for its gradient and its weights one after the other,
+        // as both at once are too many requests. Where loops ask for what they come to (kFetchDistance), they have.
+        if (block && kFetchDistance == 0 && k < 2 && !view.gradient.ids)
+          fetch_slot(k == 0 ? view.gradient.values : view.value, at + n,
+                     std::min(stretch, end - at - n));
+        store_slot(view.slots[k], at, n, state[k]);
+      }
     if (known) known += ceil_div(n, unit);
   }
 }

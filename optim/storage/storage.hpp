@@ -57,6 +57,8 @@ inline constexpr i64 kSmallestBlock = 16;
 /// The n values from `begin` on: in the slot's own memory where that holds floats, else in `scratch`.
 /// Those of block8 begin a block, or lie in one.
 float* open_slot(const SlotView& slot, i64 begin, i64 n, float* scratch);
+/// Asks for the values that will be opened next; returns at once.
+void fetch_slot(const SlotView& slot, i64 begin, i64 n);
 /// Of values that become whole blocks of block8, or end with the slot, the scales; other storages have none.
 void scale_slot(const SlotView& slot, i64 begin, i64 n, const float* values);
 /// Stores values, where they do not lie there already; those of block8 by the scales that they have been given.
