@@ -351,8 +351,7 @@ class Comparison {
 
   /// The runs at the learning rate that is best on dev; none where each failed once.
   std::vector<Json> tune(const std::string& spec) {
-    const std::string metric =
-        options_.training.metric == "f1" ? "macro_f1" : options_.training.metric;
+    const std::string metric = options_.training.metric.empty() ? "loss" : options_.training.metric;
     std::vector<Json> best;
     double best_score = 0, worst_score = 0;
     Json tried = Json::array();
@@ -361,7 +360,8 @@ class Comparison {
       tried.push_back({{"spec", variant}, {"score", nullptr}});
       if (std::ssize(runs) < options_.seeds) continue;
       std::vector<double> scores;
-      for (const Json& run : runs) scores.push_back(number_at(run["dev"], metric.c_str()));
+      for (const Json& run : runs)
+        scores.push_back(Evaluation::from_json(run["dev"]).score(metric));
       const double score = mean(scores);
       if (!std::isfinite(score)) continue;
       tried.back()["score"] = score;

@@ -346,6 +346,26 @@ TEST_CASE("a run whose loss on dev is never finite has failed, and is chosen as 
                        Error);
 }
 
+TEST_CASE("rates are chosen by whatever score there is, and where none is named by the loss") {
+  ComparisonOptions options;
+  options.optimizers = {"adamw"};
+  options.training = fifty_steps();
+  options.training.steps = 4;
+  options.rates = 2;
+  for (const auto& [metric, key] :
+       {std::pair{"f1", "macro_f1"}, {"macro_f1", "macro_f1"}, {"", "loss"}}) {
+    CAPTURE(metric);
+    options.training.metric = metric;
+    const Json result = compare(small_task(), options), &best = result["runs"][0],
+               &tuned = result["tuning"][0];
+    CHECK(tuned["spec"] == best["spec"]);
+    for (const Json& tried : tuned["tried"]) {
+      REQUIRE(tried["score"].is_number());
+      if (tried["spec"] == best["spec"]) CHECK(tried["score"] == best["dev"][key]);
+    }
+  }
+}
+
 TEST_CASE("a change of the optimizer is resumed before and after it") {
   const test::RunFolder whole;
   TrainingOptions options = fifty_steps();
