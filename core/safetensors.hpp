@@ -25,8 +25,8 @@ std::map<std::string, Tensor> by_name(const std::vector<NamedTensor>& tensors);
 class SafetensorsFile {
  public:
   struct Entry {
-    std::string
-        type;  ///< as the format calls it: "F32"; "F32 of 9 dimensions" where those are too many
+    /// As the format calls it, "F32"; "F32 of 9 dimensions" where those are too many.
+    std::string type;
     /// None where minima has no such type or shape; then it cannot be read. U8 and BOOL are u8.
     std::optional<DType> dtype;
     Shape shape;     ///< the last of too many dimensions multiplied

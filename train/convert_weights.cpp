@@ -188,8 +188,9 @@ ConvertReport convert_weights(const fs::path& from, const fs::path& to,
     }
     const SafetensorsFile::Entry& entry = weights.entry(name);
     check(entry.dtype.has_value(),
-          "{}: tensor '{}' is of type {}, which cannot be converted; save it as F32 first",
-          weights.path().string(), name, entry.type);
+          "{}: tensor '{}' is of type {}, which cannot be converted; save it as F32, of at most {} "
+          "dimensions, first",
+          weights.path().string(), name, entry.type, Shape::kMaxRank);
     const bool of_floats = is_float(*entry.dtype);
     const DType dtype = of_floats ? options.dtype.value_or(*entry.dtype) : *entry.dtype;
     report.elements += entry.shape.size();
