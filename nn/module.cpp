@@ -22,9 +22,14 @@ void Module::hold(Member member) {
     if (each.parameter)
       check(parameters.insert(each.parameter->name).second,
             "module: two parameters are named '{}'; weights go by name", each.parameter->name);
-    else if (each.named || each.module->members_.empty())  // perhaps a dropout
-      check((each.named ? modules : nameless).insert(each.module->path_).second,
+    else if (each.named)
+      check(modules.insert(each.module->path_).second,
             "module: two children are named '{}'; weights and dropout go by name",
+            each.module->path_);
+    else if (each.module->members_.empty())  // perhaps a dropout
+      check(nameless.insert(each.module->path_).second,
+            "module: two children without weights have no name of their own below '{}'; dropout "
+            "goes by name: give each one",
             each.module->path_);
   };
   for_each(check_name);
