@@ -19,8 +19,7 @@ struct CutMomentum {
 
   static std::vector<Slot> slots(const Options&) { return {{"momentum", "m"}}; }
   MINIMA_HD static CutMomentum prepare(const Options& o, i64) {
-    const auto f = [](double x) { return static_cast<float>(x); };
-    return {f(o.lr), f(o.beta), f(1 - o.beta), f(o.limit)};
+    return {to_float(o.lr), to_float(o.beta), to_float(1 - o.beta), to_float(o.limit)};
   }
 
   template <class T>
