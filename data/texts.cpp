@@ -63,6 +63,11 @@ void hold_out(Dataset& dataset, const std::string& file, u64 seed) {
 
 }  // namespace
 
+bool is_header(std::string_view line, char delimiter, const std::string& column) {
+  const std::vector<std::string> names = split(line, delimiter);
+  return names.size() > 1 && std::ranges::count(names, column) > 0;
+}
+
 bool is_plain_text(const fs::path& path, const ReadOptions& read) {
   return read.plain_text || (ending(path) == ".txt" && read.delimiter.empty());
 }
@@ -76,8 +81,7 @@ Lines open_plain_text(const fs::path& path, const ReadOptions& read) {
         path.string());
   Lines lines(path);
   const std::string header(lines.first_line());
-  const std::vector<std::string> names = split(header, '\t');
-  check(read.plain_text || names.size() == 1 || std::ranges::count(names, read.text_column) == 0,
+  check(read.plain_text || !is_header(header, '\t', read.text_column),
         "{}:1: '{}' is the header of a table, but a file named .txt is plain text, a text a line; "
         "name it .tsv, or say --plain-text where that is a text",
         path.string(), shown(header));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "data/dataset.hpp"
 #include "data/readers/lines.hpp"
@@ -22,6 +23,8 @@ namespace minima {
 /// concern it, and for a file without two different texts.
 Dataset load_texts(const std::string& spec, u64 seed, ReadOptions read = {});
 
+/// Whether a line is a table's header: columns, one of them of that name.
+bool is_header(std::string_view line, char delimiter, const std::string& column);
 /// Whether a file is plain text, a text a line.
 bool is_plain_text(const std::filesystem::path& path, const ReadOptions& read);
 /// Its lines. Throws Error for options that are for tables, and for a first line that is a table's header (to `train`

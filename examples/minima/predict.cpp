@@ -1,7 +1,6 @@
 /// minima predict: labels the lines of standard input, or the texts of a file.
 #include <unistd.h>
 
-#include "core/split.hpp"
 #include "core/utf8.hpp"
 #include "data/counted.hpp"
 #include "data/readers/notes.hpp"
@@ -69,16 +68,14 @@ struct Count {
   }
 };
 
-/// Says that standard input's first line looks like a table's header: columns, one of them `text`.
+/// Says so where standard input's first line looks like a table's header.
 void tell_of_header(std::string_view line) {
-  for (const char delimiter : {',', ';', '\t'}) {
-    const std::vector<std::string> names = split(line, delimiter);
-    if (names.size() > 1 && std::ranges::count(names, "text") > 0)
+  for (const char delimiter : {',', ';', '\t'})
+    if (is_header(line, delimiter, ReadOptions().text_column))
       print_note(
           "standard input is texts, a line each, and its first, '{}', looks like a table's "
           "header; a table is given by its name, without <\n",
           shown(line));
-  }
 }
 
 struct PredictVerb {
