@@ -55,6 +55,7 @@ def main() -> None:
             parser.error(f"{option}: there is no file {file}")
     require_programs(options.program.parent, options.program.name)
 
+    peer = bert(options.vocab, not options.cased)
     with open(options.data, newline="", encoding="utf-8") as file:
         texts = [" ".join(row[1:]).replace("\n", " ").replace("\r", " ") for row in csv.reader(file)]
     with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
@@ -62,7 +63,6 @@ def main() -> None:
         file.flush()
         program = Peer([str(options.program), options.vocab, file.name, *(["cased"] if options.cased else [])])
         program.await_ready()
-    peer = bert(options.vocab, not options.cased)
 
     def timed(work) -> dict:
         start = time.process_time()
