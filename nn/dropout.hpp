@@ -23,6 +23,9 @@ class Dropout : public Module {
     return dropout(x, site(pass), rows.row_example, rows.positions);
   }
   double rate;
+
+ private:
+  bool draws() const override { return true; }
 };
 
 }  // namespace minima::nn

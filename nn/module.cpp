@@ -26,10 +26,10 @@ void Module::hold(Member member) {
       check(modules.insert(each.module->path_).second,
             "module: two children are named '{}'; weights and dropout go by name",
             each.module->path_);
-    else if (each.module->members_.empty())  // perhaps a dropout
+    else if (each.module->draws())
       check(nameless.insert(each.module->path_).second,
-            "module: two children without weights have no name of their own below '{}'; dropout "
-            "goes by name: give each one",
+            "module: two children that draw have no name of their own below '{}', and dropout goes "
+            "by name: give each one",
             each.module->path_);
   };
   for_each(check_name);

@@ -70,6 +70,8 @@ class Module {
     std::unique_ptr<Module> module;
     bool named = true;  // else a child that is no level of its own
   };
+  /// Whether it draws random numbers by its path, which then is to be its alone.
+  virtual bool draws() const { return false; }
   void adopt(const std::string& name, std::unique_ptr<Module> module);
   void hold(Member member);
   /// f(member) for all below, each before its own members.

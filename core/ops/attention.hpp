@@ -16,6 +16,9 @@
 /// dy vᵀ must stay below 65504, as a loss scale sees to. There rowsum(dP ⊙ P) is formed as rowsum(dy ⊙ y), of y as it is
 /// stored: it is off by up to u |dy| |y|, which adds as much times P |k| to dq, and times P |q| to dk.
 ///
+/// P in backward is exp(score − log_sum), off by log_sum's rounding, up to 2⁻²⁴ |log_sum|; the CPU divides each row by its
+/// sum as well.
+///
 /// With AllowTf32 (core/ops/matmul.hpp) a GPU rounds the operands of these products too, to ten bits behind the leading one.
 #pragma once
 

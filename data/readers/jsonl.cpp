@@ -59,6 +59,17 @@ struct Line {
   }
 };
 
+/// Whether a line is the first of an object that goes over several.
+bool begins_object(std::string_view line) {
+  if (!line.ends_with('{') && !line.ends_with(',')) return false;
+  try {
+    parse_json(std::string(line) + (line.ends_with('{') ? "}" : R"("":0})"), "");
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
 }  // namespace
 
 JsonLinesReader::JsonLinesReader(Lines lines, const ReadOptions& options)
@@ -91,7 +102,7 @@ bool JsonLinesReader::read(Row& row) {
     object = parse_json(lines_.line(), fmt::format("{}:{}", source_, number));
   } catch (const Error& error) {
     const auto line = lines_.line().substr(0, lines_.line().find_last_not_of(kBlanks) + 1);
-    check(number > 1 || !(line.ends_with('{') || line.ends_with(',')),
+    check(number > 1 || !begins_object(line),
           "{}: its objects go over several lines; write a line each: jq -c . FILE > NEW.jsonl",
           source_);
     throw BadRow(error.what());

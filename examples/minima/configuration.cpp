@@ -108,13 +108,17 @@ std::vector<std::string> words_for(const CLI::Option& option, const std::string&
   return words;
 }
 
+template <class T>
+std::optional<T> number(const std::string& text) {
+  T value{};
+  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && rest == text.data() + text.size() ? std::optional(value)
+                                                                   : std::nullopt;
+}
+
 bool same(const std::string& a, const std::string& b) {
-  double x = 0, y = 0;
-  const auto number = [](const std::string& text, double& value) {
-    const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    return error == std::errc() && rest == text.data() + text.size();
-  };
-  return a == b || (number(a, x) && number(b, y) && x == y);
+  if (number<u64>(a) && number<u64>(b)) return number<u64>(a) == number<u64>(b);
+  return a == b || (number<double>(a) && number<double>(a) == number<double>(b));
 }
 
 /// Whether an option names a file or a folder.

@@ -95,13 +95,16 @@ TEST_CASE("a run has the same bits on processors with AVX2 and with AVX-512") {
 
 TEST_CASE("a run.json is a configuration too: that of another run with the same options") {
   const Shell shell;
-  REQUIRE(shell.minima(std::string("train") + kTiny + " --batch 16 --seed 3 --out run").code == 0);
-  const Answer again = shell.minima("train --config run/run.json --out again");
+  const std::string seed = " --seed 18446744073709551615";
+  REQUIRE(shell.minima(std::string("train") + kTiny + " --batch 16 --out one" + seed).code == 0);
+  check_refused(shell, "train --resume one --seed 18446744073709551614",
+                {"--seed", "18446744073709551615", "18446744073709551614"}, "");
+  const Answer again = shell.minima("train --config one/run.json --out again");
   CAPTURE(again.err);
   REQUIRE(again.code == 0);
   CHECK(read_file(shell.folder / "again/final/model.safetensors") ==
-        read_file(shell.folder / "run/final/model.safetensors"));
-  CHECK(shell.minima("train --config run/final/config.json --out other").code == 2);
+        read_file(shell.folder / "one/final/model.safetensors"));
+  CHECK(shell.minima("train --config one/final/config.json --out other").code == 2);
 }
 
 TEST_CASE("a run that has ended is not trained again: that is said, and every file stays") {

@@ -347,6 +347,7 @@ TEST_CASE("each rule of labelled rows has a file that breaks it and is refused")
         {"x.jsonl: its objects go over several lines", "jq -c . FILE > NEW.jsonl"}},
        {"{\"label\": 0, \n \"text\": \"good\"}\n", {"x.jsonl: its objects go over several lines"}},
        {"{\"label\": 0\n", {":1:", "not valid JSON"}},
+       {"{\"label\": 0, \"text\": \"cut off,\n" + jsonl, {":1:", "not valid JSON"}},
        {jsonl + "\n" + jsonl, {":2:", "the line is blank"}},
        {jsonl + "[0, \"a\"]\n", {":2:", "holds array, not a JSON object"}},
        {jsonl + "\"a\"\n", {":2:", "holds string, not a JSON object"}},
