@@ -156,7 +156,7 @@ namespace {
 
 /// The scores that follow from a confusion matrix, by their names as a metric and in JSON.
 struct MatrixScore {
-  std::string_view metric, key;
+  const char *metric, *key;
   double (ConfusionMatrix::*of)() const;
 };
 constexpr MatrixScore kMatrixScores[] = {{"accuracy", "accuracy", &ConfusionMatrix::accuracy},
