@@ -30,7 +30,7 @@ float* open_slot(const SlotView& slot, i64 begin, i64 n, float* scratch) {
 }
 
 void fetch_slot(const SlotView& slot, i64 begin, i64 n) {
-  const i64 size = slot.storage == Storage::block8 ? 1 : slot.storage == Storage::bf16 ? 2 : 4;
+  const i64 size = bytes_each(slot.storage);
   const u8* const bytes = static_cast<const u8*>(slot.values) + begin * size;
   constexpr int kRead = 0, kSecondCache = 2;  // which takes more requests than the first
   for (i64 line = 0; line < n * size; line += kLine<u8>)
