@@ -51,8 +51,8 @@ class Module {
   void initialize(u64 seed, const std::function<bool(const Parameter&)>& which = {});
 
  protected:
-  // Both throw Error for a full name that another parameter, or a path that another module, below this one has (the path of
-  // a child of the name "" counts where that has no members: it may be a dropout).
+  // Both throw Error for a full name that another parameter, or a path that another module, below this one has (that of
+  // a child of the name "" counts only among those that draw).
   Parameter& param(const std::string& name, const Shape& shape, Init init);
 
   template <class M, class... Args>
