@@ -8,6 +8,7 @@ Two programs stay loaded, bench_optimizers and bench/peer_optimizers.py; each op
 in turn, on the same number of threads, round after round (bench/turns.py), so that whatever else the machine does meets all of
 them alike. Reported are medians over rounds of each round's median step and of each round's ratios: the peer's time to ours, and
 ours to our AdamW's. `of limit` is the time that the bytes a step must read and write take at the measured bandwidth, over ours.
+The last line is all of it in JSON, as bench/results keeps it (... | tail -1 > FILE).
 Needs: torch, transformers; bitsandbytes and came-pytorch for their optimizers (bench/peer_optimizers.py).
 """
 
@@ -17,7 +18,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from turns import HERE, Peer, in_turns, limit_threads, positive, require_programs
+from turns import HERE, Peer, in_turns, limit_threads, made_now, positive, require_programs
 
 # Ours, and the peers that compute the same.
 PAIRS = {
@@ -68,7 +69,7 @@ def main() -> None:
         return median(lambda r: r[one]["median_ms"] / r[other]["median_ms"])
 
     bandwidth = median(lambda r: r["bandwidth"]["gb_s"])
-    result = {"threads": rounds[-1][ours, "adamw"]["threads"], "vector_unit": rounds[-1][ours, "adamw"]["vector_unit"], "rounds": len(rounds),
+    result = {**made_now(), "threads": rounds[-1][ours, "adamw"]["threads"], "vector_unit": rounds[-1][ours, "adamw"]["vector_unit"], "rounds": len(rounds),
               "others_cores": max(r["others"] for r in rounds), "bandwidth_gb_s": bandwidth, "optimizers": {}}  # fmt: skip
     print(f"{'':18} {'ms':>8} {'of limit':>9} {'to adamw':>9} {'state MB':>9} {'temporary MB':>13}   {'peer':16} {'ms':>8} {'times ours':>11}")
     for name, peers in pairs.items():
