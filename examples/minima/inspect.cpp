@@ -314,8 +314,9 @@ struct InspectVerb {
       document.update(to_json(comparison));
       return fmt::print("{}\n", document.dump());
     }
-    print_text("A: {}, {}\nB: {}, {}\n\nB − A\n", a.path.string(), a.saved.optimizer,
-               b.path.string(), b.saved.optimizer);
+    print_text("A: {}, {}\nB: {}, {}\n\n", a.path.string(), a.saved.optimizer, b.path.string(),
+               b.saved.optimizer);
+    print_text("{}\n", comparison.common.empty() ? "no slot is in both" : "B − A");
     print_common(comparison);
     const auto list = [](const char* what, const std::vector<std::string>& keys) {
       if (!keys.empty()) print_text("\n{}:\n  {}\n", what, fmt::join(keys, "\n  "));

@@ -82,6 +82,7 @@ TEST_CASE("inspect says of an optimizer without state that it keeps none") {
           0);
   CHECK(shell.minima("inspect plain").out.find("the state of sgd, which keeps none\n") !=
         std::string::npos);
+  CHECK(shell.minima("inspect plain plain").out.ends_with("\n\nno slot is in both\n"));
   const Json json = parse_json(shell.minima("inspect plain --json").out, "inspect --json");
   CHECK(json["totals"]["total"]["bytes"] == 0);
   CHECK(shell.minima("inspect plain --slot exp_avg").err.find("plain keeps no state") !=
