@@ -256,9 +256,11 @@ Optimizer::Impl& Optimizer::impl() const {
 Optimizer make_optimizer(const std::string& spec, const std::vector<ParameterGroup>& groups) {
   auto impl = std::make_unique<Optimizer::Impl>(resolve(spec));
   std::set<std::string> names;
+  // Patterns that groups choose, with the parameters of all groups that do; those of the spec are for all groups together.
+  const OptionList of_all = impl->spec.rule->chosen_patterns();
+  std::map<OptionList::value_type, std::vector<std::string>> chosen;
   for (const ParameterGroup& group : groups) {
     impl->rules.push_back(impl->spec.rule_of_group(group.options));
-    std::vector<std::string> own;
     for (Parameter* parameter : group.parameters) {
       check(parameter != nullptr, "optimizer: a parameter is null");
       check(find_invalid_utf8(parameter->name) == std::string::npos,
@@ -266,15 +268,14 @@ Optimizer make_optimizer(const std::string& spec, const std::vector<ParameterGro
       check(names.insert(parameter->name).second,
             "optimizer: two parameters are named '{}'; state is kept by name", parameter->name);
       impl->add(*parameter, impl->rules.size() - 1);
-      own.push_back(parameter->name);
     }
-    // Those of the spec are for all groups together.
-    OptionList patterns = impl->rules.back()->chosen_patterns();
-    std::erase_if(patterns, [of_all = impl->spec.rule->chosen_patterns()](const auto& each) {
-      return std::ranges::count(of_all, each) > 0;
-    });
-    check_patterns(impl->spec.name + ", among a group's parameters", patterns, own);
+    for (const auto& pattern : impl->rules.back()->chosen_patterns())
+      if (!std::ranges::count(of_all, pattern))
+        std::ranges::transform(group.parameters, std::back_inserter(chosen[pattern]),
+                               &Parameter::name);
   }
+  for (const auto& [pattern, own] : chosen)
+    check_patterns(impl->spec.name + ", among a group's parameters", {pattern}, own);
   if (!impl->entries.empty())
     check_patterns(impl->spec.name, impl->plan, *impl->spec.rule, impl->spec.storage);
   return Optimizer(std::move(impl));

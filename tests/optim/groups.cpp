@@ -106,6 +106,20 @@ TEST_CASE("a pattern without options or without parameters is refused by name") 
       doctest::Contains("betas"), Error);
 }
 
+TEST_CASE("a rule's own pattern is looked for in all groups that have it") {
+  NamedModel model;
+  const auto groups = [&](const char* pattern) {
+    return group_by_pattern(decay_groups(model.all()), {{"embeddings", pattern}});
+  };
+  // The one is in the group that decays, the other in the one that does not.
+  const Optimizer optimizer = make_optimizer("adapm", groups("full=embeddings.weight|layer_norm"));
+  CHECK(options_of(optimizer, "embeddings.weight")["full"] == "embeddings.weight|layer_norm");
+  CHECK(optimizer.state().slots.front().slot == "exp_avg");
+  for (const char* wrong : {"full=classifier", "full=layer_norm|nowhere"})
+    CHECK_THROWS_WITH_AS(make_optimizer("adapm", groups(wrong)),
+                         doctest::Contains("among a group's parameters"), Error);
+}
+
 TEST_CASE("a rule without weight decay has one group for all parameters") {
   NamedModel model;
   register_rule<Bare>();
