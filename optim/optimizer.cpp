@@ -230,6 +230,19 @@ struct Optimizer::Impl {
     return view;
   }
 
+  /// What a step with these options changes. Checks every gradient, before anything changes.
+  std::vector<Group> groups(const StepOptions& options) {
+    std::vector<Group> result;
+    for (const auto& rule : rules) result.push_back({rule.get(), {}});
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      Parameter* const parameter = entries[i].parameter;
+      if (!parameter->trainable || !parameter->gradient) continue;
+      if (options.only && !std::ranges::count(*options.only, parameter)) continue;
+      result[entries[i].group].views.push_back(view(i, options));
+    }
+    return result;
+  }
+
   /// Before somebody else may write to the state.
   void forget_zeros() {
     for (Entry& entry : entries) entry.zero_slots.clear();
@@ -284,16 +297,7 @@ Optimizer make_optimizer(const std::string& spec, const std::vector<ParameterGro
 StepReport Optimizer::step(const StepOptions& options) {
   Impl& impl = this->impl();
   check_step(options, impl.device);
-  // Views check every gradient, before anything changes.
-  std::vector<Group> groups;
-  for (const auto& rule : impl.rules) groups.push_back({rule.get(), {}});
-  for (std::size_t i = 0; i < impl.entries.size(); ++i) {
-    const Impl::Entry& entry = impl.entries[i];
-    if (!entry.parameter->trainable || !entry.parameter->gradient) continue;
-    if (options.only && std::ranges::find(*options.only, entry.parameter) == options.only->end())
-      continue;
-    groups[entry.group].views.push_back(impl.view(i, options));
-  }
+  std::vector<Group> groups = impl.groups(options);
   StepReport report;
   report.measured_ = options.clip_norm > 0 || options.measure_norm || options.skip_non_finite;
   report.has_loss_ = options.loss.defined();
