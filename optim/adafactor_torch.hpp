@@ -9,7 +9,7 @@
 ///   v = max(R C / max(mean(R), ε₁), ε₁²)          a vector: v ← v + w (g² − v), and the same floor
 ///   u = g/√v                                      p ← p − α u / max(1, RMS(u)/d)
 ///
-/// Where the RMS of the gradient is below √ε₁ (3.4e-4 by default) the floor acts, and v is no longer
+/// Where the RMS of the gradient is below √ε₁ (3.5e-4 by default) the floor acts, and v is no longer
 /// a second moment.
 #pragma once
 
