@@ -113,7 +113,8 @@ struct AdafactorTorch {
     }
     template <class F>
     void constants(const F& f, const MatrixRow& row, i64 j) {
-      update.constants(f, row, j), f("(1 − lr·λ)", keep), f("α/clip", step_size);
+      update.constants(f, row, j), f("(1 − lr·λ)", keep);
+      f(step_size < 0 ? "(−α/clip)" : "α/clip", step_size);  // negative: maximize
     }
   };
 

@@ -177,8 +177,8 @@ std::string describe(const Json& step) {
     for (std::size_t i = 0; i < std::min(all.size(), kMostShown); ++i)
       numbers.push_back(text(all[i]));
     if (numbers.empty() || all.size() > numbers.size()) numbers.push_back("…");
-    return fmt::format("{}, of the whole parameter {}", fmt::join(numbers, ", "),
-                       slot["shape"].dump());
+    return fmt::format("{}, of the whole parameter{}", fmt::join(numbers, ", "),
+                       slot["shape"].empty() ? "" : " " + slot["shape"].dump());
   };
   for (const Json& slot : step["slots"]) {
     std::string how;

@@ -203,6 +203,20 @@ TEST_CASE("no result of CAME has the letter of its threshold") {
   for (const Json& line : step["lines"]) CHECK(line["letter"] != "d");
 }
 
+TEST_CASE("a constant that is negated says so, and a single number has no shape") {
+  for (const char* direction : {"false", "true"}) {
+    Explanation explanation(fmt::format("adafactor-torch:maximize={}", direction),
+                            random_tensor({3, 2}, "w"), {});
+    const Json step = explanation.step(random_tensor({3, 2}, "g"));
+    const bool climbs = std::string(direction) == "true";
+    const Json& factor = step["constants"].back();
+    CHECK(factor["letter"] == (climbs ? "(−α/clip)" : "α/clip"));
+    CHECK((factor["value"].get<double>() < 0) == climbs);
+  }
+  Explanation explanation("adafactor", random_tensor({3, 2}, "w"), {});
+  CHECK(describe(explanation.step(random_tensor({3, 2}, "g"))).find("[]") == std::string::npos);
+}
+
 TEST_CASE("an element that is not there is refused") {
   CHECK_THROWS_WITH_AS(Explanation("adamw", Tensor::zeros({3}), {.element = 3}),
                        doctest::Contains("there is no element 3; the weight is [3]"), Error);
