@@ -262,7 +262,7 @@ void TrainingVerbOptions::resolve(const CommonOptions& common) {
   for (const std::string& group : groups)
     training.groups.push_back(with_defaults(GroupPattern::parse(group)));
   validate(training);
-  check(parse_schedule(training.schedule).takes_warmup() ||
+  check(parse_schedule(training.schedule).takes_warmup() || training.warmup == 0 ||
             training.warmup == TrainingOptions{}.warmup,
         "--schedule {} and --warmup {} exclude one another: it rises by itself, over its pct_start",
         training.schedule, training.warmup);

@@ -37,7 +37,7 @@ TEST_CASE(
       {"train --warmup 1", {"warmup is 1", "below 1"}},
       {"train --warmup 3", {"warmup is 3", "of 600 steps 30 are 0.05"}},
       {"train --schedule one_cycle --warmup 0.5", {"one_cycle", "--warmup 0.5", "pct_start"}},
-      {"pretrain --schedule one_cycle --warmup 0", {"one_cycle", "--warmup 0", "pct_start"}},
+      {"pretrain --schedule one_cycle --warmup 0 --lr=-1", {"lr is -1"}},  // it takes none
       {"train --warmup=-0.1", {"warmup is -0.1", "at least 0"}},
       {"train --clip=-1", {"clip is -1", "0: not clipped"}},
       {"train --clip-value=-1", {"clip-value is -1", "0: not cut"}},
