@@ -295,7 +295,9 @@ std::vector<std::string> split_specs(const std::string& option,
   return specs;
 }
 
-void TrainingVerbOptions::tell_of_no_effect() const {
+void TrainingVerbOptions::tell_of_no_effect(const nn::EncoderConfig& config) const {
+  if (lazy_rows && freezes(training.freeze, std::string(config.names().model_type) + ".embeddings"))
+    print_note("note: the embeddings are frozen: --lazy-rows has no effect\n");
   if (training.round_tokens > 0 && task.device == Device{})
     print_note("note: --round-tokens is for a GPU and has no effect on the cpu\n");
   const auto is_given = [&](const char* split, const std::string& apart) {
@@ -335,7 +337,7 @@ Task TrainingVerbOptions::load() {
   tell_of_conflicts(loaded);
   tell_of_rare_classes(loaded);
   tell_of_class_weights(loaded, training);
-  tell_of_no_effect();
+  tell_of_no_effect(loaded.config);
   const Batches batches = shuffled(loaded.data.train, training.batch, training.seed);
   choose_epochs(loaded.pretrained ? 3 : default_epochs(loaded.data.train.size()), batches);
   const i64 total = total_steps(batches, training);

@@ -67,7 +67,7 @@ struct TrainingVerbOptions {
   /// How many passes there are where they are not given: those that --steps take, or the default.
   void choose_epochs(i64 by_default, const Batches& batches);
   /// Says on standard error which of these options do nothing with this device and data.
-  void tell_of_no_effect() const;
+  void tell_of_no_effect(const nn::EncoderConfig& config) const;
   /// Loads the task, says what it is, and chooses the number of epochs by its size where none was given. Throws Error where
   /// its texts do not fit the batches, or a switch comes after the last step.
   Task load();

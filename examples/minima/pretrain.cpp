@@ -83,7 +83,7 @@ struct PretrainVerb {
                model.parameter_count(), data.train.size(), data.train.tokens.size());
     tell_of_unknown(task);
     tell_of_overlaps(task);
-    training.tell_of_no_effect();
+    training.tell_of_no_effect(task.config);
     if (data.dev.size() > 0 && !objective.evaluate)
       print_note(
           "minima: warning: nothing is evaluated: the {} dev texts have no token to hide, all of "

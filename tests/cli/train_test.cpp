@@ -533,13 +533,15 @@ TEST_CASE(
                          "model's: 0, 1") != std::string::npos);
 }
 
-TEST_CASE("more batches for a step than an epoch has are told of") {
+TEST_CASE("more batches for a step than an epoch has are told of, and rows that are frozen") {
   const Shell shell;
-  const Answer answer = shell.minima(std::string("train --accumulate 100000 --out run") + kTiny);
+  const Answer answer = shell.minima(
+      std::string("train --accumulate 100000 --lazy-rows --freeze embeddings --out run") + kTiny);
   CAPTURE(answer.err);
   CHECK(answer.code == 0);
   CHECK(answer.err.find("--accumulate 100000 makes one step of each epoch") != std::string::npos);
 }
+  CHECK(answer.err.find("frozen: --lazy-rows has no effect") != std::string::npos);
 
 TEST_CASE("train and eval say how many texts are cut") {
   const Shell shell;
