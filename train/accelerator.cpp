@@ -218,8 +218,9 @@ bool Accelerator::watches() const {
 }
 
 void Accelerator::refuse_bad_loss(i64 step) {
-  ring({step, Alarm::Of::loss, "", loss_, 0});
-  if (options_.non_finite == NonFinite::stop)
+  const bool stops = options_.non_finite == NonFinite::stop;
+  if (stops || skipped_in_row_ == 0) ring({step, Alarm::Of::loss, "", loss_, 0});
+  if (stops)
     fail_training(
         "train: the loss is {} in step {}{}; a lower learning rate or a longer warm-up may help",
         loss_, step, origin_of_non_finite());
