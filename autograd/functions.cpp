@@ -210,13 +210,14 @@ std::vector<Tensor> values(const std::vector<Variable>& parts) {
 }  // namespace
 
 Variable cat(const std::vector<Variable>& parts, int dim) {
+  const Tensor y = ops::cat(values(parts), dim);
   std::vector<i64> sizes;
   std::vector<bool> needs;
   for (const Variable& part : parts) {
     sizes.push_back(part.size(dim));
     needs.push_back(part.requires_grad());
   }
-  return record("cat", ops::cat(values(parts), dim), parts, [sizes, needs, dim](const Tensor& dy) {
+  return record("cat", y, parts, [sizes, needs, dim](const Tensor& dy) {
     Grads grads(sizes.size());
     i64 begin = 0;
     for (std::size_t i = 0; i < sizes.size(); ++i) {
@@ -320,7 +321,7 @@ Variable reduced(const Variable& x, Reduction reduction) {
 /// losses would be [n, n].
 void check_target(const char* op, const Variable& x, const Variable& target) {
   const Shape &predicted = x.value().shape(), &wanted = target.value().shape();
-  check(ops::broadcast_shape(op, predicted, wanted) == predicted,
+  check(ops::common_shape(predicted, wanted) == predicted,
         "{}: the target {} is no {}, nor broadcast to it; reshape one of them", op, wanted,
         predicted);
 }

@@ -16,12 +16,9 @@ namespace {
 /// a ← a + b, elementwise. Narrow ones are added, and stay, in f32.
 void add_into(Tensor& a, const Tensor& b) {
   check(a.shape() == b.shape(), "gradient: {} cannot be added to {}", b.shape(), a.shape());
-  if (is_narrow(a.dtype()) || is_narrow(b.dtype())) {
-    a = ops::binary<ops::Add>(a.to(DType::f32), b.to(DType::f32));
-    return;
-  }
-  if (a.device() != Device{} || b.device() != Device{}) {
-    a = ops::binary<ops::Add>(a, b);
+  if (is_narrow(a.dtype()) || is_narrow(b.dtype()) || a.device() != Device{} ||
+      b.device() != Device{}) {
+    a = ops::binary<ops::Add>(a.to(widened(a.dtype())), b.to(widened(b.dtype())));
     return;
   }
   visit_real("gradient", a.dtype(), [&](auto zero) {
@@ -49,8 +46,9 @@ void check_ids(Gpu gpu, const Gradient& rows, const Shape& shape) {
                rows.table_rows());
 }
 
-/// The given rows of `dense` ← those + their values. Throws Error where it has no such rows.
+/// The given rows of `dense` ← those + their values, in f32 where it is narrow. Throws Error where it has no such rows.
 void add_rows(Tensor& dense, const Gradient& rows) {
+  dense = dense.to(widened(dense.dtype()));
   const Tensor &ids = rows.ids(), &values = rows.values();
   check(rows_fit(values, dense.shape()), "gradient: rows of {} for a value of {}", values.shape(),
         dense.shape());

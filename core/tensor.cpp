@@ -58,8 +58,8 @@ Tensor Tensor::reshape(std::initializer_list<i64> sizes) const {
   std::vector<i64> resolved(sizes);
   auto open = std::ranges::find(resolved, -1);
   if (open != resolved.end()) {
-    i64 rest = 1;
-    for (i64 n : resolved) rest *= n == -1 ? 1 : n;
+    *open = 1;
+    const i64 rest = Shape(resolved).size();
     check(rest != 0 && size() % rest == 0, "reshape: {} elements do not divide by {}", size(),
           rest);
     *open = size() / rest;
@@ -86,8 +86,9 @@ Tensor Tensor::stacked(const std::vector<Tensor>& parts) {
   for (const Tensor& part : parts) {
     check(part.rank() >= 1 && part.dtype() == first.dtype() &&
               part.shape_.inner() == first.shape_.inner(),
-          "stacked: {} cannot stand below {}; only the first sizes may differ", part.shape_,
-          first.shape_);
+          "stacked: {} {} cannot stand below {} {}; types and all sizes but the first must be "
+          "equal",
+          part.shape_, dtype_name(part.dtype_), first.shape_, dtype_name(first.dtype_));
     ops::check_together("stacked", first, part);
     adjacent = adjacent && part.storage_ == first.storage_ &&
                part.data_ == first.data_ + rows * first.row_bytes();

@@ -18,6 +18,8 @@ DropoutMask::DropoutMask(const char* op, const Shape& x, const DropoutSite& site
       x.rank() >= 1 && example_id.shape() == Shape{x[0]} && position.shape() == example_id.shape(),
       "{}: x is {}, example ids {}, positions {}; one of each for every row", op, x,
       example_id.shape(), position.shape());
+  check_i64(op, "example ids", example_id);
+  check_i64(op, "positions", position);
   example_ = example_id.data<i64>();
   position_ = position.data<i64>();
 }

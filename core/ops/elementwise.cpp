@@ -111,18 +111,23 @@ Tensor mapped(const char* name, Op, const Shape& shape, const Tensor& first,
 
 }  // namespace
 
-Shape broadcast_shape(const char* op, const Shape& a, const Shape& b) {
+std::optional<Shape> common_shape(const Shape& a, const Shape& b) {
   std::array<i64, Shape::kMaxRank> sizes{};
   const int rank = std::max(a.rank(), b.rank());
   for (int axis = -1; axis >= -rank; --axis) {
     const i64 m = -axis <= a.rank() ? a[axis] : 1, n = -axis <= b.rank() ? b[axis] : 1;
-    check(m == n || m == 1 || n == 1,
-          "{}: {} and {} do not broadcast; counted from the last dimension, sizes must be equal or "
-          "1",
-          op, a, b);
+    if (m != n && m != 1 && n != 1) return {};
     sizes[static_cast<std::size_t>(rank + axis)] = m == 1 ? n : m;
   }
   return Shape(std::span<const i64>(sizes.data(), static_cast<std::size_t>(rank)));
+}
+
+Shape broadcast_shape(const char* op, const Shape& a, const Shape& b) {
+  const auto shape = common_shape(a, b);
+  check(shape.has_value(),
+        "{}: {} and {} do not broadcast; counted from the last dimension, sizes must be equal or 1",
+        op, a, b);
+  return *shape;
 }
 
 template <class Op>

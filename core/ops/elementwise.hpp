@@ -11,6 +11,7 @@
 
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "core/math.hpp"
 #include "core/tensor.hpp"
@@ -406,8 +407,9 @@ inline Tensor scalar_like(const Tensor& x, double value) {
   return Tensor::full({}, value, x.dtype(), x.device());
 }
 
-/// The shape that a and b broadcast to: aligned at the last dimension, sizes equal or 1.
-/// Throws Error, naming the op, when they do not fit.
+/// The shape that a and b broadcast to: aligned at the last dimension, sizes equal or 1. None where they do not fit.
+std::optional<Shape> common_shape(const Shape& a, const Shape& b);
+/// The same. Throws Error, naming the op, when they do not fit.
 Shape broadcast_shape(const char* op, const Shape& a, const Shape& b);
 
 // The ops that the templates above exist for.

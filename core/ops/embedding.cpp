@@ -108,8 +108,7 @@ void check_range(Gpu gpu, const Tensor& w, const Tensor& ids) {
 
 Tensor embedding(const Tensor& w, const Tensor& ids) {
   check(w.rank() == 2, "embedding: the table is {}; it must be [entries, features]", w.shape());
-  check(ids.dtype() == DType::i64, "embedding: ids are {}; they must be i64",
-        dtype_name(ids.dtype()));
+  check_i64("embedding", "ids", ids);
   check_together("embedding", w, ids);
   on_device(w.device(), [&](auto device) { check_range(device, w, ids); });
   std::vector<i64> sizes(ids.shape().begin(), ids.shape().end());

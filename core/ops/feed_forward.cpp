@@ -88,6 +88,8 @@ FeedForwardResult feed_forward(const Tensor& x, const FeedForwardWeights& weight
         "[hidden], [out, hidden], [out]",
         x.shape(), w1.shape(), b1.shape(), w2.shape(), b2.shape());
   check_together("feed_forward", x, w1, b1, w2, b2);
+  check_one_type("feed_forward", {x.dtype(), w1.dtype(), w2.dtype()});
+  check_one_type("feed_forward", {widened(x.dtype()), b1.dtype(), b2.dtype()});
   Hidden hidden;
   visit_float("feed_forward", x.dtype(), [&](auto zero) {
     on_device(x.device(),

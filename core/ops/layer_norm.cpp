@@ -11,6 +11,7 @@ LayerNormResult layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& b
         "layer_norm: x is {}, gamma {}, beta {}; both must be [{}]", x.shape(), gamma.shape(),
         beta.shape(), x.rank() ? x.size(-1) : 1);
   check_together("layer_norm", x, gamma, beta);
+  check_one_type("layer_norm", {x.dtype(), gamma.dtype(), beta.dtype()});
   const i64 rows = x.shape().rows(), d = x.size(-1);
   LayerNormResult out{Tensor::empty_like(x), Tensor::empty({rows}, x.dtype(), x.device()),
                       Tensor::empty({rows}, x.dtype(), x.device())};

@@ -108,7 +108,7 @@ void check_range(Gpu gpu, const char* op, const Tensor& ids, i64 size) {
 }
 
 void check_ids(const char* op, const Tensor& x, const Tensor& ids, i64 size) {
-  check(ids.dtype() == DType::i64, "{}: ids are {}; they must be i64", op, dtype_name(ids.dtype()));
+  check_i64(op, "ids", ids);
   check_together(op, x, ids);
   on_device(ids.device(), [&](auto device) { check_range(device, op, ids, size); });
 }
@@ -169,8 +169,10 @@ Tensor slice(const Tensor& x, const Slice& slice) {
 }
 
 Tensor slice_backward(const Tensor& dy, const Shape& x, const Slice& slice) {
+  const Places places = slice_places(x, slice);
+  check_gradient("slice", dy, places.shape);
   const Tensor dx = Tensor::zeros(x, dy.dtype(), dy.device());
-  move(Direction::scatter, slice_places(x, slice), dy, dx);
+  move(Direction::scatter, places, dy, dx);
   return dx;
 }
 
@@ -248,14 +250,17 @@ void copy_rows(Cpu, i64 outer, i64 n, i64 m, i64 bytes, const std::byte* x, cons
 
 /// dx[o][ids[i]] += dy[o][i], one i after another; tasks are columns, which share nothing.
 template <class T>
-void add_rows(Cpu, const Around& size, i64 m, const T* dy, const i64* ids, T* dx) {
+void add_rows(Cpu, const Around& size, const Tensor& ids, const T* dy, T* dx) {
+  check_range(Cpu{}, "index_select", ids, size.n);
   constexpr i64 kColumns = 64;
+  const i64 m = ids.size();
+  const i64* id = ids.data<i64>();
   const i64 pieces = ceil_div(size.inner, kColumns);
   parallel_for(size.outer * pieces, [&](i64 task) {
     const i64 o = task / pieces, begin = task % pieces * kColumns;
     const i64 count = std::min(kColumns, size.inner - begin);
     for (i64 i = 0; i < m; ++i) {
-      T* to = dx + (o * size.n + ids[i]) * size.inner + begin;
+      T* to = dx + (o * size.n + id[i]) * size.inner + begin;
       const T* from = dy + (o * m + i) * size.inner + begin;
       for (i64 j = 0; j < count; ++j) to[j] += from[j];
     }
@@ -278,8 +283,9 @@ void copy_rows(Gpu gpu, i64 outer, i64 n, i64 m, i64 bytes, const std::byte* x, 
 }
 
 template <AnyGpu Gpu, class T>
-void add_rows(Gpu gpu, const Around& size, i64 m, const T* dy, const i64* ids, T* dx) {
-  each(gpu, size.outer * size.inner, AddRows<T>{size.n, m, size.inner, dy, ids, dx});
+void add_rows(Gpu gpu, const Around& size, const Tensor& ids, const T* dy, T* dx) {
+  each(gpu, size.outer * size.inner,
+       AddRows<T>{size.n, ids.size(), size.inner, dy, ids.data<i64>(), dx});
 }
 
 /// ids, the shape that they select from x, and their range are right for gather and scatter_add.
@@ -311,11 +317,13 @@ Tensor index_select_unchecked(const Tensor& x, int dim, const Tensor& ids) {
 }
 
 Tensor index_select_backward(const Tensor& dy, const Shape& x, int dim, const Tensor& ids) {
+  check_gradient("index_select", dy, x.with(checked_axis("index_select", x, dim), ids.size()));
+  check_together("index_select", dy, ids);
   Tensor dx = Tensor::zeros(x, dy.dtype(), dy.device());
   visit_real("index_select", dy.dtype(), [&](auto zero) {
     using T = decltype(zero);
     on_device(dy.device(), [&](auto device) {
-      add_rows(device, Around(x, dim), ids.size(), dy.data<T>(), ids.data<i64>(), dx.data<T>());
+      add_rows(device, Around(x, dim), ids, dy.data<T>(), dx.data<T>());
     });
   });
   return dx;

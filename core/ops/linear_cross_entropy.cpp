@@ -46,6 +46,7 @@ LinearCrossEntropyOut linear_cross_entropy(const Tensor& x, const Tensor& w, con
         "[C] and [M]",
         x.shape(), w.shape(), bias.shape(), target.shape());
   check_together("linear_cross_entropy", x, w, bias, target);
+  check_i64("linear_cross_entropy", "targets", target);
   check(w.dtype() == x.dtype() && bias.dtype() == x.dtype(),
         "linear_cross_entropy: x is {}, w {}, bias {}; they must have one type",
         dtype_name(x.dtype()), dtype_name(w.dtype()), dtype_name(bias.dtype()));

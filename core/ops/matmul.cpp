@@ -29,16 +29,6 @@ Grid tile_grid(i64 m, i64 n, i64 k) {
   return {side(m, best_rows), side(n, tiles / best_rows)};
 }
 
-const Tensor& require_matrix_rank(const char* op, const Tensor& x, int rank) {
-  check(x.rank() >= rank, "{}: takes at least {} dimensions, not {}", op, rank, x.shape());
-  return x;
-}
-
-void require_same_type(const char* op, const Tensor& a, const Tensor& b) {
-  check(a.dtype() == b.dtype(), "{}: one operand is {}, the other {}; convert one of them", op,
-        dtype_name(a.dtype()), dtype_name(b.dtype()));
-}
-
 Tensor result_of(const Tensor& operand, const Shape& shape, Sums sums) {
   return sums == Sums::rounded ? Tensor::empty(shape, operand.dtype(), operand.device())
                                : product_of(operand, shape);
@@ -200,10 +190,10 @@ template void tiled_product(float, const Factor<float>&, const Factor<float>&, f
                             const float*, const OnTile&);
 
 Tensor matmul(const Tensor& a, const Tensor& b, Transpose ta, Transpose tb, Sums sums) {
-  require_matrix_rank("matmul", a, 1);
-  require_matrix_rank("matmul", b, 1);
+  check(a.rank() >= 1 && b.rank() >= 1, "matmul: a is {}, b is {}; a scalar multiplies by mul",
+        a.shape(), b.shape());
   check_together("matmul", a, b);
-  require_same_type("matmul", a, b);
+  check_one_type("matmul", {a.dtype(), b.dtype()});
   check((a.rank() > 1 || ta == Transpose::no) && (b.rank() > 1 || tb == Transpose::no),
         "matmul: {} and {}: a vector is not transposed", a.shape(), b.shape());
   if (is_widened(a)) return given(matmul(wide(a), wide(b), ta, tb), a, sums);
@@ -219,10 +209,13 @@ Tensor matmul(const Tensor& a, const Tensor& b, Transpose ta, Transpose tb, Sums
   const auto leading = [](const Tensor& x) {
     return Shape(x.shape().sizes().first(static_cast<std::size_t>(x.rank() - 2)));
   };
-  const Shape batches =
-      broadcast_shape("matmul: leading dimensions", leading(left), leading(right));
-  const Walk<2> walk(batches, {leading(left), leading(right)});
-  std::vector<i64> sizes(batches.begin(), batches.end());
+  const auto batches = common_shape(leading(left), leading(right));
+  check(batches.has_value(),
+        "matmul: leading dimensions do not broadcast: a is {}, b is {}; before the last two, sizes "
+        "must be equal or 1",
+        a.shape(), b.shape());
+  const Walk<2> walk(*batches, {leading(left), leading(right)});
+  std::vector<i64> sizes(batches->begin(), batches->end());
   if (a.rank() > 1) sizes.push_back(m);
   if (b.rank() > 1) sizes.push_back(n);
   Tensor y = result_of(a, Shape(sizes), sums);
@@ -230,7 +223,7 @@ Tensor matmul(const Tensor& a, const Tensor& b, Transpose ta, Transpose tb, Sums
   visit_product("matmul", a, sums, [&](auto device, auto zero, auto result) {
     using T = decltype(zero);
     using R = decltype(result);
-    for (i64 batch = 0; batch < batches.size(); ++batch) {
+    for (i64 batch = 0; batch < batches->size(); ++batch) {
       const auto [left_at, right_at] = walk.places(batch);
       gemm(
           device, 1,
@@ -250,7 +243,8 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias, Sums sums) {
   check(!bias.defined() || bias.shape() == Shape{w.size(0)},
         "linear: bias is {}, w is {}; the bias must be [{}]", bias.shape(), w.shape(), w.size(0));
   const i64 rows = x.shape().rows(), in = w.size(1), out = w.size(0);
-  require_same_type("linear", x, w);
+  check_one_type("linear", {x.dtype(), w.dtype()});
+  if (bias.defined()) check_one_type("linear", {widened(x.dtype()), widened(bias.dtype())});
   if (is_widened(x)) return given(linear(wide(x), wide(w), bias), x, sums);
   Tensor y = result_of(x, x.shape().with(-1, out), sums);
   visit_product("linear", x, sums, [&](auto device, auto zero, auto result) {

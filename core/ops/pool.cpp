@@ -30,6 +30,7 @@ Tensor mean_pool(const Tensor& x, const Tensor& offsets) {
         "mean_pool: x is {}, offsets {}; they must be [T, d] and [B+1]", x.shape(),
         offsets.shape());
   check_together("mean_pool", x, offsets);
+  check_i64("mean_pool", "offsets", offsets);
   const i64 texts = offsets.size() - 1;
   Tensor y = Tensor::empty({texts, x.size(1)}, x.dtype(), x.device());
   Tensor sums = Tensor::empty_like(y);

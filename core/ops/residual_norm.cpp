@@ -15,6 +15,8 @@ ResidualNormResult residual_norm(const Tensor& x, const Tensor& residual, const 
         "[d] twice",
         x.shape(), residual.shape(), gamma.shape(), beta.shape());
   check_together("residual_norm", x, residual, gamma, beta, example_id, position);
+  check_one_type("residual_norm",
+                 {widened(x.dtype()), residual.dtype(), gamma.dtype(), beta.dtype()});
   const i64 n = x.size(0), d = x.size(1);
   const DropoutMask mask("residual_norm", x.shape(), site, example_id, position);
   ResidualNormResult out{.y = Tensor::empty_like(residual),

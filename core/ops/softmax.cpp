@@ -42,7 +42,7 @@ Tensor softmax_backward(const Tensor& dy, const Tensor& y, int dim) {
 }
 
 Tensor softmax_masked(const Tensor& x, const Tensor& keep, int dim) {
-  check(broadcast_shape("softmax_masked", x.shape(), keep.shape()) == x.shape(),
+  check(common_shape(x.shape(), keep.shape()) == x.shape(),
         "softmax_masked: x is {}, keep {}; it must broadcast to x", x.shape(), keep.shape());
   return softmax(where(keep, x, scalar_like(x, -std::numeric_limits<double>::infinity())), dim);
 }

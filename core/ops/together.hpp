@@ -1,4 +1,4 @@
-/// Operands that must lie on one device.
+/// What the operands of an op must have in common.
 #pragma once
 
 #include "core/tensor.hpp"
@@ -12,6 +12,20 @@ void check_together(const char* op, const Tensor& first, const Tensors&... other
     check(!other->defined() || other->device() == first.device(),
           "{}: operands are on {} and {}; they must be together", op, to_string(first.device()),
           to_string(other->device()));
+}
+
+/// Throws Error, naming the op, unless all operands are of the type of the first.
+inline void check_one_type(const char* op, std::initializer_list<DType> types) {
+  const DType first = *types.begin();
+  for (const DType type : types)
+    check(type == first, "{}: one operand is {}, the other {}; convert one of them", op,
+          dtype_name(first), dtype_name(type));
+}
+
+/// Throws Error, naming the op, unless they are whole numbers, of rows or of texts.
+inline void check_i64(const char* op, const char* what, const Tensor& numbers) {
+  check(numbers.dtype() == DType::i64, "{}: {} are {}; they must be i64", op, what,
+        dtype_name(numbers.dtype()));
 }
 
 /// Throws Error, naming the op, unless the gradient of a result has its shape.

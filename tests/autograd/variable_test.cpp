@@ -308,6 +308,7 @@ TEST_CASE("functions pass on the ops' errors, with both shapes") {
                        "sizes must be equal or 1",
                        Error);
   CHECK_THROWS_AS(matmul(a, b), Error);
+  CHECK_THROWS_WITH_AS(cat({a, b}, 2), "cat: [2, 3] has no dimension 2", Error);
   CHECK_THROWS_WITH_AS(reshape(a, {4, -1}), "reshape: 6 elements do not divide by 4", Error);
 }
 

@@ -1,10 +1,13 @@
 /// A gradient that is not of the op's result is refused before anything is read.
 #include "core/ops/attention.hpp"
 #include "core/ops/cross_entropy.hpp"
+#include "core/ops/dropout.hpp"
 #include "core/ops/elementwise.hpp"
 #include "core/ops/embedding.hpp"
 #include "core/ops/feed_forward.hpp"
 #include "core/ops/layer_norm.hpp"
+#include "core/ops/layout.hpp"
+#include "core/ops/linear_cross_entropy.hpp"
 #include "core/ops/matmul.hpp"
 #include "core/ops/pool.hpp"
 #include "core/ops/residual_norm.hpp"
@@ -31,6 +34,13 @@ TEST_CASE("a gradient of another shape than the result is refused by name") {
   CHECK(error_of([&] { softmax_backward(dy, y, 0); }) == "softmax: " + one_shape);
   CHECK(error_of([&] { log_softmax_backward(dy, y, 1); }) == "log_softmax: " + one_shape);
   CHECK(error_of([&] { unary_backward<Gelu>(dy, y); }) == "gelu: " + one_shape);
+  CHECK(error_of([&] { slice_backward(dy, {4, 7}, {0, 1, 3}); }) == "slice: " + one_shape);
+  CHECK(error_of([&] {
+          index_select_backward(dy, {4, 7}, 0, ids({1, 3}));
+        }) == "index_select: " + one_shape);
+  CHECK(error_of([&] {
+          index_select_backward(y, {4, 7}, 0, ids({1, 4}));
+        }) == "index_select: id 4 is outside of 0 … 3");
   CHECK(error_of([&] { layer_norm_backward(dy, y, zeros({7}), zeros({2}), zeros({2})); }) ==
         "layer_norm: " + one_shape);
   CHECK(error_of([&] { layer_norm_backward(y, y, zeros({7}), zeros({1}), zeros({2})); }) ==
@@ -106,4 +116,25 @@ TEST_CASE("the gradients of a loss, a mean, a table and attention are of what wa
   const Tensor narrow = zeros({5, 4});
   CHECK(error_of([&] { attention_backward(x, x, x, x, result, rows, 2, {}, x, narrow, x); }) ==
         "attention: [5, 6] is given room of [5, 4] for its gradient");
+}
+
+TEST_CASE("an operand of another type is refused by the op's name") {
+  const Tensor x = zeros({2, 4}), w = zeros({4, 4}), b = zeros({4});
+  const Tensor wide = b.to(DType::f64), counts = Tensor::zeros({2}, DType::i32);
+  const std::string floats = "one operand is f32, the other f64; convert one of them";
+  const std::string whole = "are i32; they must be i64";
+  CHECK(error_of([&] { linear(x, w, wide); }) == "linear: " + floats);
+  CHECK(error_of([&] { linear(x, w, b.to(DType::i64)); }) ==
+        "linear: one operand is f32, the other i64; convert one of them");
+  CHECK(error_of([&] { layer_norm(x, b, wide, 0); }) == "layer_norm: " + floats);
+  CHECK(error_of([&] { residual_norm(x, x.to(DType::f64), b, b, 0, {}, {}, {}); }) ==
+        "residual_norm: " + floats);
+  CHECK(error_of([&] {
+          feed_forward(x, {w, b, w.to(DType::f64), b});
+        }) == "feed_forward: " + floats);
+  CHECK(error_of([&] { dropout(x, {.rate = 0.5}, counts, counts); }) ==
+        "dropout: example ids " + whole);
+  CHECK(error_of([&] { mean_pool(x, counts); }) == "mean_pool: offsets " + whole);
+  CHECK(error_of([&] { linear_cross_entropy(x, w, b, counts, {}); }) ==
+        "linear_cross_entropy: targets " + whole);
 }

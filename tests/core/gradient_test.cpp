@@ -18,6 +18,11 @@ TEST_CASE("rows are added to a dense gradient where they belong") {
   Gradient gradient = Tensor::zeros({3, 2});
   gradient.add(rows({0, 2}, 2));
   test::check_close(gradient.values(), Tensor::from<float>({1, 1, 0, 0, 1, 1}, {3, 2}));
+  for (const DType type : {DType::bf16, DType::f16}) {  // of a tied weight that is stored so
+    Gradient narrow = Tensor::full({3, 2}, 256, type);
+    narrow.add(rows({0, 2}, 2));
+    test::check_close(narrow.values(), Tensor::from<float>({257, 257, 256, 256, 257, 257}, {3, 2}));
+  }
 }
 
 TEST_CASE("rows that do not fit are refused, and nothing is written beside the tensor") {

@@ -81,6 +81,9 @@ TEST_CASE("misuse of a tensor is refused with both values") {
           (void)x.reshape({4, 2});
         }) == "reshape: [4, 2] does not hold the 6 elements of [2, 3]");
   CHECK(error_of([&] { (void)x.reshape({4, -1}); }) == "reshape: 6 elements do not divide by 4");
+  CHECK(error_of([&] {
+          (void)x.reshape({i64{1} << 40, i64{1} << 40, -1});
+        }) == "shape: the number of elements overflows");
   CHECK(error_of([&] { (void)x.rows(1, 3); }) == "rows: 1 to 3 of [2, 3]");
   CHECK(error_of([&] { (void)x.item(); }) == "item: the tensor is [2, 3], not a single number");
   CHECK(error_of([&] {
@@ -175,6 +178,7 @@ TEST_CASE("stacked tensors are a view where they lie one after another, else a c
   const Tensor twice = Tensor::stacked({all.rows(0, 0), all.rows(0, 1), all.rows(0, 1)});
   CHECK(std::ranges::equal(twice.span<float>(), std::vector<float>{1, 2, 1, 2}));
   CHECK_THROWS_WITH_AS(Tensor::stacked({all, Tensor::zeros({1, 3})}),
-                       "stacked: [1, 3] cannot stand below [4, 2]; only the first sizes may differ",
+                       "stacked: [1, 3] f32 cannot stand below [4, 2] f32; types and all sizes "
+                       "but the first must be equal",
                        Error);
 }
