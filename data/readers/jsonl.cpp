@@ -26,8 +26,14 @@ struct Line {
 
   const Json& at(const std::string& key) const {
     const auto found = object.find(key);
-    if (found == object.end())
-      bad_row(lines.source(), lines.number(), "the object has no '{}'", shown(key));
+    if (found == object.end()) {
+      std::vector<std::string> keys;
+      for (const auto& [other, value] : object.items()) keys.push_back(fmt::format("'{}'", other));
+      bad_row(lines.source(), lines.number(), "the object has no '{}'{}", shown(key),
+              keys.empty() ? ""
+                           : fmt::format("; it has {} (--label-column and --text-column name keys)",
+                                         listed(keys)));
+    }
     return *found;
   }
   std::string label(const std::string& key) const {

@@ -110,11 +110,15 @@ void Lines::begin() {
   for (const auto& [magic, what] : kNoText)
     check(!rest_.starts_with(magic) || std::ranges::none_of(rest_.substr(0, kHead), is_of_no_text),
           "{}: {}", source_, what);
-  if (is_stream_) return;
+  check(rest_.substr(0, 2).find('\0') == rest_.npos,
+        "{}: begins with a NUL byte, as no text in UTF-8 does; where it is in UTF-16, convert it: "
+        "iconv -f UTF-16LE -t UTF-8 FILE > NEW",
+        source_);
   check(rest_.find('\n') != rest_.npos || rest_.find('\r') == rest_.npos,
         "{}: its lines end with carriage returns alone, as on old Macs; write line feeds: "
         "tr '\\r' '\\n' < FILE > NEW",
         source_);
+  if (is_stream_) return;
   if (rest_.starts_with(kByteOrderMark)) rest_.remove_prefix(kByteOrderMark.size());
 }
 

@@ -57,7 +57,7 @@ class Lines {
   std::string_view first_line();
   /// Moves to the next line; false at the end. Throws BadRow for one of a file that is over-long or not UTF-8, and stands
   /// behind it then; Error for one of a stream that is over-long, for it may have no end, for what begins as no text does
-  /// (compressed, a spreadsheet, UTF-16), and (run time) when reading fails.
+  /// (compressed, a spreadsheet, UTF-16), for lines that end with CR alone, and (run time) when reading fails.
   bool next();
   /// The same for a line that goes on with the row that next() has begun. Such a row is kept, as it is written. Where it
   /// throws, leave_row() is to follow.

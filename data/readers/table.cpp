@@ -22,6 +22,9 @@ std::string joined(const std::vector<std::string>& fields, const std::vector<std
   return text;
 }
 
+/// The way out of a TSV whose fields are not raw.
+constexpr const char* kQuoted = "; where fields stand in quotes, say --delimiter tab";
+
 /// What separates fields, for messages: "commas".
 std::string plural(char separator) {
   switch (separator) {
@@ -111,6 +114,8 @@ std::string TableReader::hint(const std::string& column) const {
   if (whole_number(column)) return " (numbers count columns under --no-header alone).";
   if (lines_.row().starts_with("sep="))
     return " (it is a spreadsheet's word on what separates fields: leave that line out).";
+  if (!has_quotes() && std::ranges::count(header_, fmt::format("\"{}\"", column)) > 0)
+    return fmt::format("{}.", kQuoted);
   const auto parts_with = [&](char separator) {
     const std::vector<std::string> parts = split(header_[0], separator);
     return header_.size() == 1 && parts.size() > 1 && !meant_by(column, parts).empty();
@@ -180,7 +185,8 @@ bool TableReader::read(Row& row) {
     bad_row(source_, row_line_, "the row has {}, the {} {}: '{}'{}",
             counted(fields_.size(), "field"), options_.no_header ? "first" : "header",
             header_.size(), shown(lines_.row()),
-            fields_.size() > header_.size() && has_quotes()
+            !has_quotes() ? (lines_.row().find('"') == std::string_view::npos ? "" : kQuoted)
+            : fields_.size() > header_.size()
                 ? fmt::format("; a field with {} in it stands in quotes", plural(delimiter_))
                 : "");
   if (labelled_ && fields_[label_].empty()) bad_row(source_, row_line_, "the row has no label");

@@ -149,7 +149,7 @@ struct DataVerb {
 
   void print_part(const Part& part, const Statistics& statistics) const {
     const SplitStatistics& s = statistics.split(part.split);
-    print_text("{} ({}): {} rows", part.name, part.file, s.rows);
+    print_text("{} ({}): {}", part.name, part.file, counted(s.rows, "row"));
     if (s.pairs > 0) print_text(", {} of them pairs", s.pairs);
     if (s.empty > 0) print_text(", {} without a word", s.empty);
     if (part.skipped > 0)

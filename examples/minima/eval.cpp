@@ -91,6 +91,8 @@ struct EvalVerb {
 
     Evaluation result{ConfusionMatrix(labels), 0};
     std::vector<Example> texts;
+    std::vector<i64> lines;
+    PoorTexts poor;
     i64 cut = 0;
     const bool pairs = !read.pair_column.empty();
     const auto evaluate_texts = [&](const Append& append) {
@@ -99,13 +101,17 @@ struct EvalVerb {
       const Tensor logits = predict(*classifier.model, split);
       result.add(evaluate(logits, split));
       cut += split.cut;
+      for (i64 i = 0; i < split.size(); ++i) {
+        const auto at = static_cast<std::size_t>(i);
+        poor.add(classifier.tokenizer, split, i, texts[at], lines[at]);
+      }
       if (!std::isfinite(result.loss))
         fail_at_run_time("the loss is {}; the weights of {} are damaged", result.loss, model);
       if (append) {
         const std::string table = predictions_rows(logits, texts, names, pairs);
         append(table.data(), table.size());
       }
-      texts.clear();
+      texts.clear(), lines.clear();
     };
     const Classes of_model = Classes::of_model(names), classes = this->classes(of_model);
     const auto rows = open_rows(data, read);
@@ -119,6 +125,7 @@ struct EvalVerb {
         if (!label) refuse_label(row, classes, names);
         numbers += name != names[static_cast<std::size_t>(*label)];
         texts.push_back({std::move(row.text), *label, std::move(row.pair)});
+        lines.push_back(row.line);
         if (texts.size() == kTexts) evaluate_texts(append);
       }
       evaluate_texts(append);
@@ -131,15 +138,16 @@ struct EvalVerb {
     if (numbers > 0) tell_of_numbers(names);
     const i64 count = result.confusion.total();
     tell_of_cut(cut, count, "texts", classifier.max_length);
+    poor.tell(count);
     if (common.json) {
       Json json = result.to_json();
       json["texts"] = count;
       json["classes"] = scores_of_classes(result, names);
       return fmt::print("{}\n", json.dump());
     }
-    print_text("{} texts: accuracy {:.2f} %, macro-F1 {:.2f} %, MCC {:.3f}, loss {:.4f}\n\n{}",
-               count, 100 * result.accuracy(), 100 * result.macro_f1(), result.score("mcc"),
-               result.loss, table(result, names));
+    print_text("{}: accuracy {:.2f} %, macro-F1 {:.2f} %, MCC {:.3f}, loss {:.4f}\n\n{}",
+               counted(count, "text"), 100 * result.accuracy(), 100 * result.macro_f1(),
+               result.score("mcc"), result.loss, table(result, names));
   }
 };
 

@@ -2,6 +2,7 @@
 
 #include "core/utf8.hpp"
 #include "data/classes.hpp"
+#include "data/counted.hpp"
 #include "examples/minima/terminal.hpp"
 #include "optim/registry.hpp"
 #include "train/classification.hpp"
@@ -40,6 +41,33 @@ void tell_of_cut(i64 cut, i64 texts, std::string_view what, i64 max_length) {
         "{} of {} {} are cut at {} tokens (--max-length of training, or the least of the model's "
         "positions and its tokenizer's model_max_length)\n",
         cut, texts, what, max_length);
+}
+
+void PoorTexts::add(const Tokenizer& tokenizer, const TokenizedSplit& split, i64 i,
+                    const Example& text, i64 line) {
+  const i32 unk = tokenizer.vocabulary().special().unk;
+  const i64 words = split.length(i) - (text.pair.empty() ? 2 : 3);  // but for [CLS] and [SEP]
+  i64 unknown_words = 0;
+  for (i64 t = split.offsets[i]; t < split.offsets[i + 1]; ++t)
+    unknown_words += split.tokens[t] == unk;
+  if (words <= 0)
+    empty_.add(line);
+  else if (unknown_words == words)
+    unknown_.add(line);
+  if (find_invalid_utf8(text.text) != std::string::npos ||
+      find_invalid_utf8(text.pair) != std::string::npos)
+    no_utf8_.add(line);
+}
+
+void PoorTexts::tell(i64 texts) const {
+  const auto tell = [&](const Count& count, const char* what) {
+    if (count.texts > 0)
+      print_note("{} of {}: {} (the first in line {})\n", count.texts, counted(texts, "text"), what,
+                 count.first);
+  };
+  tell(empty_, "no word in it, so that its label says nothing");
+  tell(unknown_, "no word that the vocabulary knows, so that its label says nothing");
+  tell(no_utf8_, "not valid UTF-8, and what is not was left out");
 }
 
 void tell_of_overlaps(const Task& task) {

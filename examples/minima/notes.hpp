@@ -18,6 +18,24 @@ void tell_of_alike_labels(const std::vector<std::string>& labels);
 void tell_of_unknown(const Task& task);
 /// Says that texts are cut to their first tokens.
 void tell_of_cut(i64 cut, i64 texts, std::string_view what, i64 max_length);
+/// Texts of which a model can say little.
+class PoorTexts {
+ public:
+  /// Looks at text `i` of `split`, which begins in `line` of its source.
+  void add(const Tokenizer& tokenizer, const TokenizedSplit& split, i64 i, const Example& text,
+           i64 line);
+  /// Says how many of so many texts are of each kind, and where the first is.
+  void tell(i64 texts) const;
+
+ private:
+  struct Count {
+    i64 texts = 0, first = 0;
+    void add(i64 line) {
+      if (texts++ == 0) first = line;
+    }
+  };
+  Count empty_, unknown_, no_utf8_;
+};
 /// Says that texts of one split are in another.
 void tell_of_overlaps(const Task& task);
 /// Says that texts have more labels than one.

@@ -60,14 +60,6 @@ class TextSource {
   bool pairs_ = false;
 };
 
-/// How many texts are of a kind, and where the first is.
-struct Count {
-  i64 texts = 0, first = 0;
-  void add(i64 line) {
-    if (texts++ == 0) first = line;
-  }
-};
-
 /// Says so where standard input's first line looks like a table's header.
 void tell_of_header(std::string_view line) {
   for (const char delimiter : {',', ';', '\t'})
@@ -88,7 +80,7 @@ struct PredictVerb {
   i64 cut = 0;
   i64 bad_lines = 0;
   std::string first_bad;
-  Count empty, unknown, no_utf8;
+  PoorTexts poor;
 
   TextSource source() const {
     if (data.empty()) {
@@ -107,29 +99,17 @@ struct PredictVerb {
   void answer(const TextClassifier& classifier, const std::vector<Example>& texts,
               const std::vector<i64>& lines) {
     const TokenizedSplit split = tokenize(classifier.tokenizer, texts, classifier.max_length);
-    const auto& [pad, unk, cls, sep, mask] = classifier.tokenizer.vocabulary().special();
     const Tensor logits = predict(*classifier.model, split);
     const i64 labels = classifier.model->config.labels;
     cut += split.cut;
     for (i64 i = 0; i < split.size(); ++i) {
       const float* row = logits.data<float>() + i * labels;
       const i64 line = lines[static_cast<std::size_t>(i)];
-      const Example& text = texts[static_cast<std::size_t>(i)];
       ++answered;
       if (!std::all_of(row, row + labels, [](float logit) { return std::isfinite(logit); }))
         fail_at_run_time("line {}: a logit is not finite; the weights of {} are damaged", line,
                          model);
-      const i64 words = split.length(i) - (text.pair.empty() ? 2 : 3);  // but for [CLS] and [SEP]
-      i64 unknown_words = 0;
-      for (i64 t = split.offsets[i]; t < split.offsets[i + 1]; ++t)
-        unknown_words += split.tokens[t] == unk;
-      if (words <= 0)
-        empty.add(line);
-      else if (unknown_words == words)
-        unknown.add(line);
-      if (find_invalid_utf8(text.text) != std::string::npos ||
-          find_invalid_utf8(text.pair) != std::string::npos)
-        no_utf8.add(line);
+      poor.add(classifier.tokenizer, split, i, texts[static_cast<std::size_t>(i)], line);
       const i64 best = std::max_element(row, row + labels) - row;
       const std::string& name = classifier.label_names[static_cast<std::size_t>(best)];
       if (!common.json) {
@@ -154,19 +134,6 @@ struct PredictVerb {
     fmt::print("{}\n", common.json ? document.dump() : "");
     flush_output();
     if (bad_lines++ == 0) first_bad = bad.what();
-  }
-
-  /// Of what an answer says little.
-  void tell_of_poor_texts(i64 max_length) const {
-    tell_of_cut(cut, answered, "texts", max_length);
-    const auto tell = [&](const Count& count, const char* what) {
-      if (count.texts > 0)
-        print_note("{} of {} texts: {} (the first in line {})\n", count.texts, answered, what,
-                   count.first);
-    };
-    tell(empty, "no word in it, so that its label says nothing");
-    tell(unknown, "no word that the vocabulary knows, so that its label says nothing");
-    tell(no_utf8, "not valid UTF-8, and what is not was left out");
   }
 
   void run() {
@@ -204,7 +171,8 @@ struct PredictVerb {
     if (bad_lines > 0)
       print_note("{} without a label, the first: {}\n", counted(bad_lines, "bad line"), first_bad);
     for (const std::string& note : input.notes()) print_note("{}: {}\n", data, note);
-    tell_of_poor_texts(classifier.max_length);
+    tell_of_cut(cut, answered, "texts", classifier.max_length);
+    poor.tell(answered);
   }
 };
 

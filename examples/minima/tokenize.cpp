@@ -23,6 +23,8 @@ struct TokenizeVerb {
           "--truncation says how to cut; --max-length says to what length, and is missing");
     if (!max_length) return {.truncation = Truncation::none};
     check(truncation != "only_second" || pairs, "--truncation only_second needs --pairs");
+    check(*max_length >= 2 + pairs, "--max-length is {}; the special tokens alone are {}",
+          *max_length, 2 + pairs);
     return {.max_length = *max_length,
             .truncation = truncation == "only_first"    ? Truncation::only_first
                           : truncation == "only_second" ? Truncation::only_second

@@ -107,7 +107,7 @@ TEST_CASE("a bad line of a file gets an empty answer where asked, and says which
   CHECK(bad["error"].get<std::string>().find("lines.txt:2: ") == 0);
 }
 
-TEST_CASE("predict says how many texts are cut, have no word, or are not UTF-8") {
+TEST_CASE("predict and eval say how many texts are cut, have no word, or are not UTF-8") {
   const Shell shell;
   REQUIRE(shell.minima(std::string("train --out run") + kTiny).code == 0);
   std::string many;
@@ -124,6 +124,14 @@ TEST_CASE("predict says how many texts are cut, have no word, or are not UTF-8")
         "1 of 6 texts: not valid UTF-8, and what is not was left out (the first in line 5)"})
     CHECK(answer.err.find(note) != std::string::npos);
   CHECK(shell.minima("predict run/final", "my parcel\n").err.empty());
+  shell.write("poor.tsv", "text\tlabel\nmy parcel\tdelivery\n \tdelivery\n荷物\tdelivery\n");
+  const Answer evaluated = shell.minima("eval run/final poor.tsv");
+  CHECK(evaluated.code == 0);
+  for (const char* note :
+       {"1 of 3 texts: no word in it, so that its label says nothing (the first in line 3)",
+        "1 of 3 texts: no word that the vocabulary knows, so that its label "
+        "says nothing (the first in line 4)"})
+    CHECK(evaluated.err.find(note) != std::string::npos);
   CHECK(
       shell.minima("predict run/final --pairs", "parcel\tcaf\xE9\n").err.find("not valid UTF-8") !=
       std::string::npos);

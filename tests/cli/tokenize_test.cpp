@@ -35,7 +35,8 @@ TEST_CASE("tokenize answers each line with ids, tokens and offsets in characters
   refused("--vocab none.txt", "", {"none.txt"});
   refused("--vocab vocab.txt --pairs", "un\tun\nun\n", {"standard input:2", "no tab"});
   refused("--vocab vocab.txt --pairs", "un\tun\nun\tun\tun\n", {"standard input:2", "2 tabs"});
-  refused("--vocab vocab.txt --max-length 1", "un\n", {"line 1", "maximum length of 1"});
+  refused("--vocab none.txt --max-length 1", "", {"--max-length is 1;", "alone are 2"});
+  refused("--vocab none.txt --max-length 2 --pairs", "", {"--max-length is 2;", "alone are 3"});
   refused("--vocab vocab.txt --truncation only_first", "", {"--max-length"});
   refused("--vocab vocab.txt --max-length 9 --truncation only_second", "", {"--pairs"});
   refused("--vocab vocab.txt --pairs --max-length 4 --truncation only_first", "un\tun un un\n",

@@ -345,6 +345,18 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("a stream without a line feed is one line, unless carriage returns end its lines") {
+  const test::Folder folder;
+  for (const std::string text : {"one two", "one\rtwo\r"}) {
+    std::FILE* file = std::fopen(folder.write("x", text).c_str(), "rb");
+    Lines lines = Lines::of_stream(::fileno(file), "here");
+    const std::string error = test::error_of([&] { CHECK(lines.next()); });
+    CHECK(error.empty() == (text == "one two"));
+    CHECK(error.starts_with(error.empty() ? "" : "here: its lines end with carriage returns"));
+    std::fclose(file);
+  }
+}
+
 TEST_CASE("a stream that does not wait is waited for") {
   int ends[2];
   REQUIRE(::pipe2(ends, O_NONBLOCK) == 0);
