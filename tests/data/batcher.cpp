@@ -124,6 +124,10 @@ TEST_CASE("a pair is packed with the type of each of its tokens, cut as the toke
         }));
   CHECK(pairs.cut > 0);
   CHECK(tokenize(tokenizer(), examples, 100).cut == 0);
+  const std::vector<Example> one = {examples[1]};
+  const i64 whole = tokenizer().encode(one[0].text).size();
+  CHECK(tokenize(tokenizer(), one, whole).cut == 0);
+  CHECK(tokenize(tokenizer(), one, whole - 1).cut == 1);
   const Batch batch = make_batch(pairs, {2, 0, 1});
   i64 at = 0;
   for (const i64 i : {2, 0, 1}) {
@@ -185,6 +189,15 @@ TEST_CASE("a batch size without sense, or too small for a text, is refused") {
       test::error_of([] { batches_in_order(split(), BatchSize::of_tokens(kMaxLength - 1)); }),
       "allow more tokens"));
   CHECK(batches_in_order(TokenizedSplit{}, BatchSize::of_texts(1)).empty());
+}
+
+TEST_CASE("a batch is filled to the last token that it may hold") {
+  TokenizedSplit split;
+  split.offsets = {0};
+  for (const i64 length : {3, 2, 5, 4, 2}) split.offsets.push_back(split.offsets.back() + length);
+  split.labels.resize(5);
+  CHECK(batches_in_order(split, BatchSize::of_tokens(5)) ==
+        std::vector<std::vector<i64>>{{0, 1}, {2}, {3}, {4}});
 }
 
 TEST_CASE("a long text is cut into pieces, and nothing of it is lost") {

@@ -72,6 +72,9 @@ TEST_CASE("of a folder's dev and test what is not there is drawn from train") {
   CHECK(dev.train.size() == 180);
   CHECK(std::ranges::count(dev.dev, 0, &Example::label) == 10);
   CHECK(test::contains(dev.origin, "dev drawn by seed 3"));
+  folder.write("validation.tsv", table("a\tof a public data set\n"));
+  CHECK(load_dataset(folder.path(), 3).dev[0].text == "of a public data set");
+  CHECK(load_dataset(folder.path(), 3).train.size() == 200);
   // The same texts as when test is drawn too.
   for (std::size_t i = 0; i < dev.dev.size(); ++i) CHECK(dev.dev[i].text == both.dev[i].text);
 }
@@ -135,6 +138,13 @@ TEST_CASE("without labels.txt the classes are the training labels, numbers in th
   CHECK(load_dataset(folder.path(), 1).label_names == std::vector<std::string>{"-1", "9", "10"});
   folder.write("train.tsv", table("ham\ta\n9\tb\n-1\tc\n"));
   CHECK(load_dataset(folder.path(), 1).label_names == std::vector<std::string>{"-1", "9", "ham"});
+  CHECK(Classes::of({"9", "10", "ham"}).names() == std::vector<std::string>{"10", "9", "ham"});
+}
+
+TEST_CASE("a model's classes are numbered from 0 where none of their names is a number") {
+  CHECK(Classes::of_model({"no", "yes"}).find("1") == 1);
+  CHECK_FALSE(Classes::of_model({"no", "yes"}).find("2"));
+  CHECK_FALSE(Classes::of_model({"5", "yes"}).find("1"));
 }
 
 TEST_CASE("labels that look alike but for blanks around them and case are named") {
@@ -241,6 +251,11 @@ TEST_CASE("a file is split into disjoint parts with the labels in equal shares")
   for (const auto* split : {&data.train, &data.dev, &data.test})
     for (const Example& example : *split) all.insert(example.text);
   CHECK(all.size() == 300);
+  std::string rows;  // a tenth, rounded
+  for (int i = 0; i < 29; ++i) rows += fmt::format("{}\ttext {}\n", i < 14 ? "a" : "b", i);
+  const Dataset rounded = load_dataset(folder.write("rounded.tsv", table(rows)), 1);
+  CHECK(std::ranges::count(rounded.dev, 0, &Example::label) == 1);
+  CHECK(std::ranges::count(rounded.dev, 1, &Example::label) == 2);
 }
 
 TEST_CASE(
@@ -373,10 +388,10 @@ TEST_CASE("a split depends on the seed alone") {
 TEST_CASE("texts that occur in two splits are counted, ignoring case and punctuation") {
   Dataset data;
   data.train = {{"What is this?", 0}, {"Another one", 1}};
-  data.dev = {{"what is THIS", 0}, {"new", 1}};
+  data.dev = {{"what is THIS", 0}, {"what is this", 0}, {"new", 1}};
   data.test = {{"what, is this!", 0}, {"New.", 1}, {"what is", 0}};
   const Overlaps overlaps = count_overlaps(data);
-  CHECK(overlaps.dev_in_train == 1);
+  CHECK(overlaps.dev_in_train == 2);
   CHECK(overlaps.test_in_train == 1);
   CHECK(overlaps.test_in_dev == 2);
   CHECK(overlaps.conflicts.texts == 0);

@@ -120,6 +120,17 @@ TEST_CASE("by whole words, all pieces of a word are chosen or none is") {
   CHECK(torn(false) > 0);
 }
 
+TEST_CASE("a piece at a text's beginning continues no word of the text before it") {
+  TokenizedSplit split;  // as in_pieces cuts a long text
+  for (const i32 token : {2, 5, 3, 2, 31, 3}) split.tokens.push_back(token);
+  split.offsets = {0, 3, 6};
+  split.labels = {0, 0};
+  const Masking masking(letters(), {.rate = 0.9, .whole_words = true});
+  const Batch masked = masking(make_batch(split, {0, 1}), 1);
+  CHECK(masked.chosen.size() == 1);
+  CHECK(masking(make_batch(split, {1}), 1).chosen.size() == 0);
+}
+
 TEST_CASE("whole words are refused of a vocabulary that does not mark what continues a word") {
   VocabularyNames names;
   names.continues = "";
@@ -145,6 +156,13 @@ TEST_CASE("word dropout hides its share of ordinary tokens and nothing else") {
   }
   CHECK(hidden / ordinary == test::about(0.15, 0.1));
   test::check_close(drop_words(batch, letters(), 0, 1, 1).tokens, batch.tokens, {0, 0});
+  const auto differs = [&](u64 seed, i64 step) {
+    return !std::ranges::equal(drop_words(batch, letters(), 0.15, seed, step).tokens.span<i64>(),
+                               dropped.tokens.span<i64>());
+  };
+  CHECK_FALSE(differs(1, 1));
+  CHECK(differs(2, 1));
+  CHECK(differs(1, 2));
 }
 
 TEST_CASE("masking refuses a share that is none") {

@@ -80,6 +80,12 @@ TEST_CASE(
                                Format::jsonl, "x.jsonl", named);
   CHECK(json[0].text == "5 2");
   CHECK(json[0].pair == "1");
+  // What a list of names means is decided by the first row.
+  const auto later = parse_rows(
+      "{\"label\": 1, \"a\": \"x\", \"b\": \"y\"}\n"
+      "{\"label\": 1, \"a\": \"x\", \"b\": \"y\", \"a,b\": \"z\"}",
+      Format::jsonl, "x.jsonl", {.text_column = "a,b"});
+  CHECK(later[1].text == "x y");
   const auto numbered =
       csv("a,b,c\n", {.label_column = "3", .text_column = "2", .no_header = true});
   CHECK(numbered[0].label == "c");

@@ -131,6 +131,7 @@ TEST_CASE("both texts of a pair are learned from, each by itself, from a file an
   CHECK(all_of(load_texts(folder.path() + "/", 1, read).train) == "a b;c;d;e f;");
   const Dataset file = load_texts(folder.path() + "/train.tsv", 1, read);
   CHECK(file.train.size() + file.dev.size() == 4);
+  for (const Example& text : load_texts("builtin", 1).train) CHECK(text.label == 0);
 }
 
 TEST_CASE("a table's texts need no labels, and count whatever these are") {

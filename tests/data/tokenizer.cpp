@@ -103,6 +103,12 @@ TEST_CASE("a pair that cannot be cut as asked is refused with the way out") {
     uncased().encode("a a", "i i i i", {.max_length = 6, .truncation = Truncation::only_first});
   });
   CHECK(test::contains(message, "longest_first"));
+  CHECK_THROWS_AS(
+      uncased().encode("a a", "i i i i", {.max_length = 7, .truncation = Truncation::only_first}),
+      Error);  // nothing would be left of it
+  CHECK(uncased()
+            .encode("a a", "i i i i", {.max_length = 8, .truncation = Truncation::only_first})
+            .size() == 8);
   CHECK(
       test::contains(test::error_of([] { uncased().encode("a", {.max_length = 1}); }), "no room"));
 }

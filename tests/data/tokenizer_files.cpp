@@ -133,12 +133,14 @@ TEST_CASE("a folder's tokenizer_config.json says what becomes of capitals") {
 
 TEST_CASE("of added tokens the leftmost counts, and of those at one place the longest") {
   std::vector<std::string> tokens = kTokens;
-  tokens.insert(tokens.end(), {"<a>", "<a><b>", "b><b"});
-  const Tokenizer tokenizer(Vocabulary(tokens), Casing::uncased, 100, {"<a>", "<a><b>", "b><b"});
+  tokens.insert(tokens.end(), {"<a>", "<a><b>", "b><b", "\u00AB\u00E9\u00BB"});
+  const Tokenizer tokenizer(Vocabulary(tokens), Casing::uncased, 100,
+                            {"<a>", "<a><b>", "b><b", "\u00AB\u00E9\u00BB"});
   CHECK(pieces(tokenizer, "i<a><b>i") == "i <a><b> i");
   CHECK(pieces(tokenizer, "<a><a>i") == "<a> <a> i");
   CHECK(pieces(tokenizer, "<b><b>") == "[UNK] b><b [UNK]");
   CHECK(pieces(tokenizer, "\u00E9<a>[MASK]") == "[UNK] <a> [MASK]");
+  CHECK(places(tokenizer, "\u00AB\u00E9\u00BBi") == "\u00AB\u00E9\u00BB 0:3, i 3:4, ");
   CHECK_THROWS_AS(Tokenizer(Vocabulary(kTokens), Casing::uncased, 100, {"<none>"}), Error);
   CHECK_THROWS_AS(Tokenizer(Vocabulary(kTokens), Casing::uncased, 0), Error);
 }
@@ -153,6 +155,7 @@ TEST_CASE("a token that is looked for in normalized text is found whatever its c
   CHECK(cut("<\u00EAnt>able") == "<Ent> 0:5, [UNK] 5:9, ");  // "able" begins a word
   CHECK(cut("< ent>") == "< 0:1, ent 2:5, > 5:6, ");
   CHECK(cut("unable B C a") == "un 0:2, ##able 2:6, b c 7:10, a 11:12, ");
+  CHECK(cut("ab cun") == "a 0:1, b c 1:4, un 4:6, ");
   CHECK(cut("[MASK]<ent><ent>") == "[MASK] 0:6, <Ent> 6:11, <Ent> 11:16, ");
   CHECK(cut("\u4E2D\u6587 a\x01") == "\u4E2D 0:1, [UNK] 1:2, a 3:4, ");
 }
@@ -246,6 +249,7 @@ TEST_CASE("a folder's files add tokens, each in its way") {
   CHECK(pieces(read_tokenizer(folder.path()), "word Word") == "word [UNK]");
   // And what was read is written.
   write_tokenizer(folder.path(), read_tokenizer(folder.path()), 9);
+  CHECK(Vocabulary::read(folder.path() + "/vocab.txt").tokens() == kTokens);
   std::filesystem::remove(folder.path() + "/added_tokens.json");
   CHECK(id("<d>") == n);
   CHECK(pieces(read_tokenizer(folder.path()), "word Word") == "word [UNK]");

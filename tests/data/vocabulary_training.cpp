@@ -131,6 +131,12 @@ TEST_CASE("the alphabet is limited to the most frequent characters") {
   CHECK(trained.find("z") < 0);
   CHECK(trained.find("\u4E2D") < 0);
   CHECK(trained.find("aa") >= 0);
+  // A word with another character, or one too long for the tokenizer, gives no pieces.
+  std::string text = "ab ab";
+  for (int i = 0; i < 9; ++i) text += " cab " + std::string(kMaxWordCharacters + 1, 'b');
+  const std::vector<std::string> expected = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]",
+                                             "a",     "b",     "##b",   "ab"};
+  CHECK(train_vocabulary({text}, {.size = 100, .alphabet = 2}).tokens() == expected);
 }
 
 TEST_CASE("training without words or without room is refused") {
