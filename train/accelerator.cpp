@@ -414,7 +414,7 @@ std::filesystem::path Accelerator::checkpoint(const std::filesystem::path& run,
   Json all = {{"accelerator", state()},
               {"optimizer", optimizer_->options()},
               {"metrics_bytes", log_ ? log_->flush() : logged_.value_or(0)},
-              {"seconds", seconds()}};
+              {"time", time_.to_json()}};
   all.update(extras.state);
   const std::vector<NamedTensor> values = nn::values_of(parameters_);
   const i64 keep = skipped_in_row_ > 0 ? 0 : extras.keep;
@@ -450,7 +450,9 @@ void Accelerator::resume(const Checkpoint& checkpoint) {
     throw;
   }
   logged_ = checkpoint.state.value("metrics_bytes", u64{0});
-  earlier_seconds_ = checkpoint.state.value("seconds", 0.0);
+  // Older versions wrote the seconds alone.
+  time_.resume(
+      checkpoint.state.value("time", Json{{"seconds", checkpoint.state.value("seconds", 0.0)}}));
 }
 
 Json Accelerator::state() const {

@@ -201,9 +201,7 @@ class Accelerator {
 
   /// What the time since prepare() went into. From next() to step() it is steps, whatever the caller does meanwhile.
   TimeSpent& time() { return time_; }
-  double seconds() const {
-    return earlier_seconds_ + time_.total();
-  }  ///< those before a resume too
+  double seconds() const { return time_.in_all(); }  ///< those before a resume too
 
   /// Writes RUN/checkpoints/step-N/ (train/checkpoint.hpp): model.safetensors or what extras.fill writes in its
   /// place, optimizer.safetensors, and state.json: state(), and extras.state beside it. Returns the folder. After a step
@@ -285,7 +283,6 @@ class Accelerator {
   double loss_sum_ = 0, weight_sum_ = 0;  ///< of what was trained on since the last evaluation
   std::optional<MetricsLog> log_;
   std::optional<u64> logged_;  ///< bytes of it, in the checkpoint that was resumed
-  double earlier_seconds_ = 0;
   Stopwatch step_clock_;
   TimeSpent time_;
 

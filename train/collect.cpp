@@ -229,6 +229,9 @@ Json collect_runs(const std::vector<std::filesystem::path>& folders) {
             compared && run.contains("label") ? report::text(run, "/label") : names[i];
         add_run(groups, one, std::move(run), label);
       }
+    if (folders.size() > 1 && one.contains("tuning"))
+      for (Json& tuned : one["tuning"])
+        if (tuned.is_object() && !tuned.contains("label")) tuned["label"] = names[i];
     if (all.is_null())
       all = std::move(one);
     else

@@ -14,6 +14,7 @@ namespace minima {
 /// folder (of its folders, where they hold seeds of one another), also at the end of its spec, "adamw:lr=0.001 (clipped)",
 /// and in "configuration" its value of each option that is not alike in all, by the name that the command line has:
 /// {"--clip": "0.5", "--optimizer": "adamw:lr=0.001"}.
+/// What tuning tried carries the "label" of its folder, where there are several.
 /// Throws Error, naming the folder, where one has none of these, is named twice, or has other data.
 Json collect_runs(const std::vector<std::filesystem::path>& folders);
 

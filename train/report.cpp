@@ -118,7 +118,7 @@ std::vector<std::string> what_was_tuned(const Json& comparison) {
     const Json& tried = report::at(entry, "/tried");
     const std::string best = report::text(entry, "/spec");
     if (!learning_rate(best)) {
-      lines.push_back(best + ": makes its own step size, no rate was searched");
+      lines.push_back(report::run_name(entry) + ": makes its own step size, no rate was searched");
       continue;
     }
     std::vector<std::string> specs, rates;
@@ -142,7 +142,7 @@ std::vector<std::string> what_was_tuned(const Json& comparison) {
     else if (specs.size() > 1 && (specs.front() == best || specs.back() == best))
       found += fmt::format("; the best is the {} that was tried, beyond may lie a better one",
                            specs.front() == best ? "least" : "greatest");
-    lines.push_back(fmt::format("{}: dev {} by learning rate  {}; {}", best,
+    lines.push_back(fmt::format("{}: dev {} by learning rate  {}; {}", report::run_name(entry),
                                 report::text(entry, "/metric"), report::joined(rates), found));
   }
   return lines;

@@ -102,6 +102,7 @@ Json begin_run(const RunDirectory& directory, const Task& task, const Json& more
        {{"data", task.dataset.name}, {"origin", task.dataset.origin}, {"model", task.model_name}}},
       {"config", task.config.to_json()}};
   run.update(more);
+  run["machine"] = describe_machine().to_json();
   run["arguments"] = directory.arguments;
   if (!directory.resume) {
     refuse_used_folder(directory.path);
@@ -111,7 +112,7 @@ Json begin_run(const RunDirectory& directory, const Task& task, const Json& more
     try {  // what may be another, such as the minutes, is as it is now
       run = read_run(directory.path, nullptr);
       run.erase("stop");
-      for (const char* key : {"arguments", "training"}) run[key] = now[key];
+      for (const char* key : {"arguments", "training", "machine"}) run[key] = now[key];
     } catch (const Error&) {  // no checkpoint has kept it; it says the same again
     }
     const Json config = run.value("config", Json());
@@ -128,6 +129,34 @@ Json begin_run(const RunDirectory& directory, const Task& task, const Json& more
   }
   if (!directory.resume) write_run(directory.path, run);
   return run;
+}
+
+TrainingResult run_measured(Trainer& trainer, const RunDirectory& directory, Device device,
+                            i64 live_before, const Callback& callback) {
+  Json& told = trainer.run_json;
+  told["others_cores"] = nullptr;
+  // No part of the steps' peak: an evaluation, whose batches may be larger than training's, and what changes the optimizer
+  // or writes a checkpoint.
+  const auto begin_peak = [&] { reset_peak_memory(device); };
+  trainer.callbacks.push_back(callback);
+  trainer.callbacks.push_back({.step =
+                                   [&](const StepRecord&, i64) {  // at once, for checkpoints
+                                     told["peak_bytes"] =
+                                         std::max(told.value("peak_bytes", i64{0}),
+                                                  memory_stats(device).peak - live_before);
+                                   },
+                               .evaluation = [&](const EvaluationRecord&) { begin_peak(); },
+                               .switched = [&](const SwitchRecord&) { begin_peak(); },
+                               .checkpoint = [&](const std::filesystem::path&) { begin_peak(); }});
+  if (directory.resume) {
+    if (!trainer.resume()) told.erase("peak_bytes");
+    remove_report(directory.path, callback.say);
+  }
+  begin_peak();
+  const OtherWork others;
+  TrainingResult result = trainer.run();
+  if (const auto cores = others.cores()) told["others_cores"] = rounded(*cores);
+  return result;
 }
 
 void end_run(const std::filesystem::path& directory, Json run, const TrainingResult& result) {
@@ -191,30 +220,9 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
                                   {"training", std::move(training)}});
   }
 
-  trainer.callbacks.push_back(callback);
-  // No part of the steps' peak: an evaluation, whose batches may be larger than training's, and what changes the optimizer
-  // or writes a checkpoint.
-  std::optional<i64> peak;
-  const auto begin_peak = [&] { reset_peak_memory(task.device); };
-  trainer.callbacks.push_back({.step =
-                                   [&](const StepRecord&, i64) {
-                                     peak = std::max(peak.value_or(0),
-                                                     memory_stats(task.device).peak - live_before);
-                                     if (!directory.empty())
-                                       trainer.run_json["peak_bytes"] = *peak;  // for checkpoints
-                                   },
-                               .evaluation = [&](const EvaluationRecord&) { begin_peak(); },
-                               .switched = [&](const SwitchRecord&) { begin_peak(); },
-                               .checkpoint = [&](const std::filesystem::path&) { begin_peak(); }});
-  if (run_directory.resume) {
-    if (trainer.resume() && trainer.run_json.contains("peak_bytes"))
-      peak = trainer.run_json["peak_bytes"].get<i64>();
-    remove_report(directory, callback.say);
-  }
-  begin_peak();
-  const OtherWork others;
-  TrainingResult result = trainer.run();
-  record["others_cores"] = others.cores() ? Json(rounded(*others.cores())) : Json(nullptr);
+  TrainingResult result = run_measured(trainer, run_directory, task.device, live_before, callback);
+  const Json& measured = trainer.run_json;
+  record["others_cores"] = measured["others_cores"];
   Run run{.model = std::move(model), .result = std::move(result)};
   if (run.result.stop == Stop::interrupted) return run;
 
@@ -227,7 +235,7 @@ Run run_training(const Task& task, const std::string& spec, const TrainingOption
   run.test = evaluate(logits, task.data.test);
   record["final_optimizer"] = optimizer.name();
   if (!options.switches.empty()) record["final_state_bytes"] = allocated_bytes(optimizer);
-  if (peak) record["peak_bytes"] = *peak;  // else no step was watched
+  if (measured.contains("peak_bytes")) record["peak_bytes"] = measured["peak_bytes"];
   record.update(describe(run.result));
   record["test"] = run.test.to_json();
   record["worst"] = to_json(worst_errors(logits, task.data.test, kWorst), task.dataset.test,

@@ -65,6 +65,11 @@ Json begin_run(const RunDirectory& directory, const Task& task, const Json& more
 /// page that is damaged, or of another program, is kept aside, and told to `say`.
 void remove_report(const std::filesystem::path& directory,
                    const std::function<void(const std::string&)>& say);
+/// Trains, from where the run stopped if directory.resume says so; its page goes then. Adds to trainer.run_json what was
+/// measured meanwhile: "peak_bytes" (the most that a step held at once, beside `live_before`) and "others_cores" (null
+/// where unknown).
+TrainingResult run_measured(Trainer& trainer, const RunDirectory& directory, Device device,
+                            i64 live_before, const Callback& callback);
 /// Adds why and after what time it ended to a run's run.json, when all else is written.
 void end_run(const std::filesystem::path& directory, Json run, const TrainingResult& result);
 /// Whether a run has taken all its steps and written its model: nothing is left to resume.

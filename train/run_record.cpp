@@ -62,6 +62,7 @@ struct Begun {
   std::optional<std::string> spec;
   std::string metric = "accuracy";
   Json training = Json::object(), data = Json::object(), model = Json::object();
+  Json machine, measured = Json::object();
   Json stop;  ///< why it ended; null where it has not
 };
 
@@ -76,6 +77,9 @@ Begun read_begun(const std::filesystem::path& folder) {
       begun.metric = *found;
     if (json.contains("spec")) begun.spec = json["spec"].get<std::string>();
     begun.stop = json.value("stop", Json());
+    begun.machine = json.value("machine", Json());
+    for (const char* key : {"peak_bytes", "others_cores", "time"})
+      if (json.contains(key)) begun.measured[key] = json[key];
     if (json.contains("task")) {
       const Json& task = json["task"];
       begun.data = {{"name", task.value("data", "")}, {"origin", task.value("origin", "")}};
@@ -159,6 +163,7 @@ Json describe_log(const std::filesystem::path& folder) {
                              : fmt::format("that can be read; damaged lines: {}", records.damaged));
   Begun begun = read_begun(folder);
   Json run = records.run, &training = begun.training;
+  run.update(begun.measured);
   run.update(describe_training(records));
   if (const double given = report::number(training, "/steps"); std::isfinite(given))
     training["by_steps"] = given > 0;
@@ -189,6 +194,7 @@ Json describe_log(const std::filesystem::path& folder) {
               {"training", std::move(training)}, {"runs", Json::array()},
               {"failed", Json::array()},         {"unfinished", std::move(unfinished)},
               {"damaged", std::move(damaged)}};
+  if (!begun.machine.is_null()) all["machine"] = std::move(begun.machine);
   if (records.failed) run["error"] = *records.failed;
   all[records.failed ? "failed" : "runs"].push_back(std::move(run));
   return all;

@@ -22,7 +22,9 @@ class TimeSpent {
   /// By the system's steady clock, or by another one that tells seconds.
   explicit TimeSpent(std::function<double()> now = {});
 
-  void restart();          ///< from zero, in the loop
+  void restart();  ///< from zero, in the loop
+  /// Takes what to_json told in an earlier process of the training; what it does not share out was the loop's.
+  void resume(const Json& earlier);
   void enter(Part part) {  ///< from now on, until another part is entered
     const double now = now_();
     seconds_[index(part_)] += now - since_;
@@ -48,18 +50,19 @@ class TimeSpent {
     seconds_[index(to)] += seconds;
   }
 
-  double seconds(Part part) const {  ///< so far
+  double seconds(Part part) const {  ///< of this process, so far
     return seconds_[index(part)] + (part == part_ ? now_() - since_ : 0);
   }
-  double total() const;
-  /// {"seconds": the total, "steps", "evaluation", "logging", "checkpoints", "loop": shares of it}.
+  double total() const;   ///< of this process
+  double in_all() const;  ///< and of the earlier ones
+  /// {"seconds": in all, "steps", "evaluation", "logging", "checkpoints", "loop": shares of it}.
   Json to_json() const;
 
  private:
   static std::size_t index(Part part) { return static_cast<std::size_t>(part); }
 
   std::function<double()> now_;
-  std::array<double, 5> seconds_{};
+  std::array<double, 5> seconds_{}, earlier_{};  ///< in this process, and in those before
   Part part_ = Part::loop;
   double since_ = 0;
 };

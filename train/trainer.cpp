@@ -55,6 +55,13 @@ std::string_view stop_name(Stop stop) {
   return "";
 }
 
+template <class Function, class... Args>
+void Trainer::tell(Function Callback::*what, const Args&... args) {
+  const During logging(accelerator_.time(), Part::logging);
+  for (const Callback& callback : callbacks)
+    if (callback.*what) (callback.*what)(args...);
+}
+
 Trainer::Freezing::Freezing(const std::vector<Parameter*>& parameters,
                             const std::vector<std::string>& patterns) {
   std::ranges::copy_if(parameters, std::back_inserter(frozen_), &Parameter::trainable);
@@ -112,23 +119,10 @@ void Trainer::prepare() {
   for (const auto& [step, spec] : switches_)  // refuses now what fits no parameter
     parameter_groups(objective_.parameters, spec, options_);
   accelerator_.on_alarm = [this](const Alarm& alarm) {
-    tell([&](const Callback& callback) {
-      if (callback.alarm) callback.alarm(alarm);
-    });
+    tell(&Callback::alarm, alarm);
     result_.alarms.push_back(alarm);
   };
   accelerator_.explain_non_finite = [this] { return find_non_finite(); };
-}
-
-void Trainer::tell(const std::function<void(const Callback&)>& what) {
-  const During logging(accelerator_.time(), Part::logging);
-  for (const Callback& callback : callbacks) what(callback);
-}
-
-void Trainer::say(const std::string& text) {
-  tell([&](const Callback& callback) {
-    if (callback.say) callback.say(text);
-  });
 }
 
 i64 Trainer::best_bytes() const {
@@ -184,8 +178,7 @@ TrainingResult Trainer::train() {
                                 {{"train/loss", record.loss},
                                  {"train/lr_factor", record.lr_factor},
                                  {"train/grad_norm", record.grad_norm}}});
-      for (const Callback& callback : callbacks)
-        if (callback.step) callback.step(record, total_steps());
+      tell(&Callback::step, record, total_steps());
     }
     if (last)
       stop = Stop::finished;
@@ -259,10 +252,8 @@ void Trainer::change_optimizer_if_due() {
   save();
   const SwitchRecord record = accelerator_.change_optimizer(made(due->second), due->second);
   result_.switches.push_back(record);
-  tell([&](const Callback& callback) {
-    if (callback.switched) callback.switched(record);
-    if (callback.optimizer) callback.optimizer(due->second);
-  });
+  tell(&Callback::switched, record);
+  tell(&Callback::optimizer, due->second);
   tell_of_unheeded_schedule();
 }
 
@@ -308,8 +299,7 @@ void Trainer::evaluate() {
       scores.emplace_back("dev/" + name, value.get<double>());
     board_->write(record.step, scores);
   }
-  for (const Callback& callback : callbacks)
-    if (callback.evaluation) callback.evaluation(record);
+  tell(&Callback::evaluation, record);
 }
 
 // --- checkpoints --------------------------------------------------------------------------------
@@ -343,9 +333,7 @@ void Trainer::save() {
   save_due_ = false;
   since_save_.restart();
   save_seconds_ = clock.seconds();
-  tell([&](const Callback& callback) {
-    if (callback.checkpoint) callback.checkpoint(folder);
-  });
+  tell(&Callback::checkpoint, folder);
 }
 
 void Trainer::fill(const std::filesystem::path& folder) const {
@@ -406,9 +394,7 @@ void Trainer::restore(const Checkpoint& checkpoint) {
           changed_at);
     const std::string& spec = switches_.at(changed_at);
     optimizer_ = made(spec);
-    tell([&](const Callback& callback) {
-      if (callback.optimizer) callback.optimizer(spec);
-    });
+    tell(&Callback::optimizer, spec);
   }
   accelerator_.resume(checkpoint);
   const Json run = checkpoint.state.value("run", Json::object());

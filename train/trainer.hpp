@@ -29,7 +29,7 @@ struct TrainingResult : TrainingRecords {
                       0};  ///< of that evaluation, its confusion matrix included
   Stop stop = Stop::finished;
   i64 epoch = 0;       ///< in which it ended
-  Json time;           ///< of this process: what it went into (train/time_spent.hpp)
+  Json time;           ///< what it went into (train/time_spent.hpp), before a resume too
   double seconds = 0;  ///< in all
 
   const Evaluation& dev() const { return best_dev; }
@@ -113,8 +113,10 @@ class Trainer {
   void restore_log(const Checkpoint& checkpoint);
   void restore_best(const Checkpoint& checkpoint);
   i64 best_bytes() const;  ///< of the best weights
-  void tell(const std::function<void(const Callback&)>& what);
-  void say(const std::string& text);
+  /// Calls this function of each callback that has one.
+  template <class Function, class... Args>
+  void tell(Function Callback::*what, const Args&... args);
+  void say(const std::string& text) { tell(&Callback::say, text); }
 
   Objective objective_;
   const TrainingOptions options_;

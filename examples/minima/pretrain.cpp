@@ -74,6 +74,7 @@ struct PretrainVerb {
     const Masking hide(vocabulary, masking);
     const PretrainingData data{std::move(task.data.train), std::move(task.data.dev)};
     check_fits(task, resolved, training.training);
+    const i64 live_before = memory_stats(task.device).live;
     const std::unique_ptr<nn::MaskedLm> made = new_model(task);
     nn::MaskedLm& model = *made;
     const Objective objective =
@@ -101,15 +102,10 @@ struct PretrainVerb {
     tell_of_spec(resolved);
     Progress progress;
     progress.begin(resolved);
-    trainer.callbacks.push_back(progress.callback());
     const InterruptRequests ctrl_c;
     const TrainingResult result = folder.work([&] {
       try {
-        if (directory.resume) {
-          trainer.resume();
-          remove_report(directory.path, progress.callback().say);
-        }
-        return trainer.run();
+        return run_measured(trainer, directory, task.device, live_before, progress.callback());
       } catch (const TrainingFailed&) {
         progress.end();
         print_note("report: {}\n", write_page(directory.path).string());

@@ -34,6 +34,8 @@ TEST_CASE("pretrain makes from plain text what train --model goes on with") {
   CHECK(read_json(shell.folder / "pre/run.json")["spec"] == "adamw:lr=0.001");  // for reports
   CHECK(report["dev"]["perplexity"] > 1);
   CHECK(report["report"] == "pre/report.html");
+  for (const char* measured : {"<h3>Peak memory</h3>", "<dt>processor</dt>", ">the loop</th>"})
+    CHECK(read_file(shell.folder / "pre/report.html").find(measured) != std::string::npos);
   CHECK(shell.minima("inspect pre/final").code == 0);
   REQUIRE(shell.minima("report pre --out page").code == 0);
   CHECK(read_file(shell.folder / "page/report.html")

@@ -264,7 +264,8 @@ TEST_CASE("runs that a stopped comparison lacks are named, in words and on the p
             {{"spec", "sgd:lr=1"}, {"tried", {{{"spec", "sgd:lr=1"}, {"score", 0.5}}}}}};
       });
   const Json all = collect_runs({a, b});
-  CHECK(what_was_tuned(all).size() == 1);
+  REQUIRE(what_was_tuned(all).size() == 1);
+  CHECK(what_was_tuned(all)[0].starts_with("sgd:lr=1 (b): dev "));
   CHECK(what_it_lacks(all) == std::vector<std::string>{"lion with seed 1 failed: it <blew> up",
                                                        "sgd with seed 2 has not ended",
                                                        "came with seed 3 has not ended"});

@@ -96,7 +96,8 @@ TEST_CASE("one seed resolves no difference, however many texts there are") {
   CHECK(contains(report_html(json), "14.0 points higher with one seed"));
 }
 
-TEST_CASE("what learned nothing is told at the top, and no accuracy is compared with it") {
+TEST_CASE(
+    "what learned nothing is told at the top; where no seed learned no accuracy is compared") {
   constexpr int kSeeds = 3;
   Json json = sample_comparison({"adamw", "lion", "sgd"}, {.seeds = kSeeds}, {"a", "b"});
   const auto verdict = [&] {
@@ -107,19 +108,30 @@ TEST_CASE("what learned nothing is told at the top, and no accuracy is compared 
   };
   const Json collapsed = {{0, 3}, {0, 5}};
   json["runs"][kSeeds]["dev"]["confusion"] = collapsed;  // lion's first
-  CHECK(verdict().starts_with("<p class=\"verdict\"><strong>sgd</strong> kept"));
-  CHECK(contains(verdict(),
-                 "and learned nothing with 1 of 3 seeds: every text of dev is taken for the same "
-                 "class; another learning rate may help, or longer training"));
-  CHECK(test::count(verdict(), " against ") == 1);  // sgd's
+  CHECK(
+      contains(verdict(),
+               "<li><strong>lion</strong> learned nothing with 1 of 3 seeds: every text of dev is "
+               "taken for the same class; another learning rate may help, or longer training"));
+  CHECK(test::count(verdict(), " against ") == 2);
   json["runs"][0]["dev"]["confusion"] = collapsed;
   CHECK(
-      verdict().starts_with("<p class=\"verdict\"><strong>adamw</strong> learned nothing with 1 of "
+      contains(verdict(), "<strong>adamw</strong> learned nothing with 1 of 3 seeds: every text "));
+  CHECK(test::count(verdict(), " against ") == 2);
+  CHECK(contains(report_html(json), "Standard error"));
+
+  for (int i = 1; i < kSeeds; ++i) json["runs"][kSeeds + i]["dev"]["confusion"] = collapsed;
+  CHECK(verdict().starts_with("<p class=\"verdict\"><strong>sgd</strong> kept"));
+  CHECK(contains(verdict(), "and learned nothing with 3 of 3 seeds: every text of dev"));
+  CHECK(test::count(verdict(), " against ") == 1);  // sgd's
+  for (int i = 1; i < kSeeds; ++i) json["runs"][i]["dev"]["confusion"] = collapsed;
+  CHECK(
+      verdict().starts_with("<p class=\"verdict\"><strong>adamw</strong> learned nothing with 3 of "
                             "3 seeds: every text "));
   CHECK(contains(verdict(), ". Its accuracy is not compared.</p>"));
   CHECK(test::count(verdict(), "every text of dev") == 2);  // of each once
   CHECK(contains(verdict(), "<strong>sgd</strong> kept"));
   CHECK_FALSE(contains(verdict(), " against "));
+  CHECK_FALSE(contains(report_html(json), "Standard error"));  // none is told
   json = sample_comparison({"adamw"}, {.seeds = 1}, {"a", "b"});
   json["runs"][0]["dev"]["confusion"] = collapsed;
   CHECK(contains(verdict(), "<strong>adamw</strong> learned nothing: every text of dev"));

@@ -187,7 +187,7 @@ TEST_CASE("a terminal that goes asks for an orderly end, unless that is ignored"
   }
 }
 
-TEST_CASE("the minutes of a run that was resumed are those of the process") {
+TEST_CASE("the minutes of a run that was resumed are those of the process, its time is all of it") {
   TrainingOptions options = fifty_steps();
   options.steps = 12;
   options.save_every = 5;
@@ -195,7 +195,7 @@ TEST_CASE("the minutes of a run that was resumed are those of the process") {
   Training(options, first.path).trainer.run();
   auto last = newest_checkpoint(first.path, nullptr);
   REQUIRE(last);
-  last->state["seconds"] = 1e6;  // as if that had taken days
+  last->state["time"] = {{"seconds", 1e6}, {"evaluation", 0.25}};  // as if that had taken days
   write_checkpoint(second.path, last->step, last->state, 0, 2, [&](const fs::path& to) {
     for (const std::string& name : names_in(last->folder))
       if (name.ends_with(".safetensors")) fs::copy(last->folder / name, to / name);
@@ -206,6 +206,9 @@ TEST_CASE("the minutes of a run that was resumed are those of the process") {
   const TrainingResult result = resumed.trainer.run();
   CHECK(result.stop == Stop::finished);
   CHECK(result.seconds > 1e6);
+  CHECK(result.time["seconds"].get<double>() > 1e6);
+  CHECK(result.time["evaluation"].get<double>() == doctest::Approx(0.25));
+  CHECK(result.time["loop"].get<double>() == doctest::Approx(0.75));  // what was not shared out
 }
 
 TEST_CASE("a run's peak is that of all its steps, and a plain Trainer leaves its run.json") {

@@ -31,6 +31,32 @@ double round_up(double value) {
   return 10 * power;
 }
 
+/// Those within the plot. A name that reaches as far as a later mark stands a row higher: no line runs through a name.
+std::vector<PlacedMark> placed(const std::vector<Mark>& marks, const Mapping& x, double left,
+                               double right) {
+  std::vector<PlacedMark> out;
+  for (const Mark& mark : marks)
+    if (const double at = x(mark.x); left <= at && at <= right)  // NaN neither
+      out.push_back({&mark, at, 0});
+  std::ranges::stable_sort(out, {}, &PlacedMark::x);
+  std::vector<double> ends;  // of the last name in each row
+  for (PlacedMark& next : out) {
+    next.row = ends.size();
+    while (next.row > 0 && ends[next.row - 1] <= next.x) --next.row;
+    ends.resize(next.row);
+    ends.push_back(next.x + width_of(next.mark->name) + 8);
+  }
+  return out;
+}
+
+/// How many rows their names have above the plot.
+double rows_of(const std::vector<PlacedMark>& marks) {
+  constexpr std::size_t kMost = 5;
+  std::size_t rows = 0;
+  for (const PlacedMark& mark : marks) rows = std::max(rows, mark.row + 1);
+  return static_cast<double>(std::min(rows, kMost));
+}
+
 }  // namespace
 
 bool written_plain(double low, double high) { return low > -4 && high < 4; }
@@ -129,35 +155,16 @@ std::string axis_below(const Mapping& map, const std::string& title, double left
   return out + text((left + right) / 2, y + 36, "middle title", title);
 }
 
-std::vector<PlacedMark> placed(const std::vector<Mark>& marks, const Mapping& x, double left,
-                               double right) {
-  std::vector<PlacedMark> out;
-  for (const Mark& mark : marks)
-    if (const double at = x(mark.x); left <= at && at <= right)  // NaN neither
-      out.push_back({&mark, at, 0});
-  std::ranges::stable_sort(out, {}, &PlacedMark::x);
-  std::vector<double> ends;  // of the last name in each row
-  for (PlacedMark& next : out) {
-    next.row = ends.size();
-    while (next.row > 0 && ends[next.row - 1] <= next.x) --next.row;
-    ends.resize(next.row);
-    ends.push_back(next.x + width_of(next.mark->name) + 8);
-  }
-  return out;
-}
-
-double height_for(std::size_t names, std::size_t rows_above) {
-  return std::max(kHeight, kTop + kLineHeight * static_cast<double>(names + rows_above) + kBelow);
-}
-
 Frame::Frame(const Axis& x_axis, const Range& x_range, const Axis& y_axis, const Range& y_range,
-             double margin_right, double height, std::size_t rows_above)
-    : top(kTop + kLineHeight * static_cast<double>(rows_above)),
-      bottom(height - kBelow),
-      y(y_axis, y_range, bottom, top),
-      left(10 + y.widest_tick()),
+             double margin_right, std::size_t names, const std::vector<Mark>& marks)
+    : left(10 + Mapping(y_axis, y_range, 0, 1).widest_tick()),
       right(kWidth - margin_right),
-      x(x_axis, x_range, left, right) {}
+      x(x_axis, x_range, left, right),
+      marks(placed(marks, x, left, right)),
+      top(kTop + kLineHeight * rows_of(this->marks)),
+      height(std::max(kHeight, top + kLineHeight * static_cast<double>(names) + kBelow)),
+      bottom(height - kBelow),
+      y(y_axis, y_range, bottom, top) {}
 
 std::string Frame::axes(const Axis& x_axis, const Axis& y_axis) const {
   std::string out;

@@ -75,22 +75,16 @@ struct PlacedMark {
   std::size_t row;
 };
 
-/// Those within the plot. A name that reaches as far as a later mark stands a row higher: no line runs through a name.
-std::vector<PlacedMark> placed(const std::vector<Mark>& marks, const Mapping& x, double left,
-                               double right);
-
-/// How high a chart is that has room for so many names beside its plot, and so many rows above it.
-double height_for(std::size_t names, std::size_t rows_above = 0);
-
-/// The plot's rectangle with its axes; above it `rows_above` rows for the names of marks.
+/// The plot's rectangle with its axes. The chart has room for `names` beside it, and above it for rows of the names of marks.
 struct Frame {
-  double top, bottom;
-  Mapping y;
   double left, right;
   Mapping x;
+  std::vector<PlacedMark> marks;  ///< those within the plot
+  double top, height, bottom;     ///< of them the height is the chart's
+  Mapping y;
 
   Frame(const Axis& x_axis, const Range& x_range, const Axis& y_axis, const Range& y_range,
-        double margin_right, double height, std::size_t rows_above = 0);
+        double margin_right, std::size_t names, const std::vector<Mark>& marks = {});
 
   std::string axes(const Axis& x_axis, const Axis& y_axis) const;
 

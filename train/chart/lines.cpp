@@ -9,8 +9,6 @@
 namespace minima::chart {
 namespace {
 
-constexpr std::size_t kMostRows = 5;  // of names above a plot
-
 /// The lowest and the highest point of each of `buckets` equal parts, and one where nothing can be
 /// drawn, in order: a curve drawn through them covers the same pixels.
 std::vector<Point> thinned(const std::vector<Point>& points, std::size_t buckets) {
@@ -124,15 +122,7 @@ std::string lines(const Label& label, const Axis& x, const Axis& y,
     y_range.include(raw_range.low);
     y_range.include(std::min(raw_range.high, 2 * y_range.high));
   }
-  double height = height_for(series.size());
-  Frame frame(x, x_range, y, y_range, margin_for(widest), height);
-  const std::vector<PlacedMark> placed_marks = placed(marks, frame.x, frame.left, frame.right);
-  std::size_t rows = 0;
-  for (const PlacedMark& mark : placed_marks) rows = std::max(rows, mark.row + 1);
-  if (rows > 0) {
-    height = height_for(series.size(), std::min(rows, kMostRows));
-    frame = Frame(x, x_range, y, y_range, margin_for(widest), height, std::min(rows, kMostRows));
-  }
+  const Frame frame(x, x_range, y, y_range, margin_for(widest), series.size(), marks);
 
   std::string out = frame.axes(x, y);
   for (const Rule& rule : rules) out += frame.rule_line(rule);
@@ -150,7 +140,7 @@ std::string lines(const Label& label, const Axis& x, const Axis& y,
     const Point end = end_of(s.line);
     ends.push_back(std::isfinite(end.y) ? frame.y(end.y) : frame.bottom);
   }
-  const double below_marks = rows > 0 ? kLineHeight / 2 : 0;
+  const double below_marks = frame.marks.empty() ? 0 : kLineHeight / 2;
   const std::vector<double> names =
       spread(ends, kLineHeight, frame.top + below_marks, frame.bottom);
   for (std::size_t i = 0; i < series.size(); ++i) {
@@ -163,12 +153,12 @@ std::string lines(const Label& label, const Axis& x, const Axis& y,
     content += text(frame.right + 22, names[i] + 4, "name", shown_names[i]);
     out += group(s.style, content);
   }
-  for (const PlacedMark& mark : placed_marks) out += frame.mark_line(mark);
+  for (const PlacedMark& mark : frame.marks) out += frame.mark_line(mark);
   for (const Rule& rule : rules) out += frame.rule_name(rule, frame.place_rule_name(rule, points));
   Label told = label;
   for (const Mark& mark : marks)
     told.description += fmt::format("; {} after {} {}", mark.name, x.title, mark.x);
-  return image(told, height, out);
+  return image(told, frame.height, out);
 }
 
 }  // namespace minima::chart

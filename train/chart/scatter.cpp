@@ -50,8 +50,7 @@ std::string scatter(const Label& label, const Axis& x, const Axis& y,
     }
   }
   for (const Rule& rule : rules) y_range.include(rule.y);
-  const double height = height_for(clouds.size());
-  const Frame frame(x, x_range, y, y_range, 24, height);
+  const Frame frame(x, x_range, y, y_range, 24, clouds.size());
 
   std::string out = frame.axes(x, y);
   for (const Rule& rule : rules) out += frame.rule_line(rule);
@@ -102,7 +101,7 @@ std::string scatter(const Label& label, const Axis& x, const Axis& y,
     content += text(start, middle + 4, before ? "name end" : "name", names[i]);
     out += group(c.style, content);
   }
-  return image(label, height, out + rule_names);
+  return image(label, frame.height, out + rule_names);
 }
 
 }  // namespace minima::chart

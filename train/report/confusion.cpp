@@ -85,16 +85,10 @@ std::string scores_table(const ConfusionMatrix& matrix, const Json& names) {
   std::string rows;
   const i64 shown = std::min(matrix.labels(), kScoredLabels);
   for (i64 label = 0; label < shown; ++label)
-    rows += fmt::format(
-        "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
-        escaped(label_name(names, static_cast<std::size_t>(label))),
-        fixed(matrix.precision(label), 3), fixed(matrix.recall(label), 3),
-        fixed(matrix.f1(label), 3), matrix.actual(label));
-  return "<table class=\"scores\">\n<thead><tr><th scope=\"col\">Class</th><th "
-         "scope=\"col\">Precision</th><th "
-         "scope=\"col\">Recall</th><th scope=\"col\">F1</th><th "
-         "scope=\"col\">Texts</th></tr></thead>\n<tbody>\n" +
-         rows + "</tbody>\n</table>\n" +
+    rows += row(escaped(label_name(names, static_cast<std::size_t>(label))),
+                {fixed(matrix.precision(label), 3), fixed(matrix.recall(label), 3),
+                 fixed(matrix.f1(label), 3), fmt::format("{}", matrix.actual(label))});
+  return table("scores", "", {"Class", "Precision", "Recall", "F1", "Texts"}, rows) +
          (shown < matrix.labels()
               ? fmt::format("<p class=\"note\">And {} classes more.</p>\n", matrix.labels() - shown)
               : "");

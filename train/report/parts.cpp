@@ -330,6 +330,20 @@ std::vector<std::string> row_heads(const Comparison& comparison) {
   return heads;
 }
 
+std::string table(std::string_view classes, const std::string& caption,
+                  const std::vector<std::string>& heads, const std::string& rows) {
+  return fmt::format(
+      "<table class=\"{}\">\n{}<thead><tr><th scope=\"col\">{}</th></tr></thead>\n<tbody>\n{}"
+      "</tbody>\n</table>\n",
+      classes, caption.empty() ? "" : fmt::format("<caption>{}</caption>\n", caption),
+      fmt::join(heads, "</th><th scope=\"col\">"), rows);
+}
+
+std::string row(const std::string& head, const std::vector<std::string>& cells) {
+  return fmt::format("<tr><th scope=\"row\">{}</th><td>{}</td></tr>\n", head,
+                     fmt::join(cells, "</td><td>"));
+}
+
 std::string scrolling(std::string_view name, const std::string& content) {
   return fmt::format(
       "<div class=\"wide\" role=\"region\" tabindex=\"0\" aria-label=\"{}\">\n{}</div>\n",

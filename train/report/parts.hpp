@@ -147,6 +147,10 @@ std::string figure(std::string_view heading, const std::string& image, const std
 std::string whole_name(const std::string& name, const std::string& shown);
 /// The head of each entry's row, its name.
 std::vector<std::string> row_heads(const Comparison& comparison);
+/// A table of these classes: `heads` are those of its columns, `rows` what row() gave. HTML, all of it.
+std::string table(std::string_view classes, const std::string& caption,
+                  const std::vector<std::string>& heads, const std::string& rows);
+std::string row(const std::string& head, const std::vector<std::string>& cells);
 /// A wide thing that scrolls by itself, also by keyboard.
 std::string scrolling(std::string_view name, const std::string& content);
 enum class Print { whole, folded };  ///< what is folded stays so in print, unless it is opened
@@ -172,6 +176,8 @@ std::string step_chart(const Comparison& comparison, const StepChart& shown);
 // ---- The sections, in their order; empty where there is nothing to show. --------------------
 
 std::string title(const Comparison& comparison);
+/// Whether the header tells a standard error of accuracies.
+bool tells_error(const Comparison& comparison);
 std::string header(const Comparison& comparison);
 std::string differences_section(const Comparison& comparison);
 std::string results_section(const Comparison& comparison);

@@ -118,7 +118,6 @@ std::string results(const Comparison& comparison) {
 std::string notes(const Comparison& comparison) {
   std::vector<std::string> differing;
   bool predicted = false;
-  const bool tested = is_shown(comparison, "/test/accuracy");
   for (const Entry& entry : comparison.entries)
     for (const Json* run : entry.runs) {
       const double bytes = number(*run, "/state_bytes");
@@ -133,7 +132,7 @@ std::string notes(const Comparison& comparison) {
   if (comparison.seeds > 1) out += " ±: the standard deviation over seeds (n − 1).";
   out += comparison.keeps_last ? " Scores are those of the last evaluation: the last model is kept."
                                : " Scores are those of the epoch that was best on dev.";
-  if (tested && comparison.entries.size() > 1) {
+  if (tells_error(comparison)) {
     out +=
         " Standard error of a mean accuracy: √(s²/n + p(1 − p)/N) for n seeds with deviation s and "
         "N test texts; for a difference the root of both squared, an upper bound, as the texts are "

@@ -29,25 +29,24 @@ constexpr Field kFields[] = {{"Test accuracy, %", "/test/accuracy", 100, kPercen
                              {"the loop", "/time/loop", 100, 2}};
 
 std::string every_run(const Comparison& comparison) {
-  std::string out = fmt::format(
-      "<table class=\"numbers\">\n<caption>Every run</caption>\n<thead><tr>"
-      "<th scope=\"col\">{}</th><th scope=\"col\">Seed</th>",
-      comparison.by_label ? "Run" : "Optimizer");
+  std::vector<std::string> columns{comparison.by_label ? "Run" : "Optimizer", "Seed"};
   std::vector<Field> fields;
   for (const Field& field : kFields)
-    if (is_shown(comparison, field.path)) fields.push_back(field);
-  for (const Field& field : fields) out += fmt::format("<th scope=\"col\">{}</th>", field.heading);
-  out += "</tr></thead>\n<tbody>\n";
+    if (is_shown(comparison, field.path)) {
+      fields.push_back(field);
+      columns.push_back(field.heading);
+    }
+  std::string rows;
   const std::vector<std::string> heads = row_heads(comparison);
   for (std::size_t i = 0; i < heads.size(); ++i)
     for (const Json* run : comparison.entries[i].runs) {
-      out += fmt::format("<tr>{}<td>{}</td>", heads[i], escaped(plain(at(*run, "/seed"))));
+      rows += fmt::format("<tr>{}<td>{}</td>", heads[i], escaped(plain(at(*run, "/seed"))));
       for (const Field& field : fields)
-        out += fmt::format("<td>{}</td>",
-                           fixed(field.factor * number(*run, field.path), field.decimals));
-      out += "</tr>\n";
+        rows += fmt::format("<td>{}</td>",
+                            fixed(field.factor * number(*run, field.path), field.decimals));
+      rows += "</tr>\n";
     }
-  return out + "</tbody>\n</table>\n";
+  return table("numbers", "Every run", columns, rows);
 }
 
 }  // namespace

@@ -31,16 +31,13 @@ Grid read_grid(const Json& run, const char* key) {
 
 /// A table of `value(cell)`, written by `written` and shaded by its share of the greatest.
 template <class Value, class Written>
-std::string table(const Grid& grid, const std::string& caption, const Value& value,
-                  const Written& written) {
+std::string shaded(const Grid& grid, const std::string& caption, const Value& value,
+                   const Written& written) {
   double greatest = 0;
   for (const auto& [place, cell] : grid.cells) greatest = std::max(greatest, value(cell));
-  std::string out = fmt::format(
-      "<table class=\"matrix\">\n<caption>{}</caption>\n<thead><tr><th scope=\"col\">part</th>",
-      escaped(caption));
-  for (const std::string& slot : grid.slots)
-    out += fmt::format("<th scope=\"col\">{}</th>", escaped(slot));
-  out += "</tr></thead>\n<tbody>\n";
+  std::vector<std::string> heads{"part"};
+  std::ranges::transform(grid.slots, std::back_inserter(heads), escaped);
+  std::string out;
   for (const std::string& part : grid.parts) {
     out += fmt::format("<tr><th scope=\"row\">{}</th>", escaped(part));
     for (const std::string& slot : grid.slots) {
@@ -54,7 +51,7 @@ std::string table(const Grid& grid, const std::string& caption, const Value& val
     }
     out += "</tr>\n";
   }
-  return out + "</tbody>\n</table>\n";
+  return table("matrix", escaped(caption), heads, out);
 }
 
 double sum(const std::vector<double>& values) {
@@ -85,7 +82,7 @@ std::string memory_tables(const Comparison& comparison) {
     double all = 0;
     for (const auto& [place, cell] : grid.cells) all += sum(cell);
     out += scrolling("State of " + owner(entry),
-                     table(grid, owner(entry) + ": " + sized(all), sum, sized));
+                     shaded(grid, owner(entry) + ": " + sized(all), sum, sized));
   }
   return out;
 }
@@ -99,7 +96,7 @@ std::string error_tables(const Comparison& comparison, const char* key) {
     for (const auto& [place, cell] : grid.cells) all.insert(all.end(), cell.begin(), cell.end());
     const auto in_percent = [](double share) { return significant(100 * share, 3) + "\u00a0%"; };
     out += scrolling("Errors of " + owner(entry),
-                     table(
+                     shaded(
                          grid, fmt::format("{}: median {}", owner(entry), in_percent(median(all))),
                          [](const std::vector<double>& cell) { return median(cell); }, in_percent));
   }

@@ -51,6 +51,12 @@ AccuracyGap accuracy_gap(const Comparison& comparison, const Entry& entry, const
   return gap;
 }
 
+/// Whether a run of it has: else its accuracy tells nothing. Of several the mean tells how often one does.
+bool has_learned(const Entry& entry) {
+  return std::ranges::any_of(entry.runs,
+                             [](const Json* run) { return one_class_advice(*run).empty(); });
+}
+
 /// "learned nothing with 1 of 3 seeds: every text of dev is taken for the same class; …"; empty where all have learned.
 std::string nothing_learned(const Entry& entry) {
   std::size_t seeds = 0;
@@ -66,7 +72,7 @@ std::string nothing_learned(const Entry& entry) {
 }
 
 std::string accuracy_in_words(const Comparison& comparison, const Entry& entry, const Entry& base) {
-  if (const std::string nothing = nothing_learned(entry); !nothing.empty()) return nothing;
+  if (!has_learned(entry)) return nothing_learned(entry);
   const AccuracyGap d = accuracy_gap(comparison, entry, base);
   if (!d.known()) {
     const Entry& untested = d.one.count == 0 ? entry : base;
@@ -75,7 +81,7 @@ std::string accuracy_in_words(const Comparison& comparison, const Entry& entry, 
                        steps_in_words(comparison.json, *untested.runs.front()));
   }
   std::string out = fmt::format("reached {} test accuracy", percent(d.one.mean));
-  if (!nothing_learned(base).empty()) return out;  // there is nothing to compare with
+  if (!has_learned(base)) return out;  // there is nothing to compare with
   out += fmt::format(" against {}: ", percent(d.other.mean));
   const double points = std::abs(100 * d.value), error = 100 * d.error;
   if (d.value == 0) return out + "no difference";
@@ -128,7 +134,7 @@ std::string finding(const Comparison& comparison, const Entry& entry, const Entr
 /// What one seed leaves open, where such runs are compared.
 std::string caution(const Comparison& comparison, const Entry& entry, const Entry& base) {
   const AccuracyGap d = accuracy_gap(comparison, entry, base);
-  return d.known() && d.of_one_seed() && nothing_learned(entry).empty()
+  return d.known() && d.of_one_seed() && has_learned(entry)
              ? " What another seed changes is not known (compare --seeds 3)."
              : "";
 }
@@ -176,7 +182,7 @@ void rank(std::vector<const Entry*>& others, const Comparison& comparison, const
     const AccuracyGap d = accuracy_gap(comparison, *entry, base);
     const double bytes = summarize(*entry, "/state_bytes").mean;
     const bool saves = bytes < base_bytes, accurate = d.value >= -d.error,
-               learned = nothing_learned(*entry).empty();
+               learned = has_learned(*entry);
     return std::tuple(!learned, !saves, !accurate,
                       saves && accurate ? bytes
                       : d.known()       ? -d.value
@@ -189,12 +195,15 @@ std::string verdict(const Comparison& comparison) {
   std::vector<const Entry*> others;
   for (const Entry& entry : comparison.entries)
     if (&entry != &base) others.push_back(&entry);
-  const std::string nothing = nothing_learned(base);
-  if (nothing.empty()) rank(others, comparison, base);
+  const bool learned = has_learned(base);
+  if (learned) rank(others, comparison, base);
   std::vector<std::string> findings;
-  if (!nothing.empty())
-    findings.push_back(fmt::format("<strong>{}</strong> {}.{}", escaped(base.name), nothing,
-                                   others.empty() ? "" : " Its accuracy is not compared."));
+  const auto tell_of_nothing = [&](const Entry& entry, const char* more) {
+    findings.push_back(fmt::format("<strong>{}</strong> {}.{}", escaped(entry.name),
+                                   nothing_learned(entry), more));
+  };
+  if (!learned)
+    tell_of_nothing(base, others.empty() ? "" : " Its accuracy is not compared.");
   else if (!comparison.all_failed() && others.empty())
     findings.push_back(single_finding(comparison, base));
   else if (!comparison.all_failed())
@@ -203,8 +212,10 @@ std::string verdict(const Comparison& comparison) {
   for (const Entry& entry : comparison.failed)
     findings.push_back(failed_finding(comparison, entry));
   if (!comparison.all_failed())
-    for (const Entry* entry : others | std::views::drop(nothing.empty() ? 1 : 0))
+    for (const Entry* entry : others | std::views::drop(learned ? 1 : 0))
       findings.push_back(finding(comparison, *entry, base));
+  for (const Entry& entry : comparison.entries)
+    if (has_learned(entry) && !nothing_learned(entry).empty()) tell_of_nothing(entry, "");
   if (findings.size() > kMostFindings) {
     const std::size_t more = findings.size() - kMostFindings;
     findings.resize(kMostFindings);
@@ -241,6 +252,14 @@ std::string runs_in_words(const Comparison& comparison) {
 }
 
 }  // namespace
+
+bool tells_error(const Comparison& comparison) {
+  const Entry& base = baseline(comparison);
+  return has_learned(base) && std::ranges::any_of(comparison.entries, [&](const Entry& entry) {
+           const AccuracyGap d = accuracy_gap(comparison, entry, base);
+           return &entry != &base && has_learned(entry) && d.known() && d.value != 0 && d.error > 0;
+         });
+}
 
 std::string title(const Comparison& comparison) {
   std::vector<std::string> names;

@@ -122,29 +122,25 @@ std::string step_size_chart(const Comparison& comparison) {
 }
 
 std::string per_tensor_table(const Entry& entry, const Watched& watched) {
-  std::string out = fmt::format(
-      "<table class=\"numbers\">\n<caption>{}</caption>\n<thead><tr><th scope=\"col\">Tensor</th>",
-      escaped(entry.name));
-  for (const char* heading :
-       {"Ratio, median", "Largest", "At step", "Step size, median", "Updates clipped by the rule"})
-    out += fmt::format("<th scope=\"col\">{}</th>", heading);
-  out += "</tr></thead>\n<tbody>\n";
+  std::string rows;
   for (const auto& tensor : watched.tensors) {
     std::size_t largest = 0;
     for (std::size_t i = 0; i < tensor.ratio.size(); ++i)
       if (!(tensor.ratio[i] <= tensor.ratio[largest]) && std::isfinite(tensor.ratio[i]))
         largest = i;
     const bool any = !finite(tensor.ratio).empty();
-    out += fmt::format(
-        "<tr><th "
-        "scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
-        escaped(tensor.name), significant(finite_median(tensor.ratio)),
-        significant(any ? tensor.ratio[largest] : kNaN),
-        fixed(any ? watched.steps[largest] : kNaN, 0), significant(finite_median(tensor.step_size)),
-        std::isfinite(tensor.update_clipped) ? percent(tensor.update_clipped)
-                                             : std::string(kMissing));
+    rows += row(
+        escaped(tensor.name),
+        {significant(finite_median(tensor.ratio)), significant(any ? tensor.ratio[largest] : kNaN),
+         fixed(any ? watched.steps[largest] : kNaN, 0),
+         significant(finite_median(tensor.step_size)),
+         std::isfinite(tensor.update_clipped) ? percent(tensor.update_clipped)
+                                              : std::string(kMissing)});
   }
-  return out + "</tbody>\n</table>\n";
+  return table("numbers", escaped(entry.name),
+               {"Tensor", "Ratio, median", "Largest", "At step", "Step size, median",
+                "Updates clipped by the rule"},
+               rows);
 }
 
 /// Rows of one part of the model together, in the order of their first ones: an optimizer's groups
@@ -276,22 +272,20 @@ std::string switch_list(const Comparison& comparison) {
           ++found->second;
       }
       const double warmup = number(record, "/warmup");
-      std::string table = fmt::format(
-          "<table class=\"numbers words\">\n<caption>{}after step {}: {} → "
-          "{}{}</caption>\n<thead><tr>"
-          "<th scope=\"col\">Slot</th><th scope=\"col\">From</th><th scope=\"col\">How</th>"
-          "<th scope=\"col\">Tensors</th></tr></thead>\n<tbody>\n",
+      const std::string caption = fmt::format(
+          "{}after step {}: {} → {}{}",
           comparison.entries.size() > 1 ? escaped(entry.name) + ", " : "",
           fixed(number(record, "/step"), 0), escaped(text(record, "/from")),
           escaped(text(record, "/to")),
           warmup > 0
               ? fmt::format("; the learning rate rises again over {} steps", fixed(warmup, 0))
               : "");
+      std::string rows;
       for (const auto& [line, count] : lines)
-        table +=
-            fmt::format("<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td></tr>\n",
-                        escaped(line[0]), escaped(line[1]), escaped(line[2]), count);
-      out += scrolling("Change of the optimizer", table + "</tbody>\n</table>\n");
+        rows +=
+            row(escaped(line[0]), {escaped(line[1]), escaped(line[2]), fmt::format("{}", count)});
+      out += scrolling("Change of the optimizer",
+                       table("numbers words", caption, {"Slot", "From", "How", "Tensors"}, rows));
     }
   return out.empty() ? out : "<h3>Changes of the optimizer</h3>\n" + out;
 }

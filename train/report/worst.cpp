@@ -17,12 +17,8 @@ std::string worst_section(const Comparison& comparison) {
                           escaped(text(one, "/predicted")), escaped(text(one, "/text")),
                           pair.empty() ? "" : "<br>" + escaped(pair));
     }
-    out += details(
-        fmt::format("{}, {}", entry.name, counted(list.size(), "text")),
-        "<table class=\"worst\">\n<thead><tr><th scope=\"col\">Loss</th><th "
-        "scope=\"col\">Actual</th><th scope=\"col\">Predicted</th><th scope=\"col\">Text</th></tr>"
-        "</thead>\n<tbody>\n" +
-            rows + "</tbody>\n</table>\n");
+    out += details(fmt::format("{}, {}", entry.name, counted(list.size(), "text")),
+                   table("worst", "", {"Loss", "Actual", "Predicted", "Text"}, rows));
   }
   if (out.empty()) return {};
   return section(
