@@ -44,16 +44,23 @@ namespace minima::MINIMA_BACKEND {
 /// The stream on which everything of this device is queued. Makes the device the thread's current one.
 cudaStream_t stream_of(Gpu gpu);
 
-/// Throws Error (run time), saying what was tried, unless the call succeeded.
+/// The Error of a call that failed, where `what` was tried: of run time, or for want of memory.
+inline Error failure(cudaError_t error, const std::string& what) {
+  cudaGetLastError();  // else the next launch would be blamed for it
+  return Error(fmt::format("cuda: {}: {}", what, cudaGetErrorString(error)),
+               error == cudaErrorMemoryAllocation ? Fault::memory : Fault::runtime);
+}
+
+/// Throws that Error unless the call succeeded.
 inline void check_cuda(cudaError_t error, const char* what) {
-  if (error != cudaSuccess) fail_at_run_time("cuda: {}: {}", what, cudaGetErrorString(error));
+  if (error != cudaSuccess) throw failure(error, what);
 }
 
 /// Bytes of shared memory that every GPU gives a block of threads; more only when asked for.
 inline constexpr i64 kUnaskedShared = 48 << 10;
 
-/// Queues `kernel` over `blocks` blocks of `threads` threads; nothing for no blocks. Throws Error (run
-/// time) when the device refuses the launch.
+/// Queues `kernel` over `blocks` blocks of `threads` threads; nothing for no blocks. Throws Error when the device refuses the
+/// launch.
 template <class... Parameters, class... Arguments>
 void launch(Gpu gpu, void (*kernel)(Parameters...), i64 blocks, unsigned threads,
             std::size_t shared_bytes, Arguments... arguments) {
@@ -82,8 +89,8 @@ void launch(Gpu gpu, void (*kernel)(Parameters...), i64 blocks, unsigned threads
         "without the point, or take the cpu (--device cpu)",
         to_string({Device::Kind::MINIMA_BACKEND, gpu.index}));
   if (error != cudaSuccess)
-    fail_at_run_time("cuda: a kernel of {} blocks of {} threads cannot be started: {}", blocks,
-                     threads, cudaGetErrorString(error));
+    throw failure(error, fmt::format("a kernel of {} blocks of {} threads cannot be started",
+                                     blocks, threads));
 }
 
 }  // namespace minima::MINIMA_BACKEND

@@ -106,6 +106,7 @@ void require_present(Gpu gpu) {
   cudaDriverGetVersion(&driver);
   cudaRuntimeGetVersion(&runtime);
   const cudaError_t error = cudaGetDeviceCount(&count);
+  cudaGetLastError();  // it is told here
   const auto version = [](int v) { return fmt::format("{}.{}", v / 1000, v % 1000 / 10); };
   if (driver == 0)
     fail_at_run_time(

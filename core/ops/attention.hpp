@@ -7,7 +7,7 @@
 /// (h+1)·dim/heads). Queries and keys may be different rows: the last layer of a classifier asks
 /// for one query per text. One text and head is one task; it keeps one number per query row (the
 /// log of the softmax's denominator) and recomputes P in backward, which on a GPU takes y as well, so
-/// no matrix of attention weights outlives its task. A GPU takes a task in tiles (core/ops/attention.cu).
+/// no matrix of attention weights outlives its task. A GPU takes a task in tiles (core/ops/attention_tiles.hpp).
 ///
 /// On a GPU q, k, v and dy may be bf16 or f16, like y and the gradients then, with sums and log_sum in f32. Its units for
 /// such products take both operands so: dropout(P) and dS are rounded there as well, by at most u, which

@@ -1,4 +1,4 @@
-/// Attention (core/ops/attention.hpp) as a GPU sees it (core/ops/attention.cu).
+/// Attention (core/ops/attention.hpp) as a GPU sees it (core/ops/attention_tiles.hpp).
 #pragma once
 
 #include <cmath>

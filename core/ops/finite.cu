@@ -2,10 +2,9 @@
 
 #include "core/cuda/block.hpp"
 
-namespace minima::ops {
+namespace minima {
+namespace MINIMA_BACKEND {
 namespace {
-
-using namespace MINIMA_BACKEND;
 
 template <class Bits>
 __global__ void note_first_kernel(i64 n, const Bits* x, Bits exponent, unsigned long long* found) {
@@ -15,9 +14,13 @@ __global__ void note_first_kernel(i64 n, const Bits* x, Bits exponent, unsigned 
 }
 
 }  // namespace
+}  // namespace MINIMA_BACKEND
+
+namespace ops {
 
 template <AnyGpu Gpu, class Bits>
 void note_first(Gpu gpu, i64 n, const Bits* x, Bits exponent, i64* found) {
+  using namespace MINIMA_BACKEND;
   launch(gpu, note_first_kernel<Bits>, ceil_div(n, kThreads), kThreads, 0, n, x, exponent,
          reinterpret_cast<unsigned long long*>(found));
 }
@@ -31,4 +34,5 @@ constexpr auto all() {
 [[gnu::used, maybe_unused]] const auto kWrittenOut = all<u16, u32, u64>();
 
 }  // namespace
-}  // namespace minima::ops
+}  // namespace ops
+}  // namespace minima

@@ -259,6 +259,7 @@ TEST_CASE("device memory is poisoned, bounded, and out of the host's reach") {
   inspect([&] { std::memset(x.data<float>() + 100, 0xff, sizeof(float)); });
 #endif
   CHECK(cudaFree(static_cast<std::byte*>(block) + 1) == cudaErrorInvalidValue);
+  CHECK(cudaGetLastError() == cudaErrorInvalidValue);
 }
 
 TEST_CASE("shared memory is poisoned for each block, and bounded") {

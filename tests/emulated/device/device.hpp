@@ -200,7 +200,7 @@ enum cudaError_t {
   cudaErrorStreamCaptureWrongThread = 908,
 };
 const char* cudaGetErrorString(cudaError_t error);
-/// The error of the last launch, once.
+/// The last error of a call or a launch, once.
 cudaError_t cudaGetLastError();
 
 /// What there is, as the calls below tell it; a test may say something else.

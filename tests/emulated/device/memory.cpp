@@ -183,11 +183,13 @@ cudaError_t cudaRuntimeGetVersion(int* version) {
 }
 cudaError_t cudaGetDeviceCount(int* count) {
   *count = 0;
-  if (machine().driver < machine().runtime) return cudaErrorInsufficientDriver;
+  if (machine().driver < machine().runtime) return done(cudaErrorInsufficientDriver);
   *count = machine().devices;
-  return *count == 0 ? cudaErrorNoDevice : cudaSuccess;
+  return done(*count == 0 ? cudaErrorNoDevice : cudaSuccess);
 }
-cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess : cudaErrorInvalidDevice; }
+cudaError_t cudaSetDevice(int device) {
+  return done(device == 0 ? cudaSuccess : cudaErrorInvalidDevice);
+}
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   const Machine& m = machine();
   *value = attribute == cudaDevAttrMultiProcessorCount      ? m.multiprocessors
@@ -204,24 +206,24 @@ cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
 }
 
 cudaError_t cudaMalloc(void** block, std::size_t bytes) {
-  if (spoils_capture()) return cudaErrorStreamCaptureUnsupported;
+  if (spoils_capture()) return done(cudaErrorStreamCaptureUnsupported);
   const std::lock_guard lock(memory_mutex);
   *block = arena().take(bytes);
-  return *block ? cudaSuccess : cudaErrorMemoryAllocation;
+  return done(*block ? cudaSuccess : cudaErrorMemoryAllocation);
 }
 cudaError_t cudaFree(void* block) {
   if (!block) return cudaSuccess;
   if (const cudaError_t error = cudaDeviceSynchronize(); error != cudaSuccess) return error;
   const std::lock_guard lock(memory_mutex);
-  return arena().give_back(block) ? cudaSuccess : cudaErrorInvalidValue;
+  return done(arena().give_back(block) ? cudaSuccess : cudaErrorInvalidValue);
 }
 
 cudaError_t cudaMallocHost(void** block, std::size_t bytes) {
-  if (spoils_capture()) return cudaErrorStreamCaptureUnsupported;
-  if (bytes > machine().pinned_bytes) return cudaErrorMemoryAllocation;
+  if (spoils_capture()) return done(cudaErrorStreamCaptureUnsupported);
+  if (bytes > machine().pinned_bytes) return done(cudaErrorMemoryAllocation);
   const std::lock_guard lock(memory_mutex);
   *block = std::malloc(std::max<std::size_t>(bytes, 1));
-  if (!*block) return cudaErrorMemoryAllocation;
+  if (!*block) return done(cudaErrorMemoryAllocation);
   std::memset(*block, kPoison, bytes);
   host_blocks[static_cast<std::byte*>(*block)] = bytes;
   return cudaSuccess;
@@ -229,7 +231,8 @@ cudaError_t cudaMallocHost(void** block, std::size_t bytes) {
 cudaError_t cudaFreeHost(void* block) {
   if (const cudaError_t error = cudaDeviceSynchronize(); error != cudaSuccess) return error;
   const std::lock_guard lock(memory_mutex);
-  if (block && host_blocks.erase(static_cast<std::byte*>(block)) == 0) return cudaErrorInvalidValue;
+  if (block && host_blocks.erase(static_cast<std::byte*>(block)) == 0)
+    return done(cudaErrorInvalidValue);
   std::free(block);
   return cudaSuccess;
 }

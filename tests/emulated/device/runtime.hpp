@@ -19,6 +19,9 @@ bool on_device(const void* at, std::size_t bytes);
 /// Whether they lie in memory of cudaMallocHost.
 bool pinned(const void* at, std::size_t bytes);
 
+/// What a call returns; an error is kept for cudaGetLastError.
+cudaError_t done(cudaError_t error = cudaSuccess);
+
 /// Runs a kernel, block after block. Throws Error where its threads do not meet.
 void run(const Kernel& kernel);
 

@@ -83,11 +83,6 @@ void drain(Stream& stream, u64 count) {
   }
 }
 
-cudaError_t done(cudaError_t error = cudaSuccess) {
-  if (error != cudaSuccess) last_error = error;
-  return error;
-}
-
 /// Whether the stream (null: any of them) is being captured, so that nobody can wait for it; the capture is spoiled.
 bool captured(Stream* stream) {
   bool any = false;
@@ -100,6 +95,11 @@ bool captured(Stream* stream) {
 }
 
 }  // namespace
+
+cudaError_t done(cudaError_t error) {
+  if (error != cudaSuccess) last_error = error;
+  return error;
+}
 
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> work) {
   const std::lock_guard lock(streams_mutex);
