@@ -169,12 +169,12 @@ MUTANTS = [
      "double>)\n      options.lr *= lr_factor;", "double>)\n      options.lr *= 1;"),
     ("t off by one", "optim/optimizer.cpp", "view.t = *view.step + 1;", "view.t = *view.step + 2;"),
     ("a parameter without a gradient advances t", "optim/optimizer.cpp",
-     "    if (!entry.parameter->trainable || !entry.parameter->gradient) continue;\n",
-     "    if (!entry.parameter->trainable || !entry.parameter->gradient) {\n"
-     "      if (impl.rules[entry.group]->keeps_step())\n"
-     "        ++*impl.memory[entry.first_slot + entry.slot_count].values.data<i32>();\n"
-     "      continue;\n"
-     "    }\n"),
+     "      if (!parameter->trainable || !parameter->gradient) continue;\n",
+     "      if (!parameter->trainable || !parameter->gradient) {\n"
+     "        if (rules[entries[i].group]->keeps_step())\n"
+     "          ++*memory[entries[i].first_slot + entries[i].slot_count].values.data<i32>();\n"
+     "        continue;\n"
+     "      }\n"),
     ("a skipped step advances t", "optim/optimizer.cpp",
      "  if (!here.skipped)\n",
      "  if (here.skipped)\n"
