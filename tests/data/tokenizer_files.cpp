@@ -129,6 +129,13 @@ TEST_CASE("a folder's tokenizer_config.json says what becomes of capitals") {
   CHECK(read_tokenizer(folder.path()).normalization() == Normalization(Casing::uncased));
   folder.write("tokenizer_config.json", "{\"tokenizer_class\": \"PreTrainedTokenizerFast\"}");
   CHECK(read_tokenizer(folder.path()).normalization() == Normalization(Casing::cased));
+  const std::size_t added = read_tokenizer(folder.path()).added().size();
+  folder.write("tokenizer_config.json",
+               "{\"tokenizer_class\": \"PreTrainedTokenizerFast\", \"mask_token\": \"un\", "
+               "\"added_tokens_decoder\": {\"0\": {\"content\": \"[PAD]\", \"special\": true}}}");
+  const Tokenizer other = read_tokenizer(folder.path());
+  CHECK(other.vocabulary().special().mask == other.vocabulary().find("un"));
+  CHECK(other.added().size() == added + 1);  // those of tokenizer.json, and the mask
 }
 
 TEST_CASE("of added tokens the leftmost counts, and of those at one place the longest") {
@@ -155,9 +162,10 @@ TEST_CASE("a token that is looked for in normalized text is found whatever its c
   CHECK(cut("<\u00EAnt>able") == "<Ent> 0:5, [UNK] 5:9, ");  // "able" begins a word
   CHECK(cut("< ent>") == "< 0:1, ent 2:5, > 5:6, ");
   CHECK(cut("unable B C a") == "un 0:2, ##able 2:6, b c 7:10, a 11:12, ");
-  CHECK(cut("ab cun") == "a 0:1, b c 1:4, un 4:6, ");
   CHECK(cut("[MASK]<ent><ent>") == "[MASK] 0:6, <Ent> 6:11, <Ent> 11:16, ");
   CHECK(cut("\u4E2D\u6587 a\x01") == "\u4E2D 0:1, [UNK] 1:2, a 3:4, ");
+  const Tokenizer within(Vocabulary(kTokens), Casing::uncased, 100, {{"i", true}});
+  CHECK(places(within, "uniaIa") == "un 0:2, i 2:3, a 3:4, i 4:5, a 5:6, ");
 }
 
 TEST_CASE("a token that is looked for in normalized text may begin or end with a space") {
@@ -240,6 +248,8 @@ TEST_CASE("a folder's files add tokens, each in its way") {
                            n));
   CHECK(id("<d>") == n);
   CHECK(id("<x>") == -1);
+  folder.write("special_tokens_map.json", "{\"cls_token\": \"un\"}");
+  CHECK(read_tokenizer(folder.path()).vocabulary().names().cls == "[CLS]");
   // What is added is no piece of a word.
   folder.write(
       "tokenizer_config.json",
