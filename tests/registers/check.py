@@ -21,7 +21,7 @@ ENTRY = re.compile(r"Compiling entry function '(\w+)' for 'sm_80'.*?(\d+) bytes 
 def names_of(mangled):
     """Without result, parameters and the project's own namespaces: each_kernel<Map<Gelu, float, 1ul> >."""
     text = subprocess.run(["c++filt"], input="\n".join(mangled), capture_output=True, text=True, check=True).stdout
-    short = re.sub(r"\b(minima|cuda|ops|detail|std)::|\(anonymous namespace\)::|^void ", "", text, flags=re.MULTILINE)
+    short = re.sub(r"\b(minima|cuda|ops|attention|detail|std)::|\(anonymous namespace\)::|^void ", "", text, flags=re.MULTILINE)
     for name in short.splitlines():
         depth = 0
         for end, letter in enumerate(name):
