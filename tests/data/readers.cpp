@@ -561,7 +561,7 @@ TEST_CASE("a package list yields descriptions and sections") {
       "\n"
       "Package: b\nSection: libs\n"  // no description
       "\n"
-      "Package: c\nSection: libs\nDescription-en: only this\nTag: x,\n y\n");
+      "Package: c\nSection: libs\nDescription-en: only this\nTag: x,\n y\nDescription: no more\n");
   REQUIRE(rows.size() == 2);
   CHECK(rows[0].text == "first line more of it a paragraph");
   CHECK(rows[0].label == "games");
