@@ -54,6 +54,8 @@ TEST_CASE(
   const Evaluation absent = evaluation_of({{3, 1, 0}, {0, 4, 0}, {0, 0, 0}});
   CHECK(absent.macro_f1() == doctest::Approx((6.0 / 7 + 8.0 / 9) / 2));
   CHECK(absent.confusion.f1(2) == 0);
+  // One that is predicted does, though no text is of it: f1_score([0, 0, 1], [0, 2, 1], average="macro") is 5/9.
+  CHECK(evaluation_of({{1, 0, 1}, {0, 1, 0}, {0, 0, 0}}).macro_f1() == doctest::Approx(5.0 / 9));
 }
 
 TEST_CASE(
@@ -73,6 +75,8 @@ TEST_CASE(
     CHECK_FALSE(is_better(of(0.8, nan), of(0.1, 9), score));
     CHECK_FALSE(is_better(of(0.8, nan), of(0.1, nan), score));
   }
+  CHECK(is_better(of(0.1, 9), of(nan, 1), "accuracy"));
+  CHECK_FALSE(is_better(of(nan, 1), of(0.1, 9), "accuracy"));
   CHECK(of(0.8, 1).find("accuracy") == 0.8);
   CHECK_FALSE(of(0.8, 1).find("f1"));
 }
@@ -99,9 +103,11 @@ TEST_CASE("Matthews' coefficient and scores by name") {
   for (const std::string& metric : metric_names()) CHECK(evaluation.find(metric));
   Evaluation read = Evaluation::from_json(evaluation.to_json());
   CHECK(read.to_json() == evaluation.to_json());
-  read.add(evaluation);  // a score that was kept as it was read would not follow
-  two.add(1, 1, 6), two.add(1, 0, 2), two.add(0, 1, 1), two.add(0, 0, 3);
-  CHECK(read.to_json() == Evaluation{two, 0.5}.to_json());
+  ConfusionMatrix further(2);
+  further.add(0, 1, 4);
+  read.add({further, 2.5});  // a score that was kept as it was read would not follow
+  two.add(0, 1, 4);
+  CHECK(read.to_json() == Evaluation{two, (12 * 0.5 + 4 * 2.5) / 16}.to_json());
   ConfusionMatrix same(3);
   same.add(0, 0, 5), same.add(1, 0, 5);
   CHECK(same.mcc() == 0);

@@ -6,6 +6,8 @@
 #include "train/compare.hpp"
 #include "train/metrics.hpp"
 #include "train/report.hpp"
+#include "train/report/parts.hpp"
+#include "train/run.hpp"
 
 using namespace minima;
 using test::check_page;
@@ -80,6 +82,27 @@ TEST_CASE("the rates that were tried are told, and where a better one may lie") 
                  "<li>adamw:lr=0.00316: dev accuracy by learning rate  0.001: 0.23, 0.00316: 0.45 "
                  "(best); spread 0.22; the best is the greatest that was tried, beyond may lie a "
                  "better one</li>"));
+}
+
+TEST_CASE(
+    "curves are means over the seeds that came so far, in bands of one deviation, and smoothed") {
+  const report::Curve curve = report::over_seeds({{1, 2, 3}, {3, 6}}, {10, 20, 30});
+  REQUIRE(curve.line.size() == 3);
+  CHECK(curve.line[1].x == 20);
+  CHECK(curve.line[1].y == 4);
+  CHECK(curve.line[2].y == 3);
+  REQUIRE(curve.band.size() == 2);
+  CHECK(curve.band[1].low == doctest::Approx(4 - std::sqrt(8)));
+  CHECK(curve.band[1].high == doctest::Approx(4 + std::sqrt(8)));
+  CHECK(report::smoothed({1, 2, report::kNaN, 6, 10}, 1) == std::vector<double>{1.5, 1.5, 4, 8, 8});
+}
+
+TEST_CASE("the cores that others took are those of the run in which they took most") {
+  const Json comparison = {{"machine", {{"cores", 4}, {"threads", 2}}}};
+  const Json busy = {{"others_cores", 3.5}}, calm = {{"others_cores", 2.5}},
+             unknown = Json::object();
+  CHECK(report::cores_taken(comparison, {&busy, &calm, &unknown}) == 1.5);
+  CHECK(report::cores_taken(comparison, {&unknown}) == 0);
 }
 
 TEST_CASE("the band of a score does not go below 0") {

@@ -66,10 +66,24 @@ TEST_CASE("a difference below one standard error is said not to be resolved") {
   CHECK(contains(page,
                  "1.0 points lower, within one standard error (4.5), so that no difference "
                  "is resolved"));
+  json["data"]["test"] = 7333;
+  CHECK(contains(report_html(json), "1.0 points lower, 1.5 standard errors"));
   json["data"]["test"] = 1'000'000;
   page = report_html(json);
   CHECK(contains(page, "1.0 points lower, 17.5 standard errors"));
   CHECK_FALSE(contains(page, "no difference is resolved"));
+}
+
+TEST_CASE("of optimizers that are not resolved to be less accurate the least state comes first") {
+  Json json = sample_comparison({"adamw", "lion", "adamw8bit"}, {.seeds = 2}, {"a", "b", "c"});
+  for (std::size_t i = 0; i < 6; ++i) {
+    json["runs"][i]["test"]["accuracy"] = i < 4 ? 0.80 : 0.79;
+    json["runs"][i]["state_bytes"] = i < 2 ? 8000 : i < 4 ? 4000 : 2000;
+  }
+  json["data"]["test"] = 162;
+  CHECK(contains(report_html(json), "<p class=\"verdict\"><strong>adamw8bit</strong>"));
+  json["data"]["test"] = 1'000'000;
+  CHECK(contains(report_html(json), "<p class=\"verdict\"><strong>lion</strong>"));
 }
 
 TEST_CASE("one seed resolves no difference, however many texts there are") {
