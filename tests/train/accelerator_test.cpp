@@ -19,16 +19,17 @@ TEST_CASE("fp16 scales the loss: half of it after an overflow, twice after a tho
     Parameter w{.name = "w", .value = Tensor::full({1, 2}, 1), .gradient = {}};
     Optimizer optimizer = make_optimizer("sgd:lr=1e-4", {&w});
     Accelerator accelerator{{.schedule = "constant", .warmup = 0, .precision = Precision::fp16}};
+    double factor;
     std::vector<StepRecord> steps;
 
-    Product() {
+    explicit Product(double factor = 2, i64 all = 1010) : factor(factor) {
       accelerator.prepare(
-          {&w}, optimizer, [](i64) { return std::vector<std::vector<i64>>{{0}}; }, 1010);
+          {&w}, optimizer, [](i64) { return std::vector<std::vector<i64>>{{0}}; }, all);
     }
     void run(i64 until) {
       while (accelerator.steps() < until && accelerator.next()) {
         const Autocast narrow(accelerator.pass().precision);
-        accelerator.backward(times(sum(linear(Tensor::full({1, 2}, 0.1), w)), 2));
+        accelerator.backward(times(sum(linear(Tensor::full({1, 2}, 0.1), w)), factor));
         steps.push_back(accelerator.step());
       }
     }
@@ -46,6 +47,13 @@ TEST_CASE("fp16 scales the loss: half of it after an overflow, twice after a tho
   CHECK(whole.steps[1003].scale == 16384);
   CHECK(whole.steps[5].grad_norm == doctest::Approx(2 * 0.1 * std::sqrt(2)).epsilon(1e-3));
 
+  Product small(0.01, 2001);
+  small.run(2001);
+  CHECK(small.steps[999].scale == 65536);
+  CHECK(small.steps[1000].scale == 131072);
+  CHECK(small.steps[1999].scale == 131072);
+  CHECK(small.steps[2000].scale == 262144);
+
   for (const i64 at : {1, 500, 1002}) {
     CAPTURE(at);
     Product first, second;
@@ -61,6 +69,23 @@ TEST_CASE("fp16 scales the loss: half of it after an overflow, twice after a tho
       {&whole.w}, whole.optimizer, [](i64) { return std::vector<std::vector<i64>>{{0}}; }, 1010);
   CHECK_THROWS_WITH_AS(other.restore(whole.accelerator.state()), doctest::Contains("precision"),
                        Error);
+}
+
+TEST_CASE("a share of all steps for warm-up is rounded to the nearest") {
+  Line line;
+  Optimizer optimizer = make_optimizer("sgd:lr=0.02", line.objective().parameters);
+  Accelerator accelerator({.schedule = "constant", .warmup = 0.29});  // 0.29 · 100 < 29
+  accelerator.prepare({&line.slope}, optimizer, line.objective().batches, 100);
+  i64 rising = 0;
+  while (accelerator.next()) {
+    accelerator.backward(line.objective().loss(accelerator.indices(), accelerator.pass()).loss);
+    rising += accelerator.step().lr_factor < 1;
+  }
+  Schedule schedule = parse_schedule("constant");
+  schedule.total = 100, schedule.warmup = 29;
+  i64 expected = 0;
+  for (i64 step = 0; step < 100; ++step) expected += schedule.factor(step) < 1;
+  CHECK(rising == expected);
 }
 
 TEST_CASE("an accelerator goes back to the start, and is prepared once") {
@@ -263,14 +288,19 @@ TEST_CASE("what is to be trained and gets no gradient is told of once; what is f
       .name = "frozen", .value = Tensor::full({2}, 1), .gradient = {}, .trainable = false};
   const std::vector<Parameter*> all{&used, &forgotten, &frozen};
   Optimizer optimizer = make_optimizer("sgd:lr=0.1", all);
-  Accelerator accelerator({});
-  accelerator.prepare(
-      all, optimizer, [](i64) { return std::vector<std::vector<i64>>{{0}}; }, 3);
   std::vector<Alarm> alarms;
-  accelerator.on_alarm = [&](const Alarm& alarm) { alarms.push_back(alarm); };
-  while (accelerator.next()) {
-    accelerator.backward(sum(Variable(used)));
-    accelerator.step();
+  Json state;
+  for (const bool resumed : {false, true}) {
+    Accelerator accelerator({});
+    accelerator.prepare(
+        all, optimizer, [](i64) { return std::vector<std::vector<i64>>{{0}}; }, 3);
+    accelerator.on_alarm = [&](const Alarm& alarm) { alarms.push_back(alarm); };
+    if (resumed) accelerator.restore(state);
+    while ((resumed || accelerator.steps() < 2) && accelerator.next()) {
+      accelerator.backward(sum(Variable(used)));
+      accelerator.step();
+    }
+    state = accelerator.state();
   }
   REQUIRE(alarms.size() == 1);
   CHECK(alarms[0].text() ==

@@ -114,6 +114,8 @@ TEST_CASE("a step that is not finite can be skipped, and changes nothing") {
     REQUIRE(result.alarms.size() == 2);  // one of a row
     CHECK(result.alarms[0].step == 5);
     CHECK(result.alarms[1].step == 8);
+    for (const EvaluationRecord& record : result.evaluations)
+      CHECK(std::isfinite(record.train_loss));
     CHECK(line.slope.value.item() == doctest::Approx(3).epsilon(1e-2));
   }
 }

@@ -238,6 +238,12 @@ TEST_CASE("the peak of memory is that of steps, whatever is evaluated") {
   CHECK(peak(16) == many);
 }
 
+TEST_CASE("without a number of epochs some 25,000 texts are seen, in 3 to 20 epochs") {
+  for (const auto& [texts, epochs] :
+       {std::pair{0, 20}, {1000, 20}, {2600, 10}, {4000, 6}, {50'000, 3}})
+    CHECK(default_epochs(texts) == epochs);
+}
+
 TEST_CASE("the number of steps is known before training, by texts and by tokens") {
   for (const BatchSize batch : {BatchSize::of_texts(17), BatchSize::of_tokens(200)}) {
     TrainingOptions options = short_training();

@@ -86,6 +86,23 @@ TEST_CASE(
   }
   {
     TrainingOptions options = line_options();
+    options.patience = 2;
+    options.metric = "loss";
+    Line line;
+    Objective objective = line.objective();
+    std::vector<double> slopes;
+    objective.evaluate = [&] {
+      slopes.push_back(line.slope.value.item());
+      return Evaluation{ConfusionMatrix(0),
+                        std::vector<double>{5, 6, 4, 7, 8}.at(slopes.size() - 1)};
+    };
+    const TrainingResult result = Trainer(objective, "sgd:lr=0.001", options).run();
+    CHECK(result.evaluations.size() == 5);  // what got better has been waited for anew
+    CHECK(result.best == 2);
+    CHECK(line.slope.value.item() == slopes[2]);
+  }
+  {
+    TrainingOptions options = line_options();
     options.minutes = 1e-9;
     Line line;
     Optimizer optimizer = make_optimizer("sgd:lr=0.02", line.objective().parameters);
@@ -196,6 +213,21 @@ TEST_CASE(
   CHECK(steps == std::vector<i64>{12, 12});
 }
 
+TEST_CASE("a run goes on with the data alone that it began with") {
+  const test::RunFolder folder;
+  for (const char* print : {"some", "other"}) {
+    Line line;
+    Objective objective = line.objective();
+    objective.fingerprints = {{"train", print}};
+    Trainer trainer(objective, "sgd:lr=0.02", line_options(), folder.path);
+    trainer.callbacks.push_back({.step = [&](const StepRecord&, i64) { trainer.stop(); }});
+    if (*print == 's')
+      trainer.run();
+    else
+      CHECK_THROWS_WITH_AS(trainer.resume(), doctest::Contains("resume: train has changed"), Error);
+  }
+}
+
 TEST_CASE("a metric that the task does not have is refused by name") {
   TrainingOptions options = line_options();
   options.metric = "accuracy";
@@ -235,6 +267,49 @@ TEST_CASE("it is told with what options training goes on after a switch, in a re
     REQUIRE(result.switches.size() == 1);
     CHECK(result.switches[0].to == "sgd:lr=0.01");
     CHECK(result.switches[0].text().starts_with("after step 3: sgd → sgd:lr=0.01"));
+  }
+}
+
+TEST_CASE("after a switch the learning rate rises from its first step on, in a resumed run too") {
+  const test::RunFolder folder;
+  TrainingOptions options = line_options();
+  options.switches = {OptimizerSwitch::parse("3:adamw:lr=0.01")};
+  for (const bool resumed : {false, true}) {
+    Line line;
+    Trainer trainer(line.objective(), "sgd:lr=0.02", options, folder.path);
+    trainer.callbacks.push_back({.step = [&](const StepRecord& record, i64) {
+      if (!resumed && record.step == 7) trainer.stop();
+    }});
+    CHECK(trainer.resume() == resumed);
+    const TrainingResult result = trainer.run();
+    CHECK(result.switches[0].warmup == 10);
+    for (const StepRecord& step : result.steps)
+      CHECK(step.lr_factor ==
+            (step.step > 3 && step.step < 13 ? static_cast<double>(step.step - 3) / 10 : 1));
+  }
+}
+
+TEST_CASE("an epoch's loss is the mean over its texts, without those of steps that were skipped") {
+  TrainingOptions options{.epochs = 2, .batch = BatchSize::of_texts(20)};  // of 96 texts
+  options.non_finite = NonFinite::skip;
+  nn::Classifier model(small_task().config);
+  model.initialize(1);
+  Objective objective = classification(model, small_task().data, options);
+  objective.loss = [loss = objective.loss](std::span<const i64> batch, const nn::Pass& pass) {
+    BatchLoss result = loss(batch, pass);
+    if (pass.step == 2) result.loss = test::times(result.loss, kInfinity);
+    return result;
+  };
+  const TrainingResult result = Trainer(objective, "adamw:lr=0.03", options).run();
+  REQUIRE(result.evaluations.size() == 2);
+  CHECK(result.steps[0].loss == doctest::Approx(std::log(6)).epsilon(0.1));  // of six classes
+  for (const EvaluationRecord& evaluation : result.evaluations) {
+    double sum = 0, texts = 0;
+    for (const StepRecord& step : result.steps)
+      if (step.epoch == evaluation.epoch && !step.skipped)
+        sum += step.loss * static_cast<double>(step.texts),
+            texts += static_cast<double>(step.texts);
+    CHECK(evaluation.train_loss == doctest::Approx(sum / texts));
   }
 }
 

@@ -137,12 +137,18 @@ TEST_CASE("a tensor that moves by many times its size rings at once, without a h
   REQUIRE(rung.size() == 1);
   CHECK(rung[0].text().find("moves by 50 of its size") != std::string::npos);
   CHECK(rung[0].text().find("usual") == std::string::npos);
+  StepReport hardly = report(50);  // above zero, as the bias of keys is
+  hardly.tensors[0].weight_rms = 1e-4, hardly.tensors[0].update_rms = 50e-4;
+  watch.restart();
+  CHECK(watch.observe(3, 1, hardly).empty());
 }
 
 TEST_CASE("a switch is written as a step or a share, and refused where it cannot be") {
   CHECK(OptimizerSwitch::parse("500:adafactor:lr=0.03").step(1000) == 500);
   CHECK(OptimizerSwitch::parse("500:adafactor:lr=0.03").spec == "adafactor:lr=0.03");
   CHECK(OptimizerSwitch::parse("12.5%:lion").step(1000) == 125);
+  CHECK(OptimizerSwitch::parse("29%:lion").step(100) == 29);  // 0.29 · 100 is less
+  CHECK(OptimizerSwitch::parse("1%:lion").step(10) == 1);
   for (const char* wrong :
        {"", "adamw", ":adamw", "5", "5:", "5%", "5%:", "0:adamw", "-1:adamw", "1.5:adamw",
         "100%:adamw", "0%:adamw", "5 :adamw", "nan:adamw", "inf%:adamw", "1e99:adamw"}) {
