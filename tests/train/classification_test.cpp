@@ -1,8 +1,12 @@
 #include "train/classification.hpp"
 
+#include <set>
+
 #include "autograd/functions.hpp"
 #include "tests/support.hpp"
 #include "tests/train/small_task.hpp"
+#include "train/splits.hpp"
+#include "train/worst.hpp"
 
 using namespace minima;
 using test::small_task;
@@ -41,6 +45,51 @@ TEST_CASE("texts of other labels than a model's, or fewer of them than logits, a
   }
   split.labels = {0, 1};
   CHECK_THROWS_WITH_AS(evaluate(logits, split), doctest::Contains("[3, 2], targets [2]"), Error);
+}
+
+TEST_CASE("of the texts that were taken wrongly the worst are told, with the loss of each") {
+  TokenizedSplit split;
+  split.labels = {0, 1, 1, 0};
+  const Tensor logits = Tensor::from<float>({2, 1, 1, 0, 3, 0, 0, 1}, {4, 2});
+  const std::vector<WrongText> wrong = worst_errors(logits, split, 5);
+  REQUIRE(wrong.size() == 3);
+  CHECK(wrong[0].text == 2);
+  CHECK(wrong[0].actual == 1);
+  CHECK(wrong[0].predicted == 0);
+  CHECK(wrong[0].loss == doctest::Approx(std::log(1 + std::exp(3))));
+  CHECK(wrong[1].text == 1);
+  CHECK(worst_errors(logits, split, 1).size() == 1);
+}
+
+TEST_CASE("a fingerprint knows texts, where each ends, and labels; the longest text is a batch") {
+  TokenizedSplit split;
+  for (i32 token = 0; token < 3000; ++token) split.tokens.push_back(token);
+  split.offsets = {0, 3, 2503, 3000};
+  split.labels = {0, 1, 0};
+  CHECK(evaluation_batch(split).tokens == 2500);
+  TokenizedSplit other = split, moved = split, labelled = split;
+  other.tokens = {};
+  for (i32 token = 1; token <= 3000; ++token) other.tokens.push_back(token);
+  moved.offsets[1] = 4;
+  labelled.labels[2] = 1;
+  std::set<std::string> prints;
+  for (const TokenizedSplit& each : {split, other, moved, labelled})
+    prints.insert(fingerprint(each));
+  CHECK(prints.size() == 4);
+}
+
+TEST_CASE("word dropout is another in each step") {
+  nn::Classifier model(small_task().config);
+  model.initialize(1);
+  TrainingOptions options;
+  options.word_dropout = 0.5;
+  const Objective objective =
+      classification(model, small_task().data, options, &small_task().tokenizer);
+  const auto loss = [&](i64 step) {
+    return objective.loss(std::vector<i64>{0, 1, 2}, nn::Pass{.step = step}).loss.value().item();
+  };
+  CHECK(loss(1) == loss(1));
+  CHECK(loss(1) != loss(2));
 }
 
 TEST_CASE("weights and smoothing are in training's loss, whose batches add up to one large batch") {

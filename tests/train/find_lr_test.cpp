@@ -1,6 +1,7 @@
 #include "train/find_lr.hpp"
 
 #include "tests/support.hpp"
+#include "tests/train/line.hpp"
 #include "tests/train/small_task.hpp"
 
 using namespace minima;
@@ -39,6 +40,23 @@ TEST_CASE("a search in which the loss hardly falls says that it tells little") {
   CHECK(find_lr_page({curve}).find(too_flat) == std::string::npos);
 }
 
+TEST_CASE("a fall behind the lowest loss suggests no rate") {
+  test::Line line;
+  Objective objective = line.objective();
+  objective.loss = [&](std::span<const i64>,
+                       const nn::Pass& pass) {  // slowly down, up, and fast down
+    const double t = static_cast<double>(pass.step);
+    const double loss = t < 50   ? 2 - 0.02 * t
+                        : t < 60 ? 1 + 0.18 * (t - 50)
+                                 : std::max(1.5, 2.8 - 0.05 * (t - 60));
+    return BatchLoss{
+        add(test::times(mean(Variable(line.slope)), 0), Variable(Tensor::full({}, loss)))};
+  };
+  const LearningRateCurve curve = find_learning_rate(objective, "sgd", test::line_options());
+  CHECK(curve.rates.size() == 100);
+  CHECK(curve.steepest < curve.lowest);
+}
+
 TEST_CASE("the search for a learning rate leaves the weights alone and suggests one that trains") {
   TrainingOptions options{.epochs = 1, .batch = BatchSize::of_texts(16)};
   nn::Classifier model(small_task().config);
@@ -51,7 +69,8 @@ TEST_CASE("the search for a learning rate leaves the weights alone and suggests 
     const LearningRateCurve curve = find_learning_rate(objective, spec, options);
     CHECK(test::values_of(model.parameters()) == before);
     CHECK(curve.suggestion > 1e-6);
-    CHECK(curve.suggestion < curve.lowest);
+    CHECK(curve.suggestion == std::min(curve.steepest, curve.lowest / 10));
+    CHECK(curve.steepest <= curve.lowest);
     CHECK(curve.rates.size() == curve.smoothed.size());
     CHECK(curve.text().find("suggested lr") != std::string::npos);
   }

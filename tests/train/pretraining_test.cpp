@@ -72,6 +72,19 @@ TEST_CASE("pre-training learns to tell hidden words, and the last model is kept"
   CHECK(last.score("perplexity") == doctest::Approx(std::exp(last.loss)));
 }
 
+TEST_CASE("other tokens are hidden in each step") {
+  const Setting setting;
+  nn::MaskedLm model(setting.config);
+  model.initialize(1);
+  const Masking masking(setting.tokenizer->vocabulary(), {.rate = 0.3});
+  const Objective objective = masked_language_modelling(model, setting.data, masking, {});
+  const auto loss = [&](i64 step) {
+    return objective.loss(std::vector<i64>{0, 1}, nn::Pass{.step = step}).loss.value().item();
+  };
+  CHECK(loss(1) == loss(1));
+  CHECK(loss(1) != loss(2));
+}
+
 TEST_CASE("accumulated batches and any number of threads pre-train alike") {
   const Setting setting;
   const auto values = [](const Trained& trained) {

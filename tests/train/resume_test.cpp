@@ -7,6 +7,7 @@
 #include "tests/train/fifty_steps.hpp"
 #include "train/collect.hpp"
 #include "train/compare.hpp"
+#include "train/find_lr.hpp"
 #include "train/interrupt.hpp"
 #include "train/report.hpp"
 
@@ -366,6 +367,14 @@ TEST_CASE("rates are chosen by whatever score there is, and where none is named 
       REQUIRE(tried["score"].is_number());
       if (tried["spec"] == best["spec"]) CHECK(tried["score"] == best["dev"][key]);
     }
+    const auto tried = [&](std::size_t i) { return tuned["tried"][i]["score"].get<double>(); };
+    CHECK(best["dev"][key] ==
+          (*metric ? std::max(tried(0), tried(1)) : std::min(tried(0), tried(1))));
+    const auto rate = [&](std::size_t i) {
+      return learning_rate(tuned["tried"][i]["spec"].get<std::string>()).value();
+    };
+    CHECK(rate(1) / rate(0) == doctest::Approx(std::sqrt(10)).epsilon(0.01));
+    CHECK(tuned["tried"][1]["spec"] == with_defaults("adamw"));
   }
 }
 
