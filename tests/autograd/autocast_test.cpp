@@ -60,6 +60,13 @@ struct Layers {
 
 }  // namespace
 
+TEST_CASE(
+    "a value that has been rounded to one narrow type is rounded to the other from its own bits") {
+  const Variable x(numbers({9}, 1));
+  for (const DType type : {DType::bf16, DType::f16, DType::bf16})
+    check_same(x.value(type).to(DType::f32), rounded(numbers({9}, 1), type));
+}
+
 TEST_CASE("a narrow product is that of rounded numbers, in forward and backward") {
   for (const DType type : {DType::bf16, DType::f16}) {
     Layers layers;

@@ -30,6 +30,17 @@ TEST_CASE("a target that would make a loss of more numbers than there are predic
   CHECK(mse(Variable(Tensor::zeros({2, 3})), row).value().item() == 0);
 }
 
+TEST_CASE("a loss is the mean of its terms, their sum, or each of them, as asked") {
+  const Variable x(vector({1, 2, 4})), target(vector({1, 0, 1}));
+  CHECK(mse(x, target).value().item() == doctest::Approx(13.0 / 3));
+  CHECK(mse(x, target, Reduction::sum).value().item() == 13);
+  check_close(mse(x, target, Reduction::none).value(), vector({0, 4, 9}), {0, 0});
+  const Tensor each = bce_with_logits(x, target, Reduction::none).value();
+  CHECK(bce_with_logits(x, target, Reduction::sum).value().item() ==
+        doctest::Approx(static_cast<double>(each.data<float>()[0]) + each.data<float>()[1] +
+                        each.data<float>()[2]));
+}
+
 TEST_CASE("a number stands on either side of an operator") {
   Parameter w{"w", vector({1, 2, 4}), {}};
   const Variable x(w);
@@ -80,6 +91,7 @@ TEST_CASE("under NoGrad nothing is recorded, and afterwards everything is again"
     CHECK_FALSE(grad_enabled());
     const Variable y = sum(Variable(w));
     CHECK_FALSE(y.requires_grad());
+    CHECK_FALSE(Variable(w).requires_grad());
     CHECK_THROWS_WITH_AS(y.backward(),
                          "backward: the value depends on no trainable parameter (or was computed "
                          "under NoGrad)",
@@ -151,6 +163,14 @@ TEST_CASE("linear_cross_entropy makes no gradient of a table that is not trained
   CHECK(memory_stats().live - before < bias.bytes());
   loss.backward();
   check_close(x.gradient.values(), Tensor::zeros({2, 4}), {0, 0});
+}
+
+TEST_CASE("a value that is dropped takes nothing of the graph that others go back through") {
+  Parameter w{"w", vector({1, 2}), {}};
+  const Variable shared = square(Variable(w)), loss = sum(shared);
+  { const Variable dropped = exp(shared); }
+  loss.backward();
+  check_close(w.gradient.values(), vector({2, 4}));
 }
 
 TEST_CASE("a graph serves one backward") {

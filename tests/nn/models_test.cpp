@@ -256,17 +256,45 @@ TEST_CASE("bert-base with two labels has 109,483,778 parameters in 201 tensors")
 TEST_CASE("BERT drops behind attention too, and no two layers share a mask") {
   EncoderConfig config = small_config();
   config.architecture = Architecture::bert;
-  config.attention_output_dropout = 0.5;
+  config.dropout = config.attention_dropout = config.attention_output_dropout = 0.5;
   Classifier model(config);
   model.initialize(3);
   const Batch batch = texts({5, 3});
   const Tensor first = model(batch, {true, 1, 1}).value();
   CHECK_FALSE(std::ranges::equal(first.span<float>(), model(batch).value().span<float>()));
-  std::set<std::string> paths;
+  std::set<u64> keys;
   for (const TransformerBlock* block : model.encoder.layer)
     for (const Dropout* dropout :
          {&block->attention.dropout, &block->attention.output_dropout, &block->ffn.dropout})
-      CHECK(paths.insert(dropout->path()).second);
+      CHECK(keys.insert(dropout->site({true, 1, 1}).key).second);
+}
+
+TEST_CASE("each dropout has its part in training, and none outside of it") {
+  EncoderConfig none = small_config();
+  none.architecture = Architecture::bert;
+  none.dropout = none.attention_dropout = none.attention_output_dropout = none.classifier_dropout =
+      0;
+  const Batch batch = texts({5, 3});
+  const auto logits = [&](const EncoderConfig& config, const Pass& pass) {
+    Classifier model(config);
+    model.initialize(3);
+    return model(batch, pass).value();
+  };
+  const Tensor plain = logits(none, {true, 1, 1});
+  using Rate = double EncoderConfig::*;
+  for (const Rate rate :
+       {Rate{&EncoderConfig::dropout}, Rate{&EncoderConfig::attention_dropout},
+        Rate{&EncoderConfig::attention_output_dropout}, Rate{&EncoderConfig::classifier_dropout}}) {
+    EncoderConfig config = none;
+    config.*rate = 0.5;
+    CHECK_FALSE(test::same_bits(logits(config, {true, 1, 1}), plain));
+    CHECK(test::same_bits(logits(config, {false, 1, 1}), plain));
+  }
+  none.dropout = 0.5;  // behind the embeddings' norm: what is dropped there is 0
+  Classifier model(none);
+  model.initialize(3);
+  const Tensor embedded = model.encoder.hidden_states(batch, {true, 1, 1}).front().value();
+  CHECK(std::ranges::count(embedded.span<float>(), 0.0f) > embedded.size() / 4);
 }
 
 TEST_CASE("a dropout without a name, whose mask others would share, is refused") {
