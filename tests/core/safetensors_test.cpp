@@ -29,7 +29,8 @@ std::vector<NamedTensor> examples() {
       {"i64", Tensor::from(std::vector<i64>{-1, i64{1} << 62})},
       {"i32", Tensor::from(std::vector<i32>{-7})},
       {"scalar", Tensor::scalar(2.0f)},
-      {"empty", Tensor::zeros({0, 4})}};
+      // Begins where "half" does, which is before it by name.
+      {"no elements", Tensor::zeros({0, 4})}};
 }
 
 }  // namespace
@@ -57,6 +58,9 @@ TEST_CASE("tensors of every type, names of any letters and metadata survive a fi
     // Aligned by its type, for readers that map the file.
     CHECK(file.entries().at(name).begin % static_cast<u64>(element_size(expected.dtype())) == 0);
   }
+  u64 header = 0;
+  InputFile(path).read(&header, sizeof(header), 0);
+  CHECK(header % 8 == 0);
   CHECK(contains(error_of([&] { (void)file.read("none"); }), "has no tensor 'none'"));
 }
 
