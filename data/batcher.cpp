@@ -45,8 +45,6 @@ std::vector<i64> in_order(const TokenizedSplit& split) {
 
 TokenizedSplit tokenize(const Tokenizer& tokenizer, const std::vector<Example>& examples,
                         i64 max_length) {
-  check(max_length >= 2, "tokenize: a maximum length of {} has no room for [CLS] and [SEP]",
-        max_length);
   constexpr i64 kChunk = 256;  // texts
   const i64 n = std::ssize(examples);
   std::vector<TokenizedSplit> chunks(static_cast<std::size_t>(ceil_div(n, kChunk)));
