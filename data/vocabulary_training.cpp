@@ -97,7 +97,6 @@ class Merger {
         pieces.erase(pieces.begin() + static_cast<i64>(i) + 1);
       }
     }
-    pairs_[key(merged)] = {};
     std::ranges::sort(grown_);
     grown_.erase(std::unique(grown_.begin(), grown_.end()), grown_.end());
     for (const u64 k : grown_)
