@@ -39,12 +39,21 @@ i64 block_size(i64 bytes) {
 
 using Cache = std::map<i64, std::vector<std::byte*>>;  ///< free blocks by size
 
-std::byte* take_from(Cache& cache, i64 size) {
-  const auto found = cache.find(size);
-  if (found == cache.end() || found->second.empty()) return nullptr;
-  std::byte* const block = found->second.back();
-  found->second.pop_back();
-  return block;
+struct Block {
+  std::byte* at = nullptr;
+  i64 size = 0;
+};
+
+/// The smallest free block of `size` to `most` bytes; null where there is none.
+Block take_from(Cache& cache, i64 size, i64 most) {
+  for (auto found = cache.lower_bound(size); found != cache.end() && found->first <= most;
+       ++found) {
+    if (found->second.empty()) continue;
+    const Block block{found->second.back(), found->first};
+    found->second.pop_back();
+    return block;
+  }
+  return {};
 }
 
 /// A cache of blocks, over memory that somebody has. Some may be in a pool instead, which is null elsewhere.
@@ -53,25 +62,26 @@ class Allocator {
   explicit Allocator(Device device) : device_(device) {}
   virtual ~Allocator() = default;
 
-  std::byte* take(i64 bytes, Cache* pool) {
+  Block take(i64 bytes, Cache* pool) {
     const i64 size = size_of(bytes);
     {
       std::lock_guard lock(mutex_);
-      std::byte* cached = pool ? take_from(*pool, size) : nullptr;
-      if (!cached) cached = take_from(cache_, size);
-      if (cached) {
+      // A pool's blocks are never released to make room for other sizes, so these share them.
+      Block cached = pool ? take_from(*pool, size, 2 * size) : Block{};
+      if (!cached.at) cached = take_from(cache_, size, size);
+      if (cached.at) {
         count(bytes);
-        reuse(cached, size);
+        reuse(cached.at, cached.size);
         return cached;
       }
     }
-    std::byte* block = obtain_within(size);
-    if (!block && !pool) {  // with a pool, work is recorded, and nothing can be released
+    Block block{obtain_within(size), size};
+    if (!block.at && !pool) {  // with a pool, work is recorded, and nothing can be released
       release_cached();
-      block = obtain_within(size);
+      block.at = obtain_within(size);
     }
     std::lock_guard lock(mutex_);
-    if (!block)
+    if (!block.at)
       throw Error(
           fmt::format("memory: {} bytes cannot be had on {}; {} are live; a smaller batch or "
                       "model needs less",
@@ -83,14 +93,13 @@ class Allocator {
     return block;
   }
 
-  void give_back(std::byte* block, i64 bytes, Cache* pool) {
-    const i64 size = size_of(bytes);
+  void give_back(const Block& block, i64 bytes, Cache* pool) {
     std::lock_guard lock(mutex_);
     stats_.live -= bytes;
     if (pool)
-      (*pool)[size].push_back(block);
+      (*pool)[block.size].push_back(block.at);
     else
-      keep(block, size);
+      keep(block.at, block.size);
   }
   void take_back(const Cache& pool) {
     std::lock_guard lock(mutex_);
@@ -270,7 +279,8 @@ std::shared_ptr<std::byte> allocate(i64 bytes, Device device) {
   Allocator& from = allocator(device);
   const bool apart = pool_in_use && pool_in_use->device_ == device;
   const auto pool = apart ? pool_in_use->blocks_ : nullptr;
-  return {from.take(bytes, pool ? &pool->cache : nullptr), [&from, bytes, pool](std::byte* block) {
+  const Block block = from.take(bytes, pool ? &pool->cache : nullptr);
+  return {block.at, [&from, block, bytes, pool](std::byte*) {
             from.give_back(block, bytes, pool ? &pool->cache : nullptr);
           }};
 }

@@ -6,8 +6,8 @@
 namespace minima {
 
 /// What the thread allocates on the device while a `Use` lives comes from the pool, and returns to it whenever it is freed:
-/// nobody else is given its address. The blocks go back to the allocator when the pool and the last of their owners are
-/// gone.
+/// nobody else is given its address. A block may serve what asks for half of it, so that work of many sizes shares few. The
+/// blocks go back to the allocator when the pool and the last of their owners are gone.
 class MemoryPool {
  public:
   explicit MemoryPool(Device device);

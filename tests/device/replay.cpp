@@ -130,7 +130,14 @@ TEST_CASE("memory of a recording is nobody else's, and that of its pool serves t
     const i64 taken = memory_stats(kDevice).reserved;
     const Recording second(pool, [&] { z = square(); });
     CHECK(memory_stats(kDevice).reserved <= taken + 2048);  // z; the sum is where the first's was
-    first.replay(), second.replay();
+    const Tensor part = x.rows(0, 200);
+    const i64 before = memory_stats(kDevice).reserved;
+    Tensor few;
+    const Recording third(
+        pool, [&] { few = ops::binary<ops::Mul>(ops::binary<ops::Add>(part, part), part); });
+    CHECK(memory_stats(kDevice).reserved <= before + 1024);  // of a smaller size it is there, too
+    first.replay(), second.replay(), third.replay();
+    CHECK(holds(few, 8));
     CHECK(holds(own, 5));
     CHECK(holds(y, 8));
     CHECK(holds(z, 8));
