@@ -104,7 +104,14 @@ Variable ReplayedLoss::operator()(const BatchLayout& layout, const Tensor& numbe
   if (!recorded.backward || recorded.places != state.places()) {
     recorded = {};
     if (state.count() == kMostRecorded) state.forget_one();
-    state.record(recorded, layout, pass);
+    try {
+      state.record(recorded, layout, pass);
+    } catch (const Error& error) {
+      if (error.fault != Fault::memory) throw;
+      recorded = {};
+      release_cached_memory(state.pool.device());  // nothing can be, while work is recorded
+      state.record(recorded, layout, pass);
+    }
   }
 
   recorded.turn = turn;

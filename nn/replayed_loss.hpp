@@ -8,8 +8,9 @@
 ///     loss(layout, layout.numbers(batch).to(device), pass).backward();
 ///
 /// The first batch of a layout is computed kernel by kernel, which brings the memory that is needed and has the libraries
-/// load their code; the second is recorded. All layouts share the memory of one batch, but each has a gradient of its own
-/// for every parameter: of more than kMostRecorded layouts the one that has not been asked for longest is forgotten.
+/// load their code; the second is recorded. Recordings share the memory of a batch or two, beside which a new layout needs its
+/// own, but each has a gradient of its own for every parameter: of more than kMostRecorded layouts the one that has not been
+/// asked for longest is forgotten.
 #pragma once
 
 #include <functional>

@@ -224,6 +224,43 @@ TEST_CASE("of more layouts than are kept the one that was not asked for longest 
   CHECK(ask(2) == 1);
 }
 
+TEST_CASE("layouts of many sizes are replayed within the memory of a few batches") {
+  if (kDevice.kind != Device::Kind::emulated) return;  // only that one can be made smaller
+  Classifier model(test::small_model(Pooling::first));
+  model.initialize(7);
+  model.to(kDevice);
+  const auto loss_of = [&](const Batch& batch, const Pass& pass) {
+    return ::loss_of(model, batch, pass);
+  };
+  ReplayedLoss replay(model.parameters(), loss_of);
+  const auto train_on = [&](i64 tokens, bool replayed) {
+    const Batch batch = test::texts({tokens, tokens, tokens});
+    const BatchLayout layout(batch);
+    const Tensor numbers = layout.numbers(batch).to(kDevice);
+    const Variable loss = replayed ? replay(layout, numbers, {}) : loss_of(layout.in(numbers), {});
+    loss.backward();
+    for (Parameter* parameter : model.parameters()) parameter->gradient.clear();
+    return loss.value().item();
+  };
+  const std::vector<i64> lengths{36, 20, 52, 28, 44, 24, 40, 32, 48};
+  release_cached_memory(kDevice);
+  reset_peak_memory(kDevice);
+  const MemoryStats before = memory_stats(kDevice);
+  std::vector<double> expected;
+  for (const i64 tokens : lengths) expected.push_back(train_on(tokens, false));
+  release_cached_memory(kDevice);
+  // Of these, two are the gradients of nine layouts.
+  const i64 batches = 5 * (memory_stats(kDevice).peak - before.live);
+  emulated::machine().memory_bytes = static_cast<std::size_t>(before.reserved + batches);
+  for (int turn = 0; turn < 3; ++turn) {
+    std::vector<double> found;
+    for (const i64 tokens : lengths) found.push_back(train_on(tokens, true));
+    CHECK(found == expected);
+  }
+  emulated::machine() = {};
+  CHECK(replay.recorded() == std::ssize(lengths));
+}
+
 TEST_CASE("replayed batches are accumulated, of one layout and of several" *
           doctest::test_suite("many steps")) {
   const Batch some = test::texts({3, 40, 17, 1}), more = test::texts({12, 5});

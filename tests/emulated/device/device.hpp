@@ -208,6 +208,7 @@ struct Machine {
   int driver = 13000, runtime = 13000, devices = 1;
   bool has_kernels = true;  ///< for its device
   int multiprocessors = 1, shared_bytes = 99 << 10, capability = 80;
+  std::size_t memory_bytes = std::size_t{1} << 40;  ///< that cudaMalloc gives in all
   std::size_t pinned_bytes = std::size_t{1} << 40;  ///< that cudaMallocHost gives at once
 };
 Machine& machine();

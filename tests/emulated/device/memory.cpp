@@ -38,7 +38,7 @@ class Arena {
   void* take(std::size_t bytes) {
     const std::size_t size =
         (std::max<std::size_t>(bytes, 1) + kGuard + kAlignment - 1) / kAlignment * kAlignment;
-    if (used_ + bytes > capacity_) return nullptr;
+    if (used_ + bytes > std::min(capacity_, machine().memory_bytes)) return nullptr;
     const auto hole = std::ranges::find_if(free_, [&](const auto& h) { return h.second >= size; });
     if (hole == free_.end()) return nullptr;
     const auto [at, length] = *hole;
