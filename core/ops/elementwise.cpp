@@ -56,13 +56,9 @@ void walk_through(const Walk<N>& walk, T* out, const Operands<T, N>& in, Run<T, 
     Operands<T, N> spread_from{};
     for (i64 row = first; row < last; ++row) {
       Operands<T, N> start = in;
-      i64 rest = row;
-      for (int axis = walk.rank - 2; axis >= 0; --axis) {
-        for (std::size_t k = 0; k < N; ++k)
-          start[k] += rest % walk.sizes[axis] * walk.steps[k][axis];
-        rest /= walk.sizes[axis];
-      }
+      const auto places = walk.places(row * columns);
       for (std::size_t k = 0; k < N; ++k) {
+        start[k] += places[k];
         if (!repeated[k] || spread_from[k] == start[k]) continue;
         std::fill_n(spread[k], std::min(kBlock, end - begin), *start[k]);
         spread_from[k] = start[k];
