@@ -14,18 +14,9 @@
 using namespace minima;
 using test::contains;
 using test::error_of;
+using test::fault_of;
 
 namespace {
-
-Fault fault_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.fault;
-  }
-  FAIL("nothing was thrown");
-  return {};
-}
 
 int entries(const std::string& folder) {
   int count = 0;

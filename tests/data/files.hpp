@@ -45,4 +45,16 @@ std::string error_of(const F& f) {
   return {};
 }
 
+/// Whose fault it is, by the Error that `f` throws.
+template <class F>
+Fault fault_of(const F& f) {
+  try {
+    f();
+  } catch (const Error& error) {
+    return error.fault;
+  }
+  FAIL("nothing was thrown");
+  return {};
+}
+
 }  // namespace minima::test

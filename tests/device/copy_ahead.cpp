@@ -2,6 +2,7 @@
 #include "core/copy_ahead.hpp"
 
 #include "core/batch.hpp"
+#include "tests/data/files.hpp"
 #include "tests/device/device.hpp"
 #include "tests/device/small_model.hpp"
 #include "tests/support.hpp"
@@ -71,12 +72,7 @@ TEST_CASE(
   const auto ahead = copy_ahead(kDevice);
   ahead->begin(numbers(0, 5));
   emulated::machine().pinned_bytes = 1000;
-  try {
-    ahead->begin(numbers(1, 5000));
-    FAIL("there was memory");
-  } catch (const Error& error) {
-    CHECK(error.fault == Fault::memory);
-  }
+  CHECK(test::fault_of([&] { ahead->begin(numbers(1, 5000)); }) == Fault::memory);
   CHECK_NOTHROW(Tensor::full({1}, 1, DType::f32, kDevice));  // no kernel is blamed for it
   CHECK(test::same_bytes(ahead->take(), numbers(0, 5)));
   CHECK_THROWS_AS(ahead->begin(numbers(2, 5000)), Error);
