@@ -6,8 +6,8 @@
 #include <unordered_set>
 
 #include "autograd/observer.hpp"
-#include "core/grouped.hpp"
 #include "core/ops/finite.hpp"
+#include "core/text/grouped.hpp"
 
 namespace minima {
 

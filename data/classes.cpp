@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "core/utf8.hpp"
+#include "core/text/utf8.hpp"
 #include "data/unicode.hpp"
 #include "data/whole_number.hpp"
 

@@ -9,9 +9,9 @@
 #include <unordered_set>
 
 #include "core/error.hpp"
-#include "core/file.hpp"
+#include "core/files/file.hpp"
 #include "core/rng.hpp"
-#include "core/utf8.hpp"
+#include "core/text/utf8.hpp"
 #include "data/builtin.hpp"
 #include "data/classes.hpp"
 #include "data/counted.hpp"

@@ -6,9 +6,9 @@
 #include <string>
 
 #include "core/error.hpp"
-#include "core/sorted_json.hpp"
+#include "core/files/sorted_json.hpp"
+#include "core/text/utf8.hpp"
 #include "core/types.hpp"
-#include "core/utf8.hpp"
 
 namespace minima {
 

@@ -2,7 +2,7 @@
 
 #include <xxhash.h>
 
-#include "core/utf8.hpp"
+#include "core/text/utf8.hpp"
 #include "data/unicode.hpp"
 #include "data/word_scanner.hpp"
 

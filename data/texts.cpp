@@ -3,10 +3,10 @@
 #include <algorithm>
 
 #include "core/error.hpp"
-#include "core/file.hpp"
+#include "core/files/file.hpp"
 #include "core/rng.hpp"
-#include "core/split.hpp"
-#include "core/utf8.hpp"
+#include "core/text/split.hpp"
+#include "core/text/utf8.hpp"
 #include "data/readers/notes.hpp"
 #include "data/readers/plain.hpp"
 #include "data/repeated_texts.hpp"

@@ -4,8 +4,8 @@
 #include <charconv>
 #include <set>
 
-#include "core/file.hpp"
-#include "core/json.hpp"
+#include "core/files/file.hpp"
+#include "core/files/json.hpp"
 #include "data/json_section.hpp"
 
 namespace minima {

@@ -4,7 +4,7 @@
 #include <tuple>
 #include <unordered_set>
 
-#include "core/json.hpp"
+#include "core/files/json.hpp"
 #include "data/json_section.hpp"
 
 namespace minima {

@@ -8,7 +8,7 @@
 #include <memory>
 #include <vector>
 
-#include "core/utf8.hpp"
+#include "core/text/utf8.hpp"
 
 namespace minima::unicode {
 namespace {

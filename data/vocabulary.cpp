@@ -6,8 +6,8 @@
 #include <unordered_map>
 
 #include "core/error.hpp"
-#include "core/file.hpp"
-#include "core/utf8.hpp"
+#include "core/files/file.hpp"
+#include "core/text/utf8.hpp"
 #include "data/readers/lines.hpp"
 #include "data/word_scanner.hpp"
 

@@ -12,7 +12,7 @@
 ///     cmake --build build --target example_05_came_article && build/example_05_came_article
 #include <numeric>
 
-#include "core/file.hpp"
+#include "core/files/file.hpp"
 #include "examples/digits.hpp"
 #include "train/report.hpp"
 #include "train/report/parts.hpp"

@@ -23,8 +23,8 @@
 #include <string>
 #include <vector>
 
+#include "core/files/safetensors.hpp"
 #include "core/parameter.hpp"
-#include "core/safetensors.hpp"
 #include "nn/init.hpp"
 
 namespace minima::nn {

@@ -8,7 +8,7 @@
 #include "core/ops/elementwise.hpp"
 #include "core/ops/together.hpp"
 #include "core/stopwatch.hpp"
-#include "core/utf8.hpp"
+#include "core/text/utf8.hpp"
 #include "optim/clip.hpp"
 #include "optim/registry.hpp"
 #include "optim/storage/slot.hpp"

@@ -18,8 +18,8 @@
 #include <string>
 #include <vector>
 
-#include "core/json.hpp"
-#include "core/safetensors.hpp"
+#include "core/files/json.hpp"
+#include "core/files/safetensors.hpp"
 #include "optim/engine/traced.hpp"
 #include "optim/groups.hpp"
 #include "optim/storage/plan.hpp"

@@ -2,7 +2,7 @@
 
 #include <mutex>
 
-#include "core/nearest.hpp"
+#include "core/text/nearest.hpp"
 #include "optim/optimizer.hpp"
 #include "optim/rules.hpp"
 

@@ -7,8 +7,8 @@
 #include <numbers>
 
 #include "core/error.hpp"
-#include "core/json.hpp"
-#include "core/nearest.hpp"
+#include "core/files/json.hpp"
+#include "core/text/nearest.hpp"
 
 namespace minima {
 namespace {

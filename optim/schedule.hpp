@@ -28,7 +28,7 @@
 #include <string>
 #include <vector>
 
-#include "core/json_fwd.hpp"
+#include "core/files/json_fwd.hpp"
 #include "core/types.hpp"
 #include "optim/options.hpp"
 

@@ -1,5 +1,5 @@
 /// optimizer.safetensors: how optimizer.hpp saves state and reads it.
-#include "core/checksum.hpp"
+#include "core/files/checksum.hpp"
 #include "optim/optimizer.hpp"
 
 namespace minima {

@@ -5,12 +5,12 @@
 #include <set>
 
 #include "core/devices.hpp"
-#include "core/file.hpp"
-#include "core/folder.hpp"
-#include "core/grouped.hpp"
+#include "core/files/file.hpp"
+#include "core/files/folder.hpp"
+#include "core/files/safetensors.hpp"
 #include "core/ops/elementwise.hpp"
 #include "core/ops/finite.hpp"
-#include "core/safetensors.hpp"
+#include "core/text/grouped.hpp"
 #include "nn/module.hpp"
 
 namespace minima {

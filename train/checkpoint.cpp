@@ -9,11 +9,11 @@
 #include <map>
 #include <sstream>
 
-#include "core/checksum.hpp"
 #include "core/error.hpp"
-#include "core/file.hpp"
-#include "core/folder.hpp"
-#include "core/for_shell.hpp"
+#include "core/files/checksum.hpp"
+#include "core/files/file.hpp"
+#include "core/files/folder.hpp"
+#include "core/text/for_shell.hpp"
 
 namespace minima {
 namespace {

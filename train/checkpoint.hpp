@@ -14,8 +14,8 @@
 #include <string_view>
 #include <vector>
 
-#include "core/json.hpp"
-#include "core/safetensors.hpp"
+#include "core/files/json.hpp"
+#include "core/files/safetensors.hpp"
 #include "core/types.hpp"
 
 namespace minima {

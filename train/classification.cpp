@@ -4,8 +4,8 @@
 #include <sstream>
 
 #include "autograd/functions.hpp"
-#include "core/grouped.hpp"
 #include "core/ops/reduce.hpp"
+#include "core/text/grouped.hpp"
 #include "data/masking.hpp"
 #include "optim/options.hpp"
 #include "train/batched_objective.hpp"

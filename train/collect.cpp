@@ -5,8 +5,8 @@
 #include <set>
 
 #include "core/error.hpp"
-#include "core/file.hpp"
-#include "core/sorted_json.hpp"
+#include "core/files/file.hpp"
+#include "core/files/sorted_json.hpp"
 #include "train/checkpoint.hpp"
 #include "train/report/parts.hpp"
 #include "train/run_record.hpp"

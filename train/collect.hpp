@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <vector>
 
-#include "core/json.hpp"
+#include "core/files/json.hpp"
 
 namespace minima {
 

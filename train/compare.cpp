@@ -2,11 +2,11 @@
 
 #include <cmath>
 
-#include "core/checksum.hpp"
-#include "core/columns.hpp"
-#include "core/file.hpp"
-#include "core/folder.hpp"
-#include "core/grouped.hpp"
+#include "core/files/checksum.hpp"
+#include "core/files/file.hpp"
+#include "core/files/folder.hpp"
+#include "core/text/columns.hpp"
+#include "core/text/grouped.hpp"
 #include "data/naive_bayes.hpp"
 #include "train/find_lr.hpp"
 #include "train/finetuning.hpp"

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <set>
 
-#include "core/columns.hpp"
+#include "core/text/columns.hpp"
 #include "optim/factored.hpp"
 
 namespace minima {

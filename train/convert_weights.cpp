@@ -3,9 +3,9 @@
 #include <cmath>
 #include <set>
 
-#include "core/file.hpp"
-#include "core/folder.hpp"
-#include "core/model_weights.hpp"
+#include "core/files/file.hpp"
+#include "core/files/folder.hpp"
+#include "core/files/model_weights.hpp"
 #include "core/ops/finite.hpp"
 #include "nn/models/weights.hpp"
 #include "train/interrupt.hpp"

@@ -1,8 +1,8 @@
 #include "train/explain.hpp"
 
 #include "core/code_map.hpp"
-#include "core/grouped.hpp"
-#include "core/utf8.hpp"
+#include "core/text/grouped.hpp"
+#include "core/text/utf8.hpp"
 #include "optim/clip.hpp"
 #include "optim/options.hpp"
 

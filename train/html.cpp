@@ -6,8 +6,8 @@
 #include <cmath>
 #include <map>
 
-#include "core/grouped.hpp"
-#include "core/utf8.hpp"
+#include "core/text/grouped.hpp"
+#include "core/text/utf8.hpp"
 
 namespace minima::html {
 namespace {

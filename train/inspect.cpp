@@ -6,7 +6,7 @@
 #include <optional>
 
 #include "core/code_map.hpp"
-#include "core/file.hpp"
+#include "core/files/file.hpp"
 #include "optim/factored.hpp"
 #include "optim/storage/slot.hpp"
 #include "train/checkpoint.hpp"

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "core/cpu/blas.hpp"
-#include "core/json.hpp"
+#include "core/files/json.hpp"
 #include "core/stopwatch.hpp"
 
 namespace minima {

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "core/json.hpp"
+#include "core/files/json.hpp"
 #include "core/types.hpp"
 
 namespace minima {

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <fstream>
 
-#include "core/file.hpp"
+#include "core/files/file.hpp"
 
 namespace minima {
 

@@ -15,7 +15,7 @@
 #include <string>
 #include <vector>
 
-#include "core/file.hpp"
+#include "core/files/file.hpp"
 #include "train/metrics.hpp"
 #include "train/switch.hpp"
 #include "train/watch.hpp"

@@ -2,10 +2,10 @@
 
 #include <cmath>
 
-#include "core/file.hpp"
-#include "core/folder.hpp"
-#include "core/for_shell.hpp"
-#include "core/utf8.hpp"
+#include "core/files/file.hpp"
+#include "core/files/folder.hpp"
+#include "core/text/for_shell.hpp"
+#include "core/text/utf8.hpp"
 #include "data/tokenizer_files.hpp"
 #include "nn/models/weights.hpp"
 

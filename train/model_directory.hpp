@@ -60,7 +60,7 @@ struct TextClassifier {
 TextClassifier load_model(const std::filesystem::path& directory);
 
 /// Creates the directory and writes its files, each atomically; to replace those of another model, see
-/// core/folder.hpp. `max_length` is that of the texts the
+/// core/files/folder.hpp. `max_length` is that of the texts the
 /// model learned from, in tokens: read again, the directory cuts texts to it.
 void save_model(const std::filesystem::path& directory, const Tokenizer& tokenizer, i64 max_length,
                 nn::Classifier& model);

@@ -2,9 +2,9 @@
 
 #include <cmath>
 
-#include "core/grouped.hpp"
 #include "core/ops/cross_entropy.hpp"
 #include "core/ops/reduce.hpp"
+#include "core/text/grouped.hpp"
 #include "train/batched_objective.hpp"
 #include "train/model_directory.hpp"
 #include "train/splits.hpp"

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "core/json.hpp"
+#include "core/files/json.hpp"
 
 namespace minima {
 

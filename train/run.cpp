@@ -1,8 +1,8 @@
 #include "train/run.hpp"
 
 #include "core/cpu/threads.hpp"
-#include "core/file.hpp"
-#include "core/folder.hpp"
+#include "core/files/file.hpp"
+#include "core/files/folder.hpp"
 #include "optim/registry.hpp"
 #include "train/machine.hpp"
 #include "train/memory.hpp"

@@ -1,6 +1,6 @@
 #include "train/splits.hpp"
 
-#include "core/checksum.hpp"
+#include "core/files/checksum.hpp"
 
 namespace minima {
 

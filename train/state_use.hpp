@@ -2,7 +2,7 @@
 /// kept in less.
 #pragma once
 
-#include "core/json.hpp"
+#include "core/files/json.hpp"
 #include "train/inspect.hpp"
 
 namespace minima {

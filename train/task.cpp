@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <map>
 
-#include "core/file.hpp"
+#include "core/files/file.hpp"
 #include "data/tokenizer_files.hpp"
 #include "data/vocabulary_training.hpp"
 #include "train/memory.hpp"

@@ -10,7 +10,7 @@
 #include <string>
 #include <utility>
 
-#include "core/file.hpp"
+#include "core/files/file.hpp"
 
 namespace minima {
 

@@ -5,7 +5,7 @@
 #include <array>
 #include <functional>
 
-#include "core/json.hpp"
+#include "core/files/json.hpp"
 
 namespace minima {
 

@@ -4,8 +4,8 @@
 #include <array>
 #include <cmath>
 
-#include "core/folder.hpp"
-#include "core/safetensors.hpp"
+#include "core/files/folder.hpp"
+#include "core/files/safetensors.hpp"
 #include "nn/module.hpp"
 #include "train/finetuning.hpp"
 #include "train/interrupt.hpp"

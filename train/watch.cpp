@@ -6,7 +6,7 @@
 #include <string_view>
 
 #include "core/error.hpp"
-#include "core/utf8.hpp"
+#include "core/text/utf8.hpp"
 #include "train/metrics.hpp"
 
 namespace minima {

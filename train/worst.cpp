@@ -2,8 +2,8 @@
 
 #include <cmath>
 
-#include "core/json.hpp"
-#include "core/utf8.hpp"
+#include "core/files/json.hpp"
+#include "core/text/utf8.hpp"
 #include "train/metrics.hpp"
 
 namespace minima {

@@ -1,7 +1,7 @@
 /// The texts that a classifier gets most wrong, to be read: often the label is what is wrong.
 #pragma once
 
-#include "core/json_fwd.hpp"
+#include "core/files/json_fwd.hpp"
 #include "data/batcher.hpp"
 #include "data/dataset.hpp"
 

@@ -4,9 +4,9 @@
 #include <optional>
 #include <utility>
 
-#include "core/json.hpp"
-#include "core/split.hpp"
-#include "core/utf8.hpp"
+#include "core/files/json.hpp"
+#include "core/text/split.hpp"
+#include "core/text/utf8.hpp"
 
 namespace minima {
 namespace {

@@ -9,7 +9,7 @@
 #include <cstring>
 #include <utility>
 
-#include "core/utf8.hpp"
+#include "core/text/utf8.hpp"
 
 namespace minima {
 namespace {

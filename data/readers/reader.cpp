@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cctype>
 
-#include "core/file.hpp"
-#include "core/utf8.hpp"
+#include "core/files/file.hpp"
+#include "core/text/utf8.hpp"
 #include "data/readers/jsonl.hpp"
 #include "data/readers/notes.hpp"
 #include "data/readers/table.hpp"

@@ -4,9 +4,9 @@
 #include <optional>
 #include <utility>
 
-#include "core/nearest.hpp"
-#include "core/split.hpp"
-#include "core/utf8.hpp"
+#include "core/text/nearest.hpp"
+#include "core/text/split.hpp"
+#include "core/text/utf8.hpp"
 #include "data/counted.hpp"
 #include "data/whole_number.hpp"
 

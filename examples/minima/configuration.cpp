@@ -9,10 +9,10 @@
 #include <iterator>
 #include <set>
 
-#include "core/file.hpp"
-#include "core/for_shell.hpp"
-#include "core/nearest.hpp"
-#include "core/utf8.hpp"
+#include "core/files/file.hpp"
+#include "core/text/for_shell.hpp"
+#include "core/text/nearest.hpp"
+#include "core/text/utf8.hpp"
 #include "examples/minima/terminal.hpp"
 #include "train/checkpoint.hpp"
 #include "train/task.hpp"

@@ -4,7 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
-#include "core/json.hpp"
+#include "core/files/json.hpp"
 
 namespace minima {
 

@@ -1,5 +1,5 @@
 /// minima data: what is in a file of labelled texts, or in a folder of splits.
-#include "core/json.hpp"
+#include "core/files/json.hpp"
 #include "data/classes.hpp"
 #include "data/counted.hpp"
 #include "data/dataset.hpp"

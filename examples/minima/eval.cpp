@@ -2,8 +2,8 @@
 #include <cmath>
 #include <set>
 
-#include "core/file.hpp"
-#include "core/utf8.hpp"
+#include "core/files/file.hpp"
+#include "core/text/utf8.hpp"
 #include "data/classes.hpp"
 #include "data/counted.hpp"
 #include "data/readers/notes.hpp"

@@ -4,7 +4,7 @@
 #include <charconv>
 
 #include "core/rng.hpp"
-#include "core/split.hpp"
+#include "core/text/split.hpp"
 #include "data/unicode.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/terminal.hpp"

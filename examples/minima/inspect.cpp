@@ -3,8 +3,8 @@
 
 #include <climits>
 
-#include "core/columns.hpp"
-#include "core/nearest.hpp"
+#include "core/text/columns.hpp"
+#include "core/text/nearest.hpp"
 #include "data/counted.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/terminal.hpp"

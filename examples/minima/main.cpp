@@ -6,8 +6,8 @@
 #include <system_error>
 
 #include "core/error.hpp"
-#include "core/nearest.hpp"
-#include "core/utf8.hpp"
+#include "core/text/nearest.hpp"
+#include "core/text/utf8.hpp"
 #include "core/version.hpp"
 #include "examples/minima/configuration.hpp"
 #include "examples/minima/terminal.hpp"

@@ -2,9 +2,9 @@
 #include "train/memory.hpp"
 
 #include "core/code_map.hpp"
-#include "core/columns.hpp"
-#include "core/file.hpp"
-#include "core/grouped.hpp"
+#include "core/files/file.hpp"
+#include "core/text/columns.hpp"
+#include "core/text/grouped.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"

@@ -1,6 +1,6 @@
 #include "examples/minima/notes.hpp"
 
-#include "core/utf8.hpp"
+#include "core/text/utf8.hpp"
 #include "data/classes.hpp"
 #include "data/counted.hpp"
 #include "examples/minima/terminal.hpp"

@@ -3,8 +3,8 @@
 #include <iterator>
 #include <map>
 
-#include "core/json.hpp"
-#include "core/nearest.hpp"
+#include "core/files/json.hpp"
+#include "core/text/nearest.hpp"
 #include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"
 #include "optim/optimizer.hpp"

@@ -1,7 +1,7 @@
 /// minima predict: labels the lines of standard input, or the texts of a file.
 #include <unistd.h>
 
-#include "core/utf8.hpp"
+#include "core/text/utf8.hpp"
 #include "data/counted.hpp"
 #include "data/readers/notes.hpp"
 #include "data/texts.hpp"

@@ -1,6 +1,6 @@
 /// minima pretrain: a masked language model from plain text, for `train --model` to go on with.
-#include "core/file.hpp"
-#include "core/folder.hpp"
+#include "core/files/file.hpp"
+#include "core/files/folder.hpp"
 #include "data/texts.hpp"
 #include "examples/minima/notes.hpp"
 #include "examples/minima/options.hpp"

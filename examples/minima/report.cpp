@@ -3,8 +3,8 @@
 
 #include <CLI/CLI.hpp>
 
-#include "core/file.hpp"
-#include "core/folder.hpp"
+#include "core/files/file.hpp"
+#include "core/files/folder.hpp"
 #include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"
 #include "train/checkpoint.hpp"

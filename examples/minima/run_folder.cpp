@@ -5,8 +5,8 @@
 #include <cstring>
 #include <ctime>
 
-#include "core/file.hpp"
-#include "core/for_shell.hpp"
+#include "core/files/file.hpp"
+#include "core/text/for_shell.hpp"
 #include "examples/minima/terminal.hpp"
 #include "train/interrupt.hpp"
 

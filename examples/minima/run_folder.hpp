@@ -1,7 +1,7 @@
 /// The folder that a verb writes to, and how its work there ends.
 #pragma once
 
-#include "core/folder.hpp"
+#include "core/files/folder.hpp"
 #include "examples/minima/options.hpp"
 #include "train/checkpoint.hpp"
 #include "train/run.hpp"

@@ -3,7 +3,7 @@
 
 #include <tuple>
 
-#include "core/json.hpp"
+#include "core/files/json.hpp"
 #include "data/readers/lines.hpp"
 #include "data/tokenizer_files.hpp"
 #include "examples/minima/options.hpp"

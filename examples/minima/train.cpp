@@ -1,5 +1,5 @@
 /// minima train: one classifier from labelled text.
-#include "core/file.hpp"
+#include "core/files/file.hpp"
 #include "examples/minima/notes.hpp"
 #include "examples/minima/options.hpp"
 #include "examples/minima/progress.hpp"

@@ -3,7 +3,7 @@
 #include <set>
 
 #include "core/ops/finite.hpp"
-#include "core/utf8.hpp"
+#include "core/text/utf8.hpp"
 
 namespace minima::nn {
 namespace {

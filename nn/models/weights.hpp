@@ -6,7 +6,7 @@
 ///     read_weights(model.parameters(), file, match);
 #pragma once
 
-#include "core/model_weights.hpp"
+#include "core/files/model_weights.hpp"
 #include "core/parameter.hpp"
 #include "nn/models/config.hpp"
 

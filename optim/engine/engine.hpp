@@ -9,7 +9,7 @@
 #include <algorithm>
 #include <memory>
 
-#include "core/split.hpp"
+#include "core/text/split.hpp"
 #include "optim/clip.hpp"
 #include "optim/engine/matrix_pass.hpp"
 

@@ -5,7 +5,7 @@
 #include <set>
 
 #include "core/dtype.hpp"
-#include "core/split.hpp"
+#include "core/text/split.hpp"
 #include "optim/registry.hpp"
 
 namespace minima {

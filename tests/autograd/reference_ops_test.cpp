@@ -5,9 +5,9 @@
 
 #include "autograd/functions.hpp"
 #include "autograd/layers.hpp"
-#include "core/json.hpp"
+#include "core/files/json.hpp"
+#include "core/files/safetensors.hpp"
 #include "core/ops/elementwise.hpp"
-#include "core/safetensors.hpp"
 #include "tests/support.hpp"
 
 using namespace minima;

@@ -1,8 +1,8 @@
 /// minima compare.
 #include <fmt/format.h>
 
-#include "core/file.hpp"
-#include "core/json.hpp"
+#include "core/files/file.hpp"
+#include "core/files/json.hpp"
 #include "tests/cli/shell.hpp"
 
 using namespace minima;

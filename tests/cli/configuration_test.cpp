@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 #include <sys/wait.h>
 
-#include "core/file.hpp"
-#include "core/json.hpp"
+#include "core/files/file.hpp"
+#include "core/files/json.hpp"
 #include "tests/cli/shell.hpp"
 
 using namespace minima;

@@ -1,5 +1,5 @@
 /// minima explain.
-#include "core/json.hpp"
+#include "core/files/json.hpp"
 #include "tests/cli/shell.hpp"
 #include "tests/support.hpp"
 

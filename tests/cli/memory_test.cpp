@@ -1,7 +1,7 @@
 /// minima memory.
 #include <map>
 
-#include "core/json.hpp"
+#include "core/files/json.hpp"
 #include "tests/cli/shell.hpp"
 
 using namespace minima;

@@ -1,5 +1,5 @@
 /// minima optimizers.
-#include "core/json.hpp"
+#include "core/files/json.hpp"
 #include "tests/cli/shell.hpp"
 
 using namespace minima;

@@ -1,7 +1,7 @@
 /// What the program writes where: to a closed standard error, to a full disk, to a terminal.
 #include <fmt/format.h>
 
-#include "core/file.hpp"
+#include "core/files/file.hpp"
 #include "tests/cli/shell.hpp"
 
 using namespace minima;

@@ -3,8 +3,8 @@
 
 #include <sstream>
 
-#include "core/file.hpp"
-#include "core/json.hpp"
+#include "core/files/file.hpp"
+#include "core/files/json.hpp"
 #include "tests/cli/shell.hpp"
 
 using namespace minima;

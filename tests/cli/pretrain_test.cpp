@@ -3,10 +3,10 @@
 
 #include <algorithm>
 
-#include "core/file.hpp"
-#include "core/grouped.hpp"
-#include "core/json.hpp"
-#include "core/safetensors.hpp"
+#include "core/files/file.hpp"
+#include "core/files/json.hpp"
+#include "core/files/safetensors.hpp"
+#include "core/text/grouped.hpp"
 #include "tests/cli/shell.hpp"
 #include "tests/support.hpp"
 

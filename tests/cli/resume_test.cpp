@@ -5,9 +5,9 @@
 #include <map>
 
 #include "core/cpu/simd.hpp"
-#include "core/file.hpp"
-#include "core/folder.hpp"
-#include "core/json.hpp"
+#include "core/files/file.hpp"
+#include "core/files/folder.hpp"
+#include "core/files/json.hpp"
 #include "tests/cli/shell.hpp"
 
 using namespace minima;

@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <fstream>
 
-#include "core/file.hpp"
+#include "core/files/file.hpp"
 
 namespace minima::test {
 

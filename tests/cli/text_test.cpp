@@ -1,9 +1,9 @@
 /// What concerns text: pairs, long lines, options that do not go together.
 #include <cstdlib>
 
-#include "core/file.hpp"
-#include "core/json.hpp"
-#include "core/safetensors.hpp"
+#include "core/files/file.hpp"
+#include "core/files/json.hpp"
+#include "core/files/safetensors.hpp"
 #include "tests/cli/shell.hpp"
 
 using namespace minima;

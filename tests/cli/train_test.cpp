@@ -3,9 +3,9 @@
 
 #include <sstream>
 
-#include "core/file.hpp"
-#include "core/json.hpp"
-#include "core/safetensors.hpp"
+#include "core/files/file.hpp"
+#include "core/files/json.hpp"
+#include "core/files/safetensors.hpp"
 #include "tests/cli/shell.hpp"
 
 using namespace minima;

@@ -1,4 +1,4 @@
-#include "core/columns.hpp"
+#include "core/text/columns.hpp"
 
 #include "tests/support.hpp"
 

@@ -1,5 +1,5 @@
 /// Whole files and JSON.
-#include "core/file.hpp"
+#include "core/files/file.hpp"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -7,7 +7,7 @@
 
 #include <thread>
 
-#include "core/json.hpp"
+#include "core/files/json.hpp"
 #include "tests/data/files.hpp"
 #include "tests/support.hpp"
 

@@ -1,4 +1,4 @@
-#include "core/folder.hpp"
+#include "core/files/folder.hpp"
 
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -14,7 +14,7 @@
 #include <thread>
 
 #include "core/error.hpp"
-#include "core/file.hpp"
+#include "core/files/file.hpp"
 #include "tests/data/files.hpp"
 #include "tests/support.hpp"
 

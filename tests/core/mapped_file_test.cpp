@@ -1,5 +1,5 @@
 /// Files that are mapped into memory, and what becomes of them meanwhile.
-#include "core/mapped_file.hpp"
+#include "core/files/mapped_file.hpp"
 
 #include <sys/stat.h>
 #include <sys/wait.h>

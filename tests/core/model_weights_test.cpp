@@ -1,7 +1,7 @@
 /// Weights in one file and in shards; a broken index is refused by file, place and rule.
-#include "core/model_weights.hpp"
+#include "core/files/model_weights.hpp"
 
-#include "core/file.hpp"
+#include "core/files/file.hpp"
 #include "tests/data/files.hpp"
 #include "tests/support.hpp"
 

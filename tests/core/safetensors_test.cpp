@@ -1,8 +1,8 @@
 /// safetensors files: what is written can be read, here and by the public library; what is broken
 /// is refused with a reason.
-#include "core/safetensors.hpp"
+#include "core/files/safetensors.hpp"
 
-#include "core/file.hpp"
+#include "core/files/file.hpp"
 #include "tests/data/files.hpp"
 #include "tests/support.hpp"
 

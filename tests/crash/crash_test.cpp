@@ -12,8 +12,8 @@
 #include <set>
 
 #include "core/cpu/threads.hpp"
-#include "core/file.hpp"
-#include "core/folder.hpp"
+#include "core/files/file.hpp"
+#include "core/files/folder.hpp"
 #include "tests/crash/faults.hpp"
 #include "tests/support.hpp"
 #include "tests/train/small_task.hpp"

@@ -1,7 +1,7 @@
 // A file for each rule of each format that is read here, breaking it: one error answers it, on one
 // line, that names the file, the place and the rule.
 
-#include "core/utf8.hpp"
+#include "core/text/utf8.hpp"
 #include "data/readers/reader.hpp"
 #include "data/tokenizer_files.hpp"
 #include "tests/data/files.hpp"

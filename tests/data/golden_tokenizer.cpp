@@ -3,7 +3,7 @@
 #include <fstream>
 #include <map>
 
-#include "core/json.hpp"
+#include "core/files/json.hpp"
 #include "data/tokenizer.hpp"
 #include "tests/support.hpp"
 

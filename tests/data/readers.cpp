@@ -7,7 +7,7 @@
 #include <cstring>
 #include <thread>
 
-#include "core/utf8.hpp"
+#include "core/text/utf8.hpp"
 #include "data/dataset.hpp"
 #include "data/readers/debian.hpp"
 #include "data/readers/lines.hpp"

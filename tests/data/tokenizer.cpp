@@ -1,6 +1,6 @@
 #include "data/tokenizer.hpp"
 
-#include "core/utf8.hpp"
+#include "core/text/utf8.hpp"
 #include "tests/data/files.hpp"
 #include "tests/support.hpp"
 

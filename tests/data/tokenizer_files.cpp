@@ -1,6 +1,6 @@
 #include "data/tokenizer_files.hpp"
 
-#include "core/json.hpp"
+#include "core/files/json.hpp"
 #include "tests/data/files.hpp"
 #include "tests/support.hpp"
 

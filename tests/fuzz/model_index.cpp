@@ -1,6 +1,6 @@
 // Any bytes as the index of two shards: what is accepted names their tensors, each in its place.
-#include "core/file.hpp"
-#include "core/model_weights.hpp"
+#include "core/files/file.hpp"
+#include "core/files/model_weights.hpp"
 #include "tests/fuzz/fuzz.hpp"
 
 namespace {

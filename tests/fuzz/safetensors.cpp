@@ -1,6 +1,6 @@
 // Any bytes as a safetensors file: what is accepted is filled by its tensors, and survives being
 // written again.
-#include "core/safetensors.hpp"
+#include "core/files/safetensors.hpp"
 
 #include <sys/mman.h>
 #include <unistd.h>

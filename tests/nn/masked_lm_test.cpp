@@ -1,7 +1,7 @@
 /// The masked language model against transformers' (tests/golden/make_masked_lm.py).
 #include "nn/models/masked_lm.hpp"
 
-#include "core/file.hpp"
+#include "core/files/file.hpp"
 #include "nn/models/weights.hpp"
 #include "tests/nn/reference_batch.hpp"
 #include "tests/support.hpp"

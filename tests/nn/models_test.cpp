@@ -2,7 +2,7 @@
 
 #include "autograd/functions.hpp"
 #include "core/cpu/threads.hpp"
-#include "core/safetensors.hpp"
+#include "core/files/safetensors.hpp"
 #include "nn/models/classifier.hpp"
 #include "nn/models/weights.hpp"
 #include "tests/data/files.hpp"

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "core/batch.hpp"
-#include "core/safetensors.hpp"
+#include "core/files/safetensors.hpp"
 
 namespace minima::test {
 

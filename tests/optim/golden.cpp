@@ -2,7 +2,7 @@
 #include "tests/optim/golden.hpp"
 
 #include "core/code_map.hpp"
-#include "core/safetensors.hpp"
+#include "core/files/safetensors.hpp"
 #include "optim/storage/storage.hpp"
 
 namespace minima {

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <set>
 
-#include "core/file.hpp"
-#include "core/json.hpp"
+#include "core/files/file.hpp"
+#include "core/files/json.hpp"
 #include "optim/clip.hpp"
 #include "optim/schedule.hpp"
 #include "tests/support.hpp"

@@ -1,7 +1,7 @@
 /// The golden trajectories of optim, made with the public libraries: replayed from their start and from each midway state.
 #include "core/code_map.hpp"
+#include "core/files/safetensors.hpp"
 #include "core/ops/matmul.hpp"
-#include "core/safetensors.hpp"
 #include "optim/optimizer.hpp"
 #include "tests/optim/golden.hpp"
 

@@ -1,7 +1,7 @@
 /// Schedules and reduce on plateau, beside the recorded curves of golden.cpp.
 #include "optim/schedule.hpp"
 
-#include "core/json.hpp"
+#include "core/files/json.hpp"
 #include "tests/support.hpp"
 
 namespace minima {

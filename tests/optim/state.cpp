@@ -1,7 +1,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "core/file.hpp"
+#include "core/files/file.hpp"
 #include "tests/data/files.hpp"
 #include "tests/optim/support.hpp"
 

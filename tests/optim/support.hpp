@@ -9,7 +9,7 @@
 #include <tuple>
 
 #include "core/rng.hpp"
-#include "core/split.hpp"
+#include "core/text/split.hpp"
 #include "optim/optimizer.hpp"
 #include "optim/registry.hpp"
 #include "tests/support.hpp"

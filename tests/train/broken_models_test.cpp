@@ -1,10 +1,10 @@
 /// Model directories and optimizer states that break a rule: each is answered by one error that
 /// names the file, the place and the rule. (The rules of safetensors itself and of an index of
 /// shards: tests/core.)
-#include "core/checksum.hpp"
-#include "core/file.hpp"
-#include "core/json.hpp"
-#include "core/safetensors.hpp"
+#include "core/files/checksum.hpp"
+#include "core/files/file.hpp"
+#include "core/files/json.hpp"
+#include "core/files/safetensors.hpp"
 #include "optim/optimizer.hpp"
 #include "tests/data/files.hpp"
 #include "tests/nn/small_config.hpp"

@@ -3,7 +3,7 @@
 
 #include <doctest/doctest.h>
 
-#include "core/file.hpp"
+#include "core/files/file.hpp"
 #include "tests/data/files.hpp"
 #include "tests/train/page.hpp"
 #include "tests/train/sample_comparison.hpp"

@@ -3,10 +3,10 @@
 
 #include <csignal>
 
-#include "core/file.hpp"
-#include "core/folder.hpp"
-#include "core/json.hpp"
-#include "core/model_weights.hpp"
+#include "core/files/file.hpp"
+#include "core/files/folder.hpp"
+#include "core/files/json.hpp"
+#include "core/files/model_weights.hpp"
 #include "data/batcher.hpp"
 #include "optim/optimizer.hpp"
 #include "tests/train/drawn_model.hpp"

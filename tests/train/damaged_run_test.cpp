@@ -1,7 +1,7 @@
 /// What becomes of a run whose checkpoints, log or run.json are damaged, gone, or of another training.
-#include "core/file.hpp"
-#include "core/folder.hpp"
-#include "core/safetensors.hpp"
+#include "core/files/file.hpp"
+#include "core/files/folder.hpp"
+#include "core/files/safetensors.hpp"
 #include "tests/train/fifty_steps.hpp"
 #include "train/run_record.hpp"
 

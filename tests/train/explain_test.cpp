@@ -4,7 +4,7 @@
 #include <set>
 #include <sstream>
 
-#include "core/utf8.hpp"
+#include "core/text/utf8.hpp"
 #include "tests/support.hpp"
 
 using namespace minima;

@@ -4,7 +4,7 @@
 #include <fstream>
 #include <set>
 
-#include "core/json.hpp"
+#include "core/files/json.hpp"
 #include "tests/support.hpp"
 #include "tests/train/small_task.hpp"
 

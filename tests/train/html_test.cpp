@@ -5,7 +5,7 @@
 
 #include <set>
 
-#include "core/utf8.hpp"
+#include "core/text/utf8.hpp"
 #include "tests/support.hpp"
 
 using namespace minima;

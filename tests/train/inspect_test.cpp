@@ -2,7 +2,7 @@
 
 #include <unistd.h>
 
-#include "core/file.hpp"
+#include "core/files/file.hpp"
 #include "tests/support.hpp"
 
 namespace minima {

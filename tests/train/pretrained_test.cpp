@@ -1,6 +1,6 @@
 /// From a pre-trained encoder to a classifier.
-#include "core/file.hpp"
-#include "core/json.hpp"
+#include "core/files/file.hpp"
+#include "core/files/json.hpp"
 #include "tests/train/drawn_model.hpp"
 #include "train/run.hpp"
 

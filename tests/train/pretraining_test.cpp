@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "core/cpu/threads.hpp"
-#include "core/safetensors.hpp"
+#include "core/files/safetensors.hpp"
 #include "data/vocabulary_training.hpp"
 #include "tests/data/files.hpp"
 #include "tests/support.hpp"

@@ -3,7 +3,7 @@
 
 #include "autograd/functions.hpp"
 #include "core/cpu/threads.hpp"
-#include "core/file.hpp"
+#include "core/files/file.hpp"
 #include "tests/train/fifty_steps.hpp"
 #include "train/collect.hpp"
 #include "train/compare.hpp"

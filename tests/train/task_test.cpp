@@ -1,6 +1,6 @@
 #include "train/task.hpp"
 
-#include "core/utf8.hpp"
+#include "core/text/utf8.hpp"
 #include "data/tokenizer_files.hpp"
 #include "data/vocabulary_training.hpp"
 #include "tests/data/files.hpp"

@@ -3,7 +3,7 @@
 
 #include <cstdlib>
 
-#include "core/json.hpp"
+#include "core/files/json.hpp"
 #include "tests/support.hpp"
 #include "tests/train/small_task.hpp"
 

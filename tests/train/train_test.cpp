@@ -2,7 +2,7 @@
 #include <fstream>
 
 #include "core/cpu/threads.hpp"
-#include "core/file.hpp"
+#include "core/files/file.hpp"
 #include "optim/registry.hpp"
 #include "tests/optim/cut_momentum.hpp"
 #include "tests/support.hpp"

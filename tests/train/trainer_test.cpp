@@ -6,7 +6,7 @@
 #include <set>
 
 #include "core/buffer.hpp"
-#include "core/file.hpp"
+#include "core/files/file.hpp"
 #include "tests/support.hpp"
 #include "tests/train/line.hpp"
 #include "tests/train/small_task.hpp"

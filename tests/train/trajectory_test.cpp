@@ -4,8 +4,8 @@
 #include <sstream>
 
 #include "autograd/functions.hpp"
-#include "core/json.hpp"
-#include "core/safetensors.hpp"
+#include "core/files/json.hpp"
+#include "core/files/safetensors.hpp"
 #include "nn/models/classifier.hpp"
 #include "nn/models/weights.hpp"
 #include "optim/optimizer.hpp"

@@ -1,9 +1,9 @@
 /// Model directories go to transformers and come from there: both give the same logits.
 #include <random>
 
-#include "core/file.hpp"
-#include "core/json.hpp"
-#include "core/model_weights.hpp"
+#include "core/files/file.hpp"
+#include "core/files/json.hpp"
+#include "core/files/model_weights.hpp"
 #include "tests/train/drawn_model.hpp"
 #include "train/classification.hpp"
 

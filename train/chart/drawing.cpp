@@ -4,7 +4,7 @@
 
 #include <array>
 
-#include "core/utf8.hpp"
+#include "core/text/utf8.hpp"
 
 namespace minima::chart {
 namespace {

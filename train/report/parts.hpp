@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/json.hpp"
+#include "core/files/json.hpp"
 #include "train/chart.hpp"
 #include "train/html.hpp"
 #include "train/metrics.hpp"

@@ -1,12 +1,12 @@
-#include "core/safetensors.hpp"
+#include "core/files/safetensors.hpp"
 
 #include <array>
 #include <bit>
 #include <set>
 
-#include "core/json.hpp"
-#include "core/sorted_json.hpp"
-#include "core/utf8.hpp"
+#include "core/files/json.hpp"
+#include "core/files/sorted_json.hpp"
+#include "core/text/utf8.hpp"
 
 namespace minima {
 namespace {

@@ -1,4 +1,4 @@
-#include "core/folder.hpp"
+#include "core/files/folder.hpp"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -11,7 +11,7 @@
 #include <utility>
 
 #include "core/error.hpp"
-#include "core/file.hpp"
+#include "core/files/file.hpp"
 
 namespace minima {
 namespace {

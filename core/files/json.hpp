@@ -6,9 +6,9 @@
 #include <nlohmann/json.hpp>
 #include <string_view>
 
-#include "core/json_fwd.hpp"
+#include "core/files/json_fwd.hpp"
+#include "core/text/utf8.hpp"
 #include "core/types.hpp"
-#include "core/utf8.hpp"
 
 namespace minima {
 

@@ -1,10 +1,10 @@
-#include "core/model_weights.hpp"
+#include "core/files/model_weights.hpp"
 
 #include <set>
 
-#include "core/file.hpp"
-#include "core/sorted_json.hpp"
-#include "core/utf8.hpp"
+#include "core/files/file.hpp"
+#include "core/files/sorted_json.hpp"
+#include "core/text/utf8.hpp"
 
 namespace minima {
 namespace {

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "core/mapped_file.hpp"
+#include "core/files/mapped_file.hpp"
 #include "core/tensor.hpp"
 
 namespace minima {
@@ -48,7 +48,7 @@ class SafetensorsFile {
   /// Throws Error when there is none of that name.
   const Entry& entry(const std::string& name) const;
   /// Throws Error when there is none of that name, when minima has no such type or shape, or when the
-  /// file has been cut off since (core/mapped_file.hpp).
+  /// file has been cut off since (core/files/mapped_file.hpp).
   Tensor read(const std::string& name) const;
   /// The same into a tensor that is there already, of the same shape; from one floating-point type
   /// to another values are rounded to the nearest, some at a time.

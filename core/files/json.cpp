@@ -1,12 +1,12 @@
-#include "core/json.hpp"
+#include "core/files/json.hpp"
 
 #include <algorithm>
 #include <limits>
 #include <set>
 
 #include "core/error.hpp"
-#include "core/file.hpp"
-#include "core/sorted_json.hpp"
+#include "core/files/file.hpp"
+#include "core/files/sorted_json.hpp"
 
 namespace minima {
 namespace {

@@ -1,7 +1,7 @@
 /// A file mapped into memory.
 #pragma once
 
-#include "core/file.hpp"
+#include "core/files/file.hpp"
 
 namespace minima {
 

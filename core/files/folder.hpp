@@ -1,4 +1,4 @@
-/// Whole folders, written as core/file.hpp writes whole files; and folders that one process has for itself.
+/// Whole folders, written as core/files/file.hpp writes whole files; and folders that one process has for itself.
 #pragma once
 
 #include <filesystem>

@@ -7,7 +7,7 @@
 
 #include <memory>
 
-#include "core/safetensors.hpp"
+#include "core/files/safetensors.hpp"
 
 namespace minima {
 

@@ -1,4 +1,4 @@
-#include "core/mapped_file.hpp"
+#include "core/files/mapped_file.hpp"
 
 #include <sys/mman.h>
 #include <sys/stat.h>

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/utf8.hpp"
+#include "core/text/utf8.hpp"
 
 namespace minima {
 
