@@ -259,6 +259,22 @@ struct RmsProp {
   bool inside;
 };
 
+/// From outside of the tree, of no state, and its first step moves nothing, as ADOPT's (Taniguchi et al. 2024).
+struct Late {
+  static constexpr std::string_view name = "late";
+  struct Options {
+    double lr = 1e-2;
+    static constexpr auto fields() { return std::tuple{Field{"lr", &Options::lr, nonnegative}}; }
+  };
+  static std::vector<Slot> slots(const Options&) { return {}; }
+  static Late prepare(const Options& o, i64 t) { return {to_float(t > 1 ? o.lr : 0)}; }
+  template <class T>
+  MINIMA_HD void operator()(T& p, T g) const {
+    p = p - lr * g;
+  }
+  float lr;
+};
+
 /// From outside of the tree, a matrix rule: each row of the gradient at length 1, by the running
 /// mean of its squares; decay as in AdamW.
 struct RowNormalized {
@@ -384,6 +400,11 @@ struct Cubed {
 TEST_CASE("an elementwise rule from outside of the tree conforms like those within") {
   register_rule<RmsProp>();
   check_conformance("rmsprop_elsewhere");
+}
+
+TEST_CASE("so does one that begins to move with its second step") {
+  register_rule<Late>();
+  check_conformance("late");
 }
 
 TEST_CASE("a matrix rule from outside of the tree conforms like those within") {
