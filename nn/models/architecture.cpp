@@ -58,7 +58,13 @@ const ArchitectureNames& names_of(Architecture architecture) {
                                            .attention_dropout = "attention_probs_dropout_prob",
                                            .classifier_dropout = "classifier_dropout",
                                            .activation = "hidden_act"};
-  return architecture == Architecture::bert ? kBert : kDistilBert;
+  switch (architecture) {  // a warning tells of one that has no names here
+    case Architecture::bert:
+      return kBert;
+    case Architecture::distilbert:
+      break;
+  }
+  return kDistilBert;
 }
 
 }  // namespace minima::nn
