@@ -1,6 +1,7 @@
 /// Which sizes can be counted, and the encoder of a number of parameters.
 #include <charconv>
 #include <cmath>
+#include <limits>
 
 #include "train/memory.hpp"
 
@@ -56,23 +57,22 @@ i64 parse_scale(const std::string& text) {
 }
 
 nn::EncoderConfig config_of_scale(i64 parameters) {
-  constexpr i64 kHead = 64, kAspect = 128;
+  constexpr i64 kHead = 64, kStep = 8, kAspect = 128;
   nn::EncoderConfig config;
   config.layers = std::max<i64>(
       1, std::llround(std::cbrt(static_cast<double>(parameters) / (12.0 * kAspect * kAspect))));
-  const auto set_dim = [&](i64 dim) {
+  nn::EncoderConfig best;
+  i64 nearest = std::numeric_limits<i64>::max();
+  for (i64 dim = kHead;; dim += kStep) {
     config.dim = dim;
     config.heads = dim / kHead;
     config.hidden = 4 * dim;
-    return std::abs(count_parameters(config) - parameters);
-  };
-  i64 best = kHead;
-  for (i64 dim = kHead, nearest = set_dim(dim); set_dim(dim) <= nearest; dim += kHead) {
-    nearest = set_dim(dim);
-    best = dim;
+    if (dim % (kStep * config.heads) != 0) continue;
+    const i64 away = std::abs(count_parameters(config) - parameters);
+    if (away > nearest) return best;
+    nearest = away;
+    best = config;
   }
-  set_dim(best);
-  return config;
 }
 
 }  // namespace minima

@@ -431,6 +431,13 @@ TEST_CASE("a scale becomes an encoder of about as many parameters") {
   CHECK(parse_scale("66000000") == 66'000'000);
   for (const char* wrong : {"", "b", "7x", "7bb", "0", "-7b", "nan", "inf", "1e40", "2m", "11t"})
     CHECK(contains(error_of([&] { parse_scale(wrong); }), "scale: "));
+  for (const char* scale : {"2.5m", "3.5m", "5m", "7.1m", "10m", "14m", "20m", "38m"}) {
+    CAPTURE(scale);
+    const i64 asked = parse_scale(scale);
+    const StepMemory step = predict_step(config_of_scale(asked), BatchShape::of_texts(1, 128));
+    CHECK(static_cast<double>(step.parameter_count) ==
+          doctest::Approx(static_cast<double>(asked)).epsilon(0.09));
+  }
   for (const char* scale : {"100m", "350m", "1b", "7b", "70b", "175b", "10t"}) {
     CAPTURE(scale);
     const nn::EncoderConfig config = config_of_scale(parse_scale(scale));
