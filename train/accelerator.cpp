@@ -357,9 +357,11 @@ SwitchRecord Accelerator::change_optimizer(Optimizer next, std::string spec) {
   SwitchRecord record{step_, optimizer_->name(), std::move(spec), 0,
                       convert_state(*optimizer_, next)};
   *optimizer_ = std::move(next);
-  // One that makes its own step size heeds no warm-up.
+  // One that makes its own step size heeds no warm-up. What is left of the one before, another switch does not cut off.
+  const i64 left = changed_at_ + restart_warmup_ - step_;
   record.warmup = restart_warmup_ =
-      optimizer_->takes_schedule() ? restart_warmup(record.slots, total_ - step_) : 0;
+      optimizer_->takes_schedule() ? std::max(left, restart_warmup(record.slots, total_ - step_))
+                                   : 0;
   changed_at_ = step_;
   watch_.restart();
   write(Json{{"switch", record.to_json()}});

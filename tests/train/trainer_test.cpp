@@ -289,6 +289,19 @@ TEST_CASE("after a switch the learning rate rises from its first step on, in a r
   }
 }
 
+TEST_CASE("a second switch leaves what is left of the first one's rise") {
+  Line line;
+  TrainingOptions options = line_options();
+  options.switches = {OptimizerSwitch::parse("3:adamw:lr=0.01"),
+                      OptimizerSwitch::parse("9:adamw:lr=0.02")};
+  const TrainingResult result = Trainer(line.objective(), "sgd:lr=0.02", options).run();
+  CHECK(result.switches[1].slots[0].how == SlotConversion::How::copied);
+  CHECK(result.switches[1].warmup == 4);
+  CHECK(result.steps[8].lr_factor == 0.6);
+  CHECK(result.steps[9].lr_factor == 0.25);
+  CHECK(result.steps[12].lr_factor == 1);
+}
+
 TEST_CASE("an epoch's loss is the mean over its texts, without those of steps that were skipped") {
   TrainingOptions options{.epochs = 2, .batch = BatchSize::of_texts(20)};  // of 96 texts
   options.non_finite = NonFinite::skip;
