@@ -386,9 +386,16 @@ std::string Accelerator::origin_of_non_finite() const {
 }
 
 void Accelerator::refuse_bad_weights() const {
-  if (const std::string bad = bad_weight(); !bad.empty())
-    fail_training("train: {} after the update of step {} by {}; a lower learning rate may help",
-                  bad, step_, optimizer_->name());
+  const std::string bad = bad_weight();
+  if (bad.empty()) return;
+  bool divides = false;  // by a second moment as it is
+  const Json options = optimizer_->options();
+  for (const Json& group : options["groups"])
+    for (const char* eps : {"eps", "eps1"}) divides |= group["options"].value(eps, Json()) == 0;
+  fail_training(
+      "train: {} after the update of step {} by {}; {}a lower learning rate may help", bad, step_,
+      optimizer_->name(),
+      divides ? "an eps above 0 (where every gradient was 0 the rule divides 0 by 0) or " : "");
 }
 
 void Accelerator::ring(const Alarm& alarm) {

@@ -57,6 +57,19 @@ TEST_CASE("weights that an update makes infinite are found in that step") {
       doctest::Contains("'slope' is not finite at element 0 after the update of step 1"), Error);
 }
 
+TEST_CASE("of an eps that is 0 it is said that it may be why") {
+  Line decayed;
+  CHECK_THROWS_WITH_AS(
+      Trainer(decayed.objective(), "adafactor-torch:lr=10:weight_decay=1e38", line_options()).run(),
+      doctest::Contains("by adafactor-torch; a lower learning rate may help"), Error);
+  for (const char* spec : {"adamw:eps=0", "adafactor:eps1=0"}) {
+    Line line;
+    line.poison = [](const Variable& loss, i64) { return times(loss, 0); };
+    CHECK_THROWS_WITH_AS(Trainer(line.objective(), spec, line_options()).run(),
+                         doctest::Contains("an eps above 0"), Error);
+  }
+}
+
 TEST_CASE("a log tells why training failed, and forgets it when training is resumed") {
   const test::RunFolder folder;
   Line line;
