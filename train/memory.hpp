@@ -9,7 +9,8 @@
 /// the one shrinks while the other grows, so the peak of a step is mostly below the sum of all four, and
 /// above it where what ops hold for the moment is more. To find it, the step is run on sizes: each op of
 /// autograd and each layer of the model has a counterpart in memory_step.cpp that makes tensors of which
-/// only the size exists.
+/// only the size exists. It is a step of one batch: where several are accumulated, the gradients of those
+/// before are there from its beginning.
 ///
 /// What one transformer block keeps, in numbers for each of its rows (in brackets: who needs it):
 ///

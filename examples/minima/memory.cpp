@@ -291,7 +291,8 @@ struct MemoryVerb {
         "momentum: numbers that a first moment keeps, of whatever size, in % of AdamW's\n"
         "gradients: {}; of the embeddings only the rows that the batch looks up, if no token "
         "occurs twice (dense: {} {})\n"
-        "peak: of one training step, in which activations go while gradients come{}{}\n"
+        "peak: of one training step, in which activations go while gradients come{}{}; with "
+        "--accumulate\n  the gradients of the batches before are beside them\n"
         "{}: the peak and, from the end of the first epoch on, the best weights, which training "
         "keeps: {} {} more. On a GPU\n  ops hold up to {} {} more for the moment\n",
         size(static_cast<i64>(2 * sizeof(CodeMap))), size.name(),
