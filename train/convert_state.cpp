@@ -227,7 +227,7 @@ class Conversion {
         // SGD and Lion are taken to be long past their first steps.
         const double quotient = factor(Meaning::mean) * old_.sign(source) * new_.sign(target);
         if (!std::isfinite(quotient) || quotient == 0) {
-          afresh.note = "a sum that does not forget";
+          afresh.note = "a sum of no known size";
           return afresh;
         }
         return copy(*mean, slot, quotient);

@@ -266,6 +266,11 @@ TEST_CASE("what has no sound conversion starts afresh, and it is said why") {
 
   Optimizer endless = make_optimizer("sgd:momentum=1", model.all());
   CHECK(conversion(convert_state(sgd, endless), "bias/momentum_buffer").how == How::afresh);
+  Optimizer first_alone = make_optimizer("sgd:momentum=0.9:dampening=1", model.all());
+  model.steps(first_alone, 3);
+  Optimizer lion = make_optimizer("lion", model.all());
+  CHECK(conversion(convert_state(first_alone, lion), "bias/exp_avg").note ==
+        "a sum of no known size");
 
   Optimizer came = make_optimizer("came", model.all());
   const auto list = convert_state(sgd, came);
