@@ -111,7 +111,7 @@ Json begin_run(const RunDirectory& directory, const Task& task, const Json& more
     Json now = run;
     try {  // what may be another, such as the minutes, is as it is now
       run = read_run(directory.path, nullptr);
-      run.erase("stop");
+      for (const char* key : {"stop", "time"}) run.erase(key);
       for (const char* key : {"arguments", "training", "machine"}) run[key] = now[key];
     } catch (const Error&) {  // no checkpoint has kept it; it says the same again
     }

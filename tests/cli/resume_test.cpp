@@ -186,6 +186,13 @@ TEST_CASE("the minutes of a resumed run may be others, or none, and are kept") {
   CHECK(shell.minima("train --resume run --minutes 0.000002").code == 0);
   CHECK(kept("arguments")["minutes"] == "0.000002");
   CHECK(kept("training")["minutes"] == 0.000002);
+  CHECK(kept("time").contains("steps"));
+  // It trains, until a file stands where the model's folder is to be.
+  std::filesystem::remove_all(shell.folder / "run/final");
+  write_file(shell.folder / "run/final", "");
+  CHECK(shell.minima("train --resume run --minutes 0").code == 1);
+  CHECK(!read_json(shell.folder / "run/run.json").contains("time"));
+  std::filesystem::remove(shell.folder / "run/final");
   CHECK(shell.minima("train --resume run --minutes 0").code == 0);
   CHECK(kept("stop") == "all steps are taken");
   CHECK(kept("arguments")["minutes"] == "0");
