@@ -1,5 +1,7 @@
 #include "examples/minima/options.hpp"
 
+#include <cmath>
+
 #include "core/cpu/blas.hpp"
 #include "core/cpu/threads.hpp"
 #include "core/devices.hpp"
@@ -341,7 +343,8 @@ Task TrainingVerbOptions::load() {
   const Batches batches = shuffled(loaded.data.train, training.batch, training.seed);
   choose_epochs(loaded.pretrained ? 3 : default_epochs(loaded.data.train.size()), batches);
   const i64 total = total_steps(batches, training);
-  if (total == 1 && training.warmup > 0 && parse_schedule(training.schedule).takes_warmup())
+  if (total == 1 && std::llround(training.warmup) == 1 &&
+      parse_schedule(training.schedule).takes_warmup())
     print_note(
         "minima: warning: the only step has the learning rate 0, with which a warm-up begins: give "
         "--warmup 0\n");

@@ -415,6 +415,17 @@ TEST_CASE("more batches for a step than an epoch has are told of, and rows that 
   CHECK(answer.err.find("frozen: --lazy-rows has no effect") != std::string::npos);
 }
 
+TEST_CASE("a warm-up is told of where it leaves the only step without a learning rate") {
+  const Shell shell;
+  const std::string train = std::string("train") + kTiny + " --accumulate 100000 --out ";
+  const auto told = [&](const Answer& answer) {
+    REQUIRE(answer.code == 0);
+    return answer.err.find("the only step has the learning rate 0") != std::string::npos;
+  };
+  CHECK(!told(shell.minima(train + "short")));  // a tenth of a step is none
+  CHECK(told(shell.minima(train + "long --warmup 0.5")));
+}
+
 TEST_CASE("train and eval say how many texts are cut") {
   const Shell shell;
   std::string rows = "label\ttext\n";
