@@ -185,11 +185,12 @@ bool has_ended(const std::filesystem::path& directory) {
 }
 
 void check_fits(const Task& task, const std::string& spec, const TrainingOptions& options) {
-  if (task.device == Device{})
-    check_fits(task.config, spec,
-               {.checkpoint_layers = options.checkpoint_layers,
-                .update_in_backward = options.update_in_backward,
-                .freeze = options.freeze});
+  if (task.device != Device{}) return;
+  const StepKind kind{.checkpoint_layers = options.checkpoint_layers,
+                      .update_in_backward = options.update_in_backward,
+                      .freeze = options.freeze};
+  check_fits(task.config, spec, kind);
+  for (const OptimizerSwitch& next : options.switches) check_fits(task.config, next.spec, kind);
 }
 
 Run run_training(const Task& task, const std::string& spec, const TrainingOptions& options,

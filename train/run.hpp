@@ -75,8 +75,8 @@ void end_run(const std::filesystem::path& directory, Json run, const TrainingRes
 /// Whether a run has taken all its steps and written its model: nothing is left to resume.
 bool has_ended(const std::filesystem::path& directory);
 
-/// Throws Error (Fault::memory) where the task computes on the host, and it has less than any step of that training must hold
-/// (train/memory.hpp).
+/// Throws Error (Fault::memory) where the task computes on the host, and it has less than any step of that training must hold,
+/// with this optimizer or a later one (train/memory.hpp).
 void check_fits(const Task& task, const std::string& spec, const TrainingOptions& options);
 
 /// Trains from the weights that options.seed draws. In `directory` (none where empty) it writes run.json at once,

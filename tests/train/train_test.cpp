@@ -1,6 +1,7 @@
 /// Whole runs on the project's own texts, small enough for a test.
 #include <fstream>
 
+#include "core/buffer.hpp"
 #include "core/cpu/threads.hpp"
 #include "core/files/file.hpp"
 #include "optim/registry.hpp"
@@ -432,6 +433,18 @@ TEST_CASE(
     CHECK(loss(84, 96) < loss(36, 48));
     CHECK(read_file(folder.path / "metrics.jsonl").find("{\"switch\":") != std::string::npos);
   }
+}
+
+TEST_CASE("a training is refused where the machine cannot hold the state of a later optimizer") {
+  Task task = small_task();
+  task.config.dim = 2048, task.config.heads = 32, task.config.hidden = 64, task.config.layers = 1;
+  task.config.vocabulary = available_memory() / 2 / (4 * task.config.dim);  // half are the weights
+  if (task.config.vocabulary > 1 << 24) return;
+  TrainingOptions options;
+  check_fits(task, "adafactor", options);
+  options.switches = {OptimizerSwitch::parse("50%:adamw")};
+  CHECK_THROWS_WITH_AS(check_fits(task, "adafactor", options),
+                       doctest::Contains("state of 'adamw'"), Error);
 }
 
 TEST_CASE("a switch that never comes is refused before anything is written") {
