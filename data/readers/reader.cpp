@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <set>
 
 #include "core/files/file.hpp"
 #include "core/text/utf8.hpp"
@@ -76,16 +77,18 @@ void RowReader::check_apart(const std::string& label, const std::vector<std::str
         "--pair-column",
         source_, shown(column), one, other);
   };
-  for (const std::string& column : text)
-    if (column == label) both(column, "the label", "a text, and tells the answer");
+  const std::set<std::string_view> texts(text.begin(), text.end());
+  if (texts.contains(label)) both(label, "the label", "a text, and tells the answer");
   for (const std::string& column : pair) {
     if (column == label) both(column, "the label", "a second text, and tells the answer");
-    if (std::ranges::count(text, column) > 0) both(column, "the text", "the second text");
+    if (texts.contains(column)) both(column, "the text", "the second text");
   }
-  for (const auto* columns : {&text, &pair})
+  for (const auto* columns : {&text, &pair}) {
+    std::set<std::string_view> seen;
     for (const std::string& column : *columns)
-      check(std::ranges::count(*columns, column) == 1,
-            "{}: column '{}' is named twice for one text", source_, shown(column));
+      check(seen.insert(column).second, "{}: column '{}' is named twice for one text", source_,
+            shown(column));
+  }
 }
 
 Format format_of(const std::filesystem::path& path) {

@@ -148,15 +148,10 @@ TableReader::Indices TableReader::all_but(const Indices& others) const {
 
 std::string TableReader::note() const {
   if (!options_.no_header) return {};
-  const auto places = [](const Indices& indices) {
-    std::string text;
-    for (const std::size_t i : indices)
-      text += fmt::format("{}{}", text.empty() ? "" : ", ", i + 1);
-    return text;
-  };
   return fmt::format("no header: {}the text is column {}{}{}",
                      labelled_ ? fmt::format("the label is column {}, ", label_ + 1) : "",
-                     places(text_), pair_.empty() ? "" : ", the second text ", places(pair_)) +
+                     listed(names_of(text_)), pair_.empty() ? "" : ", the second text ",
+                     listed(names_of(pair_))) +
          (row_has_names_ ? "; but the first row has the names of columns: is it a header?" : "");
 }
 

@@ -132,6 +132,8 @@ TEST_CASE("a header under --no-header is told of") {
   CHECK(test::contains(note("label,text\n0,a\n"), "has the names of columns: is it a header?"));
   CHECK(!test::contains(note("0,text\n0,a\n"), "is it a header?"));
   CHECK(test::contains(note("id,text\n0,a\n", ""), "is it a header?"));
+  CHECK(note("a,b,c,d,e,f,g,h,i,j,k,l\n") ==
+        "no header: the label is column 1, the text is column 2, 3, 4, 5, 6, 7, 8, 9 and 3 more");
 }
 
 TEST_CASE("a delimiter of one's own parts fields by the rules of CSV") {
