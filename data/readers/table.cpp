@@ -25,6 +25,17 @@ std::string joined(const std::vector<std::string>& fields, const std::vector<std
 /// The way out of a TSV whose fields are not raw.
 constexpr const char* kQuoted = "; where fields stand in quotes, say --delimiter tab";
 
+/// Whether a field stands in quotes by the rules of CSV, and has a quote within it.
+bool is_quoted(std::string_view field) {
+  if (field.size() < 4 || !field.starts_with('"') || !field.ends_with('"')) return false;
+  field = field.substr(1, field.size() - 2);
+  std::size_t quote = field.find('"');
+  if (quote == field.npos) return false;
+  for (; quote != field.npos; quote = field.find('"', quote + 2))
+    if (field.substr(quote, 2) != "\"\"") return false;
+  return true;
+}
+
 /// What separates fields, for messages: "commas".
 std::string plural(char separator) {
   switch (separator) {
@@ -192,6 +203,18 @@ bool TableReader::read(Row& row) {
 
 void TsvReader::read_fields(std::vector<std::string>& fields) {
   fields = split(lines_.line(), delimiter_);
+  if (std::ranges::any_of(fields, is_quoted) && quoted_++ == 0) first_quoted_ = lines_.number();
+}
+
+std::string TsvReader::note() const {
+  std::string note = TableReader::note();
+  if (quoted_ > 0)
+    note += fmt::format(
+        "{}{} a field with doubled quotes in quotes, the first in line {}: they are taken as they "
+        "stand{}",
+        note.empty() ? "" : "; ", quoted_ == 1 ? "a row has" : fmt::format("{} rows have", quoted_),
+        first_quoted_, kQuoted);
+  return note;
 }
 
 bool CsvReader::is_row(const std::vector<std::string>& fields) const {

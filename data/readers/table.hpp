@@ -1,6 +1,7 @@
 /// Tables: a header that names the columns, then one row after another.
 ///
-/// *TSV*: fields between tabs, one row a line. Fields are raw: no quoting, no escapes.
+/// *TSV*: fields between tabs, one row a line. Fields are raw: no quoting, no escapes. A note tells of fields that look
+/// quoted all the same.
 ///
 /// *CSV* (RFC 4180): fields between commas, or what ReadOptions::delimiter says. A field that holds one, a quote or a
 /// line's end stands in quotes, a quote within it is written twice; a backslash is a character like any other.
@@ -71,9 +72,13 @@ class TsvReader : public TableReader {
       : TableReader(std::move(lines), options, '\t') {
     begin();
   }
+  std::string note() const override;
 
  protected:
   void read_fields(std::vector<std::string>& fields) override;
+
+ private:
+  i64 quoted_ = 0, first_quoted_ = 0;  // rows with fields that look so, and the line of the first
 };
 
 class CsvReader : public TableReader {

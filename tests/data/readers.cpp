@@ -136,6 +136,23 @@ TEST_CASE("a header under --no-header is told of") {
         "no header: the label is column 1, the text is column 2, 3, 4, 5, 6, 7, 8, 9 and 3 more");
 }
 
+TEST_CASE("a TSV whose fields look quoted is taken as it stands, and told of") {
+  const auto note = [](const std::string& rows, const ReadOptions& options = {}) {
+    const std::string text = "label\ttext\n" + rows;
+    const auto reader = open_rows(text, Format::tsv, "x.tsv", options);
+    all_rows(*reader);
+    return reader->note();
+  };
+  const std::string quoted = "a\tb\n0\t\"say \"\"yes\"\" twice\"\n1\t\"\"\"no\"\"\"\n";
+  CHECK(note(quoted) ==
+        "2 rows have a field with doubled quotes in quotes, the first in line 3: they are taken as "
+        "they stand; where fields stand in quotes, say --delimiter tab");
+  CHECK(test::contains(note(quoted, {.no_header = true}), "is it a header?; 2 rows have"));
+  CHECK(note(quoted, {.delimiter = "tab"}).empty());
+  for (const char* raw : {"\"yes\"", "\"\"", "\"\"yes\"\"", "\"a \"\"b\"\" c", "\"\"a\" \"b\"\""})
+    CHECK(note(std::string("0\t") + raw + "\n").empty());
+}
+
 TEST_CASE("a delimiter of one's own parts fields by the rules of CSV") {
   for (const auto& [given, c] :
        {std::pair{";", ';'}, {"tab", '\t'}, {"\\t", '\t'}, {"|", '|'}, {",", ','}}) {
