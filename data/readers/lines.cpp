@@ -25,6 +25,7 @@ constexpr std::pair<std::string_view, const char*> kNoText[] = {
     {"PK\x03\x04", "is an Excel (or other zip) file; save it as CSV (UTF-8)"},
     {"\xD0\xCF\x11\xE0", "is an Excel (or other Office) file; save it as CSV (UTF-8)"},
     {"PAR1", "is a Parquet file; write it as CSV or JSON lines"},
+    {{"\xFF\xFE\0\0", 4}, "is in UTF-32; convert it: iconv -f UTF-32 -t UTF-8 FILE > NEW"},
     {"\xFF\xFE", "is in UTF-16; convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW"},
     {"\xFE\xFF", "is in UTF-16; convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW"}};
 

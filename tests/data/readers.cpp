@@ -460,7 +460,9 @@ TEST_CASE("a file that is no text is refused as what it is, whatever its name") 
         {"PK\x03\x04\n", "is an Excel (or other zip) file; save it as CSV (UTF-8)"},
         {"\xD0\xCF\x11\xE0", "is an Excel (or other Office) file; save it as CSV (UTF-8)"},
         {"PAR1", "is a Parquet file; write it as CSV or JSON lines"},
-        {"\xFE\xFF", "is in UTF-16"}})
+        {"\xFE\xFF", "is in UTF-16"},
+        {std::string("\xFF\xFEl\0", 4), "is in UTF-16"},
+        {std::string("\xFF\xFE\0\0", 4), "is in UTF-32; convert it: iconv -f UTF-32 -t UTF-8"}})
     for (const char* name : {"x.csv", "x.tsv", "x.jsonl", "x"})
       for (const std::string& more : {binary, binary + "\n", std::string(2 << 20, '\1')}) {
         const std::string path = folder.write(name, bytes + more);
