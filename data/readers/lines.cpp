@@ -31,6 +31,8 @@ constexpr std::pair<std::string_view, const char*> kNoText[] = {
 
 /// The longest line, and the half of its end that may be there already.
 constexpr std::size_t kMostUnended = kMaxLineBytes + 1;
+/// Of a longer line it is not to be hoped that it ends.
+constexpr std::size_t kEndless = std::size_t{1} << 28;
 
 /// Whether no text in UTF-8 has such a byte: a text may begin with "BZh".
 bool is_of_no_text(char c) {
@@ -166,6 +168,8 @@ bool Lines::next_of_row() {
     if (length > kMostUnended) {
       if (is_stream_ || row_bytes_ > 0) refuse_over_long();
       dropped += length;
+      check(dropped <= kEndless, "{}:{}: the line has more than {} bytes; does it end at all?",
+            source_, number_ + 1, kEndless);
       rest_ = {};
       searched = 0;
     }

@@ -56,8 +56,9 @@ class Lines {
   /// Without its end; empty where there is none. Asked before next(), until which it is valid.
   std::string_view first_line();
   /// Moves to the next line; false at the end. Throws BadRow for one of a file that is over-long or not UTF-8, and stands
-  /// behind it then; Error for one of a stream that is over-long, for it may have no end, for what begins as no text does
-  /// (compressed, a spreadsheet, UTF-16), for lines that end with CR alone, and (run time) when reading fails.
+  /// behind it then; Error for one of a stream that is over-long, and of a file of more than 2^28 bytes, for they
+  /// may have no end, for what begins as no text does (compressed, a spreadsheet, UTF-16), for lines that end with CR
+  /// alone, and (run time) when reading fails.
   bool next();
   /// The same for a line that goes on with the row that next() has begun. Such a row is kept, as it is written. Where it
   /// throws, leave_row() is to follow.

@@ -446,6 +446,16 @@ TEST_CASE("a column whose name holds a comma is named by it, and several are sti
   CHECK(text("label,title,body\na,one,two\n") == "one two");
 }
 
+TEST_CASE(
+    "a file whose line has no end to be hoped for is refused, also where bad rows are skipped") {
+  const test::Folder folder;
+  const std::string path = folder.write("x.tsv", "label\ttext\n0\ta\n");
+  std::filesystem::resize_file(
+      path, (std::size_t{1} << 28) + (4 << 20));  // NULs, of which the disk keeps none
+  CHECK(test::error_of([&] { read_rows(path, {.skip_bad_rows = true}); }) ==
+        path + ":3: the line has more than 268435456 bytes; does it end at all?");
+}
+
 TEST_CASE("a file that is no text is refused as what it is, whatever its name") {
   const test::Folder folder;
   const std::string binary("\x14\0\x99", 3);
