@@ -50,9 +50,15 @@ class Maker : public nlohmann::json_sax<AnyJson> {
     const std::string_view read = text_.substr(0, byte);
     const std::string_view line = read.substr(read.rfind('\n') + 1);  // npos + 1 is 0
     constexpr std::size_t kMost = 40;
-    fail("{}: not valid JSON: line {}, column {}, after '{}'", source_,
+    // What is wrong within a string is hard to see: "invalid string: surrogate … must follow …; last read: …".
+    constexpr std::string_view kInString = "invalid string: ";
+    std::string_view why = error.what();
+    why = why.substr(0, why.find("; last read"));
+    why = why.substr(std::min(why.size(), why.find(kInString)));
+    fail("{}: not valid JSON: line {}, column {}, after '{}'{}", source_,
          1 + std::ranges::count(read, '\n'), line.size(),
-         shown(line.substr(line.size() - std::min(line.size(), kMost))));
+         shown(line.substr(line.size() - std::min(line.size(), kMost))),
+         why.empty() ? "" : fmt::format(": {}", why.substr(kInString.size())));
   }
 
  private:
