@@ -28,7 +28,8 @@ struct Line {
     const auto found = object.find(key);
     if (found == object.end()) {
       std::vector<std::string> keys;
-      for (const auto& [other, value] : object.items()) keys.push_back(fmt::format("'{}'", other));
+      for (const auto& [other, value] : object.items())
+        keys.push_back(fmt::format("'{}'", shown(other)));
       bad_row(lines.source(), lines.number(), "the object has no '{}'{}", shown(key),
               keys.empty() ? ""
                            : fmt::format("; it has {} (--label-column and --text-column name keys)",

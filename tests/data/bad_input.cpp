@@ -372,6 +372,7 @@ TEST_CASE("each rule of labelled rows has a file that breaks it and is refused")
        {jsonl + "{\"label\": 1, \"label\": 2, \"text\": \"a\"}\n", {":2", "'label' occurs twice"}},
        {jsonl + "{\"text\": \"a\"}\n", {":2:", "no 'label'; it has 'text' (--label-column"}},
        {jsonl + "{}\n", {":2:", "no 'label'; --skip-bad-rows"}},
+       {jsonl + "{\"" + repeated("a", 2000) + "\": 1}\n", {":2:", "it has 'aaa", "aaa\u2026'"}},
        {jsonl + "{\"label\": 1}\n", {":2:", "no 'text'"}},
        {jsonl + "{\"label\": null, \"text\": \"a\"}\n",
         {":2:", "the row has no label: 'label' is null; --skip-bad-rows"}},
