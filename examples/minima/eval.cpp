@@ -33,6 +33,7 @@ struct EvalVerb {
     std::optional<Classes> named = classes_in(std::filesystem::path(data).parent_path());
     std::set<std::string> labels;
     if (named) {
+      const InputFile twice(data);  // what comes through a pipe can be read once only
       const auto rows = open_rows(data, read);
       for (Row row; rows->next(row);) labels.insert(row.label);
     }

@@ -1,5 +1,6 @@
 /// minima eval: whose names and numbers the labels of a file are.
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include "tests/cli/shell.hpp"
 
@@ -52,4 +53,10 @@ TEST_CASE(
   CHECK(refused.code == 2);
   CHECK(refused.err.find("set/rows.tsv:2: label '0', 'pos' by set/labels.txt, is not one of the "
                          "model's: 0, 1") != std::string::npos);
+
+  // To read the labels first is to read twice.
+  REQUIRE(::mkfifo((shell.folder / "set/pipe.tsv").c_str(), 0600) == 0);
+  const Answer piped = shell.minima("eval run/final set/pipe.tsv", "", "timeout 60");
+  CHECK(piped.code == 2);
+  CHECK(piped.err.find("set/pipe.tsv: is a pipe or a device, not a file") != std::string::npos);
 }
