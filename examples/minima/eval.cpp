@@ -18,8 +18,8 @@
 namespace minima {
 namespace {
 
-/// Texts that are in memory at once; they are packed into batches by their tokens.
-constexpr std::size_t kTexts = 4096;
+/// Texts that are in memory at once, of so many bytes about; they are packed into batches by their tokens.
+constexpr std::size_t kTexts = 4096, kBytes = 1024 * kTexts;
 
 struct EvalVerb {
   CommonOptions common;
@@ -93,6 +93,7 @@ struct EvalVerb {
     Evaluation result{ConfusionMatrix(labels), 0};
     std::vector<Example> texts;
     std::vector<i64> lines;
+    std::size_t bytes = 0;
     PoorTexts poor;
     i64 cut = 0;
     const bool pairs = !read.pair_column.empty();
@@ -113,6 +114,7 @@ struct EvalVerb {
         append(table.data(), table.size());
       }
       texts.clear(), lines.clear();
+      bytes = 0;
     };
     const Classes of_model = Classes::of_model(names), classes = this->classes(of_model);
     const auto rows = open_rows(data, read);
@@ -125,9 +127,10 @@ struct EvalVerb {
         const std::optional<i64> label = of_model.find(name);
         if (!label) refuse_label(row, classes, names);
         numbers += name != names[static_cast<std::size_t>(*label)];
+        bytes += row.text.size() + row.pair.size();
         texts.push_back({std::move(row.text), *label, std::move(row.pair)});
         lines.push_back(row.line);
-        if (texts.size() == kTexts) evaluate_texts(append);
+        if (texts.size() == kTexts || bytes >= kBytes) evaluate_texts(append);
       }
       evaluate_texts(append);
     };
