@@ -85,10 +85,14 @@ struct AdaPm {
     }
     return slots;
   }
-  /// Of the low rank a step makes e, and some factors.
-  static i64 temporary(const Options& o, const StepView& view) {
-    if (momentum_of(o, view.parameter->name, view.shape) != Momentum::low_rank) return 0;
-    return view.shape.size() + 3 * rank_of(o, view.shape) * (view.shape[0] + view.shape[1]);
+  /// Of the low rank e, and before it is there W, B Wᵀ, Y, Q′ᵀ Q, Q′ᵀ g and what is kept of B (low_rank_estimate).
+  static i64 temporary(const Options& o, const ParameterShape& parameter) {
+    const Shape& shape = parameter.shape;
+    const i64 sums = o.factored && shape.rank() >= 2 ? temporary_of<Squares>(shape) : 0;
+    if (momentum_of(o, parameter.name, shape) != Momentum::low_rank) return sums;
+    const auto [n, m] = std::minmax({shape[0], shape[1]});
+    const i64 r = rank_of(o, shape);
+    return shape.size() + std::max(sums, r * (3 * m + n + 2 * r));
   }
 
   /// Entry (i, j) of W where row i of B is zero: splitmix64 of the place, as a number in [−1, 1).

@@ -49,6 +49,10 @@ struct Came {
     return slots;
   }
 
+  static i64 temporary(const Options&, const ParameterShape& parameter) {
+    return temporary_of<SquaresOverRows<Came>>(parameter.shape);
+  }
+
   MINIMA_HD static double beta2(const Options& o, const StepView&) { return o.beta2; }
 
   /// The clipped u, and m fresh from it.

@@ -1,64 +1,19 @@
 #include "train/memory.hpp"
 
 #include <algorithm>
-#include <functional>
-#include <numeric>
 #include <set>
 
 #include "autograd/functions.hpp"
 #include "core/cpu/threads.hpp"
 #include "core/ops/matmul.hpp"
 #include "nn/models/classifier.hpp"
-#include "optim/engine/engine.hpp"
-#include "optim/engine/matrix_pass.hpp"
 #include "optim/optimizer.hpp"
+#include "optim/registry.hpp"
 #include "train/finetuning.hpp"
 #include "train/update_in_backward.hpp"
 
 namespace minima {
 namespace {
-
-/// Of a matrix rule on the CPU, for one parameter: where it keeps means, column sums of each chunk of rows, twice where the
-/// pass reads rows twice (SquaresOverRows), as it does in the rules that keep RMS(p); and where its momentum has a low rank,
-/// the estimate and the factors' next values.
-i64 temporary_bytes(const Shape& shape, const std::vector<const PlannedSlot*>& slots) {
-  const auto find = [&](const char* name) {
-    const auto found = std::ranges::find(slots, name, &PlannedSlot::slot);
-    return found == slots.end() ? nullptr : *found;
-  };
-  const bool keeps_means = std::ranges::any_of(slots, [&](const PlannedSlot* slot) {
-    return !slot->dense && slot->slot != "step" && slot->slot != "basis" && slot->slot != "coef";
-  });
-  const i64 rows = shape.rank() >= 2 ? shape[-2] : 1, columns = shape.rank() ? shape[-1] : 1;
-  const i64 matrices = shape.size() / std::max<i64>(1, rows * columns);
-  const i64 sums = !keeps_means ? 0 : find("RMS") ? 2 : 1;
-  const i64 column_sums = matrices * PassesOnCpu::chunks(rows, columns) * columns * sums * 4;
-  const PlannedSlot* const basis = find("basis");
-  if (!basis) return column_sums;
-  const i64 rank = basis->shape[1], n = std::min(rows, columns), m = std::max(rows, columns);
-  return 4 * shape.size() + std::max(column_sums, 4 * rank * (3 * m + n + 2 * rank));
-}
-
-/// Of an optimizer that works on some parameters: of those that it steps side by side as many at once as there are threads.
-i64 temporary_bytes(const StatePlan& plan, const std::vector<ParameterShape>& parameters,
-                    const std::vector<std::size_t>& places) {
-  std::map<std::string, std::vector<const PlannedSlot*>> slots;
-  for (const PlannedSlot& slot : plan.slots) slots[slot.parameter].push_back(&slot);
-  std::vector<detail::MatrixTask> tasks;
-  for (const std::size_t place : places) {
-    const auto& [name, shape] = parameters[place];
-    tasks.push_back({shape.size(), temporary_bytes(shape, slots[name]) / 4});
-  }
-  i64 most = 0;
-  for (const std::vector<std::size_t>& group : detail::side_by_side(tasks)) {
-    std::vector<i64> temporaries;
-    for (const std::size_t i : group) temporaries.push_back(tasks[i].temporaries);
-    std::ranges::sort(temporaries, std::greater());
-    temporaries.resize(std::min(temporaries.size(), static_cast<std::size_t>(threads())));
-    most = std::max(most, 4 * std::accumulate(temporaries.begin(), temporaries.end(), i64{0}));
-  }
-  return most;
-}
 
 /// Texts of that shape: every token occurs as rarely as the vocabulary allows.
 Batch make_batch(const nn::EncoderConfig& config, const BatchShape& shape) {
@@ -94,8 +49,11 @@ OptimizerMemory predict_optimizer(const std::string& spec, const StepMemory& ste
   for (const PlannedSlot& slot : result.state.slots)
     if (kMomentum.contains(slot.slot)) result.momentum += slot.elements();
   i64 most = step.working_peak;
+  const OptimizerSpec resolved = resolve(spec);
   for (const UpdateMemory& update : step.updates) {
-    const i64 temporary = temporary_bytes(result.state, step.trained, update.places);
+    std::vector<ParameterShape> together;
+    for (const std::size_t place : update.places) together.push_back(step.trained[place]);
+    const i64 temporary = temporary_bytes(*resolved.rule, together);
     result.temporary_bytes = std::max(result.temporary_bytes, temporary);
     most = std::max(most, update.bytes + temporary);
   }

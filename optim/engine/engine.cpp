@@ -2,10 +2,39 @@
 
 #include <algorithm>
 #include <functional>
+#include <numeric>
 
 #include "core/cpu/threads.hpp"
 
 namespace minima {
+namespace {
+
+/// The places of those that are stepped side by side, group after group. A parameter is one task, so that its gradient stays
+/// in the cache between passes; only the passes of a very large one (an embedding) are cut up, and it is a group by itself.
+/// The largest come first, for an even load, and so many are together that their temporaries are no larger than the largest
+/// parameter. Empty ones are in no group.
+std::vector<std::vector<std::size_t>> side_by_side(const AnyRule& rule,
+                                                   std::span<const ParameterShape> parameters) {
+  constexpr i64 kVeryLarge = i64{4} << 20;
+  const auto elements = [&](std::size_t i) { return parameters[i].shape.size(); };
+  std::vector<std::size_t> order;
+  for (std::size_t i = 0; i < parameters.size(); ++i)
+    if (elements(i) > 0) order.push_back(i);
+  std::ranges::stable_sort(order, std::greater(), elements);
+  std::vector<std::vector<std::size_t>> groups;
+  i64 taken = 0;
+  for (const std::size_t i : order) {
+    const i64 more = rule.temporary(parameters[i]);
+    const bool joins = !groups.empty() && elements(groups.back().front()) < kVeryLarge &&
+                       taken + more <= elements(order.front());
+    if (!joins) groups.emplace_back(), taken = 0;
+    groups.back().push_back(i);
+    taken += more;
+  }
+  return groups;
+}
+
+}  // namespace
 
 void step(Cpu, const AnyRule& rule, std::span<StepView> views, double lr_factor, Outcome* outcome) {
   if (outcome->skipped) return;
@@ -18,35 +47,23 @@ void step(Cpu, const AnyRule& rule, std::span<StepView> views, double lr_factor,
     if (view.step) ++*view.step;
 }
 
-std::vector<std::vector<std::size_t>> detail::side_by_side(std::span<const MatrixTask> tasks) {
-  constexpr i64 kVeryLarge = i64{4} << 20;
-  std::vector<std::size_t> order;
-  for (std::size_t i = 0; i < tasks.size(); ++i)
-    if (tasks[i].elements > 0) order.push_back(i);
-  std::ranges::stable_sort(order, std::greater(), [&](std::size_t i) { return tasks[i].elements; });
-  const i64 allowed = order.empty() ? 0 : tasks[order.front()].elements;
-  std::vector<std::vector<std::size_t>> groups;
-  i64 taken = 0;
-  for (const std::size_t i : order) {
-    const i64 more = tasks[i].temporaries;
-    const bool joins = !groups.empty() && tasks[groups.back().front()].elements < kVeryLarge &&
-                       taken + more <= allowed;
-    if (!joins) groups.emplace_back(), taken = 0;
-    groups.back().push_back(i);
-    taken += more;
+i64 temporary_bytes(const AnyRule& rule, std::span<const ParameterShape> parameters) {
+  i64 most = 0;
+  for (const std::vector<std::size_t>& group : side_by_side(rule, parameters)) {
+    std::vector<i64> floats;
+    for (const std::size_t i : group) floats.push_back(rule.temporary(parameters[i]));
+    std::ranges::sort(floats, std::greater());
+    floats.resize(std::min(floats.size(), static_cast<std::size_t>(threads())));
+    most = std::max(most, std::accumulate(floats.begin(), floats.end(), i64{0}));
   }
-  return groups;
+  return 4 * most;
 }
 
-void detail::step_matrices(std::span<const StepView> views,
-                           const std::function<void(const StepView& view)>& step,
-                           const std::function<i64(const StepView& view)>& temporary) {
-  std::vector<MatrixTask> tasks;
-  for (const StepView& view : views) {
-    const i64 elements = view.shape.size();
-    tasks.push_back({elements, elements > 0 ? temporary(view) : 0});
-  }
-  for (const std::vector<std::size_t>& group : side_by_side(tasks))
+void detail::step_matrices(const AnyRule& rule, std::span<const StepView> views,
+                           const std::function<void(const StepView& view)>& step) {
+  std::vector<ParameterShape> parameters;
+  for (const StepView& view : views) parameters.push_back({view.parameter->name, view.shape});
+  for (const std::vector<std::size_t>& group : side_by_side(rule, parameters))
     parallel_for(std::ssize(group),
                  [&](i64 i) { step(views[group[static_cast<std::size_t>(i)]]); });
 }

@@ -48,6 +48,8 @@ class AnyRule {
   virtual OptionList chosen_patterns() const = 0;
   virtual std::vector<Slot> slots(const ParameterShape& parameter) const = 0;
   virtual bool keeps_step() const = 0;
+  /// The floats that a step of this parameter makes for the moment on a CPU.
+  virtual i64 temporary(const ParameterShape& parameter) const = 0;
   /// None where a rule makes its own step size: a schedule has no effect.
   virtual std::optional<double> lr() const = 0;
   /// One step of all `views`, which lie on the CPU, with `lr_factor` on the learning rate.
@@ -61,6 +63,9 @@ void step(Cpu, const AnyRule& rule, std::span<StepView> views, double lr_factor,
 template <AnyGpu Gpu>
 void step(Gpu gpu, const AnyRule& rule, std::span<StepView> views, double lr_factor,
           Outcome* outcome);
+
+/// The most bytes that a step of these parameters makes for the moment on the CPU: on several threads it may be fewer.
+i64 temporary_bytes(const AnyRule& rule, std::span<const ParameterShape> parameters);
 
 namespace detail {
 
@@ -78,28 +83,19 @@ bool with_slots(std::size_t count, const F& f, std::index_sequence<K...> slots =
   }
 }
 
-/// A parameter that a matrix rule steps: its elements, and those of temporaries that this makes.
-struct MatrixTask {
-  i64 elements, temporaries;
-};
-/// The places of those that are stepped side by side, group after group. A parameter is one task, so that its gradient stays
-/// in the cache between passes; only the passes of a very large one (an embedding) are cut up, and it is a group by itself.
-/// The largest come first, for an even load, and so many are together that their temporaries are no larger than the largest
-/// parameter. Empty ones are in no group.
-std::vector<std::vector<std::size_t>> side_by_side(std::span<const MatrixTask> tasks);
-
-/// Calls step(view) for each, several side by side; `temporary` tells the elements of temporaries that it makes.
-void step_matrices(std::span<const StepView> views,
-                   const std::function<void(const StepView& view)>& step,
-                   const std::function<i64(const StepView& view)>& temporary);
+/// Calls step(view) for each that is not empty, several side by side.
+void step_matrices(const AnyRule& rule, std::span<const StepView> views,
+                   const std::function<void(const StepView& view)>& step);
 
 }  // namespace detail
 
 template <class R>
 class RuleRunner final : public AnyRule {
-  static_assert(ElementwiseRule<R> || MatrixRule<R>,
-                "a rule has slots(options) and prepare(options, t), which gives a rule, or "
-                "slots(options, parameter) and step(options, passes): optim/rule.hpp");
+  static_assert(
+      ElementwiseRule<R> || MatrixRule<R>,
+      "a rule has slots(options) and prepare(options, t), which gives a rule, or "
+      "slots(options, parameter), temporary(options, parameter) and step(options, passes): "
+      "optim/rule.hpp");
   using Options = typename R::Options;
 
  public:
@@ -145,6 +141,10 @@ class RuleRunner final : public AnyRule {
     if constexpr (requires { R::keeps_step(options_); }) return R::keeps_step(options_);
     return true;
   }
+  i64 temporary(const ParameterShape& parameter) const override {
+    if constexpr (MatrixRule<R>) return R::temporary(options_, parameter);
+    return 0;
+  }
   std::optional<double> lr() const override { return options_.lr; }
   std::unique_ptr<AnyRule> clone() const override { return std::make_unique<RuleRunner>(*this); }
 
@@ -170,17 +170,10 @@ class RuleRunner final : public AnyRule {
         run(steps);
       });
     } else {
-      detail::step_matrices(
-          views,
-          [&](const StepView& view) {
-            PassesOnCpu passes(view);
-            R::step(options, passes);
-          },
-          [&](const StepView& view) -> i64 {
-            if constexpr (requires { R::temporary(options, view); })
-              return R::temporary(options, view);
-            return 0;
-          });
+      detail::step_matrices(*this, views, [&](const StepView& view) {
+        PassesOnCpu passes(view);
+        R::step(options, passes);
+      });
     }
   }
 

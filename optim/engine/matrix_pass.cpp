@@ -8,11 +8,19 @@
 namespace minima {
 namespace {
 
+/// Rows of a chunk: so many that the chunks' sums are little beside them, so few that a large matrix has many chunks.
+i64 chunk_rows(i64 columns) {
+  return std::clamp<i64>((i64{1} << 20) / std::max<i64>(1, columns), 16, 128);
+}
+
+i64 chunks_per_matrix(const MatrixShape& shape) {
+  return ceil_div(shape.rows, chunk_rows(shape.columns));
+}
+
 /// Calls f(chunk, first row, row after the last) for every chunk of rows, counted over the batch, on all threads.
 template <class F>
 void for_row_chunks(const MatrixShape& shape, const F& f) {
-  const i64 per_matrix = PassesOnCpu::chunks(shape.rows, shape.columns),
-            rows = PassesOnCpu::chunk_rows(shape.columns);
+  const i64 per_matrix = chunks_per_matrix(shape), rows = chunk_rows(shape.columns);
   // Small chunks go together in one task.
   const i64 together =
       std::max<i64>(1, 16384 / std::max<i64>(1, std::min(shape.rows, rows) * shape.columns));
@@ -46,10 +54,14 @@ void PassesOnCpu::copy_gradient(float* to) const {
   });
 }
 
+i64 detail::chunk_sums(const MatrixShape& shape) {
+  return shape.batch * chunks_per_matrix(shape) * shape.columns;
+}
+
 void detail::matrix_sums(const StepView& view, const Summands& summands) {
   const MatrixShape& shape = view.matrix;
   const Workspace& to = view.workspace;
-  const i64 width = shape.columns, per_matrix = PassesOnCpu::chunks(shape.rows, width);
+  const i64 width = shape.columns, per_matrix = chunks_per_matrix(shape);
   const i64 chunks = shape.batch * per_matrix;
   const bool twice = summands.again != nullptr;
   std::vector<double> totals(static_cast<std::size_t>(chunks));

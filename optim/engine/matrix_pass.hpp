@@ -172,17 +172,19 @@ struct Summands {
 /// Leaves the sums in the workspace.
 void matrix_sums(const StepView& view, const Summands& summands);
 
+/// Sums of columns, of each chunk of rows.
+i64 chunk_sums(const MatrixShape& shape);
+
 }  // namespace detail
+
+/// The floats that a pass with sums over columns makes for the moment on a CPU.
+template <class P>
+i64 temporary_of(const Shape& shape) {
+  return (detail::ReadsTwice<P> ? 2 : 1) * detail::chunk_sums(MatrixShape(shape));
+}
 
 class PassesOnCpu {
  public:
-  /// Rows of a chunk: so many that the chunks' sums are little beside them, so few that a large matrix has many chunks.
-  static i64 chunk_rows(i64 columns) {
-    return std::clamp<i64>((i64{1} << 20) / std::max<i64>(1, columns), 16, 128);
-  }
-  /// Chunks of a matrix.
-  static i64 chunks(i64 rows, i64 columns) { return ceil_div(rows, chunk_rows(columns)); }
-
   explicit PassesOnCpu(const StepView& view);
   PassesOnCpu(const PassesOnCpu&) = delete;
 

@@ -319,6 +319,9 @@ struct RowNormalized {
     const MatrixShape shape(parameter.shape);
     return {{"exp_avg_sq_row", "R", Sign::nonnegative, Shape{shape.batch * shape.rows}}};
   }
+  static i64 temporary(const Options&, const ParameterShape& parameter) {
+    return temporary_of<Square>(parameter.shape);
+  }
   template <class Passes>
   static void step(const Options& o, Passes& passes) {
     passes.sums(pass<Square>(o));
@@ -341,8 +344,9 @@ struct Cubed {
   static std::vector<Slot> slots(const Options&, const ParameterShape& parameter) {
     return {{"momentum", "m", Sign::any, parameter.shape}};  // in fp32, where products can read it
   }
-  static i64 temporary(const Options&, const StepView& x) {
-    return 2 * x.matrix.size() + x.matrix.rows * x.matrix.rows;
+  static i64 temporary(const Options&, const ParameterShape& parameter) {
+    const MatrixShape shape(parameter.shape);
+    return 2 * shape.size() + shape.rows * shape.rows;
   }
   struct Average {
     float beta, one_minus_beta;

@@ -15,7 +15,9 @@
 #include <random>
 #include <set>
 
+#include "core/buffer.hpp"
 #include "core/cpu/threads.hpp"
+#include "optim/registry.hpp"
 #include "tests/optim/support.hpp"
 
 namespace minima::test {
@@ -77,6 +79,21 @@ inline void check_bytes(const std::string& name) {
     CHECK(plan.elements() == elements);
     CHECK(plan.scales() == scales);
     CHECK(optimizer.state().slots == plan.slots);
+  });
+}
+
+/// What a step takes for the moment is what is predicted, on one thread to the byte.
+inline void check_temporaries(const std::string& name) {
+  const Threads one(1);
+  for_specs(name, [](const std::string& spec) {
+    const Model model(conformance_shapes());
+    Optimizer optimizer = make_optimizer(spec, model.all());
+    model.set_gradients(0);
+    reset_peak_memory();
+    const i64 before = memory_stats().live;
+    optimizer.step();
+    CHECK(memory_stats().peak - before ==
+          temporary_bytes(*resolve(spec).rule, conformance_shapes()));
   });
 }
 
@@ -566,7 +583,8 @@ inline void check_refusals(const std::string& name) {
 
 inline void check_conformance(const std::string& name) {
   CAPTURE(name);
-  check_bytes(name), check_descends(name), check_resumes(name), check_stored_values(name);
+  check_bytes(name), check_temporaries(name), check_descends(name), check_resumes(name),
+      check_stored_values(name);
   check_signs(name), check_decay(name), check_groups(name);
   check_schedule(name), check_stands_still(name), check_skips(name), check_overflow(name);
   check_bad_weights(name), check_guard(name), check_rows(name), check_turns(name);
