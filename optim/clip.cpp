@@ -56,13 +56,23 @@ double fold(std::span<const NormPart> parts, const N& norm) {
   return norm.finish(sum);
 }
 
-double norm_of(std::span<const NormPart> parts, Norm norm) {
-  return with_norm(norm, [&](const auto& terms) { return fold(parts, terms); });
-}
-
 }  // namespace
 
-std::vector<NormPart> norm_parts(std::span<Parameter* const> parameters) {
+void measure(Cpu, std::span<const NormPart> parts, Norm norm, const OutcomeOptions& options,
+             Outcome* outcome) {
+  const double found = with_norm(norm, [&](const auto& terms) { return fold(parts, terms); });
+  *outcome = outcome_of(found, options);
+}
+
+double norm_of(Device device, std::span<const NormPart> parts, Norm norm) {
+  Tensor outcome = Tensor::empty({sizeof(Outcome)}, DType::u8, device);
+  on_device(device, [&](auto where) {
+    measure(where, parts, norm, {}, reinterpret_cast<Outcome*>(outcome.raw()));
+  });
+  return read_outcome(outcome).norm;
+}
+
+double global_norm(std::span<Parameter* const> parameters, Norm norm, double scale) {
   std::vector<NormPart> parts;
   Tensor first;
   for (const Parameter* parameter : parameters) {
@@ -72,29 +82,7 @@ std::vector<NormPart> norm_parts(std::span<Parameter* const> parameters) {
     ops::check_together("global_norm", first, values);
     parts.push_back({float_view(values, "gradient", parameter->name), values.size()});
   }
-  return parts;
-}
-
-void measure(Cpu, std::span<const NormPart> parts, Norm norm, const OutcomeOptions& options,
-             Outcome* outcome) {
-  *outcome = outcome_of(norm_of(parts, norm), options);
-}
-
-double global_norm(std::span<Parameter* const> parameters, Norm norm, double scale) {
-  const std::vector<NormPart> parts = norm_parts(parameters);
-  const auto first = std::ranges::find_if(
-      parameters, [](const Parameter* parameter) { return bool(parameter->gradient); });
-  if (first == parameters.end()) return 0;
-  const Device device = (*first)->gradient.values().device();
-  return std::abs(scale) * on_device(device, [&]<class Where>(Where where) {
-           if constexpr (AnyGpu<Where>) {
-             Tensor outcome = Tensor::empty({sizeof(Outcome)}, DType::u8, device);
-             measure(where, parts, norm, {}, reinterpret_cast<Outcome*>(outcome.raw()));
-             return read_outcome(outcome).norm;
-           } else {
-             return norm_of(parts, norm);
-           }
-         });
+  return first.defined() ? std::abs(scale) * norm_of(first.device(), parts, norm) : 0;
 }
 
 }  // namespace minima

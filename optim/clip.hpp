@@ -88,8 +88,6 @@ struct NormPart {
   SlotView values;
   i64 size;
 };
-/// Those of all gradients that there are.
-std::vector<NormPart> norm_parts(std::span<Parameter* const> parameters);
 
 /// *outcome ← that of the norm of all parts as one vector. Does not wait for a GPU.
 void measure(Cpu, std::span<const NormPart> parts, Norm norm, const OutcomeOptions& options,
@@ -103,6 +101,9 @@ inline Outcome read_outcome(const Tensor& there) {
   const Tensor here = there.to(Device{});
   return *reinterpret_cast<const Outcome*>(here.raw());
 }
+
+/// The norm of all parts as one vector. Waits for a GPU.
+double norm_of(Device device, std::span<const NormPart> parts, Norm norm = Norm::l2);
 
 /// The norm over all gradients that there are, each entry times `scale`; the same bits for any
 /// number of threads. 0 when there are none; NaN when an entry is. Waits for a GPU.

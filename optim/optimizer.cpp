@@ -49,9 +49,8 @@ GradientView gradient_view(const Parameter& parameter) {
 
 /// The root mean square of `size` values of which x holds those that are not zero.
 double root_mean_square(const Tensor& x, i64 size) {
-  Parameter stand_in{"", Tensor(), x};
-  Parameter* const parameters[] = {&stand_in};
-  return size ? global_norm(parameters) / std::sqrt(static_cast<double>(size)) : 0;
+  const NormPart all{float_view(x, "values", ""), x.size()};
+  return size ? norm_of(x.device(), {&all, 1}) / std::sqrt(static_cast<double>(size)) : 0;
 }
 
 /// A step of one parameter, with what it did. `step` makes it.
@@ -301,17 +300,18 @@ StepReport Optimizer::step(const StepOptions& options) {
   StepReport report;
   report.measured_ = options.clip_norm > 0 || options.measure_norm || options.skip_non_finite;
   report.has_loss_ = options.loss.defined();
-  std::vector<Parameter*> measured;
-  for (const Group& group : groups)
-    if (report.measured_)
-      std::ranges::transform(group.views, std::back_inserter(measured), &StepView::parameter);
+  std::vector<NormPart> measured;
+  if (report.measured_)
+    for (const Group& group : groups)
+      for (const StepView& view : group.views)
+        measured.push_back({view.gradient.values, view.parameter->gradient.values().size()});
   on_device(impl.device, [&]<class Where>(Where where) {
     Outcome here, *outcome = &here;
     if constexpr (AnyGpu<Where>) {
       report.outcome_ = Tensor::empty({sizeof(Outcome)}, DType::u8, impl.device);
       outcome = reinterpret_cast<Outcome*>(report.outcome_.raw());
     }
-    measure(where, norm_parts(measured), Norm::l2,
+    measure(where, measured, Norm::l2,
             {options.gradient_scale, options.clip_norm, options.skip_non_finite,
              report.has_loss_ ? options.loss.data<double>() : nullptr},
             outcome);
@@ -343,8 +343,8 @@ Json Optimizer::options() const {
   json["lazy_rows"] = impl().spec.engine.lazy_rows;
   json["groups"] = Json::array();
   for (const auto& rule : impl().rules)
-    json["groups"].push_back({{"options", to_json(rule->options())}});
-  for (Json& group : json["groups"]) group["parameters"] = Json::array();
+    json["groups"].push_back(
+        {{"options", to_json(rule->options())}, {"parameters", Json::array()}});
   for (const Impl::Entry& entry : impl().entries)
     json["groups"][entry.group]["parameters"].push_back(entry.parameter->name);
   return json;
