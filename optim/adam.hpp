@@ -30,10 +30,6 @@ struct AdamMoments {
   MINIMA_HD void average_square(T g, T& v) const {
     v = beta2 * v + one_minus_beta2 * g * g;
   }
-  template <class T>
-  MINIMA_HD void accumulate(T g, T& m, T& v) const {
-    average(g, m), average_square(g, v);
-  }
 
   /// lr · m̂ / (√v̂ + ε). √v̂ is a product with 1/√(1 − β₂ᵗ): one division less for each element.
   template <class T>
@@ -41,6 +37,19 @@ struct AdamMoments {
     using std::sqrt;
     const T denominator = named("(√v̂ + ε)", T(root_correction2 * sqrt(v) + eps));
     return step_size * m / denominator;
+  }
+
+  /// The same of moments that have taken in g; with AMSGrad of u, the largest v.
+  template <class T>
+  MINIMA_HD T step(T g, T& m, T& v) const {
+    average(g, m), average_square(g, v);
+    return update(m, v);
+  }
+  template <class T>
+  MINIMA_HD T step(T g, T& m, T& v, T& u) const {
+    average(g, m), average_square(g, v);
+    u = larger(v, u);
+    return update(m, u);
   }
 
   template <class F>
@@ -86,15 +95,12 @@ struct Adam {
 
   template <class T>
   MINIMA_HD void operator()(T& p, T g, T& m, T& v) const {
-    moments.accumulate(decayed(p, g, weight_decay, maximize), m, v);
-    p = p - moments.update(m, v);
+    p = p - moments.step(decayed(p, g, weight_decay, maximize), m, v);
   }
 
   template <class T>
   MINIMA_HD void operator()(T& p, T g, T& m, T& v, T& u) const {
-    moments.accumulate(decayed(p, g, weight_decay, maximize), m, v);
-    u = larger(v, u);
-    p = p - moments.update(m, u);
+    p = p - moments.step(decayed(p, g, weight_decay, maximize), m, v, u);
   }
 
   template <class F>

@@ -49,15 +49,12 @@ struct AdamW {
 
   template <class T>
   MINIMA_HD void operator()(T& p, T g, T& m, T& v) const {
-    moments.accumulate(maximize ? T(0 - g) : g, m, v);
-    move(p, moments.update(m, v));
+    move(p, moments.step(maximize ? T(0 - g) : g, m, v));
   }
 
   template <class T>
   MINIMA_HD void operator()(T& p, T g, T& m, T& v, T& u) const {
-    moments.accumulate(maximize ? T(0 - g) : g, m, v);
-    u = larger(v, u);
-    move(p, moments.update(m, u));
+    move(p, moments.step(maximize ? T(0 - g) : g, m, v, u));
   }
 
   template <class T>
