@@ -50,8 +50,7 @@ struct Adafactor {
   static void validate(const Options& o) {
     check(!(o.lr && o.relative_step),
           "adafactor: lr={} together with relative_step, which makes its own step size; leave lr "
-          "out, "
-          "or add relative_step=false",
+          "out, or add relative_step=false",
           o.lr.value_or(0));
     check(o.lr || o.relative_step,
           "adafactor: relative_step=false without lr; give lr, or leave relative_step on");
@@ -95,7 +94,7 @@ struct Adafactor {
     MINIMA_HD static Move prepare(const Options& o, const StepView& x) {
       const double step = alpha(o, x), b1 = o.beta1 ? *o.beta1 : 0;
       return {{},
-              to_float(step / clip_divisor(factored_update_rms(x), o.clip_threshold)),
+              to_float(step / FactoredUpdate::clip(o, x)),
               to_float(o.weight_decay * step),
               to_float(b1),
               to_float(1 - b1)};
@@ -130,8 +129,7 @@ struct Adafactor {
                               : "the relative step min(10⁻², 1/√t)",
              base(o, x));
       x.note("α", o.scale_parameter ? "s · max(ε₂, RMS(p))" : "s", alpha(o, x));
-      const double rms = factored_update_rms(x);
-      note_clip(x, rms, clip_divisor(rms, o.clip_threshold));
+      note_clip(x, FactoredUpdate::rms(x), FactoredUpdate::clip(o, x));
     });
     if (o.beta1)
       passes.apply(pass<Move>(o), first_slots<1>);

@@ -63,7 +63,7 @@ struct AdafactorTorch {
     const double root = 1 / sqrt(static_cast<double>(x.t));
     return larger(o.eps2, weight_rms(x)) * (root < o.lr ? root : o.lr);
   }
-  /// After the pass SquareOf<Update>.
+  /// After the pass SquareOfUpdate.
   MINIMA_HD static double update_rms(const StepView& x) {
     return root_mean_square(x.workspace.numbers[0], x);
   }
@@ -102,6 +102,18 @@ struct AdafactorTorch {
     }
   };
 
+  /// Second pass: u² in all.
+  struct SquareOfUpdate {
+    Update update;
+    MINIMA_HD static SquareOfUpdate prepare(const Options& o, const StepView& x) {
+      return {Update::prepare(o, x)};
+    }
+    MINIMA_HD Total operator()(const MatrixRow& row, i64 j, float g) const {
+      const float u = update(row, j, g);
+      return {u * u};
+    }
+  };
+
   /// Last pass.
   struct Move {
     Update update;
@@ -126,7 +138,7 @@ struct AdafactorTorch {
   static void step(const Options& o, Passes& passes) {
     passes.sums(pass<Squares>(0.0));
     passes.between(Means{o});
-    passes.sums(pass<SquareOf<Update>>(o));
+    passes.sums(pass<SquareOfUpdate>(o));
     passes.tell([&](const StepView& x) {
       x.note("w", "t^beta2_decay", w(o, x));
       note_means(x, running_means(x, 0), {"R", "C", "(1 − w)", "w", "g²", "R/max(mean(R), ε₁)"});

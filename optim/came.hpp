@@ -61,10 +61,8 @@ struct Came {
     float inverse_clip, beta1, one_minus_beta1;
 
     MINIMA_HD static Momentum prepare(const Options& o, const StepView& x) {
-      return {{},
-              to_float(1 / clip_divisor(factored_update_rms(x), o.clip_threshold)),
-              to_float(o.beta1),
-              to_float(1 - o.beta1)};
+      return {
+          {}, to_float(1 / FactoredUpdate::clip(o, x)), to_float(o.beta1), to_float(1 - o.beta1)};
     }
     template <class T>
     MINIMA_HD T clipped(const MatrixRow& row, i64 j, T g) const {
@@ -138,8 +136,7 @@ struct Came {
     passes.tell([&](const StepView& x) {
       x.note("β₂", "", o.beta2);
       note_means(x, running_means(x, 0), {"R", "C", "β₂", "(1 − β₂)", "g² + ε₁", "√(mean(R)/R)"});
-      const double rms = factored_update_rms(x);
-      note_clip(x, rms, clip_divisor(rms, o.clip_threshold));
+      note_clip(x, FactoredUpdate::rms(x), FactoredUpdate::clip(o, x));
     });
     passes.sums(pass<Instability>(o), first_slots<1>);
     passes.between(Confidence{o});

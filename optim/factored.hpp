@@ -103,6 +103,18 @@ std::vector<Slot> factored_slots(const std::string& name, const Shape& parameter
 /// Calls f(R C/mean(R)) for each element, in order.
 void for_moment(float* R, float* C, const MatrixShape& shape, const std::function<void(double)>& f);
 
+/// RMS(x) from the sum of x² over a parameter.
+MINIMA_HD double root_mean_square(double squares, const StepView& view) {
+  using std::sqrt;
+  return sqrt(squares / static_cast<double>(view.matrix.size()));
+}
+
+/// max(1, RMS(u)/threshold), by which an update is divided. Where RMS(u) is NaN it is NaN, so that no part of a broken
+/// update moves a weight unclipped.
+MINIMA_HD double clip_divisor(double rms, double threshold) { return larger(rms / threshold, 1.0); }
+/// `divisor` is clip_divisor, or what a rule makes of it.
+void note_clip(const StepView& view, double rms, double divisor);
+
 /// A pass: g² + ε₁ by rows and columns, and p² in all.
 struct Squares {
   float eps1;
@@ -111,6 +123,8 @@ struct Squares {
     return {g * g + eps1, p * p};
   }
 };
+
+// What Adafactor and CAME share: a pass, what is made of its sums, and the update.
 
 /// A pass: Squares, and by columns g²/R with its row's new R; of a vector g².
 template <class Rule>
@@ -133,42 +147,6 @@ struct SquaresOverRows {
     return u * u;
   }
 };
-
-/// A pass: the square of Update's u in all.
-template <class Update>
-struct SquareOf {
-  Update update;
-  template <class O>
-  MINIMA_HD static SquareOf prepare(const O& o, const StepView& x) {
-    return {Update::prepare(o, x)};
-  }
-  MINIMA_HD Total operator()(const MatrixRow& row, i64 j, float g) const {
-    const float u = update(row, j, g);
-    return {u * u};
-  }
-};
-
-/// u = g · √(mean(R)/R) · √(1/C), before it is clipped: Adafactor's and CAME's.
-struct FactoredUpdate {
-  template <class O>
-  MINIMA_HD static FactoredUpdate prepare(const O&, const StepView&) {
-    return {};
-  }
-  template <class T>
-  MINIMA_HD T operator()(const MatrixRow& row, i64 j, T g) const {
-    return named("u", T(T(row.c[0][j]) * g * row.r[0]));
-  }
-  template <class F>
-  void constants(const F& f, const MatrixRow& row, i64 j) {
-    f("√(mean(R)/R)", row.r[0]), f("√(1/C)", row.c[0][j]);
-  }
-};
-
-/// RMS(x) from the sum of x² over a parameter.
-MINIMA_HD double root_mean_square(double squares, const StepView& view) {
-  using std::sqrt;
-  return sqrt(squares / static_cast<double>(view.matrix.size()));
-}
 
 /// RMS(p) before the step, in its slot, which is the last of those that are means.
 MINIMA_HD float& weight_rms(const StepView& view) { return *view.means[view.mean_count - 1]; }
@@ -195,17 +173,27 @@ struct FactoredMoment {
   }
 };
 
-/// RMS(u) of FactoredUpdate, after FactoredMoment.
-MINIMA_HD double factored_update_rms(const StepView& view) {
-  double squares = 0;
-  for (i64 k = 0; k < view.matrix.batch; ++k) squares += view.workspace.of_matrices[k];
-  return root_mean_square(squares, view);
-}
+/// u = g · √(mean(R)/R) · √(1/C), before it is clipped: Adafactor's and CAME's.
+struct FactoredUpdate {
+  /// RMS(u) and what divides u, after FactoredMoment.
+  MINIMA_HD static double rms(const StepView& view) {
+    double squares = 0;
+    for (i64 k = 0; k < view.matrix.batch; ++k) squares += view.workspace.of_matrices[k];
+    return root_mean_square(squares, view);
+  }
+  template <class O>
+  MINIMA_HD static double clip(const O& o, const StepView& view) {
+    return clip_divisor(rms(view), o.clip_threshold);
+  }
 
-/// max(1, RMS(u)/threshold), by which an update is divided. Where RMS(u) is NaN it is NaN, so that no part of a broken
-/// update moves a weight unclipped.
-MINIMA_HD double clip_divisor(double rms, double threshold) { return larger(rms / threshold, 1.0); }
-/// `divisor` is clip_divisor, or what a rule makes of it.
-void note_clip(const StepView& view, double rms, double divisor);
+  template <class T>
+  MINIMA_HD T operator()(const MatrixRow& row, i64 j, T g) const {
+    return named("u", T(T(row.c[0][j]) * g * row.r[0]));
+  }
+  template <class F>
+  void constants(const F& f, const MatrixRow& row, i64 j) {
+    f("√(mean(R)/R)", row.r[0]), f("√(1/C)", row.c[0][j]);
+  }
+};
 
 }  // namespace minima

@@ -5,7 +5,7 @@
 ///
 ///     passes.sums(pass<Squares>(eps1));               // sums over rows, columns, everything
 ///     passes.between(Means{o});                       // what is made of them, by a team for each matrix
-///     passes.sums(pass<SquareOf<Update>>(o));         // one sum over everything
+///     passes.sums(pass<SquareOfUpdate>(o));           // one sum over everything
 ///     passes.apply(pass<Move>(o), first_slots<1>);    // changes the value and the first dense slot
 ///
 /// Each of these is a named type of plain data. A pass has, like an elementwise rule, `prepare(options, view)`:
@@ -97,16 +97,9 @@ concept GoesToTotal = requires(Term term) {
   term.total;
 };
 
-/// Whether a pass reads each row a second time, when its sum is known. It sees no slots.
+/// Whether a pass reads each row a second time, when its sum is known.
 template <class P>
-concept ReadsTwice = requires(const P& pass, const StepView& view, const MatrixRow& row) {
-  { pass(row, i64{}, float{}, float{}) } -> std::same_as<Terms>;
-  { pass.weight(view, i64{}, double{}) } -> std::same_as<float>;
-  { pass.weighted(float{}, float{}) } -> std::same_as<float>;
-};
-
-template <class P>
-concept IsToReadTwice = requires {
+concept ReadsTwice = requires {
   &P::weighted;
 };
 
@@ -125,11 +118,11 @@ PieceSums sum_piece(const P& pass, const Factors& factors, const Piece& piece, f
     float rows[ops::kLanes] = {}, totals[ops::kLanes] = {};
     const auto add = [&](i64 k, i64 lane) MINIMA_INLINE {
       const auto term = added<K...>(local, row, x.j + k, x.gradient(k), x.p[k], x.s[K][k]...);
-      if constexpr (requires { term.matrix; }) {
+      if constexpr (GoesToMatrix<decltype(term)>) {
         columns[k] += term.matrix;
         rows[lane] += term.matrix;
       }
-      if constexpr (requires { term.total; }) totals[lane] += term.total;
+      if constexpr (GoesToTotal<decltype(term)>) totals[lane] += term.total;
     };
     // All sums in one loop, so that gradient, weights and slots are read side by side.
     i64 k = 0;
@@ -210,8 +203,8 @@ class PassesOnCpu {
     using Term = detail::Added<P, K...>;
     static_assert(detail::GoesToMatrix<Term> || detail::GoesToTotal<Term>,
                   "a pass to sum gives a Term, a Total or Terms");
-    static_assert(detail::ReadsTwice<P> || !detail::IsToReadTwice<P>,
-                  "a pass that reads rows twice sees the weight, and gives Terms");
+    static_assert(!detail::ReadsTwice<P> || (detail::GoesToMatrix<Term> && sizeof...(K) == 0),
+                  "a pass that reads rows twice gives a Term or Terms, and sees no slots");
     const P on = pass.on(view_);
     detail::Summands summands{sizeof...(K), detail::GoesToMatrix<Term>, detail::GoesToTotal<Term>,
                               [&](const Piece& piece, float* columns) {
@@ -219,7 +212,6 @@ class PassesOnCpu {
                                                                columns);
                               }};
     if constexpr (detail::ReadsTwice<P>) {
-      static_assert(sizeof...(K) == 0, "a pass that reads rows twice sees no slots");
       summands.again = [&](const Piece& piece, double row_sum, float* weighted) {
         detail::sum_piece_again(on, on.weight(view_, piece.i, row_sum), piece, weighted);
       };
