@@ -132,16 +132,6 @@ void parse_value(std::string_view owner, std::string_view name, const Range& ran
 }
 
 template <class Value>
-std::optional<double> number_in(const Value& value) {
-  if constexpr (is_optional<Value>)
-    return value ? number_in(*value) : std::nullopt;
-  else if constexpr (std::is_arithmetic_v<Value>)
-    return static_cast<double>(value);
-  else
-    return std::nullopt;
-}
-
-template <class Value>
 OptionValue plain_value(const Value& value) {
   if constexpr (is_optional<Value>) {
     return value ? plain_value(*value) : OptionValue();
@@ -199,8 +189,11 @@ template <class Options>
 void check_options(const Options& options, std::string_view owner,
                    decltype(check_range)& check_number = check_range) {
   for_fields(options, [&](const auto& field, const auto& value) {
-    if (const std::optional<double> number = detail::number_in(value))
+    const OptionValue plain = detail::plain_value(value);
+    if (const double* const number = std::get_if<double>(&plain))
       check_number(owner, field.name, *number, field.range);
+    else if (const i64* const whole = std::get_if<i64>(&plain))
+      check_number(owner, field.name, static_cast<double>(*whole), field.range);
   });
 }
 

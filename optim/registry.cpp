@@ -15,18 +15,14 @@ struct Registration {
   std::string defaults;
 };
 
-template <class R>
-Registration registration(std::string name = std::string(R::name), std::string defaults = "") {
-  return {std::move(name), std::make_unique<RuleRunner<R>>(), std::move(defaults)};
-}
-
 template <class... R>
 std::vector<Registration> registrations(Rules<R...>) {
   std::vector<Registration> list;
-  (list.push_back(registration<R>()), ...);
-  list.push_back(registration<AdamW>("adamw8bit", "state=block8"));
+  (list.push_back({std::string(R::name), std::make_unique<RuleRunner<R>>(), ""}), ...);
+  RuleRunner<AdamW> adamw;
+  list.push_back({"adamw8bit", adamw.clone(), "state=block8"});
   // As in bitsandbytes, Adam in 8 bits has decoupled decay too.
-  list.push_back(registration<AdamW>("adam8bit", "state=block8:weight_decay=0"));
+  list.push_back({"adam8bit", adamw.clone(), "state=block8:weight_decay=0"});
   return list;
 }
 

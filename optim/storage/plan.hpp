@@ -13,6 +13,8 @@
 
 namespace minima {
 
+class AnyRule;  // optim/engine/engine.hpp
+
 /// One slot of one parameter.
 struct PlannedSlot {
   std::string parameter = {}, slot = {}, letter = {};
@@ -61,8 +63,6 @@ struct StorageOptions {
         Field{"block8", &StorageOptions::block8}};
   }
 };
-
-class AnyRule;
 
 /// Throws Error where one of a rule's own patterns (AnyRule::chosen_patterns) matches none of these parameters.
 void check_patterns(const std::string& owner, const OptionList& patterns,

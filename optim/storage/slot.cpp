@@ -35,17 +35,8 @@ const CodeMap* code_map(Sign sign, Device device) {
 }  // namespace
 
 DType dtype_in(Storage storage) {
-  switch (storage) {
-    case Storage::bf16:
-      return DType::bf16;
-    case Storage::block8:
-      return DType::u8;
-    case Storage::i32:
-      return DType::i32;
-    case Storage::fp32:
-      break;
-  }
-  return DType::f32;
+  constexpr DType kTypes[] = {DType::f32, DType::bf16, DType::u8, DType::i32};
+  return kTypes[static_cast<std::size_t>(storage)];
 }
 
 StoredSlot StoredSlot::make(const PlannedSlot& planned, Device device) {
