@@ -79,9 +79,6 @@ void check_patterns(const std::string& owner, const StatePlan& plan, const AnyRu
   std::vector<std::string> parameters;
   for (const PlannedSlot& slot : plan.slots) parameters.push_back(slot.parameter);
   check_patterns(owner, rule.chosen_patterns(), parameters);
-  const auto chosen = [&](const std::string& by) {
-    return std::ranges::count(plan.slots, by, &PlannedSlot::reason) > 0;
-  };
   std::vector<std::string> keys;
   for (const PlannedSlot& slot : plan.slots)
     if (slot.dense) keys.push_back(slot.key());
@@ -90,7 +87,8 @@ void check_patterns(const std::string& owner, const StatePlan& plan, const AnyRu
   for (const auto& [storage, pattern] : overrides(options)) {
     if (pattern.empty()) continue;
     const std::string option = reason_of(storage, pattern);
-    check(chosen(option), "{}: {} decides over no slot{}", owner, option, example);
+    check(std::ranges::count(plan.slots, option, &PlannedSlot::reason) > 0,
+          "{}: {} decides over no slot{}", owner, option, example);
     const auto idle = unmatched(pattern, keys);
     check(!idle, "{}: '{}' in {} matches no slot{}", owner, idle.value_or(""), option, example);
   }
