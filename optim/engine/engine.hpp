@@ -18,14 +18,12 @@ namespace minima {
 /// What every optimizer takes beside its rule's and the storage's options.
 struct EngineOptions {
   /// Where a gradient's entry is NaN, or its square inf (from 2⁶⁴ on): leave that weight alone and make its state zero.
-  /// Unless given, on where state may be in block8, of which one such entry would spoil a whole block, and off
-  /// elsewhere.
+  /// Unless given, on where state may be in block8, of which one such entry would spoil a whole block; else off.
   std::optional<bool> non_finite_guard;
-  /// Of a gradient of rows, move the given rows alone, as torch.optim.SparseAdam does: the others
-  /// keep weight and state, without decay and without momentum, but for the rounding of what shares a block of block8 with
-  /// a row that moves. Off, a row that is not given has the
-  /// gradient 0, which gives the bits of a dense gradient. Means of rows and columns (Adafactor,
-  /// CAME) are kept as if it were off.
+  /// Of a gradient of rows, move the given rows alone, as torch.optim.SparseAdam does: the others keep weight and state,
+  /// without decay and without momentum, but for the rounding of what shares a block of block8 with a row that moves.
+  /// Off, a row that is not given has the gradient 0, which gives the bits of a dense gradient. Means of rows and columns
+  /// (Adafactor, CAME) are kept as if it were off.
   bool lazy_rows = false;
 
   static constexpr auto fields() {
