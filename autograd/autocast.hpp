@@ -15,6 +15,8 @@
 ///     in f32          sums of products · biases, statistics, losses · the residual stream (results of layer norms) and its
 ///                     gradient · gradients of parameters · linear_cross_entropy and all of autograd/functions.hpp
 ///
+/// Operands of f64 stay so, as do their products.
+///
 /// What two such numbers multiply to is exact in f32, and sums are kept in f32: on a GPU by its units for such numbers, in
 /// an order of theirs; on the CPU by f32 products of the rounded numbers, which saves memory, not time. Attention's weights
 /// are operands of products too, and on a GPU are rounded as well (core/ops/attention.hpp).

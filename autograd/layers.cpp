@@ -139,7 +139,7 @@ ops::ProjectionWeights projections(const LinearWeights& q, const LinearWeights& 
                                    const LinearWeights& v, DType type) {
   ops::ProjectionWeights weights{q.w.value(), q.b.value(), k.w.value(),
                                  k.b.value(), v.w.value(), v.b.value()};
-  if (!is_narrow(type)) return weights;
+  if (!is_narrow(type) || widened(weights.wq.dtype()) != DType::f32) return weights;
   const Tensor all = Tensor::stacked({weights.wq, weights.wk, weights.wv}).to(type);
   i64 at = 0;
   for (Tensor* w : {&weights.wq, &weights.wk, &weights.wv}) {

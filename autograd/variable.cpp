@@ -152,7 +152,7 @@ const Tensor& Variable::value() const {
 }
 
 const Tensor& Variable::value(DType type) const {
-  if (!is_narrow(type) || !defined()) return value();
+  if (!is_narrow(type) || widened(given_) != DType::f32 || !defined()) return value();
   if (!rounded_.defined() || rounded_.dtype() != type) rounded_ = value().to(type);
   return rounded_;
 }

@@ -221,6 +221,27 @@ TEST_CASE("what a checkpoint computes again is of forward's precision") {
   CHECK(autocast_type() == DType::f32);
 }
 
+TEST_CASE("products of f64 stay what they are") {
+  Layers layers;
+  for (Parameter* one : layers.all) one->value = one->value.to(DType::f64);
+  const auto run = [&](DType type) {
+    const Autocast products(type);
+    Layers& l = layers;
+    for (Parameter* one : l.all) one->gradient.clear();
+    const Variable h = feed_forward(linear(l.x, l.wq), {l.w1, l.b1}, {l.w2, l.b2});
+    const Variable a =
+        projected_attention(h, {}, {l.wq, l.b2}, {l.wk, l.b2}, {l.wv, l.b2}, l.rows, 2, l.site);
+    const Variable y =
+        residual_norm(matmul(a, l.wk), attention(h, a, l.x, l.rows, 2), l.gamma, l.beta, 1e-5);
+    sum(square(y)).backward();
+    std::vector<Tensor> all{y.value()};
+    for (const Parameter* one : l.all) all.push_back(one->gradient.values());
+    return all;
+  };
+  const auto plain = run(DType::f32), narrow = run(DType::bf16);
+  for (std::size_t i = 0; i < plain.size(); ++i) CHECK(test::same_bits(plain[i], narrow[i]));
+}
+
 TEST_CASE("f16 overflows where its numbers end, and a scaled gradient does not vanish") {
   Parameter x = parameter("x", {1, 2}, 1), w = parameter("w", {1, 2}, 2);
   const auto dx = [&](float dy) {
