@@ -133,6 +133,11 @@ void check_arguments(const Columns& q, const Columns& k, const Columns& v,
         "attention: {} heads do not divide dim {}", heads, q.width);
   check_together("attention", q.x, k.x, v.x, rows.query_offsets, rows.query_positions,
                  rows.key_offsets, rows.example_id);
+  check_one_type("attention", {q.x.dtype(), k.x.dtype(), v.x.dtype()});
+  check_i64("attention", "query offsets", rows.query_offsets);
+  check_i64("attention", "query positions", rows.query_positions);
+  check_i64("attention", "key offsets", rows.key_offsets);
+  check_i64("attention", "example ids", rows.example_id);
   for (const Tensor* offsets : {&rows.query_offsets, &rows.key_offsets})
     check(offsets->size() == rows.example_id.size() + 1,
           "attention: {} offsets for {} texts; there must be one more", offsets->size(),

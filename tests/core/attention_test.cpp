@@ -263,6 +263,11 @@ TEST_CASE("rows that do not fit are refused") {
         }) == "attention: 1 heads do not divide dim 0");
   CHECK(message(Tensor::zeros({5, 4}), rows_of({5}, {5}), 2) ==
         "attention: q is [5, 4], k [5, 6], v [5, 6]; all must be [rows, dim] of the same dim");
+  CHECK(message(x.to(DType::f64), rows_of({5}, {5}), 2) ==
+        "attention: one operand is f64, the other f32; convert one of them");
+  AttentionRows narrow = rows_of({5}, {5});
+  narrow.example_id = narrow.example_id.to(DType::i32);
+  CHECK(message(x, narrow, 2) == "attention: example ids are i32; they must be i64");
   CHECK(message(x, rows_of({4}, {5}), 2) == "attention: offsets must rise from 0 to the 5 rows");
   CHECK(message(x, rows_of({0, 5}, {1, 4}), 2) == "attention: text 0 has queries but no keys");
   AttentionRows rows = rows_of({5}, {5});
