@@ -86,6 +86,7 @@ void map(Gpu gpu, const Map<Op, T, N>& map, i64 size) {
 template <class Op, class... Others>
 Tensor mapped(const char* name, Op, const Shape& shape, const Tensor& first,
               const Others&... others) {
+  check_given(name, first, others...);
   for (const Tensor* other : std::initializer_list<const Tensor*>{&others...})
     check(other->dtype() == first.dtype() && other->device() == first.device(),
           "{}: operands are {} on {} and {} on {}; they must agree", name,
@@ -139,6 +140,7 @@ Tensor unary_backward(const Tensor& dy, const Tensor& kept) {
 
 template <class Op>
 Tensor binary(const Tensor& a, const Tensor& b) {
+  check_given(Op::name, a, b);  // before their shapes, which would not fit either
   return mapped(Op::name, Op{}, broadcast_shape(Op::name, a.shape(), b.shape()), a, b);
 }
 
@@ -153,6 +155,7 @@ Tensor binary_backward_b(const Tensor& dy, const Tensor& a, const Tensor& b) {
 }
 
 Tensor where(const Tensor& any_condition, const Tensor& a, const Tensor& b) {
+  check_given("where", any_condition, a, b);
   const Shape shape = broadcast_shape("where", any_condition.shape(),
                                       broadcast_shape("where", a.shape(), b.shape()));
   const Tensor condition = any_condition.to(widened(any_condition.dtype()));

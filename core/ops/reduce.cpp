@@ -6,6 +6,7 @@
 #include "core/ops/elementwise.hpp"
 #include "core/ops/layout.hpp"
 #include "core/ops/reduce_lines.hpp"
+#include "core/ops/together.hpp"
 
 namespace minima::ops {
 namespace {
@@ -85,6 +86,7 @@ i64 reduced_count(const char* op, const Shape& shape, const Dims& dims) {
 template <class Reduction>
 Tensor reduce_over(const char* op, const Reduction& reduction, const Tensor& x, const Dims& dims,
                    KeepDims keep) {
+  check_given(op, x);
   const std::vector<bool> chosen = reduced(op, x.shape(), dims);
   // Where the reduced dimensions lie apart, they are brought to the end first.
   Tensor source = x;
@@ -162,6 +164,7 @@ static double var_divisor(const Tensor& x, const Dims& dims, i64 correction) {
 }
 
 Tensor var(const Tensor& x, const Dims& dims, i64 correction, KeepDims keep) {
+  check_given("var", x);
   const double count = var_divisor(x, dims, correction);
   const Tensor centered = binary<Sub>(x, mean(x, dims, KeepDims::yes));
   return reduce_over("var", SumOfSquares{count}, centered, dims, keep);
@@ -224,6 +227,7 @@ Tensor norm_backward(const Tensor& dy, const Tensor& x, const Tensor& y, const D
 namespace {
 
 Tensor running_sum(const Tensor& x, int dim, From from) {
+  check_given("cumsum", x);
   check(dim >= -x.rank() && dim < x.rank(), "cumsum: {} has no dimension {}", x.shape(), dim);
   Tensor y = Tensor::empty_like(x);
   visit_real("cumsum", x.dtype(), [&](auto zero) {

@@ -5,6 +5,16 @@
 
 namespace minima::ops {
 
+/// Throws Error, naming the op and which of its operands (at most three) was never given a value.
+template <class... Tensors>
+void check_given(const char* op, const Tensors&... operands) {
+  constexpr const char* kPlaces[] = {"first", "second", "third"};
+  int place = 0;
+  for (const Tensor* each : std::initializer_list<const Tensor*>{&operands...})
+    check(each->defined(), "{}: its {} operand is undefined; it was never given a value", op,
+          kPlaces[place++]);
+}
+
 /// Throws Error, naming the op, unless all that are defined are on the device of the first.
 template <class... Tensors>
 void check_together(const char* op, const Tensor& first, const Tensors&... others) {

@@ -307,6 +307,18 @@ TEST_CASE("an operand without a value is refused by name") {
   CHECK_THROWS_WITH_AS(softmax(none, -1),
                        "softmax: its first operand is undefined; it was never given a value",
                        Error);
+  const std::string given = "operand is undefined; it was never given a value";
+  for (const auto& [op, f] : std::vector<std::pair<std::string, std::function<Variable()>>>{
+           {"gelu: its first", [&] { return gelu(none); }},
+           {"add: its first", [&] { return none + x; }},
+           {"mul: its second", [&] { return x * none; }},
+           {"where: its third", [&] { return where(Tensor::scalar(1), x, none); }},
+           {"sum: its first", [&] { return sum(none); }},
+           {"mean: its first", [&] { return mean(none); }},
+           {"var: its first", [&] { return var(none); }},
+           {"norm: its first", [&] { return norm(none); }},
+           {"cumsum: its first", [&] { return cumsum(none, 0); }}})
+    CHECK_THROWS_WITH_AS(f(), (op + " " + given).c_str(), Error);
   CHECK_THROWS_AS(reshape(none, {0, 1}), Error);
   CHECK_THROWS_AS(slice(none, {0, 0, 0}), Error);
   CHECK_THROWS_WITH_AS(cat({x, none}, 0), "cat: a part is undefined; it was never given a value",
