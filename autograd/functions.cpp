@@ -279,8 +279,8 @@ Variable embedding(const Variable& w, const Tensor& ids, std::optional<i64> padd
 
 Variable mean_pool(const Variable& x, const Tensor& offsets) {
   return record("mean_pool", ops::mean_pool(x.value(), offsets), {x},
-                [offsets, rows = x.value().size(0)](const Tensor& dy) {
-                  return Grads{ops::mean_pool_backward(dy, offsets, rows)};
+                [offsets, shape = x.shape()](const Tensor& dy) {
+                  return Grads{ops::mean_pool_backward(dy, offsets, shape[0])};
                 });
 }
 

@@ -342,6 +342,8 @@ TEST_CASE("functions pass on the ops' errors, with both shapes") {
   CHECK_THROWS_AS(matmul(a, b), Error);
   CHECK_THROWS_WITH_AS(cat({a, b}, 2), "cat: [2, 3] has no dimension 2", Error);
   CHECK_THROWS_WITH_AS(reshape(a, {4, -1}), "reshape: 6 elements do not divide by 4", Error);
+  CHECK_THROWS_WITH_AS(mean_pool(sum(a), test::ids({0})),
+                       "mean_pool: x is [], offsets [1]; they must be [T, d] and [B+1]", Error);
 }
 
 TEST_CASE("gradients where a value is not finite, or its square is not, are those of the limit") {
