@@ -5,6 +5,7 @@
 namespace minima {
 
 Variable checkpoint(const std::function<Variable(const Variable&)>& fn, const Variable& x) {
+  check(bool(fn), "checkpoint: it was given no function");
   if (!x.requires_grad() || !grad_enabled()) return fn(x);
   Tensor y;
   {

@@ -361,6 +361,12 @@ TEST_CASE("gradients where a value is not finite, or its square is not, are thos
   CHECK(gradient_of(1, [](const Variable& x) { return logsumexp(x); }) == doctest::Approx(0.5));
 }
 
+TEST_CASE("a checkpoint without a function is refused") {
+  Parameter w{"w", vector({2})};
+  for (const Variable& x : {Variable(w), Variable(w.value)})
+    CHECK_THROWS_WITH_AS(checkpoint({}, x), "checkpoint: it was given no function", Error);
+}
+
 TEST_CASE("a checkpoint whose result depends on nothing that is trained passes no gradient on") {
   Parameter w{.name = "w", .value = Tensor::full({2}, 3), .gradient = {}};
   const Variable x(w);
