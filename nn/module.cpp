@@ -122,8 +122,9 @@ struct Kind {
   DType dtype;
 };
 
+/// `from`: what the message begins with.
 void check_kinds(const std::vector<Parameter*>& parameters,
-                 const std::map<std::string, Kind>& kinds) {
+                 const std::map<std::string, Kind>& kinds, const std::string& from = {}) {
   std::string problems;
   for (const Parameter* parameter : parameters) {
     const auto found = kinds.find(parameter->name);
@@ -136,18 +137,14 @@ void check_kinds(const std::vector<Parameter*>& parameters,
       problems += fmt::format("\n  '{}' is {}, which are no floats", parameter->name,
                               dtype_name(found->second.dtype));
   }
-  check(problems.empty(), "load_parameters: the tensors do not fit the model:{}", problems);
+  check(problems.empty(), "{}load_parameters: the tensors do not fit the model:{}", from, problems);
 }
 
-/// f of an open file, whose errors name it.
-template <class F>
-auto of_file(const std::filesystem::path& file, const F& f) {
-  const SafetensorsFile from(file);
-  try {
-    return f(from);
-  } catch (const Error& error) {
-    fail("{}: {}", file.string(), error.what());
-  }
+void check_parameters(const std::vector<Parameter*>& parameters, const SafetensorsFile& file) {
+  std::map<std::string, Kind> kinds;
+  for (const auto& [name, entry] : file.entries())
+    kinds[name] = {entry.shape, entry.dtype.value_or(DType::u8)};
+  check_kinds(parameters, kinds, file.path().string() + ": ");
 }
 
 }  // namespace
@@ -179,21 +176,22 @@ void save_parameters(const std::filesystem::path& file, const std::vector<Parame
 
 std::vector<std::string> load_parameters(const std::vector<Parameter*>& parameters,
                                          const std::filesystem::path& file) {
-  return of_file(file, [&](const SafetensorsFile& from) {
-    std::map<std::string, Tensor> tensors;
-    for (const auto& [name, entry] : from.entries()) tensors[name] = from.read(name);
-    return load_parameters(parameters, tensors);
-  });
+  const SafetensorsFile from(file);
+  check_parameters(parameters, from);
+  // All are read before the first is written: a file that was cut off since changes none.
+  std::map<std::string, Tensor> tensors;
+  for (const Parameter* parameter : parameters)
+    tensors[parameter->name] = from.read(parameter->name);
+  load_parameters(parameters, tensors);
+  std::vector<std::string> unknown;
+  for (const auto& [name, entry] : from.entries())
+    if (!tensors.contains(name)) unknown.push_back(name);
+  return unknown;
 }
 
 void check_parameters(const std::vector<Parameter*>& parameters,
                       const std::filesystem::path& file) {
-  of_file(file, [&](const SafetensorsFile& from) {
-    std::map<std::string, Kind> kinds;
-    for (const auto& [name, entry] : from.entries())
-      kinds[name] = {entry.shape, entry.dtype.value_or(DType::u8)};
-    check_kinds(parameters, kinds);
-  });
+  check_parameters(parameters, SafetensorsFile(file));
 }
 
 }  // namespace minima::nn

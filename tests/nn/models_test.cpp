@@ -457,6 +457,21 @@ TEST_CASE("weights go by name, and are floats") {
       doctest::Contains("'weight' is i64, which are no floats"), Error);
 }
 
+TEST_CASE("a tensor that a module has no use for may be of a type that cannot be read") {
+  const test::Folder folder;
+  const std::filesystem::path file = folder.path() + "/quantized.safetensors";
+  const auto of_type = [](const char* name, const Shape& shape, DType dtype, const char* type) {
+    return TensorSource{name, dtype, shape, [=] { return Tensor::full(shape, 2, dtype); }, type};
+  };
+  save_safetensors(file,
+                   {of_type("weight", {1, 2}, DType::f32, ""), of_type("bias", {1}, DType::f32, ""),
+                    of_type("scale", {3}, DType::u8, "I8")});
+  Linear linear(2, 1, 0.1);
+  CHECK_NOTHROW(check_parameters(linear.parameters(), file));
+  CHECK(load_parameters(linear.parameters(), file) == std::vector<std::string>{"scale"});
+  CHECK(linear.weight.value.data<float>()[1] == 2);
+}
+
 TEST_CASE("a module of one's own is saved and loaded by the names of its parameters") {
   const test::Folder folder;
   const std::filesystem::path file = folder.path() + "/net.safetensors";
