@@ -110,30 +110,43 @@ void gemm_serial(T alpha, const Factor<T>& a, const Factor<T>& b, T beta, T* c, 
 thread_local int tf32_allowances = 0;
 
 constexpr i64 kChunk = 64;  // rows that column_sums adds up at a time
+/// Sums of chunks that it adds up at once. More are added in chunks again: one after another, the rounding of so many would
+/// grow with their number.
+constexpr i64 kMostSums = 512;
 
-/// total [columns] ← the sum of all rows; on the way `sums` [chunks, columns], those of each chunk.
+/// sums [chunks, columns] ← those of the rows of each chunk of x [rows, columns], in order.
 template <class T>
-void add_columns(Cpu, i64 rows, i64 columns, const T* from, T* sums, T* total) {
-  const i64 chunks = ceil_div(rows, kChunk);
-  std::fill_n(sums, chunks * columns, T{0});
-  std::fill_n(total, columns, T{0});
-  const auto add_rows = [columns](T* to, const T* rows_of, i64 count) MINIMA_INLINE {
-    for (i64 row = 0; row < count; ++row)
-      for (i64 j = 0; j < columns; ++j) to[j] += rows_of[row * columns + j];
-  };
-  parallel_for(chunks, [&](i64 chunk) {
+void add_columns(Cpu, i64 chunks, const AddColumns<T>& add) {
+  parallel_for(chunks, [&](i64 k) {
     vectorize([&]() MINIMA_INLINE {
-      add_rows(sums + chunk * columns, from + chunk * kChunk * columns,
-               std::min(kChunk, rows - chunk * kChunk));
+      const i64 columns = add.columns, end = std::min(add.rows, (k + 1) * add.chunk);
+      T* const to = add.sums + k * columns;
+      std::fill_n(to, columns, T{0});
+      for (i64 row = k * add.chunk; row < end; ++row) {
+        const T* const from = add.x + row * columns;
+        for (i64 j = 0; j < columns; ++j) to[j] += from[j];
+      }
     });
   });
-  vectorize([&]() MINIMA_INLINE { add_rows(total, sums, chunks); });
 }
 template <AnyGpu Gpu, class T>
-void add_columns(Gpu gpu, i64 rows, i64 columns, const T* from, T* sums, T* total) {
-  const i64 chunks = ceil_div(rows, kChunk);
-  each(gpu, chunks * columns, AddColumns<T>{rows, columns, kChunk, from, sums});
-  each(gpu, columns, AddColumns<T>{chunks, columns, chunks, sums, total});
+void add_columns(Gpu gpu, i64 chunks, const AddColumns<T>& add) {
+  each(gpu, chunks * add.columns, add);
+}
+
+/// The sum of each chunk of rows: [..., n] → [chunks, n].
+Tensor chunk_sums(const Tensor& x, i64 chunk) {
+  const i64 rows = x.shape().rows(), columns = x.size(-1);
+  Tensor sums =
+      Tensor::empty({std::max<i64>(ceil_div(rows, chunk), 1), columns}, x.dtype(), x.device());
+  visit_real("column_sums", x.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    on_device(x.device(), [&](auto device) {
+      add_columns(device, sums.size(0),
+                  AddColumns<T>{rows, columns, chunk, x.data<T>(), sums.data<T>()});
+    });
+  });
+  return sums;
 }
 
 }  // namespace
@@ -305,17 +318,9 @@ LinearGradients linear_gradients(const Tensor& dy, const Tensor& x) {
 
 Tensor column_sums(const Tensor& x) {
   check(x.rank() >= 1, "column_sums: x is {}; it must have rows", x.shape());
-  const i64 rows = x.shape().rows(), columns = x.size(-1);
-  const i64 chunks = std::max<i64>(ceil_div(rows, kChunk), 1);
-  Tensor partial = Tensor::empty({chunks, columns}, x.dtype(), x.device());
-  Tensor total = Tensor::empty({columns}, x.dtype(), x.device());
-  visit_real("column_sums", x.dtype(), [&](auto zero) {
-    using T = decltype(zero);
-    on_device(x.device(), [&](auto device) {
-      add_columns(device, rows, columns, x.data<T>(), partial.data<T>(), total.data<T>());
-    });
-  });
-  return total;
+  Tensor sums = chunk_sums(x, kChunk);
+  while (sums.size(0) > 1) sums = chunk_sums(sums, sums.size(0) > kMostSums ? kChunk : kMostSums);
+  return sums.reshape({sums.size(1)});
 }
 
 }  // namespace minima::ops

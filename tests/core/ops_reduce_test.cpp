@@ -3,6 +3,7 @@
 #include <map>
 
 #include "core/ops/layout.hpp"
+#include "core/ops/matmul.hpp"
 #include "core/ops/reduce.hpp"
 #include "tests/support.hpp"
 
@@ -101,6 +102,12 @@ TEST_CASE("long sums, along rows and columns, are rounded once") {
   const Tensor columns = sum(Tensor::full({100'001, 3}, 0.1), {0});
   for (float value : columns.span<float>())
     CHECK(value == static_cast<float>(100'001 * static_cast<double>(0.1f)));
+}
+
+TEST_CASE("the column sums of very many rows are rounded little more than those of few") {
+  constexpr i64 rows = 1'000'000;
+  const Tensor sums = column_sums(Tensor::full({rows, 2}, 0.1));
+  for (float sum : sums.span<float>()) CHECK(sum == test::about(rows * 0.1, 1e-5));
 }
 
 TEST_CASE("squares that f32 cannot hold count in a norm and a variance") {
