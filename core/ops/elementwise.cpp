@@ -146,11 +146,13 @@ Tensor binary(const Tensor& a, const Tensor& b) {
 
 template <class Op>
 Tensor binary_backward_a(const Tensor& dy, const Tensor& a, const Tensor& b) {
+  check_gradient(Op::name, dy, broadcast_shape(Op::name, a.shape(), b.shape()));
   return sum_to(mapped(Op::name, PartialA<Op>{}, dy.shape(), dy, a, b), a.shape());
 }
 
 template <class Op>
 Tensor binary_backward_b(const Tensor& dy, const Tensor& a, const Tensor& b) {
+  check_gradient(Op::name, dy, broadcast_shape(Op::name, a.shape(), b.shape()));
   return sum_to(mapped(Op::name, PartialB<Op>{}, dy.shape(), dy, a, b), b.shape());
 }
 

@@ -34,6 +34,8 @@ TEST_CASE("a gradient of another shape than the result is refused by name") {
   CHECK(error_of([&] { softmax_backward(dy, y, 0); }) == "softmax: " + one_shape);
   CHECK(error_of([&] { log_softmax_backward(dy, y, 1); }) == "log_softmax: " + one_shape);
   CHECK(error_of([&] { unary_backward<Gelu>(dy, y); }) == "gelu: " + one_shape);
+  CHECK(error_of([&] { binary_backward_a<Mul>(dy, y, zeros({7})); }) == "mul: " + one_shape);
+  CHECK(error_of([&] { binary_backward_b<Div>(dy, zeros({7}), y); }) == "div: " + one_shape);
   CHECK(error_of([&] { slice_backward(dy, {4, 7}, {0, 1, 3}); }) == "slice: " + one_shape);
   CHECK(error_of([&] {
           index_select_backward(dy, {4, 7}, 0, ids({1, 3}));
