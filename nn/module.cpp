@@ -119,7 +119,8 @@ namespace {
 
 struct Kind {
   Shape shape;
-  DType dtype;
+  std::optional<DType> dtype;
+  std::string_view type;
 };
 
 /// `from`: what the message begins with.
@@ -133,9 +134,9 @@ void check_kinds(const std::vector<Parameter*>& parameters,
     else if (found->second.shape != parameter->value.shape())
       problems += fmt::format("\n  '{}' is {} in the file, {} in the model", parameter->name,
                               found->second.shape, parameter->value.shape());
-    else if (!is_float(found->second.dtype))
-      problems += fmt::format("\n  '{}' is {}, which are no floats", parameter->name,
-                              dtype_name(found->second.dtype));
+    else if (!found->second.dtype || !is_float(*found->second.dtype))
+      problems += fmt::format("\n  '{}' is {}; weights are f64, f32, bf16 or f16", parameter->name,
+                              found->second.type);
   }
   check(problems.empty(), "{}load_parameters: the tensors do not fit the model:{}", from, problems);
 }
@@ -143,7 +144,7 @@ void check_kinds(const std::vector<Parameter*>& parameters,
 void check_parameters(const std::vector<Parameter*>& parameters, const SafetensorsFile& file) {
   std::map<std::string, Kind> kinds;
   for (const auto& [name, entry] : file.entries())
-    kinds[name] = {entry.shape, entry.dtype.value_or(DType::u8)};
+    kinds[name] = {entry.shape, entry.dtype, entry.type};
   check_kinds(parameters, kinds, file.path().string() + ": ");
 }
 
@@ -152,7 +153,8 @@ void check_parameters(const std::vector<Parameter*>& parameters, const Safetenso
 std::vector<std::string> load_parameters(const std::vector<Parameter*>& parameters,
                                          const std::map<std::string, Tensor>& tensors) {
   std::map<std::string, Kind> kinds;
-  for (const auto& [name, tensor] : tensors) kinds[name] = {tensor.shape(), tensor.dtype()};
+  for (const auto& [name, tensor] : tensors)
+    kinds[name] = {tensor.shape(), tensor.dtype(), dtype_name(tensor.dtype())};
   check_kinds(parameters, kinds);
   std::map<std::string, Tensor> rest = tensors;
   for (const Parameter* parameter : parameters) rest.erase(parameter->name);

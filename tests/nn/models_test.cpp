@@ -454,7 +454,7 @@ TEST_CASE("weights go by name, and are floats") {
   CHECK_THROWS_WITH_AS(
       load_parameters(linear.parameters(), {{"weight", Tensor::zeros({1, 2}, DType::i64)},
                                             {"bias", Tensor::zeros({1})}}),
-      doctest::Contains("'weight' is i64, which are no floats"), Error);
+      doctest::Contains("'weight' is i64; weights are f64, f32, bf16 or f16"), Error);
 }
 
 TEST_CASE("a tensor that a module has no use for may be of a type that cannot be read") {
@@ -470,6 +470,10 @@ TEST_CASE("a tensor that a module has no use for may be of a type that cannot be
   CHECK_NOTHROW(check_parameters(linear.parameters(), file));
   CHECK(load_parameters(linear.parameters(), file) == std::vector<std::string>{"scale"});
   CHECK(linear.weight.value.data<float>()[1] == 2);
+  save_safetensors(file, {of_type("weight", {1, 2}, DType::u8, "F8_E4M3"),
+                          of_type("bias", {1}, DType::f32, "")});
+  CHECK_THROWS_WITH_AS(load_parameters(linear.parameters(), file),
+                       doctest::Contains("'weight' is F8_E4M3; weights are f64"), Error);
 }
 
 TEST_CASE("a module of one's own is saved and loaded by the names of its parameters") {
