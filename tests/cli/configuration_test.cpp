@@ -41,6 +41,8 @@ TEST_CASE(
       {"train --warmup=-0.1", {"warmup is -0.1", "at least 0"}},
       {"train --clip=-1", {"clip is -1", "0: not clipped"}},
       {"train --clip-value=-1", {"clip-value is -1", "0: not cut"}},
+      {"train --clip inf", {"clip is inf", "0: not clipped"}},
+      {"train --clip-value inf", {"clip-value is inf", "0: not cut"}},
       {"train --watch=-1", {"watch is -1", "0: never"}},
       {"train --batch 0", {"--batch is 0", "at least 1"}},
       {"train --tokens=-1", {"--tokens is -1", "at least 1"}},
