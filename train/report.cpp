@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <map>
 #include <set>
 
 #include "train/find_lr.hpp"
@@ -88,13 +89,19 @@ std::string no_better_than_guessing(const Json& run, double tokens) {
 
 std::vector<std::string> what_it_lacks(const Json& comparison) {
   std::vector<std::string> all;
-  for (const char* key : {"/failed", "/unfinished"})
+  for (const char* key : {"/failed", "/unfinished"}) {
+    std::map<std::string, std::size_t> seeds;
+    for (const Json& run : report::at(comparison, key)) ++seeds[report::text(run, "/spec")];
     for (const Json& run : report::at(comparison, key)) {
-      const std::string error = report::text(run, "/error");
-      all.push_back(fmt::format("{} with seed {} {}", report::text(run, "/spec"),
-                                report::plain(report::at(run, "/seed")),
-                                error.empty() ? "has not ended" : "failed: " + error));
+      const std::string spec = report::text(run, "/spec"), error = report::text(run, "/error");
+      const std::size_t count = std::exchange(seeds[spec], 0);
+      if (count == 0) continue;
+      all.push_back(fmt::format(
+          "{} with seed {}{} {}", spec, report::plain(report::at(run, "/seed")),
+          count > 1 ? fmt::format(" (and {})", report::counted(count - 1, "other")) : "",
+          error.empty() ? "has not ended" : "failed: " + error));
     }
+  }
   const bool masked = report::is_masked_lm(comparison);
   const double vocabulary = report::number(comparison, "/model/config/vocab_size");
   for (const Json& run : report::at(comparison, "/runs"))

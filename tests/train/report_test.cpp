@@ -343,7 +343,8 @@ TEST_CASE("what failed is told at the top, in the table and among the alarms, an
   for (const std::string shown :
        {"<h1>adamw, lion and sgd (failed) on sample</h1>", "<strong>lion</strong> kept",
         "<li><strong>sgd</strong> failed after 40 of 60 steps.</li>",
-        "sgd with seed 2 failed: the loss is &lt;huge&gt; in step 41", "lion with seed 2 failed",
+        "sgd with seed 1 (and 1 other) failed: the loss is &lt;huge&gt; in step 41",
+        "lion with seed 2 failed",
         "<th scope=\"row\">sgd</th><td>0.0005</td><td class=\"failure\" colspan=\"11\">failed: the "
         "loss is &lt;huge&gt; in step 41</td>",
         "<h3>3 alarms</h3>", "<li>lion, seed 2: step 41: the loss</li>"}) {
