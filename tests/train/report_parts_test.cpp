@@ -190,6 +190,7 @@ TEST_CASE("weights and biases of one part of the model stand together") {
   json["runs"][0]["watched"] = {{"steps", {10}}, {"tensors", tensors}};
   const std::string page = report_html(json);
   CHECK(count(page, ">layer 0</text>") == 1);
+  CHECK(contains(page, "4 tensors at 1 step;"));
   CHECK(page.find("<title>layer.0.bias") < page.find("<title>layer.1.weight"));
 }
 

@@ -188,11 +188,11 @@ std::string heat_maps(const Comparison& comparison) {
     }
     gather(rows);
     const std::string words =
-        all.empty()
-            ? "no ratio is known"
-            : fmt::format("{} at {} steps; median {}, largest {} of {} in step {}",
-                          counted(watched.tensors.size(), "tensor"), watched.steps.size(),
-                          significant(median(all)), significant(largest), where, fixed(at_step, 0));
+        all.empty() ? "no ratio is known"
+                    : fmt::format("{} at {}; median {}, largest {} of {} in step {}",
+                                  counted(watched.tensors.size(), "tensor"),
+                                  counted(watched.steps.size(), "step"), significant(median(all)),
+                                  significant(largest), where, fixed(at_step, 0));
     maps += figure(
         escaped(entry.name),
         chart::heat_map({fmt::format("ratio-{}", i),
