@@ -134,18 +134,19 @@ TEST_CASE("every optimizer of a comparison has its own folder, whatever its spec
   const Shell shell;
   std::string names = "embeddings";
   for (int i = 0; i < 40; ++i) names += "|embeddings";
+  const std::string long_one = "adamw:lr=0.001" + std::string(100, '0');
   const Answer answer = shell.minima(
       "compare --json --out run --optimizers "
       "'adamw8bit:fp32=weight/exp_avg,adamw8bit:fp32=weight|exp_avg,"
       "adamw8bit:fp32=" +
-      names + "'" + kTiny);
+      names + "," + long_one + "," + long_one + ":weight_decay=0.5'" + kTiny);
   CAPTURE(answer.err);
   REQUIRE(answer.code == 0);
-  CHECK(parse_json(answer.out, "compare --json")["runs"].size() == 3);
+  CHECK(parse_json(answer.out, "compare --json")["runs"].size() == 5);
   const std::filesystem::directory_iterator all(shell.folder / "run");
   CHECK(std::count_if(begin(all), end(all), [](const auto& one) {
           return std::filesystem::exists(one.path() / "record.json");
-        }) == 3);
+        }) == 5);
 }
 
 TEST_CASE("an optimizer that failed has a line in the table of a comparison") {

@@ -83,6 +83,21 @@ TEST_CASE("a flipped bit spoils one checkpoint, though all have the same best we
   CHECK(resumed.trainer.accelerator().steps() == 6);
 }
 
+TEST_CASE("a checkpoint whose checksums do not list its state is damaged") {
+  const test::RunFolder folder;
+  TrainingOptions options = fifty_steps();
+  options.steps = 4;
+  options.save_every = 3;
+  Training(options, folder.path).trainer.run();
+  const auto step = folder.path / "checkpoints/step-3", sums = step / "checksums.xxh128";
+  REQUIRE(damage(step).empty());
+  std::string lines = read_file(sums);
+  const auto name = lines.find("  state.json\n");
+  REQUIRE(name != std::string::npos);
+  write_file(sums, lines.erase(name - 32, 32 + std::strlen("  state.json\n")));
+  CHECK(damage(step) == "checksums.xxh128 does not list state.json");
+}
+
 TEST_CASE("a damaged checkpoint takes the place of no whole one among those that are kept") {
   const test::RunFolder folder;
   TrainingOptions options = fifty_steps();

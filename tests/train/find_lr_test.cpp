@@ -57,6 +57,25 @@ TEST_CASE("a fall behind the lowest loss suggests no rate") {
   CHECK(curve.steepest < curve.lowest);
 }
 
+TEST_CASE("in fp16 a step of the search that overflows is taken once more, at a lower scale") {
+  test::Line line;
+  Objective objective = line.objective();
+  std::vector<std::pair<i64, i64>> seen;  // step and batch
+  objective.loss = [&](std::span<const i64> batch, const nn::Pass& pass) {
+    seen.emplace_back(pass.step, batch[0]);
+    return BatchLoss{test::times(mean(Variable(line.slope)), 2e34)};  // infinite at 2¹⁶ and 2¹⁵
+  };
+  TrainingOptions options = test::line_options();
+  options.clip_value = 1e-3;
+  options.precision = Precision::fp16;
+  const LearningRateCurve curve = find_learning_rate(objective, "sgd", options);
+  CHECK(curve.rates.size() == 100);
+  CHECK(curve.rates[0] == LearningRateSearch{}.least);
+  std::vector<std::pair<i64, i64>> expected{{1, 1}, {1, 1}};
+  for (i64 step = 1; step <= 100; ++step) expected.emplace_back(step, 1 + (step - 1) % 4);
+  CHECK(seen == expected);
+}
+
 TEST_CASE("the search for a learning rate leaves the weights alone and suggests one that trains") {
   TrainingOptions options{.epochs = 1, .batch = BatchSize::of_texts(16)};
   nn::Classifier model(small_task().config);

@@ -133,6 +133,23 @@ TEST_CASE("a step that is not finite can be skipped, and changes nothing") {
   }
 }
 
+TEST_CASE("twenty steps in a row may be skipped, and no more") {
+  TrainingOptions options = line_options();
+  options.non_finite = NonFinite::skip;
+  options.epochs = 10;
+  const auto run = [&](i64 bad) {
+    Line line;
+    line.poison = [bad](const Variable& loss, i64 step) {
+      return step > 1 && step <= 1 + bad ? mul(loss, Variable(Tensor::full({}, kInfinity))) : loss;
+    };
+    Optimizer optimizer = make_optimizer("sgd:lr=0.02", line.objective().parameters);
+    return Trainer(line.objective(), optimizer, options).run();
+  };
+  CHECK(run(20).steps.size() == 40);
+  CHECK_THROWS_WITH_AS(run(21), doctest::Contains("21 steps in a row were skipped, the last is 22"),
+                       Error);
+}
+
 TEST_CASE(
     "where steps are skipped no checkpoint is due, and one that is asked for costs no other") {
   const test::RunFolder folder;

@@ -350,6 +350,32 @@ TEST_CASE("a run whose loss on dev is never finite has failed, and is chosen as 
                        Error);
 }
 
+TEST_CASE("a rate at which one seed failed is not chosen, whatever the others score there") {
+  ComparisonOptions options;
+  options.optimizers = {"adamw"};
+  options.training = fifty_steps();
+  options.training.steps = 4;
+  options.rates = options.seeds = 2;
+  const auto best = [](const Json& result) { return result["tuning"][0]["spec"]; };
+  const Json best_of_all = best(compare(small_task(), options));
+  for (const u64 failing : {1, 2}) {
+    CAPTURE(failing);
+    bool fails = false;
+    const ComparisonObserver observer{
+        [&](const std::string& spec, u64 seed) { fails = seed == failing && spec == best_of_all; },
+        {.step = [&](const StepRecord&, i64) {
+          if (fails) fail_training("planted");
+        }}};
+    const Json result = compare(small_task(), options, observer);
+    CHECK(best(result) != best_of_all);
+    REQUIRE(result["runs"].size() == 2);
+    for (const Json& run : result["runs"]) CHECK(run["spec"] == best(result));
+    for (const Json& tried : result["tuning"][0]["tried"])
+      CHECK(tried["score"].is_null() == (tried["spec"] == best_of_all));
+    CHECK(result["tuning"][0]["spread"] == 0);
+  }
+}
+
 TEST_CASE("rates are chosen by whatever score there is, and where none is named by the loss") {
   ComparisonOptions options;
   options.optimizers = {"adamw"};
