@@ -149,8 +149,9 @@ LearningRateCurve find_learning_rate(const Objective& objective, const std::stri
   const auto lowest =
       static_cast<std::size_t>(std::ranges::min_element(curve.smoothed) - curve.smoothed.begin());
   const std::size_t steepest = steepest_of(curve.rates, curve.smoothed, lowest);
-  check(steepest > 0, "find-lr: no rate from {} to {} lowers the loss of {}", search.least,
-        search.most, spec);
+  if (steepest == 0)
+    fail_training("find-lr: no rate from {} to {} lowers the loss of {}", search.least, search.most,
+                  spec);
   curve.lowest = curve.rates[lowest];
   curve.steepest = curve.rates[steepest];
   curve.suggestion = std::min(curve.steepest, curve.lowest / kSafety);

@@ -180,14 +180,22 @@ void TrainVerb::find_learning_rates() {
   const Task task = training.load();
   std::vector<LearningRateCurve> curves;
   Json all = Json::array();
+  std::vector<std::string> failed;
   const InterruptRequests ctrl_c;
   try {
     for (const std::string& spec : specs) {
       const auto model = task.new_model(training.training.seed);
       freeze(model->parameters(), training.training.freeze);
-      curves.push_back(
-          find_learning_rate(classification(*model, task.data, training.training, &task.tokenizer),
-                             spec, training.training));
+      try {
+        curves.push_back(find_learning_rate(
+            classification(*model, task.data, training.training, &task.tokenizer), spec,
+            training.training));
+      } catch (const TrainingFailed& failure) {  // the others may have one
+        if (specs.size() == 1) throw;
+        print_note("minima: {}\n", failure.what());
+        failed.push_back(spec);
+        continue;
+      }
       all.push_back(curves.back().to_json());
       if (!common.json) print_text("{}\n", curves.back().text());
     }
@@ -206,8 +214,11 @@ void TrainVerb::find_learning_rates() {
   }
   if (common.json)
     fmt::print("{}\n", all.dump());
-  else
+  else if (!curves.empty())
     print_text("curves: {}\n", (directory / "learning_rates.html").string());
+  if (!failed.empty())
+    fail_at_run_time("find-lr: no rate is found for {}; all others are done",
+                     fmt::join(failed, ", "));
 }
 
 }  // namespace

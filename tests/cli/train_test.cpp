@@ -237,6 +237,21 @@ TEST_CASE("a folder that cannot be written is a failure at run time, with its re
   CHECK(answer.err.find("file/run") != std::string::npos);
 }
 
+TEST_CASE("an optimizer without a rate that trains leaves the others of a search their curves") {
+  const Shell shell;
+  const Answer both = shell.minima(
+      "train --find-lr --out run --model tiny --dim 16 --hidden 16 --max-length 16 --threads 1 "
+      "--optimizer sgd:weight_decay=1e12,adamw");
+  CAPTURE(both.err);
+  CHECK(both.code == 1);
+  CHECK(both.err.find("minima: find-lr: no rate from 1e-06 to 10 lowers the loss of sgd:") !=
+        std::string::npos);
+  CHECK(both.err.ends_with("; all others are done\n"));
+  const Json curves = read_json(shell.folder / "run/learning_rates.json");
+  REQUIRE(curves.size() == 1);
+  CHECK(curves[0]["spec"].get<std::string>().starts_with("adamw:"));
+}
+
 TEST_CASE("an optimizer is changed in mid-training, and it is said what became of its state") {
   const Shell shell;
   const Answer answer = shell.minima(std::string("train") + kTiny +
