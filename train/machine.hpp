@@ -26,7 +26,7 @@ struct MachineInfo {
   Json to_json() const;
 };
 
-/// Loads OpenBLAS if that was not done before; throws Error when it cannot be loaded.
+/// Loads OpenBLAS if that was not done before; throws Error when it cannot be loaded and products need it.
 MachineInfo describe_machine();
 
 /// What other programs, and other machines on the same processor, do while this lives: whoever measures times wants to know.

@@ -24,10 +24,20 @@ struct Library {
   Sgemm sgemm = nullptr;
 };
 
+struct Choices {
+  bool core = std::getenv("OPENBLAS_CORETYPE") != nullptr;
+  bool library = std::getenv("MINIMA_BLAS") != nullptr;
+};
+
+/// The user's: as they were before load() set any itself.
+const Choices& choices() {
+  static const Choices first;
+  return first;
+}
+
 /// Chooses OpenBLAS's kernel before it is loaded; returns whether the user had chosen already.
 bool choose_core() {
-  const bool by_user = std::getenv("OPENBLAS_CORETYPE") != nullptr;
-  if (by_user) return true;
+  if (choices().core) return true;
   switch (vector_unit()) {
     case VectorUnit::avx512:
       setenv("OPENBLAS_CORETYPE", "SkylakeX", 1);
@@ -50,10 +60,8 @@ Library load() {
   setenv("OPENBLAS_NUM_THREADS", "1", 1);  // no pool of its own beside ours
 
   std::vector<std::string> candidates{"libopenblas.so.0", "libopenblas.so"};
-  if (const char* path = std::getenv("MINIMA_BLAS")) {
-    library.info.library_by_user = true;
-    candidates = {path};
-  }
+  library.info.library_by_user = choices().library;
+  if (choices().library) candidates = {std::getenv("MINIMA_BLAS")};
   void* handle = nullptr;
   std::string reasons;
   for (const std::string& name : candidates) {
@@ -107,6 +115,8 @@ const Library& library() {
 }  // namespace
 
 const Info& info() { return library().info; }
+
+bool chosen_by_user() { return choices().core || choices().library; }
 
 VectorUnit vector_unit_of(const std::string& core) {
   for (const char* wide : {"skylakex", "cooperlake", "sapphirerapids"})

@@ -1,4 +1,4 @@
-/// OpenBLAS, loaded when the first product is asked for, after its kernel has been chosen.
+/// OpenBLAS, loaded when it is asked for its first product or what it is, after its kernel has been chosen.
 ///
 /// Older builds do not know newer processors and silently take a kernel of a tenth of the speed.
 /// They read OPENBLAS_CORETYPE when they are loaded; so it is set first, from the processor's
@@ -15,12 +15,15 @@
 namespace minima::blas {
 
 struct Info {
-  std::string library;           ///< the path it was loaded from
-  std::string version;           ///< "OpenBLAS 0.3.21 …"
-  std::string core;              ///< the kernel it uses: "SkylakeX", "Haswell", "Prescott", …
+  std::string library = "none";  ///< the path it was loaded from
+  std::string version = "none";  ///< "OpenBLAS 0.3.21 …"
+  std::string core = "none";     ///< the kernel it uses: "SkylakeX", "Haswell", "Prescott", …
   bool core_by_user = false;     ///< OPENBLAS_CORETYPE was set before the program started
   bool library_by_user = false;  ///< MINIMA_BLAS was set
 };
+
+/// Whether either was set. Loads nothing.
+bool chosen_by_user();
 
 /// Throws Error, saying what to install, when no library can be loaded.
 const Info& info();

@@ -155,8 +155,7 @@ bool products_in_blocks() {
 #if defined(__SANITIZE_ADDRESS__)
   return false;  // its plain loops would take minutes
 #endif
-  static const bool blas_by_user = blas::info().core_by_user || blas::info().library_by_user;
-  return vector_unit() != VectorUnit::base && !blas_by_user;
+  return vector_unit() != VectorUnit::base && !blas::chosen_by_user();
 }
 
 AllowTf32::AllowTf32() { ++tf32_allowances; }

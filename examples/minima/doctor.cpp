@@ -75,8 +75,9 @@ void print(const MachineInfo& machine, const Measurements& measured) {
           : fmt::format("{}; the processor has {}", name(machine.unit), name(machine.widest_unit)));
   row("threads", std::to_string(machine.threads));
   row("BLAS", blas.library);
-  row("", fmt::format("{}, kernel {}{}", blas.version, blas.core,
-                      blas.core_by_user ? " (by OPENBLAS_CORETYPE)" : ""));
+  if (blas.library != "none")
+    row("", fmt::format("{}, kernel {}{}", blas.version, blas.core,
+                        blas.core_by_user ? " (by OPENBLAS_CORETYPE)" : ""));
   row("products", machine.in_blocks ? "by minima's own code" : "by OpenBLAS");
   row("", "1 thread: " + speed(measured.gemm_one, measured.peak_one));
   if (machine.threads > 1)

@@ -6,6 +6,7 @@
 #include "core/cpu/threads.hpp"
 #include "core/devices.hpp"
 #include "core/files/file.hpp"
+#include "core/ops/matmul.hpp"
 #include "core/text/split.hpp"
 #include "data/unicode.hpp"
 #include "data/whole_number.hpp"
@@ -54,8 +55,8 @@ void CommonOptions::apply() const {
         "threads is {}; it must lie between 0 (all cores) and 1024", threads);
   if (threads > 0) set_threads(threads);
   place();
-  vector_unit();  // a wrong MINIMA_VECTOR_UNIT and a missing OpenBLAS are told now, not by a task
-  blas::info();
+  // A wrong MINIMA_VECTOR_UNIT, and an OpenBLAS that is needed and missing, are told now, not by a task.
+  if (!ops::products_in_blocks()) blas::info();
 }
 
 void add_read_options(CLI::App& verb, ReadOptions& read, Texts texts) {

@@ -6,6 +6,7 @@
 #include "core/files/file.hpp"
 #include "core/files/json.hpp"
 #include "core/files/safetensors.hpp"
+#include "core/ops/matmul.hpp"
 #include "tests/cli/shell.hpp"
 
 using namespace minima;
@@ -71,6 +72,19 @@ TEST_CASE("what surroundings lack is said before anything is loaded") {
     CHECK(answer.err.starts_with("minima: "));
     CHECK_FALSE(shell.exists("run"));
   }
+}
+
+TEST_CASE("an OpenBLAS is missed where products need one alone") {
+  const Shell shell;
+  shell.write("libopenblas.so.0", "no library");
+  shell.write("libopenblas.so", "no library");
+  const Answer answer = shell.minima(std::string("train --out run") + kTiny, "",
+                                     "LD_LIBRARY_PATH=" + shell.folder.string());
+  CHECK(answer.code == (ops::products_in_blocks() ? 0 : 1));
+  if (answer.code == 0)
+    CHECK(read_json(shell.folder / "run/run.json")["machine"]["blas"]["library"] == "none");
+  else
+    CHECK(answer.err.find("install libopenblas0-pthread") != std::string::npos);
 }
 
 TEST_CASE(
