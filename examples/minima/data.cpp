@@ -197,7 +197,7 @@ struct DataVerb {
     if (json) return fmt::print("{}\n", to_json(statistics).dump());
     for (const Part& part : parts) print_part(part, statistics);
     for (const auto& [split, other] : kShared)
-      if (parts.size() > 1)
+      if (statistics.split(split).rows > 0 && statistics.split(other).rows > 0)
         print_text("rows of {} whose text is in {}: {}, ignoring case and punctuation {}\n",
                    kSplits[split], kSplits[other], statistics.exact().shared(split, other),
                    statistics.normalized().shared(split, other));

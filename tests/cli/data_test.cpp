@@ -49,6 +49,73 @@ TEST_CASE("data tells the classes, lengths and repeated texts of files and folde
   check_refused(shell, "data a.csv --text-column body", {"a.csv:1", "body", "--text-column"}, "");
 }
 
+TEST_CASE("data prints all that it counts, and --json has the same") {
+  const Shell shell;
+  std::filesystem::create_directory(shell.folder / "set");
+  shell.write("set/train.tsv",
+              "label\tfirst\tsecond\n0\tRed, one\tapple\n1\tred two\t\nbad\n0\t \t\n"
+              "0\tred one\tApple!\n1\tRed, one\tapple\n0\tx y z\tq\n");
+  shell.write("set/test.tsv", "label\tfirst\tsecond\n0\tred one\tapple\n1\tnew\tnew\n");
+  shell.write("set/labels.txt", "no\nyes\n");
+  shell.write("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nred\none\ntwo\n");
+  const std::string data =
+      "data set --text-column first --pair-column second --skip-bad-rows --vocab vocab.txt";
+  CHECK(
+      shell.minima(data).out ==
+      R"(train (set/train.tsv): 6 rows, 4 of them pairs, 1 without a word, 1 bad row skipped (set/train.tsv:4: the row has 1 field, the header 3: 'bad')
+
+       rows   share  label
+          4  66.7 %  0 no
+          2  33.3 %  1 yes
+  balance 0.918 (1: equal shares)
+
+  length         min     p50     p90     p95     p99     max     mean
+  characters       1       7      13      13      13      13      8.8
+  words            0       3       4       4       4       4      2.5
+  tokens           2       7       7       7       7       7      5.7
+  [UNK]: 29.412 % of the tokens
+
+  rows whose text an earlier row has: 1, ignoring case and punctuation 2
+
+test (set/test.tsv): 2 rows, 2 of them pairs
+
+       rows   share  label
+          1  50.0 %  0 no
+          1  50.0 %  1 yes
+  balance 1.000 (1: equal shares)
+
+  length         min     p50     p90     p95     p99     max     mean
+  characters       6       6      12      12      12      12      9.0
+  words            2       2       3       3       3       3      2.5
+  tokens           5       5       6       6       6       6      5.5
+  [UNK]: 27.273 % of the tokens
+
+  rows whose text an earlier row has: 0, ignoring case and punctuation 0
+
+rows of test whose text is in train: 0, ignoring case and punctuation 1
+texts with more than one label: 1 (2 rows), ignoring case and punctuation 1 (4 rows)
+)");
+  const Json json = json_of(shell, data + " --json");
+  CHECK(json["skipped"] == 1);
+  CHECK(json["splits"]["train"] == parse_json(R"({"file": "set/train.tsv",
+      "rows": 6,
+      "skipped": 1,
+      "first_skipped": "set/train.tsv:4: the row has 1 field, the header 3: 'bad'",
+      "pairs": 4,
+      "empty": 1,
+      "classes": [{"label": "0", "rows": 4, "share": 0.6666666666666666, "name": "no"}, {"label": "1", "rows": 2, "share": 0.3333333333333333, "name": "yes"}],
+      "balance": 0.9182958340544894,
+      "characters": {"min": 1, "p50": 7, "p90": 13, "p95": 13, "p99": 13, "max": 13, "mean": 8.833333333333334},
+      "words": {"min": 0, "p50": 3, "p90": 4, "p95": 4, "p99": 4, "max": 4, "mean": 2.5},
+      "tokens": {"min": 2, "p50": 7, "p90": 7, "p95": 7, "p99": 7, "max": 7, "mean": 5.666666666666667},
+      "unknown": 10,
+      "duplicates": {"exact": 1, "normalized": 2}})",
+                                              "expected"));
+  CHECK(json["conflicts"] ==
+        parse_json(R"({"exact": {"texts": 1, "rows": 2}, "normalized": {"texts": 1, "rows": 4}})",
+                   "expected"));
+}
+
 TEST_CASE("data says from how many texts each count of repeated ones is estimated") {
   const Shell shell;
   std::string rows = "label\ttext\n";

@@ -3,6 +3,7 @@
 
 #include "core/files/json.hpp"
 #include "tests/cli/shell.hpp"
+#include "tests/support.hpp"
 
 using namespace minima;
 using namespace minima::test;
@@ -24,6 +25,50 @@ TEST_CASE("memory answers from sizes alone, and its measurement agrees") {
   CHECK(optimizers["adapm:factored=true"]["state_saving"] >= 0.95);
   CHECK(optimizers["adamw8bit"]["state_saving"] >= 0.74);
   CHECK(optimizers.contains("came:state=block8"));
+  for (const auto& [name, of] : optimizers) {
+    CAPTURE(name);
+    i64 elements = 0;
+    for (const auto& [slot, count] : of["slots"].items()) elements += count.get<i64>();
+    CHECK(of["state_elements"] == elements);
+    CHECK(of["sum_bytes"] == json["parameter_bytes"].get<i64>() +
+                                 json["gradient_bytes"].get<i64>() + of["state_bytes"].get<i64>() +
+                                 json["activation_bytes"].get<i64>());
+  }
+  CHECK(json["batch"]["texts"] == 32);
+  CHECK(json["batch"]["tokens"] == 32 * 128);
+  CHECK(json["batch"]["length"] == 128);
+  // The README's.
+  const std::string readme = shell.minima("memory --optimizers adamw,adafactor").out;
+  for (const char* line :
+       {"distilbert-base-cased: 65,783,042 parameters in 104 tensors: dim 768, layers 6, heads 12, "
+        "hidden 3072, vocabulary 28,996, positions 512, labels 2\n"
+        "batch: texts 32, tokens 4,096, the longest text 128; products in fp32; MB = 2^20 bytes\n",
+        "\n  blocks 0 to 4, each           144.2  queries 12.0, keys 12.0, values 12.0, context "
+        "12.0, first norm 12.0, first sum 12.0, lin1 48.0, output 12.0, second sum 12.0, the rest "
+        "0.2\n",
+        "\n  all                           770.5  (the logits among them: 256 bytes)\n",
+        "\noptimizer     state elements  block scales momentum % |    weights  gradients      "
+        "state "
+        "activations        sum       peak  fits into\n"
+        "adamw            131,566,188             0      100.0 |      250.9      176.9      501.9 "
+        "      770.5     1700.3     1594.2  4 GB\n"
+        "adafactor            178,712             0        0.0 |      250.9      176.9        0.7 "
+        "      770.5     1199.1     1093.0  4 GB\n",
+        "(dense: 250.9 MB)", "training keeps: 250.9 MB more", "hold up to 32.0 MB more"}) {
+    CAPTURE(line);
+    CHECK(contains(readme, line));
+  }
+  CHECK(contains(shell.minima("memory --scale 100b --optimizers adamw").out, "  over 192 GB\n"));
+  const std::string other =
+      "memory --model tiny --hidden 100 --positions 64 --labels 7 --vocabulary 500 --batch 3 "
+      "--freeze embeddings,layer.0 --checkpoint-layers --optimizers adamw";
+  CHECK(contains(shell.minima(other).out,
+                 "hidden 100, vocabulary 500, positions 64, labels 7\n"
+                 "batch: texts 3, tokens 192, the longest text 64;"));
+  const Json frozen = json_of(shell, other + " --json");
+  CHECK(frozen["trained_parameters"] == frozen["optimizers"][0]["momentum_elements"]);
+  CHECK(frozen["trained_parameters"] < frozen["parameters"]);
+  CHECK(frozen["checkpoint_layers"] == true);
   // What fits is the peak with the best weights, which training keeps.
   const double peak = optimizers["adamw"]["peak_bytes"].get<double>();
   const double held = peak + json["parameter_bytes"].get<double>();
@@ -74,6 +119,11 @@ TEST_CASE("memory answers from sizes alone, and its measurement agrees") {
   CHECK(small.out.find(" 0.0 ") == small.out.rfind(" 0.0 "));  // one: its share of momentum
   const Answer table = shell.minima("memory --model tiny --state-table adamw8bit");
   CHECK(table.out.find("under 4096 elements") != std::string::npos);
+  const Json tiny = json_of(shell, "memory --model tiny --optimizers adamw8bit --json");
+  CHECK(table.out.ends_with(fmt::format("total: {} elements, {} scales, {} bytes\n",
+                                        tiny["optimizers"][0]["state_elements"].get<i64>(),
+                                        tiny["optimizers"][0]["scales"].get<i64>(),
+                                        tiny["optimizers"][0]["state_bytes"].get<i64>())));
 }
 
 TEST_CASE("memory refuses what it cannot count, in one line") {

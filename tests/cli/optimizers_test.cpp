@@ -1,6 +1,7 @@
 /// minima optimizers.
 #include "core/files/json.hpp"
 #include "tests/cli/shell.hpp"
+#include "tests/support.hpp"
 
 using namespace minima;
 using namespace minima::test;
@@ -20,6 +21,11 @@ TEST_CASE("optimizers lists all of them and the schedules, and says what each op
   const Shell shell;
   const Answer list = shell.minima("optimizers");
   CHECK(list.code == 0);
+  for (const char* line :
+       {"\nsgd                      1.0000         4.0000  sgd:lr=0.1:momentum=0.9\n",
+        "\nadamw8bit                2.0000         2.0313  adamw8bit:lr=0.001\n",
+        "\nwarm_restarts    minimum=0:T_0=none:T_mult=1\n"})
+    CHECK(contains(list.out, line));
   const Json json = parse_json(shell.minima("optimizers --json").out, "optimizers --json");
   for (const char* kind : {"optimizers", "schedules"}) {
     REQUIRE(json[kind].size() >= 10);
