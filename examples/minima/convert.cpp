@@ -1,4 +1,5 @@
 /// minima convert: a model's weights in another form (train/convert_weights.hpp).
+#include "data/counted.hpp"
 #include "examples/minima/run_folder.hpp"
 #include "examples/minima/terminal.hpp"
 #include "examples/minima/verbs.hpp"
@@ -28,8 +29,9 @@ struct ConvertVerb {
       options.dtype = dtype == "f32" ? DType::f32 : dtype == "bf16" ? DType::bf16 : DType::f16;
     const ConvertReport report = convert();
     if (json) return fmt::print("{}\n", report.to_json().dump());
-    print_text("{}: {} tensors, {} values, {:.1f} MB\n", report.weights.string(), report.tensors,
-               report.elements, static_cast<double>(report.bytes) / (1 << 20));
+    print_text("{}: {}, {}, {:.1f} MB\n", report.weights.string(),
+               counted(report.tensors, "tensor"), counted(report.elements, "value"),
+               static_cast<double>(report.bytes) / (1 << 20));
     if (!report.left_out.empty()) print_text("left out: {}\n", fmt::join(report.left_out, ", "));
     if (!report.not_copied.empty())
       print_text("not copied: {}\n", fmt::join(report.not_copied, ", "));
@@ -37,9 +39,9 @@ struct ConvertVerb {
       print_text("replaced: {}, which a conversion that was killed had left\n",
                  report.replaced.string());
     if (report.became_infinite > 0)
-      print_note("minima: warning: {} values became infinite\n", report.became_infinite);
+      print_note("minima: warning: {} became infinite\n", counted(report.became_infinite, "value"));
     if (report.became_zero > 0)
-      print_note("minima: warning: {} values became zero\n", report.became_zero);
+      print_note("minima: warning: {} became zero\n", counted(report.became_zero, "value"));
   }
 };
 

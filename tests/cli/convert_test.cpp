@@ -1,6 +1,8 @@
 /// minima train --model DIRECTORY, and minima convert.
 #include "core/files/json.hpp"
+#include "core/files/safetensors.hpp"
 #include "tests/cli/shell.hpp"
+#include "tests/support.hpp"
 
 using namespace minima;
 using namespace minima::test;
@@ -35,6 +37,25 @@ TEST_CASE("a model directory is fine-tuned by --model, and convert writes it in 
         std::string::npos);
   check_refused(shell, "eval bare input", {"bare", "has no head", "train --model bare"}, "");
   CHECK(shell.minima("convert one/final/model.safetensors x.safetensors --dtype f16").code == 0);
+  const auto type_of = [&](const char* file) {
+    return SafetensorsFile(shell.folder / file).entries().begin()->second.dtype;
+  };
+  CHECK(type_of("bare/model.safetensors") == DType::bf16);
+  CHECK(type_of("x.safetensors") == DType::f16);
+  CHECK(shell.minima("convert x.safetensors f32.safetensors --dtype f32").code == 0);
+  CHECK(type_of("f32.safetensors") == DType::f32);
+  CHECK(contains(shell.minima("convert one/final two/bare --encoder-only").out,
+                 "\nleft out: classifier.bias, classifier.weight, pre_classifier.bias, "));
+  save_safetensors(
+      shell.folder / "wide.safetensors",
+      std::vector<NamedTensor>{{"w", Tensor::from<float>({1e9f, 1e-30f, -1e-30f, 1})}});
+  check_refused(shell, "convert wide.safetensors half.safetensors --dtype f16",
+                {"'w'", "--allow-overflow"}, "");
+  const Answer half =
+      shell.minima("convert wide.safetensors half.safetensors --dtype f16 --allow-overflow");
+  CHECK(half.out == "half.safetensors: 1 tensor, 4 values, 0.0 MB\n");
+  CHECK(half.err ==
+        "minima: warning: 1 value became infinite\nminima: warning: 2 values became zero\n");
   check_refused(shell, "convert x.safetensors y", {"config.json", "--like"}, "");
   check_refused(shell, "convert one/final y.safetensors --like one/final",
                 {"single file", "--like"}, "");

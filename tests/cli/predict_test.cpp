@@ -99,6 +99,9 @@ TEST_CASE("a bad line of a file gets an empty answer where asked, and says which
   CHECK(all.code == 0);
   CHECK(std::ranges::count(all.out, '\n') == 3);
   CHECK(all.out.find("\n\n") != std::string::npos);
+  shell.write("two.txt", "my parcel\ncaf\xE9\ncaf\xE8\n");
+  CHECK(shell.minima("predict run/final two.txt --skip-bad-rows")
+            .err.starts_with("2 bad lines without a label, the first: two.txt:2: "));
   std::istringstream json(shell.minima("predict run/final lines.txt --skip-bad-rows --json").out);
   std::string first, second;
   std::getline(json, first), std::getline(json, second);
@@ -124,6 +127,14 @@ TEST_CASE("predict and eval say how many texts are cut, have no word, or are not
         "1 of 6 texts: not valid UTF-8, and what is not was left out (the first in line 5)"})
     CHECK(answer.err.find(note) != std::string::npos);
   CHECK(shell.minima("predict run/final", "my parcel\n").err.empty());
+  CHECK(shell.minima("predict run/final", "\n").err ==
+        "1 of 1 text: no word in it, so that its label says nothing (the first in line 1)\n");
+  shell.write("one.tsv", "text\tlabel\nmy parcel\tdelivery\nbad\n");
+  for (const char* verb : {"predict", "eval"}) {
+    const Answer one = shell.minima(fmt::format("{} run/final one.tsv --skip-bad-rows", verb));
+    CHECK(one.err.starts_with("one.tsv: 1 bad row skipped; the first: one.tsv:3: "));
+    CHECK(one.out.starts_with("1 text: accuracy ") == (verb[0] == 'e'));
+  }
   shell.write("poor.tsv", "text\tlabel\nmy parcel\tdelivery\n \tdelivery\n荷物\tdelivery\n");
   const Answer evaluated = shell.minima("eval run/final poor.tsv");
   CHECK(evaluated.code == 0);
