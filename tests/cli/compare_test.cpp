@@ -4,6 +4,7 @@
 #include "core/files/file.hpp"
 #include "core/files/json.hpp"
 #include "tests/cli/shell.hpp"
+#include "tests/support.hpp"
 
 using namespace minima;
 using namespace minima::test;
@@ -32,7 +33,25 @@ TEST_CASE("compare prints the table, and with --json the documented fields") {
         "minima " + json["machine"]["minima"].get<std::string>() + "\n");
   const Answer table = shell.minima(std::string("compare --out run2") + kTiny);
   CHECK(table.out.find("adamw8bit") != std::string::npos);
-  CHECK(table.out.find("bag of words") != std::string::npos);
+  const Json told = read_json(shell.folder / "run2/comparison.json"), &data = told["data"],
+             &words = data["bag_of_words"];
+  CHECK(table.out.starts_with(fmt::format(
+      "\nbuiltin: {} training, {} dev, {} test texts, 6 classes; model tiny: {} parameters; ",
+      data["train"].get<i64>(), data["dev"].get<i64>(), data["test"].get<i64>(),
+      told["model"]["parameters"].get<i64>())));
+  CHECK(table.out.ends_with(fmt::format(
+      "\nbag of words (naive Bayes): dev {:.1f} %, test {:.1f} %\nreport: run2/report.html\n",
+      100 * words["dev"].get<double>(), 100 * words["test"].get<double>())));
+  CHECK(contains(table.err, "; all go to run2/run.json\n"));
+  CHECK(contains(table.err, "\nadamw:lr=0.001 seed 1  epoch 1  step "));
+  CHECK(json["arguments"]["seeds"] == "2");
+  const std::string both = "report run/adamw-lr=0.001-seed1 run/adamw-lr=0.001-seed2";
+  CHECK(
+      shell.minima(both).out.ends_with("\nreport: run/adamw-lr=0.001-seed1/report/report.html\n"));
+  const Answer tuned =
+      shell.minima(std::string("compare --tune 2 --optimizers sgd:lr=0.1 --out tuned") + kTiny);
+  CHECK(contains(tuned.out, ": dev accuracy by learning rate  0.0316: "));
+  CHECK(contains(tuned.err, "note: sgd:lr=0.1 has no momentum"));
 }
 
 TEST_CASE("the yardstick of a comparison of pairs counts the words of both texts") {

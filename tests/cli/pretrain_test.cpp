@@ -33,6 +33,22 @@ TEST_CASE("pretrain makes from plain text what train --model goes on with") {
   CHECK(report["model"] == "pre/final");
   CHECK(read_json(shell.folder / "pre/run.json")["spec"] == "adamw:lr=0.001");  // for reports
   CHECK(report["dev"]["perplexity"] > 1);
+  CHECK(report["epochs"] == 1);
+  CHECK(report["tokens"] > 60 * 7);
+  const std::string pretrain = std::string("pretrain --data texts.txt") + kTiny;
+  const Answer same = shell.minima(pretrain + " --mask-rate 0.3 --whole-words --out same");
+  const Json& dev = report["dev"];
+  CHECK(contains(same.out, fmt::format("dev loss {:.3f}, perplexity {:.1f}, {:.1f} % of the hidden "
+                                       "tokens told rightly\nmodel: same/final\n",
+                                       dev["loss"].get<double>(), dev["perplexity"].get<double>(),
+                                       100 * dev["accuracy"].get<double>())));
+  CHECK(contains(same.err,
+                 fmt::format("{} parameters, 57 texts of {} tokens\n",
+                             report["parameters"].get<i64>(), report["tokens"].get<i64>())));
+  const Json other = json_of(shell, pretrain + " --whole-words --lr 1e-4 --out other --json");
+  CHECK(other["dev"]["loss"] != dev["loss"]);
+  CHECK(read_json(shell.folder / "other/run.json")["spec"] == "adamw:lr=0.0001");
+  CHECK(other["vocabulary"] == read_json(shell.folder / "other/final/config.json")["vocab_size"]);
   CHECK(report["report"] == "pre/report.html");
   for (const char* measured : {"<h3>Peak memory</h3>", "<dt>processor</dt>", ">the loop</th>"})
     CHECK(read_file(shell.folder / "pre/report.html").find(measured) != std::string::npos);

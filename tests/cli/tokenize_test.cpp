@@ -22,6 +22,15 @@ TEST_CASE("tokenize answers each line with ids, tokens and offsets in characters
   CHECK(pairs.out ==
         "2 5 5 3 7 3\t[CLS] un un [SEP] cafe [SEP]\t0:0 0:2 3:5 0:0 0:4 0:0\t0 0 0 0 1 1\n"
         "2 5 3\t[CLS] un [SEP]\t0:0 0:2 0:0\t0 0 0\n");
+  for (const auto& [cut, ids] : {std::pair("longest_first", "[2,5,5,3,7,7,3],"),
+                                 {"only_first", "[2,5,3,7,7,7,3],"},
+                                 {"only_second", "[2,5,5,5,3,7,3],"}}) {
+    const Answer answer = shell.minima(
+        std::string("tokenize --vocab vocab.txt --pairs --json --max-length 7 --truncation ") + cut,
+        "un un un\tcafe cafe cafe\n");
+    CHECK(answer.out.starts_with(std::string("{\"ids\":") + ids));
+    CHECK(answer.out.find(",\"type_ids\":[0,0,0,") != std::string::npos);
+  }
 
   const auto refused = [&](const std::string& arguments, const std::string& input,
                            const std::vector<std::string>& words) {

@@ -8,6 +8,7 @@
 #include "core/files/safetensors.hpp"
 #include "core/ops/matmul.hpp"
 #include "tests/cli/shell.hpp"
+#include "tests/support.hpp"
 
 using namespace minima;
 using namespace minima::test;
@@ -34,6 +35,20 @@ TEST_CASE(
   // The table is data again: what the model says of it is what it said of the test texts.
   const std::string table = read_file(shell.folder / "plain/predictions.csv");
   CHECK(std::ranges::count(table, '\n') == 11);
+  const Json run = read_json(shell.folder / "plain/comparison.json")["runs"][0];
+  const auto percent = [&](const char* split, const char* score) {
+    return fmt::format("{:.1f} %", 100 * run[split][score].get<double>());
+  };
+  CHECK(contains(plain.out,
+                 fmt::format("\nbest epoch 1: dev accuracy {}, test accuracy {}, macro-F1 {}, loss "
+                             "{:.3f}\n",
+                             percent("dev", "accuracy"), percent("test", "accuracy"),
+                             percent("test", "macro_f1"), run["test"]["loss"].get<double>())));
+  CHECK(contains(plain.err, fmt::format("  dev loss {:.3f}  dev accuracy {}  macro-F1 {}  ",
+                                        run["dev"]["loss"].get<double>(),
+                                        percent("dev", "accuracy"), percent("dev", "macro_f1"))));
+  CHECK(contains(plain.err, "rare.tsv, dev and test drawn by seed 1"));
+  CHECK(contains(plain.out, "\nnote: the classifier reads the mean of all tokens"));
   const auto tested = read_json(shell.folder / "plain/comparison.json")["runs"][0]["test"];
   const Answer same =
       shell.minima("eval plain/final plain/predictions.csv --json --predictions same.csv");
@@ -204,6 +219,11 @@ TEST_CASE("train writes a model that eval and predict read, and --json is one do
   const Json seven = parse_json(shell.minima("eval run/final seven.tsv --json").out, "seven");
   const Json many = parse_json(shell.minima("eval run/final many.tsv --json").out, "many");
   CHECK(many["texts"] == 4900);
+  CHECK(shell.minima("eval run/final seven.tsv")
+            .out.starts_with(fmt::format(
+                "7 texts: accuracy {:.2f} %, macro-F1 {:.2f} %, MCC {:.3f}, loss {:.4f}\n\n",
+                100 * seven["accuracy"].get<double>(), 100 * seven["macro_f1"].get<double>(),
+                seven["mcc"].get<double>(), seven["loss"].get<double>())));
   CHECK(many["loss"].get<double>() == doctest::Approx(seven["loss"].get<double>()).epsilon(1e-5));
   for (std::size_t actual = 0; actual < 6; ++actual)
     for (std::size_t predicted = 0; predicted < 6; ++predicted)
