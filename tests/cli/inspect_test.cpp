@@ -57,7 +57,14 @@ TEST_CASE("inspect opens the state that train wrote, compares two, and refuses w
   CHECK(json["against"]["common"].size() == json["slots"].size());
   i64 bytes = 0;
   for (const Json& slot : json["slots"]) bytes += slot["bytes"].get<i64>();
-  CHECK(json["totals"]["total"]["bytes"] == bytes);
+  const Json& total = json["totals"]["total"];
+  CHECK(total["bytes"] == bytes);
+  CHECK(total["elements"].get<i64>() + 4 * total["scales"].get<i64>() +
+            3 * json["totals"]["step"]["elements"].get<i64>() ==
+        bytes);  // of a byte each, but for scales and steps
+  CHECK(row_of(shell.minima("inspect eight").out, "total") ==
+        fmt::format("total {} {} {} {}", json["slots"].size(), total["elements"].get<i64>(),
+                    total["scales"].get<i64>(), bytes));
 
   const Answer table = shell.minima("inspect eight/final --slot exp_avg_sq --parameter bias");
   CHECK(table.code == 0);

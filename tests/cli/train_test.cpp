@@ -397,6 +397,39 @@ TEST_CASE("--state is that of a later optimizer too, unless it names another") {
     CHECK(answer.err.find(change) != std::string::npos);
 }
 
+TEST_CASE("options do what they say, and where they do nothing that is told") {
+  const Shell shell;
+  std::string kinds = kTiny;
+  kinds.replace(kinds.find(" --epochs 1"), 11, " --steps 1");
+  const Answer one = shell.minima(
+      "train --pooling first --cased --tokens 200 --seed 3 --optimizer sgd:lr=0.1 "
+      "--round-tokens 64 --split-seed 2 --out one" +
+      kinds);
+  CAPTURE(one.err);
+  REQUIRE(one.code == 0);
+  for (const char* told :
+       {"--round-tokens is for a GPU and has no effect on the cpu\n",
+        "builtin has splits of its own: --split-seed has no effect\n",
+        "the only step has the learning rate 0, with which a warm-up begins: give --warmup 0\n",
+        "note: sgd:lr=0.1 has no momentum; sgd without lr, or with --lr, has 0.9\n"})
+    CHECK(contains(one.err, told));
+  CHECK_FALSE(contains(one.out, "note: the classifier reads the mean"));
+  const Json run = read_json(shell.folder / "one/run.json");
+  CHECK(run["training"]["batch"] == "200 tokens");
+  CHECK(run["training"]["seed"] == 3);
+  CHECK(read_json(shell.folder / "one/final/tokenizer_config.json")["do_lower_case"] == false);
+  const Answer steps = shell.minima(
+      "train --steps 100 --warmup 0 --optimizer adafactor:state=bf16 "
+      "--out two" +
+      kinds.substr(0, kinds.find(" --steps")));
+  CHECK(contains(steps.err, "  epoch 5  step 100  "));  // of 21
+  CHECK_FALSE(contains(steps.err, "the only step"));
+  CHECK(contains(steps.err,
+                 "adafactor keeps no number for each weight here: state=bf16 has no effect\n"));
+  CHECK(shell.minima("train --model one/final --out three --threads 1").err.find("  epoch 3  ") !=
+        std::string::npos);  // of what is trained already, three
+}
+
 TEST_CASE("whole numbers are decimal, with zeros in front too") {
   const Shell shell;
   const Answer answer = shell.minima(std::string("train --batch 010 --seed 08 --out run") + kTiny);
