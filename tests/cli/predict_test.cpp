@@ -5,6 +5,7 @@
 
 #include "core/files/file.hpp"
 #include "core/files/json.hpp"
+#include "core/files/safetensors.hpp"
 #include "tests/cli/shell.hpp"
 
 using namespace minima;
@@ -146,6 +147,29 @@ TEST_CASE("predict and eval say how many texts are cut, have no word, or are not
   CHECK(
       shell.minima("predict run/final --pairs", "parcel\tcaf\xE9\n").err.find("not valid UTF-8") !=
       std::string::npos);
+}
+
+TEST_CASE("weights that give no finite logit are named, by predict and eval") {
+  const Shell shell;
+  REQUIRE(shell.minima(std::string("train --out run") + kTiny).code == 0);
+  const std::string weights = "run/final/model.safetensors";
+  const SafetensorsFile file(shell.folder / weights);
+  std::vector<NamedTensor> tensors;
+  for (const auto& [name, entry] : file.entries())
+    tensors.push_back({name, name == "classifier.weight" || name == "pre_classifier.bias"
+                                 ? Tensor::full(entry.shape, 3e38f)
+                                 : file.read(name)});
+  save_safetensors(shell.folder / "wild", tensors);
+  std::filesystem::rename(shell.folder / "wild", shell.folder / weights);
+  shell.write("text.tsv", "label\ttext\nbilling\tmy parcel is late\n");
+  const Answer line = shell.minima("predict run/final", "my parcel is late\n");
+  CHECK(line.code == 1);
+  CHECK(line.out.empty());
+  CHECK(line.err ==
+        "minima: line 1: a logit is not finite; the weights of run/final are damaged\n");
+  const Answer table = shell.minima("eval run/final text.tsv");
+  CHECK(table.code == 1);
+  CHECK(table.err.find("; the weights of run/final are damaged\n") != std::string::npos);
 }
 
 TEST_CASE("predict says where standard input looks like a table") {
