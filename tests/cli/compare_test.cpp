@@ -45,6 +45,7 @@ TEST_CASE("compare prints the table, and with --json the documented fields") {
   CHECK(contains(table.err, "; all go to run2/run.json\n"));
   CHECK(contains(table.err, "\nadamw:lr=0.001 seed 1  epoch 1  step "));
   CHECK(json["arguments"]["seeds"] == "2");
+  CHECK(contains(answer.err, "\nadamw:lr=0.001 seed 2  epoch 1  step "));
   const std::string both = "report run/adamw-lr=0.001-seed1 run/adamw-lr=0.001-seed2";
   CHECK(
       shell.minima(both).out.ends_with("\nreport: run/adamw-lr=0.001-seed1/report/report.html\n"));

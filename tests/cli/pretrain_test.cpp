@@ -45,7 +45,11 @@ TEST_CASE("pretrain makes from plain text what train --model goes on with") {
   CHECK(contains(same.err,
                  fmt::format("{} parameters, 57 texts of {} tokens\n",
                              report["parameters"].get<i64>(), report["tokens"].get<i64>())));
-  const Json other = json_of(shell, pretrain + " --whole-words --lr 1e-4 --out other --json");
+  std::string for_long = pretrain + " --whole-words --lr 1e-4 --round-tokens 8 --out other --json";
+  for_long.erase(for_long.find(" --epochs 1"), 11);
+  const Json other = json_of(shell, for_long);
+  CHECK(contains(read_file(shell.folder / "err"), "--round-tokens is for a GPU"));
+  CHECK(other["epochs"] == 20);
   CHECK(other["dev"]["loss"] != dev["loss"]);
   CHECK(read_json(shell.folder / "other/run.json")["spec"] == "adamw:lr=0.0001");
   CHECK(other["vocabulary"] == read_json(shell.folder / "other/final/config.json")["vocab_size"]);

@@ -44,6 +44,14 @@ TEST_CASE("predict takes pairs of texts from a model that has learned from pairs
     REQUIRE(answer.code == 0);
     return parse_json(answer.out, "predict --json")["probabilities"];
   };
+  CHECK(shell
+            .minima("eval run/final pairs.tsv --text-column first --pair-column second "
+                    "--predictions said.csv")
+            .code == 0);
+  const std::string said = read_file(shell.folder / "said.csv"),
+                    by_train = read_file(shell.folder / "run/predictions.csv");
+  CHECK(said.substr(0, said.find('\n')) == by_train.substr(0, by_train.find('\n')));
+  CHECK(said.find(",red 0,green\n") != std::string::npos);
   // The second text counts, and is more than the rest of the first.
   CHECK(ask(" --pairs", "red 1\tred\n") != ask(" --pairs", "red 1\tblue\n"));
   CHECK(ask(" --pairs", "red 1\tred\n") != ask("", "red 1 red\n"));
