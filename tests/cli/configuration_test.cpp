@@ -294,7 +294,14 @@ TEST_CASE("what this program has not written it does not replace") {
   const std::string search = std::string("train --find-lr --out curves") + kTiny;
   const std::string without_epochs =
       search.substr(0, search.find(" --epochs 1")) + search.substr(search.find(" --epochs 1") + 11);
-  REQUIRE(shell.minima(without_epochs).code == 0);
+  CHECK(shell.minima(without_epochs).out.ends_with("\ncurves: curves/learning_rates.html\n"));
+  CHECK(shell.exists("curves/learning_rates.html"));
+  std::string more = without_epochs + " --json --state bf16 --optimizer adamw,lion";
+  more.replace(more.find("curves"), 6, "others");
+  const Json all = json_of(shell, more);
+  CHECK(all == read_json(shell.folder / "others/learning_rates.json"));
+  REQUIRE(all.size() == 2);
+  CHECK(all[1]["spec"].get<std::string>().find("lion:state=bf16") == 0);
   const std::string curves = read_file(shell.folder / "curves/learning_rates.json");
   check_refused(shell, without_epochs + " --optimizer sgd",
                 {"curves: has the curves of an earlier search"}, "");

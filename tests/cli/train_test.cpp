@@ -48,6 +48,9 @@ TEST_CASE(
                                         run["dev"]["loss"].get<double>(),
                                         percent("dev", "accuracy"), percent("dev", "macro_f1"))));
   CHECK(contains(plain.err, "rare.tsv, dev and test drawn by seed 1"));
+  const Json comparison = read_json(shell.folder / "plain/comparison.json");
+  CHECK(contains(plain.out, "on test, more than this model: ") ==
+        (comparison["data"]["bag_of_words"]["test"] > run["test"]["accuracy"]));
   CHECK(contains(plain.out, "\nnote: the classifier reads the mean of all tokens"));
   const auto tested = read_json(shell.folder / "plain/comparison.json")["runs"][0]["test"];
   const Answer same =
@@ -259,6 +262,7 @@ TEST_CASE("training that ends early says why, and what its time went into") {
   CHECK(patient.out.find("stopped in epoch 2: no better evaluation any more") != std::string::npos);
   CHECK(patient.out.find(" %, the loop ") != std::string::npos);
   CHECK(patient.err.find("  macro-F1 ") != std::string::npos);
+  CHECK(contains(patient.out, " (by f1 on dev, 0."));
   const Answer brief = shell.minima("train --minutes 0.00001 --out two" + all_epochs);
   CHECK(brief.out.find("stopped in epoch 1: the time is up") != std::string::npos);
 }
