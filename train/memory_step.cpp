@@ -30,8 +30,13 @@ class Model {
   // ---- core/ops, autograd/functions.cpp, autograd/layers.cpp
 
   Tensor column_sums(i64 rows, i64 columns) {
-    const Tensor partial = tape.allocate(std::max<i64>(ceil_div(rows, 64), 1) * columns);
-    return tape.allocate(columns);
+    i64 chunks = std::max<i64>(ceil_div(rows, 64), 1);
+    Tensor sums = tape.allocate(chunks * columns);
+    while (chunks > 1) {
+      chunks = ceil_div(chunks, chunks > 512 ? 64 : 512);
+      sums = tape.allocate(chunks * columns);
+    }
+    return sums;
   }
 
   Variable add(const Variable& a, const Variable& b, const char* name) {
