@@ -414,7 +414,6 @@ TEST_CASE("options do what they say, and where they do nothing that is told") {
   for (const char* told :
        {"--round-tokens is for a GPU and has no effect on the cpu\n",
         "builtin has splits of its own: --split-seed has no effect\n",
-        "the only step has the learning rate 0, with which a warm-up begins: give --warmup 0\n",
         "note: sgd:lr=0.1 has no momentum; sgd without lr, or with --lr, has 0.9\n"})
     CHECK(contains(one.err, told));
   CHECK_FALSE(contains(one.out, "note: the classifier reads the mean"));
