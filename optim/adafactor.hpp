@@ -66,10 +66,6 @@ struct Adafactor {
     return slots;
   }
 
-  static i64 temporary(const Options&, const ParameterShape& parameter) {
-    return temporary_of<SquaresOverRows<Adafactor>>(parameter.shape);
-  }
-
   MINIMA_HD static double beta2(const Options& o, const StepView& x) {
     using std::pow;
     return 1 - pow(static_cast<double>(x.t), o.decay_rate);

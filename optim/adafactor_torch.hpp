@@ -45,10 +45,6 @@ struct AdafactorTorch {
             {"col_var", "C", Sign::nonnegative, shape.with(-2, 1)}};
   }
 
-  static i64 temporary(const Options&, const ParameterShape& parameter) {
-    return temporary_of<Squares>(parameter.shape);
-  }
-
   MINIMA_HD static double w(const Options& o, const StepView& x) {
     using std::pow;
     return pow(static_cast<double>(x.t), o.beta2_decay);

@@ -49,10 +49,6 @@ struct Came {
     return slots;
   }
 
-  static i64 temporary(const Options&, const ParameterShape& parameter) {
-    return temporary_of<SquaresOverRows<Came>>(parameter.shape);
-  }
-
   MINIMA_HD static double beta2(const Options& o, const StepView&) { return o.beta2; }
 
   /// The clipped u, and m fresh from it.

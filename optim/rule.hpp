@@ -34,8 +34,8 @@
 ///
 ///     template <class Passes>
 ///     static void step(const Options&, Passes& passes);
-///     static i64 temporary(const Options&, const ParameterShape&);
-///         how many floats a step makes for the moment on a CPU: a pass makes temporary_of<P>(shape)
+///     static i64 temporary(const Options&, const ParameterShape&);    where a step makes more for the moment than
+///                                                                     its passes do: how many floats on a CPU
 ///
 /// The contract of both: t belongs to the parameter and is advanced by the engine; state starts at
 /// zero; a rule computes with fresh state, and rounding for storage comes after the weight has
@@ -122,7 +122,6 @@ concept ElementwiseRule = requires(const typename R::Options& options, i64 t) {
 template <class R>
 concept MatrixRule = requires(const typename R::Options& options, const ParameterShape& parameter) {
   { R::slots(options, parameter) } -> std::convertible_to<std::vector<Slot>>;
-  { R::temporary(options, parameter) } -> std::same_as<i64>;
 };
 
 }  // namespace minima

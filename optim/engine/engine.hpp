@@ -89,11 +89,9 @@ void step_matrices(const AnyRule& rule, std::span<const StepView> views,
 
 template <class R>
 class RuleRunner final : public AnyRule {
-  static_assert(
-      ElementwiseRule<R> || MatrixRule<R>,
-      "a rule has slots(options) and prepare(options, t), which gives a rule, or "
-      "slots(options, parameter), temporary(options, parameter) and step(options, passes): "
-      "optim/rule.hpp");
+  static_assert(ElementwiseRule<R> || MatrixRule<R>,
+                "a rule has slots(options) and prepare(options, t), which gives a rule, or "
+                "slots(options, parameter) and step(options, passes): optim/rule.hpp");
   using Options = typename R::Options;
 
  public:
@@ -140,7 +138,13 @@ class RuleRunner final : public AnyRule {
     return true;
   }
   i64 temporary(const ParameterShape& parameter) const override {
-    if constexpr (MatrixRule<R>) return R::temporary(options_, parameter);
+    if constexpr (requires { R::temporary(options_, parameter); }) {
+      return R::temporary(options_, parameter);
+    } else if constexpr (MatrixRule<R>) {
+      PassesToCount passes(parameter.shape);
+      R::step(options_, passes);
+      return passes.floats();
+    }
     return 0;
   }
   std::optional<double> lr() const override { return options_.lr; }

@@ -176,6 +176,34 @@ i64 temporary_of(const Shape& shape) {
   return (detail::ReadsTwice<P> ? 2 : 1) * detail::chunk_sums(MatrixShape(shape));
 }
 
+/// Makes no pass, but finds the most floats that one of them would make for the moment.
+class PassesToCount {
+ public:
+  explicit PassesToCount(const Shape& shape) : shape_(shape) {}
+  i64 floats() const { return floats_; }
+
+  template <class P, class O, std::size_t... K>
+  void sums(const PassOf<P, O>&, std::index_sequence<K...> = {}) {
+    if constexpr (detail::GoesToMatrix<detail::Added<P, K...>>)
+      floats_ = std::max(floats_, temporary_of<P>(shape_));
+  }
+  template <class F>
+  void tell(const F&) const {}
+  template <class F>
+  void between(const F&) {}
+  template <class P, class O, std::size_t... K>
+  void apply(const PassOf<P, O>&, std::index_sequence<K...>) {}
+  template <class Kind, class F>
+  void by_kind(const Kind&, const F&) {
+    static_assert(sizeof(F) == 0,
+                  "a rule with steps of several kinds says `temporary` itself: optim/rule.hpp");
+  }
+
+ private:
+  const Shape& shape_;
+  i64 floats_ = 0;
+};
+
 class PassesOnCpu {
  public:
   explicit PassesOnCpu(const StepView& view);

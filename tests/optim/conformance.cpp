@@ -319,9 +319,6 @@ struct RowNormalized {
     const MatrixShape shape(parameter.shape);
     return {{"exp_avg_sq_row", "R", Sign::nonnegative, Shape{shape.batch * shape.rows}}};
   }
-  static i64 temporary(const Options&, const ParameterShape& parameter) {
-    return temporary_of<Square>(parameter.shape);
-  }
   template <class Passes>
   static void step(const Options& o, Passes& passes) {
     passes.sums(pass<Square>(o));
