@@ -96,10 +96,14 @@ std::vector<std::string> what_it_lacks(const Json& comparison) {
       const std::string spec = report::text(run, "/spec"), error = report::text(run, "/error");
       const std::size_t count = std::exchange(seeds[spec], 0);
       if (count == 0) continue;
-      all.push_back(fmt::format(
-          "{} with seed {}{} {}", spec, report::plain(report::at(run, "/seed")),
-          count > 1 ? fmt::format(" (and {})", report::counted(count - 1, "other")) : "",
-          error.empty() ? "has not ended" : "failed: " + error));
+      // The others may have failed in another step, or of another cause.
+      const std::string rest = count > 1 ? report::counted(count - 1, "other seed") : "";
+      const char* const verb = error.empty() ? "has not ended" : "failed: ";
+      all.push_back(fmt::format("{} with seed {} {}{}{}", spec,
+                                report::plain(report::at(run, "/seed")), verb, error,
+                                rest.empty()    ? ""
+                                : error.empty() ? "; nor did " + rest + " end"
+                                                : "; " + rest + " failed too"));
     }
   }
   const bool masked = report::is_masked_lm(comparison);

@@ -22,8 +22,8 @@ namespace minima {
 /// and of many labels those that are not among the most frequent are counted together.
 std::string report_html(const Json& comparison);
 
-/// The runs, steps and lines of logs that it lacks: "sgd with seed 1 (and 2 others) failed: the loss is inf …", "lion
-/// with seed 2 has not ended", "sgd with seed 2: the time was up after 531 of 6,180 steps", "came with seed 1: 3 of 96 steps
+/// The runs, steps and lines of logs that it lacks: "sgd with seed 1 failed: the loss is inf …; 2 other seeds failed
+/// too", "lion with seed 2 has not ended; nor did 1 other seed end", "sgd with seed 2: the time was up after 531 of 6,180 steps", "came with seed 1: 3 of 96 steps
 /// were skipped …", "runs/mine/metrics.jsonl: 3 lines are damaged and left out".
 std::vector<std::string> what_it_lacks(const Json& comparison);
 

@@ -343,7 +343,7 @@ TEST_CASE("what failed is told at the top, in the table and among the alarms, an
   for (const std::string shown :
        {"<h1>adamw, lion and sgd (failed) on sample</h1>", "<strong>lion</strong> kept",
         "<li><strong>sgd</strong> failed after 40 of 60 steps.</li>",
-        "sgd with seed 1 (and 1 other) failed: the loss is &lt;huge&gt; in step 41",
+        "sgd with seed 1 failed: the loss is &lt;huge&gt; in step 41; 1 other seed failed too",
         "lion with seed 2 failed",
         "<th scope=\"row\">sgd</th><td>0.0005</td><td class=\"failure\" colspan=\"11\">failed: the "
         "loss is &lt;huge&gt; in step 41</td>",
