@@ -217,8 +217,8 @@ void TrainVerb::find_learning_rates() {
   else if (!curves.empty())
     print_text("curves: {}\n", (directory / "learning_rates.html").string());
   if (!failed.empty())
-    fail_at_run_time("find-lr: no rate is found for {}; all others are done",
-                     fmt::join(failed, ", "));
+    fail_at_run_time("find-lr: no rate is found for {}{}", fmt::join(failed, ", "),
+                     curves.empty() ? "" : "; the others have their curves");
 }
 
 }  // namespace

@@ -92,7 +92,7 @@ TEST_CASE("what surroundings lack is said before anything is loaded") {
   }
 }
 
-TEST_CASE("an OpenBLAS is missed where products need one alone") {
+TEST_CASE("OpenBLAS is missed only where products need it") {
   const Shell shell;
   shell.write("libopenblas.so.0", "no library");
   shell.write("libopenblas.so", "no library");
@@ -284,10 +284,16 @@ TEST_CASE("an optimizer without a rate that trains leaves the others of a search
   CHECK(both.code == 1);
   CHECK(both.err.find("minima: find-lr: no rate from 1e-06 to 10 lowers the loss of sgd:") !=
         std::string::npos);
-  CHECK(both.err.ends_with("; all others are done\n"));
+  CHECK(both.err.ends_with("; the others have their curves\n"));
   const Json curves = read_json(shell.folder / "run/learning_rates.json");
   REQUIRE(curves.size() == 1);
   CHECK(curves[0]["spec"].get<std::string>().starts_with("adamw:"));
+  const Answer none = shell.minima(
+      "train --find-lr --json --out none --model tiny --dim 16 --hidden 16 --max-length 16 "
+      "--threads 1 --optimizer sgd:weight_decay=1e12,sgd:weight_decay=1e13");
+  CHECK(none.code == 1);
+  CHECK(none.out == "[]\n");
+  CHECK(none.err.ends_with(":weight_decay=1e13:lr=0.1:momentum=0.9\n"));
 }
 
 TEST_CASE("an optimizer is changed in mid-training, and it is said what became of its state") {
