@@ -357,7 +357,7 @@ SwitchRecord Accelerator::change_optimizer(Optimizer next, std::string spec) {
   SwitchRecord record{step_, optimizer_->name(), std::move(spec), 0,
                       convert_state(*optimizer_, next)};
   *optimizer_ = std::move(next);
-  // One that makes its own step size heeds no warm-up. What is left of the one before, another switch does not cut off.
+  // A rule with its own step size heeds no warm-up. One that is under way is not cut short, but begins anew.
   const i64 left = changed_at_ + restart_warmup_ - step_;
   record.warmup = restart_warmup_ =
       optimizer_->takes_schedule() ? std::max(left, restart_warmup(record.slots, total_ - step_))
@@ -388,10 +388,11 @@ std::string Accelerator::origin_of_non_finite() const {
 void Accelerator::refuse_bad_weights() const {
   const std::string bad = bad_weight();
   if (bad.empty()) return;
-  bool divides = false;  // by a second moment as it is
+  bool divides = false;  // by a root to which nothing is added
   const Json options = optimizer_->options();
   for (const Json& group : options["groups"])
-    for (const char* eps : {"eps", "eps1"}) divides |= group["options"].value(eps, Json()) == 0;
+    for (const char* eps : {"eps", "eps1", "eps2"})
+      divides |= group["options"].value(eps, Json()) == 0;
   fail_training(
       "train: {} after the update of step {} by {}; {}a lower learning rate may help", bad, step_,
       optimizer_->name(),

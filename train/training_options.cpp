@@ -41,10 +41,10 @@ void validate(const TrainingOptions& options) {
   check(options.minutes >= 0 && std::isfinite(options.minutes),
         "minutes is {}; it must be at least 0 (0: no limit)", options.minutes);
   check(options.clip_norm >= 0 && std::isfinite(options.clip_norm),
-        "clip is {}; it must be at least 0 (0: not clipped)", options.clip_norm);
+        "clip is {}; it must be finite and at least 0 (0: not clipped)", options.clip_norm);
   accelerator.clip(options.clip_norm);
   check(options.clip_value >= 0 && std::isfinite(options.clip_value),
-        "clip-value is {}; it must be at least 0 (0: not cut)", options.clip_value);
+        "clip-value is {}; it must be finite and at least 0 (0: not cut)", options.clip_value);
   for (const auto& [name, limit] :
        {std::pair{"clip", options.clip_norm}, {"clip-value", options.clip_value}})
     check_float("training", name, limit, nonnegative);

@@ -26,12 +26,13 @@ constexpr std::pair<std::string_view, const char*> kNoText[] = {
     {"\xD0\xCF\x11\xE0", "is an Excel (or other Office) file; save it as CSV (UTF-8)"},
     {"PAR1", "is a Parquet file; write it as CSV or JSON lines"},
     {{"\xFF\xFE\0\0", 4}, "is in UTF-32; convert it: iconv -f UTF-32 -t UTF-8 FILE > NEW"},
+    {{"\0\0\xFE\xFF", 4}, "is in UTF-32; convert it: iconv -f UTF-32 -t UTF-8 FILE > NEW"},
     {"\xFF\xFE", "is in UTF-16; convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW"},
     {"\xFE\xFF", "is in UTF-16; convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW"}};
 
 /// The longest line, and the half of its end that may be there already.
 constexpr std::size_t kMostUnended = kMaxLineBytes + 1;
-/// Of a longer line it is not to be hoped that it ends.
+/// A longer line is taken to have no end.
 constexpr std::size_t kEndless = std::size_t{1} << 28;
 
 /// Whether no text in UTF-8 has such a byte: a text may begin with "BZh".

@@ -472,7 +472,8 @@ TEST_CASE("a file that is no text is refused as what it is, whatever its name") 
         {"PAR1", "is a Parquet file; write it as CSV or JSON lines"},
         {"\xFE\xFF", "is in UTF-16"},
         {std::string("\xFF\xFEl\0", 4), "is in UTF-16"},
-        {std::string("\xFF\xFE\0\0", 4), "is in UTF-32; convert it: iconv -f UTF-32 -t UTF-8"}})
+        {std::string("\xFF\xFE\0\0", 4), "is in UTF-32; convert it: iconv -f UTF-32 -t UTF-8"},
+        {std::string("\0\0\xFE\xFF", 4), "is in UTF-32; convert it: iconv -f UTF-32 -t UTF-8"}})
     for (const char* name : {"x.csv", "x.tsv", "x.jsonl", "x"})
       for (const std::string& more : {binary, binary + "\n", std::string(2 << 20, '\1')}) {
         const std::string path = folder.write(name, bytes + more);

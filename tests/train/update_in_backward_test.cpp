@@ -171,7 +171,7 @@ TEST_CASE("what an update in backward cannot do is refused") {
   options.update_in_backward = true;
   for (const auto& [norm, why] :
        {std::pair{1.0, "update-in-backward: the gradient's norm is known only when"},
-        {-1.0, "clip is -1; it must be at least 0"}}) {
+        {-1.0, "clip is -1; it must be finite and at least 0"}}) {
     options.clip_norm = norm;
     CHECK_THROWS_WITH_AS(Trainer(line.objective(), "sgd:lr=0.01", options), doctest::Contains(why),
                          Error);
