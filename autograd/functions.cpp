@@ -278,10 +278,11 @@ Variable embedding(const Variable& w, const Tensor& ids, std::optional<i64> padd
 }
 
 Variable mean_pool(const Variable& x, const Tensor& offsets) {
-  return record("mean_pool", ops::mean_pool(x.value(), offsets), {x},
-                [offsets, shape = x.shape()](const Tensor& dy) {
-                  return Grads{ops::mean_pool_backward(dy, offsets, shape[0])};
-                });
+  return record(
+      "mean_pool", ops::mean_pool(x.value(), offsets), {x},
+      [offsets, shape = x.shape()](const Tensor& dy) {  // size(0) of a number would throw first
+        return Grads{ops::mean_pool_backward(dy, offsets, shape[0])};
+      });
 }
 
 Variable cross_entropy(const Variable& logits, const Tensor& target,

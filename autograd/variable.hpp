@@ -47,7 +47,7 @@ class Variable {
 
   /// Its numbers, in f32 (or f64). Those that an op gave in bf16 or f16 are widened when first asked for.
   const Tensor& value() const;
-  /// The same as numbers of `type`, rounded when first asked for; itself where that is f32, or where it is f64.
+  /// The same as numbers of `type`, rounded when first asked for; as they are where `type` is f32 or they are f64.
   const Tensor& value(DType type) const;
   bool defined() const { return given().defined(); }
   const Shape& shape() const { return given().shape(); }

@@ -60,7 +60,7 @@ Tensor Tensor::reshape(std::initializer_list<i64> sizes) const {
   if (open != resolved.end()) {
     *open = 1;
     check(std::ranges::find(resolved, -1) == resolved.end(),
-          "reshape: two sizes are -1; what is left can be one size only");
+          "reshape: more than one size is -1; what is left can be one size only");
     const i64 rest = Shape(resolved).size();
     check(rest != 0 && size() % rest == 0, "reshape: {} elements do not divide by {}", size(),
           rest);

@@ -123,9 +123,8 @@ struct Kind {
   std::string_view type;
 };
 
-/// `from`: what the message begins with.
 void check_kinds(const std::vector<Parameter*>& parameters,
-                 const std::map<std::string, Kind>& kinds, const std::string& from = {}) {
+                 const std::map<std::string, Kind>& kinds, const std::string& prefix = {}) {
   std::string problems;
   for (const Parameter* parameter : parameters) {
     const auto found = kinds.find(parameter->name);
@@ -138,7 +137,8 @@ void check_kinds(const std::vector<Parameter*>& parameters,
       problems += fmt::format("\n  '{}' is {}; weights are f64, f32, bf16 or f16", parameter->name,
                               found->second.type);
   }
-  check(problems.empty(), "{}load_parameters: the tensors do not fit the model:{}", from, problems);
+  check(problems.empty(), "{}load_parameters: the tensors do not fit the model:{}", prefix,
+        problems);
 }
 
 void check_parameters(const std::vector<Parameter*>& parameters, const SafetensorsFile& file) {

@@ -39,7 +39,7 @@ struct AdamMoments {
     return step_size * m / denominator;
   }
 
-  /// The same of moments that have taken in g; with AMSGrad of u, the largest v.
+  /// Takes g into m and v and returns their update; with AMSGrad that of u, the largest v so far.
   template <class T>
   MINIMA_HD T step(T g, T& m, T& v) const {
     average(g, m), average_square(g, v);

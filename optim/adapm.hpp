@@ -85,7 +85,8 @@ struct AdaPm {
     }
     return slots;
   }
-  /// Of the low rank e, and before it is there W, B Wᵀ, Y, Q′ᵀ Q, Q′ᵀ g and what is kept of B (low_rank_estimate).
+  /// Of the low rank e, and before it is there the sums, or W, B Wᵀ, Y, Q′ᵀ Q, Q′ᵀ g and what is kept of B
+  /// (low_rank_estimate).
   static i64 temporary(const Options& o, const ParameterShape& parameter) {
     const Shape& shape = parameter.shape;
     const i64 sums = o.factored && shape.rank() >= 2 ? temporary_of<Squares>(shape) : 0;

@@ -42,8 +42,14 @@ struct NormTerms {
 /// f(NormTerms<norm>{})
 template <class F>
 auto with_norm(Norm norm, const F& f) {
-  if (norm == Norm::l1) return f(NormTerms<Norm::l1>{});
-  if (norm == Norm::maximum) return f(NormTerms<Norm::maximum>{});
+  switch (norm) {
+    case Norm::l1:
+      return f(NormTerms<Norm::l1>{});
+    case Norm::maximum:
+      return f(NormTerms<Norm::maximum>{});
+    case Norm::l2:
+      break;
+  }
   return f(NormTerms<Norm::l2>{});
 }
 

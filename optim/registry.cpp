@@ -19,10 +19,10 @@ template <class... R>
 std::vector<Registration> registrations(Rules<R...>) {
   std::vector<Registration> list;
   (list.push_back({std::string(R::name), std::make_unique<RuleRunner<R>>(), ""}), ...);
-  RuleRunner<AdamW> adamw;
-  list.push_back({"adamw8bit", adamw.clone(), "state=block8"});
+  list.push_back({"adamw8bit", std::make_unique<RuleRunner<AdamW>>(), "state=block8"});
   // As in bitsandbytes, Adam in 8 bits has decoupled decay too.
-  list.push_back({"adam8bit", adamw.clone(), "state=block8:weight_decay=0"});
+  list.push_back(
+      {"adam8bit", std::make_unique<RuleRunner<AdamW>>(), "state=block8:weight_decay=0"});
   return list;
 }
 

@@ -34,8 +34,9 @@
 ///
 ///     template <class Passes>
 ///     static void step(const Options&, Passes& passes);
-///     static i64 temporary(const Options&, const ParameterShape&);    where a step makes more for the moment than
-///                                                                     its passes do: how many floats on a CPU
+///     static i64 temporary(const Options&, const ParameterShape&);
+///         how many floats a step allocates on the CPU; to be given where that is more than the sums of its passes,
+///         which are counted: by a rule that calls by_kind
 ///
 /// The contract of both: t belongs to the parameter and is advanced by the engine; state starts at
 /// zero; a rule computes with fresh state, and rounding for storage comes after the weight has

@@ -136,7 +136,7 @@ inline std::filesystem::path package_folder(const std::string& package, const st
   return !answer.empty() && std::filesystem::exists(found) ? found : std::filesystem::path();
 }
 
-/// What lies within a share of the value; of 0, itself. (doctest's Approx alone allows as much of 1 besides: anything, where
+/// What lies within a share of the value; of 0, only 0. (doctest's Approx alone allows as much of 1 besides: anything, where
 /// values are small.)
 inline doctest::Approx about(double value, double share = 1e-5) {
   return doctest::Approx(value).epsilon(share).scale(value == 0 ? 1e-300 : 0);

@@ -31,7 +31,7 @@ struct LearningRateCurve {
 };
 
 /// Trains on a fresh optimizer of `spec` (its own lr is not used), then puts the parameters back, also where it throws. Throws
-/// Error for an optimizer that makes its own step size; TrainingFailed where no rate lowers the loss; Error (run time) when
+/// TrainingFailed where no rate lowers the loss; Error for an optimizer that makes its own step size and (run time) when
 /// interrupted (InterruptRequests).
 LearningRateCurve find_learning_rate(const Objective& objective, const std::string& spec,
                                      const TrainingOptions& options,

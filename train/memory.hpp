@@ -148,7 +148,7 @@ void check_limits(const nn::EncoderConfig& config, const std::string& source = "
 i64 parse_scale(const std::string& text);
 
 /// An encoder of about that many parameters: dim/layers is near 128 and hidden is 4 dim, as in
-/// published models of 10⁸ to 10¹¹ parameters; heads are 64 wide, or fewer than eight of them up to 120; vocabulary,
+/// published models of 10⁸ to 10¹¹ parameters; heads are 64 wide, or up to 120 where there are fewer than eight; vocabulary,
 /// positions and labels are DistilBERT's. So 12 dim² layers + 30,522 dim is about the number asked for; dim, a multiple
 /// of 8 for each head, is chosen to come nearest.
 nn::EncoderConfig config_of_scale(i64 parameters);

@@ -1,4 +1,4 @@
-/// OpenBLAS, loaded when it is asked for its first product or what it is, after its kernel has been chosen.
+/// OpenBLAS, loaded for the first product or the first info(), after its kernel has been chosen.
 ///
 /// Older builds do not know newer processors and silently take a kernel of a tenth of the speed.
 /// They read OPENBLAS_CORETYPE when they are loaded; so it is set first, from the processor's
@@ -22,7 +22,7 @@ struct Info {
   bool library_by_user = false;  ///< MINIMA_BLAS was set
 };
 
-/// Whether either was set. Loads nothing.
+/// Whether OPENBLAS_CORETYPE or MINIMA_BLAS was set. Loads nothing.
 bool chosen_by_user();
 
 /// Throws Error, saying what to install, when no library can be loaded.

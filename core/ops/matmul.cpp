@@ -110,8 +110,7 @@ void gemm_serial(T alpha, const Factor<T>& a, const Factor<T>& b, T beta, T* c, 
 thread_local int tf32_allowances = 0;
 
 constexpr i64 kChunk = 64;  // rows that column_sums adds up at a time
-/// Sums of chunks that it adds up at once. More are added in chunks again: one after another, the rounding of so many would
-/// grow with their number.
+/// The most sums of chunks that are added one after another; more go in chunks again, or rounding would grow with their number.
 constexpr i64 kMostSums = 512;
 
 /// sums [chunks, columns] ← those of the rows of each chunk of x [rows, columns], in order.

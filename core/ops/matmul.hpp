@@ -129,7 +129,7 @@ struct LinearGradients {
 LinearGradients linear_gradients(const Tensor& dy, const Tensor& x);
 
 /// The sum over all but the last dimension, of f32 or f64: [..., n] → [n]. Added in chunks of fixed
-/// size, in order.
+/// size, in order; chunks' sums likewise, where they are many.
 Tensor column_sums(const Tensor& x);
 
 }  // namespace minima::ops

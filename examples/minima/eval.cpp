@@ -18,7 +18,7 @@
 namespace minima {
 namespace {
 
-/// Texts that are in memory at once, of so many bytes about; they are packed into batches by their tokens.
+/// Texts in memory at once, and about how many bytes of them; they are packed into batches by their tokens.
 constexpr std::size_t kTexts = 4096, kBytes = 1024 * kTexts;
 
 struct EvalVerb {
@@ -33,7 +33,7 @@ struct EvalVerb {
     std::optional<Classes> named = classes_in(std::filesystem::path(data).parent_path());
     std::set<std::string> labels;
     if (named) {
-      const InputFile twice(data);  // what comes through a pipe can be read once only
+      InputFile{data};  // refuses a pipe, which can be read only once
       const auto rows = open_rows(data, read);
       for (Row row; rows->next(row);) labels.insert(row.label);
     }

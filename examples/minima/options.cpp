@@ -1,7 +1,5 @@
 #include "examples/minima/options.hpp"
 
-#include <cmath>
-
 #include "core/cpu/blas.hpp"
 #include "core/cpu/threads.hpp"
 #include "core/devices.hpp"
@@ -55,7 +53,7 @@ void CommonOptions::apply() const {
         "threads is {}; it must lie between 0 (all cores) and 1024", threads);
   if (threads > 0) set_threads(threads);
   place();
-  // A wrong MINIMA_VECTOR_UNIT, and an OpenBLAS that is needed and missing, are told now, not by a task.
+  vector_unit();  // a wrong MINIMA_VECTOR_UNIT, and an OpenBLAS that is missed, are told now, not by a task
   if (!ops::products_in_blocks()) blas::info();
 }
 
@@ -344,8 +342,7 @@ Task TrainingVerbOptions::load() {
   const Batches batches = shuffled(loaded.data.train, training.batch, training.seed);
   choose_epochs(loaded.pretrained ? 3 : default_epochs(loaded.data.train.size()), batches);
   const i64 total = total_steps(batches, training);
-  if (total == 1 && std::llround(training.warmup) == 1 &&
-      parse_schedule(training.schedule).takes_warmup())
+  if (total == 1 && training.warmup >= 0.5 && parse_schedule(training.schedule).takes_warmup())
     print_note(
         "minima: warning: the only step has the learning rate 0, with which a warm-up begins: give "
         "--warmup 0\n");

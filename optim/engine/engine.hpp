@@ -138,7 +138,7 @@ class RuleRunner final : public AnyRule {
     return true;
   }
   i64 temporary(const ParameterShape& parameter) const override {
-    if constexpr (requires { R::temporary(options_, parameter); }) {
+    if constexpr (requires { &R::temporary; }) {
       return R::temporary(options_, parameter);
     } else if constexpr (MatrixRule<R>) {
       PassesToCount passes(parameter.shape);

@@ -54,7 +54,7 @@ void PassesOnCpu::copy_gradient(float* to) const {
   });
 }
 
-i64 detail::chunk_sums(const MatrixShape& shape) {
+i64 detail::chunk_sum_count(const MatrixShape& shape) {
   return shape.batch * chunks_per_matrix(shape) * shape.columns;
 }
 

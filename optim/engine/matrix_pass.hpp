@@ -165,15 +165,15 @@ struct Summands {
 /// Leaves the sums in the workspace.
 void matrix_sums(const StepView& view, const Summands& summands);
 
-/// Sums of columns, of each chunk of rows.
-i64 chunk_sums(const MatrixShape& shape);
+/// How many floats the column sums of all chunks of rows are.
+i64 chunk_sum_count(const MatrixShape& shape);
 
 }  // namespace detail
 
 /// The floats that a pass with sums over columns makes for the moment on a CPU.
 template <class P>
 i64 temporary_of(const Shape& shape) {
-  return (detail::ReadsTwice<P> ? 2 : 1) * detail::chunk_sums(MatrixShape(shape));
+  return (detail::ReadsTwice<P> ? 2 : 1) * detail::chunk_sum_count(MatrixShape(shape));
 }
 
 /// Makes no pass, but finds the most floats that one of them would make for the moment.

@@ -35,8 +35,17 @@ const CodeMap* code_map(Sign sign, Device device) {
 }  // namespace
 
 DType dtype_in(Storage storage) {
-  constexpr DType kTypes[] = {DType::f32, DType::bf16, DType::u8, DType::i32};
-  return kTypes[static_cast<std::size_t>(storage)];
+  switch (storage) {
+    case Storage::bf16:
+      return DType::bf16;
+    case Storage::block8:
+      return DType::u8;
+    case Storage::i32:
+      return DType::i32;
+    case Storage::fp32:
+      break;
+  }
+  return DType::f32;
 }
 
 StoredSlot StoredSlot::make(const PlannedSlot& planned, Device device) {

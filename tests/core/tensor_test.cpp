@@ -83,7 +83,7 @@ TEST_CASE("misuse of a tensor is refused with both values") {
   CHECK(error_of([&] { (void)x.reshape({4, -1}); }) == "reshape: 6 elements do not divide by 4");
   CHECK(error_of([&] {
           (void)x.reshape({-1, 3, -1});
-        }) == "reshape: two sizes are -1; what is left can be one size only");
+        }) == "reshape: more than one size is -1; what is left can be one size only");
   CHECK(error_of([&] {
           (void)x.reshape({i64{1} << 40, i64{1} << 40, -1});
         }) == "shape: the number of elements overflows");
