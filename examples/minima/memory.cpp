@@ -1,6 +1,8 @@
 /// minima memory: what training costs in bytes, before anything runs (train/memory.hpp).
 #include "train/memory.hpp"
 
+#include <cmath>
+
 #include "core/code_map.hpp"
 #include "core/files/file.hpp"
 #include "core/text/columns.hpp"
@@ -142,7 +144,8 @@ struct MemoryVerb {
           "--measure out");
     if (measure) check_precision(precision, Device{});
     if (kind.update_in_backward) check_update_in_backward(precision, Device{});
-    check(!fits || *fits > 0, "memory: --fits is {} GB; it must be positive", fits.value_or(0));
+    check(!fits || (*fits > 0 && std::isfinite(*fits)),
+          "memory: --fits is {} GB; it must be positive", fits.value_or(0));
     for (const std::string& spec : optimizers)
       check(std::ranges::count(optimizers, spec) == 1, "memory: '{}' is named twice", spec);
   }

@@ -138,6 +138,7 @@ struct PredictVerb {
 
   void run() {
     common.apply();
+    if (data == "-") data.clear();
     const TextClassifier classifier = load_model(model);
     classifier.model->to(common.place());
     for (const std::string& note : classifier.notes) print_note("{}\n", note);
@@ -190,7 +191,7 @@ void add_predict(CLI::App& app) {
   const auto options = std::make_shared<PredictVerb>();
   verb.add_option("model,--model", options->model, "model directory (or --model DIR)")->required();
   verb.add_option("data", options->data,
-                  "a .txt, .tsv, .csv or .jsonl file (default: standard input)");
+                  "a .txt, .tsv, .csv or .jsonl file (default, or -: standard input)");
   add_read_options(verb, options->read, Texts::plain);
   options->common.add_device(verb);
   verb.add_option("--threads", options->common.threads, "threads that compute (0: all cores)");

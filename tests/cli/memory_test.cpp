@@ -178,6 +178,7 @@ TEST_CASE("memory refuses what it cannot count, in one line") {
   refused("--scale 7b --measure", {"--scale", "--measure"});
   refused("--precision int8", {"--precision", "int8", "bf16"});
   refused("--fits 0", {"--fits"});
+  refused("--fits inf", {"--fits is inf"});
   refused("--state-table adamz", {"adamz", "adam"});
   refused("--state-table adamw --measure", {"--state-table", "--measure"});
   refused("--mesure", {"--mesure", "--measure"});

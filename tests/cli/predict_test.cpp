@@ -31,6 +31,7 @@ TEST_CASE("predict answers a line as soon as it is typed, and keeps the order of
     return fmt::format("{}\n", fmt::join(all, "\n"));
   };
   const std::string forward = shell.minima("predict run/final", joined(lines)).out;
+  CHECK(shell.minima("predict run/final -", joined(lines)).out == forward);
   std::ranges::reverse(lines);
   const std::string backward = shell.minima("predict run/final", joined(lines)).out;
   std::vector<std::string> answers;
