@@ -4,7 +4,7 @@
 
 #include "core/rng.hpp"
 #include "data/batcher.hpp"
-#include "tests/support.hpp"
+#include "tests/data/files.hpp"
 
 using namespace minima;
 
