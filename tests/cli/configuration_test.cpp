@@ -291,20 +291,19 @@ TEST_CASE("what this program has not written it does not replace") {
   std::filesystem::copy_file(shell.folder / "one/run.json", shell.folder / "begun/run.json");
   CHECK(shell.minima(std::string("train --out begun") + kTiny).code == 0);
 
-  const std::string search = std::string("train --find-lr --out curves") + kTiny;
-  const std::string without_epochs =
-      search.substr(0, search.find(" --epochs 1")) + search.substr(search.find(" --epochs 1") + 11);
-  CHECK(shell.minima(without_epochs).out.ends_with("\ncurves: curves/learning_rates.html\n"));
+  const std::string search = std::string("train --find-lr --out curves") + kTinyModel;
+  CHECK(shell.minima(search).out.ends_with("\ncurves: curves/learning_rates.html\n"));
   CHECK(shell.exists("curves/learning_rates.html"));
-  std::string more = without_epochs + " --json --state bf16 --optimizer adamw,lion";
-  more.replace(more.find("curves"), 6, "others");
-  const Json all = json_of(shell, more);
+  const Json all = json_of(
+      shell,
+      std::string("train --find-lr --json --out others --state bf16 --optimizer adamw,lion") +
+          kTinyModel);
   CHECK(all == read_json(shell.folder / "others/learning_rates.json"));
   REQUIRE(all.size() == 2);
   CHECK(all[1]["spec"].get<std::string>().find("lion:state=bf16") == 0);
   const std::string curves = read_file(shell.folder / "curves/learning_rates.json");
-  check_refused(shell, without_epochs + " --optimizer sgd",
-                {"curves: has the curves of an earlier search"}, "");
+  check_refused(shell, search + " --optimizer sgd", {"curves: has the curves of an earlier search"},
+                "");
   CHECK(read_file(shell.folder / "curves/learning_rates.json") == curves);
 }
 

@@ -253,8 +253,7 @@ TEST_CASE("train writes a model that eval and predict read, and --json is one do
 
 TEST_CASE("training that ends early says why, and what its time went into") {
   const Shell shell;
-  std::string all_epochs = kTiny;
-  all_epochs.replace(all_epochs.find("--epochs 1"), 10, "--epochs 30");
+  const std::string all_epochs = std::string(kTinyModel) + " --epochs 30";
   const Answer patient =
       shell.minima("train --patience 1 --lr 0 --metric f1 --out one" + all_epochs);
   CAPTURE(patient.err);
@@ -278,8 +277,8 @@ TEST_CASE("a folder that cannot be written is a failure at run time, with its re
 TEST_CASE("an optimizer without a rate that trains leaves the others of a search their curves") {
   const Shell shell;
   const Answer both = shell.minima(
-      "train --find-lr --out run --model tiny --dim 16 --hidden 16 --max-length 16 --threads 1 "
-      "--optimizer sgd:weight_decay=1e12,adamw");
+      std::string("train --find-lr --out run --optimizer sgd:weight_decay=1e12,adamw") +
+      kTinyModel);
   CAPTURE(both.err);
   CHECK(both.code == 1);
   CHECK(both.err.find("minima: find-lr: no rate from 1e-06 to 10 lowers the loss of sgd:") !=
@@ -288,9 +287,9 @@ TEST_CASE("an optimizer without a rate that trains leaves the others of a search
   const Json curves = read_json(shell.folder / "run/learning_rates.json");
   REQUIRE(curves.size() == 1);
   CHECK(curves[0]["spec"].get<std::string>().starts_with("adamw:"));
-  const Answer none = shell.minima(
-      "train --find-lr --json --out none --model tiny --dim 16 --hidden 16 --max-length 16 "
-      "--threads 1 --optimizer sgd:weight_decay=1e12,sgd:weight_decay=1e13");
+  const Answer none = shell.minima(std::string("train --find-lr --json --out none --optimizer "
+                                               "sgd:weight_decay=1e12,sgd:weight_decay=1e13") +
+                                   kTinyModel);
   CHECK(none.code == 1);
   CHECK(none.out == "[]\n");
   CHECK(none.err.ends_with(":weight_decay=1e13:lr=0.1:momentum=0.9\n"));
@@ -409,12 +408,10 @@ TEST_CASE("--state is that of a later optimizer too, unless it names another") {
 
 TEST_CASE("options do what they say, and where they do nothing that is told") {
   const Shell shell;
-  std::string kinds = kTiny;
-  kinds.replace(kinds.find(" --epochs 1"), 11, " --steps 1");
   const Answer one = shell.minima(
-      "train --pooling first --cased --tokens 200 --seed 3 --optimizer sgd:lr=0.1 "
-      "--round-tokens 64 --split-seed 2 --out one" +
-      kinds);
+      std::string("train --steps 1 --pooling first --cased --tokens 200 --seed 3 --optimizer "
+                  "sgd:lr=0.1 --round-tokens 64 --split-seed 2 --out one") +
+      kTinyModel);
   CAPTURE(one.err);
   REQUIRE(one.code == 0);
   for (const char* told :
@@ -428,9 +425,8 @@ TEST_CASE("options do what they say, and where they do nothing that is told") {
   CHECK(run["training"]["seed"] == 3);
   CHECK(read_json(shell.folder / "one/final/tokenizer_config.json")["do_lower_case"] == false);
   const Answer steps = shell.minima(
-      "train --steps 100 --warmup 0 --optimizer adafactor:state=bf16 "
-      "--out two" +
-      kinds.substr(0, kinds.find(" --steps")));
+      std::string("train --steps 100 --warmup 0 --optimizer adafactor:state=bf16 --out two") +
+      kTinyModel);
   CHECK_FALSE(contains(steps.err, "the only step"));
   CHECK(contains(steps.err,
                  "adafactor keeps no number for each weight here: state=bf16 has no effect\n"));
@@ -472,10 +468,9 @@ TEST_CASE("a wrong switch, group or number of batches is refused before anything
                                      std::pair("train --tokens 5 --steps 3", "a batch holds 5"),
                                      std::pair("compare --tokens 5 --steps 3", "a batch holds 5"),
                                      std::pair("pretrain --tokens 5 --steps 3", "holds 5")}) {
-    std::string arguments = option + std::string(kTiny);
-    if (const auto steps = arguments.find("--steps"); steps != std::string::npos)
-      arguments.erase(arguments.find(" --epochs 1"), 11);
-    const Answer answer = shell.minima(arguments + " --out run");
+    const std::string steps =
+        std::string(option).find("--steps") == std::string::npos ? kTiny : kTinyModel;
+    const Answer answer = shell.minima(option + steps + " --out run");
     CAPTURE(answer.err);
     CHECK(answer.code == 2);
     CHECK(answer.err.find(word) != std::string::npos);
