@@ -141,11 +141,24 @@ void check_kinds(const std::vector<Parameter*>& parameters,
         problems);
 }
 
-void check_parameters(const std::vector<Parameter*>& parameters, const SafetensorsFile& file) {
+std::map<std::string, Kind> kinds_of(const SafetensorsFile& file) {
   std::map<std::string, Kind> kinds;
   for (const auto& [name, entry] : file.entries())
     kinds[name] = {entry.shape, entry.dtype, entry.type};
-  check_kinds(parameters, kinds, file.path().string() + ": ");
+  return kinds;
+}
+
+/// Gives the parameters their tensors, and returns the names of those that none has.
+std::vector<std::string> assign(const std::vector<Parameter*>& parameters,
+                                const std::map<std::string, Tensor>& tensors,
+                                std::map<std::string, Kind> kinds) {
+  for (Parameter* parameter : parameters) {
+    parameter->value.copy_from(tensors.at(parameter->name).to(parameter->value.dtype()));
+    kinds.erase(parameter->name);
+  }
+  std::vector<std::string> unknown;
+  for (const auto& [name, kind] : kinds) unknown.push_back(name);
+  return unknown;
 }
 
 }  // namespace
@@ -156,13 +169,7 @@ std::vector<std::string> load_parameters(const std::vector<Parameter*>& paramete
   for (const auto& [name, tensor] : tensors)
     kinds[name] = {tensor.shape(), tensor.dtype(), dtype_name(tensor.dtype())};
   check_kinds(parameters, kinds);
-  std::map<std::string, Tensor> rest = tensors;
-  for (const Parameter* parameter : parameters) rest.erase(parameter->name);
-  for (Parameter* parameter : parameters)
-    parameter->value.copy_from(tensors.at(parameter->name).to(parameter->value.dtype()));
-  std::vector<std::string> unknown;
-  for (const auto& [name, tensor] : rest) unknown.push_back(name);
-  return unknown;
+  return assign(parameters, tensors, kinds);
 }
 
 std::vector<NamedTensor> values_of(const std::vector<Parameter*>& parameters) {
@@ -179,21 +186,18 @@ void save_parameters(const std::filesystem::path& file, const std::vector<Parame
 std::vector<std::string> load_parameters(const std::vector<Parameter*>& parameters,
                                          const std::filesystem::path& file) {
   const SafetensorsFile from(file);
-  check_parameters(parameters, from);
+  const std::map<std::string, Kind> kinds = kinds_of(from);
+  check_kinds(parameters, kinds, file.string() + ": ");
   // All are read before the first is written: a file that was cut off since changes none.
   std::map<std::string, Tensor> tensors;
   for (const Parameter* parameter : parameters)
     tensors[parameter->name] = from.read(parameter->name);
-  load_parameters(parameters, tensors);
-  std::vector<std::string> unknown;
-  for (const auto& [name, entry] : from.entries())
-    if (!tensors.contains(name)) unknown.push_back(name);
-  return unknown;
+  return assign(parameters, tensors, kinds);
 }
 
 void check_parameters(const std::vector<Parameter*>& parameters,
                       const std::filesystem::path& file) {
-  check_parameters(parameters, SafetensorsFile(file));
+  check_kinds(parameters, kinds_of(SafetensorsFile(file)), file.string() + ": ");
 }
 
 }  // namespace minima::nn
