@@ -3,6 +3,7 @@
 #include <numeric>
 #include <optional>
 
+#include "core/ops/matmul_rows.hpp"
 #include "train/finetuning.hpp"
 #include "train/memory.hpp"
 #include "train/memory_tape.hpp"
@@ -30,12 +31,11 @@ class Model {
   // ---- core/ops, autograd/functions.cpp, autograd/layers.cpp
 
   Tensor column_sums(i64 rows, i64 columns) {
-    i64 chunks = std::max<i64>(ceil_div(rows, 64), 1);
-    Tensor sums = tape.allocate(chunks * columns);
-    while (chunks > 1) {
-      chunks = ceil_div(chunks, chunks > 512 ? 64 : 512);
-      sums = tape.allocate(chunks * columns);
-    }
+    Tensor sums;
+    ops::for_chunks_of_sums(rows, [&](i64 chunk) {
+      rows = std::max<i64>(ceil_div(rows, chunk), 1);
+      sums = tape.allocate(rows * columns);
+    });
     return sums;
   }
 

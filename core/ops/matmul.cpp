@@ -109,10 +109,6 @@ void gemm_serial(T alpha, const Factor<T>& a, const Factor<T>& b, T beta, T* c, 
 
 thread_local int tf32_allowances = 0;
 
-constexpr i64 kChunk = 64;  // rows that column_sums adds up at a time
-/// The most sums of chunks that are added one after another; more go in chunks again, or rounding would grow with their number.
-constexpr i64 kMostSums = 512;
-
 /// sums [chunks, columns] ← those of the rows of each chunk of x [rows, columns], in order.
 template <class T>
 void add_columns(Cpu, i64 chunks, const AddColumns<T>& add) {
@@ -316,8 +312,8 @@ LinearGradients linear_gradients(const Tensor& dy, const Tensor& x) {
 
 Tensor column_sums(const Tensor& x) {
   check(x.rank() >= 1, "column_sums: x is {}; it must have rows", x.shape());
-  Tensor sums = chunk_sums(x, kChunk);
-  while (sums.size(0) > 1) sums = chunk_sums(sums, sums.size(0) > kMostSums ? kChunk : kMostSums);
+  Tensor sums = x;
+  for_chunks_of_sums(x.shape().rows(), [&](i64 chunk) { sums = chunk_sums(sums, chunk); });
   return sums.reshape({sums.size(1)});
 }
 

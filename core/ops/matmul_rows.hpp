@@ -1,4 +1,4 @@
-/// What stands around the products of core/ops/matmul.hpp on a GPU, where there are no tiles.
+/// What stands around the products of core/ops/matmul.hpp.
 #pragma once
 
 #include "core/each.hpp"
@@ -36,6 +36,18 @@ struct AddColumns {
     sums[k] = sum;
   }
 };
+
+/// Calls f(chunk) for each time that column_sums adds up chunks of so many of its `rows`, or of the sums before: of 64 rows,
+/// and of at most 512 sums one after another; more are added in chunks again, or rounding would grow with their number.
+template <class F>
+void for_chunks_of_sums(i64 rows, const F& f) {
+  constexpr i64 kChunk = 64, kMostSums = 512;
+  for (i64 chunk = kChunk;; chunk = rows > kMostSums ? kChunk : kMostSums) {
+    f(chunk);
+    rows = ceil_div(rows, chunk);
+    if (rows <= 1) return;
+  }
+}
 
 /// y = x wᵀ + bias as one product, of cuBLASLt. False, and nothing is done, where it has none for such types,
 /// sizes and addresses.
