@@ -14,41 +14,6 @@
 #include "nn/module.hpp"
 
 namespace minima {
-namespace {
-
-constexpr std::array<std::string_view, 3> kNonFinite{"stop", "skip", "lower-scale"};
-constexpr std::array<std::string_view, 4> kPrecisions{"fp32", "tf32", "bf16", "fp16"};
-constexpr i64 kGoodSteps = 1000;  ///< after which a scale doubles
-
-}  // namespace
-
-std::span<const std::string_view> choices(NonFinite) { return kNonFinite; }
-std::span<const std::string_view> choices(Precision) { return kPrecisions; }
-DType product_type(Precision precision) {
-  return precision == Precision::bf16   ? DType::bf16
-         : precision == Precision::fp16 ? DType::f16
-                                        : DType::f32;
-}
-void check_precision(Precision precision, Device device) {
-  if (precision != Precision::tf32) return;
-  check(device != Device{},
-        "precision tf32: only GPUs have such products, and the device is the cpu; take fp32, or a "
-        "GPU (--device cuda)");
-  const int capability = compute_capability(device);
-  check(capability >= 80,
-        "precision tf32: {} has compute capability {}.{}, and GPUs have such products from 8.0 on; "
-        "take fp32",
-        to_string(device), capability / 10, capability % 10);
-}
-
-void check_update_in_backward(Precision precision, Device device) {
-  check(
-      precision != Precision::fp16,
-      "update-in-backward: fp16 skips steps whose gradients overflow, and a part is done by then; "
-      "take bf16 or fp32");
-  check(device == Device{}, "update-in-backward: the device is {}; this is for the cpu alone",
-        to_string(device));
-}
 
 i64 total_steps(const Batches& batches, i64 epochs, i64 accumulate) {
   check(accumulate > 0, "accumulate is {} batches; there must be at least one", accumulate);
@@ -61,7 +26,8 @@ i64 total_steps(const Batches& batches, i64 epochs, i64 accumulate) {
 Accelerator::Accelerator(AcceleratorOptions options)
     : options_(std::move(options)),
       schedule_(parse_schedule(options_.schedule)),
-      plateau_(schedule_.plateau) {
+      plateau_(schedule_.plateau),
+      scale_(options_.precision, options_.non_finite) {
   check(options_.accumulate > 0 && options_.accumulate <= 1'000'000,
         "accumulate is {} batches; it must lie between 1 and 1,000,000", options_.accumulate);
   check(options_.warmup >= 0 && options_.warmup < 1,
@@ -78,11 +44,6 @@ Accelerator::Accelerator(AcceleratorOptions options)
     check_update_in_backward(options_.precision, Device{});
   }
   check(options_.watch >= 0, "watch is {}; it must be at least 0 (0: never)", options_.watch);
-  if (options_.precision == Precision::fp16) scale_ = kFirstLossScale;
-}
-
-double Accelerator::greatest_scale() const {
-  return options_.precision == Precision::fp16 ? 0x1p32 : 1;
 }
 
 void Accelerator::prepare(std::vector<Parameter*> parameters, Optimizer& optimizer, Batches batches,
@@ -133,7 +94,7 @@ bool Accelerator::next() {
   check(place_ == step_place_ || more_,
         "accelerator: the batch before was the last of its step, which was not taken; call step()");
   if (step_ == total_) return false;
-  if (weight_ == 0) {  // a step begins
+  if (at_hand_.weight == 0) {  // a step begins
     time_.enter(TimeSpent::Part::steps);
     step_clock_.restart();
     if (epoch_ended()) begin_epoch(epoch_ + 1);
@@ -154,45 +115,47 @@ void Accelerator::backward(const Variable& loss, double weight, i64 tokens) {
   check(place_ > step_place_ && !heard_,
         "accelerator: backward() without a batch at hand: each next() is followed by one; add the "
         "losses of a batch up");
-  const double first = weight_ == 0 ? weight : first_weight_;
+  const double first = at_hand_.weight == 0 ? weight : at_hand_.first_weight;
   const Device device = loss.value().device();
   const bool here = device == Device{};
-  const double sum = here ? without_sign_of_nan(loss_ + weight * loss.value().item()) : loss_;
-  const bool bad = bad_ || !std::isfinite(sum);
-  check(!torn_, "accelerator: a backward() ended half way, and left a part of {}",
+  const double sum =
+      here ? without_sign_of_nan(at_hand_.loss + weight * loss.value().item()) : at_hand_.loss;
+  const bool bad = at_hand_.bad || !std::isfinite(sum);
+  check(!at_hand_.torn, "accelerator: a backward() ended half way, and left a part of {}",
         options_.update_in_backward
             ? "the weights updated; resume from a checkpoint"
             : "its gradient; restore(state()) begins the step anew without it");
   if (!bad) {
-    const Tensor dy =
-        Tensor::full(loss.shape(), static_cast<float>(scale_ * weight / first), DType::f32, device);
-    torn_ = loss.requires_grad();  // else backward refuses it before it begins
+    const Tensor dy = Tensor::full(loss.shape(), static_cast<float>(scale_.value * weight / first),
+                                   DType::f32, device);
+    at_hand_.torn = loss.requires_grad();  // else backward refuses it before it begins
     if (options_.update_in_backward) {
-      updated_ = update_in_backward(loss, dy, *optimizer_, parameters_,
-                                    {.lr_factor = lr_factor(),
-                                     .clip_norm = clip_norm_,
-                                     .clip_value = clip_value_,
-                                     .watch = watches()});
+      at_hand_.updated = update_in_backward(loss, dy, *optimizer_, parameters_,
+                                            {.lr_factor = lr_factor(),
+                                             .clip_norm = clip_norm_,
+                                             .clip_value = clip_value_,
+                                             .watch = watches()});
     } else {
       loss.backward(dy);
     }
-    torn_ = false;
+    at_hand_.torn = false;
   }
   // Only now: what backward refuses can be called anew.
   heard_ = true;
-  first_weight_ = first, weight_ += weight;
-  texts_ += std::ssize(indices_), tokens_ += tokens;
-  loss_ = sum, bad_ = bad;
+  at_hand_.first_weight = first, at_hand_.weight += weight;
+  at_hand_.texts += std::ssize(indices_), at_hand_.tokens += tokens;
+  at_hand_.loss = sum, at_hand_.bad = bad;
   if (!here) {
     const Tensor share = ops::binary<ops::Mul>(
         loss.value().to(DType::f64), Tensor::full(loss.shape(), weight, DType::f64, device));
-    loss_there_ = loss_there_.defined() ? ops::binary<ops::Add>(loss_there_, share) : share;
+    at_hand_.loss_there =
+        at_hand_.loss_there.defined() ? ops::binary<ops::Add>(at_hand_.loss_there, share) : share;
   }
-  if (bad_ && options_.non_finite == NonFinite::stop) refuse_bad_loss(step_ + 1);
+  if (at_hand_.bad && options_.non_finite == NonFinite::stop) refuse_bad_loss(step_ + 1);
 }
 
 void Accelerator::refuse_after_update(const char* what) const {
-  check(!updated_,
+  check(!at_hand_.updated,
         "accelerator: with update_in_backward backward() takes the step; call {} before it", what);
 }
 
@@ -219,57 +182,56 @@ bool Accelerator::watches() const {
 
 void Accelerator::refuse_bad_loss(i64 step) {
   const bool stops = options_.non_finite == NonFinite::stop;
-  if (stops || skipped_in_row_ == 0) ring({step, Alarm::Of::loss, "", loss_, 0});
+  if (stops || skipped_in_row_ == 0) ring({step, Alarm::Of::loss, "", at_hand_.loss, 0});
   if (stops)
     fail_training(
         "train: the loss is {} in step {}{}; a lower learning rate or a longer warm-up may help",
-        loss_, step, origin_of_non_finite());
+        at_hand_.loss, step, origin_of_non_finite());
 }
 
-StepRecord Accelerator::step() {
-  check(weight_ > 0 && heard_ && !more_,
-        "accelerator: step() before backward() has seen all {} batches", options_.accumulate);
-  tf32_.reset();
-  const double lr_factor = this->lr_factor();
+StepReport Accelerator::take_step(double lr_factor) {
   StepReport report;
-  if (updated_) {
-    report = std::move(updated_->report);
-  } else if (!bad_) {
-    report = optimizer_->step({.lr_factor = lr_factor,
-                               .clip_norm = clip_norm_,
-                               .clip_value = clip_value_,
-                               .gradient_scale = first_weight_ / (weight_ * scale_),
-                               .measure_norm = true,
-                               .skip_non_finite = true,
-                               .loss = std::exchange(loss_there_, {}),
-                               .watch = watches()});
+  if (at_hand_.updated) {
+    report = std::move(at_hand_.updated->report);
+  } else if (!at_hand_.bad) {
+    report = optimizer_->step(
+        {.lr_factor = lr_factor,
+         .clip_norm = clip_norm_,
+         .clip_value = clip_value_,
+         .gradient_scale = at_hand_.first_weight / (at_hand_.weight * scale_.value),
+         .measure_norm = true,
+         .skip_non_finite = true,
+         .loss = std::exchange(at_hand_.loss_there, {}),
+         .watch = watches()});
     report.read();  // a GPU's step is waited for here, and nowhere before
-    loss_ = without_sign_of_nan(report.loss.value_or(loss_));
-    bad_ = !std::isfinite(loss_);
+    at_hand_.loss = without_sign_of_nan(report.loss.value_or(at_hand_.loss));
+    at_hand_.bad = !std::isfinite(at_hand_.loss);
   }
-  ++step_;
-  if (bad_) {
+  if (at_hand_.bad) {
     report = {};
     report.skipped = true;
-    refuse_bad_loss(step_);
   }
-  {
-    time_.move(report.watch_seconds, TimeSpent::Part::steps, TimeSpent::Part::logging);
-    const TimeSpent::During watching(time_, TimeSpent::Part::logging);
-    for (Alarm& alarm : watch_.observe(step_, lr_factor, report)) {
-      alarm.eight_bit =
-          std::ranges::any_of(optimizer_->state().slots, [&](const PlannedSlot& slot) {
-            return slot.parameter == alarm.tensor && slot.storage == Storage::block8;
-          });
-      ring(alarm);
-    }
-    if (!bad_ && !std::exchange(gradients_seen_, true))
-      for (const Parameter* parameter : parameters_)
-        if (parameter->trainable && !parameter->gradient &&
-            !(updated_ && updated_->parameters.contains(parameter)))
-          ring({step_, Alarm::Of::no_gradient, parameter->name});
+  return report;
+}
+
+void Accelerator::watch(const StepReport& report, double lr_factor) {
+  time_.move(report.watch_seconds, TimeSpent::Part::steps, TimeSpent::Part::logging);
+  const TimeSpent::During watching(time_, TimeSpent::Part::logging);
+  for (Alarm& alarm : watch_.observe(step_, lr_factor, report)) {
+    alarm.eight_bit = std::ranges::any_of(optimizer_->state().slots, [&](const PlannedSlot& slot) {
+      return slot.parameter == alarm.tensor && slot.storage == Storage::block8;
+    });
+    ring(alarm);
   }
-  if (report.skipped && options_.non_finite == NonFinite::stop && !scales())
+  if (!at_hand_.bad && !std::exchange(gradients_seen_, true))
+    for (const Parameter* parameter : parameters_)
+      if (parameter->trainable && !parameter->gradient &&
+          !(at_hand_.updated && at_hand_.updated->parameters.contains(parameter)))
+        ring({step_, Alarm::Of::no_gradient, parameter->name});
+}
+
+void Accelerator::count_skipped(const StepReport& report) {
+  if (report.skipped && options_.non_finite == NonFinite::stop && !scale_.falls)
     fail_training(
         "train: the norm of the gradient is {} in step {}{}; a lower learning rate or a longer "
         "warm-up may help",
@@ -278,32 +240,38 @@ StepRecord Accelerator::step() {
   if (skipped_in_row_ > kMostSkipped)
     fail_training("train: {} steps in a row were skipped, the last is {}{}", skipped_in_row_, step_,
                   origin_of_non_finite());
-  const double scale = scale_;
-  const bool may_rise = scale_ < greatest_scale();
-  good_steps_ = may_rise && !report.skipped ? good_steps_ + 1 : 0;
-  if (scales() && report.skipped) scale_ /= 2;
-  if (good_steps_ == kGoodSteps) scale_ *= 2, good_steps_ = 0;
+}
+
+StepRecord Accelerator::step() {
+  check(at_hand_.weight > 0 && heard_ && !more_,
+        "accelerator: step() before backward() has seen all {} batches", options_.accumulate);
+  tf32_.reset();
+  const double lr_factor = this->lr_factor();
+  const StepReport report = take_step(lr_factor);
+  ++step_;
+  if (at_hand_.bad) refuse_bad_loss(step_);
+  watch(report, lr_factor);
+  count_skipped(report);
+  const double scale = scale_.value;
+  scale_.count(report.skipped);
   for (Parameter* parameter : parameters_) parameter->gradient.clear();
   // A step looks at the weights while it moves them. One that is skipped has not: perhaps they are why.
   if (report.bad_weights || report.skipped) refuse_bad_weights();
   StepRecord record{step_,
                     epoch_,
-                    loss_ / weight_,
+                    at_hand_.loss / at_hand_.weight,
                     lr_factor,
                     report.grad_norm.value_or(std::nan("")),
                     report.clipped,
                     1000 * step_clock_.seconds(),
-                    texts_,
-                    tokens_,
+                    at_hand_.texts,
+                    at_hand_.tokens,
                     report.tensors,
                     report.skipped,
                     scale};
-  if (!report.skipped) loss_sum_ += loss_, weight_sum_ += weight_;
-  bad_ = false;
-  updated_.reset();
+  if (!report.skipped) loss_sum_ += at_hand_.loss, weight_sum_ += at_hand_.weight;
+  at_hand_ = {};
   step_place_ = place_;
-  weight_ = loss_ = 0;
-  texts_ = tokens_ = 0;
   write(record);
   time_.enter(TimeSpent::Part::loop);
   return record;
@@ -377,7 +345,8 @@ std::string Accelerator::bad_weight() const {
 
 std::string Accelerator::origin_of_non_finite() const {
   if (const std::string bad = bad_weight(); !bad.empty()) return ": " + bad;
-  if (explain_non_finite && !updated_)  // else it would look at weights of which a part is changed
+  if (explain_non_finite &&
+      !at_hand_.updated)  // else it would look at weights of which a part is changed
     if (const std::string found = explain_non_finite(); !found.empty()) return ": " + found;
   for (const Parameter* parameter : parameters_)
     if (parameter->gradient && ops::first_non_finite(parameter->gradient.values()) >= 0)
@@ -447,7 +416,7 @@ void Accelerator::resume(const Checkpoint& checkpoint) {
         "{}: state.json has no 'accelerator'", checkpoint.folder.string());
   check(!log_, "accelerator: log_to() before resume() has begun the log anew; call it afterwards");
   const Json before = state();
-  const bool torn = torn_;
+  const bool torn = at_hand_.torn;
   restore(checkpoint.state["accelerator"]);
   try {
     const std::filesystem::path model = checkpoint.folder / "model.safetensors";
@@ -456,7 +425,7 @@ void Accelerator::resume(const Checkpoint& checkpoint) {
     nn::load_parameters(parameters_, model);
   } catch (...) {
     restore(before);
-    torn_ = torn;
+    at_hand_.torn = torn;
     throw;
   }
   logged_ = checkpoint.state.value("metrics_bytes", u64{0});
@@ -479,8 +448,8 @@ Json Accelerator::state() const {
           {"watch", watch_.state()},
           {"changed_at", changed_at_},
           {"restart_warmup", restart_warmup_},
-          {"scale", scale_},
-          {"good_steps", good_steps_},
+          {"scale", scale_.value},
+          {"good_steps", scale_.good_steps},
           {"skipped_in_row", skipped_in_row_},
           {"loss_sum", loss_sum_},
           {"weight_sum", weight_sum_}};
@@ -508,8 +477,8 @@ void Accelerator::restore(const Json& state) {
   // Checkpoints of earlier versions count at the greatest scale too, without end; the next step forgets it.
   const i64 good = count("good_steps", step), skipped = count("skipped_in_row", kMostSkipped);
   const double scale = state["scale"].get<double>();
-  check(scale > 0 && scale <= greatest_scale(),
-        "resume: scale is {} in the checkpoint; it must lie in (0, {}]", scale, greatest_scale());
+  check(scale > 0 && scale <= scale_.greatest,
+        "resume: scale is {} in the checkpoint; it must lie in (0, {}]", scale, scale_.greatest);
   ReduceOnPlateau plateau(schedule_.plateau);
   plateau.restore(state["plateau"]);
   watch_.restore(state["watch"]);
@@ -517,21 +486,18 @@ void Accelerator::restore(const Json& state) {
   step_ = step;
   changed_at_ = changed_at;
   restart_warmup_ = rise;
-  scale_ = scale;
-  good_steps_ = good;
+  scale_.value = scale;
+  scale_.good_steps = good;
   skipped_in_row_ = skipped;
   loss_sum_ = state["loss_sum"].get<double>();
   weight_sum_ = state["weight_sum"].get<double>();
-  bad_ = torn_ = false;
-  updated_.reset();
   gradients_seen_ = step > 0;
   epoch_ = epoch;
   batches_now_.clear();  // of no epoch, before the first
   if (epoch > 0) begin_epoch(epoch);
   place_ = step_place_ = state["batch"].get<std::size_t>();
-  weight_ = loss_ = 0;
-  loss_there_ = {};
-  texts_ = tokens_ = 0;
+  at_hand_ = {};
+  tf32_.reset();
   more_ = false;
   for (Parameter* parameter : parameters_) parameter->gradient.clear();
 }

@@ -34,6 +34,7 @@
 #include "train/checkpoint.hpp"
 #include "train/metrics_log.hpp"
 #include "train/objective.hpp"
+#include "train/precision.hpp"
 #include "train/switch.hpp"
 #include "train/time_spent.hpp"
 #include "train/update_in_backward.hpp"
@@ -41,40 +42,8 @@
 
 namespace minima {
 
-/// What to do in a step whose loss or gradient is not finite. (Weights that are not finite after a step always end
-/// training: no step could mend them.)
-enum class NonFinite {
-  stop,        ///< with an error that names the first tensor and the op
-  skip,        ///< leave the parameters and the optimizer as they are, and go on
-  lower_scale  ///< the same, and halve the scale of the gradients in backward; it doubles again after 1,000 good steps
-};
-std::span<const std::string_view> choices(NonFinite);  ///< "stop", "skip", "lower-scale"
-
-/// Of the products in forward and backward; parameters, their gradients and the optimizer are fp32 in any case, and
-/// evaluation too. bf16 and fp16: autograd/autocast.hpp. tf32, on GPUs alone: all is kept as in fp32, and the products'
-/// operands are rounded to 10 bits of mantissa (core/ops/matmul.hpp).
-///
-/// The numbers of fp16 end at 65,504 and at 6·10⁻⁸, so with it the loss is scaled: by 2¹⁶ at first, by half of that where
-/// a gradient was not finite (the step is skipped, whatever the policy for what is not finite), by twice as much after
-/// 1,000 good steps.   Micikevicius et al. 2018, arXiv:1710.03740, §3.2.
-enum class Precision { fp32, tf32, bf16, fp16 };
-std::span<const std::string_view> choices(Precision);  ///< "fp32", "tf32", "bf16", "fp16"
-DType product_type(Precision precision);
-/// Throws Error for tf32 on the cpu, where nothing would be rounded.
-void check_precision(Precision precision, Device device);
-/// Throws Error where weights cannot be updated in backward: with fp16, on a GPU.
-void check_update_in_backward(Precision precision, Device device);
-
-inline constexpr double kFirstLossScale = 1 << 16;  ///< of fp16
-
 /// Steps in a row that may be skipped.
 inline constexpr i64 kMostSkipped = 20;
-
-/// An option's value as it is written.
-template <class Choice>
-std::string_view name_of(Choice choice) {
-  return choices(choice)[static_cast<std::size_t>(choice)];
-}
 
 struct AcceleratorOptions {
   i64 accumulate = 1;               ///< batches of a step; the last step of an epoch may have fewer
@@ -221,11 +190,6 @@ class Accelerator {
   void restore(const Json& state);
 
  private:
-  /// Whether the loss is scaled, and by what at most.
-  bool scales() const {
-    return options_.precision == Precision::fp16 || options_.non_finite == NonFinite::lower_scale;
-  }
-  double greatest_scale() const;
   void require_prepared() const;
   void begin_epoch(i64 epoch);
   void ring(const Alarm& alarm);
@@ -233,8 +197,14 @@ class Accelerator {
   bool watches() const;      ///< whether that step is watched
   /// Throws Error for `what` where backward() has taken the step at hand already.
   void refuse_after_update(const char* what) const;
+  /// Changes the parameters, where the loss is finite and backward() has not changed them.
+  StepReport take_step(double lr_factor);
+  /// Rings for what is unusual.
+  void watch(const StepReport& report, double lr_factor);
   /// Rings for a loss that is not finite, and throws Error (run time) when options.non_finite says stop.
   void refuse_bad_loss(i64 step);
+  /// Throws Error (run time) where the step must not be skipped, or too many in a row were.
+  void count_skipped(const StepReport& report);
   /// Into the log, where there is one.
   template <class Line = Json>
   void write(const Line& line) {
@@ -266,19 +236,22 @@ class Accelerator {
   bool more_ = false;
   bool heard_ = false;  ///< of the batch at hand, by backward()
 
-  // The step at hand.
-  double first_weight_ = 0, weight_ = 0, loss_ = 0;
-  Tensor loss_there_;  ///< on a GPU, until step() reads it
-  i64 texts_ = 0, tokens_ = 0;
+  /// The step at hand, so far.
+  struct AtHand {
+    double first_weight = 0, weight = 0, loss = 0;  ///< of its first batch; of all; weighted
+    Tensor loss_there = {};                         ///< on a GPU, until step() reads it
+    i64 texts = 0, tokens = 0;
+    std::optional<UpdatedInBackward> updated = {};  ///< backward() has taken it
+    bool torn = false;                              ///< by a backward() that ended half way
+    bool bad = false;                               ///< its loss is not finite
+  };
+  AtHand at_hand_;
+  std::optional<ops::AllowTf32> tf32_;  ///< until step()
   double clip_norm_ = 0, clip_value_ = 0;
-  std::optional<ops::AllowTf32> tf32_;        ///< until step()
-  std::optional<UpdatedInBackward> updated_;  ///< the step at hand, which backward() has taken
-  bool torn_ = false;                         ///< by a backward() that ended half way
-  bool bad_ = false;                          ///< its loss is not finite
-  bool gradients_seen_ = false;               ///< by Alarm::Of::no_gradient
+  bool gradients_seen_ = false;  ///< by Alarm::Of::no_gradient
 
-  double scale_ = 1;                         ///< of the loss in backward
-  i64 good_steps_ = 0, skipped_in_row_ = 0;  ///< with a scale that may rise; by now
+  LossScale scale_;
+  i64 skipped_in_row_ = 0;
 
   double loss_sum_ = 0, weight_sum_ = 0;  ///< of what was trained on since the last evaluation
   std::optional<MetricsLog> log_;

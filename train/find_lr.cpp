@@ -105,7 +105,7 @@ LearningRateCurve find_learning_rate(const Objective& objective, const std::stri
   std::size_t next = 0;
   i64 epoch = 0;
   double rate = search.least, mean = 0, weight = 0, least = 0;
-  double scale = options.precision == Precision::fp16 ? kFirstLossScale : 1;
+  double scale = LossScale(options.precision, options.non_finite).value;
   for (i64 step = 1; step <= search.steps; ++step, rate *= ratio) {
     if (InterruptRequests::received()) fail_at_run_time("find-lr: interrupted");
     if (next == batches.size()) batches = objective.batches(epoch++), next = 0;
