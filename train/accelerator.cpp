@@ -15,6 +15,14 @@
 
 namespace minima {
 
+void check_accumulate(i64 accumulate, bool update_in_backward) {
+  check(accumulate > 0 && accumulate <= 1'000'000,
+        "accumulate is {} batches; it must lie between 1 and 1,000,000", accumulate);
+  check(!update_in_backward || accumulate == 1,
+        "update-in-backward: the gradient of a step of several batches is whole after the last; "
+        "accumulate 1");
+}
+
 i64 total_steps(const Batches& batches, i64 epochs, i64 accumulate) {
   check(accumulate > 0, "accumulate is {} batches; there must be at least one", accumulate);
   i64 steps = 0;
@@ -28,16 +36,12 @@ Accelerator::Accelerator(AcceleratorOptions options)
       schedule_(parse_schedule(options_.schedule)),
       plateau_(schedule_.plateau),
       scale_(options_.precision, options_.non_finite) {
-  check(options_.accumulate > 0 && options_.accumulate <= 1'000'000,
-        "accumulate is {} batches; it must lie between 1 and 1,000,000", options_.accumulate);
+  check_accumulate(options_.accumulate, options_.update_in_backward);
   check(options_.warmup >= 0 && options_.warmup < 1,
         "warmup is {}, a share of all steps; it must be at least 0 and below 1 (of 600 steps 30 "
         "are 0.05)",
         options_.warmup);
   if (options_.update_in_backward) {
-    check(options_.accumulate == 1,
-          "update-in-backward: the gradient of a step of several batches is whole after the last; "
-          "accumulate 1");
     check(options_.non_finite == NonFinite::stop,
           "update-in-backward: a step of which a part is done cannot be skipped; take non-finite "
           "stop");

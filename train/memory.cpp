@@ -15,15 +15,16 @@
 namespace minima {
 namespace {
 
-/// Texts of that shape: every token occurs as rarely as the vocabulary allows.
-Batch make_batch(const nn::EncoderConfig& config, const BatchShape& shape) {
+/// Texts of that shape, the `number`-th of several batches: every token occurs as rarely as the vocabulary allows.
+Batch make_batch(const nn::EncoderConfig& config, const BatchShape& shape, i64 number) {
   Batch batch{.tokens = Tensor::empty({shape.tokens}, DType::i64),
               .positions = Tensor::empty({shape.tokens}, DType::i64),
               .offsets = Tensor::empty({shape.texts + 1}, DType::i64),
               .example_id = Tensor::empty({shape.texts}, DType::i64),
               .labels = Tensor::empty({shape.texts}, DType::i64)};
   for (i64 t = 0; t < shape.tokens; ++t) {
-    batch.tokens.data<i64>()[t] = 1 + t % (config.vocabulary - 1);  // 0 is [PAD]
+    batch.tokens.data<i64>()[t] =
+        1 + (number * shape.tokens + t) % (config.vocabulary - 1);  // 0 is [PAD]
     batch.positions.data<i64>()[t] = t % shape.longest;
   }
   for (i64 b = 0; b < shape.texts; ++b) {
@@ -78,7 +79,7 @@ void check_fits(const nn::EncoderConfig& config, const std::string& spec, const 
 
 MeasuredMemory measure_step(const nn::EncoderConfig& config, const BatchShape& shape,
                             const std::string& spec, const StepKind& kind) {
-  check_step(config, shape);
+  check_step(config, shape, kind);
   MeasuredMemory measured{};
   i64 before = memory_stats().live;
   const i64 at_first = before;
@@ -98,20 +99,23 @@ MeasuredMemory measure_step(const nn::EncoderConfig& config, const BatchShape& s
   measured.state_elements = optimizer.state_elements();
 
   reset_peak_memory();  // of a step, and not of what made the model
-  const Batch batch = make_batch(config, shape);
-  grown();
   const nn::Pass pass{.training = true,
                       .seed = 1,
                       .step = 1,
                       .checkpoint_layers = kind.checkpoint_layers,
                       .precision = kind.precision};
-  const Variable loss = cross_entropy(model(batch, pass), batch.labels);
-  measured.activation_bytes = grown();
-  if (kind.update_in_backward) {
-    measured.gradient_bytes =
-        update_in_backward(loss, Tensor::scalar(1), optimizer, trained, {}).most_bytes;
-  } else {
+  for (i64 number = 0; number < kind.accumulate; ++number) {
+    const Batch batch = make_batch(config, shape, number);
+    grown();
+    const Variable loss = cross_entropy(model(batch, pass), batch.labels);
+    measured.activation_bytes = grown();
+    if (kind.update_in_backward) {
+      measured.gradient_bytes =
+          update_in_backward(loss, Tensor::scalar(1), optimizer, trained, {}).most_bytes;
+      continue;
+    }
     loss.backward();
+    if (number + 1 < kind.accumulate) continue;
     for (const Parameter* parameter : trained)
       measured.gradient_bytes += parameter->gradient.bytes();
     optimizer.step({.clip_norm = 1, .measure_norm = true, .skip_non_finite = true});

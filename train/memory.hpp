@@ -9,8 +9,8 @@
 /// the one shrinks while the other grows, so the peak of a step is mostly below the sum of all four, and
 /// above it where what ops hold for the moment is more. To find it, the step is run on sizes: each op of
 /// autograd and each layer of the model has a counterpart in memory_step.cpp that makes tensors of which
-/// only the size exists. It is a step of one batch: where several are accumulated, the gradients of those
-/// before are there from its beginning.
+/// only the size exists. Where several batches are accumulated, a later one finds the gradients of those
+/// before, and the peak is near the sum.
 ///
 /// What one transformer block keeps, in numbers for each of its rows (in brackets: who needs it):
 ///
@@ -90,14 +90,15 @@ struct StepKind {
   bool update_in_backward = false;       ///< see train/update_in_backward.hpp
   DType precision = DType::f32;          ///< of products
   std::vector<std::string> freeze = {};  ///< see freeze, train/finetuning.hpp
+  i64 accumulate = 1;                    ///< batches of it, of which no two share a token
 };
 
 StepMemory predict_step(const nn::EncoderConfig& config, const BatchShape& batch,
                         const StepKind& kind = {});
 /// What predict_step and measure_step refuse: throws Error when a size of the config is out of range
 /// (check_limits), or the batch's is: not positive, more than 2²⁴ tokens, or longer texts than the
-/// model has positions. They refuse what freeze does, too.
-void check_step(const nn::EncoderConfig& config, const BatchShape& batch);
+/// model has positions; and what check_accumulate refuses. They refuse what freeze does, too.
+void check_step(const nn::EncoderConfig& config, const BatchShape& batch, const StepKind& kind);
 
 /// What ops on a GPU may hold for the moment, beyond the peak: a product its workspace (core/ops/matmul.hpp), or
 /// attention's backward a number for each row of each head.

@@ -2,8 +2,10 @@
 #include <algorithm>
 #include <numeric>
 #include <optional>
+#include <set>
 
 #include "core/ops/matmul_rows.hpp"
+#include "train/accelerator.hpp"
 #include "train/finetuning.hpp"
 #include "train/memory.hpp"
 #include "train/memory_tape.hpp"
@@ -16,8 +18,8 @@ namespace {
 /// The ops, and the layers that own parameters.
 class Model {
  public:
-  Model(const nn::EncoderConfig& config, const BatchShape& batch, const StepKind& kind)
-      : config_(config), batch_(batch), kind_(kind) {}
+  Model(const nn::EncoderConfig& config, const BatchShape& batch, const StepKind& kind, Tape& on)
+      : tape(on), config_(config), batch_(batch), kind_(kind) {}
 
   /// The places of weight and bias among the parameters that train, from 1; 0: it is frozen.
   struct Trained {
@@ -316,12 +318,13 @@ class Model {
         }));
   }
 
-  /// `looked_up`: how many rows of the table get a gradient, each with its id.
-  Variable embedding(std::size_t place, i64 looked_up, const Tensor& ids = nullptr) {
+  /// How many rows of the table get a gradient: `most`, or fewer where it is `looked_up` less often in a batch.
+  Variable embedding(std::size_t place, i64 looked_up, i64 most, const Tensor& ids = nullptr) {
     const i64 d = config_.dim;
-    return tape.record(tape.allocate(batch_.tokens * d), batch_.tokens, d, {leaf(place)},
-                       [this, looked_up, d, ids](const Tensor&) {
-                         return Grads{tape.allocate(looked_up * (d + 2))};  // an id is two floats
+    return tape.record(tape.allocate(batch_.tokens * d), batch_.tokens, d,
+                       {place ? tape.leaf(place, d, most) : kNoNode},
+                       [this, rows = std::min(looked_up, most), d, ids](const Tensor&) {
+                         return Grads{tape.rows_of_table(rows, d)};
                        });
   }
 
@@ -338,11 +341,11 @@ class Model {
                       types =
                           typed ? table("token_type_embeddings.weight", config_.token_types) : 0;
     const Trained layer_norm = norm(path + "LayerNorm");
-    Variable sum = add(embedding(words, std::min(batch_.tokens, config_.vocabulary - 1)),
-                       embedding(positions, batch_.longest), "sum");  // [PAD] gets no gradient
+    Variable sum = add(embedding(words, batch_.tokens, config_.vocabulary - 1),  // not of [PAD]
+                       embedding(positions, batch_.longest, batch_.longest), "sum");
     if (typed) {
       const Tensor ids = tape.allocate(batch_.tokens, "token types", 8);  // all 0
-      sum = add(sum, embedding(types, 1, ids), "sum");
+      sum = add(sum, embedding(types, 1, 1, ids), "sum");
     }
     return dropout(apply_norm(layer_norm, sum, "norm"), config_.dropout, rows, "output");
   }
@@ -431,7 +434,7 @@ class Model {
                  "features");
   }
 
-  Tape tape;
+  Tape& tape;
   std::vector<ParameterShape> parameters, trained;
 
  private:
@@ -444,8 +447,9 @@ class Model {
 }  // namespace
 }  // namespace sizes
 
-void check_step(const nn::EncoderConfig& config, const BatchShape& batch) {
+void check_step(const nn::EncoderConfig& config, const BatchShape& batch, const StepKind& kind) {
   check_limits(config);
+  check_accumulate(kind.accumulate, kind.update_in_backward);
   constexpr i64 kMost = i64{1} << 24;
   check(batch.texts > 0 && batch.longest > 0 && batch.tokens >= batch.texts,
         "memory: a batch of {} texts with {} tokens; give at least 1 of each", batch.texts,
@@ -460,14 +464,19 @@ void check_step(const nn::EncoderConfig& config, const BatchShape& batch) {
 
 StepMemory predict_step(const nn::EncoderConfig& config, const BatchShape& batch,
                         const StepKind& kind) {
-  check_step(config, batch);
+  check_step(config, batch, kind);
   StepMemory result;
   result.batch = batch;
-  sizes::Model model(config, batch, kind);
-  sizes::Allocator& allocator = model.tape.allocator;
-  const sizes::Tensor inputs = model.tape.allocate(2 * batch.tokens + 3 * batch.texts + 1, "", 8);
-  result.batch_bytes = allocator.live;
-  {
+  sizes::Tape tape;
+  const i64 last = kind.accumulate - 1;
+  // What is there when a batch begins changes with the first two; later ones add rows of embeddings alone.
+  for (const i64 number :
+       std::set<i64>{0, std::min<i64>(1, last), std::max<i64>(0, last - 1), last}) {
+    tape.begin_batch(number);
+    sizes::Model model(config, batch, kind, tape);
+    const sizes::Tensor inputs = tape.allocate(2 * batch.tokens + 3 * batch.texts + 1, "", 8);
+    result.batch_bytes = *inputs;
+    const i64 before = tape.allocator.live;
     const sizes::Variable loss = [&] {
       const sizes::Variable logits = model.logits();
       std::vector<std::string> names;
@@ -477,27 +486,27 @@ StepMemory predict_step(const nn::EncoderConfig& config, const BatchShape& batch
       result.logits_bytes = *model.wide(logits);
       return model.cross_entropy(logits);
     }();
-    result.activations = model.tape.kept();
+    result.activations = tape.kept();
     std::stable_partition(
         result.activations.begin(), result.activations.end(), [](const Activation& activation) {
           return activation.scope != "classifier";  // its tensors frame the others
         });
-    result.activation_bytes = allocator.live - result.batch_bytes;
-    if (kind.update_in_backward) model.tape.together = kUpdatedTogether;
-    model.tape.backward(loss, model.tape.allocate(1));
+    result.activation_bytes = tape.allocator.live - before;
+    if (kind.update_in_backward) tape.together = kUpdatedTogether;
+    tape.backward(loss, tape.allocate(1));
     if (kind.update_in_backward) {
-      model.tape.update();
-      result.gradient_bytes = model.tape.most_waiting;
-      result.updates = std::move(model.tape.updates);
+      tape.update();
+      result.gradient_bytes = tape.most_waiting;
+      result.updates = std::move(tape.updates);
     } else {
-      result.gradient_bytes = model.tape.gradient_bytes();
-      result.updates = {{allocator.live, std::vector<std::size_t>(model.trained.size())}};
+      result.gradient_bytes = tape.gradient_bytes();
+      result.updates = {{tape.allocator.live, std::vector<std::size_t>(model.trained.size())}};
       std::iota(result.updates[0].places.begin(), result.updates[0].places.end(), 0);
     }
+    result.parameters = std::move(model.parameters);
+    result.trained = std::move(model.trained);
   }
-  result.working_peak = allocator.peak;
-  result.parameters = std::move(model.parameters);
-  result.trained = std::move(model.trained);
+  result.working_peak = tape.allocator.peak;
   for (const ParameterShape& parameter : result.parameters)
     result.parameter_count += parameter.shape.size();
   for (const ParameterShape& parameter : result.trained)

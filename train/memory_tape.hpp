@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -55,14 +56,21 @@ class Tape {
     return tensor;
   }
 
-  /// A parameter that trains, by its place among those from 1 (0: none of the model's); backward leaves its gradient in its node.
-  std::size_t leaf(std::size_t place = 0) {
-    nodes_.emplace_back().place = place;
+  /// The next batch, or one after it, of a step. It finds the gradients of those before.
+  void begin_batch(i64 number) {
+    batch_ = number;
+    nodes_.clear();
+  }
+  /// A parameter that trains, by its place among those from 1 (0: none of the model's, and backward leaves its gradient in
+  /// its node). A table's gradient is some of its rows, each of `row` numbers, and at most `most_rows` of them.
+  std::size_t leaf(std::size_t place = 0, i64 row = 0, i64 most_rows = 0) {
+    Node& node = nodes_.emplace_back();
+    node.place = place, node.row = row, node.most_rows = most_rows;
     return nodes_.size() - 1;
   }
-  /// A part of another tensor, which it keeps alive.
-  static Tensor part(const Tensor& whole, i64 elements) {
-    return Tensor(new i64(4 * elements), [whole](const i64* size) { delete size; });
+  /// A part of another tensor: together they are one, for whoever asks whether somebody else has it.
+  Tensor part(const Tensor& whole, i64 elements) {
+    return Tensor(whole, &part_sizes_.emplace_back(4 * elements));
   }
   /// gradient_so_far(): where it is dense, of so many bytes, and nobody else's.
   Tensor gradient_so_far(std::size_t input, i64 bytes) {
@@ -71,6 +79,8 @@ class Tape {
     const bool taken = node.gradient && node.gradient.use_count() == 1 && *node.gradient == bytes;
     return taken ? std::exchange(node.gradient, nullptr) : nullptr;
   }
+  /// Gradients of rows, each with its id, which is as two numbers.
+  Tensor rows_of_table(i64 rows, i64 row) { return allocate(rows * (row + 2)); }
   Variable record(Tensor value, i64 rows, i64 columns, std::vector<std::size_t> inputs,
                   Backward backward) {
     const auto none = [](std::size_t input) { return input == kNoNode; };
@@ -101,8 +111,8 @@ class Tape {
     nodes_[root.node].gradient = gradient;
     for (std::size_t n = nodes_.size(); n-- > (last ? *last + 1 : 0);) {
       Node& node = nodes_[n];
-      if (!node.backward) {  // a parameter
-        if (together > 0 && node.gradient) wait_for_update(node);
+      if (!node.backward) {
+        if (node.place > 0 && node.gradient) add_to_parameter(node);
         continue;
       }
       const Tensor gradient = std::exchange(node.gradient, nullptr);
@@ -134,7 +144,7 @@ class Tape {
   }
   i64 gradient_bytes() const {
     i64 sum = 0;
-    for (const Node& node : nodes_) sum += node.gradient ? *node.gradient : 0;
+    for (const auto& [place, gradient] : gradients_) sum += *gradient;
     return sum;
   }
 
@@ -150,22 +160,42 @@ class Tape {
     Backward backward;
     Tensor gradient;
     i64 bytes = 0;          ///< of the result; a gradient of another type is converted
-    std::size_t place = 0;  ///< of a leaf
+    std::size_t place = 0;  ///< of a leaf, as the rest
+    i64 row = 0, most_rows = 0;
   };
   struct Named {
     std::string scope, name;
     std::weak_ptr<const i64> tensor;
   };
 
-  void wait_for_update(Node& node) {
-    waiting_bytes_ += *node.gradient;
+  /// core/parameter.cpp: Gradient::add.
+  void add_to_parameter(Node& node) {
+    const Tensor gradient = std::exchange(node.gradient, nullptr);
+    if (together > 0) return wait_for_update(node.place, gradient);
+    Tensor& sum = gradients_[node.place];
+    if (!sum) {
+      sum = gradient;
+    } else if (node.row > 0) {  // both are brought together, then the rows of one id are added
+      const Tensor both = allocate(*sum + *gradient, "", 1);
+      const i64 rows = *gradient / (4 * (node.row + 2)) * (batch_ + 1);
+      sum = rows_of_table(std::min(rows, node.most_rows), node.row);
+    } else if (sum.use_count() > 1) {  // in place, where it is nobody else's
+      sum = allocate(*sum, "", 1);
+    }
+  }
+
+  void wait_for_update(std::size_t place, Tensor gradient) {
+    waiting_bytes_ += *gradient;
     most_waiting = std::max(most_waiting, waiting_bytes_);
-    waiting_.emplace_back(node.place, std::exchange(node.gradient, nullptr));
+    waiting_.emplace_back(place, std::move(gradient));
     if (waiting_bytes_ >= together) update();
   }
 
   std::vector<std::pair<std::size_t, Tensor>> waiting_;  // leaves' places and gradients
   i64 waiting_bytes_ = 0;
+  i64 batch_ = 0;
+  std::map<std::size_t, Tensor> gradients_;  // by place
+  std::deque<i64> part_sizes_;
   std::deque<Node> nodes_;  // a checkpoint adds some while backward holds another
   std::vector<Named> named_;
   bool recording_ = true;

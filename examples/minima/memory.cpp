@@ -201,6 +201,7 @@ struct MemoryVerb {
     return {{"model", scale.empty() ? model : scale},
             {"checkpoint_layers", kind.checkpoint_layers},
             {"update_in_backward", kind.update_in_backward},
+            {"accumulate", kind.accumulate},
             {"sizes",
              {{"dim", config.dim},
               {"layers", config.layers},
@@ -231,8 +232,8 @@ struct MemoryVerb {
   void print_model(const nn::EncoderConfig& config, const StepMemory& step) const {
     fmt::print(
         "{}: {} parameters in {} tensors{}: dim {}, layers {}, heads {}, hidden {}, vocabulary {}, "
-        "positions {}, labels {}\nbatch: texts {}, tokens {}, the longest text {}; products in {}; "
-        "{} = {} bytes\n\n",
+        "positions {}, labels {}\nbatch: texts {}, tokens {}, the longest text {}{}; products in "
+        "{}; {} = {} bytes\n\n",
         scale.empty() ? model : "an encoder for " + scale, grouped(step.parameter_count),
         step.parameters.size(),
         kind.freeze.empty() ? ""
@@ -240,7 +241,9 @@ struct MemoryVerb {
                                           step.trained.size()),
         config.dim, config.layers, config.heads, config.hidden, grouped(config.vocabulary),
         config.positions, config.labels, grouped(step.batch.texts), grouped(step.batch.tokens),
-        step.batch.longest, name_of(precision), Unit(step).name(), Unit(step).size());
+        step.batch.longest,
+        kind.accumulate > 1 ? fmt::format("; {} batches a step", grouped(kind.accumulate)) : "",
+        name_of(precision), Unit(step).name(), Unit(step).size());
   }
 
   static void print_activations(const StepMemory& step) {
@@ -292,15 +295,15 @@ struct MemoryVerb {
         "optimizer keeps one; 8-bit\n  state has a scale for each block beside them (the two code "
         "maps, {} {} in all, are not counted)\n"
         "momentum: numbers that a first moment keeps, of whatever size, in % of AdamW's\n"
-        "gradients: {}; of the embeddings only the rows that the batch looks up, if no token "
+        "gradients: {}; of the embeddings only the rows that the {} up, if no token "
         "occurs twice (dense: {} {})\n"
-        "peak: of one training step, in which activations go while gradients come{}{}; with "
-        "--accumulate\n  the gradients of the batches before are beside them\n"
+        "peak: of one training step, in which activations go while gradients come{}{}{}\n"
         "{}: the peak and, from the end of the first epoch on, the best weights, which training "
         "keeps: {} {} more. On a GPU\n  ops hold up to {} {} more for the moment\n",
         size(static_cast<i64>(2 * sizeof(CodeMap))), size.name(),
         kind.update_in_backward ? "fp32, those that wait for their update in backward" : "fp32",
-        size(4 * step.trained_count), size.name(),
+        kind.accumulate > 1 ? "batches look" : "batch looks", size(4 * step.trained_count),
+        size.name(), kind.accumulate > 1 ? ", beside those of the batches before" : "",
         kind.checkpoint_layers ? ", and a block's activations come back for it" : "",
         kind.precision == DType::f32 ? "" : ", and a product's operands are fp32 for the moment",
         question, size(step.parameter_bytes), size.name(),
@@ -425,6 +428,7 @@ void add_memory(CLI::App& app) {
                 "as in train: each block keeps its input alone");
   verb.add_flag("--update-in-backward", o.kind.update_in_backward,
                 "as in train: gradients are used as backward makes them");
+  verb.add_option("--accumulate", o.kind.accumulate, "as in train: batches of an optimizer step");
   verb.add_option("--freeze", o.freeze, "as in train: parts of names: embeddings,layer.0");
   add_choice(verb, "--precision", o.precision, "as in train: of the products in a step");
   verb.add_option("--optimizers", o.optimizers,

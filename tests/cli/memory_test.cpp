@@ -112,6 +112,21 @@ TEST_CASE("memory answers from sizes alone, and its measurement agrees") {
       "--optimizers adafactor --threads 1");
   CHECK(fewer["gradient_bytes"] < 3 << 20);
   CHECK(fewer["gradient_bytes"] == fewer["optimizers"][0]["measured"]["gradient_bytes"]);
+  const Json several = json_of(
+      shell,
+      "memory --measure --json --accumulate 3 --model tiny --vocabulary 500 --batch 16 --length 20 "
+      "--threads 1 --optimizers adamw");
+  CHECK(several["accumulate"] == 3);
+  CHECK(several["gradient_bytes"] > measurement["gradient_bytes"]);
+  for (const char* bytes : {"gradient_bytes", "activation_bytes"})
+    CHECK(several[bytes] == several["optimizers"][0]["measured"][bytes]);
+  CHECK(several["optimizers"][0]["peak_bytes"] ==
+        several["optimizers"][0]["measured"]["peak_bytes"]);
+  const std::string told = shell.minima("memory --model tiny --accumulate 3").out;
+  for (const char* part : {"the longest text 128; 3 batches a step; products in fp32",
+                           "the rows that the batches look up",
+                           "while gradients come, beside those of the batches before\n"})
+    CHECK(contains(told, part));
   const Answer small = shell.minima(
       "memory --model tiny --dim 16 --hidden 16 --vocabulary 500 --length 16 --optimizers "
       "adafactor");

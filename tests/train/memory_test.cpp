@@ -107,7 +107,11 @@ TEST_CASE("the peak of a step is exact for every kind of model and batch") {
                   {"adafactor",
                    {.checkpoint_layers = true,
                    .update_in_backward = true,
-                   .freeze = {"embeddings"}}}}) {
+                   .freeze = {"embeddings"}}},
+                  {"adamw", {.accumulate = 2}},
+                  {"adafactor", {.precision = DType::bf16, .accumulate = 3}},
+                  {"adamw",
+                   {.checkpoint_layers = true, .freeze = {"layer.0", "bias"}, .accumulate = 6}}}) {
               nn::EncoderConfig config = sizes;
               config.dropout = config.attention_dropout = config.classifier_dropout = rate;
               config.attention_output_dropout *= rate;
@@ -121,6 +125,7 @@ TEST_CASE("the peak of a step is exact for every kind of model and batch") {
               CAPTURE(kind.checkpoint_layers);
               CAPTURE(fmt::format("{}", fmt::join(kind.freeze, ",")));
               CAPTURE(dtype_name(kind.precision));
+              CAPTURE(kind.accumulate);
               const StepMemory step = predict_step(config, batch, kind);
               const MeasuredMemory measured = measure_step(config, batch, spec, kind);
               CHECK(step.activation_bytes == measured.activation_bytes);
@@ -192,29 +197,33 @@ TEST_CASE("with updates in backward few gradients wait, and the peak is where it
 TEST_CASE("the trainer's step peaks where it is predicted") {
   nn::EncoderConfig config = small_config();
   const BatchShape shape = BatchShape::of_texts(6, 9);
-  TrainingData data;
-  for (i64 text = 0; text < shape.texts; ++text) {
-    for (i64 t = 0; t < shape.longest; ++t)
-      data.train.tokens.push_back(static_cast<i32>(1 + text * shape.longest + t));
-    data.train.offsets.push_back((text + 1) * shape.longest);
-    data.train.labels.push_back(text % config.labels);
-  }
-  data.dev = data.test = data.train;
+  for (const i64 batches : {1, 3}) {
+    CAPTURE(batches);
+    TrainingData data;
+    for (i64 text = 0; text < batches * shape.texts; ++text) {
+      for (i64 t = 0; t < shape.longest; ++t)
+        data.train.tokens.push_back(static_cast<i32>(1 + text * shape.longest + t));
+      data.train.offsets.push_back((text + 1) * shape.longest);
+      data.train.labels.push_back(text % config.labels);
+    }
+    data.dev = data.test = data.train;
 
-  const i64 before = memory_stats().live;
-  reset_peak_memory();
-  nn::Classifier model(config);
-  model.initialize(1);
-  Optimizer optimizer = make_optimizer("adamw", decay_groups(model.parameters()));
-  i64 peak = 0;
-  const TrainingOptions options{.epochs = 1, .batch = BatchSize::of_texts(shape.texts)};
-  Trainer trainer(classification(model, data, options), optimizer, options);
-  trainer.callbacks.push_back(
-      {.step = [&](const StepRecord&, i64) { peak = memory_stats().peak - before; }});
-  trainer.run();
-  // The trainer lets go of the labels [texts] i64 behind the loss; the prediction keeps the batch.
-  CHECK(predict_optimizer("adamw", predict_step(config, shape)).peak_bytes ==
-        peak + 8 * shape.texts);
+    const i64 before = memory_stats().live;
+    reset_peak_memory();
+    nn::Classifier model(config);
+    model.initialize(1);
+    Optimizer optimizer = make_optimizer("adamw", decay_groups(model.parameters()));
+    i64 peak = 0;
+    const TrainingOptions options{
+        .epochs = 1, .batch = BatchSize::of_texts(shape.texts), .accumulate = batches};
+    Trainer trainer(classification(model, data, options), optimizer, options);
+    trainer.callbacks.push_back(
+        {.step = [&](const StepRecord&, i64) { peak = memory_stats().peak - before; }});
+    trainer.run();
+    // The trainer lets go of the labels [texts] i64 behind the loss; the prediction keeps the batch.
+    CHECK(predict_optimizer("adamw", predict_step(config, shape, {.accumulate = batches}))
+              .peak_bytes == peak + 8 * shape.texts);
+  }
 }
 
 TEST_CASE("a block keeps 8 dim + hidden + heads + 4 numbers for each token") {
@@ -422,6 +431,9 @@ TEST_CASE("sizes at their limits are counted without overflow, and beyond them r
   for (const BatchShape& batch : {BatchShape{0, 0, 0}, BatchShape::of_texts(1, 41),
                                   BatchShape::of_texts(1 << 22, 5), BatchShape{3, 2, 1}})
     CHECK(contains(error_of([&] { predict_step(small_config(), batch); }), "memory: "));
+  for (const StepKind& kind :
+       {StepKind{.accumulate = 0}, {.update_in_backward = true, .accumulate = 2}})
+    CHECK(contains(error_of([&] { predict_step(small_config(), {1, 1, 1}, kind); }), "accumulate"));
 }
 
 TEST_CASE("a scale becomes an encoder of about as many parameters") {
