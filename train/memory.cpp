@@ -1,6 +1,7 @@
 #include "train/memory.hpp"
 
 #include <algorithm>
+#include <optional>
 #include <set>
 
 #include "autograd/functions.hpp"
@@ -64,17 +65,33 @@ OptimizerMemory predict_optimizer(const std::string& spec, const StepMemory& ste
   return result;
 }
 
-void check_fits(const nn::EncoderConfig& config, const std::string& spec, const StepKind& kind) {
+void check_fits(const nn::EncoderConfig& config, const std::vector<std::string>& specs,
+                const StepKind& kind) {
   const StepMemory step = predict_step(config, BatchShape::of_texts(1, 1), kind);
-  const OptimizerMemory optimizer = predict_optimizer(spec, step);
-  constexpr i64 kMegabyte = i64{1} << 20;
   const i64 free = available_memory();
-  if (optimizer.peak_bytes > free)
-    throw Error(fmt::format("memory: every step of this training holds {} MB or more (weights {}, "
-                            "state of '{}' {}), {} are free here; a smaller model needs less",
-                            optimizer.peak_bytes / kMegabyte, step.parameter_bytes / kMegabyte,
-                            spec, optimizer.state.bytes() / kMegabyte, free / kMegabyte),
-                Fault::memory);
+  constexpr i64 kMegabyte = i64{1} << 20;
+  const auto check_held = [&](const char* when, i64 bytes, const std::string& states) {
+    if (bytes > free)
+      throw Error(
+          fmt::format("memory: {} holds {} MB or more (weights {}, {}), {} are free here; a "
+                      "smaller model needs less",
+                      when, bytes / kMegabyte, step.parameter_bytes / kMegabyte, states,
+                      free / kMegabyte),
+          Fault::memory);
+  };
+  const auto state = [](const OptimizerMemory& of) {
+    return fmt::format("state of '{}' {}", of.spec, of.state.bytes() / kMegabyte);
+  };
+  std::optional<OptimizerMemory> before;
+  for (const std::string& spec : specs) {
+    OptimizerMemory now = predict_optimizer(spec, step);
+    check_held("every step of this training", now.peak_bytes, state(now));
+    if (before)
+      check_held("the change of the optimizer",
+                 step.parameter_bytes + before->state.bytes() + now.state.bytes(),
+                 state(*before) + ", " + state(now));
+    before = std::move(now);
+  }
 }
 
 MeasuredMemory measure_step(const nn::EncoderConfig& config, const BatchShape& shape,

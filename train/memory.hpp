@@ -120,8 +120,8 @@ struct OptimizerMemory {
 OptimizerMemory predict_optimizer(const std::string& spec, const StepMemory& step);
 
 /// Throws Error (Fault::memory) where the host has less than any step of training the model on it must hold, before anything
-/// is allocated.
-void check_fits(const nn::EncoderConfig& config, const std::string& spec,
+/// is allocated. `specs` come one after another (--switch): where one takes over, the states of both are there.
+void check_fits(const nn::EncoderConfig& config, const std::vector<std::string>& specs,
                 const StepKind& kind = {});
 
 /// The same from the allocator: builds the model and the optimizer and takes one real step, with

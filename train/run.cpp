@@ -188,9 +188,17 @@ void check_fits(const Task& task, const std::string& spec, const TrainingOptions
   if (task.device != Device{}) return;
   const StepKind kind{.checkpoint_layers = options.checkpoint_layers,
                       .update_in_backward = options.update_in_backward,
-                      .freeze = options.freeze};
-  check_fits(task.config, spec, kind);
-  for (const OptimizerSwitch& next : options.switches) check_fits(task.config, next.spec, kind);
+                      .precision = product_type(options.precision),
+                      .freeze = options.freeze,
+                      // A third batch may look up no rows of embeddings that the first two did not.
+                      .accumulate = std::min<i64>(options.accumulate, 2)};
+  std::vector<std::string> specs{spec};
+  if (!options.switches.empty()) {
+    const Batches batches = shuffled(task.data.train, options.batch, options.seed);
+    for (const auto& [step, next] : by_step(options.switches, total_steps(batches, options)))
+      specs.push_back(next);
+  }
+  check_fits(task.config, specs, kind);
 }
 
 Run run_training(const Task& task, const std::string& spec, const TrainingOptions& options,

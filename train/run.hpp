@@ -76,7 +76,7 @@ void end_run(const std::filesystem::path& directory, Json run, const TrainingRes
 bool has_ended(const std::filesystem::path& directory);
 
 /// Throws Error (Fault::memory) where the task computes on the host, and it has less than any step of that training must hold,
-/// with this optimizer or a later one (train/memory.hpp).
+/// with this optimizer or a later one, or the change from one to the next (train/memory.hpp).
 void check_fits(const Task& task, const std::string& spec, const TrainingOptions& options);
 
 /// Trains from the weights that options.seed draws. In `directory` (none where empty) it writes run.json at once,

@@ -40,10 +40,10 @@ std::vector<std::string> all_specs() {
 
 TEST_CASE("a model whose steps nothing can hold is refused before anything is allocated") {
   nn::EncoderConfig config = small_config();
-  check_fits(config, "adamw");
+  check_fits(config, {"adamw"});
   config.dim = 65536, config.heads = 1, config.layers = 64;
   const i64 before = memory_stats().allocations;
-  const std::string error = error_of([&] { check_fits(config, "adamw:state=block8"); });
+  const std::string error = error_of([&] { check_fits(config, {"adamw:state=block8"}); });
   CAPTURE(error);
   CHECK(std::regex_match(
       error, std::regex("memory: every step of this training holds \\d+ MB or more \\(weights "

@@ -9,6 +9,7 @@
 #include "tests/support.hpp"
 #include "tests/train/small_task.hpp"
 #include "train/compare.hpp"
+#include "train/memory.hpp"
 #include "train/model_directory.hpp"
 
 using namespace minima;
@@ -437,15 +438,39 @@ TEST_CASE(
 
 TEST_CASE("a training is refused where the machine cannot hold the state of a later optimizer") {
   Task task = small_task();
-  task.config.dim = 2048, task.config.heads = 32, task.config.hidden = 64, task.config.layers = 1;
-  task.config.vocabulary = available_memory() / 2 / (4 * task.config.dim);  // half are the weights
-  for (; task.config.vocabulary > 1 << 24; task.config.vocabulary /= 2)
-    task.config.dim *= 2, task.config.heads *= 2;
+  const auto take = [&](i64 bytes) {  // for the weights, most of them embeddings
+    task.config.dim = 2048, task.config.heads = 32, task.config.hidden = 64, task.config.layers = 1;
+    task.config.vocabulary = bytes / (4 * task.config.dim);
+    for (; task.config.vocabulary > 1 << 24; task.config.vocabulary /= 2)
+      task.config.dim *= 2, task.config.heads *= 2;
+  };
   TrainingOptions options;
+  take(available_memory() / 2);
   check_fits(task, "adafactor", options);
   options.switches = {OptimizerSwitch::parse("50%:adamw")};
   CHECK_THROWS_WITH_AS(check_fits(task, "adafactor", options),
                        doctest::Contains("state of 'adamw'"), Error);
+  // Of what the weights take AdamW and Adam keep twice as much: each alone fits, and not side by side.
+  take(available_memory() / 4);
+  for (const std::string other : {"50%:adafactor", "50%:adam", "70%:adam"}) {
+    CAPTURE(other);
+    options.switches = {OptimizerSwitch::parse(other), OptimizerSwitch::parse("60%:adafactor")};
+    if (other == "50%:adam")
+      CHECK_THROWS_WITH_AS(check_fits(task, "adamw", options),
+                           doctest::Contains("the change of the optimizer holds"), Error);
+    else
+      check_fits(task, "adamw", options);
+  }
+  // Where batches are accumulated a step holds more, and in bf16.
+  take(8 * available_memory());
+  options = {.accumulate = 4, .precision = Precision::bf16};
+  const StepMemory step = predict_step(task.config, BatchShape::of_texts(1, 1),
+                                       {.precision = DType::bf16, .accumulate = 2});
+  CHECK_THROWS_WITH_AS(
+      check_fits(task, "lion", options),
+      doctest::Contains(
+          fmt::format("holds {} MB", predict_optimizer("lion", step).peak_bytes >> 20).c_str()),
+      Error);
 }
 
 TEST_CASE("a switch that never comes is refused before anything is written") {
