@@ -281,11 +281,13 @@ StepRecord Accelerator::step() {
   return record;
 }
 
-EvaluationRecord Accelerator::observe(const Evaluation& evaluation) {
+EvaluationRecord Accelerator::observe(const Evaluation& evaluation, const std::string& metric) {
   refuse_after_update("observe()");
-  if (schedule_.kind == "plateau")
-    plateau_.step(schedule_.plateau.mode == ReduceOnPlateau::Mode::min ? evaluation.loss
-                                                                       : evaluation.accuracy());
+  if (schedule_.kind == "plateau") {
+    const bool falls = schedule_.plateau.mode == ReduceOnPlateau::Mode::min;
+    const bool rises = !metric.empty() && higher_is_better(metric);
+    plateau_.step(falls ? evaluation.loss : evaluation.score(rises ? metric : "accuracy"));
+  }
   EvaluationRecord record{epoch_, step_, without_sign_of_nan(loss_sum_ / weight_sum_), evaluation,
                           seconds()};
   loss_sum_ = weight_sum_ = 0;

@@ -145,8 +145,9 @@ class Accelerator {
   /// more under FindNonFinite.
   std::function<std::string()> explain_non_finite;
 
-  /// Takes note of how good the model is by now: for the log, and for a schedule that goes by a metric (plateau).
-  EvaluationRecord observe(const Evaluation& evaluation);
+  /// Takes note of how good the model is by now: for the log, and for a schedule that goes by it: plateau sees the loss,
+  /// with mode=max that metric, or the accuracy where it is none of which more is better.
+  EvaluationRecord observe(const Evaluation& evaluation, const std::string& metric = "accuracy");
   /// Trains on with another optimizer, which takes over what state it can. `spec` is what the log calls it; empty: its name.
   SwitchRecord change_optimizer(Optimizer next, std::string spec = "");
 

@@ -271,7 +271,8 @@ void Trainer::evaluate() {
     const NoGrad no_grad;
     EvaluationRecord record = accelerator_.observe(
         needing_memory([&] { return objective_.evaluate(); }, "train: evaluation after step {}",
-                       accelerator_.steps()));
+                       accelerator_.steps()),
+        options_.metric);
     if (options_.non_finite == NonFinite::stop && !tells(record.dev, options_.metric))
       fail_training(
           "train: the loss on dev is {} after step {}, though every weight is finite: they are too "

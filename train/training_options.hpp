@@ -16,7 +16,7 @@ struct TrainingOptions {
   i64 epochs = 5;
   BatchSize batch = BatchSize::of_texts(32);
   /// As parse_schedule reads it (optim/schedule.hpp). `plateau` sees the loss on dev after each
-  /// evaluation, with mode=max the accuracy.
+  /// evaluation, with mode=max the `metric` (the accuracy, where that is the loss or none).
   std::string schedule = "linear";
   double warmup = 0.1;    ///< share of all steps; one_cycle has its pct_start instead
   double clip_norm = 1;   ///< 0: not clipped

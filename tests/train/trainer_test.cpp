@@ -237,6 +237,24 @@ TEST_CASE("a metric that the task does not have is refused by name") {
                        doctest::Contains("nearness"), Error);
 }
 
+TEST_CASE("plateau with mode=max goes by the metric that chooses the best model") {
+  TrainingOptions options = line_options();
+  options.schedule = "plateau:mode=max:patience=0";
+  Line line;
+  Objective objective = line.objective();
+  i64 evaluations = 0;
+  objective.evaluate = [&] {  // the accuracy is the same each time, nearness more, the loss less
+    const auto n = static_cast<double>(++evaluations);
+    return Evaluation{ConfusionMatrix(0), 1 / n, {{"accuracy", 0.5}, {"nearness", n}}};
+  };
+  for (const std::string metric : {"nearness", "accuracy", "loss", ""}) {
+    CAPTURE(metric);
+    options.metric = metric;
+    const TrainingResult result = Trainer(objective, "sgd:lr=1e-3", options).run();
+    CHECK(result.steps.back().lr_factor == doctest::Approx(metric == "nearness" ? 1 : 1e-3));
+  }
+}
+
 TEST_CASE("an objective without batches or without a loss is refused") {
   Line line;
   Objective no_batches = line.objective(), no_loss = line.objective();
