@@ -86,7 +86,7 @@ TEST_CASE("the rates that were tried are told, and where a better one may lie") 
 
 TEST_CASE(
     "curves are means over the seeds that came so far, in bands of one deviation, and smoothed") {
-  const report::Curve curve = report::over_seeds({{1, 2, 3}, {3, 6}}, {10, 20, 30});
+  const report::Curve curve = report::over_seeds({{1, 2, 3}, {3, 6}}, {{10, 20, 30}, {10, 20}});
   REQUIRE(curve.line.size() == 3);
   CHECK(curve.line[1].x == 20);
   CHECK(curve.line[1].y == 4);
@@ -94,6 +94,10 @@ TEST_CASE(
   REQUIRE(curve.band.size() == 2);
   CHECK(curve.band[1].low == doctest::Approx(4 - std::sqrt(8)));
   CHECK(curve.band[1].high == doctest::Approx(4 + std::sqrt(8)));
+  const auto apart = report::over_seeds({{1, 2, 3}, {3, 7}}, {{10, 20, 30}, {10, 30}}).line;
+  REQUIRE(apart.size() == 3);
+  CHECK(apart[1].y == 2);
+  CHECK(apart[2].y == 5);
   CHECK(report::smoothed({1, 2, report::kNaN, 6, 10}, 1) == std::vector<double>{1.5, 1.5, 4, 8, 8});
 }
 

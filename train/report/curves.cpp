@@ -37,19 +37,18 @@ std::string score_chart(const Comparison& comparison, const Score& score) {
   std::vector<chart::Series> series;
   bool any = false;
   for (const Entry& entry : comparison.entries) {
-    std::vector<std::vector<double>> runs;
-    std::vector<double> longest;  // where its evaluations are
+    std::vector<std::vector<double>> runs, positions;
     for (const Json* run : entry.runs) {
-      std::vector<double> positions;
-      runs.emplace_back();
+      runs.emplace_back(), positions.emplace_back();
       for (const Json& evaluation : at(*run, "/epochs")) {
+        const double place = number(evaluation, by_epoch ? "/epoch" : "/step");
+        if (!std::isfinite(place)) continue;
         runs.back().push_back(score.factor * number(evaluation, score.path));
-        positions.push_back(number(evaluation, by_epoch ? "/epoch" : "/step"));
+        positions.back().push_back(place);
         any = any || std::isfinite(runs.back().back());
       }
-      if (positions.size() > longest.size()) longest = positions;
     }
-    Curve curve = over_seeds(runs, longest);
+    Curve curve = over_seeds(runs, positions);
     if (score.factor == 100)
       for (chart::Interval& i : curve.band)
         i.low = std::max(i.low, 0.0), i.high = std::min(i.high, 100.0);

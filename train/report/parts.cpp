@@ -221,16 +221,21 @@ bool is_shown(const Comparison& comparison, const char* path) {
 }
 
 Curve over_seeds(const std::vector<std::vector<double>>& runs,
-                 const std::vector<double>& positions) {
+                 const std::vector<std::vector<double>>& positions) {
   Curve curve;
-  std::size_t length = 0;
-  for (const auto& run : runs) length = std::max(length, run.size());
-  for (std::size_t i = 0; i < length; ++i) {
+  std::vector<std::size_t> next(runs.size());
+  const auto place = [&](std::size_t run) {
+    if (next[run] == runs[run].size()) return std::numeric_limits<double>::infinity();
+    return positions.empty() ? static_cast<double>(next[run] + 1) : positions[run][next[run]];
+  };
+  for (;;) {
+    double x = std::numeric_limits<double>::infinity();
+    for (std::size_t run = 0; run < runs.size(); ++run) x = std::min(x, place(run));
+    if (std::isinf(x)) break;
     std::vector<double> values;
-    for (const auto& run : runs)
-      if (i < run.size()) values.push_back(run[i]);
+    for (std::size_t run = 0; run < runs.size(); ++run)
+      if (place(run) == x) values.push_back(runs[run][next[run]++]);
     const Summary s = summarize(values);
-    const double x = i < positions.size() ? positions[i] : static_cast<double>(i + 1);
     curve.line.push_back({x, s.mean});
     if (s.count > 1) curve.band.push_back({x, s.mean - s.deviation, s.mean + s.deviation});
   }

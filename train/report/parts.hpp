@@ -109,15 +109,15 @@ Summary summarize(const Entry& entry, const char* path, double factor = 1);
 /// Whether it is shown: a run has it, as a finite number, and it says something ("/best_epoch" where a score chooses).
 bool is_shown(const Comparison& comparison, const char* path);
 
-/// The mean over seeds at each index, with ± one deviation as a band.
+/// The mean over seeds at each place that one has a value at, with ± one deviation as a band.
 struct Curve {
   std::vector<chart::Point> line;
   std::vector<chart::Interval> band;
 };
 
-/// Over 1, 2, …, or over `positions`.
+/// The values of each run lie at 1, 2, …, or at its `positions`, which rise.
 Curve over_seeds(const std::vector<std::vector<double>>& runs,
-                 const std::vector<double>& positions = {});
+                 const std::vector<std::vector<double>>& positions = {});
 /// The mean of the finite values within `reach` of each index.
 std::vector<double> smoothed(const std::vector<double>& values, std::size_t reach);
 /// A log scale where the values span so much that a linear one would hide most of them.
