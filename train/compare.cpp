@@ -353,29 +353,29 @@ class Comparison {
   std::vector<Json> tune(const std::string& spec) {
     const std::string metric = options_.training.metric.empty() ? "loss" : options_.training.metric;
     std::vector<Json> best;
-    double best_score = 0, worst_score = 0;
+    std::pair<double, double> best_rank;  // the score and, of equals, the loss; more is better
+    double worst = 0;
     Json tried = Json::array();
     for (const std::string& variant : at_rates(spec, options_.rates)) {
       std::vector<Json> runs = train_all_seeds(variant);
       tried.push_back({{"spec", variant}, {"score", nullptr}});
       if (std::ssize(runs) < options_.seeds) continue;
-      std::vector<double> scores;
-      for (const Json& run : runs)
-        scores.push_back(Evaluation::from_json(run["dev"]).score(metric));
+      std::vector<double> scores, losses;
+      for (const Json& run : runs) {
+        const Evaluation dev = Evaluation::from_json(run["dev"]);
+        scores.push_back(dev.score(metric)), losses.push_back(dev.loss);
+      }
       const double score = mean(scores);
       if (!std::isfinite(score)) continue;
       tried.back()["score"] = score;
-      const auto better = [&](double a, double b) {
-        return higher_is_better(metric) ? a > b : a < b;
-      };
-      if (best.empty()) best_score = worst_score = score;
-      if (better(worst_score, score)) worst_score = score;
-      if (best.empty() || better(score, best_score)) best = std::move(runs), best_score = score;
+      const std::pair rank{higher_is_better(metric) ? score : -score, -mean(losses)};
+      worst = best.empty() ? rank.first : std::min(worst, rank.first);
+      if (best.empty() || rank > best_rank) best = std::move(runs), best_rank = rank;
     }
     result_["tuning"].push_back({{"spec", best.empty() ? Json(spec) : best.front()["spec"]},
                                  {"metric", metric},
                                  {"tried", std::move(tried)},
-                                 {"spread", std::abs(best_score - worst_score)}});
+                                 {"spread", best_rank.first - worst}});
     return best;
   }
 

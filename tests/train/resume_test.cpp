@@ -402,6 +402,12 @@ TEST_CASE("rates are chosen by whatever score there is, and where none is named 
     CHECK(rate(1) / rate(0) == doctest::Approx(std::sqrt(10)).epsilon(0.01));
     CHECK(tuned["tried"][1]["spec"] == with_defaults("adamw"));
   }
+  options.optimizers = {"sgd:lr=1e-5"};  // too small to change what any text is taken for
+  options.training.metric = "accuracy";
+  const Json alike = compare(small_task(), options);
+  CHECK(alike["tuning"][0]["spread"] == 0);
+  CHECK(alike["tuning"][0]["spec"] == "sgd:lr=1e-5");
+  CHECK(what_was_tuned(alike)[0].ends_with("; all are alike, the best has the least loss"));
 }
 
 TEST_CASE("a change of the optimizer is resumed before and after it") {
