@@ -182,29 +182,26 @@ void TrainVerb::find_learning_rates() {
   Json all = Json::array();
   std::vector<std::string> failed;
   const InterruptRequests ctrl_c;
-  try {
-    for (const std::string& spec : specs) {
-      const auto model = task.new_model(training.training.seed);
-      freeze(model->parameters(), training.training.freeze);
-      try {
-        curves.push_back(find_learning_rate(
-            classification(*model, task.data, training.training, &task.tokenizer), spec,
-            training.training));
-      } catch (const TrainingFailed& failure) {  // the others may have one
-        if (specs.size() == 1) throw;
-        print_note("minima: {}\n", failure.what());
-        failed.push_back(spec);
-        continue;
-      }
-      all.push_back(curves.back().to_json());
-      if (!common.json) print_text("{}\n", curves.back().text());
+  for (const std::string& spec : specs) {
+    const auto model = task.new_model(training.training.seed);
+    freeze(model->parameters(), training.training.freeze);
+    try {
+      curves.push_back(
+          find_learning_rate(classification(*model, task.data, training.training, &task.tokenizer),
+                             spec, training.training));
+    } catch (const TrainingFailed& failure) {  // the others may have one
+      if (specs.size() == 1) throw;
+      print_note("minima: {}\n", failure.what());
+      failed.push_back(spec);
+      continue;
+    } catch (const Error&) {
+      if (InterruptRequests::received()) break;
+      throw;
     }
-  } catch (const Error&) {
-    if (!InterruptRequests::received()) throw;
-  }
-  if (!curves.empty()) {
+    all.push_back(curves.back().to_json());
     write_file(directory / "learning_rates.json", all.dump(1) + "\n");
     write_file(directory / "learning_rates.html", find_lr_page(curves));
+    if (!common.json) print_text("{}\n", curves.back().text());
   }
   if (InterruptRequests::received()) {
     lock.reset();  // and with it goes the folder, where it is new and empty

@@ -403,6 +403,10 @@ TEST_CASE("where a disk refuses, the error says how the run goes on") {
                                 " --resume " + verb + "\n"));
     CHECK(shell.minima(verb + " --resume " + verb).code == 0);
   }
+  const Answer search = shell.minima(std::string("train --find-lr --out curves") + kTinyModel, "",
+                                     "ulimit -f 4 && env");
+  CHECK(search.code == 1);
+  CHECK(search.out.empty());  // no curve is shown that is not kept
 }
 
 TEST_CASE("a search for a learning rate that is stopped says what is left of it") {
