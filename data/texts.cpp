@@ -7,6 +7,7 @@
 #include "core/rng.hpp"
 #include "core/text/split.hpp"
 #include "core/text/utf8.hpp"
+#include "data/counted.hpp"
 #include "data/readers/notes.hpp"
 #include "data/readers/plain.hpp"
 #include "data/repeated_texts.hpp"
@@ -47,8 +48,8 @@ std::vector<Example> texts_of(const fs::path& path, const ReadOptions& read, std
 void hold_out(Dataset& dataset, const std::string& file, u64 seed) {
   std::vector<Example> rows = std::exchange(dataset.train, {});
   std::vector<std::vector<std::size_t>> texts = rows_of_texts(rows);
-  check(texts.size() >= 2, "{}: has {} different texts; pre-training needs 2 at least", file,
-        texts.size());
+  check(texts.size() >= 2, "{}: has {}; pre-training needs 2 at least", file,
+        counted(texts.size(), "different text"));
   RandomSequence(seed, "split/texts").shuffle(texts);
   std::size_t lightest = rows.size();
   for (const auto& text : texts) lightest = std::min(lightest, text.size());

@@ -29,9 +29,8 @@ struct ConvertVerb {
       options.dtype = dtype == "f32" ? DType::f32 : dtype == "bf16" ? DType::bf16 : DType::f16;
     const ConvertReport report = convert();
     if (json) return fmt::print("{}\n", report.to_json().dump());
-    print_text("{}: {}, {}, {:.1f} MB\n", report.weights.string(),
-               counted(report.tensors, "tensor"), counted(report.elements, "value"),
-               static_cast<double>(report.bytes) / (1 << 20));
+    print_text("{}: {}, {}, {}\n", report.weights.string(), counted(report.tensors, "tensor"),
+               counted(report.elements, "value"), counted(report.bytes, "byte"));
     if (!report.left_out.empty()) print_text("left out: {}\n", fmt::join(report.left_out, ", "));
     if (!report.not_copied.empty())
       print_text("not copied: {}\n", fmt::join(report.not_copied, ", "));

@@ -53,7 +53,7 @@ TEST_CASE("a model directory is fine-tuned by --model, and convert writes it in 
                 {"'w'", "--allow-overflow"}, "");
   const Answer half =
       shell.minima("convert wide.safetensors half.safetensors --dtype f16 --allow-overflow");
-  CHECK(half.out == "half.safetensors: 1 tensor, 4 values, 0.0 MB\n");
+  CHECK(half.out == "half.safetensors: 1 tensor, 4 values, 104 bytes\n");
   CHECK(half.err ==
         "minima: warning: 1 value became infinite\nminima: warning: 2 values became zero\n");
   check_refused(shell, "convert x.safetensors y", {"config.json", "--like"}, "");

@@ -44,7 +44,7 @@ TEST_CASE("a text that is held out is in no row to train on, whatever its case a
   const Dataset two = load_texts(folder.write("two.txt", "a\na\nA\nb\nb\n"), 1);
   CHECK(two.dev.size() == 2);
   CHECK(test::contains(test::error_of([&] { load_texts(folder.write("one.txt", "a\nA\n"), 1); }),
-                       "one.txt: has 1 different texts; pre-training needs 2 at least"));
+                       "one.txt: has 1 different text; pre-training needs 2 at least"));
 }
 
 TEST_CASE("a file is plain text by its name's ending, capitals or small, or where that is said") {
@@ -90,7 +90,7 @@ TEST_CASE("a folder of plain text needs a train.txt; a dev.txt is held out where
   CHECK(load().train.size() == 1);
   std::filesystem::remove(folder.path() + "/dev.txt");
   CHECK(test::contains(test::error_of(load),
-                       "train.txt: has 1 different texts; pre-training needs 2"));
+                       "train.txt: has 1 different text; pre-training needs 2"));
   folder.write("train.tsv", "text\na\nb\n");
   CHECK(test::contains(test::error_of(load), "has both train.tsv and train.txt; which is it?"));
   // To a classifier plain text is none of a folder's files.
@@ -110,7 +110,7 @@ TEST_CASE("plain text that breaks a rule is refused with file and line, or passe
       test::contains(error("one\ntwo\xff\n"), ":2: byte 4 of the line, 0xFF, is not valid UTF-8"));
   CHECK(test::contains(error("one\n" + std::string(2 << 20, 'x') + "\n"),
                        ":2: the line has 2097152"));
-  CHECK(test::contains(error("one\n"), "has 1 different texts; pre-training needs 2 at least"));
+  CHECK(test::contains(error("one\n"), "has 1 different text; pre-training needs 2 at least"));
   CHECK(test::contains(error(""), "has no rows"));
   CHECK(error("one\ntwo\xff\nthree\n", {.skip_bad_rows = true}).empty());
   for (const ReadOptions& read :
