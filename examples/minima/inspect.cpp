@@ -300,7 +300,8 @@ struct InspectVerb {
     }
     if (table.size() > 1) print_text("{}{}\n", in_columns(std::move(table), "lr"), kRelative);
     if (counters)
-      print_text("step: {} of {} differ\n", other_counters, counted(counters, "counter"));
+      print_text("step: {} of {} differ{}\n", other_counters, counted(counters, "counter"),
+                 counters == 1 ? "s" : "");
   }
 
   void compare_two() const {

@@ -76,6 +76,15 @@ TEST_CASE("inspect opens the state that train wrote, compares two, and refuses w
   CHECK(two.out.find("A: whole/final/optimizer.safetensors, adamw\n"
                      "B: eight/final/optimizer.safetensors, adamw8bit\n\nB − A\n") == 0);
   CHECK(two.out.find("relative: the largest difference of an entry") != std::string::npos);
+  CHECK(shell.minima("inspect whole/final eight/final --parameter pre_classifier.bias")
+            .out.ends_with("\nstep: 0 of 1 counter differs\n"));
+  const std::string moments = "inspect whole/final third/final --parameter pre_classifier.bias";
+  const std::vector<std::string> only_a{
+      "pre_classifier.bias/exp_avg", "pre_classifier.bias/exp_avg_sq", "pre_classifier.bias/step"};
+  CHECK(json_of(shell, moments + " --json")["only_a"] == only_a);
+  CHECK(
+      contains(shell.minima(moments).out,
+               "\nonly in A:\n  pre_classifier.bias/exp_avg\n  pre_classifier.bias/exp_avg_sq\n"));
   const Answer run = shell.minima("inspect whole");
   CHECK(run.code == 0);
   CHECK(run.out == shell.minima("inspect whole/final").out);
@@ -183,6 +192,12 @@ TEST_CASE("inspect's figures are those of the file's numbers, in its tables as i
                                                number(d["rms"]), percent(d["relative_rms"]),
                                                d["cosine"].get<double>(), d["lost"].get<i64>()));
   CHECK(two["b"]["file"] == "more/final/optimizer.safetensors");
+  REQUIRE(shell.minima("train --steps 1 --out brief" + std::string(kTinyModel)).code == 0);
+  const std::vector<double> one = values("brief", words);
+  i64 lost = 0;
+  for (std::size_t i = 0; i < one.size(); ++i) lost += a[i] != 0 && one[i] == 0;
+  CHECK(lost > 0);
+  CHECK(inspected("whole brief" + only_words).first["common"][0]["difference"]["lost"] == lost);
 
   const auto [eight, eight_text] = inspected("eight --against whole --slot exp_avg" + only_query);
   const Json &codes = eight["slots"][0]["codes"], &worst = codes["worst_block"],
