@@ -47,6 +47,14 @@ TEST_CASE("data tells the classes, lengths and repeated texts of files and folde
   check_refused(shell, "data set", {"dev.tsv", "validation.jsonl"}, "");
   check_refused(shell, "data none.tsv", {"none.tsv"}, "");
   check_refused(shell, "data a.csv --text-column body", {"a.csv:1", "body", "--text-column"}, "");
+
+  std::string lines = "label\ttext\n";
+  for (std::size_t n = 1; n <= 100; ++n) lines += "0\t" + std::string(n, 'a') + "\n";
+  shell.write("lengths.tsv", lines);
+  const Json lengths = json_of(shell, "data lengths.tsv --json")["splits"]["all"]["characters"];
+  for (const auto& [name, length] :
+       {std::pair{"p50", 50}, {"p90", 90}, {"p95", 95}, {"p99", 99}, {"max", 100}})
+    CHECK(lengths[name] == length);
 }
 
 TEST_CASE("data prints all that it counts, and --json has the same") {

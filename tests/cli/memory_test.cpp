@@ -1,7 +1,10 @@
 /// minima memory.
+#include <fmt/format.h>
+
 #include <map>
 
 #include "core/files/json.hpp"
+#include "core/text/grouped.hpp"
 #include "tests/cli/shell.hpp"
 #include "tests/support.hpp"
 
@@ -99,6 +102,20 @@ TEST_CASE("memory answers from sizes alone, and its measurement agrees") {
     for (const char* bytes : {"state_bytes", "peak_bytes"})
       CHECK(optimizer[bytes] == optimizer["measured"][bytes]);
   CHECK(measurement["gpu_scratch_bytes"] == 32 << 20);
+  const Json& measured = measurement["optimizers"][0]["measured"];
+  const Answer lines = shell.minima(
+      "memory --measure --model tiny --vocabulary 500 --batch 16 --length 20 --threads 1 "
+      "--optimizers " +
+      measurement["optimizers"][0]["name"].get<std::string>());
+  for (const auto& [name, key] : {std::pair{"weights", "parameter_bytes"},
+                                  {"state", "state_bytes"},
+                                  {"activations", "activation_bytes"},
+                                  {"gradients", "gradient_bytes"},
+                                  {"peak of a step", "peak_bytes"}}) {
+    const std::string bytes = grouped(measured[key].get<i64>());
+    CHECK(lines.out.find(fmt::format("\n  {:<18} {:>15} {:>15}  equal\n", name, bytes, bytes)) !=
+          std::string::npos);
+  }
   const Json halved = json_of(
       shell,
       "memory --measure --json --precision bf16 --model tiny --vocabulary 500 --batch 16 --length "

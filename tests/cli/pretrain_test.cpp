@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "core/files/file.hpp"
 #include "core/files/json.hpp"
@@ -58,6 +59,13 @@ TEST_CASE("pretrain makes from plain text what train --model goes on with") {
   for (const char* measured : {"<h3>Peak memory</h3>", "<dt>processor</dt>", ">the loop</th>"})
     CHECK(read_file(shell.folder / "pre/report.html").find(measured) != std::string::npos);
   CHECK(shell.minima("inspect pre/final").code == 0);
+  std::set<double> losses;  // of the same weights and texts, for each seed with other masks
+  for (const int seed : {1, 2})
+    losses.insert(json_of(shell, fmt::format("pretrain --data texts.txt --model pre/final --lr 0 "
+                                             "--steps 1 --json --seed {0} --out seed-{0}",
+                                             seed))["dev"]["loss"]
+                      .get<double>());
+  CHECK(losses.size() == 2);
   REQUIRE(shell.minima("report pre --out page").code == 0);
   CHECK(read_file(shell.folder / "page/report.html")
             .find(fmt::format("masked language model tiny, {} parameters",
