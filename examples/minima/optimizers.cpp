@@ -18,11 +18,14 @@ namespace {
 /// Of which an optimizer's state is told.
 const ParameterShape kMatrix{"layer.0.ffn.lin1.weight", {3072, 768}};
 
+bool is_schedule(const std::string& name) { return std::ranges::count(schedule_names(), name) > 0; }
+
 /// What an option is: by its Field, or of this optimizer or schedule where it means something of its own there, or by its
-/// name. Empty for one of a rule from elsewhere that does not say it.
+/// name among those of optimizers, or of schedules. Empty for one of a rule from elsewhere that does not say it.
 std::string meaning_of(const std::string& owner, const OptionHelp& option) {
   if (!option.meaning.empty()) return option.meaning;
-  static const std::map<std::string, std::string> meanings = {
+  using Meanings = std::map<std::string, std::string>;
+  static const Meanings of_optimizers = {
       {"lr", "learning rate"},
       {"adafactor.lr", "learning rate; none: relative_step makes the step size"},
       {"momentum", "share of the momentum that a step keeps"},
@@ -67,7 +70,8 @@ std::string meaning_of(const std::string& owner, const OptionHelp& option) {
       {"block8", "slots that are stored so, by name"},
       {"non_finite_guard",
        "leave weights with a gradient that is not finite; none: where state=block8"},
-      {"lazy_rows", "move only the rows of an embedding that the batch has looked up"},
+      {"lazy_rows", "move only the rows of an embedding that the batch has looked up"}};
+  static const Meanings of_schedules = {
       {"cosine.cycles", "waves of the cosine; none: 0.5, one fall"},
       {"cosine_restarts.cycles", "falls from lr to 0; none: 1"},
       {"minimum", "share of lr at the lowest"},
@@ -83,13 +87,14 @@ std::string meaning_of(const std::string& owner, const OptionHelp& option) {
       {"final_div_factor", "its beginning divided by that is where it ends"},
       {"anneal", "the form of rise and fall"},
       {"three_phase", "falls as it rose, and then to its end"},
-      {"mode", "whether the metric of an evaluation is to fall or to rise"},
+      {"mode", "min: the loss on dev is to fall; max: what --metric names is to rise"},
       {"factor", "share of lr that each reduction leaves"},
       {"patience", "evaluations without a better one before a reduction"},
       {"threshold", "by how much one must be better"},
       {"threshold_mode", "as a share of the best, or as it is"},
       {"cooldown", "evaluations after a reduction that do not count"},
-      {"plateau.eps", "a smaller reduction is left out"}};
+      {"eps", "a smaller reduction is left out"}};
+  const Meanings& meanings = is_schedule(owner) ? of_schedules : of_optimizers;
   for (const std::string& name : {owner + "." + option.name, option.name})
     if (const auto found = meanings.find(name); found != meanings.end()) return found->second;
   return "";
@@ -150,7 +155,7 @@ struct OptimizersVerb {
   }
 
   void print_one() const {
-    if (is_schedule()) {
+    if (is_schedule(name)) {
       const std::vector<OptionHelp> help = schedule_help(name);
       if (help.empty()) return print_text("{} has no options\n", name);
       print_text("{}: option, default, what it is and takes\n\n", name);
@@ -182,8 +187,6 @@ struct OptimizersVerb {
     for (const std::string& each : schedule_names())
       print_text("{:<16} {}\n", each, brief(schedule_help(each)));
   }
-
-  bool is_schedule() const { return std::ranges::count(schedule_names(), name) > 0; }
 
   void run() const {
     check(name.find(':') == std::string::npos,
