@@ -101,6 +101,24 @@ TEST_CASE(
   CHECK(report::smoothed({1, 2, report::kNaN, 6, 10}, 1) == std::vector<double>{1.5, 1.5, 4, 8, 8});
 }
 
+TEST_CASE("seeds that took all their steps end together, others where they were evaluated") {
+  Json json = sample_comparison({"adamw"}, {.seeds = 2}, {"a", "b"});
+  const auto at_the_end = [&](std::string_view stop) {
+    for (int i : {0, 1}) {
+      Json& run = json["runs"][i];
+      run["stop"] = stop;
+      for (Json& evaluation : run["epochs"]) evaluation["epoch"] = 1;
+      run["epochs"].back().update({{"step", 100 + i}, {"dev", {{"accuracy", 0.6 + 0.2 * i}}}});
+    }
+    const std::string page = report_html(json);
+    check_page(page);
+    const std::size_t at = page.find("At the end: ", page.find("accuracy-desc"));
+    return page.substr(at, page.find('<', at) - at);
+  };
+  CHECK(at_the_end("all steps are taken") == "At the end: adamw 70.0");
+  CHECK(at_the_end("the time is up") == "At the end: adamw 80.0");
+}
+
 TEST_CASE("the cores that others took are those of the run in which they took most") {
   const Json comparison = {{"machine", {{"cores", 4}, {"threads", 2}}}};
   const Json busy = {{"others_cores", 3.5}}, calm = {{"others_cores", 2.5}},

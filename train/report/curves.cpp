@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "train/report/parts.hpp"
+#include "train/trainer.hpp"
 
 namespace minima::report {
 namespace {
@@ -20,6 +21,8 @@ constexpr Score kScores[] = {{"accuracy", "Accuracy on dev", "/dev/accuracy", "%
                              {"f1", "Macro-F1 on dev", "/dev/macro_f1", "%", 100, kPercent},
                              {"dev-loss", "Loss on dev", "/dev/loss", "", 1, kLoss}};
 
+bool took_all_steps(const Json& run) { return text(run, "/stop") == stop_name(Stop::finished); }
+
 /// One evaluation an epoch, everywhere: then curves go over epochs, else over steps.
 bool once_an_epoch(const Comparison& comparison) {
   for (const Entry& entry : comparison.entries)
@@ -29,6 +32,15 @@ bool once_an_epoch(const Comparison& comparison) {
         if (number(evaluation, "/epoch") != ++epoch) return false;
     }
   return true;
+}
+
+/// The last step of runs that took all their steps: of batches of tokens each seed has a few more or less of them.
+double last_step(const Entry& entry) {
+  double last = 0;
+  for (const Json* run : entry.runs)
+    if (const Json& all = at(*run, "/epochs"); took_all_steps(*run) && !all.empty())
+      last = std::max(last, number(all.back(), "/step"));
+  return last;
 }
 
 std::string score_chart(const Comparison& comparison, const Score& score) {
@@ -47,6 +59,8 @@ std::string score_chart(const Comparison& comparison, const Score& score) {
         positions.back().push_back(place);
         any = any || std::isfinite(runs.back().back());
       }
+      if (!by_epoch && took_all_steps(*run) && !runs.back().empty())
+        positions.back().back() = last_step(entry);
     }
     Curve curve = over_seeds(runs, positions);
     if (score.factor == 100)
