@@ -1,10 +1,8 @@
 #include "train/accelerator.hpp"
 
-#include <array>
 #include <cmath>
 #include <set>
 
-#include "core/devices.hpp"
 #include "core/files/file.hpp"
 #include "core/files/folder.hpp"
 #include "core/files/safetensors.hpp"
