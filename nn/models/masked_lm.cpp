@@ -20,8 +20,11 @@ Variable MaskedLm::features(const Batch& batch, const Pass& pass) const {
 }
 
 Variable MaskedLm::loss(const Batch& batch, const Pass& pass) const {
-  return linear_cross_entropy(features(batch, pass), encoder.embeddings.word_embeddings.weight,
-                              bias, batch.labels.to(bias.value.device()));
+  // Made first, these come last in backward, whatever the order in which a compiler makes arguments: where batches are
+  // accumulated it decides over bits.
+  const Variable weight = encoder.embeddings.word_embeddings.weight, bias_of_tokens = bias;
+  return linear_cross_entropy(features(batch, pass), weight, bias_of_tokens,
+                              batch.labels.to(bias.value.device()));
 }
 
 Variable MaskedLm::logits(const Batch& batch, const Pass& pass) const {
