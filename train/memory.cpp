@@ -8,6 +8,7 @@
 #include "core/cpu/threads.hpp"
 #include "core/ops/matmul.hpp"
 #include "nn/models/classifier.hpp"
+#include "nn/models/masked_lm.hpp"
 #include "optim/optimizer.hpp"
 #include "optim/registry.hpp"
 #include "train/finetuning.hpp"
@@ -17,7 +18,8 @@ namespace minima {
 namespace {
 
 /// Texts of that shape, the `number`-th of several batches: every token occurs as rarely as the vocabulary allows.
-Batch make_batch(const nn::EncoderConfig& config, const BatchShape& shape, i64 number) {
+Batch make_batch(const nn::EncoderConfig& config, const BatchShape& shape, Texts texts,
+                 i64 number) {
   Batch batch{.tokens = Tensor::empty({shape.tokens}, DType::i64),
               .positions = Tensor::empty({shape.tokens}, DType::i64),
               .offsets = Tensor::empty({shape.texts + 1}, DType::i64),
@@ -31,10 +33,65 @@ Batch make_batch(const nn::EncoderConfig& config, const BatchShape& shape, i64 n
   for (i64 b = 0; b < shape.texts; ++b) {
     batch.offsets.data<i64>()[b] = b * shape.longest;
     batch.example_id.data<i64>()[b] = b;
-    batch.labels.data<i64>()[b] = b % config.labels;
+    batch.labels.data<i64>()[b] = b % (texts == Texts::plain ? config.vocabulary : config.labels);
   }
   batch.offsets.data<i64>()[shape.texts] = shape.tokens;
+  if (texts == Texts::plain) batch.chosen = batch.offsets.rows(0, shape.texts);
   return batch;
+}
+
+Variable loss_of(const nn::Classifier& model, const Batch& batch, const nn::Pass& pass) {
+  return cross_entropy(model(batch, pass), batch.labels);
+}
+Variable loss_of(const nn::MaskedLm& model, const Batch& batch, const nn::Pass& pass) {
+  return model.loss(batch, pass);
+}
+
+template <class Model>
+MeasuredMemory measure(const nn::EncoderConfig& config, const BatchShape& shape,
+                       const std::string& spec, const StepKind& kind) {
+  MeasuredMemory measured{};
+  i64 before = memory_stats().live;
+  const i64 at_first = before;
+  const auto grown = [&] {
+    return memory_stats().live - std::exchange(before, memory_stats().live);
+  };
+
+  Model model(config);
+  model.initialize(1);
+  const std::vector<Parameter*> parameters = model.parameters();
+  measured.parameter_bytes = grown();
+  freeze(parameters, kind.freeze);
+  std::vector<Parameter*> trained;
+  std::ranges::copy_if(parameters, std::back_inserter(trained), &Parameter::trainable);
+  Optimizer optimizer = make_optimizer(spec, trained);
+  measured.state_bytes = grown();
+  measured.state_elements = optimizer.state_elements();
+
+  reset_peak_memory();  // of a step, and not of what made the model
+  const nn::Pass pass{.training = true,
+                      .seed = 1,
+                      .step = 1,
+                      .checkpoint_layers = kind.checkpoint_layers,
+                      .precision = kind.precision};
+  for (i64 number = 0; number < kind.accumulate; ++number) {
+    const Batch batch = make_batch(config, shape, kind.texts, number);
+    grown();
+    const Variable loss = loss_of(model, batch, pass);
+    measured.activation_bytes = grown();
+    if (kind.update_in_backward) {
+      measured.gradient_bytes =
+          update_in_backward(loss, Tensor::scalar(1), optimizer, trained, {}).most_bytes;
+      continue;
+    }
+    loss.backward();
+    if (number + 1 < kind.accumulate) continue;
+    for (const Parameter* parameter : trained)
+      measured.gradient_bytes += parameter->gradient.bytes();
+    optimizer.step({.clip_norm = 1, .measure_norm = true, .skip_non_finite = true});
+  }
+  measured.peak_bytes = memory_stats().peak - at_first;
+  return measured;
 }
 
 }  // namespace
@@ -97,48 +154,9 @@ void check_fits(const nn::EncoderConfig& config, const std::vector<std::string>&
 MeasuredMemory measure_step(const nn::EncoderConfig& config, const BatchShape& shape,
                             const std::string& spec, const StepKind& kind) {
   check_step(config, shape, kind);
-  MeasuredMemory measured{};
-  i64 before = memory_stats().live;
-  const i64 at_first = before;
-  const auto grown = [&] {
-    return memory_stats().live - std::exchange(before, memory_stats().live);
-  };
-
-  nn::Classifier model(config);
-  model.initialize(1);
-  const std::vector<Parameter*> parameters = model.parameters();
-  measured.parameter_bytes = grown();
-  freeze(parameters, kind.freeze);
-  std::vector<Parameter*> trained;
-  std::ranges::copy_if(parameters, std::back_inserter(trained), &Parameter::trainable);
-  Optimizer optimizer = make_optimizer(spec, trained);
-  measured.state_bytes = grown();
-  measured.state_elements = optimizer.state_elements();
-
-  reset_peak_memory();  // of a step, and not of what made the model
-  const nn::Pass pass{.training = true,
-                      .seed = 1,
-                      .step = 1,
-                      .checkpoint_layers = kind.checkpoint_layers,
-                      .precision = kind.precision};
-  for (i64 number = 0; number < kind.accumulate; ++number) {
-    const Batch batch = make_batch(config, shape, number);
-    grown();
-    const Variable loss = cross_entropy(model(batch, pass), batch.labels);
-    measured.activation_bytes = grown();
-    if (kind.update_in_backward) {
-      measured.gradient_bytes =
-          update_in_backward(loss, Tensor::scalar(1), optimizer, trained, {}).most_bytes;
-      continue;
-    }
-    loss.backward();
-    if (number + 1 < kind.accumulate) continue;
-    for (const Parameter* parameter : trained)
-      measured.gradient_bytes += parameter->gradient.bytes();
-    optimizer.step({.clip_norm = 1, .measure_norm = true, .skip_non_finite = true});
-  }
-  measured.peak_bytes = memory_stats().peak - at_first;
-  return measured;
+  const auto measure_it =
+      kind.texts == Texts::plain ? measure<nn::MaskedLm> : measure<nn::Classifier>;
+  return measure_it(config, shape, spec, kind);
 }
 
 std::vector<std::string> disagreements(const StepMemory& step, const OptimizerMemory& optimizer,

@@ -1,4 +1,5 @@
-/// What training a classifier needs in memory, computed from its sizes alone: nothing is allocated.
+/// What training a classifier, or a masked language model, needs in memory, computed from its sizes alone: nothing
+/// is allocated.
 ///
 ///     StepMemory step = predict_step(nn::preset("distilbert-base"), BatchShape::of_texts(32, 128));
 ///     OptimizerMemory adamw = predict_optimizer("adamw", step);
@@ -37,6 +38,7 @@
 /// what CUDA and cuBLAS take for themselves.
 #pragma once
 
+#include "data/dataset.hpp"
 #include "nn/models/config.hpp"
 #include "optim/storage/plan.hpp"
 
@@ -91,6 +93,7 @@ struct StepKind {
   DType precision = DType::f32;          ///< of products
   std::vector<std::string> freeze = {};  ///< see freeze, train/finetuning.hpp
   i64 accumulate = 1;                    ///< batches of it, of which no two share a token
+  Texts texts = Texts::labelled;         ///< plain: a language model, a token of each is hidden
 };
 
 StepMemory predict_step(const nn::EncoderConfig& config, const BatchShape& batch,

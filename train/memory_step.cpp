@@ -4,6 +4,7 @@
 #include <optional>
 #include <set>
 
+#include "core/ops/linear_cross_entropy.hpp"
 #include "core/ops/matmul_rows.hpp"
 #include "train/accelerator.hpp"
 #include "train/finetuning.hpp"
@@ -86,6 +87,29 @@ class Model {
     return tape.record(loss, 1, 1, {logits.node},
                        [this, rows, columns = logits.columns, numbers, statistics, divisor,
                         loss](const Tensor&) { return Grads{tape.allocate(rows * columns)}; });
+  }
+
+  /// The logits of so many rows at once, and of them at once all gradients.
+  Variable linear_cross_entropy(const Variable& x, std::size_t w, std::size_t bias) {
+    const i64 rows = x.rows, d = x.columns, classes = config_.vocabulary;
+    const auto gradient = [&](std::size_t of, i64 size, const char* name) {
+      return of == kNoNode ? nullptr : tape.allocate(size, name);
+    };
+    const Tensor dx = gradient(x.node, rows * d, "gradient of features"),
+                 dw = gradient(w, classes * d, "gradient of weights"),
+                 dbias = gradient(bias, classes, "gradient of bias");
+    const i64 n = std::min(rows, ops::linear_cross_entropy_chunk(classes));
+    const Tensor count = tape.allocate(1, "", 8), one = tape.allocate(1);
+    {
+      const Tensor logits = tape.allocate(n * classes), statistics = tape.allocate(2 * n),
+                   sum_of_losses = tape.allocate(1);
+      const Tensor sums = dbias ? column_sums(n, classes) : nullptr,
+                   added = dbias ? tape.allocate(classes) : nullptr;
+    }
+    return tape.record(tape.allocate(1, "loss"), 1, 1, {x.node, w, bias},
+                       [dx, dw, dbias](const Tensor&) {
+                         return Grads{dx, dw, dbias};
+                       });
   }
 
   // ---- autograd/autocast.hpp, Variable::value
@@ -321,11 +345,13 @@ class Model {
   /// How many rows of the table get a gradient: `most`, or fewer where it is `looked_up` less often in a batch.
   Variable embedding(std::size_t place, i64 looked_up, i64 most, const Tensor& ids = nullptr) {
     const i64 d = config_.dim;
-    return tape.record(tape.allocate(batch_.tokens * d), batch_.tokens, d,
-                       {place ? tape.leaf(place, d, most) : kNoNode},
-                       [this, rows = std::min(looked_up, most), d, ids](const Tensor&) {
-                         return Grads{tape.rows_of_table(rows, d)};
-                       });
+    return tape.record(
+        tape.allocate(batch_.tokens * d), batch_.tokens, d,
+        {place ? tape.leaf(place, d, most, place == words_ && kind_.texts == Texts::plain)
+               : kNoNode},
+        [this, rows = std::min(looked_up, most), d, ids](const Tensor&) {
+          return Grads{tape.rows_of_table(rows, d)};
+        });
   }
 
   // ---- nn/transformer.cpp, nn/models
@@ -336,12 +362,12 @@ class Model {
     const auto table = [&](const char* name, i64 size) {
       return add_parameter(path + name, {size, config_.dim});
     };
-    const std::size_t words = table("word_embeddings.weight", config_.vocabulary),
-                      positions = table("position_embeddings.weight", config_.positions),
+    words_ = table("word_embeddings.weight", config_.vocabulary);
+    const std::size_t positions = table("position_embeddings.weight", config_.positions),
                       types =
                           typed ? table("token_type_embeddings.weight", config_.token_types) : 0;
     const Trained layer_norm = norm(path + "LayerNorm");
-    Variable sum = add(embedding(words, batch_.tokens, config_.vocabulary - 1),  // not of [PAD]
+    Variable sum = add(embedding(words_, batch_.tokens, config_.vocabulary - 1),  // not of [PAD]
                        embedding(positions, batch_.longest, batch_.longest), "sum");
     if (typed) {
       const Tensor ids = tape.allocate(batch_.tokens, "token types", 8);  // all 0
@@ -434,10 +460,30 @@ class Model {
                  "features");
   }
 
+  /// nn/models/masked_lm.cpp
+  Variable masked_lm_loss() {
+    const std::size_t weight = tape.leaf(), bias = tape.leaf();
+    const Variable features = [&] {
+      Rows chosen = first_rows();
+      chosen.examples = tape.allocate(batch_.texts, "examples of rows", 8);
+      const i64 dim = config_.dim;
+      const Variable encoded = encoder(&chosen);
+      tape.scope = "classifier";
+      const Variable x =
+          apply(linear(names_.lm_transform, dim, dim, "transform"), encoded, "output");
+      const Variable y = unary(x, true, "gelu");
+      return apply_norm(norm(names_.lm_norm), y, "features");
+    }();
+    return linear_cross_entropy(
+        features, tape.of_parameter(weight, words_),
+        tape.of_parameter(bias, add_parameter(names_.lm_bias, {config_.vocabulary})));
+  }
+
   Tape& tape;
   std::vector<ParameterShape> parameters, trained;
 
  private:
+  std::size_t words_ = 0;  ///< the place of the word embeddings
   const nn::EncoderConfig& config_;
   const nn::ArchitectureNames& names_ = config_.names();
   const BatchShape& batch_;
@@ -478,27 +524,30 @@ StepMemory predict_step(const nn::EncoderConfig& config, const BatchShape& batch
     result.batch_bytes = *inputs;
     const i64 before = tape.allocator.live;
     const sizes::Variable loss = [&] {
+      if (kind.texts == Texts::plain) return model.masked_lm_loss();
       const sizes::Variable logits = model.logits();
-      std::vector<std::string> names;
-      for (const ParameterShape& parameter : model.parameters) names.push_back(parameter.name);
-      check_freezing(kind.freeze, names);
-      check(!model.trained.empty(), "freeze: nothing is left to train");
       result.logits_bytes = *model.wide(logits);
       return model.cross_entropy(logits);
     }();
+    std::vector<std::string> names;
+    for (const ParameterShape& parameter : model.parameters) names.push_back(parameter.name);
+    check_freezing(kind.freeze, names);
+    check(!model.trained.empty(), "freeze: nothing is left to train");
     result.activations = tape.kept();
     std::stable_partition(
         result.activations.begin(), result.activations.end(), [](const Activation& activation) {
           return activation.scope != "classifier";  // its tensors frame the others
         });
     result.activation_bytes = tape.allocator.live - before;
-    if (kind.update_in_backward) tape.together = kUpdatedTogether;
-    tape.backward(loss, tape.allocate(1));
     if (kind.update_in_backward) {
+      const sizes::Tensor dy = tape.allocate(1);
+      tape.together = kUpdatedTogether;
+      tape.backward(loss, dy);
       tape.update();
       result.gradient_bytes = tape.most_waiting;
       result.updates = std::move(tape.updates);
     } else {
+      tape.backward(loss, tape.allocate(1));
       result.gradient_bytes = tape.gradient_bytes();
       result.updates = {{tape.allocator.live, std::vector<std::size_t>(model.trained.size())}};
       std::iota(result.updates[0].places.begin(), result.updates[0].places.end(), 0);

@@ -62,11 +62,17 @@ class Tape {
     nodes_.clear();
   }
   /// A parameter that trains, by its place among those from 1 (0: none of the model's, and backward leaves its gradient in
-  /// its node). A table's gradient is some of its rows, each of `row` numbers, and at most `most_rows` of them.
-  std::size_t leaf(std::size_t place = 0, i64 row = 0, i64 most_rows = 0) {
+  /// its node). A table's gradient is some of its rows, each of `row` numbers, and at most `most_rows` of them. `tied`: the
+  /// parameter has a leaf before this one.
+  std::size_t leaf(std::size_t place = 0, i64 row = 0, i64 most_rows = 0, bool tied = false) {
     Node& node = nodes_.emplace_back();
-    node.place = place, node.row = row, node.most_rows = most_rows;
+    node.place = place, node.row = row, node.most_rows = most_rows, node.tied = tied;
     return nodes_.size() - 1;
+  }
+  /// Says only now of which.
+  std::size_t of_parameter(std::size_t leaf, std::size_t place) {
+    nodes_[leaf].place = place;
+    return place > 0 ? leaf : kNoNode;
   }
   /// A part of another tensor: together they are one, for whoever asks whether somebody else has it.
   Tensor part(const Tensor& whole, i64 elements) {
@@ -144,7 +150,7 @@ class Tape {
   }
   i64 gradient_bytes() const {
     i64 sum = 0;
-    for (const auto& [place, gradient] : gradients_) sum += *gradient;
+    for (const auto& [place, gradient] : gradients_) sum += *gradient.values;
     return sum;
   }
 
@@ -162,6 +168,11 @@ class Tape {
     i64 bytes = 0;          ///< of the result; a gradient of another type is converted
     std::size_t place = 0;  ///< of a leaf, as the rest
     i64 row = 0, most_rows = 0;
+    bool tied = false;
+  };
+  struct Gradient {
+    Tensor values;
+    bool in_rows = false;
   };
   struct Named {
     std::string scope, name;
@@ -170,18 +181,18 @@ class Tape {
 
   /// core/parameter.cpp: Gradient::add.
   void add_to_parameter(Node& node) {
-    const Tensor gradient = std::exchange(node.gradient, nullptr);
-    if (together > 0) return wait_for_update(node.place, gradient);
-    Tensor& sum = gradients_[node.place];
-    if (!sum) {
-      sum = gradient;
-    } else if (node.row > 0) {  // both are brought together, then the rows of one id are added
+    Tensor gradient = std::exchange(node.gradient, nullptr);
+    auto& [sum, in_rows] = gradients_[node.place];
+    if (!sum || (in_rows && node.row == 0)) {  // rows are added to what is dense
+      sum = std::move(gradient), in_rows = node.row > 0;
+    } else if (in_rows) {  // both are brought together, then the rows of one id are added
       const Tensor both = allocate(*sum + *gradient, "", 1);
       const i64 rows = *gradient / (4 * (node.row + 2)) * (batch_ + 1);
       sum = rows_of_table(std::min(rows, node.most_rows), node.row);
     } else if (sum.use_count() > 1) {  // in place, where it is nobody else's
       sum = allocate(*sum, "", 1);
     }
+    if (together > 0 && !node.tied) wait_for_update(node.place, std::exchange(sum, nullptr));
   }
 
   void wait_for_update(std::size_t place, Tensor gradient) {
@@ -194,7 +205,7 @@ class Tape {
   std::vector<std::pair<std::size_t, Tensor>> waiting_;  // leaves' places and gradients
   i64 waiting_bytes_ = 0;
   i64 batch_ = 0;
-  std::map<std::size_t, Tensor> gradients_;  // by place
+  std::map<std::size_t, Gradient> gradients_;  // by place
   std::deque<i64> part_sizes_;
   std::deque<Node> nodes_;  // a checkpoint adds some while backward holds another
   std::vector<Named> named_;

@@ -184,14 +184,16 @@ bool has_ended(const std::filesystem::path& directory) {
          read_run(directory, nullptr).value("stop", "") == stop_name(Stop::finished);
 }
 
-void check_fits(const Task& task, const std::string& spec, const TrainingOptions& options) {
+void check_fits(const Task& task, const std::string& spec, const TrainingOptions& options,
+                Texts texts) {
   if (task.device != Device{}) return;
   const StepKind kind{.checkpoint_layers = options.checkpoint_layers,
                       .update_in_backward = options.update_in_backward,
                       .precision = product_type(options.precision),
                       .freeze = options.freeze,
                       // A third batch may look up no rows of embeddings that the first two did not.
-                      .accumulate = std::min<i64>(options.accumulate, 2)};
+                      .accumulate = std::min<i64>(options.accumulate, 2),
+                      .texts = texts};
   std::vector<std::string> specs{spec};
   if (!options.switches.empty()) {
     const Batches batches = shuffled(task.data.train, options.batch, options.seed);

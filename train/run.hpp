@@ -77,7 +77,9 @@ bool has_ended(const std::filesystem::path& directory);
 
 /// Throws Error (Fault::memory) where the task computes on the host, and it has less than any step of that training must hold,
 /// with this optimizer or a later one, or the change from one to the next (train/memory.hpp).
-void check_fits(const Task& task, const std::string& spec, const TrainingOptions& options);
+/// From plain texts a masked language model learns.
+void check_fits(const Task& task, const std::string& spec, const TrainingOptions& options,
+                Texts texts = Texts::labelled);
 
 /// Trains from the weights that options.seed draws. In `directory` (none where empty) it writes run.json at once,
 /// what a Trainer writes, and final/ at the end; with `directory.resume` it goes on with the run that is there, from its newest

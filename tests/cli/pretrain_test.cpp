@@ -46,6 +46,11 @@ TEST_CASE("pretrain makes from plain text what train --model goes on with") {
   CHECK(contains(same.err,
                  fmt::format("{} parameters, 57 texts of {} tokens\n",
                              report["parameters"].get<i64>(), report["tokens"].get<i64>())));
+  // Parts of names are those of a language model.
+  CHECK(shell
+            .minima(pretrain +
+                    " --freeze vocab_transform --optimizer adamw:bf16=vocab_layer_norm --out named")
+            .code == 0);
   const Json other = json_of(
       shell, std::string("pretrain --data texts.txt --whole-words --lr 1e-4 --round-tokens 8 "
                          "--out other --json") +

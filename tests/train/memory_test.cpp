@@ -4,6 +4,7 @@
 #include <regex>
 
 #include "core/cpu/threads.hpp"
+#include "nn/models/masked_lm.hpp"
 #include "optim/optimizer.hpp"
 #include "tests/data/files.hpp"
 #include "tests/nn/small_config.hpp"
@@ -56,15 +57,18 @@ TEST_CASE("the parameters are the model's, by name, shape and order") {
   for (nn::EncoderConfig config : {small_config(), small_bert()}) {
     config.pooling =
         config.architecture == nn::Architecture::bert ? nn::Pooling::first : nn::Pooling::mean;
-    const StepMemory step = predict_step(config, BatchShape::of_texts(2, 3));
-    nn::Classifier model(config);
-    const std::vector<Parameter*> parameters = model.parameters();
-    REQUIRE(step.parameters.size() == parameters.size());
-    for (std::size_t i = 0; i < parameters.size(); ++i) {
-      CHECK(step.parameters[i].name == parameters[i]->name);
-      CHECK(step.parameters[i].shape == parameters[i]->value.shape());
-    }
-    CHECK(step.parameter_count == model.parameter_count());
+    const auto check_parameters = [&](nn::Module&& model, Texts texts) {
+      const StepMemory step = predict_step(config, BatchShape::of_texts(2, 3), {.texts = texts});
+      const std::vector<Parameter*> parameters = model.parameters();
+      REQUIRE(step.parameters.size() == parameters.size());
+      for (std::size_t i = 0; i < parameters.size(); ++i) {
+        CHECK(step.parameters[i].name == parameters[i]->name);
+        CHECK(step.parameters[i].shape == parameters[i]->value.shape());
+      }
+      CHECK(step.parameter_count == model.parameter_count());
+    };
+    check_parameters(nn::Classifier(config), Texts::labelled);
+    check_parameters(nn::MaskedLm(config), Texts::plain);
   }
 }
 
@@ -111,7 +115,14 @@ TEST_CASE("the peak of a step is exact for every kind of model and batch") {
                   {"adamw", {.accumulate = 2}},
                   {"adafactor", {.precision = DType::bf16, .accumulate = 3}},
                   {"adamw",
-                   {.checkpoint_layers = true, .freeze = {"layer.0", "bias"}, .accumulate = 6}}}) {
+                   {.checkpoint_layers = true, .freeze = {"layer.0", "bias"}, .accumulate = 6}},
+                  {"adamw", {.texts = Texts::plain}},
+                  {"adafactor", {.update_in_backward = true, .texts = Texts::plain}},
+                  {"adamw",
+                   {.checkpoint_layers = true,
+                   .precision = DType::bf16,
+                   .accumulate = 3,
+                   .texts = Texts::plain}}}) {
               nn::EncoderConfig config = sizes;
               config.dropout = config.attention_dropout = config.classifier_dropout = rate;
               config.attention_output_dropout *= rate;
@@ -126,6 +137,7 @@ TEST_CASE("the peak of a step is exact for every kind of model and batch") {
               CAPTURE(fmt::format("{}", fmt::join(kind.freeze, ",")));
               CAPTURE(dtype_name(kind.precision));
               CAPTURE(kind.accumulate);
+              CAPTURE(kind.texts);
               const StepMemory step = predict_step(config, batch, kind);
               const MeasuredMemory measured = measure_step(config, batch, spec, kind);
               CHECK(step.activation_bytes == measured.activation_bytes);
