@@ -292,7 +292,7 @@ class Conversion {
     } else {
       // Row means are [n] here and [n, 1] there.
       const Tensor values = from_.values(source).reshape(target.shape);
-      to_.set_values(target, factor == 1 ? values : scaled(values.clone(), factor));
+      to_.set_values(target, factor == 1 ? values : scaled(values, factor));
     }
     return result;
   }

@@ -4,6 +4,7 @@
 #include <random>
 #include <set>
 
+#include "core/buffer.hpp"
 #include "tests/support.hpp"
 
 using namespace minima;
@@ -243,6 +244,18 @@ TEST_CASE("a mean of gradients and SGD's sum of them differ by their unit") {
   convert_state(sgd, climbing);
   CHECK(values(climbing, "bias/momentum_buffer").data<float>()[2] ==
         test::about(-10 * m / unit, 1e-6));
+}
+
+TEST_CASE("beside both states a conversion holds one slot's numbers, once") {
+  Model model;
+  Optimizer sgd = make_optimizer("sgd:momentum=0.9", model.all());
+  model.steps(sgd, 2);
+  Optimizer lion = make_optimizer("lion", model.all());
+  const i64 before = memory_stats().live;
+  reset_peak_memory();
+  const auto list = convert_state(sgd, lion);
+  CHECK(conversion(list, "wide/exp_avg").how == How::converted);
+  CHECK(memory_stats().peak == before + model.wide.value.bytes());
 }
 
 TEST_CASE("what has no sound conversion starts afresh, and it is said why") {
