@@ -1,6 +1,10 @@
 /// What the program writes where: to a closed standard error, to a full disk, to a terminal.
 #include <fmt/format.h>
 
+#include <cmath>
+#include <cstdlib>
+#include <regex>
+
 #include "core/files/file.hpp"
 #include "tests/cli/shell.hpp"
 
@@ -32,6 +36,27 @@ TEST_CASE("a standard error that cannot be written costs no work, and no exit co
     // No file of the run has taken the number of a closed stream, and its lines.
     CHECK(read_file(shell.folder / "run/metrics.jsonl").find("  step ") == std::string::npos);
   }
+}
+
+TEST_CASE("on a terminal the time left is what the steps left take at the rate beside it") {
+  if (std::system("command -v script >/dev/null") != 0) {
+    MESSAGE("skipped: there is no program script, which makes a terminal");
+    return;
+  }
+  const Shell shell;
+  REQUIRE(std::system(fmt::format("cd '{}' && script -qec \"'{}' train --minutes 0.01 --epochs 900 "
+                                  "--out run {}\" shown </dev/null >/dev/null",
+                                  shell.folder.string(), shell.program, kTinyModel)
+                          .c_str()) == 0);
+  const std::string shown = read_file(shell.folder / "shown");
+  CAPTURE(shown);
+  const std::regex bar(R"(( \d+)/(\d+)  loss [\d.]+  ([\d.]+) steps/s  (\d+) (s|min|h) )");
+  std::smatch m;
+  REQUIRE(std::regex_search(shown, m, bar));
+  const double steps = std::stod(m[2]) - std::stod(m[1]), rate = std::stod(m[3]);
+  const double unit = m[5] == "s" ? 1 : m[5] == "min" ? 60 : 3600, left = unit * std::stod(m[4]);
+  CHECK(left > steps / (rate + 0.05) - unit - 1);  // the rate is rounded
+  CHECK(left < steps / (rate - 0.05) + 1);
 }
 
 TEST_CASE("help lists the model once, which may be named by place or by option") {
