@@ -233,8 +233,13 @@ Curve over_seeds(const std::vector<std::vector<double>>& runs,
     for (std::size_t run = 0; run < runs.size(); ++run) x = std::min(x, place(run));
     if (std::isinf(x)) break;
     std::vector<double> values;
+    bool all = true;
     for (std::size_t run = 0; run < runs.size(); ++run)
-      if (place(run) == x) values.push_back(runs[run][next[run]++]);
+      if (place(run) == x)
+        values.push_back(runs[run][next[run]++]);
+      else
+        all &= std::isinf(place(run));
+    if (!all) continue;
     const Summary s = summarize(values);
     curve.line.push_back({x, s.mean});
     if (s.count > 1) curve.band.push_back({x, s.mean - s.deviation, s.mean + s.deviation});

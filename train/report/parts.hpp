@@ -109,7 +109,7 @@ Summary summarize(const Entry& entry, const char* path, double factor = 1);
 /// Whether it is shown: a run has it, as a finite number, and it says something ("/best_epoch" where a score chooses).
 bool is_shown(const Comparison& comparison, const char* path);
 
-/// The mean over seeds at each place that one has a value at, with ± one deviation as a band.
+/// The mean over the seeds that came so far at each place where all of them have a value, with ± one deviation as a band.
 struct Curve {
   std::vector<chart::Point> line;
   std::vector<chart::Interval> band;
