@@ -42,7 +42,6 @@ struct AdaBelief {
 
   template <class T>
   MINIMA_HD void operator()(T& p, T g, T& m, T& s) const {
-    using std::sqrt;
     m = beta1 * m + one_minus_beta1 * g;
     const T surprise = g - m;
     s = beta2 * s + one_minus_beta2 * surprise * surprise + eps;

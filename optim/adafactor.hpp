@@ -72,7 +72,6 @@ struct Adafactor {
   }
   /// The step before its size is made relative to the weights'.
   MINIMA_HD static double base(const Options& o, const StepView& x) {
-    using std::sqrt;
     if (!o.relative_step) return o.lr ? *o.lr : 0;
     const double t = static_cast<double>(x.t), cap = o.warmup_init ? 1e-6 * t : 1e-2;
     return 1 / sqrt(t) < cap ? 1 / sqrt(t) : cap;

@@ -55,7 +55,6 @@ struct AdafactorTorch {
   /// RMS(p) before the step, which the first pass leaves in the workspace.
   MINIMA_HD static double& weight_rms(const StepView& x) { return x.workspace.numbers[1]; }
   MINIMA_HD static double alpha(const Options& o, const StepView& x) {
-    using std::sqrt;
     const double root = 1 / sqrt(static_cast<double>(x.t));
     return larger(o.eps2, weight_rms(x)) * (root < o.lr ? root : o.lr);
   }
@@ -88,7 +87,6 @@ struct AdafactorTorch {
     }
     template <class T>
     MINIMA_HD T operator()(const MatrixRow& row, i64 j, T g) const {
-      using std::sqrt;
       const T v = named("v", larger(T(row.r[0] * T(row.c[0][j])), T(floor)));
       return named("u", T(g / sqrt(v)));
     }

@@ -34,7 +34,6 @@ struct AdamMoments {
   /// lr · m̂ / (√v̂ + ε). √v̂ is a product with 1/√(1 − β₂ᵗ): one division less for each element.
   template <class T>
   MINIMA_HD T update(T m, T v) const {
-    using std::sqrt;
     const T denominator = named("(√v̂ + ε)", T(root_correction2 * sqrt(v) + eps));
     return step_size * m / denominator;
   }

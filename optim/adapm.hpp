@@ -112,7 +112,6 @@ struct AdaPm {
     float* W;
     template <class Team>
     MINIMA_HD void operator()(const Team& team, i64 i) const {
-      using std::sqrt;
       const float* const from = B + i * m;
       const double squares = ops::row_sum(team, m, [from](i64 j) MINIMA_INLINE {
         return static_cast<double>(from[j]) * static_cast<double>(from[j]);
@@ -133,7 +132,6 @@ struct AdaPm {
     double* columns;
     template <class Team>
     MINIMA_HD void operator()(const Team& team, i64) const {
-      using std::sqrt;
       const auto dot = [&](const double* a, const double* b) MINIMA_INLINE {
         return ops::row_sum(team, n, [=](i64 i) MINIMA_INLINE { return a[i] * b[i]; });
       };

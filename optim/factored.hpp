@@ -45,7 +45,6 @@ struct RunningMeans {
   /// vector 1.
   template <class Team>
   MINIMA_HD double inverse_roots(const Team& team, const Factors& to, std::size_t which) const {
-    using std::sqrt;
     return factors(
         team, to, which,
         [](double mean, float R) MINIMA_INLINE { return sqrt(mean / static_cast<double>(R)); },
@@ -105,7 +104,6 @@ void for_moment(float* R, float* C, const MatrixShape& shape, const std::functio
 
 /// RMS(x) from the sum of x² over a parameter.
 MINIMA_HD double root_mean_square(double squares, const StepView& view) {
-  using std::sqrt;
   return sqrt(squares / static_cast<double>(view.matrix.size()));
 }
 
@@ -138,7 +136,6 @@ struct SquaresOverRows {
     return squares(row, j, g, p);
   }
   MINIMA_HD float weight(const StepView& x, i64 i, double sum) const {
-    using std::sqrt;
     const RunningMeans means = running_means(x, 0);
     return means.R ? 1 / sqrt(RunningMeans::averaged(means.R[i], sum, x.matrix.columns, beta2)) : 1;
   }

@@ -21,8 +21,8 @@
 ///
 /// The scalar T is `float` in the kernel (CPU with every storage, CUDA), `double` in a reference,
 /// and `Traced` (optim/engine/traced.hpp) where a step is explained: the formula stands once. Hence:
-/// members and operator() are MINIMA_HD. A formula has + − * /, `sqrt` and `abs` (after `using std::sqrt;`),
-/// `sign`, `larger`, `smaller` and `named`; T, float members, and literals that are floats or whole numbers
+/// members and operator() are MINIMA_HD. A formula has + − * /, this page's `sqrt`, `abs`, `sign`, `larger`,
+/// `smaller` and `named`; T, float members, and literals that are floats or whole numbers
 /// (with 0.9 the kernel would compute in 64 bits: it does not compile); and a condition tests an option, not
 /// a T. Constants are formed in double and rounded once: 1 − 0.999 formed in float is off by 1.3e-5. They follow
 /// from t and the options: what depends on all steps before (NAdam's product of momenta) takes a matrix
@@ -87,6 +87,16 @@ MINIMA_HD double integer_power(double x, i64 t) {
 
 /// How a constant is rounded, once, after it has been formed in double.
 MINIMA_HD float to_float(double x) { return static_cast<float>(x); }
+
+/// Without these, where a formula lies outside of minima, sqrt(x) and abs(x) of floats would be C's, of a double and an int.
+template <std::floating_point T>
+MINIMA_HD T sqrt(T x) {
+  return std::sqrt(x);
+}
+template <std::floating_point T>
+MINIMA_HD T abs(T x) {
+  return std::abs(x);
+}
 
 /// −1, 0 or 1; the larger and the smaller of two, a where one is NaN. Functions, so that a trace shows them.
 template <class T>

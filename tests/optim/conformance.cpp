@@ -41,6 +41,10 @@ TEST_CASE("a step computes with the values that its stored state holds") {
   for (const std::string& name : optimizer_names()) check_stored_values(name);
 }
 
+TEST_CASE("a traced element has the kernel's bits, for every optimizer and storage") {
+  for (const std::string& name : optimizer_names()) check_trace(name);
+}
+
 TEST_CASE("a slot is declared nonnegative where it never has a negative number, and only there") {
   for (const std::string& name : optimizer_names()) check_signs(name);
 }
@@ -242,7 +246,6 @@ struct RmsProp {
   }
   template <class T>
   MINIMA_HD T update(T g, T& v) const {
-    using std::sqrt;
     v = alpha * v + one_minus_alpha * g * g;
     return inside ? T(g / sqrt(v + eps)) : T(g / (sqrt(v) + eps));
   }

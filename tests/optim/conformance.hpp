@@ -213,6 +213,43 @@ inline void check_stored_values(const std::string& name) {
     }
 }
 
+/// What is traced of an element are the kernel's numbers, bit for bit, and to look on changes none.
+inline void check_trace(const std::string& name) {
+  for_specs(name, [](const std::string& spec) {
+    for (const std::string parameter :
+         {"w", "q_lin", "embeddings"})  // the kinds of momentum of adapm
+      for (const Shape& shape : {Shape{300}, Shape{20, 30}}) {
+        const Model model({{parameter, shape}}), plain({{parameter, shape}});
+        Optimizer optimizer = make_optimizer(spec, model.all());
+        Optimizer unobserved = make_optimizer(spec, plain.all());
+        for (int k = 0; k < 3; ++k) {
+          model.set_gradients(k), plain.set_gradients(k);
+          Probe probe;
+          probe.element = (k * 131 + 7) % shape.size();
+          optimizer.step(
+              {.clip_norm = 3, .measure_norm = true, .probed = &model[0], .probe = &probe});
+          unobserved.step({.clip_norm = 3});
+          CAPTURE(parameter);
+          CAPTURE(k);
+          const std::vector<Trace::Line> lines = probe.trace.lines();
+          const auto line = [&](const std::string& letter) {
+            const auto found = std::find_if(lines.rbegin(), lines.rend(),
+                                            [&](const auto& each) { return each.name == letter; });
+            REQUIRE(found != lines.rend());
+            return *found;
+          };
+          CHECK(line("p").value == model[0].value.data<float>()[probe.element]);
+          CHECK(line("p").letters != line("p").numbers);
+          for (const PlannedSlot& slot : optimizer.state().slots)
+            if (slot.dense && slot.storage == Storage::fp32 && !slot.letter.empty())
+              CHECK(line(slot.letter).value == optimizer.values(slot).data<float>()[probe.element]);
+        }
+        check_same(model, plain);
+        check_same_state(optimizer, unobserved);
+      }
+  });
+}
+
 /// A slot with a value for each element is declared nonnegative where it never has a negative one, and only there: each has
 /// a code map of its own, and the other one would make negative numbers 0, or round twice as coarsely.
 inline void check_signs(const std::string& name) {
@@ -585,7 +622,7 @@ inline void check_conformance(const std::string& name) {
   CAPTURE(name);
   check_bytes(name), check_temporaries(name), check_descends(name), check_resumes(name),
       check_stored_values(name);
-  check_signs(name), check_decay(name), check_groups(name);
+  check_trace(name), check_signs(name), check_decay(name), check_groups(name);
   check_schedule(name), check_stands_still(name), check_skips(name), check_overflow(name);
   check_bad_weights(name), check_guard(name), check_rows(name), check_turns(name);
   check_refusals(name);

@@ -24,7 +24,6 @@ struct CutMomentum {
 
   template <class T>
   MINIMA_HD void operator()(T& p, T g, T& m) const {
-    using std::abs, std::sqrt;
     m = beta * m + one_minus_beta * named("c", T(sign(g) * smaller(abs(g), T(limit))));
     p = p - lr * m / sqrt(larger(abs(p), T(1)));
   }

@@ -18,41 +18,6 @@ Probe probed_step(Optimizer& optimizer, const Parameter& parameter, i64 element)
 
 }  // namespace
 
-TEST_CASE("a traced element has the kernel's bits, for every optimizer and storage") {
-  for (const std::string& spec : all_specs())
-    for (const char* name : {"w", "q_lin", "embeddings"})  // the kinds of momentum of adapm
-      for (const Shape& shape : {Shape{300}, Shape{20, 30}}) {
-        const Model model({{name, shape}}), plain({{name, shape}});
-        Optimizer optimizer = make_optimizer(spec, model.all());
-        Optimizer unobserved = make_optimizer(spec, plain.all());
-        for (int k = 0; k < 3; ++k) {
-          model.set_gradients(k), plain.set_gradients(k);
-          Probe probe;
-          probe.element = (k * 131 + 7) % shape.size();
-          optimizer.step(
-              {.clip_norm = 3, .measure_norm = true, .probed = &model[0], .probe = &probe});
-          unobserved.step({.clip_norm = 3});
-          CAPTURE(spec);
-          CAPTURE(name);
-          CAPTURE(k);
-          const std::vector<Trace::Line> lines = probe.trace.lines();
-          const auto line = [&](const std::string& letter) {
-            const auto found = std::find_if(lines.rbegin(), lines.rend(),
-                                            [&](const auto& each) { return each.name == letter; });
-            REQUIRE(found != lines.rend());
-            return *found;
-          };
-          CHECK(line("p").value == model[0].value.data<float>()[probe.element]);
-          CHECK(line("p").letters != line("p").numbers);
-          for (const PlannedSlot& slot : optimizer.state().slots)
-            if (slot.dense && slot.storage == Storage::fp32)
-              CHECK(line(slot.letter).value == optimizer.values(slot).data<float>()[probe.element]);
-        }
-        check_same(model, plain);
-        check_same_state(optimizer, unobserved);
-      }
-}
-
 TEST_CASE("constants are named by their letters, also where two have the same value") {
   const Model model({{"w", {1}}});
   model[0].value.fill(2), model[0].gradient = Tensor::full({1}, 0.5);
