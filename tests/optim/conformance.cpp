@@ -262,15 +262,21 @@ struct RmsProp {
   bool inside;
 };
 
-/// From outside of the tree, of no state, and its first step moves nothing, as ADOPT's (Taniguchi et al. 2024).
+/// From outside of the tree, of no state; its first step moves nothing, as ADOPT's (Taniguchi et al. 2024), and an option
+/// counts from its sixth on, as RAdam's β₂ (Liu et al. 2020).
 struct Late {
   static constexpr std::string_view name = "late";
   struct Options {
-    double lr = 1e-2;
-    static constexpr auto fields() { return std::tuple{Field{"lr", &Options::lr, nonnegative}}; }
+    double lr = 1e-2, later = 1;
+    static constexpr auto fields() {
+      return std::tuple{Field{"lr", &Options::lr, nonnegative},
+                        Field{"later", &Options::later, nonnegative}};
+    }
   };
   static std::vector<Slot> slots(const Options&) { return {}; }
-  static Late prepare(const Options& o, i64 t) { return {to_float(t > 1 ? o.lr : 0)}; }
+  static Late prepare(const Options& o, i64 t) {
+    return {to_float(t == 1 ? 0 : t < 6 ? o.lr : o.lr * o.later)};
+  }
   template <class T>
   MINIMA_HD void operator()(T& p, T g) const {
     p = p - lr * g;

@@ -78,7 +78,7 @@ inline std::string join_options(const std::string& a, const std::string& b) {
 
 namespace detail {
 
-/// What four steps make of some weights; empty where the options are refused.
+/// What six steps make of some weights; empty where the options are refused.
 inline std::string outcome(const std::string& name, const std::string& options) {
   const Model model({{"w", {8, 12}}, {"q_lin", {6, 9}}, {"embeddings", {5, 4}}, {"small", {7}}});
   for (float& x : model[3].value.span<float>()) x *= 0.01f;
@@ -86,8 +86,8 @@ inline std::string outcome(const std::string& name, const std::string& options) 
   try {
     Optimizer optimizer = make_optimizer(join_options(name, options), model.all());
     // A gradient that grows is clipped; one that vanishes lets AMSGrad's maximum stand out.
-    for (int k = 0; k < 4; ++k) {
-      model.set_gradients(k, std::array{1.0, 10.0, 0.01, 1.0}[static_cast<std::size_t>(k)]);
+    for (int k = 0; k < 6; ++k) {
+      model.set_gradients(k, k == 1 ? 10 : k == 2 ? 0.01 : 1);
       optimizer.step();
     }
   } catch (const Error&) {
@@ -106,7 +106,7 @@ inline std::string outcome(const std::string& name, const std::string& options) 
 
 /// What to try for an option: numbers, a pattern, and the names that it says it takes.
 inline std::vector<std::string> values_of(const OptionHelp& option) {
-  std::vector<std::string> values{"0.5", "2", "-0.5", "^"};
+  std::vector<std::string> values{"0.5", "2", "-0.5", "^", "0.9"};
   for (const std::string& name : split(option.takes, ',')) {
     const std::size_t begin = std::min(name.find_first_not_of(' '), name.size());
     if (name.find(' ', begin) == name.npos) values.push_back(name.substr(begin));
