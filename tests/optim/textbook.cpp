@@ -2,7 +2,10 @@
 /// folded or shared. Options are far from their defaults, so that each term of a formula counts.
 #include <cmath>
 #include <functional>
+#include <regex>
 
+#include "core/files/file.hpp"
+#include "optim/rules.hpp"
 #include "tests/optim/support.hpp"
 
 using namespace minima;
@@ -360,4 +363,26 @@ TEST_CASE("AdaPM's low-rank momentum is what its formula makes of the basis that
         CHECK(worst < 1e-5);
       }
     }
+}
+
+namespace {
+
+template <class... R>
+std::vector<std::string> names_of(Rules<R...>) {
+  return {std::string(R::name)...};
+}
+
+}  // namespace
+
+TEST_CASE("every rule of this tree has its textbook, known answers and a row in optim/README.md") {
+  for (const std::string& rule : names_of(BuiltInRules{})) {
+    CAPTURE(rule);
+    const auto names_it = [&](const std::string& file, const std::string& pattern) {
+      CAPTURE(file);
+      CHECK(std::regex_search(read_file(source_folder() / file), std::regex(pattern)));
+    };
+    names_it("tests/optim/textbook.cpp", "\"" + rule + "[:\"]");
+    names_it("tests/optim/golden_replay.cpp", "\"" + rule + "\"\\}");
+    names_it("optim/README.md", "\n\\| `" + rule + "` \\| .*p ←");
+  }
 }
