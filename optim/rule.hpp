@@ -28,7 +28,8 @@
 /// from t and the options: what depends on all steps before (NAdam's product of momenta) takes a matrix
 /// rule, with a slot of `Shape{}` like Adafactor's RMS, changed for the first matrix alone.
 ///
-/// A *matrix* rule (Adafactor) needs sums over rows, columns or the whole tensor. It has
+/// A *matrix* rule (Adafactor) needs sums over rows, columns or the whole tensor, or the largest of a row or column.
+/// A number of all parameters together, such as D-Adaptation's, no rule can have. It has
 /// `slots(options, parameter)`, which sees name and shape, and, instead of prepare and operator(), the
 /// passes of a step (optim/engine/matrix_pass.hpp):
 ///

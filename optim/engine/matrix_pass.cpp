@@ -71,6 +71,9 @@ void detail::matrix_sums(const StepView& view, const Summands& summands) {
     columns = Tensor::empty({chunks, width});
   }
   if (twice) weighted = Tensor::empty({chunks, width});
+  const auto merged = [&](double& sum, double more) {
+    sum = summands.largest ? ops::Larger{}(sum, more) : sum + more;
+  };
   for_row_chunks(shape, [&](i64 chunk, i64 first, i64 last) {
     const auto zeros_of = [&](Tensor& sums) -> float* {
       if (!sums.defined()) return nullptr;
@@ -89,7 +92,7 @@ void detail::matrix_sums(const StepView& view, const Summands& summands) {
       };
       visit(summands.slots, [&](const Piece& piece) {
         const PieceSums sums = summands.piece(piece, down ? down + piece.j : nullptr);
-        if (down) to.rows[piece.i] += sums.row;
+        if (down) merged(to.rows[piece.i], sums.row);
         total += sums.total;
       });
       if (twice)
@@ -99,7 +102,7 @@ void detail::matrix_sums(const StepView& view, const Summands& summands) {
     }
   });
   if (summands.total) to.numbers[0] = std::accumulate(totals.begin(), totals.end(), 0.0);
-  const auto add_chunks = [&](const Tensor& of_chunks, double* sums) {
+  const auto add_chunks = [&](const Tensor& of_chunks, double* sums, auto merge) {
     std::fill_n(sums, shape.batch * width, 0.0);
     vectorize_parallel(
         width,
@@ -107,13 +110,16 @@ void detail::matrix_sums(const StepView& view, const Summands& summands) {
           for (i64 chunk = 0; chunk < chunks; ++chunk) {
             double* const of_matrix = sums + chunk / per_matrix * width;
             for (i64 j = begin; j < end; ++j)
-              of_matrix[j] += static_cast<double>(from[chunk * width + j]);
+              of_matrix[j] = merge(of_matrix[j], static_cast<double>(from[chunk * width + j]));
           }
         },
         256);
   };
-  if (summands.matrix) add_chunks(columns, to.columns);
-  if (twice) add_chunks(weighted, to.weighted);
+  if (summands.largest)
+    add_chunks(columns, to.columns, ops::Larger{});
+  else if (summands.matrix)
+    add_chunks(columns, to.columns, ops::Plus{});
+  if (twice) add_chunks(weighted, to.weighted, ops::Plus{});
 }
 
 }  // namespace minima

@@ -15,7 +15,7 @@
 ///     pass(row, j, g, p, slot values…)                the gradient g scaled; p is left out where it has no part
 ///
 /// which gives what the element adds, a Term to its row and column, a Total to the sum of all, Terms to
-/// each. It may *read each row twice*: once the row's sum is known, and the row still in a cache,
+/// each; or a Largest, of which row and column keep the largest in place of a sum. It may *read each row twice*: once the row's sum is known, and the row still in a cache,
 ///
 ///     pass.weight(view, row, sum)                     a number for the row
 ///     pass.weighted(weight, g)                        what each element then adds to workspace.weighted of its column
@@ -47,6 +47,10 @@ struct Term {
 };
 struct Terms {
   float matrix, total;
+};
+/// At least 0.
+struct Largest {
+  float matrix;
 };
 
 /// The dense slots that a pass sees.
@@ -97,6 +101,10 @@ concept GoesToTotal = requires(Term term) {
   term.total;
 };
 
+/// How what goes to a row or column comes together there, from 0 on.
+template <class Term>
+using Merge = std::conditional_t<std::is_same_v<Term, Largest>, ops::Larger, ops::Plus>;
+
 /// Whether a pass reads each row a second time, when its sum is known.
 template <class P>
 concept ReadsTwice = requires {
@@ -110,6 +118,7 @@ struct PieceSums {
 /// Adds to `columns`, from the piece's first on, where the pass has such sums.
 template <std::size_t... K, class P>
 PieceSums sum_piece(const P& pass, const Factors& factors, const Piece& piece, float* columns) {
+  using Of = Added<P, K...>;
   PieceSums sums;
   vectorize([&]() MINIMA_INLINE {
     const P local = pass;  // copies, which no store can change
@@ -117,12 +126,13 @@ PieceSums sum_piece(const P& pass, const Factors& factors, const Piece& piece, f
     const MatrixRow row = factors.row(x.i);
     float rows[ops::kLanes] = {}, totals[ops::kLanes] = {};
     const auto add = [&](i64 k, i64 lane) MINIMA_INLINE {
-      const auto term = added<K...>(local, row, x.j + k, x.gradient(k), x.p[k], x.s[K][k]...);
-      if constexpr (GoesToMatrix<decltype(term)>) {
-        columns[k] += term.matrix;
-        rows[lane] += term.matrix;
+      const Of term = added<K...>(local, row, x.j + k, x.gradient(k), x.p[k], x.s[K][k]...);
+      if constexpr (GoesToMatrix<Of>) {
+        const Merge<Of> merge;
+        columns[k] = merge(columns[k], term.matrix);
+        rows[lane] = merge(rows[lane], term.matrix);
       }
-      if constexpr (GoesToTotal<decltype(term)>) totals[lane] += term.total;
+      if constexpr (GoesToTotal<Of>) totals[lane] += term.total;
     };
     // All sums in one loop, so that gradient, weights and slots are read side by side.
     i64 k = 0;
@@ -134,11 +144,11 @@ PieceSums sum_piece(const P& pass, const Factors& factors, const Piece& piece, f
       for (i64 lane = 0; lane < ops::kLanes; ++lane) add(k + lane, lane);
     }
     for (i64 lane = 0; k + lane < x.n; ++lane) add(k + lane, lane);
-    const auto sum = [](const float* lanes) MINIMA_INLINE {
-      return static_cast<double>(ops::row_sum_as<float>(
-          ops::kLanes, [lanes](i64 lane) MINIMA_INLINE { return lanes[lane]; }));
+    const auto together = [](const float* lanes, auto merge) MINIMA_INLINE {
+      return static_cast<double>(ops::row_fold(
+          ops::kLanes, 0.0f, merge, [lanes](i64 lane) MINIMA_INLINE { return lanes[lane]; }));
     };
-    sums = {sum(rows), sum(totals)};
+    sums = {together(rows, Merge<Of>{}), together(totals, ops::Plus{})};
   });
   return sums;
 }
@@ -157,7 +167,7 @@ void sum_piece_again(const P& pass, float weight, const Piece& piece, float* col
 /// What a pass over one parameter adds, of a piece; and, where it reads each row twice, of one whose row has that sum.
 struct Summands {
   std::size_t slots;
-  bool matrix, total;
+  bool matrix, largest, total;
   std::function<PieceSums(const Piece& piece, float* columns)> piece;
   std::function<void(const Piece& piece, double row_sum, float* weighted)> again = {};
 };
@@ -230,15 +240,16 @@ class PassesOnCpu {
   void sums(const PassOf<P, O>& pass, std::index_sequence<K...> = {}) {
     using Term = detail::Added<P, K...>;
     static_assert(detail::GoesToMatrix<Term> || detail::GoesToTotal<Term>,
-                  "a pass to sum gives a Term, a Total or Terms");
-    static_assert(!detail::ReadsTwice<P> || (detail::GoesToMatrix<Term> && sizeof...(K) == 0),
-                  "a pass that reads rows twice gives a Term or Terms, and sees no slots");
+                  "a pass to sum gives a Term, a Total, Terms or a Largest");
+    static_assert(
+        !detail::ReadsTwice<P> || (detail::GoesToMatrix<Term> && sizeof...(K) == 0),
+        "a pass that reads rows twice gives a Term, Terms or a Largest, and sees no slots");
     const P on = pass.on(view_);
-    detail::Summands summands{sizeof...(K), detail::GoesToMatrix<Term>, detail::GoesToTotal<Term>,
-                              [&](const Piece& piece, float* columns) {
-                                return detail::sum_piece<K...>(on, view_.workspace.factors, piece,
-                                                               columns);
-                              }};
+    detail::Summands summands{
+        sizeof...(K), detail::GoesToMatrix<Term>, std::is_same_v<Term, Largest>,
+        detail::GoesToTotal<Term>, [&](const Piece& piece, float* columns) {
+          return detail::sum_piece<K...>(on, view_.workspace.factors, piece, columns);
+        }};
     if constexpr (detail::ReadsTwice<P>) {
       summands.again = [&](const Piece& piece, double row_sum, float* weighted) {
         detail::sum_piece_again(on, on.weight(view_, piece.i, row_sum), piece, weighted);

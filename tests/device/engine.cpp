@@ -6,6 +6,7 @@
 #include "tests/device/device.hpp"
 #include "tests/optim/conformance.hpp"
 #include "tests/optim/cut_momentum.hpp"
+#include "tests/optim/sm3.hpp"
 
 using namespace minima;
 using namespace minima::test;
@@ -216,6 +217,12 @@ TEST_CASE("a rule from outside of the tree, registered in a .cu file, makes the 
   for (const char* state : {"fp32", "bf16", "block8"})
     compare(fmt::format("cut_momentum:non_finite_guard=true:min_8bit_size=100:state={}", state),
             Gradients::dense);
+}
+
+TEST_CASE("so does one that keeps the largest of its rows and columns") {
+  register_rule<Sm3>();
+  compare("sm3", Gradients::dense);
+  compare("sm3", Gradients::dense, large_shapes());
 }
 
 TEST_CASE("rows of any length are stepped over many stretches as on the CPU") {

@@ -6,7 +6,8 @@
 
 #include "core/files/file.hpp"
 #include "optim/rules.hpp"
-#include "tests/optim/support.hpp"
+#include "tests/optim/conformance.hpp"
+#include "tests/optim/sm3.hpp"
 
 using namespace minima;
 using namespace minima::test;
@@ -363,6 +364,27 @@ TEST_CASE("AdaPM's low-rank momentum is what its formula makes of the basis that
         CHECK(worst < 1e-5);
       }
     }
+}
+
+TEST_CASE("a rule that keeps the largest of rows and columns is its textbook, and conforms") {
+  register_rule<Sm3>();
+  for (const Shape& shape : kShapes) {
+    Means V(shape);
+    check_against("sm3:lr=0.3:eps=0.2", shape, [&](Vector& p, const Vector& g, int) {
+      Vector R(V.R.size()), C(V.C.size());
+      for (std::size_t at = 0; at < p.size(); ++at) {
+        const auto row = at / static_cast<std::size_t>(V.m),
+                   column = row / static_cast<std::size_t>(V.n) * static_cast<std::size_t>(V.m) +
+                            at % static_cast<std::size_t>(V.m);
+        const double moment =
+            (V.matrix ? std::min(V.R[row], V.C[column]) : V.C[column]) + g[at] * g[at];
+        R[row] = std::max(R[row], moment), C[column] = std::max(C[column], moment);
+        p[at] -= 0.3 * g[at] / (std::sqrt(moment) + 0.2);
+      }
+      V.R = R, V.C = C;
+    });
+  }
+  check_conformance("sm3");
 }
 
 namespace {

@@ -121,6 +121,7 @@ template <class P, std::size_t... K>
 __global__ void __launch_bounds__(kThreads, sizeof...(K) == 0 ? 3 : 2)
     sum_kernel(Table table, const P* passes, ChunkSums to) {
   using Term = detail::Added<P, K...>;
+  [[maybe_unused]] const detail::Merge<Term> merge;
   constexpr int kSlots = sizeof...(K), kRows = static_cast<int>(kChunkRows);
   constexpr int kTogether = 4;  // rows that are loaded before the first is added
   constexpr unsigned kWarps = kThreads / 32;
@@ -187,16 +188,17 @@ __global__ void __launch_bounds__(kThreads, sizeof...(K) == 0 ? 3 : 2)
       const MatrixRow row = factors.row(first + r);
       for (int e = 0; e < N; ++e) {
         const Term term = detail::added<K...>(pass, row, j + e, g[e], p[e], state[K][e]...);
-        if constexpr (detail::GoesToMatrix<Term>) down[e] += term.matrix, across += term.matrix;
+        if constexpr (detail::GoesToMatrix<Term>)
+          down[e] = merge(down[e], term.matrix), across = merge(across, term.matrix);
         if constexpr (detail::GoesToTotal<Term>) all += term.total;
       }
       total += static_cast<double>(all);
     }
     if constexpr (detail::GoesToMatrix<Term>) {
-      const double sum = warp_fold(static_cast<double>(across), Sum{});
+      const double sum = warp_fold(static_cast<double>(across), merge);
       double& of_row = rows[warp][r];
       const bool first_tile = j < N * kThreads;
-      if (threadIdx.x % 32 == 0) of_row = first_tile ? sum : of_row + sum;
+      if (threadIdx.x % 32 == 0) of_row = first_tile ? sum : merge(of_row, sum);
     }
   };
   const auto of_entry = [&](float* sums) { return sums + to.offset[entry]; };
@@ -205,7 +207,7 @@ __global__ void __launch_bounds__(kThreads, sizeof...(K) == 0 ? 3 : 2)
     __syncthreads();
     if (threadIdx.x < static_cast<unsigned>(height)) {
       double sum = 0;
-      for (unsigned w = 0; w < kWarps; ++w) sum += rows[w][threadIdx.x];
+      for (unsigned w = 0; w < kWarps; ++w) sum = merge(sum, rows[w][threadIdx.x]);
       view.workspace.rows[first + threadIdx.x] = sum;
       if constexpr (detail::ReadsTwice<P>)
         // Read anew: what only this needs would take registers all the while.
@@ -234,7 +236,7 @@ __global__ void chunks_kernel(Table table, const i64* first_chunk, ChunkSums fro
   MINIMA_SHARED(double[kWarps][32], sums);
   const i64 entry = table.entry_of(blockIdx.x), block = blockIdx.x - table.first[entry];
   const StepView& view = table.view(entry);
-  [[maybe_unused]] const auto add_up = [&](const float* of_chunks, double* columns) {
+  [[maybe_unused]] const auto add_up = [&](const float* of_chunks, double* columns, auto merge) {
     const i64 width = view.matrix.columns, chunks = chunks_per_matrix(view.matrix);
     const unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const i64 k = block * 32 + lane;  // matrix and column
@@ -245,19 +247,20 @@ __global__ void chunks_kernel(Table table, const i64* first_chunk, ChunkSums fro
       const float* const of_column =
           of_chunks + from.offset[entry] + matrix * (chunks - 1) * width + k;
       for (i64 chunk = warp; chunk < chunks; chunk += kWarps)
-        sum += static_cast<double>(of_column[chunk * width]);
+        sum = merge(sum, static_cast<double>(of_column[chunk * width]));
     }
     sums[warp][lane] = sum;
     __syncthreads();
     if (warp == 0 && within) {
-      for (unsigned w = 1; w < kWarps; ++w) sum += sums[w][lane];
+      for (unsigned w = 1; w < kWarps; ++w) sum = merge(sum, sums[w][lane]);
       columns[k] = sum;
     }
   };
-  if constexpr (detail::GoesToMatrix<Term>) add_up(from.columns, view.workspace.columns);
+  if constexpr (detail::GoesToMatrix<Term>)
+    add_up(from.columns, view.workspace.columns, detail::Merge<Term>{});
   if constexpr (kWeighted) {
     __syncthreads();  // all have read what is overwritten
-    add_up(from.weighted, view.workspace.weighted);
+    add_up(from.weighted, view.workspace.weighted, ops::Plus{});
   }
   if (!detail::GoesToTotal<Term> || block != 0) return;
   double total = 0;
