@@ -114,10 +114,14 @@ void Lines::begin() {
   for (const auto& [magic, what] : kNoText)
     check(!rest_.starts_with(magic) || std::ranges::none_of(rest_.substr(0, kHead), is_of_no_text),
           "{}: {}", source_, what);
-  check(rest_.substr(0, 2).find('\0') == rest_.npos,
-        "{}: begins with a NUL byte, as no text in UTF-8 does; where it is in UTF-16, convert it: "
-        "iconv -f UTF-16LE -t UTF-8 FILE > NEW",
-        source_);
+  // Where text is not in UTF-8, NUL bytes stand beside characters of ASCII.
+  const std::string_view head = rest_.substr(0, 4);
+  const std::string wide = fmt::format("UTF-{}{}", std::ranges::count(head, '\0') == 3 ? 32 : 16,
+                                       head.starts_with('\0') ? "BE" : "LE");
+  check(head.substr(0, 2).find('\0') == head.npos,
+        "{0}: begins with a NUL byte, as no text in UTF-8 does; where it is in {1}, convert it: "
+        "iconv -f {1} -t UTF-8 FILE > NEW",
+        source_, wide);
   check(rest_.find('\n') != rest_.npos || rest_.find('\r') == rest_.npos,
         "{}: its lines end with carriage returns alone, as on old Macs; write line feeds: "
         "tr '\\r' '\\n' < FILE > NEW",

@@ -166,6 +166,17 @@ TEST_CASE("a file that is no text is refused as what it is, whatever its name") 
         CHECK(test::error_of([&] { lines.next(); }).starts_with(std::string("here: ") + what));
         std::fclose(file);
       }
+  // Without a byte order mark, where NUL bytes stand tells.
+  for (const auto& [text, encoding] : {std::pair{std::string("l\0a\0", 4), "UTF-16LE"},
+                                       {std::string("\0l\0a", 4), "UTF-16BE"},
+                                       {std::string("l\0\0\0a\0\0\0", 8), "UTF-32LE"},
+                                       {std::string("\0\0\0l\0\0\0a", 8), "UTF-32BE"}}) {
+    Lines lines(text, "x");
+    CHECK(test::error_of([&] { lines.next(); }) ==
+          fmt::format("x: begins with a NUL byte, as no text in UTF-8 does; where it is in {0}, "
+                      "convert it: iconv -f {0} -t UTF-8 FILE > NEW",
+                      encoding));
+  }
   for (const char* text : {"PAR1 is a lamp\n", "BZh \xC3\xA4\ttab\r\n", "PK\n"}) {
     Lines lines(text, "x");
     CHECK(lines.next());
