@@ -368,15 +368,10 @@ TEST_CASE("a config survives the way to JSON and back, and a senseless one is re
     CHECK(json["minima_warning"].get<std::string>().find("transformers") != std::string::npos);
     config.pooling = Pooling::first;
     CHECK_FALSE(config.to_json().contains("minima_warning"));
-    const auto error_of = [&](const std::string& key, Json value) -> std::string {
+    const auto error_of = [&](const std::string& key, Json value) {
       Json wrong = json;
       wrong[key] = std::move(value);
-      try {
-        EncoderConfig::from_json(wrong, "config.json");
-      } catch (const Error& error) {
-        return error.what();
-      }
-      return "";
+      return test::error_of([&] { EncoderConfig::from_json(wrong, "config.json"); });
     };
     const std::string dim = names.dim, dropout = names.dropout;
     CHECK(error_of(names.heads, 5) == "config.json: 5 heads do not divide " + dim + " 24");

@@ -2,6 +2,7 @@
 #include "optim/schedule.hpp"
 
 #include "core/files/json.hpp"
+#include "tests/data/files.hpp"
 #include "tests/support.hpp"
 
 namespace minima {
@@ -27,12 +28,7 @@ void check_factors(const std::string& spec, i64 warmup, i64 total,
 }
 
 std::string refusal(const std::string& spec) {
-  try {
-    parse_schedule(spec);
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
+  return test::error_of([&] { parse_schedule(spec); });
 }
 
 }  // namespace

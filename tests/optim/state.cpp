@@ -16,12 +16,7 @@ std::filesystem::path file() {
 }
 
 std::string load_error(Optimizer& optimizer) {
-  try {
-    optimizer.load(file());
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
+  return error_of([&] { optimizer.load(file()); });
 }
 
 /// Without the care of write_file, which waits for the disk: for files that are read at once.

@@ -2,6 +2,7 @@
 #include "core/files/file.hpp"
 #include "core/files/folder.hpp"
 #include "core/files/safetensors.hpp"
+#include "tests/data/files.hpp"
 #include "tests/train/fifty_steps.hpp"
 #include "train/run_record.hpp"
 
@@ -308,14 +309,8 @@ TEST_CASE("what does not fit a checkpoint is refused by name") {
   options.steps = 4;
   options.save_every = 2;
   Training(options, folder.path).trainer.run();
-  const auto error_of = [&](const TrainingOptions& other, const std::string& spec) -> std::string {
-    try {
-      Training training(other, folder.path, spec);
-      training.trainer.resume();
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "";
+  const auto error_of = [&](const TrainingOptions& other, const std::string& spec) {
+    return test::error_of([&] { Training(other, folder.path, spec).trainer.resume(); });
   };
   const std::string spec = "adamw8bit:lr=1e-2:min_8bit_size=64";
   CHECK(error_of(options, spec).empty());

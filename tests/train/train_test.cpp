@@ -5,6 +5,7 @@
 #include "core/cpu/threads.hpp"
 #include "core/files/file.hpp"
 #include "optim/registry.hpp"
+#include "tests/data/files.hpp"
 #include "tests/optim/cut_momentum.hpp"
 #include "tests/support.hpp"
 #include "tests/train/small_task.hpp"
@@ -177,15 +178,12 @@ TEST_CASE(
 
 TEST_CASE("a comparison refuses a wrong optimizer before it trains anything") {
   const test::RunFolder folder;
-  const auto error_of = [&](std::vector<std::string> optimizers) -> std::string {
-    try {
-      compare(small_task(), {.optimizers = std::move(optimizers),
+  const auto error_of = [&](const std::vector<std::string>& optimizers) {
+    return test::error_of([&] {
+      compare(small_task(), {.optimizers = optimizers,
                              .training = short_training(),
                              .directory = folder.path / "run"});
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "";
+    });
   };
   CHECK(error_of({"adamw", "adamv"}).find("adamw") != std::string::npos);
   CHECK(error_of({"adamw", "sgd", "adamw:lr=1e-3"}) ==
