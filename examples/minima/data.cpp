@@ -161,7 +161,7 @@ struct DataVerb {
     for (std::size_t i = 0; i < std::min(all.size(), kShown); ++i)
       print_text("  {:>9} {:>5.1f} %  {} {}\n", all[i].second,
                  100 * static_cast<double>(all[i].second) / static_cast<double>(s.rows),
-                 all[i].first, name_of(all[i].first));
+                 shown(all[i].first), shown(name_of(all[i].first)));
     if (all.size() > kShown) print_text("  and {} more\n", all.size() - kShown);
     print_text("  balance {:.3f} (1: equal shares)\n\n  {:<10}", s.balance(), "length");
     for (const auto& [name, percent] : kPercentiles) print_text(" {:>7}", name);

@@ -124,6 +124,16 @@ texts with more than one label: 1 (2 rows), ignoring case and punctuation 1 (4 r
                    "expected"));
 }
 
+TEST_CASE("data shows the beginning of a label that goes on and on; --json has all of it") {
+  const Shell shell;
+  const std::string label(1000, 'x');
+  shell.write("long.tsv", "label\ttext\n" + label + "\ta\nb\tb\n");
+  const std::string table = shell.minima("data long.tsv").out;
+  CHECK(table.find(" " + label.substr(0, 120) + "… \n") != std::string::npos);
+  CHECK(table.find(label) == std::string::npos);
+  CHECK(json_of(shell, "data long.tsv --json")["splits"]["all"]["classes"][1]["label"] == label);
+}
+
 TEST_CASE("data says from how many texts each count of repeated ones is estimated") {
   const Shell shell;
   std::string rows = "label\ttext\n";
