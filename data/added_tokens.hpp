@@ -28,7 +28,7 @@ class AddedTokens {
   AddedTokens() = default;
   /// Tokens by their texts, none of them empty.
   explicit AddedTokens(const std::map<std::string, i32>& ids);
-  bool empty() const { return tokens_.empty(); }
+  bool empty() const { return tokens_.size() <= 1; }
 
   struct Match {
     std::size_t at = std::string_view::npos;  ///< npos: none
@@ -43,10 +43,12 @@ class AddedTokens {
   struct Entry {
     std::string text;
     i32 id;
-    i64 shorter;  ///< the longest other one that it begins with, or -1
+    i64 shorter;  ///< the longest other one that it begins with
+    i64 jump;     ///< one of those before it: the next, or far off, so that few steps lead to any
+    i64 before;   ///< how many those are
   };
   const Entry& entry(i64 index) const { return tokens_[static_cast<std::size_t>(index)]; }
-  std::vector<Entry> tokens_;       // by text
+  std::vector<Entry> tokens_;       // by text; in front none, with which all begin
   std::array<bool, 256> begins_{};  // whether a token has this byte in front
   char only_ = 0;                   // the byte that all begin with, or 0
 };

@@ -212,6 +212,26 @@ TEST_CASE("added tokens of thousands of lengths cost little") {
   CHECK(tokenizer.vocabulary().token(found.back().id) == longest + "<");
 }
 
+TEST_CASE("added tokens that begin with one another cost little") {
+  constexpr std::size_t kMany = 2000;
+  std::vector<std::string> tokens = kTokens;
+  std::vector<AddedToken> added;
+  for (std::size_t i = 1; i <= kMany; ++i) added.emplace_back(std::string(i, '<'));
+  for (const AddedToken& token : added) tokens.push_back(token.text);
+  const Tokenizer tokenizer(Vocabulary(tokens), Casing::uncased, 100, added);
+  std::string text, wanted;
+  for (std::size_t i = 1; i <= kMany; ++i) {
+    text += std::string(i, '<') + "a";
+    wanted += std::string(i, '<') + " a ";
+  }
+  CHECK(pieces(tokenizer, text) + " " == wanted);
+  text.clear();
+  for (int i = 0; i < 1'000'000; ++i) text += "<a";
+  std::vector<Token> found;
+  tokenizer.tokenize(text, found);
+  CHECK(found.size() == 2'000'000);
+}
+
 TEST_CASE("a folder's files may add very many tokens") {
   constexpr std::size_t kMany = 100'000;
   const test::Folder folder;
