@@ -112,8 +112,8 @@ int main(int argc, char** argv) try {
   std::vector<Product> products;
   add_linear(products, layers - 1, tokens, dim, 3 * dim);
   add_linear(products, 1, tokens, dim, 2 * dim);
+  add_linear(products, 1, texts, dim, dim);  // queries
   for (const auto& [count, rows] : {std::pair{layers - 1, tokens}, std::pair{i64{1}, texts}}) {
-    if (rows == texts) add_linear(products, count, rows, dim, dim);  // queries
     add_linear(products, count, rows, dim, dim);
     add_linear(products, count, rows, dim, hidden);
     add_linear(products, count, rows, hidden, dim);
