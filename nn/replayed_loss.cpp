@@ -96,7 +96,8 @@ i64 ReplayedLoss::recorded() const { return state_->count(); }
 Variable ReplayedLoss::operator()(const BatchLayout& layout, const Tensor& numbers,
                                   const Pass& pass) {
   State& state = *state_;
-  if (!grad_enabled() || observed()) return state.loss(layout.in(numbers), pass);
+  if (!grad_enabled() || observed() || state.pool.device() == Device{})
+    return state.loss(layout.in(numbers), pass);
   const auto [place, is_new] = state.recorded.try_emplace(key_of(layout, pass));
   if (is_new) return state.loss(layout.in(numbers), pass);
   const u64 turn = ++state.turn;  // no earlier loss may go back into what is made or forgotten now

@@ -30,8 +30,8 @@ class ReplayedLoss {
   ReplayedLoss(std::vector<Parameter*> parameters, Function loss);
 
   /// The loss of the batch whose numbers these are, on the parameters' device. Its backward is due before the next call;
-  /// later it is an Error. Computed kernel by kernel where nothing is recorded for backward, or where somebody looks at
-  /// single ops (autograd/observer.hpp).
+  /// later it is an Error. Computed kernel by kernel on the CPU, where nothing is recorded for backward, and where somebody
+  /// looks at single ops (autograd/observer.hpp).
   Variable operator()(const BatchLayout& layout, const Tensor& numbers, const Pass& pass);
 
   static constexpr i64 kMostRecorded = 32;

@@ -3,6 +3,7 @@
 
 #include "core/files/file.hpp"
 #include "nn/models/weights.hpp"
+#include "nn/replayed_loss.hpp"
 #include "tests/nn/reference_batch.hpp"
 #include "tests/support.hpp"
 
@@ -59,4 +60,29 @@ TEST_CASE("a batch of which nothing is hidden has the loss 0 and changes no grad
   for (const Parameter* parameter : model.parameters())
     if (parameter->gradient)
       for (const float x : parameter->gradient.values().span<float>()) CHECK(x == 0);
+}
+
+TEST_CASE("on the CPU a replayed loss is computed anew for every batch") {
+  nn::EncoderConfig config = nn::preset("tiny");
+  config.vocabulary = 30;
+  nn::MaskedLm model(config);
+  model.initialize(1);
+  const auto loss_of = [&](const Batch& batch, const nn::Pass& pass) {
+    return model.loss(batch, pass);
+  };
+  nn::ReplayedLoss replayed(model.parameters(), loss_of);
+  for (i64 step = 1; step <= 3; ++step) {
+    const Batch batch = completed({.tokens = Tensor::from(std::vector<i64>{2, 4 + step, 3}),
+                                   .positions = Tensor::from(std::vector<i64>{0, 1, 2}),
+                                   .offsets = Tensor::from(std::vector<i64>{0, 3}),
+                                   .example_id = Tensor::from(std::vector<i64>{0}),
+                                   .labels = Tensor::from(std::vector<i64>{7}),
+                                   .chosen = Tensor::from(std::vector<i64>{1})});
+    const BatchLayout layout(batch);
+    const nn::Pass pass{.training = true, .seed = 1, .step = step};
+    const Variable loss = replayed(layout, layout.numbers(batch), pass);
+    CHECK(loss.value().item() == loss_of(batch, pass).value().item());
+    loss.backward();
+  }
+  CHECK(replayed.recorded() == 0);
 }
