@@ -24,8 +24,8 @@ struct VocabularyOptions {
   Casing casing = Casing::uncased;
 };
 
-/// Throws Error when `size` does not hold the special tokens and the alphabet, or when the texts
-/// hold no word.
+/// Throws Error when `size` does not hold the special tokens and the alphabet, when the texts hold no word, and for a
+/// negative alphabet.
 Vocabulary train_vocabulary(const std::vector<std::string_view>& texts,
                             const VocabularyOptions& options);
 

@@ -141,6 +141,8 @@ TEST_CASE("the alphabet is limited to the most frequent characters") {
 
 TEST_CASE("training without words or without room is refused") {
   CHECK(test::contains(test::error_of([] { train_vocabulary({" ", "\t"}, {}); }), "no word"));
+  CHECK(test::contains(test::error_of([] { train_vocabulary({"a"}, {.alphabet = -1}); }),
+                       "an alphabet of -1 characters at most"));
   CHECK(test::contains(test::error_of([] { train_vocabulary({"abc"}, {.size = 8}); }),
                        "ask for more entries"));
 }
