@@ -56,7 +56,7 @@ void reduce(Cpu, const Reduction& reduction, const Around& size, const T* x, T* 
 template <AnyGpu Gpu, class Reduction, class T>
 void reduce(Gpu gpu, const Reduction& reduction, const Around& size, const T* x, T* y) {
   const i64 outer = size.outer, n = size.n, inner = size.inner;
-  if (inner > 1)
+  if (inner != 1)
     each(gpu, outer * inner, ReduceColumn<Reduction, T>{reduction, n, inner, x, y});
   else
     each_row(gpu, outer, n, ReduceLine<Reduction, T>{reduction, n, inner, x, y});

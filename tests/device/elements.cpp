@@ -160,6 +160,16 @@ TEST_CASE("a value that is not finite is found on the device") {
   }
 }
 
+TEST_CASE("a sum over any dimension of a tensor without elements is that of the CPU") {
+  for (const Shape& shape : {Shape{7, 0}, Shape{0, 7}, Shape{3, 0, 5}})
+    for (int dim = 0; dim < shape.rank(); ++dim) {
+      CAPTURE(shape);
+      CAPTURE(dim);
+      const Tensor x = Tensor::empty(shape);
+      CHECK(same_bytes(ops::sum(x.to(kDevice), {dim}), ops::sum(x, {dim})));
+    }
+}
+
 TEST_CASE("the place of the largest element is the same on the device") {
   const Tensor x = normal({7, 300, 2}, "x");
   for (DType dtype : {DType::f64, DType::f32})
