@@ -203,7 +203,7 @@ StepReport Accelerator::take_step(double lr_factor) {
          .gradient_scale = at_hand_.first_weight / (at_hand_.weight * scale_.value),
          .measure_norm = true,
          .skip_non_finite = true,
-         .loss = std::exchange(at_hand_.loss_there, {}),
+         .loss = at_hand_.loss_there,
          .watch = watches()});
     report.read();  // a GPU's step is waited for here, and nowhere before
     at_hand_.loss = without_sign_of_nan(report.loss.value_or(at_hand_.loss));

@@ -243,7 +243,7 @@ class Accelerator {
   /// The step at hand, so far.
   struct AtHand {
     double first_weight = 0, weight = 0, loss = 0;  ///< of its first batch; of all; weighted
-    Tensor loss_there = {};                         ///< on a GPU, until step() reads it
+    Tensor loss_there = {};                         ///< on a GPU, where step() reads it
     i64 texts = 0, tokens = 0;
     std::optional<UpdatedInBackward> updated = {};  ///< backward() has taken it
     bool torn = false;                              ///< by a backward() that ended half way

@@ -115,6 +115,23 @@ TEST_CASE("updates in backward are for the CPU") {
                        Error);
 }
 
+TEST_CASE("a step that was refused has its loss when it is taken after all") {
+  nn::Classifier model(small_task().config);
+  model.initialize(7);
+  model.to(kDevice);
+  const Objective objective = classification(model, small_task().data, steps(1));
+  Optimizer optimizer = make_optimizer("sgd", model.parameters());
+  Accelerator accelerator({});
+  accelerator.prepare(objective.parameters, optimizer, objective.batches, 1);
+  accelerator.next();
+  const BatchLoss batch = objective.loss(accelerator.indices(), accelerator.pass());
+  accelerator.backward(batch.loss, batch.weight);
+  accelerator.clip(-1);
+  CHECK_THROWS_AS(accelerator.step(), Error);
+  accelerator.clip(1);
+  CHECK(accelerator.step().loss == doctest::Approx(batch.loss.value().item()));
+}
+
 TEST_CASE("a training on the device has the losses of the CPU, and waits once in a step" *
           doctest::test_suite("many steps")) {
   for (const bool weighted : {false, true})
