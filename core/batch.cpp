@@ -123,13 +123,16 @@ Batch filled_up(const Batch& batch, i64 multiple) {
     result.rows(0, x.size()).copy_from(x);
     return result;
   };
+  const auto with_more_tokens = [&](const Tensor& x) {
+    return longer(x, all, tokens > 0 ? x.data<i64>()[0] : 0);
+  };
   const i64 more_labels = batch.chosen.defined() ? more_chosen : more;
-  Batch filled{.tokens = longer(batch.tokens, all, 0),
-               .positions = longer(batch.positions, all, 0),
+  Batch filled{.tokens = with_more_tokens(batch.tokens),
+               .positions = with_more_tokens(batch.positions),
                .offsets = longer(batch.offsets, before + more + 1, all),
                .example_id = longer(batch.example_id, before + more, 0),
                .labels = longer(batch.labels, batch.labels.size() + more_labels, -100)};
-  if (batch.token_types.defined()) filled.token_types = longer(batch.token_types, all, 0);
+  if (batch.token_types.defined()) filled.token_types = with_more_tokens(batch.token_types);
   for (i64 k = 0; k < more; ++k) {
     filled.example_id.data<i64>()[before + k] = -1 - k;
     filled.offsets.data<i64>()[before + k] = tokens + (all - tokens) * k / more;

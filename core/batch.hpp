@@ -57,7 +57,7 @@ struct BatchLayout {
 
 /// The batch, which lies on the host, and behind its texts some that no loss sees, so that shapes repeat: in all there is
 /// one text more than a multiple of 16, and `multiple` divides the tokens, and the chosen ones. The further labels are
-/// −100, the further tokens 0, at position 0.
+/// −100, the further tokens like the first, so that no other row of a table is looked up.
 Batch filled_up(const Batch& batch, i64 multiple);
 
 }  // namespace minima

@@ -1,4 +1,6 @@
 /// Work that is recorded once and replayed.
+#include <set>
+
 #include "autograd/functions.hpp"
 #include "core/ops/elementwise.hpp"
 #include "core/recording.hpp"
@@ -270,6 +272,20 @@ TEST_CASE("replayed batches are accumulated, of one layout and of several" *
                      others(more, 10 * k + 2), others(more, 10 * k + 3)});
   check_equal(train(steps, true, Pooling::first, false),
               train(steps, false, Pooling::first, false));
+}
+
+TEST_CASE("what fills a batch up looks up no row that the batch does not") {
+  Batch batch = test::texts({3, 40});
+  for (i64& token : batch.tokens.span<i64>()) token += 2;
+  batch.token_types = Tensor::full({43}, 1, DType::i64);
+  const Batch filled = filled_up(batch, 64);
+  const auto rows = [](const Tensor& ids) {
+    return std::set<i64>(ids.span<i64>().begin(), ids.span<i64>().end());
+  };
+  for (const auto part : {&Batch::tokens, &Batch::positions, &Batch::token_types}) {
+    CHECK((filled.*part).size() == 64);
+    CHECK(rows(filled.*part) == rows(batch.*part));
+  }
 }
 
 TEST_CASE("what fills a batch up changes no loss and no gradient" *
