@@ -115,6 +115,20 @@ TEST_CASE("updates in backward are for the CPU") {
                        Error);
 }
 
+TEST_CASE(
+    "products are rounded to TF32 no longer than the step at hand, also where it is begun anew") {
+  Parameter w{.name = "w", .value = Tensor::full({3}, 1, DType::f32, kDevice), .gradient = {}};
+  Optimizer optimizer = make_optimizer("sgd", {&w});
+  Accelerator accelerator({.precision = Precision::tf32});
+  accelerator.prepare(
+      {&w}, optimizer, [](i64) { return std::vector<std::vector<i64>>{{0}}; }, 1);
+  const Json start = accelerator.state();
+  accelerator.next();
+  CHECK(ops::tf32_allowed());
+  accelerator.restore(start);
+  CHECK_FALSE(ops::tf32_allowed());
+}
+
 TEST_CASE("a step that was refused has its loss when it is taken after all") {
   nn::Classifier model(small_task().config);
   model.initialize(7);
