@@ -148,6 +148,8 @@ TEST_CASE("predict and eval say how many texts are cut, have no word, or are not
   CHECK(
       shell.minima("predict run/final --pairs", "parcel\tcaf\xE9\n").err.find("not valid UTF-8") !=
       std::string::npos);
+  CHECK(shell.minima("predict run/final --pairs", "荷物\t配達\n")
+            .err.find("1 of 1 text: no word that the vocabulary knows") != std::string::npos);
 }
 
 TEST_CASE("weights that give no finite logit are named, by predict and eval") {

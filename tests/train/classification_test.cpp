@@ -78,18 +78,20 @@ TEST_CASE("a fingerprint knows texts, where each ends, and labels; the longest t
   CHECK(prints.size() == 4);
 }
 
-TEST_CASE("word dropout is another in each step") {
+TEST_CASE("word dropout is another in each step, and with each seed") {
   nn::Classifier model(small_task().config);
   model.initialize(1);
   TrainingOptions options;
   options.word_dropout = 0.5;
   const Objective objective =
       classification(model, small_task().data, options, &small_task().tokenizer);
-  const auto loss = [&](i64 step) {
-    return objective.loss(std::vector<i64>{0, 1, 2}, nn::Pass{.step = step}).loss.value().item();
+  const auto loss = [&](i64 step, u64 seed = 1) {
+    const nn::Pass pass{.seed = seed, .step = step};
+    return objective.loss(std::vector<i64>{0, 1, 2}, pass).loss.value().item();
   };
   CHECK(loss(1) == loss(1));
   CHECK(loss(1) != loss(2));
+  CHECK(loss(1) != loss(1, 2));
 }
 
 TEST_CASE("weights and smoothing are in training's loss, whose batches add up to one large batch") {

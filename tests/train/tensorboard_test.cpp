@@ -1,10 +1,13 @@
-/// Event files, read by tensorboard itself.
+/// Event files: what a training writes into them, and that tensorboard itself reads it.
 #include "train/tensorboard.hpp"
 
 #include <cstdlib>
+#include <cstring>
 
+#include "core/files/file.hpp"
 #include "core/files/json.hpp"
 #include "tests/support.hpp"
+#include "tests/train/line.hpp"
 #include "tests/train/small_task.hpp"
 
 using namespace minima;
@@ -13,6 +16,28 @@ TEST_CASE("CRC-32C of known strings") {  // RFC 3720, B.4
   CHECK(crc32c("123456789") == 0xe3069283u);
   CHECK(crc32c(std::string(32, '\0')) == 0x8a9136aau);
   CHECK(crc32c(std::string(32, '\xff')) == 0x62a8ab43u);
+}
+
+TEST_CASE("a training's event file has the numbers of its steps and evaluations") {
+  const test::RunFolder folder;
+  test::Line line;
+  const TrainingResult result =
+      Trainer(line.objective(), "sgd:lr=0.02", test::line_options(), folder.path).run();
+  std::string events;
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path))
+    if (entry.path().filename().string().starts_with("events.")) events = read_file(entry.path());
+  const auto first = [&](const std::string& tag) {  // after the tag a key, then the number
+    const std::size_t at = events.find(tag);
+    REQUIRE(at != std::string::npos);
+    float value = 0;
+    std::memcpy(&value, events.data() + at + tag.size() + 1, sizeof(value));
+    return value;
+  };
+  const StepRecord& step = result.steps.front();
+  CHECK(first("train/loss") == static_cast<float>(step.loss));
+  CHECK(first("train/lr_factor") == static_cast<float>(step.lr_factor));
+  CHECK(first("train/grad_norm") == static_cast<float>(step.grad_norm));
+  CHECK(first("dev/loss") == static_cast<float>(result.evaluations.front().dev.loss));
 }
 
 TEST_SUITE("cli") {
