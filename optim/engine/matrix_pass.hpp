@@ -21,8 +21,8 @@
 ///     pass.weighted(weight, g)                        what each element then adds to workspace.weighted of its column
 ///
 /// To apply, as a formula (optim/engine/loop.hpp). What stands between is called with (team, view, matrix) for each of
-/// the parameter's matrices: a number of the whole parameter, in a slot of `Shape{}`, is changed where `matrix` is 0 and
-/// team.leads(). A team is that of core/each.hpp. A pass reads the gradient once from memory and makes no temporary of the
+/// the parameter's matrices: a number of the whole parameter, in a slot of `Shape{}` or, for later passes of this step, in
+/// workspace.numbers[1], is changed where `matrix` is 0 and team.leads(). A team is that of core/each.hpp. A pass reads the gradient once from memory and makes no temporary of the
 /// tensor's size. Sums are formed in chunks of rows, and the chunks' sums are added in their order: the bits do not
 /// depend on the number of threads.
 #pragma once
@@ -48,7 +48,7 @@ struct Term {
 struct Terms {
   float matrix, total;
 };
-/// At least 0.
+/// Of which row and column keep the largest; at least 0.
 struct Largest {
   float matrix;
 };
