@@ -99,10 +99,10 @@ MINIMA_HD T abs(T x) {
   return std::abs(x);
 }
 
-/// −1, 0 or 1; the larger and the smaller of two, a where one is NaN. Functions, so that a trace shows them.
+/// −1, 0 or 1, NaN of NaN; the larger and the smaller of two, a where one is NaN. Functions, so that a trace shows them.
 template <class T>
 MINIMA_HD T sign(T x) {
-  return static_cast<T>((x > 0) - (x < 0));
+  return x != x ? x : static_cast<T>((x > 0) - (x < 0));
 }
 template <class T>
 MINIMA_HD T larger(T a, T b) {

@@ -19,6 +19,7 @@
 
 #include "core/error.hpp"
 #include "core/types.hpp"
+#include "optim/rule.hpp"
 
 namespace minima {
 
@@ -162,14 +163,12 @@ inline Traced operator/(const Traced& a, const Traced& b) {
 inline Traced operator-(const Traced& a) { return Trace::record("neg", a, {}, -a.value); }
 inline Traced sqrt(const Traced& a) { return Trace::record("sqrt", a, {}, std::sqrt(a.value)); }
 inline Traced abs(const Traced& a) { return Trace::record("abs", a, {}, std::abs(a.value)); }
-inline Traced sign(const Traced& a) {
-  return Trace::record("sign", a, {}, static_cast<float>((a.value > 0) - (a.value < 0)));
-}
+inline Traced sign(const Traced& a) { return Trace::record("sign", a, {}, sign(a.value)); }
 inline Traced larger(const Traced& a, const Traced& b) {
-  return Trace::record("max", a, b, a.value < b.value ? b.value : a.value);
+  return Trace::record("max", a, b, larger(a.value, b.value));
 }
 inline Traced smaller(const Traced& a, const Traced& b) {
-  return Trace::record("min", a, b, b.value < a.value ? b.value : a.value);
+  return Trace::record("min", a, b, smaller(a.value, b.value));
 }
 inline Traced named(const char* name, const Traced& x) {
   if (x.trace) x.trace->name(x, name);

@@ -457,7 +457,8 @@ inline void check_overflow(const std::string& name) {
   });
 }
 
-/// A weight that is not finite after a step is told by it, watched or not, in f32 and in bf16, of any group.
+/// A weight that is not finite after a step is told by it, watched or not, in f32 and in bf16, of any group; and a gradient
+/// that is NaN makes one, by the next step at the latest.
 inline void check_bad_weights(const std::string& name) {
   for_specs(name, [](const std::string& spec) {
     for (const bool watch : {false, true})
@@ -483,6 +484,15 @@ inline void check_bad_weights(const std::string& name) {
       model.set_gradients(0);
       CHECK(optimizer.step().bad_weights);
     }
+    const Model model({{"w", {10, 10}}});
+    Optimizer optimizer = make_optimizer(spec + ":non_finite_guard=false", model.all());
+    bool told = false;
+    for (int k = 0; k < 2; ++k) {
+      model.set_gradients(k);
+      if (k == 0) model[0].gradient.mutable_values().span<float>()[7] = std::nanf("");
+      told |= optimizer.step().bad_weights;
+    }
+    CHECK(told);
   });
 }
 
