@@ -311,12 +311,17 @@ bool Trainer::save_is_due() const {
   return since_save_.seconds() > std::max(kSaveSeconds, kSaveMultiple * save_seconds_);
 }
 
+std::string Trainer::device() const {
+  return to_string(objective_.parameters.front()->value.device());
+}
+
 void Trainer::save() {
   if (directory_.empty() || accelerator_.steps() == 0) return;
   const Stopwatch clock;
   const During writing(accelerator_.time(), Part::checkpoints);
   Json state = {{"options", to_json(options_)},
                 {"fingerprints", objective_.fingerprints},
+                {"device", device()},
                 {"evaluated_at", evaluated_at_},
                 {"without_better", without_better_},
                 {"best", result_.best ? Json(*result_.best) : Json(nullptr)}};
@@ -398,8 +403,14 @@ void Trainer::restore(const Checkpoint& checkpoint) {
     tell(&Callback::optimizer, spec);
   }
   accelerator_.resume(checkpoint);
+  const std::string before = state.value("device", device());
   const Json run = checkpoint.state.value("run", Json::object());
-  if (!run_json.is_null() && run.is_object() && run.contains("peak_bytes"))
+  if (before != device())
+    say(fmt::format(
+        "begun on {}, the run goes on on {}: from here on numbers agree within rounding, not bit "
+        "for bit",
+        before, device()));
+  else if (!run_json.is_null() && run.is_object() && run.contains("peak_bytes"))
     run_json["peak_bytes"] = run["peak_bytes"];
   evaluated_at_ = state.at("evaluated_at").get<i64>();
   without_better_ = state.at("without_better").get<i64>();

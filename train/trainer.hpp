@@ -72,7 +72,7 @@ class Trainer {
 
   /// Goes on from the newest whole checkpoint of the directory, which it tells the callbacks, as it does what of the log is
   /// lost; false where there is none. Before run(). Throws Error where data, parameters or options are others than the
-  /// checkpoint's.
+  /// checkpoint's; on another device the run goes on, which it tells.
   bool resume();
 
   /// Trains. The same seed gives the same bits, for any number of threads, and whether or not it was interrupted and
@@ -103,6 +103,7 @@ class Trainer {
   /// Whether a step was taken with it.
   bool train_on_next_batch();
   void evaluate();
+  std::string device() const;  ///< what it computes on
   void save();
   void write_run() const;
   void fill(const std::filesystem::path& folder) const;

@@ -24,9 +24,10 @@ namespace {
 const std::set<std::string> kNoKeys = {"help", "config", "resume"},
                             kLeftOut = {"help", "config", "resume", "json", "out"};
 
-/// Whether it may be another when a run is resumed.
-bool is_free_here(const std::string& name) {
-  return kLeftOut.contains(name) || name == "threads" || is_free(name);
+/// Whether it may be another when a run is resumed. A comparison's runs are timed on one device.
+bool is_free_here(const CLI::App& verb, const std::string& name) {
+  return kLeftOut.contains(name) || name == "threads" || is_free(name) ||
+         (name == "device" && verb.get_name() != "compare");
 }
 
 std::vector<std::string> names_of(const CLI::App& verb) {
@@ -229,7 +230,7 @@ std::vector<std::string> with_configuration(const CLI::App& app, std::vector<std
           "resume where the run was started if that is a relative path",
           source, name, kept);
     // What has moved is named anew; the checkpoint knows whether the texts are the same.
-    if (own && resumes && !is_free_here(name) && !is_gone)
+    if (own && resumes && !is_free_here(*verb, name) && !is_gone)
       check(value.is_boolean() ? value.get<bool>()
                                : same(with_whole_path(name, *own), with_whole_path(name, kept)),
             "--{} is {} here, {} in {}; a resumed run keeps its options", name,
@@ -243,7 +244,7 @@ std::vector<std::string> with_configuration(const CLI::App& app, std::vector<std
   }
   if (resumes)
     for (const std::string& word : words)
-      if (const std::string name = option_name(word); !name.empty() && !is_free_here(name))
+      if (const std::string name = option_name(word); !name.empty() && !is_free_here(*verb, name))
         check(file.contains(name) || std::ranges::count(names_of(*verb), name) == 0,
               "--{}: the run in {} was started without it; a resumed run keeps its options", name,
               *resumed);

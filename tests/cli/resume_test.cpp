@@ -491,4 +491,31 @@ TEST_CASE(
   }
   CHECK(shell.minima("train --resume run").code == 0);
 }
+
+TEST_CASE("a run goes on on another device, which it tells; the runs of a comparison do not") {
+  const Shell shell;
+  const std::string train =
+      std::string("train") + kTinyModel + " --steps 4 --save-every 2 --device ";
+  REQUIRE(shell.minima(train + "cpu --out cpu").code == 0);
+  REQUIRE(shell.minima(train + "emulated --out run").code == 0);
+  std::filesystem::remove_all(shell.folder / "run/final");
+  std::filesystem::remove_all(shell.folder / "run/checkpoints/step-4");
+  const Answer resumed = shell.minima("train --resume run --device cpu");
+  CAPTURE(resumed.err);
+  REQUIRE(resumed.code == 0);
+  CHECK(resumed.err.find("begun on emulated, the run goes on on cpu: from here on numbers agree "
+                         "within rounding") != std::string::npos);
+  const auto test_loss = [&](const char* run) {
+    const std::string log = read_file(shell.folder / run / "metrics.jsonl");
+    return parse_json(log.substr(log.rfind('\n', log.size() - 2) + 1), run)["test"]["loss"]
+        .get<double>();
+  };
+  CHECK(test_loss("run") == doctest::Approx(test_loss("cpu")).epsilon(1e-5));
+  const std::string compare =
+      std::string("compare") + kTinyModel + " --steps 2 --optimizers sgd --device ";
+  REQUIRE(shell.minima(compare + "emulated --out both").code == 0);
+  const Answer refused = shell.minima("compare --resume both --device cpu");
+  CHECK(refused.code == 2);
+  CHECK(refused.err.find("--device is cpu here, emulated in") != std::string::npos);
+}
 #endif
