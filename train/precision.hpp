@@ -25,7 +25,7 @@ std::span<const std::string_view> choices(NonFinite);  ///< "stop", "skip", "low
 enum class Precision { fp32, tf32, bf16, fp16 };
 std::span<const std::string_view> choices(Precision);  ///< "fp32", "tf32", "bf16", "fp16"
 DType product_type(Precision precision);
-/// Throws Error for tf32 on the cpu, where nothing would be rounded.
+/// Throws Error for tf32 where the device has no such products: on the cpu, on GPUs below compute capability 8.0.
 void check_precision(Precision precision, Device device);
 /// Throws Error where weights cannot be updated in backward: with fp16, on a GPU.
 void check_update_in_backward(Precision precision, Device device);
