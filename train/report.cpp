@@ -149,7 +149,9 @@ std::vector<std::string> what_was_tuned(const Json& comparison) {
     if (scored == 0)
       found = "none has a finite score";
     else if (specs.size() > 1 && scored == specs.size() && spread == 0)
-      found += "; all are alike, the best has the least loss";
+      found += report::text(entry, "/metric") == "loss"
+                   ? "; all are alike, so nothing tells which rate is the best"
+                   : "; all are alike, the best has the least loss";
     else if (specs.size() > 1 && (specs.front() == best || specs.back() == best))
       found += fmt::format("; the best is the {} that was tried, beyond may lie a better one",
                            specs.front() == best ? "least" : "greatest");

@@ -82,6 +82,11 @@ TEST_CASE("the rates that were tried are told, and where a better one may lie") 
                  "<li>adamw:lr=0.00316: dev accuracy by learning rate  0.001: 0.23, 0.00316: 0.45 "
                  "(best); spread 0.22; the best is the greatest that was tried, beyond may lie a "
                  "better one</li>"));
+  Json& tuned = json["tuning"][0];
+  tuned["spread"] = 0;
+  CHECK(what_was_tuned(json)[0].ends_with("; all are alike, the best has the least loss"));
+  tuned["metric"] = "loss";
+  CHECK(what_was_tuned(json)[0].ends_with("so nothing tells which rate is the best"));
 }
 
 TEST_CASE(
