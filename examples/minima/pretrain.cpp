@@ -72,8 +72,8 @@ struct PretrainVerb {
         Texts::plain);
     const Vocabulary& vocabulary = task.tokenizer.vocabulary();
     const Masking hide(vocabulary, masking);
-    const PretrainingData data{std::move(task.data.train), std::move(task.data.dev)};
     check_fits(task, resolved, training.training, Texts::plain);
+    const PretrainingData data{std::move(task.data.train), std::move(task.data.dev)};
     const i64 live_before = memory_stats(task.device).live;
     const std::unique_ptr<nn::MaskedLm> made = new_model(task);
     nn::MaskedLm& model = *made;
