@@ -20,8 +20,8 @@ Variable MaskedLm::features(const Batch& batch, const Pass& pass) const {
 }
 
 Variable MaskedLm::loss(const Batch& batch, const Pass& pass) const {
-  // Made first, these come last in backward, whatever the order in which a compiler makes arguments: where batches are
-  // accumulated it decides over bits.
+  // Backward comes last to what was made first. As arguments these two would be made in an order of the compiler's, which
+  // decides over bits where batches are accumulated: the encoder adds to the gradient of the same word embeddings.
   const Variable weight = encoder.embeddings.word_embeddings.weight, bias_of_tokens = bias;
   return linear_cross_entropy(features(batch, pass), weight, bias_of_tokens,
                               batch.labels.to(bias.value.device()));
