@@ -15,16 +15,17 @@
 ///     pass(row, j, g, p, slot values…)                the gradient g scaled; p is left out where it has no part
 ///
 /// which gives what the element adds, a Term to its row and column, a Total to the sum of all, Terms to
-/// each; or a Largest, of which row and column keep the largest in place of a sum. It may *read each row twice*: once the row's sum is known, and the row still in a cache,
+/// each; or a Largest, of which row and column keep the largest in place of a sum. It may *read each row twice*: once
+/// the row's sum is known, and the row still in a cache,
 ///
 ///     pass.weight(view, row, sum)                     a number for the row
 ///     pass.weighted(weight, g)                        what each element then adds to workspace.weighted of its column
 ///
 /// To apply, as a formula (optim/engine/loop.hpp). What stands between is called with (team, view, matrix) for each of
 /// the parameter's matrices: a number of the whole parameter, in a slot of `Shape{}` or, for later passes of this step, in
-/// workspace.numbers[1], is changed where `matrix` is 0 and team.leads(). A team is that of core/each.hpp. A pass reads the gradient once from memory and makes no temporary of the
-/// tensor's size. Sums are formed in chunks of rows, and the chunks' sums are added in their order: the bits do not
-/// depend on the number of threads.
+/// workspace.numbers[1], is changed where `matrix` is 0 and team.leads(). A team is that of core/each.hpp. A pass reads the
+/// gradient once from memory and makes no temporary of the tensor's size. Sums are formed in chunks of rows, and the
+/// chunks' sums are added in their order: the bits do not depend on the number of threads.
 #pragma once
 
 #include <algorithm>
@@ -245,11 +246,14 @@ class PassesOnCpu {
         !detail::ReadsTwice<P> || (detail::GoesToMatrix<Term> && sizeof...(K) == 0),
         "a pass that reads rows twice gives a Term, Terms or a Largest, and sees no slots");
     const P on = pass.on(view_);
-    detail::Summands summands{
-        sizeof...(K), detail::GoesToMatrix<Term>, std::is_same_v<Term, Largest>,
-        detail::GoesToTotal<Term>, [&](const Piece& piece, float* columns) {
-          return detail::sum_piece<K...>(on, view_.workspace.factors, piece, columns);
-        }};
+    detail::Summands summands{.slots = sizeof...(K),
+                              .matrix = detail::GoesToMatrix<Term>,
+                              .largest = std::is_same_v<Term, Largest>,
+                              .total = detail::GoesToTotal<Term>,
+                              .piece = [&](const Piece& piece, float* columns) {
+                                return detail::sum_piece<K...>(on, view_.workspace.factors, piece,
+                                                               columns);
+                              }};
     if constexpr (detail::ReadsTwice<P>) {
       summands.again = [&](const Piece& piece, double row_sum, float* weighted) {
         detail::sum_piece_again(on, on.weight(view_, piece.i, row_sum), piece, weighted);
