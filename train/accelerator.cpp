@@ -349,8 +349,8 @@ std::string Accelerator::bad_weight() const {
 
 std::string Accelerator::origin_of_non_finite() const {
   if (const std::string bad = bad_weight(); !bad.empty()) return ": " + bad;
-  if (explain_non_finite &&
-      !at_hand_.updated)  // else it would look at weights of which a part is changed
+  // Not once backward() has changed a part of the weights: it would look at those.
+  if (explain_non_finite && !at_hand_.updated)
     if (const std::string found = explain_non_finite(); !found.empty()) return ": " + found;
   for (const Parameter* parameter : parameters_)
     if (parameter->gradient && ops::first_non_finite(parameter->gradient.values()) >= 0)
