@@ -89,7 +89,8 @@ MINIMA_HD double integer_power(double x, i64 t) {
 /// How a constant is rounded, once, after it has been formed in double.
 MINIMA_HD float to_float(double x) { return static_cast<float>(x); }
 
-/// Without these, where a formula lies outside of minima, sqrt(x) and abs(x) of floats would be C's, of a double and an int.
+/// Without these sqrt(x) and abs(x) of floats would be C's, of a double and an int, where a formula lies outside of minima.
+/// There it needs `using namespace minima`.
 template <std::floating_point T>
 MINIMA_HD T sqrt(T x) {
   return std::sqrt(x);
