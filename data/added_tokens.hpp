@@ -48,7 +48,7 @@ class AddedTokens {
     i64 before;   ///< how many those are
   };
   const Entry& entry(i64 index) const { return tokens_[static_cast<std::size_t>(index)]; }
-  std::vector<Entry> tokens_;       // by text; in front none, with which all begin
+  std::vector<Entry> tokens_;       // by text; in front an empty one, with which all begin
   std::array<bool, 256> begins_{};  // whether a token has this byte in front
   char only_ = 0;                   // the byte that all begin with, or 0
 };
