@@ -143,11 +143,11 @@ class Merger {
 
 Vocabulary train_vocabulary(const std::vector<std::string_view>& texts,
                             const VocabularyOptions& options) {
-  const WordCounts words = count_words(texts, options.casing);
-  check(!words.empty(), "vocabulary: {} texts hold no word to learn from", texts.size());
   check(options.alphabet >= 0,
         "vocabulary: an alphabet of {} characters at most; it must be at least 0",
         options.alphabet);
+  const WordCounts words = count_words(texts, options.casing);
+  check(!words.empty(), "vocabulary: {} texts hold no word to learn from", texts.size());
 
   // The alphabet: the most frequent characters, then in the order of their code points.
   std::map<char32_t, i64> frequency;
