@@ -242,8 +242,9 @@ class Accelerator {
 
   /// The step at hand, so far.
   struct AtHand {
-    double first_weight = 0, weight = 0, loss = 0;  ///< of its first batch; of all; weighted
-    Tensor loss_there = {};                         ///< on a GPU, where step() reads it
+    double first_weight = 0, weight = 0;  ///< of its first batch; of all
+    double loss = 0;                      ///< the sum of weight times loss
+    Tensor loss_there = {};               ///< the same on a GPU, where step() reads it
     i64 texts = 0, tokens = 0;
     std::optional<UpdatedInBackward> updated = {};  ///< backward() has taken it
     bool torn = false;                              ///< by a backward() that ended half way
