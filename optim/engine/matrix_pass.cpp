@@ -71,9 +71,6 @@ void detail::matrix_sums(const StepView& view, const Summands& summands) {
     columns = Tensor::empty({chunks, width});
   }
   if (twice) weighted = Tensor::empty({chunks, width});
-  const auto merged = [&](double& sum, double more) {
-    sum = summands.largest ? ops::Larger{}(sum, more) : sum + more;
-  };
   for_row_chunks(shape, [&](i64 chunk, i64 first, i64 last) {
     const auto zeros_of = [&](Tensor& sums) -> float* {
       if (!sums.defined()) return nullptr;
@@ -92,7 +89,10 @@ void detail::matrix_sums(const StepView& view, const Summands& summands) {
       };
       visit(summands.slots, [&](const Piece& piece) {
         const PieceSums sums = summands.piece(piece, down ? down + piece.j : nullptr);
-        if (down) merged(to.rows[piece.i], sums.row);
+        if (down) {
+          double& row = to.rows[piece.i];
+          row = summands.largest ? ops::Larger{}(row, sums.row) : row + sums.row;
+        }
         total += sums.total;
       });
       if (twice)
