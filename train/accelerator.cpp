@@ -13,14 +13,6 @@
 
 namespace minima {
 
-void check_accumulate(i64 accumulate, bool update_in_backward) {
-  check(accumulate > 0 && accumulate <= 1'000'000,
-        "accumulate is {} batches; it must lie between 1 and 1,000,000", accumulate);
-  check(!update_in_backward || accumulate == 1,
-        "update-in-backward: the gradient of a step of several batches is whole after the last; "
-        "accumulate 1");
-}
-
 i64 total_steps(const Batches& batches, i64 epochs, i64 accumulate) {
   check(accumulate > 0, "accumulate is {} batches; there must be at least one", accumulate);
   i64 steps = 0;

@@ -42,9 +42,6 @@
 
 namespace minima {
 
-/// Throws Error for a number of batches that is out of range, or where they are several and weights are updated in backward.
-void check_accumulate(i64 accumulate, bool update_in_backward);
-
 /// Steps in a row that may be skipped.
 inline constexpr i64 kMostSkipped = 20;
 

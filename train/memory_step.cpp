@@ -6,10 +6,10 @@
 
 #include "core/ops/linear_cross_entropy.hpp"
 #include "core/ops/matmul_rows.hpp"
-#include "train/accelerator.hpp"
 #include "train/finetuning.hpp"
 #include "train/memory.hpp"
 #include "train/memory_tape.hpp"
+#include "train/precision.hpp"
 #include "train/update_in_backward.hpp"
 
 namespace minima {

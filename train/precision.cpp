@@ -42,6 +42,14 @@ void check_update_in_backward(Precision precision, Device device) {
         to_string(device));
 }
 
+void check_accumulate(i64 accumulate, bool update_in_backward) {
+  check(accumulate > 0 && accumulate <= 1'000'000,
+        "accumulate is {} batches; it must lie between 1 and 1,000,000", accumulate);
+  check(!update_in_backward || accumulate == 1,
+        "update-in-backward: the gradient of a step of several batches is whole after the last; "
+        "accumulate 1");
+}
+
 LossScale::LossScale(Precision precision, NonFinite policy)
     : greatest(precision == Precision::fp16 ? 0x1p32 : 1),
       falls(precision == Precision::fp16 || policy == NonFinite::lower_scale),

@@ -29,6 +29,8 @@ DType product_type(Precision precision);
 void check_precision(Precision precision, Device device);
 /// Throws Error where weights cannot be updated in backward: with fp16, on a GPU.
 void check_update_in_backward(Precision precision, Device device);
+/// Throws Error for a number of batches that is out of range, or where they are several and weights are updated in backward.
+void check_accumulate(i64 accumulate, bool update_in_backward);
 
 /// An option's value as it is written.
 template <class Choice>

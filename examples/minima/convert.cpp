@@ -1,4 +1,5 @@
 /// minima convert: a model's weights in another form (train/convert_weights.hpp).
+#include "core/text/grouped.hpp"
 #include "data/counted.hpp"
 #include "examples/minima/run_folder.hpp"
 #include "examples/minima/terminal.hpp"
@@ -29,8 +30,8 @@ struct ConvertVerb {
       options.dtype = dtype == "f32" ? DType::f32 : dtype == "bf16" ? DType::bf16 : DType::f16;
     const ConvertReport report = convert();
     if (json) return fmt::print("{}\n", report.to_json().dump());
-    print_text("{}: {}, {}, {}\n", report.weights.string(), counted(report.tensors, "tensor"),
-               counted(report.elements, "value"), counted(report.bytes, "byte"));
+    print_text("{}: {}, {}, {} bytes\n", report.weights.string(), counted(report.tensors, "tensor"),
+               counted(report.elements, "value"), grouped(report.bytes));
     if (!report.left_out.empty()) print_text("left out: {}\n", fmt::join(report.left_out, ", "));
     if (!report.not_copied.empty())
       print_text("not copied: {}\n", fmt::join(report.not_copied, ", "));
