@@ -50,6 +50,7 @@ std::string score_chart(const Comparison& comparison, const Score& score) {
   bool any = false;
   for (const Entry& entry : comparison.entries) {
     std::vector<std::vector<double>> runs, positions;
+    const double last = last_step(entry);
     for (const Json* run : entry.runs) {
       runs.emplace_back(), positions.emplace_back();
       for (const Json& evaluation : at(*run, "/epochs")) {
@@ -59,8 +60,7 @@ std::string score_chart(const Comparison& comparison, const Score& score) {
         positions.back().push_back(place);
         any = any || std::isfinite(runs.back().back());
       }
-      if (!by_epoch && took_all_steps(*run) && !runs.back().empty())
-        positions.back().back() = last_step(entry);
+      if (!by_epoch && took_all_steps(*run) && !runs.back().empty()) positions.back().back() = last;
     }
     Curve curve = over_seeds(runs, positions);
     if (score.factor == 100)
