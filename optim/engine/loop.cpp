@@ -66,6 +66,12 @@ bool note_zeros(u8* known, std::span<const SlotView> slots, std::span<float* con
   return all;
 }
 
+/// 8-bit state begins as −0, of which the scale of a row that moves in the same block would make a small number.
+void keep_zeros(const SlotView& slot, float* values, i64 n) {
+  if (slot.storage != Storage::block8) return;
+  for (i64 i = 0; i < n; ++i) values[i] += 0.0f;
+}
+
 struct Stretch {
   i64 begin, end;
 };
@@ -171,7 +177,10 @@ void for_pieces(const StepView& view, std::size_t slots, i64 width, i64 begin, i
       }
       piece.p = p + done, piece.g = g + done;
       for (std::size_t k = 0; k < slots; ++k) piece.s[k] = state[k] + done;
-      if (!writes || view.moves(at + done)) f(piece);
+      if (!writes || view.moves(at + done))
+        f(piece);
+      else
+        for (std::size_t k = 0; k < slots; ++k) keep_zeros(view.slots[k], piece.s[k], piece.n);
       if ((piece.j += piece.n) == width) ++piece.i, piece.j = 0;
     }
     if (!writes) continue;

@@ -261,6 +261,22 @@ TEST_CASE("lazy rows in blocks that hold several rows leave the others' weights 
           (row != 3));
 }
 
+TEST_CASE("8-bit state that is zero stays zero beside a lazy row") {
+  const Model model({{"w", {8, 8}}});
+  const Tensor start = model[0].value.clone();
+  Optimizer optimizer = make_optimizer(
+      "adamw8bit:min_8bit_size=1:block_size=16:lazy_rows=true:weight_decay=0", model.all());
+  const auto step = [&](std::vector<i64> rows, const Tensor& values) {
+    model[0].gradient = Gradient::rows(Tensor::from(rows), values);
+    optimizer.step();
+  };
+  step({3}, random_tensor({1, 8}, "row"));
+  for (float m : optimizer.values(optimizer.state().slots[0]).rows(2, 3).span<float>())
+    CHECK(m == 0);
+  step({2}, Tensor::zeros({1, 8}));
+  CHECK(same_bits(model[0].value.rows(2, 3).clone(), start.rows(2, 3).clone()));
+}
+
 TEST_CASE("lazy rows of a vector are its elements, for matrix rules too") {
   for (const char* rule :
        {"adamw", "came:weight_decay=0.1", "adafactor:beta1=0.9:weight_decay=0.1"})

@@ -152,13 +152,14 @@ struct Update {
         advance(at + k, columns.value.storage, p, g, state);
         if (block && columns.lazy) atomicExch(&shared.moved[b], 1u);
       }
+      const float zero = moves ? -0.0f : 0.0f;  // x − 0 is x; −0 + 0 is 0: see keep_zeros, loop.cpp
       for (int s = 0; s < kSlots; ++s) {
         if (columns.slots[s].storage != Storage::block8) {
           if (moves) store(columns.slots[s], at + k, state[s]);
           continue;
         }
         Pack<float, N> kept;
-        for (int e = 0; e < N; ++e) kept.x[e] = state[s][e];
+        for (int e = 0; e < N; ++e) kept.x[e] = state[s][e] + zero;
         kept.store(fresh + s * slot_length + k);
         // Together, where the elements of all lanes lie in one block.
         const u32 end_of_warp = k + 4 * (32 - threadIdx.x % 32);
