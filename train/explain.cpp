@@ -59,7 +59,7 @@ Json Explanation::step(const Tensor& gradient) {
       const bool by_element =
           slot.dense || (slot.shape.rank() == 1 && slot.shape == value().shape());
       if (by_element)
-        json["value"] = number(values.data<float>()[at] + 0.0f);  // state begins as −0 in block8
+        json["value"] = number(values.data<float>()[at]);
       else
         json["value"] = all_of(values);
       if (slot.storage == Storage::block8) {

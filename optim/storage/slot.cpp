@@ -83,6 +83,8 @@ Tensor read_slot(const SlotView& slot, const Shape& shape) {
     float* const to = result.data<float>() + at;
     const float* const values = open_slot(slot, at, n, to);
     if (values != to) std::copy(values, values + n, to);
+    if (slot.storage == Storage::block8)
+      for (i64 i = 0; i < n; ++i) to[i] += 0.0f;  // it begins as −0, elsewhere a small number
   });
   return result;
 }

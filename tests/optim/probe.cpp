@@ -261,18 +261,24 @@ TEST_CASE("lazy rows in blocks that hold several rows leave the others' weights 
           (row != 3));
 }
 
-TEST_CASE("8-bit state that is zero stays zero beside a lazy row") {
+TEST_CASE("8-bit state that is zero stays zero beside a lazy row, and in larger blocks") {
   const Model model({{"w", {8, 8}}});
   const Tensor start = model[0].value.clone();
-  Optimizer optimizer = make_optimizer(
-      "adamw8bit:min_8bit_size=1:block_size=16:lazy_rows=true:weight_decay=0", model.all());
+  const std::string spec = "adamw8bit:min_8bit_size=1:lazy_rows=true:weight_decay=0:block_size=";
+  Optimizer optimizer = make_optimizer(spec + "16", model.all()),
+            larger = make_optimizer(spec + "64", model.all());
+  const PlannedSlot momentum = optimizer.state().slots[0];
   const auto step = [&](std::vector<i64> rows, const Tensor& values) {
     model[0].gradient = Gradient::rows(Tensor::from(rows), values);
     optimizer.step();
   };
+  const auto check_zero = [&](const Optimizer& of, i64 row) {
+    for (float m : of.values(momentum).rows(row, row + 1).span<float>()) CHECK(m == 0);
+  };
   step({3}, random_tensor({1, 8}, "row"));
-  for (float m : optimizer.values(optimizer.state().slots[0]).rows(2, 3).span<float>())
-    CHECK(m == 0);
+  check_zero(optimizer, 2);  // of the same block
+  larger.set_values(momentum, optimizer.values(momentum));
+  check_zero(larger, 0);
   step({2}, Tensor::zeros({1, 8}));
   CHECK(same_bits(model[0].value.rows(2, 3).clone(), start.rows(2, 3).clone()));
 }
