@@ -114,10 +114,12 @@ void Lines::begin() {
   for (const auto& [magic, what] : kNoText)
     check(!rest_.starts_with(magic) || std::ranges::none_of(rest_.substr(0, kHead), is_of_no_text),
           "{}: {}", source_, what);
-  // Where text is not in UTF-8, NUL bytes stand beside characters of ASCII.
+  // Where text is not in UTF-8, NUL bytes stand beside characters of ASCII, line feeds at least: in LE mostly at odd places.
   const std::string_view head = rest_.substr(0, 4);
+  i64 nuls[2] = {};
+  for (std::size_t i = 0; i < std::min(kHead, rest_.size()); ++i) nuls[i % 2] += rest_[i] == '\0';
   const std::string wide = fmt::format("UTF-{}{}", std::ranges::count(head, '\0') == 3 ? 32 : 16,
-                                       head.starts_with('\0') ? "BE" : "LE");
+                                       nuls[0] > nuls[1] ? "BE" : "LE");
   check(head.substr(0, 2).find('\0') == head.npos,
         "{0}: begins with a NUL byte, as no text in UTF-8 does; where it is in {1}, convert it: "
         "iconv -f {1} -t UTF-8 FILE > NEW",

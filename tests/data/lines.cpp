@@ -168,6 +168,7 @@ TEST_CASE("a file that is no text is refused as what it is, whatever its name") 
       }
   // Without a byte order mark, where NUL bytes stand tells.
   for (const auto& [text, encoding] : {std::pair{std::string("l\0a\0", 4), "UTF-16LE"},
+                                       {std::string("\0\x4E,\0a\0\n\0", 8), "UTF-16LE"},
                                        {std::string("\0l\0a", 4), "UTF-16BE"},
                                        {std::string("l\0\0\0a\0\0\0", 8), "UTF-32LE"},
                                        {std::string("\0\0\0l\0\0\0a", 8), "UTF-32BE"}}) {
