@@ -442,6 +442,20 @@ TEST_CASE("the report of a pre-training says what it is, and shows no column of 
   CHECK(contains(report_html(json), "masked language model small ·"));
 }
 
+TEST_CASE("of pre-trainings that stand in one report the perplexity is compared") {
+  Json json = sample_comparison({"adamw", "lion"}, {.seeds = 1, .steps = 40}, {});
+  json["training"]["steps"] = 40;
+  for (Json& run : json["runs"]) {
+    run.erase("test");
+    run["dev"] = {{"accuracy", 0.1}, {"loss", 5.5}};
+    run["dev"]["perplexity"] = run["spec"] == "lion" ? 260.2 : 244.7;
+  }
+  CHECK(contains(report_html(json), "reached a perplexity of 260.2 on dev against 244.7."));
+  for (Json& run : json["runs"])
+    if (run["spec"] == "lion") run.erase("dev");  // was not evaluated
+  CHECK(contains(report_html(json), " and has taken 40 steps."));
+}
+
 TEST_CASE("a quantity is written in one way, wherever it stands") {
   Json json = sample_comparison({"adamw", "lion"}, {.seeds = 2}, {"a", "b"});
   const double milliseconds[] = {10.5, 10.5, 6.96, 6.97};

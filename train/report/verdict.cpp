@@ -71,8 +71,19 @@ std::string nothing_learned(const Entry& entry) {
                      advice);
 }
 
+/// Of masked language models, of which the last evaluation is all there is to compare.
+std::string perplexity_in_words(const Comparison& comparison, const Entry& entry,
+                                const Entry& base) {
+  const Summary own = summarize(entry, "/dev/perplexity"),
+                other = summarize(base, "/dev/perplexity");
+  if (own.count == 0) return "has taken " + steps_in_words(comparison.json, *entry.runs.front());
+  return fmt::format("reached a perplexity of {} on dev{}", with_deviation(own, 1),
+                     other.count == 0 ? "" : " against " + with_deviation(other, 1));
+}
+
 std::string accuracy_in_words(const Comparison& comparison, const Entry& entry, const Entry& base) {
   if (!has_learned(entry)) return nothing_learned(entry);
+  if (comparison.masked) return perplexity_in_words(comparison, entry, base);
   const AccuracyGap d = accuracy_gap(comparison, entry, base);
   if (!d.known()) {
     const Entry& untested = d.one.count == 0 ? entry : base;
