@@ -143,8 +143,8 @@ int main(int argc, char** argv) {
         error.what() +
         std::string(wants_less
                         ? ": --batch or --tokens, --max-length, --checkpoint-layers, "
-                          "--update-in-backward (on the cpu), --state block8, --precision bf16 "
-                          "(minima memory counts what each saves)"
+                          "--update-in-backward (on the cpu), --round-tokens 0 (on a GPU), --state "
+                          "block8, --precision bf16 (minima memory counts what each saves)"
                         : ""));
     return error.fault == minima::Fault::input ? 2 : 1;
   } catch (const std::filesystem::filesystem_error& error) {
