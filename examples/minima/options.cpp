@@ -12,6 +12,7 @@
 #include "examples/minima/notes.hpp"
 #include "examples/minima/terminal.hpp"
 #include "train/finetuning.hpp"
+#include "train/memory.hpp"
 #include "train/run.hpp"
 
 namespace minima {
@@ -328,6 +329,8 @@ Task TrainingVerbOptions::load() {
   Task loaded = prepare(task, [&](const Dataset& data) {
     if (many(data)) tell(data);
   });
+  // Refuses what names no parameter.
+  predict_step(loaded.config, BatchShape::of_texts(1, 1), {.freeze = training.freeze});
   if (!many(loaded.dataset)) tell(loaded.dataset);
   for (const std::string& note : loaded.notes) print_note("{}: {}\n", task.model, note);
   tell_of_alike_labels(loaded.dataset.label_names);

@@ -333,6 +333,8 @@ TEST_CASE(
   CHECK(answer.err.find("--group=bias:lr=0 '--group=embeddings|norm:lr=1e-5'") !=
         std::string::npos);
   CHECK(answer.err.find("; all go to run/run.json") != std::string::npos);
+  const Answer none = shell.minima("train --config options.json --freeze nothing --out none");
+  CHECK(none.err.starts_with("minima: freeze: no parameter's name has the part 'nothing'"));
   CHECK(answer.err.find("--warmup") == std::string::npos);  // as it is by default
   const Json run = read_json(shell.folder / "run/run.json");
   CHECK(run["training"]["epochs"] == 1);
