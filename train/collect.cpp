@@ -245,7 +245,10 @@ Json collect_runs(const std::vector<std::filesystem::path>& folders) {
       all[run.contains("error") ? "failed" : "runs"].push_back(std::move(run));
     }
   check(!all["runs"].empty() || !all["failed"].empty(),
-        "report: none of these folders has a finished run");
+        "report: none of these folders has a finished run{}",
+        all.contains("unfinished")
+            ? "; the folder of a comparison's run that goes on may be named itself"
+            : "");
   return all;
 }
 

@@ -126,6 +126,9 @@ TEST_CASE("report shows what there is of a stopped comparison, and names the run
   CHECK(report.out.find("adamw") != std::string::npos);
   CHECK(read_file(shell.folder / "both/report.html").find("sgd with seed 1 has not ended") !=
         std::string::npos);
+  json["runs"] = Json::array();
+  shell.write("both/comparison.json", json.dump());
+  check_refused(shell, "report both", {"finished run; the folder of a comparison's run"}, "");
   const Answer twice = shell.minima("report both both");
   CHECK(twice.code == 2);
   CHECK(twice.err.find("named twice") != std::string::npos);
