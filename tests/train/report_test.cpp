@@ -128,8 +128,9 @@ TEST_CASE(
                "taken for the same class; another learning rate may help, or longer training"));
   CHECK(test::count(verdict(), " against ") == 2);
   json["runs"][0]["dev"]["confusion"] = collapsed;
-  CHECK(
-      contains(verdict(), "<strong>adamw</strong> learned nothing with 1 of 3 seeds: every text "));
+  CHECK(contains(
+      verdict(),
+      "<strong>adamw</strong> and <strong>lion</strong> learned nothing with 1 of 3 seeds: "));
   CHECK(test::count(verdict(), " against ") == 2);
   CHECK(contains(report_html(json), "Standard error"));
 

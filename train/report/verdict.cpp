@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <map>
 #include <ranges>
 #include <tuple>
 
@@ -209,12 +210,10 @@ std::string verdict(const Comparison& comparison) {
   const bool learned = has_learned(base);
   if (learned) rank(others, comparison, base);
   std::vector<std::string> findings;
-  const auto tell_of_nothing = [&](const Entry& entry, const char* more) {
-    findings.push_back(fmt::format("<strong>{}</strong> {}.{}", escaped(entry.name),
-                                   nothing_learned(entry), more));
-  };
   if (!learned)
-    tell_of_nothing(base, others.empty() ? "" : " Its accuracy is not compared.");
+    findings.push_back(fmt::format("<strong>{}</strong> {}.{}", escaped(base.name),
+                                   nothing_learned(base),
+                                   others.empty() ? "" : " Its accuracy is not compared."));
   else if (!comparison.all_failed() && others.empty())
     findings.push_back(single_finding(comparison, base));
   else if (!comparison.all_failed())
@@ -222,11 +221,18 @@ std::string verdict(const Comparison& comparison) {
                        caution(comparison, *others.front(), base));
   for (const Entry& entry : comparison.failed)
     findings.push_back(failed_finding(comparison, entry));
+  // What the table does not tell, and of whom.
+  std::map<std::string, std::vector<std::string>> by_some_seeds;
+  for (const Entry& entry : comparison.entries)
+    if (has_learned(entry))
+      by_some_seeds[nothing_learned(entry)].push_back(
+          fmt::format("<strong>{}</strong>", escaped(entry.name)));
+  by_some_seeds.erase("");
+  for (const auto& [said, names] : by_some_seeds)
+    findings.push_back(fmt::format("{} {}.", joined(names, " and "), said));
   if (!comparison.all_failed())
     for (const Entry* entry : others | std::views::drop(learned ? 1 : 0))
       findings.push_back(finding(comparison, *entry, base));
-  for (const Entry& entry : comparison.entries)
-    if (has_learned(entry) && !nothing_learned(entry).empty()) tell_of_nothing(entry, "");
   if (findings.size() > kMostFindings) {
     const std::size_t more = findings.size() - kMostFindings;
     findings.resize(kMostFindings);
