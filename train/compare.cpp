@@ -419,10 +419,13 @@ std::string comparison_table(const Json& comparison) {
       number("step ms", "/step_ms", 1, 2),
       number("tokens/s", "/tokens_per_second", 1, 0),
       number("peak MB", "/peak_bytes", mb, 1),
-      number("dev %", "/dev/accuracy", 100, 1),
-      number("test %", "/test/accuracy", 100, 1),
-      number("test F1", "/test/macro_f1", 100, 1),
-      number("test loss", "/test/loss", 1, 3)};
+      number("dev %", "/dev/accuracy", 100, 1)};
+  if (report::is_masked_lm(comparison))
+    columns.push_back(number("dev perplexity", "/dev/perplexity", 1, 1));
+  else
+    columns.insert(columns.end(), {number("test %", "/test/accuracy", 100, 1),
+                                   number("test F1", "/test/macro_f1", 100, 1),
+                                   number("test loss", "/test/loss", 1, 3)});
   const auto skipped = [](const Json& run) { return report::number(run, "/skipped") > 0; };
   if (std::ranges::any_of(comparison["runs"], skipped))
     columns.push_back(number("skipped steps", "/skipped", 1, 0));

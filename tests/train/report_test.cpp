@@ -451,7 +451,11 @@ TEST_CASE("of pre-trainings that stand in one report the perplexity is compared"
     run["dev"] = {{"accuracy", 0.1}, {"loss", 5.5}};
     run["dev"]["perplexity"] = run["spec"] == "lion" ? 260.2 : 244.7;
   }
+  json["model"]["config"] = {{"architectures", {"DistilBertForMaskedLM"}}};
   CHECK(contains(report_html(json), "reached a perplexity of 260.2 on dev against 244.7."));
+  const std::string table = comparison_table(json);
+  CHECK(contains(table, "dev %  dev perplexity\n"));
+  CHECK(contains(table, "10.0           260.2\n"));
   for (Json& run : json["runs"])
     if (run["spec"] == "lion") run.erase("dev");  // was not evaluated
   CHECK(contains(report_html(json), " and has taken 40 steps."));
