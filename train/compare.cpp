@@ -199,7 +199,9 @@ class Comparison {
  public:
   Comparison(const Task& task, const ComparisonOptions& options, const ComparisonObserver& observer)
       : task_(task), options_(options), observer_(observer), specs_(resolved_specs(options)) {
-    // A name that no parameter has is refused before anything is written.
+    // What the machine cannot hold is refused before anything is made, a name that no parameter has before anything is
+    // written.
+    for (const std::string& spec : specs_) check_fits(task, spec, options.training);
     const auto model = task.new_model(options.training.seed);
     freeze(model->parameters(), options.training.freeze);
     for (const std::string& spec : specs_)

@@ -178,6 +178,7 @@ void TrainVerb::find_learning_rates() {
           "{}: has the curves of an earlier search; name another folder, or remove this one first",
           directory.string());
   const Task task = training.load();
+  for (const std::string& spec : specs) check_fits(task, spec, training.training);
   std::vector<LearningRateCurve> curves;
   Json all = Json::array();
   std::vector<std::string> failed;

@@ -340,6 +340,20 @@ TEST_CASE("steps that were skipped are counted at the end, in tables and in repo
   CHECK(read_file(shell.folder / "two/report.html").find(told) != std::string::npos);
 }
 
+TEST_CASE("what the machine cannot hold is refused before anything is made") {
+  const Shell shell;
+  for (const std::string verb : {"train", "train --find-lr", "compare", "pretrain"}) {
+    const Answer refused =
+        shell.minima(verb + " --dim 16384 --heads 64 --hidden 65536 --layers 64 --out run");
+    CAPTURE(refused.err);
+    CHECK(refused.code == 1);
+    CHECK(refused.err.find("minima: memory: every step of this training holds") !=
+          std::string::npos);
+    CHECK(refused.err.find("--checkpoint-layers") != std::string::npos);
+    CHECK_FALSE(shell.exists("run"));
+  }
+}
+
 TEST_CASE("of many alarms the first ten are said, and where the others are") {
   const Shell shell;
   const auto said = [&](const char* frozen) {  // the others move by many times their size
