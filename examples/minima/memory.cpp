@@ -388,6 +388,11 @@ struct MemoryVerb {
     for (const OptimizerMemory& of : all) {
       json["optimizers"].push_back(to_json(step, of));
       if (!measure) continue;
+      if (const i64 free = available_memory(); of.peak_bytes > free)
+        throw Error(fmt::format("memory: --measure holds {} MB at its peak with '{}', {} are free "
+                                "here",
+                                of.peak_bytes >> 20, of.spec, free >> 20),
+                    Fault::memory);
       const MeasuredMemory measured = measure_step(sizes, step.batch, of.spec, kind);
       json["optimizers"].back()["measured"] = to_json(measured);
       if (!common.json) print_measured(step, of, measured);

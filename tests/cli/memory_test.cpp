@@ -129,6 +129,10 @@ TEST_CASE("memory answers from sizes alone, and its measurement agrees") {
       "--optimizers adafactor --threads 1");
   CHECK(fewer["gradient_bytes"] < 3 << 20);
   CHECK(fewer["gradient_bytes"] == fewer["optimizers"][0]["measured"]["gradient_bytes"]);
+  const Answer too_large =
+      shell.minima("memory --measure --dim 16384 --heads 64 --layers 64 --optimizers adamw");
+  CHECK(too_large.code == 1);
+  CHECK(too_large.err.starts_with("minima: memory: --measure holds "));
   const Json several = json_of(
       shell,
       "memory --measure --json --accumulate 3 --model tiny --vocabulary 500 --batch 16 --length 20 "
