@@ -31,6 +31,12 @@ ProjectedAttentionResult projected_attention(const Tensor& x, const Tensor& aski
                                              const ProjectionWeights& weights,
                                              const AttentionRows& rows, i64 heads,
                                              const DropoutSite& dropout) {
+  const auto& [wq, bq, wk, bk, wv, bv] = weights;
+  check(wq.shape() == wk.shape() && wv.shape() == wk.shape() && bq.shape() == bk.shape() &&
+            bv.shape() == bk.shape(),
+        "projected_attention: wq is {}, wk {}, wv {}, bq {}, bk {}, bv {}; the three products must "
+        "have one shape",
+        wq.shape(), wk.shape(), wv.shape(), bq.shape(), bk.shape(), bv.shape());
   ProjectedAttentionResult out;
   if (asking.defined()) out.q = linear(asking, weights.wq, weights.bq, Sums::rounded);
   const auto [w, b] = asking.defined() ? kv(weights) : qkv(weights);

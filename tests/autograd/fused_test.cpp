@@ -152,3 +152,18 @@ TEST_CASE("projected_attention is attention of three linear layers") {
       },
       1e-5);
 }
+
+TEST_CASE(
+    "projected_attention refuses products of different sizes, whose columns would be mixed up") {
+  const auto attend = [](i64 values, bool with_bias) {
+    const LinearWeights q{random({4, 5}, 1), random({4}, 2)},
+        v{random({values, 5}, 3), with_bias ? Variable(random({values}, 4)) : Variable()};
+    return projected_attention(random({kRows, 5}, 5), {}, q, q, v, texts(), 2);
+  };
+  CHECK(attend(4, true).shape() == Shape{kRows, 4});
+  CHECK_THROWS_WITH_AS(attend(10, true),
+                       "projected_attention: wq is [4, 5], wk [4, 5], wv [10, 5], bq [4], bk [4], "
+                       "bv [10]; the three products must have one shape",
+                       Error);
+  CHECK_THROWS_WITH_AS(attend(4, false), doctest::Contains("bv [0]"), Error);
+}
