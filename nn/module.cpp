@@ -75,30 +75,31 @@ std::vector<Parameter*> Module::parameters() {
 
 void Module::to(Device device) {
   const std::vector<Parameter*> all = parameters();
-  std::vector<bool> moved(all.size(), false);
+  std::vector<Tensor> there(all.size());
   for (std::size_t i = 0; i < all.size(); ++i) {
-    if (moved[i]) continue;
+    if (there[i].defined()) continue;
     // Rows that lie one behind the other, as those of attention's three products, do so there too.
-    std::vector<Parameter*> together{all[i]};
+    std::vector<std::size_t> together{i};
     std::vector<Tensor> values{all[i]->value};
     for (std::size_t j = i + 1; j < all.size(); ++j) {
-      if (moved[j] || !follows(all[j]->value, values.back())) continue;
-      together.push_back(all[j]), values.push_back(all[j]->value), moved[j] = true;
+      if (there[j].defined() || !follows(all[j]->value, values.back())) continue;
+      together.push_back(j), values.push_back(all[j]->value);
     }
     const bool alone = together.size() == 1;
-    const Tensor there =
+    there[i] =
         needing_memory([&] { return (alone ? values[0] : Tensor::stacked(values)).to(device); },
                        "the weight '{}'", all[i]->name);
+    if (alone) continue;
+    const Tensor moved = there[i];
     i64 row = 0;
-    for (Parameter* parameter : together) {
-      parameter->gradient.clear();
-      if (alone) {
-        parameter->value = there;
-      } else {
-        const i64 end = row + parameter->value.size(0);
-        parameter->value = there.rows(std::exchange(row, end), end);
-      }
+    for (const std::size_t k : together) {
+      const i64 end = row + all[k]->value.size(0);
+      there[k] = moved.rows(std::exchange(row, end), end);
     }
+  }
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    all[i]->gradient.clear();
+    all[i]->value = there[i];
   }
 }
 

@@ -41,7 +41,8 @@ class Module {
 
   /// All parameters, in the order in which they were declared; children in their place.
   std::vector<Parameter*> parameters();
-  /// Brings every parameter to a device; gradients are dropped.
+  /// Brings every parameter to a device; gradients are dropped. Throws Error where it has no memory for all of them; then
+  /// none has moved.
   void to(Device device);
   /// Number of elements of all parameters.
   i64 parameter_count();

@@ -130,3 +130,17 @@ TEST_CASE("the weights of attention's three products lie one behind the other on
       CHECK(test::same_bytes(parameters[i]->value.to(Device{}), before[i]));
   }
 }
+
+TEST_CASE("a model that the device has no room for stays where it is") {
+  if (kDevice.kind != Device::Kind::emulated) return;  // only that one can be made to refuse
+  Classifier model(test::small_model(Pooling::first));
+  std::vector<const std::byte*> places;
+  for (const Parameter* parameter : model.parameters()) places.push_back(parameter->value.raw());
+  release_cached_memory(kDevice);
+  emulated::machine().memory_bytes =
+      static_cast<std::size_t>(memory_stats(kDevice).reserved + 2 * model.parameter_count());
+  CHECK_THROWS_AS(model.to(kDevice), Error);
+  emulated::machine() = {};
+  for (std::size_t i = 0; const Parameter* parameter : model.parameters())
+    CHECK(parameter->value.raw() == places[i++]);
+}
