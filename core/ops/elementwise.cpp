@@ -163,9 +163,7 @@ Tensor where(const Tensor& any_condition, const Tensor& a, const Tensor& b) {
   const Tensor condition = any_condition.to(widened(any_condition.dtype()));
   // As 0 or 1 first: a small number may become 0 in another type.
   const bool narrows = is_float(condition.dtype()) && condition.dtype() != a.dtype();
-  const auto is_zero = [](const Tensor& x) {
-    return binary<Equal>(x, Tensor::scalar(0).to(x.dtype()).to(x.device()));
-  };
+  const auto is_zero = [](const Tensor& x) { return binary<Equal>(x, scalar_like(x, 0)); };
   const Tensor chosen = narrows ? is_zero(is_zero(condition)) : condition;
   return mapped("where", Where{}, shape, chosen.to(a.dtype()), a, b);
 }

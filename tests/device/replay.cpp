@@ -120,6 +120,15 @@ TEST_CASE("a recording does what was recorded each time it is replayed, on what 
   CHECK(holds(sum, 13));
 }
 
+TEST_CASE("a choice by numbers of another type than those chosen can be recorded") {
+  const Tensor condition = Tensor::full({300}, 1e-300, DType::f64, kDevice);
+  Tensor y;
+  const Recording recording(MemoryPool(kDevice),
+                            [&] { y = ops::where(condition, full(2), full(3)); });
+  recording.replay();
+  CHECK(holds(y, 2));
+}
+
 TEST_CASE("memory of a recording is nobody else's, and that of its pool serves the next") {
   const i64 live = memory_stats(kDevice).live;
   {
