@@ -66,9 +66,8 @@ class Allocator {
     const i64 size = size_of(bytes);
     {
       std::lock_guard lock(mutex_);
-      // A pool's blocks are never released to make room for other sizes, so these share them.
       Block cached = pool ? take_from(*pool, size, 2 * size) : Block{};
-      if (!cached.at) cached = take_from(cache_, size, size);
+      if (!cached.at) cached = take_from(cache_, size, most_for(size));
       if (cached.at) {
         count(bytes);
         reuse(cached.at, cached.size);
@@ -143,6 +142,8 @@ class Allocator {
   }
 
   virtual i64 size_of(i64 bytes) const = 0;
+  /// The largest block that serves where one of `size` would: so batches of many sizes share few.
+  virtual i64 most_for(i64 size) const { return 2 * size; }
   virtual i64 most() const { return std::numeric_limits<i64>::max(); }  ///< to be reserved
   virtual std::byte* obtain(i64 size) = 0;  ///< null when there is no more
   virtual void release(std::byte* block) = 0;
@@ -185,10 +186,10 @@ class GpuMemory final : public Allocator {
   }
 
  private:
-  /// To the byte on the emulated device, which watches the bounds.
-  i64 size_of(i64 bytes) const override {
-    return std::same_as<Gpu, emulated::Gpu> ? bytes : block_size(bytes);
-  }
+  static constexpr bool kExact = std::same_as<Gpu, emulated::Gpu>;  ///< it watches the bounds
+
+  i64 size_of(i64 bytes) const override { return kExact ? bytes : block_size(bytes); }
+  i64 most_for(i64 size) const override { return kExact ? size : 2 * size; }
   std::byte* obtain(i64 size) override { return minima::obtain(gpu_, size); }
   void release(std::byte* block) override { minima::release(gpu_, block); }
   void reuse(std::byte* block, i64 size) override { before_reuse(gpu_, block, size); }

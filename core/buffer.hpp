@@ -1,9 +1,9 @@
 /// Memory. One caching allocator per device; it counts live and peak bytes.
 ///
 /// A freed block goes back to the allocator, not to the operating system, and serves the next
-/// request of about its size, so that a steady training step takes nothing from the operating
-/// system. Blocks of 2 MiB and more are aligned to huge pages and the kernel is advised to use
-/// them.
+/// request of about its size, or down to half of it, so that a steady training step takes nothing
+/// from the operating system, and batches of many sizes do not take a block for each. Blocks of
+/// 2 MiB and more are aligned to huge pages and the kernel is advised to use them.
 #pragma once
 
 #include <memory>
