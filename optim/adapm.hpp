@@ -16,8 +16,9 @@
 ///             e = Q′ B′/(1 − β₁ᵗ) + (g − Q′ Q′ᵀ g)     averaged and corrected inside the subspace,
 ///                                                 the raw gradient at full weight outside it
 ///
-/// A kind is chosen by name: `full`, `none` and `low_rank` are patterns, asked in this order; vectors,
-/// what matches nothing, and of `low_rank` what is no matrix keep full momentum. Of rank 0, low_rank is none; of rank min(n, m), full.
+/// A kind is chosen by name: `full`, `none` and `low_rank` are patterns, tried in this order. Vectors, what matches
+/// nothing, and stacks of matrices that match `low_rank` keep full momentum. Of rank 0, low_rank is none; of rank
+/// min(n, m), full.
 #pragma once
 
 #include <tuple>
@@ -85,8 +86,7 @@ struct AdaPm {
     }
     return slots;
   }
-  /// Of the low rank e, and before it is there the sums, or W, B Wᵀ, Y, Q′ᵀ Q, Q′ᵀ g and what is kept of B
-  /// (low_rank_estimate).
+  /// With low rank e, and beside it first W, B Wᵀ, Y, Q′ᵀ Q, Q′ᵀ g and what is kept of B (low_rank_estimate), then the sums.
   static i64 temporary(const Options& o, const ParameterShape& parameter) {
     const Shape& shape = parameter.shape;
     const i64 sums = o.factored && shape.rank() >= 2 ? temporary_of<Squares>(shape) : 0;
@@ -277,7 +277,7 @@ struct AdaPm {
     }
   };
 
-  /// What is stepped alike. Those of low rank are stepped one by one: each makes a copy of its gradient.
+  /// Parameters of one kind are stepped together; those of low rank one by one, for each makes a copy of its gradient.
   struct Kind {
     Momentum momentum;
     bool factored;

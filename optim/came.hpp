@@ -75,7 +75,7 @@ struct Came {
     }
   };
 
-  /// Second pass: (u − m)² + ε₂ by rows and columns; of a vector nobody asks for it.
+  /// Second pass: (u − m)² + ε₂ by rows and columns; unused for a vector.
   struct Instability {
     Momentum momentum;
     float eps2;

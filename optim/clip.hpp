@@ -58,7 +58,7 @@ struct Outcome {
   double norm = 0;   ///< of the gradient, scaled
   double scale = 1;  ///< multiplies every gradient: unscaling and clipping in one
   double loss = 0;   ///< that of the options
-  /// 1: yes. With no gap before what follows: a copy reads every byte.
+  /// 1: yes. No padding before what follows: a copy reads every byte.
   u16 clipped = 0, skipped = 0;
   unsigned bad_weights = 0;  ///< 1: some weight is inf or NaN now
 };
@@ -69,7 +69,7 @@ struct OutcomeOptions {
   const double* loss = nullptr;  ///< in a GPU's memory; null: none
 };
 
-/// That of a gradient with this norm before it is scaled.
+/// The outcome for a gradient that has this norm before it is scaled.
 MINIMA_HD Outcome outcome_of(double norm, const OutcomeOptions& options) {
   Outcome outcome;
   const double scale = options.gradient_scale;
@@ -89,7 +89,7 @@ struct NormPart {
   i64 size;
 };
 
-/// *outcome ← that of the norm of all parts as one vector. Does not wait for a GPU.
+/// *outcome ← the outcome for the norm of all parts as one vector. Does not wait for a GPU.
 void measure(Cpu, std::span<const NormPart> parts, Norm norm, const OutcomeOptions& options,
              Outcome* outcome);
 template <AnyGpu Gpu>

@@ -41,8 +41,8 @@ struct RunningMeans {
     move(column_means(), sums.columns + k * shape.columns, shape.columns, R ? shape.rows : 1);
   }
 
-  /// r = √(mean(R)/R), c = √(1/C): what divides by the root of the moment. The factors `which`; returns mean(R), of a
-  /// vector 1.
+  /// The factors `which`: r = √(mean(R)/R), c = √(1/C), whose product divides by the root of the moment. Returns mean(R),
+  /// of a vector 1.
   template <class Team>
   MINIMA_HD double inverse_roots(const Team& team, const Factors& to, std::size_t which) const {
     return factors(
@@ -82,7 +82,7 @@ struct RunningMeans {
   }
 };
 
-/// Those of matrix k, whose slots are view.means[first] and, of a matrix, the next.
+/// Those of matrix k, whose slots are view.means[first] and, but for a vector, the one after it.
 MINIMA_HD RunningMeans running_means(const StepView& view, std::size_t first, i64 k = 0) {
   if (view.matrix.vector) return {nullptr, view.means[first], view.matrix, k};
   return {view.means[first], view.means[first + 1], view.matrix, k};
@@ -150,8 +150,8 @@ MINIMA_HD float& weight_rms(const StepView& view) { return *view.means[view.mean
 
 /// After the pass SquaresOverRows: R, C and what divides by the root of their moment; RMS(p); and of each matrix the sum of
 ///     u² = g² mean(R)/(R C)
-/// which takes no further read of g: mean(R) Σⱼ (Σᵢ g²/R)/C. What is less than 10⁻¹⁹ of its row's RMS is lost in it, though
-/// C may make that as large as others.
+/// as mean(R) Σⱼ (Σᵢ g²/R)/C, without another read of g. An entry below 10⁻¹⁹ of its row's RMS is lost in it, though C may
+/// make its u as large as others.
 template <class Rule>
 struct FactoredMoment {
   typename Rule::Options o;

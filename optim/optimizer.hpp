@@ -43,15 +43,15 @@ struct StepOptions {
   /// Measures the norm and, where it is inf or NaN, changes nothing: no weight, no state, no step
   /// count.
   bool skip_non_finite = false;
-  /// A loss of this step on a GPU, one number in f64, that nobody has looked at: with skip_non_finite, one that is inf or
+  /// This step's loss on a GPU, one number in f64 that the host has not read: with skip_non_finite, a loss that is inf or
   /// NaN changes nothing either.
   Tensor loss = {};
-  /// Fills in StepReport::tensors, parameter by parameter, with a copy of the one at hand: slower, and
-  /// of the same bits. Waits for a GPU.
+  /// Fills in StepReport::tensors: steps parameter by parameter and copies each before, which is slower and gives the same
+  /// bits. Waits for a GPU.
   bool watch = false;
-  /// Of the optimizer's parameters these alone.
+  /// Steps only these of the optimizer's parameters.
   std::optional<std::span<Parameter* const>> only = {};
-  /// Looks on while this parameter is changed. On the CPU alone.
+  /// `probe` looks on while this parameter is changed; on the CPU only.
   const Parameter* probed = nullptr;
   Probe* probe = nullptr;
 };
@@ -76,7 +76,7 @@ struct StepReport {
   std::vector<TensorReport> tensors;  ///< of every parameter that was stepped; where watched
   double watch_seconds = 0;           ///< what watching took beside the step
 
-  /// A step on a GPU does not wait for it: what stands above `tensors` is filled in by this, which does.
+  /// A step on a GPU returns before it is done; this waits for it and fills in what stands above `tensors`.
   StepReport& read();
 
  private:
@@ -87,7 +87,7 @@ struct StepReport {
 
 class Optimizer {
  public:
-  /// What was moved from throws Error whatever it is asked, until another is moved to it.
+  /// An optimizer that was moved from throws Error from every function until another is moved into it.
   Optimizer(Optimizer&&) noexcept;
   Optimizer& operator=(Optimizer&&) noexcept;
   ~Optimizer();
@@ -121,9 +121,9 @@ class Optimizer {
   void set_values(const PlannedSlot& slot, const Tensor& values);
 
   /// The state under its keys in a file: `<parameter>/<slot>`, in block8 `….codes` and `….absmax`,
-  /// and `<parameter>/step`. Slots share their memory with the optimizer; to change them
-  /// between steps, ask for them anew each time or call assign(): what is known of them (that they are zero) is
-  /// forgotten by this call. Not for two threads at once.
+  /// and `<parameter>/step`. Slots share their memory with the optimizer. To change them between steps, call this again
+  /// each time, or assign(): the optimizer remembers which of them are zero, and these calls make it forget. Not for two
+  /// threads at once.
   std::vector<NamedTensor> tensors() const;
   /// Takes over the values of `tensors`. Throws one Error that lists every name missing or too many
   /// and every other shape or type; then nothing has changed.
@@ -147,16 +147,16 @@ class Optimizer {
 /// The optimizer that `spec` names, in the command line's syntax: a name, then options separated by
 /// colons: `adamw`, `adamw:lr=3e-5:state=block8`, `adafactor:lr=1e-3:relative_step=false`,
 /// `adamw8bit:fp32=embeddings`. Options are the rule's own, those of StorageOptions and of
-/// EngineOptions. State is allocated at once, zero, on the device of the parameters, which must be one; they must outlive
-/// the optimizer, stay where they are and keep their shapes. Throws Error for an unknown name or option (naming the nearest
-/// and the list), a value out of range, an illegal mix, a parameter that is null or
-/// without a value in f32 or bf16, or two of one name.
+/// EngineOptions. State is allocated here, zero, on the device that all parameters must share; they must outlive the
+/// optimizer, stay where they are and keep their shapes. Throws Error for an unknown name or option (naming the nearest
+/// and the list), a value out of range, an illegal mix, a parameter that is null or without a value in f32 or bf16, or two
+/// of one name.
 Optimizer make_optimizer(const std::string& spec, const std::vector<ParameterGroup>& groups);
 inline Optimizer make_optimizer(const std::string& spec,
                                 const std::vector<Parameter*>& parameters) {
   return make_optimizer(spec, std::vector<ParameterGroup>{{parameters, ""}});
 }
-/// For {&weight, &bias}, which might else be the ends of a range of groups.
+/// For {&weight, &bias}, which could otherwise be the ends of a range of groups.
 inline Optimizer make_optimizer(const std::string& spec,
                                 std::initializer_list<Parameter*> parameters) {
   return make_optimizer(spec, std::vector<Parameter*>(parameters));

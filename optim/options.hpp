@@ -52,7 +52,7 @@ struct Field {
   std::string_view name;
   Value Owner::*member;
   Range range = any_number;
-  /// A few words for `minima optimizers`, which takes an option without them for the usual one of its name.
+  /// A few words for `minima optimizers`; empty: the usual meaning of an option of this name.
   std::string_view meaning = "";
 };
 // Compilers older than GCC 11, Clang 17 do not deduce the arguments of an aggregate.
@@ -68,9 +68,9 @@ using OptionList = std::vector<std::pair<std::string, std::string>>;
 std::pair<std::string, OptionList> parse_spec(const std::string& spec);
 /// The same without the name: "lr=1e-3:weight_decay=0".
 OptionList parse_options(const std::string& text);
-/// As parse_options reads it.
+/// The text that parse_options reads back.
 std::string to_string(const OptionList& options);
-/// The value that an option is given; null: none.
+/// The value that is given for an option; null where none is.
 const std::string* find_option(const OptionList& options, std::string_view name);
 /// Whether a spec gives this option.
 bool has_option(const std::string& spec, std::string_view option);
@@ -80,20 +80,20 @@ using OptionValue = std::variant<std::nullptr_t, bool, i64, double, std::string>
 using OptionValues = std::vector<std::pair<std::string, OptionValue>>;
 
 std::vector<std::string> option_names(const OptionValues& options);
-/// As one gives it: "none", "true", "0.001".
+/// As it is written on the command line: "none", "true", "0.001".
 std::string to_string(const OptionValue& value);
 
-/// An option, its value, what it takes ("a number, at least 0 and below 1; or none"), and what its Field says that it is.
+/// An option, its value, what it takes ("a number, at least 0 and below 1; or none"), and Field::meaning.
 struct OptionHelp {
   std::string name, value, takes, meaning;
 };
 
 /// Throws Error for a number out of its range.
 void check_range(std::string_view owner, std::string_view name, double value, const Range& range);
-/// Throws Error for a number that is another one to what computes in 32 bits: 0, or out of its range.
+/// Throws Error for a number that in 32 bits, as steps are computed, becomes 0 or leaves its range.
 void check_float(std::string_view owner, std::string_view name, double value, const Range& range);
 
-/// Throws Error, naming the owner's option, for what is no finite number.
+/// Throws Error, naming the owner's option, for text that is no finite number.
 double parse_number(std::string_view owner, std::string_view name, const std::string& text);
 
 namespace detail {

@@ -17,32 +17,32 @@
 ///     static constexpr std::array patterns{std::pair{"full", &Options::full}};
 ///         options that choose parameters by name (optim/storage/plan.hpp): one that matches none is refused
 ///     template <class F> void constants(const F& f);            f("β₁", beta1); …: names for a trace, which
-///         knows a float member by where it is: the formula is to use it itself, no copy
+///         knows a float member by its address: the formula must use the member itself, not a copy
 ///
 /// The scalar T is `float` in the kernel (CPU with every storage, CUDA), `double` in a reference,
 /// and `Traced` (optim/engine/traced.hpp) where a step is explained: the formula stands once. Hence:
-/// members and operator() are MINIMA_HD. A formula has + − * /, this page's `sqrt`, `abs`, `sign`, `larger`,
-/// `smaller` and `named`; T, float members, and literals that are floats or whole numbers
-/// (with 0.9 the kernel would compute in 64 bits: it does not compile); and a condition tests an option, not
-/// a T. Constants are formed in double and rounded once: 1 − 0.999 formed in float is off by 1.3e-5. They follow
-/// from t and the options: what depends on all steps before (NAdam's product of momenta) takes a matrix
-/// rule, with a slot of `Shape{}` like Adafactor's RMS, changed for the first matrix alone.
+/// members and operator() are MINIMA_HD. A formula uses + − * / and this page's `sqrt`, `abs`, `sign`, `larger`,
+/// `smaller` and `named`, on T, float members, and literals that are floats or whole numbers (0.9, with which a
+/// kernel would compute in 64 bits, does not compile); a condition in it tests an option, never a T.
+/// Constants are formed in double and rounded once: 1 − 0.999 formed in float is off by 1.3e-5. They depend
+/// on t and the options alone: what depends on all earlier steps (NAdam's product of momenta) needs a matrix
+/// rule with a slot of `Shape{}`, like Adafactor's RMS, which only the first matrix changes.
 ///
 /// A *matrix* rule (Adafactor) needs sums over rows, columns or the whole tensor, or the largest of a row or column.
-/// A number of all parameters together, such as D-Adaptation's, no rule can have. It has
+/// (No rule can have a number that is one for all parameters together, such as D-Adaptation's.) It has
 /// `slots(options, parameter)`, which sees name and shape, and, instead of prepare and operator(), the
 /// passes of a step (optim/engine/matrix_pass.hpp):
 ///
 ///     template <class Passes>
 ///     static void step(const Options&, Passes& passes);
 ///     static i64 temporary(const Options&, const ParameterShape&);
-///         how many floats a step allocates on the CPU; to be given where that is more than the sums of its passes,
-///         which are counted: by a rule that calls by_kind
+///         how many floats a step allocates on the CPU: only for a rule that calls by_kind; of the others the sums
+///         of their passes are counted
 ///
 /// The contract of both: t belongs to the parameter and is advanced by the engine; state starts at
 /// zero; a rule computes with fresh state, and rounding for storage comes after the weight has
 /// moved; schedules act on Options::lr; clipping, unscaling and non-finite gradients are the
-/// engine's, whose guard leaves such an entry's weight alone and makes all its slots zero.
+/// engine's: its guard leaves the weight of a non-finite entry alone and zeroes its slots.
 #pragma once
 
 #include <cmath>
@@ -69,7 +69,7 @@ struct ParameterShape {
 enum class Sign : u8 { any, nonnegative };
 
 /// One named array of state. Names are PyTorch's: `exp_avg`, `exp_avg_sq`, `momentum_buffer`; the
-/// letter is the paper's, and what a trace prints: without one it shows no line of the slot.
+/// letter is the paper's, which a trace prints: a slot without one has no line in it.
 struct Slot {
   std::string name, letter = {};
   Sign sign = Sign::any;
@@ -89,8 +89,8 @@ MINIMA_HD double integer_power(double x, i64 t) {
 /// How a constant is rounded, once, after it has been formed in double.
 MINIMA_HD float to_float(double x) { return static_cast<float>(x); }
 
-/// Without these sqrt(x) and abs(x) of floats would be C's, of a double and an int, where a formula lies outside of minima.
-/// There it needs `using namespace minima`.
+/// For formulas outside of this namespace, which need `using namespace minima`: without these, sqrt(x) and abs(x) would be
+/// C's there, of a double and an int.
 template <std::floating_point T>
 MINIMA_HD T sqrt(T x) {
   return std::sqrt(x);
@@ -100,7 +100,7 @@ MINIMA_HD T abs(T x) {
   return std::abs(x);
 }
 
-/// −1, 0 or 1, NaN of NaN; the larger and the smaller of two, a where one is NaN. Functions, so that a trace shows them.
+/// −1, 0 or 1, NaN for NaN; the larger and the smaller of two, a where one is NaN. Functions, so that a trace shows them.
 template <class T>
 MINIMA_HD T sign(T x) {
   return x != x ? x : static_cast<T>((x > 0) - (x < 0));

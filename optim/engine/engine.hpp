@@ -18,11 +18,11 @@ namespace minima {
 /// What every optimizer takes beside its rule's and the storage's options.
 struct EngineOptions {
   /// Where a gradient's entry is NaN, or its square inf (from 2⁶⁴ on): leave that weight alone and make its state zero.
-  /// Unless given, on where state may be in block8, of which one such entry would spoil a whole block; else off.
+  /// By default on where state may be in block8, since one such entry would spoil a whole block; else off.
   std::optional<bool> non_finite_guard;
-  /// Of a gradient of rows, move the given rows alone, as torch.optim.SparseAdam does: the others keep weight and state,
-  /// without decay and without momentum, but for the rounding of what shares a block of block8 with a row that moves.
-  /// Off, a row that is not given has the gradient 0, which gives the bits of a dense gradient. Means of rows and columns
+  /// With a gradient of rows, move the given rows alone, as torch.optim.SparseAdam does: the others keep weight and state,
+  /// without decay or momentum, except that state in a block of block8 that also holds a moved row is rounded anew. Off, a
+  /// row that is not given has the gradient 0, which gives the bits of a dense gradient. Means of rows and columns
   /// (Adafactor, CAME) are kept as if it were off.
   bool lazy_rows = false;
 
@@ -41,12 +41,11 @@ class AnyRule {
   virtual void validate() const = 0;
   virtual OptionValues options() const = 0;
   virtual std::vector<OptionHelp> help() const = 0;
-  /// Of the options that R::patterns names, which are patterns of parameters' names: each alternative that is not one of
-  /// its default's.
+  /// The alternatives that were put into the options of R::patterns, by name: those that are not among the default's.
   virtual OptionList chosen_patterns() const = 0;
   virtual std::vector<Slot> slots(const ParameterShape& parameter) const = 0;
   virtual bool keeps_step() const = 0;
-  /// The floats that a step of this parameter makes for the moment on a CPU.
+  /// How many floats a step of this parameter allocates temporarily on a CPU.
   virtual i64 temporary(const ParameterShape& parameter) const = 0;
   /// None where a rule makes its own step size: a schedule has no effect.
   virtual std::optional<double> lr() const = 0;
@@ -62,7 +61,7 @@ template <AnyGpu Gpu>
 void step(Gpu gpu, const AnyRule& rule, std::span<StepView> views, double lr_factor,
           Outcome* outcome);
 
-/// The most bytes that a step of these parameters makes for the moment on the CPU: on several threads it may be fewer.
+/// The most bytes that a step of these parameters allocates temporarily on the CPU; on several threads it may be fewer.
 i64 temporary_bytes(const AnyRule& rule, std::span<const ParameterShape> parameters);
 
 namespace detail {
@@ -150,7 +149,7 @@ class RuleRunner final : public AnyRule {
   std::optional<double> lr() const override { return options_.lr; }
   std::unique_ptr<AnyRule> clone() const override { return std::make_unique<RuleRunner>(*this); }
 
-  /// Those of a step, with this factor on the learning rate.
+  /// The options of a step: with this factor on the learning rate.
   Options scaled(double lr_factor) const {
     Options options = options_;
     if constexpr (std::is_same_v<decltype(options.lr), double>)

@@ -60,7 +60,7 @@ enum class Access { read, write };
 void for_pieces(const StepView& view, std::size_t slots, i64 width, i64 begin, i64 end,
                 Access access, const std::function<void(const Piece&)>& f);
 
-/// One element's numbers as Traced scalars. Which constants a formula has it may say by constants(f), or, of a matrix rule,
+/// One element's numbers as Traced scalars. A formula may name its constants by constants(f), or, in a matrix rule,
 /// constants(f, row, j).
 struct TracedElement {
   Traced p, g;
@@ -132,7 +132,7 @@ FormulaStep formula_step(const StepView& view, i64 width, const Formula& formula
       constexpr i64 kTogether = LargestWeights::kLanes;
       i64 k = 0;
       for (; k + kTogether <= n; k += kTogether) {
-        // Of a copy that for_pieces made of other storages too: to leave that out took longer than it saves.
+        // Also of the copies that for_pieces makes of other storages: to spare those took longer than it saved.
         for (i64 line = k; line < k + kTogether; line += kLine<float>)
           fetch_ahead(g + line), fetch_ahead(p + line), (fetch_ahead(s[K] + line), ...);
         MINIMA_INDEPENDENT

@@ -14,18 +14,19 @@
 ///
 ///     pass(row, j, g, p, slot values…)                the gradient g scaled; p is left out where it has no part
 ///
-/// which gives what the element adds, a Term to its row and column, a Total to the sum of all, Terms to
-/// each; or a Largest, of which row and column keep the largest in place of a sum. It may *read each row twice*: once
-/// the row's sum is known, and the row still in a cache,
+/// which gives what the element adds: a Term to its row and column, a Total to the sum of all, Terms to
+/// each; or a Largest, of which row and column keep the largest in place of a sum. It may *read each row twice*, again when
+/// the row's sum is known and the row still in a cache:
 ///
 ///     pass.weight(view, row, sum)                     a number for the row
 ///     pass.weighted(weight, g)                        what each element then adds to workspace.weighted of its column
 ///
-/// To apply, as a formula (optim/engine/loop.hpp). What stands between is called with (team, view, matrix) for each of
-/// the parameter's matrices: a number of the whole parameter, in a slot of `Shape{}` or, for later passes of this step, in
-/// workspace.numbers[1], is changed where `matrix` is 0 and team.leads(). A team is that of core/each.hpp. A pass reads the
-/// gradient once from memory and makes no temporary of the tensor's size. Sums are formed in chunks of rows, and the
-/// chunks' sums are added in their order: the bits do not depend on the number of threads.
+/// To apply, it is called as a formula (optim/engine/loop.hpp). What stands between is called with (team, view, matrix) for
+/// each of the parameter's matrices, `team` as in core/each.hpp; a number of the whole parameter (in a slot of `Shape{}`, or
+/// for later passes of this step in workspace.numbers[1]) it changes only where `matrix` is 0 and team.leads().
+///
+/// A pass reads the gradient once from memory and makes no temporary of the tensor's size. Sums are formed in chunks of rows,
+/// and the chunks' sums are added in their order: the bits do not depend on the number of threads.
 #pragma once
 
 #include <algorithm>
@@ -165,7 +166,7 @@ void sum_piece_again(const P& pass, float weight, const Piece& piece, float* col
   });
 }
 
-/// What a pass over one parameter adds, of a piece; and, where it reads each row twice, of one whose row has that sum.
+/// What a pass over one parameter adds for a piece, and, where it reads each row twice, for a piece whose row's sum is known.
 struct Summands {
   std::size_t slots;
   bool matrix, largest, total;
@@ -181,13 +182,13 @@ i64 chunk_sum_count(const MatrixShape& shape);
 
 }  // namespace detail
 
-/// The floats that a pass with sums over columns makes for the moment on a CPU.
+/// How many floats a pass with sums over columns allocates temporarily on a CPU.
 template <class P>
 i64 temporary_of(const Shape& shape) {
   return (detail::ReadsTwice<P> ? 2 : 1) * detail::chunk_sum_count(MatrixShape(shape));
 }
 
-/// Makes no pass, but finds the most floats that one of them would make for the moment.
+/// Makes no pass: finds the most floats that one of them would allocate temporarily.
 class PassesToCount {
  public:
   explicit PassesToCount(const Shape& shape) : shape_(shape) {}

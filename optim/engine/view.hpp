@@ -14,11 +14,11 @@
 
 namespace minima {
 
-/// No rule keeps more slots of either kind for a parameter.
+/// The most slots of either kind, dense or of another shape, that a rule may keep for a parameter.
 inline constexpr std::size_t kMaxSlots = 6;
 
-/// The least bits of a magnitude that is no finite weight of this storage any more: bf16 rounds to infinity before f32
-/// ends.
+/// The bits of the least magnitude that is not finite any more as a weight in this storage: what bf16 rounds to infinity may
+/// still be finite in f32.
 MINIMA_HD u32 weight_limit(Storage storage) {
   return storage == Storage::bf16 ? 0x7f7f8000u : 0x7f800000u;
 }

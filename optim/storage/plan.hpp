@@ -85,7 +85,7 @@ StatePlan plan_state(const std::string& spec, const std::vector<ParameterShape>&
 /// "classifier" also finds `pre_classifier.weight`, "^classifier" does not. An empty pattern matches
 /// nothing.
 bool matches(const std::string& name, const std::string& pattern);
-/// The first of the alternatives that none of the names contains, which is to be refused: a misspelled one would go unnoticed.
+/// The first of the alternatives that matches none of the names. It is to be refused: a misspelled one would go unnoticed.
 std::optional<std::string> unmatched(const std::string& pattern,
                                      const std::vector<std::string>& names);
 

@@ -5,9 +5,10 @@
 /// each of these.
 ///
 /// block8 (Dettmers, Lewis, Shleifer, Zettlemoyer 2022, arXiv:2110.02861): the flattened tensor is cut into blocks
-/// (256 values, as in bitsandbytes; the paper's have 2,048; the last may be shorter). A block keeps its largest magnitude, `absmax`, and for each
-/// value x the code of x/absmax: the index of the nearest number of a CodeMap (core/code_map.hpp). Decoding
-/// is map[code] · absmax. A block of zeros has absmax 0, and decodes to zeros whatever its codes.
+/// (256 values, as in bitsandbytes; the paper's have 2,048; the last may be shorter). A block keeps its largest
+/// magnitude, `absmax`, and for each value x the code of x/absmax: the index of the nearest number of a CodeMap
+/// (core/code_map.hpp). Decoding is map[code] · absmax. A block of zeros has absmax 0, and decodes to zeros whatever
+/// its codes.
 #pragma once
 
 #include <array>
@@ -57,9 +58,9 @@ inline constexpr i64 kSmallestBlock = 16;
 /// The n values from `begin` on: in the slot's own memory where that holds floats, else in `scratch`.
 /// Those of block8 begin a block, or lie in one.
 float* open_slot(const SlotView& slot, i64 begin, i64 n, float* scratch);
-/// Asks for the values that will be opened next; returns at once.
+/// Prefetches the values that will be opened next.
 void fetch_slot(const SlotView& slot, i64 begin, i64 n);
-/// Of values that become whole blocks of block8, or end with the slot, the scales; other storages have none.
+/// Sets the scales of the blocks of block8 that these values fill (the slot's last may be short); other storages have none.
 void scale_slot(const SlotView& slot, i64 begin, i64 n, const float* values);
 /// Stores values, where they do not lie there already; those of block8 by the scales that they have been given.
 void store_slot(const SlotView& slot, i64 begin, i64 n, const float* values);
