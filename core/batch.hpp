@@ -26,8 +26,8 @@ struct Batch {
   // What follows from the others, as completed() works it out; models do where it is missing, on the host.
   Tensor row_example = {};  ///< [T] i64, the example id of each token's text
   Tensor text_rows = {};    ///< [B+1] i64: 0 … B
-  Tensor chosen_offsets =
-      {};  ///< [B+1] i64: text b has the chosen ones chosen_offsets[b] … chosen_offsets[b+1] − 1
+  /// [B+1] i64: text b has the chosen ones chosen_offsets[b] … chosen_offsets[b+1] − 1.
+  Tensor chosen_offsets = {};
   Tensor chosen_positions = {};  ///< [M] i64
   Tensor chosen_example = {};    ///< [M] i64
 

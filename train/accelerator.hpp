@@ -65,8 +65,8 @@ enum class Earlier { refused, replaced };
 
 /// What the one who saves adds to a checkpoint.
 struct CheckpointExtras {
-  std::function<void(const std::filesystem::path& folder)> fill =
-      {};  ///< must write model.safetensors
+  /// Must write model.safetensors.
+  std::function<void(const std::filesystem::path& folder)> fill = {};
   Json state = Json::object();
   i64 bytes = 0;  ///< of what is beyond parameters and optimizer, roughly
   i64 keep = 2;   ///< newest checkpoints that are kept; 0: all
@@ -131,9 +131,8 @@ class Accelerator {
   i64 steps() const { return step_; }         ///< taken
   i64 total_steps() const { return total_; }  ///< to be taken
   i64 epoch() const { return epoch_; }        ///< of the last batch, from 1
-  i64 changed_at() const {
-    return changed_at_;
-  }  ///< steps taken before the last change of the optimizer; 0: none
+  /// Steps taken before the last change of the optimizer; 0: none.
+  i64 changed_at() const { return changed_at_; }
   /// After a step: whether it was the last of its epoch.
   bool epoch_ended() const { return place_ == batches_now_.size(); }
   /// Called when something rings; may be empty.
@@ -261,8 +260,8 @@ class Accelerator {
   Stopwatch step_clock_;
   TimeSpent time_;
 
-  i64 changed_at_ = 0,
-      restart_warmup_ = 0;  ///< steps before the last change of the optimizer, and after it
+  /// Steps before the last change of the optimizer, and those of the warm-up after it.
+  i64 changed_at_ = 0, restart_warmup_ = 0;
 };
 
 /// Optimizer steps of `epochs` passes, the batches accumulated.

@@ -44,9 +44,8 @@ struct Task {
   std::vector<std::string> notes{};            ///< as in PretrainedClassifier
   i64 max_length = 0;                          ///< to which texts were cut
   Device device{};
-  double unknown =
-      0;  ///< the share of [UNK] among the tokens of the training texts, but for [CLS] and [SEP]
-
+  /// The share of [UNK] among the tokens of the training texts, [CLS] and [SEP] not counted.
+  double unknown = 0;
   Overlaps overlaps{};  ///< of the splits
 
   /// A model with the weights that training starts from: the directory's, or drawn from `seed`.

@@ -25,8 +25,7 @@ struct TrainingResult : TrainingRecords {
   /// Of `evaluations`: the best by the metric (of equals, the lower loss); the model is left with its weights.
   /// None where nothing was evaluated. One whose loss or metric is not finite is none.
   std::optional<std::size_t> best;
-  Evaluation best_dev{ConfusionMatrix(0),
-                      0};  ///< of that evaluation, its confusion matrix included
+  Evaluation best_dev{ConfusionMatrix(0), 0};  ///< that evaluation, with its confusion matrix
   Stop stop = Stop::finished;
   i64 epoch = 0;       ///< in which it ended
   Json time;           ///< what it went into (train/time_spent.hpp), before a resume too
@@ -44,8 +43,7 @@ struct Callback {
   std::function<void(const SwitchRecord&)> switched = {};
   std::function<void(const std::string& spec)> optimizer = {};  ///< it trains on with another
   std::function<void(const std::filesystem::path& folder)> checkpoint = {};  ///< one was written
-  std::function<void(const std::string&)> say =
-      {};  ///< what the user should know: "going on from …"
+  std::function<void(const std::string&)> say = {};  ///< what the user should know: "going on …"
 };
 
 class Trainer {

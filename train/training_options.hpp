@@ -56,8 +56,8 @@ struct TrainingOptions {
   i64 evaluate_every = 0;  ///< steps; 0: at the end of each epoch. Always after the last step
   /// By which the best model is chosen: a name of Evaluation::score; empty: the last is kept.
   std::string metric = "accuracy";
-  i64 patience =
-      0;  ///< training stops after so many evaluations in a row without a better one; 0: never
+  /// Training stops after so many evaluations in a row without a better one; 0: never.
+  i64 patience = 0;
   /// Steps from one checkpoint to the next; 0: none but before a change of the optimizer and where training stops before its last step. Not
   /// given: by the clock, a minute apart or, where that is longer, a hundred times as long as writing the last one took.
   /// One that is due where a step is skipped (non_finite) waits for the next that is taken.

@@ -31,8 +31,7 @@ struct ArchitectureNames {
   BlockNames block;
   const char* pre_classifier;
   const char *lm_transform, *lm_norm, *lm_bias;  ///< of the masked language model's head
-  const char*
-      lm_weight;  ///< of its output layer, where a checkpoint has that beside the embeddings
+  const char* lm_weight;  ///< of its output layer, where a checkpoint has it beside the embeddings
 
   // ---- keys of config.json
   const char *dim, *heads, *layer_count, *hidden;
