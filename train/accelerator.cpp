@@ -46,18 +46,18 @@ void Accelerator::prepare(std::vector<Parameter*> parameters, Optimizer& optimiz
         "accelerator: prepare was called before; another training takes another accelerator");
   check(steps > 0, "accelerator: {} steps; there must be at least one", steps);
   check(bool(batches), "accelerator: prepare was given no batches");
-  for (const Parameter* parameter : parameters)
-    check_precision(options_.precision, parameter->value.device());
   std::set<std::string> given;
-  for (const Parameter* parameter : parameters) given.insert(parameter->name);
+  for (const Parameter* parameter : parameters) {
+    const Device device = parameter->value.device();
+    check_precision(options_.precision, device);
+    if (options_.update_in_backward) check_update_in_backward(options_.precision, device);
+    given.insert(parameter->name);
+  }
   for (const ParameterShape& own : optimizer.parameters())
     check(given.contains(own.name),
           "accelerator: the optimizer has '{}', which is not among the parameters: its gradient "
           "would never be cleared",
           own.name);
-  if (options_.update_in_backward)
-    for (const Parameter* parameter : parameters)
-      check_update_in_backward(options_.precision, parameter->value.device());
   parameters_ = std::move(parameters);
   batches_ = std::move(batches);
   total_ = schedule_.total = steps;
