@@ -145,8 +145,7 @@ class Conversion {
     };
     check(sorted(from_) == sorted(to_),
           "convert_state: {} has {} parameters, {} has {}, or they have other names or shapes; "
-          "make both of "
-          "the same model",
+          "make both of the same model",
           old_.name, old_.entries.size(), new_.name, new_.entries.size());
     std::vector<SlotConversion> result;
     for (const PlannedSlot& slot : to_.state().slots) {
@@ -186,25 +185,19 @@ class Conversion {
   SlotConversion convert(const PlannedSlot& slot, const State::Entry& source,
                          const State::Entry& target) {
     const Meaning meaning = meaning_of(new_.family, slot.slot);
-    SlotConversion afresh{slot.parameter, slot.slot, "", How::afresh, "", true};
-    if (meaning == Meaning::recomputed) {
-      afresh.note = "computed anew in each step";
-      afresh.needs_warmup = false;
-      return afresh;
-    }
+    const auto afresh = [&](std::string why, bool needs_warmup = true) -> SlotConversion {
+      return {slot.parameter, slot.slot, "", How::afresh, std::move(why), needs_warmup};
+    };
+    if (meaning == Meaning::recomputed) return afresh("computed anew in each step", false);
     if (meaning == Meaning::own) {
       const auto found = source.slots.find(slot.slot);
       if (same() && found != source.slots.end() && found->second.shape == slot.shape)
         return copy(found->second, slot, 1);
       const bool low_rank = slot.slot == "basis" || slot.slot == "coef";
-      afresh.note = low_rank ? "a factor of a mean of low rank" : "a statistic of its own";
-      return afresh;
+      return afresh(low_rank ? "a factor of a mean of low rank" : "a statistic of its own");
     }
-    if (!same() && old_.tensors.contains(slot.parameter + "/step") && source.t() == 0) {
-      afresh.note = "the parameter has made no step";
-      afresh.needs_warmup = false;
-      return afresh;
-    }
+    if (!same() && old_.tensors.contains(slot.parameter + "/step") && source.t() == 0)
+      return afresh("the parameter has made no step", false);
     const i64 t = t_of(source, target);
     const auto factor = [&](Meaning held) {
       const double from = old_.unit(source, held, source.t()), to = new_.unit(target, meaning, t);
@@ -213,23 +206,16 @@ class Conversion {
     switch (meaning) {
       case Meaning::mean: {
         const PlannedSlot* mean = old_.find(source, Meaning::mean);
-        if (!mean) {
-          afresh.note =
+        if (!mean)
+          return afresh(
               source.slots.contains("basis")
                   ? "the mean before is one of low rank, which knows a part of it"
-                  : fmt::format("{} keeps no mean of this parameter's gradients", old_.name);
-          return afresh;
-        }
-        if (new_.family == "adam" && !knows_square(source)) {
-          afresh.note = fmt::format("{} keeps no second moment to divide it by", old_.name);
-          return afresh;
-        }
+                  : fmt::format("{} keeps no mean of this parameter's gradients", old_.name));
+        if (new_.family == "adam" && !knows_square(source))
+          return afresh(fmt::format("{} keeps no second moment to divide it by", old_.name));
         // SGD and Lion are taken to be long past their first steps.
         const double quotient = factor(Meaning::mean) * old_.sign(source) * new_.sign(target);
-        if (!std::isfinite(quotient) || quotient == 0) {
-          afresh.note = "a sum of no known size";
-          return afresh;
-        }
+        if (!std::isfinite(quotient) || quotient == 0) return afresh("a sum of no known size");
         return copy(*mean, slot, quotient);
       }
       case Meaning::largest_square:
@@ -265,8 +251,7 @@ class Conversion {
       case Meaning::recomputed:
         break;
     }
-    afresh.note = fmt::format("{} keeps no second moment", old_.name);
-    return afresh;
+    return afresh(fmt::format("{} keeps no second moment", old_.name));
   }
 
   static std::string times(double factor) {
