@@ -154,47 +154,9 @@ TrainingResult Trainer::train() {
   }
   tell_of_unheeded_schedule();
   std::optional<Stop> stop;
-  while (!stop) {
-    if (InterruptRequests::received()) {
-      save();
-      stop = Stop::interrupted;
-    } else if (options_.patience > 0 && without_better_ >= options_.patience) {
-      save();
-      stop = Stop::patience;
-    } else if (accelerator_.steps() == total_steps()) {  // resumed after its last step
-      stop = Stop::finished;
-    }
-    if (stop) break;
+  while (!stop && !(stop = stop_before_step())) {
     change_optimizer_if_due();
-    if (!train_on_next_batch()) continue;
-
-    const i64 step = accelerator_.steps();
-    const bool last = step == total_steps();
-    {
-      const During logging(accelerator_.time(), Part::logging);
-      const StepRecord& record = result_.steps.back();
-      if (board_)
-        board_->write(step, std::array<std::pair<std::string, double>, 3>{
-                                {{"train/loss", record.loss},
-                                 {"train/lr_factor", record.lr_factor},
-                                 {"train/grad_norm", record.grad_norm}}});
-      tell(&Callback::step, record, total_steps());
-    }
-    if (last)
-      stop = Stop::finished;
-    else if (std::exchange(stop_wanted_, false))
-      stop = Stop::callback;
-    else if (options_.minutes > 0 && accelerator_.time().total() > 60 * options_.minutes)
-      stop = Stop::minutes;
-    const bool evaluation_due = options_.evaluate_every > 0 ? step % options_.evaluate_every == 0
-                                                            : accelerator_.epoch_ended();
-    if (std::exchange(evaluation_wanted_, false) || evaluation_due || last) evaluate();
-    save_due_ |= save_is_due();
-    const bool taken = accelerator_.skipped_in_row() == 0;
-    // What was stopped before its end can go on: with more minutes, say.
-    if (std::exchange(save_wanted_, false) || (!last && (stop || (save_due_ && taken)))) save();
-    // After saving: a run that goes on has not been evaluated here, and has the bits of one that never stopped.
-    if (stop) evaluate();
+    if (train_on_next_batch()) stop = end_step();
   }
   if (*stop != Stop::interrupted && !result_.best && !result_.evaluations.empty())
     fail_training(
@@ -209,6 +171,51 @@ TrainingResult Trainer::train() {
   result_.seconds = accelerator_.seconds();
   result_.time = accelerator_.time().to_json();
   return std::move(result_);
+}
+
+std::optional<Stop> Trainer::stop_before_step() {
+  if (InterruptRequests::received()) {
+    save();
+    return Stop::interrupted;
+  }
+  if (options_.patience > 0 && without_better_ >= options_.patience) {
+    save();
+    return Stop::patience;
+  }
+  if (accelerator_.steps() == total_steps()) return Stop::finished;  // resumed after its last step
+  return {};
+}
+
+std::optional<Stop> Trainer::end_step() {
+  const i64 step = accelerator_.steps();
+  const bool last = step == total_steps();
+  {
+    const During logging(accelerator_.time(), Part::logging);
+    const StepRecord& record = result_.steps.back();
+    if (board_)
+      board_->write(step, std::array<std::pair<std::string, double>, 3>{
+                              {{"train/loss", record.loss},
+                               {"train/lr_factor", record.lr_factor},
+                               {"train/grad_norm", record.grad_norm}}});
+    tell(&Callback::step, record, total_steps());
+  }
+  std::optional<Stop> stop;
+  if (last)
+    stop = Stop::finished;
+  else if (std::exchange(stop_wanted_, false))
+    stop = Stop::callback;
+  else if (options_.minutes > 0 && accelerator_.time().total() > 60 * options_.minutes)
+    stop = Stop::minutes;
+  const bool evaluation_due = options_.evaluate_every > 0 ? step % options_.evaluate_every == 0
+                                                          : accelerator_.epoch_ended();
+  if (std::exchange(evaluation_wanted_, false) || evaluation_due || last) evaluate();
+  save_due_ |= save_is_due();
+  const bool taken = accelerator_.skipped_in_row() == 0;
+  // What was stopped before its end can go on: with more minutes, say.
+  if (std::exchange(save_wanted_, false) || (!last && (stop || (save_due_ && taken)))) save();
+  // After saving: a run that goes on has not been evaluated here, and has the bits of one that never stopped.
+  if (stop) evaluate();
+  return stop;
 }
 
 bool Trainer::train_on_next_batch() {

@@ -98,8 +98,11 @@ class Trainer {
   TrainingResult train();
   void change_optimizer_if_due();
   void tell_of_unheeded_schedule();
+  std::optional<Stop> stop_before_step();
   /// Whether a step was taken with it.
   bool train_on_next_batch();
+  /// Tells of the step, evaluates and saves where that is due; why training ends with it, if it does.
+  std::optional<Stop> end_step();
   void evaluate();
   std::string device() const;  ///< what it computes on
   void save();
