@@ -10,6 +10,7 @@
 #include "tests/support.hpp"
 
 using namespace minima;
+using test::same_bits;
 
 namespace {
 
@@ -25,11 +26,6 @@ Parameter parameter(const char* name, const Shape& shape, u64 seed) {
 }
 
 Tensor rounded(const Tensor& x, DType type) { return x.to(type).to(DType::f32); }
-
-void check_same(const Tensor& a, const Tensor& b) {
-  REQUIRE(a.shape() == b.shape());
-  CHECK(std::ranges::equal(a.span<float>(), b.span<float>()));
-}
 
 /// A feed-forward net and attention of 3 texts, and what they are made with.
 struct Layers {
@@ -64,7 +60,7 @@ TEST_CASE(
     "a value that has been rounded to one narrow type is rounded to the other from its own bits") {
   const Variable x(numbers({9}, 1));
   for (const DType type : {DType::bf16, DType::f16, DType::bf16})
-    check_same(x.value(type).to(DType::f32), rounded(numbers({9}, 1), type));
+    CHECK(same_bits(x.value(type).to(DType::f32), rounded(numbers({9}, 1), type)));
 }
 
 TEST_CASE("a narrow product is that of rounded numbers, in forward and backward") {
@@ -77,18 +73,18 @@ TEST_CASE("a narrow product is that of rounded numbers, in forward and backward"
       return linear(x, w, b);
     });
     const Tensor rx = rounded(x.value, type), rw = rounded(w.value, type), rdy = rounded(dy, type);
-    CHECK_FALSE(std::ranges::equal(rx.span<float>(), x.value.span<float>()));
-    check_same(grads[0], rounded(ops::linear(rx, rw, b.value), type));
-    check_same(grads[1], ops::linear_input_gradient(rdy, rw));
-    check_same(grads[2], ops::linear_weight_gradient(rdy, rx));
-    check_same(grads[3], ops::column_sums(rdy));
+    CHECK_FALSE(same_bits(rx, x.value));
+    CHECK(same_bits(grads[0], rounded(ops::linear(rx, rw, b.value), type)));
+    CHECK(same_bits(grads[1], ops::linear_input_gradient(rdy, rw)));
+    CHECK(same_bits(grads[2], ops::linear_weight_gradient(rdy, rx)));
+    CHECK(same_bits(grads[3], ops::column_sums(rdy)));
 
     const auto product = layers.gradients_of([&] {
       const Autocast narrow(type);
       return matmul(x, w, Transpose::no, Transpose::yes);
     });
-    check_same(product[0], rounded(ops::matmul(rx, rw, Transpose::no, Transpose::yes), type));
-    check_same(product[1], ops::matmul(rdy, rw));
+    CHECK(same_bits(product[0], rounded(ops::matmul(rx, rw, Transpose::no, Transpose::yes), type)));
+    CHECK(same_bits(product[1], ops::matmul(rdy, rw)));
   }
 }
 
@@ -170,7 +166,7 @@ TEST_CASE("what is rounded anyway is given in two bytes, and widened for those w
   CHECK(y.dtype() == DType::bf16);
   CHECK(y.value(DType::bf16).dtype() == DType::bf16);
   CHECK(y.value().dtype() == DType::f32);
-  check_same(y.value(), y.value(DType::bf16).to(DType::f32));
+  CHECK(same_bits(y.value(), y.value(DType::bf16).to(DType::f32)));
   CHECK(y.value().shares_storage(y.value()));  // widened once
 
   const Variable norm = residual_norm(linear(l.x, l.wq), l.x, l.gamma, l.beta, 1e-6);
@@ -178,7 +174,7 @@ TEST_CASE("what is rounded anyway is given in two bytes, and widened for those w
   const i64 live = memory_stats().live;
   const Tensor for_products = norm.value(DType::bf16);
   CHECK(memory_stats().live == live);  // the norm gave it along
-  check_same(for_products.to(DType::f32), rounded(norm.value(), DType::bf16));
+  CHECK(same_bits(for_products.to(DType::f32), rounded(norm.value(), DType::bf16)));
 }
 
 TEST_CASE("gradients of a narrow value from several sides are added in f32") {
@@ -203,8 +199,8 @@ TEST_CASE("gradients of a narrow value from several sides are added in f32") {
   const auto expected = [&](const Tensor& dh) {
     return ops::linear_weight_gradient(rounded(dh, DType::bf16), rounded(l.x.value, DType::bf16));
   };
-  check_same(of_gelu, expected(by_gelu));
-  check_same(of_both, expected(ops::binary<ops::Add>(by_gelu, by_linear)));
+  CHECK(same_bits(of_gelu, expected(by_gelu)));
+  CHECK(same_bits(of_both, expected(ops::binary<ops::Add>(by_gelu, by_linear))));
 }
 
 TEST_CASE("what a checkpoint computes again is of forward's precision") {
@@ -217,7 +213,7 @@ TEST_CASE("what a checkpoint computes again is of forward's precision") {
     });
   };
   const auto plain = run(false), again = run(true);
-  for (std::size_t i = 0; i < plain.size(); ++i) check_same(plain[i], again[i]);
+  for (std::size_t i = 0; i < plain.size(); ++i) CHECK(same_bits(plain[i], again[i]));
   CHECK(autocast_type() == DType::f32);
 }
 
@@ -239,7 +235,7 @@ TEST_CASE("products of f64 stay what they are") {
     return all;
   };
   const auto plain = run(DType::f32), narrow = run(DType::bf16);
-  for (std::size_t i = 0; i < plain.size(); ++i) CHECK(test::same_bits(plain[i], narrow[i]));
+  for (std::size_t i = 0; i < plain.size(); ++i) CHECK(same_bits(plain[i], narrow[i]));
 }
 
 TEST_CASE("f16 overflows where its numbers end, and a scaled gradient does not vanish") {

@@ -180,10 +180,8 @@ TEST_CASE("a text's logits do not depend on what it is packed with") {
     // The token ids follow from the example id, so example 22 is the same text both times; its
     // dropout masks too.
     test::check_close(alone, together.rows(2, 3));
-    CHECK_FALSE(std::ranges::equal(model(texts({12}, 22), {true, 11, 5}).value().span<float>(),
-                                   alone.span<float>()));
-    CHECK_FALSE(
-        std::ranges::equal(model(texts({12}, 22)).value().span<float>(), alone.span<float>()));
+    CHECK_FALSE(test::same_bits(model(texts({12}, 22), {true, 11, 5}).value(), alone));
+    CHECK_FALSE(test::same_bits(model(texts({12}, 22)).value(), alone));
   }
 }
 
@@ -200,7 +198,7 @@ TEST_CASE("gradients have the same bits for any number of threads") {
     set_threads(n);
     for (const auto& [name, gradient] : gradients(model, batch, {true, 1, 2})) {
       CAPTURE(name);
-      CHECK(std::ranges::equal(gradient.span<float>(), one.at(name).span<float>()));
+      CHECK(test::same_bits(gradient, one.at(name)));
     }
   }
   set_threads(before);
@@ -213,13 +211,11 @@ TEST_CASE("initial weights follow from the seed and the parameter's name alone")
   Classifier three(config);
   two.initialize(9);
   three.initialize(9);
-  CHECK(std::ranges::equal(two.classifier.weight.value.span<float>(),
-                           three.classifier.weight.value.span<float>()));
-  CHECK_FALSE(std::ranges::equal(two.encoder.layer[0]->attention.q_lin.weight.value.span<float>(),
-                                 two.encoder.layer[1]->attention.q_lin.weight.value.span<float>()));
+  CHECK(test::same_bits(two.classifier.weight.value, three.classifier.weight.value));
+  CHECK_FALSE(test::same_bits(two.encoder.layer[0]->attention.q_lin.weight.value,
+                              two.encoder.layer[1]->attention.q_lin.weight.value));
   two.initialize(10);
-  CHECK_FALSE(std::ranges::equal(two.classifier.weight.value.span<float>(),
-                                 three.classifier.weight.value.span<float>()));
+  CHECK_FALSE(test::same_bits(two.classifier.weight.value, three.classifier.weight.value));
 }
 
 TEST_CASE("distilbert-base-cased with two labels has 65,783,042 parameters in 104 tensors") {
@@ -261,7 +257,7 @@ TEST_CASE("BERT drops behind attention too, and no two layers share a mask") {
   model.initialize(3);
   const Batch batch = texts({5, 3});
   const Tensor first = model(batch, {true, 1, 1}).value();
-  CHECK_FALSE(std::ranges::equal(first.span<float>(), model(batch).value().span<float>()));
+  CHECK_FALSE(test::same_bits(first, model(batch).value()));
   std::set<u64> keys;
   for (const TransformerBlock* block : model.encoder.layer)
     for (const Dropout* dropout :
@@ -320,7 +316,7 @@ TEST_CASE("a text's token types count where the model has them, and none means a
     Classifier model(config);
     model.initialize(3);
     const auto same = [&](const Batch& a, const Batch& b) {
-      return std::ranges::equal(model(a).value().span<float>(), model(b).value().span<float>());
+      return test::same_bits(model(a).value(), model(b).value());
     };
     CHECK(same(plain, zeros));
     CHECK(same(plain, typed) == (architecture == Architecture::distilbert));
@@ -486,8 +482,7 @@ TEST_CASE("a module of one's own is saved and loaded by the names of its paramet
   save_parameters(file, saved.parameters());
   CHECK(load_parameters(loaded.parameters(), file).empty());
   for (std::size_t i = 0; i < saved.parameters().size(); ++i)
-    CHECK(std::ranges::equal(loaded.parameters()[i]->value.span<float>(),
-                             saved.parameters()[i]->value.span<float>()));
+    CHECK(test::same_bits(loaded.parameters()[i]->value, saved.parameters()[i]->value));
   CHECK_THROWS_WITH_AS(load_parameters(wider.parameters(), file),
                        doctest::Contains((file.string() + ": load_parameters").c_str()), Error);
   CHECK(load_parameters({saved.parameters()[0]}, file).size() == 3);  // the others

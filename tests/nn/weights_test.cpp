@@ -12,6 +12,7 @@ using namespace minima;
 using namespace minima::nn;
 using test::contains;
 using test::error_of;
+using test::same_bits;
 
 namespace {
 
@@ -53,10 +54,6 @@ struct Checkpoint {
   std::vector<NamedTensor> tensors;
 };
 
-bool same(const Tensor& a, const Tensor& b) {
-  return std::ranges::equal(a.span<float>(), b.span<float>());
-}
-
 /// A fresh model with the checkpoint's weights.
 struct Loaded {
   explicit Loaded(const Checkpoint& checkpoint)
@@ -74,7 +71,8 @@ struct Loaded {
 bool same_weights(Loaded& loaded, Checkpoint& checkpoint) {
   const auto a = loaded.model.parameters(), b = checkpoint.model.parameters();
   for (std::size_t i = 0; i < a.size(); ++i)
-    if (!loaded.match.anew.contains(a[i]->name) && !same(a[i]->value, b[i]->value)) return false;
+    if (!loaded.match.anew.contains(a[i]->name) && !same_bits(a[i]->value, b[i]->value))
+      return false;
   return true;
 }
 

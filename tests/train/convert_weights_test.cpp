@@ -17,7 +17,7 @@ using test::contains;
 using test::DrawnModel;
 using test::error_of;
 using test::named;
-using test::same;
+using test::same_bits;
 
 TEST_CASE("a converted model is the same within its precision, and the same bits on the way back") {
   for (const nn::Architecture architecture :
@@ -70,8 +70,8 @@ TEST_CASE("an encoder without head loses what is not of it, and can be trained a
     CHECK(contains(error_of([&] { load_model(bare); }), "has no head for 2 labels"));
     const ModelDirectory read = read_model_directory(bare);
     const auto model = pretrained_classifier(read, read.config, 1).model;
-    CHECK(same(model->encoder.layer[1]->ffn.lin2.weight.value,
-               directory.model.encoder.layer[1]->ffn.lin2.weight.value));
+    CHECK(same_bits(model->encoder.layer[1]->ffn.lin2.weight.value,
+                    directory.model.encoder.layer[1]->ffn.lin2.weight.value));
     // Once more changes nothing.
     convert_weights(bare, directory.folder.path() + "/twice.safetensors", {.encoder_only = true});
     CHECK(read_file(directory.folder.path() + "/twice.safetensors") ==
@@ -151,12 +151,12 @@ TEST_CASE("shards become one file") {
   write_file(path / "model.safetensors.index.json", Json{{"weight_map", map}}.dump());
   const auto sharded = load_model(path).model;
   for (const Parameter* parameter : sharded->parameters())
-    CHECK(same(parameter->value, named(directory.model, parameter->name).value));
+    CHECK(same_bits(parameter->value, named(directory.model, parameter->name).value));
   const std::filesystem::path one = path.parent_path() / "one";
   convert_weights(path, one, {});
   const auto single = load_model(one).model;
   for (const Parameter* parameter : single->parameters())
-    CHECK(same(parameter->value, named(directory.model, parameter->name).value));
+    CHECK(same_bits(parameter->value, named(directory.model, parameter->name).value));
 }
 
 namespace {

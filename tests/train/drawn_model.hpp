@@ -1,8 +1,6 @@
 /// Model directories of drawn weights, to be read, converted and trained.
 #pragma once
 
-#include <algorithm>
-
 #include "data/dataset.hpp"
 #include "data/vocabulary_training.hpp"
 #include "tests/data/files.hpp"
@@ -54,10 +52,6 @@ inline const Parameter& named(nn::Classifier& model, const std::string& name) {
     if (parameter->name == name) return *parameter;
   FAIL("no parameter ", name);
   std::abort();
-}
-
-inline bool same(const Tensor& a, const Tensor& b) {
-  return std::ranges::equal(a.span<float>(), b.span<float>());
 }
 
 }  // namespace minima::test

@@ -9,7 +9,7 @@ using test::contains;
 using test::DrawnModel;
 using test::error_of;
 using test::named;
-using test::same;
+using test::same_bits;
 
 TEST_CASE("training from a directory takes its encoder and tokenizer, and a head for the data") {
   for (const nn::Architecture architecture :
@@ -29,10 +29,10 @@ TEST_CASE("training from a directory takes its encoder and tokenizer, and a head
       CAPTURE(parameter->name);
       const Parameter& other = named(*two, parameter->name);
       if (parameter->name == "classifier.weight") {
-        CHECK_FALSE(same(parameter->value, other.value));
+        CHECK_FALSE(same_bits(parameter->value, other.value));
       } else if (parameter->name != "classifier.bias") {  // zeros
-        CHECK(same(parameter->value, other.value));
-        CHECK(same(parameter->value, named(directory.model, parameter->name).value));
+        CHECK(same_bits(parameter->value, other.value));
+        CHECK(same_bits(parameter->value, named(directory.model, parameter->name).value));
       }
     }
     // A run begins there: the encoder has hardly moved after a step of a small rate.
@@ -53,7 +53,8 @@ TEST_CASE("a head for the same labels is kept, one for others of the same number
     nn::EncoderConfig config = read.config;
     config.label_names = labels;
     const PretrainedClassifier result = pretrained_classifier(read, config, 3);
-    return same(result.model->classifier.weight.value, directory.model.classifier.weight.value);
+    return same_bits(result.model->classifier.weight.value,
+                     directory.model.classifier.weight.value);
   };
   CHECK(keeps({"one", "two", "three"}));
   CHECK_FALSE(keeps({"one", "three", "two"}));
@@ -103,7 +104,8 @@ TEST_CASE("a head for the same labels in another order numbers them") {
   CHECK(task.data.train.labels == std::vector<i64>{0, 2, 1, 2});
   CHECK(task.data.dev.labels == std::vector<i64>{1});
   CHECK(task.data.test.labels == std::vector<i64>{1});
-  CHECK(same(task.new_model(1)->classifier.weight.value, directory.model.classifier.weight.value));
+  CHECK(same_bits(task.new_model(1)->classifier.weight.value,
+                  directory.model.classifier.weight.value));
   data.label_names = {"one", "three", "zwei"};
   CHECK(prepare({.model = directory.path()}, data).notes.size() == 1);
 }
