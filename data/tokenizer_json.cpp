@@ -1,6 +1,5 @@
 #include "data/tokenizer_json.hpp"
 
-#include <algorithm>
 #include <tuple>
 #include <unordered_set>
 

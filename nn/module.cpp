@@ -1,6 +1,5 @@
 #include "nn/module.hpp"
 
-#include <algorithm>
 #include <set>
 #include <utility>
 

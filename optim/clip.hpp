@@ -9,7 +9,6 @@
 
 #include <cmath>
 #include <span>
-#include <vector>
 
 #include "core/device.hpp"
 #include "core/parameter.hpp"

@@ -5,8 +5,6 @@
 /// and R is absent.
 #pragma once
 
-#include <cmath>
-
 #include "optim/engine/matrix_pass.hpp"
 
 namespace minima {

@@ -10,7 +10,6 @@
 
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "optim/engine/engine.hpp"
 #include "optim/storage/plan.hpp"

@@ -49,8 +49,6 @@
 #include <concepts>
 #include <optional>
 #include <string>
-#include <string_view>
-#include <type_traits>
 #include <vector>
 
 #include "core/shape.hpp"

@@ -25,7 +25,6 @@
 
 #include <filesystem>
 #include <optional>
-#include <span>
 
 #include "core/ops/matmul.hpp"
 #include "core/stopwatch.hpp"

@@ -1,6 +1,5 @@
 #include "data/readers/reader.hpp"
 
-#include <algorithm>
 #include <cctype>
 #include <set>
 

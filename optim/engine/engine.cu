@@ -1,5 +1,3 @@
-#include <cmath>
-
 #include "optim/clip.hpp"
 #include "optim/engine/cuda/passes.hpp"
 #include "optim/rules.hpp"

@@ -30,7 +30,6 @@
 #pragma once
 
 #include <algorithm>
-#include <concepts>
 #include <type_traits>
 #include <vector>
 

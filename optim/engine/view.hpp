@@ -2,7 +2,6 @@
 /// memory, so that a table of such views can be handed to a GPU.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <utility>
 

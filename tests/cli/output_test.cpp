@@ -1,7 +1,6 @@
 /// What the program writes where: to a closed standard error, to a full disk, to a terminal.
 #include <fmt/format.h>
 
-#include <cmath>
 #include <cstdlib>
 #include <regex>
 

@@ -1,6 +1,5 @@
 // The project's own texts: enough of them, no copies between splits, neither trivial nor hopeless.
 #include <algorithm>
-#include <iterator>
 #include <map>
 #include <set>
 #include <sstream>

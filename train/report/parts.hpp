@@ -1,7 +1,6 @@
 /// The parts of the report of a comparison: what they share, and each section.
 #pragma once
 
-#include <algorithm>
 #include <limits>
 #include <optional>
 #include <string>
