@@ -90,8 +90,8 @@ void detail::matrix_sums(const StepView& view, const Summands& summands) {
       visit(summands.slots, [&](const Piece& piece) {
         const PieceSums sums = summands.piece(piece, down ? down + piece.j : nullptr);
         if (down) {
-          double& row = to.rows[piece.i];
-          row = summands.largest ? ops::Larger{}(row, sums.row) : row + sums.row;
+          double& sum = to.rows[piece.i];
+          sum = summands.largest ? ops::Larger{}(sum, sums.row) : sum + sums.row;
         }
         total += sums.total;
       });

@@ -66,7 +66,7 @@ MUTANTS = [
     ("chunks of rows: of the wrong matrix of a batch", "optim/engine/matrix_pass.cpp",
      "sums + chunk / per_matrix * width", "sums + chunk % per_matrix * width"),
     ("a row's largest of pieces are added up", "optim/engine/matrix_pass.cpp",
-     "summands.largest ? ops::Larger{}(row, sums.row) : row + sums.row", "row + sums.row"),
+     "summands.largest ? ops::Larger{}(sum, sums.row) : sum + sums.row", "sum + sums.row"),
     ("RMS(u): of the first matrix of a batch", "optim/factored.hpp",
      "for (i64 k = 0; k < view.matrix.batch; ++k) squares", "for (i64 k = 0; k < 1; ++k) squares"),
     ("RMS(u): by the rows' means of the step before", "optim/factored.hpp",
