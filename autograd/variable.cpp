@@ -115,6 +115,34 @@ void require_finite(const Tensor& value, const std::string& what) {
         at);
 }
 
+/// The same for what the backward of a node has given its inputs.
+void require_finite(const Grads& grads, const Node& node) {
+  for (std::size_t i = 0; i < grads.size(); ++i)
+    if (const auto& input = node.inputs[i]; input && grads[i])
+      require_finite(grads[i].values(),
+                     input->parameter ? fmt::format("the gradient of '{}', through '{}',",
+                                                    input->parameter->name, node.op)
+                                      : fmt::format("the gradient of an input of '{}'", node.op));
+}
+
+/// What the backward of a node makes of its gradient, which goes; nothing where none came. Uses the node up.
+Grads gradients_of_inputs(Node& node, Gradient gradient) {
+  check(!node.used, "backward: the graph below '{}' was already used; compute the value again",
+        node.op);
+  node.used = true;
+  if (!gradient) return {};
+  Grads grads = needing_memory(
+      [&] {
+        const Backward backward = std::exchange(node.backward, nullptr);
+        const GoingBack scope(&node);
+        return backward(gradient.to_dense(node.shape).to(node.dtype));
+      },
+      "backward of '{}'", node.op);
+  check(grads.size() == node.inputs.size(), "backward of '{}': {} gradients for {} inputs", node.op,
+        grads.size(), node.inputs.size());
+  return grads;
+}
+
 /// Throws Error for a gradient that `op` cannot have meant for this input, the i-th.
 void require_fit(const Gradient& gradient, const Node& input, std::string_view op, std::size_t i) {
   if (!gradient) return;
@@ -236,32 +264,10 @@ void Variable::backward(const Tensor& dy) const {
       if (whole_gradients) whole_gradients->end_use(*node->parameter);
       continue;
     }
-    check(!node->used, "backward: the graph below '{}' was already used; compute the value again",
-          node->op);
-    node->used = true;
-    Grads grads;
-    if (gradient)
-      grads = needing_memory(
-          [&] {
-            const Backward backward = std::exchange(node->backward, nullptr);
-            const GoingBack scope(node.get());
-            return backward(gradient.to_dense(node->shape).to(node->dtype));
-          },
-          "backward of '{}'", node->op);
-    check(!gradient || grads.size() == node->inputs.size(),
-          "backward of '{}': {} gradients for {} inputs", node->op, grads.size(),
-          node->inputs.size());
-    gradient.clear();
+    Grads grads = gradients_of_inputs(*node, std::move(gradient));
     const auto shape_of = [](const std::shared_ptr<Node>& x) { return x ? x->shape : Shape{0}; };
     observe(OpEvent::Kind::backward, node->op, node->shape, node->inputs, shape_of);
-    if (finding)
-      for (std::size_t i = 0; i < grads.size(); ++i)
-        if (const auto& input = node->inputs[i]; input && grads[i])
-          require_finite(grads[i].values(),
-                         input->parameter
-                             ? fmt::format("the gradient of '{}', through '{}',",
-                                           input->parameter->name, node->op)
-                             : fmt::format("the gradient of an input of '{}'", node->op));
+    if (finding) require_finite(grads, *node);
     for (std::size_t i = 0; i < node->inputs.size(); ++i) {
       std::shared_ptr<Node>& input = node->inputs[i];
       if (!input) continue;
