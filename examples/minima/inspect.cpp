@@ -233,8 +233,7 @@ struct InspectVerb {
     if (all.empty()) return;
     print_text(
         "\nfactored: V = R·C/mean(R) from row means R and column means C; means apart: of R and of "
-        "C, "
-        "equal but for rounding\n");
+        "C, equal but for rounding\n");
     Lines table{
         {"slots", "matrix", "mean", "means apart", "max/min of R", "of C", "min of V", "max of V"}};
     for (const FactorUse& use : all)
@@ -344,82 +343,98 @@ struct InspectVerb {
     return comparison;
   }
 
-  void inspect_one() const {
-    const StateFile state(file);
-    const std::vector<PlannedSlot> slots = chosen(state);
-    check_chosen({&state});
-    std::optional<StateFile> reference;
-    if (!against.empty()) reference.emplace(against);
+  /// A state, its chosen slots, and what they hold; with a reference what of it they have lost.
+  struct Inspected {
+    StateFile state;
+    std::vector<PlannedSlot> slots;
+    std::optional<StateFile> reference = {};
+    std::vector<Seen> seen = {};
+    std::vector<std::pair<std::string, CodeUse>> codes = {};  ///< by key, of the slots in block8
+    std::vector<FactorUse> factors = {};
+    StateComparison errors = {};
+    std::vector<double> rounding = {};  ///< of each common slot
+  };
 
-    std::vector<Seen> all;
-    std::vector<std::pair<std::string, CodeUse>> codes;
-    for (const PlannedSlot& each : slots) {
-      all.push_back({&each, statistics(state.values(each))});
-      if (each.storage == Storage::block8) codes.emplace_back(each.key(), code_use(state, each));
+  static void compare_with_reference(Inspected& one) {
+    one.errors = against_fp32(*one.reference, one.state, one.slots);
+    for (const auto& [whole, own, error] : one.errors.common) {
+      const Tensor values = one.reference->values(*whole);
+      one.rounding.push_back(difference(values, rounded(*own, values)).relative_rms);
     }
-    const std::vector<FactorUse> factors =
-        factor_use(state, slots, reference ? &*reference : nullptr);
-    StateComparison errors;
-    std::vector<double> rounding;
-    if (reference) {
-      errors = against_fp32(*reference, state, slots);
-      for (const auto& [whole, own, error] : errors.common) {
-        const Tensor values = reference->values(*whole);
-        rounding.push_back(difference(values, rounded(*own, values)).relative_rms);
-      }
-      check(
-          std::ranges::any_of(errors.common,
+    check(std::ranges::any_of(one.errors.common,
                               [](const StateComparison::Entry& entry) {
                                 return entry.a->storage != Storage::i32;
                               }) ||
-              std::ranges::any_of(factors, [](const FactorUse& use) { return !use.full.empty(); }),
+              std::ranges::any_of(one.factors,
+                                  [](const FactorUse& use) { return !use.full.empty(); }),
           "inspect: --against {}: it has none of these slots; give the fp32 state of the same "
           "model",
-          reference->path.string());
-    }
+          one.reference->path.string());
+  }
 
-    if (json) {
-      Json document = {{"file", state.path.string()},
-                       {"optimizer", state.saved.optimizer},
-                       {"groups", state.saved.options.value("groups", Json::array())},
-                       {"slots", Json::array()},
-                       {"factored", Json::array()},
-                       {"totals", totals(slots)}};
-      auto code = codes.begin();
-      for (const auto& [slot, s] : all) {
-        Json entry = {{"parameter", slot->parameter},
-                      {"slot", slot->slot},
-                      {"shape", slot->shape.sizes()},
-                      {"storage", storage_name(slot->storage)},
-                      {"bytes", slot->bytes()}};
-        entry.update(to_json(s));
-        if (slot->storage == Storage::block8) entry["codes"] = to_json((code++)->second);
-        document["slots"].push_back(std::move(entry));
-      }
-      for (const FactorUse& use : factors) document["factored"].push_back(to_json(use));
-      if (reference) {
-        document["against"] = to_json(errors);
-        document["against"]["file"] = reference->path.string();
-        for (std::size_t i = 0; i < rounding.size(); ++i)
-          document["against"]["common"][i]["rounding"] = rounding[i];
-      }
-      return fmt::print("{}\n", document.dump());
+  static Json document_of(const Inspected& one) {
+    Json document = {{"file", one.state.path.string()},
+                     {"optimizer", one.state.saved.optimizer},
+                     {"groups", one.state.saved.options.value("groups", Json::array())},
+                     {"slots", Json::array()},
+                     {"factored", Json::array()},
+                     {"totals", totals(one.slots)}};
+    auto code = one.codes.begin();
+    for (const auto& [slot, s] : one.seen) {
+      Json entry = {{"parameter", slot->parameter},
+                    {"slot", slot->slot},
+                    {"shape", slot->shape.sizes()},
+                    {"storage", storage_name(slot->storage)},
+                    {"bytes", slot->bytes()}};
+      entry.update(to_json(s));
+      if (slot->storage == Storage::block8) entry["codes"] = to_json((code++)->second);
+      document["slots"].push_back(std::move(entry));
     }
-    print_text("{}: the state of {}{}\n", state.path.string(), state.saved.optimizer,
-               all.empty() ? ", which keeps none" : "\n");
-    print_slots(all);
-    print_totals(totals(slots));
-    print_codes(codes);
-    print_factors(factors, reference ? reference->path.string() : "");
-    if (reference && !errors.common.empty()) {
+    for (const FactorUse& use : one.factors) document["factored"].push_back(to_json(use));
+    if (one.reference) {
+      document["against"] = to_json(one.errors);
+      document["against"]["file"] = one.reference->path.string();
+      for (std::size_t i = 0; i < one.rounding.size(); ++i)
+        document["against"]["common"][i]["rounding"] = one.rounding[i];
+    }
+    return document;
+  }
+
+  static void print(const Inspected& one) {
+    print_text("{}: the state of {}{}\n", one.state.path.string(), one.state.saved.optimizer,
+               one.seen.empty() ? ", which keeps none" : "\n");
+    print_slots(one.seen);
+    print_totals(totals(one.slots));
+    print_codes(one.codes);
+    print_factors(one.factors, one.reference ? one.reference->path.string() : "");
+    if (one.reference && !one.errors.common.empty()) {
       print_text(
           "\nagainst {}: two trainings, which also go apart; rounding alone: of its numbers, "
           "stored as here\n",
-          reference->path.string());
-      print_common(errors, rounding);
+          one.reference->path.string());
+      print_common(one.errors, one.rounding);
     }
-    if (!errors.reshaped.empty())
-      print_text("\nof other shapes there:\n  {}\n", fmt::join(errors.reshaped, "\n  "));
+    if (!one.errors.reshaped.empty())
+      print_text("\nof other shapes there:\n  {}\n", fmt::join(one.errors.reshaped, "\n  "));
+  }
+
+  void inspect_one() const {
+    StateFile state(file);
+    std::vector<PlannedSlot> slots = chosen(state);
+    check_chosen({&state});
+    Inspected one{std::move(state), std::move(slots)};
+    if (!against.empty()) one.reference.emplace(against);
+    for (const PlannedSlot& slot : one.slots) {
+      one.seen.push_back({&slot, statistics(one.state.values(slot))});
+      if (slot.storage == Storage::block8)
+        one.codes.emplace_back(slot.key(), code_use(one.state, slot));
+    }
+    one.factors = factor_use(one.state, one.slots, one.reference ? &*one.reference : nullptr);
+    if (one.reference) compare_with_reference(one);
+    if (json)
+      fmt::print("{}\n", document_of(one).dump());
+    else
+      print(one);
   }
 
   void run() const { other.empty() ? inspect_one() : compare_two(); }
