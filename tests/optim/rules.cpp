@@ -218,13 +218,16 @@ TEST_CASE("what is stored in a block is within half a step of the code, and zero
 
 namespace {
 
+/// The options of the rules below.
+struct OneRate {
+  double lr = 0.5;
+  static constexpr auto fields() { return std::tuple{Field{"lr", &OneRate::lr, nonnegative}}; }
+};
+
 /// A rule that this tree does not know: plain gradient descent on a slot's average.
 struct Outsider {
   static constexpr std::string_view name = "outsider";
-  struct Options {
-    double lr = 0.5;
-    static constexpr auto fields() { return std::tuple{Field{"lr", &Options::lr, nonnegative}}; }
-  };
+  using Options = OneRate;
   static std::vector<Slot> slots(const Options&) { return {{"average"}}; }
   static Outsider prepare(const Options& o, i64) { return {static_cast<float>(o.lr)}; }
   template <class T>
@@ -238,10 +241,7 @@ struct Outsider {
 /// Says that it needs no t, and asks for it.
 struct Uncounted {
   static constexpr std::string_view name = "uncounted";
-  struct Options {
-    double lr = 0.5;
-    static constexpr auto fields() { return std::tuple{Field{"lr", &Options::lr, nonnegative}}; }
-  };
+  using Options = OneRate;
   static std::vector<Slot> slots(const Options&) { return {}; }
   static bool keeps_step(const Options&) { return false; }
   static Uncounted prepare(const Options& o, i64 t) {
@@ -283,10 +283,7 @@ namespace {
 /// A slot of one number in all, which only matrix rules may keep.
 struct Shaped {
   static constexpr std::string_view name = "shaped";
-  struct Options {
-    double lr = 1;
-    static constexpr auto fields() { return std::tuple{Field{"lr", &Options::lr, nonnegative}}; }
-  };
+  using Options = OneRate;
   static std::vector<Slot> slots(const Options&) { return {{"product", "μ", Sign::any, Shape{}}}; }
   static Shaped prepare(const Options&, i64) { return {}; }
   template <class T>
@@ -315,10 +312,7 @@ struct Hiding {
 /// A slot of the name that the engine's count has.
 struct Twice {
   static constexpr std::string_view name = "twice";
-  struct Options {
-    double lr = 1;
-    static constexpr auto fields() { return std::tuple{Field{"lr", &Options::lr, nonnegative}}; }
-  };
+  using Options = OneRate;
   static std::vector<Slot> slots(const Options&) { return {{"step"}}; }
   static Twice prepare(const Options&, i64) { return {}; }
   template <class T>
@@ -330,10 +324,7 @@ struct Twice {
 /// Names one slot and takes none.
 struct Forgetful {
   static constexpr std::string_view name = "forgetful";
-  struct Options {
-    double lr = 1;
-    static constexpr auto fields() { return std::tuple{Field{"lr", &Options::lr, nonnegative}}; }
-  };
+  using Options = OneRate;
   static std::vector<Slot> slots(const Options&) { return {{"exp_avg"}}; }
   static Forgetful prepare(const Options&, i64) { return {}; }
   template <class T>
