@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <fstream>
 #include <functional>
 #include <set>
 
@@ -15,8 +14,7 @@
 #include "core/files/file.hpp"
 #include "core/files/folder.hpp"
 #include "tests/crash/faults.hpp"
-#include "tests/support.hpp"
-#include "tests/train/small_task.hpp"
+#include "tests/train/fifty_steps.hpp"
 
 using namespace minima;
 using Folder = test::RunFolder;
@@ -63,16 +61,9 @@ int in_child(const std::function<void()>& work) {
 
 /// What a finished run left, without times: weights, optimizer and every line of metrics.
 std::string outcome(const fs::path& folder) {
-  std::string all = read_file(folder / "final/model.safetensors") +
-                    read_file(folder / "final/optimizer.safetensors");
-  std::ifstream lines(folder / "metrics.jsonl");
-  for (std::string line; std::getline(lines, line);) {
-    Json json = parse_json(line, "metrics");
-    json.erase("ms");
-    json.erase("seconds");
-    all += json.dump() + "\n";
-  }
-  return all;
+  return read_file(folder / "final/model.safetensors") +
+         read_file(folder / "final/optimizer.safetensors") +
+         fmt::format("{}", fmt::join(test::metrics_of(folder), "\n"));
 }
 
 struct Reference {
