@@ -355,8 +355,8 @@ TEST_CASE("a watched step on the device reports what the CPU's does") {
 }
 
 TEST_CASE("state made on one device goes on on the other" * doctest::test_suite("many steps")) {
-  const auto file = std::filesystem::temp_directory_path() /
-                    fmt::format("minima-device-{}.safetensors", std::random_device{}());
+  const Folder folder;
+  const std::string file = folder.path() + "/state.safetensors";
   for (const std::string spec : {"adamw", "adamw8bit:min_8bit_size=1", "adam:state=bf16", "came",
                                  "adapm:low_rank=q_lin", "sgd:momentum=0.9:dampening=0.5"})
     for (const Device first : {Device{}, kDevice}) {
@@ -385,7 +385,6 @@ TEST_CASE("state made on one device goes on on the other" * doctest::test_suite(
                     false, true);
       }
     }
-  std::filesystem::remove(file);
 }
 
 TEST_CASE("blocks of 8-bit state for which the GPU has too little shared memory are refused") {

@@ -1,16 +1,15 @@
 #include "train/inspect.hpp"
 
-#include <unistd.h>
-
 #include "core/files/file.hpp"
+#include "tests/data/files.hpp"
 #include "tests/support.hpp"
 
 namespace minima {
 namespace {
 
 std::filesystem::path file(const std::string& name = "state") {
-  return std::filesystem::temp_directory_path() /
-         fmt::format("minima-inspect-{}-{}.safetensors", ::getpid(), name);
+  static const test::Folder folder;
+  return std::filesystem::path(folder.path()) / (name + ".safetensors");
 }
 
 /// An optimizer of one parameter `w` after no step.
@@ -26,9 +25,7 @@ struct Made {
   }
   StateFile saved(const std::string& name = "state") {
     optimizer->save(file(name));
-    StateFile state(file(name));
-    std::filesystem::remove(file(name));
-    return state;
+    return StateFile(file(name));
   }
   Parameter parameter;
   std::optional<Optimizer> optimizer;
@@ -111,7 +108,7 @@ TEST_CASE("a saved state is read as it was kept, in every storage") {
       CHECK(slot.storage == planned.storage);
       const Tensor own = made.optimizer->values(planned), read = state.values(slot);
       REQUIRE(own.shape() == read.shape());
-      CHECK(std::ranges::equal(own.span<float>(), read.span<float>()));
+      CHECK(test::same_bits(own, read));
     }
   }
 }
@@ -170,7 +167,7 @@ TEST_CASE("the expected error of rounding is that of numbers that lie anywhere")
       difference(b.values(slot_of(b, "exp_avg")), a.values(slot_of(a, "exp_avg")));
   CHECK(real.relative_rms > 0.001);
   const Tensor once = rounded(slot_of(a, "exp_avg"), Tensor::from(values));
-  CHECK(std::ranges::equal(once.span<float>(), a.values(slot_of(a, "exp_avg")).span<float>()));
+  CHECK(test::same_bits(once, a.values(slot_of(a, "exp_avg"))));
   CHECK(rounded(slot_of(b, "exp_avg"), once).shares_storage(once));
   CHECK(expected / real.relative_rms == doctest::Approx(1).epsilon(0.02));
 }
@@ -314,7 +311,6 @@ TEST_CASE("a file that is cut off, flipped, or something else is one error") {
                                    file("bad").string())
                            .c_str(),
                        Error);
-  for (const char* name : {"state", "bad"}) std::filesystem::remove(file(name));
 }
 
 }  // namespace minima
