@@ -14,7 +14,7 @@
 namespace minima {
 
 i64 total_steps(const Batches& batches, i64 epochs, i64 accumulate) {
-  check(accumulate > 0, "accumulate is {} batches; there must be at least one", accumulate);
+  check_accumulate(accumulate, /*update_in_backward=*/false);
   i64 steps = 0;
   for (i64 epoch = 0; epoch < epochs; ++epoch)
     steps += ceil_div(std::ssize(batches(epoch)), accumulate);
