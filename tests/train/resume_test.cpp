@@ -7,7 +7,6 @@
 #include "tests/train/fifty_steps.hpp"
 #include "train/collect.hpp"
 #include "train/compare.hpp"
-#include "train/find_lr.hpp"
 #include "train/interrupt.hpp"
 #include "train/report.hpp"
 
@@ -312,102 +311,6 @@ TEST_CASE("runs of a comparison whose time was up go on where they are given mor
   const bool same = without_times(compare(small_task(), options, observer)) == expected;
   CHECK(same);
   CHECK(steps == 100);
-}
-
-TEST_CASE("a run whose loss on dev is never finite has failed, and is chosen as none") {
-  const test::RunFolder folder;
-  ComparisonOptions options;
-  options.optimizers = {"adamw:lr=1e20", "adamw"};
-  options.training = fifty_steps();
-  options.training.schedule = "constant";
-  options.training.steps = 4;
-  options.training.metric = "loss";
-  options.training.non_finite = NonFinite::skip;
-  options.directory = folder.path;
-  for (const bool resume : {false, true}) {
-    options.resume = resume;
-    const Json result = compare(small_task(), options);
-    CHECK(result["runs"].size() == 1);
-    REQUIRE(result["failed"].size() == 1);
-    CHECK(result["failed"][0]["spec"] == "adamw:lr=1e20");
-    CHECK(comparison_table(result).find("nan") == std::string::npos);
-  }
-  options.optimizers = {"sgd:lr=1e20", "adamw"};
-  options.rates = 3;
-  options.resume = false;
-  options.directory.clear();
-  const Json tuned = compare(small_task(), options);
-  REQUIRE(tuned["runs"].size() == 1);
-  CHECK(tuned["runs"][0]["optimizer"] == "adamw");
-  for (const Json& tried : tuned["tuning"][0]["tried"]) CHECK(tried["score"].is_null());
-  const std::vector<std::string> said = what_was_tuned(tuned);
-  REQUIRE(said.size() == 2);
-  CHECK(said[0].find("none has a finite score") != std::string::npos);
-  CHECK(said[0].find("best") == std::string::npos);
-  CHECK(said[1].find("(best)") != std::string::npos);
-  options.optimizers = {"sgd:lr=1e20"};
-  CHECK_THROWS_WITH_AS(compare(small_task(), options), doctest::Contains("never finite before"),
-                       Error);
-}
-
-TEST_CASE("a rate at which one seed failed is not chosen, whatever the others score there") {
-  ComparisonOptions options;
-  options.optimizers = {"adamw"};
-  options.training = fifty_steps();
-  options.training.steps = 4;
-  options.rates = options.seeds = 2;
-  const auto best = [](const Json& result) { return result["tuning"][0]["spec"]; };
-  const Json best_of_all = best(compare(small_task(), options));
-  for (const u64 failing : {1, 2}) {
-    CAPTURE(failing);
-    bool fails = false;
-    const ComparisonObserver observer{
-        [&](const std::string& spec, u64 seed) { fails = seed == failing && spec == best_of_all; },
-        {.step = [&](const StepRecord&, i64) {
-          if (fails) fail_training("planted");
-        }}};
-    const Json result = compare(small_task(), options, observer);
-    CHECK(best(result) != best_of_all);
-    REQUIRE(result["runs"].size() == 2);
-    for (const Json& run : result["runs"]) CHECK(run["spec"] == best(result));
-    for (const Json& tried : result["tuning"][0]["tried"])
-      CHECK(tried["score"].is_null() == (tried["spec"] == best_of_all));
-    CHECK(result["tuning"][0]["spread"] == 0);
-  }
-}
-
-TEST_CASE("rates are chosen by whatever score there is, and where none is named by the loss") {
-  ComparisonOptions options;
-  options.optimizers = {"adamw"};
-  options.training = fifty_steps();
-  options.training.steps = 4;
-  options.rates = 2;
-  for (const auto& [metric, key] :
-       {std::pair{"f1", "macro_f1"}, {"macro_f1", "macro_f1"}, {"", "loss"}}) {
-    CAPTURE(metric);
-    options.training.metric = metric;
-    const Json result = compare(small_task(), options), &best = result["runs"][0],
-               &tuned = result["tuning"][0];
-    CHECK(tuned["spec"] == best["spec"]);
-    for (const Json& tried : tuned["tried"]) {
-      REQUIRE(tried["score"].is_number());
-      if (tried["spec"] == best["spec"]) CHECK(tried["score"] == best["dev"][key]);
-    }
-    const auto tried = [&](std::size_t i) { return tuned["tried"][i]["score"].get<double>(); };
-    CHECK(best["dev"][key] ==
-          (*metric ? std::max(tried(0), tried(1)) : std::min(tried(0), tried(1))));
-    const auto rate = [&](std::size_t i) {
-      return learning_rate(tuned["tried"][i]["spec"].get<std::string>()).value();
-    };
-    CHECK(rate(1) / rate(0) == doctest::Approx(std::sqrt(10)).epsilon(0.01));
-    CHECK(tuned["tried"][1]["spec"] == with_defaults("adamw"));
-  }
-  options.optimizers = {"sgd:lr=1e-5"};  // too small to change what any text is taken for
-  options.training.metric = "accuracy";
-  const Json alike = compare(small_task(), options);
-  CHECK(alike["tuning"][0]["spread"] == 0);
-  CHECK(alike["tuning"][0]["spec"] == "sgd:lr=1e-5");
-  CHECK(what_was_tuned(alike)[0].ends_with("; all are alike, the best has the least loss"));
 }
 
 TEST_CASE("a change of the optimizer is resumed before and after it") {

@@ -29,6 +29,8 @@ inline const Task& small_task() {
   return task;
 }
 
+inline TrainingOptions short_training() { return {.epochs = 2, .batch = BatchSize::of_texts(16)}; }
+
 inline std::vector<float> values_of(const std::vector<Parameter*>& parameters) {
   std::vector<float> all;
   for (const Parameter* parameter : parameters)

@@ -9,7 +9,6 @@
 #include "tests/optim/cut_momentum.hpp"
 #include "tests/support.hpp"
 #include "tests/train/small_task.hpp"
-#include "train/compare.hpp"
 #include "train/memory.hpp"
 #include "train/model_directory.hpp"
 
@@ -17,9 +16,7 @@ using namespace minima;
 
 namespace {
 
-using test::small_task;
-
-TrainingOptions short_training() { return {.epochs = 2, .batch = BatchSize::of_texts(16)}; }
+using test::short_training, test::small_task;
 
 std::vector<float> weights(nn::Classifier& model) { return test::values_of(model.parameters()); }
 
@@ -147,75 +144,6 @@ TEST_CASE("a model directory that lacks a file or does not fit itself is refused
   }
   std::filesystem::remove(model / "model.safetensors");
   CHECK_THROWS_WITH_AS(load_model(model), doctest::Contains("has no model.safetensors"), Error);
-}
-
-TEST_CASE(
-    "a comparison starts every optimizer from the same weights on the same batches, and predicts "
-    "its state exactly") {
-  const test::RunFolder folder;
-  const Json result = compare(
-      small_task(), {.optimizers = {"adamw", "adafactor", "adamw8bit:min_8bit_size=256", "sgd"},
-                     .seeds = 2,
-                     .training = short_training(),
-                     .directory = folder.path});
-  REQUIRE(result["runs"].size() == 8);
-  for (const Json& run : result["runs"]) {
-    CAPTURE(run["spec"].get<std::string>());
-    CHECK(run["state_bytes"] == run["state_bytes_predicted"]);
-    CHECK(run["train_loss"].size() == 12);
-    // The first loss is computed before any optimizer has moved a weight.
-    const std::size_t seed_index = run["seed"].get<u64>() == 1 ? 0 : 4;
-    CHECK(run["train_loss"][0] == result["runs"][seed_index]["train_loss"][0]);
-    CHECK(run["peak_bytes"].get<i64>() > run["state_bytes"].get<i64>());
-  }
-  CHECK(result["runs"][0]["train_loss"][0] != result["runs"][4]["train_loss"][0]);
-  CHECK(std::filesystem::exists(folder.path / "report.html"));
-  CHECK(read_json(folder.path / "comparison.json")["runs"].size() == 8);
-  const std::string table = comparison_table(result);
-  CHECK(table.find("adafactor:lr=0.03:relative_step=false") != std::string::npos);
-  CHECK(table.find(" ± ") != std::string::npos);
-}
-
-TEST_CASE("a comparison refuses a wrong optimizer before it trains anything") {
-  const test::RunFolder folder;
-  const auto error_of = [&](const std::vector<std::string>& optimizers) {
-    return test::error_of([&] {
-      compare(small_task(), {.optimizers = optimizers,
-                             .training = short_training(),
-                             .directory = folder.path / "run"});
-    });
-  };
-  CHECK(error_of({"adamw", "adamv"}).find("adamw") != std::string::npos);
-  CHECK(error_of({"adamw", "sgd", "adamw:lr=1e-3"}) ==
-        "compare: 'adamw' and 'adamw:lr=1e-3' are one optimizer with the same options; leave one "
-        "out");
-  CHECK(error_of({"adamw:momentum=1"}).find("momentum") != std::string::npos);
-  CHECK_FALSE(std::filesystem::exists(folder.path / "run"));
-}
-
-TEST_CASE("a comparison goes on when one optimizer's run fails, and says which") {
-  const Json result = compare(
-      small_task(),
-      {.optimizers = {"adamw", "sgd:lr=1e30"}, .training = short_training(), .directory = {}});
-  CHECK(result["runs"].size() == 1);
-  REQUIRE(result["failed"].size() == 1);
-  CHECK(result["failed"][0]["spec"] == "sgd:lr=1e30");
-  CHECK(result["failed"][0]["error"].get<std::string>().find("step") != std::string::npos);
-}
-
-TEST_CASE("of a run of a comparison that failed its page has the alarm, and the report its row") {
-  const test::RunFolder folder;
-  const Json result = compare(small_task(), {.optimizers = {"adamw", "sgd:lr=1e30"},
-                                             .training = short_training(),
-                                             .directory = folder.path});
-  CHECK_FALSE(result["failed"][0]["alarms"].empty());
-  const std::string page = read_file(folder.path / "report.html");
-  for (const char* shown :
-       {"sgd (failed)", "class=\"failure\"", "<li>sgd:lr=1e30, seed 1: step "}) {
-    CAPTURE(shown);
-    CHECK(page.find(shown) != std::string::npos);
-  }
-  CHECK(page.find("No alarm") == std::string::npos);
 }
 
 TEST_CASE("a learning rate that blows up ends in an error that names the step") {
