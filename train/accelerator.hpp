@@ -62,7 +62,7 @@ struct AcceleratorOptions {
 /// What becomes of an earlier run's log and checkpoints.
 enum class Earlier { refused, replaced };
 
-/// What the one who saves adds to a checkpoint.
+/// What the caller adds to a checkpoint.
 struct CheckpointExtras {
   /// Must write model.safetensors.
   std::function<void(const std::filesystem::path& folder)> fill = {};
@@ -71,7 +71,7 @@ struct CheckpointExtras {
   i64 keep = 2;   ///< newest checkpoints that are kept; 0: all
 };
 
-/// Training that failed by itself: its loss, gradient or weights are no numbers any more. The same steps end so again.
+/// Training that failed by itself: its loss, gradient or weights are no numbers any more. The same steps would end so again.
 struct TrainingFailed : Error {
   explicit TrainingFailed(const std::string& message) : Error(message, Fault::runtime) {}
 };
@@ -80,20 +80,20 @@ template <class... Args>
   throw TrainingFailed(fmt::format(format, std::forward<Args>(args)...));
 }
 
-/// What needs parameters, optimizer or batches throws Error before prepare() has given them.
+/// Whatever needs parameters, optimizer or batches throws Error before prepare() was called.
 class Accelerator {
  public:
   /// Throws Error for options that make no sense.
   explicit Accelerator(AcceleratorOptions options);
 
-  /// Takes over what is trained; all of it must outlive the accelerator. `steps`: of the whole training, by
-  /// which the schedule goes (see total_steps). Throws Error for a second call, no batches, less than a step, and an
-  /// optimizer of other parameters.
+  /// Takes over what is trained, all of which must outlive the accelerator. `steps` are those of the whole training, which
+  /// the schedule goes by (see total_steps). Throws Error for a second call, no batches, less than one step, and an optimizer
+  /// of other parameters.
   void prepare(std::vector<Parameter*> parameters, Optimizer& optimizer, Batches batches,
                i64 steps);
 
-  /// Goes to the next batch; false when all steps are taken. Throws Error where the one before got no backward(), or a
-  /// whole step no step().
+  /// Goes to the next batch; false when all steps are taken. Throws Error where the batch before got no backward(), or a step
+  /// whose batches are all done no step().
   bool next();
   const std::vector<i64>& indices() const { return indices_; }  ///< of that batch
   /// The batch after it; null at the end of an epoch.
@@ -109,18 +109,19 @@ class Accelerator {
             .precision = product_type(options_.precision)};
   }
 
-  /// Adds the gradient of a batch's mean loss over `weight` items; `tokens` are counted. Each next() is followed by one.
-  /// Throws Error where none or a second one is due, for a weight that is not positive, a loss that is no single number, and
-  /// as Variable::backward does: one that ended half way left a part of its gradient, and another is refused until
-  /// restore(state()) has begun the step anew (with options.update_in_backward: until a checkpoint was resumed); and (run
-  /// time) when the loss is not finite and options.non_finite says stop; for a GPU, whose losses nobody waits for here,
-  /// step() does.
+  /// Adds the gradient of a batch's mean loss over `weight` items; `tokens` are counted. Call it once after each next().
+  ///
+  /// Throws Error where no batch is at hand, for a weight that is not positive, a loss that is no single number, and as
+  /// Variable::backward does: a call that ended half way has left a part of its gradient, and another is refused until
+  /// restore(state()) has begun the step anew (with options.update_in_backward: until a checkpoint was resumed). Throws Error
+  /// (run time) when the loss is not finite and options.non_finite says stop; for a loss on a GPU, which is not waited for
+  /// here, step() does.
   void backward(const Variable& loss, double weight = 1, i64 tokens = 0);
   /// Whether the step at hand has further batches.
   bool accumulate() const { return more_; }
-  /// Cuts the step's gradient: its global norm to at most `norm`, each entry to ± `value`; 0: not. It holds for the steps
-  /// that follow too; step() throws for a negative one. With options.update_in_backward it throws Error for a norm, and
-  /// between backward() and step().
+  /// Clips the step's gradient, and those of later steps: its global norm to at most `norm`, each entry to ± `value`; 0: not.
+  /// step() throws for a negative one. With options.update_in_backward this throws Error for a norm, and between backward()
+  /// and step().
   void clip(double norm, double value = 0);
   /// Changes the parameters and clears their gradients. Throws Error before all batches of the step had their backward(),
   /// and as Optimizer::step does; and (run time) when the gradient is not finite and
@@ -136,30 +137,30 @@ class Accelerator {
   bool epoch_ended() const { return place_ == batches_now_.size(); }
   /// Called when something rings; may be empty.
   std::function<void(const Alarm&)> on_alarm;
-  /// Asked where a loss or gradient that is not finite came from; may be empty. The Trainer does the step's batches once
-  /// more under FindNonFinite.
+  /// Asked where a loss or gradient that is not finite came from; may be empty. The Trainer repeats the step's batches under
+  /// FindNonFinite.
   std::function<std::string()> explain_non_finite;
 
-  /// Takes note of how good the model is by now: for the log, and for a schedule that goes by it: plateau sees the loss,
-  /// with mode=max that metric, or the accuracy where it is none of which more is better.
+  /// Takes note of how good the model is by now, for the log and for the schedule `plateau`: that sees the loss or, with
+  /// mode=max, the metric (the accuracy, where more of the metric is not better).
   EvaluationRecord observe(const Evaluation& evaluation, const std::string& metric = "accuracy");
   /// Trains on with another optimizer, which takes over what state it can. `spec` is what the log calls it; empty: its name.
   SwitchRecord change_optimizer(Optimizer next, std::string spec = "");
 
-  /// The last steps, of which none was taken (see NonFinite).
+  /// How many of the last steps were skipped, one after another (see NonFinite).
   i64 skipped_in_row() const { return skipped_in_row_; }
 
   /// Whether this process writes files and speaks (there is one so far).
   bool main_process() const { return true; }
 
   /// From now on RUN/metrics.jsonl gets a line for each step, evaluation, alarm and change of the optimizer. After resume()
-  /// it goes on where it was when the checkpoint was written; what is damaged or missing by then is left out. Returns what
-  /// it has. Throws Error for a folder with an earlier run that was not resumed (refuse_earlier_run), unless that is to be
-  /// replaced.
+  /// it goes on where it was when the checkpoint was written, without what is damaged or missing by then. Returns what the log
+  /// holds already. Throws Error for a folder with an earlier run that was not resumed (refuse_earlier_run), unless that is to
+  /// be replaced.
   LoggedRecords log_to(const std::filesystem::path& run, Earlier earlier = Earlier::refused);
   bool logs() const { return log_.has_value(); }
-  /// Adds a line of the caller's, {"test": evaluation.to_json(), "best_epoch": 3, "mine": 1}; nothing where no log was
-  /// begun. Throws Error for what is none (check_callers_line).
+  /// Adds a line of the caller's, {"test": evaluation.to_json(), "best_epoch": 3, "mine": 1}; does nothing without a log.
+  /// Throws Error for a line that is not one (check_callers_line).
   void log(const Json& line);
 
   /// Tells the log why training has failed.
@@ -171,10 +172,10 @@ class Accelerator {
   TimeSpent& time() { return time_; }
   double seconds() const { return time_.in_all(); }  ///< those before a resume too
 
-  /// Writes RUN/checkpoints/step-N/ (train/checkpoint.hpp): model.safetensors or what extras.fill writes in its
-  /// place, optimizer.safetensors, and state.json: state(), and extras.state beside it. Returns the folder. After a step
-  /// that was skipped no earlier checkpoint goes for it: training may not get over what is not finite.
-  /// Throws Error (run time) when the disk refuses, and for a weight that is not finite; then earlier ones are whole.
+  /// Writes RUN/checkpoints/step-N/ (train/checkpoint.hpp): model.safetensors or what extras.fill writes in its place,
+  /// optimizer.safetensors, and state.json with state() and extras.state beside it. Returns the folder. After a step that was
+  /// skipped no earlier checkpoint is removed: training may not recover. Throws Error (run time) when the disk refuses, and for
+  /// a weight that is not finite; earlier checkpoints then stay whole.
   std::filesystem::path checkpoint(const std::filesystem::path& run,
                                    const CheckpointExtras& extras = {});
   i64 checkpoint_bytes() const;  ///< of parameters, optimizer and state, roughly
@@ -185,7 +186,7 @@ class Accelerator {
   /// Where training stands: step, place among the batches, plateau, watched histories. Parameters and the
   /// optimizer's state are apart; gradients of a step begun are not in it: its batches come again.
   Json state() const;
-  /// Takes it back. Throws Error for another one's state, naming what differs; then nothing has changed.
+  /// Takes it back. Throws Error for the state of another training, naming what differs; then nothing has changed.
   void restore(const Json& state);
 
  private:

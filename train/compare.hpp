@@ -6,7 +6,7 @@
 
 namespace minima {
 
-/// What compare throws where Ctrl-C has stopped it, and the run that it was at is saved.
+/// What compare throws when Ctrl-C has stopped it and the run at hand is saved.
 struct Interrupted : Error {
   explicit Interrupted(const std::string& message) : Error(message, Fault::runtime) {}
 };
@@ -20,8 +20,8 @@ struct ComparisonOptions {
   i64 rates = 1;
   TrainingOptions training;
   std::filesystem::path directory;  ///< of the runs and the report; empty: nothing is written
-  /// Take the runs that `directory` has finished as they are, and go on with the one that was interrupted, and with those
-  /// whose time was up where training.minutes are more by now.
+  /// Take the runs that `directory` has finished as they are, and go on with the one that was interrupted and, where
+  /// training.minutes are more by now, with those whose time was up.
   bool resume = false;
   Json arguments = nullptr;  ///< of the program, for run.json: what --resume starts with
 };
@@ -31,8 +31,8 @@ struct ComparisonObserver {
   Callback training;
 };
 
-/// The specs of options.optimizers with what with_defaults adds. Throws Error for none, an unknown or wrong one, two that are
-/// the same with all their options, or no seeds.
+/// The specs of options.optimizers with what with_defaults adds. Throws Error where there is none, an unknown or wrong one, or
+/// two with the same options, and for no seeds.
 std::vector<std::string> resolved_specs(const ComparisonOptions& options);
 
 /// The frame of a report: {"data", "model", "training", "machine", "runs": [], "failed": []}.
@@ -40,19 +40,27 @@ Json describe_comparison(const Task& task, const TrainingOptions& training, i64 
 /// Writes report.html and comparison.json, and the former's path as "report".
 void write_report(Json& comparison, const std::filesystem::path& directory);
 
-/// Returns {"data", "model", "training", "machine", "runs": [Run::record, …], "failed": [{"spec", "seed", "error", "tried"? (true: at one of the rates of tuning), and of others, as far as they came, what a run's record has}, …],
-/// "tuning"?: [{"spec" (the best), "metric", "tried": [{"spec", "score" (null where a run failed, or is not finite)}], "spread"}], "report"}; writes run.json, a folder per run, and
-/// report.html and comparison.json, which before the end have the runs so far, and in "unfinished": [{"spec", "seed"}, …]
-/// the others. Optimizers are checked before anything is trained; a run that fails (its loss stops being a number, its device has no memory for it) leaves the others as they are. Throws Error when all fail, and (run time) when
-/// the disk refuses, or when interrupted (InterruptRequests): then the folder can be resumed.
+/// Trains every run and returns
+///
+///     {"data", "model", "training", "machine", "report",
+///      "runs": [Run::record, …],
+///      "failed": [{"spec", "seed", "error", "tried"?: true where it was at one of the rates of tuning; else, as far as it
+///                  came, what a run's record has}, …],
+///      "tuning"?: [{"spec" (the best), "metric", "spread", "tried": [{"spec", "score"}, …]}]}
+///
+/// where a score is null if a run failed or it is not finite. Writes run.json, a folder per run, and report.html and
+/// comparison.json, which before the end have the runs so far, and the others in "unfinished": [{"spec", "seed"}, …].
+/// Optimizers are checked before anything is trained; a run that fails (its loss stops being a number, its device has no
+/// memory for it) leaves the others as they are. Throws Error when all fail, and (run time) when the disk refuses, or when
+/// interrupted (InterruptRequests): then the folder can be resumed.
 Json compare(const Task& task, const ComparisonOptions& options,
              const ComparisonObserver& observer = {});
 
-/// The specs of those of which a run failed, or with which tuning had no score at any rate; each once.
+/// The specs with a failed run, and those that tuning had no score for at any rate; each once.
 std::vector<std::string> failed_optimizers(const Json& comparison);
 
-/// The runs of a comparison as a table: one line per optimizer, mean ± deviation over seeds; "failed" for one without a run.
-/// Below it what collect_runs has found to differ, an option a line.
+/// The runs of a comparison as a table: one line per optimizer, mean ± deviation over seeds, or "failed" where no run
+/// succeeded. Below it what collect_runs has found to differ, an option a line.
 std::string comparison_table(const Json& comparison);
 
 }  // namespace minima

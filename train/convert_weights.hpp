@@ -38,11 +38,11 @@ struct ConvertReport {
 
 /// `from` is a model directory, a safetensors file, or the index of several; `to` a new file whose name
 /// ends with .safetensors, or a new or empty folder, which also gets the tokenizer's files and a
-/// config.json of the new form; folders above it are made. Nothing is written over: all is made in TO.minima-part (core/files/file.hpp,
-/// core/files/folder.hpp), which goes where an error or Ctrl-C ends the work, and which the next
-/// call replaces where a kill has left it. Throws Error, naming file and tensor, for a source that is
-/// damaged, has a value that is not finite, or does not fit its config.json, a value that overflows, a folder without a config.json to
-/// take, and a `to` that is there already.
+/// config.json of the new form; folders above it are made. Nothing is overwritten: all is made in TO.minima-part
+/// (core/files/file.hpp, core/files/folder.hpp), which is removed when an error or Ctrl-C ends the work, and replaced by the
+/// next call where a kill has left it. Throws Error, naming file and tensor, for a source that is damaged, has a value that is
+/// not finite, or does not fit its config.json; for a value that overflows, a folder without a config.json to take, and a `to`
+/// that is there already.
 ConvertReport convert_weights(const std::filesystem::path& from, const std::filesystem::path& to,
                               const ConvertOptions& options);
 

@@ -73,10 +73,10 @@ struct LoggedRecords : TrainingRecords {
   std::string lines = {};                  ///< all that was read, as it stands in the file
   i64 damaged = 0;                         ///< lines that are left out
 };
-/// Of its first `bytes` bytes, or what is there of them, without steps, evaluations, alarms and a failure after the first `steps`
-/// steps, which are there where a log has lost lines before them. A line that is no JSON object, or has a key of the log's
-/// own lines but not their form, is damaged: it is left out and counted. The last one, where the program was cut off in it,
-/// is not counted.
+/// What the first `bytes` bytes of a log hold, as far as they are there. Left out are steps, evaluations, alarms and a failure
+/// after the first `steps` steps, which those bytes have where the log has lost lines before them. A line that is no JSON
+/// object, or has a key of the log's own lines but not their form, is damaged: it is left out and counted. A last line without
+/// an end, in which the program was cut off, is left out and not counted.
 LoggedRecords read_metrics(const std::filesystem::path& path,
                            u64 bytes = std::numeric_limits<u64>::max(),
                            i64 steps = std::numeric_limits<i64>::max());

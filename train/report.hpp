@@ -16,24 +16,26 @@ namespace minima {
 
 /// The page for the result of `minima compare`: {"data", "model", "training", "machine", "runs"}.
 ///
-/// Runs with the same "spec" are seeds of one entry and are shown as mean ± standard deviation
-/// (n − 1). An entry is called by its optimizer, "adamw", "adamw → adafactor", or where that is another's too by its folder, or report::run_name. What is missing or not finite is shown as "–"; strings are escaped. Below 2 MB for
-/// eight optimizers with five seeds and 10,000 steps each: curves are thinned to what can be seen,
-/// and of many labels those that are not among the most frequent are counted together.
+/// Runs with the same "spec" are seeds of one entry and are shown as mean ± standard deviation (n − 1). An entry is called by
+/// its optimizer, "adamw", "adamw → adafactor", or, where another has that name too, by its folder or report::run_name. What
+/// is missing or not finite is shown as "–"; strings are escaped. The page stays below 2 MB for eight optimizers with five
+/// seeds and 10,000 steps each: curves are thinned to what can be seen, and of many labels the less frequent are counted
+/// together.
 std::string report_html(const Json& comparison);
 
-/// The runs, steps and lines of logs that it lacks: "sgd with seed 1 failed: the loss is inf …; 2 other seeds failed
-/// too", "lion with seed 2 has not ended; nor did 1 other seed end", "sgd with seed 2: the time was up after 531 of 6,180 steps", "came with seed 1: 3 of 96 steps
-/// were skipped …", "runs/mine/metrics.jsonl: 3 lines are damaged and left out".
+/// The runs, steps and lines of logs that it lacks: "sgd with seed 1 failed: the loss is inf …; 2 other seeds failed too",
+/// "lion with seed 2 has not ended; nor did 1 other seed end", "sgd with seed 2: the time was up after 531 of 6,180 steps",
+/// "came with seed 1: 3 of 96 steps were skipped …", "runs/mine/metrics.jsonl: 3 lines are damaged and left out".
 std::vector<std::string> what_it_lacks(const Json& comparison);
 
-/// What tuning tried, by optimizer: "sgd:lr=0.1: dev accuracy by learning rate  0.0316: 0.21, 0.1: 0.34 (best); spread 0.13; …".
+/// What tuning tried, by optimizer: "sgd:lr=0.1: dev accuracy by learning rate  0.0316: 0.21, 0.1: 0.34 (best); spread
+/// 0.13; …".
 std::vector<std::string> what_was_tuned(const Json& comparison);
 
 /// Of a run's record: "11 of 12 steps were skipped (loss or gradient not finite), the first at step 2"; empty where none was.
 std::string skipped_steps(const Json& run);
 
-/// What may help a run whose model takes every text of dev for the same class; empty of any other.
+/// What may help a run whose model takes every text of dev for the same class; empty for any other run.
 std::string one_class_advice(const Json& run);
 
 /// That a run's model takes every text of dev for the same class, where it does; else empty.

@@ -9,17 +9,17 @@
 
 namespace minima {
 
-/// What training starts from: random weights, or those of a pre-trained encoder. One at most 256 wide, as somebody
-/// pre-trains on two cores, has learned little that a large rate could spoil.
+/// What training starts from: random weights, or those of a pre-trained encoder. A small one, at most 256 wide as one may
+/// pre-train on two cores, has learned little that a large rate could spoil.
 enum class Start { scratch, small_encoder, encoder };
-/// By the config.json of a model directory; from scratch where `model` (as in TaskOptions) is none.
+/// By the config.json of the model directory `model`; scratch where it is none (see TaskOptions).
 Start start_of(const std::string& model);
 
 /// The optimizer's spec with what the user did not say: a learning rate (with momentum for SGD and without a relative
-/// step for Adafactor) that suits training a small encoder from scratch, "lion" → "lion:lr=0.0002"; to fine-tune, a tenth of
-/// that, or a half where the encoder is small. What has no such rate here goes by its own default. `lr` takes its place, and
-/// changes nothing else. A spec with an lr in it stays as it is. Throws Error for an optimizer that there is not, and for an
-/// lr in it and beside it.
+/// step for Adafactor) that suits training a small encoder from scratch, "lion" → "lion:lr=0.0002"; to fine-tune, a tenth
+/// of that rate, or a half where the encoder is small. A rule without such a rate here goes by its own default. `lr` replaces the
+/// rate and nothing else. A spec with an lr in it stays as it is. Throws Error for an unknown optimizer, and for an lr both in
+/// the spec and beside it.
 std::string with_defaults(const std::string& spec, Start start = Start::scratch,
                           std::optional<double> lr = {});
 
@@ -75,9 +75,9 @@ void end_run(const std::filesystem::path& directory, Json run, const TrainingRes
 /// Whether a run has taken all its steps and written its model: nothing is left to resume.
 bool has_ended(const std::filesystem::path& directory);
 
-/// Throws Error (Fault::memory) where the task computes on the host, and it has less than any step of that training must hold,
-/// with this optimizer or a later one, or the change from one to the next (train/memory.hpp).
-/// From plain texts a masked language model learns.
+/// Throws Error (Fault::memory) where the task computes on the host, and the host has less memory than any step of that
+/// training must hold, with this optimizer or a later one, or the change from one to the next (train/memory.hpp). With
+/// Texts::plain it is that of a masked language model.
 void check_fits(const Task& task, const std::string& spec, const TrainingOptions& options,
                 Texts texts = Texts::labelled);
 

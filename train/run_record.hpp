@@ -13,12 +13,15 @@ namespace minima {
 /// (evaluations), "alarms", "switches"}.
 Json describe_training(const TrainingRecords& records);
 
-/// A comparison of one run, from its metrics.jsonl (and run.json, where it has one) alone: of a loop of one's own, of a
-/// training that was interrupted or failed, or of one that still goes on. A run that only its log tells of is an "own_loop": what
-/// its loss measures is not known. Has what was logged by then, and "unfinished":
-/// [{"spec", "seed"}] where steps lack; of one that failed its run is in "failed", with its "error", and not in "runs"; of a
-/// comparison's run that has ended, all of its record.json. Damaged lines are left out, which "damaged": [{"file",
-/// "lines"}] says, as is what is damaged of run.json. Throws Error where the log tells of no step and no failure.
+/// A comparison of one run, from its metrics.jsonl alone (and run.json, where it has one): of a loop of one's own, of a
+/// training that was interrupted or failed, or of one that still goes on. It has what was logged so far, and
+///
+///     "unfinished": [{"spec", "seed"}]      where steps are missing
+///     "failed"      in place of "runs"      where the run failed; with its "error"
+///     "damaged": [{"file", "lines"}]        where lines were damaged, which are left out, as is a damaged part of run.json
+///
+/// A run that only a log tells of is an "own_loop": what its loss measures is not known. Of a comparison's run that has ended
+/// it is all of its record.json. Throws Error where the log tells of no step and no failure.
 Json describe_log(const std::filesystem::path& run);
 
 }  // namespace minima

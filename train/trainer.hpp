@@ -22,8 +22,8 @@ enum class Stop { finished, patience, minutes, interrupted, callback };
 std::string_view stop_name(Stop stop);
 
 struct TrainingResult : TrainingRecords {
-  /// Of `evaluations`: the best by the metric (of equals, the lower loss); the model is left with its weights.
-  /// None where nothing was evaluated. One whose loss or metric is not finite is none.
+  /// Which of `evaluations` is the best by the metric (of equals, the lower loss); the model is left with its weights. None
+  /// where nothing was evaluated, or no evaluation had a finite loss and metric.
   std::optional<std::size_t> best;
   Evaluation best_dev{ConfusionMatrix(0), 0};  ///< that evaluation, with its confusion matrix
   Stop stop = Stop::finished;
@@ -48,9 +48,9 @@ struct Callback {
 
 class Trainer {
  public:
-  /// By the optimizer that `spec` names (make_optimizer) over parameter_groups, when those of options.freeze are frozen;
-  /// they stay so (Parameter::trainable). Where `directory` is empty nothing is written. Throws Error for options that make
-  /// no sense or fit no parameter, and for an objective without batches or loss.
+  /// Trains by the optimizer that `spec` names (make_optimizer), over parameter_groups. Freezes the parameters that
+  /// options.freeze names; they stay so (Parameter::trainable). With an empty `directory` nothing is written. Throws Error for
+  /// options that make no sense or fit no parameter, and for an objective without batches or loss.
   Trainer(Objective objective, const std::string& spec, TrainingOptions options,
           std::filesystem::path directory = {});
   /// By an optimizer with groups of its own, which must outlive the trainer. Throws Error also for options.freeze, groups
@@ -60,7 +60,7 @@ class Trainer {
   Trainer(const Trainer&) = delete;
   Trainer& operator=(const Trainer&) = delete;
 
-  /// That which it trains by now: another one where options.switches say so.
+  /// The optimizer by now: another one after a switch (options.switches).
   const Optimizer& optimizer() const { return optimizer_; }
 
   /// In the order in which they are called.
@@ -68,15 +68,14 @@ class Trainer {
   /// What run.json says of the run; checkpoints keep it too (see read_run), and resume() writes it where it is given.
   Json run_json;
 
-  /// Goes on from the newest whole checkpoint of the directory, which it tells the callbacks, as it does what of the log is
-  /// lost; false where there is none. Before run(). Throws Error where data, parameters or options are others than the
-  /// checkpoint's; on another device the run goes on, which it tells.
+  /// Goes on from the newest whole checkpoint of the directory; false where there is none. Call it before run(). Callbacks are
+  /// told of the checkpoint, of what the log has lost, and of another device than before. Throws Error where data, parameters
+  /// or options differ from the checkpoint's.
   bool resume();
 
-  /// Trains. The same seed gives the same bits, for any number of threads, and whether or not it was interrupted and
-  /// resumed. Throws TrainingFailed, which the log tells, in the step in which the loss or the gradient stops being a
-  /// number; where such steps are skipped, at the end if the loss on dev was never one. Once: another training takes another
-  /// trainer.
+  /// Trains, once: another training takes another trainer. The same seed gives the same bits, for any number of threads, and
+  /// whether or not it was interrupted and resumed. Throws TrainingFailed, which also goes into the log, in the step in which
+  /// the loss or the gradient stops being a number; where such steps are skipped, at the end if the loss on dev never was one.
   TrainingResult run();
 
   /// For callbacks: ends training after the step at hand, evaluates or saves after it.

@@ -45,10 +45,10 @@ struct TrainingOptions {
   std::vector<std::string> freeze = {};  ///< parts of names whose parameters stay as they are
   double layer_decay = 1;  ///< a layer's learning rate as a share of that of the layer above
 
-  // Of a classifier (train/classification.hpp) alone; an objective of your own hears nothing of them. Its loss in training
-  // (core/ops/cross_entropy.hpp); on dev it is the plain one.
+  // Only for a classifier (train/classification.hpp); an objective of your own does not see them. They change its loss in
+  // training (core/ops/cross_entropy.hpp), not on dev.
   double word_dropout = 0;         ///< share of tokens that are hidden (data/masking.hpp)
-  std::string class_weights = "";  ///< as class_weights reads it
+  std::string class_weights = "";  ///< as the function class_weights reads it
   double label_smoothing = 0;
 
   i64 steps = 0;       ///< instead of epochs; 0: as many as the epochs have
@@ -58,17 +58,17 @@ struct TrainingOptions {
   std::string metric = "accuracy";
   /// Training stops after so many evaluations in a row without a better one; 0: never.
   i64 patience = 0;
-  /// Steps from one checkpoint to the next; 0: none but before a change of the optimizer and where training stops before its last step. Not
-  /// given: by the clock, a minute apart or, where that is longer, a hundred times as long as writing the last one took.
-  /// One that is due where a step is skipped (non_finite) waits for the next that is taken.
+  /// Steps from one checkpoint to the next; 0: only before a change of the optimizer, and where training stops before its last
+  /// step. Not given: by the clock, a minute apart or, where that is longer, a hundred times as long as writing the last one
+  /// took. One that is due when a step is skipped (non_finite) waits for the next step that is taken.
   std::optional<i64> save_every = {};
   i64 keep = 2;  ///< newest checkpoints that are kept; 0: all
 };
 
-/// Those that the loop's steps heed (train/accelerator.hpp).
+/// The options that steps depend on (train/accelerator.hpp).
 AcceleratorOptions accelerator_options(const TrainingOptions& options);
 
-/// Whether a resumed run may have another value of an option, "save_every" or "save-every": it changes no bit of it.
+/// Whether a resumed run may have another value of this option ("save_every" or "save-every"), since it changes no bit.
 bool is_free(std::string option);
 
 /// Throws Error for options that make no sense, those of `groups` and `switches` included.

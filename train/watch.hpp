@@ -58,7 +58,8 @@ class Watch {
   void restart() {
     std::erase_if(histories_, [](const auto& history) { return !history.first.empty(); });
   }
-  /// {tensor: {"values": […], "measured": […], "highest", "ringing"}}; restore takes it back. Throws Error for JSON of another form.
+  /// {tensor: {"values": […], "measured": […], "highest", "ringing"}}; restore takes it back. Throws Error for JSON of
+  /// another form.
   Json state() const;
   void restore(const Json& state);
 
