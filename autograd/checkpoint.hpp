@@ -11,8 +11,8 @@ namespace minima {
 /// fn(x), where that is f32 (a narrow result, under Autocast, is widened): an op's result depends on its inputs alone, a dropout
 /// mask on what it is keyed by. Where x needs no gradient it is plainly fn(x).
 ///
-/// `fn` must own or outlive what it uses until then: x, parameters and constants. Backward goes from here through any other
-/// Variable that it captures, at once, and throws Error where something else has that in its graph too.
+/// What `fn` uses must live until then: x, parameters and constants. Through any other Variable that it captures
+/// backward goes on at once from here, and throws Error where something else has that one in its graph too.
 Variable checkpoint(const std::function<Variable(const Variable&)>& fn, const Variable& x);
 
 }  // namespace minima

@@ -1,5 +1,5 @@
-/// A look at what is computed, op by op, for those who measure (bench/profile.cpp). Nobody looks
-/// unless asked; then an op costs one comparison more.
+/// Watching what is computed, op by op, in order to measure it (bench/profile.cpp). Where nobody
+/// watches, an op costs one comparison more.
 ///
 ///     Clock clock;
 ///     const Observed observed([&](const OpEvent& event) { time[event.op] += clock.lap(); });
@@ -22,8 +22,8 @@ struct OpEvent {
   std::span<const Shape> inputs;  ///< in backward empty shapes stand for inputs without gradient
 };
 
-/// While one lives, the thread calls `observer` behind each op, forward and backward. So the time
-/// since the call before is the op's own.
+/// While one lives, the thread calls `observer` after each op, forward and backward: the time since
+/// the call before is the op's own.
 class Observed {
  public:
   using Observer = std::function<void(const OpEvent&)>;

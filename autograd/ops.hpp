@@ -36,7 +36,7 @@ struct OpName {
     if (std::ranges::find(kOps, name) == std::end(kOps))
       throw "this op is not in kOps (autograd/ops.hpp)";
   }
-  /// That of an op outside of this tree, where `gradcheck` (autograd/gradcheck.hpp) tells whether its gradient is right.
+  /// The name of an op outside of this tree; there `gradcheck` (autograd/gradcheck.hpp) tells whether its gradient is right.
   static consteval OpName elsewhere(const char* op) { return OpName(std::string_view(op)); }
 
   std::string_view name;

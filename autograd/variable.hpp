@@ -8,10 +8,11 @@
 /// graph belongs to the variables that came out of it: it lives until the last of them goes, and
 /// `backward` consumes it.
 ///
-/// An op keeps its inputs for backward as they are, not copies of them: whoever overwrites a parameter's value in place
-/// before then (an optimizer's step between two calls of backward, a `fill`) gets gradients of neither, without a word.
+/// An op keeps its inputs themselves for backward, no copies. Whoever overwrites a parameter's value in place before then (by
+/// an optimizer's step between two calls of backward, or a `fill`) silently gets gradients of neither value.
 ///
-/// Threads may compute and go back at once, each in graphs of its own; to a parameter that they share they add without a lock.
+/// Threads may run forward and backward at the same time, each on graphs of its own; to the gradient of a parameter that they
+/// share they add without a lock.
 #pragma once
 
 #include <functional>
@@ -58,9 +59,9 @@ class Variable {
   bool requires_grad() const { return node_ != nullptr; }
 
   /// Adds d(this)/d(leaf) to the gradient of every leaf, and frees the graph on its way.
-  /// Throws Error unless this is a single number that depends on a leaf; also when the graph was
-  /// used already. What throws on its way (a graph that was used in part, memory) leaves gradients
-  /// added to some leaves and not to others, and the graph used: clear the gradients, compute anew.
+  /// Throws Error unless this is a single number that depends on a leaf, and when the graph was
+  /// used already. What throws on the way (a graph that was used in part, memory) leaves gradients
+  /// added to some leaves only, and the graph used: clear the gradients and compute anew.
   void backward() const;
   /// The same for a value of any shape, given the gradient `dy` that comes in, of its shape and on its device. Throws Error
   /// also where an op on the way gives a gradient of another shape than its input, of another type (but for bf16, f16 and
@@ -84,14 +85,14 @@ class Variable {
 
 /// The result `value` of op `name` on `inputs`, with the function that maps its gradient to theirs.
 /// Where no input needs a gradient, or under NoGrad, it is a constant and `backward` is dropped
-/// with all that it holds. An op that has the numbers rounded too gives them along. In a program of your own:
+/// with all that it holds. An op that also has its numbers rounded passes them as `rounded`. In a program of your own:
 ///
 ///     Variable reverse_gradient(const Variable& x) {       // Ganin & Lempitsky 2015, arXiv:1409.7495
 ///       return record(OpName::elsewhere("reverse_gradient"), x.value(), {x},
 ///                     [](const Tensor& dy) { return Grads{ops::unary<ops::Neg>(dy)}; });
 ///     }
 ///
-/// Throws Error where the first input is undefined (those behind it may be), and without a `backward`.
+/// Throws Error where the first input is undefined (later ones may be), and without a `backward`.
 Variable record(OpName name, Tensor value, std::vector<Variable> inputs, Backward backward,
                 Tensor rounded = {});
 

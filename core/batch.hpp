@@ -23,7 +23,7 @@ struct Batch {
   /// [M] i64, ascending: the tokens that a loss reads, as a language model's does. Undefined: it reads whole texts.
   Tensor chosen = {};
 
-  // What follows from the others, as completed() works it out; models do where it is missing, on the host.
+  // What follows from the others. completed() works it out; where it is missing models do, on the host.
   Tensor row_example = {};  ///< [T] i64, the example id of each token's text
   Tensor text_rows = {};    ///< [B+1] i64: 0 … B
   /// [B+1] i64: text b has the chosen ones chosen_offsets[b] … chosen_offsets[b+1] − 1.
@@ -35,7 +35,7 @@ struct Batch {
   i64 length(i64 b) const { return offsets.data<i64>()[b + 1] - offsets.data<i64>()[b]; }
 };
 
-/// The batch with what follows from its numbers. What is missing of that is worked out on the host, where it must lie then.
+/// The batch with all that follows from the others. What is missing is worked out on the host, where the batch must lie then.
 /// Throws Error where its tokens, positions, offsets and chosen do not fit together.
 Batch completed(Batch batch);
 

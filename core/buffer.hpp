@@ -29,7 +29,7 @@ void release_cached_memory(Device device = {});
 
 /// Bytes that the host can give a process at most: what is installed and swap, or what its container is allowed.
 i64 system_memory();
-/// Of these what nobody uses now, as far as the system tells.
+/// How many of these nobody uses now, as far as the system tells.
 i64 available_memory();
 
 /// A block of `bytes` bytes, uninitialized, aligned to 64; it returns to the allocator when the

@@ -95,8 +95,8 @@ class Tensor {
   Tensor clone() const;
   /// Itself where it is already there, else a copy. One from a GPU waits for all that was queued there.
   Tensor to(Device device) const;
-  /// Itself where the type is already so, else a converted copy: floats round to nearest even (f64 to two bytes by way of f32); an integer is what stands
-  /// before the point, or the nearest that the type has, and 0 for NaN.
+  /// Itself where the type is already this one, else a converted copy. Floats round to nearest even (f64 to two bytes by way of
+  /// f32); to an integer the fraction is cut off, what is too large becomes the nearest that the type has, and NaN 0.
   Tensor to(DType dtype) const;
 
   /// Whether nobody else holds these elements, so that they may be overwritten in place.
@@ -104,7 +104,7 @@ class Tensor {
   /// Whether both share their elements' memory.
   bool shares_storage(const Tensor& other) const { return storage_ == other.storage_; }
 
-  /// With the value as `to` converts it; an i64 beyond 2⁵³ is what double has next to it.
+  /// With the value as `to` converts it; an i64 beyond 2⁵³ is the nearest that double has.
   void fill(double value);
   /// Copies the elements of `source`, which may lie on another device, into these. Throws Error
   /// unless shape and type are equal, and on a GPU where the two share elements.

@@ -15,7 +15,7 @@ class Linear : public Module {
     const LinearWeights own = weights();
     return linear(x, own.w, own.b);
   }
-  /// For ops of several layers. One after the other, as arguments of a call are not: backward comes to them in that order.
+  /// For ops of several layers. They are made in this order, which arguments of a call need not be, and backward goes by it.
   LinearWeights weights() const { return {weight, bias}; }
   Parameter &weight, &bias;
 };

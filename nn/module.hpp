@@ -52,8 +52,8 @@ class Module {
   void initialize(u64 seed, const std::function<bool(const Parameter&)>& which = {});
 
  protected:
-  // Both throw Error for a full name that another parameter, or a path that another module, below this one has (that of
-  // a child of the name "" counts only among those that draw).
+  // Both throw Error where another parameter below this module has the full name already, or another module the path (that
+  // of a child named "" counts only among modules that draw).
   Parameter& param(const std::string& name, const Shape& shape, Init init);
 
   template <class M, class... Args>
@@ -71,7 +71,7 @@ class Module {
     std::unique_ptr<Module> module;
     bool named = true;  // else a child that is no level of its own
   };
-  /// Whether it draws random numbers by its path, which then is to be its alone.
+  /// Whether it draws random numbers by its path, which then must be its alone.
   virtual bool draws() const { return false; }
   void adopt(const std::string& name, std::unique_ptr<Module> module);
   void hold(Member member);
@@ -92,8 +92,8 @@ std::vector<std::string> load_parameters(const std::vector<Parameter*>& paramete
 /// The parameters' names and values, as they are (no copies).
 std::vector<NamedTensor> values_of(const std::vector<Parameter*>& parameters);
 
-/// A module of one's own in a file, safetensors, which PyTorch reads too (whole models with their configuration and tokenizer:
-/// train/model_directory.hpp). Throws Error as save_safetensors does, SafetensorsFile, and load_parameters above.
+/// A module of your own as a safetensors file, which PyTorch reads too (for whole models with their configuration and tokenizer
+/// see train/model_directory.hpp). These throw Error as save_safetensors, SafetensorsFile and load_parameters above do.
 void save_parameters(const std::filesystem::path& file, const std::vector<Parameter*>& parameters);
 std::vector<std::string> load_parameters(const std::vector<Parameter*>& parameters,
                                          const std::filesystem::path& file);

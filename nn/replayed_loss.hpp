@@ -1,5 +1,5 @@
-/// ReplayedLoss: a loss of batches whose shapes repeat. A GPU is told its kernels once for each of them; from then on forward
-/// and backward are queued by a call each (core/recording.hpp), and have the same bits.
+/// ReplayedLoss: a loss of batches whose shapes repeat. For each shape a GPU's kernels are recorded once; from then on forward
+/// and backward are queued by one call each (core/recording.hpp), and have the same bits.
 ///
 ///     ReplayedLoss loss(model.parameters(), [&](const Batch& batch, const Pass& pass) {
 ///       return cross_entropy(model(batch, pass), batch.labels);
@@ -8,9 +8,9 @@
 ///     loss(layout, layout.numbers(batch).to(device), pass).backward();
 ///
 /// The first batch of a layout is computed kernel by kernel, which brings the memory that is needed and has the libraries
-/// load their code; the second is recorded. Recordings share the memory of a batch or two, beside which a new layout needs its
-/// own, but each has a gradient of its own for every parameter: of more than kMostRecorded layouts the one that has not been
-/// asked for longest is forgotten.
+/// load their code; the second is recorded. Recordings share the memory of a batch or two (a new layout needs its own beside
+/// it), but each has a gradient of its own for every parameter: of more than kMostRecorded layouts the least recently used is
+/// forgotten.
 #pragma once
 
 #include <functional>
