@@ -13,7 +13,7 @@ namespace {
 template <class N>
 double fold(std::span<const NormPart> parts, const N& norm) {
   constexpr i64 kChunk = 65536;
-  // Parts of a chunk that are read side by side: of one stream a processor fetches less ahead than its memory could give.
+  // Parts of a chunk that are read side by side: from one stream a processor prefetches less than its memory could deliver.
   constexpr i64 kStreams = 4;
   struct Task {
     const SlotView* x;

@@ -268,7 +268,8 @@ Optimizer::Impl& Optimizer::impl() const {
 Optimizer make_optimizer(const std::string& spec, const std::vector<ParameterGroup>& groups) {
   auto impl = std::make_unique<Optimizer::Impl>(resolve(spec));
   std::set<std::string> names;
-  // Patterns that groups choose, with the parameters of all groups that do; those of the spec are for all groups together.
+  // Patterns in the groups' options, each with the parameters of all groups that have it; those of the spec are for all
+  // groups together.
   const OptionList of_all = impl->spec.rule->chosen_patterns();
   std::map<OptionList::value_type, std::vector<std::string>> chosen;
   for (const ParameterGroup& group : groups) {

@@ -65,7 +65,7 @@ void Optimizer::load(const std::filesystem::path& path) {
   const SavedState state = read_state(path);
   check(state.optimizer == name(), "{}: the state of {}; this optimizer is {}", path.string(),
         state.optimizer, name());
-  // Codes of other blocks can be as many as these. What else differs, `assign` names.
+  // Blocks of another size can have as many codes, which `assign` would not see; it names whatever else differs.
   const Json here = decoding(this->state()), &there = state.options["slots"];
   for (const auto& [key, slot] : here.items())
     if (const auto found = there.find(key); found != there.end() && *found != slot)

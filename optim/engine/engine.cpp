@@ -9,10 +9,10 @@
 namespace minima {
 namespace {
 
-/// The places of those that are stepped side by side, group after group. A parameter is one task, so that its gradient stays
+/// Groups of parameters, by their places, that are stepped side by side. A parameter is one task, so that its gradient stays
 /// in the cache between passes; only the passes of a very large one (an embedding) are cut up, and it is a group by itself.
-/// The largest come first, for an even load, and so many are together that their temporaries are no larger than the largest
-/// parameter, or than one's own. Empty ones are in no group.
+/// The largest come first, for an even load. The temporaries of a group are together no larger than the largest parameter, or
+/// than those of one parameter. Empty parameters are in no group.
 std::vector<std::vector<std::size_t>> side_by_side(const AnyRule& rule,
                                                    std::span<const ParameterShape> parameters) {
   constexpr i64 kVeryLarge = i64{4} << 20;

@@ -25,7 +25,7 @@ const float* open_gradient(const GradientView& gradient, i64 begin, i64 n, float
   return scratch;
 }
 
-/// Whether every bit is 0. The first value is looked at alone: what is not zero seldom begins with one.
+/// Whether every bit is 0. The first value is tested by itself: what is not all zero seldom begins with a zero.
 bool all_zero(const float* values, i64 n) {
   u32 any = std::bit_cast<u32>(values[0]);
   if (any == 0)
@@ -35,12 +35,12 @@ bool all_zero(const float* values, i64 n) {
   return any == 0;
 }
 
-/// Blocks of block8, and units of zeros that stand for state, are computed with together up to about so many elements: more
-/// would not stay in the first cache with their weights and gradient, of fewer what is done once for all of them would count.
+/// About how many elements of block8, or of units known to be zero, are computed together: more would not stay in the first
+/// cache with their weights and gradient; with fewer, what is done once for all of them would show.
 constexpr i64 kBlocksTogether = 768;
 
-/// Whether the first slots are known to be zero in the units from `known` on; n becomes the number of elements of which
-/// that holds alike.
+/// Whether the first slots are known to be zero in the units from `known` on; n becomes the number of elements for which the
+/// answer is the same.
 bool known_zero(const u8* known, std::size_t slots, i64 unit, i64& n) {
   const bool zero = *known >= slots;
   const i64 most = zero ? std::min(n, kBlocksTogether) : n;
@@ -51,7 +51,7 @@ bool known_zero(const u8* known, std::size_t slots, i64 unit, i64& n) {
 }
 
 /// Notes in which units of the n elements from `begin` on the state is zero, and returns whether it is in all of them.
-/// Of each slot its values, and its scales, which tell of block8 what is not zero without a look.
+/// `values` are those of each slot; in block8 a scale that is not 0 tells without a look at them.
 bool note_zeros(u8* known, std::span<const SlotView> slots, std::span<float* const> values,
                 i64 begin, i64 unit, i64 n) {
   bool all = true;
@@ -77,8 +77,8 @@ struct Stretch {
 };
 
 /// What a step changes, cut into tasks: everything, or the given rows (in block8 with the rest of
-/// their blocks, which is stored anew by the blocks' new scales). Tasks are long, for what a task begins with is not fetched ahead; shorter with
-/// lazy rows, which are little in all.
+/// their blocks, which is stored anew by the blocks' new scales). Tasks are long, for what a task begins with is not
+/// prefetched; shorter with lazy rows, which are few.
 std::vector<Stretch> moved_stretches(const StepView& view, std::size_t slots) {
   std::vector<Stretch> result;
   const i64 size = view.shape.size(), block = std::max<i64>(1, view.block_size(slots));
@@ -142,7 +142,7 @@ void for_pieces(const StepView& view, std::size_t slots, i64 width, i64 begin, i
   const i64 stretch = block    ? std::max(block, kBlocksTogether / block * block)
                       : writes ? kLongestStretch / unit * unit
                                : kLongestStretch;  // sums are formed by pieces
-  // Rows of scratch are a little apart from a power of two, so that they do not meet in the cache.
+  // The rows of scratch lie a little off a power of two apart, so that they do not collide in the cache.
   const i64 pitch = round_up(stretch, 16) + 80;
   alignas(64) float scratch[(2 + kMaxSlots) * (kLongestStretch + 80)];
   const auto scratch_of = [&](std::size_t k) { return scratch + static_cast<i64>(2 + k) * pitch; };
@@ -185,14 +185,14 @@ void for_pieces(const StepView& view, std::size_t slots, i64 width, i64 begin, i
     }
     if (!writes) continue;
     close_slot(view.value, at, n, p);
-    // Of all slots before one is closed, for codes wait for it. What was zero and still is lies there already: of an
-    // embedding's rows that no text has had yet, AdamW moves 8 bytes a weight and not 24.
+    // The scales of all slots come first, for codes wait for them. State that was zero and still is need not be stored: for
+    // rows of an embedding that no text has had yet, AdamW moves 8 bytes a weight and not 24.
     for (std::size_t k = 0; k < slots; ++k) scale_slot(view.slots[k], at, n, state[k]);
     const bool zero = known && note_zeros(known, view.slots, {state.data(), slots}, at, unit, n);
     if (!(was_zero && zero))
       for (std::size_t k = 0; k < slots; ++k) {
-        // To find codes leaves the memory free for the next stretch; for its gradient and its weights one after the other,
-        // as both at once are too many requests. Where loops ask for what they come to (kFetchDistance), they have.
+        // While codes are found the memory is free for the next stretch: for its gradient, then its weights, as both at once
+        // are too many requests. Where loops prefetch by themselves (kFetchDistance) this is not needed.
         if (block && kFetchDistance == 0 && k < 2 && !view.gradient.ids)
           fetch_slot(k == 0 ? view.gradient.values : view.value, at + n,
                      std::min(stretch, end - at - n));
