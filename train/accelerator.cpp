@@ -249,7 +249,7 @@ StepRecord Accelerator::step() {
   const double scale = scale_.value;
   scale_.count(report.skipped);
   for (Parameter* parameter : parameters_) parameter->gradient.clear();
-  // A step looks at the weights while it moves them. One that is skipped has not: perhaps they are why.
+  // A step looks at the weights while it moves them. One that was skipped has not, and they may be why it was.
   if (report.bad_weights || report.skipped) refuse_bad_weights();
   StepRecord record{step_,
                     epoch_,
@@ -321,7 +321,7 @@ SwitchRecord Accelerator::change_optimizer(Optimizer next, std::string spec) {
   SwitchRecord record{step_, optimizer_->name(), std::move(spec), 0,
                       convert_state(*optimizer_, next)};
   *optimizer_ = std::move(next);
-  // A rule with its own step size heeds no warm-up. One that is under way is not cut short, but begins anew.
+  // A rule with its own step size takes no warm-up. A warm-up that is under way is not cut short, but begins anew.
   const i64 left = changed_at_ + restart_warmup_ - step_;
   record.warmup = restart_warmup_ =
       optimizer_->takes_schedule() ? std::max(left, restart_warmup(record.slots, total_ - step_))
@@ -341,7 +341,7 @@ std::string Accelerator::bad_weight() const {
 
 std::string Accelerator::origin_of_non_finite() const {
   if (const std::string bad = bad_weight(); !bad.empty()) return ": " + bad;
-  // Not once backward() has changed a part of the weights: it would look at those.
+  // Not once backward() has changed a part of the weights: the repeated step would compute with those.
   if (explain_non_finite && !at_hand_.updated)
     if (const std::string found = explain_non_finite(); !found.empty()) return ": " + found;
   for (const Parameter* parameter : parameters_)
@@ -470,7 +470,7 @@ void Accelerator::restore(const Json& state) {
   const i64 step = count("step", total_), epoch = count("epoch", total_),
             changed_at = count("changed_at", step), rise = count("restart_warmup", total_);
   count("batch", epoch > 0 ? std::ssize(batches_(epoch - 1)) : 0);
-  // Checkpoints of earlier versions count at the greatest scale too, without end; the next step forgets it.
+  // Checkpoints of earlier versions went on counting at the greatest scale; the next step forgets that.
   const i64 good = count("good_steps", step), skipped = count("skipped_in_row", kMostSkipped);
   const double scale = state["scale"].get<double>();
   check(scale > 0 && scale <= scale_.greatest,

@@ -82,7 +82,7 @@ SortedJson configuration_of(const Json& folder, const Json& run) {
   if (training.is_object()) {
     for (const char* free : {"seed", "seeds", "threads", "watch", "save_every", "keep", "note"})
       training.erase(free);
-    // Either follows from the other, and from batches: that which was given is told.
+    // Steps and epochs follow from one another: the one that was given is told.
     const Json& told = report::at(training, "/by_steps");
     const bool by_steps = told.is_boolean() ? told == true : !training.contains("epochs");
     training.erase("by_steps");

@@ -287,7 +287,7 @@ class Comparison {
     return folder / "record.json";  // there when the run has ended
   }
 
-  /// Whether a run whose time was up is given more; or was when it was stopped again.
+  /// Whether a run whose time was up is given more now, or had been given more when it was stopped again.
   bool has_more_time(const std::filesystem::path& folder) const {
     const Json run = read_run(folder, nullptr);
     const double now = options_.training.minutes;
@@ -351,7 +351,7 @@ class Comparison {
     }
   }
 
-  /// The runs at the learning rate that is best on dev; none where each failed once.
+  /// The runs at the learning rate that is best on dev; none where a run failed at every rate.
   std::vector<Json> tune(const std::string& spec) {
     const std::string metric = options_.training.metric.empty() ? "loss" : options_.training.metric;
     std::vector<Json> best;

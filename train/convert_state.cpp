@@ -152,7 +152,7 @@ class Conversion {
       const State::Entry &source = old_.entries.at(slot.parameter),
                          &target = new_.entries.at(slot.parameter);
       if (slot.storage == Storage::i32) {
-        // SGD tells its first step apart, which is behind a momentum that went over.
+        // SGD treats its first step differently; where a momentum went over, that step is past.
         const bool behind = new_.family == "sgd" && result.back().how != How::afresh;
         Tensor step = target.step;
         step.copy_from(

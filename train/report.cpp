@@ -36,7 +36,7 @@ std::string skipped_steps(const Json& run) {
 
 namespace {
 
-/// Of a loss on dev beyond that the weights are not too little trained but too large.
+/// With a loss on dev beyond this the weights are not trained too little but too large.
 constexpr double kDiverged = 20;
 
 std::string advice(double loss) {

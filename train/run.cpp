@@ -118,7 +118,7 @@ Json begin_run(const RunDirectory& directory, const Task& task, const Json& more
     const Json config = run.value("config", Json());
     if (config.is_object())
       for (const auto& [key, value] : now["config"].items()) {
-        // As the texts are, which are compared later; and what is prose, or says the same again.
+        // The vocabulary is compared later, by the texts' tokens; the others are prose, or say the same again.
         if (key == "vocab_size" || key == "label2id" || key == "minima_warning") continue;
         const Json then = config.value(key, value);
         check(then == value || key != "id2label",

@@ -85,7 +85,7 @@ double unknown_share(const TokenizedSplit& split, const Vocabulary& vocabulary) 
   return words == 0 ? 0 : static_cast<double>(unknown) / static_cast<double>(words);
 }
 
-/// Numbers the classes as a head does that has the same ones in another order: it knows them already.
+/// Numbers the classes as a head does that has learned the same ones in another order.
 void number_as(const std::vector<std::string>& names, Dataset& dataset) {
   if (names.size() != dataset.label_names.size()) return;
   std::map<std::string, i64> number;

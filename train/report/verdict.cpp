@@ -52,7 +52,7 @@ AccuracyGap accuracy_gap(const Comparison& comparison, const Entry& entry, const
   return gap;
 }
 
-/// Whether a run of it has: else its accuracy tells nothing. Of several the mean tells how often one does.
+/// Whether any of its runs has; else its accuracy tells nothing. Of several runs the mean tells how often one does.
 bool has_learned(const Entry& entry) {
   return std::ranges::any_of(entry.runs,
                              [](const Json* run) { return one_class_advice(*run).empty(); });
