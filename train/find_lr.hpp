@@ -41,8 +41,8 @@ LearningRateCurve find_learning_rate(const Objective& objective, const std::stri
 std::string with_learning_rate(const std::string& spec, double lr);
 /// The learning rate of a spec; none where it has no option lr, or lr=none. Throws Error for what is no number.
 std::optional<double> learning_rate(const std::string& spec);
-/// Throws Error for groups with a learning rate of their own: who searches one rate (`what`: "--find-lr") would judge it by
-/// parameters that do not heed it.
+/// Throws Error for groups with a learning rate of their own: a search for one rate (`what`: "--find-lr") would judge it by
+/// parameters that do not use it.
 void refuse_own_rates(const std::vector<GroupPattern>& groups, const char* what);
 
 /// The loss up to which curves are drawn: as far above those before the lowest one as that is below them. Where a curve blows

@@ -11,12 +11,12 @@
 
 namespace minima {
 
-/// Parameters whose name has one of `patterns` as whole parts between its points train no more:
+/// Parameters whose name has one of `patterns` as whole parts between its dots are trained no more:
 /// "layer.1" freezes bert.encoder.layer.1.output.dense.weight, not those of layer.10. What stands
 /// below the lowest layer that trains is not even computed in the backward pass. Throws Error for a
 /// pattern that no name has, and when nothing would be left to train.
 void freeze(const std::vector<Parameter*>& parameters, const std::vector<std::string>& patterns);
-/// Whether it keeps a parameter of that name as it is, and what it throws for a pattern that none of the names has.
+/// The same by names alone: whether a parameter is frozen, and the Error for a pattern that none of the names has.
 bool freezes(const std::vector<std::string>& patterns, const std::string& name);
 void check_freezing(const std::vector<std::string>& patterns,
                     const std::vector<std::string>& names);

@@ -6,7 +6,7 @@
 namespace minima {
 
 /// While one lives, Ctrl-C (and SIGTERM, and SIGHUP unless that is ignored, as under nohup) asks for an orderly end: the
-/// trainer saves and stops. A second one ends the process at once. What was done of these signals before is done again
+/// trainer saves and stops. A second one ends the process at once. What these signals did before they do again
 /// afterwards.
 class InterruptRequests {
  public:

@@ -7,8 +7,8 @@
 ///
 /// Four things are held. *Weights* and the optimizer's *state* (optim/storage/plan.hpp) stay. *Activations*
 /// are what forward keeps for backward, and *gradients* are what backward leaves for the optimizer:
-/// the one shrinks while the other grows, so the peak of a step is mostly below the sum of all four, and
-/// above it where what ops hold for the moment is more. To find it, the step is run on sizes: each op of
+/// these grow while those shrink, so the peak of a step is mostly below the sum of all four (and above it
+/// where ops hold more temporarily). To find it, the step is run on sizes: each op of
 /// autograd and each layer of the model has a counterpart in memory_step.cpp that makes tensors of which
 /// only the size exists. Where several batches are accumulated, a later one finds the gradients of those
 /// before, and the peak is near the sum.
@@ -25,9 +25,9 @@
 ///     output                   dim         (the next block)
 ///
 /// so 8 dim + hidden + heads + 4 in all. With products of bf16 or fp16 these are two bytes each, but for the log sums,
-/// means and deviations, and lie there once for every product that reads them: again 8 dim + hidden. Around each product
-/// its operands live in four bytes for the moment (autograd/autocast.hpp). Dropout keeps nothing: its mask is computed again. Where
-/// a classifier reads the first token alone, the last block has keys and values for every token and
+/// means and deviations, and are kept once for every product that reads them: again 8 dim + hidden. Around each product
+/// its operands temporarily take four bytes (autograd/autocast.hpp). Dropout keeps nothing: its mask is computed again.
+/// Where a classifier reads the first token alone, the last block has keys and values for every token and
 /// the rest for one row of each text. With checkpointed layers a block keeps its input alone until
 /// backward comes to it, and then all of this, of one block at a time.
 ///
@@ -98,9 +98,9 @@ struct StepKind {
 
 StepMemory predict_step(const nn::EncoderConfig& config, const BatchShape& batch,
                         const StepKind& kind = {});
-/// What predict_step and measure_step refuse: throws Error when a size of the config is out of range
-/// (check_limits), or the batch's is: not positive, more than 2²⁴ tokens, or longer texts than the
-/// model has positions; and what check_accumulate refuses. They refuse what freeze does, too.
+/// Throws Error for what predict_step and measure_step refuse: a size of the config that is out of range
+/// (check_limits); a batch that is empty, of more than 2²⁴ tokens, or of longer texts than the model has
+/// positions; and what check_accumulate refuses. They also refuse what freeze does.
 void check_step(const nn::EncoderConfig& config, const BatchShape& batch, const StepKind& kind);
 
 /// What ops on a GPU may hold for the moment, beyond the peak: a product its workspace (core/ops/matmul.hpp), or

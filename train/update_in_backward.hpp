@@ -21,7 +21,7 @@ namespace minima {
 
 struct UpdatedInBackward {
   /// Of all that was stepped; the norm is that of all gradients. Where that of some parameters was not finite it says skipped:
-  /// these, and those that would have come after them, are as they were and have their gradients, the others are stepped.
+  /// these, and all that would have come after them, are unchanged and keep their gradients; the others are stepped.
   StepReport report;
   std::set<const Parameter*> parameters;  ///< that were stepped
   i64 most_bytes = 0;                     ///< of gradients that waited for their step, at most
