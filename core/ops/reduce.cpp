@@ -171,6 +171,7 @@ Tensor var(const Tensor& x, const Dims& dims, i64 correction, KeepDims keep) {
 }
 
 Tensor logsumexp(const Tensor& x, const Dims& dims, KeepDims keep) {
+  check_given("logsumexp", x);
   constexpr double infinity = std::numeric_limits<double>::infinity();
   if (reduced_count("logsumexp", x.shape(), dims) == 0)
     return expand(scalar_like(x, -infinity), reduced_shape("logsumexp", x.shape(), dims, keep));

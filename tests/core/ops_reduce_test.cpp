@@ -149,6 +149,7 @@ TEST_CASE("sums over nothing are 0, extrema of nothing an error") {
   CHECK(std::isnan(mean(nothing).item()));
   check_close(logsumexp(nothing, {1}), Tensor::full({3}, -INFINITY));
   check_close(logsumexp(nothing, {0}), Tensor::zeros({0}));
+  CHECK_THROWS_AS(logsumexp(Tensor()), Error);
   CHECK_THROWS_WITH_AS(amax(nothing, {1}), "amax: [3, 0] has no elements to choose from", Error);
 }
 
