@@ -123,17 +123,19 @@ OptimizerMemory predict_optimizer(const std::string& spec, const StepMemory& ste
 }
 
 void check_fits(const nn::EncoderConfig& config, const std::vector<std::string>& specs,
-                const StepKind& kind) {
+                const StepKind& kind, const BatchShape& largest) {
   const StepMemory step = predict_step(config, BatchShape::of_texts(1, 1), kind);
+  const i64 activations = predict_step(config, largest, kind).activation_bytes;
   const i64 free = available_memory();
   constexpr i64 kMegabyte = i64{1} << 20;
-  const auto check_held = [&](const char* when, i64 bytes, const std::string& states) {
+  const auto check_held = [&](const std::string& when, i64 bytes, const std::string& others,
+                              const char* smaller = "model") {
     if (bytes > free)
       throw Error(
           fmt::format("memory: {} holds {} MB or more (weights {}, {}), {} are free here; a "
-                      "smaller model needs less",
-                      when, bytes / kMegabyte, step.parameter_bytes / kMegabyte, states,
-                      free / kMegabyte),
+                      "smaller {} needs less",
+                      when, bytes / kMegabyte, step.parameter_bytes / kMegabyte, others,
+                      free / kMegabyte, smaller),
           Fault::memory);
   };
   const auto state = [](const OptimizerMemory& of) {
@@ -143,6 +145,10 @@ void check_fits(const nn::EncoderConfig& config, const std::vector<std::string>&
   for (const std::string& spec : specs) {
     OptimizerMemory now = predict_optimizer(spec, step);
     check_held("every step of this training", now.peak_bytes, state(now));
+    check_held(fmt::format("a step of {} texts with {} tokens", largest.texts, largest.tokens),
+               step.parameter_bytes + now.state.bytes() + activations,
+               fmt::format("{}, activations {}", state(now), activations / kMegabyte),
+               "batch or model");
     if (before)
       check_held("the change of the optimizer",
                  step.parameter_bytes + before->state.bytes() + now.state.bytes(),

@@ -47,6 +47,7 @@ namespace minima {
 /// The sizes of a batch; no token occurs twice in it, which is the most that gradients of
 /// embeddings can need.
 struct BatchShape {
+  static constexpr i64 kMostTokens = i64{1} << 24;  ///< that are counted
   i64 texts = 0, tokens = 0, longest = 0;
 
   static BatchShape of_texts(i64 n, i64 length) { return {n, n * length, length}; }
@@ -99,7 +100,7 @@ struct StepKind {
 StepMemory predict_step(const nn::EncoderConfig& config, const BatchShape& batch,
                         const StepKind& kind = {});
 /// Throws Error for what predict_step and measure_step refuse: a size of the config that is out of range
-/// (check_limits); a batch that is empty, of more than 2²⁴ tokens, or of longer texts than the model has
+/// (check_limits); a batch that is empty, of more than kMostTokens, or of longer texts than the model has
 /// positions; and what check_accumulate refuses. They also refuse what freeze does.
 void check_step(const nn::EncoderConfig& config, const BatchShape& batch, const StepKind& kind);
 
@@ -122,10 +123,11 @@ struct OptimizerMemory {
 /// Throws Error as make_optimizer does.
 OptimizerMemory predict_optimizer(const std::string& spec, const StepMemory& step);
 
-/// Throws Error (Fault::memory) where the host has less than any step of training the model on it must hold, before anything
-/// is allocated. `specs` come one after another (--switch): where one takes over, the states of both are there.
+/// Throws Error (Fault::memory) where the host has less than any step of training the model on it must hold, or that with
+/// the largest batch between forward and backward, before anything is allocated. `specs` come one after another (--switch):
+/// where one takes over, the states of both are there.
 void check_fits(const nn::EncoderConfig& config, const std::vector<std::string>& specs,
-                const StepKind& kind = {});
+                const StepKind& kind = {}, const BatchShape& largest = BatchShape::of_texts(1, 1));
 
 /// The same from the allocator: builds the model and the optimizer and takes one real step, with
 /// clipping where the kind allows it, on a batch of that shape. Throws Error as predict_step, and where memory is short.

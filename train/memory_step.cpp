@@ -496,7 +496,6 @@ class Model {
 void check_step(const nn::EncoderConfig& config, const BatchShape& batch, const StepKind& kind) {
   check_limits(config);
   check_accumulate(kind.accumulate, kind.update_in_backward);
-  constexpr i64 kMost = i64{1} << 24;
   check(batch.texts > 0 && batch.longest > 0 && batch.tokens >= batch.texts,
         "memory: a batch of {} texts with {} tokens; give at least 1 of each", batch.texts,
         batch.tokens);
@@ -504,8 +503,9 @@ void check_step(const nn::EncoderConfig& config, const BatchShape& batch, const 
         "memory: texts of {} tokens, the model has {} positions; give a shorter --length or more "
         "--positions",
         batch.longest, config.positions);
-  check(batch.tokens <= kMost, "memory: a batch of {} tokens; at most {} are counted", batch.tokens,
-        kMost);
+  check(batch.tokens <= BatchShape::kMostTokens,
+        "memory: a batch of {} tokens; at most {} are counted", batch.tokens,
+        BatchShape::kMostTokens);
 }
 
 StepMemory predict_step(const nn::EncoderConfig& config, const BatchShape& batch,

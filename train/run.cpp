@@ -1,5 +1,7 @@
 #include "train/run.hpp"
 
+#include <ranges>
+
 #include "core/cpu/threads.hpp"
 #include "core/files/file.hpp"
 #include "core/files/folder.hpp"
@@ -32,6 +34,24 @@ Json describe(const TrainingResult& result) {
                  {"stop", stop_name(result.stop)},
                  {"time", result.time}});
   return record;
+}
+
+/// The one with most tokens of an epoch's, as far as options.steps reach into it.
+BatchShape largest_batch(const TokenizedSplit& split, const std::vector<std::vector<i64>>& epoch,
+                         const TrainingOptions& options) {
+  const i64 taken = options.steps > 0 ? options.steps * options.accumulate : std::ssize(epoch);
+  BatchShape largest;
+  for (const std::vector<i64>& batch : epoch | std::views::take(taken)) {
+    BatchShape shape{.texts = std::ssize(batch)};
+    for (const i64 text : batch) {
+      shape.tokens += split.length(text);
+      shape.longest = std::max(shape.longest, split.length(text));
+    }
+    if (shape.tokens > largest.tokens) largest = shape;
+  }
+  largest.tokens = std::min(largest.tokens, BatchShape::kMostTokens);
+  largest.texts = std::min(largest.texts, largest.tokens);
+  return largest;
 }
 
 }  // namespace
@@ -194,13 +214,12 @@ void check_fits(const Task& task, const std::string& spec, const TrainingOptions
                       // A third batch may look up no rows of embeddings that the first two did not.
                       .accumulate = std::min<i64>(options.accumulate, 2),
                       .texts = texts};
+  const Batches batches = shuffled(task.data.train, options.batch, options.seed);
   std::vector<std::string> specs{spec};
-  if (!options.switches.empty()) {
-    const Batches batches = shuffled(task.data.train, options.batch, options.seed);
+  if (!options.switches.empty())
     for (const auto& [step, next] : by_step(options.switches, total_steps(batches, options)))
       specs.push_back(next);
-  }
-  check_fits(task.config, specs, kind);
+  check_fits(task.config, specs, kind, largest_batch(task.data.train, batches(0), options));
 }
 
 Run run_training(const Task& task, const std::string& spec, const TrainingOptions& options,

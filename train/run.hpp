@@ -76,8 +76,8 @@ void end_run(const std::filesystem::path& directory, Json run, const TrainingRes
 bool has_ended(const std::filesystem::path& directory);
 
 /// Throws Error (Fault::memory) where the task computes on the host, and the host has less memory than any step of that
-/// training must hold, with this optimizer or a later one, or the change from one to the next (train/memory.hpp). With
-/// Texts::plain it is that of a masked language model.
+/// training must hold, or the step with the first epoch's largest batch, with this optimizer or a later one, or the change from
+/// one to the next (train/memory.hpp). With Texts::plain it is that of a masked language model.
 void check_fits(const Task& task, const std::string& spec, const TrainingOptions& options,
                 Texts texts = Texts::labelled);
 

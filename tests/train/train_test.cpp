@@ -399,6 +399,24 @@ TEST_CASE("a training is refused where the machine cannot hold the state of a la
       Error);
 }
 
+TEST_CASE("a training is refused where the machine cannot hold what its largest batch keeps") {
+  Task task = small_task();
+  task.config.layers = 100, task.config.dim = 64, task.config.heads = 1, task.config.hidden = 64;
+  constexpr i64 kTexts = 4096;
+  task.config.positions = 4096;
+  TokenizedSplit& train = task.data.train;
+  train.labels.assign(kTexts, 0);
+  train.offsets.resize(kTexts + 1);
+  for (i64 i = 0; i < kTexts; ++i) train.offsets[i + 1] = train.offsets[i] + (i == 0 ? 4096 : 8);
+  check_fits(task, "adamw", {});
+  for (i64 i = 0; i < kTexts; ++i) train.offsets[i + 1] = train.offsets[i] + 4096;
+  check_fits(task, "adamw", {.batch = BatchSize::of_texts(1)});
+  const TrainingOptions all{.batch = BatchSize::of_texts(kTexts)};
+  CHECK_THROWS_WITH_AS(
+      check_fits(task, "adamw", all),
+      doctest::Contains("memory: a step of 4096 texts with 16777216 tokens holds "), Error);
+}
+
 TEST_CASE("a switch that never comes is refused before anything is written") {
   const test::RunFolder folder;
   TrainingOptions options = short_training();
