@@ -11,8 +11,13 @@ PackedRows all_rows(const Batch& batch) {
 }
 
 PackedRows first_rows(const Batch& batch) {
-  return {completed(batch).text_rows, batch.example_id,
-          Tensor::zeros({batch.texts()}, DType::i64, batch.example_id.device()), batch.example_id};
+  const Batch whole = completed(batch);
+  const bool here = whole.offsets.device() == Device{};  // else nobody waits to look
+  for (i64 text = 0; here && text < whole.texts(); ++text)
+    check(whole.length(text) > 0, "batch: text {} has no token; a classifier reads its first",
+          text);
+  return {whole.text_rows, whole.example_id,
+          Tensor::zeros({whole.texts()}, DType::i64, whole.example_id.device()), whole.example_id};
 }
 
 PackedRows chosen_rows(const Batch& batch) {

@@ -32,7 +32,7 @@ struct PackedRows {
 
 /// Every token of the batch.
 PackedRows all_rows(const Batch& batch);
-/// The first token of every text: the row that a classifier reads.
+/// The first token of every text: the row that a classifier reads. Throws Error for a text, on the host, that has none.
 PackedRows first_rows(const Batch& batch);
 /// The chosen tokens: the rows that a language model reads.
 PackedRows chosen_rows(const Batch& batch);

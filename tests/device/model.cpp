@@ -144,3 +144,15 @@ TEST_CASE("a model that the device has no room for stays where it is") {
   for (std::size_t i = 0; const Parameter* parameter : model.parameters())
     CHECK(parameter->value.raw() == places[i++]);
 }
+
+TEST_CASE("a classifier refuses a text without tokens, on the device as on the CPU") {
+  for (const Pooling pooling : {Pooling::first, Pooling::mean}) {
+    Classifier model(test::small_model(pooling));
+    model.initialize(7);
+    for (const Device device : {Device{}, kDevice}) {
+      model.to(device);
+      CHECK_THROWS_WITH_AS(model(test::texts({3, 0, 2}), {}).value().to(Device{}),
+                           "batch: text 1 has no token; a classifier reads its first", Error);
+    }
+  }
+}
