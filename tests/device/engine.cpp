@@ -3,6 +3,7 @@
 
 #include "optim/clip.hpp"
 #include "optim/registry.hpp"
+#include "tests/data/files.hpp"
 #include "tests/device/device.hpp"
 #include "tests/optim/conformance.hpp"
 #include "tests/optim/cut_momentum.hpp"

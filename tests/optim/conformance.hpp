@@ -11,12 +11,13 @@
 #pragma once
 
 #include <cmath>
+#include <filesystem>
+#include <random>
 #include <set>
 
 #include "core/buffer.hpp"
 #include "core/cpu/threads.hpp"
 #include "optim/registry.hpp"
-#include "tests/data/files.hpp"
 #include "tests/optim/support.hpp"
 
 namespace minima::test {
@@ -158,8 +159,8 @@ inline void check_descends(const std::string& name) {
 
 /// Saved midway and continued, it goes on bit for bit; also on another number of threads.
 inline void check_resumes(const std::string& name) {
-  const Folder folder;
-  const std::string file = folder.path() + "/state.safetensors";
+  const auto file = std::filesystem::temp_directory_path() /
+                    fmt::format("minima-{}-{}.safetensors", name, std::random_device{}());
   for_specs(name, [&](const std::string& spec) {
     const Model straight(conformance_shapes()), resumed(conformance_shapes());
     for (const Model* model : {&straight, &resumed})  // weights in bf16 as well
@@ -183,6 +184,7 @@ inline void check_resumes(const std::string& name) {
     check_same(straight, resumed);
     check_same_state(whole, second_half);
   });
+  std::filesystem::remove(file);
 }
 
 /// A step computes with the values that are stored, however they are: it is that of a state of fp32 that holds them (but
