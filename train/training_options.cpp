@@ -36,8 +36,10 @@ void validate(const TrainingOptions& options) {
   Accelerator accelerator(accelerator_options(options));  // refuses its own
   check(options.epochs > 0 && options.epochs <= kMostEpochs,
         "epochs is {}; it must lie between 1 and {}", options.epochs, kMostEpochs);
-  check(options.steps >= 0 && options.steps <= i64{1} << 40,
-        "steps is {}; it must be at least 0 (0: as many as the epochs have)", options.steps);
+  constexpr i64 kMostSteps = i64{1} << 40;
+  check(options.steps >= 0 && options.steps <= kMostSteps,
+        "steps is {}; it must lie between 0 (as many as the epochs have) and {}", options.steps,
+        kMostSteps);
   check(options.minutes >= 0 && std::isfinite(options.minutes),
         "minutes is {}; it must be at least 0 (0: no limit)", options.minutes);
   check(options.clip_norm >= 0 && std::isfinite(options.clip_norm),

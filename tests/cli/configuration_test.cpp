@@ -31,6 +31,7 @@ TEST_CASE(
       {"train --epochs 3 --steps 10", {"--epochs", "--steps", "exclude"}},
       {"train --steps 0", {"--steps is 0", "at least 1"}},
       {"train --minutes=-1", {"minutes is -1", "0: no limit"}},
+      {"train --steps 2000000000000", {"steps is 2000000000000", "between 0", "1099511627776"}},
       {"train --batch 8 --tokens 100", {"--batch", "--tokens", "exclude"}},
       {"train --batch=-1", {"--batch is -1", "at least 1"}},
       {"train --accumulate 0", {"accumulate is 0", "between 1"}},
