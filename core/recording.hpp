@@ -21,8 +21,8 @@ namespace minima {
 
 class Recording {
  public:
-  /// Calls `work`, whose work on the pool's device is recorded and not done. Throws Error where it copies from
-  /// or to the host.
+  /// Calls `work`, whose work on the pool's device is recorded and not done; so would be what another thread queues there
+  /// meanwhile. Throws Error where it copies from or to the host.
   Recording(const MemoryPool& pool, const std::function<void()>& work);
 
   /// Queues it, behind what is queued already.
